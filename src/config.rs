@@ -1,0 +1,156 @@
+//! Settings of an installation, proven.
+
+use secrecy::SecretString;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Everything an operator can set. Holding one proves that all of it makes sense.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Main listener.
+    pub listen: SocketAddr,
+    /// How users reach the main listener, without a slash at its end.
+    pub base_url: String,
+    /// Load balancer's listener.
+    pub health_listen: Option<SocketAddr>,
+    /// How long running requests may take to finish after a stop was asked for.
+    pub shutdown_grace: Duration,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where bindings are kept; may hold a password.
+    pub database_url: SecretString,
+    /// Connection pool of the database.
+    pub database: Database,
+    /// The SQLite file lies on a disk that outlives us.
+    pub store_is_durable: bool,
+    /// The service broker.
+    pub broker: Broker,
+    /// Where routes come from.
+    pub routes: Routes,
+    /// How instances are scraped.
+    pub scrape: Scrape,
+    /// Connections to instances.
+    pub backends: Backends,
+    /// The platform that runs us, if we are run by one.
+    pub platform: Option<Platform>,
+}
+
+/// `log`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A filter of `tracing-subscriber`, as in `info` or `scrapebroker=debug`.
+    pub level: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// `database`
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Most connections at once (PostgreSQL).
+    pub max_connections: u32,
+}
+
+/// `broker`
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// The platform's credentials; without them the broker API answers 503.
+    pub credentials: Option<Credentials>,
+    /// Path of the catalog.
+    pub catalog: PathBuf,
+    /// Derives tokens and the key that encrypts secrets at rest.
+    pub token_key: Option<SecretString>,
+}
+
+/// A user name and a password.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: SecretString,
+}
+
+/// `routes`
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// An endpoint that its source has not named for this long is dropped.
+    pub stale_after: Duration,
+    /// How long the last table serves while every source is away.
+    pub keep: Duration,
+    /// Pause between two polls of a source.
+    pub refresh_interval: Duration,
+    /// Routers to poll.
+    pub gorouters: Vec<Gorouter>,
+    /// A file in gorouter's format.
+    pub file: Option<PathBuf>,
+}
+
+/// `routes.gorouters[]`
+#[derive(Clone, Debug)]
+pub struct Gorouter {
+    /// Full URL of the route table, as in `http://127.0.0.1:8082/routes`.
+    pub url: String,
+    /// Basic auth, when the router asks for it.
+    pub credentials: Option<Credentials>,
+}
+
+/// `scrape`
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// Deadline when the scraper announces none.
+    pub timeout: Duration,
+    /// Longest deadline that a scraper may announce.
+    pub max_timeout: Duration,
+    /// Subtracted from an announced deadline.
+    pub timeout_offset: Duration,
+    /// What to answer when no instance answered.
+    pub all_failed: AllFailed,
+    /// Instances asked at once, per request.
+    pub concurrency: usize,
+    /// Largest body of an instance after decompression, in bytes.
+    pub max_instance_body: u64,
+    /// Largest answer before compression, in bytes.
+    pub max_response: u64,
+    /// Longest line, in bytes.
+    pub max_line: usize,
+    /// Most samples of an instance; 0: no limit.
+    pub max_samples: usize,
+    /// Most families of an instance.
+    pub max_families: usize,
+    /// Most labels of a sample.
+    pub max_labels: usize,
+}
+
+/// `scrape.all_failed`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllFailed {
+    /// A 4xx or 5xx, so that the scraper's `up` falls.
+    Error,
+    /// 200 with the failure series, as promfetcher does.
+    Series,
+}
+
+/// `backends`
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// An idle connection to an instance is closed after this long.
+    pub idle_timeout: Duration,
+}
+
+/// A platform that runs us as an app, where the local disk is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// `VCAP_APPLICATION` is set.
+    CloudFoundry,
+    /// Tsuru's variables are set.
+    Tsuru,
+}

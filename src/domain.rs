@@ -1,0 +1,16 @@
+//! The platforms' words as types: ids, apps, paths, bindings.
+//!
+//! Holding one of these proves that it was checked, so no room behind the edge
+//! asks again. Nothing here does I/O, knows a clock, or speaks a wire format.
+
+mod app;
+mod binding;
+mod ids;
+mod metrics_path;
+
+pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
+pub use binding::{BasicAuth, BindingError, ScrapeOptions};
+pub use ids::{
+    AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
+};
+pub use metrics_path::{MetricsPath, MetricsPathError};

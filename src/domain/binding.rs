@@ -1,0 +1,380 @@
+//! What a binding says about how its app is scraped.
+
+use super::{APP_LABELS, MetricsPath};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How an app is scraped while a binding is in force. All fields are optional;
+/// the default is a plain `GET /metrics` of every process type.
+#[derive(Clone, Debug, Default)]
+pub struct ScrapeOptions {
+    /// Path (and query) of the metrics.
+    pub endpoint: Option<MetricsPath>,
+    /// Query parameters, added to those of `endpoint`.
+    pub params: BTreeMap<String, Vec<String>>,
+    /// Request headers; the values may be keys, so they are secrets.
+    pub headers: BTreeMap<String, SecretString>,
+    /// Credentials for the app itself.
+    pub basic_auth: Option<BasicAuth>,
+    /// Token for the app itself.
+    pub bearer_token: Option<SecretString>,
+    /// Labels added to every sample, after [`APP_LABELS`].
+    pub labels: BTreeMap<String, String>,
+    /// Process types to scrape; empty: all.
+    pub process_types: BTreeSet<String>,
+    /// Most samples that one instance may answer.
+    pub sample_limit: Option<usize>,
+}
+
+/// A user name and a password.
+#[derive(Clone, Debug)]
+pub struct BasicAuth {
+    /// Without a colon (RFC 7617, section 2).
+    pub username: String,
+    /// Anything printable.
+    pub password: SecretString,
+}
+
+/// Which parameter is wrong, and how.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {field} {problem}")]
+pub struct BindingError {
+    /// Key path of the parameter, as in `basic_auth.password`.
+    pub field: String,
+    /// What to change.
+    pub problem: String,
+}
+
+/// Every parameter a binding may have.
+const KNOWN: [&str; 8] = [
+    "endpoint",
+    "params",
+    "headers",
+    "basic_auth",
+    "bearer_token",
+    "labels",
+    "process_types",
+    "sample_limit",
+];
+
+/// Parameters that are never shown once they are stored.
+const SECRET: [&str; 3] = ["headers", "basic_auth", "bearer_token"];
+
+/// Most entries of one parameter, so that a request line stays a request line.
+const MAX_ENTRIES: usize = 64;
+/// Longest name or value, in bytes.
+const MAX_TEXT: usize = 4096;
+
+fn wrong<T>(field: impl Into<String>, problem: impl std::fmt::Display) -> Result<T, BindingError> {
+    Err(BindingError { field: field.into(), problem: problem.to_string() })
+}
+
+impl ScrapeOptions {
+    /// Reads the parameters of a bind request.
+    ///
+    /// # Errors
+    /// Names the first parameter that is unknown or unusable.
+    pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, BindingError> {
+        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            return wrong(unknown, format!("is unknown; known are {}", KNOWN.join(", ")));
+        }
+        let basic_auth = match parameters.get("basic_auth") {
+            None => None,
+            Some(value) => Some(basic_auth(value)?),
+        };
+        let bearer_token = match parameters.get("bearer_token") {
+            None => None,
+            Some(value) => Some(SecretString::from(header_value("bearer_token", value)?)),
+        };
+        if basic_auth.is_some() && bearer_token.is_some() {
+            return wrong("bearer_token", "cannot be combined with basic_auth");
+        }
+        let headers = headers(parameters.get("headers"))?;
+        if headers.contains_key("authorization") && (basic_auth.is_some() || bearer_token.is_some())
+        {
+            return wrong(
+                "headers.authorization",
+                "cannot be combined with basic_auth or bearer_token",
+            );
+        }
+        Ok(Self {
+            endpoint: endpoint(parameters.get("endpoint"))?,
+            params: params(parameters.get("params"))?,
+            headers,
+            basic_auth,
+            bearer_token,
+            labels: labels(parameters.get("labels"))?,
+            process_types: process_types(parameters.get("process_types"))?,
+            sample_limit: sample_limit(parameters.get("sample_limit"))?,
+        })
+    }
+
+    /// The parameters that may be shown to the platform's user again.
+    pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
+        let shown = |key: &str| !SECRET.contains(&key);
+        parameters
+            .iter()
+            .filter(|(key, _)| shown(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+/// The two secrets that serialize into one header, compared by content.
+impl PartialEq for BasicAuth {
+    fn eq(&self, other: &Self) -> bool {
+        self.username == other.username
+            && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
+fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, BindingError> {
+    match value.as_str() {
+        None => wrong(field, "must be a string"),
+        Some(text) if text.len() > MAX_TEXT => {
+            wrong(field, format!("is longer than {MAX_TEXT} bytes"))
+        }
+        Some(text) => Ok(text),
+    }
+}
+
+fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, BindingError> {
+    match value.as_object() {
+        None => wrong(field, "must be an object"),
+        Some(map) if map.len() > MAX_ENTRIES => {
+            wrong(field, format!("has more than {MAX_ENTRIES} entries"))
+        }
+        Some(map) => Ok(map),
+    }
+}
+
+fn endpoint(value: Option<&Value>) -> Result<Option<MetricsPath>, BindingError> {
+    let Some(value) = value else { return Ok(None) };
+    match text("endpoint", value)?.parse() {
+        Ok(path) => Ok(Some(path)),
+        Err(problem) => wrong("endpoint", problem),
+    }
+}
+
+fn params(value: Option<&Value>) -> Result<BTreeMap<String, Vec<String>>, BindingError> {
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    let mut params = BTreeMap::new();
+    for (name, value) in object("params", value)? {
+        let field = format!("params.{name}");
+        let values = match value {
+            Value::String(_) => vec![text(&field, value)?.to_owned()],
+            Value::Array(values) if values.len() <= MAX_ENTRIES => values
+                .iter()
+                .map(|value| text(&field, value).map(str::to_owned))
+                .collect::<Result<_, _>>()?,
+            Value::Array(_) => return wrong(field, format!("has more than {MAX_ENTRIES} values")),
+            _ => return wrong(field, "must be a string or a list of strings"),
+        };
+        params.insert(name.clone(), values);
+    }
+    Ok(params)
+}
+
+/// A value that can travel in a header line (RFC 9110, section 5.5).
+fn header_value(field: &str, value: &Value) -> Result<String, BindingError> {
+    let text = text(field, value)?;
+    if text.bytes().any(|b| b < b' ' && b != b'\t' || b >= 127) || text.trim() != text {
+        return wrong(
+            field,
+            "must be printable ASCII without line breaks, and without blanks at its ends",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// Headers that belong to the connection or to us, not to the app's owner.
+const FORBIDDEN_HEADERS: [&str; 14] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "keep-alive",
+    "accept",
+    "accept-encoding",
+    "x-prometheus-scrape-timeout-seconds",
+    "x-promfetcher-scrapping",
+    "x-scrapebroker-via",
+];
+
+fn headers(value: Option<&Value>) -> Result<BTreeMap<String, SecretString>, BindingError> {
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    let mut headers = BTreeMap::new();
+    for (name, value) in object("headers", value)? {
+        let field = format!("headers.{name}");
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || name.len() > 256 || !name.bytes().all(is_token) {
+            return wrong(field, "is not a header name");
+        }
+        let lower = name.to_ascii_lowercase();
+        if FORBIDDEN_HEADERS.contains(&lower.as_str()) {
+            return wrong(field, "is set by the router itself");
+        }
+        let secret = SecretString::from(header_value(&field, value)?);
+        if headers.insert(lower, secret).is_some() {
+            return wrong(field, "is given twice");
+        }
+    }
+    Ok(headers)
+}
+
+fn basic_auth(value: &Value) -> Result<BasicAuth, BindingError> {
+    let map = object("basic_auth", value)?;
+    if let Some(unknown) = map.keys().find(|key| !["username", "password"].contains(&key.as_str()))
+    {
+        return wrong(format!("basic_auth.{unknown}"), "is unknown; known are username, password");
+    }
+    let part = |name: &str| match map.get(name) {
+        None => wrong(format!("basic_auth.{name}"), "is missing"),
+        Some(value) => {
+            let field = format!("basic_auth.{name}");
+            let text = text(&field, value)?;
+            match text.chars().any(char::is_control) {
+                true => wrong(field, "contains a control character"),
+                false => Ok(text.to_owned()),
+            }
+        }
+    };
+    let (username, password) = (part("username")?, part("password")?);
+    if username.contains(':') {
+        return wrong("basic_auth.username", "must not contain a colon");
+    }
+    Ok(BasicAuth { username, password: SecretString::from(password) })
+}
+
+fn labels(value: Option<&Value>) -> Result<BTreeMap<String, String>, BindingError> {
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    let mut labels = BTreeMap::new();
+    for (name, value) in object("labels", value)? {
+        let field = format!("labels.{name}");
+        let first = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+        let is_name = name.bytes().next().is_some_and(first)
+            && name.bytes().all(|b| first(b) || b.is_ascii_digit());
+        if !is_name {
+            return wrong(field, "is not a label name; use letters, digits and _");
+        }
+        if name.starts_with("__") {
+            return wrong(field, "must not begin with __, which Prometheus keeps for itself");
+        }
+        let ours = APP_LABELS.contains(&name.as_str()) || name == "process_type";
+        if ours || name == "le" || name == "quantile" {
+            return wrong(field, "is set by the router or by the app's own metrics");
+        }
+        labels.insert(name.clone(), text(&field, value)?.to_owned());
+    }
+    Ok(labels)
+}
+
+fn process_types(value: Option<&Value>) -> Result<BTreeSet<String>, BindingError> {
+    let Some(value) = value else { return Ok(BTreeSet::new()) };
+    let Some(values) = value.as_array() else {
+        return wrong("process_types", "must be a list like [\"web\", \"worker\"]");
+    };
+    if values.is_empty() || values.len() > MAX_ENTRIES {
+        return wrong("process_types", format!("must name 1 to {MAX_ENTRIES} process types"));
+    }
+    values
+        .iter()
+        .map(|value| match text("process_types", value)? {
+            "" => wrong("process_types", "must not contain an empty string"),
+            text => Ok(text.to_owned()),
+        })
+        .collect()
+}
+
+fn sample_limit(value: Option<&Value>) -> Result<Option<usize>, BindingError> {
+    let Some(value) = value else { return Ok(None) };
+    match value.as_u64().and_then(|limit| usize::try_from(limit).ok()) {
+        Some(limit) if limit > 0 => Ok(Some(limit)),
+        _ => wrong("sample_limit", "must be a whole number above 0"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(value: Value) -> Result<ScrapeOptions, BindingError> {
+        ScrapeOptions::from_parameters(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_binding_with_every_parameter_is_understood() {
+        let options = parse(json!({
+            "endpoint": "actuator/prometheus",
+            "params": {"module": "http", "collect[]": ["cpu", "mem"]},
+            "headers": {"X-Api-Key": "k"},
+            "basic_auth": {"username": "u", "password": "p"},
+            "labels": {"team": "checkout"},
+            "process_types": ["web", "worker"],
+            "sample_limit": 1000
+        }))
+        .unwrap();
+        assert_eq!(options.endpoint.unwrap().as_str(), "/actuator/prometheus");
+        assert_eq!(options.params["collect[]"], ["cpu", "mem"]);
+        assert_eq!(options.headers["x-api-key"].expose_secret(), "k");
+        assert_eq!(options.basic_auth.unwrap().username, "u");
+        assert_eq!(options.labels["team"], "checkout");
+        assert!(options.process_types.contains("worker"));
+        assert_eq!(options.sample_limit, Some(1000));
+    }
+
+    #[test]
+    fn each_wrong_parameter_is_named() {
+        let cases = [
+            (json!({"metrics_path": "/x"}), "metrics_path"),
+            (json!({"endpoint": 5}), "endpoint"),
+            (json!({"endpoint": "//evil"}), "endpoint"),
+            (json!({"params": ["x"]}), "params"),
+            (json!({"params": {"a": {"b": 1}}}), "params.a"),
+            (json!({"headers": {"A B": "x"}}), "headers.A B"),
+            (json!({"headers": {"X": "a\r\nHost: evil"}}), "headers.X"),
+            (json!({"headers": {"Host": "evil"}}), "headers.Host"),
+            (json!({"headers": {"X": "1", "x": "2"}}), "headers.x"),
+            (json!({"basic_auth": {"username": "u"}}), "basic_auth.password"),
+            (json!({"basic_auth": {"username": "u:v", "password": ""}}), "basic_auth.username"),
+            (json!({"basic_auth": {"username": "u", "password": "", "x": 1}}), "basic_auth.x"),
+            (json!({"bearer_token": "a\nb"}), "bearer_token"),
+            (
+                json!({"bearer_token": "t", "basic_auth": {"username": "u", "password": "p"}}),
+                "bearer_token",
+            ),
+            (json!({"labels": {"__x": "1"}}), "labels.__x"),
+            (json!({"labels": {"app_id": "1"}}), "labels.app_id"),
+            (json!({"labels": {"le": "1"}}), "labels.le"),
+            (json!({"labels": {"a-b": "1"}}), "labels.a-b"),
+            (json!({"labels": {"a": 1}}), "labels.a"),
+            (json!({"process_types": []}), "process_types"),
+            (json!({"process_types": "web"}), "process_types"),
+            (json!({"sample_limit": 0}), "sample_limit"),
+            (json!({"sample_limit": -1}), "sample_limit"),
+            (json!({"sample_limit": "many"}), "sample_limit"),
+        ];
+        for (parameters, field) in cases {
+            let error = parse(parameters.clone()).unwrap_err();
+            assert_eq!(error.field, field, "{parameters}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_left_out_of_what_is_shown() {
+        let parameters = json!({
+            "endpoint": "/x",
+            "headers": {"X-Api-Key": "k"},
+            "basic_auth": {"username": "u", "password": "p"},
+            "bearer_token": "t"
+        });
+        let shown = ScrapeOptions::without_secrets(parameters.as_object().unwrap());
+        assert_eq!(Value::Object(shown), json!({"endpoint": "/x"}));
+    }
+}

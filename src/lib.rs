@@ -1,0 +1,4 @@
+//! Makes Prometheus metrics a service of the platform.
+
+pub mod config;
+pub mod domain;
