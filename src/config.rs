@@ -1,7 +1,33 @@
-//! Settings of an installation, proven.
+//! Settings of an installation: read from every source, checked once, proven.
+//!
+//! ```text
+//! file ──► environment ──► Section (typed, key by key) ──► Config
+//!                              ├──► every mistake, with its key path
+//!                              └──► effective settings, secrets masked
+//! ```
+//!
+//! Behind this room no code asks whether a setting makes sense. The keys and
+//! their defaults stand in `keys`; a test keeps docs/CONFIGURATION.md equal.
+
+mod effective;
+mod keys;
+mod mistake;
+mod platform;
+mod section;
+mod sources;
+mod values;
+
+pub use effective::Effective;
+pub use mistake::{ConfigError, Mistake, Mistakes};
 
 use secrecy::SecretString;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use section::Section;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Everything an operator can set. Holding one proves that all of it makes sense.
 #[derive(Clone, Debug)]
@@ -32,6 +58,45 @@ pub struct Config {
     pub backends: Backends,
     /// The platform that runs us, if we are run by one.
     pub platform: Option<Platform>,
+}
+
+impl Config {
+    /// Reads `file` if there is one, then `environment` over it, then what the
+    /// platform says in `environment`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, not the first one only.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self::load_effective(file, environment)?.0)
+    }
+
+    /// As [`load`](Self::load), with the settings in force for printing.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, not the first one only.
+    pub fn load_effective(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Effective), ConfigError> {
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
+        let mut table = file.map(sources::file).transpose()?.unwrap_or_default();
+        sources::environment(&mut table, &environment);
+
+        let mut mistakes = Mistakes::default();
+        let place = platform::Place::read(&environment, &mut mistakes);
+        let mut root = Section::root(table, &mut mistakes);
+        let config = keys::config(&mut root, place);
+        let effective = Effective(root.finish());
+        match config {
+            Some(config) if mistakes.0.is_empty() => Ok((config, effective)),
+            _ => Err(mistakes.into()),
+        }
+    }
 }
 
 /// `log`
@@ -154,3 +219,6 @@ pub enum Platform {
     /// Tsuru's variables are set.
     Tsuru,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Every key there is, with its default, as docs/CONFIGURATION.md lists them.
+//!
+//! Each function binds all of its keys before it uses the first `?`, so that
+//! one wrong value does not hide the next.
+
+use super::{
+    AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat, Platform,
+    Routes, Scrape,
+    platform::Place,
+    section::Section,
+    values::{self, number},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::net::SocketAddr;
+
+/// Reads the whole tree.
+pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
+    let listen = listen(s, place.port);
+    let base_url = base_url(s, listen, place.base_url);
+    let health_listen = s.optional("health_listen", values::address);
+    // Cloud Foundry kills ten seconds after it asked.
+    let grace = if place.platform == Some(Platform::CloudFoundry) { "7s" } else { "15s" };
+    let shutdown_grace = s.value("shutdown_grace", grace, values::duration);
+    let log = s.section("log", log);
+    let database_url = database_url(s, place.database_url);
+    let database = s.section("database", |s| {
+        let max_connections = s.value("max_connections", "10", number(1..=10_000));
+        Some(Database { max_connections: max_connections? })
+    });
+    let store_is_durable = s.value("store_is_durable", "false", values::flag);
+    let broker = s.section("broker", broker);
+    let routes = s.section("routes", routes);
+    let scrape = s.section("scrape", scrape);
+    let backends = s.section("backends", |s| {
+        let idle_timeout = s.value("idle_timeout", "90s", values::period);
+        Some(Backends { idle_timeout: idle_timeout? })
+    });
+
+    if let (Some(listen), Some(Some(health))) = (listen, health_listen)
+        && share_a_port(listen, health)
+    {
+        s.mistake("health_listen", format!("{health} is taken by listen ({listen})"));
+    }
+    if let (Some(url), Some(broker)) = (&database_url, &broker)
+        && values::is_postgres(url.expose_secret())
+        && broker.token_key.is_none()
+    {
+        s.mistake(
+            "broker.token_key",
+            "is required with PostgreSQL: all that share the database must derive the same tokens",
+        );
+    }
+
+    Some(Config {
+        listen: listen?,
+        base_url: base_url?,
+        health_listen: health_listen?,
+        shutdown_grace: shutdown_grace?,
+        log: log?,
+        database_url: database_url?,
+        database: database?,
+        store_is_durable: store_is_durable?,
+        broker: broker?,
+        routes: routes?,
+        scrape: scrape?,
+        backends: backends?,
+        platform: place.platform,
+    })
+}
+
+/// The platform's port wins: it sends requests nowhere else.
+fn listen(s: &mut Section<'_>, port: Option<u16>) -> Option<SocketAddr> {
+    let mut listen = s.value("listen", "0.0.0.0:8085", values::address)?;
+    if let Some(port) = port {
+        listen.set_port(port);
+    }
+    s.show("listen", listen.to_string());
+    Some(listen)
+}
+
+fn base_url(
+    s: &mut Section<'_>,
+    listen: Option<SocketAddr>,
+    route: Option<String>,
+) -> Option<String> {
+    let local = || format!("http://localhost:{}", listen.map_or(0, |listen| listen.port()));
+    let base_url = s.value("base_url", &route.unwrap_or_else(local), values::base_url)?;
+    s.show("base_url", base_url.clone());
+    Some(base_url)
+}
+
+fn share_a_port(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_host
+}
+
+fn log(s: &mut Section<'_>) -> Option<Log> {
+    let level = s.value("level", "info", values::log_filter);
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = s.value("format", "text", values::choice(&formats));
+    Some(Log { level: level?, format: format? })
+}
+
+fn database_url(
+    s: &mut Section<'_>,
+    bound: Option<Result<SecretString, String>>,
+) -> Option<SecretString> {
+    let given = s.shown_as("database_url", values::masked_url, values::database_url)?;
+    if given.is_some() {
+        return given;
+    }
+    match bound.unwrap_or_else(|| Ok("sqlite://scrapebroker.db".into())) {
+        Ok(url) => {
+            s.show("database_url", values::masked_url(url.expose_secret()));
+            Some(url)
+        }
+        Err(problem) => {
+            s.mistake("VCAP_SERVICES", problem);
+            None
+        }
+    }
+}
+
+fn broker(s: &mut Section<'_>) -> Option<Broker> {
+    let username = s.text_or_file("username", values::username);
+    let password = s.secret("password");
+    let credentials = credentials(s, username, password);
+    let catalog = s.value("catalog", "broker-catalog.json", values::path);
+    let token_key = s.secret("token_key");
+    Some(Broker { credentials: credentials?, catalog: catalog?, token_key: token_key? })
+}
+
+/// Both or none.
+fn credentials(
+    s: &mut Section<'_>,
+    username: Option<Option<String>>,
+    password: Option<Option<SecretString>>,
+) -> Option<Option<Credentials>> {
+    match (username?, password?) {
+        (Some(username), Some(password)) => Some(Some(Credentials { username, password })),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            s.mistake("password", "is missing, and username is set");
+            None
+        }
+        (None, Some(_)) => {
+            s.mistake("username", "is missing, and password is set");
+            None
+        }
+    }
+}
+
+fn routes(s: &mut Section<'_>) -> Option<Routes> {
+    let stale_after = s.value("stale_after", "120s", values::period);
+    let keep = s.value("keep", "1h", values::period);
+    let refresh_interval = s.value("refresh_interval", "15s", values::period);
+    let gorouters = s.list("gorouters", gorouter);
+    let file = s.optional("file", values::path);
+    if let (Some(keep), Some(stale_after)) = (keep, stale_after)
+        && keep < stale_after
+    {
+        s.mistake("keep", "must be at least stale_after");
+    }
+    if let (Some(refresh_interval), Some(stale_after)) = (refresh_interval, stale_after)
+        && refresh_interval >= stale_after
+    {
+        s.mistake(
+            "refresh_interval",
+            "must be shorter than stale_after, or every endpoint is dropped between two polls",
+        );
+    }
+    Some(Routes {
+        stale_after: stale_after?,
+        keep: keep?,
+        refresh_interval: refresh_interval?,
+        gorouters: gorouters?,
+        file: file?,
+    })
+}
+
+fn gorouter(s: &mut Section<'_>) -> Option<Gorouter> {
+    let url = s.required("url", values::routes_url);
+    let username = s.text_or_file("username", values::username);
+    let password = s.secret("password");
+    let credentials = credentials(s, username, password);
+    Some(Gorouter { url: url?, credentials: credentials? })
+}
+
+fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
+    let timeout = s.value("timeout", "30s", values::period);
+    let max_timeout = s.value("max_timeout", "120s", values::period);
+    let timeout_offset = s.value("timeout_offset", "500ms", values::duration);
+    let answers = [("error", AllFailed::Error), ("series", AllFailed::Series)];
+    let all_failed = s.value("all_failed", "error", values::choice(&answers));
+    let concurrency = s.value("concurrency", "64", number(1..=65_536));
+    let max_instance_body = s.value("max_instance_body", "64MiB", values::size);
+    let max_response = s.value("max_response", "4GiB", values::size);
+    let max_line = s.value("max_line", "1MiB", values::memory_size);
+    let max_samples = s.value("max_samples", "0", number(0..=usize::MAX));
+    let max_families = s.value("max_families", "100000", number(1..=usize::MAX));
+    let max_labels = s.value("max_labels", "64", number(1..=usize::MAX));
+    if let (Some(timeout), Some(max_timeout)) = (timeout, max_timeout)
+        && timeout > max_timeout
+    {
+        s.mistake("timeout", "must be at most max_timeout");
+    }
+    if let (Some(timeout_offset), Some(timeout)) = (timeout_offset, timeout)
+        && timeout_offset >= timeout
+    {
+        s.mistake("timeout_offset", "must be shorter than timeout");
+    }
+    Some(Scrape {
+        timeout: timeout?,
+        max_timeout: max_timeout?,
+        timeout_offset: timeout_offset?,
+        all_failed: all_failed?,
+        concurrency: concurrency?,
+        max_instance_body: max_instance_body?,
+        max_response: max_response?,
+        max_line: max_line?,
+        max_samples: max_samples?,
+        max_families: max_families?,
+        max_labels: max_labels?,
+    })
+}

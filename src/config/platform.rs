@@ -1,0 +1,96 @@
+//! What a platform tells the apps that it runs.
+
+use super::{Mistakes, Platform, values};
+use secrecy::SecretString;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The place we run in; all of it is only a default, apart from `port`.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// Who runs us.
+    pub(super) platform: Option<Platform>,
+    /// Where the platform sends requests: `PORT`.
+    pub(super) port: Option<u16>,
+    /// The first route of this app.
+    pub(super) base_url: Option<String>,
+    /// The first PostgreSQL that is bound to this app, or why it is of no use.
+    pub(super) database_url: Option<Result<SecretString, String>>,
+}
+
+/// Variables that only Tsuru sets.
+const TSURU: [&str; 2] = ["TSURU_APPNAME", "TSURU_PROCESSNAME"];
+
+/// Tags and schemes of a PostgreSQL.
+const POSTGRES: [&str; 2] = ["postgresql", "postgres"];
+
+impl Place {
+    /// Reads the variables of Cloud Foundry and Tsuru.
+    pub(super) fn read(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Self {
+        let variable = |name: &str| environment.get(name).filter(|text| !text.trim().is_empty());
+        let port = variable("PORT").and_then(|text| {
+            let port = values::number(1..=u16::MAX)(text.trim());
+            port.map_err(|problem| mistakes.add("PORT", problem)).ok()
+        });
+        let mut json = |name: &str| {
+            let parsed = serde_json::from_str(variable(name)?);
+            parsed.map_err(|_| mistakes.add(name, "is not JSON")).ok()
+        };
+        let (application, services): (Option<Value>, Option<Value>) =
+            (json("VCAP_APPLICATION"), json("VCAP_SERVICES"));
+        let platform = if variable("VCAP_APPLICATION").is_some() {
+            Some(Platform::CloudFoundry)
+        } else if TSURU.iter().any(|name| variable(name).is_some()) {
+            Some(Platform::Tsuru)
+        } else {
+            None
+        };
+        Self {
+            platform,
+            port,
+            base_url: application.as_ref().and_then(first_route),
+            database_url: services.as_ref().and_then(postgres),
+        }
+    }
+}
+
+fn first_route(application: &Value) -> Option<String> {
+    let route = application.get("application_uris")?.get(0)?.as_str()?;
+    values::base_url(&format!("https://{route}")).ok()
+}
+
+/// The first PostgreSQL that has a URL: services in the order of their names,
+/// the instances of a service in the platform's.
+fn postgres(services: &Value) -> Option<Result<SecretString, String>> {
+    let mut services: Vec<_> = services.as_object()?.iter().collect();
+    services.sort_by_key(|(name, _)| name.as_str());
+    let instances: Vec<_> =
+        services.into_iter().filter_map(|(_, instances)| instances.as_array()).flatten().collect();
+    let problem = |instance: &Value, problem: &str| {
+        let name = instance.get("name").and_then(Value::as_str).unwrap_or_default();
+        format!("the bound PostgreSQL {name:?}: {problem}; fix it, or set database_url")
+    };
+    let with_url = instances.iter().find_map(|instance| Some((instance, url_of(instance)?)));
+    match with_url {
+        Some((instance, url)) => Some(
+            values::database_url(url)
+                .map_err(|error| problem(instance, &format!("its uri {error}"))),
+        ),
+        None => instances
+            .iter()
+            .find(|instance| is_tagged(instance))
+            .map(|instance| Err(problem(instance, "has no uri that begins with postgres://"))),
+    }
+}
+
+fn url_of(instance: &Value) -> Option<&str> {
+    let credentials = instance.get("credentials")?;
+    let mut texts =
+        ["uri", "url", "database_url"].into_iter().filter_map(|key| credentials.get(key)?.as_str());
+    texts.find(|text| values::is_postgres(text))
+}
+
+fn is_tagged(instance: &Value) -> bool {
+    let tags = instance.get("tags").and_then(Value::as_array).into_iter().flatten();
+    tags.filter_map(Value::as_str).any(|tag| POSTGRES.contains(&tag.to_lowercase().as_str()))
+}

@@ -1,0 +1,329 @@
+//! Takes typed values out of a [`Table`], key by key.
+//!
+//! A wrong value is written down and reading goes on, so one run shows every
+//! mistake; what was never asked for is unknown. Values come back as `None`
+//! only when they were wrong, so a check of two keys that reads
+//! `if let (Some(a), Some(b))` never complains twice.
+
+use super::{
+    Mistakes,
+    sources::{self, Table},
+    values::MASK,
+};
+use ::config::{Value, ValueKind};
+use secrecy::SecretString;
+use yaml_rust2::{Yaml, yaml::Hash};
+
+/// The keys of one level.
+pub(super) struct Section<'r> {
+    path: String,
+    table: Table,
+    known: Vec<String>,
+    effective: Hash,
+    mistakes: &'r mut Mistakes,
+}
+
+/// A text that may come from a file of its own.
+struct Text {
+    text: String,
+    from_file: bool,
+}
+
+impl<'r> Section<'r> {
+    /// The level without a path.
+    pub(super) fn root(table: Table, mistakes: &'r mut Mistakes) -> Self {
+        Self::new(String::new(), table, mistakes)
+    }
+
+    fn new(path: String, table: Table, mistakes: &'r mut Mistakes) -> Self {
+        Self { path, table, known: Vec::new(), effective: Hash::new(), mistakes }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        match self.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        }
+    }
+
+    /// Notes that `key` is wrong.
+    pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>) {
+        let key = self.path_of(key);
+        self.mistakes.add(key, problem);
+    }
+
+    /// As [`mistake`](Self::mistake), with the variable that set the value.
+    fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) {
+        match origin {
+            Some(variable) => self.mistake(key, format!("{problem} (set by {variable})")),
+            None => self.mistake(key, problem),
+        }
+    }
+
+    /// Shows `text` as the effective value of `key`.
+    pub(super) fn show(&mut self, key: &str, text: impl Into<String>) {
+        self.effective.insert(Yaml::String(key.to_owned()), Yaml::String(text.into()));
+    }
+
+    fn show_yaml(&mut self, key: &str, yaml: Yaml) {
+        self.effective.insert(Yaml::String(key.to_owned()), yaml);
+    }
+
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.known.push(key.to_owned());
+        self.table.remove(key).filter(|value| match &value.kind {
+            ValueKind::Nil => false,
+            ValueKind::String(text) => !text.trim().is_empty(),
+            _ => true,
+        })
+    }
+
+    /// A value that has a default, which is written as in a file.
+    pub(super) fn value<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.take(key).unwrap_or_else(|| default.into());
+        self.parsed(key, &value, parse)
+    }
+
+    /// A value that may be missing.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        match self.take(key) {
+            Some(value) => self.parsed(key, &value, parse).map(Some),
+            None => {
+                self.show_yaml(key, Yaml::Null);
+                Some(None)
+            }
+        }
+    }
+
+    /// A value that must be given.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.optional(key, parse)?;
+        if value.is_none() {
+            self.mistake(key, "is missing");
+        }
+        value
+    }
+
+    fn parsed<T>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = match &value.kind {
+            ValueKind::String(text) => text.trim().to_owned(),
+            ValueKind::Boolean(flag) => flag.to_string(),
+            ValueKind::I64(number) => number.to_string(),
+            ValueKind::Float(number) => number.to_string(),
+            _ => {
+                self.mistake_at(key, value.origin(), "must be one value");
+                return None;
+            }
+        };
+        match parse(&text) {
+            Ok(parsed) => {
+                self.show_yaml(key, plain(&text));
+                Some(parsed)
+            }
+            Err(problem) => {
+                self.mistake_at(key, value.origin(), &problem);
+                None
+            }
+        }
+    }
+
+    /// A text exactly as written; YAML would have made 7 of 007.
+    fn text(&mut self, key: &str) -> Option<Option<Text>> {
+        let file_key = format!("{key}_file");
+        let (inline, file) = (self.take(key), self.take(&file_key));
+        let value = match (inline, file) {
+            (None, None) => return Some(None),
+            (Some(value), None) => (value, false),
+            (None, Some(value)) => (value, true),
+            (Some(_), Some(_)) => {
+                self.mistake(key, format!("is given twice: here and as {file_key}"));
+                return None;
+            }
+        };
+        let key = if value.1 { &file_key } else { key };
+        let ValueKind::String(text) = value.0.kind.clone() else {
+            self.mistake_at(key, value.0.origin(), "must be a text; put it into quotes");
+            return None;
+        };
+        if !value.1 {
+            return Some(Some(Text { text, from_file: false }));
+        }
+        match read_secret(&text) {
+            Ok(secret) => {
+                self.show(key, text);
+                Some(Some(Text { text: secret, from_file: true }))
+            }
+            Err(problem) => {
+                self.mistake_at(key, value.0.origin(), &problem);
+                None
+            }
+        }
+    }
+
+    /// A text, given here or, under `<key>_file`, in a file of its own.
+    pub(super) fn text_or_file<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        self.shown_as(key, str::to_owned, parse)
+    }
+
+    /// As [`text_or_file`](Self::text_or_file), and never shown.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Option<SecretString>> {
+        self.shown_as(key, |_| MASK.to_owned(), |text| Ok(text.into()))
+    }
+
+    /// As [`text_or_file`](Self::text_or_file), and shown through `mask`.
+    pub(super) fn shown_as<T>(
+        &mut self,
+        key: &str,
+        mask: impl FnOnce(&str) -> String,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        let Some(Text { text, from_file }) = self.text(key)? else {
+            self.show_yaml(key, Yaml::Null);
+            return Some(None);
+        };
+        match parse(&text) {
+            Ok(parsed) => {
+                if !from_file {
+                    self.show(key, mask(&text));
+                }
+                Some(Some(parsed))
+            }
+            Err(problem) => {
+                self.mistake(key, problem);
+                None
+            }
+        }
+    }
+
+    /// The keys below `key`.
+    pub(super) fn section<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, Table::new()));
+        let table = self.table_of(key, value)?;
+        let (read, effective) = self.level(self.path_of(key), table, read);
+        self.show_yaml(key, effective);
+        read
+    }
+
+    /// The levels that are listed below `key`.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
+        let values = match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
+            ValueKind::Array(values) => values,
+            _ => {
+                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
+                return None;
+            }
+        };
+        let (mut items, mut effective) = (Vec::new(), Vec::new());
+        for (index, value) in values.into_iter().enumerate() {
+            let item = format!("{key}[{index}]");
+            let level = self.table_of(&item, value).map(|table| {
+                let path = self.path_of(&item);
+                self.level(path, table, &mut read)
+            });
+            let (read, yaml) = level.unwrap_or((None, Yaml::Null));
+            items.push(read);
+            effective.push(yaml);
+        }
+        self.show_yaml(key, Yaml::Array(effective));
+        items.into_iter().collect()
+    }
+
+    fn table_of(&mut self, key: &str, value: Value) -> Option<Table> {
+        match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
+            ValueKind::Table(table) => Some(table),
+            _ => {
+                self.mistake_at(key, value.origin(), "must be keys with values");
+                None
+            }
+        }
+    }
+
+    fn level<T>(
+        &mut self,
+        path: String,
+        table: Table,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> (Option<T>, Yaml) {
+        let mut level = Section::new(path, table, self.mistakes);
+        let read = read(&mut level);
+        (read, level.finish())
+    }
+
+    /// What was read, for printing. Whatever nobody asked for is a mistake.
+    pub(super) fn finish(mut self) -> Yaml {
+        let mut unknown: Vec<_> = std::mem::take(&mut self.table).into_iter().collect();
+        unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, value) in unknown {
+            let problem = match self.nearest(&key) {
+                Some(known) => format!("is unknown; did you mean {known}?"),
+                None => format!("is unknown; known here are: {}", self.known.join(", ")),
+            };
+            self.mistake_at(&printable(&key), value.origin(), &problem);
+        }
+        Yaml::Hash(self.effective)
+    }
+
+    fn nearest(&self, key: &str) -> Option<&String> {
+        let key = key.to_lowercase().replace('-', "_");
+        let distance = |known: &&String| strsim::damerau_levenshtein(known, &key);
+        let nearest = self.known.iter().min_by_key(distance)?;
+        (distance(&nearest) <= key.len().div_ceil(4)).then_some(nearest)
+    }
+}
+
+/// Numbers and flags as YAML writes them, if nothing but the quotes goes.
+fn plain(text: &str) -> Yaml {
+    match Yaml::from_str(text) {
+        Yaml::Integer(number) if number.to_string() == text => Yaml::Integer(number),
+        Yaml::Boolean(flag) if flag.to_string() == text => Yaml::Boolean(flag),
+        _ => Yaml::String(text.to_owned()),
+    }
+}
+
+/// `password:secret`, without its blank, is a key with the secret inside.
+fn printable(key: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let plain: String = key.chars().take(60).take_while(|c| is_plain(*c)).collect();
+    if plain.len() < key.len() { format!("{plain}…") } else { plain }
+}
+
+/// A secret's file, less the line break that editors add.
+fn read_secret(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    match text.strip_suffix('\r').unwrap_or(text) {
+        "" => Err("is empty".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Where settings come from: the file first, then the environment over it.
+//!
+//! The two are merged here and not by the builder of the `config` crate: there
+//! a key is a path, so a file could say `log.level` twice, and whichever came
+//! last out of a hash map would win.
+
+use super::ConfigError;
+use ::config::{FileFormat, Source, Value, ValueKind};
+use std::{collections::BTreeMap, path::Path};
+use yaml_rust2::ScanError;
+
+/// Keys of one level, and what they are set to.
+pub(super) type Table = ::config::Map<String, Value>;
+
+/// Variables that begin so are settings; the rest of the name is the key's
+/// path with two underscores a level.
+pub(super) const PREFIX: &str = "SCRAPEBROKER__";
+
+/// What a YAML file says.
+pub(super) fn file(path: &Path) -> Result<Table, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let not_yaml = |problem| ConfigError::NotYaml { path: path.to_owned(), problem };
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let line =
+            bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+        not_yaml(format!("line {line}: is not UTF-8"))
+    })?;
+    yaml(text.trim_start_matches('\u{feff}')).map_err(not_yaml)
+}
+
+fn yaml(text: &str) -> Result<Table, String> {
+    let file = ::config::File::from_str(text, FileFormat::Yaml);
+    // Only a syntax error is passed on: the others quote the value, which may be a secret.
+    file.collect().map_err(|error| {
+        let cause = match &error {
+            ::config::ConfigError::FileParse { cause, .. } => cause.downcast_ref::<ScanError>(),
+            _ => None,
+        };
+        let other = "is not one YAML document of keys with values, as in `listen: 0.0.0.0:8085`";
+        cause.map_or_else(|| other.to_owned(), syntax)
+    })
+}
+
+fn syntax(error: &ScanError) -> String {
+    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    let what = match error.info() {
+        info if info.ends_with("duplicated key in mapping") => "the same key is given twice",
+        info => info,
+    };
+    format!("line {line}, column {column}: {what}")
+}
+
+/// Puts the settings of `environment` over `table`. An empty variable counts as not set.
+pub(super) fn environment(table: &mut Table, environment: &BTreeMap<String, String>) {
+    // In the order of names `X__BROKER` comes before `X__BROKER__PASSWORD`.
+    for (name, text) in environment {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        if !text.trim().is_empty() {
+            let path = path.to_ascii_lowercase();
+            let keys: Vec<&str> = path.split("__").collect();
+            set(table, &keys, Value::new(Some(name), ValueKind::String(text.clone())));
+        }
+    }
+}
+
+fn set(table: &mut Table, keys: &[&str], value: Value) {
+    let Some((key, deeper)) = keys.split_first() else { return };
+    let origin = value.origin().map(str::to_owned);
+    let place = table
+        .entry((*key).to_owned())
+        .or_insert_with(|| Value::new(origin.as_ref(), ValueKind::Nil));
+    if deeper.is_empty() {
+        let object = json_object(&value);
+        match (&mut place.kind, object) {
+            (ValueKind::Table(table), Some(object)) => merge(table, object),
+            _ => *place = value,
+        }
+    } else {
+        if !matches!(place.kind, ValueKind::Table(_)) {
+            let object = json_object(place).unwrap_or_default();
+            *place = Value::new(origin.as_ref(), ValueKind::Table(object));
+        }
+        if let ValueKind::Table(table) = &mut place.kind {
+            set(table, deeper, value);
+        }
+    }
+}
+
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key).map(|old| &mut old.kind), value) {
+            (Some(ValueKind::Table(old)), Value { kind: ValueKind::Table(new), .. }) => {
+                merge(old, new);
+            }
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+fn json_object(value: &Value) -> Option<Table> {
+    match json(value)? {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+/// What a text says as JSON. A variable has no other way to say a list.
+pub(super) fn json(value: &Value) -> Option<ValueKind> {
+    let ValueKind::String(text) = &value.kind else { return None };
+    let parsed = serde_json::from_str(text).ok()?;
+    Some(from_json(parsed, value.origin().map(str::to_owned).as_ref()).kind)
+}
+
+fn from_json(json: serde_json::Value, origin: Option<&String>) -> Value {
+    use serde_json::Value as Json;
+    let kind = match json {
+        Json::Null => ValueKind::Nil,
+        Json::Bool(flag) => ValueKind::Boolean(flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => ValueKind::I64(number),
+            None => ValueKind::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => ValueKind::String(text),
+        Json::Array(values) => {
+            ValueKind::Array(values.into_iter().map(|value| from_json(value, origin)).collect())
+        }
+        Json::Object(values) => ValueKind::Table(
+            values.into_iter().map(|(key, value)| (key, from_json(value, origin))).collect(),
+        ),
+    };
+    Value::new(origin, kind)
+}

@@ -1,0 +1,201 @@
+use super::*;
+use secrecy::ExposeSecret;
+use std::collections::BTreeSet;
+use yaml_rust2::Yaml;
+
+mod documentation;
+mod mistakes;
+mod platforms;
+mod secrets;
+
+type Loaded = Result<(Config, Effective), ConfigError>;
+
+/// Loads `yaml` as a file, with `variables` as the environment.
+fn load(yaml: &str, variables: &[(&str, &str)]) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("scrapebroker.yml");
+    std::fs::write(&file, yaml).unwrap();
+    load_file(Some(&file), variables)
+}
+
+fn load_file(file: Option<&Path>, variables: &[(&str, &str)]) -> Loaded {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Config::load_effective(file, variables.iter().map(own))
+}
+
+/// The key and problem of every mistake.
+fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
+    match loaded {
+        Err(ConfigError::Mistakes(Mistakes(all))) => {
+            all.into_iter().map(|mistake| (mistake.key, mistake.problem)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Key paths of effective settings, with the text of their values.
+fn flat(effective: &Effective) -> Vec<(String, String)> {
+    fn walk(path: &str, yaml: &Yaml, into: &mut Vec<(String, String)>) {
+        let text = match yaml {
+            Yaml::Hash(keys) => {
+                for (key, value) in keys {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    walk(&format!("{path}{dot}{}", key.as_str().unwrap()), value, into);
+                }
+                return;
+            }
+            Yaml::Array(items) if !items.is_empty() => {
+                return items.iter().for_each(|item| walk(&format!("{path}[]"), item, into));
+            }
+            Yaml::Array(_) => "[]".to_owned(),
+            Yaml::Null => String::new(),
+            Yaml::Integer(number) => number.to_string(),
+            Yaml::Boolean(flag) => flag.to_string(),
+            other => other.as_str().unwrap().to_owned(),
+        };
+        into.push((path.to_owned(), text));
+    }
+    let mut into = Vec::new();
+    walk("", &effective.0, &mut into);
+    into
+}
+
+/// Every section, every kind of value.
+const WHOLE: &str = "
+listen: ':9000'
+base_url: https://metrics.example.com/
+health_listen: 127.0.0.1:9001
+shutdown_grace: 5s
+log: { level: 'info,scrapebroker=debug', format: json }
+database_url: postgres://broker:hunter2@db/scrapebroker
+database: { max_connections: 20 }
+store_is_durable: true
+broker:
+  username: cc
+  password: hunter2
+  catalog: /etc/catalog.json
+  token_key: hunter2hunter2hunter2
+routes:
+  stale_after: 60s
+  keep: 2h
+  refresh_interval: 5s
+  gorouters:
+    - { url: 'http://127.0.0.1:8082/routes', username: router, password: hunter2 }
+    - { url: 'http://10.0.0.2:8082/routes' }
+  file: routes.json
+scrape:
+  timeout: 10s
+  max_timeout: 1m
+  timeout_offset: 250ms
+  all_failed: series
+  concurrency: 8
+  max_instance_body: 1MiB
+  max_response: 1GiB
+  max_line: 64KiB
+  max_samples: 5000
+  max_families: 100
+  max_labels: 32
+backends: { idle_timeout: 30s }
+";
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let (config, _) = load_file(None, &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:8085");
+    assert_eq!(config.base_url, "http://localhost:8085");
+    assert_eq!(config.database_url.expose_secret(), "sqlite://scrapebroker.db");
+    assert_eq!(config.shutdown_grace, Duration::from_secs(15));
+    assert!(config.broker.credentials.is_none());
+    assert_eq!(config.routes.stale_after, Duration::from_secs(120));
+    assert_eq!(config.scrape.max_response, 4 << 30);
+    assert_eq!(config.scrape.all_failed, AllFailed::Error);
+    assert_eq!(config.platform, None);
+}
+
+#[test]
+fn an_empty_file_and_keys_without_a_value_change_nothing() {
+    let (_, defaults) = load_file(None, &[]).unwrap();
+    let empty = ["", "# nothing\n", "broker:\n", "listen:\nbroker:\n  username:\n  password: ''\n"];
+    for yaml in empty {
+        let (_, effective) = load(yaml, &[("SCRAPEBROKER__LISTEN", "")]).unwrap();
+        assert_eq!(effective.to_string(), defaults.to_string(), "{yaml:?}");
+    }
+}
+
+#[test]
+fn a_file_sets_everything() {
+    let (config, _) = load(WHOLE, &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.base_url, "https://metrics.example.com");
+    assert_eq!(config.health_listen.unwrap().to_string(), "127.0.0.1:9001");
+    assert_eq!(config.log.level, "info,scrapebroker=debug");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(config.store_is_durable);
+    assert_eq!(config.broker.credentials.unwrap().password.expose_secret(), "hunter2");
+    assert_eq!(config.broker.catalog, Path::new("/etc/catalog.json"));
+    let [first, second] = config.routes.gorouters.try_into().unwrap();
+    assert_eq!(first.credentials.unwrap().username, "router");
+    assert_eq!(second.url, "http://10.0.0.2:8082/routes");
+    assert_eq!(config.routes.file.unwrap(), Path::new("routes.json"));
+    assert_eq!(config.scrape.timeout_offset, Duration::from_millis(250));
+    assert_eq!(config.scrape.max_line, 64 << 10);
+    assert_eq!(config.scrape.max_samples, 5000);
+    assert_eq!(config.backends.idle_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn the_default_base_url_follows_the_port_of_listen() {
+    let (config, _) = load("listen: 127.0.0.1:9999", &[]).unwrap();
+    assert_eq!(config.base_url, "http://localhost:9999");
+}
+
+#[test]
+fn a_variable_wins_over_the_file() {
+    let variables = [
+        ("SCRAPEBROKER__BROKER__PASSWORD", "from the environment"),
+        ("SCRAPEBROKER__SCRAPE__CONCURRENCY", "7"),
+        ("SCRAPEBROKER__STORE_IS_DURABLE", "false"),
+        ("SCRAPEBROKER__ROUTES__GOROUTERS", r#"[{"url": "http://r/routes"}]"#),
+        ("SCRAPEBROKER__LOG", r#"{"level": "warn"}"#),
+        ("SCRAPEBROKER_PORT", "tcp://10.0.0.1:8085"),
+    ];
+    let (config, _) = load(WHOLE, &variables).unwrap();
+    let credentials = config.broker.credentials.unwrap();
+    assert_eq!(credentials.username, "cc");
+    assert_eq!(credentials.password.expose_secret(), "from the environment");
+    assert_eq!(config.scrape.concurrency, 7);
+    assert!(!config.store_is_durable);
+    assert_eq!(config.routes.gorouters.len(), 1);
+    assert_eq!(config.log.level, "warn");
+    assert_eq!(config.log.format, LogFormat::Json, "the rest of the section stays");
+}
+
+#[test]
+fn a_variable_for_one_key_wins_over_json_for_its_section() {
+    let variables = [
+        ("SCRAPEBROKER__BROKER", r#"{"username": "json", "password": "json"}"#),
+        ("SCRAPEBROKER__BROKER__PASSWORD", "[1]"),
+    ];
+    let credentials = load("", &variables).unwrap().0.broker.credentials.unwrap();
+    assert_eq!(credentials.username, "json");
+    assert_eq!(credentials.password.expose_secret(), "[1]", "a password may look like JSON");
+}
+
+#[test]
+fn effective_settings_can_be_fed_back() {
+    for yaml in ["", WHOLE, "listen: 127.0.0.1:1\nbroker: { catalog: '0x10' }"] {
+        let (_, first) = load(yaml, &[]).unwrap();
+        let (_, again) = load(&first.to_string(), &[]).unwrap();
+        assert_eq!(first.to_string(), again.to_string());
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_user_name_survives_printing_and_reading(name in "[^:\\p{Cc}\\s]([^:\\p{Cc}]{0,12}[^:\\p{Cc}\\s])?") {
+        let variables = [("SCRAPEBROKER__BROKER__USERNAME", name.as_str()), ("SCRAPEBROKER__BROKER__PASSWORD", "p")];
+        let (_, effective) = load("", &variables).unwrap();
+        let (config, _) = load(&effective.to_string(), &[]).unwrap();
+        proptest::prop_assert_eq!(config.broker.credentials.unwrap().username, name);
+    }
+}

@@ -1,0 +1,53 @@
+use super::*;
+
+const TEXT: &str = include_str!("../../../docs/CONFIGURATION.md");
+
+/// Key and default of every row of a table of keys.
+fn rows() -> Vec<(String, String)> {
+    let rows = TEXT.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| {
+        let (key, rest) = row.split_once("` | ")?;
+        let (default, _) = rest.split_once(" |")?;
+        Some((key.to_owned(), default.trim_matches('`').to_owned()))
+    });
+    cells.filter(|(key, _)| !key.chars().any(char::is_uppercase)).collect()
+}
+
+#[test]
+fn each_key_is_documented_with_its_default() {
+    let mut expected = flat(&load_file(None, &[]).unwrap().1);
+    let router = load("routes: { gorouters: [{ url: 'http://r/' }] }", &[]).unwrap().1;
+    let router = flat(&router).into_iter().filter(|(key, _)| key.contains("[]"));
+    let router = router.map(|(key, value)| (key, value.replace("http://r/", "")));
+    expected.extend(router);
+    let documented: BTreeSet<_> = rows().into_iter().collect();
+    let expected: BTreeSet<_> = expected
+        .into_iter()
+        .map(|(key, default)| (key, if default.is_empty() { "–".to_owned() } else { default }))
+        .collect();
+    let missing: Vec<_> = expected.difference(&documented).collect();
+    let made_up: Vec<_> = documented.difference(&expected).collect();
+    assert!(missing.is_empty() && made_up.is_empty(), "missing {missing:?}, made up {made_up:?}");
+}
+
+#[test]
+fn the_complete_example_is_complete_and_loads() {
+    let (_, rest) = TEXT.split_once("```yaml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let (_, effective) = load(example, &[]).unwrap();
+    let keys = |effective| flat(effective).into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>();
+    let shown: BTreeSet<_> = keys(&effective);
+    let known: BTreeSet<_> = rows().into_iter().map(|(key, _)| key).collect();
+    let missing: Vec<_> =
+        known.difference(&shown).filter(|key| *key != "routes.gorouters").collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn each_secret_says_that_it_may_lie_in_a_file() {
+    let secrets = flat(&load(WHOLE, &[]).unwrap().1).into_iter();
+    let secrets = secrets.filter(|(_, value)| value.contains("********"));
+    for (key, _) in secrets.chain([("broker.username".to_owned(), String::new())]) {
+        assert!(TEXT.contains(&format!("`{key}_file`")), "{key}");
+    }
+}

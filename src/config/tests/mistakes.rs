@@ -1,0 +1,172 @@
+use super::*;
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_key_path() {
+    let yaml = "
+listen: nowhere
+health_listen: 8080
+shutdown_grace: soon
+base_url: metrics.example.com
+log: { level: verbose, format: xml, colour: red }
+database_url: mysql://db/x
+database: { max_connections: 0 }
+store_is_durable: maybe
+broker: { username: cc }
+routes:
+  stale_after: 120
+  keep: 0s
+  refresh_interval: often
+  gorouters:
+    - { username: u, password: p }
+    - { url: 'ftp://x', port: 8082 }
+    - http://127.0.0.1:8082/routes
+  file: [a]
+scrape:
+  timeout: -1s
+  all_failed: never
+  concurrency: 0
+  max_instance_body: 64 bananas
+  max_response: 0
+  max_line: 0
+  max_samples: -1
+  max_families: 0
+  max_labels: 1.5
+backends: 90s
+tls: { cert_file: x }
+";
+    let variables = [("SCRAPEBROKER__SCRAPE__MAX_TIMEOUT", "x"), ("PORT", "http")];
+    let found: Vec<_> = mistakes(load(yaml, &variables)).into_iter().map(|(key, _)| key).collect();
+    let expected = [
+        "PORT",
+        "listen",
+        "base_url",
+        "health_listen",
+        "shutdown_grace",
+        "log.level",
+        "log.format",
+        "log.colour",
+        "database_url",
+        "database.max_connections",
+        "store_is_durable",
+        "broker.password",
+        "routes.stale_after",
+        "routes.keep",
+        "routes.refresh_interval",
+        "routes.gorouters[0].url",
+        "routes.gorouters[1].url",
+        "routes.gorouters[1].port",
+        "routes.gorouters[2]",
+        "routes.file",
+        "scrape.timeout",
+        "scrape.max_timeout",
+        "scrape.all_failed",
+        "scrape.concurrency",
+        "scrape.max_instance_body",
+        "scrape.max_response",
+        "scrape.max_line",
+        "scrape.max_samples",
+        "scrape.max_families",
+        "scrape.max_labels",
+        "backends",
+        "tls",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn settings_that_do_not_fit_each_other_are_mistakes() {
+    let cases = [
+        ("broker: { username: u }", "broker.password", "is missing"),
+        ("broker: { password: p }", "broker.username", "is missing"),
+        ("broker: { username: 'a:b', password: p }", "broker.username", "colon"),
+        ("broker: { username: 007, password: p }", "broker.username", "quotes"),
+        ("scrape: { timeout: 5m }", "scrape.timeout", "max_timeout"),
+        ("scrape: { timeout_offset: 30s }", "scrape.timeout_offset", "timeout"),
+        ("routes: { keep: 1m }", "routes.keep", "stale_after"),
+        ("routes: { refresh_interval: 120s }", "routes.refresh_interval", "stale_after"),
+        ("health_listen: 0.0.0.0:8085", "health_listen", "is taken by listen"),
+        ("health_listen: 127.0.0.1:8085", "health_listen", "is taken by listen"),
+        ("database_url: postgres://db/x", "broker.token_key", "required with PostgreSQL"),
+        ("routes: { gorouters: [{ url: 'https://r/' }] }", "routes.gorouters[0].url", "http://"),
+        ("routes: { gorouters: { url: x } }", "routes.gorouters", "list"),
+    ];
+    for (yaml, key, part) in cases {
+        let found = mistakes(load(yaml, &[]));
+        assert_eq!(found.len(), 1, "{yaml}: {found:?}");
+        assert!(found[0].0 == key && found[0].1.contains(part), "{yaml}: {found:?}");
+    }
+}
+
+#[test]
+fn listeners_on_different_hosts_or_free_ports_do_not_collide() {
+    let cases = [
+        "{ listen: '127.0.0.1:80', health_listen: '127.0.0.2:80' }",
+        "{ listen: ':0', health_listen: ':0' }",
+    ];
+    for yaml in cases {
+        assert!(load(yaml, &[]).is_ok(), "{yaml}");
+    }
+}
+
+#[test]
+fn an_unknown_key_names_its_nearest_neighbour_or_all_of_them() {
+    let cases = [
+        ("lisen: x", "lisen", "did you mean listen?"),
+        ("scrape: { max-timeout: 1s }", "scrape.max-timeout", "did you mean max_timeout?"),
+        ("Listen: ':80'", "Listen", "did you mean listen?"),
+        ("nats: {}", "nats", "known here are: listen, base_url"),
+        ("scrape: { access: token }", "scrape.access", "known here are: timeout"),
+        ("log.level: debug", "log.level", "is unknown"),
+    ];
+    for (yaml, key, part) in cases {
+        let found = mistakes(load(yaml, &[]));
+        assert_eq!(found.len(), 1, "{yaml}: {found:?}");
+        assert!(found[0].0 == key && found[0].1.contains(part), "{yaml}: {found:?}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_variable_names_the_variable() {
+    let cases = [
+        ("SCRAPEBROKER__LISTEN", "x", "listen"),
+        ("SCRAPEBROKER__BROKR__PASSWORD", "x", "brokr"),
+        ("SCRAPEBROKER__BROKER", "x", "broker"),
+        ("SCRAPEBROKER__ROUTES__GOROUTERS", "http://r", "routes.gorouters"),
+        ("SCRAPEBROKER__ROUTES__GOROUTERS__0__URL", "http://r", "routes.gorouters"),
+        ("SCRAPEBROKER__", "x", ""),
+    ];
+    for (name, value, key) in cases {
+        let found =
+            mistakes(load("routes: { gorouters: [{ url: 'http://r/' }] }", &[(name, value)]));
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert_eq!(found[0].0, key, "{name}: {found:?}");
+        assert!(found[0].1.contains(&format!("(set by {name})")), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn wrong_yaml_is_shown_with_file_line_and_reason() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"listen: x\nbroker: a: b\n", "line 2, column 10: mapping values"),
+        (b"listen: x\nlisten: y\n", "the same key is given twice"),
+        (b"a: [1\n", "line"),
+        (b"listen: x\n\xff\n", "line 2: is not UTF-8"),
+        (b"just a text", "keys with values"),
+        (b"- a\n- b\n", "keys with values"),
+        (b"a: 1\n---\nb: 2\n", "is not one YAML document"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("wrong.yml");
+    for (bytes, part) in cases {
+        std::fs::write(&file, bytes).unwrap();
+        let error = Config::load(Some(&file), []).unwrap_err().to_string();
+        assert!(error.contains("wrong.yml: ") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(Path::new("no/such.yml")), []).unwrap_err();
+    assert!(error.to_string().contains("no/such.yml"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}

@@ -1,0 +1,130 @@
+use super::*;
+
+/// Everything an operator may see of an attempt to load.
+fn shown(loaded: &Loaded) -> String {
+    match loaded {
+        Ok((config, effective)) => format!("{config:?}\n{effective:?}\n{effective}"),
+        Err(error) => {
+            let mut text = format!("{error:?}\n{error}");
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                text.push_str(&format!("\n{cause:?}\n{cause}"));
+                source = cause.source();
+            }
+            text
+        }
+    }
+}
+
+#[test]
+fn secrets_are_masked_where_settings_are_shown() {
+    let loaded = load(WHOLE, &[]);
+    let text = shown(&loaded);
+    assert!(!text.contains("hunter2"), "{text}");
+    let effective = flat(&loaded.unwrap().1);
+    for key in ["broker.password", "broker.token_key", "routes.gorouters[].password"] {
+        assert!(effective.contains(&(key.to_owned(), "********".to_owned())), "{effective:?}");
+    }
+    let url = "postgres://broker:********@db/scrapebroker".to_owned();
+    assert!(effective.contains(&("database_url".to_owned(), url)), "{effective:?}");
+}
+
+#[test]
+fn secrets_are_not_shown_by_any_mistake() {
+    let cases = [
+        "broker: { password: hunter2 }",
+        "broker: { username: u, password: [hunter2] }",
+        "broker: { username: u, password: { a: hunter2 } }",
+        "broker: { username: 'a:hunter2', password: hunter2 }",
+        "broker: hunter2",
+        "broker: [hunter2]",
+        "broker:\n  password:hunter2",
+        "broker: {password:hunter2}",
+        "broker: {password:hunter2, password:hunter2}",
+        "broker: { passwort: hunter2 }",
+        "broker: { password: hunter2\n",
+        "password: &hunter2x *hunter2",
+        "hunter2",
+        "[hunter2]",
+        "? { a: hunter2 }\n: b",
+        "database_url: postgres://u:hunter2@",
+        "database_url: postgres://u:hunter2",
+        "database_url: mysql://u:hunter2@db/x",
+        "database_url: sqlite:\nbase_url: http://u:hunter2@x",
+        "base_url: u:hunter2@x",
+        "routes: { gorouters: [{ url: 'http://u:hunter2@r/routes' }] }",
+        "routes: { gorouters: ['http://u:hunter2@r/routes'] }",
+        "routes: { gorouters: 'http://u:hunter2@r/routes' }",
+        "routes: { gorouters: [{ url: 'http://r/', password: hunter2 }] }",
+    ];
+    for yaml in cases {
+        let loaded = load(yaml, &[]);
+        assert!(loaded.is_err(), "{yaml}");
+        assert!(!shown(&loaded).contains("hunter2"), "{yaml}: {}", shown(&loaded));
+    }
+    let variables = [
+        ("SCRAPEBROKER__BROKER", "hunter2"),
+        ("SCRAPEBROKER__BROKER", r#"{"password": "hunter2""#),
+        ("SCRAPEBROKER__BROKER", r#"{"password": ["hunter2"]}"#),
+        ("SCRAPEBROKER__BROKER__PASSWORD", "hunter2"),
+        ("SCRAPEBROKER__BROKER__PASSWORD__X", "hunter2"),
+        ("SCRAPEBROKER__DATABASE_URL", "hunter2"),
+        ("VCAP_SERVICES", r#"{"a": [{"credentials": {"uri": "postgres://u:hunter2@"}}]}"#),
+        ("VCAP_SERVICES", "hunter2"),
+        ("VCAP_APPLICATION", "hunter2"),
+    ];
+    for variable in variables {
+        let loaded = load("", &[variable]);
+        assert!(loaded.is_err(), "{variable:?}");
+        assert!(!shown(&loaded).contains("hunter2"), "{variable:?}: {}", shown(&loaded));
+    }
+}
+
+#[test]
+fn secrets_may_lie_in_files_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let (user, password) = (path("user", "cc\n"), path("password", " hunter2 \r\n"));
+    let key = path("key", "hunter2\n\n");
+    let database = path("database", "postgres://u:hunter2@db/x\n");
+    let yaml = format!(
+        "
+database_url_file: {database}
+broker: {{ username_file: {user}, password_file: {password}, token_key_file: {key} }}
+routes: {{ gorouters: [{{ url: 'http://r/', username_file: {user}, password_file: {password} }}] }}
+"
+    );
+    let loaded = load(&yaml, &[]);
+    assert!(!shown(&loaded).contains("hunter2"), "{}", shown(&loaded));
+    let (config, effective) = loaded.unwrap();
+    let credentials = config.broker.credentials.unwrap();
+    assert_eq!(credentials.username, "cc");
+    assert_eq!(credentials.password.expose_secret(), " hunter2 ", "only the line break goes");
+    assert_eq!(config.broker.token_key.unwrap().expose_secret(), "hunter2\n");
+    assert_eq!(config.database_url.expose_secret(), "postgres://u:hunter2@db/x");
+    assert_eq!(config.routes.gorouters[0].credentials.as_ref().unwrap().username, "cc");
+    let (_, again) = load(&effective.to_string(), &[]).unwrap();
+    assert_eq!(again.to_string(), effective.to_string());
+}
+
+#[test]
+fn a_secret_is_given_once_and_its_file_holds_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    std::fs::write(&empty, "\n").unwrap();
+    let empty = format!("broker: {{ username: u, password_file: {} }}", empty.display());
+    let cases = [
+        ("broker: { username: u, password: a, password_file: b }", "broker.password", "twice"),
+        ("broker: { token_key_file: /no/such }", "broker.token_key_file", "cannot read"),
+        (&empty, "broker.password_file", "is empty"),
+    ];
+    for (yaml, key, part) in cases {
+        let found = mistakes(load(yaml, &[]));
+        assert_eq!(found.len(), 1, "{yaml}: {found:?}");
+        assert!(found[0].0 == key && found[0].1.contains(part), "{yaml}: {found:?}");
+    }
+}
