@@ -1,0 +1,64 @@
+//! The subscriber: who gets which log line, and how it looks.
+
+use std::io::{self, IsTerminal};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    Layer, filter,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people; coloured on a terminal.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The level is no list of directives.
+    #[error("log.level is not a filter")]
+    Level(#[source] filter::ParseError),
+    /// Somebody else was first.
+    #[error("logging is already set up")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Logs to standard error from here on, in the whole process.
+///
+/// `level` is `info`, or directives like `warn,scrapebroker=debug`.
+///
+/// # Errors
+///
+/// When `level` is not understood, and when it is called twice.
+pub fn init(level: &str, format: Format) -> Result<(), InitError> {
+    let colours = io::stderr().is_terminal();
+    Ok(subscriber(level, format, colours, io::stderr)?.try_init()?)
+}
+
+pub(super) fn subscriber<W>(
+    level: &str,
+    format: Format,
+    colours: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, InitError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter: Targets = level.parse().map_err(InitError::Level)?;
+    // A closed standard error must not turn a log line into a panic.
+    let lines = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+        }
+    };
+    Ok(tracing_subscriber::registry().with(filter).with(lines))
+}

@@ -1,0 +1,141 @@
+//! One span a request, one line in the access log.
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::HeaderMap,
+};
+use std::time::Instant;
+use tracing::Span;
+use tracing_actix_web::{RequestId, RootSpanBuilder};
+
+/// Builds the span of a request for `TracingLogger`, and writes its line in
+/// the access log when the head of the answer is ready: at `info`, health
+/// checks at `debug`, our own failures at `error`.
+///
+/// The span has `method`, `path`, `peer`, `request_id` (ours) and
+/// `platform_request_id` (the router's); the line adds `status` and
+/// `latency_ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSpan;
+
+/// Query parameters whose values say which app was asked for. All others may
+/// carry keys, so only their names are logged.
+const SHOWN: [&str; 2] = ["app", "route_url"];
+
+/// Longest path in a log line, in characters.
+const MAX_PATH: usize = 512;
+
+/// When the request came in.
+struct Started(Instant);
+
+/// The router's request id: gorouter sets the first, others the second.
+fn platform_request_id(headers: &HeaderMap) -> Option<&str> {
+    let id =
+        ["x-vcap-request-id", "x-request-id"].into_iter().find_map(|name| headers.get(name))?;
+    id.to_str().ok().filter(|id| !id.is_empty() && id.len() <= 128)
+}
+
+/// The path, and the query without values that could be secrets.
+fn shown(path: &str, query: &str) -> String {
+    let mut shown: String = path.chars().take(MAX_PATH).collect();
+    let mut separator = '?';
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = if SHOWN.contains(&name) { value } else { "…" };
+        shown.push(separator);
+        shown.extend(name.chars().chain(['=']).chain(value.chars()).take(MAX_PATH));
+        if shown.len() > 2 * MAX_PATH {
+            break;
+        }
+        separator = '&';
+    }
+    shown
+}
+
+fn is_health_check(path: &str) -> bool {
+    matches!(path, "/-/healthy" | "/-/ready")
+}
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        request.extensions_mut().insert(Started(Instant::now()));
+        let request_id = request.extensions().get::<RequestId>().copied();
+        // At the highest level, so that every line that is written has the ids.
+        tracing::error_span!(
+            "request",
+            method = %request.method(),
+            path = shown(request.path(), request.query_string()),
+            peer = request.peer_addr().map(tracing::field::display),
+            request_id = request_id.map(tracing::field::display),
+            platform_request_id = platform_request_id(request.headers()),
+        )
+    }
+
+    fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        let response = match outcome {
+            Ok(response) => response,
+            Err(error) => {
+                let status = error.as_response_error().status_code().as_u16();
+                return tracing::error!(status, %error, "no answer: {error}");
+            }
+        };
+        let request = response.request();
+        let started = request.extensions().get::<Started>().map(|started| started.0);
+        let latency_ms = started.map(|at| at.elapsed().as_secs_f64() * 1000.0);
+        let status = response.status().as_u16();
+        let (method, path) = (request.method(), request.path());
+        let path: String = path.chars().take(MAX_PATH).collect();
+        if is_health_check(&path) {
+            tracing::debug!(status, latency_ms, "{method} {path}: {status}");
+        } else if status == 500 {
+            // Of all statuses only this one is nobody's fault but ours.
+            let error = response.response().error().map(tracing::field::display);
+            tracing::error!(status, latency_ms, error, "{method} {path}: {status}");
+        } else {
+            tracing::info!(status, latency_ms, "{method} {path}: {status}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_query_are_shown_only_where_they_name_an_app() {
+        let cases = [
+            ("/metrics", "", "/metrics"),
+            ("/v1/apps/metrics", "app=o/s/a&token=hunter2", "/v1/apps/metrics?app=o/s/a&token=…"),
+            (
+                "/x",
+                "hunter2=&route_url=a.b%2Fc&&metric_path=/m%3Fkey=1",
+                "/x?hunter2=…&route_url=a.b%2Fc&metric_path=…",
+            ),
+        ];
+        for (path, query, expected) in cases {
+            assert_eq!(shown(path, query), expected, "{path}?{query}");
+        }
+    }
+
+    #[test]
+    fn an_endless_path_does_not_fill_the_log() {
+        let long = "x".repeat(1 << 16);
+        let query = format!("app={long}&route_url={long}&{}", "y=1&".repeat(1 << 14));
+        assert!(shown(&long, &query).len() <= 5 * MAX_PATH);
+    }
+
+    #[test]
+    fn the_routers_request_id_is_taken_from_either_header_unless_it_is_odd() {
+        let id = |name: &str, value: &str| {
+            let request = actix_web::test::TestRequest::default().insert_header((name, value));
+            platform_request_id(request.to_srv_request().headers()).map(str::to_owned)
+        };
+        assert_eq!(id("X-Vcap-Request-Id", "abc").as_deref(), Some("abc"));
+        assert_eq!(id("X-Request-Id", "abc").as_deref(), Some("abc"));
+        assert_eq!(id("X-Request-Id", &"x".repeat(129)), None);
+        assert_eq!(id("X-Request-Id", "\u{fc}"), None);
+        assert_eq!(id("X-Other", "abc"), None);
+    }
+}
