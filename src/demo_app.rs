@@ -1,0 +1,165 @@
+//! One sample instance of an app: something to scrape without having an app.
+//!
+//! It counts its own visitors, and pretends to work so that every kind of
+//! metric moves by itself. `scrapebroker demo-app` runs one of it; the demo
+//! runs three in one process.
+
+mod sample;
+
+use crate::domain::{BasicAuth, MetricsPath};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::Server,
+    http::{Method, header},
+    web,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::digest::{SHA256, digest};
+use sample::{HANDLERS, Sample};
+use secrecy::ExposeSecret;
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How one instance differs from the next.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the metrics are; a query in it is ignored.
+    pub path: MetricsPath,
+    /// Who may read the metrics; everybody when it is not set.
+    pub basic_auth: Option<BasicAuth>,
+    /// Which instance of the app this is, from 0.
+    pub index: u32,
+}
+
+/// An instance that listens, and answers once [`run_until`](Self::run_until) is polled.
+pub struct DemoApp {
+    address: SocketAddr,
+    server: Server,
+    instance: Arc<Instance>,
+}
+
+/// What all workers of the server share.
+struct Instance {
+    options: Options,
+    sample: Mutex<Sample>,
+}
+
+/// How often the pretended work goes on.
+const TICK: Duration = Duration::from_secs(1);
+
+impl DemoApp {
+    /// Listens on `listen`; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// When the address is in use or not ours.
+    pub fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen)?;
+        let address = listener.local_addr()?;
+        let sample = Mutex::new(Sample::new(options.index));
+        let instance = Arc::new(Instance { options, sample });
+        let data = web::Data::from(Arc::clone(&instance));
+        let app = move || App::new().app_data(data.clone()).default_service(web::to(answer));
+        let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1);
+        Ok(Self { address, server: server.listen(listener)?.run(), instance })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves, then lets running requests finish.
+    ///
+    /// # Errors
+    ///
+    /// When the server fails.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let handle = self.server.handle();
+        let mut server = pin!(self.server);
+        tokio::select! {
+            result = &mut server => return result,
+            never = work(&self.instance) => match never {},
+            () = shutdown => {}
+        }
+        let ((), result) = tokio::join!(handle.stop(true), server);
+        result
+    }
+}
+
+async fn work(instance: &Instance) -> Infallible {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        instance.sample().tick();
+    }
+}
+
+impl Instance {
+    fn sample(&self) -> MutexGuard<'_, Sample> {
+        self.sample.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metrics_path(&self) -> &str {
+        self.options.path.as_str().split('?').next().unwrap_or_default()
+    }
+
+    fn may_read(&self, request: &HttpRequest) -> bool {
+        let Some(BasicAuth { username, password }) = &self.options.basic_auth else { return true };
+        let expected = format!("{username}:{}", password.expose_secret());
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| {
+            let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
+            let is_basic = scheme.eq_ignore_ascii_case("basic");
+            is_basic.then(|| STANDARD.decode(credentials.trim()).ok())?
+        });
+        // Digests are compared, so the time taken says nothing about the password.
+        let hash = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
+        given.is_some_and(|given| hash(&given) == hash(expected.as_bytes()))
+    }
+}
+
+async fn answer(request: HttpRequest, instance: web::Data<Instance>) -> HttpResponse {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return HttpResponse::MethodNotAllowed()
+            .insert_header((header::ALLOW, "GET, HEAD"))
+            .finish();
+    }
+    if request.path() == instance.metrics_path() {
+        return metrics(&request, &instance);
+    }
+    match HANDLERS.into_iter().find(|handler| *handler == request.path()) {
+        Some(handler) => {
+            instance.sample().count(request.method() == Method::HEAD, handler);
+            page(&instance)
+        }
+        None => HttpResponse::NotFound().body("There is nothing here; go to /\n"),
+    }
+}
+
+fn metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
+    if !instance.may_read(request) {
+        let challenge = (header::WWW_AUTHENTICATE, "Basic realm=\"metrics\", charset=\"UTF-8\"");
+        return HttpResponse::Unauthorized().insert_header(challenge).body("Who are you?\n");
+    }
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    HttpResponse::Ok().content_type(content_type).body(instance.sample().expose())
+}
+
+fn page(instance: &Instance) -> HttpResponse {
+    let (index, path) = (instance.options.index, instance.metrics_path());
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(format!(
+        "<!doctype html><html lang=\"en\"><title>Demo app</title>\
+         <h1>Demo app, instance {index}</h1>\
+         <p>Each visit of <a href=\"/\">/</a>, <a href=\"/path1\">/path1</a> and \
+         <a href=\"/path2\">/path2</a> is counted in <a href=\"{path}\">{path}</a>.</p></html>\n"
+    ))
+}
+
+#[cfg(test)]
+mod tests;
