@@ -1,0 +1,174 @@
+//! The program as a shell sees it: what it prints, and how it exits.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+};
+
+/// The program with an empty environment.
+fn scrapebroker(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A demo app on a free port, and its address.
+struct DemoApp(Child, String);
+
+impl DemoApp {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = scrapebroker(&[&["demo-app"], arguments].concat());
+        let mut child = command.env("PORT", "0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let (_, rest) = line.split_once("http://0.0.0.0:").unwrap();
+        let (port, _) = rest.split_once(',').unwrap();
+        Self(child, format!("127.0.0.1:{port}"))
+    }
+
+    /// Status line with headers, and body.
+    fn get(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.1).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn signal(&mut self, name: &str) -> i32 {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        self.0.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for DemoApp {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn version_and_help_are_printed_and_exit_0() {
+    let (code, out, err) = run(&mut scrapebroker(&["--version"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
+    let (code, out, _) = run(&mut scrapebroker(&["--help"]));
+    assert_eq!(code, 0);
+    for command in ["check-config", "demo-app"] {
+        assert!(out.contains(command), "{out}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_64() {
+    let cases: [&[&str]; 6] = [
+        &[],
+        &["nonsense"],
+        &["check-config", "--file", "x"],
+        &["demo-app", "--path", "//elsewhere"],
+        &["demo-app", "--basic-auth", "hunter2"],
+        &["demo-app", "--basic-auth", ":hunter2"],
+    ];
+    for arguments in cases {
+        let (code, out, err) = run(&mut scrapebroker(arguments));
+        assert_eq!((code, out.as_str()), (64, ""), "{arguments:?}");
+        assert!(!err.is_empty() && !err.contains("hunter2"), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = run(scrapebroker(&["demo-app"]).env("PORT", "http"));
+    assert_eq!(code, 64);
+    assert!(err.contains("PORT"), "{err}");
+}
+
+#[test]
+fn check_config_prints_what_is_in_force_without_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yml");
+    std::fs::write(&file, "broker: { username: cc, password: hunter2 }\n").unwrap();
+    let file = file.to_str().unwrap();
+    let (code, out, err) = run(scrapebroker(&["check-config", "--config", file]).env("PORT", "9"));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("listen: \"0.0.0.0:9\""), "{out}");
+    assert!(out.contains("username: cc") && !out.contains("hunter2"), "{out}");
+
+    let again = dir.path().join("again.yml");
+    std::fs::write(&again, &out).unwrap();
+    let (_, fed_back, _) = run(scrapebroker(&["check-config"]).env("SCRAPEBROKER_CONFIG", &again));
+    assert_eq!(fed_back, out);
+}
+
+#[test]
+fn check_config_prints_every_mistake_and_exits_64() {
+    let mut command = scrapebroker(&["check-config"]);
+    command.env("SCRAPEBROKER__LISTEN", "nowhere").env("SCRAPEBROKER__BROKER__PASSWORD", "hunter2");
+    let (code, out, err) = run(&mut command);
+    assert_eq!((code, out.as_str()), (64, ""));
+    for part in ["2 mistakes", "\n  listen: ", "\n  broker.username: "] {
+        assert!(err.contains(part), "{err}");
+    }
+    assert!(!err.contains("hunter2"), "{err}");
+
+    let (code, _, err) = run(&mut scrapebroker(&["check-config", "--config", "/no/such.yml"]));
+    assert_eq!(code, 64);
+    assert!(err.contains("/no/such.yml: No such file"), "{err}");
+}
+
+#[test]
+fn readers_that_went_away_are_no_failure() {
+    let broken = || std::io::pipe().unwrap().1;
+    let status = scrapebroker(&["check-config"]).stdout(broken()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let status = scrapebroker(&["--help"]).stdout(broken()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let mut command = scrapebroker(&["check-config"]);
+    let status = command.env("PORT", "x").stderr(broken()).status().unwrap();
+    assert_eq!(status.code(), Some(64));
+}
+
+#[test]
+fn the_demo_app_exposes_what_promtool_finds_valid() {
+    let app = DemoApp::start(&["--path", "prom"]);
+    assert!(app.get("/").1.contains("/prom"));
+    let (head, metrics) = app.get("/prom");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("version=0.0.4"), "{head}");
+    assert!(app.get("/metrics").0.starts_with("HTTP/1.1 404"));
+
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed; `make test` installs it");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{metrics}");
+}
+
+#[test]
+fn the_demo_app_stops_cleanly_when_asked() {
+    for signal in ["-TERM", "-INT"] {
+        assert_eq!(DemoApp::start(&["--basic-auth", "u:p"]).signal(signal), 0, "{signal}");
+    }
+}
+
+#[test]
+fn an_address_in_use_exits_69() {
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, _, err) = run(scrapebroker(&["demo-app"]).env("PORT", port));
+    assert_eq!(code, 69);
+    assert!(err.contains("cannot listen on") && err.contains("PORT"), "{err}");
+}
