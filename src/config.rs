@@ -1,5 +1,7 @@
 //! Settings of an installation, proven.
 
+pub mod catalog;
+
 use secrecy::SecretString;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
