@@ -178,6 +178,12 @@ impl Tx {
     }
 }
 
+/// Brings a database up to date.
+async fn migrate(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    // `Migrator::run` is not `Send` over a plain connection; this is what it calls.
+    Ok(MIGRATIONS.run_direct(None, connection, false).await?)
+}
+
 /// The same number in every replica and every version: PostgreSQL's advisory
 /// locks are numbers. Two ids with one number only wait for each other.
 fn lock_key(instance: &InstanceId) -> i64 {

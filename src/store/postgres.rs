@@ -1,6 +1,6 @@
 //! PostgreSQL, shared by several replicas.
 
-use super::{ACQUIRE, MIGRATIONS, StoreError};
+use super::{ACQUIRE, StoreError};
 use sqlx::{
     AnyPool, ConnectOptions, Connection, Executor,
     any::{AnyConnectOptions, AnyPoolOptions},
@@ -39,7 +39,7 @@ async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
     let mut connection = connect
         .await
         .map_err(|_| StoreError::away(format!("no connection within {} s", ACQUIRE.as_secs())))??;
-    MIGRATIONS.run(&mut connection).await?;
+    super::migrate(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! * **Another file**, or another write-ahead log beside it: ours is closed and
 //!   the new one opened and migrated.
 
-use super::{ACQUIRE, MIGRATIONS, StoreError};
+use super::{ACQUIRE, StoreError, migrate};
 use arc_swap::ArcSwap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::{
@@ -134,7 +134,7 @@ impl Opened {
         // On a connection of its own: unlike a pool it says why it cannot connect.
         let mut anchor = options.connect().await?;
         anchor.execute(WRITER).await?;
-        MIGRATIONS.run(&mut anchor).await?;
+        migrate(&mut anchor).await?;
         let writer = pool(WRITER).max_connections(1).connect_with(options.clone()).await?;
         let reader = pool(READER).max_connections(max_readers.max(1)).connect_lazy_with(options);
         let files = Files::at(path).await?;
