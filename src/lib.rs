@@ -3,4 +3,5 @@
 pub mod broker;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod store;
