@@ -20,6 +20,8 @@ mod values;
 pub use effective::Effective;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 
+pub mod catalog;
+
 use secrecy::SecretString;
 use section::Section;
 use std::{

@@ -5,11 +5,13 @@
 
 mod app;
 mod binding;
+mod catalog;
 mod ids;
 mod metrics_path;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
+pub use catalog::{Catalog, CatalogMistake, ParameterSchema, Plan, Service};
 pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };

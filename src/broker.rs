@@ -1,0 +1,222 @@
+//! What provision and bind mean, whichever platform asks.
+//!
+//! Everything is synchronous: nothing that the broker does takes longer than a
+//! transaction, so it never answers "in progress".
+//!
+//! # What must always hold
+//!
+//! * Every case (made now, was there, differs, gone) is decided by stored state,
+//!   inside the one transaction that changes it.
+//! * Requests about one instance are served one after the other, in the order
+//!   in which they came: a platform that gave up on a PUT sends a DELETE, and
+//!   that must find what the PUT did. Across replicas the database's lock
+//!   keeps decisions apart.
+//! * Whoever got an answer sees its effect: bindings are published to scrapes
+//!   ([`BoundApps`]) before the answer is given.
+//! * A token is never stored, and parameters are stored sealed.
+
+mod bindings;
+mod bound_apps;
+mod error;
+mod instances;
+mod keys;
+mod operation;
+mod token_key;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    domain::{Catalog, InstanceId, Plan, PlanId, Service, ServiceId},
+    store::{Store, StoreError, Tx, state},
+};
+use arc_swap::ArcSwap;
+pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
+pub use bound_apps::{BoundApps, InForce, Scope};
+pub use error::BrokerError;
+pub use instances::{FetchedInstance, Provision, Provisioned, Update};
+use keys::Keys;
+pub use operation::LastOperation;
+use secrecy::SecretString;
+use std::{sync::Arc, time::Duration};
+pub use token_key::TokenKeyError;
+use tokio_util::sync::CancellationToken;
+use turns::Turns;
+
+/// How long one request may take before it is told that the database is away.
+/// Cloud Controller waits 60 s.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The broker; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Broker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    keys: Keys,
+    catalog: ArcSwap<Catalog>,
+    bound_apps: BoundApps,
+    turns: Turns,
+}
+
+/// Why there is no broker.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The key that seals secrets is missing or unusable.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
+    /// The database is away, or was used with another key.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Broker {
+    /// Makes the store ours and loads the bindings.
+    ///
+    /// Without a `token_key` one is kept in a file beside an SQLite database.
+    ///
+    /// # Errors
+    /// [`OpenError::TokenKey`] for a bad or missing key, [`OpenError::Store`] when
+    /// the database is away or its secrets were sealed with another key.
+    pub async fn open(
+        store: Store,
+        token_key: Option<&SecretString>,
+        catalog: Catalog,
+    ) -> Result<Self, OpenError> {
+        let known = state::read(&mut store.begin_read().await?).await?.key_fingerprint;
+        let keys = match (token_key, store.file()) {
+            (Some(token_key), _) => Keys::derive(token_key)?,
+            (None, Some(file)) => Keys::derive(&token_key::beside(file, known.is_empty())?)?,
+            (None, None) => return Err(TokenKeyError::Missing.into()),
+        };
+        let mut tx = store.begin_write().await?;
+        claim(&mut tx, &keys).await?;
+        tx.commit().await?;
+        let broker = Self(Arc::new(Shared {
+            store,
+            keys,
+            catalog: ArcSwap::from_pointee(catalog),
+            bound_apps: BoundApps::default(),
+            turns: Turns::default(),
+        }));
+        broker.refresh().await?;
+        Ok(broker)
+    }
+
+    /// The catalog in force.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.0.catalog.load_full()
+    }
+
+    /// Puts another catalog in force; requests under way keep the one they began with.
+    pub fn replace_catalog(&self, catalog: Catalog) {
+        self.0.catalog.store(Arc::new(catalog));
+    }
+
+    /// The bindings in force, for scrapes.
+    pub fn bound_apps(&self) -> BoundApps {
+        self.0.bound_apps.clone()
+    }
+
+    /// Keeps [`bound_apps`](Self::bound_apps) up to date with what other replicas
+    /// do, until `shutdown`. While the database is away, the last bindings stay.
+    pub async fn keep_current(self, every: Duration, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut away = false;
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let refreshed = shutdown.run_until_cancelled(within_patience(self.refresh())).await;
+            match refreshed {
+                Some(Err(error)) if !away => {
+                    away = true;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "keeping the last known bindings: {error}");
+                }
+                Some(Ok(())) if away => {
+                    away = false;
+                    tracing::info!("bindings are up to date again");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn refresh(&self) -> Result<(), StoreError> {
+        self.0.bound_apps.refresh(&self.0.store, &self.0.keys).await
+    }
+
+    /// Runs `work` in a transaction in which nobody else decides about `instance`,
+    /// commits it, and publishes what it changed.
+    async fn exclusively<T>(
+        &self,
+        instance: &InstanceId,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        let _turn = self.0.turns.take(instance).await?;
+        let done = within_patience(async {
+            let mut tx = self.0.store.begin_write().await?;
+            tx.lock(instance).await?;
+            claim(&mut tx, &self.0.keys).await?;
+            let done = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok::<_, BrokerError>(done)
+        })
+        .await?;
+        // It is committed: if the publishing fails now, the next round of `keep_current` does it.
+        if let Err(error) = within_patience(self.refresh()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "a change is stored, but not yet in force: {error}");
+        }
+        Ok(done)
+    }
+
+    /// Runs `work` in a transaction that changes nothing.
+    async fn reading<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        within_patience(async { work(&mut self.0.store.begin_read().await?).await }).await
+    }
+}
+
+/// A database that does not answer at all is away, too.
+async fn within_patience<T, E: From<StoreError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(E::from(StoreError::Unavailable {
+            reason: format!("no answer within {} s", PATIENCE.as_secs()),
+            source: None,
+        })),
+    }
+}
+
+/// A database file may be replaced while we run, so every change asks whose secrets it holds.
+async fn claim(tx: &mut Tx, keys: &Keys) -> Result<(), StoreError> {
+    let store_id = uuid::Uuid::new_v4().to_string();
+    state::claim(tx, keys.fingerprint(), &store_id).await
+}
+
+/// The service and plan that a request names.
+fn find_plan<'a>(
+    catalog: &'a Catalog,
+    service: &ServiceId,
+    plan: &PlanId,
+) -> Result<(&'a Service, &'a Plan), BrokerError> {
+    let service = catalog.service(service).ok_or(BrokerError::UnknownService)?;
+    let plan = service.plan(plan).ok_or(BrokerError::UnknownPlan)?;
+    Ok((service, plan))
+}
+
+/// A requested `maintenance_info.version` must be the plan's own (OSB "Maintenance Info Object").
+fn check_maintenance(plan: &Plan, requested: Option<&str>) -> Result<(), BrokerError> {
+    match requested {
+        Some(version) if plan.maintenance_version.as_deref() != Some(version) => {
+            Err(BrokerError::MaintenanceInfoConflict)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,256 @@
+//! Service bindings: bind, rotate, fetch, unbind.
+//!
+//! A binding of an app says how that app is scraped, and its token is good for
+//! the app. A service key names no app; its token is good for the space of the
+//! instance.
+
+use super::{
+    Broker, BrokerError, Scope, find_plan,
+    instances::{find, unsealable},
+    keys::{Owner, token_hash},
+};
+use crate::{
+    domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId},
+    store::{ServiceBinding, ServiceInstance, Tx, bindings},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+/// A request for a binding (with an app) or a service key (without).
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The new binding's id.
+    pub binding_id: BindingId,
+    /// The service of the instance.
+    pub service_id: ServiceId,
+    /// The plan of the instance.
+    pub plan_id: PlanId,
+    /// The app; none for a service key.
+    pub app_guid: Option<AppGuid>,
+    /// How the app is scraped ([`ScrapeOptions`]).
+    pub parameters: Map<String, Value>,
+}
+
+/// A request for a binding like another one, with a token of its own (OSB 2.17).
+#[derive(Clone, Debug)]
+pub struct Rotate {
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The new binding's id.
+    pub binding_id: BindingId,
+    /// The binding to be like; it stays until it is removed.
+    pub predecessor_id: BindingId,
+}
+
+/// What a successful [`Broker::bind`] found.
+#[derive(Clone, Debug)]
+pub enum Bound {
+    /// It was made now.
+    Created(Credentials),
+    /// The same binding was there before.
+    AlreadyExists(Credentials),
+}
+
+/// What a binding is good for.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Allows to scrape. The same for the same binding, always.
+    pub token: SecretString,
+    /// What it allows to scrape.
+    pub scope: Scope,
+}
+
+/// A binding as the platform may see it.
+#[derive(Clone, Debug)]
+pub struct FetchedBinding {
+    /// As they were when it was bound.
+    pub credentials: Credentials,
+    /// Its parameters without the secret ones.
+    pub parameters: Map<String, Value>,
+}
+
+impl Broker {
+    /// Makes a binding, or finds the same one.
+    ///
+    /// An existing binding is compared before the request is judged, so that a
+    /// repeated request is answered as before and a different one is a conflict.
+    ///
+    /// # Errors
+    /// [`BrokerError::BindingConflict`] when the id is taken by a different one,
+    /// [`BrokerError::InstanceUnknown`] when there is nothing to bind; otherwise
+    /// what is wrong with the request.
+    pub async fn bind(&self, request: Bind) -> Result<Bound, BrokerError> {
+        let catalog = self.catalog();
+        let work = async |tx: &mut Tx| {
+            if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
+                return match self.is_same_binding(&existing, &request)? {
+                    true => Ok(Bound::AlreadyExists(self.credentials_of(&existing))),
+                    false => Err(BrokerError::BindingConflict),
+                };
+            }
+            let (_, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
+            let instance = find(tx, &request.instance_id).await?;
+            check_bind(plan, &instance, &request)?;
+            let owner = Owner::Binding(request.binding_id.as_str());
+            let binding = ServiceBinding {
+                binding_id: request.binding_id.clone(),
+                instance_id: request.instance_id.clone(),
+                service_id: request.service_id.clone(),
+                plan_id: request.plan_id.clone(),
+                app_guid: request.app_guid.clone(),
+                space_guid: instance.space_guid,
+                parameters: self.0.keys.seal(owner, &request.parameters)?,
+                token_hash: self.token_hash_of(&request.binding_id),
+                predecessor_id: None,
+            };
+            self.insert(tx, &binding).await
+        };
+        let bound = self.exclusively(&request.instance_id, work).await?;
+        log_if_made(&bound, &request.instance_id, &request.binding_id);
+        Ok(bound)
+    }
+
+    /// Makes a binding like its predecessor, or finds the one that was made so.
+    ///
+    /// # Errors
+    /// [`BrokerError::PredecessorUnknown`] when there is none to be like,
+    /// [`BrokerError::BindingConflict`] when the id is taken by a different one.
+    pub async fn rotate(&self, request: Rotate) -> Result<Bound, BrokerError> {
+        let catalog = self.catalog();
+        let work = async |tx: &mut Tx| {
+            if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
+                // The predecessor may be gone by now; what it was is what counts.
+                let same = existing.instance_id == request.instance_id
+                    && existing.predecessor_id.as_ref() == Some(&request.predecessor_id);
+                return match same {
+                    true => Ok(Bound::AlreadyExists(self.credentials_of(&existing))),
+                    false => Err(BrokerError::BindingConflict),
+                };
+            }
+            find(tx, &request.instance_id).await?;
+            let predecessor = bindings::find(tx, &request.predecessor_id)
+                .await?
+                .filter(|binding| binding.instance_id == request.instance_id)
+                .ok_or(BrokerError::PredecessorUnknown)?;
+            let (_, plan) = find_plan(&catalog, &predecessor.service_id, &predecessor.plan_id)?;
+            if !plan.binding_rotatable {
+                return Err(BrokerError::NotRotatable);
+            }
+            let parameters = self.parameters_of_binding(&predecessor)?;
+            let owner = Owner::Binding(request.binding_id.as_str());
+            let binding = ServiceBinding {
+                binding_id: request.binding_id.clone(),
+                parameters: self.0.keys.seal(owner, &parameters)?,
+                token_hash: self.token_hash_of(&request.binding_id),
+                predecessor_id: Some(request.predecessor_id.clone()),
+                ..predecessor
+            };
+            self.insert(tx, &binding).await
+        };
+        let bound = self.exclusively(&request.instance_id, work).await?;
+        log_if_made(&bound, &request.instance_id, &request.binding_id);
+        Ok(bound)
+    }
+
+    /// Shows a binding.
+    ///
+    /// # Errors
+    /// [`BrokerError::BindingUnknown`] when this instance has none with this id.
+    pub async fn fetch_binding(
+        &self,
+        instance: &InstanceId,
+        id: &BindingId,
+    ) -> Result<FetchedBinding, BrokerError> {
+        let binding = self
+            .reading(async |tx| Ok(bindings::find(tx, id).await?))
+            .await?
+            .filter(|binding| binding.instance_id == *instance)
+            .ok_or(BrokerError::BindingUnknown)?;
+        let parameters = self.parameters_of_binding(&binding)?;
+        Ok(FetchedBinding {
+            credentials: self.credentials_of(&binding),
+            parameters: ScrapeOptions::without_secrets(&parameters),
+        })
+    }
+
+    /// Removes a binding; the one of the same app before it is in force again.
+    ///
+    /// The catalog is not asked: what has left it can be removed all the same.
+    ///
+    /// # Errors
+    /// [`BrokerError::BindingGone`] when this instance has none with this id.
+    pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
+        self.exclusively(instance, async |tx| {
+            bindings::find(tx, id)
+                .await?
+                .filter(|binding| binding.instance_id == *instance)
+                .ok_or(BrokerError::BindingGone)?;
+            Ok(bindings::delete(tx, id).await?)
+        })
+        .await?;
+        tracing::info!(instance.id = %instance, binding.id = %id, "binding removed");
+        Ok(())
+    }
+
+    async fn insert(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
+        match bindings::insert(tx, binding).await? {
+            true => Ok(Bound::Created(self.credentials_of(binding))),
+            // Another instance got a binding with this id at this very moment.
+            false => Err(BrokerError::BindingConflict),
+        }
+    }
+
+    fn is_same_binding(&self, kept: &ServiceBinding, request: &Bind) -> Result<bool, BrokerError> {
+        Ok(kept.instance_id == request.instance_id
+            && kept.service_id == request.service_id
+            && kept.plan_id == request.plan_id
+            && kept.app_guid == request.app_guid
+            && self.parameters_of_binding(kept)? == request.parameters)
+    }
+
+    fn parameters_of_binding(
+        &self,
+        binding: &ServiceBinding,
+    ) -> Result<Map<String, Value>, BrokerError> {
+        let owner = Owner::Binding(binding.binding_id.as_str());
+        let parameters = self.0.keys.unseal(owner, &binding.parameters);
+        parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
+    }
+
+    fn credentials_of(&self, binding: &ServiceBinding) -> Credentials {
+        Credentials { token: self.0.keys.token(&binding.binding_id), scope: Scope::of(binding) }
+    }
+
+    fn token_hash_of(&self, id: &BindingId) -> String {
+        token_hash(self.0.keys.token(id).expose_secret())
+    }
+}
+
+fn log_if_made(bound: &Bound, instance: &InstanceId, binding: &BindingId) {
+    if matches!(bound, Bound::Created(_)) {
+        tracing::info!(instance.id = %instance, binding.id = %binding, "binding made");
+    }
+}
+
+fn check_bind(plan: &Plan, instance: &ServiceInstance, request: &Bind) -> Result<(), BrokerError> {
+    if instance.service_id != request.service_id {
+        return Err(BrokerError::OtherService);
+    }
+    if instance.plan_id != request.plan_id {
+        return Err(BrokerError::OtherPlan);
+    }
+    if !plan.bindable {
+        return Err(BrokerError::NotBindable);
+    }
+    if request.app_guid.is_none() && !request.parameters.is_empty() {
+        return Err(BrokerError::NoKeyParameters);
+    }
+    // First, since its words are better: it knows what a parameter is for.
+    ScrapeOptions::from_parameters(&request.parameters)?;
+    match &plan.bind {
+        Some(schema) => Ok(schema.check(&request.parameters)?),
+        None => Ok(()),
+    }
+}

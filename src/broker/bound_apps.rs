@@ -1,0 +1,126 @@
+//! The bindings in force, as scrapes see them.
+
+use super::{
+    instances::unsealable,
+    keys::{Keys, Owner, TOKEN_PREFIX, token_hash},
+};
+use crate::{
+    domain::{AppGuid, BindingId, ScrapeOptions, SpaceGuid},
+    store::{ServiceBinding, Store, StoreError, bindings, state},
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+use tokio::sync::Mutex;
+
+/// Which apps are bound and how; clones see the same.
+///
+/// Readers never wait. A snapshot is replaced whole, by one writer at a time,
+/// when the store's revision says that there is something new.
+#[derive(Clone, Debug, Default)]
+pub struct BoundApps(Arc<Published>);
+
+#[derive(Debug, Default)]
+struct Published {
+    snapshot: ArcSwap<Snapshot>,
+    refreshing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Snapshot {
+    /// Which store, and which of its revisions, this was read from.
+    source: Option<(String, i64)>,
+    /// Of several bindings of an app the newest.
+    in_force: HashMap<AppGuid, Arc<InForce>>,
+    scopes: HashMap<String, Scope>,
+}
+
+/// The binding that says how an app is scraped.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Its id.
+    pub binding_id: BindingId,
+    /// What it says.
+    pub options: ScrapeOptions,
+}
+
+/// What a token allows to scrape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One app.
+    App(AppGuid),
+    /// All apps of a space.
+    Space(SpaceGuid),
+}
+
+impl Scope {
+    pub(super) fn of(binding: &ServiceBinding) -> Self {
+        match &binding.app_guid {
+            Some(app) => Self::App(app.clone()),
+            None => Self::Space(binding.space_guid.clone()),
+        }
+    }
+}
+
+impl BoundApps {
+    /// How this app is scraped, if it is bound.
+    pub fn options_of(&self, app: &str) -> Option<Arc<InForce>> {
+        self.0.snapshot.load().in_force.get(app).cloned()
+    }
+
+    /// What this token allows, if it is one of ours.
+    pub fn scope_of_token(&self, token: &str) -> Option<Scope> {
+        if !token.starts_with(TOKEN_PREFIX) {
+            return None;
+        }
+        self.0.snapshot.load().scopes.get(&token_hash(token)).cloned()
+    }
+
+    /// Reads the bindings anew if something has changed.
+    pub(super) async fn refresh(&self, store: &Store, keys: &Keys) -> Result<(), StoreError> {
+        let _one_at_a_time = self.0.refreshing.lock().await;
+        let mut tx = store.begin_read().await?;
+        let state = state::read(&mut tx).await?;
+        if !state.key_fingerprint.is_empty() && state.key_fingerprint != keys.fingerprint() {
+            return Err(StoreError::KeyChanged);
+        }
+        let source = Some((state.store_id, state.revision));
+        if self.0.snapshot.load().source == source {
+            return Ok(());
+        }
+        // Read after the revision: they may be newer than it, then we come again, but never older.
+        let bindings = bindings::all(&mut tx).await?;
+        let mut snapshot = Snapshot { source, ..Snapshot::default() };
+        for binding in bindings {
+            if let Err(error) = binding.and_then(|binding| snapshot.add(&binding, keys)) {
+                tracing::error!(%error, "a binding is not in force");
+            }
+        }
+        self.0.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    /// Adds a binding; of each app the first one that is added is in force.
+    fn add(&mut self, binding: &ServiceBinding, keys: &Keys) -> Result<(), StoreError> {
+        if let Some(app) = &binding.app_guid
+            && let Entry::Vacant(free) = self.in_force.entry(app.clone())
+        {
+            let owner = Owner::Binding(binding.binding_id.as_str());
+            let parameters = keys
+                .unseal(owner, &binding.parameters)
+                .ok_or_else(|| unsealable("service_bindings.parameters"))?;
+            let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
+                let problem = error.to_string();
+                StoreError::Corrupt { column: "service_bindings.parameters", problem }
+            })?;
+            let binding_id = binding.binding_id.clone();
+            free.insert(Arc::new(InForce { binding_id, options }));
+        }
+        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding));
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! Keys derived from `broker.token_key`, and what they are for.
+//!
+//! One key per purpose (HKDF, RFC 5869), so that none can be used against
+//! another: tokens, sealing, and a fingerprint that tells whether the key is
+//! the one that a store was used with.
+
+use super::TokenKeyError;
+use crate::domain::BindingId;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    aead, digest, hkdf, hmac,
+    rand::{SecureRandom, SystemRandom},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+/// Every token begins with this, so that secret scanners and people know one when they see it.
+pub(super) const TOKEN_PREFIX: &str = "sbt_";
+
+/// The shortest accepted `broker.token_key`, in bytes.
+const MIN_LEN: usize = 16;
+
+pub(super) struct Keys {
+    token: hmac::Key,
+    seal: aead::LessSafeKey,
+    fingerprint: String,
+}
+
+/// Whose parameters are sealed; a sealed text that is moved to another owner cannot be unsealed.
+#[derive(Clone, Copy)]
+pub(super) enum Owner<'a> {
+    Instance(&'a str),
+    Binding(&'a str),
+}
+
+impl Owner<'_> {
+    fn associated_data(self) -> aead::Aad<Vec<u8>> {
+        aead::Aad::from(match self {
+            Self::Instance(id) => format!("instance:{id}").into_bytes(),
+            Self::Binding(id) => format!("binding:{id}").into_bytes(),
+        })
+    }
+}
+
+impl Keys {
+    pub(super) fn derive(token_key: &SecretString) -> Result<Self, TokenKeyError> {
+        let secret = token_key.expose_secret().as_bytes();
+        if secret.len() < MIN_LEN {
+            return Err(TokenKeyError::TooShort { least: MIN_LEN });
+        }
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"scrapebroker broker.token_key");
+        let root = salt.extract(secret);
+        let too_long = "HKDF yields keys of this length";
+        let fingerprint = root.expand(&[b"fingerprint"], hmac::HMAC_SHA256).expect(too_long);
+        let fingerprint = hmac::sign(&fingerprint.into(), b"scrapebroker");
+        let seal = root.expand(&[b"seal"], &aead::AES_256_GCM).expect(too_long);
+        Ok(Self {
+            token: root.expand(&[b"token"], hmac::HMAC_SHA256).expect(too_long).into(),
+            seal: aead::LessSafeKey::new(seal.into()),
+            fingerprint: URL_SAFE_NO_PAD.encode(fingerprint),
+        })
+    }
+
+    /// Tells this key from another one, without a way back to it.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The token of a binding. Derived, since the same PUT wants the same answer
+    /// and tokens are not stored.
+    pub(super) fn token(&self, binding: &BindingId) -> SecretString {
+        let tag = hmac::sign(&self.token, binding.as_str().as_bytes());
+        format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(tag)).into()
+    }
+
+    /// Encrypts parameters: a random nonce, then ciphertext and tag, as base64.
+    pub(super) fn seal(
+        &self,
+        owner: Owner<'_>,
+        parameters: &Map<String, Value>,
+    ) -> Result<String, TokenKeyError> {
+        let mut nonce = [0; aead::NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| TokenKeyError::Random)?;
+        let mut text = serde_json::to_vec(parameters).map_err(|_| TokenKeyError::Random)?;
+        let unique = aead::Nonce::assume_unique_for_key(nonce);
+        self.seal
+            .seal_in_place_append_tag(unique, owner.associated_data(), &mut text)
+            .map_err(|_| TokenKeyError::Random)?;
+        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
+    }
+
+    /// Decrypts parameters; none if they were sealed with another key, for
+    /// another owner, or tampered with.
+    pub(super) fn unseal(&self, owner: Owner<'_>, sealed: &str) -> Option<Map<String, Value>> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, text) = bytes.split_first_chunk::<{ aead::NONCE_LEN }>()?;
+        let nonce = aead::Nonce::assume_unique_for_key(*nonce);
+        let mut text = text.to_vec();
+        let text = self.seal.open_in_place(nonce, owner.associated_data(), &mut text).ok()?;
+        serde_json::from_slice(text).ok()
+    }
+}
+
+/// What is stored of a token, and looked up by.
+pub(super) fn token_hash(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keys(text: &str) -> Keys {
+        Keys::derive(&SecretString::from(text)).unwrap()
+    }
+
+    #[test]
+    fn a_token_depends_on_binding_and_key_and_on_nothing_else() {
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let token = |keys: &Keys, id| keys.token(id).expose_secret().to_owned();
+        let (key, other) = (keys("0123456789abcdef"), keys("0123456789abcdeF"));
+        assert_eq!(token(&key, &a), token(&keys("0123456789abcdef"), &a));
+        assert_ne!(token(&key, &a), token(&key, &b));
+        assert_ne!(token(&key, &a), token(&other, &a));
+        assert!(token(&key, &a).starts_with("sbt_") && token(&key, &a).len() == 47);
+        assert_ne!(key.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn what_is_sealed_is_readable_only_with_its_key_and_by_its_owner() {
+        let parameters = json!({"bearer_token": "hunter2"}).as_object().unwrap().clone();
+        let (key, other) = (keys("0123456789abcdef"), keys("0123456789abcdeF"));
+        let owner = Owner::Binding("a");
+        let sealed = key.seal(owner, &parameters).unwrap();
+        assert_eq!(key.unseal(owner, &sealed), Some(parameters.clone()));
+        assert_ne!(key.seal(owner, &parameters).unwrap(), sealed, "the nonce is random");
+        assert_eq!(other.unseal(owner, &sealed), None);
+        assert_eq!(key.unseal(Owner::Binding("b"), &sealed), None);
+        assert_eq!(key.unseal(Owner::Instance("a"), &sealed), None);
+        for damaged in ["", "AAAA", "not base64!", sealed.get(..sealed.len() - 4).unwrap()] {
+            assert_eq!(key.unseal(owner, damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_could_be_guessed_is_refused() {
+        let error = Keys::derive(&"short".into()).unwrap_err();
+        assert_eq!(error.to_string(), "broker.token_key must have at least 16 characters");
+    }
+}

@@ -1,0 +1,132 @@
+//! The rules, on both databases.
+
+mod bindings;
+mod instances;
+mod races;
+mod store;
+
+use super::*;
+use crate::{
+    domain::{BindingId, SpaceGuid},
+    store::{Names, testing::on_both},
+};
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+/// Two services; the second plan of the first has a maintenance version and parameters of its
+/// own, the third cannot be left or bound.
+fn catalog() -> Catalog {
+    let mut document: Value =
+        serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
+    let service = &mut document["services"][0];
+    service["id"] = json!("s");
+    service["plans"][0]["id"] = json!("p");
+    let mut sized = service["plans"][0].clone();
+    sized["id"] = json!("sized");
+    sized["name"] = json!("sized");
+    sized["maintenance_info"] = json!({"version": "1.2.0"});
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "properties": {"size": {"type": "integer"}, "color": {"type": "string"}},
+        "additionalProperties": false,
+    });
+    sized["schemas"]["service_instance"] =
+        json!({"create": {"parameters": schema}, "update": {"parameters": schema}});
+    let mut fixed = service["plans"][0].clone();
+    fixed["id"] = json!("fixed");
+    fixed["name"] = json!("fixed");
+    fixed["bindable"] = json!(false);
+    fixed["plan_updateable"] = json!(false);
+    fixed["binding_rotatable"] = json!(false);
+    fixed["schemas"] = json!({});
+    service["plans"].as_array_mut().unwrap().extend([sized, fixed]);
+    let mut other = service.clone();
+    other["id"] = json!("s2");
+    other["name"] = json!("other");
+    other["plans"] = json!([{"id": "p2", "name": "p2", "description": "d"}]);
+    document["services"].as_array_mut().unwrap().push(other);
+    Catalog::parse(&document, "http://x").unwrap()
+}
+
+fn key() -> SecretString {
+    "a key that is long enough".into()
+}
+
+async fn broker(store: &Store) -> Broker {
+    Broker::open(store.clone(), Some(&key()), catalog()).await.unwrap()
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn provision(id: &str) -> Provision {
+    Provision {
+        instance_id: id.parse().unwrap(),
+        service_id: "s".parse().unwrap(),
+        plan_id: "p".parse().unwrap(),
+        organization_guid: "org".parse().unwrap(),
+        space_guid: "space".parse().unwrap(),
+        names: Names::default(),
+        parameters: Map::new(),
+        maintenance_version: None,
+    }
+}
+
+fn update(id: &str) -> Update {
+    Update {
+        instance_id: id.parse().unwrap(),
+        service_id: "s".parse().unwrap(),
+        plan_id: None,
+        names: Names::default(),
+        parameters: Map::new(),
+        maintenance_version: None,
+    }
+}
+
+fn bind(instance: &str, id: &str, app: &str) -> Bind {
+    Bind {
+        instance_id: instance.parse().unwrap(),
+        binding_id: id.parse().unwrap(),
+        service_id: "s".parse().unwrap(),
+        plan_id: "p".parse().unwrap(),
+        app_guid: Some(app.parse().unwrap()),
+        parameters: Map::new(),
+    }
+}
+
+fn rotate(instance: &str, id: &str, predecessor: &str) -> Rotate {
+    Rotate {
+        instance_id: instance.parse().unwrap(),
+        binding_id: id.parse().unwrap(),
+        predecessor_id: predecessor.parse().unwrap(),
+    }
+}
+
+fn instance(id: &str) -> InstanceId {
+    id.parse().unwrap()
+}
+
+fn binding(id: &str) -> BindingId {
+    id.parse().unwrap()
+}
+
+/// The credentials of a binding that had to be made.
+async fn made(broker: &Broker, request: Bind) -> Credentials {
+    match broker.bind(request).await.unwrap() {
+        Bound::Created(credentials) => credentials,
+        Bound::AlreadyExists(_) => panic!("it was there before"),
+    }
+}
+
+fn endpoint_in_force(broker: &Broker, app: &str) -> Option<String> {
+    let in_force = broker.bound_apps().options_of(app)?;
+    in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
+}
+
+/// The variant's name, for tables.
+fn name(error: &BrokerError) -> String {
+    let debug = format!("{error:?}");
+    debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()
+}

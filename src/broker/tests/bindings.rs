@@ -1,0 +1,194 @@
+//! Bindings, row by row of contract osb.md 1.7 to 1.9.
+
+use super::*;
+
+#[tokio::test]
+async fn a_repeated_bind_is_recognized_and_a_different_one_is_a_conflict() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        for id in ["i", "j"] {
+            broker.provision(provision(id)).await.unwrap();
+        }
+        let parameters = map(json!({"endpoint": "/a", "headers": {"X-Key": "k"}}));
+        let first = Bind { parameters, ..bind("i", "b", "app") };
+        let credentials = made(&broker, first.clone()).await;
+        let Bound::AlreadyExists(again) = broker.bind(first.clone()).await.unwrap() else {
+            panic!("it was made twice");
+        };
+        assert_eq!(again.token.expose_secret(), credentials.token.expose_secret());
+
+        let different = [
+            Bind { instance_id: "j".parse().unwrap(), ..first.clone() },
+            Bind { instance_id: "unknown".parse().unwrap(), ..first.clone() },
+            Bind { service_id: "s2".parse().unwrap(), ..first.clone() },
+            Bind { plan_id: "sized".parse().unwrap(), ..first.clone() },
+            Bind { plan_id: "no plan".parse().unwrap(), ..first.clone() },
+            Bind { app_guid: Some("other".parse().unwrap()), ..first.clone() },
+            Bind { app_guid: None, ..first.clone() },
+            Bind { parameters: Map::new(), ..first },
+        ];
+        for request in different {
+            let error = broker.bind(request.clone()).await.unwrap_err();
+            assert!(matches!(error, BrokerError::BindingConflict), "{request:?}: {error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bind_that_makes_no_sense_leaves_nothing_behind() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        broker.provision(provision("i")).await.unwrap();
+        let fixed = Provision { plan_id: "fixed".parse().unwrap(), ..provision("fixed") };
+        broker.provision(fixed).await.unwrap();
+        let good = bind("i", "b", "app");
+        let parameters = |value| map(value);
+        let cases = [
+            (bind("unknown", "b", "app"), "InstanceUnknown"),
+            (Bind { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
+            (Bind { plan_id: "x".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
+            (Bind { plan_id: "sized".parse().unwrap(), ..good.clone() }, "OtherPlan"),
+            (
+                Bind {
+                    service_id: "s2".parse().unwrap(),
+                    plan_id: "p2".parse().unwrap(),
+                    ..good.clone()
+                },
+                "OtherService",
+            ),
+            (
+                Bind { plan_id: "fixed".parse().unwrap(), ..bind("fixed", "b", "app") },
+                "NotBindable",
+            ),
+            (
+                Bind { parameters: parameters(json!({"metrics_path": "/"})), ..good.clone() },
+                "Parameter",
+            ),
+            (
+                Bind { parameters: parameters(json!({"headers": {"Host": "x"}})), ..good.clone() },
+                "Parameter",
+            ),
+            (
+                Bind { app_guid: None, parameters: parameters(json!({"endpoint": "/"})), ..good },
+                "NoKeyParameters",
+            ),
+        ];
+        for (request, expected) in cases {
+            let error = broker.bind(request.clone()).await.unwrap_err();
+            assert_eq!(name(&error), expected, "{request:?}");
+        }
+        let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
+        assert!(matches!(error, BrokerError::BindingGone), "{error:?}");
+        assert!(broker.bound_apps().options_of("app").is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_binding_of_an_app_is_in_force_and_its_removal_brings_the_one_before_back() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        for id in ["i", "j"] {
+            broker.provision(provision(id)).await.unwrap();
+        }
+        assert!(broker.bound_apps().options_of("app").is_none());
+        for (instance, id, path) in [("i", "b1", "/1"), ("j", "b2", "/2"), ("i", "b3", "/3")] {
+            let parameters = map(json!({"endpoint": path}));
+            made(&broker, Bind { parameters, ..bind(instance, id, "app") }).await;
+            assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some(path));
+        }
+        broker.unbind(&instance("i"), &binding("b3")).await.unwrap();
+        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        broker.unbind(&instance("i"), &binding("b1")).await.unwrap();
+        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        broker.deprovision(&instance("j")).await.unwrap();
+        assert!(broker.bound_apps().options_of("app").is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_is_known_while_its_binding_exists_and_means_its_app_or_space() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        broker.provision(provision("i")).await.unwrap();
+        let app = made(&broker, bind("i", "b", "app")).await;
+        let key = made(&broker, Bind { app_guid: None, ..bind("i", "k", "app") }).await;
+        let space: SpaceGuid = "space".parse().unwrap();
+        let scope = |credentials: &Credentials| {
+            broker.bound_apps().scope_of_token(credentials.token.expose_secret())
+        };
+        assert_eq!(scope(&app), Some(Scope::App("app".parse().unwrap())));
+        assert_eq!(scope(&key), Some(Scope::Space(space)));
+        assert_eq!((&app.scope, &key.scope), (&scope(&app).unwrap(), &scope(&key).unwrap()));
+        assert_eq!(broker.bound_apps().scope_of_token("sbt_guess"), None);
+        assert_eq!(broker.bound_apps().scope_of_token("an app's own token"), None);
+        broker.unbind(&instance("i"), &binding("b")).await.unwrap();
+        assert_eq!(scope(&app), None);
+        assert!(scope(&key).is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_binding_is_shown_with_its_credentials_and_without_its_secrets() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        for id in ["i", "j"] {
+            broker.provision(provision(id)).await.unwrap();
+        }
+        let parameters = map(json!({"endpoint": "/a", "bearer_token": "hunter2"}));
+        let credentials = made(&broker, Bind { parameters, ..bind("i", "b", "app") }).await;
+        let fetched = broker.fetch_binding(&instance("i"), &binding("b")).await.unwrap();
+        assert_eq!(fetched.parameters, map(json!({"endpoint": "/a"})));
+        let (shown, given) = (&fetched.credentials.token, &credentials.token);
+        assert_eq!(shown.expose_secret(), given.expose_secret());
+        for (other, id) in [("j", "b"), ("i", "c")] {
+            let error = broker.fetch_binding(&instance(other), &binding(id)).await.unwrap_err();
+            assert!(matches!(error, BrokerError::BindingUnknown), "{error:?}");
+            let error = broker.unbind(&instance(other), &binding(id)).await.unwrap_err();
+            assert!(matches!(error, BrokerError::BindingGone), "{error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rotated_binding_is_like_its_predecessor_and_outlives_it() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        for id in ["i", "j"] {
+            broker.provision(provision(id)).await.unwrap();
+        }
+        let parameters = map(json!({"endpoint": "/a"}));
+        let old = made(&broker, Bind { parameters, ..bind("i", "old", "app") }).await;
+        let Bound::Created(new) = broker.rotate(rotate("i", "new", "old")).await.unwrap() else {
+            panic!("it was there before");
+        };
+        assert_ne!(new.token.expose_secret(), old.token.expose_secret());
+        assert_eq!(new.scope, old.scope);
+        let known = |token: &SecretString| {
+            broker.bound_apps().scope_of_token(token.expose_secret()).is_some()
+        };
+        assert!(known(&old.token) && known(&new.token));
+        broker.unbind(&instance("i"), &binding("old")).await.unwrap();
+        assert!(!known(&old.token) && known(&new.token));
+        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/a"));
+        // Repeated after its predecessor has gone, as a platform does after a timeout.
+        let again = broker.rotate(rotate("i", "new", "old")).await.unwrap();
+        assert!(matches!(again, Bound::AlreadyExists(_)), "{again:?}");
+
+        for (request, expected) in [
+            (rotate("i", "new", "other"), "BindingConflict"),
+            (rotate("j", "new", "old"), "BindingConflict"),
+            (rotate("i", "newer", "old"), "PredecessorUnknown"),
+            (rotate("j", "newer", "new"), "PredecessorUnknown"),
+            (rotate("unknown", "newer", "new"), "InstanceUnknown"),
+        ] {
+            let error = broker.rotate(request.clone()).await.unwrap_err();
+            assert_eq!(name(&error), expected, "{request:?}");
+        }
+    })
+    .await;
+}

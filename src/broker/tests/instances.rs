@@ -1,0 +1,180 @@
+//! Instances, row by row of contract osb.md 1.3 to 1.6.
+
+use super::*;
+
+#[tokio::test]
+async fn a_repeated_provision_is_recognized_and_a_different_one_is_a_conflict() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        let first = Provision {
+            plan_id: "sized".parse().unwrap(),
+            parameters: map(json!({"size": 5})),
+            ..provision("i")
+        };
+        assert_eq!(broker.provision(first.clone()).await.unwrap(), Provisioned::Created);
+        assert_eq!(broker.provision(first.clone()).await.unwrap(), Provisioned::AlreadyExists);
+        let renamed = Names { instance: Some("new name".to_owned()), ..Names::default() };
+        let same = Provision { names: renamed, ..first.clone() };
+        assert_eq!(broker.provision(same).await.unwrap(), Provisioned::AlreadyExists);
+
+        let different = [
+            Provision { service_id: "s2".parse().unwrap(), ..first.clone() },
+            Provision { plan_id: "p".parse().unwrap(), ..first.clone() },
+            Provision { plan_id: "no plan".parse().unwrap(), ..first.clone() },
+            Provision { organization_guid: "other".parse().unwrap(), ..first.clone() },
+            Provision { space_guid: "other".parse().unwrap(), ..first.clone() },
+            Provision { parameters: map(json!({"size": 6})), ..first.clone() },
+            Provision { parameters: map(json!({"no": "such"})), ..first.clone() },
+            Provision { parameters: Map::new(), ..first },
+        ];
+        for request in different {
+            let error = broker.provision(request.clone()).await.unwrap_err();
+            assert!(matches!(error, BrokerError::InstanceConflict), "{request:?}: {error:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provision_that_makes_no_sense_leaves_nothing_behind() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        let good = provision("i");
+        let version = |text: &str| Some(text.to_owned());
+        let sized = Provision { plan_id: "sized".parse().unwrap(), ..good.clone() };
+        let fixed = Provision { plan_id: "fixed".parse().unwrap(), ..good.clone() };
+        let cases = [
+            (Provision { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
+            (Provision { plan_id: "x".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
+            (Provision { plan_id: "p2".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
+            (Provision { parameters: map(json!({"a": 1})), ..good.clone() }, "Parameter"),
+            (Provision { parameters: map(json!({"a": 1})), ..fixed }, "NoParameters"),
+            (Provision { parameters: map(json!({"size": "5"})), ..sized.clone() }, "Parameter"),
+            (
+                Provision { maintenance_version: version("Invalid"), ..good },
+                "MaintenanceInfoConflict",
+            ),
+            (
+                Provision { maintenance_version: version("1.2.1"), ..sized },
+                "MaintenanceInfoConflict",
+            ),
+        ];
+        for (request, expected) in cases {
+            let error = broker.provision(request.clone()).await.unwrap_err();
+            assert_eq!(name(&error), expected, "{request:?}");
+        }
+        let error = broker.deprovision(&instance("i")).await.unwrap_err();
+        assert!(matches!(error, BrokerError::InstanceGone), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_instance_is_shown_as_it_was_made_and_updated() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        let unknown = broker.fetch(&instance("i")).await.unwrap_err();
+        assert!(matches!(unknown, BrokerError::InstanceUnknown), "{unknown:?}");
+        broker
+            .provision(Provision {
+                plan_id: "sized".parse().unwrap(),
+                parameters: map(json!({"size": 5})),
+                ..provision("i")
+            })
+            .await
+            .unwrap();
+        let fetched = async || broker.fetch(&instance("i")).await.unwrap();
+        assert_eq!(fetched().await.maintenance_version, None);
+
+        // Cloud Controller sends `{}` when its user gave no parameters.
+        broker.update(update("i")).await.unwrap();
+        assert_eq!(fetched().await.parameters, map(json!({"size": 5})));
+        let request = Update {
+            parameters: map(json!({"color": "red"})),
+            maintenance_version: Some("1.2.0".to_owned()),
+            ..update("i")
+        };
+        broker.update(request).await.unwrap();
+        assert_eq!(fetched().await.parameters, map(json!({"size": 5, "color": "red"})));
+        assert_eq!(fetched().await.maintenance_version.as_deref(), Some("1.2.0"));
+
+        broker.update(Update { plan_id: Some("p".parse().unwrap()), ..update("i") }).await.unwrap();
+        assert_eq!(fetched().await.plan_id.as_str(), "p");
+        let to_fixed = Update { plan_id: Some("fixed".parse().unwrap()), ..update("i") };
+        broker.update(to_fixed.clone()).await.unwrap();
+        broker.update(to_fixed).await.unwrap();
+        let leave = Update { plan_id: Some("p".parse().unwrap()), ..update("i") };
+        let error = broker.update(leave).await.unwrap_err();
+        assert!(matches!(error, BrokerError::PlanNotUpdateable), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_that_makes_no_sense_changes_nothing() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        broker.provision(provision("i")).await.unwrap();
+        let good = update("i");
+        let cases = [
+            (update("unknown"), "InstanceUnknown"),
+            (Update { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
+            (Update { service_id: "s2".parse().unwrap(), ..good.clone() }, "OtherService"),
+            (Update { plan_id: Some("x".parse().unwrap()), ..good.clone() }, "UnknownPlan"),
+            (Update { parameters: map(json!({"a": 1})), ..good.clone() }, "Parameter"),
+            (
+                Update { maintenance_version: Some("9.9.9".to_owned()), ..good },
+                "MaintenanceInfoConflict",
+            ),
+        ];
+        let before = broker.fetch(&instance("i")).await.unwrap();
+        for (request, expected) in cases {
+            let error = broker.update(request.clone()).await.unwrap_err();
+            assert_eq!(name(&error), expected, "{request:?}");
+        }
+        assert_eq!(broker.fetch(&instance("i")).await.unwrap(), before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_operation_on_what_is_there_has_succeeded() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        let (i, b) = (instance("i"), binding("b"));
+        let unknown = broker.last_operation(&i, None).await.unwrap_err();
+        assert!(matches!(unknown, BrokerError::InstanceUnknown), "{unknown:?}");
+        broker.provision(provision("i")).await.unwrap();
+        assert_eq!(broker.last_operation(&i, None).await.unwrap(), LastOperation::Succeeded);
+        let unknown = broker.last_operation(&i, Some(&b)).await.unwrap_err();
+        assert!(matches!(unknown, BrokerError::BindingUnknown), "{unknown:?}");
+        made(&broker, bind("i", "b", "app")).await;
+        assert_eq!(broker.last_operation(&i, Some(&b)).await.unwrap(), LastOperation::Succeeded);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_left_the_catalog_can_still_be_used_and_removed() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        broker.provision(provision("i")).await.unwrap();
+        made(&broker, bind("i", "b", "app")).await;
+        let mut document = catalog().document().clone();
+        document["services"].as_array_mut().unwrap().remove(0);
+        broker.replace_catalog(Catalog::parse(&document, "").unwrap());
+
+        let again = broker.provision(provision("i")).await.unwrap();
+        assert_eq!(again, Provisioned::AlreadyExists);
+        let again = broker.bind(bind("i", "b", "app")).await.unwrap();
+        assert!(matches!(again, Bound::AlreadyExists(_)), "{again:?}");
+        let error = broker.bind(bind("i", "b2", "app")).await.unwrap_err();
+        assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
+        let error = broker.provision(provision("j")).await.unwrap_err();
+        assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
+        assert!(broker.bound_apps().options_of("app").is_some());
+        broker.unbind(&instance("i"), &binding("b")).await.unwrap();
+        broker.deprovision(&instance("i")).await.unwrap();
+    })
+    .await;
+}

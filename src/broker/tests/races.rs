@@ -1,0 +1,87 @@
+//! Requests about one thing at one time, from one and from two replicas.
+
+use super::*;
+
+#[tokio::test]
+async fn of_many_equal_requests_at_once_one_creates() {
+    on_both(async |store| {
+        // Two brokers on one store are two replicas: only the database is between them.
+        let replicas = [broker(&store).await, broker(&store).await];
+        let provisioned = join_all(
+            (0..50).map(async |n: usize| replicas[n % 2].provision(provision("i")).await.unwrap()),
+        )
+        .await;
+        let created = |outcome: &&Provisioned| **outcome == Provisioned::Created;
+        assert_eq!(provisioned.iter().filter(created).count(), 1);
+
+        let bound = join_all(
+            (0..50)
+                .map(async |n: usize| replicas[n % 2].bind(bind("i", "b", "app")).await.unwrap()),
+        )
+        .await;
+        let created = |outcome: &&Bound| matches!(outcome, Bound::Created(_));
+        assert_eq!(bound.iter().filter(created).count(), 1);
+
+        // One binding id, claimed for two instances at once: one gets it, one is told so.
+        replicas[0].provision(provision("j")).await.unwrap();
+        let [first, second] = &replicas;
+        let (a, b) = tokio::join!(
+            first.bind(bind("i", "contested", "app")),
+            second.bind(bind("j", "contested", "app"))
+        );
+        let outcomes = [a, b].map(|outcome| outcome.err().map(|error| name(&error)));
+        assert!(outcomes.contains(&None), "{outcomes:?}");
+        assert!(outcomes.contains(&Some("BindingConflict".to_owned())), "{outcomes:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delete_that_comes_after_a_put_finds_what_the_put_did() {
+    on_both(async |store| {
+        let (broker, id) = (broker(&store).await, instance("i"));
+        for _ in 0..20 {
+            // Polled in this order, so the DELETE arrives while the PUT is being served.
+            let (put, deleted) = tokio::join!(
+                biased;
+                broker.provision(provision("i")),
+                broker.deprovision(&id)
+            );
+            assert_eq!(put.unwrap(), Provisioned::Created);
+            deleted.unwrap();
+        }
+        let gone = broker.fetch(&instance("i")).await.unwrap_err();
+        assert!(matches!(gone, BrokerError::InstanceUnknown), "{gone:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn puts_and_deletes_of_two_replicas_end_in_a_state_that_fits_the_answers() {
+    on_both(async |store| {
+        let replicas = [broker(&store).await, broker(&store).await];
+        let (mut made, mut gone) = (0, 0);
+        for _ in 0..20 {
+            let answers = join_all((0..4).map(async |n: usize| {
+                let broker = &replicas[n % 2];
+                match n < 2 {
+                    true => {
+                        let outcome = broker.provision(provision("i")).await.unwrap();
+                        i32::from(outcome == Provisioned::Created)
+                    }
+                    false => match broker.deprovision(&instance("i")).await {
+                        Ok(()) => -1,
+                        Err(BrokerError::InstanceGone) => 0,
+                        Err(error) => panic!("{error:?}"),
+                    },
+                }
+            }))
+            .await;
+            made += answers.iter().filter(|answer| **answer == 1).count();
+            gone += answers.iter().filter(|answer| **answer == -1).count();
+        }
+        let left = usize::from(replicas[0].fetch(&instance("i")).await.is_ok());
+        assert_eq!(made - gone, left, "made {made}, gone {gone}");
+    })
+    .await;
+}

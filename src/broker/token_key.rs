@@ -1,0 +1,143 @@
+//! The `broker.token_key` that is kept beside an SQLite database.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::rand::{SecureRandom, SystemRandom};
+use secrecy::SecretString;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Why there is no key to derive others from.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeyError {
+    /// Replicas cannot share a file, so with PostgreSQL the operator sets the key.
+    #[error("broker.token_key is required with PostgreSQL")]
+    Missing,
+    /// Short enough to be guessed.
+    #[error("broker.token_key must have at least {least} characters")]
+    TooShort {
+        /// The shortest accepted key.
+        least: usize,
+    },
+    /// Without it the secrets in the database cannot be read.
+    #[error(
+        "{} is missing: it holds the key that sealed the secrets in the database beside it; \
+         put it back, or set broker.token_key to what was in it",
+        .0.display()
+    )]
+    Lost(PathBuf),
+    /// The file is empty or has no text in it.
+    #[error("{} holds no key; put the right one back", .0.display())]
+    Unusable(PathBuf),
+    /// The file can be neither read nor written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system has no random numbers, or no memory.
+    #[error("the system's random number generator does not work")]
+    Random,
+}
+
+/// The key beside a database file; made if there is none and `make` allows it.
+///
+/// It is written whole under another name and then linked, so neither a crash
+/// nor a second process can leave or replace half a key.
+pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenKeyError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".token-key");
+    let path = PathBuf::from(name);
+    match read(&path) {
+        Err(TokenKeyError::Lost(_)) if make => {
+            make_at(&path).map_err(|source| TokenKeyError::File { path: path.clone(), source })?;
+            tracing::info!(path = %path.display(), "a new broker.token_key was made; keep it");
+            read(&path)
+        }
+        found => found,
+    }
+}
+
+fn read(path: &Path) -> Result<SecretString, TokenKeyError> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Err(TokenKeyError::Unusable(path.to_owned())),
+        Ok(text) => Ok(text.trim().into()),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::NotFound => TokenKeyError::Lost(path.to_owned()),
+            io::ErrorKind::InvalidData => TokenKeyError::Unusable(path.to_owned()),
+            _ => TokenKeyError::File { path: path.to_owned(), source: error },
+        }),
+    }
+}
+
+fn make_at(path: &Path) -> io::Result<()> {
+    let mut key = [0; 32];
+    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random numbers"))?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
+    let draft = PathBuf::from(name);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let linked = writeln!(file, "{}", URL_SAFE_NO_PAD.encode(key))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    match linked {
+        // Someone else was faster: that key it is.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        // The name must be as durable as the content.
+        Ok(()) => File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("my.db");
+        let key = beside(&database, true).unwrap();
+        assert!(key.expose_secret().len() >= 43);
+        assert_eq!(beside(&database, true).unwrap().expose_secret(), key.expose_secret());
+        let file = dir.path().join("my.db.token-key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn many_processes_that_start_at_once_agree_on_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("my.db");
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| beside(&database, true).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let first = keys[0].expose_secret();
+        assert!(keys.iter().all(|key| key.expose_secret() == first));
+    }
+
+    #[test]
+    fn a_lost_or_empty_key_of_a_used_database_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("my.db");
+        let lost = beside(&database, false).unwrap_err();
+        assert!(matches!(lost, TokenKeyError::Lost(_)), "{lost}");
+        let file = dir.path().join("my.db.token-key");
+        assert!(!file.exists());
+        for content in [b"" as &[u8], b" \n", b"\xff"] {
+            fs::write(&file, content).unwrap();
+            let unusable = beside(&database, true).unwrap_err();
+            assert!(matches!(unusable, TokenKeyError::Unusable(_)), "{unusable}");
+        }
+    }
+}

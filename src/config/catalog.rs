@@ -1,0 +1,98 @@
+//! Reads the broker's catalog, at the start and on SIGHUP.
+
+use crate::domain::{Catalog, CatalogMistake};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+/// Why there is no catalog. `Display` names the file, and every mistake on a line of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The file cannot be read.
+    #[error("broker.catalog: {} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is not JSON.
+    #[error("broker.catalog: {} is not JSON: {source}", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Line and column.
+        source: serde_json::Error,
+    },
+    /// Cloud Controller would refuse it.
+    #[error("broker.catalog: {}: {}", path.display(), Lines(mistakes))]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// All of them, with their key paths.
+        mistakes: Vec<CatalogMistake>,
+    },
+}
+
+struct Lines<'a>(&'a [CatalogMistake]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks the catalog at `path`.
+///
+/// # Errors
+/// The file is away, is no JSON, or has mistakes: then all of them.
+pub fn read(path: &Path, base_url: &str) -> Result<Catalog, CatalogError> {
+    let path_buf = || path.to_owned();
+    let bytes =
+        fs::read(path).map_err(|source| CatalogError::Unreadable { path: path_buf(), source })?;
+    let document = serde_json::from_slice(&bytes)
+        .map_err(|source| CatalogError::NotJson { path: path_buf(), source })?;
+    Catalog::parse(&document, base_url)
+        .map_err(|mistakes| CatalogError::Mistakes { path: path_buf(), mistakes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_catalog_is_read_and_shows_this_installations_urls() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"));
+        let catalog = read(path, "https://metrics.example.com").unwrap();
+        let service = &catalog.document()["services"][0];
+        assert_eq!(service["name"], "metrics");
+        assert_eq!(service["plans"][0]["name"], "fetch-app");
+        assert_eq!(service["metadata"]["documentationUrl"], "https://metrics.example.com/doc");
+        assert!(!catalog.document().to_string().contains("{base_url}"));
+    }
+
+    #[test]
+    fn each_way_to_have_no_catalog_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing.json");
+        let error = read(&missing, "").unwrap_err();
+        assert!(matches!(error, CatalogError::Unreadable { .. }), "{error}");
+
+        let broken = dir.path().join("broken.json");
+        fs::write(&broken, "{\"services\": [").unwrap();
+        let error = read(&broken, "").unwrap_err().to_string();
+        assert!(error.contains("broken.json is not JSON") && error.contains("line 1"), "{error}");
+
+        let wrong = dir.path().join("wrong.json");
+        fs::write(&wrong, r#"{"services": [{"id": "", "name": 1}]}"#).unwrap();
+        let error = read(&wrong, "").unwrap_err().to_string();
+        for path in ["services[0].id", "services[0].name", "services[0].plans"] {
+            assert!(error.contains(path), "{path} in {error}");
+        }
+    }
+}

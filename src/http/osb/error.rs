@@ -1,0 +1,109 @@
+//! Errors in the words of the specification (OSB "Service Broker Errors").
+
+use crate::{broker::BrokerError, http::auth::CHALLENGE, store::StoreError};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+
+/// Whatever a broker URL answers instead of a success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OsbError {
+    #[error("the broker is not configured: set broker.username and broker.password")]
+    NotConfigured,
+    #[error("wrong or missing credentials")]
+    Unauthorized,
+    #[error("X-Broker-API-Version must be 2.x, as in 2.17")]
+    UnsupportedVersion,
+    #[error("there is nothing at this URL")]
+    NotFound,
+    #[error("this URL answers only {allow}")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("the body is larger than {} bytes", super::fields::MAX_BODY)]
+    TooLarge,
+    /// Reads as a sentence that names what to change.
+    #[error("{0}")]
+    Malformed(String),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+#[derive(Serialize)]
+struct Body {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    description: String,
+    /// Set where repeating the same update can never help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_repeatable: Option<bool>,
+}
+
+/// The status of a broker's refusal, and the code where the specification has one.
+///
+/// No catch-all arm: a new [`BrokerError`] has to be placed deliberately.
+fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
+    use BrokerError::*;
+    match error {
+        UnknownService | UnknownPlan | Parameter(_) | NoParameters | NoKeyParameters
+        | OtherService | OtherPlan | NotBindable | PredecessorUnknown | NotRotatable => {
+            (StatusCode::BAD_REQUEST, None)
+        }
+        InstanceUnknown | BindingUnknown => (StatusCode::NOT_FOUND, None),
+        InstanceConflict | BindingConflict => (StatusCode::CONFLICT, None),
+        InstanceGone | BindingGone => (StatusCode::GONE, None),
+        PlanNotUpdateable => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        MaintenanceInfoConflict => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Some("MaintenanceInfoConflict"))
+        }
+        Concurrency => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
+        Store(error) => match error {
+            StoreError::Unavailable { .. }
+            | StoreError::NewerVersion { .. }
+            | StoreError::ForeignMigration(_)
+            | StoreError::KeyChanged => (StatusCode::SERVICE_UNAVAILABLE, None),
+            StoreError::Url(_) | StoreError::Corrupt { .. } | StoreError::Query(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, None)
+            }
+        },
+        Keys(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+    }
+}
+
+impl ResponseError for OsbError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::UnsupportedVersion => StatusCode::PRECONDITION_FAILED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Broker(error) => parts(error).0,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self {
+            Self::Unauthorized => response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE)),
+            Self::MethodNotAllowed { allow } => response.insert_header((header::ALLOW, *allow)),
+            // The specification wants an empty object: gone is what was asked for.
+            Self::Broker(BrokerError::InstanceGone | BrokerError::BindingGone) => {
+                return response.json(serde_json::json!({}));
+            }
+            _ => &mut response,
+        };
+        let error = match self {
+            Self::Broker(error) => parts(error).1,
+            _ => None,
+        };
+        let fixed = matches!(self, Self::Broker(BrokerError::PlanNotUpdateable));
+        response.json(Body {
+            error,
+            description: self.to_string(),
+            update_repeatable: fixed.then_some(false),
+        })
+    }
+}

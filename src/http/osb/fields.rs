@@ -1,0 +1,192 @@
+//! Requests, field by field, so that every mistake is answered with its place.
+
+use super::OsbError;
+use crate::domain::{BindingId, IdError, InstanceId};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    error::PayloadError,
+    http::header,
+    web::{self, BytesMut},
+};
+use futures_util::{StreamExt, future::LocalBoxFuture};
+use serde_json::{Map, Value};
+use std::str::FromStr;
+
+/// The largest accepted body, in bytes.
+pub(super) const MAX_BODY: usize = 1 << 20;
+
+/// The fields of a JSON object. Unknown ones are never asked for, as the
+/// specification wants ("Vendor Extension Fields").
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    map: Map<String, Value>,
+    path: String,
+}
+
+impl Fields {
+    /// A value that is there; `null` means absent.
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, name: &str, problem: impl std::fmt::Display) -> OsbError {
+        OsbError::Malformed(format!("{}{name} {problem}", self.path))
+    }
+
+    /// A string.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, OsbError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| self.wrong(name, "must be a string"))
+    }
+
+    /// An id that may be missing.
+    pub(super) fn optional<T>(&self, name: &str) -> Result<Option<T>, OsbError>
+    where
+        T: FromStr<Err = IdError>,
+    {
+        let id = self.text(name)?.map(str::parse).transpose();
+        id.map_err(|error| self.wrong(name, error))
+    }
+
+    /// An id that must be there.
+    pub(super) fn required<T>(&self, name: &str) -> Result<T, OsbError>
+    where
+        T: FromStr<Err = IdError>,
+    {
+        self.optional(name)?.ok_or_else(|| self.wrong(name, "is missing"))
+    }
+
+    /// An object; empty when it is missing.
+    pub(super) fn object(&self, name: &str) -> Result<Self, OsbError> {
+        let map = match self.get(name) {
+            None => Map::new(),
+            Some(value) => {
+                value.as_object().ok_or_else(|| self.wrong(name, "must be an object"))?.clone()
+            }
+        };
+        Ok(Self { map, path: format!("{}{name}.", self.path) })
+    }
+
+    /// The user's parameters.
+    pub(super) fn parameters(&self) -> Result<Map<String, Value>, OsbError> {
+        Ok(self.object("parameters")?.map)
+    }
+
+    /// `maintenance_info.version`; the other fields of it are not for us.
+    pub(super) fn maintenance_version(&self) -> Result<Option<String>, OsbError> {
+        Ok(self.object("maintenance_info")?.text("version")?.map(str::to_owned))
+    }
+}
+
+/// The body of a PUT or PATCH. A missing content type is taken for JSON, as
+/// the specification allows.
+impl FromRequest for Fields {
+    type Error = OsbError;
+    type Future = LocalBoxFuture<'static, Result<Self, OsbError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            check_content_type(&request)?;
+            let body = read(payload).await?;
+            let value = serde_json::from_slice(&body).map_err(|error| {
+                OsbError::Malformed(format!("the body is not understood: {error}"))
+            })?;
+            match value {
+                Value::Object(map) => Ok(Self { map, path: String::new() }),
+                _ => Err(OsbError::Malformed("the body must be a JSON object".to_owned())),
+            }
+        })
+    }
+}
+
+fn check_content_type(request: &HttpRequest) -> Result<(), OsbError> {
+    let wrong = || OsbError::Malformed("Content-Type must be application/json".to_owned());
+    if !request.headers().contains_key(header::CONTENT_TYPE) {
+        return Ok(());
+    }
+    match request.mime_type() {
+        Ok(Some(mime))
+            if mime.subtype() == "json" || mime.suffix().is_some_and(|s| s == "json") =>
+        {
+            Ok(())
+        }
+        _ => Err(wrong()),
+    }
+}
+
+async fn read(mut payload: Payload) -> Result<BytesMut, OsbError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Overflow => OsbError::TooLarge,
+            _ => OsbError::Malformed("the body was cut off".to_owned()),
+        })?;
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(OsbError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The service instance of the path.
+pub(super) struct InstancePath(pub(super) InstanceId);
+
+/// The service instance and binding of the path.
+pub(super) struct BindingPath(pub(super) InstanceId, pub(super) BindingId);
+
+impl FromRequest for InstancePath {
+    type Error = OsbError;
+    type Future = std::future::Ready<Result<Self, OsbError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(id(request, "instance_id").map(Self))
+    }
+}
+
+impl FromRequest for BindingPath {
+    type Error = OsbError;
+    type Future = std::future::Ready<Result<Self, OsbError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let ids = id(request, "instance_id")
+            .and_then(|instance| Ok(Self(instance, id(request, "binding_id")?)));
+        std::future::ready(ids)
+    }
+}
+
+/// An id of the path, percent-decoded: it may hold any character.
+fn id<T: FromStr<Err = IdError>>(request: &HttpRequest, name: &str) -> Result<T, OsbError> {
+    let text = request.match_info().get(name).unwrap_or_default();
+    let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+    text.parse().map_err(|error| OsbError::Malformed(format!("{name} in the URL {error}")))
+}
+
+/// The `service_id` and `plan_id` that a DELETE must name.
+///
+/// They are not compared with what is stored: a platform that missed the answer
+/// to an update names the plan from before, and must be able to clean up.
+pub(super) struct Named;
+
+impl Named {
+    pub(super) fn in_query(request: &HttpRequest) -> Result<Self, OsbError> {
+        for name in ["service_id", "plan_id"] {
+            let wrong = |problem: &dyn std::fmt::Display| {
+                OsbError::Malformed(format!("{name} in the query {problem}"))
+            };
+            let value = query(request, name).ok_or_else(|| wrong(&"is missing"))?;
+            // Any of the ids has the same limits.
+            value.parse::<InstanceId>().map_err(|error| wrong(&error))?;
+        }
+        Ok(Self)
+    }
+}
+
+/// The first value of a query parameter.
+pub(super) fn query(request: &HttpRequest, name: &str) -> Option<String> {
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
+    pairs.into_inner().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}

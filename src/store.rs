@@ -1,0 +1,192 @@
+//! The only place that knows SQL.
+//!
+//! SQLite is the embedded default, PostgreSQL serves several replicas. There is
+//! one set of statements for both, and each has a test that runs on both.
+//!
+//! Callers own the transaction: [`Store::begin_write`], some functions of
+//! [`instances`], [`bindings`] and [`state`], then [`Tx::commit`]. A dropped
+//! [`Tx`] changes nothing.
+//!
+//! # What must always hold
+//!
+//! * What was committed without an error survives a power cut, and is in the
+//!   file that stands at the configured path (see `sqlite.rs`).
+//! * A database that is away is [`StoreError::Unavailable`], within seconds,
+//!   and is used again as soon as it is back, without a restart.
+//! * No message names a password.
+
+pub mod bindings;
+mod error;
+pub mod instances;
+mod postgres;
+mod sqlite;
+pub mod state;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use crate::domain::InstanceId;
+pub use bindings::ServiceBinding;
+pub use error::StoreError;
+pub use instances::{Names, ServiceInstance};
+use ring::digest;
+use secrecy::{ExposeSecret, SecretString};
+use sqlite::{Opened, Sqlite};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction, migrate::Migrator};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// Append-only, so that a database of any age can be brought up to date.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a request waits for a connection before it is told that there is none.
+const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// How long opening may take, migrations included: another replica may be migrating.
+const OPEN: Duration = Duration::from_secs(60);
+
+/// Opened and migrated; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Database>);
+
+#[derive(Debug)]
+enum Database {
+    Sqlite(Sqlite),
+    Postgres(AnyPool),
+}
+
+/// A transaction. Dropping it undoes it.
+pub struct Tx {
+    inner: Transaction<'static, Any>,
+    /// The SQLite file that this transaction changes; none on PostgreSQL.
+    file: Option<Arc<Opened>>,
+}
+
+impl Store {
+    /// Opens the database behind `url`, creating (SQLite) and migrating it as needed.
+    ///
+    /// `max_connections` is for PostgreSQL and for readers of SQLite, which has
+    /// one writer.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for what is no URL of a database that we know,
+    /// [`StoreError::Unavailable`] when it cannot be reached,
+    /// [`StoreError::NewerVersion`] when a newer version of us has migrated it.
+    pub async fn open(url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let url = url.expose_secret();
+        let open = async {
+            match url.split_once(':') {
+                Some(("sqlite", path)) => {
+                    Sqlite::open(path, max_connections).await.map(Database::Sqlite)
+                }
+                Some(("postgres" | "postgresql", _)) => {
+                    postgres::open(url, max_connections).await.map(Database::Postgres)
+                }
+                _ => Err(StoreError::Url("must begin with sqlite: or postgres:".to_owned())),
+            }
+        };
+        let database = tokio::time::timeout(OPEN, open)
+            .await
+            .map_err(|_| StoreError::away(format!("not open after {} s", OPEN.as_secs())))??;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// The SQLite file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &*self.0 {
+            Database::Sqlite(sqlite) => Some(sqlite.path()),
+            Database::Postgres(_) => None,
+        }
+    }
+
+    /// Starts a transaction that may change something.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn begin_write(&self) -> Result<Tx, StoreError> {
+        match &*self.0 {
+            Database::Sqlite(sqlite) => {
+                let opened = sqlite.current().await?;
+                // `IMMEDIATE`, so that it cannot fail half-way on the upgrade of a read lock.
+                let inner = opened.writer().begin_with("BEGIN IMMEDIATE").await?;
+                Ok(Tx { inner, file: Some(opened) })
+            }
+            Database::Postgres(pool) => Ok(Tx { inner: pool.begin().await?, file: None }),
+        }
+    }
+
+    /// Starts a transaction that changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn begin_read(&self) -> Result<Tx, StoreError> {
+        match &*self.0 {
+            Database::Sqlite(sqlite) => {
+                let opened = sqlite.current().await?;
+                Ok(Tx { inner: opened.reader().begin().await?, file: Some(opened) })
+            }
+            Database::Postgres(pool) => Ok(Tx { inner: pool.begin().await?, file: None }),
+        }
+    }
+
+    /// Closes every connection, after what is running has ended.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Database::Sqlite(sqlite) => sqlite.close().await,
+            Database::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Keeps everyone else from deciding about this instance until the end.
+    ///
+    /// On SQLite the transaction does that by itself, for the whole database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn lock(&mut self, instance: &InstanceId) -> Result<(), StoreError> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        // Selected from, not selected: its result is of a type that `Any` does not know.
+        sqlx::query("SELECT 1 FROM pg_advisory_xact_lock($1)")
+            .bind(lock_key(instance))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the changes last. Only after this may anyone be told of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database went away, or when its
+    /// file is no longer the one at the configured path: what was written into
+    /// an unlinked file is not kept.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await?;
+        match self.file {
+            Some(file) => file.check_in_place().await,
+            None => Ok(()),
+        }
+    }
+
+    fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+}
+
+/// Brings a database up to date.
+async fn migrate(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    // `Migrator::run` is not `Send` over a plain connection; this is what it calls.
+    Ok(MIGRATIONS.run_direct(None, connection, false).await?)
+}
+
+/// The same number in every replica and every version: PostgreSQL's advisory
+/// locks are numbers. Two ids with one number only wait for each other.
+fn lock_key(instance: &InstanceId) -> i64 {
+    let digest = digest::digest(&digest::SHA256, instance.as_str().as_bytes());
+    digest.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+}

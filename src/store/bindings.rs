@@ -1,0 +1,126 @@
+//! Service bindings and service keys.
+
+use super::{
+    StoreError, Tx,
+    instances::{corrupt, id},
+    state,
+};
+use crate::domain::{AppGuid, BindingId, IdError, InstanceId, PlanId, ServiceId, SpaceGuid};
+use sqlx::{Row, any::AnyRow};
+use std::str::FromStr;
+
+/// A binding as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceBinding {
+    /// Its id, the platform's choice; unique over all instances.
+    pub binding_id: BindingId,
+    /// The instance it belongs to.
+    pub instance_id: InstanceId,
+    /// The service named when it was made.
+    pub service_id: ServiceId,
+    /// The plan named when it was made.
+    pub plan_id: PlanId,
+    /// The bound app; none for a service key.
+    pub app_guid: Option<AppGuid>,
+    /// The space of its instance.
+    pub space_guid: SpaceGuid,
+    /// Its parameters, sealed.
+    pub parameters: String,
+    /// Hash of its token.
+    pub token_hash: String,
+    /// The binding that it succeeds (rotation), which may be gone by now.
+    pub predecessor_id: Option<BindingId>,
+}
+
+/// All columns, in every query: they are few, and so is the code.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT binding_id, instance_id, service_id, plan_id, app_guid, space_guid, \
+             parameters, token_hash, predecessor_id FROM service_bindings ",
+            $rest
+        )
+    };
+}
+
+/// Looks a binding up, whatever its instance is.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ServiceBinding>, StoreError> {
+    let row = sqlx::query(select!("WHERE binding_id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(tx.connection())
+        .await?;
+    row.as_ref().map(binding).transpose()
+}
+
+/// All bindings, the newest first. One that cannot be read does not hide the others.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ServiceBinding, StoreError>>, StoreError> {
+    let rows = sqlx::query(select!("ORDER BY revision DESC")).fetch_all(tx.connection()).await?;
+    Ok(rows.iter().map(binding).collect())
+}
+
+/// Adds a binding, as the newest one; `false`, and nothing done, if its id is taken.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, StoreError> {
+    let revision = state::bump(tx).await?;
+    let inserted = sqlx::query(
+        "INSERT INTO service_bindings (binding_id, instance_id, service_id, plan_id, app_guid, \
+         space_guid, parameters, token_hash, predecessor_id, revision) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (binding_id) DO NOTHING",
+    )
+    .bind(binding.binding_id.as_str())
+    .bind(binding.instance_id.as_str())
+    .bind(binding.service_id.as_str())
+    .bind(binding.plan_id.as_str())
+    .bind(binding.app_guid.as_ref().map(AppGuid::as_str))
+    .bind(binding.space_guid.as_str())
+    .bind(&binding.parameters)
+    .bind(&binding.token_hash)
+    .bind(binding.predecessor_id.as_ref().map(BindingId::as_str))
+    .bind(revision)
+    .execute(tx.connection())
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Removes a binding.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn delete(tx: &mut Tx, id: &BindingId) -> Result<(), StoreError> {
+    state::bump(tx).await?;
+    sqlx::query("DELETE FROM service_bindings WHERE binding_id = $1")
+        .bind(id.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+fn binding(row: &AnyRow) -> Result<ServiceBinding, StoreError> {
+    Ok(ServiceBinding {
+        binding_id: id(row, "binding_id")?,
+        instance_id: id(row, "instance_id")?,
+        service_id: id(row, "service_id")?,
+        plan_id: id(row, "plan_id")?,
+        app_guid: optional_id(row, "app_guid")?,
+        space_guid: id(row, "space_guid")?,
+        parameters: row.try_get("parameters")?,
+        token_hash: row.try_get("token_hash")?,
+        predecessor_id: optional_id(row, "predecessor_id")?,
+    })
+}
+
+fn optional_id<T>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError>
+where
+    T: FromStr<Err = IdError>,
+{
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| text.parse().map_err(|error| corrupt(column, &error))).transpose()
+}

@@ -1,0 +1,75 @@
+//! Databases for tests: each test gets its own of each kind.
+
+use super::Store;
+use futures_util::FutureExt;
+use secrecy::SecretString;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+/// A PostgreSQL schema of a test's own.
+pub(crate) struct Schema {
+    server: String,
+    name: String,
+}
+
+/// The test server's URL.
+#[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
+pub(crate) fn postgres() -> String {
+    std::env::var("SCRAPEBROKER_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!(
+            "this test needs a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`"
+        )
+    })
+}
+
+impl Schema {
+    pub(crate) async fn create() -> Self {
+        let schema =
+            Self { server: postgres(), name: format!("test_{}", uuid::Uuid::new_v4().simple()) };
+        schema.execute("CREATE").await;
+        schema
+    }
+
+    pub(crate) fn url(&self) -> SecretString {
+        self.url_at(&self.server)
+    }
+
+    /// The same, but over another address.
+    pub(crate) fn url_at(&self, server: &str) -> SecretString {
+        let separator = if server.contains('?') { '&' } else { '?' };
+        format!("{server}{separator}options[search_path]={}", self.name).into()
+    }
+
+    pub(crate) async fn drop(self) {
+        self.execute("DROP").await;
+    }
+
+    async fn execute(&self, verb: &str) {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&self.server).await.unwrap();
+        let cascade = if verb == "DROP" { "CASCADE" } else { "" };
+        let statement = format!("{verb} SCHEMA {} {cascade}", self.name);
+        connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+/// Runs `test` on an empty SQLite and on an empty PostgreSQL.
+pub(crate) async fn on_both(test: impl AsyncFn(Store)) {
+    println!("on SQLite");
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("test.db").display());
+    let store = Store::open(&url.into(), 4).await.unwrap();
+    test(store.clone()).await;
+    store.close().await;
+
+    println!("on PostgreSQL");
+    let schema = Schema::create().await;
+    let store = Store::open(&schema.url(), 4).await.unwrap();
+    let outcome = AssertUnwindSafe(test(store.clone())).catch_unwind().await;
+    store.close().await;
+    schema.drop().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}

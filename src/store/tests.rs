@@ -1,0 +1,370 @@
+use super::{
+    testing::{Schema, on_both},
+    *,
+};
+use crate::domain::BindingId;
+use std::fs;
+
+fn instance(id: &str) -> ServiceInstance {
+    ServiceInstance {
+        instance_id: id.parse().unwrap(),
+        service_id: "service".parse().unwrap(),
+        plan_id: "plan".parse().unwrap(),
+        organization_guid: "org".parse().unwrap(),
+        space_guid: "space".parse().unwrap(),
+        names: Names {
+            organization: Some("acme".to_owned()),
+            space: None,
+            instance: Some("my metrics, ü".to_owned()),
+        },
+        maintenance_version: None,
+        parameters: "sealed".to_owned(),
+    }
+}
+
+fn binding(instance: &str, id: &str) -> ServiceBinding {
+    ServiceBinding {
+        binding_id: id.parse().unwrap(),
+        instance_id: instance.parse().unwrap(),
+        service_id: "service".parse().unwrap(),
+        plan_id: "plan".parse().unwrap(),
+        app_guid: Some("app".parse().unwrap()),
+        space_guid: "space".parse().unwrap(),
+        parameters: "sealed".to_owned(),
+        token_hash: "hash".to_owned(),
+        predecessor_id: None,
+    }
+}
+
+async fn with_instance(store: &Store, id: &str) {
+    let mut tx = store.begin_write().await.unwrap();
+    assert!(instances::insert(&mut tx, &instance(id)).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+async fn has_instance(store: &Store, id: &str) -> bool {
+    let mut tx = store.begin_read().await.unwrap();
+    instances::find(&mut tx, &id.parse().unwrap()).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn an_instance_is_kept_changed_and_removed_as_it_is() {
+    on_both(async |store| {
+        let mut kept = instance("i");
+        let mut tx = store.begin_write().await.unwrap();
+        assert!(instances::insert(&mut tx, &kept).await.unwrap());
+        assert_eq!(instances::find(&mut tx, &kept.instance_id).await.unwrap().unwrap(), kept);
+        tx.commit().await.unwrap();
+
+        kept.plan_id = "other".parse().unwrap();
+        kept.names = Names { space: Some("prod".to_owned()), ..Names::default() };
+        kept.maintenance_version = Some("1.2.0".to_owned());
+        kept.parameters = "resealed".to_owned();
+        let mut tx = store.begin_write().await.unwrap();
+        instances::update(&mut tx, &kept).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut tx = store.begin_read().await.unwrap();
+        assert_eq!(instances::find(&mut tx, &kept.instance_id).await.unwrap().unwrap(), kept);
+        drop(tx);
+
+        let mut tx = store.begin_write().await.unwrap();
+        instances::delete(&mut tx, &kept.instance_id).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(!has_instance(&store, "i").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_taken_id_is_not_inserted_again() {
+    on_both(async |store| {
+        with_instance(&store, "i").await;
+        let mut tx = store.begin_write().await.unwrap();
+        let other = ServiceInstance { plan_id: "other".parse().unwrap(), ..instance("i") };
+        assert!(!instances::insert(&mut tx, &other).await.unwrap());
+        assert_eq!(
+            instances::find(&mut tx, &other.instance_id).await.unwrap().unwrap(),
+            instance("i")
+        );
+        assert!(bindings::insert(&mut tx, &binding("i", "b")).await.unwrap());
+        assert!(!bindings::insert(&mut tx, &binding("i", "b")).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bindings_come_newest_first_and_go_one_by_one_or_with_their_instance() {
+    on_both(async |store| {
+        with_instance(&store, "i").await;
+        with_instance(&store, "j").await;
+        let key = ServiceBinding {
+            app_guid: None,
+            predecessor_id: Some("b1".parse().unwrap()),
+            ..binding("j", "b0")
+        };
+        let mut tx = store.begin_write().await.unwrap();
+        for binding in [&binding("i", "b1"), &binding("i", "b2"), &key] {
+            assert!(bindings::insert(&mut tx, binding).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+
+        let all = async |store: &Store| -> Vec<ServiceBinding> {
+            let mut tx = store.begin_read().await.unwrap();
+            let all = bindings::all(&mut tx).await.unwrap();
+            all.into_iter().collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(all(&store).await, [key.clone(), binding("i", "b2"), binding("i", "b1")]);
+
+        let mut tx = store.begin_write().await.unwrap();
+        let id: BindingId = "b2".parse().unwrap();
+        assert_eq!(bindings::find(&mut tx, &id).await.unwrap().unwrap(), binding("i", "b2"));
+        bindings::delete(&mut tx, &id).await.unwrap();
+        assert_eq!(bindings::find(&mut tx, &id).await.unwrap(), None);
+        tx.commit().await.unwrap();
+        assert_eq!(all(&store).await, [key.clone(), binding("i", "b1")]);
+
+        let mut tx = store.begin_write().await.unwrap();
+        instances::delete(&mut tx, &"i".parse().unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(all(&store).await, [key]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_nobody_could_have_written_is_an_error_of_its_own() {
+    on_both(async |store| {
+        with_instance(&store, "i").await;
+        let mut tx = store.begin_write().await.unwrap();
+        assert!(bindings::insert(&mut tx, &binding("i", "good")).await.unwrap());
+        assert!(bindings::insert(&mut tx, &binding("i", "bad")).await.unwrap());
+        let damage = "UPDATE service_bindings SET app_guid = '' WHERE binding_id = 'bad'";
+        sqlx::query(damage).execute(tx.connection()).await.unwrap();
+        let all = bindings::all(&mut tx).await.unwrap();
+        assert!(matches!(&all[0], Err(StoreError::Corrupt { column: "app_guid", .. })), "{all:?}");
+        assert_eq!(all[1].as_ref().unwrap(), &binding("i", "good"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_changes_nothing() {
+    on_both(async |store| {
+        let mut tx = store.begin_write().await.unwrap();
+        assert!(instances::insert(&mut tx, &instance("i")).await.unwrap());
+        drop(tx);
+        assert!(!has_instance(&store, "i").await);
+        let mut tx = store.begin_read().await.unwrap();
+        assert_eq!(state::read(&mut tx).await.unwrap().revision, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_revision_counts_changes_and_the_first_key_stays() {
+    on_both(async |store| {
+        let mut tx = store.begin_write().await.unwrap();
+        state::claim(&mut tx, "key", "id").await.unwrap();
+        state::claim(&mut tx, "key", "other id").await.unwrap();
+        let other = state::claim(&mut tx, "other key", "id").await;
+        assert!(matches!(other, Err(StoreError::KeyChanged)), "{other:?}");
+        tx.commit().await.unwrap();
+        with_instance(&store, "i").await;
+        let mut tx = store.begin_read().await.unwrap();
+        let state = state::read(&mut tx).await.unwrap();
+        let (store_id, key_fingerprint) = ("id".to_owned(), "key".to_owned());
+        assert_eq!(state, state::State { store_id, revision: 1, key_fingerprint });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
+    on_both(async |store| {
+        let id: InstanceId = "i".parse().unwrap();
+        let mut first = store.begin_write().await.unwrap();
+        first.lock(&id).await.unwrap();
+        let second = async {
+            let mut tx = store.begin_write().await.unwrap();
+            tx.lock(&id).await.unwrap();
+            instances::find(&mut tx, &id).await.unwrap()
+        };
+        let first = async {
+            // The second one is waiting by now, or will be; both must give the same.
+            tokio::task::yield_now().await;
+            instances::insert(&mut first, &instance("i")).await.unwrap();
+            first.commit().await.unwrap();
+        };
+        let (seen, ()) = tokio::join!(second, first);
+        assert_eq!(seen, Some(instance("i")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_is_migrated_once_and_refused_when_a_newer_version_migrated_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = SecretString::from(format!("sqlite://{}", dir.path().join("test.db").display()));
+    let schema = Schema::create().await;
+    for url in [sqlite, schema.url()] {
+        let store = Store::open(&url, 2).await.unwrap();
+        with_instance(&store, "i").await;
+        store.close().await;
+
+        let store = Store::open(&url, 2).await.unwrap();
+        assert!(has_instance(&store, "i").await);
+        let mut tx = store.begin_write().await.unwrap();
+        let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                      execution_time) SELECT 9999, 'future', success, checksum, 0 \
+                      FROM _sqlx_migrations";
+        sqlx::query(future).execute(tx.connection()).await.unwrap();
+        tx.commit().await.unwrap();
+        store.close().await;
+
+        let error = Store::open(&url, 2).await.unwrap_err();
+        assert!(matches!(error, StoreError::NewerVersion { found: 9999, .. }), "{error:?}");
+        assert!(error.to_string().contains("newer version"), "{error}");
+    }
+    schema.drop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_named_without_the_password() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("text.db"), "This is no database, it is a text.".repeat(99)).unwrap();
+    let path = dir.path().display();
+    let cases = [
+        ("mysql://u:hunter2@h/d".to_owned(), "must begin with sqlite: or postgres:"),
+        ("postgres://u:hunter2@[::1/d".to_owned(), "is not a URL like"),
+        (format!("sqlite://{path}/missing/test.db"), "there is no directory"),
+        (format!("sqlite://{path}/text.db"), "file is not a database"),
+        ("postgres://u:hunter2@127.0.0.1:1/d".to_owned(), "refused"),
+        ("postgres://u:hunter2@host.invalid/d".to_owned(), "not available"),
+    ];
+    for (url, reason) in cases {
+        let error = Store::open(&SecretString::from(url.clone()), 2).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(reason), "{url}: {text}");
+        let away = reason != "is not a URL like" && !reason.starts_with("must");
+        assert_eq!(matches!(error, StoreError::Unavailable { .. }), away, "{url}: {error:?}");
+        let debug = format!("{error:?}");
+        let shown = format!("{debug} {:#}", anyhow::Error::from(error));
+        assert!(!shown.contains("hunter2"), "{url}: {shown}");
+    }
+}
+
+/// An SQLite store at a path that the test plays with.
+async fn sqlite_in(dir: &tempfile::TempDir) -> (Store, std::path::PathBuf) {
+    let path = dir.path().join("test.db");
+    let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
+    with_instance(&store, "before").await;
+    (store, path)
+}
+
+async fn refusal(store: &Store) -> String {
+    match store.begin_write().await {
+        Err(error @ StoreError::Unavailable { .. }) => error.to_string(),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("a write was begun"),
+    }
+}
+
+#[tokio::test]
+async fn an_sqlite_file_that_is_moved_away_and_back_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, path) = sqlite_in(&dir).await;
+    let away = dir.path().join("away.db");
+    fs::rename(&path, &away).unwrap();
+    assert!(refusal(&store).await.contains("is gone"));
+    assert!(store.begin_read().await.is_err());
+    assert!(!path.exists(), "nothing is created in its place");
+    fs::rename(&away, &path).unwrap();
+    assert!(has_instance(&store, "before").await);
+    with_instance(&store, "after").await;
+}
+
+#[tokio::test]
+async fn a_write_is_not_acknowledged_when_its_file_is_gone_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, path) = sqlite_in(&dir).await;
+    let mut tx = store.begin_write().await.unwrap();
+    instances::insert(&mut tx, &instance("lost")).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    let outcome = tx.commit().await;
+    assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_lost_write_ahead_log_is_noticed_and_made_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, path) = sqlite_in(&dir).await;
+    fs::remove_file(beside_for_tests(&path, "-wal")).unwrap();
+    with_instance(&store, "after").await;
+    store.close().await;
+    let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
+    assert!(has_instance(&store, "before").await && has_instance(&store, "after").await);
+}
+
+fn beside_for_tests(path: &Path, suffix: &str) -> std::path::PathBuf {
+    format!("{}{suffix}", path.display()).into()
+}
+
+#[tokio::test]
+async fn a_replaced_sqlite_file_is_opened_and_does_not_inherit_the_old_ones_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, path) = sqlite_in(&dir).await;
+    let other = dir.path().join("other.db");
+    let another = Store::open(&format!("sqlite://{}", other.display()).into(), 2).await.unwrap();
+    with_instance(&another, "other").await;
+    another.close().await;
+
+    let away = dir.path().join("away.db");
+    fs::rename(&path, &away).unwrap();
+    fs::rename(&other, &path).unwrap();
+    assert!(has_instance(&store, "other").await);
+    assert!(!has_instance(&store, "before").await);
+    with_instance(&store, "after").await;
+    store.close().await;
+
+    // The one that was moved away has everything that was ever acknowledged to be in it.
+    let moved = Store::open(&format!("sqlite://{}", away.display()).into(), 2).await.unwrap();
+    assert!(has_instance(&moved, "before").await);
+}
+
+#[tokio::test]
+async fn an_empty_file_in_its_place_is_a_new_beginning_and_a_text_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, path) = sqlite_in(&dir).await;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "This is no database, it is a text.".repeat(99)).unwrap();
+    assert!(refusal(&store).await.contains("not a database"));
+    fs::remove_file(&path).unwrap();
+    assert!(refusal(&store).await.contains("is gone"));
+    fs::write(&path, "").unwrap();
+    assert!(!has_instance(&store, "before").await);
+    with_instance(&store, "after").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_the_databases_fault_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = sqlite_in(&dir).await;
+    let Database::Sqlite(sqlite) = &*store.0 else { panic!("it is SQLite") };
+    let limit = async |pages: &'static str| {
+        let opened = sqlite.current().await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+            .execute(opened.writer())
+            .await
+            .unwrap();
+    };
+    limit("1").await;
+    let mut tx = store.begin_write().await.unwrap();
+    let large = ServiceInstance { parameters: "x".repeat(1 << 20), ..instance("large") };
+    let error = instances::insert(&mut tx, &large).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("full"), "{error}");
+    drop(tx);
+    limit("1000000").await;
+    with_instance(&store, "large").await;
+}

@@ -1,0 +1,12 @@
+//! The Open Service Broker API through real sockets, on real databases.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bindings;
+mod gate;
+mod helpers;
+mod input;
+mod instances;
+mod outage;
+mod races;
+mod replay;
