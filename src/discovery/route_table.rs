@@ -55,6 +55,22 @@ pub struct SourceStatus {
     pub without_app: usize,
 }
 
+impl SourceStatus {
+    /// A source that was not asked yet.
+    pub(super) fn unheard(name: Arc<str>) -> Self {
+        Self {
+            name,
+            last_answer: None,
+            failure: None,
+            failed: 0,
+            endpoints: 0,
+            kept: 0,
+            skipped: 0,
+            without_app: 0,
+        }
+    }
+}
+
 impl Snapshot {
     /// The apps that `key` names, in the order of their ids, each with the
     /// instances to ask. Empty: the table does not know the key.
