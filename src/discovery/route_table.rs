@@ -116,6 +116,11 @@ impl Snapshot {
         self.sources.iter().all(|source| source.last_answer.is_some())
     }
 
+    /// Tries that failed, of all sources since the start.
+    pub fn failed_polls(&self) -> u64 {
+        self.sources.iter().map(|source| source.failed).sum()
+    }
+
     /// How long ago the newest good answer of any source came.
     pub fn age(&self) -> Option<Duration> {
         self.sources.iter().filter_map(|source| source.last_answer).max().map(|at| at.elapsed())
