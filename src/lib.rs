@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod config;
 pub mod demo_app;
+pub mod discovery;
 pub mod domain;
 pub mod telemetry;
 pub mod http;

@@ -1,0 +1,138 @@
+//! Asks a gorouter for its whole table, over and over.
+//!
+//! The listener is on the router's own loopback interface, or an operator's
+//! tunnel to it, so whatever answers there may be anything: a login page, a
+//! proxy's error, a stream without end. The answer is only carried here; what
+//! it means is found out elsewhere.
+
+use super::{
+    Limits,
+    error::{SourceError, cause},
+    sources::Report,
+    writer::Reporter,
+};
+use awc::{
+    Client, Connector,
+    error::{ConnectError, SendRequestError},
+    http::{Uri, header::CONTENT_LENGTH},
+};
+use futures_util::StreamExt;
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A router to poll.
+#[derive(Clone, Debug)]
+pub struct Gorouter {
+    /// Full URL of the route table, as in `http://127.0.0.1:8082/routes`.
+    pub url: String,
+    /// User name and password (basic auth), when the router asks for them.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+impl Gorouter {
+    /// What to call it where people read it: no credentials, no query.
+    pub(super) fn name(&self) -> String {
+        match self.uri() {
+            Some(uri) => {
+                let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("gorouter {}{port}", uri.host().unwrap_or_default())
+            }
+            None => "gorouter with an unusable URL".to_owned(),
+        }
+    }
+
+    /// The URL, if it can be asked.
+    fn uri(&self) -> Option<Uri> {
+        let uri: Uri = self.url.parse().ok()?;
+        let is_usable =
+            uri.scheme_str() == Some("http") && uri.host().is_some_and(|h| !h.is_empty());
+        is_usable.then_some(uri)
+    }
+}
+
+/// Polls until `shutdown`: at once, and then every `refresh_interval`.
+///
+/// Must run where `spawn_local` works: awc's clients do not change threads.
+pub(super) async fn poll(
+    gorouter: Gorouter,
+    refresh_interval: Duration,
+    limits: Limits,
+    reporter: Reporter,
+    shutdown: CancellationToken,
+) {
+    let client = Client::builder()
+        .connector(Connector::new().timeout(limits.timeout))
+        // The deadline is ours, and it covers the body.
+        .disable_timeout()
+        .disable_redirects()
+        .finish();
+    let mut ticks = interval(refresh_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let polling = async {
+        loop {
+            ticks.tick().await;
+            let asked = timeout(limits.timeout, ask(&client, &gorouter, limits.body_bytes)).await;
+            let report = match asked.unwrap_or(Err(SourceError::Timeout(limits.timeout))) {
+                Ok(body) => Report::Answer(body),
+                Err(error) => Report::Failure(error),
+            };
+            reporter.report(report).await;
+        }
+    };
+    shutdown.run_until_cancelled(polling).await;
+}
+
+async fn ask(
+    client: &Client,
+    gorouter: &Gorouter,
+    body_bytes: u64,
+) -> Result<Vec<u8>, SourceError> {
+    let uri = gorouter.uri().ok_or(SourceError::Url)?;
+    // Gorouter closes the connection after each answer; not all say so.
+    let mut request = client.get(uri).force_close();
+    if let Some((username, password)) = &gorouter.credentials {
+        request = request.basic_auth(username, password.expose_secret());
+    }
+    let mut response = request.send().await.map_err(unreachable)?;
+    match response.status().as_u16() {
+        200 => {}
+        status @ (401 | 403) => return Err(SourceError::Credentials(status)),
+        status @ 300..=399 => return Err(SourceError::Redirect(status)),
+        status => return Err(SourceError::Status(status)),
+    }
+    let announced = response.headers().get(CONTENT_LENGTH);
+    let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+    let too_large = Err(SourceError::TooLarge(body_bytes));
+    if announced.is_some_and(|bytes| bytes > body_bytes) {
+        return too_large;
+    }
+    let mut body = Vec::with_capacity(announced.and_then(|n| n.try_into().ok()).unwrap_or(0));
+    while let Some(chunk) = response.next().await {
+        let chunk = chunk.map_err(|error| SourceError::Cut(cause(error)))?;
+        if (body.len() + chunk.len()) as u64 > body_bytes {
+            return too_large;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    // awc takes any end of the connection for the end of the body. A chunked
+    // one that was cut still ends in the middle of its JSON.
+    match announced {
+        Some(bytes) if (body.len() as u64) < bytes => {
+            Err(SourceError::Cut(format!("{} of {bytes} bytes came", body.len())))
+        }
+        _ => Ok(body),
+    }
+}
+
+fn unreachable(error: SendRequestError) -> SourceError {
+    SourceError::Unreachable(match error {
+        SendRequestError::Connect(ConnectError::Io(error)) => cause(error),
+        SendRequestError::Connect(error) => cause(error),
+        error => cause(error),
+    })
+}
+
+#[cfg(test)]
+mod tests;

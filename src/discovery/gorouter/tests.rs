@@ -1,0 +1,88 @@
+use super::*;
+use crate::discovery::test_router::{Behaviour, TestRouter, http};
+use tokio::task::LocalSet;
+
+const LIMIT: u64 = 1000;
+
+async fn ask_once(behaviour: Behaviour, credentials: Option<&str>) -> Result<Vec<u8>, SourceError> {
+    let router = TestRouter::start(behaviour).await;
+    let credentials = credentials.map(|password| ("router-status".to_owned(), password.into()));
+    let gorouter = Gorouter { url: router.url(), credentials };
+    let client = Client::builder().disable_timeout().disable_redirects().finish();
+    LocalSet::new().run_until(ask(&client, &gorouter, LIMIT)).await
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_carried_as_it_is() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n5\r\n\":[]}\r\n0\r\n\r\n";
+    let unframed = "HTTP/1.0 200 OK\r\n\r\n{\"a\":[]}";
+    for answer in [http(200, "", "{\"a\":[]}"), chunked.to_owned(), unframed.to_owned()] {
+        let body = ask_once(Behaviour::Answer(answer.clone()), None).await.unwrap();
+        assert_eq!(body, b"{\"a\":[]}", "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_sent_and_a_refusal_says_so() {
+    let guarded = Behaviour::Guarded("cm91dGVyLXN0YXR1czpwYTpzcw==".to_owned());
+    assert_eq!(ask_once(guarded.clone(), Some("pa:ss")).await.unwrap(), b"{}");
+    let error = ask_once(guarded, Some("wrong")).await.unwrap_err().to_string();
+    let expected = "does not accept the credentials (status 401); check username and password";
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn whatever_is_no_whole_answer_is_a_failure_with_its_reason() {
+    let long = "x".repeat(1001);
+    let cases = [
+        (http(403, "", ""), "does not accept the credentials (status 403)"),
+        (http(302, "Location: http://127.0.0.1:1/\r\n", ""), "redirect (status 302)"),
+        (http(503, "", "{}"), "answered with status 503"),
+        (http(204, "", ""), "answered with status 204"),
+        (http(200, "", &long), "more than 1000 bytes"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2000000000\r\n\r\n{".to_owned(),
+            "more than 1000 bytes",
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned(), "stopped in the middle"),
+        ("220 smtp ready\r\n".to_owned(), "cannot be reached"),
+        (String::new(), "cannot be reached"),
+    ];
+    for (answer, expected) in cases {
+        let error = ask_once(Behaviour::Answer(answer.clone()), None).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(expected), "{answer:.60}: {text}");
+        assert!(text.len() < 300, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_body_is_left_at_the_limit() {
+    let error = ask_once(Behaviour::Endless, None).await.unwrap_err();
+    assert_eq!(error.to_string(), "answered with more than 1000 bytes");
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_asked_is_a_failure_and_no_panic() {
+    let client = Client::default();
+    for url in ["", "http://", "http:///routes", "https://h/routes", "h:80/x", "/routes", "ftp://h"]
+    {
+        let gorouter = Gorouter { url: url.to_owned(), credentials: None };
+        let asked = LocalSet::new().run_until(ask(&client, &gorouter, LIMIT)).await;
+        assert!(matches!(asked, Err(SourceError::Url)), "{url}");
+    }
+}
+
+#[test]
+fn a_name_shows_no_credentials() {
+    let cases = [
+        ("http://127.0.0.1:8082/routes", "gorouter 127.0.0.1:8082"),
+        ("http://user:secret@router.test/routes?token=secret", "gorouter router.test"),
+        ("http://[::1]:8082/routes", "gorouter [::1]:8082"),
+        ("secret", "gorouter with an unusable URL"),
+    ];
+    for (url, expected) in cases {
+        let gorouter = Gorouter { url: url.to_owned(), credentials: None };
+        assert_eq!(gorouter.name(), expected);
+    }
+}

@@ -1,0 +1,135 @@
+//! What readers see: the routes of one moment, and how far to trust them.
+
+use super::{document::Document, endpoint::Endpoint, index::Index, lookup::Match};
+use crate::domain::AppKey;
+use arc_swap::ArcSwap;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// The published routes: one writer replaces them whole, readers never wait
+/// and never see half of an update. Clones show the same table.
+#[derive(Clone, Debug)]
+pub struct RouteTable(Arc<ArcSwap<Snapshot>>);
+
+impl RouteTable {
+    /// A table that shows `snapshot` until something else is published.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+    }
+
+    /// The current routes, unchanged for as long as the caller keeps them.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    pub(super) fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+}
+
+/// The routes of one moment, and what is known of their sources.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub(super) index: Arc<Index>,
+    pub(super) sources: Vec<SourceStatus>,
+}
+
+/// How one source is doing.
+#[derive(Clone, Debug)]
+pub struct SourceStatus {
+    /// What it is and where, without credentials.
+    pub name: Arc<str>,
+    /// When its last good answer came.
+    pub last_answer: Option<Instant>,
+    /// Why it is away: what went wrong at the last try. None while all is well.
+    pub failure: Option<Arc<str>>,
+    /// Tries that failed, since the start.
+    pub failed: u64,
+    /// Endpoints that its last good answer named, each once a route.
+    pub endpoints: usize,
+    /// Endpoints that it no longer names and that are kept for now.
+    pub kept: usize,
+    /// Endpoints of its last good answer that could not be read.
+    pub skipped: usize,
+    /// Endpoints of platform components in its last good answer.
+    pub without_app: usize,
+}
+
+impl SourceStatus {
+    /// A source that was not asked yet.
+    pub(super) fn unheard(name: Arc<str>) -> Self {
+        Self {
+            name,
+            last_answer: None,
+            failure: None,
+            failed: 0,
+            endpoints: 0,
+            kept: 0,
+            skipped: 0,
+            without_app: 0,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The apps that `key` names, in the order of their ids, each with the
+    /// instances to ask. Empty: the table does not know the key.
+    pub fn find<'a>(&'a self, key: &'a AppKey) -> Vec<Match<'a>> {
+        self.index.find(key)
+    }
+
+    /// The app with this GUID, as [`find`](Self::find) by GUID gives it.
+    pub fn app(&self, guid: &str) -> Option<Match<'_>> {
+        self.index.app(guid).map(|entry| self.index.whole(entry))
+    }
+
+    /// Every app that has a route, each once.
+    pub fn apps(&self) -> impl Iterator<Item = Match<'_>> {
+        self.index.apps().iter().map(|entry| self.index.whole(entry))
+    }
+
+    /// Whether an app has a route; cheaper than [`app`](Self::app).
+    pub fn contains_app(&self, guid: &str) -> bool {
+        self.index.app(guid).is_some()
+    }
+
+    /// The routes of an app, in byte order; none for an unknown one.
+    pub fn routes_of(&self, guid: &str) -> impl Iterator<Item = &str> {
+        self.index.app(guid).into_iter().flat_map(|entry| self.index.routes_of(entry))
+    }
+
+    /// Every route in byte order, with its endpoints: app after app by id,
+    /// each in index order. A route without any cannot be scraped: its pool is
+    /// empty, or belongs to the platform.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
+        self.index.routes().iter().map(|route| (&*route.key, self.index.endpoints(route)))
+    }
+
+    /// Every configured source, in the order of the configuration.
+    pub fn sources(&self) -> &[SourceStatus] {
+        &self.sources
+    }
+
+    /// Whether every source has answered once. True when none is configured:
+    /// an empty table is the whole truth then.
+    pub fn is_complete(&self) -> bool {
+        self.sources.iter().all(|source| source.last_answer.is_some())
+    }
+
+    /// Tries that failed, of all sources since the start.
+    pub fn failed_polls(&self) -> u64 {
+        self.sources.iter().map(|source| source.failed).sum()
+    }
+
+    /// How long ago the newest good answer of any source came.
+    pub fn age(&self) -> Option<Duration> {
+        self.sources.iter().filter_map(|source| source.last_answer).max().map(|at| at.elapsed())
+    }
+}
+
+impl From<&Document> for Snapshot {
+    /// A table that says what `document` says, and has no source.
+    fn from(document: &Document) -> Self {
+        Self { index: Arc::new(Index::build(&document.entries)), sources: Vec::new() }
+    }
+}

@@ -1,0 +1,247 @@
+//! All sources, what each has said, and how long that counts.
+//!
+//! Pure but for memory: time comes in as an argument, and nothing here waits,
+//! so every rule about ages is a unit test. [`writer`](super::writer) drives it.
+//!
+//! A source is *here* when its last try succeeded, else *away*. While any is
+//! here, what an away one said counts until `stale_after` since its last good
+//! answer. While all are away the last table serves as it is, until `keep`
+//! since the newest good answer of any; then it is empty.
+
+use super::{
+    claims::{Claims, Hearing},
+    document::parse_into,
+    error::SourceError,
+    index::Index,
+    intern::Interner,
+    merge::{Merged, Voice, merge},
+    route_table::SourceStatus,
+};
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long what was said counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ages {
+    pub(super) stale_after: Duration,
+    pub(super) keep: Duration,
+    /// First answers within this time tell nothing about who knows more: they
+    /// come in the order in which the polls happened to end.
+    pub(super) first_round: Duration,
+}
+
+/// News of one source.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// Everything it knows, in gorouter's format.
+    Answer(Vec<u8>),
+    /// It still says what it said, and did not need to repeat it.
+    Unchanged,
+    /// It could not be asked.
+    Failure(SourceError),
+}
+
+/// What a source is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Learns its table anew after a restart, so a small answer may mean that.
+    Router,
+    /// Whatever it says is meant.
+    File,
+}
+
+#[derive(Debug)]
+struct Source {
+    kind: Kind,
+    claims: Claims,
+    /// Hash of the answer that `claims` were read from.
+    answer: Option<u64>,
+    status: SourceStatus,
+}
+
+impl Source {
+    fn is_here(&self) -> bool {
+        self.status.last_answer.is_some() && self.status.failure.is_none()
+    }
+
+    fn forget(&mut self) -> bool {
+        // The same answer would be news after this.
+        self.answer = None;
+        self.claims.clear()
+    }
+}
+
+/// Every source with its claims.
+#[derive(Debug)]
+pub(super) struct Sources {
+    ages: Ages,
+    started: Instant,
+    sources: Vec<Source>,
+    interner: Interner,
+    hasher: foldhash::quality::RandomState,
+    /// Whether the last merge depended on who was here.
+    is_disputed: bool,
+}
+
+impl Sources {
+    pub(super) fn new(ages: Ages, names: &[(Kind, Arc<str>)], started: Instant) -> Self {
+        let source = |(kind, name): &(Kind, Arc<str>)| Source {
+            kind: *kind,
+            claims: Claims::default(),
+            answer: None,
+            status: SourceStatus::unheard(Arc::clone(name)),
+        };
+        Self {
+            ages,
+            started,
+            sources: names.iter().map(source).collect(),
+            interner: Interner::default(),
+            hasher: foldhash::quality::RandomState::default(),
+            is_disputed: false,
+        }
+    }
+
+    /// Takes the news of the source at position `source`; true if the table
+    /// has to be built anew.
+    pub(super) fn take(&mut self, source: usize, report: Report, now: Instant) -> bool {
+        let Some(source) = self.sources.get_mut(source) else { return false };
+        let was_here = source.is_here();
+        let outcome = match report {
+            Report::Answer(body) => {
+                let hash = Some(self.hasher.hash_one(&body));
+                if source.answer == hash {
+                    Ok(false)
+                } else {
+                    let started = self.started;
+                    let first_round =
+                        now.saturating_duration_since(started) < self.ages.first_round;
+                    let is_first = source.status.last_answer.is_none();
+                    let since = if is_first && first_round { started } else { now };
+                    source.read(&body, &mut self.interner, since).map(|changed| {
+                        source.answer = hash;
+                        changed
+                    })
+                }
+            }
+            // What cannot be read does not get better by staying as it is.
+            Report::Unchanged if source.status.failure.is_some() => return false,
+            Report::Unchanged => Ok(false),
+            Report::Failure(error) => Err(error),
+        };
+        let changed = match outcome {
+            Ok(changed) => {
+                source.succeeded(now);
+                changed
+            }
+            Err(error) => {
+                source.failed(&error);
+                false
+            }
+        };
+        changed || (self.is_disputed && source.is_here() != was_here)
+    }
+
+    /// Drops what is due; true if the table has to be built anew.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let Ages { stale_after, keep, .. } = self.ages;
+        let is_due = |at: Instant, after| at.checked_add(after).is_some_and(|due| due <= now);
+        let mut changed = false;
+        if self.sources.iter().any(Source::is_here) {
+            for source in &mut self.sources {
+                let heard = source.status.last_answer;
+                if !source.is_here() && heard.is_some_and(|at| is_due(at, stale_after)) {
+                    changed |= source.forget();
+                }
+                changed |= source.claims.drop_kept(|at| is_due(at, stale_after));
+            }
+        } else if self.newest_answer().is_some_and(|at| is_due(at, keep)) {
+            for source in &mut self.sources {
+                changed |= source.forget();
+            }
+        }
+        changed
+    }
+
+    /// When [`expire`](Self::expire) will next have something to do.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let Ages { stale_after, keep, .. } = self.ages;
+        let has_claims = |source: &&Source| !source.claims.as_slice().is_empty();
+        if self.sources.iter().any(Source::is_here) {
+            let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
+            let away = away.filter_map(|source| source.status.last_answer);
+            let kept = self.sources.iter().filter_map(|source| source.claims.oldest_kept());
+            away.chain(kept).filter_map(|at| at.checked_add(stale_after)).min()
+        } else if self.sources.iter().any(|source| has_claims(&source)) {
+            self.newest_answer()?.checked_add(keep)
+        } else {
+            None
+        }
+    }
+
+    /// Builds the table of what is claimed now.
+    pub(super) fn build(&mut self) -> Index {
+        let voices: Vec<Voice<'_>> = self
+            .sources
+            .iter()
+            .map(|source| Voice { claims: source.claims.as_slice(), is_here: source.is_here() })
+            .collect();
+        let Merged { entries, is_disputed } = merge(&voices);
+        self.is_disputed = is_disputed;
+        let index = Index::build(&entries);
+        drop(entries);
+        self.interner.forget_unused();
+        self.sources.iter_mut().for_each(Source::count);
+        index
+    }
+
+    /// How the sources are doing.
+    pub(super) fn status(&self) -> Vec<SourceStatus> {
+        self.sources.iter().map(|source| source.status.clone()).collect()
+    }
+
+    fn newest_answer(&self) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.status.last_answer).max()
+    }
+}
+
+impl Source {
+    fn read(
+        &mut self,
+        body: &[u8],
+        interner: &mut Interner,
+        now: Instant,
+    ) -> Result<bool, SourceError> {
+        let document = parse_into(body, interner)?;
+        self.status.skipped = document.skipped;
+        self.status.without_app = document.without_app;
+        let last_answer = self.status.last_answer;
+        let may_be_filling = self.kind == Kind::Router;
+        Ok(self.claims.hear(document.entries, Hearing { now, last_answer, may_be_filling }))
+    }
+
+    fn succeeded(&mut self, now: Instant) {
+        let name = &self.status.name;
+        if self.status.failure.take().is_some() {
+            tracing::info!(source.name = %name, "route source {name} answers again");
+        }
+        self.status.last_answer = Some(now);
+    }
+
+    /// Logs the first failure only: the rest is counted and stands on the
+    /// status page.
+    fn failed(&mut self, error: &SourceError) {
+        let name = &self.status.name;
+        if self.status.failure.is_none() {
+            tracing::warn!(source.name = %name, %error, "route source {name}: {error}");
+        }
+        self.status.failure = Some(error.to_string().into());
+        self.status.failed += 1;
+    }
+
+    fn count(&mut self) {
+        (self.status.endpoints, self.status.kept) = self.claims.count_endpoints();
+    }
+}
+
+#[cfg(test)]
+mod tests;
