@@ -8,3 +8,4 @@ pub mod domain;
 pub mod telemetry;
 pub mod http;
 pub mod store;
+pub mod exposition;

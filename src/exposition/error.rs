@@ -1,0 +1,108 @@
+use std::fmt;
+
+/// Why a body is refused, and where.
+///
+/// `Display` never quotes the body: it can hold what its app's owner would not
+/// want in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    line: usize,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The body is larger than an index can address (4 GiB).
+    BodyTooLarge,
+    /// Longer than [`Limits::max_line`](super::Limits::max_line).
+    LineTooLong,
+    /// More than [`Limits::max_samples`](super::Limits::max_samples).
+    TooManySamples,
+    /// More than [`Limits::max_families`](super::Limits::max_families).
+    TooManyFamilies,
+    /// More than [`Limits::max_labels`](super::Limits::max_labels).
+    TooManyLabels,
+    /// Not UTF-8.
+    Encoding,
+    /// No metric name where one belongs: the first line of HTML or JSON ends here.
+    MetricName,
+    /// A `TYPE` that text format 0.0.4 does not know.
+    MetricType,
+    /// No label name where one belongs.
+    LabelName,
+    /// `__name__` as a label.
+    ReservedLabel,
+    /// The same label twice on one sample.
+    DuplicateLabel,
+    /// A label value that is missing, unquoted or not closed.
+    LabelValue,
+    /// No number where the value belongs.
+    Value,
+    /// Something after the value that is no timestamp.
+    Timestamp,
+    /// Something after the timestamp.
+    Trailing,
+    /// An exemplar, which only OpenMetrics has.
+    Exemplar,
+}
+
+impl Error {
+    pub(super) fn new(kind: ErrorKind, line: usize) -> Self {
+        Self { kind, line }
+    }
+
+    /// What is wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The line, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Whether the body may be well formed but is more than its [`Limits`](super::Limits) allow.
+    pub fn is_limit(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::BodyTooLarge
+                | ErrorKind::LineTooLong
+                | ErrorKind::TooManySamples
+                | ErrorKind::TooManyFamilies
+                | ErrorKind::TooManyLabels
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BodyTooLarge => "the body is larger than 4 GiB",
+            Self::LineTooLong => "the line is longer than the limit",
+            Self::TooManySamples => "more samples than the limit",
+            Self::TooManyFamilies => "more metric families than the limit",
+            Self::TooManyLabels => "more labels on one sample than the limit",
+            Self::Encoding => "text that is not UTF-8",
+            Self::MetricName => "a metric name is missing or not valid",
+            Self::MetricType => "the metric type is not one of text format 0.0.4",
+            Self::LabelName => "a label name is missing or not valid",
+            Self::ReservedLabel => "the label name `__name__` is reserved",
+            Self::DuplicateLabel => "a label name occurs twice on one sample",
+            Self::LabelValue => "a label value is missing, unquoted or not closed",
+            Self::Value => "the value is missing or not a number",
+            Self::Timestamp => "the timestamp is not a whole number of milliseconds",
+            Self::Trailing => "something follows the timestamp",
+            Self::Exemplar => "an exemplar, which text format 0.0.4 does not have",
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Numbers as every reader of the output takes them: Go's `strconv`, without
+//! hexadecimal, `_`, a signed NaN or what overflows.
+
+/// Whether `text` is a value: decimal, infinite or NaN.
+pub(super) fn is_float(text: &[u8]) -> bool {
+    let unsigned = match text {
+        [b'+' | b'-', rest @ ..] => rest,
+        _ => text,
+    };
+    match unsigned.first() {
+        Some(b'0'..=b'9' | b'.') => is_decimal(unsigned),
+        Some(b'i' | b'I') => {
+            unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity")
+        }
+        _ => text.eq_ignore_ascii_case(b"nan"),
+    }
+}
+
+fn is_decimal(text: &[u8]) -> bool {
+    let (whole, rest) = digits(text);
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => digits(rest),
+        _ => (0, rest),
+    };
+    let (exponent, rest) = match rest {
+        [b'e' | b'E', b'+' | b'-', rest @ ..] | [b'e' | b'E', rest @ ..] => match digits(rest) {
+            (0, _) => return false,
+            counted => counted,
+        },
+        _ => (0, rest),
+    };
+    if !rest.is_empty() || whole + fraction == 0 {
+        return false;
+    }
+    // Under 10^300 by the count of digits alone, or else asked for its size.
+    (whole <= 200 && exponent <= 2)
+        || std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok())
+            .is_some_and(f64::is_finite)
+}
+
+/// How many digits `text` starts with, and what follows them.
+fn digits(text: &[u8]) -> (usize, &[u8]) {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (count, text.get(count..).unwrap_or_default())
+}
+
+/// A timestamp in milliseconds.
+///
+/// Without a sign: Prometheus' parser refuses a whole answer for one `-1`.
+pub(super) fn timestamp_ms(text: &[u8]) -> Option<i64> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_what_promtool_and_prometheus_both_take() {
+        let nines = "9".repeat(308);
+        let long = "1".repeat(310);
+        let small = format!("0.{}1", "0".repeat(400));
+        let good = [
+            "0",
+            "1",
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "-.5",
+            "1.5",
+            "1e5",
+            "1E+05",
+            "1.7e-300",
+            "NaN",
+            "nan",
+            "Inf",
+            "+Inf",
+            "-inf",
+            "infinity",
+            "+INFINITY",
+            "1e308",
+            "1e-999",
+            "0e9999",
+            &nines,
+            &small,
+        ];
+        for text in good {
+            assert!(is_float(text.as_bytes()), "{text}");
+        }
+        let bad = [
+            "", "+", "-", ".", "e5", "1e", "1e+", "1e5x", "--1", "+-1", "1,5", "1_0", "0x10",
+            "0x1p4", "-NaN", "+nan", "nanx", "infi", "i", "1e309", "-1e999", "1.5.5", "1 ", "one",
+            &long,
+        ];
+        for text in bad {
+            assert!(!is_float(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_digits_that_fit_in_64_bits() {
+        assert_eq!(timestamp_ms(b"0"), Some(0));
+        assert_eq!(timestamp_ms(b"0001"), Some(1));
+        assert_eq!(timestamp_ms(b"9223372036854775807"), Some(i64::MAX));
+        for text in ["", "-1", "+1", "1.5", "9223372036854775808", "1e3", "#"] {
+            assert_eq!(timestamp_ms(text.as_bytes()), None, "{text}");
+        }
+    }
+}
