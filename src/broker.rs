@@ -31,7 +31,7 @@ use crate::{
     domain::{Catalog, InstanceId, Plan, PlanId, Service, ServiceId},
     store::{Store, StoreError, Tx, state},
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use bound_apps::{BoundApps, InForce, Scope};
 pub use error::BrokerError;
@@ -59,6 +59,8 @@ struct Shared {
     catalog: ArcSwap<Catalog>,
     bound_apps: BoundApps,
     turns: Turns,
+    /// Why the last look at the store failed; none while it is in reach.
+    away: ArcSwapOption<String>,
 }
 
 /// Why there is no broker.
@@ -100,6 +102,7 @@ impl Broker {
             catalog: ArcSwap::from_pointee(catalog),
             bound_apps: BoundApps::default(),
             turns: Turns::default(),
+            away: ArcSwapOption::empty(),
         }));
         broker.refresh().await?;
         Ok(broker)
@@ -125,22 +128,26 @@ impl Broker {
     pub async fn keep_current(self, every: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut away = false;
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             let refreshed = shutdown.run_until_cancelled(within_patience(self.refresh())).await;
+            let Some(refreshed) = refreshed else { return };
+            let away = refreshed.as_ref().err().map(|error| Arc::new(error.to_string()));
+            let was_away = self.0.away.swap(away).is_some();
             match refreshed {
-                Some(Err(error)) if !away => {
-                    away = true;
+                Err(error) if !was_away => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "keeping the last known bindings: {error}");
                 }
-                Some(Ok(())) if away => {
-                    away = false;
-                    tracing::info!("bindings are up to date again");
-                }
+                Ok(()) if was_away => tracing::info!("bindings are up to date again"),
                 _ => {}
             }
         }
+    }
+
+    /// Why the store is out of reach, if [`keep_current`](Self::keep_current)
+    /// found it so.
+    pub fn database_problem(&self) -> Option<String> {
+        self.0.away.load().as_deref().cloned()
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {

@@ -1,4 +1,45 @@
-//! The only requests and responses; wire formats stop here.
+//! The only requests and responses of our own listeners.
+//!
+//! Wire types stop here: handlers turn them into domain types, call one use
+//! case, and turn what it returns into an answer. Each API says errors in its
+//! own words, and no error is told twice.
 
+pub mod apps;
 pub mod auth;
+pub mod lifecycle;
+pub mod ops;
 pub mod osb;
+pub mod routes;
+pub mod ui;
+
+use actix_web::{
+    FromRequest, Handler, HttpResponse, Resource, Responder,
+    http::header::{self, ContentType},
+    web,
+};
+
+/// A resource that can only be read: HEAD works wherever GET does, and other
+/// methods are told so.
+fn read_only<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::route().to(async || {
+            HttpResponse::MethodNotAllowed()
+                .insert_header((header::ALLOW, "GET, HEAD"))
+                .content_type(ContentType::plaintext())
+                .body("This can only be read: use GET or HEAD.\n")
+        }))
+}
+
+/// What is nowhere.
+pub async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound()
+        .content_type(ContentType::plaintext())
+        .body("There is nothing at this path. / lists what there is, /doc explains it.\n")
+}

@@ -1,11 +1,27 @@
-//! Makes Prometheus metrics a service of the platform.
+//! Makes Prometheus metrics a service of the platform: fetches the metrics of
+//! all instances of an app, and answers with one merged, labelled exposition.
+//!
+//! Data flows one way. A platform tells the [`broker`] how an app is scraped;
+//! sources of routes fill the table of [`discovery`]; a scraper's request walks
+//! look-up, fan-out ([`scrape`]) and merge ([`exposition`]), and [`http`] writes
+//! the answer.
+//!
+//! Two rules hold the house together, and `tests/architecture.rs` keeps them:
+//! imports point inwards ([`startup`] alone knows every room), and foreign
+//! vocabulary stays at the edge (requests in [`http`], SQL in [`store`];
+//! [`exposition`] and [`domain`] know neither sockets nor clocks).
 
 pub mod broker;
 pub mod config;
+pub mod demo;
 pub mod demo_app;
 pub mod discovery;
 pub mod domain;
-pub mod telemetry;
-pub mod http;
-pub mod store;
 pub mod exposition;
+pub mod http;
+
+pub mod scrape;
+pub mod shutdown;
+pub mod startup;
+pub mod store;
+pub mod telemetry;

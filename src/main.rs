@@ -3,9 +3,13 @@
 
 use clap::{Parser, Subcommand};
 use scrapebroker::{
-    config::Config,
+    config::{Config, LogFormat, catalog},
+    demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
     domain::{BasicAuth, MetricsPath},
+    shutdown,
+    startup::{Application, Reloader, StartError},
+    telemetry,
 };
 use std::{
     collections::BTreeMap,
@@ -14,7 +18,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Makes Prometheus metrics a service of the platform.
 #[derive(Parser)]
@@ -26,6 +30,17 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the fetch router and the broker
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Run everything embedded: a route table, three app instances, a bound app
+    Demo {
+        /// Where to listen [default: 127.0.0.1:8085, or a free port]
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+    },
     /// Print the settings in force, secrets masked, or every mistake
     CheckConfig {
         #[command(flatten)]
@@ -93,6 +108,16 @@ fn main() -> ExitCode {
 
 fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Failure> {
     match command {
+        Command::Serve { config } => {
+            let config = Config::load(config.file.as_deref(), environment);
+            let config = config.map_err(Failure::usage)?;
+            log(&config.log.level, config.log.format)?;
+            actix_web::rt::System::new().block_on(serve(config))
+        }
+        Command::Demo { listen } => {
+            log("warn", LogFormat::Text)?;
+            actix_web::rt::System::new().block_on(demo(listen))
+        }
         Command::CheckConfig { config } => check_config(config, environment),
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
@@ -109,15 +134,62 @@ fn environment() -> BTreeMap<String, String> {
 
 fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Result<(), Failure> {
     let loaded = Config::load_effective(config.file.as_deref(), environment);
-    let (_, effective) = loaded.map_err(Failure::usage)?;
+    let (config, effective) = loaded.map_err(Failure::usage)?;
+    catalog::read(&config.broker.catalog, &config.base_url).map_err(Failure::usage)?;
     print(&effective)
+}
+
+fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
+    let format = match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(level, format).map_err(Failure::usage)
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    // Before anybody is told that we run, so that a signal is never missed.
+    let stop = shutdown::requested().map_err(Failure::other)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
+    let application = Application::build(config).await.map_err(start_failure)?;
+    let address = application.address();
+    tracing::info!(%address, "listening on {address}");
+    actix_web::rt::spawn(reload_on(hangup, application.reloader()));
+    application.run_until(stop).await.map_err(Failure::other)
+}
+
+async fn reload_on(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        reloader.reload();
+    }
+}
+
+fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Configuration(error) => Failure::usage(error),
+        StartError::Unavailable(error) => Failure::unavailable(error),
+    }
+}
+
+async fn demo(listen: Option<SocketAddr>) -> Result<(), Failure> {
+    let failure = |error| match error {
+        DemoError::Start(error) => start_failure(error),
+        DemoError::Other(error) => Failure::other(error),
+    };
+    let stop = shutdown::requested().map_err(Failure::other)?;
+    let demo = Demo::build(listen).await.map_err(failure)?;
+    demo.run_until(stop, |tour| write_line(tour)).await.map_err(failure)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &dyn std::fmt::Display) -> Result<(), Failure> {
+    write_line(text).map_err(Failure::other)
+}
+
+fn write_line(text: &dyn std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }
@@ -137,7 +209,7 @@ async fn demo_app(
     let index = number("CF_INSTANCE_INDEX", 0)?.into();
     let options = Options { path, basic_auth: basic_auth.map(credentials).transpose()?, index };
     // Before anybody is told that we run, so that a signal is never missed.
-    let shutdown = shutdown_signal().map_err(Failure::other)?;
+    let stop = shutdown::requested().map_err(Failure::other)?;
     let metrics = options.path.to_string();
     let app = DemoApp::bind(listen, options).map_err(|error| {
         Failure::unavailable(
@@ -146,7 +218,10 @@ async fn demo_app(
         )
     })?;
     print(&format_args!("demo app on http://{}, its metrics at {metrics}", app.address()))?;
-    app.run_until(shutdown).await.map_err(Failure::other)
+    let stop = async {
+        stop.await;
+    };
+    app.run_until(stop).await.map_err(Failure::other)
 }
 
 fn credentials(text: String) -> Result<BasicAuth, Failure> {
@@ -158,16 +233,4 @@ fn credentials(text: String) -> Result<BasicAuth, Failure> {
             "--basic-auth must be a user name, a colon and a password"
         ))),
     }
-}
-
-/// Resolves on SIGTERM and SIGINT.
-fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

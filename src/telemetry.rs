@@ -4,6 +4,7 @@
 //! Secrets, bodies and values of unknown query parameters are never logged.
 
 mod logging;
+pub mod metrics;
 mod root_span;
 
 pub use logging::{Format, InitError, init};

@@ -102,7 +102,19 @@ impl Snapshot {
     /// each in index order. A route without any cannot be scraped: its pool is
     /// empty, or belongs to the platform.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
-        self.index.routes().iter().map(|route| (&*route.key, self.index.endpoints(route)))
+        self.routes_from(0)
+    }
+
+    /// [`routes`](Self::routes), beginning with the one at `position`.
+    pub fn routes_from(&self, position: usize) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
+        let routes = self.index.routes().get(position..).unwrap_or_default();
+        routes.iter().map(|route| (&*route.key, self.index.endpoints(route)))
+    }
+
+    /// How many apps have a route, and how many instances they have.
+    pub fn size(&self) -> (usize, usize) {
+        let apps = self.index.apps();
+        (apps.len(), apps.iter().map(|entry| self.index.instances(entry).len()).sum())
     }
 
     /// Every configured source, in the order of the configuration.

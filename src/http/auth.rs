@@ -1,6 +1,6 @@
 //! Who may ask.
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,10 +46,23 @@ impl fmt::Debug for BasicCredentials {
     }
 }
 
+/// The token in an `Authorization` value: after `Bearer`, or as the password
+/// of basic auth, whoever the user is.
+pub fn presented_token(authorization: &HeaderValue) -> Option<String> {
+    let (scheme, text) = authorization.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(text.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok()?;
+    pair.split_once(':').map(|(_, password)| password.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
 
     #[test]
     fn only_the_right_user_with_the_right_password_gets_in() {

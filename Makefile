@@ -1,0 +1,19 @@
+# The commands of this project. `make run` shows the main job, `make test` runs
+# every test; both need nothing prepared but a Rust toolchain (rustup).
+
+.PHONY: run test lint bench
+
+run:
+	cargo run --release --locked -- demo
+
+test:
+	scripts/install-test-tools
+	scripts/with-postgres cargo test --locked
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+bench:
+	cargo bench --locked

@@ -1,0 +1,170 @@
+//! `scrapebroker demo`: everything embedded, to see the main job at work.
+//!
+//! Nothing is cut short: the instances are real ones, the stand-in for
+//! gorouter serves its format over HTTP, and the app is bound by the same
+//! requests that Cloud Controller sends.
+
+mod gorouter;
+mod platform;
+
+use crate::{
+    config::Config,
+    demo_app::{DemoApp, Options},
+    shutdown::Stop,
+    startup::{Application, StartError},
+};
+use anyhow::{Context, anyhow};
+use gorouter::StandIn;
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+use tempfile::TempDir;
+
+/// Where the demo listens when it may choose and the port is free.
+const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8085);
+
+/// Where the demo's app has its metrics; the binding says so.
+const ENDPOINT: &str = "/actuator/prometheus";
+
+/// The catalog, so that the demo needs no file beside the program.
+const CATALOG: &str = include_str!("../broker-catalog.json");
+
+/// The demo, listening.
+pub struct Demo {
+    application: Application,
+    instances: Vec<DemoApp>,
+    gorouter: StandIn,
+    password: String,
+    // Removed with everything in it when the demo ends.
+    _folder: TempDir,
+}
+
+/// Why there is no demo.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The program itself did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Demo {
+    /// Starts three instances, a route table that names them, and the program;
+    /// on `listen`, else on the usual port, else on a free one.
+    ///
+    /// # Errors
+    /// When a port cannot be had or the disk cannot be written.
+    pub async fn build(listen: Option<SocketAddr>) -> Result<Self, DemoError> {
+        let folder = tempfile::tempdir().context("no place for the demo's files")?;
+        let mut instances = Vec::new();
+        for index in 0..3 {
+            instances.push(instance(index).context("no port for an instance")?);
+        }
+        let addresses: Vec<_> = instances.iter().map(DemoApp::address).collect();
+        let gorouter = StandIn::bind(&addresses).context("no port for the route table")?;
+        let listen = listen.unwrap_or_else(|| match TcpListener::bind(USUAL) {
+            Ok(_) => USUAL,
+            Err(_) => (Ipv4Addr::LOCALHOST, 0).into(),
+        });
+        let password = uuid::Uuid::new_v4().to_string();
+        let config = config(&folder, listen, &gorouter, &password)?;
+        let application = Application::build(config).await?;
+        Ok(Self { application, instances, gorouter, password, _folder: folder })
+    }
+
+    /// Serves; binds the app; calls `ready` with what there is to try; ends
+    /// when `stop` resolves.
+    ///
+    /// # Errors
+    /// When a listener fails or the app cannot be bound.
+    pub async fn run_until(
+        self,
+        stop: impl Future<Output = Stop> + 'static,
+        ready: impl FnOnce(&Tour) -> io::Result<()>,
+    ) -> Result<(), DemoError> {
+        let Self { application, instances, gorouter, password, _folder } = self;
+        for instance in instances {
+            actix_web::rt::spawn(instance.run_until(std::future::pending()));
+        }
+        actix_web::rt::spawn(gorouter.server);
+        let address = application.address();
+        let serving = actix_web::rt::spawn(application.run_until(stop));
+        platform::bind(address, &password).await?;
+        ready(&Tour { address }).context("cannot say what there is to try")?;
+        match serving.await {
+            Ok(served) => Ok(served.context("the main listener")?),
+            Err(error) => Err(anyhow!(error).into()),
+        }
+    }
+}
+
+fn instance(index: u32) -> io::Result<DemoApp> {
+    let path = ENDPOINT.parse().map_err(io::Error::other)?;
+    DemoApp::bind((Ipv4Addr::LOCALHOST, 0).into(), Options { path, basic_auth: None, index })
+}
+
+fn config(
+    folder: &TempDir,
+    listen: SocketAddr,
+    gorouter: &StandIn,
+    password: &str,
+) -> anyhow::Result<Config> {
+    let catalog = folder.path().join("broker-catalog.json");
+    std::fs::write(&catalog, CATALOG).context("cannot write the demo's files")?;
+    let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
+    let settings = [
+        ("LISTEN", listen.to_string()),
+        ("DATABASE_URL", format!("sqlite://{}", folder.path().join("demo.db").display())),
+        ("BROKER__USERNAME", platform::USER.to_owned()),
+        ("BROKER__PASSWORD", password.to_owned()),
+        ("BROKER__CATALOG", catalog.display().to_string()),
+        ("ROUTES__GOROUTERS", gorouters),
+        ("ROUTES__REFRESH_INTERVAL", "5s".to_owned()),
+    ];
+    let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
+    Ok(Config::load(None, settings)?)
+}
+
+/// What there is to try, as text for a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Tour {
+    address: SocketAddr,
+}
+
+impl fmt::Display for Tour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address } = self;
+        write!(
+            f,
+            "\
+Scrapebroker runs with three instances of the app acme/demo/shop at the route shop.example.com,
+bound with {{\"endpoint\": \"{ENDPOINT}\"}}.
+
+Open in a browser:           http://{address}/
+All instances in one answer: curl 'http://{address}/v1/apps/metrics?route_url=shop.example.com'
+The same by name:            curl http://{address}/v1/apps/acme/demo/shop/metrics
+One instance:                curl http://{address}/v1/apps/acme/demo/shop/instances/0/metrics
+What is known of the app:    curl http://{address}/v1/apps/acme/demo/shop
+Own metrics:                 curl http://{address}/metrics
+
+For a Prometheus of your own (prometheus.yml):
+
+scrape_configs:
+- job_name: shop
+  scrape_interval: 5s
+  metrics_path: /v1/apps/metrics
+  params:
+    route_url: [shop.example.com]
+  honor_labels: true
+  static_configs:
+  - targets: ['{address}']
+
+Ctrl-C stops it."
+        )
+    }
+}

@@ -1,0 +1,238 @@
+//! `/v1/apps/…` and `/v2/apps/…`: an app's metrics, and what is known of it.
+//!
+//! `/v2` is the same as `/v1` for as long as text format 0.0.4 is the only one.
+
+mod body;
+mod description;
+mod error;
+mod request;
+
+use crate::{
+    broker::BoundApps,
+    discovery::{Match, RouteTable, Snapshot},
+    domain::ScrapeOptions,
+    http::lifecycle::Lifecycle,
+    scrape::{
+        self, Answer, Ask, CONTENT_TYPE, Client, LastScrapes, Limits, Metrics, Reason, Series,
+        Target, Timeouts, WEB,
+    },
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+    web,
+};
+use body::{Gzip, Plain, accepts_gzip};
+use error::AppsError;
+use request::{AppRequest, View};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use tokio::time::Instant;
+
+/// Says how whole an answer is, as in `199/200`.
+const INSTANCES: &str = "x-scrapebroker-instances";
+
+/// What the handlers of this API need; one for all workers.
+#[derive(Debug)]
+pub struct Apps {
+    /// Who exists.
+    pub table: RouteTable,
+    /// The bindings in force.
+    pub bound: BoundApps,
+    /// Whether a missing app may only be unknown yet.
+    pub lifecycle: Lifecycle,
+    /// Bounds on one scrape.
+    pub limits: Limits,
+    /// Bounds on its time.
+    pub timeouts: Timeouts,
+    /// Answer 200 with failure series when no instance answered.
+    pub series_when_all_failed: bool,
+    /// Names this process in the header that finds loops.
+    pub own_id: String,
+    /// Scheme of `base_url`.
+    pub scheme: &'static str,
+    /// What scrapes count.
+    pub metrics: Arc<Metrics>,
+    /// How the last scrapes went.
+    pub last: Arc<LastScrapes>,
+}
+
+/// The address at which a connection reached us; put into a connection's data
+/// when it is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct OurAddress(pub IpAddr);
+
+/// Adds the routes. Needs [`Apps`] and a [`Client`] of the worker as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    for version in ["/v1/apps", "/v2/apps"] {
+        config.service(super::read_only(&format!("{version}/{{rest:.*}}"), apps));
+    }
+}
+
+async fn apps(
+    request: HttpRequest,
+    apps: web::Data<Apps>,
+    client: web::Data<Client>,
+) -> Result<HttpResponse, AppsError> {
+    let started = Instant::now();
+    let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
+    let asked = AppRequest::parse(rest, request.query_string())?;
+    let via = via(request.headers(), &apps.own_id)?;
+    let table = apps.table.snapshot();
+    let found = table.find(&asked.key);
+    if found.is_empty() {
+        return Err(apps.unknown(&table, &asked));
+    }
+    if asked.view == View::Description {
+        return Ok(HttpResponse::Ok().json(description::describe(
+            &table,
+            &found,
+            &apps.bound,
+            &apps.last,
+        )));
+    }
+    let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
+    let ask = Ask {
+        deadline: started + apps.timeouts.budget(announced),
+        metric_path: asked.metric_path.clone(),
+        query: asked.others.clone(),
+        headers: apps.passed_on(request.headers()),
+        our_address: request
+            .conn_data::<OurAddress>()
+            .map_or_else(|| "127.0.0.1".to_owned(), |ours| ours.0.to_string()),
+        our_scheme: apps.scheme,
+        via,
+        series: match asked.view {
+            View::OnlyAppMetrics | View::Instance { only_app: true, .. } => Series::FailuresOnly,
+            _ => Series::All,
+        },
+    };
+    let targets = apps.targets(&found, &ask, &asked)?;
+    drop(found);
+    drop(table);
+    let answer =
+        scrape::scrape(&client, targets, &ask, &apps.limits, &apps.metrics, &apps.last).await;
+    apps.respond(answer, accepts_gzip(text(request.headers(), "accept-encoding").unwrap_or("")))
+}
+
+impl Apps {
+    fn unknown(&self, table: &Snapshot, asked: &AppRequest) -> AppsError {
+        if self.lifecycle.table_is_in(table) {
+            AppsError::UnknownApp(asked.key.as_str().to_owned())
+        } else {
+            AppsError::NoTableYet
+        }
+    }
+
+    /// The scraper's headers for the app; a token of ours is for us.
+    fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
+        let mut passed = scrape::passed_on(headers);
+        let ours = |value: &header::HeaderValue| {
+            super::auth::presented_token(value)
+                .is_some_and(|token| self.bound.scope_of_token(&token).is_some())
+        };
+        passed.retain(|(name, value)| *name != header::AUTHORIZATION || !ours(value));
+        passed
+    }
+
+    fn targets(
+        &self,
+        found: &[Match<'_>],
+        ask: &Ask,
+        asked: &AppRequest,
+    ) -> Result<Vec<Target>, AppsError> {
+        let mut targets = Vec::new();
+        let mut wanted = BTreeSet::new();
+        for one in found {
+            let bound = self.bound.options_of(one.app.id.as_str());
+            let unbound = ScrapeOptions::default();
+            let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
+            wanted.extend(options.process_types.iter().cloned());
+            targets.extend(scrape::targets(one, options, ask, self.limits.exposition.max_samples));
+        }
+        if let View::Instance { index, .. } = &asked.view {
+            return one_instance(targets, index, asked.process_type.as_deref());
+        }
+        if targets.is_empty() {
+            let wanted: Vec<_> = wanted.into_iter().collect();
+            return Err(AppsError::NothingBound(wanted.join(", ")));
+        }
+        Ok(targets)
+    }
+
+    fn respond(&self, answer: Answer, gzip: bool) -> Result<HttpResponse, AppsError> {
+        let instances = format!("{}/{}", answer.answered(), answer.asked);
+        if answer.answered() == 0 && !self.series_when_all_failed {
+            let status = if answer.all_failed_with(Reason::Status4xx) {
+                // promfetcher's word for "none of them has this path".
+                StatusCode::NOT_ACCEPTABLE
+            } else if answer.all_failed_with(Reason::Timeout) {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::BAD_GATEWAY
+            };
+            return Err(AppsError::NoneAnswered { status, failures: answer.failures });
+        }
+        for one in &answer.failures {
+            tracing::debug!(instance = one.name, failure = %one.failure, "instance failed");
+        }
+        let length = answer.merge.content_length();
+        if length > self.limits.max_response {
+            return Err(AppsError::TooLarge { length, limit: self.limits.max_response });
+        }
+        let mut response = HttpResponse::Ok();
+        response
+            .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
+            .insert_header((header::VARY, "Accept-Encoding"))
+            .insert_header((INSTANCES, instances));
+        Ok(if gzip {
+            response.insert_header((header::CONTENT_ENCODING, "gzip")).body(Gzip::new(answer.merge))
+        } else {
+            response.body(Plain::new(answer.merge))
+        })
+    }
+}
+
+/// The instance with `index` of the process type asked for, else of `web`,
+/// else of the only type there is.
+fn one_instance(
+    mut targets: Vec<Target>,
+    index: &str,
+    process_type: Option<&str>,
+) -> Result<Vec<Target>, AppsError> {
+    let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
+    let process_type = match process_type {
+        Some(process_type) => process_type,
+        None if types.len() == 1 => types.first().map_or(WEB, |only| only),
+        None => WEB,
+    };
+    let name = |target: &Target| {
+        let index = target.endpoint.index.as_ref().map(ToString::to_string);
+        format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
+    };
+    let wanted = format!("{process_type}/{index}");
+    let known: BTreeSet<_> = targets.iter().map(name).collect();
+    targets.retain(|target| name(target) == wanted);
+    // A route shared by two apps may have the index twice; one is one.
+    targets.truncate(1);
+    if targets.is_empty() {
+        let known: Vec<_> = known.into_iter().take(50).collect();
+        return Err(AppsError::UnknownInstance(wanted, known.join(", ")));
+    }
+    Ok(targets)
+}
+
+/// The chain of Scrapebrokers with ours at its end.
+fn via(headers: &HeaderMap, own_id: &str) -> Result<String, AppsError> {
+    let before = text(headers, scrape::VIA).unwrap_or_default();
+    if before.split(',').any(|id| id.trim() == own_id) {
+        return Err(AppsError::Loop);
+    }
+    Ok(if before.is_empty() { own_id.to_owned() } else { format!("{before}, {own_id}") })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

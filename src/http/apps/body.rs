@@ -1,0 +1,135 @@
+//! A merged answer as a response body, written while it is sent.
+
+use crate::scrape::Merge;
+use actix_web::{
+    body::{BodySize, MessageBody},
+    web::Bytes,
+};
+use flate2::{Compression, write::GzEncoder};
+use std::{
+    convert::Infallible,
+    io::Write,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Bytes spliced at a time: enough to make a write worth its system call, and
+/// small enough to stay in a core's cache.
+const CHUNK: usize = 256 << 10;
+
+/// The answer as it is; its length is known.
+pub(super) struct Plain(Merge);
+
+/// The answer compressed on the way.
+pub(super) struct Gzip {
+    merge: Merge,
+    chunk: Vec<u8>,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Plain {
+    pub(super) fn new(merge: Merge) -> Self {
+        Self(merge)
+    }
+}
+
+impl MessageBody for Plain {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0.content_length())
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let mut chunk = Vec::with_capacity(CHUNK + (CHUNK >> 3));
+        self.get_mut().0.next_chunk(&mut chunk, CHUNK);
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(chunk.into())))
+    }
+}
+
+impl Gzip {
+    pub(super) fn new(merge: Merge) -> Self {
+        // Fast: the label block, the same on every line, compresses anyhow.
+        let encoder = GzEncoder::new(Vec::with_capacity(CHUNK), Compression::fast());
+        Self { merge, chunk: Vec::with_capacity(CHUNK), encoder: Some(encoder) }
+    }
+
+    /// Compresses the next chunk; true at the end.
+    fn step(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let Some(encoder) = &mut self.encoder else { return Ok(None) };
+        self.chunk.clear();
+        self.merge.next_chunk(&mut self.chunk, CHUNK);
+        if self.chunk.is_empty() {
+            return self.encoder.take().map(GzEncoder::finish).transpose();
+        }
+        encoder.write_all(&self.chunk)?;
+        Ok(Some(std::mem::take(encoder.get_mut())))
+    }
+}
+
+impl MessageBody for Gzip {
+    type Error = std::io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, std::io::Error>>> {
+        match self.get_mut().step() {
+            Ok(None) => Poll::Ready(None),
+            Ok(Some(compressed)) if compressed.is_empty() => {
+                // All of it stayed in the compressor: let others have the worker.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Ok(Some(compressed)) => Poll::Ready(Some(Ok(compressed.into()))),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+/// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3).
+pub(super) fn accepts_gzip(accept_encoding: &str) -> bool {
+    let mut wildcard = false;
+    for entry in accept_encoding.split(',') {
+        let mut parts = entry.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let refused = parts
+            .filter_map(|parameter| parameter.strip_prefix("q="))
+            .any(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
+        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+            return !refused;
+        }
+        wildcard |= coding == "*" && !refused;
+    }
+    wildcard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_used_when_it_is_accepted() {
+        let cases = [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0, *", false),
+            ("*", true),
+            ("*;q=0", false),
+            ("identity", false),
+            ("", false),
+            ("gzip;q=banana", true),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(accepts_gzip(header), expected, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `GET /v1/apps/{app}`: what the router knows of an app, as JSON.
+
+use crate::{
+    broker::BoundApps,
+    discovery::{Endpoint, Match, Snapshot},
+    domain::ScrapeOptions,
+    scrape::{LastScrape, LastScrapes},
+};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::UNIX_EPOCH,
+};
+
+/// The answer; more than one app when a route is shared.
+#[derive(Debug, Serialize)]
+pub(super) struct Description {
+    apps: Vec<AppDescription>,
+}
+
+#[derive(Debug, Serialize)]
+struct AppDescription {
+    app_id: String,
+    app_name: String,
+    space_id: String,
+    space_name: String,
+    organization_id: String,
+    organization_name: String,
+    routes: Vec<String>,
+    binding: Option<BindingDescription>,
+    instances: Vec<InstanceDescription>,
+}
+
+/// The binding in force, without its secrets.
+#[derive(Debug, Serialize)]
+struct BindingDescription {
+    binding_id: String,
+    /// Without its query, which may hold a key.
+    endpoint: String,
+    /// Names only.
+    params: Vec<String>,
+    labels: BTreeMap<String, String>,
+    process_types: BTreeSet<String>,
+    sample_limit: Option<usize>,
+    /// Names only.
+    headers: Vec<String>,
+    /// `basic`, `bearer` or nothing.
+    authorization: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct InstanceDescription {
+    process_type: String,
+    index: Option<String>,
+    address: String,
+    process_instance_id: Option<String>,
+    availability_zone: Option<String>,
+    tls: bool,
+    /// Whether the binding in force lets it be scraped.
+    scraped: bool,
+    last_scrape: Option<LastScrapeDescription>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastScrapeDescription {
+    /// Seconds since 1970.
+    at: f64,
+    duration_seconds: f64,
+    up: bool,
+    samples: usize,
+    error: Option<&'static str>,
+    detail: Option<String>,
+}
+
+pub(super) fn describe(
+    table: &Snapshot,
+    found: &[Match<'_>],
+    bound: &BoundApps,
+    last: &LastScrapes,
+) -> Description {
+    let apps = found.iter().map(|one| {
+        let in_force = bound.options_of(one.app.id.as_str());
+        let process_types =
+            in_force.as_ref().map(|bound| bound.options.process_types.clone()).unwrap_or_default();
+        let scraped = |endpoint: &Endpoint| {
+            process_types.is_empty() || process_types.contains(&*endpoint.process_type)
+        };
+        let [
+            (_, organization_id),
+            (_, space_id),
+            (_, app_id),
+            (_, organization_name),
+            (_, space_name),
+            (_, app_name),
+        ] = one.app.labels().map(|(name, value)| (name, value.to_owned()));
+        AppDescription {
+            app_id,
+            app_name,
+            space_id,
+            space_name,
+            organization_id,
+            organization_name,
+            routes: table.routes_of(one.app.id.as_str()).map(str::to_owned).collect(),
+            binding: in_force
+                .as_ref()
+                .map(|bound| binding(bound.binding_id.to_string(), &bound.options)),
+            instances: one
+                .endpoints
+                .iter()
+                .map(|endpoint| {
+                    instance(
+                        endpoint,
+                        scraped(endpoint),
+                        last.of(&endpoint.app.id, endpoint.address),
+                    )
+                })
+                .collect(),
+        }
+    });
+    Description { apps: apps.collect() }
+}
+
+fn binding(binding_id: String, options: &ScrapeOptions) -> BindingDescription {
+    let endpoint = options.endpoint.clone().unwrap_or_default();
+    BindingDescription {
+        binding_id,
+        endpoint: endpoint.as_str().split('?').next().unwrap_or_default().to_owned(),
+        params: options.params.keys().cloned().collect(),
+        labels: options.labels.clone(),
+        process_types: options.process_types.clone(),
+        sample_limit: options.sample_limit,
+        headers: options.headers.keys().cloned().collect(),
+        authorization: match (&options.basic_auth, &options.bearer_token) {
+            (Some(_), _) => Some("basic"),
+            (None, Some(_)) => Some("bearer"),
+            (None, None) => None,
+        },
+    }
+}
+
+fn instance(endpoint: &Endpoint, scraped: bool, last: Option<LastScrape>) -> InstanceDescription {
+    InstanceDescription {
+        process_type: endpoint.process_type.to_string(),
+        index: endpoint.index.as_ref().map(ToString::to_string),
+        address: endpoint.address.to_string(),
+        process_instance_id: endpoint.process_instance_id.as_deref().map(str::to_owned),
+        availability_zone: endpoint.availability_zone.as_deref().map(str::to_owned),
+        tls: endpoint.tls,
+        scraped,
+        last_scrape: last.map(last_scrape),
+    }
+}
+
+fn last_scrape(last: LastScrape) -> LastScrapeDescription {
+    let failure = last.result.as_ref().err();
+    LastScrapeDescription {
+        at: last.at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        duration_seconds: last.duration.as_secs_f64(),
+        up: last.result.is_ok(),
+        samples: *last.result.as_ref().unwrap_or(&0),
+        error: failure.map(|failure| failure.reason.as_str()),
+        detail: failure.map(|failure| failure.detail.clone()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a scrape has no metrics for an answer, in words for whoever reads them
+//! in Prometheus' target page or in a terminal.
+
+use super::request::BadRequest;
+use crate::scrape::FailedInstance;
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
+};
+use std::fmt::Write;
+
+/// Failed instances named in a text; the rest is counted.
+const NAMED: usize = 50;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AppsError {
+    #[error("{0}.")]
+    BadRequest(#[from] BadRequest),
+    #[error(
+        "No app is known as {0:?}. Give an app's GUID, org/space/app, or a route like my-app.example.com; a route must be mapped and at least one instance running."
+    )]
+    UnknownApp(String),
+    #[error("The app has no instance {0}. Known are: {1}.")]
+    UnknownInstance(String, String),
+    #[error(
+        "The binding in force scrapes only the process types {0}, and the app has no instance of these."
+    )]
+    NothingBound(String),
+    #[error("The route table has not arrived yet. Try again in a few seconds.")]
+    NoTableYet,
+    #[error(
+        "This scrape has already passed through here: the app, or one of its routes, leads back to this router."
+    )]
+    Loop,
+    #[error(
+        "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
+    )]
+    TooLarge { length: u64, limit: u64 },
+    #[error("{}", describe(.failures))]
+    NoneAnswered { status: StatusCode, failures: Vec<FailedInstance> },
+}
+
+fn describe(failures: &[FailedInstance]) -> String {
+    let mut text = format!("None of {} instances gave metrics:\n", failures.len());
+    for one in failures.iter().take(NAMED) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}: {}", one.name, one.failure);
+    }
+    if failures.len() > NAMED {
+        let _ = writeln!(text, "… and {} more", failures.len() - NAMED);
+    }
+    text
+}
+
+impl ResponseError for AppsError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownApp(_) | Self::UnknownInstance(..) | Self::NothingBound(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::NoTableYet => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::TooLarge { .. } => StatusCode::BAD_GATEWAY,
+            Self::NoneAnswered { status, .. } => *status,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::NoTableYet) {
+            response.insert_header((header::RETRY_AFTER, "5"));
+        }
+        if let Self::NoneAnswered { failures, .. } = self {
+            response.insert_header((super::INSTANCES, format!("0/{}", failures.len())));
+        }
+        response
+            .content_type(ContentType::plaintext())
+            .body(format!("{}\n", self.to_string().trim_end()))
+    }
+}

@@ -1,0 +1,239 @@
+//! What a URL below `/v1/apps` asks for.
+//!
+//! Parsed from the raw path: a percent-encoded slash is a slash of the key,
+//! and a framework's path pattern would decide about it too early.
+
+use crate::domain::{AppKey, AppKeyError, MetricsPath, Prefer};
+use percent_encoding::percent_decode_str;
+
+/// A request below `/v1/apps`, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AppRequest {
+    pub(super) key: AppKey,
+    pub(super) view: View,
+    pub(super) metric_path: Option<MetricsPath>,
+    pub(super) process_type: Option<String>,
+    /// Parameters that are not ours, as they came.
+    pub(super) others: Vec<String>,
+}
+
+/// What of the app is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// JSON about the app.
+    Description,
+    /// Merged metrics, with all of our own series.
+    Metrics,
+    /// Merged metrics of the app alone.
+    OnlyAppMetrics,
+    /// Metrics of one instance.
+    Instance { index: String, only_app: bool },
+}
+
+/// Why a URL makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadRequest {
+    #[error("the request {0}")]
+    Key(#[from] AppKeyError),
+    #[error("the path or a query parameter is not UTF-8 after percent-decoding")]
+    NotUtf8,
+    #[error("metric_path {0}")]
+    MetricPath(#[from] crate::domain::MetricsPathError),
+    #[error("the query parameter {0:?} is given twice; give it once")]
+    Twice(&'static str),
+}
+
+/// The query parameters that are ours; all others go to the instances.
+#[derive(Default)]
+struct Own {
+    app: Option<String>,
+    route_url: Option<String>,
+    metric_path: Option<String>,
+    only_from_app: Option<String>,
+    process_type: Option<String>,
+}
+
+impl AppRequest {
+    /// Reads what follows `/v1/apps/`, and the query, both as they came.
+    pub(super) fn parse(rest: &str, query: &str) -> Result<Self, BadRequest> {
+        let (own, mut others) = split_query(query)?;
+        let only = own.only_from_app.is_some();
+        let (key, mut view) = match rest {
+            "metrics" => (None, View::Metrics),
+            "only-app-metrics" => (None, View::OnlyAppMetrics),
+            path => {
+                let (key, view) = split_path(path)?;
+                (Some(AppKey::parse(&key, Prefer::Name)?), view)
+            }
+        };
+        match &mut view {
+            View::Metrics if only => view = View::OnlyAppMetrics,
+            View::Instance { only_app, .. } => *only_app = only,
+            _ => {}
+        }
+        // `process_type` chooses among instances; elsewhere it is the app's.
+        let process_type = match (&view, own.process_type) {
+            (View::Instance { .. }, process_type) => process_type,
+            (_, Some(process_type)) => {
+                others.push(format!("process_type={process_type}"));
+                None
+            }
+            (_, None) => None,
+        };
+        let key = match key {
+            Some(key) => key,
+            None => key_of_query(own.app.as_deref(), own.route_url.as_deref())?,
+        };
+        let metric_path = own.metric_path.map(|path| decode(&path)).transpose()?;
+        let metric_path = match metric_path.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(path) => Some(path.parse()?),
+        };
+        let process_type = process_type.map(|name| decode(&name)).transpose()?;
+        Ok(Self { key, view, metric_path, process_type, others })
+    }
+}
+
+fn key_of_query(app: Option<&str>, route_url: Option<&str>) -> Result<AppKey, BadRequest> {
+    let app = decode(app.unwrap_or_default())?;
+    let route_url = decode(route_url.unwrap_or_default())?;
+    if app.is_empty() {
+        Ok(AppKey::parse(&route_url, Prefer::Route)?)
+    } else {
+        Ok(AppKey::parse(&app, Prefer::Name)?)
+    }
+}
+
+/// The key and what is wanted of it.
+fn split_path(path: &str) -> Result<(String, View), BadRequest> {
+    if let Some(key) = path.strip_suffix("/only-app-metrics") {
+        return Ok((decode(key)?, View::OnlyAppMetrics));
+    }
+    let Some(key) = path.strip_suffix("/metrics") else {
+        return Ok((decode(path)?, View::Description));
+    };
+    let instance = key.rsplit_once('/').and_then(|(before, index)| {
+        let key = before.strip_suffix("/instances")?;
+        let is_index = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+        (is_index && !key.is_empty()).then_some((key, index))
+    });
+    match instance {
+        Some((key, index)) => {
+            Ok((decode(key)?, View::Instance { index: index.to_owned(), only_app: false }))
+        }
+        None => Ok((decode(key)?, View::Metrics)),
+    }
+}
+
+fn split_query(query: &str) -> Result<(Own, Vec<String>), BadRequest> {
+    let mut own = Own::default();
+    let mut others = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, place) = match &*decode(name)? {
+            "app" => ("app", &mut own.app),
+            "route_url" => ("route_url", &mut own.route_url),
+            "metric_path" => ("metric_path", &mut own.metric_path),
+            "only_from_app" => ("only_from_app", &mut own.only_from_app),
+            "process_type" => ("process_type", &mut own.process_type),
+            _ => {
+                others.push(pair.to_owned());
+                continue;
+            }
+        };
+        if place.replace(value.to_owned()).is_some() {
+            return Err(BadRequest::Twice(name));
+        }
+    }
+    Ok((own, others))
+}
+
+/// Percent-decoding; `+` is a blank in queries only by the rules of forms,
+/// which neither keys nor paths follow.
+fn decode(text: &str) -> Result<String, BadRequest> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(BadRequest::NotUtf8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(rest: &str, query: &str) -> (String, View) {
+        let request = AppRequest::parse(rest, query).unwrap();
+        (request.key.as_str().to_owned(), request.view)
+    }
+
+    fn instance(index: &str) -> View {
+        View::Instance { index: index.to_owned(), only_app: false }
+    }
+
+    #[test]
+    fn every_documented_url_is_understood() {
+        let cases = [
+            ("guid/metrics", "", "guid", View::Metrics),
+            ("org/space/app/metrics", "", "org/space/app", View::Metrics),
+            ("org%2Fspace%2fapp/metrics", "", "org/space/app", View::Metrics),
+            ("app.example.com/api/v1/metrics", "", "app.example.com/api/v1", View::Metrics),
+            ("app.example.com/metrics/metrics", "", "app.example.com/metrics", View::Metrics),
+            ("my%20org/s/a/only-app-metrics", "", "my org/s/a", View::OnlyAppMetrics),
+            ("guid/metrics", "only_from_app", "guid", View::OnlyAppMetrics),
+            ("guid/metrics", "only_from_app=false", "guid", View::OnlyAppMetrics),
+            ("metrics", "app=guid", "guid", View::Metrics),
+            ("metrics", "app=%22o/s/a%22", "o/s/a", View::Metrics),
+            ("metrics", "route_url=a.example.com%2Fx", "a.example.com/x", View::Metrics),
+            ("only-app-metrics", "route_url=a.example.com", "a.example.com", View::OnlyAppMetrics),
+            ("guid", "", "guid", View::Description),
+            ("o/s/a", "", "o/s/a", View::Description),
+            ("guid/instances/0/metrics", "", "guid", instance("0")),
+            ("o/s/a/instances/12/metrics", "", "o/s/a", instance("12")),
+            ("h/instances/x/metrics", "", "h/instances/x", View::Metrics),
+        ];
+        for (rest, query, key, view) in cases {
+            assert_eq!(parse(rest, query), (key.to_owned(), view), "{rest}?{query}");
+        }
+    }
+
+    #[test]
+    fn by_route_url_a_route_is_tried_first() {
+        let by = |query| AppRequest::parse("metrics", query).unwrap().key.prefer;
+        assert_eq!(by("route_url=a/b/c"), Prefer::Route);
+        assert_eq!(by("app=a/b/c"), Prefer::Name);
+        assert_eq!(by("app=a/b/c&route_url=d/e/f"), Prefer::Name);
+        assert_eq!(by("app=&route_url=d/e/f"), Prefer::Route);
+    }
+
+    #[test]
+    fn parameters_that_are_not_ours_go_on_as_they_came() {
+        let query = "module=http&metric_path=probe&target=http%3A%2F%2Fx&flag&process_type=w";
+        let request = AppRequest::parse("guid/metrics", query).unwrap();
+        assert_eq!(
+            request.others,
+            ["module=http", "target=http%3A%2F%2Fx", "flag", "process_type=w"]
+        );
+        assert_eq!(request.metric_path.unwrap().as_str(), "/probe");
+        let request = AppRequest::parse("guid/instances/0/metrics", "process_type=w%20x").unwrap();
+        assert_eq!(request.process_type.as_deref(), Some("w x"));
+    }
+
+    #[test]
+    fn requests_that_make_no_sense_are_refused() {
+        let cases = [
+            ("metrics", ""),
+            ("metrics", "app=%22%22"),
+            ("metrics", "app=a&app=b"),
+            ("a%00b/metrics", ""),
+            ("a%ff/metrics", ""),
+            ("guid/metrics", "metric_path=//evil.example"),
+            ("guid/metrics", "metric_path=http://evil.example/"),
+            ("guid/metrics", "metric_path=/a%0d%0aHost:%20evil"),
+            ("guid/metrics", "metric_path=/..%2fadmin"),
+            ("guid/metrics", "metric_path=/%ff"),
+        ];
+        for (rest, query) in cases {
+            assert!(AppRequest::parse(rest, query).is_err(), "{rest}?{query}");
+        }
+    }
+}

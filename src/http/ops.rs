@@ -1,0 +1,66 @@
+//! Being operated: alive, ready, own metrics.
+
+use crate::{
+    discovery::RouteTable,
+    http::{lifecycle::Lifecycle, read_only},
+};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use std::{fmt, sync::Arc};
+
+/// Writes own metrics for an Accept header: Content-Type and body.
+pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Error> + Send + Sync>;
+
+/// What these handlers need; one for all workers.
+#[derive(Clone)]
+pub struct Ops {
+    /// Alive, ready, leaving.
+    pub lifecycle: Lifecycle,
+    /// The first whole table makes us ready.
+    pub table: RouteTable,
+    /// Own metrics.
+    pub own_metrics: OwnMetrics,
+    /// Set when accepted bindings may be lost with the local disk; shown to
+    /// those who look.
+    pub warning: Option<&'static str>,
+}
+
+/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Needs [`Ops`] as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(read_only("/metrics", own_metrics))
+        .service(read_only("/-/healthy", healthy))
+        .service(read_only("/-/ready", ready));
+}
+
+/// The load balancer's listener: whatever it asks for, it asks whether to send
+/// requests here; promfetcher's answers any path as well.
+pub fn configure_health(config: &mut web::ServiceConfig) {
+    config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
+}
+
+async fn healthy() -> HttpResponse {
+    HttpResponse::Ok().content_type(header::ContentType::plaintext()).body("healthy\n")
+}
+
+async fn ready(ops: web::Data<Ops>) -> HttpResponse {
+    let (mut response, state) = if ops.lifecycle.is_draining() {
+        (HttpResponse::ServiceUnavailable(), "stopping\n")
+    } else if ops.lifecycle.table_is_in(&ops.table.snapshot()) {
+        (HttpResponse::Ok(), "ready\n")
+    } else {
+        (HttpResponse::ServiceUnavailable(), "waiting for the first route table\n")
+    };
+    let warning = ops.warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
+    response.content_type(header::ContentType::plaintext()).body(format!("{state}{warning}"))
+}
+
+async fn own_metrics(request: HttpRequest, ops: web::Data<Ops>) -> HttpResponse {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    match (ops.own_metrics)(accept.unwrap_or_default()) {
+        Ok((content_type, text)) => HttpResponse::Ok().content_type(content_type).body(text),
+        Err(error) => {
+            tracing::error!(%error, "own metrics could not be written");
+            HttpResponse::InternalServerError().body("own metrics could not be written\n")
+        }
+    }
+}

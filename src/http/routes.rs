@@ -1,0 +1,110 @@
+//! `GET /routes`: the route table in gorouter's format, for the operator.
+//!
+//! Written route by route while it is sent: the text of a large table is
+//! larger than the table.
+
+use crate::{
+    discovery::{Endpoint, RouteTable, Snapshot},
+    http::{
+        auth::{BasicCredentials, CHALLENGE},
+        read_only,
+    },
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+    web::{self, Bytes},
+};
+use futures_util::{Stream, stream};
+use serde_json::{Map, Value, json};
+use std::{convert::Infallible, sync::Arc};
+
+/// Bytes gathered before they are sent.
+const CHUNK: usize = 64 << 10;
+
+/// What this handler needs; one for all workers.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Who exists.
+    pub table: RouteTable,
+    /// The broker's credentials, which operators have; none are configured:
+    /// nobody gets in.
+    pub operator: Option<BasicCredentials>,
+}
+
+/// Adds `/routes`. Needs [`Routes`] as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(read_only("/routes", routes));
+}
+
+async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> HttpResponse {
+    let Some(operator) = &routes.operator else {
+        return HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body(
+            "This is for operators, whose credentials are not configured: set broker.username and broker.password.\n",
+        );
+    };
+    if !operator.are_in(request.headers()) {
+        return HttpResponse::Unauthorized()
+            .insert_header((header::WWW_AUTHENTICATE, CHALLENGE))
+            .content_type(ContentType::plaintext())
+            .body("This is for operators: use the broker's user name and password.\n");
+    }
+    HttpResponse::Ok().content_type(ContentType::json()).streaming(text(routes.table.snapshot()))
+}
+
+/// The JSON text of a table, in pieces.
+fn text(table: Arc<Snapshot>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((table, Some(0)), async |(table, next)| {
+        let (piece, next) = piece(&table, next?);
+        Some((Ok(Bytes::from(piece)), (table, next)))
+    })
+}
+
+/// The routes from the `first` on that fill a piece, and which one is next.
+fn piece(table: &Snapshot, first: usize) -> (String, Option<usize>) {
+    let mut text = if first == 0 { "{".to_owned() } else { String::new() };
+    let mut position = first;
+    for (route, endpoints) in table.routes_from(first) {
+        let comma = if position == 0 { "" } else { "," };
+        let endpoints: Vec<_> = endpoints.iter().map(|endpoint| shown(endpoint)).collect();
+        text.push_str(&format!("{comma}{}:{}", Value::from(route), Value::from(endpoints)));
+        position += 1;
+        if text.len() >= CHUNK {
+            return (text, Some(position));
+        }
+    }
+    text.push('}');
+    (text, None)
+}
+
+/// An endpoint as gorouter shows it.
+fn shown(endpoint: &Endpoint) -> Value {
+    let mut tags = Map::new();
+    for (name, value) in endpoint.app.labels() {
+        tags.insert(name.to_owned(), value.into());
+    }
+    tags.insert("process_type".to_owned(), (*endpoint.process_type).into());
+    if let Some(index) = &endpoint.index {
+        tags.insert("instance_id".to_owned(), (**index).into());
+    }
+    if let Some(id) = &endpoint.process_instance_id {
+        tags.insert("process_instance_id".to_owned(), (**id).into());
+    }
+    let mut shown = json!({
+        "address": endpoint.address.to_string(),
+        "availability_zone": endpoint.availability_zone.as_deref().unwrap_or_default(),
+        "protocol": if endpoint.http2 { "http2" } else { "http1" },
+        "tls": endpoint.tls,
+        "tags": tags,
+    });
+    for (name, value) in [
+        ("server_cert_domain_san", &endpoint.server_cert_domain_san),
+        ("isolation_segment", &endpoint.isolation_segment),
+        ("route_service_url", &endpoint.route_service_url),
+    ] {
+        if let Some(value) = value {
+            shown[name] = (**value).into();
+        }
+    }
+    shown
+}

@@ -1,0 +1,108 @@
+//! Pages for people: what state we are in, and how to use this installation.
+
+use crate::{
+    broker::Broker,
+    discovery::{RouteTable, SourceStatus},
+    http::{lifecycle::Lifecycle, read_only},
+};
+use actix_web::{HttpResponse, http::header::ContentType, web};
+use askama::Template;
+
+/// What the pages show; one for all workers.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    /// How users reach this installation, without a slash at its end.
+    pub base_url: String,
+    /// Alive, ready, leaving.
+    pub lifecycle: Lifecycle,
+    /// Who exists, and since when we know.
+    pub table: RouteTable,
+    /// Whether the store is in reach.
+    pub broker: Broker,
+    /// Set when accepted bindings may be lost with the local disk.
+    pub warning: Option<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "landing.html")]
+struct Landing<'a> {
+    version: &'static str,
+    warning: Option<&'static str>,
+    ready: bool,
+    waiting: &'static str,
+    database: Option<String>,
+    apps: usize,
+    instances: usize,
+    sources: Vec<Source<'a>>,
+}
+
+struct Source<'a> {
+    name: &'a str,
+    age_seconds: Option<u64>,
+    endpoints: usize,
+    error: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "doc.html")]
+struct Doc<'a> {
+    base_url: &'a str,
+    scheme: &'a str,
+    authority: &'a str,
+}
+
+/// Adds `/` and `/doc`. Needs [`Ui`] as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.service(read_only("/", landing)).service(read_only("/doc", doc));
+}
+
+async fn landing(ui: web::Data<Ui>) -> HttpResponse {
+    let table = ui.table.snapshot();
+    let (apps, instances) = table.size();
+    let (ready, waiting) = match (ui.lifecycle.is_draining(), ui.lifecycle.table_is_in(&table)) {
+        (true, _) => (false, "stopping"),
+        (false, true) => (true, ""),
+        (false, false) => (false, "waiting for the first route table"),
+    };
+    page(&Landing {
+        version: env!("CARGO_PKG_VERSION"),
+        warning: ui.warning,
+        ready,
+        waiting,
+        database: ui.broker.database_problem(),
+        apps,
+        instances,
+        sources: table.sources().iter().map(Source::of).collect(),
+    })
+}
+
+async fn doc(ui: web::Data<Ui>) -> HttpResponse {
+    let (scheme, rest) = ui.base_url.split_once("://").unwrap_or(("http", &ui.base_url));
+    let host = rest.split('/').next().unwrap_or_default();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    // Prometheus' targets are host:port.
+    let port = if scheme == "https" { 443 } else { 80 };
+    let authority = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    page(&Doc { base_url: &ui.base_url, scheme, authority: &authority })
+}
+
+impl<'a> Source<'a> {
+    fn of(status: &'a SourceStatus) -> Self {
+        Self {
+            name: &status.name,
+            age_seconds: status.last_answer.map(|at| at.elapsed().as_secs()),
+            endpoints: status.endpoints,
+            error: status.failure.as_deref(),
+        }
+    }
+}
+
+fn page(template: &impl Template) -> HttpResponse {
+    match template.render() {
+        Ok(page) => HttpResponse::Ok().content_type(ContentType::html()).body(page),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be written");
+            HttpResponse::InternalServerError().body("this page could not be written\n")
+        }
+    }
+}

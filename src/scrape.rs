@@ -1,0 +1,162 @@
+//! One scraper's request: all instances of an app asked at once, their answers
+//! merged into one.
+//!
+//! Partial failure is data: an instance that does not answer becomes a series
+//! that says why, and costs the others nothing. The whole answer is known to
+//! be right, and its length known, before its first byte is sent; so a scraper
+//! never gets half an answer under a 200.
+//!
+//! This room does not know bindings or URLs: overrides come in as
+//! [`ScrapeOptions`](crate::domain::ScrapeOptions), and what was asked as
+//! [`Ask`].
+
+mod client;
+mod connection;
+mod deadline;
+mod failure;
+mod fan_out;
+mod fetch;
+mod headers;
+mod inflate;
+mod last;
+mod metrics;
+mod report;
+mod target;
+
+pub use client::Client;
+pub use deadline::Timeouts;
+pub use failure::{Failure, Reason};
+pub use fan_out::Scraped;
+pub use headers::passed_on;
+pub use last::{LastScrape, LastScrapes};
+pub use metrics::Metrics;
+pub use report::Series;
+pub use target::{Target, WEB, targets};
+
+pub use crate::exposition::{CONTENT_TYPE, Merge};
+use crate::{
+    domain::MetricsPath,
+    exposition::{self, Instance, Labels},
+};
+use awc::http::header::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+/// Names every Scrapebroker that a scrape passed through, so that one which
+/// leads back to its beginning can be refused.
+pub const VIA: &str = "x-scrapebroker-via";
+
+/// What a scraper asked for, whichever app it was.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// When the answer of all instances must be there.
+    pub deadline: Instant,
+    /// Path for this request, over the binding's.
+    pub metric_path: Option<MetricsPath>,
+    /// Query parameters for the instances, as `name=value`, percent-encoded.
+    pub query: Vec<String>,
+    /// The scraper's headers that go on; see [`passed_on`].
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Our address, for X-Forwarded-For.
+    pub our_address: String,
+    /// Scheme of our public address, for X-Forwarded-Proto.
+    pub our_scheme: &'static str,
+    /// Value of the [`VIA`] header, our own id included.
+    pub via: String,
+    /// Which of our own series the answer carries.
+    pub series: Series,
+}
+
+/// Bounds on one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Instances asked at once.
+    pub concurrency: usize,
+    /// Largest body of an instance after decompression, bytes.
+    pub max_instance_body: u64,
+    /// Largest answer before compression, bytes.
+    pub max_response: u64,
+    /// Bounds on the content of one body.
+    pub exposition: exposition::Limits,
+}
+
+/// What a scrape came to.
+pub struct Answer {
+    /// The merged metrics, ready to be written.
+    pub merge: Merge,
+    /// Each instance that failed: `instance` label, process type, index, why.
+    pub failures: Vec<FailedInstance>,
+    /// How many instances were asked.
+    pub asked: usize,
+}
+
+/// An instance without an answer, as an error text names it.
+#[derive(Clone, Debug)]
+pub struct FailedInstance {
+    /// `web/0 at 10.0.0.1:61001`
+    pub name: String,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl Answer {
+    /// How many instances answered.
+    pub fn answered(&self) -> usize {
+        self.asked - self.failures.len()
+    }
+
+    /// Whether all failures are of one kind (and there is one).
+    pub fn all_failed_with(&self, reason: Reason) -> bool {
+        !self.failures.is_empty() && self.failures.iter().all(|one| one.failure.reason == reason)
+    }
+}
+
+/// Scrapes `targets` and merges what they answer.
+pub async fn scrape(
+    client: &Client,
+    targets: Vec<Target>,
+    ask: &Ask,
+    limits: &Limits,
+    metrics: &Metrics,
+    last: &LastScrapes,
+) -> Answer {
+    let started = Instant::now();
+    let scraped = fan_out::fan_out(client, targets, ask, limits).await;
+    metrics.observe(&scraped, started.elapsed().as_secs_f64());
+    last.record(&scraped);
+    let answer = merge(scraped, ask.series);
+    metrics.observe_merge(&answer.merge.stats());
+    answer
+}
+
+fn merge(scraped: Vec<Scraped>, series: Series) -> Answer {
+    let own = report::render(&scraped, series);
+    let asked = scraped.len();
+    let mut failures = Vec::new();
+    let mut instances = Vec::with_capacity(asked + 1);
+    for one in scraped {
+        match one.result {
+            Ok(instance) => instances.push(instance),
+            Err(failure) => failures.push(FailedInstance { name: name(&one.target), failure }),
+        }
+    }
+    // Ours are well-formed by construction and small; no limit applies.
+    let no_limits = exposition::Limits {
+        max_line: usize::MAX,
+        max_samples: 0,
+        max_families: usize::MAX,
+        max_labels: usize::MAX,
+    };
+    match Instance::parse(own.into_bytes(), Labels::new([]), &no_limits) {
+        Ok(own) => instances.push(own),
+        Err(error) => tracing::error!(%error, "own series are not well-formed"),
+    }
+    Answer { merge: Merge::new(instances), failures, asked }
+}
+
+fn name(target: &Target) -> String {
+    let endpoint = &target.endpoint;
+    match &endpoint.index {
+        Some(index) => format!("{}/{index} at {}", endpoint.process_type, endpoint.address),
+        None => format!("{} at {}", endpoint.process_type, endpoint.address),
+    }
+}

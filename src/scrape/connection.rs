@@ -1,0 +1,150 @@
+//! Connections that tell what awc does not.
+//!
+//! awc ends a body without an error when the peer closes the connection in the
+//! middle of it, and does not say whether a request went over a connection
+//! used before. Both are needed: a cut body must never look whole, and a GET
+//! may be repeated only when a kept connection turned out to be dead. All
+//! polling happens in the caller's task, so comparing a [`Tally`] before and
+//! after one poll tells what that very request did ([`Observed`]).
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::Uri;
+use futures_util::future::LocalBoxFuture;
+use std::{
+    cell::Cell,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What happened on the connections of one peer, each a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    opened: u64,
+    /// The peer was seen to have closed or reset its side.
+    closed: u64,
+    /// Bytes came.
+    received: u64,
+}
+
+/// [`Counts`] that connections add to.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Cell<Counts>);
+
+impl Tally {
+    fn add(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.0.get();
+        change(&mut counts);
+        self.0.set(counts);
+    }
+}
+
+/// What one request saw of its connection so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Observed {
+    /// It was opened for this request, not kept from one before.
+    pub(super) opened: bool,
+    /// The peer closed it.
+    pub(super) closed: bool,
+    /// At least a byte of an answer came.
+    pub(super) received: bool,
+}
+
+impl Observed {
+    /// Polls once, and notes what that did to the peer's connections.
+    pub(super) fn poll<T>(&mut self, tally: &Tally, poll: impl FnOnce() -> T) -> T {
+        let before = tally.0.get();
+        let result = poll();
+        let after = tally.0.get();
+        self.opened |= before.opened != after.opened;
+        self.closed |= before.closed != after.closed;
+        self.received |= before.received != after.received;
+        result
+    }
+}
+
+/// Opens connections to one address, whatever the URI names.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    pub(super) address: SocketAddr,
+    pub(super) tally: Rc<Tally>,
+}
+
+impl Service<ConnectInfo<Uri>> for Dial {
+    type Response = Connection<Uri, Watched>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
+        let Self { address, tally } = self.clone();
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await.map_err(ConnectError::Io)?;
+            stream.set_nodelay(true).map_err(ConnectError::Io)?;
+            tally.add(|counts| counts.opened += 1);
+            Ok(Connection::new(request.request().clone(), Watched { stream, tally }))
+        })
+    }
+}
+
+/// A TCP stream that notes when its peer has closed it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: TcpStream,
+    tally: Rc<Tally>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let wanted = buffer.remaining();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        match &poll {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if wanted == 0 => {}
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                self.tally.add(|counts| counts.received += 1);
+            }
+            Poll::Ready(_) => self.tally.add(|counts| counts.closed += 1),
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl ActixStream for Watched {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(&self.stream, cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(&self.stream, cx)
+    }
+}

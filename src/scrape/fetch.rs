@@ -1,0 +1,278 @@
+//! One request to one instance, redirects and repetition included.
+
+use super::{
+    Ask,
+    client::{Client, Peer},
+    connection::Observed,
+    failure::{Failure, Reason},
+    target::Target,
+};
+use awc::{
+    ClientResponse,
+    error::{PayloadError, SendRequestError},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+};
+use futures_util::Stream;
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+};
+use tokio::time::Instant;
+use url::Url;
+
+/// What we ask instances for.
+const ACCEPT: &str = "text/plain;version=0.0.4;q=1,*/*;q=0.1";
+
+/// Redirects followed; more is a failed instance.
+const MAX_REDIRECTS: usize = 3;
+
+/// A body as it came over the wire.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) body: Vec<u8>,
+    /// Compressed with gzip.
+    pub(super) gzip: bool,
+    /// The length was announced and reached; otherwise only a line's end tells
+    /// that the last line is whole.
+    pub(super) whole: bool,
+}
+
+/// Asks `target`, following redirects that stay on it.
+pub(super) async fn fetch(
+    client: &Client,
+    target: &Target,
+    ask: &Ask,
+    max_body: u64,
+) -> Result<Fetched, Failure> {
+    if target.endpoint.tls {
+        return Err(Failure::new(Reason::Tls, "the instance is reached by TLS only"));
+    }
+    let mut path = target.path.clone();
+    for _ in 0..=MAX_REDIRECTS {
+        let (response, peer) = send(client, target, ask, &path).await?;
+        let status = response.status();
+        if status.is_redirection() {
+            path = redirected(target, &path, &response)?;
+            continue;
+        }
+        check_status(status)?;
+        return read(response, &peer, max_body).await;
+    }
+    Err(Failure::new(Reason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
+}
+
+/// Sends one GET; repeats it once on a new connection when a kept one turned
+/// out to be closed before the first byte came back.
+async fn send(
+    client: &Client,
+    target: &Target,
+    ask: &Ask,
+    path: &str,
+) -> Result<(ClientResponse, Rc<Peer>), Failure> {
+    let peer = client.peer(target.endpoint.address);
+    let mut seen = Observed::default();
+    match send_once(&peer, target, ask, path, &mut seen).await {
+        Ok(response) => return Ok((response, peer)),
+        Err(_) if !seen.opened && seen.closed && !seen.received => {}
+        Err(error) => return Err(send_failure(&error, seen)),
+    }
+    let peer = client.fresh_peer(target.endpoint.address);
+    let mut seen = Observed::default();
+    match send_once(&peer, target, ask, path, &mut seen).await {
+        Ok(response) => Ok((response, peer)),
+        Err(error) => Err(send_failure(&error, seen)),
+    }
+}
+
+/// The answer's head.
+async fn send_once(
+    peer: &Peer,
+    target: &Target,
+    ask: &Ask,
+    path: &str,
+    seen: &mut Observed,
+) -> Result<ClientResponse, SendRequestError> {
+    // The authority is the address, so that nothing but the address decides
+    // where this goes; the app sees the Host header.
+    let mut request = peer
+        .http
+        .get(format!("http://{}{path}", target.endpoint.address))
+        .insert_header((header::ACCEPT, ACCEPT))
+        .insert_header((header::ACCEPT_ENCODING, "gzip"))
+        .insert_header((header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))))
+        .insert_header(("X-Forwarded-For", ask.our_address.as_str()))
+        .insert_header(("X-Forwarded-Proto", ask.our_scheme))
+        .insert_header(("X-Promfetcher-Scrapping", "true"))
+        .insert_header((super::VIA, ask.via.as_str()));
+    for (name, value) in &target.headers {
+        request = request.append_header((name, value));
+    }
+    let left = ask.deadline.saturating_duration_since(Instant::now());
+    request = request.insert_header((header::HOST, target.host.as_str())).insert_header((
+        "X-Prometheus-Scrape-Timeout-Seconds",
+        format!("{:.3}", left.as_secs_f64()),
+    ));
+    let mut sending = pin!(request.send());
+    poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx))).await
+}
+
+fn send_failure(error: &SendRequestError, seen: Observed) -> Failure {
+    use awc::error::ConnectError;
+    let (reason, detail) = match error {
+        _ if seen.received && seen.closed => {
+            (Reason::Cut, "the connection was closed within the answer's head")
+        }
+        _ if seen.closed => (Reason::Cut, "the connection was closed before an answer"),
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            return Failure::new(Reason::Connect, error.to_string());
+        }
+        SendRequestError::Send(_) => (Reason::Cut, "the connection broke before an answer"),
+        SendRequestError::Response(_) => (Reason::NotExposition, "the answer is not HTTP"),
+        _ => (Reason::Connect, "the request could not be sent"),
+    };
+    Failure::new(reason, detail)
+}
+
+fn check_status(status: StatusCode) -> Result<(), Failure> {
+    let reason = match status.as_u16() {
+        200 => return Ok(()),
+        400..=499 => Reason::Status4xx,
+        500..=599 => Reason::Status5xx,
+        _ => Reason::NotExposition,
+    };
+    Err(Failure::new(reason, format!("the app answered {status}")))
+}
+
+/// Path and query to ask next, if `response` redirects to the same instance:
+/// by a relative reference, by the host that we named, or by its address.
+fn redirected(target: &Target, path: &str, response: &ClientResponse) -> Result<String, Failure> {
+    let refused = |why: &str| Err(Failure::new(Reason::Redirect, why));
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let Some(location) = location else {
+        return refused("a redirect without a usable Location");
+    };
+    next_path(&target.host, &target.endpoint.address.to_string(), path, location)
+        .map_or_else(|| refused("redirected to another host"), Ok)
+}
+
+fn next_path(host: &str, address: &str, path: &str, location: &str) -> Option<String> {
+    let base = Url::parse(&format!("http://{host}{path}")).ok()?;
+    let next = base.join(location).ok()?;
+    let with = |authority: &str| {
+        let named = Url::parse(&format!("{}://{authority}/", next.scheme())).ok();
+        named.is_some_and(|named| {
+            (named.host(), named.port_or_known_default())
+                == (next.host(), next.port_or_known_default())
+        })
+    };
+    let same = matches!(next.scheme(), "http" | "https")
+        && next.username().is_empty()
+        && next.password().is_none()
+        && (with(host) || with(address));
+    same.then(|| next[url::Position::BeforePath..url::Position::AfterQuery].to_owned())
+}
+
+/// The whole body, or why there is none.
+async fn read(
+    mut response: ClientResponse,
+    peer: &Peer,
+    max_body: u64,
+) -> Result<Fetched, Failure> {
+    let gzip = check_headers(response.headers())?;
+    let too_large =
+        || Failure::new(Reason::TooLarge, format!("the body is larger than {max_body} bytes"));
+    let announced = content_length(response.headers());
+    if announced.is_some_and(|length| length > max_body) {
+        return Err(too_large());
+    }
+    let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
+    // What a peer announces is not yet worth that much memory.
+    let capacity = announced.unwrap_or(0).min(1 << 20);
+    let mut body = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
+    let mut seen = Observed::default();
+    loop {
+        let chunk = poll_fn(|cx| seen.poll(&peer.tally, || Pin::new(&mut response).poll_next(cx)));
+        let Some(chunk) = chunk.await else { break };
+        let chunk = chunk.map_err(|_: PayloadError| cut())?;
+        if body.len() as u64 + chunk.len() as u64 > max_body {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let received = body.len() as u64;
+    match announced {
+        Some(length) if received < length => Err(cut()),
+        None if chunked && seen.closed => Err(cut()),
+        _ => Ok(Fetched { body, gzip, whole: announced.is_some() || chunked }),
+    }
+}
+
+fn cut() -> Failure {
+    Failure::new(Reason::Cut, "the connection was closed within the body")
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Refuses what cannot be text format 0.0.4 before a byte of it is read.
+/// Returns whether the body is compressed.
+fn check_headers(headers: &HeaderMap) -> Result<bool, Failure> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    const FOREIGN: [&str; 6] =
+        ["html", "json", "xml", "openmetrics-text", "vnd.google.protobuf", "javascript"];
+    let media_type = media_type.to_ascii_lowercase();
+    if FOREIGN.iter().any(|foreign| media_type.ends_with(foreign)) {
+        return Err(Failure::new(
+            Reason::NotExposition,
+            format!("the answer's Content-Type is {media_type}"),
+        ));
+    }
+    match text(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok(false),
+        "gzip" | "x-gzip" => Ok(true),
+        _ => Err(Failure::new(
+            Reason::NotExposition,
+            "the answer is compressed in a way that was not asked for",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_followed_only_to_the_same_instance() {
+        let cases = [
+            ("/metrics/", Some("/metrics/")),
+            ("metrics/", Some("/a/metrics/")),
+            ("?x=1", Some("/a/metrics?x=1")),
+            ("../b", Some("/b")),
+            ("http://app.example.com/metrics/", Some("/metrics/")),
+            ("https://app.example.com/metrics/?y#f", Some("/metrics/?y")),
+            ("HTTPS://APP.example.com/", Some("/")),
+            ("//app.example.com/c", Some("/c")),
+            ("http://10.0.0.1:61001/metrics/", Some("/metrics/")),
+            ("http://10.0.0.1/metrics/", None),
+            ("http://app.example.com:8443/metrics", None),
+            ("http://evil.example/metrics", None),
+            ("//evil.example/metrics", None),
+            ("http://user@app.example.com/", None),
+            ("http://169.254.169.254/latest/meta-data", None),
+            ("ftp://app.example.com/", None),
+            ("file:///etc/passwd", None),
+            ("http://[", None),
+            ("javascript:alert(1)", None),
+        ];
+        for (location, expected) in cases {
+            let next = next_path("app.example.com", "10.0.0.1:61001", "/a/metrics", location);
+            assert_eq!(next.as_deref(), expected, "{location}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the last scrape of each instance was like, for people who look an app
+//! up.
+
+use super::fan_out::Scraped;
+use crate::{discovery::Snapshot, domain::AppGuid, exposition::Instance};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+/// The outcome of one instance's last scrape.
+#[derive(Clone, Debug)]
+pub struct LastScrape {
+    /// When it ended.
+    pub at: SystemTime,
+    /// How long it took.
+    pub duration: Duration,
+    /// Samples, or the reason why there were none.
+    pub result: Result<usize, super::Failure>,
+}
+
+/// The last scrapes of all instances that are still in the route table, by app.
+///
+/// Written once at the end of a scrape and read by people only, so a lock is
+/// good enough.
+#[derive(Debug, Default)]
+pub struct LastScrapes(Mutex<ByApp>);
+
+type ByApp = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
+
+impl LastScrapes {
+    pub(super) fn record(&self, scraped: &[Scraped]) {
+        let at = SystemTime::now();
+        let mut by_app = self.lock();
+        for one in scraped {
+            let result = one.result.as_ref().map(Instance::samples).map_err(Clone::clone);
+            let last = LastScrape { at, duration: one.duration, result };
+            let endpoint = &one.target.endpoint;
+            by_app.entry(endpoint.app.id.clone()).or_default().insert(endpoint.address, last);
+        }
+    }
+
+    /// The last scrape of an app's instance.
+    pub fn of(&self, app: &AppGuid, address: SocketAddr) -> Option<LastScrape> {
+        self.lock().get(app)?.get(&address).cloned()
+    }
+
+    /// Forgets instances that left the table.
+    pub fn forget_gone(&self, table: &Snapshot) {
+        self.lock().retain(|app, instances| {
+            let Some(found) = table.app(app.as_str()) else { return false };
+            instances.retain(|address, _| found.endpoints.iter().any(|e| e.address == *address));
+            true
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByApp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

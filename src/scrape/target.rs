@@ -1,0 +1,138 @@
+//! What is asked of one instance: where, with which path and headers, and
+//! under which labels the answer is given.
+
+use super::Ask;
+use crate::{
+    discovery::{Endpoint, Match},
+    domain::ScrapeOptions,
+    exposition::Labels,
+};
+use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+
+/// The process type that gets no label of its own: every app has it.
+pub const WEB: &str = "web";
+
+/// One instance to ask.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where it is, and what the platform says of it.
+    pub endpoint: Arc<Endpoint>,
+    /// Value of the Host header.
+    pub host: String,
+    /// Path and query of the request.
+    pub path: String,
+    /// Headers from the scraper and from the binding.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Most samples it may answer; 0: no limit.
+    pub max_samples: usize,
+    /// Labels added to each of its samples.
+    pub labels: Labels,
+}
+
+/// Unreserved characters of RFC 3986 stay readable in a query.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The instances of one app that the binding in force wants scraped.
+pub fn targets(
+    found: &Match<'_>,
+    options: &ScrapeOptions,
+    ask: &Ask,
+    max_samples: usize,
+) -> Vec<Target> {
+    let path = request_path(options, ask);
+    let headers = request_headers(options, ask);
+    let wanted = |endpoint: &Endpoint| {
+        options.process_types.is_empty() || options.process_types.contains(&*endpoint.process_type)
+    };
+    found
+        .endpoints
+        .iter()
+        .filter(|endpoint| wanted(endpoint))
+        .map(|&endpoint| Target {
+            host: found.host.map_or_else(|| endpoint.address.to_string(), str::to_owned),
+            path: path.clone(),
+            headers: headers.clone(),
+            max_samples: options.sample_limit.unwrap_or(max_samples),
+            labels: labels(endpoint, options),
+            endpoint: Arc::clone(endpoint),
+        })
+        .collect()
+}
+
+/// Query parameter over binding over default for the path; the binding's
+/// parameters before the request's own.
+fn request_path(options: &ScrapeOptions, ask: &Ask) -> String {
+    let path = ask.metric_path.as_ref().or(options.endpoint.as_ref()).cloned().unwrap_or_default();
+    let mut path = path.as_str().to_owned();
+    let mut separator = if path.contains('?') { '&' } else { '?' };
+    let mut push = |text: &str| {
+        path.push(separator);
+        path.push_str(text);
+        separator = '&';
+    };
+    for (name, values) in &options.params {
+        for value in values {
+            let name = utf8_percent_encode(name, QUERY);
+            push(&format!("{name}={}", utf8_percent_encode(value, QUERY)));
+        }
+    }
+    for pair in &ask.query {
+        push(pair);
+    }
+    path
+}
+
+/// A binding's credentials and headers take the place of the scraper's.
+fn request_headers(options: &ScrapeOptions, ask: &Ask) -> Vec<(HeaderName, HeaderValue)> {
+    let secret = |name: &HeaderName, value: &str| {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some((name.clone(), value))
+    };
+    let authorization = match (&options.basic_auth, &options.bearer_token) {
+        (Some(basic), _) => {
+            let pair = format!("{}:{}", basic.username, basic.password.expose_secret());
+            secret(&AUTHORIZATION, &format!("Basic {}", BASE64_STANDARD.encode(pair)))
+        }
+        (None, Some(token)) => secret(&AUTHORIZATION, &format!("Bearer {}", token.expose_secret())),
+        (None, None) => None,
+    };
+    let own = options.headers.iter().filter_map(|(name, value): (&String, &SecretString)| {
+        secret(&name.parse().ok()?, value.expose_secret())
+    });
+    let mut headers: Vec<_> = own.chain(authorization).collect();
+    let scrapers: Vec<_> = ask
+        .headers
+        .iter()
+        .filter(|(name, _)| !headers.iter().any(|(own, _)| own == name))
+        .cloned()
+        .collect();
+    headers.extend(scrapers);
+    headers
+}
+
+/// The nine labels of an instance; seven when the platform gives no index.
+pub(super) fn instance_labels(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
+    let mut labels: Vec<_> =
+        endpoint.app.labels().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    if let Some(index) = &endpoint.index {
+        labels.push(("index", index.to_string()));
+        labels.push(("instance_id", index.to_string()));
+    }
+    labels.push(("instance", endpoint.address.to_string()));
+    labels
+}
+
+fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> Labels {
+    let mut labels = instance_labels(endpoint);
+    if &*endpoint.process_type != WEB {
+        // Indexes repeat across process types.
+        labels.push(("process_type", endpoint.process_type.to_string()));
+    }
+    let of_binding = options.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Labels::new(labels.iter().map(|(name, value)| (*name, value.as_str())).chain(of_binding))
+}

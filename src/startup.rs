@@ -1,0 +1,201 @@
+//! The composition root: builds every room, binds, serves, drains.
+//!
+//! Everything that can fail fails in [`Application::build`], before the
+//! platform is told that we are there. Only this room knows all others.
+
+mod metrics;
+mod rooms;
+
+use crate::{
+    broker::Broker,
+    config::{Config, catalog},
+    discovery::Reload,
+    http::{self, apps::OurAddress},
+    scrape,
+    shutdown::Stop,
+    telemetry::RequestSpan,
+};
+use actix_web::{App, HttpServer, dev::Server, web};
+use rooms::Rooms;
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
+use tracing_actix_web::TracingLogger;
+
+/// Longer than gorouter and Prometheus keep an idle connection, so that it is
+/// theirs to close and no request meets a closing one.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
+
+/// Why there is no [`Application`].
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting, a secret or the catalog is wrong; starting again will not
+    /// help.
+    #[error(transparent)]
+    Configuration(anyhow::Error),
+    /// Something that we need is not there; it may be later.
+    #[error(transparent)]
+    Unavailable(anyhow::Error),
+}
+
+/// The whole program, listening but not yet serving.
+pub struct Application {
+    rooms: Rooms,
+    server: Server,
+    health: Option<Server>,
+    address: SocketAddr,
+    health_address: Option<SocketAddr>,
+    reloader: Reloader,
+}
+
+/// What SIGHUP reads again.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    broker: Broker,
+    catalog: PathBuf,
+    base_url: String,
+    routes: Reload,
+}
+
+impl Application {
+    /// Opens the store, starts the sources of routes, binds the listeners.
+    ///
+    /// Runs on an actix system, on a thread that serves no requests: loops stay
+    /// on it.
+    ///
+    /// # Errors
+    /// [`StartError`] tells what to change from what to wait for.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let rooms = Rooms::open(&config).await?;
+        let (server, address) = serve(&config, &rooms)?;
+        let health = match config.health_listen {
+            Some(listen) => Some(serve_health(listen, &rooms)?),
+            None => None,
+        };
+        let (health, health_address) = health.unzip();
+        let reloader = Reloader {
+            broker: rooms.broker.clone(),
+            catalog: config.broker.catalog.clone(),
+            base_url: config.base_url.clone(),
+            routes: rooms.discovery.reload.clone(),
+        };
+        Ok(Self { rooms, server, health, address, health_address, reloader })
+    }
+
+    /// Where the main listener is; tests and the log want to know.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the health listener is, if there is one.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
+    }
+
+    /// For SIGHUP.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Serves until `stop` resolves, then leaves in order: readiness first,
+    /// then the main listener with its running requests, then the loops, and
+    /// the health listener last.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run_until(self, stop: impl Future<Output = Stop>) -> io::Result<()> {
+        let Self { rooms, server, health, .. } = self;
+        let main = server.handle();
+        let mut serving = actix_web::rt::spawn(server);
+        let health_handle = health.as_ref().map(Server::handle);
+        let health = health.map(actix_web::rt::spawn);
+        let stop = tokio::select! {
+            ended = &mut serving => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
+            stop = stop => stop,
+        };
+        rooms.lifecycle.drain();
+        tracing::info!(?stop, "stopping");
+        tokio::time::sleep(stop.notice()).await;
+        main.stop(true).await;
+        let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        rooms.stop().await;
+        if let (Some(handle), Some(health)) = (health_handle, health) {
+            handle.stop(false).await;
+            // It has nothing left to say.
+            let _ = health.await;
+        }
+        tracing::info!("stopped");
+        served
+    }
+}
+
+impl Reloader {
+    /// Reads the catalog and the route file again; what is broken stays as it
+    /// was, and the log says so.
+    pub fn reload(&self) {
+        self.routes.trigger();
+        match catalog::read(&self.catalog, &self.base_url) {
+            Ok(catalog) => {
+                self.broker.replace_catalog(catalog);
+                tracing::info!("the catalog was read again");
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "keeping the catalog from before: {error}");
+            }
+        }
+    }
+}
+
+fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
+    let data = rooms.data(config);
+    let idle_timeout = config.backends.idle_timeout;
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .app_data(data.apps.clone())
+            .app_data(data.ops.clone())
+            .app_data(data.ui.clone())
+            .app_data(data.osb.clone())
+            .app_data(data.routes.clone())
+            // `awc::Client` is not `Send`: each worker builds its own.
+            .app_data(web::Data::new(scrape::Client::new(idle_timeout)))
+            .configure(http::apps::configure)
+            .configure(http::ops::configure)
+            .configure(http::ui::configure)
+            .configure(http::routes::configure)
+            .service(web::scope("/broker").configure(http::osb::configure))
+            .default_service(web::route().to(http::not_found))
+    })
+    .on_connect(|io, data| {
+        let local = io.downcast_ref::<actix_web::rt::net::TcpStream>();
+        if let Some(address) = local.and_then(|stream| stream.local_addr().ok()) {
+            data.insert(OurAddress(address.ip()));
+        }
+    })
+    .disable_signals()
+    .keep_alive(KEEP_ALIVE)
+    // A scraper that closes its connection has gone away; only so is its work dropped.
+    .h1_allow_half_closed(false)
+    .shutdown_timeout(config.shutdown_grace.as_secs().max(1))
+    .bind(config.listen)
+    .map_err(|error| cannot_listen(error, "listen", config.listen))?;
+    let address = server.addrs().first().copied().unwrap_or(config.listen);
+    Ok((server.run(), address))
+}
+
+fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
+    let ops = web::Data::new(rooms.ops());
+    let server = HttpServer::new(move || {
+        App::new().app_data(ops.clone()).configure(http::ops::configure_health)
+    })
+    .disable_signals()
+    .workers(1)
+    .bind(listen)
+    .map_err(|error| cannot_listen(error, "health_listen", listen))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+fn cannot_listen(error: io::Error, key: &str, address: SocketAddr) -> StartError {
+    let what = format!("{key}: cannot listen on {address}");
+    StartError::Unavailable(anyhow::Error::from(error).context(what))
+}

@@ -1,0 +1,99 @@
+//! The route table in own metrics: read when asked, so nothing keeps them up
+//! to date.
+
+use crate::discovery::{RouteTable, SourceStatus};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+use std::fmt;
+
+/// What is known of sources and routes.
+#[derive(Debug)]
+pub(super) struct RouteMetrics(RouteTable);
+
+impl RouteMetrics {
+    pub(super) fn register(registry: &mut Registry, table: RouteTable) {
+        registry.register_collector(Box::new(Self(table)));
+    }
+}
+
+impl Collector for RouteMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let snapshot = self.0.snapshot();
+        let sources = snapshot.sources();
+        // promfetcher's two names, in its words.
+        if let Some(age) = snapshot.age() {
+            let gauge = ConstGauge::new(age.as_secs_f64());
+            let help = "Age of the newest good route table, in seconds";
+            gauge.encode(encoder.encode_descriptor(
+                "promfetch_latest_time_scrape_route",
+                help,
+                None,
+                gauge.metric_type(),
+            )?)?;
+        }
+        let failed = ConstCounter::new(sources.iter().map(|source| source.failed).sum::<u64>());
+        failed.encode(encoder.encode_descriptor(
+            "promfetch_scrape_route_failed",
+            "Failed polls of sources of routes",
+            None,
+            failed.metric_type(),
+        )?)?;
+
+        let (apps, instances) = snapshot.size();
+        for (name, help, value) in [
+            ("scrapebroker_apps", "Apps in the route table", apps),
+            ("scrapebroker_instances", "Instances in the route table", instances),
+        ] {
+            let gauge = ConstGauge::new(value as u64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        per_source(&mut encoder, sources)
+    }
+}
+
+fn per_source(
+    encoder: &mut DescriptorEncoder<'_>,
+    sources: &[SourceStatus],
+) -> Result<(), fmt::Error> {
+    if sources.is_empty() {
+        return Ok(());
+    }
+    let kind = ConstGauge::new(0.0).metric_type();
+    let mut ages = encoder.encode_descriptor(
+        "scrapebroker_route_source_age_seconds",
+        "Since the source's last good answer",
+        None,
+        kind,
+    )?;
+    for source in sources {
+        if let Some(at) = source.last_answer {
+            let labels = [("source", &*source.name)];
+            ConstGauge::new(at.elapsed().as_secs_f64()).encode(ages.encode_family(&labels)?)?;
+        }
+    }
+    let mut endpoints = encoder.encode_descriptor(
+        "scrapebroker_route_source_endpoints",
+        "Endpoints in the source's last good answer, once for each route",
+        None,
+        kind,
+    )?;
+    for source in sources {
+        let labels = [("source", &*source.name)];
+        ConstGauge::new(source.endpoints as u64).encode(endpoints.encode_family(&labels)?)?;
+    }
+    let mut failed = encoder.encode_descriptor(
+        "scrapebroker_route_source_failed",
+        "Failed polls of the source",
+        None,
+        ConstCounter::new(0u64).metric_type(),
+    )?;
+    for source in sources {
+        let labels = [("source", &*source.name)];
+        ConstCounter::new(source.failed).encode(failed.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

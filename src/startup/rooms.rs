@@ -1,0 +1,222 @@
+//! Opens every room, and hands each what it needs of the others.
+
+use super::{StartError, metrics::RouteMetrics};
+use crate::{
+    broker::{Broker, OpenError},
+    config::{AllFailed, Config, Platform, catalog},
+    discovery::{self, Discovery, RouteTable},
+    exposition,
+    http::{
+        apps::Apps,
+        auth::BasicCredentials,
+        lifecycle::Lifecycle,
+        ops::{Ops, OwnMetrics},
+        osb::OsbState,
+        routes::Routes,
+        ui::Ui,
+    },
+    scrape::{self, LastScrapes, Timeouts},
+    store::{Store, StoreError},
+    telemetry::metrics::{self as own_metrics, Format},
+};
+use actix_web::web;
+use secrecy::ExposeSecret;
+use std::{sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often what belongs to apps that are gone is forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// How often changes made by other replicas are looked for.
+const BINDINGS_REFRESH: Duration = Duration::from_secs(1);
+
+/// Said where the local disk is lost with a restart and the store lies on it.
+const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
+     set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
+
+/// Everything that lives as long as the program.
+pub(super) struct Rooms {
+    pub(super) broker: Broker,
+    pub(super) discovery: Discovery,
+    pub(super) lifecycle: Lifecycle,
+    scrape_metrics: Arc<scrape::Metrics>,
+    last: Arc<LastScrapes>,
+    own_metrics: OwnMetrics,
+    warning: Option<&'static str>,
+    loops: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// What the handlers get, the same for all workers.
+#[derive(Clone)]
+pub(super) struct HttpData {
+    pub(super) apps: web::Data<Apps>,
+    pub(super) ops: web::Data<Ops>,
+    pub(super) ui: web::Data<Ui>,
+    pub(super) osb: web::Data<OsbState>,
+    pub(super) routes: web::Data<Routes>,
+}
+
+impl Rooms {
+    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
+        let catalog = catalog::read(&config.broker.catalog, &config.base_url)
+            .map_err(|error| StartError::Configuration(error.into()))?;
+        let store = Store::open(&config.database_url, config.database.max_connections)
+            .await
+            .map_err(store_failure)?;
+        let broker = Broker::open(store, config.broker.token_key.as_ref(), catalog)
+            .await
+            .map_err(broker_failure)?;
+
+        let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
+        let discovery = Discovery::start(sources(&config.routes), &shutdown);
+        loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
+
+        let mut registry = own_metrics::registry();
+        let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
+        RouteMetrics::register(&mut registry, discovery.table.clone());
+        let last = Arc::new(LastScrapes::default());
+        loops.spawn_local(forget_gone(
+            discovery.table.clone(),
+            Arc::clone(&scrape_metrics),
+            Arc::clone(&last),
+            shutdown.clone(),
+        ));
+        let warning = warning(config);
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self {
+            broker,
+            discovery,
+            lifecycle: Lifecycle::new(config.routes.stale_after),
+            scrape_metrics,
+            last,
+            own_metrics: Arc::new(move |accept| {
+                let format = Format::negotiate(accept);
+                Ok((format.content_type(), own_metrics::render(&registry, format)?))
+            }),
+            warning,
+            loops,
+            shutdown,
+        })
+    }
+
+    pub(super) fn data(&self, config: &Config) -> HttpData {
+        let apps = Apps {
+            table: self.discovery.table.clone(),
+            bound: self.broker.bound_apps(),
+            lifecycle: self.lifecycle.clone(),
+            limits: limits(&config.scrape),
+            timeouts: Timeouts {
+                default: config.scrape.timeout,
+                max: config.scrape.max_timeout,
+                offset: config.scrape.timeout_offset,
+            },
+            series_when_all_failed: config.scrape.all_failed == AllFailed::Series,
+            own_id: uuid::Uuid::new_v4().to_string(),
+            scheme: if config.base_url.starts_with("https:") { "https" } else { "http" },
+            metrics: Arc::clone(&self.scrape_metrics),
+            last: Arc::clone(&self.last),
+        };
+        let ui = Ui {
+            base_url: config.base_url.clone(),
+            lifecycle: self.lifecycle.clone(),
+            table: self.discovery.table.clone(),
+            broker: self.broker.clone(),
+            warning: self.warning,
+        };
+        let operator = config.broker.credentials.as_ref();
+        let operator = operator.map(|c| BasicCredentials::new(&c.username, &c.password));
+        HttpData {
+            apps: web::Data::new(apps),
+            ops: web::Data::new(self.ops()),
+            ui: web::Data::new(ui),
+            osb: web::Data::new(OsbState {
+                broker: self.broker.clone(),
+                credentials: operator.clone(),
+                base_url: config.base_url.clone(),
+            }),
+            routes: web::Data::new(Routes { table: self.discovery.table.clone(), operator }),
+        }
+    }
+
+    pub(super) fn ops(&self) -> Ops {
+        Ops {
+            lifecycle: self.lifecycle.clone(),
+            table: self.discovery.table.clone(),
+            own_metrics: Arc::clone(&self.own_metrics),
+            warning: self.warning,
+        }
+    }
+
+    /// Ends the loops; the store closes with its last user.
+    pub(super) async fn stop(self) {
+        self.shutdown.cancel();
+        self.loops.close();
+        self.loops.wait().await;
+        self.discovery.stopped().await;
+    }
+}
+
+fn store_failure(error: StoreError) -> StartError {
+    StartError::Unavailable(anyhow::Error::from(error).context("database_url"))
+}
+
+fn broker_failure(error: OpenError) -> StartError {
+    match error {
+        OpenError::Store(error @ StoreError::KeyChanged) => StartError::Configuration(error.into()),
+        OpenError::Store(error) => store_failure(error),
+        OpenError::TokenKey(error) => StartError::Configuration(error.into()),
+    }
+}
+
+fn sources(routes: &crate::config::Routes) -> discovery::Settings {
+    let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
+        url: router.url.clone(),
+        credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
+    };
+    discovery::Settings {
+        stale_after: routes.stale_after,
+        keep: routes.keep,
+        refresh_interval: routes.refresh_interval,
+        gorouters: routes.gorouters.iter().map(gorouter).collect(),
+        file: routes.file.clone(),
+        limits: discovery::Limits::default(),
+    }
+}
+
+fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
+    scrape::Limits {
+        concurrency: scrape.concurrency,
+        max_instance_body: scrape.max_instance_body,
+        max_response: scrape.max_response,
+        exposition: exposition::Limits {
+            max_line: scrape.max_line,
+            max_samples: scrape.max_samples,
+            max_families: scrape.max_families,
+            max_labels: scrape.max_labels,
+        },
+    }
+}
+
+fn warning(config: &Config) -> Option<&'static str> {
+    let on_platform = matches!(config.platform, Some(Platform::CloudFoundry | Platform::Tsuru));
+    let sqlite = config.database_url.expose_secret().starts_with("sqlite:");
+    (on_platform && sqlite && !config.store_is_durable).then_some(NOT_DURABLE)
+}
+
+/// Series and last scrapes of apps that left the table go.
+async fn forget_gone(
+    table: RouteTable,
+    metrics: Arc<scrape::Metrics>,
+    last: Arc<LastScrapes>,
+    shutdown: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let snapshot = table.snapshot();
+        metrics.forget_gone(&snapshot);
+        last.forget_gone(&snapshot);
+    }
+}

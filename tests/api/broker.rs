@@ -1,0 +1,107 @@
+//! From `cf bind-service` to the next scrape; the rules of the broker API
+//! have tests of their own in `tests/osb.rs`.
+
+use crate::helpers::*;
+use serde_json::json;
+
+#[actix_web::test]
+async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_one_before() {
+    let instance = Instance::start(|seen| {
+        Reply::Metrics(format!("asked{{path=\"{}\"}} 1\n", seen.line.split(' ').nth(1).unwrap()))
+    })
+    .await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let path = async || {
+        let answer = app.get("/v1/apps/app-guid/metrics").await;
+        let line = answer.lines("asked{").pop().unwrap_or_else(|| panic!("{}", answer.text()));
+        line.split('"').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(path().await, "/metrics");
+    assert_eq!(app.bind("b1", "app-guid", json!({"endpoint": "/first"})).await.status, 201);
+    assert_eq!(path().await, "/first");
+    let second = json!({"endpoint": "/second?x=1", "params": {"y": "2 3"}});
+    assert_eq!(app.bind("b2", "app-guid", second).await.status, 201);
+    assert_eq!(path().await, "/second?x=1&y=2%203");
+    // A request's own path wins over the binding's (gap 22), parameters add up.
+    let answer = app.get("/v1/apps/app-guid/metrics?metric_path=/third&z=4").await;
+    assert!(answer.lines("asked{")[0].contains("/third?y=2%203&z=4"), "{}", answer.text());
+    assert_eq!(app.unbind("b2").await.status, 200);
+    assert_eq!(path().await, "/first");
+    assert_eq!(app.unbind("b1").await.status, 200);
+    assert_eq!(path().await, "/metrics");
+    assert_eq!(app.unbind("b1").await.status, 410);
+}
+
+#[actix_web::test]
+async fn what_a_binding_says_reaches_the_app_and_the_samples() {
+    let instance = Instance::with_metrics("a{team=\"own\"} 1\nb 2\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let parameters = json!({
+        "headers": {"X-Api-Key": "k"}, "basic_auth": {"username": "u", "password": "p"},
+        "labels": {"team": "checkout"},
+    });
+    assert_eq!(app.bind("b1", "app-guid", parameters).await.status, 201);
+    let scraper = [("Authorization", "Bearer of-the-scraper"), ("X-Api-Key", "of-the-scraper")];
+    let answer = app.get_with("/v1/apps/app-guid/metrics", &scraper).await;
+    let seen = &instance.seen()[0];
+    assert_eq!(seen.headers["authorization"], basic("u", "p"));
+    assert_eq!(seen.headers["x-api-key"], "k");
+    let labels = labels(0, instance.address);
+    assert_eq!(
+        answer.lines("a{"),
+        [format!("a{{exported_team=\"own\",{labels},team=\"checkout\"}} 1")]
+    );
+
+    let limited = json!({"sample_limit": 1});
+    assert_eq!(app.bind("b2", "app-guid", limited).await.status, 201);
+    let answer = app.get("/v1/apps/app-guid/metrics").await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().contains("limit"), "{}", answer.text());
+
+    let workers = json!({"process_types": ["worker"]});
+    assert_eq!(app.bind("b3", "app-guid", workers).await.status, 201);
+    let answer = app.get("/v1/apps/app-guid/metrics").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("worker"), "{}", answer.text());
+}
+
+#[actix_web::test]
+async fn a_token_of_ours_is_not_shown_to_apps() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let bound = app.bind("b1", "app-guid", json!({})).await.json();
+    let token = bound["credentials"]["token"].as_str().unwrap().to_owned();
+    for authorization in [format!("Bearer {token}"), basic("anyone", &token)] {
+        let headers = [("Authorization", authorization.as_str())];
+        app.get_with("/v1/apps/app-guid/metrics", &headers).await;
+    }
+    assert_eq!(instance.seen().len(), 2);
+    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+}
+
+#[actix_web::test]
+async fn bindings_outlive_a_restart() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let folder = tempfile::tempdir().unwrap();
+    let database = ("DATABASE_URL", format!("sqlite://{}/kept.db", folder.path().display()));
+    let mut app = spawn_app(&[routes.setting(), database.clone()]).await;
+    assert_eq!(app.bind("b1", "app-guid", json!({"endpoint": "/kept"})).await.status, 201);
+    app.stop(scrapebroker::shutdown::Stop::Graceful).await.unwrap();
+    let app = spawn_app(&[routes.setting(), database]).await;
+    app.get("/v1/apps/app-guid/metrics").await;
+    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
+}
+
+#[actix_web::test]
+async fn without_credentials_the_broker_says_what_is_missing() {
+    let nothing = |key| (key, String::new());
+    let app = spawn_app(&[nothing("BROKER__USERNAME"), nothing("BROKER__PASSWORD")]).await;
+    let answer = app.broker("GET", "/v2/catalog", None).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["description"].as_str().unwrap().contains("broker.username"));
+    assert_eq!(app.get("/routes").await.status, 503);
+}

@@ -1,0 +1,127 @@
+//! Connections to instances: kept, closed when idle, repeated when dead, and
+//! dropped with their scraper.
+
+use crate::helpers::*;
+use std::time::Duration;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+/// Gap 18 of promfetcher: a new transport for each scrape.
+#[actix_web::test]
+async fn gap_18_connections_are_reused_across_scrapes() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    for _ in 0..20 {
+        assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
+    }
+    let reused = instance.seen().iter().filter(|seen| seen.nth > 1).count();
+    // Each worker has a connection of its own.
+    let workers = std::thread::available_parallelism().unwrap().get();
+    assert!(reused >= 20 - workers, "{reused} of 20");
+}
+
+#[actix_web::test]
+async fn instances_of_one_host_are_each_asked_themselves() {
+    let mut instances = Vec::new();
+    for n in 0..5 {
+        instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
+    }
+    let routes = RouteFile::of_app(&instances);
+    let app = spawn_app(&[routes.setting()]).await;
+    for _ in 0..3 {
+        let lines = app.get("/v1/apps/app-guid/metrics").await.lines("a{");
+        for (n, line) in lines.iter().enumerate() {
+            assert!(line.ends_with(&format!(" {n}")), "{line}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn idle_connections_are_closed_while_instances_come_and_go() {
+    let routes = RouteFile::of_addresses([]);
+    let app = spawn_app(&[routes.setting(), ("BACKENDS__IDLE_TIMEOUT", "300ms".to_owned())]).await;
+    let mut gone = Vec::new();
+    for round in 0..5 {
+        let mut instances = Vec::new();
+        for _ in 0..10 {
+            instances.push(Instance::with_metrics(&format!("round {round}\n")).await);
+        }
+        let endpoints: Vec<_> = instances
+            .iter()
+            .enumerate()
+            .map(|(index, instance)| endpoint("app", index, instance.address))
+            .collect();
+        routes.write(&serde_json::json!({ "app.example.com": endpoints }));
+        eventually(async || {
+            let answer = app.get("/v1/apps/app-guid/metrics").await;
+            let lines = answer.lines("round{");
+            (lines.len() == 10 && lines[0].ends_with(&format!(" {round}"))).then_some(())
+        })
+        .await;
+        gone.push(instances);
+    }
+    // The instances still listen and never close a connection themselves.
+    eventually(async || {
+        let open: usize = gone.iter().flatten().map(Instance::open).sum();
+        (open == 0).then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
+    // Takes one request a connection, then closes it without saying so.
+    let instance = Instance::start(|seen| match seen.nth {
+        1 => Reply::metrics("a 1\n"),
+        _ => Reply::Close,
+    })
+    .await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    for _ in 0..10 {
+        let answer = app.get("/v1/apps/app-guid/metrics").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let repeated = instance.seen().iter().filter(|seen| seen.nth == 2).count();
+    assert!(repeated > 0, "no kept connection was dead");
+}
+
+#[actix_web::test]
+async fn when_the_scraper_goes_away_work_for_it_stops() {
+    let instance = Instance::start(|_| Reply::Hang).await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let mut scraper = TcpStream::connect(app.address).await.unwrap();
+    scraper.write_all(b"GET /v1/apps/app-guid/metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    eventually(async || (instance.open() == 1).then_some(())).await;
+    drop(scraper);
+    // Long before the deadline of 30 s.
+    eventually(async || (instance.open() == 0).then_some(())).await;
+}
+
+#[actix_web::test]
+async fn a_slow_reader_gets_the_whole_answer() {
+    let body: String = (0..20_000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
+    let instance = Instance::with_metrics(&body).await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let mut scraper = TcpStream::connect(app.address).await.unwrap();
+    scraper
+        .write_all(
+            b"GET /v1/apps/app-guid/only-app-metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut raw = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match tokio::io::AsyncReadExt::read(&mut scraper, &mut piece).await.unwrap() {
+            0 => break,
+            n => raw.extend_from_slice(&piece[..n]),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let answer = parse_answer(&raw);
+    assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
+    assert_eq!(answer.lines("m{").len(), 20_000);
+}

@@ -1,0 +1,170 @@
+//! The program as a process: killed at any moment it loses nothing that it
+//! acknowledged, and it stops when it is told to.
+
+use crate::helpers::*;
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// `scrapebroker serve` with a database in `folder`.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+            .arg("serve")
+            .env_clear()
+            .current_dir(folder)
+            .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
+            .env("SCRAPEBROKER__BROKER__USERNAME", USER)
+            .env("SCRAPEBROKER__BROKER__PASSWORD", PASSWORD)
+            .env(
+                "SCRAPEBROKER__BROKER__CATALOG",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"),
+            )
+            .env("SCRAPEBROKER__LOG__FORMAT", "json")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = lines.by_ref().find_map(|line| {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            event["fields"]["address"].as_str().or(event["address"].as_str())?.parse().ok()
+        });
+        // Keeps the pipe empty, so that logging never blocks.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address: address.unwrap() }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+}
+
+async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
+    let answer = ask(address, "GET", "/v2/catalog", None).await.unwrap();
+    let catalog = answer.json();
+    let service = &catalog["services"][0];
+    (service["id"].clone(), service["plans"][0]["id"].clone())
+}
+
+/// One broker request; none if the connection broke.
+async fn ask(address: SocketAddr, method: &str, path: &str, body: Option<Value>) -> Option<Answer> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let request = format!(
+        "{method} /broker{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         X-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        basic(USER, PASSWORD),
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await.ok()?;
+    let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
+    whole.then(|| parse_answer(&raw))
+}
+
+#[actix_web::test]
+async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    let mut round = 0;
+    // Each round is killed after another time, wherever that hits.
+    for delay in [3, 7, 12, 18, 25] {
+        round += 1;
+        let server = Server::start(folder.path());
+        let (service, plan) = catalog_ids(server.address).await;
+        let provision = |id: String| {
+            let body = json!({
+                "service_id": service, "plan_id": plan,
+                "organization_guid": "o", "space_guid": "s",
+            });
+            let address = server.address;
+            async move {
+                let path = format!("/v2/service_instances/{id}");
+                (id, ask(address, "PUT", &path, Some(body)).await)
+            }
+        };
+        let requests: Vec<_> =
+            (0..40).map(|n| actix_web::rt::spawn(provision(format!("r{round}-{n}")))).collect();
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        server.signal("KILL");
+        for request in requests {
+            let (id, answer) = request.await.unwrap();
+            if answer.is_some_and(|answer| answer.status == 201) {
+                acknowledged.push(id);
+            }
+        }
+        drop(server);
+        let server = Server::start(folder.path());
+        for id in &acknowledged {
+            let path = format!("/v2/service_instances/{id}");
+            let answer = ask(server.address, "GET", &path, None).await.unwrap();
+            assert_eq!(answer.status, 200, "{id} was acknowledged and is lost");
+        }
+        // Cloud Controller repeats what it got no answer to.
+        for n in 0..40 {
+            let id = format!("r{round}-{n}");
+            let body = json!({
+                "service_id": service, "plan_id": plan,
+                "organization_guid": "o", "space_guid": "s",
+            });
+            let path = format!("/v2/service_instances/{id}");
+            let answer = ask(server.address, "PUT", &path, Some(body)).await.unwrap();
+            let expected: &[u16] = if acknowledged.contains(&id) { &[200] } else { &[200, 201] };
+            assert!(expected.contains(&answer.status), "{id}: {}", answer.status);
+            acknowledged.push(id);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn each_signal_ends_it_with_exit_code_0() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Server::start(folder.path());
+        server.signal(signal);
+        let code = eventually(async || server.child.try_wait().unwrap()).await;
+        assert_eq!(code.code(), Some(0), "{signal}");
+    }
+}
+
+#[actix_web::test]
+async fn a_second_program_on_the_same_address_exits_69() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let other = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+        .arg("serve")
+        .env_clear()
+        .current_dir(other.path())
+        .env("SCRAPEBROKER__LISTEN", server.address.to_string())
+        .env(
+            "SCRAPEBROKER__BROKER__CATALOG",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"),
+        )
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&server.address.to_string()), "{said}");
+}

@@ -1,0 +1,13 @@
+//! Black-box tests: the whole program over sockets, one module an API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
+
+mod apps;
+mod broker;
+mod connections;
+mod crash;
+mod faults;
+mod helpers;
+mod ops;
+mod prometheus;
+mod scaling;

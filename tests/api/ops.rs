@@ -1,0 +1,149 @@
+//! Being operated: health, readiness, own metrics, pages, drain.
+
+use crate::helpers::*;
+use scrapebroker::shutdown::Stop;
+use serde_json::json;
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+#[actix_web::test]
+async fn alive_and_ready_without_any_route_source() {
+    let app = spawn_app(&[]).await;
+    assert_eq!(app.get("/-/healthy").await.status, 200);
+    assert_eq!(app.get("/-/ready").await.text(), "ready\n");
+}
+
+#[actix_web::test]
+async fn the_health_listener_answers_any_path_and_has_nothing_else() {
+    let app = spawn_app(&[("HEALTH_LISTEN", "127.0.0.1:0".to_owned())]).await;
+    let health = app.health_address.unwrap();
+    for path in ["/", "/health", "/-/healthy", "/-/ready", "/metrics"] {
+        let answer = send("GET", &format!("http://{health}{path}"), &[], None).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.len() < 20, "{}", answer.text());
+    }
+}
+
+#[actix_web::test]
+async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let bad = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
+    let routes = RouteFile::of_app([&instance, &bad]);
+    let app = spawn_app(&[routes.setting()]).await;
+    app.get("/v1/apps/app-guid/metrics").await;
+    let own = app.get("/metrics").await;
+    assert_eq!(own.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let six = "organization_id=\"org-guid\",space_id=\"space-guid\",app_id=\"app-guid\",\
+               organization_name=\"acme\",space_name=\"prod\",app_name=\"app\"";
+    for line in [
+        format!("promfetch_metric_fetch_success_total{{{six}}} 1"),
+        format!("promfetch_metric_fetch_failed_total{{{six},index=\"1\",instance_id=\"1\"}} 1"),
+        "promfetch_scrape_route_failed_total 0".to_owned(),
+        "scrapebroker_instances_scraped_total 2".to_owned(),
+        "scrapebroker_instance_failures_total{reason=\"status_5xx\"} 1".to_owned(),
+    ] {
+        assert_eq!(own.lines(&line), [line], "{}", own.text());
+    }
+    assert_eq!(own.lines("promfetch_latest_time_scrape_route ").len(), 1);
+    assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
+    assert_eq!(own.lines("process_open_fds ").len(), 1);
+    promtool(&own.text());
+
+    routes.write(&json!({ "other.example.com": [endpoint("other", 0, instance.address)] }));
+    eventually(async || {
+        let own = app.get("/metrics").await;
+        own.lines("promfetch_metric_fetch_").is_empty().then_some(())
+    })
+    .await;
+}
+
+/// `promtool check metrics`; 3 is about style only, which must be good too.
+fn promtool(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    // The four names that promfetcher's users know break the naming guide.
+    let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("promfetch_")).collect();
+    assert!(ours.is_empty(), "{said}");
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+}
+
+#[actix_web::test]
+async fn the_pages_show_this_installation() {
+    let routes = RouteFile::new(&json!({}));
+    let settings = [routes.setting(), ("BASE_URL", "https://metrics.example.com/".to_owned())];
+    let app = spawn_app(&settings).await;
+    let page = app.get("/").await;
+    assert!(page.headers["content-type"].starts_with("text/html"));
+    for link in ["/doc", "/metrics", "/-/healthy", "/-/ready", "/routes"] {
+        assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
+    }
+    let doc = app.get("/doc").await.text();
+    assert!(doc.contains("curl https://metrics.example.com/v1/apps/"), "{doc}");
+    assert!(doc.contains("targets: ['metrics.example.com:443']"), "{doc}");
+    assert_eq!(app.get("/nowhere").await.status, 404);
+}
+
+#[actix_web::test]
+async fn routes_are_for_the_operator() {
+    let instance = Instance::with_metrics("").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    for headers in [vec![], vec![("Authorization", basic(USER, "wrong"))]] {
+        let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let answer = app.get_with("/routes", &headers).await;
+        assert_eq!(answer.status, 401);
+        assert!(answer.headers["www-authenticate"].starts_with("Basic"));
+    }
+    let authorization = basic(USER, PASSWORD);
+    let answer = app.get_with("/routes", &[("Authorization", &authorization)]).await;
+    assert_eq!(answer.status, 200);
+    let table = answer.json();
+    assert_eq!(table["app.example.com"][0]["address"], instance.address.to_string());
+    assert_eq!(table["app.example.com"][0]["tags"]["app_id"], "app-guid");
+}
+
+#[actix_web::test]
+async fn a_graceful_stop_finishes_running_scrapes() {
+    let slow = Instance::start(|_| {
+        Reply::Late(std::time::Duration::from_millis(700), Box::new(Reply::metrics("a 1\n")))
+    })
+    .await;
+    let routes = RouteFile::of_app([&slow]);
+    let mut app = spawn_app(&[routes.setting()]).await;
+    let url = app.url("/v1/apps/app-guid/metrics");
+    let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
+    eventually(async || (slow.open() == 1).then_some(())).await;
+    let stopped = app.stop(Stop::Graceful);
+    let answer = scrape.await.unwrap();
+    assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    stopped.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(app.address).await.is_err());
+}
+
+#[actix_web::test]
+async fn a_stop_with_notice_turns_unready_and_goes_on_serving_for_a_while() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let mut app = spawn_app(&[routes.setting(), ("HEALTH_LISTEN", "127.0.0.1:0".to_owned())]).await;
+    let _stopped = app.stop(Stop::AfterNotice);
+    let health = format!("http://{}/", app.health_address.unwrap());
+    eventually(async || {
+        let answer = send("GET", &health, &[], None).await;
+        (answer.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(app.get("/-/ready").await.status, 503);
+    assert_eq!(app.get("/-/healthy").await.status, 200);
+    assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
+}

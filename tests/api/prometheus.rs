@@ -1,0 +1,170 @@
+//! A real Prometheus scrapes the router; two real node exporters are the
+//! instances of one app.
+
+use crate::helpers::*;
+use serde_json::Value;
+use std::{
+    fmt::Write,
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// A program that is ended with its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(program: &str, arguments: &[String]) -> Process {
+    let child = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; `make test` installs it"));
+    Process(child)
+}
+
+/// An address where nothing listens at the moment.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+struct Prometheus {
+    address: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// With these entries below `scrape_configs`, scraping every second.
+    fn start(scrape_configs: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yml");
+        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n".to_owned();
+        write!(config, "scrape_configs:\n{scrape_configs}").unwrap();
+        std::fs::write(&file, config).unwrap();
+        let address = free_address();
+        let process = start(
+            "prometheus",
+            &[
+                format!("--config.file={}", file.display()),
+                format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+                format!("--web.listen-address={address}"),
+            ],
+        );
+        Self { address, _process: process, _folder: folder }
+    }
+
+    /// The first non-empty result of a query.
+    async fn query(&self, query: &str) -> Vec<Value> {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let url = format!("http://{}/api/v1/query?query={query}", self.address);
+        eventually(async || {
+            tokio::net::TcpStream::connect(self.address).await.ok()?;
+            let answer = send("GET", &url, &[], None).await;
+            // While it starts it answers 503.
+            if answer.status != 200 {
+                return None;
+            }
+            let result = answer.json()["data"]["result"].as_array()?.clone();
+            (!result.is_empty()).then_some(result)
+        })
+        .await
+    }
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
+    let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
+    let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
+    let routes = RouteFile::of_app([&first, &second]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let prometheus = Prometheus::start(&format!(
+        "- job_name: my-app
+  metrics_path: /v1/apps/metrics
+  params: {{route_url: [app.example.com]}}
+  honor_labels: true
+  static_configs: [{{targets: ['{}']}}]
+",
+        app.address
+    ));
+    let up = prometheus.query("up{job=\"my-app\"} == 1").await;
+    assert_eq!(up.len(), 1);
+    let series = prometheus.query("jobs_total").await;
+    let mut values: Vec<_> = series
+        .iter()
+        .map(|one| {
+            let labels = &one["metric"];
+            assert_eq!(labels["app_name"], "app");
+            assert_eq!(labels["organization_name"], "acme");
+            assert_eq!(labels["job"], "my-app");
+            let text = |name: &str| labels[name].as_str().unwrap().to_owned();
+            (text("index"), text("instance"), one["value"][1].as_str().unwrap().to_owned())
+        })
+        .collect();
+    values.sort();
+    let expected = [
+        ("0".to_owned(), first.address.to_string(), "5".to_owned()),
+        ("1".to_owned(), second.address.to_string(), "7".to_owned()),
+    ];
+    assert_eq!(values, expected);
+    let instances_up = prometheus.query("sum(scrapebroker_instance_up)").await;
+    assert_eq!(instances_up[0]["value"][1], "2");
+    // What Prometheus saw is what it announced: one second.
+    assert!(first.seen()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
+}
+
+#[actix_web::test]
+async fn prometheus_sees_up_fall_when_no_instance_answers() {
+    let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
+    let routes = RouteFile::of_app([&broken]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let prometheus = Prometheus::start(&format!(
+        "- job_name: my-app
+  metrics_path: /v1/apps/acme/prod/app/metrics
+  static_configs: [{{targets: ['{}']}}]
+",
+        app.address
+    ));
+    assert_eq!(prometheus.query("up{job=\"my-app\"} == 0").await.len(), 1);
+}
+
+#[actix_web::test]
+async fn two_real_node_exporters_are_the_instances_of_one_app() {
+    let addresses = [free_address(), free_address()];
+    let _exporters = addresses.map(|address| {
+        let collectors = ["--collector.disable-defaults", "--collector.loadavg"];
+        let mut arguments = vec![format!("--web.listen-address={address}")];
+        arguments.extend(collectors.map(str::to_owned));
+        start("prometheus-node-exporter", &arguments)
+    });
+    let routes = RouteFile::of_addresses(addresses);
+    let app = spawn_app(&[routes.setting()]).await;
+    let answer = eventually(async || {
+        let answer = app.get("/v1/apps/app-guid/metrics").await;
+        (answer.headers.get("x-scrapebroker-instances")? == "2/2").then_some(answer)
+    })
+    .await;
+    for (index, address) in addresses.into_iter().enumerate() {
+        let wanted = format!("node_load1{{{}}}", labels(index, address));
+        assert_eq!(answer.lines(&wanted).len(), 1, "{}", answer.text());
+    }
+    assert_eq!(answer.lines("# TYPE node_load1 ").len(), 1);
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &answer.body).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+}

@@ -1,0 +1,129 @@
+//! Routes come, change and go while scrapes go on; real gorouters and broken
+//! ones side by side.
+
+use crate::helpers::*;
+use serde_json::{Value, json};
+use std::{cell::RefCell, rc::Rc};
+
+/// A gorouter with basic auth whose table, or misbehaviour, can be set.
+async fn gorouter(reply: Reply) -> (Instance, Rc<RefCell<Reply>>) {
+    let reply = Rc::new(RefCell::new(reply));
+    let now = Rc::clone(&reply);
+    let instance = Instance::start(move |seen| {
+        let authorized =
+            seen.headers.get("authorization") == Some(&basic("router-status", "s3cret"));
+        match authorized && seen.line.starts_with("GET /routes ") {
+            true => now.borrow().clone(),
+            false => Reply::Http(401, vec![], b"401 Unauthorized\n".to_vec()),
+        }
+    })
+    .await;
+    (instance, reply)
+}
+
+fn table(table: &Value) -> Reply {
+    let json_type = ("Content-Type", "application/json".to_owned());
+    Reply::Http(200, vec![json_type], table.to_string().into_bytes())
+}
+
+fn gorouters<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> (&'static str, String) {
+    let list: Vec<_> = instances
+        .into_iter()
+        .map(|instance| {
+            json!({
+                "url": format!("http://{}/routes", instance.address),
+                "username": "router-status", "password": "s3cret",
+            })
+        })
+        .collect();
+    ("ROUTES__GOROUTERS", json!(list).to_string())
+}
+
+#[actix_web::test]
+async fn a_scaled_app_is_scraped_whole_soon() {
+    let (zero, one) =
+        (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let routes = RouteFile::of_app([&zero]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let count = async || app.get("/v1/apps/app-guid/metrics").await.lines("a{").len();
+    assert_eq!(count().await, 1);
+    routes.write(&json!({
+        "app.example.com": [endpoint("app", 0, zero.address), endpoint("app", 1, one.address)]
+    }));
+    eventually(async || (count().await == 2).then_some(())).await;
+    routes.write(&json!({ "app.example.com": [endpoint("app", 1, one.address)] }));
+    eventually(async || (count().await == 1).then_some(())).await;
+    routes.write(&json!({}));
+    eventually(async || (app.get("/v1/apps/app-guid/metrics").await.status == 404).then_some(()))
+        .await;
+}
+
+#[actix_web::test]
+async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
+    let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let (first, _) =
+        gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
+    let (second, _) =
+        gorouter(table(&json!({ "b.example.com": [endpoint("b", 0, b.address)] }))).await;
+    let html = Reply::Http(200, vec![], b"<html>It works!</html>".to_vec());
+    let (broken, _) = gorouter(html).await;
+    let app = spawn_app(&[gorouters([&broken, &first, &second])]).await;
+    for key in ["a-guid", "b-guid"] {
+        eventually(async || {
+            let answer = app.get(&format!("/v1/apps/{key}/metrics")).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+    eventually(async || {
+        let own = app.get("/metrics").await;
+        let failed = own.lines("promfetch_scrape_route_failed_total ").pop()?;
+        (!failed.ends_with(" 0")).then_some(())
+    })
+    .await;
+    let page = app.get("/").await.text();
+    assert!(page.contains(&broken.address.to_string()), "{page}");
+    assert!(!page.contains("s3cret"), "{page}");
+}
+
+#[actix_web::test]
+async fn what_a_failing_gorouter_said_is_kept() {
+    let a = Instance::with_metrics("a 1\n").await;
+    let good = table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }));
+    let (router, reply) = gorouter(good).await;
+    let app = spawn_app(&[gorouters([&router])]).await;
+    let scrape = async || app.get("/v1/apps/a-guid/metrics").await.status;
+    eventually(async || (scrape().await == 200).then_some(())).await;
+    for fault in [
+        Reply::Close,
+        Reply::Http(500, vec![], vec![]),
+        Reply::Http(200, vec![], b"{\"a.example.com\": [{\"addr".to_vec()),
+        Reply::Http(302, vec![("Location", "http://169.254.169.254/".to_owned())], vec![]),
+    ] {
+        *reply.borrow_mut() = fault;
+        let polled = router.seen().len();
+        eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+        assert_eq!(scrape().await, 200);
+    }
+    // Just restarted: nothing in its table yet.
+    *reply.borrow_mut() = table(&json!({}));
+    let polled = router.seen().len();
+    eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+    assert_eq!(scrape().await, 200);
+}
+
+#[actix_web::test]
+async fn the_table_of_a_running_gorouter_is_understood() {
+    let captured = std::fs::read_to_string("tests/fixtures/routes/captured.json").unwrap();
+    let (router, _) = gorouter(table(&serde_json::from_str(&captured).unwrap())).await;
+    let app = spawn_app(&[gorouters([&router])]).await;
+    let answer = eventually(async || {
+        let answer = app.get("/v1/apps/621617db-9dd9-4211-8848-b245f3ea16b2").await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    let described = &answer.json()["apps"][0];
+    assert_eq!(described["app_name"], "app");
+    assert_eq!(described["space_name"], "tools");
+    assert_eq!(described["instances"].as_array().unwrap().len(), 2);
+}
