@@ -17,7 +17,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 /// A request for a binding (with an app) or a service key (without).
-#[derive(Clone, Debug)]
+///
+/// Not `Debug`: its parameters may be secrets.
+#[derive(Clone)]
 pub struct Bind {
     /// The instance.
     pub instance_id: InstanceId,

@@ -65,9 +65,6 @@ pub enum BrokerError {
     /// A plan without `binding_rotatable`.
     #[error("bindings of this plan cannot be rotated")]
     NotRotatable,
-    /// Too many requests about one instance wait already.
-    #[error("another request for this service instance is being served; try again")]
-    Concurrency,
     /// The database is away, or our fault.
     #[error(transparent)]
     Store(#[from] StoreError),

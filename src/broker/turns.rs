@@ -1,7 +1,7 @@
 //! First come, first served, for each service instance.
 
-use super::{BrokerError, PATIENCE};
-use crate::domain::InstanceId;
+use super::PATIENCE;
+use crate::{domain::InstanceId, store::StoreError};
 use std::hash::{BuildHasher, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -26,14 +26,18 @@ impl Default for Turns {
 
 impl Turns {
     /// Waits until everyone who came before for `instance` is done.
+    ///
+    /// That takes milliseconds unless they wait for the database, too.
     pub(super) async fn take(
         &self,
         instance: &InstanceId,
-    ) -> Result<MutexGuard<'_, ()>, BrokerError> {
+    ) -> Result<MutexGuard<'_, ()>, StoreError> {
         let index = self.hash.hash_one(instance) as usize % QUEUES;
-        let queue = self.queues.get(index).ok_or(BrokerError::Concurrency)?;
-        let turn = tokio::time::timeout(PATIENCE, queue.lock()).await;
-        turn.map_err(|_| BrokerError::Concurrency)
+        let turn = tokio::time::timeout(PATIENCE, self.queues[index].lock()).await;
+        turn.map_err(|_| StoreError::Unavailable {
+            reason: "the requests before this one still wait for it".to_owned(),
+            source: None,
+        })
     }
 }
 
@@ -46,7 +50,8 @@ mod tests {
         let turns = Turns::default();
         let instance: InstanceId = "i".parse().unwrap();
         let first = turns.take(&instance).await.unwrap();
-        assert!(matches!(turns.take(&instance).await, Err(BrokerError::Concurrency)));
+        let waited = turns.take(&instance).await;
+        assert!(matches!(waited, Err(StoreError::Unavailable { .. })), "{waited:?}");
         drop(first);
         drop(turns.take(&instance).await.unwrap());
     }

@@ -1,7 +1,8 @@
 //! The Open Service Broker API, version 2.17 (contract: osb.md).
 //!
 //! The broker is synchronous, so `accepts_incomplete` is not asked for and no
-//! answer is ever 202 (OSB "Synchronous Operations").
+//! answer is ever 202 (OSB "Synchronous Operations"). Nor is one a
+//! `ConcurrencyError`: requests about one instance wait for each other.
 //!
 //! Checks come in this order, on every URL, known or not: 401 (who), 412 (which
 //! version), then the request itself. Whatever a client sends, the answer is a

@@ -27,9 +27,9 @@ async fn a_repeated_bind_is_recognized_and_a_different_one_is_a_conflict() {
             Bind { app_guid: None, ..first.clone() },
             Bind { parameters: Map::new(), ..first },
         ];
-        for request in different {
-            let error = broker.bind(request.clone()).await.unwrap_err();
-            assert!(matches!(error, BrokerError::BindingConflict), "{request:?}: {error:?}");
+        for (index, request) in different.into_iter().enumerate() {
+            let error = broker.bind(request).await.unwrap_err();
+            assert!(matches!(error, BrokerError::BindingConflict), "case {index}: {error:?}");
         }
     })
     .await;
@@ -74,9 +74,9 @@ async fn a_bind_that_makes_no_sense_leaves_nothing_behind() {
                 "NoKeyParameters",
             ),
         ];
-        for (request, expected) in cases {
-            let error = broker.bind(request.clone()).await.unwrap_err();
-            assert_eq!(name(&error), expected, "{request:?}");
+        for (index, (request, expected)) in cases.into_iter().enumerate() {
+            let error = broker.bind(request).await.unwrap_err();
+            assert_eq!(name(&error), expected, "case {index}");
         }
         let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
         assert!(matches!(error, BrokerError::BindingGone), "{error:?}");

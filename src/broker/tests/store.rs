@@ -102,13 +102,6 @@ async fn while_the_database_is_away_bindings_stay_in_force_and_changes_are_refus
     std::fs::rename(&away, &path).unwrap();
     broker.unbind(&instance("i"), &binding("b")).await.unwrap();
     assert!(broker.bound_apps().options_of("app").is_none());
-
-    // Another file with as many changes is another store all the same.
-    made(&broker, bind("i", "b", "app")).await;
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, "").unwrap();
-    broker.provision(provision("i")).await.unwrap();
-    assert!(broker.bound_apps().options_of("app").is_none());
 }
 
 #[tokio::test]
@@ -127,4 +120,39 @@ async fn no_secret_reaches_the_database_in_the_clear() {
     for secret in ["hunter2", "/findme", credentials.token.expose_secret()] {
         assert!(!holds(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn a_database_file_that_was_replaced_is_another_store_with_a_key_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let open = async |name: &str, key: &SecretString| {
+        let url = format!("sqlite://{}", file(name).display());
+        let store = Store::open(&url.into(), 2).await.unwrap();
+        (store.clone(), Broker::open(store, Some(key), catalog()).await.unwrap())
+    };
+    // As many changes as the one in use will have, but others.
+    for (name, key) in [("ours.db", key()), ("foreign.db", "another key, as long as ours".into())] {
+        let (store, other) = open(name, &key).await;
+        other.provision(provision("i")).await.unwrap();
+        other.provision(provision("j")).await.unwrap();
+        store.close().await;
+    }
+    let (_, broker) = open("used.db", &key()).await;
+    broker.provision(provision("i")).await.unwrap();
+    made(&broker, bind("i", "b", "app")).await;
+
+    std::fs::rename(file("ours.db"), file("used.db")).unwrap();
+    broker.refresh().await.unwrap();
+    assert!(broker.bound_apps().options_of("app").is_none());
+
+    std::fs::rename(file("foreign.db"), file("used.db")).unwrap();
+    let error = broker.deprovision(&instance("i")).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Store(StoreError::KeyChanged)), "{error:?}");
+    assert!(matches!(broker.refresh().await, Err(StoreError::KeyChanged)));
+
+    std::fs::remove_file(file("used.db")).unwrap();
+    std::fs::write(file("used.db"), "").unwrap();
+    broker.provision(provision("i")).await.unwrap();
+    assert_eq!(broker.fetch(&instance("i")).await.unwrap().service_id.as_str(), "s");
 }

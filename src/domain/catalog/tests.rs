@@ -299,3 +299,14 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn a_schema_that_refers_to_itself_ends_all_the_same() {
+    for schema in [
+        json!({"$schema": DRAFT, "$ref": "#"}),
+        json!({"$schema": DRAFT, "allOf": [{"$ref": "#"}]}),
+    ] {
+        let schema = ParameterSchema::parse(&schema).unwrap();
+        schema.check(&map(json!({"a": {"a": 1}}))).unwrap();
+    }
+}

@@ -56,7 +56,6 @@ fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
         MaintenanceInfoConflict => {
             (StatusCode::UNPROCESSABLE_ENTITY, Some("MaintenanceInfoConflict"))
         }
-        Concurrency => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
         Store(error) => match error {
             StoreError::Unavailable { .. }
             | StoreError::NewerVersion { .. }

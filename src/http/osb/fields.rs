@@ -18,7 +18,6 @@ pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// The fields of a JSON object. Unknown ones are never asked for, as the
 /// specification wants ("Vendor Extension Fields").
-#[derive(Clone, Debug)]
 pub(super) struct Fields {
     map: Map<String, Value>,
     path: String,
