@@ -16,6 +16,7 @@ mod deadline;
 mod failure;
 mod fan_out;
 mod fetch;
+mod head;
 mod headers;
 mod inflate;
 mod last;

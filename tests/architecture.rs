@@ -28,7 +28,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "demo"]),
+    ("awc", &["scrape", "discovery", "demo", "demo_app"]),
     ("sqlx", &["store"]),
 ];
 

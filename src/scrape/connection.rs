@@ -1,4 +1,4 @@
-//! Connections that tell what awc does not.
+//! Connections that tell what awc does not, and that awc reads to the end.
 //!
 //! awc ends a body without an error when the peer closes the connection in the
 //! middle of it, and does not say whether a request went over a connection
@@ -7,6 +7,7 @@
 //! polling happens in the caller's task, so comparing a [`Tally`] before and
 //! after one poll tells what that very request did ([`Observed`]).
 
+use super::head;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
@@ -18,7 +19,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -88,26 +89,36 @@ impl Service<ConnectInfo<Uri>> for Dial {
             let stream = TcpStream::connect(address).await.map_err(ConnectError::Io)?;
             stream.set_nodelay(true).map_err(ConnectError::Io)?;
             tally.add(|counts| counts.opened += 1);
-            Ok(Connection::new(request.request().clone(), Watched { stream, tally }))
+            let watched = Watched { stream, tally, answer: Answer::Body };
+            Ok(Connection::new(request.request().clone(), watched))
         })
     }
 }
 
-/// A TCP stream that notes when its peer has closed it.
+/// A TCP stream that notes when its peer has closed it, and lets no head of an
+/// answer through before it is whole; see [`head`].
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     tally: Rc<Tally>,
+    answer: Answer,
 }
 
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let wanted = buffer.remaining();
+/// What comes next from the peer.
+#[derive(Debug)]
+enum Answer {
+    /// A head, of which this much is there.
+    Head(Vec<u8>),
+    /// What was gathered, given away up to here.
+    Gathered(Vec<u8>, usize),
+    /// Bytes as they come.
+    Body,
+}
+
+impl Watched {
+    /// Reads once from the peer, and notes what came of it.
+    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (before, wanted) = (buffer.filled().len(), buffer.remaining());
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &poll {
             Poll::Pending => {}
@@ -119,6 +130,56 @@ impl AsyncRead for Watched {
         }
         poll
     }
+
+    /// Reads until the head is whole, or will never be.
+    fn gather(&mut self, cx: &mut Context<'_>, head: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let mut piece = [0; 4096];
+        while !head::is_whole(head) && head.len() < head::MAX {
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(self.read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            head.extend_from_slice(buffer.filled());
+        }
+        head::mark_body_until_close(head);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match std::mem::replace(&mut self.answer, Answer::Body) {
+            Answer::Body => self.read(cx, buffer),
+            Answer::Head(mut head) => match self.gather(cx, &mut head) {
+                Poll::Pending => {
+                    self.answer = Answer::Head(head);
+                    Poll::Pending
+                }
+                Poll::Ready(Ok(())) => {
+                    self.answer = give(head, 0, buffer);
+                    Poll::Ready(Ok(()))
+                }
+                failed => failed,
+            },
+            Answer::Gathered(gathered, from) => {
+                self.answer = give(gathered, from, buffer);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// Gives away as much as there is room for; what is left comes next.
+fn give(gathered: Vec<u8>, from: usize, buffer: &mut ReadBuf<'_>) -> Answer {
+    let left = gathered.get(from..).unwrap_or_default();
+    let fits = left.len().min(buffer.remaining());
+    buffer.put_slice(left.get(..fits).unwrap_or_default());
+    if fits == left.len() { Answer::Body } else { Answer::Gathered(gathered, from + fits) }
 }
 
 impl AsyncWrite for Watched {
@@ -127,6 +188,10 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // A request begins, so what comes next is an answer's head.
+        if matches!(self.answer, Answer::Body) {
+            self.answer = Answer::Head(Vec::new());
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -36,6 +36,7 @@ const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platf
 
 /// Everything that lives as long as the program.
 pub(super) struct Rooms {
+    store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
     pub(super) lifecycle: Lifecycle,
@@ -64,7 +65,7 @@ impl Rooms {
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
             .map_err(store_failure)?;
-        let broker = Broker::open(store, config.broker.token_key.as_ref(), catalog)
+        let broker = Broker::open(store.clone(), config.broker.token_key.as_ref(), catalog)
             .await
             .map_err(broker_failure)?;
 
@@ -87,6 +88,7 @@ impl Rooms {
             tracing::warn!("{warning}");
         }
         Ok(Self {
+            store,
             broker,
             discovery,
             lifecycle: Lifecycle::new(config.routes.stale_after),
@@ -150,22 +152,25 @@ impl Rooms {
         }
     }
 
-    /// Ends the loops; the store closes with its last user.
+    /// Ends the loops, then closes the store.
     pub(super) async fn stop(self) {
         self.shutdown.cancel();
         self.loops.close();
         self.loops.wait().await;
         self.discovery.stopped().await;
+        self.store.close().await;
     }
 }
 
 fn store_failure(error: StoreError) -> StartError {
+    if matches!(error, StoreError::Url(_) | StoreError::KeyChanged) {
+        return StartError::Configuration(error.into());
+    }
     StartError::Unavailable(anyhow::Error::from(error).context("database_url"))
 }
 
 fn broker_failure(error: OpenError) -> StartError {
     match error {
-        OpenError::Store(error @ StoreError::KeyChanged) => StartError::Configuration(error.into()),
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),
     }
