@@ -108,20 +108,10 @@ impl Sources {
         let was_here = source.is_here();
         let outcome = match report {
             Report::Answer(body) => {
-                let hash = Some(self.hasher.hash_one(&body));
-                if source.answer == hash {
-                    Ok(false)
-                } else {
-                    let started = self.started;
-                    let first_round =
-                        now.saturating_duration_since(started) < self.ages.first_round;
-                    let is_first = source.status.last_answer.is_none();
-                    let since = if is_first && first_round { started } else { now };
-                    source.read(&body, &mut self.interner, since).map(|changed| {
-                        source.answer = hash;
-                        changed
-                    })
-                }
+                let is_first = source.status.last_answer.is_none();
+                let is_first_round = now.duration_since(self.started) < self.ages.first_round;
+                let since = if is_first && is_first_round { self.started } else { now };
+                source.read(&body, self.hasher.hash_one(&body), &mut self.interner, since)
             }
             // What cannot be read does not get better by staying as it is.
             Report::Unchanged if source.status.failure.is_some() => return false,
@@ -205,13 +195,20 @@ impl Sources {
 }
 
 impl Source {
+    /// Takes a full answer; true if it changes anything. The same bytes as
+    /// last time are not even read.
     fn read(
         &mut self,
         body: &[u8],
+        hash: u64,
         interner: &mut Interner,
         now: Instant,
     ) -> Result<bool, SourceError> {
+        if self.answer == Some(hash) {
+            return Ok(false);
+        }
         let document = parse_into(body, interner)?;
+        self.answer = Some(hash);
         self.status.skipped = document.skipped;
         self.status.without_app = document.without_app;
         let last_answer = self.status.last_answer;
