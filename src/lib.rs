@@ -3,3 +3,4 @@
 pub mod config;
 pub mod domain;
 pub mod exposition;
+pub mod merge_files;
