@@ -19,7 +19,7 @@ pub mod discovery;
 pub mod domain;
 pub mod exposition;
 pub mod http;
-
+pub mod merge_files;
 pub mod scrape;
 pub mod shutdown;
 pub mod startup;

@@ -202,15 +202,24 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            let is_split =
-                |owner: &usize| self.known.get(*owner).is_some_and(|owner| owner.is_split);
-            let target = known.owner.filter(|owner| !is_split(owner)).unwrap_or(place);
-            if let Some(target) = self.known.get_mut(target) {
-                target.is_at((place, Role::Plain));
+            let owner =
+                known.owner.and_then(|owner| Some((owner, self.known.get(owner)?.is_split)));
+            match owner {
+                // It goes with the other samples that are split off there.
+                Some((_, true)) => self.send_untyped(place, Role::Plain, instances),
+                Some((owner, false)) => self.send_all(place, owner),
+                None => self.send_all(place, place),
             }
-            if let Some(known) = self.known.get_mut(place) {
-                known.goes_to = [target; Role::ALL.len()];
-            }
+        }
+    }
+
+    /// Sends all samples of the family at `place` to the one at `target`.
+    fn send_all(&mut self, place: usize, target: usize) {
+        if let Some(target) = self.known.get_mut(target) {
+            target.is_at((place, Role::Plain));
+        }
+        if let Some(known) = self.known.get_mut(place) {
+            known.goes_to = [target; Role::ALL.len()];
         }
     }
 

@@ -1,1 +1,174 @@
+//! The rules of the merge as a whole; what one module does is tested beside it.
 
+use super::*;
+
+mod accepts;
+mod families;
+mod properties;
+mod strict;
+
+type Added<'a> = &'a [(&'a str, &'a str)];
+
+fn parsed(body: &str, added: Added<'_>) -> Instance {
+    let labels = Labels::new(added.iter().copied());
+    match Instance::parse(body, labels, &Limits::default()) {
+        Ok(instance) => instance,
+        Err(error) => panic!("{body:?} is refused: {error}"),
+    }
+}
+
+fn refused(body: impl Into<Vec<u8>>, limits: &Limits) -> Error {
+    let body = body.into();
+    let start = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+    match Instance::parse(body, Labels::new([]), limits) {
+        Ok(instance) => panic!("{start:?} is taken: {instance:?}"),
+        Err(error) => error,
+    }
+}
+
+/// All chunks, each of about `max` bytes.
+fn written(mut merge: Merge, max: usize) -> String {
+    let announced = merge.content_length();
+    let mut out = Vec::new();
+    loop {
+        let before = out.len();
+        let more = merge.next_chunk(&mut out, max);
+        assert_eq!(more, out.len() > before, "a chunk has something in it, or is none");
+        assert!(out.is_empty() || out.ends_with(b"\n"), "a chunk ends with a line");
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(out.len() as u64, announced, "the announced length is that of the output");
+    String::from_utf8(out).unwrap()
+}
+
+fn merged(bodies: &[&str]) -> String {
+    let instances = bodies.iter().map(|body| parsed(body, &[])).collect();
+    written(Merge::new(instances), 1 << 16)
+}
+
+fn merged_with(body: &str, added: Added<'_>) -> (String, Stats) {
+    let merge = Merge::new(vec![parsed(body, added)]);
+    let stats = merge.stats();
+    (written(merge, 1 << 16), stats)
+}
+
+#[test]
+fn instances_and_merges_can_go_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Instance>();
+    is_send::<Merge>();
+    is_send::<Labels>();
+}
+
+#[test]
+fn nothing_merges_to_nothing() {
+    assert_eq!(merged(&[]), "");
+    assert_eq!(merged(&["", "\n\n", "# a comment\n", "# HELP x\n"]), "");
+    assert_eq!(parsed("", &[]).samples(), 0);
+}
+
+#[test]
+fn families_come_in_order_of_first_appearance_and_samples_in_order_of_instances() {
+    let one = "# TYPE b gauge\nb{i=\"2\"} 1\nb{i=\"1\"} 2\n# TYPE a gauge\na 3\n";
+    let two = "# TYPE c gauge\nc 4\n# TYPE a gauge\na 5\n# TYPE b gauge\nb 6\n";
+    let expected = "# TYPE b gauge\nb{i=\"2\"} 1\nb{i=\"1\"} 2\nb 6\n# TYPE a gauge\na 3\na 5\n# TYPE c gauge\nc 4\n";
+    assert_eq!(merged(&[one, two]), expected);
+}
+
+#[test]
+fn interleaved_families_of_one_instance_are_put_together() {
+    let body = "# TYPE a gauge\n# TYPE b gauge\na{x=\"1\"} 1\nb 1\na{x=\"2\"} 1\nb{x=\"2\"} 1\n";
+    let expected =
+        "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 1\n# TYPE b gauge\nb 1\nb{x=\"2\"} 1\n";
+    assert_eq!(merged(&[body]), expected);
+}
+
+#[test]
+fn the_first_help_with_a_text_is_written_and_help_goes_before_type() {
+    let bodies = [
+        "# TYPE x gauge\n# HELP x\nx 1\n",
+        "# TYPE x gauge\n# HELP x second\n# HELP x third\nx 2\n",
+        "# HELP x fourth\nx 3\n",
+    ];
+    assert_eq!(merged(&bodies), "# HELP x second\n# TYPE x gauge\nx 1\nx 2\nx 3\n");
+}
+
+#[test]
+fn added_labels_follow_the_own_ones_in_their_order() {
+    let body = "x 1\nx{a=\"b\"} 2 5\nx{} 3\n";
+    let (out, stats) = merged_with(body, &[("z", "1"), ("y", "q\"\n")]);
+    // The first and the last are the same series.
+    assert_eq!(out, "x{z=\"1\",y=\"q\\\"\\n\"} 1\nx{a=\"b\",z=\"1\",y=\"q\\\"\\n\"} 2 5\n");
+    assert_eq!(stats, Stats { duplicates: 1, ..Stats::default() });
+}
+
+#[test]
+fn a_sample_with_a_label_of_an_added_name_keeps_its_value_as_exported() {
+    let body = "x{instance=\"left\"} 4\nx{instance=\"right\",exported_instance=\"old\"} 9\n";
+    let (out, stats) = merged_with(body, &[("instance", "10.0.0.1:80"), ("index", "0")]);
+    let expected = "x{exported_instance=\"left\",instance=\"10.0.0.1:80\",index=\"0\"} 4\n\
+        x{exported_exported_instance=\"right\",exported_instance=\"old\",instance=\"10.0.0.1:80\",index=\"0\"} 9\n";
+    assert_eq!(out, expected);
+    assert_eq!(stats, Stats { renamed_labels: 2, ..Stats::default() });
+}
+
+#[test]
+fn only_the_first_of_equal_samples_of_an_instance_is_kept() {
+    let body = "x 1\nx 2\nx 3 5\nx 4 5\nx{a=\"1\",b=\"2\"} 5\nx{b=\"2\",a=\"1\"} 6\n\
+        x{i=\"1\"} 7\nx{exported_i=\"1\"} 8\nx 9\n";
+    let (out, stats) = merged_with(body, &[("i", "0")]);
+    let expected = "x{i=\"0\"} 1\nx{i=\"0\"} 3 5\nx{a=\"1\",b=\"2\",i=\"0\"} 5\nx{exported_i=\"1\",i=\"0\"} 7\n";
+    assert_eq!(out, expected);
+    assert_eq!(stats, Stats { duplicates: 5, renamed_labels: 1, ..Stats::default() });
+    assert_eq!(parsed(body, &[("i", "0")]).samples(), 4);
+}
+
+#[test]
+fn equal_samples_of_two_instances_are_both_kept() {
+    assert_eq!(merged(&["x 1\n", "x 1\n"]), "x 1\nx 1\n");
+}
+
+#[test]
+fn a_chunk_has_a_line_at_least_and_then_about_as_many_bytes_as_asked_for() {
+    let body: String = (0..100).map(|i| format!("x{{i=\"{i}\"}} {i}\n")).collect();
+    let whole = merged(&[&body]);
+    for max in [0, 1, 7, 64, 1000] {
+        assert_eq!(written(Merge::new(vec![parsed(&body, &[])]), max), whole, "{max}");
+        let mut merge = Merge::new(vec![parsed(&body, &[])]);
+        let mut chunk = b"before".to_vec();
+        assert!(merge.next_chunk(&mut chunk, max));
+        let length = chunk.len() - b"before".len();
+        assert!(length >= max.min(whole.len()) && length < max + 15, "{max}: {length}");
+    }
+}
+
+#[test]
+fn long_lines_and_late_labels_are_written_as_short_ones_are() {
+    let long = "v".repeat(70_000);
+    let body = format!("x{{a=\"{long}\"}} 1\nx{{b=\"1\"}} 2\n");
+    let (out, _) = merged_with(&body, &[("i", "0")]);
+    assert_eq!(out, format!("x{{a=\"{long}\",i=\"0\"}} 1\nx{{b=\"1\",i=\"0\"}} 2\n"));
+}
+
+const TEXT: &str = include_str!("../../tests/fixtures/expositions/text.prom");
+const TYPE_CONFLICT: &str = include_str!("../../tests/fixtures/expositions/type_conflict.prom");
+const MERGED: &str = include_str!("../../tests/fixtures/expositions/merged.prom");
+
+#[test]
+fn real_expositions_merge_as_they_should() {
+    let nine = |index: &'static str| {
+        [
+            ("app_id", "a1da57f0"),
+            ("app_name", "my \"app\""),
+            ("index", index),
+            ("instance_id", index),
+            ("instance", "10.0.0.1:61002"),
+        ]
+    };
+    let instances = vec![parsed(TEXT, &nine("0")), parsed(TYPE_CONFLICT, &nine("1"))];
+    let merge = Merge::new(instances);
+    assert_eq!(merge.stats(), Stats { type_conflicts: 2, renamed_labels: 4, duplicates: 0 });
+    assert_eq!(written(merge, 100), MERGED);
+}

@@ -17,7 +17,8 @@ fn read<'a>(line: &'a str) -> Result<(Sample<'a>, Labels<'a>), ErrorKind> {
 
 #[test]
 fn canonical_lines_are_read_and_known_as_such() {
-    let cases: [(&str, &str, usize, Labels<'_>, &str, Option<i64>); 7] = [
+    type Case<'a> = (&'a str, &'a str, usize, Labels<'a>, &'a str, Option<i64>);
+    let cases: [Case<'_>; 7] = [
         ("x 1", "x", 1, vec![], "1", None),
         ("likely 1 5", "likely", 6, vec![], "1", Some(5)),
         ("likely_not NaN", "likely_not", 10, vec![], "NaN", None),

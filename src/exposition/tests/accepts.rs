@@ -1,0 +1,138 @@
+//! What is taken, in which form it is written, and what is refused.
+
+use super::*;
+
+#[test]
+fn lenient_input_becomes_strict_output() {
+    let cases = [
+        ("x 1", "x 1\n"),
+        ("x 1\r\ny 2\r\n", "x 1\ny 2\n"),
+        ("\n \n\t\r\nx 1\n\n\n", "x 1\n"),
+        ("# a comment\n#\n#x\n# EOF\nx 1\n# end", "x 1\n"),
+        ("\u{feff}# TYPE x gauge\nx 1\n", "# TYPE x gauge\nx 1\n"),
+        ("  # TYPE\tx  GAUGE \r\n\tx\t1\t5 \r\n", "# TYPE x gauge\nx 1 5\n"),
+        ("# HELP x a\\d \\\\ \\n \\\" \\\r\nx 1\n", "# HELP x a\\\\d \\\\ \\n \\\\\" \\\\\nx 1\n"),
+        ("# HELP x   text \nx 1\n", "# HELP x text \nx 1\n"),
+        ("# HELP x a\rb\nx 1\n", "# HELP x a\rb\nx 1\n"),
+        ("# HELP x one\n# HELP x two\nx 1\n# HELP x three\n", "# HELP x one\nx 1\n"),
+        ("# TYPE x gauge\n# TYPE x counter\nx 1\n", "# TYPE x gauge\nx 1\n"),
+        ("x 1\n# TYPE x counter\n# HELP x late\n", "# HELP x late\n# TYPE x counter\nx 1\n"),
+        ("# TYPE x gauge\n", "# TYPE x gauge\n"),
+        ("x{} 1\nx{a=\"b\",} 2\nx {a=\"c\"}3", "x 1\nx{a=\"b\"} 2\nx{a=\"c\"} 3\n"),
+        ("x{a=\"C:\\data\"} 1\n", "x{a=\"C:\\\\data\"} 1\n"),
+        ("x{a=\"\0\"} 1\n", "x{a=\"\0\"} 1\n"),
+        ("x NaN\ny -Inf\nz 1e+06 0\n", "x NaN\ny -Inf\nz 1e+06 0\n"),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(merged(&[body]), expected, "{body:?}");
+    }
+}
+
+#[test]
+fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
+    let cases: [(&[u8], usize, ErrorKind); 20] = [
+        (
+            b"<!DOCTYPE html><html><body>Whitelabel Error Page</body></html>\n",
+            1,
+            ErrorKind::MetricName,
+        ),
+        (b"{\"status\":\"UP\"}", 1, ErrorKind::MetricName),
+        (b"[]", 1, ErrorKind::MetricName),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", 1, ErrorKind::Encoding),
+        (b"\x00\x01\x02", 1, ErrorKind::MetricName),
+        (b"OK", 1, ErrorKind::Value),
+        (b"404 page not found\n", 1, ErrorKind::MetricName),
+        (b"Not found 404\n", 1, ErrorKind::Value),
+        (b"# TYPE a_ok gauge\na_ok 1\nthis is { not ] a metric\n", 3, ErrorKind::Value),
+        (b"x 1\n\n\r\ny{a=\"b", 4, ErrorKind::LabelValue),
+        (b"x{a=\"b\nc\"} 1\n", 1, ErrorKind::LabelValue),
+        (b"x 1\nx{a=\"\xff\xfe\"} 1\n", 2, ErrorKind::Encoding),
+        (b"x 1\n# HELP x \xff\n", 2, ErrorKind::Encoding),
+        (b"x\xff 1\n", 1, ErrorKind::Encoding),
+        (b"# TYPE i info\n", 1, ErrorKind::MetricType),
+        (b"# TYPE x", 1, ErrorKind::MetricType),
+        (b"x{a=\"1\",a=\"2\"} 1\n", 1, ErrorKind::DuplicateLabel),
+        (b"x{__name__=\"y\"} 1\n", 1, ErrorKind::ReservedLabel),
+        (b"x 1 # {trace_id=\"abc\"} 0.5\n", 1, ErrorKind::Exemplar),
+        (b"x 1\r\r\n", 1, ErrorKind::Value),
+    ];
+    for (body, line, kind) in cases {
+        let error = refused(body, &Limits::default());
+        assert_eq!(
+            (error.line(), error.kind()),
+            (line, kind),
+            "{:?}",
+            String::from_utf8_lossy(body)
+        );
+        assert!(!error.is_limit());
+    }
+}
+
+#[test]
+fn a_comment_need_not_be_utf_8() {
+    let body = b"# caf\xe9\nx{a=\"\xc3\xa9\"} 1\n";
+    let instance = Instance::parse(&body[..], Labels::new([]), &Limits::default()).unwrap();
+    assert_eq!(written(Merge::new(vec![instance]), 100), "x{a=\"é\"} 1\n");
+}
+
+#[test]
+fn an_error_says_where_and_what_and_nothing_of_the_body() {
+    let error = refused("x 1\nsecret{ 1\n", &Limits::default());
+    assert_eq!(error.to_string(), "line 2: a label name is missing or not valid");
+    let instance = parsed("secret 1\n", &[]);
+    assert_eq!(format!("{instance:?}"), "Instance { samples: 1, .. }");
+}
+
+#[test]
+fn each_limit_holds_and_is_named() {
+    let limits = Limits { max_line: 14, max_samples: 3, max_families: 2, max_labels: 1 };
+    let at_the_limits = "x{a=\"bcd\"} 1\nx 1\ny 1\n# TYPE y gauge\n";
+    let instance = Instance::parse(at_the_limits, Labels::new([]), &limits).unwrap();
+    assert_eq!(instance.samples(), 3);
+    let cases = [
+        ("x{a=\"bcdefg\"} 1\n", 1, ErrorKind::LineTooLong),
+        ("# too long to be\n", 1, ErrorKind::LineTooLong),
+        ("x 1\nx 1\nx 1\nx 1\n", 4, ErrorKind::TooManySamples),
+        ("x 1\ny 1\nz 1\n", 3, ErrorKind::TooManyFamilies),
+        ("# HELP x\n# HELP y\n# HELP z\n", 3, ErrorKind::TooManyFamilies),
+        ("x{a=\"\",b=\"\"}1", 1, ErrorKind::TooManyLabels),
+    ];
+    for (body, line, kind) in cases {
+        let error = refused(body, &limits);
+        assert_eq!((error.line(), error.kind()), (line, kind), "{body:?}");
+        assert!(error.is_limit(), "{body:?}");
+    }
+}
+
+/// None of these may take long or much; that they end soon is the test.
+#[test]
+fn hostile_bodies_cost_what_their_length_costs() {
+    let limits = Limits::default();
+    let long_line = format!("x{{a=\"{}\"}} 1\n", "v".repeat(10 << 20));
+    assert_eq!(refused(long_line, &limits).kind(), ErrorKind::LineTooLong);
+
+    let many_families: String = (0..100_001).map(|i| format!("x{i} 1\n")).collect();
+    assert_eq!(refused(many_families, &limits).line(), 100_001);
+
+    let helps = "# HELP x text\n".repeat(500);
+    assert_eq!(merged(&[&helps]), "# HELP x text\n");
+
+    let same = "x{a=\"b\"} 1\n".repeat(100_000);
+    assert_eq!(merged(&[&same]), "x{a=\"b\"} 1\n");
+
+    let backslashes = format!("x{{a=\"{}\"}} 1\n", "\\".repeat(1 << 19));
+    assert_eq!(merged(&[&backslashes]), backslashes);
+
+    // Every label clashes, and so does most of what it could be renamed to.
+    let names: Vec<String> = (0..60).map(|i| "exported_".repeat(i) + "a").collect();
+    let labels: Vec<String> = names.iter().map(|name| format!("{name}=\"1\"")).collect();
+    let line = format!("x{{{}}} 1\n", labels.join(","));
+    let (out, stats) = merged_with(&line, &[("a", "0")]);
+    assert!(out.starts_with(&format!("x{{{}a=\"1\",exported_a=", "exported_".repeat(60))));
+    assert_eq!(stats.renamed_labels, 1);
+
+    let limits = Limits { max_labels: 1 << 20, ..limits };
+    let labels: Vec<String> = (0..80_000).map(|i| format!("l{i}=\"\"")).collect();
+    let line = format!("x{{{}}} 1\n", labels.join(","));
+    assert!(Instance::parse(line, Labels::new([("l1", "")]), &limits).is_ok());
+}

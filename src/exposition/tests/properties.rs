@@ -1,0 +1,243 @@
+//! What holds for every input, tried with many.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{strict::Sample, *};
+
+/// A line of an instance's exposition, before somebody writes it down.
+#[derive(Clone, Debug)]
+enum Line {
+    Help(&'static str, &'static str),
+    Type(&'static str, &'static str),
+    Sample(Sample, Style),
+    Other(&'static str),
+}
+
+/// How carelessly a sample is written.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    lead: &'static str,
+    before_brace: &'static str,
+    in_braces: &'static str,
+    trailing_comma: bool,
+    /// Labels in the opposite order.
+    backwards: bool,
+    /// A backslash stays as it is where no escape comes of it.
+    raw_backslash: bool,
+    end: &'static str,
+}
+
+/// Few names, so that they meet.
+const NAMES: &[&str] =
+    &["x", "x_sum", "x_count", "x_bucket", "x_sum_count", "y", "y_count", "y:z", "_count"];
+const LABELS: &[&str] =
+    &["a", "b", "le", "quantile", "instance", "exported_instance", "exported_exported_instance"];
+const VALUES: &[&str] = &["", "1", "0.5", "+Inf", "a\"b", "a\\b", "\\d", "a\nb", "é", "}{,= "];
+
+fn pick(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(from)
+}
+
+prop_compose! {
+    fn style()(
+        is_careful in prop::bool::weighted(0.7),
+        lead in pick(&["", " ", "\t"]),
+        before_brace in pick(&["", " "]),
+        in_braces in pick(&["", " ", " \t"]),
+        trailing_comma: bool, backwards: bool, raw_backslash: bool,
+        end in pick(&["", " ", "\r", " \r"]),
+    ) -> Style {
+        if is_careful {
+            Style { lead: "", before_brace: "", in_braces: "", trailing_comma: false, backwards, raw_backslash: false, end: "" }
+        } else {
+            Style { lead, before_brace, in_braces, trailing_comma, backwards, raw_backslash, end }
+        }
+    }
+}
+
+prop_compose! {
+    fn sample()(
+        name in pick(NAMES),
+        labels in prop::collection::btree_map(pick(LABELS), pick(VALUES), 0..4),
+        value in pick(&["0", "1", "-2.5", "NaN", "+Inf", "1e+06"]),
+        timestamp in prop::option::weighted(0.2, 0_i64..3),
+    ) -> Sample {
+        let labels = labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Sample { name: name.into(), labels, value: value.into(), timestamp }
+    }
+}
+
+fn line() -> impl Strategy<Value = Line> {
+    let types = pick(&["counter", "gauge", "histogram", "summary", "untyped", "Histogram"]);
+    prop_oneof![
+        1 => (pick(NAMES), pick(&["", "Text.", "a\\\\b\\n", "\\d \\"])).prop_map(|(name, text)| Line::Help(name, text)),
+        2 => (pick(NAMES), types).prop_map(|(name, metric_type)| Line::Type(name, metric_type)),
+        6 => (sample(), style()).prop_map(|(sample, style)| Line::Sample(sample, style)),
+        1 => pick(&["", " ", "# comment", "#", "# HELP"]).prop_map(Line::Other),
+    ]
+}
+
+fn instance() -> impl Strategy<Value = Vec<Line>> {
+    prop::collection::vec(line(), 0..16)
+}
+
+fn added() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let names =
+        prop::sample::subsequence(&["index", "instance", "exported_instance", "a"][..], 0..=4);
+    (names, pick(VALUES))
+        .prop_map(|(names, value)| names.into_iter().map(|name| (name, value)).collect())
+}
+
+fn text(lines: &[Line], ends: bool) -> String {
+    let mut text: String = lines
+        .iter()
+        .map(|line| match line {
+            Line::Help(name, help) => format!("# HELP {name} {help}\n"),
+            Line::Type(name, metric_type) => format!("# TYPE {name} {metric_type}\n"),
+            Line::Sample(sample, style) => sample_text(sample, *style),
+            Line::Other(other) => format!("{other}\n"),
+        })
+        .collect();
+    if !ends {
+        text.pop();
+    }
+    text
+}
+
+fn sample_text(sample: &Sample, style: Style) -> String {
+    let Style { lead, before_brace, in_braces: blank, .. } = style;
+    let mut labels: Vec<String> = sample
+        .labels
+        .iter()
+        .map(|(name, value)| {
+            let mut value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            if style.raw_backslash {
+                value = value.replace("\\\\d", "\\d").replace("\\\\b", "\\b");
+            }
+            format!("{blank}{name}{blank}={blank}\"{value}\"{blank}")
+        })
+        .collect();
+    if style.backwards {
+        labels.reverse();
+    }
+    let comma = if style.trailing_comma && !labels.is_empty() { "," } else { "" };
+    let braces = match labels.join(",") {
+        none if none.is_empty() && blank.is_empty() => String::new(),
+        labels => format!("{before_brace}{{{labels}{comma}}}"),
+    };
+    let timestamp = sample.timestamp.map(|timestamp| format!(" {timestamp}")).unwrap_or_default();
+    format!("{lead}{}{braces} {}{timestamp}{}\n", sample.name, sample.value, style.end)
+}
+
+/// What must come out for an instance, in any order; told as plainly as can be.
+fn expected(lines: &[Line], added: &[(&str, &str)]) -> Vec<Sample> {
+    let mut seen = BTreeSet::new();
+    let mut samples = Vec::new();
+    for line in lines {
+        let Line::Sample(sample, _) = line else { continue };
+        let mut sample = Sample { labels: renamed(&sample.labels, added), ..sample.clone() };
+        sample
+            .labels
+            .extend(added.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        if seen.insert((sample.name.clone(), sample.labels.clone(), sample.timestamp)) {
+            samples.push(sample);
+        }
+    }
+    samples
+}
+
+fn renamed(own: &BTreeMap<String, String>, added: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let is_added = |name: &String| added.iter().any(|(added, _)| added == name);
+    let mut renamed: BTreeMap<_, _> = own
+        .iter()
+        .filter(|(name, _)| !is_added(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let mut clashing: Vec<_> = own.iter().filter(|(name, _)| is_added(name)).collect();
+    clashing.sort_by_key(|(name, _)| name.len());
+    for (name, value) in clashing {
+        let mut free = name.clone();
+        while is_added(&free) || own.contains_key(&free) || renamed.contains_key(&free) {
+            free.insert_str(0, "exported_");
+        }
+        renamed.insert(free, value.clone());
+    }
+    renamed
+}
+
+fn sorted(mut samples: Vec<Sample>) -> Vec<Sample> {
+    samples.sort();
+    samples
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sample_comes_out_once_in_strict_form(
+        inputs in prop::collection::vec((instance(), added(), any::<bool>()), 0..4),
+        chunk in 0_usize..200,
+    ) {
+        let parse = || inputs.iter().map(|(lines, added, ends)| parsed(&text(lines, *ends), added)).collect();
+        let out = written(Merge::new(parse()), 1 << 16);
+        let samples: Vec<_> = inputs.iter().flat_map(|(lines, added, _)| expected(lines, added)).collect();
+        prop_assert_eq!(parse().iter().map(Instance::samples).sum::<usize>(), samples.len());
+        prop_assert_eq!(sorted(strict::read(&out)), sorted(samples), "{}", out);
+        prop_assert_eq!(written(Merge::new(parse()), chunk), out, "chunks make no difference");
+    }
+
+    #[test]
+    fn merging_an_output_again_changes_nothing(
+        inputs in prop::collection::vec((instance(), added()), 1..4),
+    ) {
+        // Instances are told apart by a label, as no two samples of an output are equal then.
+        let instances = inputs.iter().enumerate().map(|(i, (lines, added))| {
+            let index = i.to_string();
+            let added: Vec<_> = added.iter().copied().chain([("index", &*index), ("nth", &*index)]).collect();
+            parsed(&text(lines, true), &added)
+        });
+        let out = written(Merge::new(instances.collect()), 1 << 16);
+        let merge = Merge::new(vec![parsed(&out, &[])]);
+        prop_assert_eq!(merge.stats(), Stats::default());
+        prop_assert_eq!(written(merge, 1 << 16), out);
+    }
+
+    #[test]
+    fn samples_of_a_metric_keep_their_order(lines in instance()) {
+        let out = strict::read(&merged(&[&text(&lines, true)]));
+        for name in NAMES {
+            let of_name = |samples: &[Sample]| -> Vec<_> {
+                samples.iter().filter(|sample| sample.name == *name).cloned().collect()
+            };
+            prop_assert_eq!(of_name(&out), of_name(&expected(&lines, &[])));
+        }
+    }
+
+    #[test]
+    fn whatever_is_taken_comes_out_strict(
+        body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|HELP|TYPE|summary|[a-b]|le|[0-9.]|NaN|é|\0){0,40}",
+    ) {
+        if let Ok(instance) = Instance::parse(body, Labels::new([("a", "1")]), &Limits::default()) {
+            let samples = instance.samples();
+            prop_assert_eq!(strict::read(&written(Merge::new(vec![instance]), 100)).len(), samples);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(body: Vec<u8>) {
+        if let Ok(instance) = Instance::parse(body, Labels::new([]), &Limits::default()) {
+            strict::read(&written(Merge::new(vec![instance]), 100));
+        }
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_refused_or_comes_out_strict(lines in instance(), cut: prop::sample::Index) {
+        let text = text(&lines, true);
+        let cut = cut.index(text.len() + 1);
+        if let Ok(instance) = Instance::parse(&text.as_bytes()[..cut], Labels::new([]), &Limits::default()) {
+            strict::read(&written(Merge::new(vec![instance]), 100));
+        }
+    }
+}
