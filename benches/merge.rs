@@ -4,8 +4,9 @@
 //! are like what Go and JVM services expose: histograms, labelled counters,
 //! gauges with labels that clash or have escapes, summaries.
 
+mod bodies;
+
 use std::{
-    fmt::Write,
     hint::black_box,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ const ROUNDS: usize = 21;
 const CHUNK_BYTES: usize = 256 << 10;
 
 fn main() {
-    let bodies: Vec<String> = (0..INSTANCES).map(|i| body(i as u64 + 1)).collect();
+    let bodies: Vec<String> = (0..INSTANCES).map(|i| bodies::body(i as u64 + 1, SAMPLES)).collect();
     let input_bytes: usize = bodies.iter().map(String::len).sum();
     let limits = Limits::default();
 
@@ -92,116 +93,4 @@ fn labels(i: usize) -> Labels {
         ("instance_id", &index),
         ("instance", &address),
     ])
-}
-
-/// A body of [`SAMPLES`] samples whose values differ by `seed`.
-fn body(seed: u64) -> String {
-    let mut body = Body { text: String::new(), samples: 0, state: seed };
-    for name in ["go_goroutines", "process_open_fds", "process_resident_memory_bytes"] {
-        body.family(name, "gauge", "What the process uses of it at the moment.");
-        body.sample(name, "");
-    }
-    let mut k = 0;
-    while body.samples < SAMPLES {
-        match k % 4 {
-            0 => body.histogram(&format!("http_server_requests_{k}_seconds")),
-            1 => body.counter(&format!("app_events_{k}_total")),
-            2 => body.gauge(&format!("hikaricp_connections_{k}_active")),
-            _ => body.summary(&format!("rpc_latency_{k}_seconds")),
-        }
-        k += 1;
-    }
-    body.text
-}
-
-struct Body {
-    text: String,
-    samples: usize,
-    state: u64,
-}
-
-impl Body {
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.state >> 33
-    }
-
-    fn family(&mut self, name: &str, metric_type: &str, help: &str) {
-        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {metric_type}\n"));
-    }
-
-    fn sample(&mut self, name: &str, labels: &str) {
-        if self.samples < SAMPLES {
-            self.samples += 1;
-            let value = self.random();
-            self.write(format_args!("{name}{labels} {}.{:03}\n", value % 1_000_000, value % 997));
-        }
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(text).unwrap_or_else(|_| unreachable!("a String takes all"));
-    }
-
-    fn histogram(&mut self, name: &str) {
-        self.family(
-            name,
-            "histogram",
-            "Duration of HTTP server request handling, by uri and status.",
-        );
-        let bounds = [
-            "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0",
-            "+Inf",
-        ];
-        for i in 0..6 {
-            let own = format!(
-                r#"method="GET",outcome="SUCCESS",status="200",uri="/api/v1/resource{i}/{{id}}""#
-            );
-            for bound in bounds {
-                self.sample(&format!("{name}_bucket"), &format!(r#"{{{own},le="{bound}"}}"#));
-            }
-            self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
-            self.sample(&format!("{name}_count"), &format!("{{{own}}}"));
-        }
-    }
-
-    fn counter(&mut self, name: &str) {
-        self.family(name, "counter", "Total number of application events handled since start.");
-        for i in 0..25 {
-            let own = format!(
-                r#"{{queue="orders-{i}",result="ok",worker="w-{i}",tenant="tenant-0{i}"}}"#
-            );
-            self.sample(name, &own);
-        }
-    }
-
-    fn gauge(&mut self, name: &str) {
-        self.family(
-            name,
-            "gauge",
-            r"Active connections, in the pool \\ of the data source\nsecond line.",
-        );
-        for i in 0..15 {
-            let clash = if i % 5 == 0 {
-                format!(r#",instance="10.0.{i}.7:9100",index="{i}""#)
-            } else {
-                String::new()
-            };
-            let own = format!(
-                r#"{{pool="HikariPool-{i}",db="jdbc:postgresql://db-{i}.internal/app?x=\"y\""{clash}}}"#
-            );
-            self.sample(name, &own);
-        }
-    }
-
-    fn summary(&mut self, name: &str) {
-        self.family(name, "summary", "RPC latency quantiles.");
-        for i in 0..4 {
-            let own = format!(r#"service="svc-{i}",method="Call{i}""#);
-            for quantile in ["0.5", "0.9", "0.99"] {
-                self.sample(name, &format!(r#"{{{own},quantile="{quantile}"}}"#));
-            }
-            self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
-            self.sample(&format!("{name}_count"), &format!("{{{own}}}"));
-        }
-    }
 }

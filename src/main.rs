@@ -7,12 +7,14 @@ use scrapebroker::{
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
     domain::{BasicAuth, MetricsPath},
+    merge_files::{self, Arguments, MergeError},
     shutdown,
     startup::{Application, Reloader, StartError},
     telemetry,
 };
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -55,6 +57,15 @@ enum Command {
         // Taken apart by us: clap would show a wrong value.
         #[arg(long, value_name = "U:P")]
         basic_auth: Option<String>,
+    },
+    /// Merge exposition files to standard output, without any network
+    Merge {
+        /// A label for the samples of all files
+        #[arg(long = "label", value_name = "K=V")]
+        labels: Vec<String>,
+        /// Files to merge, in this order; `-` is standard input; each may have labels of its own
+        #[arg(required = true, value_name = "FILE[:K=V,K=V]")]
+        files: Vec<OsString>,
     },
 }
 
@@ -122,6 +133,7 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
+        Command::Merge { labels, files } => merge(labels, files),
     }
 }
 
@@ -137,6 +149,20 @@ fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Re
     let (config, effective) = loaded.map_err(Failure::usage)?;
     catalog::read(&config.broker.catalog, &config.base_url).map_err(Failure::usage)?;
     print(&effective)
+}
+
+fn merge(labels: Vec<String>, files: Vec<OsString>) -> Result<(), Failure> {
+    let failure = |error: MergeError| match error.is_usage() {
+        true => Failure::usage(error),
+        false => Failure::other(error),
+    };
+    let arguments = Arguments::parse(labels, files).map_err(failure)?;
+    match merge_files::merge(&arguments, &mut io::stdout().lock()) {
+        Ok(_) => Ok(()),
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(MergeError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(failure(error)),
+    }
 }
 
 fn log(level: &str, format: LogFormat) -> Result<(), Failure> {

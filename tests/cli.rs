@@ -67,16 +67,20 @@ fn version_and_help_are_printed_and_exit_0() {
     assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
     let (code, out, _) = run(&mut scrapebroker(&["--help"]));
     assert_eq!(code, 0);
-    for command in ["check-config", "demo-app"] {
+    for command in ["serve", "demo", "check-config", "merge", "demo-app"] {
         assert!(out.contains(command), "{out}");
     }
 }
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 10] = [
         &[],
         &["nonsense"],
+        &["serve", "now"],
+        &["demo", "--listen", "everywhere"],
+        &["merge"],
+        &["merge", "--label", "no-label", "x"],
         &["check-config", "--file", "x"],
         &["demo-app", "--path", "//elsewhere"],
         &["demo-app", "--basic-auth", "hunter2"],
@@ -171,4 +175,93 @@ fn an_address_in_use_exits_69() {
     let (code, _, err) = run(scrapebroker(&["demo-app"]).env("PORT", port));
     assert_eq!(code, 69);
     assert!(err.contains("cannot listen on") && err.contains("PORT"), "{err}");
+}
+
+#[test]
+fn merge_writes_one_exposition_with_the_labels_of_each_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (a, b) = (file("a", "# TYPE x gauge\nx 1\n"), file("b", "# TYPE x gauge\nx{z=\"1\"} 2"));
+    let of_b = format!("{b}:index=1,app=shop");
+    let (code, out, err) = run(&mut scrapebroker(&["merge", "--label", "org=acme", &a, &of_b]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines = "x{org=\"acme\"} 1\nx{z=\"1\",org=\"acme\",index=\"1\",app=\"shop\"} 2\n";
+    assert_eq!(out, format!("# TYPE x gauge\n{lines}"));
+
+    let broken = file("broken", "x 1\n<html>\n");
+    let (code, out, err) = run(&mut scrapebroker(&["merge", &a, &broken]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("broken") && err.contains("line 2"), "{err}");
+    let (code, _, err) = run(&mut scrapebroker(&["merge", "/no/such/file"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("/no/such/file"), "{err}");
+}
+
+#[test]
+fn serve_with_wrong_settings_exits_64_and_shows_all_mistakes() {
+    let mut command = scrapebroker(&["serve"]);
+    let command = command.env("SCRAPEBROKER__LISTEN", "x").env("SCRAPEBROKER__NO_SUCH_KEY", "1");
+    let (code, _, err) = run(command);
+    assert_eq!(code, 64);
+    assert!(err.contains("listen") && err.contains("no_such_key"), "{err}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, err) = run(scrapebroker(&["serve"]).current_dir(folder.path()));
+    assert_eq!(code, 64, "without a catalog");
+    assert!(err.contains("broker-catalog.json"), "{err}");
+}
+
+#[test]
+fn serve_without_its_database_exits_69() {
+    let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+    let mut command = scrapebroker(&["serve"]);
+    command.env("SCRAPEBROKER__BROKER__CATALOG", catalog);
+    command.env("SCRAPEBROKER__DATABASE_URL", "sqlite:///no/such/folder/x.db");
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, 69);
+    assert!(err.contains("/no/such/folder"), "{err}");
+}
+
+/// Each command that the demo prints works as printed.
+#[test]
+fn the_demo_does_what_it_says() {
+    let mut demo = scrapebroker(&["demo", "--listen", "127.0.0.1:0"])
+        .env("PATH", std::env!("PATH"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut commands = Vec::new();
+    for line in BufReader::new(demo.stdout.as_mut().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(at) = line.find("curl ") {
+            commands.push(line[at..].to_owned());
+        }
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    assert!(commands.len() >= 4, "{commands:?}");
+    for command in &commands {
+        let command = command.replacen(
+            "curl",
+            "curl --fail --silent --show-error --retry 20 --retry-delay 1",
+            1,
+        );
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command}: {err}");
+        let out = String::from_utf8(output.stdout).unwrap();
+        if command.contains("route_url") {
+            let up = out.lines().filter(|line| line.starts_with("scrapebroker_instance_up{"));
+            assert_eq!(up.filter(|line| line.ends_with(" 1")).count(), 3, "{out}");
+            assert!(out.contains("api_http_requests_total{"), "{out}");
+        }
+    }
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }

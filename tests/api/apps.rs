@@ -103,7 +103,7 @@ async fn head_works_wherever_get_does_and_other_methods_are_told_so() {
 
 #[actix_web::test]
 async fn gzip_is_given_to_who_accepts_it() {
-    let instance = Instance::with_metrics(&"a{x=\"y\"} 1\n".repeat(1)).await;
+    let instance = Instance::with_metrics("a{x=\"y\"} 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let path = "/v1/apps/app-guid/only-app-metrics";
