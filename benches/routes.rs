@@ -99,8 +99,11 @@ async fn loaded(table: &RouteTable, generation: u32) -> std::sync::Arc<Snapshot>
     }
 }
 
+/// A key for the app of a number.
+type KeyOf = fn(u32) -> String;
+
 fn look_ups(snapshot: &Snapshot) {
-    let cases: [(&str, Prefer, fn(u32) -> String); 6] = [
+    let cases: [(&str, Prefer, KeyOf); 6] = [
         ("by GUID", Prefer::Name, |n| guid(&name(n))),
         ("by name", Prefer::Name, |n| format!("org-{0}/space-{0}/{0}", name(n))),
         ("by route", Prefer::Route, |n| format!("{}.apps.test", name(n))),
