@@ -81,14 +81,11 @@ pub(super) fn parse_into(body: &[u8], interner: &mut Interner) -> Result<Documen
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(DocumentError::NotAnObject);
     }
-    let mut document = Document::default();
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_map(Routes { document: &mut document, interner })
-        .and_then(|()| json.end())
-        .map_err(|error| match error.classify() {
-            Category::Eof => DocumentError::CutOff,
-            _ => DocumentError::Syntax { line: error.line(), column: error.column() },
-        })?;
+    interner.expect(body.len());
+    // Nearly always every endpoint is as expected, and one pass will do. If it
+    // does not, the second goes through them one by one.
+    let quick = Routes::read(text, Pace::Quick, interner);
+    let mut document = quick.or_else(|_| Routes::read(text, Pace::OneByOne, interner))?;
     let entries = &mut document.entries;
     entries.sort_by(|a, b| a.key().cmp(&b.key()));
     // Of two that say the same key the later stays, as in any JSON object.
@@ -102,67 +99,84 @@ pub(super) fn parse_into(body: &[u8], interner: &mut Interner) -> Result<Documen
     Ok(document)
 }
 
+/// How to read the endpoints of a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// All of them together; one that is no object fails the document.
+    Quick,
+    /// Each by itself, so that it can only fail itself.
+    OneByOne,
+}
+
 struct Routes<'a> {
-    document: &'a mut Document,
+    document: Document,
+    pace: Pace,
     interner: &'a mut Interner,
 }
 
 impl<'de> Visitor<'de> for Routes<'_> {
-    type Value = ();
+    type Value = Document;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a route table")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Document, A::Error> {
         while let Some(key) = map.next_key::<Scalar<'de>>()? {
-            let pool = map.next_value::<&'de RawValue>()?;
-            let key = key.or_empty();
-            // Most keys are spelled right, and the interner knows most of them.
-            let route = self.interner.text(&route_key::normalize(key));
-            self.pool(&route, pool);
+            let route = self.interner.route(&route_key::normalize(key.or_empty()));
+            let before = self.document.entries.len();
+            match self.pace {
+                Pace::Quick => {
+                    let endpoints = map.next_value::<Option<Vec<WireEndpoint<'de>>>>()?;
+                    for endpoint in endpoints.iter().flatten() {
+                        self.add(&route, endpoint);
+                    }
+                }
+                Pace::OneByOne => self.add_each(&route, map.next_value()?),
+            }
+            if self.document.entries.len() == before {
+                self.document.entries.push(Entry { route, endpoint: None });
+            }
         }
-        Ok(())
+        Ok(self.document)
     }
 }
 
-impl Routes<'_> {
-    /// Reads the endpoints of one route: all at once, and when that fails each
-    /// by itself, so that one of them cannot spoil the others.
-    fn pool(&mut self, route: &Arc<str>, pool: &RawValue) {
-        let mut scrapeable = false;
-        let endpoints = serde_json::from_str::<Option<Vec<WireEndpoint<'_>>>>(pool.get());
-        if let Ok(endpoints) = endpoints {
-            for endpoint in endpoints.iter().flatten() {
-                scrapeable |= self.endpoint(route, endpoint);
-            }
-        } else if let Ok(endpoints) = serde_json::from_str::<Vec<&RawValue>>(pool.get()) {
-            for endpoint in endpoints {
-                match serde_json::from_str(endpoint.get()) {
-                    Ok(endpoint) => scrapeable |= self.endpoint(route, &endpoint),
-                    Err(_) => self.document.skipped += 1,
-                }
-            }
-        } else {
+impl<'a> Routes<'a> {
+    fn read(text: &str, pace: Pace, interner: &'a mut Interner) -> Result<Document, DocumentError> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let routes = Self { document: Document::default(), pace, interner };
+        json.deserialize_map(routes).and_then(|document| json.end().map(|()| document)).map_err(
+            |error| match error.classify() {
+                Category::Eof => DocumentError::CutOff,
+                _ => DocumentError::Syntax { line: error.line(), column: error.column() },
+            },
+        )
+    }
+
+    fn add_each(&mut self, route: &Arc<str>, pool: &RawValue) {
+        let pool = serde_json::from_str::<Option<Vec<&RawValue>>>(pool.get());
+        let Ok(endpoints) = pool else {
             self.document.skipped += 1;
-        }
-        if !scrapeable {
-            self.document.entries.push(Entry { route: Arc::clone(route), endpoint: None });
+            return;
+        };
+        for endpoint in endpoints.into_iter().flatten() {
+            match serde_json::from_str(endpoint.get()) {
+                Ok(endpoint) => self.add(route, &endpoint),
+                Err(_) => self.document.skipped += 1,
+            }
         }
     }
 
-    /// Whether it can be scraped.
-    fn endpoint(&mut self, route: &Arc<str>, wire: &WireEndpoint<'_>) -> bool {
+    fn add(&mut self, route: &Arc<str>, wire: &WireEndpoint<'_>) {
         match self.interner.endpoint(wire) {
             Read::Endpoint(endpoint) => {
                 let entry = Entry { route: Arc::clone(route), endpoint: Some(endpoint) };
                 self.document.entries.push(entry);
-                return true;
             }
             Read::WithoutApp => self.document.without_app += 1,
             Read::Unusable => self.document.skipped += 1,
         }
-        false
     }
 }
 

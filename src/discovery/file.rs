@@ -112,7 +112,8 @@ fn look(
     if seen == Some(stamp) {
         return Ok(None);
     }
-    let mut body = Vec::new();
+    let expected = stamp.bytes.min(limit);
+    let mut body = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut body)?;
     if body.len() as u64 > limit {
         return Err(SourceError::TooLarge(limit));

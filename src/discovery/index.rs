@@ -76,49 +76,67 @@ impl Index {
 
     /// Finds out which apps there are and where each of them is.
     fn add_apps(&mut self) {
-        let mut named: Vec<Naming<'_>> = Vec::with_capacity(self.endpoints.len());
-        let mut by_guid: HashMap<AppGuid, usize> = HashMap::new();
+        let most = self.routes.len().min(self.endpoints.len());
+        self.by_guid = HashMap::with_capacity(most);
+        let mut namings: Vec<Naming> = Vec::with_capacity(self.endpoints.len());
         for (route, entry) in self.routes.iter().enumerate() {
-            for endpoint in self.endpoints.get(entry.endpoints.clone()).unwrap_or_default() {
-                let next = by_guid.len();
-                let app = *by_guid.entry(endpoint.app.id.clone()).or_insert(next);
-                named.push(Naming { app, route, endpoint });
+            for at in entry.endpoints.clone() {
+                let Some(endpoint) = self.endpoints.get(at) else { continue };
+                let id = &endpoint.app.id;
+                let app = self.by_guid.get(id).copied().unwrap_or_else(|| {
+                    let next = self.by_guid.len();
+                    self.by_guid.insert(id.clone(), next);
+                    next
+                });
+                namings.push(Naming { app, route, endpoint: at });
             }
         }
         // Stable: within an app the routes stay in byte order.
-        named.sort_by_key(|naming| naming.app);
-        for namings in named.chunk_by(|a, b| a.app == b.app) {
-            let Some(first) = namings.first() else { continue };
-            let mut routes: Vec<usize> = namings.iter().map(|naming| naming.route).collect();
-            routes.dedup();
-            let is_addressable = |route: &&usize| {
-                let key = self.routes.get(**route).map_or("", |route| &route.key);
-                route_key::is_sendable(route_key::host(key))
-            };
-            let addressable = routes.iter().find(is_addressable).copied();
-            let start = self.app_routes.len();
-            self.app_routes.append(&mut routes);
-            let instances = instances(namings);
-            let instances_start = self.instances.len();
-            self.instances.extend(instances.into_iter().cloned());
-            self.apps.push(AppEntry {
-                app: Arc::clone(&first.endpoint.app),
-                instances: instances_start..self.instances.len(),
-                routes: start..self.app_routes.len(),
-                addressable,
-            });
-            let mut described: Vec<&Arc<App>> = Vec::new();
-            for naming in namings {
-                // One description an app, apart from the minutes of a rename.
-                if !described.contains(&&naming.endpoint.app) {
-                    described.push(&naming.endpoint.app);
-                }
-            }
-            for app in described {
-                add_name(&mut self.by_name, &mut self.namesakes, app, first.app);
+        namings.sort_by_key(|naming| naming.app);
+        self.by_name = HashMap::with_capacity(most);
+        self.apps.reserve_exact(self.by_guid.len());
+        self.instances.reserve_exact(namings.len());
+        self.app_routes.reserve_exact(namings.len());
+        for namings in namings.chunk_by(|a, b| a.app == b.app) {
+            self.add_app(namings);
+        }
+    }
+
+    /// Adds the app that all of `namings` are of.
+    fn add_app(&mut self, namings: &[Naming]) {
+        let endpoint = |naming: &Naming| self.endpoints.get(naming.endpoint);
+        let Some(app) = namings.first().and_then(endpoint).map(|first| Arc::clone(&first.app))
+        else {
+            return;
+        };
+        let at = self.apps.len();
+        // One description an app, apart from the minutes of a rename.
+        let mut described: Option<&Arc<App>> = None;
+        for endpoint in namings.iter().filter_map(endpoint) {
+            if described != Some(&endpoint.app) {
+                described = Some(&endpoint.app);
+                add_name(&mut self.by_name, &mut self.namesakes, &endpoint.app, at);
             }
         }
-        self.by_guid = by_guid;
+        let routes_start = self.app_routes.len();
+        for same_route in namings.chunk_by(|a, b| a.route == b.route) {
+            self.app_routes.extend(same_route.first().map(|naming| naming.route));
+        }
+        let routes = routes_start..self.app_routes.len();
+        let is_addressable = |route: &&usize| {
+            let key = self.routes.get(**route).map_or("", |route| &route.key);
+            route_key::is_sendable(route_key::host(key))
+        };
+        let own = self.app_routes.get(routes.clone()).unwrap_or_default();
+        let addressable = own.iter().find(is_addressable).copied();
+        let instances_start = self.instances.len();
+        if let [one] = namings {
+            self.instances.extend(self.endpoints.get(one.endpoint).cloned());
+        } else {
+            self.instances.extend(instances(namings, &self.endpoints));
+        }
+        let instances = instances_start..self.instances.len();
+        self.apps.push(AppEntry { app, instances, routes, addressable });
     }
 
     pub(super) fn routes(&self) -> &[Route] {
@@ -181,34 +199,36 @@ impl Index {
     }
 }
 
-/// An endpoint where a route names it.
+/// Where a route names an endpoint: positions in the lists of the index.
 #[derive(Clone, Copy)]
-struct Naming<'a> {
+struct Naming {
     app: usize,
     route: usize,
-    endpoint: &'a Arc<Endpoint>,
+    endpoint: usize,
 }
 
 /// The instances of one app. An instance is its address; of several addresses
 /// of one process instance (an app with more than one port) the one under the
 /// first of its routes stands for it, and equal routes leave the lowest.
-fn instances<'a>(namings: &[Naming<'a>]) -> Vec<&'a Arc<Endpoint>> {
-    let mut namings = namings.to_vec();
-    if namings.len() > 1 {
-        namings.sort_by_key(|naming| (naming.endpoint.address, naming.route));
-        namings.dedup_by_key(|naming| naming.endpoint.address);
-        // A process instance is of one process: the type keeps apart what an
-        // emitter of its own making numbered alike.
-        let process = |naming: &Naming<'a>| {
-            let endpoint = naming.endpoint;
-            (endpoint.process_instance_id.as_ref(), &endpoint.process_type)
-        };
-        let order = |n: &Naming<'a>| (n.route, n.endpoint.address);
-        namings.sort_by(|a, b| (process(a), order(a)).cmp(&(process(b), order(b))));
-        namings.dedup_by(|a, b| process(a).0.is_some() && process(a) == process(b));
-        namings.sort_by(|a, b| a.endpoint.order().cmp(&b.endpoint.order()));
-    }
-    namings.into_iter().map(|naming| naming.endpoint).collect()
+fn instances(namings: &[Naming], endpoints: &[Arc<Endpoint>]) -> Vec<Arc<Endpoint>> {
+    let named = |naming: &Naming| Some((endpoints.get(naming.endpoint)?, naming.route));
+    let mut namings: Vec<(&Arc<Endpoint>, usize)> = namings.iter().filter_map(named).collect();
+    namings.sort_by_key(|(endpoint, route)| (endpoint.address, *route));
+    namings.dedup_by_key(|(endpoint, _)| endpoint.address);
+    // A process instance is of one process: the type keeps apart what an
+    // emitter of its own making numbered alike.
+    let process = |endpoint: &Endpoint| {
+        let id = endpoint.process_instance_id.clone();
+        id.map(|id| (id, Arc::clone(&endpoint.process_type)))
+    };
+    namings.sort_by_cached_key(|(endpoint, route)| (process(endpoint), *route, endpoint.address));
+    namings.dedup_by(|(a, _), (b, _)| {
+        a.process_instance_id.is_some()
+            && a.process_instance_id == b.process_instance_id
+            && a.process_type == b.process_type
+    });
+    namings.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
+    namings.into_iter().map(|(endpoint, _)| Arc::clone(endpoint)).collect()
 }
 
 /// An app whose tags do not tell all three parts has no name to ask for.

@@ -72,6 +72,15 @@ pub(super) fn merge(voices: &[Voice<'_>]) -> Merged {
 /// The strongest claim of each route and address, and whether there were
 /// others that differ from it.
 fn by_key<'a>(voices: &[Voice<'a>]) -> (Vec<Weighed<'a>>, bool) {
+    let weigh = |claim: &'a Claim, is_here: bool| Weighed {
+        claim,
+        weight: (is_here && claim.kept.is_none(), claim.since),
+    };
+    // One voice has nothing to be compared with.
+    if let [voice] = voices {
+        let all = voice.claims.iter().map(|claim| weigh(claim, voice.is_here));
+        return (all.collect(), false);
+    }
     let longest = voices.iter().map(|voice| voice.claims.len()).max().unwrap_or_default();
     let mut winners: Vec<Weighed<'a>> = Vec::with_capacity(longest);
     let mut differ = false;
@@ -80,20 +89,19 @@ fn by_key<'a>(voices: &[Voice<'a>]) -> (Vec<Weighed<'a>>, bool) {
     loop {
         let heads = rest.iter_mut().filter_map(|(_, claims)| claims.peek().copied());
         let Some(key) = heads.map(|claim| claim.entry.key()).min() else { break };
-        let mut best: Option<(Weight, Reverse<usize>, &Claim)> = None;
+        let mut best: Option<(Weighed<'a>, Reverse<usize>)> = None;
         for (order, (is_here, claims)) in rest.iter_mut().enumerate() {
             let Some(claim) = claims.next_if(|claim| claim.entry.key() == key) else { continue };
-            let weight = (*is_here && claim.kept.is_none(), claim.since);
-            let this = (weight, Reverse(order), claim);
+            let this = (weigh(claim, *is_here), Reverse(order));
             best = Some(match best {
                 None => this,
                 Some(best) => {
-                    differ |= best.2.entry != claim.entry;
-                    if (this.0, this.1) > (best.0, best.1) { this } else { best }
+                    differ |= best.0.claim.entry != claim.entry;
+                    if (this.0.weight, this.1) > (best.0.weight, best.1) { this } else { best }
                 }
             });
         }
-        winners.extend(best.map(|(weight, _, claim)| Weighed { claim, weight }));
+        winners.extend(best.map(|(weighed, _)| weighed));
     }
     (winners, differ)
 }

@@ -21,10 +21,15 @@ pub(super) fn normalize(text: &str) -> Cow<'_, str> {
         bare if path.is_empty() => Cow::Borrowed(bare),
         bare => Cow::Owned(format!("{bare}{path}")),
     };
-    if key.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
+    if !key.is_ascii() {
         return Cow::Owned(key.to_lowercase());
     }
-    key
+    if !key.bytes().any(|b| b.is_ascii_uppercase()) {
+        return key;
+    }
+    let mut key = key.into_owned();
+    key.make_ascii_lowercase();
+    Cow::Owned(key)
 }
 
 /// The host of a route, or of what a caller typed, in the spelling given.

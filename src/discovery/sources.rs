@@ -177,11 +177,13 @@ impl Sources {
             .collect();
         let Merged { entries, is_disputed } = merge(&voices);
         self.is_disputed = is_disputed;
-        let index = Index::build(&entries);
-        drop(entries);
-        self.interner.forget_unused();
         self.sources.iter_mut().for_each(Source::count);
-        index
+        Index::build(&entries)
+    }
+
+    /// Lets go of what is no longer said by anyone.
+    pub(super) fn tidy(&mut self) {
+        self.interner.forget_unused();
     }
 
     /// How the sources are doing.

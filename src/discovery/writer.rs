@@ -110,7 +110,11 @@ impl Desk {
             changed |= self.sources.take(source, report, now);
         }
         changed |= self.sources.expire(now);
+        let retired = self.retired.len();
         self.retired.retain(|index| Arc::strong_count(index) > 1);
+        if self.retired.len() < retired {
+            self.sources.tidy();
+        }
         if changed {
             let replaced = mem::replace(&mut self.index, Arc::new(self.sources.build()));
             self.retired.push(replaced);

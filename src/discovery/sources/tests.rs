@@ -228,6 +228,10 @@ fn gap_3_an_address_that_is_named_for_another_instance_is_not_kept_for_the_old_o
     let mut expected = vec!["other 10.0.0.1:1 b new".to_owned()];
     expected.extend(lines(2..=10));
     assert_eq!(told.shows(), expected);
+    // Nor does it come back when the new one goes.
+    told.at(30).says(A, &json!({"next": [endpoint("b", 99, "next")]}));
+    expected[0] = "next 10.0.0.1:99 b next".to_owned();
+    assert_eq!(told.shows(), expected);
 }
 
 #[test]
@@ -240,12 +244,18 @@ fn gap_3_an_address_that_is_used_again_is_one_instance_the_new_one() {
         let mut told = Told::new(&[Kind::Router, Kind::Router]);
         told.says(A, &old).says(B, &old).at(15).says(learns, &new);
         assert_eq!(told.shows(), expected);
-        // The stale one goes on to answer last, which proves nothing.
-        told.at(16).says(misses, &old).at(30).says(learns, &new).says(misses, &old);
+        // The stale one goes on to answer last, and to learn about others,
+        // which proves nothing about this address.
+        let mut other = old.clone();
+        other["r3"] = json!([]);
+        told.at(16).says(misses, &other).at(30).says(learns, &new).says(misses, &old);
         assert_eq!(told.shows(), expected, "{learns} knows");
     }
-    told.says(A, &old).says(B, &new);
+    told.at(5).says(A, &old).at(10).says(B, &new);
     assert_eq!(told.shows()[0], "r1 10.0.0.1:1 a old", "from the first round nobody can tell");
+    let mut told = Told::new(&[Kind::Router, Kind::Router]);
+    told.at(5).says(A, &old).at(20).says(B, &new);
+    assert_eq!(told.shows()[0], "r1 10.0.0.1:1 a new", "who comes later may know more");
 }
 
 #[test]
@@ -274,6 +284,16 @@ fn an_away_source_does_not_contradict_one_that_is_here() {
     assert_eq!(told.shows(), ["r 10.0.0.1:1 a x"]);
     told.at(45).says(A, &two);
     assert_eq!(told.shows(), ["r 10.0.0.1:1 a y"]);
+}
+
+#[test]
+fn what_a_router_only_seems_to_have_lost_does_not_contradict_what_another_names() {
+    let mut told = Told::new(&[Kind::Router, Kind::Router]);
+    let (one, two) = (json!({"r": [endpoint("a", 1, "x")]}), json!({"r": [endpoint("a", 1, "y")]}));
+    told.says(A, &one).says(B, &one).at(15).says(A, &two);
+    assert_eq!(told.shows(), ["r 10.0.0.1:1 a y"]);
+    told.at(30).says(A, &json!({}));
+    assert_eq!(told.shows(), ["r 10.0.0.1:1 a x"]);
 }
 
 #[test]
