@@ -83,6 +83,35 @@ async fn a_token_of_ours_is_not_shown_to_apps() {
 }
 
 #[actix_web::test]
+async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, moved) = (folder.path().join("kept.db"), folder.path().join("moved.db"));
+    let database = ("DATABASE_URL", format!("sqlite://{}", file.display()));
+    let app = spawn_app(&[routes.setting(), database]).await;
+    assert_eq!(app.bind("b1", "app-guid", json!({"endpoint": "/kept"})).await.status, 201);
+
+    std::fs::rename(&file, &moved).unwrap();
+    let refused = app.unbind("b1").await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(!refused.json()["description"].as_str().unwrap().is_empty());
+    assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
+    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
+    // Nobody is taken out of the balancer for it; people can see it.
+    assert_eq!(app.get("/-/ready").await.status, 200);
+    eventually(async || {
+        app.get("/").await.text().contains("the last known bindings").then_some(())
+    })
+    .await;
+
+    std::fs::rename(&moved, &file).unwrap();
+    eventually(async || (app.unbind("b1").await.status == 200).then_some(())).await;
+    app.get("/v1/apps/app-guid/metrics").await;
+    assert_eq!(instance.seen()[1].line, "GET /metrics HTTP/1.1");
+}
+
+#[actix_web::test]
 async fn bindings_outlive_a_restart() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);

@@ -24,8 +24,18 @@ impl Drop for Server {
     }
 }
 
+const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let catalog = folder.join("broker-catalog.json");
+        if !catalog.exists() {
+            std::fs::copy(CATALOG, catalog).unwrap();
+        }
         let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
             .arg("serve")
             .env_clear()
@@ -33,11 +43,8 @@ impl Server {
             .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
             .env("SCRAPEBROKER__BROKER__USERNAME", USER)
             .env("SCRAPEBROKER__BROKER__PASSWORD", PASSWORD)
-            .env(
-                "SCRAPEBROKER__BROKER__CATALOG",
-                concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"),
-            )
             .env("SCRAPEBROKER__LOG__FORMAT", "json")
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -139,7 +146,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
 
 #[actix_web::test]
 async fn each_signal_ends_it_with_exit_code_0() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "USR1"] {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Server::start(folder.path());
         server.signal(signal);
@@ -158,13 +165,75 @@ async fn a_second_program_on_the_same_address_exits_69() {
         .env_clear()
         .current_dir(other.path())
         .env("SCRAPEBROKER__LISTEN", server.address.to_string())
-        .env(
-            "SCRAPEBROKER__BROKER__CATALOG",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"),
-        )
+        .env("SCRAPEBROKER__BROKER__CATALOG", CATALOG)
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(69));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&server.address.to_string()), "{said}");
+}
+
+#[actix_web::test]
+async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let description = async || {
+        let catalog = ask(server.address, "GET", "/v2/catalog", None).await.unwrap().json();
+        catalog["services"][0]["description"].as_str().unwrap().to_owned()
+    };
+    let file = folder.path().join("broker-catalog.json");
+    let mut catalog: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    catalog["services"][0]["description"] = json!("Another description");
+    std::fs::write(&file, catalog.to_string()).unwrap();
+    server.signal("HUP");
+    eventually(async || (description().await == "Another description").then_some(())).await;
+
+    std::fs::write(&file, "{\"services\": []}").unwrap();
+    server.signal("HUP");
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(description().await, "Another description");
+    }
+}
+
+#[actix_web::test]
+async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let routes = RouteFile::of_addresses([]);
+    let (_, path) = routes.setting();
+    let settings = [
+        ("SCRAPEBROKER__ROUTES__FILE", path.as_str()),
+        ("SCRAPEBROKER__BACKENDS__IDLE_TIMEOUT", "300ms"),
+    ];
+    let server = Server::start_with(folder.path(), &settings);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
+    let url = format!("http://{}/v1/apps/app-guid/metrics", server.address);
+    let mut kept = Vec::new();
+    let mut after_first = 0;
+    for round in 0..4 {
+        let mut instances = Vec::new();
+        for _ in 0..20 {
+            instances.push(Instance::with_metrics(&format!("round {round}\n")).await);
+        }
+        let endpoints: Vec<_> = instances
+            .iter()
+            .enumerate()
+            .map(|(index, instance)| endpoint("app", index, instance.address))
+            .collect();
+        routes.write(&json!({ "app.example.com": endpoints }));
+        eventually(async || {
+            let lines = send("GET", &url, &[], None).await.lines("round{");
+            let current = lines.iter().filter(|line| line.ends_with(&format!(" {round}")));
+            (current.count() == 20).then_some(())
+        })
+        .await;
+        // They go on listening; nobody asks them again.
+        kept.extend(instances);
+        eventually(async || kept.iter().all(|one| one.open() == 0).then_some(())).await;
+        if round == 0 {
+            after_first = open();
+        }
+    }
+    let now = open();
+    assert!(now <= after_first + 5, "{after_first} after the first round, {now} after the last");
 }
