@@ -67,10 +67,7 @@ impl Demo {
         }
         let addresses: Vec<_> = instances.iter().map(DemoApp::address).collect();
         let gorouter = StandIn::bind(&addresses).context("no port for the route table")?;
-        let listen = listen.unwrap_or_else(|| match TcpListener::bind(USUAL) {
-            Ok(_) => USUAL,
-            Err(_) => (Ipv4Addr::LOCALHOST, 0).into(),
-        });
+        let listen = chosen(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
         let config = config(&folder, listen, &gorouter, &password)?;
         let application = Application::build(config).await?;
@@ -103,6 +100,16 @@ impl Demo {
     }
 }
 
+/// An address whose port is known, since links to it are shown.
+fn chosen(listen: Option<SocketAddr>) -> io::Result<SocketAddr> {
+    let free = |address: SocketAddr| TcpListener::bind(address)?.local_addr();
+    match listen {
+        Some(listen) if listen.port() == 0 => free(listen),
+        Some(listen) => Ok(listen),
+        None => free(USUAL).or_else(|_| free((Ipv4Addr::LOCALHOST, 0).into())),
+    }
+}
+
 fn instance(index: u32) -> io::Result<DemoApp> {
     let path = ENDPOINT.parse().map_err(io::Error::other)?;
     DemoApp::bind((Ipv4Addr::LOCALHOST, 0).into(), Options { path, basic_auth: None, index })
@@ -119,6 +126,7 @@ fn config(
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [
         ("LISTEN", listen.to_string()),
+        ("BASE_URL", format!("http://{listen}")),
         ("DATABASE_URL", format!("sqlite://{}", folder.path().join("demo.db").display())),
         ("BROKER__USERNAME", platform::USER.to_owned()),
         ("BROKER__PASSWORD", password.to_owned()),

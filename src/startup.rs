@@ -172,6 +172,8 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
         }
     })
     .disable_signals()
+    // Bodies are checked there, which is work for a core, not waiting.
+    .worker_max_blocking_threads(std::thread::available_parallelism().map_or(2, usize::from))
     .keep_alive(KEEP_ALIVE)
     // A scraper that closes its connection has gone away; only so is its work dropped.
     .h1_allow_half_closed(false)

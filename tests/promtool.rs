@@ -4,10 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+#[path = "support/promtool.rs"]
+mod promtool;
 
 use scrapebroker::exposition::{Instance, Labels, Limits, Merge};
 
@@ -35,23 +33,9 @@ fn assert_readable(instances: Vec<Instance>, what: &str) {
     let mut merge = Merge::new(instances);
     let mut output = Vec::new();
     while merge.next_chunk(&mut output, 1 << 16) {}
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("promtool, of the package `prometheus`, is needed: {error}")
-        });
-    promtool.stdin.take().unwrap().write_all(&output).unwrap();
-    let result = promtool.wait_with_output().unwrap();
-    assert!(
-        matches!(result.status.code(), Some(0 | 3)),
-        "{what}: {}\n{}",
-        String::from_utf8_lossy(&result.stderr),
-        String::from_utf8_lossy(&output),
-    );
+    let (code, said) = promtool::check(&output);
+    let text = String::from_utf8_lossy(&output);
+    assert!(matches!(code, Some(0 | 3)), "{what}: {said}\n{text}");
 }
 
 #[test]

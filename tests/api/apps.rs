@@ -301,8 +301,8 @@ async fn gap_23_redirects_are_followed_three_times_and_only_to_the_same_instance
 async fn gap_24_a_type_conflict_loses_no_sample() {
     let fixture =
         |name: &str| std::fs::read_to_string(format!("tests/fixtures/expositions/{name}")).unwrap();
-    let zero = Instance::with_metrics(&fixture("instance0_text.txt")).await;
-    let one = Instance::with_metrics(&fixture("instance1_type_conflict.txt")).await;
+    let zero = Instance::with_metrics(&fixture("text.prom")).await;
+    let one = Instance::with_metrics(&fixture("type_conflict.prom")).await;
     let routes = RouteFile::of_app([&zero, &one]);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get("/v1/apps/app-guid/only-app-metrics").await;

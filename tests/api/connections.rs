@@ -46,12 +46,7 @@ async fn idle_connections_are_closed_while_instances_come_and_go() {
         for _ in 0..10 {
             instances.push(Instance::with_metrics(&format!("round {round}\n")).await);
         }
-        let endpoints: Vec<_> = instances
-            .iter()
-            .enumerate()
-            .map(|(index, instance)| endpoint("app", index, instance.address))
-            .collect();
-        routes.write(&serde_json::json!({ "app.example.com": endpoints }));
+        routes.rewrite(&instances);
         eventually(async || {
             let answer = app.get("/v1/apps/app-guid/metrics").await;
             let lines = answer.lines("round{");

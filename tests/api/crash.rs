@@ -215,12 +215,7 @@ async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
         for _ in 0..20 {
             instances.push(Instance::with_metrics(&format!("round {round}\n")).await);
         }
-        let endpoints: Vec<_> = instances
-            .iter()
-            .enumerate()
-            .map(|(index, instance)| endpoint("app", index, instance.address))
-            .collect();
-        routes.write(&json!({ "app.example.com": endpoints }));
+        routes.rewrite(&instances);
         eventually(async || {
             let lines = send("GET", &url, &[], None).await.lines("round{");
             let current = lines.iter().filter(|line| line.ends_with(&format!(" {round}")));

@@ -394,17 +394,16 @@ impl RouteFile {
 
     /// One app named `app` with these instances, at `app.example.com`.
     pub(crate) fn of_app<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Self {
-        let addresses = instances.into_iter().map(|instance| instance.address);
-        Self::of_addresses(addresses)
+        Self::of_addresses(instances.into_iter().map(|instance| instance.address))
     }
 
     pub(crate) fn of_addresses(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let endpoints: Vec<_> = addresses
-            .into_iter()
-            .enumerate()
-            .map(|(index, address)| endpoint("app", index, address))
-            .collect();
-        Self::new(&json!({ "app.example.com": endpoints }))
+        Self::new(&table_of(addresses))
+    }
+
+    /// From now on these are the instances of the app.
+    pub(crate) fn rewrite<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) {
+        self.write(&table_of(instances.into_iter().map(|instance| instance.address)));
     }
 
     pub(crate) fn write(&self, table: &Value) {
@@ -416,6 +415,13 @@ impl RouteFile {
     pub(crate) fn setting(&self) -> (&'static str, String) {
         ("ROUTES__FILE", self.path.display().to_string())
     }
+}
+
+fn table_of(addresses: impl IntoIterator<Item = SocketAddr>) -> Value {
+    let endpoints = addresses.into_iter().enumerate();
+    let endpoints: Vec<_> =
+        endpoints.map(|(index, address)| endpoint("app", index, address)).collect();
+    json!({ "app.example.com": endpoints })
 }
 
 /// The nine labels of an instance of the app `app`.

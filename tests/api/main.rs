@@ -10,4 +10,6 @@ mod faults;
 mod helpers;
 mod ops;
 mod prometheus;
+#[path = "../support/promtool.rs"]
+mod promtool;
 mod scaling;

@@ -20,12 +20,9 @@ pub(super) struct Description {
 
 #[derive(Debug, Serialize)]
 struct AppDescription {
-    app_id: String,
-    app_name: String,
-    space_id: String,
-    space_name: String,
-    organization_id: String,
-    organization_name: String,
+    /// Ids and names, as the samples' labels give them.
+    #[serde(flatten)]
+    labels: BTreeMap<&'static str, String>,
     routes: Vec<String>,
     binding: Option<BindingDescription>,
     instances: Vec<InstanceDescription>,
@@ -85,21 +82,8 @@ pub(super) fn describe(
         let scraped = |endpoint: &Endpoint| {
             process_types.is_empty() || process_types.contains(&*endpoint.process_type)
         };
-        let [
-            (_, organization_id),
-            (_, space_id),
-            (_, app_id),
-            (_, organization_name),
-            (_, space_name),
-            (_, app_name),
-        ] = one.app.labels().map(|(name, value)| (name, value.to_owned()));
         AppDescription {
-            app_id,
-            app_name,
-            space_id,
-            space_name,
-            organization_id,
-            organization_name,
+            labels: one.app.labels().map(|(name, value)| (name, value.to_owned())).into(),
             routes: table.routes_of(one.app.id.as_str()).map(str::to_owned).collect(),
             binding: in_force
                 .as_ref()
