@@ -4,7 +4,7 @@
 .PHONY: run test lint bench
 
 run:
-	cargo run --release --locked -- demo
+	cargo run --locked -- demo
 
 test:
 	scripts/install-test-tools

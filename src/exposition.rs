@@ -78,6 +78,7 @@ mod index;
 mod indexer;
 mod instance;
 mod labels;
+mod limits;
 mod merge;
 mod metadata;
 mod number;
@@ -86,8 +87,9 @@ mod rewrite;
 mod sample;
 
 pub use error::{Error, ErrorKind};
-pub use instance::{Instance, Limits};
+pub use instance::Instance;
 pub use labels::Labels;
+pub use limits::Limits;
 pub use merge::{Merge, Stats};
 
 /// The media type of what [`Merge`] writes.

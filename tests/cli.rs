@@ -1,6 +1,6 @@
 //! The program as a shell sees it: what it prints, and how it exits.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/promtool.rs"]
 mod promtool;

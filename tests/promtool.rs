@@ -2,7 +2,7 @@
 //!
 //! Needs `promtool`, which comes with Debian's `prometheus`.
 
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 #[path = "support/promtool.rs"]
 mod promtool;

@@ -7,8 +7,8 @@ use foldhash::quality::RandomState;
 use super::{
     error::ErrorKind,
     families::Bound,
-    instance::Limits,
     labels::Labels,
+    limits::Limits,
     number,
     sample::{self, Label, Likeness, RESERVED_LABEL, Sample, TakeLabels},
 };

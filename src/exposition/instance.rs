@@ -5,26 +5,8 @@ use super::{
     index::{self, Index, Span, TextLine},
     indexer::Indexer,
     labels::Labels,
+    limits::Limits,
 };
-
-/// How much one body may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes in a line, without its line break.
-    pub max_line: usize,
-    /// Samples, duplicates among them; 0 for no limit.
-    pub max_samples: usize,
-    /// Metric families; a sample whose family has neither `HELP` nor `TYPE` makes one too.
-    pub max_families: usize,
-    /// Labels of one sample, before labels are added.
-    pub max_labels: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_line: 1 << 20, max_samples: 0, max_families: 100_000, max_labels: 64 }
-    }
-}
 
 /// The exposition of one instance: a body that was checked whole, and its index.
 pub struct Instance {

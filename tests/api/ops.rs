@@ -76,7 +76,7 @@ async fn the_pages_show_this_installation() {
 }
 
 #[actix_web::test]
-async fn routes_are_for_the_operator() {
+async fn gap_13_the_route_table_is_for_the_operator() {
     let instance = Instance::with_metrics("").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;

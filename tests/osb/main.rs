@@ -1,6 +1,6 @@
 //! The Open Service Broker API through real sockets, on real databases.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bindings;
 mod gate;
