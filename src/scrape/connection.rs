@@ -62,9 +62,13 @@ impl Observed {
         let before = tally.0.get();
         let result = poll();
         let after = tally.0.get();
-        self.opened |= before.opened != after.opened;
-        self.closed |= before.closed != after.closed;
-        self.received |= before.received != after.received;
+        if before.opened != after.opened {
+            // What was seen before was a kept connection, found closed.
+            *self = Self { opened: true, ..Self::default() };
+        } else {
+            self.closed |= before.closed != after.closed;
+            self.received |= before.received != after.received;
+        }
         result
     }
 }
@@ -192,7 +196,11 @@ impl AsyncWrite for Watched {
         if matches!(self.answer, Answer::Body) {
             self.answer = Answer::Head(Vec::new());
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(poll, Poll::Ready(Err(_))) {
+            self.tally.add(|counts| counts.closed += 1);
+        }
+        poll
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,7 +9,7 @@ use super::{
 };
 use awc::{
     ClientResponse,
-    error::{PayloadError, SendRequestError},
+    error::{ConnectError, PayloadError, SendRequestError},
     http::{
         StatusCode,
         header::{self, HeaderMap},
@@ -77,8 +77,8 @@ async fn send(
     let mut seen = Observed::default();
     match send_once(&peer, target, ask, path, &mut seen).await {
         Ok(response) => return Ok((response, peer)),
-        Err(_) if !seen.opened && seen.closed && !seen.received => {}
-        Err(error) => return Err(send_failure(&error, seen)),
+        Err(error) if !was_dead(&error, seen) => return Err(send_failure(&error, seen)),
+        Err(_) => {}
     }
     let peer = client.fresh_peer(target.endpoint.address);
     let mut seen = Observed::default();
@@ -120,16 +120,21 @@ async fn send_once(
     poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx))).await
 }
 
+/// Whether a kept connection turned out to be closed before the first byte.
+fn was_dead(error: &SendRequestError, seen: Observed) -> bool {
+    let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
+    !refused && !seen.opened && seen.closed && !seen.received
+}
+
 fn send_failure(error: &SendRequestError, seen: Observed) -> Failure {
-    use awc::error::ConnectError;
     let (reason, detail) = match error {
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            return Failure::new(Reason::Connect, error.to_string());
+        }
         _ if seen.received && seen.closed => {
             (Reason::Cut, "the connection was closed within the answer's head")
         }
         _ if seen.closed => (Reason::Cut, "the connection was closed before an answer"),
-        SendRequestError::Connect(ConnectError::Io(error)) => {
-            return Failure::new(Reason::Connect, error.to_string());
-        }
         SendRequestError::Send(_) => (Reason::Cut, "the connection broke before an answer"),
         SendRequestError::Response(_) => (Reason::NotExposition, "the answer is not HTTP"),
         _ => (Reason::Connect, "the request could not be sent"),

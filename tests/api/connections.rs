@@ -82,6 +82,30 @@ async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
 }
 
 #[actix_web::test]
+async fn an_instance_that_is_gone_is_no_cut_answer() {
+    let (gone, stays) =
+        (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let routes = RouteFile::of_app([&gone, &stays]);
+    let app = spawn_app(&[routes.setting()]).await;
+    // A kept connection in each worker.
+    for _ in 0..10 {
+        assert_eq!(app.get("/v1/apps/app-guid/metrics").await.lines("a{").len(), 2);
+    }
+    drop(gone);
+    eventually(async || {
+        let answer = app.get("/v1/apps/app-guid/metrics").await;
+        assert_eq!(answer.status, 200);
+        (answer.lines("a{").len() == 1).then_some(())
+    })
+    .await;
+    for _ in 0..4 {
+        let answer = app.get("/v1/apps/app-guid/metrics").await;
+        let error = answer.lines("promfetcher_scrape_error{").pop().unwrap();
+        assert!(error.contains("error=\"connect\""), "{error}");
+    }
+}
+
+#[actix_web::test]
 async fn when_the_scraper_goes_away_work_for_it_stops() {
     let instance = Instance::start(|_| Reply::Hang).await;
     let routes = RouteFile::of_app([&instance]);
