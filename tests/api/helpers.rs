@@ -433,13 +433,13 @@ pub(crate) fn labels(index: usize, address: SocketAddr) -> String {
     )
 }
 
-/// Tries until `done` says so, or fails after ten seconds.
+/// Tries until `done` says so, or fails after half a minute: machines are busy.
 pub(crate) async fn eventually<T>(mut done: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..200 {
+    for _ in 0..600 {
         if let Some(found) = done().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it did not happen within ten seconds");
+    panic!("it did not happen within half a minute");
 }
