@@ -75,10 +75,19 @@ pub(super) fn parse(line: &[u8]) -> Result<Metadata<'_>, ErrorKind> {
     }
     let text = skip_blanks(rest);
     if is_help {
-        return Ok(Metadata::Help { name, text });
+        return Ok(Metadata::Help { name, text: without_returns(text) });
     }
     let metric_type = MetricType::parse(text.trim_ascii_end()).ok_or(ErrorKind::MetricType)?;
     Ok(Metadata::Type { name, metric_type })
+}
+
+/// A carriage return at the end of a text would be taken for half of a line
+/// break by whoever reads the output.
+fn without_returns(mut text: &[u8]) -> &[u8] {
+    while let [shorter @ .., b'\r'] = text {
+        text = shorter;
+    }
+    text
 }
 
 /// Up to the first blank, and the rest.
@@ -134,6 +143,14 @@ pub(super) fn write_escaped(text: &[u8], known: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_help_text_does_not_end_in_carriage_returns() {
+        for line in ["# HELP x text", "# HELP x text\r", "# HELP x text\r\r\r"] {
+            let expected = Metadata::Help { name: b"x", text: b"text" };
+            assert_eq!(parse(line.as_bytes()), Ok(expected), "{line:?}");
+        }
+    }
 
     #[test]
     fn help_and_type_are_told_from_comments() {
