@@ -1,7 +1,8 @@
-//! Times the exposition engine alone: parse, merge and emit of 50 instances with 2,000 samples each.
+//! Times the exposition engine alone: parse, merge and emit of 50 instances with 2,000 samples
+//! each, from and to each grammar, on one core.
 //!
-//! `cargo bench --bench merge`; prints the median of several rounds. The bodies
-//! are like what Go and JVM services expose: histograms, labelled counters,
+//! `cargo bench --bench merge`; prints the median of several rounds, and the fastest and slowest. The
+//! bodies are like what Go and JVM services expose: histograms, labelled counters,
 //! gauges with labels that clash or have escapes, summaries.
 
 mod bodies;
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scrapebroker::exposition::{Instance, Labels, Limits, Merge};
+use scrapebroker::exposition::{Format, Instance, Labels, Limits, Merge, Reader, Target};
 
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
@@ -19,31 +20,36 @@ const ROUNDS: usize = 21;
 const CHUNK_BYTES: usize = 256 << 10;
 
 fn main() {
-    let bodies: Vec<String> = (0..INSTANCES).map(|i| bodies::body(i as u64 + 1, SAMPLES)).collect();
-    let input_bytes: usize = bodies.iter().map(String::len).sum();
-    let limits = Limits::default();
+    let text: Vec<Vec<u8>> =
+        (0..INSTANCES).map(|i| bodies::body(i as u64 + 1, SAMPLES).into_bytes()).collect();
+    let openmetrics: Vec<Vec<u8>> = text.iter().map(|body| in_openmetrics(body)).collect();
+    let bodies = [(Format::Text004, text), (Format::OpenMetrics100, openmetrics)];
+    for (from, bodies) in &bodies {
+        for to in [Format::Text004, Format::OpenMetrics100] {
+            time(*from, to, bodies);
+        }
+    }
+}
 
-    let mut times = [const { Vec::new() }; 3];
+fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
+    let input_bytes: usize = bodies.iter().map(Vec::len).sum();
+    let target = Target::new(to);
+    // Parse, plan, emit, emit compressed, and the first, the second and the third together.
+    let mut times = [const { Vec::new() }; 5];
     let mut samples = 0;
     let mut output_bytes = 0;
+    let mut compressed_bytes = 0;
     for _ in 0..ROUNDS {
         // As they arrive: each in a buffer of its own.
-        let received: Vec<Vec<u8>> = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
-
+        let received = bodies.to_vec();
         let start = Instant::now();
-        let parsed: Result<Vec<_>, _> = received
-            .into_iter()
-            .enumerate()
-            .map(|(i, body)| Instance::parse(body, labels(i), &limits))
-            .collect();
-        times[0].push(start.elapsed());
-        let instances =
-            parsed.unwrap_or_else(|error| panic!("a body of our own is refused: {error}"));
+        let instances = parse(from, target, received);
+        let parsed = start.elapsed();
         samples = instances.iter().map(Instance::samples).sum();
 
         let start = Instant::now();
-        let mut merge = Merge::new(instances);
-        times[1].push(start.elapsed());
+        let mut merge = Merge::new(target, instances);
+        let planned = start.elapsed();
 
         let start = Instant::now();
         let mut chunk = Vec::with_capacity(CHUNK_BYTES * 2);
@@ -52,31 +58,60 @@ fn main() {
             output_bytes += black_box(&chunk).len();
             chunk.clear();
         }
-        times[2].push(start.elapsed());
+        let emitted = start.elapsed();
         assert_eq!(output_bytes as u64, merge.content_length(), "the announced length");
-    }
 
+        let merge = Merge::new(target, parse(from, target, bodies.to_vec()));
+        let start = Instant::now();
+        compressed_bytes = 0;
+        if let Ok(mut compressed) = merge.compress() {
+            while let Some(chunk) = compressed.next_chunk(CHUNK_BYTES) {
+                compressed_bytes += black_box(&chunk).len();
+            }
+        }
+        let all = parsed + planned + emitted;
+        for (times, time) in times.iter_mut().zip([parsed, planned, emitted, start.elapsed(), all])
+        {
+            times.push(time);
+        }
+    }
     println!(
-        "{INSTANCES} instances, {samples} samples, {input_bytes} bytes in, {output_bytes} bytes out"
+        "{from} to {to}: {INSTANCES} instances, {samples} samples, {input_bytes} bytes in, \
+         {output_bytes} out, {compressed_bytes} compressed"
     );
-    let medians = times.map(median);
-    let report = |what: &str, time: Duration| {
-        let per_sample_ns = time.as_nanos() as f64 / samples as f64;
-        let input_mb_per_s = input_bytes as f64 / time.as_secs_f64() / 1e6;
+    for (what, mut times) in ["parse", "plan", "emit", "gzip", "all but gzip"].iter().zip(times) {
+        times.sort_unstable();
+        let per_sample_ns = |time: &Duration| time.as_nanos() as f64 / samples as f64;
+        let (Some(first), Some(last)) = (times.first(), times.last()) else { continue };
+        let Some(median) = times.get(times.len() / 2) else { continue };
+        let input_mb_per_s = input_bytes as f64 / median.as_secs_f64() / 1e6;
         println!(
-            "{what:6} {:8.3} ms  {per_sample_ns:6.1} ns a sample  {input_mb_per_s:7.0} MB/s of input",
-            time.as_secs_f64() * 1e3
+            "  {what:12} {:8.3} ms  {:6.1} ns a sample ({:.1} to {:.1})  {input_mb_per_s:7.0} MB/s of input",
+            median.as_secs_f64() * 1e3,
+            per_sample_ns(median),
+            per_sample_ns(first),
+            per_sample_ns(last),
         );
-    };
-    report("parse", medians[0]);
-    report("plan", medians[1]);
-    report("emit", medians[2]);
-    report("all", medians.iter().sum());
+    }
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn parse(from: Format, target: Target, bodies: Vec<Vec<u8>>) -> Vec<Instance> {
+    let reader = Reader::new(target, Limits::default()).for_siblings();
+    let parse = |(i, body): (usize, Vec<u8>)| match reader.parse(body, from, labels(i)) {
+        Ok(instance) => instance,
+        Err(error) => panic!("a body of our own is refused: {error}"),
+    };
+    bodies.into_iter().enumerate().map(parse).collect()
+}
+
+fn in_openmetrics(body: &[u8]) -> Vec<u8> {
+    let target = Target::new(Format::OpenMetrics100);
+    let reader = Reader::new(target, Limits::default());
+    let instances = reader.parse(body, Format::Text004, Labels::new([])).into_iter().collect();
+    let mut merge = Merge::new(target, instances);
+    let mut out = Vec::new();
+    while merge.next_chunk(&mut out, CHUNK_BYTES) {}
+    out
 }
 
 /// The nine labels that an instance's samples get.

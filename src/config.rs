@@ -187,6 +187,8 @@ pub struct Scrape {
     pub max_instance_body: u64,
     /// Largest answer before compression, in bytes.
     pub max_response: u64,
+    /// Largest size of all bodies of all requests at once, in bytes.
+    pub max_memory: u64,
     /// Longest line, in bytes.
     pub max_line: usize,
     /// Most samples of an instance; 0: no limit.

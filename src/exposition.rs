@@ -1,42 +1,54 @@
-//! Merges Prometheus text expositions of several instances into one.
+//! Merges Prometheus expositions of several instances into one, in any of their formats.
 //!
 //! Pure: bytes in, bytes out. No clock, no socket, no log line, and nothing of
 //! the rest of the program, so that it could be a crate of its own.
 //!
 //! # Why a merge is more than concatenation
 //!
-//! The format wants one `# HELP` and one `# TYPE` line for each metric family
-//! and all samples of a family together. Instances of one app expose the same
-//! families, so a plain concatenation is refused by a strict parser, and two
-//! instances can disagree about a family's type. What one instance gets wrong
+//! Each format wants the metadata of a metric family once and all samples of the
+//! family together. Instances of one app expose the same families, so a plain
+//! concatenation is refused by a strict parser, and two instances can disagree
+//! about a family's type, or speak different formats. What one instance gets wrong
 //! must not cost the samples of the others, because a scraper takes or refuses
 //! an answer as a whole.
 //!
 //! # How
 //!
 //! ```text
-//! body ──► Instance::parse ──► Instance ─┐
-//! body ──► Instance::parse ──► Instance ─┼─► Merge::new ──► next_chunk, next_chunk, …
-//! body ──► Instance::parse ──► error     ┘   (plan)         (lines, labels spliced in)
+//! Accept ──► negotiate ──► Target
+//! body ──► Reader::parse ──► Instance ─┐
+//! body ──► Reader::parse ──► Instance ─┼─► Merge::new ──► next_chunk, next_chunk, …
+//! body ──► Reader::parse ──► error     ┘   (plan)    └──► compress ──► next_chunk, …
 //! ```
 //!
-//! [`Instance::parse`] checks a body whole and writes an index: one word for
-//! each sample line and a few for each stretch of lines of one family. The body
-//! stays as it came. [`Merge`] lines the families up and copies lines out of the
-//! bodies when a chunk is asked for, so that memory is the bodies, their index
-//! and one chunk, however much longer the answer is.
+//! A [`Reader`] checks a body whole and writes an index for the [`Target`]: one word
+//! for each sample line and a few for each stretch of lines of one family. The body
+//! stays as it came. Bodies of one merge are mostly alike, so the first one teaches what
+//! there is to know about the lines of the others. [`Merge`] lines the families up and
+//! copies lines out of the bodies when a chunk is asked for, so that memory is the
+//! bodies, their index and one chunk, however much longer the answer is.
+//! [`Compressed`] takes the same parts of lines, and never has the answer uncompressed.
 //!
 //! ```
-//! use scrapebroker::exposition::{Instance, Labels, Limits, Merge};
+//! use scrapebroker::exposition::{Format, Labels, Limits, Merge, Reader, Target};
 //!
-//! let limits = Limits::default();
-//! let one = Instance::parse("# TYPE up gauge\nup 1\n", Labels::new([("index", "0")]), &limits)?;
-//! let two = Instance::parse("up{zone=\"b\"} 1", Labels::new([("index", "1")]), &limits)?;
-//! let mut merge = Merge::new(vec![one, two]);
+//! let target = Target::new(Format::Text004);
+//! let reader = Reader::new(target, Limits::default()).for_siblings();
+//! let label = |index| Labels::new([("index", index)]);
+//! let text = "# TYPE jobs_total counter\njobs_total 1 1500\n";
+//! let openmetrics = "# TYPE jobs counter\njobs_total{zone=\"b\"} 2\n# EOF\n";
+//! let one = reader.parse(text, Format::Text004, label("0"))?;
+//! let two = reader.parse(openmetrics, Format::OpenMetrics100, label("1"))?;
+//! let mut merge = Merge::new(target, vec![one, two]);
 //! let length = merge.content_length();
 //! let mut answer = Vec::new();
 //! while merge.next_chunk(&mut answer, 64 * 1024) {}
-//! assert_eq!(answer, b"# TYPE up gauge\nup{index=\"0\"} 1\nup{zone=\"b\",index=\"1\"} 1\n");
+//! assert_eq!(
+//!     String::from_utf8_lossy(&answer),
+//!     "# TYPE jobs_total counter\n\
+//!      jobs_total{index=\"0\"} 1 1500\n\
+//!      jobs_total{zone=\"b\",index=\"1\"} 2\n"
+//! );
 //! assert_eq!(answer.len() as u64, length);
 //! # Ok::<(), scrapebroker::exposition::Error>(())
 //! ```
@@ -44,21 +56,22 @@
 //! # Invariants
 //!
 //! * No sample is lost or altered; only exact duplicates within one instance go
-//!   (same name, label set and timestamp; the first is kept).
-//! * The output is strict text format 0.0.4: readable for `promtool check
-//!   metrics` and for Prometheus, whatever leniency the input needed.
+//!   (same name, label set and timestamp; the first is kept). What a format has no
+//!   place for besides samples is left out and [counted](Stats).
+//! * The output is strict: readable for `promtool check metrics`, for a strict
+//!   OpenMetrics parser and for Prometheus, whatever leniency the input needed.
 //! * Equal inputs give equal bytes; merging an output again changes nothing.
 //! * The length is known, and exact, before the first byte.
 //!
 //! # What is accepted
 //!
-//! Everything that Prometheus' own parser takes, except a line break inside a
+//! Everything that Prometheus' own parsers take, except a line break inside a
 //! label value. Also, as other parsers do: `\r\n`, blanks at the start of a
 //! line, a type in capitals, blanks after a type, a byte order mark. Written out
 //! it is one canonical form: no blank lines or comments, single blanks, unknown
 //! escapes with their backslash doubled. Refused, because a reader of the output
-//! would refuse all of it: signed timestamps, hexadecimal or overflowing values,
-//! duplicate label names, exemplars, the types of OpenMetrics.
+//! would refuse all of it: signed timestamps in the text format, hexadecimal or
+//! overflowing values, duplicate label names, and OpenMetrics without its `# EOF`.
 //!
 //! # Families
 //!
@@ -69,31 +82,47 @@
 //! sample names; and samples that their type cannot have (a bucket without a
 //! number in `le`). Then every sample name becomes an untyped family of its own.
 //! A family that only lacks its `TYPE` line in some instances is no conflict.
+//!
+//! OpenMetrics has rules for the samples of a type besides, which the text format
+//! does not have (a counter is not negative, a histogram has `+Inf`). A family that
+//! breaks one is written as `unknown` there, sample name by sample name.
+//!
+//! # Rooms
+//!
+//! `text` merges the line formats, `protobuf` the binary one; `gzip` compresses lines. What
+//! they share lies beside them: formats and their negotiation, names and their escapes,
+//! numbers, labels, families.
 
-mod check;
-mod duplicates;
+mod canonical;
+mod compressed;
 mod error;
 mod families;
-mod index;
-mod indexer;
+mod format;
+mod gzip;
 mod instance;
 mod labels;
 mod limits;
+mod media_type;
 mod merge;
-mod metadata;
+mod names;
+mod negotiate;
 mod number;
-mod plan;
-mod rewrite;
-mod sample;
+mod protobuf;
+mod reader;
+mod span;
+mod stats;
+mod text;
 
+pub use compressed::Compressed;
 pub use error::{Error, ErrorKind};
+pub use format::{Escaping, ForeignType, Format, Target, UnknownFormat};
 pub use instance::Instance;
 pub use labels::Labels;
 pub use limits::Limits;
-pub use merge::{Merge, Stats};
-
-/// The media type of what [`Merge`] writes.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub use merge::Merge;
+pub use negotiate::{accept_for_instances, negotiate};
+pub use reader::Reader;
+pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use scrapebroker::{
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
     domain::{BasicAuth, MetricsPath},
+    exposition::{Escaping, Format},
     merge_files::{self, Arguments, MergeError},
     shutdown,
     startup::{Application, Reloader, StartError},
@@ -58,15 +59,35 @@ enum Command {
         #[arg(long, value_name = "U:P")]
         basic_auth: Option<String>,
     },
-    /// Merge exposition files to standard output, without any network
-    Merge {
-        /// A label for the samples of all files
-        #[arg(long = "label", value_name = "K=V")]
-        labels: Vec<String>,
-        /// Files to merge, in this order; `-` is standard input; each may have labels of its own
-        #[arg(required = true, value_name = "FILE[:K=V,K=V]")]
-        files: Vec<OsString>,
-    },
+    /// Merge exposition files to standard output, or only check them, without any network
+    Merge(MergeOptions),
+}
+
+#[derive(clap::Args)]
+struct MergeOptions {
+    /// What is written: text, text-1.0.0, openmetrics-0.0.1, openmetrics or protobuf
+    #[arg(long, value_name = "FORMAT", default_value_t = Format::Text004)]
+    to: Format,
+    /// What the files are [default: told from the content of each]
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<Format>,
+    /// How names are written that old readers do not know: allow-utf-8, underscores, dots or
+    /// values [default: allow-utf-8 where the format can have them, else underscores]
+    #[arg(long, value_name = "SCHEME", value_parser = escaping)]
+    escaping: Option<Escaping>,
+    /// Write no exposition, but each problem as FILE:LINE: REASON, and what a merge would mend
+    #[arg(long)]
+    check: bool,
+    /// A label for the samples of all files
+    #[arg(long = "label", value_name = "K=V")]
+    labels: Vec<String>,
+    /// Files to merge, in this order; `-` is standard input; each may have labels of its own
+    #[arg(required = true, value_name = "FILE[:K=V,K=V]")]
+    files: Vec<OsString>,
+}
+
+fn escaping(name: &str) -> Result<Escaping, &'static str> {
+    Escaping::of_parameter(name).ok_or("not one of allow-utf-8, underscores, dots, values")
 }
 
 #[derive(clap::Args)]
@@ -133,7 +154,7 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
-        Command::Merge { labels, files } => merge(labels, files),
+        Command::Merge(options) => merge(options),
     }
 }
 
@@ -151,17 +172,24 @@ fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Re
     print(&effective)
 }
 
-fn merge(labels: Vec<String>, files: Vec<OsString>) -> Result<(), Failure> {
+fn merge(options: MergeOptions) -> Result<(), Failure> {
     let failure = |error: MergeError| match error.is_usage() {
         true => Failure::usage(error),
         false => Failure::other(error),
     };
-    let arguments = Arguments::parse(labels, files).map_err(failure)?;
-    match merge_files::merge(&arguments, &mut io::stdout().lock()) {
-        Ok(_) => Ok(()),
+    let MergeOptions { to, from, escaping, check, labels, files } = options;
+    let arguments = Arguments::parse(labels, files)
+        .and_then(|arguments| arguments.read_as(from).written_as(to, escaping))
+        .map_err(failure)?;
+    let mut out = io::stdout().lock();
+    let done = match check {
+        true => merge_files::check(&arguments, &mut out),
+        false => merge_files::merge(&arguments, &mut out).map(drop),
+    };
+    match done {
         // A reader that has seen enough (`| head`) is no failure.
         Err(MergeError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(failure(error)),
+        done => done.map_err(failure),
     }
 }
 

@@ -10,6 +10,8 @@
 //! [`ScrapeOptions`](crate::domain::ScrapeOptions), and what was asked as
 //! [`Ask`].
 
+mod budget;
+mod buffer;
 mod client;
 mod connection;
 mod deadline;
@@ -21,9 +23,11 @@ mod headers;
 mod inflate;
 mod last;
 mod metrics;
+mod negotiated;
 mod report;
 mod target;
 
+pub use budget::{Budget, BudgetMetrics, Refused, Share};
 pub use client::Client;
 pub use deadline::Timeouts;
 pub use failure::{Failure, Reason};
@@ -31,13 +35,14 @@ pub use fan_out::Scraped;
 pub use headers::passed_on;
 pub use last::{LastScrape, LastScrapes};
 pub use metrics::Metrics;
+pub use negotiated::Negotiated;
 pub use report::Series;
 pub use target::{Target, WEB, targets};
 
-pub use crate::exposition::{CONTENT_TYPE, Merge};
+pub use crate::exposition::{Compressed, Merge};
 use crate::{
     domain::MetricsPath,
-    exposition::{self, Instance, Labels},
+    exposition::{self, Format, Labels, Reader},
 };
 use awc::http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -51,6 +56,8 @@ pub const VIA: &str = "x-scrapebroker-via";
 pub struct Ask {
     /// When the answer of all instances must be there.
     pub deadline: Instant,
+    /// The format of the answer, and what the instances are asked for.
+    pub negotiated: Negotiated,
     /// Path for this request, over the binding's.
     pub metric_path: Option<MetricsPath>,
     /// Query parameters for the instances, as `name=value`, percent-encoded.
@@ -84,6 +91,8 @@ pub struct Limits {
 pub struct Answer {
     /// The merged metrics, ready to be written.
     pub merge: Merge,
+    /// What the bodies in `merge` hold of the budget; to be dropped after it.
+    pub memory: Share,
     /// Each instance that failed: `instance` label, process type, index, why.
     pub failures: Vec<FailedInstance>,
     /// How many instances were asked.
@@ -111,7 +120,11 @@ impl Answer {
     }
 }
 
-/// Scrapes `targets` and merges what they answer.
+/// Scrapes `targets` and merges what they answer, when there is memory for it.
+///
+/// # Errors
+///
+/// There was none until too late, or there is less than the bodies need.
 pub async fn scrape(
     client: &Client,
     targets: Vec<Target>,
@@ -119,18 +132,24 @@ pub async fn scrape(
     limits: &Limits,
     metrics: &Metrics,
     last: &LastScrapes,
-) -> Answer {
+    budget: &Budget,
+) -> Result<Answer, Refused> {
     let started = Instant::now();
-    let scraped = fan_out::fan_out(client, targets, ask, limits).await;
+    let memory = budget.enter(last.expected(&targets));
+    // A turn that leaves the instances no time is none.
+    let latest = ask.deadline - ask.deadline.saturating_duration_since(started) / 4;
+    let attempt = || fan_out::fan_out(client, &targets, ask, limits, &memory);
+    let outcomes = memory.run(latest, attempt).await?;
+    let scraped = fan_out::scraped(targets, outcomes);
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
     last.record(&scraped);
-    let answer = merge(scraped, ask.series);
+    let answer = merge(scraped, ask, memory);
     metrics.observe_merge(&answer.merge.stats());
-    answer
+    Ok(answer)
 }
 
-fn merge(scraped: Vec<Scraped>, series: Series) -> Answer {
-    let own = report::render(&scraped, series);
+fn merge(scraped: Vec<Scraped>, ask: &Ask, memory: Share) -> Answer {
+    let own = report::render(&scraped, ask.series);
     let asked = scraped.len();
     let mut failures = Vec::new();
     let mut instances = Vec::with_capacity(asked + 1);
@@ -147,11 +166,13 @@ fn merge(scraped: Vec<Scraped>, series: Series) -> Answer {
         max_families: usize::MAX,
         max_labels: usize::MAX,
     };
-    match Instance::parse(own.into_bytes(), Labels::new([]), &no_limits) {
+    let target = ask.negotiated.target();
+    let reader = Reader::new(target, no_limits);
+    match reader.parse(own.into_bytes(), Format::Text004, Labels::new([])) {
         Ok(own) => instances.push(own),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),
     }
-    Answer { merge: Merge::new(instances), failures, asked }
+    Answer { merge: Merge::new(target, instances), memory, failures, asked }
 }
 
 fn name(target: &Target) -> String {

@@ -77,13 +77,17 @@ fn version_and_help_are_printed_and_exit_0() {
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let cases: [&[&str]; 10] = [
+    let cases: [&[&str]; 14] = [
         &[],
         &["nonsense"],
         &["serve", "now"],
         &["demo", "--listen", "everywhere"],
         &["merge"],
         &["merge", "--label", "no-label", "x"],
+        &["merge", "--to", "html", "x"],
+        &["merge", "--from", "2.0", "x"],
+        &["merge", "--escaping", "all", "x"],
+        &["merge", "--escaping", "allow-utf-8", "x"],
         &["check-config", "--file", "x"],
         &["demo-app", "--path", "//elsewhere"],
         &["demo-app", "--basic-auth", "hunter2"],
@@ -193,6 +197,107 @@ fn merge_writes_one_exposition_with_the_labels_of_each_file() {
     let (code, _, err) = run(&mut scrapebroker(&["merge", "/no/such/file"]));
     assert_eq!(code, 1);
     assert!(err.contains("/no/such/file"), "{err}");
+}
+
+/// A file of this content, and its path.
+fn file(folder: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+/// The program with something to read; what it wrote must be UTF-8.
+fn run_with_stdin(arguments: &[&str], stdin: &str) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let stdin = std::fs::File::open(file(&folder, "stdin", stdin)).unwrap();
+    run(scrapebroker(arguments).stdin(stdin))
+}
+
+#[test]
+fn merge_reads_any_format_and_writes_the_one_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = file(&folder, "text", "# TYPE x_total counter\nx_total 1 1500\n");
+    let openmetrics = "# TYPE x counter\nx_total{i=\"2\"} 2 2.5\n# EOF\n";
+    let cases = [
+        ("text", "# TYPE x_total counter\nx_total 1 1500\nx_total{i=\"2\"} 2 2500\n"),
+        ("text-0.0.4", "# TYPE x_total counter\nx_total 1 1500\nx_total{i=\"2\"} 2 2500\n"),
+        ("text-1.0.0", "# TYPE x_total counter\nx_total 1 1500\nx_total{i=\"2\"} 2 2500\n"),
+        ("openmetrics", "# TYPE x counter\nx_total 1 1.5\nx_total{i=\"2\"} 2 2.5\n# EOF\n"),
+        ("openmetrics-0.0.1", "# TYPE x counter\nx_total 1 1.5\nx_total{i=\"2\"} 2 2.5\n# EOF\n"),
+    ];
+    for (to, expected) in cases {
+        let result = run_with_stdin(&["merge", "--to", to, &text, "-"], openmetrics);
+        assert_eq!(result, (0, expected.to_owned(), String::new()), "{to}");
+    }
+
+    let output = scrapebroker(&["merge", "--to", "protobuf", &text]).output().unwrap();
+    assert!(output.status.success());
+    let protobuf = file(&folder, "protobuf", output.stdout);
+    let (code, out, err) = run(&mut scrapebroker(&["merge", &protobuf]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, "# TYPE x_total counter\nx_total 1 1500\n");
+}
+
+#[test]
+fn merge_reads_files_as_it_is_told() {
+    let body = "x 1 1000\n# EOF\n";
+    let (code, out, _) = run_with_stdin(&["merge", "-"], body);
+    assert_eq!((code, out.as_str()), (0, "x 1 1000000\n"));
+    let (code, out, _) = run_with_stdin(&["merge", "--from", "text", "-"], body);
+    assert_eq!((code, out.as_str()), (0, "x 1 1000\n"));
+    let (code, out, err) = run_with_stdin(&["merge", "--from", "openmetrics", "-"], "x 1\n");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("standard input, line 1: `# EOF` is missing"), "{err}");
+}
+
+#[test]
+fn merge_escapes_names_as_it_is_told() {
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "a_b 1\n"),
+        (&["--escaping", "values"], "U__a_2e_b 1\n"),
+        (&["--to", "text-1.0.0"], "{\"a.b\"} 1\n"),
+        (&["--to", "text-1.0.0", "--escaping", "allow-utf-8"], "{\"a.b\"} 1\n"),
+        (&["--to", "text-1.0.0", "--escaping", "dots"], "a_dot_b 1\n"),
+    ];
+    for (options, expected) in cases {
+        let arguments = [&["merge"], options, &["-"]].concat();
+        let result = run_with_stdin(&arguments, "{\"a.b\"} 1\n");
+        assert_eq!(result, (0, expected.to_owned(), String::new()), "{options:?}");
+    }
+}
+
+#[test]
+fn merge_check_lists_every_problem_of_every_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = file(&folder, "a.prom", "x one\nx 2\nx three\n");
+    let b = file(&folder, "b.prom", "x 1\n");
+    let (code, out, err) =
+        run(&mut scrapebroker(&["merge", "--check", "--from", "text", &a, &b, "/no/such/file"]));
+    assert_eq!(code, 1);
+    let value = "the value is missing or not a number";
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[..2], [format!("{a}:1: {value}"), format!("{a}:3: {value}")]);
+    assert!(lines[2].starts_with("/no/such/file: cannot be read: "), "{out}");
+    assert_eq!(lines.len(), 3, "{out}");
+    assert_eq!(err, "scrapebroker: 2 of 3 files cannot be merged\n");
+
+    let (code, out, _) = run_with_stdin(&["merge", "--check", "--", "-:index=0"], "y 1\n<html>\n");
+    assert_eq!(code, 1);
+    assert!(out.starts_with("-:2: a metric name is missing or not valid\n"), "{out}");
+}
+
+#[test]
+fn merge_check_notes_what_a_merge_mends_and_exits_0() {
+    let fine = run_with_stdin(&["merge", "--check", "-"], "# TYPE x gauge\nx 1\n");
+    assert_eq!(fine, (0, String::new(), String::new()));
+
+    let counter = "# TYPE x counter\nx_total -1 # {} 1\n# EOF\n";
+    let (code, out, err) = run_with_stdin(&["merge", "--check", "-"], counter);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("note: merged as text: exemplars") && out.ends_with(": 1\n"), "{out}");
+    let (code, out, _) = run_with_stdin(&["merge", "--check", "--to", "openmetrics", "-"], counter);
+    assert_eq!(code, 0);
+    assert!(out.contains("note: merged as openmetrics: families that lose their type"), "{out}");
 }
 
 #[test]

@@ -4,57 +4,107 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "support/bodies.rs"]
+mod bodies;
 #[path = "support/promtool.rs"]
 mod promtool;
 
-use scrapebroker::exposition::{Instance, Labels, Limits, Merge};
+use bodies::Random;
+use scrapebroker::exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
 
 /// Bodies that are taken, though promtool would refuse most of them as they are.
-const BODIES: &[&str] = &[
-    include_str!("fixtures/expositions/text.prom"),
-    include_str!("fixtures/expositions/type_conflict.prom"),
-    "# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_sum 3\nx_count 2\n",
-    "# TYPE x summary\nx{quantile=\"0.5\"} 1\nx_sum 3\nx_count 2\n",
-    "# TYPE x_count gauge\n# HELP x_count Own.\nx_count{a=\"1\"} 1\n",
-    "x_count 1\nx_sum 2\n# TYPE x histogram\nx_bucket{le=\"big\"} 3\nx_count 4\n",
-    "# HELP y a\\d \\\" \\\n# HELP y again\ny 1\n# TYPE y counter\n# TYPE y gauge\ny{a=\"2\"} 2 5\n",
-    "\u{feff}\n  y {a=\"C:\\data\",}1\r\ny{ b=\"\" c=\"\\\\\" }  +Inf \t7 \r\nz{} .5",
-    "# TYPE z untyped\nz{le=\"x\",quantile=\"x\",instance=\"i\",exported_instance=\"j\",e=\"\0é\"} NaN\n",
-    "# HELP only_help Text.\n# TYPE only_type gauge\n",
+const BODIES: &[(Format, &str)] = &[
+    (Format::Text004, include_str!("fixtures/expositions/text.prom")),
+    (Format::Text004, include_str!("fixtures/expositions/type_conflict.prom")),
+    (Format::OpenMetrics100, include_str!("fixtures/expositions/openmetrics.txt")),
+    (
+        Format::Text004,
+        "# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_sum 3\nx_count 2\n",
+    ),
+    (Format::Text004, "# TYPE x summary\nx{quantile=\"0.5\"} 1\nx_sum 3\nx_count 2\n"),
+    (Format::Text004, "# TYPE x_count gauge\n# HELP x_count Own.\nx_count{a=\"1\"} 1\n"),
+    (
+        Format::Text004,
+        "x_count 1\nx_sum 2\n# TYPE x histogram\nx_bucket{le=\"big\"} 3\nx_count 4\n",
+    ),
+    (
+        Format::Text004,
+        "# HELP y a\\d \\\" \\\n# HELP y again\ny 1\n# TYPE y counter\n# TYPE y gauge\ny{a=\"2\"} 2 5\n",
+    ),
+    (
+        Format::Text004,
+        "\u{feff}\n  y {a=\"C:\\data\",}1\r\ny{ b=\"\" c=\"\\\\\" }  +Inf \t7 \r\nz{} .5",
+    ),
+    (
+        Format::Text004,
+        "# TYPE z untyped\nz{le=\"x\",quantile=\"x\",instance=\"i\",exported_instance=\"j\",e=\"\0é\"} NaN\n",
+    ),
+    (
+        Format::Text100,
+        "# TYPE \"x.é\" gauge\n{\"x.é\",\"y z\"=\"1\",y_z=\"2\"} 1\n# HELP only_help Text.\n",
+    ),
+    (
+        Format::OpenMetrics100,
+        "# TYPE x histogram\n# UNIT x x\nx_bucket{le=\"+Inf\"} 2 1.5 # {a=\"b\"} 1\nx_created 1\n\
+         # TYPE y info\n# HELP y A \\\"quote\\\".\ny_info{a=\"1\"} 1\n# TYPE z stateset\nz{z=\"on\"} 1\n\
+         # TYPE w gaugehistogram\nw_bucket{le=\"+Inf\"} 1\nw_gsum 1\nw_gcount 1\n# EOF\n",
+    ),
 ];
 
-fn instance(body: &str, index: &str) -> Instance {
-    let labels = Labels::new([("instance", "10.0.0.1:80"), ("app", "q\"b\\\n"), ("index", index)]);
-    Instance::parse(body, labels, &Limits::default()).unwrap()
-}
-
 /// 0: fine; 3: fine to read, but names or help are not as they should be, which is for the app.
-fn assert_readable(instances: Vec<Instance>, what: &str) {
-    let mut merge = Merge::new(instances);
+fn assert_readable(bodies: &[(Format, &str)], target: Target) {
+    let reader = Reader::new(target, Limits::default());
+    let parse = |(i, (format, body)): (usize, &(Format, &str))| {
+        let index = i.to_string();
+        let added = [("instance", "10.0.0.1:80"), ("app", "q\"b\\\n"), ("index", &*index)];
+        reader.parse(*body, *format, Labels::new(added)).unwrap()
+    };
+    let mut merge = Merge::new(target, bodies.iter().enumerate().map(parse).collect());
     let mut output = Vec::new();
     while merge.next_chunk(&mut output, 1 << 16) {}
     let (code, said) = promtool::check(&output);
     let text = String::from_utf8_lossy(&output);
-    assert!(matches!(code, Some(0 | 3)), "{what}: {said}\n{text}");
+    assert!(matches!(code, Some(0 | 3)), "{bodies:?}: {said}\n{text}");
 }
 
 #[test]
 fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
     for (i, one) in BODIES.iter().enumerate() {
-        assert_readable(vec![instance(one, "0")], one);
-        for other in BODIES.iter().skip(i + 1) {
-            assert_readable(
-                vec![instance(one, "0"), instance(other, "1")],
-                &format!("{one}---\n{other}"),
-            );
+        assert_readable(&[*one], Target::default());
+        for other in &BODIES[i + 1..] {
+            assert_readable(&[*one, *other], Target::default());
         }
     }
 }
 
 #[test]
 fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
-    let all =
-        |bodies: &mut dyn Iterator<Item = &&str>| bodies.map(|body| instance(body, "0")).collect();
-    assert_readable(all(&mut BODIES.iter()), "forwards");
-    assert_readable(all(&mut BODIES.iter().rev()), "backwards");
+    let backwards: Vec<_> = BODIES.iter().rev().copied().collect();
+    for escaping in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
+        for format in [Format::Text004, Format::Text100] {
+            let target = Target::new(format).with_escaping(escaping);
+            assert_readable(BODIES, target);
+            assert_readable(&backwards, target);
+        }
+    }
+}
+
+#[test]
+fn promtool_reads_what_comes_of_generated_bodies() {
+    for seed in 0..60 {
+        let random = &mut Random::new(seed);
+        let sources: Vec<_> = (0..1 + random.below(3))
+            .map(|_| {
+                let is_openmetrics = random.percent(70);
+                let format = if is_openmetrics { Format::OpenMetrics100 } else { Format::Text100 };
+                let mut lines = Vec::new();
+                for _ in 0..random.below(5) {
+                    lines.extend(bodies::block(random.below(1 << 30) as u64, is_openmetrics));
+                }
+                (format, bodies::text(&lines, is_openmetrics))
+            })
+            .collect();
+        let bodies: Vec<_> = sources.iter().map(|(format, text)| (*format, &**text)).collect();
+        assert_readable(&bodies, Target::default());
+    }
 }

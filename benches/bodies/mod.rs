@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// A body of at least `samples` samples whose values differ by `seed`.
 pub(crate) fn body(seed: u64, samples: usize) -> String {
-    let mut body = Body { text: String::new(), samples: 0, wanted: samples, state: seed };
+    let mut body = Body { text: String::new(), samples: 0, state: seed };
     for name in ["go_goroutines", "process_open_fds", "process_resident_memory_bytes"] {
         body.family(name, "gauge", "What the process uses of it at the moment.");
         body.sample(name, "");
@@ -26,7 +26,6 @@ pub(crate) fn body(seed: u64, samples: usize) -> String {
 struct Body {
     text: String,
     samples: usize,
-    wanted: usize,
     state: u64,
 }
 
@@ -41,11 +40,14 @@ impl Body {
     }
 
     fn sample(&mut self, name: &str, labels: &str) {
-        if self.samples < self.wanted {
-            self.samples += 1;
-            let value = self.random();
-            self.write(format_args!("{name}{labels} {}.{:03}\n", value % 1_000_000, value % 997));
-        }
+        let value = self.random();
+        let value = format!("{}.{:03}", value % 1_000_000, value % 997);
+        self.sample_of(name, labels, &value);
+    }
+
+    fn sample_of(&mut self, name: &str, labels: &str, value: &str) {
+        self.samples += 1;
+        self.write(format_args!("{name}{labels} {value}\n"));
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
@@ -58,19 +60,20 @@ impl Body {
             "histogram",
             "Duration of HTTP server request handling, by uri and status.",
         );
-        let bounds = [
-            "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0",
-            "+Inf",
-        ];
+        let bounds =
+            ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
         for i in 0..6 {
             let own = format!(
                 r#"method="GET",outcome="SUCCESS",status="200",uri="/api/v1/resource{i}/{{id}}""#
             );
+            let mut count = 0;
             for bound in bounds {
-                self.sample(&format!("{name}_bucket"), &format!(r#"{{{own},le="{bound}"}}"#));
+                count += self.random() % 1000;
+                let labels = format!(r#"{{{own},le="{bound}"}}"#);
+                self.sample_of(&format!("{name}_bucket"), &labels, &count.to_string());
             }
             self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
-            self.sample(&format!("{name}_count"), &format!("{{{own}}}"));
+            self.sample_of(&format!("{name}_count"), &format!("{{{own}}}"), &count.to_string());
         }
     }
 
@@ -111,7 +114,8 @@ impl Body {
                 self.sample(name, &format!(r#"{{{own},quantile="{quantile}"}}"#));
             }
             self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
-            self.sample(&format!("{name}_count"), &format!("{{{own}}}"));
+            let count = (self.random() % 1_000_000).to_string();
+            self.sample_of(&format!("{name}_count"), &format!("{{{own}}}"), &count);
         }
     }
 }

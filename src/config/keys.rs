@@ -195,6 +195,7 @@ fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
     let concurrency = s.value("concurrency", "64", number(1..=65_536));
     let max_instance_body = s.value("max_instance_body", "64MiB", values::size);
     let max_response = s.value("max_response", "4GiB", values::size);
+    let max_memory = s.value("max_memory", "1GiB", values::size);
     let max_line = s.value("max_line", "1MiB", values::memory_size);
     let max_samples = s.value("max_samples", "0", number(0..=usize::MAX));
     let max_families = s.value("max_families", "100000", number(1..=usize::MAX));
@@ -209,6 +210,11 @@ fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
     {
         s.mistake("timeout_offset", "must be shorter than timeout");
     }
+    if let (Some(max_instance_body), Some(max_memory)) = (max_instance_body, max_memory)
+        && max_instance_body > max_memory
+    {
+        s.mistake("max_memory", "must be at least max_instance_body");
+    }
     Some(Scrape {
         timeout: timeout?,
         max_timeout: max_timeout?,
@@ -217,6 +223,7 @@ fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
         concurrency: concurrency?,
         max_instance_body: max_instance_body?,
         max_response: max_response?,
+        max_memory: max_memory?,
         max_line: max_line?,
         max_samples: max_samples?,
         max_families: max_families?,

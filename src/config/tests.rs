@@ -91,6 +91,7 @@ scrape:
   concurrency: 8
   max_instance_body: 1MiB
   max_response: 1GiB
+  max_memory: 256MiB
   max_line: 64KiB
   max_samples: 5000
   max_families: 100

@@ -7,7 +7,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
-    line: usize,
+    unit: Unit,
+    number: usize,
+}
+
+/// What a format consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Line,
+    /// A family in protobuf.
+    Message,
 }
 
 /// What is wrong with a line.
@@ -26,11 +35,11 @@ pub enum ErrorKind {
     TooManyLabels,
     /// Not UTF-8.
     Encoding,
-    /// No metric name where one belongs: the first line of HTML or JSON ends here.
+    /// No metric name where one belongs: the first line of HTML ends here.
     MetricName,
-    /// A `TYPE` that text format 0.0.4 does not know.
+    /// A `TYPE` that its format does not know.
     MetricType,
-    /// No label name where one belongs.
+    /// No label name where one belongs: the first line of JSON ends here.
     LabelName,
     /// `__name__` as a label.
     ReservedLabel,
@@ -44,13 +53,34 @@ pub enum ErrorKind {
     Timestamp,
     /// Something after the timestamp.
     Trailing,
-    /// An exemplar, which only OpenMetrics has.
+    /// An exemplar in text format 0.0.4, or one that is not well-formed.
     Exemplar,
+    /// A unit that is no word.
+    Unit,
+    /// OpenMetrics without its `# EOF`, so that nobody knows whether it is whole.
+    MissingEof,
+    /// Something after `# EOF`.
+    AfterEof,
+    /// A protobuf message that is cut short, or not what its schema says.
+    Message,
+    /// A field of protobuf longer than [`Limits::max_line`](super::Limits::max_line): a
+    /// metric, or the text of a family.
+    FieldTooLong,
+    /// A body of which each sample on its own would be too long by far: labels are
+    /// repeated for each bucket then.
+    TextTooLong,
+    /// A native histogram whose parts contradict each other.
+    NativeHistogram,
 }
 
 impl Error {
     pub(super) fn new(kind: ErrorKind, line: usize) -> Self {
-        Self { kind, line }
+        Self { kind, unit: Unit::Line, number: line }
+    }
+
+    /// In a body of protobuf.
+    pub(super) fn in_message(kind: ErrorKind, message: usize) -> Self {
+        Self { kind, unit: Unit::Message, number: message }
     }
 
     /// What is wrong.
@@ -58,9 +88,9 @@ impl Error {
         self.kind
     }
 
-    /// The line, counted from 1.
+    /// The line, or in protobuf the message, counted from 1.
     pub fn line(&self) -> usize {
-        self.line
+        self.number
     }
 
     /// Whether the body may be well formed but is more than its [`Limits`](super::Limits) allow.
@@ -72,13 +102,19 @@ impl Error {
                 | ErrorKind::TooManySamples
                 | ErrorKind::TooManyFamilies
                 | ErrorKind::TooManyLabels
+                | ErrorKind::FieldTooLong
+                | ErrorKind::TextTooLong
         )
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.kind)
+        let unit = match self.unit {
+            Unit::Line => "line",
+            Unit::Message => "message",
+        };
+        write!(f, "{unit} {}: {}", self.number, self.kind)
     }
 }
 
@@ -94,15 +130,24 @@ impl fmt::Display for ErrorKind {
             Self::TooManyLabels => "more labels on one sample than the limit",
             Self::Encoding => "text that is not UTF-8",
             Self::MetricName => "a metric name is missing or not valid",
-            Self::MetricType => "the metric type is not one of text format 0.0.4",
+            Self::MetricType => "the metric type is not one of its format",
             Self::LabelName => "a label name is missing or not valid",
             Self::ReservedLabel => "the label name `__name__` is reserved",
             Self::DuplicateLabel => "a label name occurs twice on one sample",
             Self::LabelValue => "a label value is missing, unquoted or not closed",
             Self::Value => "the value is missing or not a number",
-            Self::Timestamp => "the timestamp is not a whole number of milliseconds",
+            Self::Timestamp => "the timestamp is not one of its format",
             Self::Trailing => "something follows the timestamp",
-            Self::Exemplar => "an exemplar, which text format 0.0.4 does not have",
+            Self::Exemplar => {
+                "an exemplar that its format does not have, or that is not well-formed"
+            }
+            Self::Unit => "the unit is not a word",
+            Self::MissingEof => "`# EOF` is missing, so the rest may be too",
+            Self::AfterEof => "something follows `# EOF`",
+            Self::Message => "a message is cut short or not well formed",
+            Self::FieldTooLong => "a field is longer than the limit",
+            Self::TextTooLong => "as text it is longer than the limit",
+            Self::NativeHistogram => "the parts of a native histogram contradict each other",
         })
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::sample::{RESERVED_LABEL, label_name};
+use super::names::{RESERVED_LABEL, is_legacy_label_name};
 
 /// The labels that an instance's samples get, after their own ones.
 ///
@@ -50,11 +50,7 @@ impl Labels {
     /// histogram or summary is.
     pub fn can_add(name: &str) -> bool {
         let name = name.as_bytes();
-        !name.is_empty()
-            && label_name(name).len() == name.len()
-            && name != RESERVED_LABEL
-            && name != b"le"
-            && name != b"quantile"
+        is_legacy_label_name(name) && name != RESERVED_LABEL && name != b"le" && name != b"quantile"
     }
 
     #[inline(always)]
@@ -62,10 +58,21 @@ impl Labels {
         self.0.has(name)
     }
 
-    /// What goes into a canonical line at `insert`: into its braces, or in braces of its own.
+    /// Whether others have the same names in the same order.
+    pub(super) fn have_the_names_of(&self, others: &Self) -> bool {
+        self.0.names == others.0.names
+    }
+
+    /// What goes into a canonical line at `insert`.
     #[inline(always)]
     pub(super) fn inserted_at(&self, line: &[u8], insert: usize) -> &[u8] {
-        if line.get(insert) == Some(&b'}') { &self.0.following } else { &self.0.alone }
+        self.inserted(line.get(insert) == Some(&b'}'))
+    }
+
+    /// What goes into braces, or with braces of its own into a line that has none.
+    #[inline(always)]
+    pub(super) fn inserted(&self, has_braces: bool) -> &[u8] {
+        if has_braces { &self.0.following } else { &self.0.alone }
     }
 
     /// Writes a canonical line with the labels at `insert`.

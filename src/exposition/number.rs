@@ -16,6 +16,53 @@ pub(super) fn is_float(text: &[u8]) -> bool {
     }
 }
 
+/// How long the decimal number is with which a line ends that `text` starts with; `None`
+/// also for some that are less plain.
+#[inline(always)]
+pub(super) fn plain(text: &[u8]) -> Option<usize> {
+    let start = usize::from(text.first() == Some(&b'-'));
+    let whole = digits_at(text, start);
+    let mut at = start + whole;
+    let mut fraction = 0;
+    if text.get(at) == Some(&b'.') {
+        fraction = digits_at(text, at + 1);
+        at += 1 + fraction;
+    }
+    // A digit at least, and not so many that they could overflow.
+    (text.get(at) == Some(&b'\n') && whole + fraction > 0 && whole < 200).then_some(at)
+}
+
+/// How many digits there are from `at` on, looked at eight at a time.
+#[inline(always)]
+fn digits_at(text: &[u8], at: usize) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    let mut count = 0;
+    while let Some(word) = text.get(at + count..).and_then(<[u8]>::first_chunk) {
+        let digits = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'0'));
+        // A digit is now 0 to 9: what is more has its highest bit set, or gets it.
+        let others = (((digits & (ONES * 0x7f)) + ONES * 0x76) | digits) & (ONES << 7);
+        if others != 0 {
+            return count + others.trailing_zeros() as usize / 8;
+        }
+        count += 8;
+    }
+    let rest = text.get(at + count..).unwrap_or_default();
+    count + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The value that `text` is.
+pub(super) fn parse(text: &[u8]) -> Option<f64> {
+    // Most are counts.
+    if text.len() < 16 && !text.is_empty() && text.iter().all(u8::is_ascii_digit) {
+        let count = text.iter().fold(0_u64, |count, digit| count * 10 + u64::from(digit - b'0'));
+        return Some(count as f64);
+    }
+    if !is_float(text) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 fn is_decimal(text: &[u8]) -> bool {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest {
@@ -100,6 +147,25 @@ mod tests {
         ];
         for text in bad {
             assert!(!is_float(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_number_is_found_up_to_its_line_break() {
+        let numbers = ["0", "-1", "12345678", "123456789.25", ".5", "5.", "1234567.12345678901"];
+        for number in numbers {
+            for after in ["", "x 1\n"] {
+                let line = format!("{number}\n{after}");
+                assert_eq!(plain(line.as_bytes()), Some(number.len()), "{line:?}");
+            }
+        }
+        let long = "1".repeat(200) + "\n";
+        let others = [
+            "", "1", "\n", "-\n", ".\n", "1 \n", "1\r\n", "1e5\n", "+1\n", "1.2.3\n", "1:\n",
+            "1/\n", "NaN\n", &long,
+        ];
+        for text in others {
+            assert_eq!(plain(text.as_bytes()), None, "{text:?}");
         }
     }
 

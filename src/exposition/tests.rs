@@ -3,15 +3,35 @@
 use super::*;
 
 mod accepts;
+mod bad_input;
+#[path = "../../tests/support/bodies.rs"]
+mod bodies;
+mod conversion;
+mod conversion_properties;
 mod families;
+mod grammar;
+mod names;
+mod openmetrics;
 mod properties;
+mod siblings;
 mod strict;
+mod strict_openmetrics;
+
+const TEXT_FORMAT: Format = Format::Text004;
+
+fn parse(body: impl Into<Vec<u8>>, labels: Labels, limits: &Limits) -> Result<Instance, Error> {
+    Reader::new(Target::new(TEXT_FORMAT), *limits).parse(body, TEXT_FORMAT, labels)
+}
+
+fn merge_of(instances: Vec<Instance>) -> Merge {
+    Merge::new(Target::new(TEXT_FORMAT), instances)
+}
 
 type Added<'a> = &'a [(&'a str, &'a str)];
 
 fn parsed(body: &str, added: Added<'_>) -> Instance {
     let labels = Labels::new(added.iter().copied());
-    match Instance::parse(body, labels, &Limits::default()) {
+    match parse(body, labels, &Limits::default()) {
         Ok(instance) => instance,
         Err(error) => panic!("{body:?} is refused: {error}"),
     }
@@ -20,7 +40,7 @@ fn parsed(body: &str, added: Added<'_>) -> Instance {
 fn refused(body: impl Into<Vec<u8>>, limits: &Limits) -> Error {
     let body = body.into();
     let start = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-    match Instance::parse(body, Labels::new([]), limits) {
+    match parse(body, Labels::new([]), limits) {
         Ok(instance) => panic!("{start:?} is taken: {instance:?}"),
         Err(error) => error,
     }
@@ -45,11 +65,11 @@ fn written(mut merge: Merge, max: usize) -> String {
 
 fn merged(bodies: &[&str]) -> String {
     let instances = bodies.iter().map(|body| parsed(body, &[])).collect();
-    written(Merge::new(instances), 1 << 16)
+    written(merge_of(instances), 1 << 16)
 }
 
 fn merged_with(body: &str, added: Added<'_>) -> (String, Stats) {
-    let merge = Merge::new(vec![parsed(body, added)]);
+    let merge = merge_of(vec![parsed(body, added)]);
     let stats = merge.stats();
     (written(merge, 1 << 16), stats)
 }
@@ -135,8 +155,8 @@ fn a_chunk_has_a_line_at_least_and_then_about_as_many_bytes_as_asked_for() {
     let body: String = (0..100).map(|i| format!("x{{i=\"{i}\"}} {i}\n")).collect();
     let whole = merged(&[&body]);
     for max in [0, 1, 7, 64, 1000] {
-        assert_eq!(written(Merge::new(vec![parsed(&body, &[])]), max), whole, "{max}");
-        let mut merge = Merge::new(vec![parsed(&body, &[])]);
+        assert_eq!(written(merge_of(vec![parsed(&body, &[])]), max), whole, "{max}");
+        let mut merge = merge_of(vec![parsed(&body, &[])]);
         let mut chunk = b"before".to_vec();
         assert!(merge.next_chunk(&mut chunk, max));
         let length = chunk.len() - b"before".len();
@@ -168,7 +188,7 @@ fn real_expositions_merge_as_they_should() {
         ]
     };
     let instances = vec![parsed(TEXT, &nine("0")), parsed(TYPE_CONFLICT, &nine("1"))];
-    let merge = Merge::new(instances);
-    assert_eq!(merge.stats(), Stats { type_conflicts: 2, renamed_labels: 4, duplicates: 0 });
+    let merge = merge_of(instances);
+    assert_eq!(merge.stats(), Stats { type_conflicts: 2, renamed_labels: 4, ..Stats::default() });
     assert_eq!(written(merge, 100), MERGED);
 }

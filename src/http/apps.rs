@@ -1,6 +1,6 @@
 //! `/v1/apps/…` and `/v2/apps/…`: an app's metrics, and what is known of it.
 //!
-//! `/v2` is the same as `/v1` for as long as text format 0.0.4 is the only one.
+//! `/v2` is the same as `/v1`, but asks the instances for text format 0.0.4 only.
 
 mod body;
 mod description;
@@ -13,8 +13,8 @@ use crate::{
     domain::ScrapeOptions,
     http::lifecycle::Lifecycle,
     scrape::{
-        self, Answer, Ask, CONTENT_TYPE, Client, LastScrapes, Limits, Metrics, Reason, Series,
-        Target, Timeouts, WEB,
+        self, Answer, Ask, Budget, Client, LastScrapes, Limits, Metrics, Negotiated, Reason,
+        Series, Target, Timeouts, WEB,
     },
 };
 use actix_web::{
@@ -57,12 +57,17 @@ pub struct Apps {
     pub metrics: Arc<Metrics>,
     /// How the last scrapes went.
     pub last: Arc<LastScrapes>,
+    /// Memory for the bodies of all scrapes.
+    pub budget: Budget,
 }
 
 /// The address at which a connection reached us; put into a connection's data
 /// when it is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct OurAddress(pub IpAddr);
+
+/// The prefix below which instances are asked for text only.
+const TEXT_ONLY: &str = "/v2/";
 
 /// Adds the routes. Needs [`Apps`] and a [`Client`] of the worker as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -96,6 +101,10 @@ async fn apps(
     let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
     let ask = Ask {
         deadline: started + apps.timeouts.budget(announced),
+        negotiated: Negotiated::new(
+            joined(request.headers(), &header::ACCEPT).as_deref(),
+            request.uri().path().starts_with(TEXT_ONLY),
+        ),
         metric_path: asked.metric_path.clone(),
         query: asked.others.clone(),
         headers: apps.passed_on(request.headers()),
@@ -112,9 +121,18 @@ async fn apps(
     let targets = apps.targets(&found, &ask, &asked)?;
     drop(found);
     drop(table);
-    let answer =
-        scrape::scrape(&client, targets, &ask, &apps.limits, &apps.metrics, &apps.last).await;
-    apps.respond(answer, accepts_gzip(text(request.headers(), "accept-encoding").unwrap_or("")))
+    let answer = scrape::scrape(
+        &client,
+        targets,
+        &ask,
+        &apps.limits,
+        &apps.metrics,
+        &apps.last,
+        &apps.budget,
+    )
+    .await?;
+    let gzip = accepts_gzip(text(request.headers(), "accept-encoding").unwrap_or(""));
+    apps.respond(answer, &ask.negotiated.content_type(), gzip)
 }
 
 impl Apps {
@@ -162,7 +180,12 @@ impl Apps {
         Ok(targets)
     }
 
-    fn respond(&self, answer: Answer, gzip: bool) -> Result<HttpResponse, AppsError> {
+    fn respond(
+        &self,
+        answer: Answer,
+        content_type: &str,
+        gzip: bool,
+    ) -> Result<HttpResponse, AppsError> {
         let instances = format!("{}/{}", answer.answered(), answer.asked);
         if answer.answered() == 0 && !self.series_when_all_failed {
             let status = if answer.all_failed_with(Reason::Status4xx) {
@@ -184,13 +207,15 @@ impl Apps {
         }
         let mut response = HttpResponse::Ok();
         response
-            .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
-            .insert_header((header::VARY, "Accept-Encoding"))
+            .insert_header((header::CONTENT_TYPE, content_type))
+            .insert_header((header::VARY, "Accept, Accept-Encoding"))
             .insert_header((INSTANCES, instances));
         Ok(if gzip {
-            response.insert_header((header::CONTENT_ENCODING, "gzip")).body(Gzip::new(answer.merge))
+            response
+                .insert_header((header::CONTENT_ENCODING, "gzip"))
+                .body(Gzip::new(answer.merge, answer.memory))
         } else {
-            response.body(Plain::new(answer.merge))
+            response.body(Plain::new(answer.merge, answer.memory))
         })
     }
 }
@@ -235,4 +260,10 @@ fn via(headers: &HeaderMap, own_id: &str) -> Result<String, AppsError> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// All values of a header that is a list, as one.
+fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }

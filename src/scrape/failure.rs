@@ -24,7 +24,7 @@ pub enum Reason {
     TooLarge,
     /// More samples, families, labels, or longer lines than allowed.
     Limit,
-    /// What came back is not text format 0.0.4.
+    /// What came back is not an exposition, or not of the format that it claims.
     NotExposition,
     /// The connection ended before the body did.
     Cut,

@@ -5,16 +5,19 @@
 
 use super::{
     Ask, Limits,
+    budget::{Held, Share},
+    buffer::Buffer,
     client::Client,
     failure::{Failure, Reason},
     fetch::{Fetched, fetch},
-    inflate::inflate,
+    inflate::Inflation,
     target::Target,
 };
-use crate::exposition::{self, Instance, Labels};
+use crate::exposition::{Format, Instance, Labels, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 /// After this long a request no longer counts against the concurrency, so that
 /// hung instances do not hold back the rest of a large app.
@@ -30,27 +33,38 @@ pub struct Scraped {
     pub target: Target,
     /// How long it took.
     pub duration: Duration,
+    /// What its body takes in memory.
+    pub bytes: u64,
     /// The checked body, or why there is none.
     pub result: Result<Instance, Failure>,
 }
 
-/// Scrapes all targets; the answers come in the order of `targets`.
+/// What came of one target: how long it took, and the checked body with what it
+/// takes in memory, or why there is none.
+pub(super) type Outcome = (Duration, Result<(Instance, u64), Failure>);
+
+/// Scrapes all targets; the outcomes come in the order of `targets`. Their
+/// bodies are left to `share`.
 ///
 /// Returns at the deadline of `ask` at the latest; who has not answered by
 /// then has failed with [`Reason::Timeout`].
 pub(super) async fn fan_out(
     client: &Client,
-    targets: Vec<Target>,
+    targets: &[Target],
     ask: &Ask,
     limits: &Limits,
-) -> Vec<Scraped> {
+    share: &Share,
+) -> Vec<Outcome> {
+    let reader = Reader::new(ask.negotiated.target(), limits.exposition);
+    let reader = Arc::new(if targets.len() > 1 { reader.for_siblings() } else { reader });
     let slots = Semaphore::new(limits.concurrency);
     let mut running: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
         .map(async |(position, target)| {
             let started = Instant::now();
-            let scrape = in_slot(&slots, scrape_one(client, target, ask, limits));
+            let scrape = scrape_one(client, target, ask, limits, (&reader, share));
+            let scrape = in_slot(&slots, scrape);
             let result = tokio::time::timeout_at(ask.deadline, scrape)
                 .await
                 .unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no whole answer in time")));
@@ -65,14 +79,19 @@ pub(super) async fn fan_out(
     }
     drop(running);
     let missing = || (Duration::ZERO, Err(Failure::new(Reason::Timeout, "not asked")));
-    targets
-        .into_iter()
-        .zip(results)
-        .map(|(target, result)| {
-            let (duration, result) = result.unwrap_or_else(missing);
-            Scraped { target, duration, result }
-        })
-        .collect()
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+}
+
+/// Puts each target and what came of it together.
+pub(super) fn scraped(targets: Vec<Target>, outcomes: Vec<Outcome>) -> Vec<Scraped> {
+    let together = targets.into_iter().zip(outcomes).map(|(target, (duration, result))| {
+        let (result, bytes) = match result {
+            Ok((instance, bytes)) => (Ok(instance), bytes),
+            Err(failure) => (Err(failure), 0),
+        };
+        Scraped { target, duration, bytes, result }
+    });
+    together.collect()
 }
 
 /// Runs `work` in a slot, which it gives back after [`SLOT_TIME`].
@@ -92,34 +111,75 @@ async fn scrape_one(
     target: &Target,
     ask: &Ask,
     limits: &Limits,
-) -> Result<Instance, Failure> {
-    let fetched = fetch(client, target, ask, limits.max_instance_body).await?;
-    let large = fetched.gzip || fetched.body.len() > INLINE;
-    let labels = target.labels.clone();
+    (reader, share): (&Arc<Reader>, &Share),
+) -> Result<(Instance, u64), Failure> {
     let max_body = limits.max_instance_body;
-    let exposition = exposition::Limits { max_samples: target.max_samples, ..limits.exposition };
-    let check = move || check(fetched, labels, max_body, &exposition);
-    if large {
-        let stopped = |_| Err(Failure::new(Reason::Timeout, "the check was stopped"));
-        tokio::task::spawn_blocking(check).await.unwrap_or_else(stopped)
-    } else {
-        check()
+    let fetched = fetch(client, target, ask, max_body, share).await?;
+    let Fetched { mut body, format, gzip, whole } = fetched;
+    if gzip {
+        body = inflate(Inflation::new(body, share, max_body)?).await?;
+    }
+    let large = gzip || body.len() > INLINE;
+    let reader = Arc::clone(reader);
+    let labels = target.labels.clone();
+    let max_samples = target.max_samples;
+    let check = move || check(&reader, body, (format, whole || gzip), labels, max_samples);
+    let (instance, held) = if large { elsewhere(check).await?? } else { check()? };
+    Ok((instance, held.keep()))
+}
+
+async fn inflate(mut inflation: Inflation) -> Result<Buffer, Failure> {
+    loop {
+        inflation.make_room().await;
+        let step = move || (inflation.step(), inflation);
+        let (is_whole, stepped) = elsewhere(step).await?;
+        if is_whole? {
+            return Ok(stepped.into_body());
+        }
+        inflation = stepped;
     }
 }
 
-/// Inflates and checks a body, whole, before anything of it is used.
+/// Does work for a core on another thread; not at all when nobody waits for it
+/// any more before it has begun.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let work = AbortOnDropHandle::new(tokio::task::spawn_blocking(work));
+    work.await.map_err(|_| Failure::new(Reason::Timeout, "the check was stopped"))
+}
+
+/// Checks a body, whole, before anything of it is used.
 fn check(
-    fetched: Fetched,
+    reader: &Reader,
+    body: Buffer,
+    (format, whole): (Format, bool),
     labels: Labels,
-    max_body: u64,
-    limits: &exposition::Limits,
-) -> Result<Instance, Failure> {
-    let body = if fetched.gzip { inflate(&fetched.body, max_body)? } else { fetched.body };
-    if !fetched.whole && !fetched.gzip && body.last().is_some_and(|last| *last != b'\n') {
-        return Err(Failure::new(Reason::Cut, "the connection was closed within a line"));
+    max_samples: usize,
+) -> Result<(Instance, Held), Failure> {
+    if !whole && is_cut(body.bytes(), format) {
+        return Err(Failure::new(
+            Reason::Cut,
+            "the connection was closed before the end of the exposition",
+        ));
     }
-    Instance::parse(body, labels, limits).map_err(|error| {
+    let (body, held) = body.finish();
+    let instance = reader.parse_limited(body, format, labels, max_samples).map_err(|error| {
         let reason = if error.is_limit() { Reason::Limit } else { Reason::NotExposition };
         Failure::new(reason, error.to_string())
-    })
+    })?;
+    Ok((instance, held))
+}
+
+/// Whether a body that only the connection's end has ended lacks something at its own end.
+fn is_cut(body: &[u8], format: Format) -> bool {
+    match format {
+        Format::Text004 | Format::Text100 => body.last().is_some_and(|last| *last != b'\n'),
+        Format::OpenMetrics001 | Format::OpenMetrics100 => {
+            !body.trim_ascii_end().ends_with(b"# EOF")
+        }
+        // A message that is shorter than announced is an error of its own; between two,
+        // nobody can tell.
+        Format::Protobuf => false,
+    }
 }

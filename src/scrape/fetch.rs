@@ -2,11 +2,14 @@
 
 use super::{
     Ask,
+    budget::Share,
+    buffer::Buffer,
     client::{Client, Peer},
     connection::Observed,
     failure::{Failure, Reason},
     target::Target,
 };
+use crate::exposition::Format;
 use awc::{
     ClientResponse,
     error::{ConnectError, PayloadError, SendRequestError},
@@ -24,20 +27,19 @@ use std::{
 use tokio::time::Instant;
 use url::Url;
 
-/// What we ask instances for.
-const ACCEPT: &str = "text/plain;version=0.0.4;q=1,*/*;q=0.1";
-
 /// Redirects followed; more is a failed instance.
 const MAX_REDIRECTS: usize = 3;
 
 /// A body as it came over the wire.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Buffer,
+    /// What the body is said to be.
+    pub(super) format: Format,
     /// Compressed with gzip.
     pub(super) gzip: bool,
-    /// The length was announced and reached; otherwise only a line's end tells
-    /// that the last line is whole.
+    /// The length was announced and reached; otherwise only the body's own end
+    /// tells that it is whole.
     pub(super) whole: bool,
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn fetch(
     target: &Target,
     ask: &Ask,
     max_body: u64,
+    share: &Share,
 ) -> Result<Fetched, Failure> {
     if target.endpoint.tls {
         return Err(Failure::new(Reason::Tls, "the instance is reached by TLS only"));
@@ -60,7 +63,7 @@ pub(super) async fn fetch(
             continue;
         }
         check_status(status)?;
-        return read(response, &peer, max_body).await;
+        return read(response, &peer, max_body, share).await;
     }
     Err(Failure::new(Reason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
 }
@@ -101,7 +104,7 @@ async fn send_once(
     let mut request = peer
         .http
         .get(format!("http://{}{path}", target.endpoint.address))
-        .insert_header((header::ACCEPT, ACCEPT))
+        .insert_header((header::ACCEPT, ask.negotiated.accept()))
         .insert_header((header::ACCEPT_ENCODING, "gzip"))
         .insert_header((header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))))
         .insert_header(("X-Forwarded-For", ask.our_address.as_str()))
@@ -186,8 +189,9 @@ async fn read(
     mut response: ClientResponse,
     peer: &Peer,
     max_body: u64,
+    share: &Share,
 ) -> Result<Fetched, Failure> {
-    let gzip = check_headers(response.headers())?;
+    let (format, gzip) = check_headers(response.headers())?;
     let too_large =
         || Failure::new(Reason::TooLarge, format!("the body is larger than {max_body} bytes"));
     let announced = content_length(response.headers());
@@ -195,9 +199,10 @@ async fn read(
         return Err(too_large());
     }
     let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-    // What a peer announces is not yet worth that much memory.
-    let capacity = announced.unwrap_or(0).min(1 << 20);
-    let mut body = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
+    let bytes = |length| usize::try_from(length).unwrap_or(usize::MAX);
+    let mut body = Buffer::expecting(share, bytes(announced.unwrap_or(0)));
+    // What a peer announces is not yet worth that much of the budget.
+    body.make_room(bytes(announced.unwrap_or(0).min(1 << 20))).await;
     let mut seen = Observed::default();
     loop {
         let chunk = poll_fn(|cx| seen.poll(&peer.tally, || Pin::new(&mut response).poll_next(cx)));
@@ -206,13 +211,13 @@ async fn read(
         if body.len() as u64 + chunk.len() as u64 > max_body {
             return Err(too_large());
         }
-        body.extend_from_slice(&chunk);
+        body.push(&chunk, bytes(announced.unwrap_or(max_body))).await;
     }
     let received = body.len() as u64;
     match announced {
         Some(length) if received < length => Err(cut()),
         None if chunked && seen.closed => Err(cut()),
-        _ => Ok(Fetched { body, gzip, whole: announced.is_some() || chunked }),
+        _ => Ok(Fetched { body, format, gzip, whole: announced.is_some() || chunked }),
     }
 }
 
@@ -224,28 +229,23 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Refuses what cannot be text format 0.0.4 before a byte of it is read.
-/// Returns whether the body is compressed.
-fn check_headers(headers: &HeaderMap) -> Result<bool, Failure> {
+/// Refuses what cannot be an exposition before a byte of it is read. Returns the
+/// format, and whether the body is compressed.
+fn check_headers(headers: &HeaderMap) -> Result<(Format, bool), Failure> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    const FOREIGN: [&str; 6] =
-        ["html", "json", "xml", "openmetrics-text", "vnd.google.protobuf", "javascript"];
-    let media_type = media_type.to_ascii_lowercase();
-    if FOREIGN.iter().any(|foreign| media_type.ends_with(foreign)) {
-        return Err(Failure::new(
-            Reason::NotExposition,
-            format!("the answer's Content-Type is {media_type}"),
-        ));
-    }
-    match text(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => Ok(false),
-        "gzip" | "x-gzip" => Ok(true),
-        _ => Err(Failure::new(
-            Reason::NotExposition,
-            "the answer is compressed in a way that was not asked for",
-        )),
-    }
+    let refused = |why: String| Failure::new(Reason::NotExposition, why);
+    let format = Format::of_content_type(text(header::CONTENT_TYPE))
+        .map_err(|foreign| refused(foreign.to_string()))?;
+    let gzip = match text(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => false,
+        "gzip" | "x-gzip" => true,
+        _ => {
+            return Err(refused(
+                "the answer is compressed in a way that was not asked for".to_owned(),
+            ));
+        }
+    };
+    Ok((format, gzip))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the last scrape of each instance was like, for people who look an app
 //! up.
 
-use super::fan_out::Scraped;
+use super::{fan_out::Scraped, target::Target};
 use crate::{discovery::Snapshot, domain::AppGuid, exposition::Instance};
 use std::{
     collections::HashMap,
@@ -19,7 +19,12 @@ pub struct LastScrape {
     pub duration: Duration,
     /// Samples, or the reason why there were none.
     pub result: Result<usize, super::Failure>,
+    /// What its last whole body took in memory.
+    bytes: Option<u64>,
 }
+
+/// What the body of an instance may take of which nothing is known.
+const UNKNOWN: u64 = 64 << 10;
 
 /// The last scrapes of all instances that are still in the route table, by app.
 ///
@@ -36,10 +41,27 @@ impl LastScrapes {
         let mut by_app = self.lock();
         for one in scraped {
             let result = one.result.as_ref().map(Instance::samples).map_err(Clone::clone);
-            let last = LastScrape { at, duration: one.duration, result };
             let endpoint = &one.target.endpoint;
-            by_app.entry(endpoint.app.id.clone()).or_default().insert(endpoint.address, last);
+            let instances = by_app.entry(endpoint.app.id.clone()).or_default();
+            let before = || instances.get(&endpoint.address).and_then(|last| last.bytes);
+            let bytes = if result.is_ok() { Some(one.bytes) } else { before() };
+            let last = LastScrape { at, duration: one.duration, result, bytes };
+            instances.insert(endpoint.address, last);
         }
+    }
+
+    /// What the bodies of `targets` will take in memory, if they are as large as
+    /// the last time. An instance that was never asked is like the others.
+    pub(super) fn expected(&self, targets: &[Target]) -> u64 {
+        let by_app = self.lock();
+        let known = targets.iter().filter_map(|target| {
+            by_app.get(&target.endpoint.app.id)?.get(&target.endpoint.address)?.bytes
+        });
+        let (count, sum) = known.fold((0, 0_u64), |(count, sum), bytes| (count + 1, sum + bytes));
+        let mean = sum.checked_div(count).unwrap_or(UNKNOWN);
+        let expected = sum + mean * (targets.len() as u64).saturating_sub(count);
+        // Bodies grow a little all the time.
+        expected + expected / 8
     }
 
     /// The last scrape of an app's instance.

@@ -83,7 +83,16 @@ impl Metrics {
         for reason in Reason::ALL {
             metrics.failures.get_or_create_owned(&ReasonLabel { reason: reason.as_str() });
         }
-        for kind in ["type_conflict", "renamed_label", "duplicate"] {
+        for kind in [
+            "type_conflict",
+            "renamed_label",
+            "duplicate",
+            "broken_rule",
+            "exemplar",
+            "unit",
+            "native_histogram",
+            "created",
+        ] {
             metrics.altered.get_or_create_owned(&KindLabel { kind });
         }
         registry.register(
@@ -108,7 +117,7 @@ impl Metrics {
         );
         registry.register(
             "scrapebroker_merge_changes",
-            "Families whose type conflicted, labels renamed, duplicate samples dropped",
+            "What merges did to metrics besides adding labels: families that lost their type, labels renamed, duplicates, exemplars and units dropped",
             metrics.altered.clone(),
         );
         registry.register(
@@ -157,6 +166,11 @@ impl Metrics {
         count("type_conflict", stats.type_conflicts);
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
+        count("broken_rule", stats.broken_rules);
+        count("exemplar", stats.lost_exemplars);
+        count("unit", stats.lost_units);
+        count("native_histogram", stats.lost_native_histograms);
+        count("created", stats.lost_created);
     }
 
     fn count_success(&self, app: &App) {

@@ -15,7 +15,7 @@ use crate::{
         routes::Routes,
         ui::Ui,
     },
-    scrape::{self, LastScrapes, Timeouts},
+    scrape::{self, Budget, BudgetMetrics, LastScrapes, Timeouts},
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
 };
@@ -42,6 +42,7 @@ pub(super) struct Rooms {
     pub(super) lifecycle: Lifecycle,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
+    budget: Budget,
     own_metrics: OwnMetrics,
     warning: Option<&'static str>,
     loops: TaskTracker,
@@ -75,6 +76,7 @@ impl Rooms {
 
         let mut registry = own_metrics::registry();
         let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
+        let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
         RouteMetrics::register(&mut registry, discovery.table.clone());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
@@ -94,6 +96,7 @@ impl Rooms {
             lifecycle: Lifecycle::new(config.routes.stale_after),
             scrape_metrics,
             last,
+            budget,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -120,6 +123,7 @@ impl Rooms {
             scheme: if config.base_url.starts_with("https:") { "https" } else { "http" },
             metrics: Arc::clone(&self.scrape_metrics),
             last: Arc::clone(&self.last),
+            budget: self.budget.clone(),
         };
         let ui = Ui {
             base_url: config.base_url.clone(),

@@ -89,6 +89,32 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
         (
             "OpenMetrics",
             typed("application/openmetrics-text; version=1.0.0", "x_total 1\n# EOF\n"),
+            None,
+        ),
+        (
+            "cut OpenMetrics",
+            raw(&format!("{head}Content-Type: application/openmetrics-text\r\n\r\nx 1\n")),
+            Some("cut"),
+        ),
+        (
+            "broken OpenMetrics",
+            typed("application/openmetrics-text; version=1.0.0", "x 1 # {a=\n# EOF\n"),
+            Some("not_exposition"),
+        ),
+        (
+            "protobuf as text",
+            typed(
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text",
+                "name: \"x\"",
+            ),
+            Some("not_exposition"),
+        ),
+        (
+            "protobuf with a lying length",
+            typed(
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                "\x7f\n\x01x",
+            ),
             Some("not_exposition"),
         ),
         ("binary", Reply::Http(200, vec![], vec![0, 255, 1, 254]), Some("not_exposition")),

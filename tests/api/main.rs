@@ -4,12 +4,16 @@
 
 mod apps;
 mod broker;
+mod budget;
 mod connections;
 mod crash;
 mod faults;
+mod formats;
 mod helpers;
 mod ops;
 mod prometheus;
 #[path = "../support/promtool.rs"]
 mod promtool;
+#[path = "../support/protobuf.rs"]
+mod protobuf;
 mod scaling;

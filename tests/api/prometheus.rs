@@ -1,12 +1,13 @@
 //! A real Prometheus scrapes the router; two real node exporters are the
 //! instances of one app.
 
-use crate::{helpers::*, promtool};
+use crate::{helpers::*, promtool, protobuf};
 use serde_json::Value;
 use std::{
     fmt::Write,
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 
@@ -44,6 +45,11 @@ struct Prometheus {
 impl Prometheus {
     /// With these entries below `scrape_configs`, scraping every second.
     fn start(scrape_configs: &str) -> Self {
+        Self::start_with(&[], scrape_configs)
+    }
+
+    /// The same, with features that are off by default.
+    fn start_with(features: &[&str], scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n".to_owned();
@@ -56,6 +62,7 @@ impl Prometheus {
                 format!("--config.file={}", file.display()),
                 format!("--storage.tsdb.path={}", folder.path().join("data").display()),
                 format!("--web.listen-address={address}"),
+                format!("--enable-feature={}", features.join(",")),
             ],
         );
         Self { address, _process: process, _folder: folder }
@@ -64,7 +71,20 @@ impl Prometheus {
     /// The first non-empty result of a query.
     async fn query(&self, query: &str) -> Vec<Value> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let url = format!("http://{}/api/v1/query?query={query}", self.address);
+        self.ask(&format!("query?query={query}"), |data| &data["result"]).await
+    }
+
+    /// The exemplars of the last and the next minute.
+    async fn exemplars(&self, query: &str) -> Vec<Value> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (start, end) = (now - 60, now + 60);
+        let path = format!("query_exemplars?query={query}&start={start}&end={end}");
+        self.ask(&path, |data| data).await
+    }
+
+    /// The first non-empty list that the API gives.
+    async fn ask(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
         eventually(async || {
             tokio::net::TcpStream::connect(self.address).await.ok()?;
             let answer = send("GET", &url, &[], None).await;
@@ -72,7 +92,7 @@ impl Prometheus {
             if answer.status != 200 {
                 return None;
             }
-            let result = answer.json()["data"]["result"].as_array()?.clone();
+            let result = list(&answer.json()["data"]).as_array()?.clone();
             (!result.is_empty()).then_some(result)
         })
         .await
@@ -158,4 +178,82 @@ async fn two_real_node_exporters_are_the_instances_of_one_app() {
     assert_eq!(answer.lines("# TYPE node_load1 ").len(), 1);
     let (code, said) = promtool::check(&answer.body);
     assert!(matches!(code, Some(0 | 3)), "{said}");
+}
+
+/// What Prometheus is told of the app.
+fn scrape_of(address: SocketAddr) -> String {
+    format!(
+        "- job_name: my-app
+  metrics_path: /v1/apps/acme/prod/app/metrics
+  honor_labels: true
+  static_configs: [{{targets: ['{address}']}}]
+"
+    )
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
+    let instance = Instance::start(|seen| {
+        assert!(seen.headers["accept"].starts_with("application/openmetrics-text;version=1.0.0"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let body = format!(
+            "# TYPE jobs counter\njobs_total 5 # {{trace_id=\"abc\"}} 1.5 {now}.25\n# EOF\n"
+        );
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into_bytes())
+    })
+    .await;
+    let text = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
+    let routes = RouteFile::of_app([&instance, &text]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let prometheus = Prometheus::start_with(&["exemplar-storage"], &scrape_of(app.address));
+    let exemplars = prometheus.exemplars("jobs_total").await;
+    assert_eq!(exemplars.len(), 1);
+    assert_eq!(exemplars[0]["seriesLabels"]["index"], "0");
+    assert_eq!(exemplars[0]["exemplars"][0]["labels"]["trace_id"], "abc");
+    assert_eq!(exemplars[0]["exemplars"][0]["value"], "1.5");
+    assert_eq!(prometheus.query("count(jobs_total) == 2").await.len(), 1);
+}
+
+/// A native histogram of five observations, three of them zero, one in each of
+/// two neighbouring buckets.
+fn native_histogram() -> Vec<u8> {
+    use protobuf::{delimited, double, message, number, signed, text};
+    let histogram = message(
+        7,
+        &[
+            number(1, 5),
+            double(2, 3.5),
+            signed(5, 0),
+            double(6, 0.001),
+            number(7, 3),
+            message(12, &[signed(1, 1), number(2, 2)]),
+            signed(13, 1),
+            signed(13, 0),
+        ],
+    );
+    let metric = message(4, &[message(1, &[text(1, "code"), text(2, "200")]), histogram]);
+    delimited(&[text(1, "seconds"), number(3, 4), metric])
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_stores_native_histograms() {
+    let instance = Instance::start(|seen| {
+        assert!(seen.headers["accept"].starts_with("application/vnd.google.protobuf;"));
+        let content_type = protobuf::CONTENT_TYPE.to_owned();
+        Reply::Http(200, vec![("Content-Type", content_type)], native_histogram())
+    })
+    .await;
+    let text = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
+    let routes = RouteFile::of_app([&instance, &text]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let prometheus = Prometheus::start_with(&["native-histograms"], &scrape_of(app.address));
+    let found = prometheus.query("seconds").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["metric"]["index"], "0");
+    assert_eq!(found[0]["metric"]["code"], "200");
+    assert_eq!(found[0]["histogram"][1]["count"], "5");
+    assert_eq!(found[0]["histogram"][1]["sum"], "3.5");
+    assert_eq!(found[0]["histogram"][1]["buckets"].as_array().unwrap().len(), 3);
+    assert_eq!(prometheus.query("jobs_total{index=\"1\"}").await[0]["value"][1], "7");
 }

@@ -27,6 +27,7 @@ scrape:
   concurrency: 0
   max_instance_body: 64 bananas
   max_response: 0
+  max_memory: much
   max_line: 0
   max_samples: -1
   max_families: 0
@@ -63,6 +64,7 @@ tls: { cert_file: x }
         "scrape.concurrency",
         "scrape.max_instance_body",
         "scrape.max_response",
+        "scrape.max_memory",
         "scrape.max_line",
         "scrape.max_samples",
         "scrape.max_families",
@@ -82,6 +84,7 @@ fn settings_that_do_not_fit_each_other_are_mistakes() {
         ("broker: { username: 007, password: p }", "broker.username", "quotes"),
         ("scrape: { timeout: 5m }", "scrape.timeout", "max_timeout"),
         ("scrape: { timeout_offset: 30s }", "scrape.timeout_offset", "timeout"),
+        ("scrape: { max_memory: 32MiB }", "scrape.max_memory", "max_instance_body"),
         ("routes: { keep: 1m }", "routes.keep", "stale_after"),
         ("routes: { refresh_interval: 120s }", "routes.refresh_interval", "stale_after"),
         ("health_listen: 0.0.0.0:8085", "health_listen", "is taken by listen"),

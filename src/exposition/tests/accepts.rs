@@ -36,7 +36,7 @@ fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
             1,
             ErrorKind::MetricName,
         ),
-        (b"{\"status\":\"UP\"}", 1, ErrorKind::MetricName),
+        (b"{\"status\":\"UP\"}", 1, ErrorKind::LabelName),
         (b"[]", 1, ErrorKind::MetricName),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", 1, ErrorKind::Encoding),
         (b"\x00\x01\x02", 1, ErrorKind::MetricName),
@@ -71,8 +71,8 @@ fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
 #[test]
 fn a_comment_need_not_be_utf_8() {
     let body = b"# caf\xe9\nx{a=\"\xc3\xa9\"} 1\n";
-    let instance = Instance::parse(&body[..], Labels::new([]), &Limits::default()).unwrap();
-    assert_eq!(written(Merge::new(vec![instance]), 100), "x{a=\"é\"} 1\n");
+    let instance = parse(&body[..], Labels::new([]), &Limits::default()).unwrap();
+    assert_eq!(written(merge_of(vec![instance]), 100), "x{a=\"é\"} 1\n");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_error_says_where_and_what_and_nothing_of_the_body() {
 fn each_limit_holds_and_is_named() {
     let limits = Limits { max_line: 14, max_samples: 3, max_families: 2, max_labels: 1 };
     let at_the_limits = "x{a=\"bcd\"} 1\nx 1\ny 1\n# TYPE y gauge\n";
-    let instance = Instance::parse(at_the_limits, Labels::new([]), &limits).unwrap();
+    let instance = parse(at_the_limits, Labels::new([]), &limits).unwrap();
     assert_eq!(instance.samples(), 3);
     let cases = [
         ("x{a=\"bcdefg\"} 1\n", 1, ErrorKind::LineTooLong),
@@ -134,5 +134,5 @@ fn hostile_bodies_cost_what_their_length_costs() {
     let limits = Limits { max_labels: 1 << 20, ..limits };
     let labels: Vec<String> = (0..80_000).map(|i| format!("l{i}=\"\"")).collect();
     let line = format!("x{{{}}} 1\n", labels.join(","));
-    assert!(Instance::parse(line, Labels::new([("l1", "")]), &limits).is_ok());
+    assert!(parse(line, Labels::new([("l1", "")]), &limits).is_ok());
 }

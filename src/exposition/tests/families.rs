@@ -4,7 +4,7 @@ use super::*;
 
 /// The output, and how many families became untyped.
 fn lined_up(bodies: &[&str]) -> (String, usize) {
-    let merge = Merge::new(bodies.iter().map(|body| parsed(body, &[])).collect());
+    let merge = merge_of(bodies.iter().map(|body| parsed(body, &[])).collect());
     let conflicts = merge.stats().type_conflicts;
     (written(merge, 1 << 16), conflicts)
 }

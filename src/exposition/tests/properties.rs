@@ -181,11 +181,11 @@ proptest! {
         chunk in 0_usize..200,
     ) {
         let parse = || inputs.iter().map(|(lines, added, ends)| parsed(&text(lines, *ends), added)).collect();
-        let out = written(Merge::new(parse()), 1 << 16);
+        let out = written(merge_of(parse()), 1 << 16);
         let samples: Vec<_> = inputs.iter().flat_map(|(lines, added, _)| expected(lines, added)).collect();
         prop_assert_eq!(parse().iter().map(Instance::samples).sum::<usize>(), samples.len());
-        prop_assert_eq!(sorted(strict::read(&out)), sorted(samples), "{}", out);
-        prop_assert_eq!(written(Merge::new(parse()), chunk), out, "chunks make no difference");
+        prop_assert_eq!(sorted(strict::read(&out, false)), sorted(samples), "{}", out);
+        prop_assert_eq!(written(merge_of(parse()), chunk), out, "chunks make no difference");
     }
 
     #[test]
@@ -198,15 +198,15 @@ proptest! {
             let added: Vec<_> = added.iter().copied().chain([("index", &*index), ("nth", &*index)]).collect();
             parsed(&text(lines, true), &added)
         });
-        let out = written(Merge::new(instances.collect()), 1 << 16);
-        let merge = Merge::new(vec![parsed(&out, &[])]);
+        let out = written(merge_of(instances.collect()), 1 << 16);
+        let merge = merge_of(vec![parsed(&out, &[])]);
         prop_assert_eq!(merge.stats(), Stats::default());
         prop_assert_eq!(written(merge, 1 << 16), out);
     }
 
     #[test]
     fn samples_of_a_metric_keep_their_order(lines in instance()) {
-        let out = strict::read(&merged(&[&text(&lines, true)]));
+        let out = strict::read(&merged(&[&text(&lines, true)]), false);
         for name in NAMES {
             let of_name = |samples: &[Sample]| -> Vec<_> {
                 samples.iter().filter(|sample| sample.name == *name).cloned().collect()
@@ -219,16 +219,16 @@ proptest! {
     fn whatever_is_taken_comes_out_strict(
         body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|HELP|TYPE|summary|[a-b]|le|[0-9.]|NaN|é|\0){0,40}",
     ) {
-        if let Ok(instance) = Instance::parse(body, Labels::new([("a", "1")]), &Limits::default()) {
+        if let Ok(instance) = parse(body, Labels::new([("a", "1")]), &Limits::default()) {
             let samples = instance.samples();
-            prop_assert_eq!(strict::read(&written(Merge::new(vec![instance]), 100)).len(), samples);
+            prop_assert_eq!(strict::read(&written(merge_of(vec![instance]), 100), false).len(), samples);
         }
     }
 
     #[test]
     fn no_bytes_make_it_panic(body: Vec<u8>) {
-        if let Ok(instance) = Instance::parse(body, Labels::new([]), &Limits::default()) {
-            strict::read(&written(Merge::new(vec![instance]), 100));
+        if let Ok(instance) = parse(body, Labels::new([]), &Limits::default()) {
+            strict::read(&written(merge_of(vec![instance]), 100), false);
         }
     }
 
@@ -236,8 +236,8 @@ proptest! {
     fn a_body_cut_anywhere_is_refused_or_comes_out_strict(lines in instance(), cut: prop::sample::Index) {
         let text = text(&lines, true);
         let cut = cut.index(text.len() + 1);
-        if let Ok(instance) = Instance::parse(&text.as_bytes()[..cut], Labels::new([]), &Limits::default()) {
-            strict::read(&written(Merge::new(vec![instance]), 100));
+        if let Ok(instance) = parse(&text.as_bytes()[..cut], Labels::new([]), &Limits::default()) {
+            strict::read(&written(merge_of(vec![instance]), 100), false);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A merged answer as a response body, written while it is sent.
 
-use crate::scrape::Merge;
+use crate::scrape::{Compressed, Merge, Share};
 use actix_web::{
     body::{BodySize, MessageBody},
     web::Bytes,
@@ -17,19 +17,40 @@ use std::{
 /// small enough to stay in a core's cache.
 const CHUNK: usize = 256 << 10;
 
+/// The same for compressed bytes, which cost more time.
+const PACKED: usize = 32 << 10;
+
 /// The answer as it is; its length is known.
-pub(super) struct Plain(Merge);
+pub(super) struct Plain {
+    merge: Merge,
+    /// Dropped with the merge: when all is written, or when the scraper is gone.
+    _memory: Share,
+}
 
 /// The answer compressed on the way.
 pub(super) struct Gzip {
+    encoder: Encoder,
+    /// Dropped with the merge: when all is written, or when the scraper is gone.
+    _memory: Share,
+}
+
+enum Encoder {
+    /// For text.
+    OfLines(Compressed),
+    /// For everything else.
+    General(Box<Deflating>),
+}
+
+/// A general compressor, given one chunk after the other.
+struct Deflating {
     merge: Merge,
     chunk: Vec<u8>,
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
 impl Plain {
-    pub(super) fn new(merge: Merge) -> Self {
-        Self(merge)
+    pub(super) fn new(merge: Merge, memory: Share) -> Self {
+        Self { merge, _memory: memory }
     }
 }
 
@@ -37,7 +58,7 @@ impl MessageBody for Plain {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.0.content_length())
+        BodySize::Sized(self.merge.content_length())
     }
 
     fn poll_next(
@@ -45,19 +66,28 @@ impl MessageBody for Plain {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         let mut chunk = Vec::with_capacity(CHUNK + (CHUNK >> 3));
-        self.get_mut().0.next_chunk(&mut chunk, CHUNK);
+        self.get_mut().merge.next_chunk(&mut chunk, CHUNK);
         Poll::Ready((!chunk.is_empty()).then(|| Ok(chunk.into())))
     }
 }
 
 impl Gzip {
-    pub(super) fn new(merge: Merge) -> Self {
-        // Fast: the label block, the same on every line, compresses anyhow.
+    pub(super) fn new(merge: Merge, memory: Share) -> Self {
+        let encoder = match merge.compress() {
+            Ok(compressed) => Encoder::OfLines(compressed),
+            Err(merge) => Encoder::General(Box::new(Deflating::new(merge))),
+        };
+        Self { encoder, _memory: memory }
+    }
+}
+
+impl Deflating {
+    fn new(merge: Merge) -> Self {
         let encoder = GzEncoder::new(Vec::with_capacity(CHUNK), Compression::fast());
         Self { merge, chunk: Vec::with_capacity(CHUNK), encoder: Some(encoder) }
     }
 
-    /// Compresses the next chunk; true at the end.
+    /// Compresses the next chunk; `None` behind the end.
     fn step(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
         self.chunk.clear();
@@ -81,7 +111,11 @@ impl MessageBody for Gzip {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, std::io::Error>>> {
-        match self.get_mut().step() {
+        let step = match &mut self.get_mut().encoder {
+            Encoder::OfLines(compressed) => Ok(compressed.next_chunk(PACKED)),
+            Encoder::General(deflating) => deflating.step(),
+        };
+        match step {
             Ok(None) => Poll::Ready(None),
             Ok(Some(compressed)) if compressed.is_empty() => {
                 // All of it stayed in the compressor: let others have the worker.

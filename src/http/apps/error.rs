@@ -2,7 +2,7 @@
 //! in Prometheus' target page or in a terminal.
 
 use super::request::BadRequest;
-use crate::scrape::FailedInstance;
+use crate::scrape::{FailedInstance, Refused};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -39,8 +39,19 @@ pub(super) enum AppsError {
         "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
     )]
     TooLarge { length: u64, limit: u64 },
+    #[error("{}", refused(.0))]
+    NoMemory(#[from] Refused),
     #[error("{}", describe(.failures))]
     NoneAnswered { status: StatusCode, failures: Vec<FailedInstance> },
+}
+
+fn refused(refused: &Refused) -> String {
+    match refused {
+        Refused::TooLate { .. } => format!("{refused} Try again in a few seconds."),
+        Refused::TooLarge { .. } => {
+            format!("{refused} Scrape fewer instances at once, or raise it.")
+        }
+    }
 }
 
 fn describe(failures: &[FailedInstance]) -> String {
@@ -62,16 +73,20 @@ impl ResponseError for AppsError {
             Self::UnknownApp(_) | Self::UnknownInstance(..) | Self::NothingBound(_) => {
                 StatusCode::NOT_FOUND
             }
-            Self::NoTableYet => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTableYet | Self::NoMemory(Refused::TooLate { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::TooLarge { .. } => StatusCode::BAD_GATEWAY,
+            Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::NoneAnswered { status, .. } => *status,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, Self::NoTableYet) {
+        if self.status_code() == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, "5"));
         }
         if let Self::NoneAnswered { failures, .. } = self {

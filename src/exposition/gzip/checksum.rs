@@ -1,0 +1,172 @@
+//! The checksum of the text, without reading twice what is known.
+//!
+//! RFC 1952 section 8: a CRC-32, its polynomial and bits reversed. It is linear:
+//! the sum over `a` and then `b` is the sum over `a` moved on by as many zero
+//! bytes as `b` has, exclusive-or the sum over `b` from zero. So text that comes
+//! again and again is summed once, and each time after that costs one [`Shift`].
+
+use super::difference::word;
+
+/// The generator polynomial, the highest power in the lowest bit.
+const POLYNOMIAL: u32 = 0xEDB8_8320;
+
+/// What a byte does to the sum that is followed by so many others.
+static TABLES: [[u32; 256]; 16] = tables();
+
+/// The longest text that a [`Shift`] can be made for.
+pub(super) const LONGEST_SHIFT: usize = 1024;
+
+static ZEROS: [u8; LONGEST_SHIFT] = [0; LONGEST_SHIFT];
+
+const fn tables() -> [[u32; 256]; 16] {
+    let mut tables = [[0; 256]; 16];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut sum = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            sum = times_x(sum);
+            bit += 1;
+        }
+        tables[0][byte] = sum;
+        byte += 1;
+    }
+    let mut following = 1;
+    while following < 16 {
+        let mut byte = 0;
+        while byte < 256 {
+            let sum: u32 = tables[following - 1][byte];
+            tables[following][byte] = sum >> 8 ^ tables[0][(sum & 255) as usize];
+            byte += 1;
+        }
+        following += 1;
+    }
+    tables
+}
+
+const fn times_x(sum: u32) -> u32 {
+    if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 }
+}
+
+/// Moves the raw sum on over `text`; the checksum proper begins with all ones and
+/// is inverted at the end.
+#[inline(always)]
+pub(super) fn update(mut sum: u32, text: &[u8]) -> u32 {
+    let (chunks, rest) = text.as_chunks::<16>();
+    for chunk in chunks {
+        sum = fold(u128::from_le_bytes(*chunk) ^ u128::from(sum));
+    }
+    update_short(sum, rest, word(rest))
+}
+
+/// Moves the raw sum on over a text shorter than 16 bytes, given as its [`word`], too.
+#[inline(always)]
+fn update_short(mut sum: u32, text: &[u8], word: u128) -> u32 {
+    if text.len() < 4 {
+        for &byte in text {
+            sum = sum >> 8 ^ TABLES[0][usize::from(byte ^ sum as u8)];
+        }
+        return sum;
+    }
+    // Zeros in front do not change a sum that is still zero, so a text that takes
+    // in the whole sum can be one more chunk.
+    fold((word ^ u128::from(sum)) << (128 - 8 * text.len()))
+}
+
+#[inline(always)]
+fn fold(word: u128) -> u32 {
+    let bytes = word.to_le_bytes();
+    let mut sum = 0;
+    for i in 0..16 {
+        sum ^= TABLES[15 - i][usize::from(bytes[i])];
+    }
+    sum
+}
+
+/// Moves a sum on over so many zero bytes.
+///
+/// The result is linear in the bits of the sum, so there is a table for each
+/// four of them; smaller than for each eight, for there are many lengths.
+#[derive(Debug)]
+pub(super) struct Shift([[u32; 16]; 8]);
+
+impl Shift {
+    /// `length` is at most [`LONGEST_SHIFT`].
+    pub(super) fn new(length: usize) -> Self {
+        // The highest bit is one, and each bit below it stands for one more power of x.
+        let mut moved = update(1 << 31, ZEROS.get(..length).unwrap_or(&ZEROS));
+        let mut tables = [[0; 16]; 8];
+        for table in tables.iter_mut().rev() {
+            for bit in (0..4).rev() {
+                for part in 0..1 << bit {
+                    for above in (0..16).step_by(2 << bit) {
+                        table[above + (1 << bit) + part] ^= moved;
+                    }
+                }
+                moved = times_x(moved);
+            }
+        }
+        Self(tables)
+    }
+
+    #[inline(always)]
+    pub(super) fn apply(&self, sum: u32) -> u32 {
+        let mut moved = 0;
+        for (i, table) in self.0.iter().enumerate() {
+            moved ^= table[(sum >> (4 * i) & 15) as usize];
+        }
+        moved
+    }
+}
+
+/// The shifts that were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Shifts(Vec<Option<Box<Shift>>>);
+
+impl Shifts {
+    /// `length` is at most [`LONGEST_SHIFT`].
+    #[inline(always)]
+    pub(super) fn apply(&mut self, length: usize, sum: u32) -> u32 {
+        match self.0.get(length) {
+            Some(Some(shift)) => shift.apply(sum),
+            _ => self.add(length).apply(sum),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, length: usize) -> &Shift {
+        if self.0.len() <= length {
+            self.0.resize_with(length + 1, || None);
+        }
+        self.0[length].get_or_insert_with(|| Box::new(Shift::new(length)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_sum_is_that_of_the_standard() {
+        assert_eq!(!update(!0, b"123456789"), 0xCBF4_3926);
+        assert_eq!(!update(!0, b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_sum_in_parts_is_the_sum_of_the_whole(
+            text in proptest::collection::vec(any::<u8>(), 0..200),
+            cut in 0_usize..200,
+        ) {
+            let (a, b) = text.split_at(cut.min(text.len()));
+            let whole = update(!0, &text);
+            let mut expected = flate2::Crc::new();
+            expected.update(&text);
+            prop_assert_eq!(!whole, expected.sum());
+            prop_assert_eq!(update(update(!0, a), b), whole);
+            prop_assert_eq!(Shift::new(b.len()).apply(update(!0, a)) ^ update(0, b), whole);
+        }
+    }
+}

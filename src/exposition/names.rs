@@ -1,0 +1,227 @@
+//! Names that every reader knows, and how the others are written for old ones.
+//!
+//! The schemes are those of `escaping` in `Accept`. Who escapes a sample's name must
+//! escape its family's and put the suffix after that, as exporters do:
+//! `_bucket` follows `U__a_2e_b`, and its `_` is not doubled.
+
+use super::format::Escaping;
+
+/// The label under which Prometheus itself keeps a metric's name.
+pub(super) const RESERVED_LABEL: &[u8] = b"__name__";
+
+/// Whether `name` is a metric name in every format.
+pub(super) fn is_legacy_metric_name(name: &[u8]) -> bool {
+    is_legacy(name, true)
+}
+
+/// Whether `name` is a label name in every format; it has no colons.
+pub(super) fn is_legacy_label_name(name: &[u8]) -> bool {
+    is_legacy(name, false)
+}
+
+/// Appends a metric name as `escaping` has it; `name` is UTF-8.
+///
+/// A name that every reader knows stays as it is under each scheme. So it is
+/// with exporters, although the scheme `dots` on its own would double each `_`.
+pub(super) fn escape_metric_name(name: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
+    escape(name, escaping, true, out);
+}
+
+/// Appends a label name as `escaping` has it; `name` is UTF-8.
+///
+/// Exporters leave colons in it. Old readers refuse them, so here they are escaped too.
+pub(super) fn escape_label_name(name: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
+    escape(name, escaping, false, out);
+}
+
+fn is_legacy(name: &[u8], colon: bool) -> bool {
+    !name.is_empty() && name.iter().enumerate().all(|(i, byte)| is_allowed(*byte, i == 0, colon))
+}
+
+fn is_allowed(byte: u8, is_first: bool, colon: bool) -> bool {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => true,
+        b'0'..=b'9' => !is_first,
+        b':' => colon,
+        _ => false,
+    }
+}
+
+fn escape(name: &[u8], escaping: Escaping, colon: bool, out: &mut Vec<u8>) {
+    if escaping == Escaping::AllowUtf8 || name.is_empty() || is_legacy(name, colon) {
+        out.extend_from_slice(name);
+        return;
+    }
+    if escaping == Escaping::Values {
+        out.extend_from_slice(b"U__");
+    }
+    let mut is_first = true;
+    for chunk in name.utf8_chunks() {
+        let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        for character in chunk.valid().chars().chain(broken) {
+            escape_character(character, is_first, escaping, colon, out);
+            is_first = false;
+        }
+    }
+}
+
+fn escape_character(
+    character: char,
+    is_first: bool,
+    escaping: Escaping,
+    colon: bool,
+    out: &mut Vec<u8>,
+) {
+    let allowed = u8::try_from(character).ok().filter(|&byte| is_allowed(byte, is_first, colon));
+    match (escaping, allowed) {
+        (Escaping::Dots | Escaping::Values, Some(b'_')) => out.extend_from_slice(b"__"),
+        (_, Some(byte)) => out.push(byte),
+        (Escaping::Dots, None) if character == '.' => out.extend_from_slice(b"_dot_"),
+        (Escaping::Dots, None) => out.extend_from_slice(b"__"),
+        (Escaping::Values, None) => {
+            out.push(b'_');
+            write_hex(u32::from(character), out);
+            out.push(b'_');
+        }
+        (Escaping::Underscores | Escaping::AllowUtf8, None) => out.push(b'_'),
+    }
+}
+
+/// In small letters, without zeros in front.
+fn write_hex(code: u32, out: &mut Vec<u8>) {
+    let digits = (u32::BITS - code.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = (code >> (4 * place)) & 0xf;
+        out.extend(char::from_digit(digit, 16).and_then(|digit| u8::try_from(digit).ok()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: [Escaping; 3] = [Escaping::Underscores, Escaping::Dots, Escaping::Values];
+
+    fn metric(name: &str, escaping: Escaping) -> String {
+        let mut out = Vec::new();
+        escape_metric_name(name.as_bytes(), escaping, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn label(name: &str, escaping: Escaping) -> String {
+        let mut out = Vec::new();
+        escape_label_name(name.as_bytes(), escaping, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn names_are_escaped_as_exporters_do() {
+        let cases = [
+            // name, underscores, dots, values
+            ("", "", "", ""),
+            (
+                "no:escaping_needed",
+                "no:escaping_needed",
+                "no:escaping_needed",
+                "no:escaping_needed",
+            ),
+            ("a.b.c", "a_b_c", "a_dot_b_dot_c", "U__a_2e_b_2e_c"),
+            ("a.b_total", "a_b_total", "a_dot_b__total", "U__a_2e_b__total"),
+            ("http.status:sum", "http_status:sum", "http_dot_status:sum", "U__http_2e_status:sum"),
+            ("with 😱 in", "with___in", "with______in", "U__with_20__1f631__20_in"),
+            ("花火", "__", "____", "U___82b1__706b_"),
+            ("Ā", "_", "__", "U___100_"),
+            ("1a", "_a", "__a", "U___31_a"),
+            ("a1.", "a1_", "a1_dot_", "U__a1_2e_"),
+            ("\u{1}\u{7f}", "__", "____", "U___1__7f_"),
+            ("\u{10ffff}", "_", "__", "U___10ffff_"),
+            (".1", "_1", "_dot_1", "U___2e_1"),
+        ];
+        for (name, underscores, dots, values) in cases {
+            assert_eq!(metric(name, Escaping::Underscores), underscores, "{name}");
+            assert_eq!(metric(name, Escaping::Dots), dots, "{name}");
+            assert_eq!(metric(name, Escaping::Values), values, "{name}");
+            assert_eq!(metric(name, Escaping::AllowUtf8), name);
+        }
+    }
+
+    #[test]
+    fn a_label_name_has_no_colon() {
+        assert_eq!(label("a:b", Escaping::Underscores), "a_b");
+        assert_eq!(label("a:b_c", Escaping::Dots), "a__b__c");
+        assert_eq!(label("a:b_c", Escaping::Values), "U__a_3a_b__c");
+        assert_eq!(label("a_b", Escaping::Dots), "a_b");
+        assert_eq!(label("a:b", Escaping::AllowUtf8), "a:b");
+    }
+
+    #[test]
+    fn what_is_legacy() {
+        for name in ["a", "_", "A9_", "__name__"] {
+            assert!(
+                is_legacy_metric_name(name.as_bytes()) && is_legacy_label_name(name.as_bytes())
+            );
+        }
+        for name in [":", "a:b", ":1"] {
+            assert!(
+                is_legacy_metric_name(name.as_bytes()) && !is_legacy_label_name(name.as_bytes())
+            );
+        }
+        for name in ["", "1", "a.b", "a b", "é", "a-b", "a\0"] {
+            assert!(
+                !is_legacy_metric_name(name.as_bytes()) && !is_legacy_label_name(name.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_do_no_harm() {
+        let mut out = Vec::new();
+        escape_metric_name(b"a\xffb", Escaping::Values, &mut out);
+        assert_eq!(out, b"U__a_fffd_b");
+    }
+
+    /// Only to show that nothing is lost.
+    fn unescaped(escaped: &str) -> Option<String> {
+        let Some(rest) = escaped.strip_prefix("U__") else { return Some(escaped.to_owned()) };
+        let mut name = String::new();
+        let mut rest = rest;
+        while let Some((plain, after)) = rest.split_once('_') {
+            name.push_str(plain);
+            if let Some(after) = after.strip_prefix('_') {
+                name.push('_');
+                rest = after;
+            } else {
+                let (code, after) = after.split_once('_')?;
+                name.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);
+                rest = after;
+            }
+        }
+        name.push_str(rest);
+        Some(name)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_is_legacy(name in "([a-z_:0-9. ]|\\PC|[\\x00-\\x1f]){1,20}") {
+            for escaping in OLD {
+                prop_assert!(is_legacy_metric_name(metric(&name, escaping).as_bytes()));
+                prop_assert!(is_legacy_label_name(label(&name, escaping).as_bytes()));
+            }
+        }
+
+        #[test]
+        fn what_is_legacy_stays(name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,20}") {
+            for escaping in OLD {
+                prop_assert_eq!(metric(&name, escaping), name.clone());
+            }
+        }
+
+        #[test]
+        fn values_can_be_taken_back(name in "([a-z_0-9.]|\\PC){1,20}") {
+            prop_assume!(!name.starts_with("U__"));
+            prop_assert_eq!(unescaped(&metric(&name, Escaping::Values)), Some(name));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! OpenMetrics as protobuf.
+//!
+//! What is read here was written by our own merge: families are whole, what is said
+//! of one stands before its samples, the points of one metric follow each other. A line
+//! that is not so is passed over or makes a family of its own; nothing is refused.
+
+mod line;
+mod metric;
+
+use line::{Comment, Sample};
+use metric::{Metric, Slot, TextType};
+
+use super::{
+    message::{MetricType, number},
+    wire::{put_bytes, put_varint, put_varint_field},
+};
+
+/// Writes strict OpenMetrics text, with names in quotes where they must be, as a stream of
+/// delimited `MetricFamily` messages.
+///
+/// Beyond the standard, a counter's sample can have its family's name. Info and
+/// stateset become gauges and unknown becomes untyped, named as their samples are.
+pub(in super::super) fn from_text(text: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Some(comment) = line.strip_prefix(b"# ") {
+            match line::comment(comment) {
+                Some(Comment { keyword: b"TYPE", name, text }) => {
+                    writer.turn_to(&name).text_type = TextType::parse(text);
+                }
+                Some(Comment { keyword: b"HELP", name, text }) => {
+                    writer.turn_to(&name).help = line::unescape(text).into_owned();
+                }
+                Some(Comment { keyword: b"UNIT", name, text }) => {
+                    writer.turn_to(&name).unit = text.to_vec();
+                }
+                _ => {}
+            }
+        } else if let Some(sample) = line::sample(line) {
+            writer.sample(&sample);
+        }
+    }
+    writer.end_family();
+    writer.out
+}
+
+/// A family that is being read.
+#[derive(Default)]
+struct Family {
+    name: Vec<u8>,
+    text_type: TextType,
+    help: Vec<u8>,
+    unit: Vec<u8>,
+    /// With what its samples' names end beyond its own, where that belongs to the name.
+    suffix: &'static [u8],
+    /// Its metrics, as fields.
+    metrics: Vec<u8>,
+    /// Times of creation that belong to no metric.
+    created: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Writer {
+    family: Family,
+    metric: Metric,
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// The family of this name, of which no sample was read yet.
+    fn turn_to(&mut self, name: &[u8]) -> &mut Family {
+        if self.family.name != name || self.has_samples() {
+            self.end_family();
+            self.family = Family { name: name.to_vec(), ..Family::default() };
+        }
+        &mut self.family
+    }
+
+    fn has_samples(&self) -> bool {
+        !self.family.metrics.is_empty() || self.metric.has_value()
+    }
+
+    fn sample(&mut self, sample: &Sample<'_>) {
+        let text_type = self.family.text_type;
+        let suffix = sample.name.strip_prefix(&*self.family.name);
+        let slot = suffix.and_then(|suffix| Slot::of(text_type, suffix, sample));
+        let slot = slot.unwrap_or_else(|| {
+            self.end_family();
+            self.family = Family { name: sample.name.to_vec(), ..Family::default() };
+            Slot::Plain
+        });
+        let suffix: &[u8] = match (self.family.text_type, slot) {
+            (TextType::Counter, Slot::Total) => b"_total",
+            (TextType::Info, _) => b"_info",
+            _ => b"",
+        };
+        if slot != Slot::Created && suffix != self.family.suffix {
+            if self.has_samples() {
+                self.end_message();
+            }
+            self.family.suffix = suffix;
+        }
+        if !self.metric.takes(slot, sample) {
+            self.end_metric();
+        }
+        self.metric.take(slot, sample);
+    }
+
+    fn end_metric(&mut self) {
+        let metric = std::mem::take(&mut self.metric);
+        metric.write(self.family.text_type, &mut self.family.metrics);
+        metric.write_lonely_created(&mut self.family.created);
+    }
+
+    /// Writes what there is of the family.
+    fn end_message(&mut self) {
+        self.end_metric();
+        let Family { name, help, unit, suffix, metrics, .. } = &self.family;
+        let metric_type = self.family.text_type.metric_type();
+        write_family(&[name, suffix], help, unit, metric_type, metrics, &mut self.out);
+        self.family.metrics.clear();
+    }
+
+    fn end_family(&mut self) {
+        self.end_message();
+        let Family { name, created, .. } = &self.family;
+        let name = [&**name, &b"_created"[..]];
+        write_family(&name, b"", b"", MetricType::Gauge, created, &mut self.out);
+        self.family.created.clear();
+    }
+}
+
+fn write_family(
+    name: &[&[u8]],
+    help: &[u8],
+    unit: &[u8],
+    metric_type: MetricType,
+    metrics: &[u8],
+    out: &mut Vec<u8>,
+) {
+    // Readers pass over a family without metrics.
+    if metrics.is_empty() {
+        return;
+    }
+    let mut message = Vec::new();
+    put_bytes(number::FAMILY_NAME, &name.concat(), &mut message);
+    if !help.is_empty() {
+        put_bytes(number::FAMILY_HELP, help, &mut message);
+    }
+    put_varint_field(number::FAMILY_TYPE, metric_type as u64, &mut message);
+    if !unit.is_empty() {
+        put_bytes(number::FAMILY_UNIT, unit, &mut message);
+    }
+    put_varint((message.len() + metrics.len()) as u64, out);
+    out.extend_from_slice(&message);
+    out.extend_from_slice(metrics);
+}

@@ -1,0 +1,170 @@
+use std::fmt;
+
+use super::{
+    super::{
+        error::{Error, ErrorKind},
+        format::Escaping,
+        labels::Labels,
+        limits::Limits,
+    },
+    index::{self, Index, Metric},
+    message::number,
+    naming::{self, Naming},
+    series,
+    wire::{field_length, put_bytes, put_start},
+};
+
+/// The exposition of one instance: a body that was checked whole, and its index.
+pub(in super::super) struct Instance {
+    body: Vec<u8>,
+    labels: Labels,
+    /// The labels as they are appended to each metric.
+    added: Vec<u8>,
+    index: Index,
+}
+
+impl Instance {
+    /// Checks a body, which is a stream of delimited `MetricFamily` messages, and
+    /// indexes it; an empty one is an exposition too. The `labels` are added to
+    /// each of its metrics.
+    ///
+    /// # Errors
+    ///
+    /// The first family that is not as the format wants it, or is more than the `limits`; its
+    /// number, counted from 1, is the error's line.
+    pub(in super::super) fn parse(
+        body: impl Into<Vec<u8>>,
+        labels: Labels,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let body = body.into();
+        if u32::try_from(body.len()).is_err() {
+            return Err(Error::in_message(ErrorKind::BodyTooLarge, 1));
+        }
+        let index = index::index(&body, &labels, limits)?;
+        let added = naming::added_fields(&labels);
+        let mut instance = Self { body, labels, added, index };
+        instance.measure(Escaping::AllowUtf8);
+        Ok(instance)
+    }
+
+    /// How many samples Prometheus sees in it, without its duplicates. A native
+    /// histogram is one.
+    pub(in super::super) fn samples(&self) -> usize {
+        self.index.samples - self.index.duplicates
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(super) fn added(&self) -> &[u8] {
+        &self.added
+    }
+
+    pub(super) fn naming(&self, escaping: Escaping) -> Naming<'_> {
+        Naming { added: &self.labels, escaping }
+    }
+
+    /// Takes note that names will be escaped, by which they can become equal.
+    pub(super) fn escape(&mut self, escaping: Escaping) {
+        if escaping != Escaping::AllowUtf8 && self.index.is_odd {
+            self.measure(escaping);
+        }
+    }
+
+    /// Drops what is equal under the names that go out, and measures the rest.
+    fn measure(&mut self, escaping: Escaping) {
+        let naming = Naming { added: &self.labels, escaping };
+        self.index.duplicates += series::drop_duplicates(&self.body, &mut self.index, naming);
+        let (mut renamed_labels, mut scratch) = (0, Vec::new());
+        let mut lengths = Vec::with_capacity(self.index.families.len());
+        for family in &self.index.families {
+            let mut length = [0, 0];
+            for metric in family.metrics(&self.index) {
+                if metric.is(Metric::DROPPED) {
+                    continue;
+                }
+                let message = metric.span.of(&self.body);
+                let own = if must_be_rewritten(*metric, naming) {
+                    scratch.clear();
+                    let kind = family.metric_type.kind();
+                    renamed_labels += rewrite(message, kind as u32, naming, &mut scratch);
+                    scratch.len()
+                } else {
+                    message.len()
+                };
+                let [others, native] = &mut length;
+                let length = if metric.is(Metric::NATIVE) { native } else { others };
+                *length += field_length((own + self.added.len()) as u64);
+            }
+            lengths.push(length);
+        }
+        self.index.renamed_labels = renamed_labels;
+        for (family, lengths) in self.index.families.iter_mut().zip(lengths) {
+            family.lengths = lengths;
+        }
+    }
+
+    /// Writes a metric with the added labels, as a field of its family; `kind`
+    /// is the number of the field for its value.
+    pub(super) fn write(
+        &self,
+        metric: Metric,
+        kind: u32,
+        escaping: Escaping,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        let message = metric.span.of(&self.body);
+        let naming = self.naming(escaping);
+        let own = if must_be_rewritten(metric, naming) {
+            scratch.clear();
+            rewrite(message, kind, naming, scratch);
+            scratch
+        } else {
+            message
+        };
+        put_start(number::FAMILY_METRIC, (own.len() + self.added.len()) as u64, out);
+        out.extend_from_slice(own);
+        out.extend_from_slice(&self.added);
+    }
+}
+
+fn must_be_rewritten(metric: Metric, naming: Naming<'_>) -> bool {
+    metric.is(Metric::VALUELESS) || must_be_renamed(metric, naming)
+}
+
+/// Whether a label of the metric may go out under another name.
+pub(super) fn must_be_renamed(metric: Metric, naming: Naming<'_>) -> bool {
+    metric.is(Metric::CLASH) || naming.escaping != Escaping::AllowUtf8 && metric.is(Metric::ODD)
+}
+
+/// Writes a metric with its labels under free names, and a value if it has none;
+/// returns how many labels were renamed.
+fn rewrite(message: &[u8], kind: u32, naming: Naming<'_>, out: &mut Vec<u8>) -> usize {
+    let (labels, renamed) = naming.labels(message);
+    for label in &labels {
+        label.write(out);
+    }
+    let mut has_value = false;
+    for field in super::message::fields(message).filter(|field| field.number != number::LABEL) {
+        has_value |= field.number == kind;
+        out.extend_from_slice(field.raw);
+    }
+    if !has_value {
+        put_bytes(kind, b"", out);
+    }
+    renamed
+}
+
+impl fmt::Debug for Instance {
+    /// Without the body, which does not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("samples", &self.samples()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,240 @@
+use super::{
+    super::{families::Role, stats::Stats},
+    Dropped, Options,
+    index::Metric,
+    instance::Instance,
+    plan::{Message, Nativeness, Part, Plan},
+    untyped::{self, Twice, Writer},
+    wire::{put_varint, varint_length},
+};
+
+/// One exposition of several instances, written in chunks.
+pub(in super::super) struct Merge {
+    instances: Vec<Instance>,
+    plan: Plan,
+    /// The lengths of the plan's messages.
+    lengths: Vec<u64>,
+    twice: Twice,
+    options: Options,
+    content_length: u64,
+    stats: Stats,
+    dropped: Dropped,
+    next: Position,
+}
+
+/// What is written next.
+#[derive(Default)]
+struct Position {
+    message: usize,
+    /// Whether what stands before its metrics is written.
+    is_started: bool,
+    /// Counted from the message's first one.
+    part: usize,
+    /// Within the instance's family.
+    metric: u32,
+    /// Within the metric, where single samples are written.
+    point: u32,
+}
+
+impl Merge {
+    /// Lines up the families of all instances; metrics of one family follow each
+    /// other in the order given here.
+    pub(in super::super) fn new(mut instances: Vec<Instance>, options: Options) -> Self {
+        instances.iter_mut().for_each(|instance| instance.escape(options.escaping));
+        let plan = Plan::new(&instances, options.escaping);
+        let twice = Twice::find(&instances, &plan, options.escaping);
+        let mut stats = Stats { type_conflicts: plan.type_conflicts, ..Stats::default() };
+        stats.duplicates = twice.count();
+        for index in instances.iter().map(Instance::index) {
+            stats.renamed_labels += index.renamed_labels;
+            stats.duplicates += index.duplicates;
+        }
+        let dropped = untyped::dropped(&instances, &plan);
+        let mut merge = Self {
+            instances,
+            plan,
+            lengths: Vec::new(),
+            twice,
+            options,
+            content_length: 0,
+            stats,
+            dropped,
+            next: Position::default(),
+        };
+        merge.measure();
+        merge
+    }
+
+    /// Finds how long each message is, and leaves out those without a metric.
+    fn measure(&mut self) {
+        let mut messages = std::mem::take(&mut self.plan.messages);
+        let mut head = Vec::new();
+        messages.retain(|message| {
+            let metrics = self.metrics_length(message);
+            head.clear();
+            message.write_head(&self.instances, &mut head);
+            let length = metrics + head.len() as u64;
+            if metrics > 0 {
+                self.content_length += varint_length(length) + length;
+                self.lengths.push(length);
+            }
+            metrics > 0
+        });
+        self.plan.messages = messages;
+    }
+
+    fn metrics_length(&self, message: &Message) -> u64 {
+        let mut length = 0;
+        for place in message.parts.clone() {
+            let Some(part) = self.plan.parts.get(place) else { continue };
+            let Some((_, family)) = part.of(&self.instances) else { continue };
+            let [others, native] = family.lengths;
+            length += match (part.only, message.only) {
+                (None, None) => others + native,
+                (None, Some(Nativeness::Native)) => native,
+                (None, Some(Nativeness::Classic)) => others,
+                (Some(role), _) => self.points_length(place, *part, role),
+            };
+        }
+        length
+    }
+
+    fn points_length(&self, part_place: usize, part: Part, role: Role) -> u64 {
+        let Some((instance, family)) = part.of(&self.instances) else { return 0 };
+        let (mut length, mut writer) = (0, Writer::default());
+        for (metric_place, metric) in family.kept(instance.index(), 0) {
+            writer.start(instance, metric, family, self.options.escaping);
+            writer.each(role, &mut |writer, point_place, point| {
+                if !self.twice.contains((part_place as u32, metric_place, point_place)) {
+                    length += writer.length(&point);
+                }
+                true
+            });
+        }
+        length
+    }
+
+    /// The length of the whole output in bytes, exact.
+    pub(in super::super) fn content_length(&self) -> u64 {
+        self.content_length
+    }
+
+    /// What was done to the samples.
+    pub(in super::super) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// What single samples cannot carry, of families that became untyped.
+    pub(in super::super) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    pub(super) fn instances(&self) -> &[Instance] {
+        &self.instances
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn twice(&self) -> &Twice {
+        &self.twice
+    }
+
+    /// Appends the next metrics: `max` bytes, and then up to the end of the metric,
+    /// but one at least. Returns whether there was something to append.
+    pub(in super::super) fn next_chunk(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
+        let start = out.len();
+        let goal = start.saturating_add(max.max(1));
+        let mut next = std::mem::take(&mut self.next);
+        while out.len() < goal
+            && let Some(message) = self.plan.messages.get(next.message)
+        {
+            if !next.is_started {
+                let length = self.lengths.get(next.message).copied().unwrap_or_default();
+                put_varint(length, out);
+                message.write_head(&self.instances, out);
+                next.is_started = true;
+            }
+            let place = message.parts.start + next.part;
+            match self.plan.parts.get(place).filter(|_| message.parts.contains(&place)) {
+                Some(part) => {
+                    let is_full = match part.only {
+                        None => self.write_metrics(*part, message, &mut next, goal, out),
+                        Some(_) => self.write_points(place, *part, &mut next, goal, out),
+                    };
+                    if !is_full {
+                        (next.part, next.metric, next.point) = (next.part + 1, 0, 0);
+                    }
+                }
+                None => next = Position { message: next.message + 1, ..Position::default() },
+            }
+        }
+        self.next = next;
+        out.len() > start
+    }
+
+    /// Writes the rest of a part, or as much of it as the chunk takes; returns
+    /// whether the chunk is full.
+    fn write_metrics(
+        &self,
+        part: Part,
+        message: &Message,
+        next: &mut Position,
+        goal: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some((instance, family)) = part.of(&self.instances) else { return false };
+        let kind = family.metric_type.kind() as u32;
+        let mut scratch = Vec::new();
+        for (place, metric) in family.kept(instance.index(), next.metric) {
+            let is_native = metric.is(Metric::NATIVE);
+            if message.only.is_some_and(|only| (only == Nativeness::Native) != is_native) {
+                continue;
+            }
+            if out.len() >= goal {
+                next.metric = place;
+                return true;
+            }
+            instance.write(metric, kind, self.options.escaping, &mut scratch, out);
+        }
+        false
+    }
+
+    /// The same for a part of which single samples are written.
+    fn write_points(
+        &self,
+        part_place: usize,
+        part: Part,
+        next: &mut Position,
+        goal: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (Some((instance, family)), Some(role)) = (part.of(&self.instances), part.only) else {
+            return false;
+        };
+        let mut writer = Writer::default();
+        for (metric_place, metric) in family.kept(instance.index(), next.metric) {
+            let first = if metric_place == next.metric { next.point } else { 0 };
+            let mut stopped = None;
+            writer.start(instance, metric, family, self.options.escaping);
+            writer.each(role, &mut |writer, point_place, point| {
+                let place = (part_place as u32, metric_place, point_place);
+                if point_place < first || self.twice.contains(place) {
+                    return true;
+                }
+                if out.len() >= goal {
+                    stopped = Some(point_place);
+                    return false;
+                }
+                writer.write(&point, out);
+                true
+            });
+            if let Some(point) = stopped {
+                (next.metric, next.point) = (metric_place, point);
+                return true;
+            }
+        }
+        false
+    }
+}

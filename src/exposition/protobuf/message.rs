@@ -1,0 +1,292 @@
+//! The messages of `io.prometheus.client`: their fields, and views of those that
+//! a merge looks into.
+
+use super::wire::{Field, Fields, Value};
+
+/// The numbers of fields, by message.
+pub(super) mod number {
+    pub(in super::super) const FAMILY_NAME: u32 = 1;
+    pub(in super::super) const FAMILY_HELP: u32 = 2;
+    pub(in super::super) const FAMILY_TYPE: u32 = 3;
+    pub(in super::super) const FAMILY_METRIC: u32 = 4;
+    pub(in super::super) const FAMILY_UNIT: u32 = 5;
+
+    pub(in super::super) const LABEL: u32 = 1;
+    pub(in super::super) const LABEL_NAME: u32 = 1;
+    pub(in super::super) const LABEL_VALUE: u32 = 2;
+    pub(in super::super) const TIMESTAMP_MS: u32 = 6;
+
+    /// Of a counter, gauge or untyped value.
+    pub(in super::super) const VALUE: u32 = 1;
+    pub(in super::super) const COUNTER_EXEMPLAR: u32 = 2;
+    pub(in super::super) const COUNTER_CREATED: u32 = 3;
+
+    /// Of a summary or histogram.
+    pub(in super::super) const COUNT: u32 = 1;
+    pub(in super::super) const SUM: u32 = 2;
+    /// Of a summary's quantiles or a histogram's buckets.
+    pub(in super::super) const PARTS: u32 = 3;
+    pub(in super::super) const SUMMARY_CREATED: u32 = 4;
+
+    pub(in super::super) const QUANTILE: u32 = 1;
+    pub(in super::super) const QUANTILE_VALUE: u32 = 2;
+
+    pub(in super::super) const COUNT_FLOAT: u32 = 4;
+    pub(in super::super) const SCHEMA: u32 = 5;
+    pub(in super::super) const ZERO_THRESHOLD: u32 = 6;
+    pub(in super::super) const ZERO_COUNT: u32 = 7;
+    pub(in super::super) const ZERO_COUNT_FLOAT: u32 = 8;
+    /// Spans, deltas and counts of the buckets below zero.
+    pub(in super::super) const NEGATIVE: [u32; 3] = [9, 10, 11];
+    /// Those of the buckets above zero.
+    pub(in super::super) const POSITIVE: [u32; 3] = [12, 13, 14];
+    pub(in super::super) const HISTOGRAM_CREATED: u32 = 15;
+    pub(in super::super) const NATIVE_EXEMPLAR: u32 = 16;
+
+    pub(in super::super) const SPAN_OFFSET: u32 = 1;
+    pub(in super::super) const SPAN_LENGTH: u32 = 2;
+
+    pub(in super::super) const BUCKET_COUNT: u32 = 1;
+    pub(in super::super) const BUCKET_BOUND: u32 = 2;
+    pub(in super::super) const BUCKET_EXEMPLAR: u32 = 3;
+    pub(in super::super) const BUCKET_COUNT_FLOAT: u32 = 4;
+
+    pub(in super::super) const EXEMPLAR_VALUE: u32 = 2;
+    pub(in super::super) const EXEMPLAR_TIME: u32 = 3;
+
+    pub(in super::super) const SECONDS: u32 = 1;
+    pub(in super::super) const NANOS: u32 = 2;
+}
+
+/// What a field holds.
+pub(super) enum Type {
+    Varint,
+    Double,
+    Text,
+    /// Repeated, packed or not.
+    Varints,
+    Doubles,
+    Message(Schema),
+}
+
+/// What the fields of a message hold; the first has the number 1, and none is left out.
+pub(super) type Schema = &'static [Type];
+
+const LABEL: Schema = &[Type::Text, Type::Text];
+const TIME: Schema = &[Type::Varint, Type::Varint];
+const EXEMPLAR: Schema = &[Type::Message(LABEL), Type::Double, Type::Message(TIME)];
+const VALUE: Schema = &[Type::Double];
+const COUNTER: Schema = &[Type::Double, Type::Message(EXEMPLAR), Type::Message(TIME)];
+const QUANTILE: Schema = &[Type::Double, Type::Double];
+const SUMMARY: Schema = &[Type::Varint, Type::Double, Type::Message(QUANTILE), Type::Message(TIME)];
+const BUCKET: Schema = &[Type::Varint, Type::Double, Type::Message(EXEMPLAR), Type::Double];
+const SPAN: Schema = &[Type::Varint, Type::Varint];
+const HISTOGRAM: Schema = &[
+    Type::Varint,
+    Type::Double,
+    Type::Message(BUCKET),
+    Type::Double,
+    Type::Varint,
+    Type::Double,
+    Type::Varint,
+    Type::Double,
+    Type::Message(SPAN),
+    Type::Varints,
+    Type::Doubles,
+    Type::Message(SPAN),
+    Type::Varints,
+    Type::Doubles,
+    Type::Message(TIME),
+    Type::Message(EXEMPLAR),
+];
+
+/// The schema of a `Metric`, down to its last number.
+pub(super) const METRIC: Schema = &[
+    Type::Message(LABEL),
+    Type::Message(VALUE),
+    Type::Message(COUNTER),
+    Type::Message(SUMMARY),
+    Type::Message(VALUE),
+    Type::Varint,
+    Type::Message(HISTOGRAM),
+];
+
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MetricType {
+    Counter,
+    Gauge,
+    Summary,
+    Untyped,
+    Histogram,
+    GaugeHistogram,
+}
+
+impl MetricType {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Counter,
+        Self::Gauge,
+        Self::Summary,
+        Self::Untyped,
+        Self::Histogram,
+        Self::GaugeHistogram,
+    ];
+
+    pub(super) fn of(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// What a metric of the family holds.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Counter => Kind::Counter,
+            Self::Gauge => Kind::Gauge,
+            Self::Summary => Kind::Summary,
+            Self::Untyped => Kind::Untyped,
+            Self::Histogram | Self::GaugeHistogram => Kind::Histogram,
+        }
+    }
+}
+
+/// A set of [`MetricType`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Types(u8);
+
+impl Types {
+    pub(super) fn insert(&mut self, metric_type: MetricType) {
+        self.0 |= 1 << metric_type as u8;
+    }
+
+    /// The type, where there is one and no other.
+    pub(super) fn agreed(self) -> Option<MetricType> {
+        MetricType::ALL.into_iter().find(|&one| self.0 == 1 << one as u8)
+    }
+}
+
+/// What a metric holds; the number is that of the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gauge = 2,
+    Counter = 3,
+    Summary = 4,
+    Untyped = 5,
+    Histogram = 7,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Gauge, Self::Counter, Self::Summary, Self::Untyped, Self::Histogram];
+}
+
+/// The fields of a message that was checked.
+pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    Fields::new(message).map_while(Result::ok)
+}
+
+/// The last field with this number, which is the one that counts.
+pub(super) fn last(message: &[u8], number: u32) -> Option<Field<'_>> {
+    fields(message).filter(|field| field.number == number).last()
+}
+
+pub(super) fn bytes(message: &[u8], number: u32) -> Option<&[u8]> {
+    last(message, number)?.value.bytes().ok()
+}
+
+pub(super) fn double(message: &[u8], number: u32) -> f64 {
+    last(message, number).and_then(|field| field.value.double().ok()).unwrap_or_default()
+}
+
+pub(super) fn varint(message: &[u8], number: u32) -> u64 {
+    last(message, number).and_then(|field| field.value.varint().ok()).unwrap_or_default()
+}
+
+/// The messages in a repeated field.
+pub(super) fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    fields(message)
+        .filter(move |field| field.number == number)
+        .filter_map(|field| field.value.bytes().ok())
+}
+
+/// A label of a metric or an exemplar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> Label<'a> {
+    pub(super) fn of(pair: &'a [u8]) -> Self {
+        let mut label = Self { name: b"", value: b"" };
+        for field in fields(pair) {
+            match (field.number, field.value) {
+                (number::LABEL_NAME, Value::Bytes(name)) => label.name = name,
+                (number::LABEL_VALUE, Value::Bytes(value)) => label.value = value,
+                _ => {}
+            }
+        }
+        label
+    }
+
+    /// The labels of a metric, or of an exemplar.
+    pub(super) fn all(message: &'a [u8]) -> impl Iterator<Item = Self> {
+        messages(message, number::LABEL).map(Self::of)
+    }
+}
+
+/// What a metric is besides its labels.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Content<'a> {
+    /// By the numbers of their fields.
+    values: [Option<&'a [u8]>; 8],
+    timestamp_ms: i64,
+    /// Whether one kind of value is there twice.
+    is_double: bool,
+}
+
+impl<'a> Content<'a> {
+    pub(super) fn of(metric: &'a [u8]) -> Self {
+        let mut content = Self::default();
+        for field in fields(metric) {
+            match (field.number, field.value) {
+                (number::TIMESTAMP_MS, Value::Varint(ms)) => content.timestamp_ms = ms as i64,
+                (number::LABEL, _) => {}
+                (number, Value::Bytes(value)) => {
+                    if let Some(place) = content.values.get_mut(number as usize) {
+                        content.is_double |= place.replace(value).is_some();
+                    }
+                }
+                _ => {}
+            }
+        }
+        content
+    }
+
+    /// When it was taken; 0 is no time to Prometheus, so it is none here.
+    pub(super) fn timestamp_ms(&self) -> Option<i64> {
+        (self.timestamp_ms != 0).then_some(self.timestamp_ms)
+    }
+
+    pub(super) fn is_double(&self) -> bool {
+        self.is_double
+    }
+
+    /// What it holds in a family of this type: what the type wants if it is
+    /// there or nothing else is, and else what is there.
+    pub(super) fn kind(&self, metric_type: MetricType) -> Kind {
+        let wanted = metric_type.kind();
+        if self.has(wanted) {
+            return wanted;
+        }
+        Kind::ALL.into_iter().find(|&kind| self.has(kind)).unwrap_or(wanted)
+    }
+
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.values.get(kind as usize).is_some_and(Option::is_some)
+    }
+
+    /// The message that holds its value; empty where there is none, which means
+    /// the same as zero in every field.
+    pub(super) fn value(&self, kind: Kind) -> &'a [u8] {
+        self.values.get(kind as usize).copied().flatten().unwrap_or_default()
+    }
+}

@@ -1,0 +1,93 @@
+//! The rules of the merge as a whole, mostly told in text; [`golden`] ties that
+//! text to bytes which others wrote.
+
+use super::{
+    super::{
+        error::{Error, ErrorKind},
+        labels::Labels,
+        limits::Limits,
+        stats::Stats,
+    },
+    *,
+};
+
+mod accepts;
+mod conflicts;
+mod golden;
+mod merges;
+mod properties;
+mod text;
+
+type Added<'a> = &'a [(&'a str, &'a str)];
+
+/// Text as a body, with its end.
+fn body(lines: &str) -> Vec<u8> {
+    from_text(format!("{lines}# EOF\n").as_bytes())
+}
+
+/// A body as text, without its end.
+fn shown(body: &[u8]) -> String {
+    let text = to_text(body, &unlimited(), usize::MAX).unwrap().text;
+    let text = String::from_utf8(text).unwrap();
+    text.strip_suffix("# EOF\n").unwrap().to_owned()
+}
+
+fn unlimited() -> Limits {
+    let most = usize::MAX;
+    Limits { max_line: most, max_samples: 0, max_families: most, max_labels: most }
+}
+
+fn parsed(body: &[u8], added: Added<'_>) -> Instance {
+    let labels = Labels::new(added.iter().copied());
+    match Instance::parse(body, labels, &Limits::default()) {
+        Ok(instance) => instance,
+        Err(error) => panic!("{body:x?} is refused: {error}"),
+    }
+}
+
+fn refused(body: &[u8], limits: &Limits) -> Error {
+    match Instance::parse(body, Labels::new([]), limits) {
+        Ok(instance) => panic!("{body:x?} is taken: {instance:?}"),
+        Err(error) => error,
+    }
+}
+
+fn merge(instances: Vec<Instance>) -> Merge {
+    Merge::new(instances, Options { escaping: Escaping::AllowUtf8 })
+}
+
+/// All chunks, each of about `max` bytes.
+fn written(mut merge: Merge, max: usize) -> Vec<u8> {
+    let announced = merge.content_length();
+    let mut out = Vec::new();
+    loop {
+        let before = out.len();
+        let more = merge.next_chunk(&mut out, max);
+        assert_eq!(more, out.len() > before, "a chunk has something in it, or is none");
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(out.len() as u64, announced, "the announced length is that of the output");
+    out
+}
+
+/// What comes of bodies, whose labels are `added`.
+fn merged(bodies: &[&[u8]], added: Added<'_>) -> (Vec<u8>, Stats, Dropped) {
+    let instances = || bodies.iter().map(|body| parsed(body, added)).collect();
+    let whole = merge(instances());
+    let (stats, dropped) = (whole.stats(), whole.dropped());
+    let out = written(whole, 1 << 16);
+    for chunk in [1, 7, 100] {
+        assert_eq!(written(merge(instances()), chunk), out, "chunks of {chunk}");
+    }
+    (out, stats, dropped)
+}
+
+/// The same in text.
+fn merged_text(bodies: &[&str], added: Added<'_>) -> (String, Stats) {
+    let bodies: Vec<_> = bodies.iter().map(|text| body(text)).collect();
+    let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();
+    let (out, stats, _) = merged(&bodies, added);
+    (shown(&out), stats)
+}

@@ -1,0 +1,234 @@
+//! Samples of metrics whose families contradict each other, as untyped metrics.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, Hasher},
+};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    super::{canonical::write_canonical, families::Role, format::Escaping},
+    Dropped,
+    index::{Family, Metric},
+    instance::Instance,
+    message::{Content, Kind, MetricType, bytes, messages, number},
+    naming::Named,
+    plan::Plan,
+    points::{self, Bucketless, Point},
+    wire::{field_length, put_bytes, put_double, put_message, put_start, put_varint_field},
+};
+
+/// The place of a sample: its part in the plan, its metric in the family, its
+/// place among the metric's samples of that role.
+pub(super) type Place = (u32, u32, u32);
+
+/// The samples that come twice.
+#[derive(Default)]
+pub(super) struct Twice(HashSet<Place, RandomState>);
+
+impl Twice {
+    pub(super) fn contains(&self, place: Place) -> bool {
+        self.0.contains(&place)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Finds the samples that an instance has several times under one name, now
+    /// that samples of several families have it.
+    pub(super) fn find(instances: &[Instance], plan: &Plan, escaping: Escaping) -> Self {
+        let mut twice = Self::default();
+        // Two seeded hashes of 64 bits: that they agree by chance is not to be expected.
+        let states = [RandomState::default(), RandomState::default()];
+        let mut seen = HashSet::<[u64; 2], RandomState>::default();
+        let mut writer = Writer::default();
+        for message in &plan.messages {
+            let mut instance_before = None;
+            for place in message.parts.clone() {
+                let Some(part) = plan.parts.get(place) else { continue };
+                let (Some(role), Some((instance, family))) = (part.only, part.of(instances)) else {
+                    continue;
+                };
+                if instance_before.replace(part.instance) != Some(part.instance) {
+                    seen.clear();
+                }
+                for (m, metric) in family.kept(instance.index(), 0) {
+                    writer.start(instance, metric, family, escaping);
+                    let series = writer.print(&states);
+                    writer.each(role, &mut |_, p, point| {
+                        let bound = states.each_ref().map(|state| print_bound(&point, state));
+                        if !seen.insert(add(series, bound)) {
+                            twice.0.insert((place as u32, m, p));
+                        }
+                        true
+                    });
+                }
+            }
+        }
+        twice
+    }
+}
+
+/// What is lost of the families of which single samples remain.
+pub(super) fn dropped(instances: &[Instance], plan: &Plan) -> Dropped {
+    let mut dropped = Dropped::default();
+    let mut done = HashSet::<(u32, u32), RandomState>::default();
+    for part in &plan.parts {
+        let Some((instance, family)) = part.of(instances) else { continue };
+        if part.only.is_none() || !done.insert((part.instance, part.family)) {
+            continue;
+        }
+        for (_, metric) in family.kept(instance.index(), 0) {
+            let message = metric.span.of(instance.body());
+            let content = Content::of(message);
+            let kind = content.kind(family.metric_type);
+            let value = content.value(kind);
+            dropped.native_histograms += usize::from(metric.is(Metric::NATIVE));
+            dropped.created += usize::from(points::created(kind, value).is_some());
+            dropped.exemplars += exemplars(kind, value);
+        }
+    }
+    dropped
+}
+
+fn exemplars(kind: Kind, value: &[u8]) -> usize {
+    let in_value = match kind {
+        Kind::Counter => usize::from(bytes(value, number::COUNTER_EXEMPLAR).is_some()),
+        Kind::Histogram => messages(value, number::PARTS)
+            .filter(|bucket| bytes(bucket, number::BUCKET_EXEMPLAR).is_some())
+            .count(),
+        _ => 0,
+    };
+    in_value + points::native_exemplars(kind, value)
+}
+
+/// Writes single samples of one metric after the other.
+pub(super) struct Writer<'a> {
+    kind: Kind,
+    value: &'a [u8],
+    timestamp_ms: Option<i64>,
+    added: &'a [u8],
+    labels: Vec<Named<'a>>,
+    /// The labels as they are written.
+    written: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Default for Writer<'_> {
+    fn default() -> Self {
+        Self {
+            kind: MetricType::Untyped.kind(),
+            value: b"",
+            timestamp_ms: None,
+            added: b"",
+            labels: Vec::new(),
+            written: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Turns to a metric.
+    pub(super) fn start(
+        &mut self,
+        instance: &'a Instance,
+        metric: Metric,
+        family: &Family,
+        escaping: Escaping,
+    ) {
+        let message = metric.span.of(instance.body());
+        let content = Content::of(message);
+        self.kind = content.kind(family.metric_type);
+        self.value = content.value(self.kind);
+        self.timestamp_ms = content.timestamp_ms();
+        self.added = instance.added();
+        self.labels = instance.naming(escaping).labels(message).0;
+        self.written.clear();
+        for label in &self.labels {
+            label.write(&mut self.written);
+        }
+    }
+
+    /// Calls `each` with the samples of a role and their places, until it returns false.
+    pub(super) fn each(
+        &mut self,
+        role: Role,
+        each: &mut dyn FnMut(&mut Self, u32, Point<'a>) -> bool,
+    ) {
+        let (mut place, mut goes_on) = (0, true);
+        let (kind, value) = (self.kind, self.value);
+        points::each(kind, value, Bucketless::for_samples(value), &mut |point| {
+            if point.role == role && goes_on {
+                goes_on = each(self, place, point);
+                place += 1;
+            }
+        });
+    }
+
+    /// Writes a sample as a metric of a family.
+    pub(super) fn write(&mut self, point: &Point<'_>, out: &mut Vec<u8>) {
+        self.compose(point);
+        let length = self.written.len() + self.scratch.len();
+        put_start(number::FAMILY_METRIC, length as u64, out);
+        out.extend_from_slice(&self.written);
+        out.extend_from_slice(&self.scratch);
+    }
+
+    /// How long a sample is when written.
+    pub(super) fn length(&mut self, point: &Point<'_>) -> u64 {
+        self.compose(point);
+        field_length((self.written.len() + self.scratch.len()) as u64)
+    }
+
+    /// Puts what follows the metric's own labels into `scratch`.
+    fn compose(&mut self, point: &Point<'_>) {
+        let scratch = &mut self.scratch;
+        scratch.clear();
+        if let Some(bound) = point.bound {
+            put_message(number::LABEL, scratch, |out| {
+                put_bytes(number::LABEL_NAME, points::bound_label(point.role), out);
+                put_message(number::LABEL_VALUE, out, |out| write_canonical(bound, out));
+            });
+        }
+        scratch.extend_from_slice(self.added);
+        put_message(Kind::Untyped as u32, scratch, |out| {
+            put_double(number::VALUE, point.value.to_f64(), out);
+        });
+        if let Some(timestamp_ms) = self.timestamp_ms {
+            put_varint_field(number::TIMESTAMP_MS, timestamp_ms as u64, scratch);
+        }
+    }
+
+    /// Equal for equal labels of their own and timestamps.
+    fn print(&self, states: &[RandomState; 2]) -> [u64; 2] {
+        let time = self.timestamp_ms.unwrap_or_default().to_le_bytes();
+        states.each_ref().map(|state| {
+            let label = |label: &Named<'_>| print_label(&label.full_name(), label.value, state);
+            // A sum, because labels are equal in any order.
+            let labels = self.labels.iter().map(label).fold(0, u64::wrapping_add);
+            labels.wrapping_add(print_label(b"", &time, state))
+        })
+    }
+}
+
+fn print_bound(point: &Point<'_>, state: &RandomState) -> u64 {
+    let Some(bound) = point.bound else { return 0 };
+    let mut text = Vec::new();
+    write_canonical(bound, &mut text);
+    print_label(points::bound_label(point.role), &text, state)
+}
+
+fn print_label(name: &[u8], value: &[u8], state: &RandomState) -> u64 {
+    let mut hasher = state.build_hasher();
+    hasher.write_usize(name.len());
+    hasher.write(name);
+    hasher.write(value);
+    hasher.finish()
+}
+
+fn add([a, b]: [u64; 2], [c, d]: [u64; 2]) -> [u64; 2] {
+    [a.wrapping_add(c), b.wrapping_add(d)]
+}

@@ -1,0 +1,313 @@
+//! What holds for every input in every format, tried with many.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use proptest::prelude::*;
+
+use super::{
+    bodies::{self, Line},
+    strict, strict_openmetrics, *,
+};
+
+/// Families of one instance; those that are left when a test fails are few.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) format: Format,
+    blocks: Vec<u64>,
+    /// Whether the lines are in no order at all.
+    is_shuffled: bool,
+}
+
+impl Source {
+    fn lines(&self) -> Vec<Line> {
+        let is_openmetrics = self.is_openmetrics();
+        let mut lines: Vec<_> =
+            self.blocks.iter().flat_map(|&seed| bodies::block(seed, is_openmetrics)).collect();
+        if self.is_shuffled {
+            bodies::Random::new(self.blocks.len() as u64).shuffle(&mut lines);
+        }
+        lines
+    }
+
+    fn is_openmetrics(&self) -> bool {
+        matches!(self.format, Format::OpenMetrics001 | Format::OpenMetrics100)
+    }
+
+    pub(super) fn text(&self) -> String {
+        bodies::text(&self.lines(), self.is_openmetrics())
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:\n{}", self.format, self.text())
+    }
+}
+
+/// What tells a sample from all others, however it is written.
+type Key = (String, BTreeMap<String, String>, Option<u64>);
+
+/// The values that may stand for it: the first is kept, but which that is depends on what
+/// the target takes for equal.
+type Expected = BTreeMap<Key, BTreeSet<String>>;
+
+fn key(name: &str, labels: BTreeMap<String, String>, timestamp_ms: Option<u64>) -> Key {
+    let labels = labels.into_iter().map(|(name, value)| {
+        let bound =
+            matches!(&*name, "le" | "quantile").then(|| value.parse::<f64>().ok()).flatten();
+        (name, bound.map_or(value, |bound| bound.to_string()))
+    });
+    (name.to_owned(), labels.collect(), timestamp_ms)
+}
+
+/// What must come out of the instances, told as plainly as can be.
+fn expected(sources: &[Source], target: Target) -> Expected {
+    let mut expected = Expected::new();
+    let written = |name: &str| match target.escaping() {
+        Escaping::AllowUtf8 => name.to_owned(),
+        _ => name.replace('.', "_"),
+    };
+    for (i, source) in sources.iter().enumerate() {
+        for line in source.lines() {
+            let Line::Sample(sample) = line else { continue };
+            let mut labels: BTreeMap<_, _> = sample
+                .labels
+                .iter()
+                .map(|(name, value)| {
+                    let name = if name == "index" { "exported_index" } else { name };
+                    (written(name), value.clone())
+                })
+                .collect();
+            labels.insert("index".to_owned(), i.to_string());
+            let key = key(&written(&sample.name), labels, sample.timestamp_ms);
+            expected.entry(key).or_default().insert(sample.value);
+        }
+    }
+    expected
+}
+
+/// The samples that may be missing in OpenMetrics: no reader takes a series in which only
+/// some have a timestamp.
+fn ambiguous(expected: &Expected, target: Target) -> BTreeSet<Key> {
+    let untimed = |key: &Key| (key.0.clone(), key.1.clone(), None);
+    let timed = expected.keys().filter(|key| is_openmetrics(target) && key.2.is_some());
+    timed.map(untimed).collect()
+}
+
+/// What came out, as a reader of the target's format understands it.
+fn read(text: &str, target: Target) -> Vec<(Key, String)> {
+    let has_quotes = target.escaping() == Escaping::AllowUtf8;
+    if is_openmetrics(target) {
+        let samples = strict_openmetrics::read(text, has_quotes).into_iter();
+        samples
+            .map(|sample| {
+                let seconds = sample.timestamp.map(|text| text.parse::<f64>().unwrap());
+                let timestamp_ms = seconds.map(|seconds| (seconds * 1000.0).round() as u64);
+                (key(&sample.name, sample.labels, timestamp_ms), sample.value)
+            })
+            .collect()
+    } else {
+        let samples = strict::read(text, has_quotes).into_iter();
+        samples
+            .map(|sample| {
+                let timestamp_ms = sample.timestamp.map(|timestamp| timestamp.try_into().unwrap());
+                (key(&sample.name, sample.labels, timestamp_ms), sample.value)
+            })
+            .collect()
+    }
+}
+
+fn is_openmetrics(target: Target) -> bool {
+    matches!(target.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
+}
+
+fn instances(sources: &[Source], target: Target) -> Vec<Instance> {
+    let reader = Reader::new(target, Limits::default());
+    let parse = |(i, source): (usize, &Source)| {
+        let index = i.to_string();
+        let labels = Labels::new([("index", &*index)]);
+        let text = source.text();
+        reader
+            .parse(&*text, source.format, labels)
+            .unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    sources.iter().enumerate().map(parse).collect()
+}
+
+fn converted(sources: &[Source], target: Target) -> String {
+    written(Merge::new(target, instances(sources, target)), 1 << 16)
+}
+
+fn again(text: &str, target: Target) -> Merge {
+    let reader = Reader::new(target, Limits::default());
+    let instance = reader.parse(text, target.format(), Labels::new([])).unwrap();
+    Merge::new(target, vec![instance])
+}
+
+pub(super) fn source() -> impl Strategy<Value = Source> {
+    let formats =
+        &[Format::Text004, Format::Text100, Format::OpenMetrics001, Format::OpenMetrics100];
+    let blocks = prop::collection::vec(any::<u64>(), 0..5);
+    (prop::sample::select(&formats[..]), blocks, prop::bool::weighted(0.1))
+        .prop_map(|(format, blocks, is_shuffled)| Source { format, blocks, is_shuffled })
+}
+
+fn sources() -> impl Strategy<Value = Vec<Source>> {
+    prop::collection::vec(source(), 1..4)
+}
+
+/// Every text format, with names raw or escaped so that the test can tell what comes of them.
+fn target() -> impl Strategy<Value = Target> {
+    let targets = [
+        Target::new(Format::Text004),
+        Target::new(Format::Text100),
+        Target::new(Format::Text100).with_escaping(Escaping::AllowUtf8),
+        Target::new(Format::OpenMetrics001),
+        Target::new(Format::OpenMetrics100),
+        Target::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8),
+    ];
+    prop::sample::select(targets.to_vec())
+}
+
+pub(super) fn any_escaping() -> impl Strategy<Value = Target> {
+    let escapings = [Escaping::Underscores, Escaping::Dots, Escaping::Values];
+    prop_oneof![
+        target(),
+        (target(), prop::sample::select(escapings.to_vec()))
+            .prop_map(|(target, escaping)| target.with_escaping(escaping)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sample_of_every_format_comes_out_in_strict_form(
+        sources in sources(), target in target(), chunk in 0_usize..300,
+    ) {
+        let out = converted(&sources, target);
+        let expected = expected(&sources, target);
+        let samples = read(&out, target);
+        for (key, value) in &samples {
+            let values = expected.get(key);
+            let is_right = values.is_some_and(|values| values.contains(value));
+            prop_assert!(is_right, "{:?} {} in {}", key, value, out);
+        }
+        let found: BTreeSet<_> = samples.iter().map(|(key, _)| key).collect();
+        let ambiguous = ambiguous(&expected, target);
+        for key in expected.keys().filter(|key| !ambiguous.contains(key)) {
+            prop_assert!(found.contains(key), "{:?} is lost in {}", key, out);
+        }
+        let chunks = written(Merge::new(target, instances(&sources, target)), chunk);
+        prop_assert_eq!(chunks, out, "chunks make no difference");
+    }
+
+    #[test]
+    fn an_output_read_again_is_the_same(sources in sources(), target in any_escaping()) {
+        let out = converted(&sources, target);
+        let merge = again(&out, target);
+        prop_assert_eq!(merge.stats(), Stats::default(), "{}", out);
+        prop_assert_eq!(written(merge, 1 << 16), out);
+    }
+
+    #[test]
+    fn the_order_of_instances_changes_no_sample(sources in sources(), target in any_escaping()) {
+        // The index tells them apart, so each must keep its own.
+        let merge = |is_reversed: bool| {
+            let mut instances = instances(&sources, target);
+            if is_reversed {
+                instances.reverse();
+            }
+            let mut samples = read(&written(Merge::new(target, instances), 1 << 16), target);
+            samples.sort();
+            samples
+        };
+        prop_assert_eq!(merge(false), merge(true));
+    }
+
+    #[test]
+    fn a_merge_has_the_samples_of_its_instances(sources in sources(), target in any_escaping()) {
+        let mut alone = Vec::new();
+        for instance in instances(&sources, target) {
+            alone.extend(read(&written(Merge::new(target, vec![instance]), 1 << 16), target));
+        }
+        let mut together = read(&converted(&sources, target), target);
+        // What breaks a rule alone may not even have its bounds spelled alike together.
+        let of = |samples: &mut Vec<(Key, String)>| {
+            samples.sort();
+            samples.dedup_by(|one, other| one.0 == other.0);
+            samples.iter().map(|sample| sample.0.clone()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(of(&mut alone), of(&mut together));
+    }
+
+    #[test]
+    fn samples_survive_the_way_to_the_other_format_and_back(source in source()) {
+        let openmetrics = Target::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8);
+        let text = Target::new(Format::Text100).with_escaping(Escaping::AllowUtf8);
+        for (there, back) in [(openmetrics, text), (text, openmetrics)] {
+            let out = converted(std::slice::from_ref(&source), there);
+            let instance = Reader::new(back, Limits::default())
+                .parse(&*out, there.format(), Labels::new([]))
+                .unwrap();
+            let returned = written(Merge::new(back, vec![instance]), 1 << 16);
+            let sorted = |mut samples: Vec<(Key, String)>| {
+                samples.sort();
+                samples
+            };
+            let (out, returned) = (sorted(read(&out, there)), sorted(read(&returned, back)));
+            if is_openmetrics(there) {
+                prop_assert_eq!(out, returned);
+            } else {
+                // Some had a timestamp, and some of the same series had none.
+                prop_assert!(returned.iter().all(|sample| out.contains(sample)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_body_is_refused_or_comes_out_strict(
+        source in source(), target in any_escaping(),
+        cut: prop::sample::Index, at: prop::sample::Index, byte: u8, is_cut: bool,
+    ) {
+        let mut body = source.text().into_bytes();
+        if is_cut {
+            body.truncate(cut.index(body.len() + 1));
+        }
+        if !body.is_empty() {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        let reader = Reader::new(target, Limits::default());
+        if let Ok(instance) = reader.parse(body, source.format, Labels::new([("index", "0")])) {
+            let out = written(Merge::new(target, vec![instance]), 100);
+            read_anything(&out, target);
+            prop_assert_eq!(written(again(&out, target), 1 << 16), out);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_conversion_lose_its_strictness(
+        body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|_total|_info|_created|# HELP |# TYPE |# UNIT |x counter\n|info|histogram|[a-b]|le|index|[0-9.]|NaN|1\n|é|\0| # \\{){0,40}(# EOF\n)?",
+        source in source(), target in any_escaping(),
+    ) {
+        let reader = Reader::new(target, Limits::default());
+        if let Ok(instance) = reader.parse(body, source.format, Labels::new([("index", "0")])) {
+            let out = written(Merge::new(target, vec![instance]), 100);
+            read_anything(&out, target);
+        }
+    }
+}
+
+/// Only whether it can be read: a timestamp may be beyond what [`read`] counts in.
+fn read_anything(text: &str, target: Target) {
+    let has_quotes = target.escaping() == Escaping::AllowUtf8;
+    if is_openmetrics(target) {
+        strict_openmetrics::read(text, has_quotes);
+    } else {
+        strict::read(text, has_quotes);
+    }
+}

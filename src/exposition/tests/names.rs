@@ -1,0 +1,134 @@
+//! Names that old readers do not know, and instances that answer in different formats.
+
+use super::{Format::*, conversion::converted, *};
+
+const UTF8: &str = "# HELP \"http.requests\" Served.\n# TYPE \"http.requests\" counter\n\
+    {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
+    # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n";
+
+fn alone(body: (Format, &str), target: Target) -> String {
+    converted(&[body], target).0
+}
+
+#[test]
+fn names_stay_as_they_are_where_the_reader_knows_them() {
+    let openmetrics = Target::new(OpenMetrics100).with_escaping(Escaping::AllowUtf8);
+    let text = Target::new(Text100).with_escaping(Escaping::AllowUtf8);
+    let out = alone((OpenMetrics100, UTF8), openmetrics);
+    assert_eq!(
+        out,
+        "# TYPE \"http.requests\" counter\n# HELP \"http.requests\" Served.\n\
+         {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
+         # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n"
+    );
+    let out = alone((OpenMetrics100, UTF8), text);
+    assert_eq!(
+        out,
+        "# HELP \"http.requests_total\" Served.\n# TYPE \"http.requests_total\" counter\n\
+         {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
+         # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n"
+    );
+    // Quotes that are not needed go, those that are come with their escapes.
+    let body =
+        "# TYPE \"x\" gauge\n{\"x\",\"a\"=\"1\"} 1\n{ \"q\\\"b\\\\\" , c=\"2\", }2\n{\"y z\"} 3\n";
+    let expected = "# TYPE x gauge\nx{a=\"1\"} 1\n{\"q\\\"b\\\\\",c=\"2\"} 2\n{\"y z\"} 3\n";
+    assert_eq!(alone((Text100, body), text), expected);
+}
+
+#[test]
+fn names_are_escaped_for_a_reader_that_does_not_know_them() {
+    let cases = [
+        (Escaping::Underscores, "http_requests", "status_code", "rpc_time"),
+        // The name of a counter has its `_total` when it is escaped, as with exporters.
+        (Escaping::Dots, "http_dot_requests_", "status_dot_code", "rpc_dot_time"),
+        (Escaping::Values, "U__http_2e_requests_", "U__status_2e_code", "U__rpc_2e_time"),
+    ];
+    for (escaping, requests, code, time) in cases {
+        let histogram = format!(
+            "# TYPE {time} histogram\n{time}_bucket{{le=\"+Inf\"}} 2\n{time}_count 2\n{time}_sum 3\n"
+        );
+        let expected = format!(
+            "# TYPE {requests} counter\n# HELP {requests} Served.\n{requests}_total{{{code}=\"200\"}} 5\n{histogram}# EOF\n"
+        );
+        for format in [OpenMetrics001, OpenMetrics100] {
+            let target = Target::new(format).with_escaping(escaping);
+            assert_eq!(alone((OpenMetrics100, UTF8), target), expected, "{escaping:?}");
+        }
+        for format in [Text004, Text100] {
+            let target = Target::new(format).with_escaping(escaping);
+            let out = alone((OpenMetrics100, UTF8), target);
+            assert!(out.contains(&format!("\n{requests}_total{{{code}=\"200\"}} 5\n")), "{out}");
+            assert!(out.ends_with(&histogram), "{out}");
+        }
+    }
+    // Who names no scheme gets underscores.
+    let out =
+        alone((Text100, "# TYPE \"é.b\" gauge\n{\"é.b\",\"1c\"=\"1\"} 1\n"), Target::new(Text100));
+    assert_eq!(out, "# TYPE __b gauge\n__b{_c=\"1\"} 1\n");
+}
+
+#[test]
+fn names_that_become_equal_are_one_family() {
+    let target = Target::new(Text004);
+    let same = "# HELP \"a.b\" One.\n# TYPE \"a.b\" gauge\n{\"a.b\",i=\"1\"} 1\n# TYPE a_b gauge\na_b{i=\"2\"} 2\n";
+    let expected = "# HELP a_b One.\n# TYPE a_b gauge\na_b{i=\"1\"} 1\na_b{i=\"2\"} 2\n";
+    assert_eq!(converted(&[(Text100, same)], target), (expected.to_owned(), Stats::default()));
+
+    let conflict =
+        "# TYPE \"a.b\" gauge\n{\"a.b\",i=\"1\"} 1\n# TYPE a_b counter\na_b{i=\"2\"} 2\n";
+    let expected = "# TYPE a_b untyped\na_b{i=\"1\"} 1\na_b{i=\"2\"} 2\n";
+    let stats = Stats { type_conflicts: 1, ..Stats::default() };
+    assert_eq!(converted(&[(Text100, conflict)], target), (expected.to_owned(), stats));
+
+    let duplicate = "{\"a.b\",\"c.d\"=\"1\"} 1\na_b{c_d=\"1\"} 2\n";
+    let stats = Stats { duplicates: 1, ..Stats::default() };
+    assert_eq!(
+        converted(&[(Text100, duplicate)], target),
+        ("a_b{c_d=\"1\"} 1\n".to_owned(), stats)
+    );
+}
+
+#[test]
+fn labels_that_become_equal_are_told_apart() {
+    let body = "x{\"a.b\"=\"1\",a_b=\"2\"} 1\nx{\"a.b\"=\"3\",\"a-b\"=\"4\"} 2\n";
+    let (out, stats) = converted(&[(Text100, body)], Target::new(Text004));
+    assert_eq!(out, "x{exported_a_b=\"1\",a_b=\"2\"} 1\nx{exported_a_b=\"3\",a_b=\"4\"} 2\n");
+    assert_eq!(stats, Stats { renamed_labels: 2, ..Stats::default() });
+    // It may also become an added one, or the reserved one.
+    let reader = Reader::new(Target::new(Text004), Limits::default());
+    let body = "x{\"a.b\"=\"1\",\"__name_.\"=\"2\"} 1\n";
+    let instance = reader.parse(body, Text100, Labels::new([("a_b", "0")])).unwrap();
+    let merge = Merge::new(Target::new(Text004), vec![instance]);
+    assert_eq!(merge.stats(), Stats { renamed_labels: 2, ..Stats::default() });
+    let expected = "x{exported_a_b=\"1\",exported___name__=\"2\",a_b=\"0\"} 1\n";
+    assert_eq!(written(merge, 100), expected);
+}
+
+#[test]
+fn instances_in_different_formats_share_their_families() {
+    let openmetrics = "# HELP x Things.\n# TYPE x counter\nx_total{i=\"0\"} 1 # {a=\"b\"} 1\nx_created{i=\"0\"} 5\n\
+        # TYPE y_seconds histogram\n# UNIT y_seconds seconds\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\n\
+        y_seconds_bucket{i=\"0\",le=\"+Inf\"} 1\n# TYPE z info\nz_info{i=\"0\"} 1\n# EOF\n";
+    let text = "# HELP x_total Text.\n# TYPE x_total counter\nx_total{i=\"1\"} 2 2500\n\
+        # TYPE y_seconds histogram\ny_seconds_bucket{i=\"1\",le=\"1\"} 2\ny_seconds_bucket{i=\"1\",le=\"+Inf\"} 2\n\
+        # TYPE z_info gauge\nz_info{i=\"1\"} 1\n";
+    let bodies = [(OpenMetrics100, openmetrics), (Text004, text)];
+    let (out, stats) = converted(&bodies, Target::new(Text004));
+    let expected = "# HELP x_total Things.\n# TYPE x_total counter\nx_total{i=\"0\"} 1\nx_total{i=\"1\"} 2 2500\n\
+        # HELP x_created Things.\n# TYPE x_created gauge\nx_created{i=\"0\"} 5\n\
+        # TYPE y_seconds histogram\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\ny_seconds_bucket{i=\"0\",le=\"+Inf\"} 1\n\
+        y_seconds_bucket{i=\"1\",le=\"1\"} 2\ny_seconds_bucket{i=\"1\",le=\"+Inf\"} 2\n\
+        # TYPE z_info gauge\nz_info{i=\"0\"} 1\nz_info{i=\"1\"} 1\n";
+    assert_eq!(out, expected);
+    assert_eq!(stats, Stats { lost_exemplars: 1, lost_units: 1, ..Stats::default() });
+
+    let (out, stats) = converted(&bodies, Target::new(OpenMetrics100));
+    let expected = "# TYPE x counter\n# HELP x Things.\nx_total{i=\"0\"} 1 # {a=\"b\"} 1\nx_created{i=\"0\"} 5\nx_total{i=\"1\"} 2 2.5\n\
+        # TYPE y_seconds histogram\n# UNIT y_seconds seconds\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\n\
+        y_seconds_bucket{i=\"0\",le=\"+Inf\"} 1\ny_seconds_bucket{i=\"1\",le=\"1.0\"} 2\n\
+        y_seconds_bucket{i=\"1\",le=\"+Inf\"} 2\n\
+        # TYPE z_info unknown\nz_info{i=\"0\"} 1\nz_info{i=\"1\"} 1\n# EOF\n";
+    assert_eq!(out, expected);
+    // The info and the gauge that claims the name of its samples.
+    assert_eq!(stats, Stats { type_conflicts: 2, ..Stats::default() });
+}

@@ -1,0 +1,123 @@
+//! A body is read alike, whatever bodies its reader saw before.
+
+use proptest::prelude::*;
+
+use super::{bodies::Random, conversion_properties::*, *};
+
+/// What became of one body: its exposition alone, or why it has none.
+type Outcome = Result<(String, Stats, usize), (usize, ErrorKind)>;
+
+/// An instance of the same app: the same lines, a few of them not quite.
+fn sibling(text: &str, seed: u64) -> String {
+    let random = &mut Random::new(seed);
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    for _ in 0..random.below(4) {
+        if lines.is_empty() {
+            break;
+        }
+        let at = random.below(lines.len());
+        match random.below(7) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[random.below(lines.len())].clone()),
+            2 => {
+                let other = random.below(lines.len());
+                lines.swap(at, other);
+            }
+            3 => lines.insert(
+                at,
+                random.pick(&["\n", "# TYPE x histogram\n", "x_bucket 1\n"]).to_owned(),
+            ),
+            4 => change_value(&mut lines[at], random),
+            5 => lines.truncate(at),
+            _ => {
+                let line = &mut lines[at];
+                let place = random.below(line.len());
+                if line.is_char_boundary(place) {
+                    line.insert_str(
+                        place,
+                        random.pick(&[" ", "\"", "1", "{", ",", "\\", "a", "\t", "é", "\r"]),
+                    );
+                }
+            }
+        }
+    }
+    // Values differ nearly everywhere.
+    for line in &mut lines {
+        if random.percent(30) {
+            change_value(line, random);
+        }
+    }
+    lines.concat()
+}
+
+fn change_value(line: &mut String, random: &mut Random) {
+    if let Some((series, rest)) = line.rsplit_once(' ')
+        && !line.starts_with('#')
+    {
+        let value =
+            random.pick(&["1", "22", "-3.5", "NaN", "+Inf", "1e3", "0x1", "", "7 5", "1 1.5"]);
+        let end = if rest.ends_with('\n') { "\n" } else { "" };
+        *line = format!("{series} {value}{end}");
+    }
+}
+
+fn outcome(
+    reader: &Reader,
+    target: Target,
+    body: &str,
+    format: Format,
+    added: Added<'_>,
+) -> Outcome {
+    match reader.parse(body, format, Labels::new(added.iter().copied())) {
+        Ok(instance) => {
+            let samples = instance.samples();
+            let merge = Merge::new(target, vec![instance]);
+            let stats = merge.stats();
+            Ok((written(merge, 1000), stats, samples))
+        }
+        Err(error) => Err((error.line(), error.kind())),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_reader_of_siblings_finds_what_a_fresh_one_finds(
+        source in source(), target in any_escaping(), seeds in prop::collection::vec(any::<u64>(), 1..5),
+        is_other_added: bool, max_samples in prop_oneof![4 => Just(0), 1 => 1_usize..20],
+    ) {
+        let limits = Limits { max_samples, max_line: 200, ..Limits::default() };
+        let text = source.text();
+        let reader = Reader::new(target, limits).for_siblings();
+        let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| sibling(&text, seed)));
+        for (i, body) in bodies.enumerate() {
+            let index = i.to_string().repeat(i + 1);
+            let name = if is_other_added && i % 2 == 1 { "b" } else { "index" };
+            let added = [(name, &*index), ("app", "q\"")];
+            let alone = outcome(&Reader::new(target, limits), target, &body, source.format, &added);
+            let together = outcome(&reader, target, &body, source.format, &added);
+            prop_assert_eq!(alone, together, "{} after {}", body, text);
+        }
+    }
+
+    #[test]
+    fn siblings_merge_to_the_same_bytes(
+        source in source(), target in any_escaping(), seeds in prop::collection::vec(any::<u64>(), 1..5),
+    ) {
+        let text = source.text();
+        let merge = |is_shared: bool| {
+            let shared = Reader::new(target, Limits::default()).for_siblings();
+            let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| sibling(&text, seed)));
+            let instances = bodies.enumerate().filter_map(|(i, body)| {
+                let fresh = Reader::new(target, Limits::default());
+                let reader = if is_shared { &shared } else { &fresh };
+                let index = i.to_string();
+                reader.parse(body, source.format, Labels::new([("index", &*index)])).ok()
+            });
+            let merge = Merge::new(target, instances.collect());
+            (merge.stats(), written(merge, 700))
+        };
+        prop_assert_eq!(merge(true), merge(false));
+    }
+}

@@ -1,0 +1,228 @@
+//! The short way for lines that are as the [model](super::super::siblings) has them.
+
+use super::{
+    super::{
+        check::Checked,
+        error::ErrorKind,
+        families::MetricType,
+        index::{self, Line, Run},
+        number, sample,
+        siblings::{Fact, Kind},
+        strict::Point,
+        tail::{self, Tail},
+    },
+    Indexer, Previous, Suspect, Written,
+};
+
+/// A line of which all but the value is known.
+#[derive(Clone, Copy)]
+struct Alike<'a> {
+    /// Its place in the model.
+    i: usize,
+    fact: &'a Fact,
+    offset: usize,
+    /// What follows on the labels, to the end of the body.
+    rest: &'a [u8],
+}
+
+impl<'a> Indexer<'a> {
+    /// Takes lines from `offset` on for as long as they differ from the model's next ones
+    /// only behind their labels. Returns how many there were, and where the next one starts.
+    ///
+    /// Whatever is unusual about a line is left for the long way, which finds the same.
+    #[inline]
+    pub(super) fn alike(
+        &mut self,
+        mut offset: usize,
+    ) -> Result<(usize, usize), (usize, ErrorKind)> {
+        let mut count = 0;
+        if self.has_ended {
+            return Ok((count, offset));
+        }
+        while let Some(alike) = self.next_alike(offset) {
+            let taken = match number::plain(alike.rest) {
+                Some(length) => self.take_alike(alike, length, None),
+                None => self.take_unusual(alike),
+            };
+            match taken.map_err(|kind| (count, kind))? {
+                Some(length) => offset += length + 1,
+                None => break,
+            }
+            count += 1;
+        }
+        Ok((count, offset))
+    }
+
+    /// The line at `offset`, if it is as the next one of the model.
+    #[inline(always)]
+    fn next_alike(&self, offset: usize) -> Option<Alike<'a>> {
+        let likeness = self.likeness.as_ref()?;
+        let (i, model) = (likeness.next, likeness.model);
+        let (fact, before_value) = model.before_value(i)?;
+        let rest = self.task.body.get(offset..)?.strip_prefix(before_value)?;
+        Some(Alike { i, fact, offset, rest })
+    }
+
+    /// Takes a line with more than a plain number behind its labels.
+    #[cold]
+    fn take_unusual(&mut self, alike: Alike<'a>) -> Result<Option<usize>, ErrorKind> {
+        let line = index::line(alike.rest, 0);
+        if !line.is_clean || self.checker.encoding(line.text).is_err() {
+            return Ok(None);
+        }
+        match tail::parse(line.text, self.task.source) {
+            Ok(tail) => self.take_alike(alike, line.text.len(), Some(&tail)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Sees to it that `previous` is where the line belongs; false if it belongs elsewhere
+    /// than the model's.
+    #[inline(always)]
+    fn is_placed(&mut self, fact: &Fact, offset: usize) -> Result<bool, ErrorKind> {
+        if self.alike_to == Some((fact.family, fact.role)) {
+            return Ok(true);
+        }
+        self.previous = self.place_alike(fact, offset)?;
+        let is_same = self.previous.role == fact.role
+            && self.will_have_bounds(self.previous.family) == fact.has_bounds;
+        self.alike_to = is_same.then_some((fact.family, fact.role));
+        Ok(is_same)
+    }
+
+    /// Where the samples belong whose line starts as this one.
+    fn place_alike(&mut self, fact: &Fact, offset: usize) -> Result<Previous<'a>, ErrorKind> {
+        let (family, places) = &mut self.alike_places;
+        if *family != fact.family {
+            (*family, *places) = (fact.family, Default::default());
+        }
+        if let Some(Some(place)) = places.get(fact.role as usize) {
+            return Ok(*place);
+        }
+        let line = self.task.body.get(offset..).unwrap_or_default();
+        let line = line.get(..usize::from(fact.end)).unwrap_or_default();
+        let place = self.place(sample::name_of(line))?;
+        if let Some(known) = self.alike_places.1.get_mut(fact.role as usize) {
+            *known = Some(place);
+        }
+        Ok(place)
+    }
+
+    /// Takes a line with so many bytes behind its labels; they are a plain number if there is
+    /// no `tail`. Returns how long the line is, or nothing if it is to go the long way.
+    #[inline(always)]
+    fn take_alike(
+        &mut self,
+        alike: Alike<'a>,
+        tail_length: usize,
+        tail: Option<&Tail<'a>>,
+    ) -> Result<Option<usize>, ErrorKind> {
+        let Alike { i, fact, rest, .. } = alike;
+        let (samples, limits) = (self.index.lines.len(), self.task.limits);
+        let text = usize::from(fact.end) + tail_length;
+        let is_allowed =
+            text <= limits.max_line && (limits.max_samples == 0 || samples < limits.max_samples);
+        if !is_allowed || !self.is_placed(fact, alike.offset)? {
+            return Ok(None);
+        }
+        let (line, offset) = (samples as u32, alike.offset as u32);
+        let Previous { family, role, .. } = self.previous;
+        match &mut self.run {
+            Some(Run { family: same, count, .. }) if *same == family => *count += 1,
+            _ => _ = self.follow_run(family, offset, line),
+        }
+        if let Some(family) = self.family_mut(family) {
+            family.shape.add(role, fact.le.into(), fact.quantile.into());
+        }
+        let added = self.task.labels.inserted(fact.has_braces).len();
+        let end = usize::from(fact.end);
+        let series = (end as i32 + fact.growth) as usize + added;
+        let is_same = |tail: &Tail<'_>| {
+            tail.is_canonical
+                && tail.exemplar.is_none()
+                && (tail.timestamp.is_none() || self.task.source == self.task.dialect.naming)
+        };
+        let (form, length) = match tail {
+            Some(tail) if !is_same(tail) => (Line::REWRITE, series + self.tail_length(tail)?),
+            _ if fact.is_rewritten => (Line::REWRITE, series + tail_length + 1),
+            _ => (Line::copy(text + 1, fact.insert.into()), series + tail_length + 1),
+        };
+        self.index.lines.push(form);
+        self.index.sample_bytes += length as u64;
+        self.index.renamed_labels += usize::from(fact.renamed);
+        if let Some(exemplar) = tail.and_then(|tail| tail.exemplar.as_ref()) {
+            self.exemplar(exemplar);
+        }
+        let timestamp = tail.and_then(|tail| tail.timestamp);
+        let timestamp = timestamp.map(|text| self.timestamp_key(text));
+        match (timestamp, &mut self.likeness) {
+            (None, Some(likeness)) => {
+                likeness.next = i + 1;
+                let earlier = likeness.note(i, offset);
+                self.suspects.extend(earlier.map(|earlier| Suspect { line, offset, earlier }));
+            }
+            _ => self.note(fact.series, timestamp, offset, line),
+        }
+        if self.task.dialect.is_openmetrics() {
+            let value = tail.map_or_else(|| rest.get(..tail_length), |tail| Some(tail.value));
+            self.watch.add(&Point {
+                role: self.previous.target_role,
+                metric: fact.metric,
+                bound: fact.bound,
+                value: value.and_then(number::parse).unwrap_or(f64::NAN),
+                timestamp,
+            });
+        }
+        Ok(Some(text))
+    }
+
+    /// Whether bounds matter in the run to which the next sample of the family belongs.
+    fn will_have_bounds(&self, family: u32) -> bool {
+        match &self.run {
+            Some(run) if run.family == family => run.has_bounds,
+            _ => self.has_bounds(family),
+        }
+    }
+
+    /// Whether the family's type, as far as it is known by now, has bounds.
+    fn has_bounds(&self, family: u32) -> bool {
+        let naming = self.task.dialect.naming;
+        let source = self.source(family);
+        let metric_type = source.destination(source.main_role(), naming).metric_type;
+        self.task.dialect.is_openmetrics() && metric_type.is_some_and(MetricType::is_compound)
+    }
+}
+
+impl Previous<'_> {
+    /// What a line teaches about those of other bodies that are the same up to their value.
+    pub(super) fn fact(
+        &self,
+        offset: u32,
+        checked: &Checked<'_>,
+        written: &Written,
+        has_bounds: bool,
+        is_clear: bool,
+    ) -> Fact {
+        let facts = &written.facts;
+        // Long lines are few, and so are those with very many labels.
+        let end = u16::try_from(checked.end).unwrap_or_default();
+        let is_clear = is_clear && written.renamed <= usize::from(u8::MAX);
+        Fact {
+            series: facts.series.wrapping_add(written.name_hash),
+            metric: facts.metric(self.target_role),
+            bound: facts.bound(self.target_role),
+            offset,
+            growth: written.series as i32 - checked.end as i32,
+            family: self.family,
+            end: if is_clear { end } else { 0 },
+            insert: checked.insert as u16,
+            role: self.role,
+            le: Kind::from(checked.facts.le),
+            quantile: Kind::from(checked.facts.quantile),
+            renamed: written.renamed as u8,
+            is_rewritten: written.is_rewritten,
+            has_braces: written.has_braces,
+            has_bounds,
+        }
+    }
+}

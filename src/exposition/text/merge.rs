@@ -1,0 +1,268 @@
+use super::{
+    super::stats::Stats,
+    dialect::Dialect,
+    families::Roles,
+    format::Target,
+    index::{Line, Run},
+    instance::Instance,
+    labels::Labels,
+    plan::Plan,
+    planned::{Part, Planned},
+    regroup::Regrouped,
+    rewrite::{Form, Rewriter},
+    sample,
+};
+
+/// The last line of OpenMetrics.
+const EOF: &[u8] = b"# EOF\n";
+
+/// One exposition of several instances, written in chunks.
+pub(in super::super) struct Merge {
+    dialect: Dialect,
+    instances: Vec<Instance>,
+    plan: Plan,
+    content_length: u64,
+    stats: Stats,
+    next: Position,
+}
+
+/// What is written next.
+#[derive(Default)]
+struct Position {
+    family: usize,
+    /// Whether the lines before its samples are written.
+    is_started: bool,
+    /// Counted through all families.
+    part: usize,
+    /// Within the run.
+    line: usize,
+    /// Of that line, in the body; unless it is the first.
+    offset: usize,
+    has_ended: bool,
+}
+
+impl Merge {
+    /// Lines up the families of all instances; samples of one family follow each
+    /// other in the order given here.
+    ///
+    /// The instances are those of a [`Reader`](super::Reader) for the same target.
+    pub(in super::super) fn new(target: Target, instances: Vec<Instance>) -> Self {
+        let dialect = Dialect::new(target);
+        let plan = Plan::new(&instances, &dialect);
+        let mut stats = Stats {
+            type_conflicts: plan.type_conflicts,
+            broken_rules: plan.broken_rules,
+            duplicates: plan.ambiguous,
+            lost_exemplars: plan.lost_exemplars,
+            lost_units: plan.lost_units,
+            ..Stats::default()
+        };
+        let mut content_length = plan.exemplar_bytes;
+        for instance in &instances {
+            let index = &instance.index;
+            stats.renamed_labels += index.renamed_labels;
+            stats.duplicates += index.duplicates;
+            stats.lost_exemplars += index.lost_exemplars;
+            content_length += index.sample_bytes;
+        }
+        content_length = content_length.saturating_add_signed(plan.grown_bytes);
+        content_length -= plan.ambiguous_bytes;
+        let mut metadata = Vec::new();
+        for family in &plan.families {
+            metadata.clear();
+            family.write_metadata(&instances, &dialect, &mut metadata);
+            content_length += metadata.len() as u64;
+        }
+        if dialect.is_openmetrics() {
+            content_length += EOF.len() as u64;
+        }
+        Self { dialect, instances, plan, content_length, stats, next: Position::default() }
+    }
+
+    /// The length of the whole output in bytes, exact.
+    pub(in super::super) fn content_length(&self) -> u64 {
+        self.content_length
+    }
+
+    /// What was done to the samples.
+    pub(in super::super) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Writes the next lines, until the sink has `goal` bytes and then up to the end of
+    /// the line, but one line at least. Returns whether there was something to write.
+    pub(in super::super) fn write(&mut self, sink: &mut impl Sink, goal: usize) -> bool {
+        let Self { dialect, instances, plan, next, .. } = self;
+        let mut written = false;
+        let mut metadata = Vec::new();
+        let rewriter = Rewriter::new(*dialect);
+        let mut writer = Writer { instances, plan, rewriter, rewritten: Vec::new(), goal, sink };
+        while !written || writer.sink.length() < goal {
+            let Some(family) = plan.families.get(next.family) else { break };
+            if !next.is_started {
+                metadata.clear();
+                family.write_metadata(instances, dialect, &mut metadata);
+                writer.sink.text(&metadata);
+                next.is_started = true;
+                written |= !metadata.is_empty();
+            } else if let Some(part) = plan.parts.get(next.part)
+                && family.parts.contains(&next.part)
+            {
+                written |= writer.write(family, part, next);
+            } else {
+                next.family += 1;
+                next.is_started = false;
+            }
+        }
+        let is_end = next.family >= plan.families.len() && !next.has_ended;
+        if is_end && dialect.is_openmetrics() && (!written || sink.length() < goal) {
+            next.has_ended = true;
+            sink.text(EOF);
+            written = true;
+        }
+        written
+    }
+
+    /// The labels that each instance's samples get, in the order of the instances.
+    pub(in super::super) fn labels(&self) -> impl Iterator<Item = &Labels> {
+        self.instances.iter().map(|instance| &instance.labels)
+    }
+}
+
+/// Where an answer is written.
+pub(in super::super) trait Sink {
+    /// How many bytes of it wait here.
+    fn length(&self) -> usize;
+
+    /// Takes lines that are no samples.
+    fn text(&mut self, text: &[u8]);
+
+    /// Takes a sample whose added labels, those of an instance, go in at `insert`.
+    fn line(&mut self, line: &[u8], insert: usize, labels: &Labels, instance: usize);
+}
+
+impl Sink for Vec<u8> {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.extend_from_slice(text);
+    }
+
+    #[inline(always)]
+    fn line(&mut self, line: &[u8], insert: usize, labels: &Labels, _: usize) {
+        labels.splice(line, insert, self);
+    }
+}
+
+/// Writes one chunk.
+struct Writer<'a, 's, S> {
+    instances: &'a [Instance],
+    plan: &'a Plan,
+    rewriter: Rewriter<'a>,
+    rewritten: Vec<u8>,
+    /// The length of the sink with which the chunk is long enough.
+    goal: usize,
+    sink: &'s mut S,
+}
+
+impl<'a, S: Sink> Writer<'a, '_, S> {
+    /// Writes the rest of a part, or as much of it as the chunk takes, but a line if there
+    /// is one.
+    fn write(&mut self, family: &Planned, part: &Part, next: &mut Position) -> bool {
+        let start = (next.part, next.line);
+        match self.write_part(family, part, next) {
+            Some(stop) => (next.line, next.offset) = stop,
+            None => {
+                next.part += 1;
+                next.line = 0;
+            }
+        }
+        start != (next.part, next.line)
+    }
+
+    /// Returns the line before which the chunk ends, and where it is; `None` after the last.
+    fn write_part(
+        &mut self,
+        family: &Planned,
+        part: &Part,
+        next: &Position,
+    ) -> Option<(usize, usize)> {
+        let at = part.instance as usize;
+        let instance = self.instances.get(at)?;
+        let keeps_exemplars = family.keeps_exemplars();
+        if part.is_regrouped {
+            let regrouped = self.plan.regrouped.get(part.run as usize);
+            let regrouped = regrouped.filter(|_| part.only == Roles::ANY)?;
+            return self.write_regrouped((at, instance), regrouped, keeps_exemplars, next);
+        }
+        let run = instance.index.runs.get(part.run as usize)?;
+        self.write_run((at, instance), (part.run, run), part.only, keeps_exemplars, next)
+    }
+
+    fn write_run(
+        &mut self,
+        (at, instance): (usize, &'a Instance),
+        (r, run): (u32, &Run),
+        only: Roles,
+        keeps_exemplars: bool,
+        next: &Position,
+    ) -> Option<(usize, usize)> {
+        let family = instance.source(run.family);
+        let is_wanted = |line: &'a [u8]| {
+            only == Roles::ANY || only.contains(family.role_of(sample::name_of(line)))
+        };
+        let lines = instance.index.lines.iter().skip(run.line as usize).take(run.count as usize);
+        let mut offset = if next.line == 0 { run.offset as usize } else { next.offset };
+        for (i, form) in lines.enumerate().skip(next.line) {
+            if i > next.line && self.sink.length() >= self.goal {
+                return Some((i, offset));
+            }
+            if let Some((length, insert)) = form.as_copy() {
+                let line = instance.bytes(offset, length);
+                offset += length;
+                if is_wanted(line) {
+                    self.sink.line(line, insert, &instance.labels, at);
+                }
+                continue;
+            }
+            let line = instance.line(offset);
+            offset = line.next;
+            if *form == Line::REWRITE && is_wanted(line.text) {
+                let form = instance.form(r as usize, keeps_exemplars);
+                self.rewrite((at, instance), form, line.text);
+            }
+        }
+        None
+    }
+
+    fn write_regrouped(
+        &mut self,
+        (at, instance): (usize, &'a Instance),
+        regrouped: &Regrouped,
+        keeps_exemplars: bool,
+        next: &Position,
+    ) -> Option<(usize, usize)> {
+        for (i, line) in regrouped.lines.iter().enumerate().skip(next.line) {
+            if i > next.line && self.sink.length() >= self.goal {
+                return Some((i, 0));
+            }
+            let text = instance.line(line.offset as usize).text;
+            let form = instance.form(line.run as usize, keeps_exemplars);
+            let has_bounds = form.has_bounds || regrouped.has_bounds;
+            self.rewrite((at, instance), Form { has_bounds, ..form }, text);
+        }
+        None
+    }
+
+    fn rewrite(&mut self, (at, instance): (usize, &'a Instance), form: Form<'_>, line: &'a [u8]) {
+        self.rewritten.clear();
+        let labels = &instance.labels;
+        // It was written so when it was measured, so there is no error to see here.
+        if let Ok(line) = self.rewriter.line(line, labels, form, &mut self.rewritten) {
+            self.sink.line(&self.rewritten, line.insert, labels, at);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Lines that start with `#`.
+
+use memchr::memchr;
+
+use super::{
+    dialect::Dialect,
+    error::ErrorKind,
+    families::{MetricType, Naming},
+    sample::{self, Name, is_blank, metric_name, skip_blanks},
+};
+
+/// What a line that starts with `#` says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Metadata<'a> {
+    /// The text is still escaped, and can be empty.
+    Help {
+        name: Name<'a>,
+        text: &'a [u8],
+    },
+    Type {
+        name: Name<'a>,
+        metric_type: MetricType,
+    },
+    Unit {
+        name: Name<'a>,
+        unit: &'a [u8],
+    },
+    /// The end of an exposition in OpenMetrics.
+    Eof,
+    Comment,
+}
+
+/// Reads a line from its `#` on.
+pub(super) fn parse(line: &[u8], naming: Naming) -> Result<Metadata<'_>, ErrorKind> {
+    let after_hash = line.get(1..).unwrap_or_default();
+    let text = skip_blanks(after_hash);
+    // Prometheus takes `#HELP` for a comment.
+    if text.len() == after_hash.len() {
+        return Ok(Metadata::Comment);
+    }
+    let (keyword, rest) = word(text);
+    let rest = skip_blanks(rest);
+    match keyword {
+        b"EOF" if naming == Naming::OpenMetrics && rest.is_empty() => return Ok(Metadata::Eof),
+        b"UNIT" if naming == Naming::OpenMetrics => {}
+        b"HELP" | b"TYPE" => {}
+        _ => return Ok(Metadata::Comment),
+    }
+    if rest.is_empty() {
+        return Ok(Metadata::Comment);
+    }
+    let (name, rest) = family_name(rest)?;
+    let text = skip_blanks(rest);
+    Ok(match keyword {
+        b"HELP" => Metadata::Help { name, text: without_returns(text) },
+        b"UNIT" => Metadata::Unit { name, unit: unit(text)? },
+        _ => {
+            let metric_type = MetricType::parse(text.trim_ascii_end(), naming);
+            Metadata::Type { name, metric_type: metric_type.ok_or(ErrorKind::MetricType)? }
+        }
+    })
+}
+
+/// A family's name, and what follows it.
+fn family_name(text: &[u8]) -> Result<(Name<'_>, &[u8]), ErrorKind> {
+    let Some(quoted) = text.strip_prefix(b"\"") else {
+        let (name, rest) = text.split_at_checked(metric_name(text).len()).unwrap_or_default();
+        if rest.first().is_some_and(|&byte| !is_blank(byte)) {
+            return Err(ErrorKind::MetricName);
+        }
+        return Ok((Name { text: name, is_quoted: false }, rest));
+    };
+    let mut is_escaped = false;
+    let end = quoted.iter().position(|&byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    let (name, rest) = end.and_then(|end| quoted.split_at_checked(end)).unwrap_or_default();
+    let rest = rest.get(1..).unwrap_or_default();
+    if name.is_empty() || rest.first().is_some_and(|&byte| !is_blank(byte)) {
+        return Err(ErrorKind::MetricName);
+    }
+    Ok((Name { text: name, is_quoted: true }, rest))
+}
+
+/// A unit is as a label's name is, or absent.
+fn unit(text: &[u8]) -> Result<&[u8], ErrorKind> {
+    let unit = text.trim_ascii_end();
+    let is_fine = unit.iter().all(|byte| sample::is_in_metric_name(*byte));
+    if is_fine { Ok(unit) } else { Err(ErrorKind::Unit) }
+}
+
+/// A carriage return at the end of a text would be taken for half of a line
+/// break by whoever reads the output.
+fn without_returns(mut text: &[u8]) -> &[u8] {
+    while let [shorter @ .., b'\r'] = text {
+        text = shorter;
+    }
+    text
+}
+
+/// Up to the first blank, and the rest.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|&byte| is_blank(byte)).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// Writes a `HELP` line. An escape that the source's format does not have keeps its
+/// backslash, which is what Prometheus reads in it.
+pub(super) fn write_help(
+    name: &[u8],
+    (text, source): (&[u8], Naming),
+    dialect: &Dialect,
+    out: &mut Vec<u8>,
+) {
+    write_start("# HELP ", name, dialect, out);
+    match (source, dialect.naming) {
+        (Naming::Classic, Naming::Classic) => write_escaped(text, b"n\\", out),
+        (source, target) => convert_help(text, source, target, out),
+    }
+    out.push(b'\n');
+}
+
+/// In OpenMetrics a quote is escaped, in the text format it is not.
+fn convert_help(text: &[u8], source: Naming, target: Naming, out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        let plain = match (byte, after.first()) {
+            (b'\\', Some(b'n')) => b'\n',
+            (b'\\', Some(b'\\')) => b'\\',
+            (b'\\', Some(b'"')) if source == Naming::OpenMetrics => b'"',
+            _ => {
+                push_help(*byte, target, out);
+                continue;
+            }
+        };
+        push_help(plain, target, out);
+        rest = after.get(1..).unwrap_or_default();
+    }
+}
+
+fn push_help(plain: u8, target: Naming, out: &mut Vec<u8>) {
+    match plain {
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'"' if target == Naming::OpenMetrics => out.extend_from_slice(b"\\\""),
+        _ => out.push(plain),
+    }
+}
+
+/// Writes a `TYPE` line.
+pub(super) fn write_type(
+    name: &[u8],
+    metric_type: MetricType,
+    dialect: &Dialect,
+    out: &mut Vec<u8>,
+) {
+    write_start("# TYPE ", name, dialect, out);
+    out.extend_from_slice(metric_type.as_str(dialect.naming).as_bytes());
+    out.push(b'\n');
+}
+
+/// Writes a `UNIT` line.
+pub(super) fn write_unit(name: &[u8], unit: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
+    write_start("# UNIT ", name, dialect, out);
+    out.extend_from_slice(unit);
+    out.push(b'\n');
+}
+
+fn write_start(keyword: &str, name: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
+    out.extend_from_slice(keyword.as_bytes());
+    dialect.write_family_name(name, out);
+    out.push(b' ');
+}
+
+/// Copies escaped text and doubles each backslash that does not start one of
+/// the escapes in `known`.
+pub(super) fn write_escaped(text: &[u8], known: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((before, from)) = memchr(b'\\', rest).and_then(|at| rest.split_at_checked(at)) {
+        out.extend_from_slice(before);
+        rest = match from {
+            [backslash, escaped, after @ ..] if known.contains(escaped) => {
+                out.extend_from_slice(&[*backslash, *escaped]);
+                after
+            }
+            [_, after @ ..] => {
+                out.extend_from_slice(b"\\\\");
+                after
+            }
+            [] => from,
+        };
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: Name<'_> = name(b"x");
+
+    const fn name(text: &[u8]) -> Name<'_> {
+        Name { text, is_quoted: false }
+    }
+
+    #[test]
+    fn a_help_text_does_not_end_in_carriage_returns() {
+        for line in ["# HELP x text", "# HELP x text\r", "# HELP x text\r\r\r"] {
+            let expected = Metadata::Help { name: X, text: b"text" };
+            assert_eq!(parse(line.as_bytes(), Naming::Classic), Ok(expected), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_type_are_told_from_comments() {
+        use Metadata::{Comment, Help, Type};
+        let cases: [(&str, Result<Metadata<'_>, ErrorKind>); 23] = [
+            ("# HELP x some text ", Ok(Help { name: X, text: b"some text " })),
+            ("#\t HELP\tx \t text", Ok(Help { name: X, text: b"text" })),
+            ("# HELP x", Ok(Help { name: X, text: b"" })),
+            ("# HELP x ", Ok(Help { name: X, text: b"" })),
+            (
+                "# TYPE a:b_1 counter",
+                Ok(Type { name: name(b"a:b_1"), metric_type: MetricType::Counter }),
+            ),
+            ("# TYPE x GAUGE \t", Ok(Type { name: X, metric_type: MetricType::Gauge })),
+            ("# TYPE x untyped", Ok(Type { name: X, metric_type: MetricType::Unknown })),
+            ("#", Ok(Comment)),
+            ("# ", Ok(Comment)),
+            ("# EOF", Ok(Comment)),
+            ("# HELP", Ok(Comment)),
+            ("# TYPE ", Ok(Comment)),
+            ("#TYPE x foo", Ok(Comment)),
+            ("# HELP: see the manual", Ok(Comment)),
+            ("# UNIT x seconds", Ok(Comment)),
+            ("# TYPE x", Err(ErrorKind::MetricType)),
+            ("# TYPE x unknown", Err(ErrorKind::MetricType)),
+            ("# TYPE x gauge gauge", Err(ErrorKind::MetricType)),
+            (
+                "# TYPE \"a.b\" gauge",
+                Ok(Type {
+                    name: Name { text: b"a.b", is_quoted: true },
+                    metric_type: MetricType::Gauge,
+                }),
+            ),
+            ("# TYPE \"a.b gauge", Err(ErrorKind::MetricName)),
+            ("# TYPE \"\" gauge", Err(ErrorKind::MetricName)),
+            ("# TYPE \"a\"b gauge", Err(ErrorKind::MetricName)),
+            ("# HELP 1x text", Err(ErrorKind::MetricName)),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line.as_bytes(), Naming::Classic), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_escape_keeps_its_backslash() {
+        let cases = [
+            (r"plain", r"plain"),
+            (r"a\\b\nc", r"a\\b\nc"),
+            (r"C:\data", r"C:\\data"),
+            (r#"a \"quote\""#, r#"a \\"quote\\""#),
+            (r"end\", r"end\\"),
+            (r"\\\", r"\\\\"),
+            (r"\\n\\\\n", r"\\n\\\\n"),
+            (r"\é", r"\\é"),
+        ];
+        for (text, expected) in cases {
+            let mut out = Vec::new();
+            write_escaped(text.as_bytes(), b"n\\", &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the first body of a merge teaches about the others.
+//!
+//! Instances of one app expose the same series in the same order, and only values
+//! differ. So what was found out about the series of the first body holds wherever
+//! another body has the same bytes, and only the value is left to look at. A body
+//! that is different costs what it would have cost without.
+
+use std::sync::{Arc, OnceLock};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    duplicates::{Print, Slots},
+    families::{Bound, Naming, Role},
+    labels::Labels,
+};
+
+/// The first body of each grammar.
+#[derive(Debug, Default)]
+pub(in super::super) struct Models([OnceLock<Model>; 2]);
+
+impl Models {
+    pub(super) fn get(&self, naming: Naming) -> Option<&Model> {
+        self.0.get(naming as usize)?.get()
+    }
+
+    /// Keeps a body as the first one, unless another was faster.
+    pub(super) fn learn(
+        &self,
+        naming: Naming,
+        body: &Arc<Vec<u8>>,
+        labels: &Labels,
+        lessons: Lessons,
+    ) {
+        if let Some(model) = self.0.get(naming as usize) {
+            model.get_or_init(|| Model::new(Arc::clone(body), labels.clone(), lessons));
+        }
+    }
+}
+
+/// The first body, and what there is to know of its samples.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) body: Arc<Vec<u8>>,
+    /// Those that its samples get; others may have other values, but not other names.
+    pub(super) labels: Labels,
+    /// Seeds its hashes.
+    pub(super) state: RandomState,
+    /// One for each of its samples, in their order.
+    pub(super) facts: Vec<Fact>,
+    /// How many families it has.
+    pub(super) families: usize,
+    /// Where a series is, by its hash.
+    slots: Slots,
+}
+
+/// What a sample line says before its value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fact {
+    /// Equal for equal series.
+    pub(super) series: u64,
+    /// Equal for the samples of one metric.
+    pub(super) metric: u64,
+    pub(super) bound: Bound,
+    /// Where the line starts.
+    pub(super) offset: u32,
+    /// How much longer it is when written, without the added labels.
+    pub(super) growth: i32,
+    /// The family in its body.
+    pub(super) family: u32,
+    /// Where in the line the value starts; 0 if nothing can be learnt from this line.
+    pub(super) end: u16,
+    /// Where the added labels go, if it is copied.
+    pub(super) insert: u16,
+    pub(super) role: Role,
+    pub(super) le: Kind,
+    pub(super) quantile: Kind,
+    pub(super) renamed: u8,
+    pub(super) is_rewritten: bool,
+    /// Whether it has labels of its own when written.
+    pub(super) has_braces: bool,
+    pub(super) has_bounds: bool,
+}
+
+/// What a body teaches about others.
+pub(super) struct Lessons {
+    pub(super) facts: Vec<Fact>,
+    pub(super) state: RandomState,
+    /// How many families it has.
+    pub(super) families: usize,
+}
+
+/// A [`Bound`] without its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Absent,
+    Number,
+    Other,
+}
+
+impl From<Bound> for Kind {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Absent => Self::Absent,
+            Bound::Number(_) => Self::Number,
+            Bound::Other => Self::Other,
+        }
+    }
+}
+
+impl From<Kind> for Bound {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Absent => Self::Absent,
+            Kind::Number => Self::Number(0.0),
+            Kind::Other => Self::Other,
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(body: Arc<Vec<u8>>, labels: Labels, lessons: Lessons) -> Self {
+        let Lessons { facts, state, families } = lessons;
+        let prints: Vec<_> = facts
+            .iter()
+            .map(|fact| Print { hash: fact.series, offset: fact.offset, line: 0 })
+            .collect();
+        let mut slots = Slots::new(prints.len());
+        for i in 0..prints.len() {
+            if facts.get(i).is_some_and(|fact| fact.end > 0) {
+                slots.find_or_insert(&prints, i, |_| true);
+            }
+        }
+        Self { body, labels, state, facts, families, slots }
+    }
+
+    /// Up to the value of sample `i`, if that is worth a comparison.
+    #[inline(always)]
+    pub(super) fn before_value(&self, i: usize) -> Option<(&Fact, &[u8])> {
+        let fact = self.facts.get(i)?;
+        let start = fact.offset as usize;
+        let text = self.body.get(start..start + usize::from(fact.end))?;
+        (!text.is_empty()).then_some((fact, text))
+    }
+
+    /// The sample of a series.
+    pub(super) fn find(&self, series: u64) -> Option<usize> {
+        self.slots.find(series, |i| {
+            self.facts.get(i).is_some_and(|fact| fact.end > 0 && fact.series == series)
+        })
+    }
+}
+
+/// What a body has in common with a [`Model`].
+#[derive(Debug)]
+pub(super) struct Likeness<'a> {
+    pub(super) model: &'a Model,
+    /// The sample of the model that is likely next.
+    pub(super) next: usize,
+    /// For each sample of the model, where the body has its series: the offset, plus one.
+    found: Vec<u32>,
+}
+
+impl<'a> Likeness<'a> {
+    pub(super) fn new(model: &'a Model) -> Self {
+        Self { model, next: 0, found: vec![0; model.facts.len()] }
+    }
+
+    /// The sample of the model that has this series, after which the body is likely to
+    /// go on as the model does.
+    pub(super) fn follow(&mut self, series: u64) -> Option<usize> {
+        let found = self.model.find(series);
+        if let Some(i) = found {
+            self.next = i + 1;
+        } else if self.model.before_value(self.next).is_none() {
+            self.next += 1;
+        }
+        found
+    }
+
+    /// Takes note that the body has the series of sample `i` at `offset`, and returns where
+    /// it had it before.
+    #[inline(always)]
+    pub(super) fn note(&mut self, i: usize, offset: u32) -> Option<u32> {
+        let found = self.found.get_mut(i)?;
+        if let Some(before) = found.checked_sub(1) {
+            return Some(before);
+        }
+        *found = offset + 1;
+        None
+    }
+}

@@ -1,0 +1,167 @@
+//! `--check`: what keeps files from being merged, and what a merge would mend.
+//!
+//! A merge stops at the first thing that is wrong. Who mends files wants all of
+//! them, one a line, in the form `FILE:LINE: reason` that editors follow. What a merge
+//! takes care of by itself is a note: no line of one file is to blame for two
+//! files that do not agree.
+
+use std::io::{self, Read, Write};
+
+use super::{arguments::Arguments, error::MergeError, input::Input};
+use crate::exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
+
+/// Who sees this many in one file does not want to see the others; and for each of
+/// them the file is read once more.
+const MAX_PROBLEMS: usize = 100;
+
+/// Writes what is wrong with the files to `out`, and if nothing is, what a merge in
+/// the target format would have to do besides adding labels.
+///
+/// # Errors
+///
+/// [`MergeError::Broken`] when something is wrong; an output that takes no more.
+pub fn check(arguments: &Arguments, out: &mut dyn Write) -> Result<(), MergeError> {
+    check_with(arguments, &mut io::stdin(), out)
+}
+
+pub(super) fn check_with(
+    arguments: &Arguments,
+    stdin: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<(), MergeError> {
+    let reader = Reader::new(arguments.target, Limits::default());
+    let mut instances = Vec::new();
+    for input in &arguments.inputs {
+        let instance = check_file(arguments, &reader, input, stdin, out);
+        instances.extend(instance.map_err(MergeError::Write)?);
+    }
+    let files = arguments.inputs.len();
+    let broken = files - instances.len();
+    if broken == 0 {
+        let format = arguments.target.format();
+        let stats = Merge::new(arguments.target, instances).stats();
+        write_notes(stats, format, out).map_err(MergeError::Write)?;
+    }
+    out.flush().map_err(MergeError::Write)?;
+    if broken == 0 { Ok(()) } else { Err(MergeError::Broken { broken, files }) }
+}
+
+/// Returns the file if nothing is wrong with it, and an error only of `out`.
+fn check_file(
+    arguments: &Arguments,
+    reader: &Reader,
+    input: &Input,
+    stdin: &mut dyn Read,
+    out: &mut dyn Write,
+) -> io::Result<Option<Instance>> {
+    let path = input.path();
+    let body = match input.read(stdin) {
+        Ok(body) => body,
+        Err(error) => {
+            writeln!(out, "{path}: cannot be read: {error}")?;
+            return Ok(None);
+        }
+    };
+    let format = arguments.format_of(&body);
+    let (problems, instance) = problems(body, format, reader, input);
+    if problems.is_empty() {
+        return Ok(instance);
+    }
+    for problem in &problems {
+        let (line, kind) = (problem.line(), problem.kind());
+        match format {
+            Format::Protobuf => writeln!(out, "{path}: message {line}: {kind}")?,
+            _ => writeln!(out, "{path}:{line}: {kind}")?,
+        }
+    }
+    if problems.len() == MAX_PROBLEMS {
+        writeln!(out, "note: {path}: only the first {MAX_PROBLEMS} problems are listed")?;
+    }
+    if arguments.tells_formats() {
+        writeln!(out, "note: {path}: read as {format} for what it holds; `--from` names another")?;
+    }
+    Ok(None)
+}
+
+/// All that is wrong in a body.
+///
+/// The parser stops at the first broken line, so that is made a blank one, which no
+/// format minds, and the body is read again.
+fn problems(
+    mut body: Vec<u8>,
+    format: Format,
+    reader: &Reader,
+    input: &Input,
+) -> (Vec<Error>, Option<Instance>) {
+    let mut problems = Vec::new();
+    while problems.len() < MAX_PROBLEMS {
+        match reader.parse(body.clone(), format, input.labels()) {
+            Ok(instance) => return (problems, Some(instance)),
+            Err(problem) => {
+                problems.push(problem);
+                let goes_on = format != Format::Protobuf && is_of_one_line(problem.kind());
+                if !goes_on || !blank(&mut body, problem.line()) {
+                    break;
+                }
+            }
+        }
+    }
+    (problems, None)
+}
+
+/// Whether the other lines are not concerned.
+fn is_of_one_line(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::BodyTooLarge
+            | ErrorKind::TooManySamples
+            | ErrorKind::TooManyFamilies
+            | ErrorKind::MissingEof
+            | ErrorKind::AfterEof
+    )
+}
+
+/// Empties a line, counted from 1. Returns whether there was something in it.
+fn blank(body: &mut Vec<u8>, line: usize) -> bool {
+    let mut breaks = memchr::memchr_iter(b'\n', body);
+    let start = match line.checked_sub(2) {
+        None => Some(0),
+        Some(before) => breaks.nth(before).map(|at| at + 1),
+    };
+    let Some(start) = start else { return false };
+    let end = breaks.next().unwrap_or(body.len());
+    !body.drain(start..end).as_slice().is_empty()
+}
+
+fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    // Whole, so that nothing that a merge counts is forgotten here.
+    let Stats {
+        type_conflicts,
+        broken_rules,
+        renamed_labels,
+        duplicates,
+        lost_exemplars,
+        lost_units,
+        lost_native_histograms,
+        lost_created,
+    } = stats;
+    let notes = [
+        (type_conflicts, "families that lose their type, as types conflict"),
+        (broken_rules, "families that lose their type, as they break its rules"),
+        (renamed_labels, "labels that become exported_…, as one of their name is added"),
+        (duplicates, "samples that are left out, as their file has them before"),
+        (lost_exemplars, "exemplars that are left out, as the format or the type has none"),
+        (lost_units, "units that are left out, as the format or the type has none"),
+        (lost_native_histograms, "native histograms of which sum and count are left"),
+        (lost_created, "times of creation that are left out, as the type has none"),
+    ];
+    for (count, what) in notes {
+        if count > 0 {
+            writeln!(out, "note: merged as {format}: {what}: {count}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use super::*;
+
+/// What a check says of standard input, and of how many files it finds something.
+fn said(arguments: &Arguments, stdin: &[u8]) -> (String, usize) {
+    let mut out = Vec::new();
+    let broken = match check_with(arguments, &mut &*stdin, &mut out) {
+        Ok(()) => 0,
+        Err(MergeError::Broken { broken, .. }) => broken,
+        Err(error) => panic!("{error}"),
+    };
+    (String::from_utf8(out).unwrap(), broken)
+}
+
+fn stdin() -> Arguments {
+    Arguments::parse::<&str, _>([], ["-"]).unwrap()
+}
+
+fn text() -> Arguments {
+    stdin().read_as(Some(Format::Text004))
+}
+
+#[test]
+fn nothing_is_said_of_files_that_are_fine() {
+    let bodies: [&[u8]; 4] = [b"", b"x 1\n", b"# TYPE x gauge\nx 1", b"x 1\n# EOF\n"];
+    for body in bodies {
+        assert_eq!(said(&stdin(), body), (String::new(), 0), "{}", body.escape_ascii());
+    }
+}
+
+#[test]
+fn every_broken_line_is_named() {
+    let cases = [
+        ("x one", "-:1: the value is missing or not a number\n"),
+        (
+            "x one\r\n\r\ny 1\r\n{ 2\r\nz 3 four\n1",
+            "-:1: the value is missing or not a number\n\
+             -:4: a label name is missing or not valid\n\
+             -:5: the timestamp is not one of its format\n\
+             -:6: a metric name is missing or not valid\n",
+        ),
+        (
+            "# TYPE x nonsense\nx 1\nx{a=\"1\",a=\"2\"} 1\n",
+            "-:1: the metric type is not one of its format\n\
+             -:3: a label name occurs twice on one sample\n",
+        ),
+        // With a byte order mark.
+        (
+            "\u{feff}x one\nx two\n",
+            "-:1: the value is missing or not a number\n\
+             -:2: the value is missing or not a number\n",
+        ),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(said(&text(), body.as_bytes()), (expected.to_owned(), 1), "{body:?}");
+    }
+}
+
+#[test]
+fn what_concerns_more_than_a_line_is_said_once() {
+    let openmetrics = stdin().read_as(Some(Format::OpenMetrics100));
+    let missing = "-:2: `# EOF` is missing, so the rest may be too\n";
+    assert_eq!(said(&openmetrics, b"x 1\ny 2\n"), (missing.to_owned(), 1));
+    let after = "-:1: the value is missing or not a number\n-:3: something follows `# EOF`\n";
+    assert_eq!(said(&openmetrics, b"x one\n# EOF\ny 1\n\nz 1\n# EOF\n"), (after.to_owned(), 1));
+}
+
+#[test]
+fn only_so_many_problems_are_listed() {
+    let (said, broken) = said(&text(), "x one\n".repeat(MAX_PROBLEMS + 1).as_bytes());
+    assert_eq!((said.lines().count(), broken), (MAX_PROBLEMS + 1, 1));
+    assert!(said.ends_with(":100: the value is missing or not a number\nnote: -: only the first 100 problems are listed\n"));
+}
+
+#[test]
+fn a_broken_file_is_said_to_be_read_as_what_it_seems() {
+    let (said, _) = said(&stdin(), b"# TYPE x info\nx 1\n");
+    let note = "note: -: read as text-1.0.0 for what it holds; `--from` names another\n";
+    assert_eq!(said, format!("-:1: the metric type is not one of its format\n{note}"));
+}
+
+#[test]
+fn messages_have_no_lines() {
+    let (said, broken) = said(&stdin(), b"\x05\x0a\x01x\x22");
+    assert!(said.starts_with("-: message 1: "), "{said}");
+    assert_eq!((said.lines().count(), broken), (2, 1));
+}
+
+#[test]
+fn all_files_are_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("broken.prom");
+    std::fs::write(&path, "x 1\nx one\n").unwrap();
+    let path = path.display().to_string();
+    let files = ["/no/such/file", "-", &path];
+    let arguments = Arguments::parse::<&str, _>([], files).unwrap();
+    let (said, broken) = said(&arguments.read_as(Some(Format::Text004)), b"y\n");
+    assert_eq!(broken, 3);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[0].starts_with("/no/such/file: cannot be read: No such file"), "{said}");
+    assert_eq!(lines[1], "-:1: the value is missing or not a number");
+    assert_eq!(lines[2], format!("{path}:2: the value is missing or not a number"));
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn what_a_merge_mends_is_noted() {
+    let conflict = "# TYPE x gauge\nx{index=\"9\"} 1\nx{index=\"9\"} 2\n# TYPE h histogram\nh 1\n";
+    let arguments = Arguments::parse(["index=0"], ["-"]).unwrap();
+    let (said, broken) = said(&arguments, conflict.as_bytes());
+    assert_eq!(broken, 0);
+    let expected = "\
+        note: merged as text: families that lose their type, as types conflict: 1\n\
+        note: merged as text: labels that become exported_…, as one of their name is added: 2\n\
+        note: merged as text: samples that are left out, as their file has them before: 1\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn notes_are_about_the_format_that_is_written() {
+    let body =
+        b"# TYPE x_bytes counter\n# UNIT x_bytes bytes\nx_bytes_total -1 # {a=\"b\"} 1\n# EOF\n";
+    let notes = |to| said(&stdin().written_as(to, None).unwrap(), body).0;
+    let lost = "note: merged as text: exemplars that are left out, as the format or the type has none: 1\n\
+        note: merged as text: units that are left out, as the format or the type has none: 1\n";
+    assert_eq!(notes(Format::Text004), lost);
+    let strict = notes(Format::OpenMetrics100);
+    let broken =
+        "note: merged as openmetrics: families that lose their type, as they break its rules: 1\n";
+    assert!(strict.starts_with(broken), "{strict}");
+}
+
+#[test]
+fn a_line_is_emptied() {
+    let cases = [
+        ("", 1, "", false),
+        ("a", 1, "", true),
+        ("a\nb\nc", 1, "\nb\nc", true),
+        ("a\nb\nc", 2, "a\n\nc", true),
+        ("a\nb\nc", 3, "a\nb\n", true),
+        ("a\nb\nc\n", 3, "a\nb\n\n", true),
+        ("a\nb\n", 3, "a\nb\n", false),
+        ("a\nb\n", 4, "a\nb\n", false),
+        ("a\n\nc", 2, "a\n\nc", false),
+        ("a\nb", 0, "\nb", true),
+    ];
+    for (text, line, expected, was_there) in cases {
+        let mut body = text.as_bytes().to_vec();
+        assert_eq!(blank(&mut body, line), was_there, "{text:?} {line}");
+        assert_eq!(String::from_utf8(body).unwrap(), expected, "{text:?} {line}");
+    }
+}
+
+#[test]
+fn an_output_that_is_gone_is_an_error() {
+    let mut full: &mut [u8] = &mut [0; 2];
+    let error = check_with(&stdin(), &mut &b"x one\n"[..], &mut full).unwrap_err();
+    assert!(matches!(error, MergeError::Write(_)));
+}

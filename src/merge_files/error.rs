@@ -1,0 +1,56 @@
+use std::io;
+
+use crate::exposition::{self, Format};
+
+/// Why nothing, or not all, was merged or found whole.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Nothing to merge was named.
+    #[error("no file to merge; `-` stands for standard input")]
+    NoFiles,
+    /// Standard input can be read once.
+    #[error("`-` is given more than once")]
+    SecondStdin,
+    /// A `--label` that is none.
+    #[error(
+        "`{0}` is no label to add: K=V, where K is a label name, and not `le`, `quantile` or `__name__`"
+    )]
+    Label(String),
+    /// UTF-8 names in a format that has none.
+    #[error("`{0}` has no UTF-8 names to allow: escape them, or write another format")]
+    Escaping(Format),
+    /// A file that cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// Its name, or that it is standard input.
+        file: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that is no exposition in its format.
+    #[error("{file}, {source}")]
+    Exposition {
+        /// Its name, or that it is standard input.
+        file: String,
+        /// Where and why.
+        source: exposition::Error,
+    },
+    /// What a check has listed, in short.
+    #[error("{broken} of {files} files cannot be merged")]
+    Broken {
+        /// How many are no expositions, or cannot be read.
+        broken: usize,
+        /// How many were looked at.
+        files: usize,
+    },
+    /// The output does not take what is written to it.
+    #[error("cannot write to the output")]
+    Write(#[source] io::Error),
+}
+
+impl MergeError {
+    /// Whether the command line itself is wrong, whatever the files hold.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NoFiles | Self::SecondStdin | Self::Label(_) | Self::Escaping(_))
+    }
+}

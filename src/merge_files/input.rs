@@ -1,0 +1,133 @@
+//! One file on the command line.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use crate::exposition::Labels;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Input {
+    source: Source,
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// Given as `-`.
+    Stdin,
+    File(PathBuf),
+}
+
+impl Input {
+    pub(super) fn parse(text: &OsStr, common: &[(String, String)]) -> Self {
+        let (path, own) = text.to_str().and_then(split_labels).unwrap_or((text.into(), Vec::new()));
+        let is_own = |name: &String| own.iter().any(|(own, _)| own == name);
+        let mut labels: Vec<_> = common.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
+        labels.extend(own);
+        let source = if path == "-" { Source::Stdin } else { Source::File(path.into()) };
+        Self { source, labels }
+    }
+
+    pub(super) fn is_stdin(&self) -> bool {
+        self.source == Source::Stdin
+    }
+
+    pub(super) fn read(&self, stdin: &mut dyn Read) -> io::Result<Vec<u8>> {
+        match &self.source {
+            Source::File(path) => fs::read(path),
+            Source::Stdin => {
+                let mut body = Vec::new();
+                stdin.read_to_end(&mut body).map(|_| body)
+            }
+        }
+    }
+
+    pub(super) fn labels(&self) -> Labels {
+        Labels::new(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// What it is called in a sentence.
+    pub(super) fn name(&self) -> String {
+        match &self.source {
+            Source::Stdin => "standard input".to_owned(),
+            Source::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// What it was called on the command line, without labels.
+    pub(super) fn path(&self) -> String {
+        if self.is_stdin() { "-".to_owned() } else { self.name() }
+    }
+}
+
+/// A path and the labels after it, if there are any.
+fn split_labels(text: &str) -> Option<(OsString, Vec<(String, String)>)> {
+    text.match_indices(':').find_map(|(colon, _)| {
+        let labels = text.get(colon + 1..)?.split(',').map(label).collect::<Option<_>>()?;
+        Some((text.get(..colon)?.into(), labels))
+    })
+}
+
+/// A label that can be added.
+pub(super) fn label(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    Labels::can_add(name).then(|| (name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(text: &str, common: &[(&str, &str)]) -> (String, String) {
+        let common: Vec<_> =
+            common.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let input = Input::parse(OsStr::new(text), &common);
+        let labels: Vec<_> =
+            input.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (input.path(), labels.join(" "))
+    }
+
+    #[test]
+    fn a_path_ends_where_labels_begin() {
+        let cases = [
+            ("a.prom", "a.prom", ""),
+            ("a.prom:index=0", "a.prom", "index=0"),
+            ("a.prom:index=0,zone=b", "a.prom", "index=0 zone=b"),
+            ("a.prom:instance=10.0.0.1:80,index=0", "a.prom", "instance=10.0.0.1:80 index=0"),
+            ("dir:2024-01-01T00:00:a=b/c.prom", "dir:2024-01-01T00:00", "a=b/c.prom"),
+            ("a:b.prom:x=1", "a:b.prom", "x=1"),
+            ("a.prom:x=", "a.prom", "x="),
+            ("a.prom:x=a=b", "a.prom", "x=a=b"),
+            ("-", "-", ""),
+            ("-:index=1", "-", "index=1"),
+            // What follows are no labels, so it is part of the path.
+            ("a.prom:", "a.prom:", ""),
+            ("a.prom:b", "a.prom:b", ""),
+            ("a.prom:x=1,", "a.prom:x=1,", ""),
+            ("a.prom:x=1,y", "a.prom:x=1,y", ""),
+            ("a.prom:1x=1", "a.prom:1x=1", ""),
+            ("a.prom:le=1", "a.prom:le=1", ""),
+        ];
+        for (text, path, labels) in cases {
+            assert_eq!(input(text, &[]), (path.to_owned(), labels.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn standard_input_is_told_from_a_file_of_its_name() {
+        let is_stdin = |text: &str| Input::parse(OsStr::new(text), &[]).is_stdin();
+        assert!(is_stdin("-") && is_stdin("-:a=b"));
+        assert!(!is_stdin("./-") && !is_stdin("-:") && !is_stdin("--"));
+    }
+
+    #[test]
+    fn labels_of_a_file_go_before_common_ones_of_the_same_name() {
+        let common = [("app", "x"), ("index", "9")];
+        assert_eq!(input("a", &common), ("a".to_owned(), "app=x index=9".to_owned()));
+        assert_eq!(input("a:index=0", &common), ("a".to_owned(), "app=x index=0".to_owned()));
+    }
+}

@@ -1,0 +1,85 @@
+use std::{ffi::OsStr, fs};
+
+use super::*;
+use crate::exposition::{Escaping, Format};
+
+fn merged(arguments: &Arguments, stdin: &[u8]) -> (String, Stats) {
+    let mut out = Vec::new();
+    let stats = merge_with(arguments, &mut &*stdin, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), stats)
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let arguments = Arguments::parse::<&str, _>([], ["/does/not/exist"]).unwrap();
+    let error = merge(&arguments, &mut Vec::new()).unwrap_err();
+    assert!(!error.is_usage());
+    assert_eq!(error.to_string(), "cannot read /does/not/exist");
+}
+
+#[test]
+fn files_and_standard_input_are_merged_in_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one.prom");
+    fs::write(&path, "# TYPE x gauge\nx 1\n").unwrap();
+    let file = format!("{}:index=1", path.display());
+    let arguments = Arguments::parse(["app=a\"b"], ["-:index=0", &file]).unwrap();
+    let (out, stats) = merged(&arguments, b"x{app=\"own\"} 0");
+    let expected = "# TYPE x gauge\n\
+        x{exported_app=\"own\",app=\"a\\\"b\",index=\"0\"} 0\nx{app=\"a\\\"b\",index=\"1\"} 1\n";
+    assert_eq!(out, expected);
+    assert_eq!(stats, Stats { renamed_labels: 1, ..Stats::default() });
+}
+
+#[test]
+fn each_file_is_read_as_what_it_is_and_all_become_one_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one.om");
+    fs::write(&path, "# TYPE x counter\nx_total{i=\"1\"} 1 1.5\n# EOF\n").unwrap();
+    let arguments = Arguments::parse::<&str, _>([], [OsStr::new("-"), path.as_os_str()]).unwrap();
+    let stdin = b"# TYPE x_total counter\nx_total 2 2500\n";
+    let text = "# TYPE x_total counter\nx_total 2 2500\nx_total{i=\"1\"} 1 1500\n";
+    assert_eq!(merged(&arguments, stdin).0, text);
+    let arguments = arguments.written_as(Format::OpenMetrics100, None).unwrap();
+    let openmetrics = "# TYPE x counter\nx_total 2 2.5\nx_total{i=\"1\"} 1 1.5\n# EOF\n";
+    assert_eq!(merged(&arguments, stdin).0, openmetrics);
+}
+
+#[test]
+fn names_are_escaped_as_was_asked_for() {
+    use Escaping::{Dots, Underscores, Values};
+    let cases = [
+        (Format::Text004, None, "a_b 1\n"),
+        (Format::Text004, Some(Dots), "a_dot_b 1\n"),
+        (Format::Text100, None, "{\"a.b\"} 1\n"),
+        (Format::Text100, Some(Values), "U__a_2e_b 1\n"),
+        (Format::Text100, Some(Underscores), "a_b 1\n"),
+    ];
+    for (to, escaping, expected) in cases {
+        let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
+        let arguments = arguments.written_as(to, escaping).unwrap();
+        assert_eq!(merged(&arguments, b"{\"a.b\"} 1\n").0, expected, "{to} {escaping:?}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line_and_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("broken.prom");
+    fs::write(&path, "x 1\nx one\n").unwrap();
+    let arguments = Arguments::parse::<&str, _>([], [OsStr::new("-"), path.as_os_str()]).unwrap();
+    let mut out = Vec::new();
+    let error = merge_with(&arguments, &mut &b"y 1\n"[..], &mut out).unwrap_err();
+    assert!(!error.is_usage());
+    let expected = format!("{}, line 2: the value is missing or not a number", path.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn an_output_that_is_gone_is_an_error() {
+    let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
+    let mut full: &mut [u8] = &mut [0; 2];
+    let error = merge_with(&arguments, &mut &b"x 1\n"[..], &mut full).unwrap_err();
+    assert!(matches!(error, MergeError::Write(_)));
+}

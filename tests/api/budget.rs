@@ -1,0 +1,226 @@
+//! `scrape.max_memory`: what the bodies of all requests may take together.
+
+use crate::helpers::*;
+use flate2::{Compression, write::GzEncoder};
+use std::{
+    io::Write,
+    time::{Duration, Instant as StdInstant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+
+/// A little less than so many kilobytes of metrics.
+fn metrics(kilobytes: usize) -> String {
+    (0..kilobytes * 16)
+        .map(|n| format!("some_metric{{some_label=\"value of it\",n=\"{n:09}\"}} 1\n"))
+        .collect()
+}
+
+async fn app_with(instances: &[Instance], max_memory: &str) -> (TestApp, RouteFile) {
+    let routes = RouteFile::of_app(instances);
+    let app = spawn_app(&[
+        routes.setting(),
+        ("SCRAPE__MAX_INSTANCE_BODY", "1MiB".to_owned()),
+        ("SCRAPE__MAX_MEMORY", max_memory.to_owned()),
+    ])
+    .await;
+    (app, routes)
+}
+
+async fn instances(count: usize, reply: &Reply) -> Vec<Instance> {
+    let mut instances = Vec::new();
+    for _ in 0..count {
+        let reply = reply.clone();
+        instances.push(Instance::start(move |_| reply.clone()).await);
+    }
+    instances
+}
+
+async fn own(app: &TestApp, name: &str) -> u64 {
+    let line = app.get("/metrics").await.lines(name).pop().unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+async fn all_is_free(app: &TestApp) {
+    eventually(async || (own(app, "scrapebroker_body_bytes ").await == 0).then_some(())).await;
+}
+
+/// A scraper that asks and does not read.
+async fn stalled(app: &TestApp) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(app.address).await.unwrap();
+    let request = format!("GET {METRICS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[actix_web::test]
+async fn budget_large_scrapes_go_one_behind_the_other() {
+    let chunked = {
+        let body = metrics(256);
+        let mut raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for part in body.as_bytes().chunks(10_000) {
+            raw.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+            raw.extend_from_slice(part);
+            raw.extend_from_slice(b"\r\n");
+        }
+        raw.extend_from_slice(b"0\r\n\r\n");
+        Reply::Raw(raw)
+    };
+    for reply in [Reply::metrics(&metrics(256)), chunked] {
+        let instances = instances(4, &reply).await;
+        let (app, _routes) = app_with(&instances, "1800KiB").await;
+        for _ in 0..2 {
+            let scrapes = (0..8).map(async |_| {
+                let answer = app.get(METRICS).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert_eq!(answer.headers["x-scrapebroker-instances"], "4/4");
+                assert_eq!(answer.lines("some_metric{").len(), 4 * 256 * 16);
+            });
+            let most = async {
+                let mut most = 0;
+                loop {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    most = own(&app, "scrapebroker_body_bytes ").await.max(most);
+                    assert!(most <= 1800 << 10, "{most}");
+                }
+            };
+            tokio::select! {
+                answered = futures_util::future::join_all(scrapes) => assert_eq!(answered.len(), 8),
+                () = most => {}
+            }
+        }
+        all_is_free(&app).await;
+        assert!(own(&app, "scrapebroker_memory_waits_total ").await > 0);
+        assert_eq!(own(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 0);
+    }
+}
+
+#[actix_web::test]
+async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
+    let instances = instances(4, &Reply::metrics(&metrics(900))).await;
+    let (app, _routes) = app_with(&instances, "5MiB").await;
+    let mut reader = stalled(&app).await;
+    let mut status = [0; 12];
+    reader.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let held = own(&app, "scrapebroker_body_bytes ").await;
+    assert!((3_000_000..5_300_000).contains(&held), "{held}");
+
+    let started = StdInstant::now();
+    let timeout = ("X-Prometheus-Scrape-Timeout-Seconds", "2");
+    let refused = app.get_with(METRICS, &[timeout]).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(refused.text().contains("scrape.max_memory"), "{}", refused.text());
+    // Before the scraper's own deadline, and not before it made sense.
+    assert!((1.0..1.9).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
+    assert_eq!(own(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 1);
+
+    // One waits, and is served as soon as the reader is gone.
+    let (answer, ()) = futures_util::future::join(app.get(METRICS), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(reader);
+    })
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    all_is_free(&app).await;
+}
+
+#[actix_web::test]
+async fn budget_a_reader_that_reads_on_gets_all_and_frees_it() {
+    let instances = instances(4, &Reply::metrics(&metrics(900))).await;
+    let (app, _routes) = app_with(&instances, "5MiB").await;
+    let mut reader = stalled(&app).await;
+    let next = app.get(METRICS);
+    let read = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(own(&app, "scrapebroker_body_bytes ").await > 3_000_000);
+        let mut raw = Vec::new();
+        reader.read_to_end(&mut raw).await.unwrap();
+        parse_answer(&raw)
+    };
+    let (next, read) = futures_util::future::join(next, read).await;
+    assert_eq!((next.status, read.status), (200, 200));
+    assert_eq!(read.lines("some_metric{").len(), 4 * 900 * 16);
+    all_is_free(&app).await;
+}
+
+#[actix_web::test]
+async fn budget_who_waits_and_goes_away_leaves_the_queue() {
+    let instances = instances(4, &Reply::metrics(&metrics(900))).await;
+    let (app, _routes) = app_with(&instances, "5MiB").await;
+    let mut reader = stalled(&app).await;
+    reader.read_exact(&mut [0; 12]).await.unwrap();
+    let asked = instances[0].seen().len();
+    let waiting = stalled(&app).await;
+    eventually(async || (own(&app, "scrapebroker_memory_waits_total ").await == 1).then_some(()))
+        .await;
+    drop(waiting);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(reader);
+    all_is_free(&app).await;
+    assert_eq!(app.get(METRICS).await.status, 200);
+    // Nobody was asked for the one that left.
+    assert_eq!(instances[0].seen().len(), asked + 1);
+}
+
+#[actix_web::test]
+async fn budget_more_than_there_is_is_502_and_costs_nobody_else() {
+    let large = instances(4, &Reply::metrics(&metrics(900))).await;
+    let small = Instance::with_metrics("small 1\n").await;
+    let routes = RouteFile::new(&serde_json::json!({
+        "app.example.com": large
+            .iter()
+            .enumerate()
+            .map(|(index, one)| endpoint("app", index, one.address))
+            .collect::<Vec<_>>(),
+        "small.example.com": [endpoint("small", 0, small.address)],
+    }));
+    let app = spawn_app(&[
+        routes.setting(),
+        ("SCRAPE__MAX_INSTANCE_BODY", "1MiB".to_owned()),
+        ("SCRAPE__MAX_MEMORY", "2MiB".to_owned()),
+    ])
+    .await;
+    for round in 1..4 {
+        let answer = app.get(METRICS).await;
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        assert!(answer.text().contains("scrape.max_memory"), "{}", answer.text());
+        assert!(!answer.headers.contains_key("retry-after"));
+        assert_eq!(app.get("/v1/apps/small-guid/metrics").await.status, 200);
+        let refused = "scrapebroker_memory_refused_total{reason=\"too_large\"}";
+        assert_eq!(own(&app, refused).await, round);
+        all_is_free(&app).await;
+    }
+}
+
+#[actix_web::test]
+async fn budget_bombs_and_lies_take_no_more_than_allowed() {
+    let bomb = {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&vec![b'\n'; 4 << 20]).unwrap();
+        // A gigabyte, member for member.
+        encoder.finish().unwrap().repeat(256)
+    };
+    let gzip = vec![("Content-Encoding", "gzip".to_owned())];
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
+    let endless = format!("{head}\r\n{}", "# x\n".repeat(1 << 20));
+    for reply in [Reply::Http(200, gzip, bomb), Reply::Raw(endless.into_bytes())] {
+        let mut all = instances(2, &reply).await;
+        all.push(Instance::with_metrics("good 1\n").await);
+        let (app, _routes) = app_with(&all, "3MiB").await;
+        let answer = app.get(METRICS).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.lines("good{").len(), 1);
+        let failures = answer.lines("promfetcher_scrape_error{");
+        assert_eq!(failures.len(), 2);
+        assert!(failures.iter().all(|line| line.contains("too_large")), "{failures:?}");
+        all_is_free(&app).await;
+    }
+}

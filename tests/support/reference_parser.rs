@@ -1,0 +1,45 @@
+//! The parser of `prometheus_client`, the reference for OpenMetrics.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+/// Reads documents, each after a line with its length, and says of each in a line what is
+/// wrong with it, or how many samples it has.
+const SCRIPT: &str = r#"
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+while length := sys.stdin.buffer.readline():
+    text = sys.stdin.buffer.read(int(length)).decode()
+    try:
+        print(sum(len(family.samples) for family in parse(text)))
+    except Exception as error:
+        print(repr(repr(error)))
+"#;
+
+/// What the parser says of each document: how many samples it has, or what is wrong.
+pub(crate) fn read<'a>(documents: impl IntoIterator<Item = &'a str>) -> Vec<Result<usize, String>> {
+    // Debian has the parser for its own Python only.
+    let mut python = Command::new("/usr/bin/python3")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is needed; `make test` installs it");
+    let mut input = Vec::new();
+    for document in documents {
+        input.extend_from_slice(format!("{}\n{document}", document.len()).as_bytes());
+    }
+    let mut pipe = python.stdin.take().expect("a pipe");
+    // Written beside, or both could wait for each other with full pipes.
+    let writer = std::thread::spawn(move || pipe.write_all(&input));
+    let output = python.wait_with_output().expect("python3 ends");
+    writer.join().expect("the writer ends").expect("python3 reads");
+    assert!(
+        output.status.success(),
+        "python3-prometheus-client is needed; `make test` installs it"
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect()
+}
