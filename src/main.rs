@@ -23,6 +23,11 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Bodies come and go by the hundred, megabytes each; with the system's allocator each thread
+/// keeps the holes that they leave.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Makes Prometheus metrics a service of the platform.
 #[derive(Parser)]
 #[command(version)]
