@@ -1,0 +1,140 @@
+//! What must hold of the exposition engine for every input, for the fuzz targets, and for
+//! the test that replays their corpora.
+
+#[path = "../../src/exposition/tests/grammar.rs"]
+mod grammar;
+#[path = "../../src/exposition/tests/strict.rs"]
+mod strict;
+#[path = "../../src/exposition/tests/strict_openmetrics.rs"]
+mod strict_openmetrics;
+
+use scrapebroker::exposition::{
+    Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target,
+};
+
+const FORMATS: [Format; 5] = [
+    Format::Text004,
+    Format::Text100,
+    Format::OpenMetrics001,
+    Format::OpenMetrics100,
+    Format::Protobuf,
+];
+const ESCAPINGS: [Escaping; 4] =
+    [Escaping::AllowUtf8, Escaping::Underscores, Escaping::Dots, Escaping::Values];
+/// Enough for whatever comes of a body within the default limits.
+const UNLIMITED: Limits = Limits {
+    max_line: usize::MAX,
+    max_samples: 0,
+    max_families: usize::MAX,
+    max_labels: usize::MAX,
+};
+
+/// One body: its first byte picks its format and the target.
+pub fn parse(input: &[u8]) {
+    let Some((choice, body)) = input.split_first() else { return };
+    let source = format(*choice);
+    check_body(body, source, target(choice / 5));
+}
+
+fn check_body(body: &[u8], source: Format, target: Target) {
+    let reader = Reader::new(target, Limits::default());
+    let parse = || reader.parse(body, source, Labels::new([("a", "x\"")]));
+    match parse() {
+        Ok(_) => check(target, || vec![parse().expect("it was taken before")]),
+        Err(error) => check_error(&error, source, body),
+    }
+}
+
+/// A body in protobuf: its first byte picks the target.
+pub fn protobuf(input: &[u8]) {
+    let Some((choice, body)) = input.split_first() else { return };
+    check_body(body, Format::Protobuf, target(*choice));
+}
+
+/// Several bodies: the first byte picks the target; they are told apart by a byte that is in no
+/// text, and the first of each picks its format.
+pub fn merge(input: &[u8]) {
+    let Some((choice, bodies)) = input.split_first() else { return };
+    let target = target(*choice);
+    let instances = |reader: Reader| -> Vec<Instance> {
+        let parse = |(i, input): (usize, &[u8])| {
+            let (choice, body) = input.split_first()?;
+            let index = i.to_string();
+            let labels = Labels::new([("a", "x"), ("index", &*index)]);
+            reader.parse(body, format(*choice), labels).ok()
+        };
+        bodies.split(|byte| *byte == 0xff).take(8).enumerate().filter_map(parse).collect()
+    };
+    let reader = || Reader::new(target, Limits::default());
+    check(target, || instances(reader()));
+    let siblings = merged(target, instances(reader().for_siblings()), 1000);
+    assert_eq!(siblings, merged(target, instances(reader()), 1000), "siblings make no difference");
+}
+
+/// A body in OpenMetrics, whole: its first byte picks the target.
+pub fn openmetrics(input: &[u8]) {
+    let Some((choice, body)) = input.split_first() else { return };
+    let end: &[u8] =
+        if body.last().is_none_or(|byte| *byte == b'\n') { b"# EOF\n" } else { b"\n# EOF\n" };
+    check_body(&[body, end].concat(), Format::OpenMetrics100, target(*choice));
+}
+
+fn format(choice: u8) -> Format {
+    FORMATS[usize::from(choice) % FORMATS.len()]
+}
+
+fn target(choice: u8) -> Target {
+    let escaping = ESCAPINGS[usize::from(choice) / FORMATS.len() % ESCAPINGS.len()];
+    Target::new(format(choice)).with_escaping(escaping)
+}
+
+fn is_openmetrics(target: Target) -> bool {
+    matches!(target.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
+}
+
+fn check_error(error: &Error, source: Format, body: &[u8]) {
+    let lines = body.split(|byte| *byte == b'\n').count();
+    assert!(source == Format::Protobuf || (1..=lines).contains(&error.line()), "{error}");
+}
+
+/// The answer in chunks of about this length, and what was done for it.
+fn merged(target: Target, instances: Vec<Instance>, chunk: usize) -> (Vec<u8>, Stats) {
+    let mut merge = Merge::new(target, instances);
+    let mut out = Vec::new();
+    while merge.next_chunk(&mut out, chunk) {}
+    assert_eq!(out.len() as u64, merge.content_length(), "the announced length");
+    (out, merge.stats())
+}
+
+/// Checks what comes of instances that are the same at each call.
+fn check(target: Target, instances: impl Fn() -> Vec<Instance>) {
+    let (out, stats) = merged(target, instances(), 1 << 16);
+    assert_eq!(merged(target, instances(), 1), (out.clone(), stats), "chunks make no difference");
+
+    let again = Reader::new(target, UNLIMITED)
+        .parse(&*out, target.format(), Labels::new([]))
+        .expect("an answer is an exposition");
+    if target.format() != Format::Protobuf {
+        let taken = instances().iter().map(Instance::samples).sum();
+        assert_eq!(again.samples(), check_text(&out, target, taken, stats));
+    }
+    assert_eq!(merged(target, vec![again], 1000), (out, Stats::default()), "a second merge");
+}
+
+/// Reads an answer of so many samples strictly, and returns how many it has.
+fn check_text(out: &[u8], target: Target, taken: usize, stats: Stats) -> usize {
+    let out = str::from_utf8(out).expect("an answer is UTF-8");
+    let has_quotes = target.escaping() == Escaping::AllowUtf8;
+    let found = if is_openmetrics(target) {
+        strict_openmetrics::read(out, has_quotes).len()
+    } else {
+        strict::read(out, has_quotes).len()
+    };
+    // In OpenMetrics a series that has timestamps loses its samples that have none.
+    let lost = taken - found;
+    assert!(
+        lost == 0 || is_openmetrics(target) && lost <= stats.duplicates,
+        "{lost} samples are lost"
+    );
+    found
+}
