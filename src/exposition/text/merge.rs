@@ -45,7 +45,7 @@ impl Merge {
     /// Lines up the families of all instances; samples of one family follow each
     /// other in the order given here.
     ///
-    /// The instances are those of a [`Reader`](super::Reader) for the same target.
+    /// The instances are those of a [`Reader`](super::super::Reader) for the same target.
     pub(in super::super) fn new(target: Target, instances: Vec<Instance>) -> Self {
         let dialect = Dialect::new(target);
         let plan = Plan::new(&instances, &dialect);
