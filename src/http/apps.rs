@@ -13,8 +13,8 @@ use crate::{
     domain::ScrapeOptions,
     http::lifecycle::Lifecycle,
     scrape::{
-        self, Answer, Ask, Budget, Client, LastScrapes, Limits, Metrics, Negotiated, Reason,
-        Series, Target, Timeouts, WEB,
+        self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
+        Reason, Series, Target, Timeouts, WEB, Wanted,
     },
 };
 use actix_web::{
@@ -59,6 +59,8 @@ pub struct Apps {
     pub last: Arc<LastScrapes>,
     /// Memory for the bodies of all scrapes.
     pub budget: Budget,
+    /// Asked beside the instances of each app.
+    pub exporters: Exporters,
 }
 
 /// The address at which a connection reached us; put into a connection's data
@@ -118,12 +120,12 @@ async fn apps(
             _ => Series::All,
         },
     };
-    let targets = apps.targets(&found, &ask, &asked)?;
+    let wanted = apps.wanted(&found, &ask, &asked)?;
     drop(found);
     drop(table);
     let answer = scrape::scrape(
         &client,
-        targets,
+        wanted,
         &ask,
         &apps.limits,
         &apps.metrics,
@@ -153,6 +155,24 @@ impl Apps {
         };
         passed.retain(|(name, value)| *name != header::AUTHORIZATION || !ours(value));
         passed
+    }
+
+    /// Instances, and with all of an app's metrics the external exporters.
+    fn wanted(
+        &self,
+        found: &[Match<'_>],
+        ask: &Ask,
+        asked: &AppRequest,
+    ) -> Result<Wanted, AppsError> {
+        let instances = self.targets(found, ask, asked)?;
+        let externals = match &asked.view {
+            View::Metrics => {
+                let apps = found.iter().map(|one| one.app);
+                self.exporters.of(apps, self.limits.exposition.max_samples)
+            }
+            _ => self.exporters.none(),
+        };
+        Ok(Wanted { instances, externals })
     }
 
     fn targets(
@@ -187,7 +207,8 @@ impl Apps {
         gzip: bool,
     ) -> Result<HttpResponse, AppsError> {
         let instances = format!("{}/{}", answer.answered(), answer.asked);
-        if answer.answered() == 0 && !self.series_when_all_failed {
+        let none_answered = answer.answered() + answer.externals_answered == 0;
+        if none_answered && !self.series_when_all_failed {
             let status = if answer.all_failed_with(Reason::Status4xx) {
                 // promfetcher's word for "none of them has this path".
                 StatusCode::NOT_ACCEPTABLE
@@ -196,7 +217,14 @@ impl Apps {
             } else {
                 StatusCode::BAD_GATEWAY
             };
-            return Err(AppsError::NoneAnswered { status, failures: answer.failures });
+            return Err(AppsError::NoneAnswered {
+                status,
+                failures: answer.failures,
+                externals: answer.external_failures,
+            });
+        }
+        for failure in &answer.external_failures {
+            tracing::debug!(failure, "external exporter failed");
         }
         for one in &answer.failures {
             tracing::debug!(instance = one.name, failure = %one.failure, "instance failed");

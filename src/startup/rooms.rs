@@ -15,7 +15,9 @@ use crate::{
         routes::Routes,
         ui::Ui,
     },
-    scrape::{self, Budget, BudgetMetrics, LastScrapes, Timeouts},
+    scrape::{
+        self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
+    },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
 };
@@ -43,6 +45,7 @@ pub(super) struct Rooms {
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
+    exporters: Exporters,
     own_metrics: OwnMetrics,
     warning: Option<&'static str>,
     loops: TaskTracker,
@@ -77,6 +80,12 @@ impl Rooms {
         let mut registry = own_metrics::registry();
         let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
         let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
+        let exporters = Exporters::new(
+            config.external_exporters.iter().cloned(),
+            // This thread serves no requests, and so do its helpers.
+            Resolver::new(tokio::runtime::Handle::current()),
+            ExporterMetrics::register(&mut registry),
+        );
         RouteMetrics::register(&mut registry, discovery.table.clone());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
@@ -97,6 +106,7 @@ impl Rooms {
             scrape_metrics,
             last,
             budget,
+            exporters,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -124,6 +134,7 @@ impl Rooms {
             metrics: Arc::clone(&self.scrape_metrics),
             last: Arc::clone(&self.last),
             budget: self.budget.clone(),
+            exporters: self.exporters.clone(),
         };
         let ui = Ui {
             base_url: config.base_url.clone(),

@@ -7,6 +7,7 @@ mod broker;
 mod budget;
 mod connections;
 mod crash;
+mod exporters;
 mod faults;
 mod formats;
 mod helpers;

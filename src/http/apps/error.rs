@@ -41,8 +41,8 @@ pub(super) enum AppsError {
     TooLarge { length: u64, limit: u64 },
     #[error("{}", refused(.0))]
     NoMemory(#[from] Refused),
-    #[error("{}", describe(.failures))]
-    NoneAnswered { status: StatusCode, failures: Vec<FailedInstance> },
+    #[error("{}", describe(.failures, .externals))]
+    NoneAnswered { status: StatusCode, failures: Vec<FailedInstance>, externals: Vec<String> },
 }
 
 fn refused(refused: &Refused) -> String {
@@ -54,7 +54,7 @@ fn refused(refused: &Refused) -> String {
     }
 }
 
-fn describe(failures: &[FailedInstance]) -> String {
+fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
     let mut text = format!("None of {} instances gave metrics:\n", failures.len());
     for one in failures.iter().take(NAMED) {
         // Writing to a String cannot fail.
@@ -62,6 +62,9 @@ fn describe(failures: &[FailedInstance]) -> String {
     }
     if failures.len() > NAMED {
         let _ = writeln!(text, "… and {} more", failures.len() - NAMED);
+    }
+    for one in externals.iter().take(NAMED) {
+        let _ = writeln!(text, "{one}");
     }
     text
 }
