@@ -11,7 +11,11 @@ use crate::{
     broker::BoundApps,
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
-    http::lifecycle::Lifecycle,
+    http::{
+        access::{Access, Caller},
+        auth::Presented,
+        lifecycle::Lifecycle,
+    },
     scrape::{
         self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
         Reason, Series, Target, Timeouts, WEB, Wanted,
@@ -43,6 +47,8 @@ pub struct Apps {
     pub bound: BoundApps,
     /// Whether a missing app may only be unknown yet.
     pub lifecycle: Lifecycle,
+    /// Who may scrape what.
+    pub access: Access,
     /// Bounds on one scrape.
     pub limits: Limits,
     /// Bounds on its time.
@@ -85,12 +91,17 @@ async fn apps(
 ) -> Result<HttpResponse, AppsError> {
     let started = Instant::now();
     let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
-    let asked = AppRequest::parse(rest, request.query_string())?;
     let via = via(request.headers(), &apps.own_id)?;
+    let caller = apps.access.scraper(&request).await?;
+    let asked = AppRequest::parse(rest, request.query_string())?;
     let table = apps.table.snapshot();
     let found = table.find(&asked.key);
     if found.is_empty() {
         return Err(apps.unknown(&table, &asked));
+    }
+    let found = seen_by(&caller, found);
+    if found.is_empty() {
+        return Err(apps.access.not_yours().into());
     }
     if asked.view == View::Description {
         return Ok(HttpResponse::Ok().json(description::describe(
@@ -146,12 +157,13 @@ impl Apps {
         }
     }
 
-    /// The scraper's headers for the app; a token of ours is for us.
+    /// The scraper's headers for the app; what it shows to us is for us.
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let mut passed = scrape::passed_on(headers);
         let ours = |value: &header::HeaderValue| {
-            super::auth::presented_token(value)
-                .is_some_and(|token| self.bound.scope_of_token(&token).is_some())
+            self.access.token_required()
+                || Presented::in_value(value)
+                    .is_some_and(|it| self.bound.scope_of_token(&it.secret).is_some())
         };
         passed.retain(|(name, value)| *name != header::AUTHORIZATION || !ours(value));
         passed
@@ -246,6 +258,19 @@ impl Apps {
             response.body(Plain::new(answer.merge, answer.memory))
         })
     }
+}
+
+/// What of `found` a caller may see: apps, and of each the instances.
+fn seen_by<'a>(caller: &Caller, found: Vec<Match<'a>>) -> Vec<Match<'a>> {
+    let visible = |mut one: Match<'a>| {
+        one.endpoints.retain(|endpoint| caller.sees(&endpoint.app));
+        // During a move the instances may disagree about their space.
+        if !caller.sees(one.app) {
+            one.app = &one.endpoints.first()?.app;
+        }
+        (!one.endpoints.is_empty()).then_some(one)
+    };
+    found.into_iter().filter_map(visible).collect()
 }
 
 /// The instance with `index` of the process type asked for, else of `web`,
