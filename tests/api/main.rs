@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
+mod access;
 mod apps;
 mod broker;
 mod budget;
