@@ -219,6 +219,8 @@ mod tests {
     use super::*;
     use crate::domain::{ExporterHost, Template};
 
+    type Params<'a> = &'a [(&'a str, &'a [&'a str])];
+
     #[test]
     fn parameters_are_filled_in_encoded_and_take_the_place_of_those_in_the_path() {
         let app = App {
@@ -229,7 +231,7 @@ mod tests {
             organization_id: None,
             organization_name: "".into(),
         };
-        let exporter = |path: &str, params: &[(&str, &[&str])]| ExternalExporter {
+        let exporter = |path: &str, params: Params<'_>| ExternalExporter {
             name: "e".to_owned(),
             host: ExporterHost::parse("e", false).unwrap(),
             path: path.parse().unwrap(),
@@ -241,7 +243,7 @@ mod tests {
                 })
                 .collect(),
         };
-        let cases: [(&str, &[(&str, &[&str])], &str); 5] = [
+        let cases: [(&str, Params<'_>, &str); 5] = [
             ("/m", &[], "/m"),
             ("/m?x=1", &[], "/m?x=1"),
             ("/m", &[("app", &["{{app_name}}"])], "/m?app=my%20shop%26co"),

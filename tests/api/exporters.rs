@@ -1,6 +1,6 @@
 //! External exporters: asked once for each app, beside its instances.
 
-use crate::helpers::*;
+use crate::{helpers::*, promtool};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -145,6 +145,8 @@ async fn an_exporter_that_is_down_costs_only_itself() {
             error(&page.address.to_string(), "not_exposition"),
         ]
     );
+    let (code, said) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{said}");
     let own = app.get("/metrics").await;
     for (name, reason) in [
         ("hanging", "timeout"),
