@@ -22,12 +22,16 @@ use crate::{
 };
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
         header::{self, ContentType},
     },
+    middleware::Next,
+    web,
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 use throttle::Throttle;
 
 /// The `WWW-Authenticate` of a 401 where a token is good too (RFC 6750).
@@ -154,6 +158,15 @@ impl Access {
         self.denied(Denied::NotYours)
     }
 
+    /// Keeps whoever has failed waiting.
+    async fn slow(&self, peer: Option<SocketAddr>, presented: &Presented) {
+        let peer = peer.map(|peer| peer.ip());
+        // Without a place to wait the answer is given at once: it is a refusal all the same.
+        if let Some(attempt) = self.0.throttle.begin(peer, presented.user.as_deref()) {
+            attempt.wait().await;
+        }
+    }
+
     fn denied(&self, denied: Denied) -> Denied {
         self.0.metrics.count(denied);
         denied
@@ -178,6 +191,27 @@ impl Access {
         }
         Err(Denied::Wrong)
     }
+}
+
+/// A middleware for what asks for credentials by itself: its failed tries count
+/// and wait as all others do. Needs [`Access`] as app data.
+///
+/// # Errors
+/// Those of the service.
+pub async fn slow_failed_tries<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    let access = request.app_data::<web::Data<Access>>().cloned();
+    let (peer, presented) = (request.peer_addr(), Presented::of(request.headers()));
+    let response = next.call(request).await?;
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let (Some(access), Some(presented)) = (access, presented)
+    {
+        access.denied(Denied::Wrong);
+        access.slow(peer, &presented).await;
+    }
+    Ok(response)
 }
 
 impl fmt::Debug for Access {

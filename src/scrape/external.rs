@@ -176,14 +176,8 @@ impl ExternalTarget {
         let host = &self.exporter.host;
         let addresses = resolver.addresses(host.name(), host.port()).await;
         let addresses = addresses.map_err(|problem| Failure::new(Reason::Connect, problem))?;
-        let mut refused = Failure::new(Reason::Connect, "the host has no address");
-        for address in addresses.iter() {
-            match fetch(client, &self.at(*address), ask, max_body, share).await {
-                Err(failure) if failure.reason == Reason::Connect => refused = failure,
-                done => return done,
-            }
-        }
-        Err(refused)
+        let fetch = async |address| fetch(client, &self.at(address), ask, max_body, share).await;
+        first_that_listens(&addresses, fetch).await
     }
 
     /// As a target like an instance: the request goes to `address`, and a
@@ -214,10 +208,46 @@ impl ExternalTarget {
     }
 }
 
+async fn first_that_listens<T>(
+    addresses: &[SocketAddr],
+    ask: impl AsyncFn(SocketAddr) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut refused = Failure::new(Reason::Connect, "the host has no address");
+    for address in addresses {
+        match ask(*address).await {
+            Err(failure) if failure.reason == Reason::Connect => refused = failure,
+            done => return done,
+        }
+    }
+    Err(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{ExporterHost, Template};
+
+    #[tokio::test]
+    async fn the_next_address_is_asked_only_when_nobody_listens() {
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let ask = async |address: SocketAddr| match address.port() {
+            1 => Err(Failure::new(Reason::Connect, "refused")),
+            2 => Err(Failure::new(Reason::Status5xx, "500")),
+            port => Ok(port),
+        };
+        let cases: [(&[u16], Result<u16, Reason>); 5] = [
+            (&[3, 4], Ok(3)),
+            (&[1, 1, 4], Ok(4)),
+            (&[2, 3], Err(Reason::Status5xx)),
+            (&[1, 1], Err(Reason::Connect)),
+            (&[], Err(Reason::Connect)),
+        ];
+        for (ports, expected) in cases {
+            let addresses: Vec<_> = ports.iter().map(|port| address(*port)).collect();
+            let found = first_that_listens(&addresses, ask).await;
+            assert_eq!(found.map_err(|failure| failure.reason), expected, "{ports:?}");
+        }
+    }
 
     type Params<'a> = &'a [(&'a str, &'a [&'a str])];
 

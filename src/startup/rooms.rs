@@ -62,6 +62,7 @@ pub(super) struct HttpData {
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) routes: web::Data<Routes>,
+    pub(super) access: web::Data<Access>,
 }
 
 impl Rooms {
@@ -158,6 +159,7 @@ impl Rooms {
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
             }),
+            access: web::Data::new(self.access.clone()),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),

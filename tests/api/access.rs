@@ -41,7 +41,7 @@ impl TestApp {
 }
 
 #[actix_web::test]
-async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
+async fn gap_13_a_scrape_needs_a_token_and_the_app_does_not_see_it() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -172,24 +172,47 @@ async fn failed_tries_wait_and_a_right_token_overtakes_them() {
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
     let right = bearer(&token(&app.bind("b1", "app-guid", json!({})).await));
-    let url = app.url(METRICS);
-    let wrong: Vec<_> = (0..20)
-        .map(|_| {
-            let url = url.clone();
-            actix_web::rt::spawn(async move {
-                send("GET", &url, &[("Authorization", "Bearer wrong")], None).await.status
-            })
-        })
-        .collect();
+    let tries = failing(&app, METRICS, bearer("wrong"));
     // The first three are free.
-    eventually(async || (wrong.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
+    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
         .await;
     assert_eq!(app.get_as(METRICS, &right).await.status, 200);
     assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200);
-    assert!(wrong.iter().any(|one| !one.is_finished()), "they wait");
-    for one in wrong {
+    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
+    for one in tries {
         assert_eq!(one.await.unwrap(), 401);
     }
+}
+
+#[actix_web::test]
+async fn failed_tries_at_the_broker_wait_and_the_platform_overtakes_them() {
+    let app = spawn_app(&[]).await;
+    let tries = failing(&app, "/broker/v2/catalog", basic(USER, "guessed"));
+    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
+        .await;
+    assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200);
+    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
+    for one in tries {
+        assert_eq!(one.await.unwrap(), 401);
+    }
+    let refused = "scrapebroker_access_refused_total{reason=\"wrong\"} 20";
+    assert_eq!(app.get("/metrics").await.lines(refused).len(), 1);
+}
+
+/// The statuses of twenty tries at once.
+fn failing(
+    app: &TestApp,
+    path: &str,
+    authorization: String,
+) -> Vec<actix_web::rt::task::JoinHandle<u16>> {
+    let url = app.url(path);
+    let one = |_| {
+        let (url, authorization) = (url.clone(), authorization.clone());
+        actix_web::rt::spawn(async move {
+            send("GET", &url, &[("Authorization", &authorization)], None).await.status
+        })
+    };
+    (0..20).map(one).collect()
 }
 
 #[actix_web::test]
