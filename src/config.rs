@@ -22,6 +22,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 
 pub mod catalog;
 
+use crate::domain::ExternalExporter;
 use secrecy::SecretString;
 use section::Section;
 use std::{
@@ -58,6 +59,10 @@ pub struct Config {
     pub scrape: Scrape,
     /// Connections to instances.
     pub backends: Backends,
+    /// Exporters outside of the platform, asked for every app.
+    pub external_exporters: Vec<ExternalExporter>,
+    /// People who may see everything.
+    pub operators: Vec<Operator>,
     /// The platform that runs us, if we are run by one.
     pub platform: Option<Platform>,
 }
@@ -181,6 +186,8 @@ pub struct Scrape {
     pub timeout_offset: Duration,
     /// What to answer when no instance answered.
     pub all_failed: AllFailed,
+    /// Who may scrape.
+    pub access: Access,
     /// Instances asked at once, per request.
     pub concurrency: usize,
     /// Largest body of an instance after decompression, in bytes.
@@ -206,6 +213,24 @@ pub enum AllFailed {
     Error,
     /// 200 with the failure series, as promfetcher does.
     Series,
+}
+
+/// `scrape.access`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever reaches the listener, as with promfetcher.
+    Open,
+    /// Who has a token of a binding or service key, for its app or space.
+    Token,
+}
+
+/// `operators[]`
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// User name.
+    pub username: String,
+    /// bcrypt hash of the password, checked to be one.
+    pub password_bcrypt: SecretString,
 }
 
 /// `backends`

@@ -6,12 +6,16 @@
 mod app;
 mod binding;
 mod catalog;
+mod exporter;
 mod ids;
 mod metrics_path;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
 pub use catalog::{Catalog, CatalogMistake, ParameterSchema, Plan, Service};
+pub use exporter::{
+    ExporterHost, ExporterHostError, ExternalExporter, Template, TemplateError, Unfilled,
+};
 pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };

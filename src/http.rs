@@ -4,6 +4,7 @@
 //! case, and turn what it returns into an answer. Each API says errors in its
 //! own words, and no error is told twice.
 
+pub mod access;
 pub mod apps;
 pub mod auth;
 pub mod lifecycle;

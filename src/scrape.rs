@@ -15,6 +15,7 @@ mod buffer;
 mod client;
 mod connection;
 mod deadline;
+mod external;
 mod failure;
 mod fan_out;
 mod fetch;
@@ -30,6 +31,7 @@ mod target;
 pub use budget::{Budget, BudgetMetrics, Refused, Share};
 pub use client::Client;
 pub use deadline::Timeouts;
+pub use external::{ExporterMetrics, Exporters, Externals, Resolver};
 pub use failure::{Failure, Reason};
 pub use fan_out::Scraped;
 pub use headers::passed_on;
@@ -45,6 +47,7 @@ use crate::{
     exposition::{self, Format, Labels, Reader},
 };
 use awc::http::header::{HeaderName, HeaderValue};
+use external::{ScrapedExternal, UnfilledExporter};
 use tokio::time::Instant;
 
 /// Names every Scrapebroker that a scrape passed through, so that one which
@@ -97,6 +100,18 @@ pub struct Answer {
     pub failures: Vec<FailedInstance>,
     /// How many instances were asked.
     pub asked: usize,
+    /// Each external exporter that failed, and why, as a text.
+    pub external_failures: Vec<String>,
+    /// How many external exporters answered.
+    pub externals_answered: usize,
+}
+
+/// Who is to be asked for one answer.
+pub struct Wanted {
+    /// Instances of the apps.
+    pub instances: Vec<Target>,
+    /// External exporters, for the apps.
+    pub externals: Externals,
 }
 
 /// An instance without an answer, as an error text names it.
@@ -120,14 +135,14 @@ impl Answer {
     }
 }
 
-/// Scrapes `targets` and merges what they answer, when there is memory for it.
+/// Scrapes who is `wanted` and merges what they answer, when there is memory for it.
 ///
 /// # Errors
 ///
 /// There was none until too late, or there is less than the bodies need.
 pub async fn scrape(
     client: &Client,
-    targets: Vec<Target>,
+    wanted: Wanted,
     ask: &Ask,
     limits: &Limits,
     metrics: &Metrics,
@@ -135,30 +150,49 @@ pub async fn scrape(
     budget: &Budget,
 ) -> Result<Answer, Refused> {
     let started = Instant::now();
-    let memory = budget.enter(last.expected(&targets));
+    let memory = budget.enter(last.expected(&wanted));
     // A turn that leaves the instances no time is none.
     let latest = ask.deadline - ask.deadline.saturating_duration_since(started) / 4;
-    let attempt = || fan_out::fan_out(client, &targets, ask, limits, &memory);
-    let outcomes = memory.run(latest, attempt).await?;
-    let scraped = fan_out::scraped(targets, outcomes);
+    let attempt = || fan_out::fan_out(client, &wanted, ask, limits, &memory);
+    let mut outcomes = memory.run(latest, attempt).await?;
+    let Wanted { instances, externals } = wanted;
+    let of_externals = outcomes.split_off(instances.len().min(outcomes.len()));
+    let scraped = fan_out::scraped(instances, outcomes);
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
-    last.record(&scraped);
-    let answer = merge(scraped, ask, memory);
+    let (externals, unfilled) = externals.scraped(of_externals);
+    last.record(&scraped, &externals);
+    let answer = merge(scraped, externals, &unfilled, ask, memory);
     metrics.observe_merge(&answer.merge.stats());
     Ok(answer)
 }
 
-fn merge(scraped: Vec<Scraped>, ask: &Ask, memory: Share) -> Answer {
-    let own = report::render(&scraped, ask.series);
+fn merge(
+    scraped: Vec<Scraped>,
+    externals: Vec<ScrapedExternal>,
+    unfilled: &[UnfilledExporter],
+    ask: &Ask,
+    memory: Share,
+) -> Answer {
+    let own = report::render(&scraped, &externals, unfilled, ask.series);
     let asked = scraped.len();
     let mut failures = Vec::new();
-    let mut instances = Vec::with_capacity(asked + 1);
+    let mut instances = Vec::with_capacity(asked + externals.len() + 1);
     for one in scraped {
         match one.result {
             Ok(instance) => instances.push(instance),
             Err(failure) => failures.push(FailedInstance { name: name(&one.target), failure }),
         }
     }
+    let mut external_failures: Vec<_> =
+        unfilled.iter().map(|one| format!("{}: {}", one.exporter, one.why)).collect();
+    let instances_answered = instances.len();
+    for one in externals {
+        match one.result {
+            Ok(instance) => instances.push(instance),
+            Err(failure) => external_failures.push(format!("{}: {failure}", one.target.exporter)),
+        }
+    }
+    let externals_answered = instances.len() - instances_answered;
     // Ours are well-formed by construction and small; no limit applies.
     let no_limits = exposition::Limits {
         max_line: usize::MAX,
@@ -172,7 +206,14 @@ fn merge(scraped: Vec<Scraped>, ask: &Ask, memory: Share) -> Answer {
         Ok(own) => instances.push(own),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),
     }
-    Answer { merge: Merge::new(target, instances), memory, failures, asked }
+    Answer {
+        merge: Merge::new(target, instances),
+        memory,
+        failures,
+        asked,
+        external_failures,
+        externals_answered,
+    }
 }
 
 fn name(target: &Target) -> String {

@@ -15,7 +15,7 @@ use crate::{
     shutdown::Stop,
     telemetry::RequestSpan,
 };
-use actix_web::{App, HttpServer, dev::Server, web};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use rooms::Rooms;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 use tracing_actix_web::TracingLogger;
@@ -156,13 +156,18 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
             .app_data(data.routes.clone())
+            .app_data(data.access.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout)))
             .configure(http::apps::configure)
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
-            .service(web::scope("/broker").configure(http::osb::configure))
+            .service(
+                web::scope("/broker")
+                    .wrap(from_fn(http::access::slow_failed_tries))
+                    .configure(http::osb::configure),
+            )
             .default_service(web::route().to(http::not_found))
     })
     .on_connect(|io, data| {

@@ -5,7 +5,7 @@ use super::{
     keys::{Keys, Owner, TOKEN_PREFIX, token_hash},
 };
 use crate::{
-    domain::{AppGuid, BindingId, ScrapeOptions, SpaceGuid},
+    domain::{App, AppGuid, BindingId, ScrapeOptions, SpaceGuid},
     store::{ServiceBinding, Store, StoreError, bindings, state},
 };
 use arc_swap::ArcSwap;
@@ -60,6 +60,14 @@ impl Scope {
         match &binding.app_guid {
             Some(app) => Self::App(app.clone()),
             None => Self::Space(binding.space_guid.clone()),
+        }
+    }
+
+    /// Whether `app` may be scraped with it.
+    pub fn covers(&self, app: &App) -> bool {
+        match self {
+            Self::App(guid) => *guid == app.id,
+            Self::Space(guid) => app.space_id.as_ref() == Some(guid),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! one wrong value does not hide the next.
 
 use super::{
-    AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat, Platform,
-    Routes, Scrape,
+    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
+    Operator, Platform, Routes, Scrape,
     platform::Place,
     section::Section,
     values::{self, number},
 };
+use crate::domain::{ExporterHost, ExternalExporter, MetricsPath, Template};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 
@@ -31,6 +32,8 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let broker = s.section("broker", broker);
     let routes = s.section("routes", routes);
     let scrape = s.section("scrape", scrape);
+    let external_exporters = s.list("external_exporters", external_exporter);
+    let operators = s.list("operators", operator);
     let backends = s.section("backends", |s| {
         let idle_timeout = s.value("idle_timeout", "90s", values::period);
         Some(Backends { idle_timeout: idle_timeout? })
@@ -50,6 +53,16 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
             "is required with PostgreSQL: all that share the database must derive the same tokens",
         );
     }
+    if let (Some(scrape), Some(broker), Some(operators)) = (&scrape, &broker, &operators)
+        && scrape.access == Access::Token
+        && broker.credentials.is_none()
+        && operators.is_empty()
+    {
+        s.mistake(
+            "scrape.access",
+            "is token, but without broker.username and broker.password nobody can get one",
+        );
+    }
 
     Some(Config {
         listen: listen?,
@@ -64,6 +77,8 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         routes: routes?,
         scrape: scrape?,
         backends: backends?,
+        external_exporters: external_exporters?,
+        operators: operators?,
         platform: place.platform,
     })
 }
@@ -186,12 +201,46 @@ fn gorouter(s: &mut Section<'_>) -> Option<Gorouter> {
     Some(Gorouter { url: url?, credentials: credentials? })
 }
 
+fn external_exporter(s: &mut Section<'_>) -> Option<ExternalExporter> {
+    let name = s.optional("name", values::name);
+    let schemes = [("http", false), ("https", true)];
+    let tls = s.value("scheme", "http", values::choice(&schemes));
+    let host = s.required("host", |text| {
+        ExporterHost::parse(text, tls.unwrap_or(false)).map_err(|error| error.to_string())
+    });
+    let path = s.value("metrics_path", "/metrics", |text| {
+        text.parse::<MetricsPath>().map_err(|error| error.to_string())
+    });
+    let template = |text: &str| Template::parse(text).map_err(|error| error.to_string());
+    let params = s.lists("params", template);
+    let (host, path) = (host?, path?);
+    // promfetcher's default.
+    let name = name?.unwrap_or_else(|| format!("{host}{path}"));
+    tls?;
+    Some(ExternalExporter { name, host, path, params: params? })
+}
+
+fn operator(s: &mut Section<'_>) -> Option<Operator> {
+    let username = s.text_or_file("username", values::username);
+    let password_bcrypt = s.secret_of("password_bcrypt", values::bcrypt_hash);
+    let mut required = |key: &str, is_missing: bool| {
+        if is_missing {
+            s.mistake(key, "is missing");
+        }
+    };
+    required("username", matches!(username, Some(None)));
+    required("password_bcrypt", matches!(password_bcrypt, Some(None)));
+    Some(Operator { username: username??, password_bcrypt: password_bcrypt?? })
+}
+
 fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
     let timeout = s.value("timeout", "30s", values::period);
     let max_timeout = s.value("max_timeout", "120s", values::period);
     let timeout_offset = s.value("timeout_offset", "500ms", values::duration);
     let answers = [("error", AllFailed::Error), ("series", AllFailed::Series)];
     let all_failed = s.value("all_failed", "error", values::choice(&answers));
+    let ways = [("open", Access::Open), ("token", Access::Token)];
+    let access = s.value("access", "open", values::choice(&ways));
     let concurrency = s.value("concurrency", "64", number(1..=65_536));
     let max_instance_body = s.value("max_instance_body", "64MiB", values::size);
     let max_response = s.value("max_response", "4GiB", values::size);
@@ -220,6 +269,7 @@ fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
         max_timeout: max_timeout?,
         timeout_offset: timeout_offset?,
         all_failed: all_failed?,
+        access: access?,
         concurrency: concurrency?,
         max_instance_body: max_instance_body?,
         max_response: max_response?,

@@ -5,6 +5,8 @@
 //! only when they were wrong, so a check of two keys that reads
 //! `if let (Some(a), Some(b))` never complains twice.
 
+mod lists;
+
 use super::{
     Mistakes,
     sources::{self, Table},
@@ -189,7 +191,16 @@ impl<'r> Section<'r> {
 
     /// As [`text_or_file`](Self::text_or_file), and never shown.
     pub(super) fn secret(&mut self, key: &str) -> Option<Option<SecretString>> {
-        self.shown_as(key, |_| MASK.to_owned(), |text| Ok(text.into()))
+        self.secret_of(key, |text| Ok(text.into()))
+    }
+
+    /// As [`secret`](Self::secret), of a form that is checked.
+    pub(super) fn secret_of<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        self.shown_as(key, |_| MASK.to_owned(), parse)
     }
 
     /// As [`text_or_file`](Self::text_or_file), and shown through `mask`.

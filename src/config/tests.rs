@@ -37,6 +37,7 @@ fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
 fn flat(effective: &Effective) -> Vec<(String, String)> {
     fn walk(path: &str, yaml: &Yaml, into: &mut Vec<(String, String)>) {
         let text = match yaml {
+            Yaml::Hash(keys) if keys.is_empty() => "{}".to_owned(),
             Yaml::Hash(keys) => {
                 for (key, value) in keys {
                     let dot = if path.is_empty() { "" } else { "." };
@@ -59,6 +60,9 @@ fn flat(effective: &Effective) -> Vec<(String, String)> {
     walk("", &effective.0, &mut into);
     into
 }
+
+/// A bcrypt hash of nobody's password.
+const HASH: &str = "$2y$10$bwLzfBQd41SbKrw4Xb7F/ePOYfMyvayo5EWdTf9cgW8..QLaNhW62";
 
 /// Every section, every kind of value.
 const WHOLE: &str = "
@@ -88,6 +92,7 @@ scrape:
   max_timeout: 1m
   timeout_offset: 250ms
   all_failed: series
+  access: token
   concurrency: 8
   max_instance_body: 1MiB
   max_response: 1GiB
@@ -97,6 +102,13 @@ scrape:
   max_families: 100
   max_labels: 32
 backends: { idle_timeout: 30s }
+external_exporters:
+  - { host: 'e.example.com:9100' }
+  - name: billing
+    host: billing.example.com
+    scheme: https
+    metrics_path: /federate
+    params: { 'match[]': ['{app=\"{{ .AppName }}\"}', b], org: '{{organization_id}}', n: 7 }
 ";
 
 #[test]
@@ -110,6 +122,8 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.routes.stale_after, Duration::from_secs(120));
     assert_eq!(config.scrape.max_response, 4 << 30);
     assert_eq!(config.scrape.all_failed, AllFailed::Error);
+    assert_eq!(config.scrape.access, Access::Open);
+    assert!(config.operators.is_empty() && config.external_exporters.is_empty());
     assert_eq!(config.platform, None);
 }
 
@@ -142,6 +156,13 @@ fn a_file_sets_everything() {
     assert_eq!(config.scrape.max_line, 64 << 10);
     assert_eq!(config.scrape.max_samples, 5000);
     assert_eq!(config.backends.idle_timeout, Duration::from_secs(30));
+    assert_eq!(config.scrape.access, Access::Token);
+    let [plain, billing] = config.external_exporters.try_into().unwrap();
+    assert_eq!(plain.name, "e.example.com:9100/metrics");
+    assert_eq!((plain.host.tls(), plain.path.as_str()), (false, "/metrics"));
+    assert_eq!((billing.name.as_str(), billing.host.tls()), ("billing", true));
+    let names: Vec<_> = billing.params.iter().map(|(name, all)| (&**name, all.len())).collect();
+    assert_eq!(names, [("match[]", 2), ("n", 1), ("org", 1)]);
 }
 
 #[test]

@@ -115,6 +115,33 @@ pub(super) fn username(text: &str) -> Result<String, String> {
     }
 }
 
+/// A name that people read.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("contains a control character".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// What bcrypt can do, up to about a second.
+const BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
+
+/// A password as `htpasswd -B` writes it; never shown, not even when it is wrong.
+pub(super) fn bcrypt_hash(text: &str) -> Result<SecretString, String> {
+    let text = text.trim();
+    let parts: bcrypt::HashParts = text.parse().map_err(|_| {
+        "is not a bcrypt hash; make one with `htpasswd -nBC 10 USER`, and take what follows the colon"
+    })?;
+    match BCRYPT_COSTS.contains(&parts.get_cost()) {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "has a cost that is not from {} to {}; over that, to check a password takes seconds",
+            BCRYPT_COSTS.start(),
+            BCRYPT_COSTS.end()
+        )),
+    }
+}
+
 /// Directives `level` or `target=level`, with commas between them.
 ///
 /// The subscriber takes more, such as a bare target; here that would rather be

@@ -11,10 +11,14 @@ use crate::{
     broker::BoundApps,
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
-    http::lifecycle::Lifecycle,
+    http::{
+        access::{Access, Caller},
+        auth::Presented,
+        lifecycle::Lifecycle,
+    },
     scrape::{
-        self, Answer, Ask, Budget, Client, LastScrapes, Limits, Metrics, Negotiated, Reason,
-        Series, Target, Timeouts, WEB,
+        self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
+        Reason, Series, Target, Timeouts, WEB, Wanted,
     },
 };
 use actix_web::{
@@ -43,6 +47,8 @@ pub struct Apps {
     pub bound: BoundApps,
     /// Whether a missing app may only be unknown yet.
     pub lifecycle: Lifecycle,
+    /// Who may scrape what.
+    pub access: Access,
     /// Bounds on one scrape.
     pub limits: Limits,
     /// Bounds on its time.
@@ -59,6 +65,8 @@ pub struct Apps {
     pub last: Arc<LastScrapes>,
     /// Memory for the bodies of all scrapes.
     pub budget: Budget,
+    /// Asked beside the instances of each app.
+    pub exporters: Exporters,
 }
 
 /// The address at which a connection reached us; put into a connection's data
@@ -83,12 +91,17 @@ async fn apps(
 ) -> Result<HttpResponse, AppsError> {
     let started = Instant::now();
     let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
-    let asked = AppRequest::parse(rest, request.query_string())?;
     let via = via(request.headers(), &apps.own_id)?;
+    let caller = apps.access.scraper(&request).await?;
+    let asked = AppRequest::parse(rest, request.query_string())?;
     let table = apps.table.snapshot();
     let found = table.find(&asked.key);
     if found.is_empty() {
         return Err(apps.unknown(&table, &asked));
+    }
+    let found = seen_by(&caller, found);
+    if found.is_empty() {
+        return Err(apps.access.not_yours().into());
     }
     if asked.view == View::Description {
         return Ok(HttpResponse::Ok().json(description::describe(
@@ -118,12 +131,12 @@ async fn apps(
             _ => Series::All,
         },
     };
-    let targets = apps.targets(&found, &ask, &asked)?;
+    let wanted = apps.wanted(&found, &ask, &asked)?;
     drop(found);
     drop(table);
     let answer = scrape::scrape(
         &client,
-        targets,
+        wanted,
         &ask,
         &apps.limits,
         &apps.metrics,
@@ -144,15 +157,34 @@ impl Apps {
         }
     }
 
-    /// The scraper's headers for the app; a token of ours is for us.
+    /// The scraper's headers for the app; what it shows to us is for us.
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let mut passed = scrape::passed_on(headers);
         let ours = |value: &header::HeaderValue| {
-            super::auth::presented_token(value)
-                .is_some_and(|token| self.bound.scope_of_token(&token).is_some())
+            self.access.token_required()
+                || Presented::in_value(value)
+                    .is_some_and(|it| self.bound.scope_of_token(&it.secret).is_some())
         };
         passed.retain(|(name, value)| *name != header::AUTHORIZATION || !ours(value));
         passed
+    }
+
+    /// Instances, and with all of an app's metrics the external exporters.
+    fn wanted(
+        &self,
+        found: &[Match<'_>],
+        ask: &Ask,
+        asked: &AppRequest,
+    ) -> Result<Wanted, AppsError> {
+        let instances = self.targets(found, ask, asked)?;
+        let externals = match &asked.view {
+            View::Metrics => {
+                let apps = found.iter().map(|one| one.app);
+                self.exporters.of(apps, self.limits.exposition.max_samples)
+            }
+            _ => self.exporters.none(),
+        };
+        Ok(Wanted { instances, externals })
     }
 
     fn targets(
@@ -187,7 +219,8 @@ impl Apps {
         gzip: bool,
     ) -> Result<HttpResponse, AppsError> {
         let instances = format!("{}/{}", answer.answered(), answer.asked);
-        if answer.answered() == 0 && !self.series_when_all_failed {
+        let none_answered = answer.answered() + answer.externals_answered == 0;
+        if none_answered && !self.series_when_all_failed {
             let status = if answer.all_failed_with(Reason::Status4xx) {
                 // promfetcher's word for "none of them has this path".
                 StatusCode::NOT_ACCEPTABLE
@@ -196,7 +229,14 @@ impl Apps {
             } else {
                 StatusCode::BAD_GATEWAY
             };
-            return Err(AppsError::NoneAnswered { status, failures: answer.failures });
+            return Err(AppsError::NoneAnswered {
+                status,
+                failures: answer.failures,
+                externals: answer.external_failures,
+            });
+        }
+        for failure in &answer.external_failures {
+            tracing::debug!(failure, "external exporter failed");
         }
         for one in &answer.failures {
             tracing::debug!(instance = one.name, failure = %one.failure, "instance failed");
@@ -218,6 +258,19 @@ impl Apps {
             response.body(Plain::new(answer.merge, answer.memory))
         })
     }
+}
+
+/// What of `found` a caller may see: apps, and of each the instances.
+fn seen_by<'a>(caller: &Caller, found: Vec<Match<'a>>) -> Vec<Match<'a>> {
+    let visible = |mut one: Match<'a>| {
+        one.endpoints.retain(|endpoint| caller.sees(&endpoint.app));
+        // During a move the instances may disagree about their space.
+        if !caller.sees(one.app) {
+            one.app = &one.endpoints.first()?.app;
+        }
+        (!one.endpoints.is_empty()).then_some(one)
+    };
+    found.into_iter().filter_map(visible).collect()
 }
 
 /// The instance with `index` of the process type asked for, else of `web`,

@@ -46,23 +46,60 @@ impl fmt::Debug for BasicCredentials {
     }
 }
 
-/// The token in an `Authorization` value: after `Bearer`, or as the password
-/// of basic auth, whoever the user is.
-pub fn presented_token(authorization: &HeaderValue) -> Option<String> {
-    let (scheme, text) = authorization.to_str().ok()?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(text.trim().to_owned());
+/// What a request says of who it is.
+///
+/// Not `Debug`: it holds a secret.
+pub struct Presented {
+    /// The user of basic auth; none with a bearer token.
+    pub user: Option<String>,
+    /// The password, or the token.
+    pub secret: String,
+}
+
+impl Presented {
+    /// Of the `Authorization` among `headers`.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::in_value(headers.get(AUTHORIZATION)?)
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+
+    /// Of an `Authorization` value: after `Bearer`, or as basic auth.
+    pub fn in_value(authorization: &HeaderValue) -> Option<Self> {
+        let (scheme, text) = authorization.to_str().ok()?.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self { user: None, secret: text.trim().to_owned() });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok()?;
+        let (user, password) = pair.split_once(':')?;
+        Some(Self { user: Some(user.to_owned()), secret: password.to_owned() })
     }
-    let pair = String::from_utf8(STANDARD.decode(text.trim()).ok()?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_presented_as_bearer_token_or_password() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let cases = [
+            ("Bearer abc".to_owned(), Some((None, "abc"))),
+            ("bearer  abc ".to_owned(), Some((None, "abc"))),
+            (basic("u:p:q"), Some((Some("u"), "p:q"))),
+            (basic(":p"), Some((Some(""), "p"))),
+            (basic("p"), None),
+            ("Basic %%%".to_owned(), None),
+            ("Digest abc".to_owned(), None),
+            ("Bearer".to_owned(), None),
+        ];
+        for (value, expected) in cases {
+            let presented = Presented::in_value(&HeaderValue::from_str(&value).unwrap());
+            let found = presented.as_ref().map(|one| (one.user.as_deref(), one.secret.as_str()));
+            assert_eq!(found, expected, "{value}");
+        }
+    }
 
     #[test]
     fn only_the_right_user_with_the_right_password_gets_in() {

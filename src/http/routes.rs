@@ -6,13 +6,13 @@
 use crate::{
     discovery::{Endpoint, RouteTable, Snapshot},
     http::{
-        auth::{BasicCredentials, CHALLENGE},
+        access::{Access, Denied},
         read_only,
     },
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, ContentType},
+    http::header::ContentType,
     web::{self, Bytes},
 };
 use futures_util::{Stream, stream};
@@ -27,9 +27,8 @@ const CHUNK: usize = 64 << 10;
 pub struct Routes {
     /// Who exists.
     pub table: RouteTable,
-    /// The broker's credentials, which operators have; none are configured:
-    /// nobody gets in.
-    pub operator: Option<BasicCredentials>,
+    /// Knows the operators.
+    pub access: Access,
 }
 
 /// Adds `/routes`. Needs [`Routes`] as app data.
@@ -37,19 +36,10 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config.service(read_only("/routes", routes));
 }
 
-async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> HttpResponse {
-    let Some(operator) = &routes.operator else {
-        return HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body(
-            "This is for operators, whose credentials are not configured: set broker.username and broker.password.\n",
-        );
-    };
-    if !operator.are_in(request.headers()) {
-        return HttpResponse::Unauthorized()
-            .insert_header((header::WWW_AUTHENTICATE, CHALLENGE))
-            .content_type(ContentType::plaintext())
-            .body("This is for operators: use the broker's user name and password.\n");
-    }
-    HttpResponse::Ok().content_type(ContentType::json()).streaming(text(routes.table.snapshot()))
+async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpResponse, Denied> {
+    routes.access.operator(&request).await?;
+    let table = routes.table.snapshot();
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).streaming(text(table)))
 }
 
 /// The JSON text of a table, in pieces.

@@ -3,9 +3,17 @@
 use crate::{
     broker::Broker,
     discovery::{RouteTable, SourceStatus},
-    http::{lifecycle::Lifecycle, read_only},
+    http::{
+        access::{Access, Denied},
+        lifecycle::Lifecycle,
+        read_only,
+    },
 };
-use actix_web::{HttpResponse, http::header::ContentType, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+    web,
+};
 use askama::Template;
 
 /// What the pages show; one for all workers.
@@ -17,6 +25,8 @@ pub struct Ui {
     pub lifecycle: Lifecycle,
     /// Who exists, and since when we know.
     pub table: RouteTable,
+    /// Who may see the details.
+    pub access: Access,
     /// Whether the store is in reach.
     pub broker: Broker,
     /// Set when accepted bindings may be lost with the local disk.
@@ -30,6 +40,11 @@ struct Landing<'a> {
     warning: Option<&'static str>,
     ready: bool,
     waiting: &'static str,
+    /// None for those who may not see them.
+    details: Option<Details<'a>>,
+}
+
+struct Details<'a> {
     database: Option<String>,
     apps: usize,
     instances: usize,
@@ -49,6 +64,7 @@ struct Doc<'a> {
     base_url: &'a str,
     scheme: &'a str,
     authority: &'a str,
+    token_required: bool,
 }
 
 /// Adds `/` and `/doc`. Needs [`Ui`] as app data.
@@ -56,24 +72,35 @@ pub fn configure(config: &mut web::ServiceConfig) {
     config.service(read_only("/", landing)).service(read_only("/doc", doc));
 }
 
-async fn landing(ui: web::Data<Ui>) -> HttpResponse {
+/// Makes a browser ask for credentials.
+const DETAILS: &str = "details";
+
+async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse, Denied> {
+    let says_who = request.headers().contains_key(header::AUTHORIZATION);
+    let may_see = if says_who || request.query_string() == DETAILS {
+        ui.access.scraper(&request).await?;
+        true
+    } else {
+        !ui.access.token_required()
+    };
     let table = ui.table.snapshot();
-    let (apps, instances) = table.size();
+    let details = || {
+        let (apps, instances) = table.size();
+        let sources = table.sources().iter().map(Source::of).collect();
+        Details { database: ui.broker.database_problem(), apps, instances, sources }
+    };
     let (ready, waiting) = match (ui.lifecycle.is_draining(), ui.lifecycle.table_is_in(&table)) {
         (true, _) => (false, "stopping"),
         (false, true) => (true, ""),
         (false, false) => (false, "waiting for the first route table"),
     };
-    page(&Landing {
+    Ok(page(&Landing {
         version: env!("CARGO_PKG_VERSION"),
         warning: ui.warning,
         ready,
         waiting,
-        database: ui.broker.database_problem(),
-        apps,
-        instances,
-        sources: table.sources().iter().map(Source::of).collect(),
-    })
+        details: may_see.then(details),
+    }))
 }
 
 async fn doc(ui: web::Data<Ui>) -> HttpResponse {
@@ -83,7 +110,12 @@ async fn doc(ui: web::Data<Ui>) -> HttpResponse {
     // Prometheus' targets are host:port.
     let port = if scheme == "https" { 443 } else { 80 };
     let authority = if has_port { host.to_owned() } else { format!("{host}:{port}") };
-    page(&Doc { base_url: &ui.base_url, scheme, authority: &authority })
+    page(&Doc {
+        base_url: &ui.base_url,
+        scheme,
+        authority: &authority,
+        token_required: ui.access.token_required(),
+    })
 }
 
 impl<'a> Source<'a> {

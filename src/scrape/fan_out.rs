@@ -4,10 +4,11 @@
 //! no work outlives its scraper.
 
 use super::{
-    Ask, Limits,
+    Ask, Limits, Wanted,
     budget::{Held, Share},
     buffer::Buffer,
     client::Client,
+    external::{ExternalTarget, Resolver},
     failure::{Failure, Reason},
     fetch::{Fetched, fetch},
     inflate::Inflation,
@@ -43,27 +44,71 @@ pub struct Scraped {
 /// takes in memory, or why there is none.
 pub(super) type Outcome = (Duration, Result<(Instance, u64), Failure>);
 
-/// Scrapes all targets; the outcomes come in the order of `targets`. Their
+/// One of those that are asked at once.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Instance(&'a Target, &'a Arc<Reader>),
+    External(&'a ExternalTarget, &'a Arc<Reader>, &'a Resolver),
+}
+
+impl Asked<'_> {
+    async fn fetch(
+        self,
+        client: &Client,
+        ask: &Ask,
+        max_body: u64,
+        share: &Share,
+    ) -> Result<Fetched, Failure> {
+        match self {
+            Self::Instance(target, _) => fetch(client, target, ask, max_body, share).await,
+            Self::External(target, _, resolver) => {
+                target.fetch(client, resolver, ask, max_body, share).await
+            }
+        }
+    }
+
+    /// How its body is read.
+    fn reading(self) -> (Arc<Reader>, Labels, usize) {
+        match self {
+            Self::Instance(target, reader) => {
+                (Arc::clone(reader), target.labels.clone(), target.max_samples)
+            }
+            Self::External(target, reader, _) => {
+                (Arc::clone(reader), target.labels.clone(), target.max_samples)
+            }
+        }
+    }
+}
+
+/// Scrapes who is wanted; the outcomes come in their order, instances first. Their
 /// bodies are left to `share`.
 ///
 /// Returns at the deadline of `ask` at the latest; who has not answered by
 /// then has failed with [`Reason::Timeout`].
 pub(super) async fn fan_out(
     client: &Client,
-    targets: &[Target],
+    wanted: &Wanted,
     ask: &Ask,
     limits: &Limits,
     share: &Share,
 ) -> Vec<Outcome> {
-    let reader = Reader::new(ask.negotiated.target(), limits.exposition);
-    let reader = Arc::new(if targets.len() > 1 { reader.for_siblings() } else { reader });
+    let Wanted { instances, externals } = wanted;
+    let reader = || Reader::new(ask.negotiated.target(), limits.exposition);
+    // Exporters are no siblings of instances, nor of each other.
+    let single = Arc::new(reader());
+    let shared = Arc::new(if instances.len() > 1 { reader().for_siblings() } else { reader() });
+    let resolver = externals.resolver();
+    let instances = instances.iter().map(|target| Asked::Instance(target, &shared));
+    let externals =
+        externals.targets.iter().map(|target| Asked::External(target, &single, resolver));
+    let asked: Vec<_> = instances.chain(externals).collect();
     let slots = Semaphore::new(limits.concurrency);
-    let mut running: FuturesUnordered<_> = targets
+    let mut running: FuturesUnordered<_> = asked
         .iter()
         .enumerate()
-        .map(async |(position, target)| {
+        .map(async |(position, asked)| {
             let started = Instant::now();
-            let scrape = scrape_one(client, target, ask, limits, (&reader, share));
+            let scrape = scrape_one(client, *asked, ask, limits, share);
             let scrape = in_slot(&slots, scrape);
             let result = tokio::time::timeout_at(ask.deadline, scrape)
                 .await
@@ -71,7 +116,7 @@ pub(super) async fn fan_out(
             (position, started.elapsed(), result)
         })
         .collect();
-    let mut results: Vec<_> = targets.iter().map(|_| None).collect();
+    let mut results: Vec<_> = asked.iter().map(|_| None).collect();
     while let Some((position, duration, result)) = running.next().await {
         if let Some(slot) = results.get_mut(position) {
             *slot = Some((duration, result));
@@ -108,21 +153,19 @@ async fn in_slot<T>(slots: &Semaphore, work: impl Future<Output = T>) -> T {
 
 async fn scrape_one(
     client: &Client,
-    target: &Target,
+    asked: Asked<'_>,
     ask: &Ask,
     limits: &Limits,
-    (reader, share): (&Arc<Reader>, &Share),
+    share: &Share,
 ) -> Result<(Instance, u64), Failure> {
     let max_body = limits.max_instance_body;
-    let fetched = fetch(client, target, ask, max_body, share).await?;
+    let fetched = asked.fetch(client, ask, max_body, share).await?;
     let Fetched { mut body, format, gzip, whole } = fetched;
     if gzip {
         body = inflate(Inflation::new(body, share, max_body)?).await?;
     }
     let large = gzip || body.len() > INLINE;
-    let reader = Arc::clone(reader);
-    let labels = target.labels.clone();
-    let max_samples = target.max_samples;
+    let (reader, labels, max_samples) = asked.reading();
     let check = move || check(&reader, body, (format, whole || gzip), labels, max_samples);
     let (instance, held) = if large { elsewhere(check).await?? } else { check()? };
     Ok((instance, held.keep()))

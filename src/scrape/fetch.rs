@@ -152,7 +152,7 @@ fn check_status(status: StatusCode) -> Result<(), Failure> {
         500..=599 => Reason::Status5xx,
         _ => Reason::NotExposition,
     };
-    Err(Failure::new(reason, format!("the app answered {status}")))
+    Err(Failure::new(reason, format!("the answer was {status}")))
 }
 
 /// Path and query to ask next, if `response` redirects to the same instance:

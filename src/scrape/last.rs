@@ -1,7 +1,7 @@
 //! What the last scrape of each instance was like, for people who look an app
 //! up.
 
-use super::{fan_out::Scraped, target::Target};
+use super::{Wanted, external::ScrapedExternal, fan_out::Scraped};
 use crate::{discovery::Snapshot, domain::AppGuid, exposition::Instance};
 use std::{
     collections::HashMap,
@@ -31,12 +31,17 @@ const UNKNOWN: u64 = 64 << 10;
 /// Written once at the end of a scrape and read by people only, so a lock is
 /// good enough.
 #[derive(Debug, Default)]
-pub struct LastScrapes(Mutex<ByApp>);
+pub struct LastScrapes {
+    instances: Mutex<ByApp>,
+    /// What the last whole body of each exporter took in memory, by app and name.
+    exporters: Mutex<HashMap<AppGuid, HashMap<String, u64>>>,
+}
 
 type ByApp = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
 
 impl LastScrapes {
-    pub(super) fn record(&self, scraped: &[Scraped]) {
+    pub(super) fn record(&self, scraped: &[Scraped], externals: &[ScrapedExternal]) {
+        self.record_externals(externals);
         let at = SystemTime::now();
         let mut by_app = self.lock();
         for one in scraped {
@@ -50,18 +55,42 @@ impl LastScrapes {
         }
     }
 
-    /// What the bodies of `targets` will take in memory, if they are as large as
+    fn record_externals(&self, externals: &[ScrapedExternal]) {
+        let answered: Vec<_> = externals.iter().filter(|one| one.result.is_ok()).collect();
+        if answered.is_empty() {
+            return;
+        }
+        let mut by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in answered {
+            let of_app = by_app.entry(one.target.app.id.clone()).or_default();
+            of_app.insert(one.target.exporter.name.clone(), one.bytes);
+        }
+    }
+
+    /// What the bodies of who is `wanted` will take in memory, if they are as large as
     /// the last time. An instance that was never asked is like the others.
-    pub(super) fn expected(&self, targets: &[Target]) -> u64 {
+    pub(super) fn expected(&self, wanted: &Wanted) -> u64 {
+        let targets = &wanted.instances;
         let by_app = self.lock();
         let known = targets.iter().filter_map(|target| {
             by_app.get(&target.endpoint.app.id)?.get(&target.endpoint.address)?.bytes
         });
         let (count, sum) = known.fold((0, 0_u64), |(count, sum), bytes| (count + 1, sum + bytes));
         let mean = sum.checked_div(count).unwrap_or(UNKNOWN);
-        let expected = sum + mean * (targets.len() as u64).saturating_sub(count);
+        let expected = sum
+            + mean * (targets.len() as u64).saturating_sub(count)
+            + self.expected_of_externals(wanted);
         // Bodies grow a little all the time.
         expected + expected / 8
+    }
+
+    fn expected_of_externals(&self, wanted: &Wanted) -> u64 {
+        let by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = wanted.externals.targets.iter().map(|target| {
+            let of_app = by_app.get(&target.app.id);
+            of_app.and_then(|of_app| of_app.get(&target.exporter.name)).copied().unwrap_or(UNKNOWN)
+        });
+        expected.sum()
     }
 
     /// The last scrape of an app's instance.
@@ -76,9 +105,11 @@ impl LastScrapes {
             instances.retain(|address, _| found.endpoints.iter().any(|e| e.address == *address));
             true
         });
+        let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+        exporters.retain(|app, _| table.contains_app(app.as_str()));
     }
 
     fn lock(&self) -> MutexGuard<'_, ByApp> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,13 @@
 //! Our own series about a scrape: what a scraper sees of the instances that
 //! answered and of those that did not.
 
-use super::{fan_out::Scraped, target::instance_labels};
-use std::fmt::Write;
+use super::{
+    external::{ScrapedExternal, UnfilledExporter},
+    fan_out::Scraped,
+    target::instance_labels,
+};
+use crate::domain::{App, ExternalExporter};
+use std::{collections::BTreeSet, fmt::Write};
 
 /// Which of our series an answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,100 +19,153 @@ pub enum Series {
 }
 
 /// Renders the series in text format 0.0.4, instances in the order given.
-pub(super) fn render(scraped: &[Scraped], series: Series) -> String {
+pub(super) fn render(
+    scraped: &[Scraped],
+    externals: &[ScrapedExternal],
+    unfilled: &[UnfilledExporter],
+    series: Series,
+) -> String {
     let mut text = String::new();
     if series == Series::All {
-        family(
+        each(
             &mut text,
             "scrapebroker_instance_up",
             "1 if the instance answered with metrics, else 0.",
             scraped,
-            |one| Some((String::new(), f64::from(u8::from(one.result.is_ok())))),
+            |one| f64::from(u8::from(one.result.is_ok())),
         );
-        family(
+        each(
             &mut text,
             "scrapebroker_instance_scrape_duration_seconds",
             "How long the instance took to answer.",
             scraped,
-            |one| Some((String::new(), one.duration.as_secs_f64())),
+            |one| one.duration.as_secs_f64(),
         );
-        family(
+        each(
             &mut text,
             "scrapebroker_instance_samples",
             "Samples that the instance answered with.",
             scraped,
-            |one| Some((String::new(), one.result.as_ref().map_or(0, |i| i.samples()) as f64)),
+            |one| one.result.as_ref().map_or(0, |i| i.samples()) as f64,
         );
         family(
             &mut text,
             "scrapebroker_instance_info",
             "What the platform says of the instance; always 1.",
-            scraped,
-            |one| Some((info_labels(one), 1.0)),
+            scraped.iter().map(|one| (info_labels(one), 1.0)),
         );
     }
     family(
         &mut text,
         "promfetcher_scrape_error",
         "1 for an instance that could not be scraped, with the reason.",
-        scraped,
-        |one| {
-            let failure = one.result.as_ref().err()?;
-            Some((format!(",error=\"{}\"", failure.reason), 1.0))
-        },
+        scraped.iter().filter_map(failure).chain(distinct(externals.iter().filter_map(failed))),
+    );
+    family(
+        &mut text,
+        "promfetcher_scrape_external_exporter_error",
+        "1 for an external exporter that cannot be asked for this app, with the reason.",
+        distinct(unfilled.iter().map(cannot_be_asked)),
     );
     text
+}
+
+/// A family with one sample for each instance.
+fn each(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    scraped: &[Scraped],
+    value: impl Fn(&Scraped) -> f64,
+) {
+    let samples = scraped.iter().map(|one| (of_instance(one), value(one)));
+    family(text, name, help, samples);
 }
 
 fn family(
     text: &mut String,
     name: &str,
     help: &str,
-    scraped: &[Scraped],
-    sample: impl Fn(&Scraped) -> Option<(String, f64)>,
+    samples: impl IntoIterator<Item = (String, f64)>,
 ) {
     let mut head = Some(format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
-    for one in scraped {
-        let Some((more_labels, value)) = sample(one) else { continue };
+    for (labels, value) in samples {
         text.extend(head.take());
-        text.push_str(name);
-        text.push('{');
-        for (position, (label, value)) in instance_labels(&one.target.endpoint).iter().enumerate() {
-            if position > 0 {
-                text.push(',');
-            }
-            push_label(text, label, value);
-        }
-        text.push_str(&more_labels);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "}} {value}");
+        let _ = writeln!(text, "{name}{{{labels}}} {value}");
     }
+}
+
+/// Two exporters may have one host.
+fn distinct(samples: impl Iterator<Item = (String, f64)>) -> impl Iterator<Item = (String, f64)> {
+    let mut seen = BTreeSet::new();
+    samples.filter(move |(labels, _)| seen.insert(labels.clone()))
+}
+
+fn failure(one: &Scraped) -> Option<(String, f64)> {
+    let failure = one.result.as_ref().err()?;
+    let mut labels = of_instance(one);
+    push_label(&mut labels, "error", failure.reason.as_str());
+    Some((labels, 1.0))
+}
+
+fn failed(one: &ScrapedExternal) -> Option<(String, f64)> {
+    let failure = one.result.as_ref().err()?;
+    let mut labels = of_exporter(&one.target.app, &one.target.exporter);
+    push_label(&mut labels, "error", failure.reason.as_str());
+    Some((labels, 1.0))
+}
+
+fn cannot_be_asked(one: &UnfilledExporter) -> (String, f64) {
+    let mut labels = of_exporter(&one.app, &one.exporter);
+    push_label(&mut labels, "name", &one.exporter.name);
+    push_label(&mut labels, "error", one.why.as_str());
+    (labels, 1.0)
+}
+
+fn of_instance(one: &Scraped) -> String {
+    let mut labels = String::new();
+    for (name, value) in instance_labels(&one.target.endpoint) {
+        push_label(&mut labels, name, &value);
+    }
+    labels
+}
+
+fn of_exporter(app: &App, exporter: &ExternalExporter) -> String {
+    let mut labels = String::new();
+    for (name, value) in app.labels() {
+        push_label(&mut labels, name, value);
+    }
+    push_label(&mut labels, "instance", exporter.host.as_str());
+    labels
 }
 
 fn info_labels(one: &Scraped) -> String {
     let endpoint = &one.target.endpoint;
-    let mut labels = String::new();
+    let mut labels = of_instance(one);
     for (name, value) in [
         ("process_type", &*endpoint.process_type),
         ("process_instance_id", endpoint.process_instance_id.as_deref().unwrap_or_default()),
         ("availability_zone", endpoint.availability_zone.as_deref().unwrap_or_default()),
     ] {
-        labels.push(',');
         push_label(&mut labels, name, value);
     }
     labels
 }
 
-fn push_label(text: &mut String, name: &str, value: &str) {
-    text.push_str(name);
-    text.push_str("=\"");
+fn push_label(labels: &mut String, name: &str, value: &str) {
+    if !labels.is_empty() {
+        labels.push(',');
+    }
+    labels.push_str(name);
+    labels.push_str("=\"");
     for character in value.chars() {
         match character {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
+            '\\' => labels.push_str("\\\\"),
+            '"' => labels.push_str("\\\""),
+            '\n' => labels.push_str("\\n"),
+            other => labels.push(other),
         }
     }
-    text.push('"');
+    labels.push('"');
 }

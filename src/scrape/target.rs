@@ -34,7 +34,8 @@ pub struct Target {
 }
 
 /// Unreserved characters of RFC 3986 stay readable in a query.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const QUERY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The instances of one app that the binding in force wants scraped.
 pub fn targets(

@@ -3,10 +3,11 @@
 use super::{StartError, metrics::RouteMetrics};
 use crate::{
     broker::{Broker, OpenError},
-    config::{AllFailed, Config, Platform, catalog},
+    config::{self, AllFailed, Config, Platform, catalog},
     discovery::{self, Discovery, RouteTable},
     exposition,
     http::{
+        access::{Access, AccessMetrics, Operators},
         apps::Apps,
         auth::BasicCredentials,
         lifecycle::Lifecycle,
@@ -15,7 +16,9 @@ use crate::{
         routes::Routes,
         ui::Ui,
     },
-    scrape::{self, Budget, BudgetMetrics, LastScrapes, Timeouts},
+    scrape::{
+        self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
+    },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
 };
@@ -43,6 +46,8 @@ pub(super) struct Rooms {
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
+    exporters: Exporters,
+    access: Access,
     own_metrics: OwnMetrics,
     warning: Option<&'static str>,
     loops: TaskTracker,
@@ -57,6 +62,7 @@ pub(super) struct HttpData {
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) routes: web::Data<Routes>,
+    pub(super) access: web::Data<Access>,
 }
 
 impl Rooms {
@@ -77,6 +83,13 @@ impl Rooms {
         let mut registry = own_metrics::registry();
         let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
         let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
+        let exporters = Exporters::new(
+            config.external_exporters.iter().cloned(),
+            // This thread serves no requests, and so do its helpers.
+            Resolver::new(tokio::runtime::Handle::current()),
+            ExporterMetrics::register(&mut registry),
+        );
+        let access = access(config, &broker, AccessMetrics::register(&mut registry));
         RouteMetrics::register(&mut registry, discovery.table.clone());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
@@ -97,6 +110,8 @@ impl Rooms {
             scrape_metrics,
             last,
             budget,
+            exporters,
+            access,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -112,6 +127,7 @@ impl Rooms {
             table: self.discovery.table.clone(),
             bound: self.broker.bound_apps(),
             lifecycle: self.lifecycle.clone(),
+            access: self.access.clone(),
             limits: limits(&config.scrape),
             timeouts: Timeouts {
                 default: config.scrape.timeout,
@@ -124,26 +140,30 @@ impl Rooms {
             metrics: Arc::clone(&self.scrape_metrics),
             last: Arc::clone(&self.last),
             budget: self.budget.clone(),
+            exporters: self.exporters.clone(),
         };
         let ui = Ui {
             base_url: config.base_url.clone(),
             lifecycle: self.lifecycle.clone(),
             table: self.discovery.table.clone(),
+            access: self.access.clone(),
             broker: self.broker.clone(),
             warning: self.warning,
         };
-        let operator = config.broker.credentials.as_ref();
-        let operator = operator.map(|c| BasicCredentials::new(&c.username, &c.password));
         HttpData {
             apps: web::Data::new(apps),
             ops: web::Data::new(self.ops()),
             ui: web::Data::new(ui),
             osb: web::Data::new(OsbState {
                 broker: self.broker.clone(),
-                credentials: operator.clone(),
+                credentials: credentials(config),
                 base_url: config.base_url.clone(),
             }),
-            routes: web::Data::new(Routes { table: self.discovery.table.clone(), operator }),
+            access: web::Data::new(self.access.clone()),
+            routes: web::Data::new(Routes {
+                table: self.discovery.table.clone(),
+                access: self.access.clone(),
+            }),
         }
     }
 
@@ -164,6 +184,24 @@ impl Rooms {
         self.discovery.stopped().await;
         self.store.close().await;
     }
+}
+
+/// The platform's.
+fn credentials(config: &Config) -> Option<BasicCredentials> {
+    let credentials = config.broker.credentials.as_ref();
+    credentials.map(|it| BasicCredentials::new(&it.username, &it.password))
+}
+
+fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
+    let operators = config.operators.iter();
+    let operators = operators.map(|it| (it.username.clone(), it.password_bcrypt.clone()));
+    Access::new(
+        config.scrape.access == config::Access::Token,
+        broker.bound_apps(),
+        credentials(config),
+        Operators::new(operators, tokio::runtime::Handle::current()),
+        metrics,
+    )
 }
 
 fn store_failure(error: StoreError) -> StartError {

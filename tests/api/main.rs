@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
+mod access;
 mod apps;
 mod broker;
 mod budget;
 mod connections;
 mod crash;
+mod exporters;
 mod faults;
 mod formats;
 mod helpers;

@@ -100,6 +100,51 @@ impl Prometheus {
 }
 
 #[actix_web::test]
+async fn a_real_prometheus_shows_its_token_and_gets_the_external_exporter_too() {
+    let instance = Instance::with_metrics("jobs 5\n").await;
+    let exporter = Instance::with_metrics("bill 7\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let exporters = format!("[{{\"host\": \"{}\"}}]", exporter.address);
+    let settings = [
+        routes.setting(),
+        ("SCRAPE__ACCESS", "token".to_owned()),
+        ("EXTERNAL_EXPORTERS", exporters),
+    ];
+    let app = spawn_app(&settings).await;
+    let bound = app.bind("b1", "app-guid", serde_json::json!({})).await.json();
+    let credentials = &bound["credentials"];
+    let job = |name: &str, authorization: &str| {
+        format!(
+            "- job_name: {name}
+  metrics_path: /v1/apps/metrics
+  params: {{route_url: [app.example.com]}}
+  honor_labels: true
+  {authorization}
+  static_configs: [{{targets: ['{}']}}]
+",
+            app.address
+        )
+    };
+    let bearer = format!("authorization: {{credentials: {}}}", credentials["token"]);
+    let basic = format!(
+        "basic_auth: {{username: {}, password: {}}}",
+        credentials["username"], credentials["password"]
+    );
+    let jobs = [job("bearer", &bearer), job("basic", &basic), job("nobody", "")].concat();
+    let prometheus = Prometheus::start(&jobs);
+    for (query, value) in [
+        ("up{job=\"bearer\"} == 1", "1"),
+        ("up{job=\"basic\"} == 1", "1"),
+        ("up{job=\"nobody\"}", "0"),
+        ("jobs{job=\"basic\",app_name=\"app\",index=\"0\"}", "5"),
+        ("bill{job=\"bearer\",app_name=\"app\",index=\"\"}", "7"),
+    ] {
+        let result = prometheus.query(query).await;
+        assert_eq!(result[0]["value"][1], value, "{query}: {result:?}");
+    }
+}
+
+#[actix_web::test]
 async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
     let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
     let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;

@@ -24,6 +24,7 @@ routes:
 scrape:
   timeout: -1s
   all_failed: never
+  access: closed
   concurrency: 0
   max_instance_body: 64 bananas
   max_response: 0
@@ -33,6 +34,13 @@ scrape:
   max_families: 0
   max_labels: 1.5
 backends: 90s
+external_exporters:
+  - { name: x, scheme: ftp, metrics_path: //x, params: { a: ['{{.Foo}}', b, '{{'], 'b[]': '{{if}}', c: [[d]] } }
+  - { host: 'http://e', parms: {} }
+  - { host: e, params: [] }
+operators:
+  - { username: u }
+  - { password_bcrypt: hunter2 }
 tls: { cert_file: x }
 ";
     let variables = [("SCRAPEBROKER__SCRAPE__MAX_TIMEOUT", "x"), ("PORT", "http")];
@@ -61,6 +69,7 @@ tls: { cert_file: x }
         "scrape.timeout",
         "scrape.max_timeout",
         "scrape.all_failed",
+        "scrape.access",
         "scrape.concurrency",
         "scrape.max_instance_body",
         "scrape.max_response",
@@ -69,6 +78,19 @@ tls: { cert_file: x }
         "scrape.max_samples",
         "scrape.max_families",
         "scrape.max_labels",
+        "external_exporters[0].scheme",
+        "external_exporters[0].host",
+        "external_exporters[0].metrics_path",
+        "external_exporters[0].params.a[0]",
+        "external_exporters[0].params.a[2]",
+        "external_exporters[0].params.b[][0]",
+        "external_exporters[0].params.c[0]",
+        "external_exporters[1].host",
+        "external_exporters[1].parms",
+        "external_exporters[2].params",
+        "operators[0].password_bcrypt",
+        "operators[1].password_bcrypt",
+        "operators[1].username",
         "backends",
         "tls",
     ];
@@ -77,6 +99,10 @@ tls: { cert_file: x }
 
 #[test]
 fn settings_that_do_not_fit_each_other_are_mistakes() {
+    const BCRYPT: &str = "operators[0].password_bcrypt";
+    let operator = |hash: &str| format!("operators: [{{ username: u, password_bcrypt: {hash} }}]");
+    let too_slow = operator(&HASH.replace("$10$", "$31$"));
+    let damaged = operator(HASH.split_at(59).0);
     let cases = [
         ("broker: { username: u }", "broker.password", "is missing"),
         ("broker: { password: p }", "broker.username", "is missing"),
@@ -92,6 +118,15 @@ fn settings_that_do_not_fit_each_other_are_mistakes() {
         ("database_url: postgres://db/x", "broker.token_key", "required with PostgreSQL"),
         ("routes: { gorouters: [{ url: 'https://r/' }] }", "routes.gorouters[0].url", "http://"),
         ("routes: { gorouters: { url: x } }", "routes.gorouters", "list"),
+        ("scrape: { access: token }", "scrape.access", "broker.username"),
+        ("operators: [{ username: u, password_bcrypt: hunter2 }]", BCRYPT, "htpasswd"),
+        (&too_slow, BCRYPT, "cost"),
+        (&damaged, BCRYPT, "not a bcrypt hash"),
+        (
+            "external_exporters: [{ host: e, params: { 'x[]': ['{{app}}'] } }]",
+            "external_exporters[0].params.x[][0]",
+            "{{app_name}}",
+        ),
     ];
     for (yaml, key, part) in cases {
         let found = mistakes(load(yaml, &[]));
@@ -118,7 +153,7 @@ fn an_unknown_key_names_its_nearest_neighbour_or_all_of_them() {
         ("scrape: { max-timeout: 1s }", "scrape.max-timeout", "did you mean max_timeout?"),
         ("Listen: ':80'", "Listen", "did you mean listen?"),
         ("nats: {}", "nats", "known here are: listen, base_url"),
-        ("scrape: { access: token }", "scrape.access", "known here are: timeout"),
+        ("scrape: { memory: 1 }", "scrape.memory", "known here are: timeout"),
         ("log.level: debug", "log.level", "is unknown"),
     ];
     for (yaml, key, part) in cases {

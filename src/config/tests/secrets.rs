@@ -30,6 +30,23 @@ fn secrets_are_masked_where_settings_are_shown() {
 }
 
 #[test]
+fn hashes_of_passwords_are_masked_and_checked_from_a_file_too() {
+    let operators = format!("operators: [{{ username: u, password_bcrypt: '{HASH}' }}]");
+    let loaded = load(&operators, &[]);
+    assert!(!shown(&loaded).contains(HASH), "{}", shown(&loaded));
+    assert_eq!(loaded.unwrap().0.operators[0].password_bcrypt.expose_secret(), HASH);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hash");
+    let operators =
+        format!("operators: [{{ username: u, password_bcrypt_file: '{}' }}]", file.display());
+    std::fs::write(&file, format!("{HASH}\n")).unwrap();
+    assert_eq!(load(&operators, &[]).unwrap().0.operators.len(), 1);
+    std::fs::write(&file, "hunter2\n").unwrap();
+    assert!(load(&operators, &[]).is_err());
+}
+
+#[test]
 fn secrets_are_not_shown_by_any_mistake() {
     let cases = [
         "broker: { password: hunter2 }",
@@ -56,6 +73,9 @@ fn secrets_are_not_shown_by_any_mistake() {
         "routes: { gorouters: ['http://u:hunter2@r/routes'] }",
         "routes: { gorouters: 'http://u:hunter2@r/routes' }",
         "routes: { gorouters: [{ url: 'http://r/', password: hunter2 }] }",
+        "operators: [{ username: u, password_bcrypt: hunter2 }]",
+        "operators: [{ username: 'u:hunter2', password_bcrypt: hunter2 }]",
+        "operators: { u: hunter2 }",
     ];
     for yaml in cases {
         let loaded = load(yaml, &[]);

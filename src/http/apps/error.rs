@@ -2,7 +2,10 @@
 //! in Prometheus' target page or in a terminal.
 
 use super::request::BadRequest;
-use crate::scrape::{FailedInstance, Refused};
+use crate::{
+    http::access::Denied,
+    scrape::{FailedInstance, Refused},
+};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -39,10 +42,12 @@ pub(super) enum AppsError {
         "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
     )]
     TooLarge { length: u64, limit: u64 },
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("{}", refused(.0))]
     NoMemory(#[from] Refused),
-    #[error("{}", describe(.failures))]
-    NoneAnswered { status: StatusCode, failures: Vec<FailedInstance> },
+    #[error("{}", describe(.failures, .externals))]
+    NoneAnswered { status: StatusCode, failures: Vec<FailedInstance>, externals: Vec<String> },
 }
 
 fn refused(refused: &Refused) -> String {
@@ -54,7 +59,7 @@ fn refused(refused: &Refused) -> String {
     }
 }
 
-fn describe(failures: &[FailedInstance]) -> String {
+fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
     let mut text = format!("None of {} instances gave metrics:\n", failures.len());
     for one in failures.iter().take(NAMED) {
         // Writing to a String cannot fail.
@@ -62,6 +67,9 @@ fn describe(failures: &[FailedInstance]) -> String {
     }
     if failures.len() > NAMED {
         let _ = writeln!(text, "… and {} more", failures.len() - NAMED);
+    }
+    for one in externals.iter().take(NAMED) {
+        let _ = writeln!(text, "{one}");
     }
     text
 }
@@ -80,11 +88,15 @@ impl ResponseError for AppsError {
             Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
                 StatusCode::BAD_GATEWAY
             }
+            Self::Denied(denied) => denied.status_code(),
             Self::NoneAnswered { status, .. } => *status,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
+        if let Self::Denied(denied) = self {
+            return denied.error_response();
+        }
         let mut response = HttpResponse::build(self.status_code());
         if self.status_code() == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, "5"));

@@ -1,0 +1,69 @@
+//! Names that are not ours, each with one text or several.
+
+use super::{Section, Value, ValueKind, sources};
+use std::collections::BTreeMap;
+use yaml_rust2::{Yaml, yaml::Hash};
+
+impl Section<'_> {
+    /// The lists of texts below `key`; one text is a list of one.
+    pub(in crate::config) fn lists<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<BTreeMap<String, Vec<T>>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
+        let table: BTreeMap<_, _> = self.table_of(key, value)?.into_iter().collect();
+        let (mut lists, mut effective) = (Some(BTreeMap::new()), Hash::new());
+        for (name, value) in table {
+            let values = match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
+                ValueKind::Array(values) => values,
+                _ => vec![value],
+            };
+            let mut shown = Vec::new();
+            let mut parsed = Some(Vec::new());
+            for (index, value) in values.iter().enumerate() {
+                let one = self.text_of(&format!("{key}.{name}[{index}]"), value, &parse);
+                match (one, &mut parsed) {
+                    (Some((text, one)), Some(all)) => {
+                        shown.push(Yaml::String(text));
+                        all.push(one);
+                    }
+                    _ => parsed = None,
+                }
+            }
+            effective.insert(Yaml::String(name.clone()), Yaml::Array(shown));
+            match (parsed, &mut lists) {
+                (Some(parsed), Some(lists)) => {
+                    lists.insert(name, parsed);
+                }
+                _ => lists = None,
+            }
+        }
+        self.show_yaml(key, Yaml::Hash(effective));
+        lists
+    }
+
+    fn text_of<T>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<(String, T)> {
+        let text = match &value.kind {
+            ValueKind::String(text) => text.clone(),
+            ValueKind::Boolean(flag) => flag.to_string(),
+            ValueKind::I64(number) => number.to_string(),
+            _ => {
+                self.mistake_at(key, value.origin(), "must be a text; put it into quotes");
+                return None;
+            }
+        };
+        match parse(&text) {
+            Ok(parsed) => Some((text, parsed)),
+            Err(problem) => {
+                self.mistake_at(key, value.origin(), &problem);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Texts with the app's tags in them, as in `{{app_name}}`.
+//!
+//! promfetcher takes any Go template here. What its users need of that is the
+//! names of the tags; everything else is refused when the settings are read.
+
+use crate::domain::App;
+use std::fmt;
+
+/// A text, and the tags that go into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Tag(Tag),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    AppId,
+    AppName,
+    SpaceId,
+    SpaceName,
+    OrganizationId,
+    OrganizationName,
+    SourceId,
+    /// The same for every app; promfetcher fills in its own words.
+    Fixed(&'static str),
+}
+
+/// What promfetcher calls a tag: in the router's words, and in Go's.
+const TAGS: [(&str, &str, Tag); 12] = [
+    ("organization_id", "OrganizationID", Tag::OrganizationId),
+    ("organization_name", "OrganizationName", Tag::OrganizationName),
+    ("space_id", "SpaceID", Tag::SpaceId),
+    ("space_name", "SpaceName", Tag::SpaceName),
+    ("app_id", "AppID", Tag::AppId),
+    ("app_name", "AppName", Tag::AppName),
+    ("source_id", "SourceID", Tag::SourceId),
+    ("component", "Component", Tag::Fixed("promfetcher")),
+    ("process_type", "ProcessType", Tag::Fixed("external_exporter")),
+    // An exporter is asked for an app, not for one of its instances.
+    ("process_id", "ProcessID", Tag::Fixed("")),
+    ("process_instance_id", "ProcessInstanceID", Tag::Fixed("")),
+    ("instance_id", "InstanceID", Tag::Fixed("")),
+];
+
+/// Why a text is not a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No end.
+    #[error("has {{{{ without }}}} after it")]
+    Unclosed,
+    /// Not a tag's name between the braces.
+    #[error("has {{{{{0}}}}}, which is no tag of an app; known are {known}, or as in {{{{.AppName}}}}", known = Known)]
+    Unknown(String),
+}
+
+struct Known;
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = TAGS.iter().map(|(name, _, _)| format!("{{{{{name}}}}}")).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+/// Why a template has no text for an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfilled {
+    /// The route table does not tell a tag; an empty text could ask for every app.
+    #[error("the route table does not tell a tag of the app that a parameter needs")]
+    Missing,
+    /// A name with quotes or backslashes, which could end the quotes of a
+    /// query and ask for other apps.
+    #[error("a tag of the app has quotes, backslashes or control characters")]
+    Unsafe,
+}
+
+impl Unfilled {
+    /// The value of the `error` label of `promfetcher_scrape_external_exporter_error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing_value",
+            Self::Unsafe => "unsafe_value",
+        }
+    }
+}
+
+impl Template {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// For anything between double braces that is not the name of a tag.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (inside, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
+            parts.push(Part::Text(before.to_owned()));
+            parts.push(Part::Tag(tag(inside)?));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        parts.retain(|part| *part != Part::Text(String::new()));
+        Ok(Self(parts))
+    }
+
+    /// The text for an app.
+    ///
+    /// # Errors
+    /// When a tag that it names is missing or could break out of its place.
+    pub fn fill(&self, app: &App) -> Result<String, Unfilled> {
+        let mut text = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Tag(tag) => text.push_str(tag.value(app)?),
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl Tag {
+    fn value(self, app: &App) -> Result<&str, Unfilled> {
+        let value = match self {
+            Self::Fixed(text) => return Ok(text),
+            // A source is the app, for all that has a route.
+            Self::AppId | Self::SourceId => app.id.as_str(),
+            Self::AppName => &app.name,
+            Self::SpaceId => app.space_id.as_ref().map_or("", |id| id.as_str()),
+            Self::SpaceName => &app.space_name,
+            Self::OrganizationId => app.organization_id.as_ref().map_or("", |id| id.as_str()),
+            Self::OrganizationName => &app.organization_name,
+        };
+        if value.is_empty() {
+            return Err(Unfilled::Missing);
+        }
+        if value.chars().any(|c| c.is_control() || "\"'`\\".contains(c)) {
+            return Err(Unfilled::Unsafe);
+        }
+        Ok(value)
+    }
+}
+
+fn tag(inside: &str) -> Result<Tag, TemplateError> {
+    let word = inside.trim_matches([' ', '\t', '\r', '\n']);
+    let named = TAGS.iter().find(|(snake, go, _)| {
+        word == *snake || word.strip_prefix('.').is_some_and(|word| word == *go)
+    });
+    let shown = || inside.chars().take(60).flat_map(char::escape_debug).collect();
+    named.map(|(_, _, tag)| *tag).ok_or_else(|| TemplateError::Unknown(shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(name: &str, organization_name: &str) -> App {
+        App {
+            id: "app-guid".parse().unwrap(),
+            name: name.into(),
+            space_id: Some("space-guid".parse().unwrap()),
+            space_name: "prod".into(),
+            organization_id: Some("org-guid".parse().unwrap()),
+            organization_name: organization_name.into(),
+        }
+    }
+
+    fn filled(text: &str) -> String {
+        Template::parse(text).unwrap().fill(&app("shop", "acme")).unwrap()
+    }
+
+    #[test]
+    fn each_tag_is_known_by_both_of_its_names() {
+        let values = [
+            ("organization_id", "OrganizationID", "org-guid"),
+            ("organization_name", "OrganizationName", "acme"),
+            ("space_id", "SpaceID", "space-guid"),
+            ("space_name", "SpaceName", "prod"),
+            ("app_id", "AppID", "app-guid"),
+            ("app_name", "AppName", "shop"),
+            ("source_id", "SourceID", "app-guid"),
+            ("component", "Component", "promfetcher"),
+            ("process_type", "ProcessType", "external_exporter"),
+            ("process_id", "ProcessID", ""),
+            ("process_instance_id", "ProcessInstanceID", ""),
+            ("instance_id", "InstanceID", ""),
+        ];
+        assert_eq!(values.len(), TAGS.len());
+        for (snake, go, value) in values {
+            for text in [format!("{{{{{snake}}}}}"), format!("{{{{ .{go}\t}}}}")] {
+                assert_eq!(filled(&text), value, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_round_tags_stays_as_it_is() {
+        let cases = [
+            ("", ""),
+            ("plain", "plain"),
+            ("a } b }} c { d", "a } b }} c { d"),
+            ("{{app_name}}{{ .SpaceName }}", "shopprod"),
+            ("{app=\"{{app_name}}\"}", "{app=\"shop\"}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(filled(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_other_syntax_is_refused() {
+        for text in [
+            "{{}}",
+            "{{ . }}",
+            "{{.app_name}}",
+            "{{AppName}}",
+            "{{.AppName | printf \"%s\"}}",
+            "{{- .AppName -}}",
+            "{{if .AppName}}x{{end}}",
+            "{{/* comment */}}",
+            "{{.Foo}}",
+            "{{ .App Name }}",
+            "{{$x := 1}}",
+        ] {
+            assert!(matches!(Template::parse(text), Err(TemplateError::Unknown(_))), "{text}");
+        }
+        for text in ["{{", "{{app_name", "{{app_name}", "{{app_name}}{{"] {
+            assert_eq!(Template::parse(text), Err(TemplateError::Unclosed), "{text}");
+        }
+        let error = Template::parse("{{.Foo}}").unwrap_err().to_string();
+        assert!(error.contains("{{.Foo}}") && error.contains("{{app_name}}"), "{error}");
+    }
+
+    #[test]
+    fn a_tag_that_is_missing_or_could_break_out_of_its_quotes_fails() {
+        let fill = |text: &str, app: &App| Template::parse(text).unwrap().fill(app);
+        assert_eq!(fill("{{organization_name}}", &app("shop", "")), Err(Unfilled::Missing));
+        assert_eq!(fill("{{app_name}}", &app("shop", "")), Ok("shop".to_owned()));
+        for name in ["a\"} or {x=\"", "a'", "a`", "a\\", "a\nb"] {
+            assert_eq!(fill("{{.AppName}}", &app(name, "acme")), Err(Unfilled::Unsafe), "{name}");
+        }
+        assert_eq!(fill("{{.AppName}}", &app("Größe & {x}", "a")), Ok("Größe & {x}".to_owned()));
+    }
+}

@@ -1,0 +1,163 @@
+//! Operators with passwords of their own, kept as bcrypt hashes.
+//!
+//! bcrypt is slow on purpose. So it runs on a thread of its own, one password
+//! at a time, whatever comes in; and the last right password of each operator
+//! is remembered, as an HMAC with a random key, so that a Prometheus that asks
+//! every second does not cost a core.
+
+use crate::http::auth::Presented;
+use ring::{hmac, rand::SystemRandom};
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+/// The configured operators.
+pub struct Operators {
+    list: Vec<Operator>,
+    key: hmac::Key,
+    /// Where passwords are checked.
+    elsewhere: Handle,
+    one_at_a_time: Arc<Semaphore>,
+    /// How long the last check took, in microseconds.
+    last_check: AtomicU64,
+}
+
+struct Operator {
+    username: String,
+    password_bcrypt: SecretString,
+    last_right: Mutex<Option<hmac::Tag>>,
+}
+
+impl fmt::Debug for Operators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operators").field("count", &self.list.len()).finish()
+    }
+}
+
+impl Operators {
+    /// Operators with the bcrypt hashes of their passwords, which are checked on
+    /// the threads of `elsewhere`, a runtime that serves no requests.
+    ///
+    /// # Panics
+    /// If the system has no random numbers at the start.
+    pub fn new(list: impl IntoIterator<Item = (String, SecretString)>, elsewhere: Handle) -> Self {
+        let operator = |(username, password_bcrypt)| Operator {
+            username,
+            password_bcrypt,
+            last_right: Mutex::default(),
+        };
+        Self {
+            list: list.into_iter().map(operator).collect(),
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+                .expect("the system has random numbers"),
+            elsewhere,
+            one_at_a_time: Arc::new(Semaphore::new(1)),
+            last_check: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether this is an operator whose password was found right before.
+    pub(super) fn is_known(&self, presented: &Presented) -> bool {
+        self.named(presented).any(|operator| {
+            let last_right = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
+            let password = presented.secret.as_bytes();
+            last_right.is_some_and(|tag| hmac::verify(&self.key, password, tag.as_ref()).is_ok())
+        })
+    }
+
+    /// Whether this is an operator.
+    pub(super) async fn verify(&self, presented: &Presented) -> bool {
+        if presented.user.is_none() || self.is_empty() {
+            return false;
+        }
+        let mut exists = false;
+        for operator in self.named(presented) {
+            exists = true;
+            if self.check(operator, presented).await {
+                let tag = hmac::sign(&self.key, presented.secret.as_bytes());
+                let mut last = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
+                *last = Some(tag);
+                return true;
+            }
+        }
+        if !exists {
+            // Time must not tell which names exist; to wait is cheaper than to work.
+            let usual = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
+            tokio::time::sleep(usual).await;
+        }
+        false
+    }
+
+    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a Operator> {
+        let is_named =
+            |operator: &&Operator| presented.user.as_deref() == Some(operator.username.as_str());
+        self.list.iter().filter(is_named)
+    }
+
+    async fn check(&self, operator: &Operator, presented: &Presented) -> bool {
+        let Ok(turn) = Arc::clone(&self.one_at_a_time).acquire_owned().await else { return false };
+        if self.is_known(presented) {
+            // Found out while this one waited for its turn.
+            return true;
+        }
+        let (password, hash) = (presented.secret.clone(), operator.password_bcrypt.clone());
+        let work = self.elsewhere.spawn_blocking(move || {
+            let started = Instant::now();
+            let right = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
+            // Its turn ends with the work, also when nobody waits for it any more.
+            drop(turn);
+            (right, started.elapsed())
+        });
+        let Ok((right, took)) = work.await else { return false };
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.last_check.store(took, Ordering::Relaxed);
+        right
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn presented(user: Option<&str>, secret: &str) -> Presented {
+        Presented { user: user.map(str::to_owned), secret: secret.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_checked_once_and_then_known() {
+        let hash = |password: &str| SecretString::from(bcrypt::hash(password, 4).unwrap());
+        let list = [("ann", "one"), ("bob", "two"), ("ann", "three")]
+            .map(|(user, password)| (user.to_owned(), hash(password)));
+        let operators = Operators::new(list, Handle::current());
+        let ann = presented(Some("ann"), "one");
+        assert!(!operators.is_known(&ann));
+        assert!(operators.verify(&ann).await && operators.is_known(&ann));
+        for (user, password, right) in [
+            (Some("ann"), "three", true),
+            (Some("ann"), "two", false),
+            (Some("bob"), "two", true),
+            (Some("bob"), "", false),
+            (Some("bob"), "tw", false),
+            (Some("eve"), "one", false),
+            (Some(""), "one", false),
+            (None, "one", false),
+        ] {
+            let presented = presented(user, password);
+            assert_eq!(operators.verify(&presented).await, right, "{user:?} {password}");
+            assert_eq!(operators.is_known(&presented), right, "{user:?} {password}");
+        }
+        assert!(!Operators::new([], Handle::current()).verify(&ann).await);
+    }
+}

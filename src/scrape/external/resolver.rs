@@ -1,0 +1,104 @@
+//! Looks the hosts of exporters up, anew for each scrape.
+//!
+//! The system's look-up blocks a thread, for many seconds when the name server
+//! is away, and the workers' few threads are there to check bodies. So look-ups
+//! run elsewhere, and there is never more than one of a host: who asks
+//! meanwhile waits for the same answer.
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::runtime::Handle;
+
+type Addresses = Result<Arc<[SocketAddr]>, String>;
+type Lookup = Shared<BoxFuture<'static, Addresses>>;
+
+/// Finds the addresses of hosts; clones share what is under way.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inner>);
+
+struct Inner {
+    elsewhere: Handle,
+    running: Mutex<HashMap<(String, u16), Lookup>>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver(..)")
+    }
+}
+
+impl Resolver {
+    /// Looks hosts up on the threads of `elsewhere`, a runtime that serves no requests.
+    pub fn new(elsewhere: Handle) -> Self {
+        Self(Arc::new(Inner { elsewhere, running: Mutex::default() }))
+    }
+
+    /// The addresses of `host`, or why there are none.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Addresses {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok([SocketAddr::new(address, port)].into());
+        }
+        self.lookup(host, port).await
+    }
+
+    /// The look-up that is under way, or a new one. It goes on when whoever
+    /// asked has gone.
+    fn lookup(&self, host: &str, port: u16) -> Lookup {
+        let key = (host.to_owned(), port);
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = running.get(&key) {
+            return lookup.clone();
+        }
+        let (inner, own_key) = (Arc::clone(&self.0), key.clone());
+        let task = self.0.elsewhere.spawn(async move {
+            let found = tokio::net::lookup_host((own_key.0.as_str(), own_key.1)).await;
+            inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
+            match found {
+                Ok(addresses) => Ok(addresses.collect()),
+                Err(error) => Err(format!("the host is not found: {error}")),
+            }
+        });
+        let stopped = |_| Err("the look-up of the host was stopped".to_owned());
+        let lookup = async move { task.await.unwrap_or_else(stopped) }.boxed().shared();
+        running.insert(key, lookup.clone());
+        lookup
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_are_taken_as_they_are_and_names_are_looked_up_each_time() {
+        let resolver = Resolver::new(Handle::current());
+        for (host, expected) in [("127.0.0.9", "127.0.0.9:90"), ("::1", "[::1]:90")] {
+            let addresses = resolver.addresses(host, 90).await.unwrap();
+            assert_eq!(*addresses, [expected.parse().unwrap()]);
+        }
+        for _ in 0..2 {
+            let addresses = resolver.addresses("localhost", 90).await.unwrap();
+            assert!(addresses.iter().any(|a| a.ip().is_loopback() && a.port() == 90));
+            assert!(resolver.0.running.lock().unwrap().is_empty(), "nothing is remembered");
+        }
+        let unknown = resolver.addresses("no-such-host.invalid", 90).await.unwrap_err();
+        assert!(unknown.contains("not found"), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_meanwhile_waits_for_the_same_lookup() {
+        let resolver = Resolver::new(Handle::current());
+        let (first, second) = (resolver.lookup("localhost", 90), resolver.lookup("localhost", 90));
+        assert!(first.ptr_eq(&second));
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(first.unwrap(), second.unwrap());
+    }
+}

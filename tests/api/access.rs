@@ -1,0 +1,273 @@
+//! Who may scrape what, with `scrape.access: token`; and operators.
+
+use crate::helpers::*;
+use serde_json::{Value, json};
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+
+fn token_mode() -> (&'static str, String) {
+    ("SCRAPE__ACCESS", "token".to_owned())
+}
+
+fn operators(list: &[(&str, &str)]) -> (&'static str, String) {
+    let hashed = list.iter().map(|(user, password)| {
+        json!({"username": user, "password_bcrypt": bcrypt::hash(password, 4).unwrap()})
+    });
+    ("OPERATORS", Value::from_iter(hashed).to_string())
+}
+
+fn token(bound: &Answer) -> String {
+    bound.json()["credentials"]["token"].as_str().unwrap().to_owned()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+impl TestApp {
+    /// A request with this `Authorization`.
+    async fn get_as(&self, path: &str, authorization: &str) -> Answer {
+        self.get_with(path, &[("Authorization", authorization)]).await
+    }
+
+    /// `cf create-service-key`, in the space of `bind`'s instance.
+    async fn service_key(&self, id: &str) -> Answer {
+        let catalog = self.broker("GET", "/v2/catalog", None).await.json();
+        let service = &catalog["services"][0];
+        let key = json!({"service_id": service["id"], "plan_id": service["plans"][0]["id"]});
+        let path = format!("/v2/service_instances/i1/service_bindings/{id}");
+        self.broker("PUT", &path, Some(key)).await
+    }
+}
+
+#[actix_web::test]
+async fn gap_13_a_scrape_needs_a_token_and_the_app_does_not_see_it() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    let token = token(&app.bind("b1", "app-guid", json!({})).await);
+
+    for path in
+        [METRICS, "/v1/apps/app-guid", "/v2/apps/metrics?app=nobody", "/v1/apps/metrics?app="]
+    {
+        let answer = app.get(path).await;
+        assert_eq!(answer.status, 401, "{path}: {}", answer.text());
+        assert!(answer.text().contains("Authorization: Bearer"), "{}", answer.text());
+        // The last of two headers; the first is that of basic auth.
+        assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
+    }
+    for wrong in [bearer("sbt_wrong"), bearer(""), basic("u", "sbt_wrong"), "Bearer".to_owned()] {
+        assert_eq!(app.get_as(METRICS, &wrong).await.status, 401, "{wrong}");
+    }
+    assert!(instance.seen().is_empty());
+
+    for right in [bearer(&token), basic("scrapebroker", &token), basic("", &token)] {
+        let answer = app.get_as(METRICS, &right).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(app.get_as("/v1/apps/app-guid", &bearer(&token)).await.status, 200);
+    assert_eq!(app.get_as("/v1/apps/nobody/metrics", &bearer(&token)).await.status, 404);
+    assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "an operator");
+    assert_eq!(instance.seen().len(), 4);
+    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+
+    let own = app.get("/metrics").await;
+    for (reason, least) in [("missing", 4), ("wrong", 2)] {
+        let series = format!("scrapebroker_access_refused_total{{reason=\"{reason}\"}} ");
+        let line = own.lines(&series).remove(0);
+        let count: u32 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(count >= least, "{line}");
+    }
+}
+
+#[actix_web::test]
+async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    let bound = app.bind("b1", "app-guid", json!({"bearer_token": "of the app"})).await;
+    assert_eq!(app.get_as(METRICS, &bearer(&token(&bound))).await.status, 200);
+    assert_eq!(instance.seen()[0].headers["authorization"], "Bearer of the app");
+}
+
+#[actix_web::test]
+async fn a_token_of_another_app_sees_nothing_of_this_one() {
+    let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let exporter = Instance::with_metrics("e 1\n").await;
+    let routes = RouteFile::new(&json!({
+        "a.example.com": [endpoint("a", 0, a.address)],
+        "b.example.com": [endpoint("b", 0, b.address)],
+        "shared.example.com": [endpoint("a", 0, a.address), endpoint("b", 0, b.address)],
+    }));
+    let list = json!([{"host": exporter.address.to_string(), "params": {"app": "{{app_name}}"}}]);
+    let exporters = ("EXTERNAL_EXPORTERS", list.to_string());
+    let app = spawn_app(&[routes.setting(), token_mode(), exporters]).await;
+    let of_b = bearer(&token(&app.bind("b1", "b-guid", json!({})).await));
+    for path in [
+        "/v1/apps/a-guid/metrics",
+        "/v1/apps/acme/prod/a/only-app-metrics",
+        "/v1/apps/metrics?route_url=a.example.com",
+        "/v1/apps/a-guid/instances/0/metrics",
+        "/v1/apps/a-guid",
+    ] {
+        let answer = app.get_as(path, &of_b).await;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+        assert!(answer.text().contains("another app or space"), "{}", answer.text());
+        assert!(!answer.text().contains(&a.address.to_string()));
+    }
+    assert!(a.seen().is_empty() && exporter.seen().is_empty());
+
+    let shared = app.get_as("/v1/apps/metrics?route_url=shared.example.com", &of_b).await;
+    assert_eq!(shared.status, 200, "{}", shared.text());
+    assert_eq!(shared.headers["x-scrapebroker-instances"], "1/1");
+    assert_eq!(shared.lines("a{").len(), 1);
+    assert!(shared.lines("a{")[0].contains("app_id=\"b-guid\""));
+    assert!(a.seen().is_empty());
+    let lines: Vec<_> = exporter.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(lines, ["GET /metrics?app=b HTTP/1.1"]);
+    let known = app.get_as("/v1/apps/shared.example.com", &of_b).await.json();
+    assert_eq!(known["apps"].as_array().unwrap().len(), 1, "{known}");
+}
+
+#[actix_web::test]
+async fn a_service_key_opens_its_space() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let mut other = endpoint("other", 0, instance.address);
+    other["tags"]["space_id"] = json!("other-space");
+    other["address"] = json!("127.0.0.1:1");
+    let mut nowhere = endpoint("nowhere", 0, instance.address);
+    nowhere["tags"].as_object_mut().unwrap().remove("space_id");
+    nowhere["address"] = json!("127.0.0.1:2");
+    let routes = RouteFile::new(&json!({
+        "app.example.com": [endpoint("app", 0, instance.address)],
+        "other.example.com": [other], "nowhere.example.com": [nowhere],
+    }));
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    app.bind("b1", "other-guid", json!({})).await;
+    let key = app.service_key("k1").await;
+    assert_eq!(key.status, 201, "{}", key.text());
+    let key = bearer(&token(&key));
+    assert_eq!(app.get_as(METRICS, &key).await.status, 200);
+    for path in ["/v1/apps/other-guid/metrics", "/v1/apps/nowhere-guid/metrics"] {
+        assert_eq!(app.get_as(path, &key).await.status, 403, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn unbinding_revokes_the_token_at_once() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    let first = bearer(&token(&app.bind("b1", "app-guid", json!({})).await));
+    let second = bearer(&token(&app.bind("b2", "app-guid", json!({})).await));
+    assert_ne!(first, second);
+    assert_eq!(app.unbind("b1").await.status, 200);
+    assert_eq!(app.get_as(METRICS, &first).await.status, 401);
+    assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other one stays");
+}
+
+#[actix_web::test]
+async fn failed_tries_wait_and_a_right_token_overtakes_them() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    let right = bearer(&token(&app.bind("b1", "app-guid", json!({})).await));
+    let tries = failing(&app, METRICS, bearer("wrong"));
+    // The first three are free.
+    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
+        .await;
+    assert_eq!(app.get_as(METRICS, &right).await.status, 200);
+    assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200);
+    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
+    for one in tries {
+        assert_eq!(one.await.unwrap(), 401);
+    }
+}
+
+#[actix_web::test]
+async fn failed_tries_at_the_broker_wait_and_the_platform_overtakes_them() {
+    let app = spawn_app(&[]).await;
+    let tries = failing(&app, "/broker/v2/catalog", basic(USER, "guessed"));
+    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
+        .await;
+    assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200);
+    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
+    for one in tries {
+        assert_eq!(one.await.unwrap(), 401);
+    }
+    let refused = "scrapebroker_access_refused_total{reason=\"wrong\"} 20";
+    assert_eq!(app.get("/metrics").await.lines(refused).len(), 1);
+}
+
+/// The statuses of twenty tries at once.
+fn failing(
+    app: &TestApp,
+    path: &str,
+    authorization: String,
+) -> Vec<actix_web::rt::task::JoinHandle<u16>> {
+    let url = app.url(path);
+    let one = |_| {
+        let (url, authorization) = (url.clone(), authorization.clone());
+        actix_web::rt::spawn(async move {
+            send("GET", &url, &[("Authorization", &authorization)], None).await.status
+        })
+    };
+    (0..20).map(one).collect()
+}
+
+#[actix_web::test]
+async fn operators_have_passwords_of_their_own() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
+    let app = spawn_app(&[routes.setting(), token_mode(), people]).await;
+    let of_app = token(&app.bind("b1", "app-guid", json!({})).await);
+    let cases = [
+        (basic("ann", "pa:ss"), 200),
+        (basic("ann", "pa:ss"), 200),
+        (basic("bob", "wörd"), 200),
+        (basic(USER, PASSWORD), 200),
+        (basic("ann", "wörd"), 401),
+        (basic("eve", "pa:ss"), 401),
+        (basic("ann", ""), 401),
+        (bearer("pa:ss"), 401),
+        (bearer(&of_app), 403),
+        (basic("ann", &of_app), 403),
+    ];
+    for (authorization, status) in cases {
+        let answer = app.get_as("/routes", &authorization).await;
+        assert_eq!(answer.status, status, "{authorization}: {}", answer.text());
+    }
+    let nobody = app.get("/routes").await;
+    assert_eq!(nobody.status, 401);
+    assert!(nobody.headers["www-authenticate"].starts_with("Basic"));
+    // They see every app, and are not the platform.
+    assert_eq!(app.get_as(METRICS, &basic("ann", "pa:ss")).await.status, 200);
+    let headers = [("Authorization", &*basic("ann", "pa:ss")), ("X-Broker-Api-Version", "2.15")];
+    assert_eq!(app.get_with("/broker/v2/catalog", &headers).await.status, 401);
+}
+
+#[actix_web::test]
+async fn details_on_the_status_page_need_a_token_too() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), token_mode()]).await;
+    let token = token(&app.bind("b1", "app-guid", json!({})).await);
+    let details = "Sources of routes";
+    let page = app.get("/").await;
+    assert_eq!(page.status, 200);
+    assert!(!page.text().contains(details) && page.text().contains("/?details"));
+    assert_eq!(app.get("/?details").await.status, 401);
+    assert_eq!(app.get_as("/", &bearer("wrong")).await.status, 401);
+    for authorization in [basic("any", &token), basic(USER, PASSWORD)] {
+        for path in ["/", "/?details"] {
+            let page = app.get_as(path, &authorization).await;
+            assert!(page.status == 200 && page.text().contains(details), "{}", page.text());
+        }
+    }
+    assert!(app.get("/doc").await.text().contains("Authorization: Bearer"));
+
+    let open = spawn_app(&[routes.setting()]).await;
+    assert!(open.get("/").await.text().contains(details));
+    assert!(!open.get("/doc").await.text().contains("Authorization: Bearer"));
+}
