@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId},
-    store::{ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported},
+    store::{ServiceBinding, ServiceInstance, Tx, bindings, imported},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -228,54 +228,17 @@ impl Broker {
             && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
     }
 
-    /// promfetcher kept no ids that could differ.
-    fn is_same_imported(
+    pub(super) fn unseal(
         &self,
-        kept: &ImportedBinding,
-        request: &Bind,
-    ) -> Result<bool, BrokerError> {
-        Ok(request.app_guid.as_ref() == Some(&kept.app_guid)
-            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
-    }
-
-    /// The binding to be like; an imported one is one of any instance.
-    async fn predecessor(
-        &self,
-        tx: &mut Tx,
-        instance: &ServiceInstance,
         id: &BindingId,
-    ) -> Result<ServiceBinding, BrokerError> {
-        if let Some(own) = bindings::find(tx, id).await? {
-            let same = own.instance_id == instance.instance_id;
-            return same.then_some(own).ok_or(BrokerError::PredecessorUnknown);
-        }
-        let imported = imported::find(tx, id).await?.ok_or(BrokerError::PredecessorUnknown)?;
-        let instance = instance.clone();
-        Ok(ServiceBinding {
-            binding_id: imported.binding_id,
-            instance_id: instance.instance_id,
-            service_id: instance.service_id,
-            plan_id: instance.plan_id,
-            app_guid: Some(imported.app_guid),
-            space_guid: instance.space_guid,
-            parameters: imported.parameters,
-            token_hash: imported.token_hash,
-            predecessor_id: None,
-        })
-    }
-
-    fn unseal(&self, id: &BindingId, sealed: &str) -> Result<Map<String, Value>, BrokerError> {
+        sealed: &str,
+    ) -> Result<Map<String, Value>, BrokerError> {
         let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
         parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
     }
 
     fn credentials_of(&self, binding: &ServiceBinding) -> Credentials {
         Credentials { token: self.0.keys.token(&binding.binding_id), scope: Scope::of(binding) }
-    }
-
-    fn credentials_of_imported(&self, binding: &ImportedBinding) -> Credentials {
-        let scope = Scope::App(binding.app_guid.clone());
-        Credentials { token: self.0.keys.token(&binding.binding_id), scope }
     }
 
     pub(super) fn token_hash_of(&self, id: &BindingId) -> String {

@@ -1,9 +1,12 @@
-//! Taking over the bindings of promfetcher.
+//! Taking over the bindings of promfetcher, which are bindings of any instance, service and plan.
 
-use super::{Broker, BrokerError, claim, keys::Owner, within_patience};
+use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, keys::Owner, within_patience};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
-    store::{ImportedBinding, Tx, bindings, imported, promfetcher::AppEndpoint},
+    store::{
+        ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
+        promfetcher::AppEndpoint,
+    },
 };
 use serde_json::{Map, Value};
 use std::fmt;
@@ -96,6 +99,48 @@ impl Broker {
             token_hash: self.token_hash_of(&binding_id),
             binding_id,
         }))
+    }
+
+    /// promfetcher kept no ids that could differ.
+    pub(super) fn is_same_imported(
+        &self,
+        kept: &ImportedBinding,
+        request: &Bind,
+    ) -> Result<bool, BrokerError> {
+        Ok(request.app_guid.as_ref() == Some(&kept.app_guid)
+            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
+    }
+
+    /// The binding to be like; an imported one is one of any instance.
+    pub(super) async fn predecessor(
+        &self,
+        tx: &mut Tx,
+        instance: &ServiceInstance,
+        id: &BindingId,
+    ) -> Result<ServiceBinding, BrokerError> {
+        if let Some(own) = bindings::find(tx, id).await? {
+            let same = own.instance_id == instance.instance_id;
+            return same.then_some(own).ok_or(BrokerError::PredecessorUnknown);
+        }
+        let imported = imported::find(tx, id).await?.ok_or(BrokerError::PredecessorUnknown)?;
+        let instance = instance.clone();
+        Ok(ServiceBinding {
+            binding_id: imported.binding_id,
+            instance_id: instance.instance_id,
+            service_id: instance.service_id,
+            plan_id: instance.plan_id,
+            app_guid: Some(imported.app_guid),
+            space_guid: instance.space_guid,
+            parameters: imported.parameters,
+            token_hash: imported.token_hash,
+            predecessor_id: None,
+        })
+    }
+
+    /// As a bind would give them.
+    pub(super) fn credentials_of_imported(&self, binding: &ImportedBinding) -> Credentials {
+        let scope = Scope::App(binding.app_guid.clone());
+        Credentials { token: self.0.keys.token(&binding.binding_id), scope }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod document;
 mod exporters;
+mod fields;
 mod keys;
 mod routes;
 mod source;

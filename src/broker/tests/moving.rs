@@ -26,8 +26,12 @@ async fn imported_bindings_are_in_force_until_they_are_removed_and_never_again()
         assert_eq!(endpoint_in_force(&broker, "app1").as_deref(), Some("/one"));
         assert_eq!(endpoint_in_force(&broker, "app2").as_deref(), Some("/two?x=1"));
 
+        let other = self::broker(&store).await;
         broker.unbind(&instance("whatever"), &binding("b1")).await.unwrap();
         assert_eq!(endpoint_in_force(&broker, "app1"), None);
+        assert_eq!(endpoint_in_force(&other, "app1").as_deref(), Some("/one"));
+        other.refresh().await.unwrap();
+        assert_eq!(endpoint_in_force(&other, "app1"), None, "replicas notice");
         let gone = broker.unbind(&instance("whatever"), &binding("b1")).await.unwrap_err();
         assert_eq!(name(&gone), "BindingGone");
 

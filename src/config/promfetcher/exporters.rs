@@ -1,6 +1,6 @@
 //! External exporters, which keep their names, defaults and templates.
 
-use super::{document::Document, keys::text};
+use super::{document::Document, fields::text};
 use crate::{
     config::{section::Section, values},
     domain::MetricsPath,

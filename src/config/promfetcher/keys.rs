@@ -1,6 +1,11 @@
 //! Every key of promfetcher, and what becomes of it.
 
-use super::{document::Document, exporters, routes};
+use super::{
+    document::Document,
+    exporters,
+    fields::{both_or_none, flag, go_duration, id, pem, raw},
+    routes,
+};
 use crate::{
     config::{
         section::Section,
@@ -8,9 +13,8 @@ use crate::{
     },
     domain::{Catalog, PlanId, ServiceId},
 };
-use ::config::ValueKind;
 use serde_json::{Value, json};
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 /// The ids that promfetcher has when its file names none. Its BOSH release always names some.
 const SERVICE_ID: &str = "75bcebab-cc25-4ef6-89dc-a91b953919f1";
@@ -303,107 +307,4 @@ fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Option<
         return None;
     }
     serde_json::to_string_pretty(&catalog).ok()
-}
-
-/// A scalar exactly as it was written.
-pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
-    match s.take(key).map(|value| value.kind) {
-        None => Some(None),
-        Some(ValueKind::String(value)) => match text(&value) {
-            Ok(value) => Some(Some(value)),
-            Err(problem) => {
-                s.mistake(key, problem);
-                None
-            }
-        },
-        Some(_) => {
-            s.mistake(key, "must be one value");
-            None
-        }
-    }
-}
-
-/// Certificates or a key, with one line break at the end.
-pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
-    s.optional(key, |pem| match pem.contains("-----BEGIN ") {
-        true => Ok(format!("{}\n", pem.trim())),
-        false => Err("is not PEM".to_owned()),
-    })
-}
-
-/// A flag as YAML 1.1 writes it, which is promfetcher's.
-pub(super) fn flag(s: &mut Section<'_>, key: &str) -> Option<bool> {
-    let flag = |text: &str| match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Ok(true),
-        "false" | "no" | "off" | "n" => Ok(false),
-        _ => Err("is neither true nor false".to_owned()),
-    };
-    s.optional(key, flag).flatten()
-}
-
-/// Both of two values or none; nothing when one was wrong or is missing.
-pub(super) fn both_or_none(
-    s: &mut Section<'_>,
-    (first_key, first): (&str, Option<Option<String>>),
-    (second_key, second): (&str, Option<Option<String>>),
-) -> Option<Option<(String, String)>> {
-    match (first?, second?) {
-        (Some(first), Some(second)) => Some(Some((first, second))),
-        (None, None) => Some(None),
-        (Some(_), None) => {
-            s.mistake(second_key, format!("is missing, and {first_key} is set"));
-            None
-        }
-        (None, Some(_)) => {
-            s.mistake(first_key, format!("is missing, and {second_key} is set"));
-            None
-        }
-    }
-}
-
-/// A text of one line.
-pub(super) fn text(text: &str) -> Result<String, String> {
-    match text.chars().any(char::is_control) {
-        true => Err("contains a control character".to_owned()),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn id<T: FromStr>(id: &str) -> Result<String, String>
-where
-    T::Err: std::fmt::Display,
-{
-    id.parse::<T>().map(|_| id.to_owned()).map_err(|error| error.to_string())
-}
-
-/// `120s`, `1h30m`, `1.5h`, or a number of nanoseconds, as promfetcher's language writes them.
-fn go_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "is not a duration like 120s or 1h30m, longer than nothing".to_owned();
-    let units = [
-        ("h", 3600.0),
-        ("ms", 1e-3),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("ns", 1e-9),
-        ("m", 60.0),
-        ("s", 1.0),
-    ];
-    let mut seconds = 0.0;
-    let mut rest = text;
-    if let Ok(nanoseconds) = text.parse::<u64>() {
-        return Some(Duration::from_nanos(nanoseconds)).filter(|d| !d.is_zero()).ok_or_else(wrong);
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, behind) = rest.split_at(end);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let (unit, factor) =
-            units.iter().find(|(unit, _)| behind.starts_with(unit)).ok_or_else(wrong)?;
-        seconds += number * factor;
-        rest = behind.strip_prefix(unit).unwrap_or_default();
-    }
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(wrong()),
-    }
 }

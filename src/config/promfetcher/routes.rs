@@ -2,7 +2,7 @@
 
 use super::{
     document::Document,
-    keys::{both_or_none, flag, pem, raw, text},
+    fields::{both_or_none, flag, pem, raw, text},
 };
 use crate::config::{
     section::Section,
@@ -36,7 +36,7 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
 }
 
 fn gorouter(s: &mut Section<'_>) -> Option<Yaml> {
-    let host = s.required("host", values_host);
+    let host = s.required("host", self::host);
     let port = s.required("port", number(1..=u16::MAX));
     let (user, pass) = (raw(s, "user"), raw(s, "pass"));
     let credentials = both_or_none(s, ("user", user), ("pass", pass));
@@ -60,7 +60,7 @@ fn gorouter(s: &mut Section<'_>) -> Option<Yaml> {
 fn nats(s: &mut Section<'_>, to: &mut Document) -> bool {
     let hosts = s.list("hosts", |s| {
         let (host, port) =
-            (s.required("hostname", values_host), s.required("port", number(1..=u16::MAX)));
+            (s.required("hostname", self::host), s.required("port", number(1..=u16::MAX)));
         Some(host.zip(port))
     });
     let (user, pass) = (raw(s, "user"), raw(s, "pass"));
@@ -108,7 +108,7 @@ fn servers(urls: Vec<String>) -> Yaml {
 }
 
 /// A host as it stands in a URL.
-fn values_host(host: &str) -> Result<String, String> {
+fn host(host: &str) -> Result<String, String> {
     let host = text(host)?;
     match host.contains(':') && !host.starts_with('[') {
         true => Ok(format!("[{host}]")),

@@ -89,6 +89,17 @@ async fn a_database_that_is_none_is_named_without_its_password() {
     assert!(!missing.exists(), "a mistyped path makes no database");
 }
 
+/// With a paused clock the patience ends as soon as there is nothing else to do.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for scheme in ["mysql", "postgres"] {
+        let url = format!("{scheme}://u:hunter2@{}/d", silent.local_addr().unwrap());
+        let error = app_endpoints(&url.into()).await.unwrap_err();
+        assert!(matches!(&error, SourceError::Away(why) if why.contains("no answer")), "{error}");
+    }
+}
+
 /// A MariaDB of the test's own, on a free port of the loopback address.
 struct MariaDb {
     process: Child,
