@@ -9,8 +9,10 @@ mod document;
 mod exporters;
 mod fields;
 mod keys;
+mod lost;
 mod routes;
 mod source;
+mod store;
 
 use super::{ConfigError, Mistakes, section::Section};
 use document::Document;

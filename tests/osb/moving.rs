@@ -111,7 +111,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         let cc = CloudController::new();
         let api = moved(&store, &config, catalog).await;
 
-        // cf update-service-broker: the offering and its plan are those that there are instances of.
+        // cf update-service-broker: the offering and its plan are those of the instances.
         let registered = cc.send(&api, "cf create-service-broker", &[]).await;
         let service = &registered.body["services"][0];
         assert_eq!((registered.status, &service["name"]), (200, &json!("promfetcher")));

@@ -4,7 +4,8 @@ use super::{
     document::Document,
     exporters,
     fields::{both_or_none, flag, go_duration, id, pem, raw},
-    routes,
+    lost::{self, Form, is_set},
+    routes, store,
 };
 use crate::{
     config::{
@@ -27,17 +28,26 @@ const PLAN_NAME: &str = "fetch-app";
 /// Ours, where the ids go into.
 const CATALOG: &str = include_str!("../../../broker-catalog.json");
 
+const MAX_CONNS: &str = "a scrape asks an instance once; scrape.concurrency bounds how many \
+                         instances it asks at a time";
+const DEFAULT_CREDENTIAL: &str = "is not set, so this is promfetcher's default, which everybody \
+                                  knows; change it with cf update-service-broker";
+const ADOPT: &str = "is for the time of the move only; see docs/MIGRATING.md";
+const SKIP_VERIFY: &str = "backends.skip_verify takes any certificate for that of an instance";
+const IDLE_FOR_EVER: &str = "0 keeps idle connections for ever; ours are closed after \
+                             backends.idle_timeout";
+
 /// Reads all keys; gives the catalog unless an id in it is wrong.
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<String> {
     let tls = listeners(s, to);
     log(s, to);
-    store(s, to);
+    store::convert(s, to);
     let ids = broker(s, to, catalog);
     routes::convert(s, to);
     route_times(s, to);
     backends(s, to);
     exporters::convert(s, to);
-    without_counterpart(s, to);
+    lost::convert(s, to);
     base_url(s, to, tls);
     let (service_id, plan_id) = ids?;
     catalog_with(s, &service_id, &plan_id)
@@ -92,7 +102,7 @@ fn log(s: &mut Section<'_>, to: &mut Document) {
         if flag(s, "in_json") == Some(true) {
             to.set(&["log", "format"], "json");
         }
-        if flag(s, "no_color").is_some() {
+        if is_set(s, "no_color", Form::Flag) {
             to.lost("logging.no_color", "logs have colours on terminals only");
         }
         Some(())
@@ -110,77 +120,6 @@ fn level(level: &str) -> Result<&'static str, String> {
     }
 }
 
-fn store(s: &mut Section<'_>, to: &mut Document) {
-    let import = "scrapebroker import-promfetcher --from takes over what is in it";
-    let url = raw(s, "db_conn").flatten();
-    let scheme = url.as_deref().and_then(|url| url.split_once(':')).map(|(scheme, _)| scheme);
-    let postgres = match (url.as_deref(), scheme) {
-        (None, _) => {
-            to.remark(
-                "db_conn",
-                "is not set: promfetcher refused bindings then; we keep them in SQLite",
-            );
-            false
-        }
-        (Some(_), Some("mysql" | "mariadb")) => {
-            to.lost("db_conn", &format!("MySQL is no store of ours, bindings are kept in SQLite; set database_url to a PostgreSQL for several replicas. {import}"));
-            false
-        }
-        (Some(_), Some("sqlite")) => {
-            to.lost("db_conn", &format!("the file is not ours, bindings are kept in one of our own. {import}; promfetcher takes its path as one from its working directory"));
-            false
-        }
-        (Some(url), Some("postgres" | "postgresql")) => {
-            match values::database_url(url) {
-                Ok(_) => to.set(&["database_url"], url),
-                Err(problem) => s.mistake("db_conn", problem),
-            }
-            // Required with PostgreSQL; two random UUIDs have 244 bits of it.
-            let random = || uuid::Uuid::new_v4().simple().to_string();
-            to.set(&["broker", "token_key"], format!("{}{}", random(), random()));
-            to.remark(
-                "db_conn",
-                &format!("our tables stand beside promfetcher's in the same database. {import}"),
-            );
-            to.remark("broker.token_key", "was made just now; keep it, the same for all replicas: another one could not read the store");
-            true
-        }
-        _ => {
-            s.mistake("db_conn", "must begin with mysql:, mariadb:, sqlite: or postgres:");
-            false
-        }
-    };
-    pool(s, to, postgres);
-}
-
-fn pool(s: &mut Section<'_>, to: &mut Document, postgres: bool) {
-    match s.optional("sql_cnx_max_open", number(i64::MIN..=i64::MAX)).flatten() {
-        Some(most) if postgres && (1..=10_000).contains(&most) => {
-            to.set(&["database", "max_connections"], u32::try_from(most).unwrap_or(10));
-        }
-        Some(_) if postgres => {
-            to.lost(
-                "sql_cnx_max_open",
-                "no limit; ours is database.max_connections, 10 when not set",
-            );
-        }
-        Some(_) => to.lost("sql_cnx_max_open", "SQLite needs none"),
-        None => {}
-    }
-    if s.optional("sql_cnx_max_idle", number(i64::MIN..=i64::MAX)).flatten().is_some() {
-        to.lost("sql_cnx_max_idle", "idle connections to the database are kept for five minutes");
-    }
-    if s.optional("sql_cnx_max_life", go_duration).flatten().is_some() {
-        to.lost(
-            "sql_cnx_max_life",
-            "connections to the database are checked before use, whatever their age",
-        );
-    }
-    if flag(s, "not_exit_when_conn_failed").is_some() {
-        to.lost("not_exit_when_conn_failed", "we never exit because the database is away; scraping goes on, bindings get 503 until it is back");
-    }
-}
-
 /// The ids of service and plan.
 fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(String, String)> {
     let (service_id, plan_id, user, pass) = s.section("broker", |s| {
@@ -194,22 +133,18 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(Stri
         }
         Some((service_id, plan_id, user, pass))
     })?;
-    let mut credential = |key: &str, default: &str, given: Option<Option<String>>| {
+    let mut credential = |key: &str, old: &str, default: &str, given: Option<Option<String>>| {
         let Some(given) = given else { return };
         if given.is_none() {
-            let name = if key == "username" { "broker.user" } else { "broker.pass" };
-            to.remark(name, &format!("is not set, so broker.{key} is promfetcher's default, which everybody knows; change it with cf update-service-broker"));
+            to.remark(old, DEFAULT_CREDENTIAL);
         }
         to.set(&["broker", key], given.unwrap_or_else(|| default.to_owned()));
     };
-    credential("username", "user", user);
-    credential("password", "password", pass);
+    credential("username", "broker.user", "user", user);
+    credential("password", "broker.pass", "password", pass);
     to.set(&["broker", "catalog"], catalog);
     to.set(&["broker", "adopt_unknown_instances"], true);
-    to.remark(
-        "broker.adopt_unknown_instances",
-        "is for the time of the move only; see docs/MIGRATING.md",
-    );
+    to.remark("broker.adopt_unknown_instances", ADOPT);
     Some((service_id?, plan_id?))
 }
 
@@ -226,32 +161,18 @@ fn route_times(s: &mut Section<'_>, to: &mut Document) {
         }
         to.remark("droplet_stale_threshold", "promfetcher never dropped a stale endpoint; we do");
     }
-    if s.optional("start_response_delay_interval", go_duration).flatten().is_some() {
-        to.lost(
-            "start_response_delay_interval",
-            "we are ready once each source of routes has answered, not after a fixed time",
-        );
-    }
-    if s.optional("nats_client_ping_interval", go_duration).flatten().is_some() {
-        to.lost(
-            "nats_client_ping_interval",
-            "the client for NATS keeps its connection alive by itself",
-        );
-    }
-    if s.optional("index", number(0..=u32::MAX)).flatten().is_some() {
-        to.lost("index", "replicas need no number");
-    }
 }
 
 fn backends(s: &mut Section<'_>, to: &mut Document) {
     s.section("backends", |s| {
         let (cert, key) = (pem(s, "cert_chain"), pem(s, "private_key"));
-        if let Some(Some((cert, key))) = both_or_none(s, ("cert_chain", cert), ("private_key", key)) {
+        if let Some(Some((cert, key))) = both_or_none(s, ("cert_chain", cert), ("private_key", key))
+        {
             to.set(&["backends", "cert"], cert);
             to.set(&["backends", "key"], key);
         }
-        if s.optional("max_conns", number(i64::MIN..=i64::MAX)).flatten().is_some() {
-            to.lost("backends.max_conns", "a scrape asks an instance once; scrape.concurrency bounds how many instances a scrape asks at once");
+        if is_set(s, "max_conns", Form::Number) {
+            to.lost("backends.max_conns", MAX_CONNS);
         }
         Some(())
     });
@@ -260,35 +181,12 @@ fn backends(s: &mut Section<'_>, to: &mut Document) {
     }
     if flag(s, "skip_ssl_validation") == Some(true) {
         to.set(&["backends", "skip_verify"], true);
-        to.remark(
-            "skip_ssl_validation",
-            "backends.skip_verify takes any certificate for that of an instance",
-        );
+        to.remark("skip_ssl_validation", SKIP_VERIFY);
     }
     match s.optional("idle_conn_timeout", number(0..=u32::MAX)).flatten() {
-        Some(0) => to.lost(
-            "idle_conn_timeout",
-            "0 keeps idle connections for ever; ours are closed after backends.idle_timeout",
-        ),
+        Some(0) => to.lost("idle_conn_timeout", IDLE_FOR_EVER),
         Some(seconds) => to.set(&["backends", "idle_timeout"], format!("{seconds}s")),
         None => {}
-    }
-}
-
-fn without_counterpart(s: &mut Section<'_>, to: &mut Document) {
-    if flag(s, "enable_http2").is_some() {
-        to.lost(
-            "enable_http2",
-            "an instance that registers with protocol http2 is spoken to so, any other in HTTP/1.1",
-        );
-    }
-    if flag(s, "disable_keep_alives").is_some() {
-        to.lost("disable_keep_alives", "connections to instances are kept; a request that fails on a kept one is repeated on a new one");
-    }
-    for key in ["max_idle_conns", "max_idle_conns_per_host"] {
-        if s.optional(key, number(i64::MIN..=i64::MAX)).flatten().is_some() {
-            to.lost(key, "idle connections are bounded by backends.idle_timeout, not by number");
-        }
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
         to.set_yaml(&["routes", "gorouters"], Yaml::Array(gorouters));
         to.remark(
             "gorouters",
-            "name every router; each has an age of its own, and one that is away no longer stops the refresh of the others",
+            "name every router; each has an age of its own, and one that is away no \
+                 longer stops the refresh of the others",
         );
     }
     let listens = s.section("nats", |s| Some(nats(s, to))) == Some(true);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Config, Mistake};
+use secrecy::ExposeSecret;
 use std::fs;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -37,7 +38,9 @@ fn mistakes(yaml: &str) -> Vec<(String, String)> {
 
 /// Every key of v0.20.0, as its BOSH release writes them.
 const POLLING: &str = r#"---
-gorouters: [{"host":"10.0.1.1","port":8082,"user":"router-status","pass":"0123"},{"host":"10.0.1.2","port":8082}]
+gorouters:
+- {"host":"10.0.1.1","port":8082,"user":"router-status","pass":"0123"}
+- {"host":"10.0.1.2","port":8082}
 backends:
   max_conns: 500
   cert_chain: ''
@@ -128,8 +131,7 @@ fn the_polling_generation_becomes_settings_that_our_own_check_accepts() {
     assert_eq!(config.health_listen.unwrap().to_string(), "0.0.0.0:8081");
     assert_eq!(config.base_url, "https://promfetcher.example.com");
     let [first, second] = config.routes.gorouters.try_into().unwrap();
-    let secret =
-        |text: &secrecy::SecretString| secrecy::ExposeSecret::expose_secret(text).to_owned();
+    let secret = |text: &secrecy::SecretString| text.expose_secret().to_owned();
     assert_eq!(first.url, "http://10.0.1.1:8082/routes");
     assert_eq!(secret(&first.credentials.unwrap().password), "0123", "the letters of the file");
     assert!(second.credentials.is_none());
@@ -337,8 +339,9 @@ fn durations_are_read_as_promfetcher_reads_them() {
 proptest::proptest! {
     #[test]
     fn any_secret_comes_out_as_it_went_in(secret in "[^\\p{Cc}\\s'][^\\p{Cc}']{0,20}[^\\p{Cc}\\s']") {
-        let yaml = format!("gorouters: [{{ host: a, port: 1 }}]\nbroker: {{ user: u, pass: '{secret}' }}");
+        let router = "gorouters: [{ host: a, port: 1 }]";
+        let yaml = format!("{router}\nbroker: {{ user: u, pass: '{secret}' }}");
         let password = loaded(&yaml).broker.credentials.unwrap().password;
-        proptest::prop_assert_eq!(secrecy::ExposeSecret::expose_secret(&password), secret.as_str());
+        proptest::prop_assert_eq!(password.expose_secret(), secret.as_str());
     }
 }

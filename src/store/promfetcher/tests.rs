@@ -11,9 +11,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-const TEXTS: &str = "CREATE TABLE app_endpoints (guid text NOT NULL, app_guid text, endpoint text, PRIMARY KEY (guid))";
-const VARCHARS: &str = "CREATE TABLE app_endpoints (guid varchar(255) NOT NULL, app_guid varchar(255), \
-                        endpoint varchar(255), PRIMARY KEY (guid))";
+const TEXTS: &str = "CREATE TABLE app_endpoints (guid text NOT NULL, app_guid text, \
+                     endpoint text, PRIMARY KEY (guid))";
+const VARCHARS: &str = "CREATE TABLE app_endpoints (guid varchar(255) NOT NULL, \
+                        app_guid varchar(255), endpoint varchar(255), PRIMARY KEY (guid))";
 
 /// Fills a table as promfetcher fills it, and reads it back as the import does.
 async fn is_read(create: &str, writable: &str, url: &str) {
