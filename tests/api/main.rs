@@ -10,6 +10,7 @@ mod crash;
 mod faults;
 mod formats;
 mod helpers;
+mod moving;
 mod ops;
 mod prometheus;
 #[path = "../support/promtool.rs"]
