@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use std::{
     fs, io,
     net::TcpListener,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -115,7 +116,8 @@ impl MariaDb {
         let datadir = format!("--datadir={}", data.display());
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", &datadir, "--auth-root-authentication-method=normal"])
-            .args(["--skip-test-db", "--user=root"])
+            .arg("--skip-test-db")
+            .args(as_root(dir.path()))
             .output()
             .expect("this test needs MariaDB: run scripts/install-test-tools");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -129,7 +131,8 @@ impl MariaDb {
         fs::write(&init, statements).unwrap();
         let port = free_port();
         let process = Command::new(server())
-            .args(["--no-defaults", &datadir, "--user=root", "--bind-address=127.0.0.1"])
+            .args(["--no-defaults", &datadir, "--bind-address=127.0.0.1"])
+            .args(as_root(dir.path()))
             .arg("--skip-name-resolve")
             .arg(format!("--port={port}"))
             .arg(format!("--init-file={}", init.display()))
@@ -169,6 +172,11 @@ impl Drop for MariaDb {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Root has to say that it means it, and nobody else may.
+fn as_root(own: &Path) -> Option<&'static str> {
+    (fs::metadata(own).unwrap().uid() == 0).then_some("--user=root")
 }
 
 /// Debian keeps servers out of the path of ordinary users.
