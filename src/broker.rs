@@ -15,9 +15,11 @@
 //!   ([`BoundApps`]) before the answer is given.
 //! * A token is never stored, and parameters are stored sealed.
 
+mod adoption;
 mod bindings;
 mod bound_apps;
 mod error;
+mod import;
 mod instances;
 mod keys;
 mod operation;
@@ -31,15 +33,20 @@ use crate::{
     domain::{Catalog, InstanceId, Plan, PlanId, Service, ServiceId},
     store::{Store, StoreError, Tx, state},
 };
+pub use adoption::Place;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use bound_apps::{BoundApps, InForce, Scope};
 pub use error::BrokerError;
+pub use import::{Import, LeftOut};
 pub use instances::{FetchedInstance, Provision, Provisioned, Update};
 use keys::Keys;
 pub use operation::LastOperation;
 use secrecy::SecretString;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
 use turns::Turns;
@@ -59,6 +66,8 @@ struct Shared {
     catalog: ArcSwap<Catalog>,
     bound_apps: BoundApps,
     turns: Turns,
+    /// Whether instances that were never seen are taken for ours.
+    adopts: AtomicBool,
     /// Why the last look at the store failed; none while it is in reach.
     away: ArcSwapOption<String>,
 }
@@ -102,6 +111,7 @@ impl Broker {
             catalog: ArcSwap::from_pointee(catalog),
             bound_apps: BoundApps::default(),
             turns: Turns::default(),
+            adopts: AtomicBool::new(false),
             away: ArcSwapOption::empty(),
         }));
         broker.refresh().await?;

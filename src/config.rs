@@ -21,6 +21,7 @@ pub use effective::Effective;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 
 pub mod catalog;
+pub mod promfetcher;
 
 use crate::domain::ExternalExporter;
 use secrecy::SecretString;
@@ -140,6 +141,8 @@ pub struct Broker {
     pub catalog: PathBuf,
     /// Derives tokens and the key that encrypts secrets at rest.
     pub token_key: Option<SecretString>,
+    /// Instances that were never seen are taken for ours: for the time of a move.
+    pub adopt_unknown_instances: bool,
 }
 
 /// A user name and a password.

@@ -3,22 +3,23 @@
 
 use clap::{Parser, Subcommand};
 use scrapebroker::{
-    config::{Config, LogFormat, catalog},
+    config::{Config, LogFormat, catalog, promfetcher},
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
     domain::{BasicAuth, MetricsPath},
     exposition::{Escaping, Format},
     merge_files::{self, Arguments, MergeError},
     shutdown,
-    startup::{Application, Reloader, StartError},
+    startup::{Application, Reloader, StartError, import_promfetcher},
     telemetry,
 };
+use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -49,10 +50,30 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
     },
-    /// Print the settings in force, secrets masked, or every mistake
+    /// Print the settings in force, secrets masked, or every mistake; with --promfetcher, print
+    /// settings and catalog made of promfetcher's
     CheckConfig {
         #[command(flatten)]
         config: ConfigFile,
+        /// promfetcher's configuration, to make ours of it; secrets are printed as they are
+        #[arg(long, value_name = "FILE")]
+        promfetcher: Option<PathBuf>,
+        /// Where to write the catalog [default: printed behind the settings, as a second document]
+        #[arg(long, value_name = "FILE", requires = "promfetcher")]
+        catalog: Option<PathBuf>,
+    },
+    /// Copy the bindings of promfetcher's database; safe to repeat
+    ImportPromfetcher {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// promfetcher's db_conn: sqlite://…, mysql://… or postgres://…
+        #[arg(
+            long,
+            value_name = "DATABASE_URL",
+            env = "SCRAPEBROKER_IMPORT_FROM",
+            hide_env_values = true
+        )]
+        from: String,
     },
     /// Run one sample app instance on its own, on PORT (8080 when not set)
     DemoApp {
@@ -155,7 +176,14 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
             log("warn", LogFormat::Text)?;
             actix_web::rt::System::new().block_on(demo(listen))
         }
-        Command::CheckConfig { config } => check_config(config, environment),
+        Command::CheckConfig { promfetcher: Some(file), catalog, .. } => convert(&file, catalog),
+        Command::CheckConfig { config, .. } => check_config(config, environment),
+        Command::ImportPromfetcher { config, from } => {
+            let config = Config::load(config.file.as_deref(), environment);
+            let config = config.map_err(Failure::usage)?;
+            log("warn", config.log.format)?;
+            actix_web::rt::System::new().block_on(import(config, from.into()))
+        }
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
@@ -175,6 +203,30 @@ fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Re
     let (config, effective) = loaded.map_err(Failure::usage)?;
     catalog::read(&config.broker.catalog, &config.base_url).map_err(Failure::usage)?;
     print(&effective)
+}
+
+fn convert(file: &Path, catalog: Option<PathBuf>) -> Result<(), Failure> {
+    let converted = promfetcher::convert(file, catalog.as_deref()).map_err(Failure::usage)?;
+    let Some(path) = catalog else {
+        return print(&format_args!("{}\n---\n{}", converted.settings, converted.catalog));
+    };
+    std::fs::write(&path, format!("{}\n", converted.catalog)).map_err(|error| {
+        let what = format!("cannot write {}", path.display());
+        Failure::other(anyhow::Error::from(error).context(what))
+    })?;
+    print(&converted.settings)
+}
+
+async fn import(config: Config, from: SecretString) -> Result<(), Failure> {
+    let import = import_promfetcher(config, from).await.map_err(start_failure)?;
+    print(&import)?;
+    match import.left_out.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::other(anyhow::anyhow!(
+            "{} bindings could not be imported",
+            import.left_out.len()
+        ))),
+    }
 }
 
 fn merge(options: MergeOptions) -> Result<(), Failure> {

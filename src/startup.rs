@@ -3,6 +3,7 @@
 //! Everything that can fail fails in [`Application::build`], before the
 //! platform is told that we are there. Only this room knows all others.
 
+mod import;
 mod metrics;
 mod rooms;
 
@@ -16,6 +17,7 @@ use crate::{
     telemetry::RequestSpan,
 };
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+pub use import::import_promfetcher;
 use rooms::Rooms;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 use tracing_actix_web::TracingLogger;

@@ -4,7 +4,7 @@
 //! one set of statements for both, and each has a test that runs on both.
 //!
 //! Callers own the transaction: [`Store::begin_write`], some functions of
-//! [`instances`], [`bindings`] and [`state`], then [`Tx::commit`]. A dropped
+//! [`instances`], [`bindings`], [`imported`] and [`state`], then [`Tx::commit`]. A dropped
 //! [`Tx`] changes nothing.
 //!
 //! # What must always hold
@@ -17,8 +17,10 @@
 
 pub mod bindings;
 mod error;
+pub mod imported;
 pub mod instances;
 mod postgres;
+pub mod promfetcher;
 mod sqlite;
 pub mod state;
 
@@ -30,6 +32,7 @@ mod tests;
 use crate::domain::InstanceId;
 pub use bindings::ServiceBinding;
 pub use error::StoreError;
+pub use imported::ImportedBinding;
 pub use instances::{Names, ServiceInstance};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};

@@ -70,7 +70,7 @@ fn version_and_help_are_printed_and_exit_0() {
     assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
     let (code, out, _) = run(&mut scrapebroker(&["--help"]));
     assert_eq!(code, 0);
-    for command in ["serve", "demo", "check-config", "merge", "demo-app"] {
+    for command in ["serve", "demo", "check-config", "import-promfetcher", "merge", "demo-app"] {
         assert!(out.contains(command), "{out}");
     }
 }
@@ -363,4 +363,98 @@ fn the_demo_does_what_it_says() {
     let pid = demo.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(demo.wait().unwrap().code(), Some(0));
+}
+
+/// What promfetcher v0.20.0 is given, as far as its defaults do not do.
+const PROMFETCHER: &str = "
+gorouters: [{ host: 127.0.0.1, port: 8082, user: router-status, pass: hunter2 }]
+health_check_port: 8081
+max_idle_conns: 5
+broker: { broker_service_id: old-service, broker_plan_id: old-plan, user: cc, pass: hunter3 }
+";
+
+#[test]
+fn promfetchers_configuration_becomes_ours_and_its_catalog() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (old, new, catalog) = (path("promfetcher.yml"), path("new.yml"), path("catalog.json"));
+    std::fs::write(&old, PROMFETCHER).unwrap();
+    let both = ["check-config", "--promfetcher", &old];
+    let (code, out, err) = run(&mut scrapebroker(&both));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (settings, json) = out.split_once("\n---\n").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["services"][0]["plans"][0]["id"], "old-plan");
+    assert!(settings.contains("catalog: promfetcher-catalog.json"), "{settings}");
+
+    let (code, out, err) = run(&mut scrapebroker(&[&both[..], &["--catalog", &catalog]].concat()));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("password: hunter3") && out.contains("#   max_idle_conns: "), "{out}");
+    std::fs::write(&new, out).unwrap();
+    let (code, out, err) = run(&mut scrapebroker(&["check-config", "--config", &new]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("adopt_unknown_instances: true") && out.contains(&catalog), "{out}");
+
+    std::fs::write(&old, "bass_url: https://x\nport: http\n").unwrap();
+    let (code, out, err) = run(&mut scrapebroker(&both));
+    assert_eq!((code, out.as_str()), (64, ""));
+    assert!(err.contains("bass_url: is unknown; did you mean base_url?"), "{err}");
+    assert!(err.contains("\n  port: "), "{err}");
+    let (code, _, err) = run(&mut scrapebroker(&["check-config", "--catalog", &catalog]));
+    assert_eq!(code, 64, "{err}");
+}
+
+#[test]
+fn the_bindings_of_promfetcher_are_imported_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let old = path("promfetcher.db");
+    let fill = |statements: &str| {
+        let statements = statements.to_owned();
+        let url = format!("sqlite://{}?mode=rwc", old.display());
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+            async {
+                use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+                sqlx::any::install_default_drivers();
+                let mut connection = AnyConnection::connect(&url).await.unwrap();
+                connection.execute(AssertSqlSafe(statements)).await.unwrap();
+                connection.close().await.unwrap();
+            },
+        );
+    };
+    fill(
+        "CREATE TABLE app_endpoints (guid varchar(255), app_guid varchar(255), endpoint varchar(255))",
+    );
+    fill("INSERT INTO app_endpoints VALUES ('b1', 'app1', '/one'), ('b2', 'app2', '/two')");
+    let config = path("config.yml");
+    let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+    let store = path("our.db");
+    let settings =
+        format!("database_url: sqlite://{}\nbroker: {{ catalog: {catalog} }}\n", store.display());
+    std::fs::write(&config, settings).unwrap();
+    let import = || {
+        let mut command = scrapebroker(&["import-promfetcher", "--config"]);
+        command.arg(&config).arg("--from").arg(format!("sqlite://{}", old.display()));
+        run(&mut command)
+    };
+    let (code, out, err) = import();
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, "2 imported, 0 known before, 0 of service keys, 0 left out\n");
+
+    fill("INSERT INTO app_endpoints VALUES ('b3', 'app3', '/../x'), ('b4', 'app4', '/four')");
+    let (code, out, err) = import();
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        out.starts_with("1 imported, 2 known before, 0 of service keys, 1 left out\n"),
+        "{out}"
+    );
+    assert!(out.contains("binding \"b3\": endpoint must not contain the segment `..`"), "{out}");
+
+    for (url, expected) in [("oracle://u:hunter2@h/d", 64), ("mysql://u:hunter2@127.0.0.1:1/d", 69)]
+    {
+        let mut command = scrapebroker(&["import-promfetcher", "--config"]);
+        let (code, out, err) = run(command.arg(&config).env("SCRAPEBROKER_IMPORT_FROM", url));
+        assert_eq!((code, out.as_str()), (expected, ""), "{err}");
+        assert!(!err.contains("hunter2"), "{err}");
+    }
 }

@@ -5,13 +5,15 @@
 //! instance.
 
 use super::{
-    Broker, BrokerError, Scope, find_plan,
+    Broker, BrokerError, Place, Scope,
+    adoption::Unseen,
+    find_plan,
     instances::{find, unsealable},
     keys::{Owner, token_hash},
 };
 use crate::{
     domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId},
-    store::{ServiceBinding, ServiceInstance, Tx, bindings},
+    store::{ServiceBinding, ServiceInstance, Tx, bindings, imported},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -33,6 +35,8 @@ pub struct Bind {
     pub app_guid: Option<AppGuid>,
     /// How the app is scraped ([`ScrapeOptions`]).
     pub parameters: Map<String, Value>,
+    /// Where the instance is, if the request says so.
+    pub place: Place,
 }
 
 /// A request for a binding like another one, with a token of its own (OSB 2.17).
@@ -92,8 +96,19 @@ impl Broker {
                     false => Err(BrokerError::BindingConflict),
                 };
             }
+            if let Some(imported) = imported::find(tx, &request.binding_id).await? {
+                return match self.is_same_imported(&imported, &request)? {
+                    true => Ok(Bound::AlreadyExists(self.credentials_of_imported(&imported))),
+                    false => Err(BrokerError::BindingConflict),
+                };
+            }
             let (_, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
-            let instance = find(tx, &request.instance_id).await?;
+            let unseen = Unseen {
+                service_id: &request.service_id,
+                plan_id: Some(&request.plan_id),
+                place: &request.place,
+            };
+            let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
             check_bind(plan, &instance, &request)?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
@@ -131,16 +146,13 @@ impl Broker {
                     false => Err(BrokerError::BindingConflict),
                 };
             }
-            find(tx, &request.instance_id).await?;
-            let predecessor = bindings::find(tx, &request.predecessor_id)
-                .await?
-                .filter(|binding| binding.instance_id == request.instance_id)
-                .ok_or(BrokerError::PredecessorUnknown)?;
+            let instance = find(tx, &request.instance_id).await?;
+            let predecessor = self.predecessor(tx, &instance, &request.predecessor_id).await?;
             let (_, plan) = find_plan(&catalog, &predecessor.service_id, &predecessor.plan_id)?;
             if !plan.binding_rotatable {
                 return Err(BrokerError::NotRotatable);
             }
-            let parameters = self.parameters_of_binding(&predecessor)?;
+            let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
@@ -165,16 +177,22 @@ impl Broker {
         instance: &InstanceId,
         id: &BindingId,
     ) -> Result<FetchedBinding, BrokerError> {
-        let binding = self
-            .reading(async |tx| Ok(bindings::find(tx, id).await?))
-            .await?
-            .filter(|binding| binding.instance_id == *instance)
-            .ok_or(BrokerError::BindingUnknown)?;
-        let parameters = self.parameters_of_binding(&binding)?;
-        Ok(FetchedBinding {
-            credentials: self.credentials_of(&binding),
-            parameters: ScrapeOptions::without_secrets(&parameters),
+        self.reading(async |tx| {
+            let (credentials, sealed) = match bindings::find(tx, id).await? {
+                Some(own) if own.instance_id == *instance => {
+                    (self.credentials_of(&own), own.parameters)
+                }
+                Some(_) => return Err(BrokerError::BindingUnknown),
+                None => {
+                    let imported = imported::find(tx, id).await?;
+                    let imported = imported.ok_or(BrokerError::BindingUnknown)?;
+                    (self.credentials_of_imported(&imported), imported.parameters)
+                }
+            };
+            let parameters = ScrapeOptions::without_secrets(&self.unseal(id, &sealed)?);
+            Ok(FetchedBinding { credentials, parameters })
         })
+        .await
     }
 
     /// Removes a binding; the one of the same app before it is in force again.
@@ -184,12 +202,10 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::BindingGone`] when this instance has none with this id.
     pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
-        self.exclusively(instance, async |tx| {
-            bindings::find(tx, id)
-                .await?
-                .filter(|binding| binding.instance_id == *instance)
-                .ok_or(BrokerError::BindingGone)?;
-            Ok(bindings::delete(tx, id).await?)
+        self.exclusively(instance, async |tx| match bindings::find(tx, id).await? {
+            Some(own) if own.instance_id == *instance => Ok(bindings::delete(tx, id).await?),
+            None if imported::remove(tx, id).await? => Ok(()),
+            _ => Err(BrokerError::BindingGone),
         })
         .await?;
         tracing::info!(instance.id = %instance, binding.id = %id, "binding removed");
@@ -209,15 +225,15 @@ impl Broker {
             && kept.service_id == request.service_id
             && kept.plan_id == request.plan_id
             && kept.app_guid == request.app_guid
-            && self.parameters_of_binding(kept)? == request.parameters)
+            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
     }
 
-    fn parameters_of_binding(
+    pub(super) fn unseal(
         &self,
-        binding: &ServiceBinding,
+        id: &BindingId,
+        sealed: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let owner = Owner::Binding(binding.binding_id.as_str());
-        let parameters = self.0.keys.unseal(owner, &binding.parameters);
+        let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
         parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
     }
 
@@ -225,7 +241,7 @@ impl Broker {
         Credentials { token: self.0.keys.token(&binding.binding_id), scope: Scope::of(binding) }
     }
 
-    fn token_hash_of(&self, id: &BindingId) -> String {
+    pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
         token_hash(self.0.keys.token(id).expose_secret())
     }
 }

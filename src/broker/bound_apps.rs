@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     domain::{App, AppGuid, BindingId, ScrapeOptions, SpaceGuid},
-    store::{ServiceBinding, Store, StoreError, bindings, state},
+    store::{ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, state},
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -100,10 +100,17 @@ impl BoundApps {
         }
         // Read after the revision: they may be newer than it, then we come again, but never older.
         let bindings = bindings::all(&mut tx).await?;
+        let imported = imported::all(&mut tx).await?;
         let mut snapshot = Snapshot { source, ..Snapshot::default() };
         for binding in bindings {
             if let Err(error) = binding.and_then(|binding| snapshot.add(&binding, keys)) {
                 tracing::error!(%error, "a binding is not in force");
+            }
+        }
+        // Last: whatever was bound here is newer than what was bound at promfetcher.
+        for binding in imported {
+            if let Err(error) = binding.and_then(|binding| snapshot.add_imported(&binding, keys)) {
+                tracing::error!(%error, "an imported binding is not in force");
             }
         }
         self.0.snapshot.store(Arc::new(snapshot));
@@ -114,21 +121,37 @@ impl BoundApps {
 impl Snapshot {
     /// Adds a binding; of each app the first one that is added is in force.
     fn add(&mut self, binding: &ServiceBinding, keys: &Keys) -> Result<(), StoreError> {
-        if let Some(app) = &binding.app_guid
-            && let Entry::Vacant(free) = self.in_force.entry(app.clone())
-        {
-            let owner = Owner::Binding(binding.binding_id.as_str());
+        if let Some(app) = &binding.app_guid {
+            self.put_in_force(app, &binding.binding_id, &binding.parameters, keys)?;
+        }
+        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding));
+        Ok(())
+    }
+
+    fn add_imported(&mut self, binding: &ImportedBinding, keys: &Keys) -> Result<(), StoreError> {
+        let app = &binding.app_guid;
+        self.put_in_force(app, &binding.binding_id, &binding.parameters, keys)?;
+        self.scopes.insert(binding.token_hash.clone(), Scope::App(app.clone()));
+        Ok(())
+    }
+
+    fn put_in_force(
+        &mut self,
+        app: &AppGuid,
+        id: &BindingId,
+        sealed: &str,
+        keys: &Keys,
+    ) -> Result<(), StoreError> {
+        if let Entry::Vacant(free) = self.in_force.entry(app.clone()) {
             let parameters = keys
-                .unseal(owner, &binding.parameters)
+                .unseal(Owner::Binding(id.as_str()), sealed)
                 .ok_or_else(|| unsealable("service_bindings.parameters"))?;
             let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
                 let problem = error.to_string();
                 StoreError::Corrupt { column: "service_bindings.parameters", problem }
             })?;
-            let binding_id = binding.binding_id.clone();
-            free.insert(Arc::new(InForce { binding_id, options }));
+            free.insert(Arc::new(InForce { binding_id: id.clone(), options }));
         }
-        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding));
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Service instances: provision, update, fetch, deprovision.
 
-use super::{Broker, BrokerError, check_maintenance, find_plan, keys::Owner};
+use super::{
+    Broker, BrokerError, Place, adoption::Unseen, check_maintenance, find_plan, keys::Owner,
+};
 use crate::{
     domain::{InstanceId, OrganizationGuid, ParameterSchema, PlanId, ServiceId, SpaceGuid},
     store::{Names, ServiceInstance, StoreError, Tx, instances},
@@ -53,6 +55,10 @@ pub struct Update {
     pub parameters: Map<String, Value>,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
+    /// Its plan until now, if the request says so.
+    pub previous_plan_id: Option<PlanId>,
+    /// Where it is, if the request says so.
+    pub place: Place,
 }
 
 /// A service instance as the platform may see it.
@@ -129,7 +135,12 @@ impl Broker {
         let service = catalog.service(&request.service_id).ok_or(BrokerError::UnknownService)?;
         let changed = self
             .exclusively(id, async |tx| {
-                let existing = find(tx, id).await?;
+                let unseen = Unseen {
+                    service_id: &request.service_id,
+                    plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
+                    place: &request.place,
+                };
+                let existing = self.find_or_adopt(tx, id, unseen).await?;
                 if existing.service_id != request.service_id {
                     return Err(BrokerError::OtherService);
                 }
@@ -197,9 +208,9 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::InstanceGone`] when there is none.
     pub async fn deprovision(&self, id: &InstanceId) -> Result<(), BrokerError> {
-        self.exclusively(id, async |tx| {
-            instances::find(tx, id).await?.ok_or(BrokerError::InstanceGone)?;
-            Ok(instances::delete(tx, id).await?)
+        self.exclusively(id, async |tx| match instances::find(tx, id).await? {
+            Some(_) => self.delete(tx, id).await,
+            None => self.let_unseen_depart(tx, id).await,
         })
         .await?;
         tracing::info!(instance.id = %id, "instance deprovisioned");
@@ -220,7 +231,7 @@ impl Broker {
         parameters.ok_or_else(|| unsealable("service_instances.parameters").into())
     }
 
-    fn seal_of_instance(
+    pub(super) fn seal_of_instance(
         &self,
         id: &InstanceId,
         parameters: &Map<String, Value>,

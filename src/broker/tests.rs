@@ -2,6 +2,7 @@
 
 mod bindings;
 mod instances;
+mod moving;
 mod races;
 mod store;
 
@@ -82,6 +83,8 @@ fn update(id: &str) -> Update {
         names: Names::default(),
         parameters: Map::new(),
         maintenance_version: None,
+        previous_plan_id: None,
+        place: Place::default(),
     }
 }
 
@@ -93,6 +96,7 @@ fn bind(instance: &str, id: &str, app: &str) -> Bind {
         plan_id: "p".parse().unwrap(),
         app_guid: Some(app.parse().unwrap()),
         parameters: Map::new(),
+        place: Place::default(),
     }
 }
 

@@ -142,7 +142,13 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
     let credentials = credentials(s, username, password);
     let catalog = s.value("catalog", "broker-catalog.json", values::path);
     let token_key = s.secret("token_key");
-    Some(Broker { credentials: credentials?, catalog: catalog?, token_key: token_key? })
+    let adopt_unknown_instances = s.value("adopt_unknown_instances", "false", values::flag);
+    Some(Broker {
+        credentials: credentials?,
+        catalog: catalog?,
+        token_key: token_key?,
+        adopt_unknown_instances: adopt_unknown_instances?,
+    })
 }
 
 /// Both or none.

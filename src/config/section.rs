@@ -71,7 +71,8 @@ impl<'r> Section<'r> {
         self.effective.insert(Yaml::String(key.to_owned()), yaml);
     }
 
-    fn take(&mut self, key: &str) -> Option<Value> {
+    /// What is set for `key`, whatever that is; nothing for an empty text.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
         self.table.remove(key).filter(|value| match &value.kind {
             ValueKind::Nil => false,

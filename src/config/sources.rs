@@ -18,6 +18,11 @@ pub(super) const PREFIX: &str = "SCRAPEBROKER__";
 
 /// What a YAML file says.
 pub(super) fn file(path: &Path) -> Result<Table, ConfigError> {
+    yaml(&text(path)?).map_err(|problem| ConfigError::NotYaml { path: path.to_owned(), problem })
+}
+
+/// The text of a YAML file.
+pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(unreadable)?;
     let not_yaml = |problem| ConfigError::NotYaml { path: path.to_owned(), problem };
@@ -26,7 +31,7 @@ pub(super) fn file(path: &Path) -> Result<Table, ConfigError> {
             bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
         not_yaml(format!("line {line}: is not UTF-8"))
     })?;
-    yaml(text.trim_start_matches('\u{feff}')).map_err(not_yaml)
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 fn yaml(text: &str) -> Result<Table, String> {
@@ -42,7 +47,8 @@ fn yaml(text: &str) -> Result<Table, String> {
     })
 }
 
-fn syntax(error: &ScanError) -> String {
+/// Where a YAML file is none, and why.
+pub(super) fn syntax(error: &ScanError) -> String {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
     let what = match error.info() {
         info if info.ends_with("duplicated key in mapping") => "the same key is given twice",

@@ -37,6 +37,9 @@ const BINDINGS_REFRESH: Duration = Duration::from_secs(1);
 const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
      set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
 
+/// Said while instances of promfetcher are taken over.
+const ADOPTING: &str = "unset broker.adopt_unknown_instances when the move is done";
+
 /// Everything that lives as long as the program.
 pub(super) struct Rooms {
     store: Store,
@@ -75,6 +78,10 @@ impl Rooms {
         let broker = Broker::open(store.clone(), config.broker.token_key.as_ref(), catalog)
             .await
             .map_err(broker_failure)?;
+        broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
+        if config.broker.adopt_unknown_instances {
+            tracing::warn!("service instances that were never seen are adopted: {ADOPTING}");
+        }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let discovery = Discovery::start(sources(&config.routes), &shutdown);
@@ -204,14 +211,14 @@ fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
     )
 }
 
-fn store_failure(error: StoreError) -> StartError {
+pub(super) fn store_failure(error: StoreError) -> StartError {
     if matches!(error, StoreError::Url(_) | StoreError::KeyChanged) {
         return StartError::Configuration(error.into());
     }
     StartError::Unavailable(anyhow::Error::from(error).context("database_url"))
 }
 
-fn broker_failure(error: OpenError) -> StartError {
+pub(super) fn broker_failure(error: OpenError) -> StartError {
     match error {
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),

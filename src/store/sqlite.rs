@@ -112,12 +112,11 @@ enum Mode {
 
 impl Opened {
     async fn open(path: &Path, mode: Mode, max_readers: u32) -> Result<Self, StoreError> {
-        let encoded = utf8_percent_encode(path.to_str().unwrap_or_default(), PLAIN);
         let mode = match mode {
             Mode::Create => "rwc",
             Mode::Existing => "rw",
         };
-        let options = AnyConnectOptions::from_str(&format!("sqlite://{encoded}?mode={mode}"))?;
+        let options = AnyConnectOptions::from_str(&driver_url(path, mode))?;
         let pool = |pragmas: &'static str| {
             AnyPoolOptions::new()
                 .acquire_timeout(ACQUIRE)
@@ -242,6 +241,17 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// What the driver understands: a path encoded whole, and one of SQLite's modes.
+fn driver_url(path: &Path, mode: &str) -> String {
+    let encoded = utf8_percent_encode(path.to_str().unwrap_or_default(), PLAIN);
+    format!("sqlite://{encoded}?mode={mode}")
+}
+
+/// The same for what stands behind `sqlite:` in a URL that a person wrote.
+pub(super) fn url_of(url: &str, mode: &str) -> Result<String, StoreError> {
+    Ok(driver_url(&path_of(url)?, mode))
 }
 
 /// The absolute path behind `sqlite:`, with or without the two slashes.

@@ -217,7 +217,7 @@ async fn a_database_is_migrated_once_and_refused_when_a_newer_version_migrated_i
         let mut tx = store.begin_write().await.unwrap();
         let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
                       execution_time) SELECT 9999, 'future', success, checksum, 0 \
-                      FROM _sqlx_migrations";
+                      FROM _sqlx_migrations WHERE version = 1";
         sqlx::query(future).execute(tx.connection()).await.unwrap();
         tx.commit().await.unwrap();
         store.close().await;

@@ -12,6 +12,7 @@ mod exporters;
 mod faults;
 mod formats;
 mod helpers;
+mod moving;
 mod ops;
 mod prometheus;
 #[path = "../support/promtool.rs"]

@@ -218,17 +218,22 @@ pub(crate) fn postgres() -> String {
 
 /// Runs `test` with a broker on an empty SQLite, and with one on an empty PostgreSQL.
 pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
+    on_both_stores(async |store| test(Api::start(&store).await).await).await;
+}
+
+/// Runs `test` on an empty SQLite and on an empty PostgreSQL.
+pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
     println!("on SQLite");
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
     let store = Store::open(&url.into(), 4).await.unwrap();
-    test(Api::start(&store).await).await;
+    test(store.clone()).await;
     store.close().await;
 
     println!("on PostgreSQL");
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(None), 4).await.unwrap();
-    let outcome = AssertUnwindSafe(test(Api::start(&store).await)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(test(store.clone())).catch_unwind().await;
     store.close().await;
     schema.drop().await;
     if let Err(panic) = outcome {

@@ -7,6 +7,7 @@ mod gate;
 mod helpers;
 mod input;
 mod instances;
+mod moving;
 mod outage;
 mod races;
 mod replay;

@@ -7,7 +7,7 @@ use super::{
     instances::is_delete,
 };
 use crate::{
-    broker::{Bind, Bound, BrokerError, Rotate},
+    broker::{Bind, Bound, BrokerError, Place, Rotate},
     domain::AppGuid,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -31,6 +31,7 @@ pub(super) async fn bind(
                 plan_id: body.required("plan_id")?,
                 app_guid: app_guid(&body)?,
                 parameters: body.parameters()?,
+                place: place(&body),
             };
             state.broker.bind(request).await?
         }
@@ -84,6 +85,18 @@ pub(super) async fn last_operation(
             Err(BrokerError::BindingGone.into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the instance is. Needed only in the move from promfetcher, so what is not understood
+/// counts as not said.
+fn place(body: &Fields) -> Place {
+    let context = body.object("context").unwrap_or_default();
+    let resource = body.object("bind_resource").unwrap_or_default();
+    let space = context.optional("space_guid").ok().flatten();
+    Place {
+        organization_guid: context.optional("organization_guid").ok().flatten(),
+        space_guid: space.or_else(|| resource.optional("space_guid").ok().flatten()),
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// The fields of a JSON object. Unknown ones are never asked for, as the
 /// specification wants ("Vendor Extension Fields").
+#[derive(Default)]
 pub(super) struct Fields {
     map: Map<String, Value>,
     path: String,

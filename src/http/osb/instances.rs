@@ -5,11 +5,13 @@ use super::{
     fields::{Fields, InstancePath, Named, query},
 };
 use crate::{
-    broker::{BrokerError, Provision, Provisioned, Update},
+    broker::{BrokerError, Place, Provision, Provisioned, Update},
+    domain::IdError,
     store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
+use std::str::FromStr;
 
 /// The longest kept name, in characters; Cloud Foundry allows 255 bytes.
 const MAX_NAME: usize = 255;
@@ -43,13 +45,16 @@ pub(super) async fn update(
     body: Fields,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
+    let names = names(&body)?;
     let request = Update {
         instance_id,
         service_id: body.required("service_id")?,
         plan_id: body.optional("plan_id")?,
-        names: names(&body)?,
         parameters: body.parameters()?,
         maintenance_version: body.maintenance_version()?,
+        previous_plan_id: before(&body, "plan_id"),
+        place: place(&body),
+        names,
     };
     state.broker.update(request).await?;
     Ok(HttpResponse::Ok().json(json!({})))
@@ -102,6 +107,23 @@ pub(super) async fn last_operation(
 pub(super) fn is_delete(request: &HttpRequest) -> bool {
     let operation = query(request, "operation");
     matches!(operation.as_deref(), Some("deprovision" | "unbind"))
+}
+
+/// Where the instance is. Needed only in the move from promfetcher, so what is not understood
+/// counts as not said.
+fn place(body: &Fields) -> Place {
+    let context = body.object("context").unwrap_or_default();
+    let organization = context.optional("organization_guid").ok().flatten();
+    let space = context.optional("space_guid").ok().flatten();
+    Place {
+        organization_guid: organization.or_else(|| before(body, "organization_id")),
+        space_guid: space.or_else(|| before(body, "space_id")),
+    }
+}
+
+/// What the instance had before, as far as the platform says.
+fn before<T: FromStr<Err = IdError>>(body: &Fields, name: &str) -> Option<T> {
+    body.object("previous_values").ok()?.optional(name).ok()?
 }
 
 /// Names for the operator's eyes, made fit to be stored and printed.

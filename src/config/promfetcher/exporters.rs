@@ -1,0 +1,86 @@
+//! External exporters, which keep their names, defaults and templates.
+
+use super::{document::Document, fields::text};
+use crate::{
+    config::{section::Section, values},
+    domain::MetricsPath,
+};
+use ::config::{Value, ValueKind};
+use yaml_rust2::{Yaml, yaml::Hash};
+
+pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
+    let exporters = s.list("external_exporters", |s| Some(exporter(s))).unwrap_or_default();
+    let exporters: Vec<Yaml> = exporters.into_iter().flatten().collect();
+    if !exporters.is_empty() {
+        to.set_yaml(&["external_exporters"], Yaml::Array(exporters));
+    }
+}
+
+fn exporter(s: &mut Section<'_>) -> Option<Yaml> {
+    let name = s.optional("name", text);
+    let host = s.required("host", text);
+    let schemes = [("http", "http"), ("https", "https")];
+    let scheme = s.optional("scheme", values::choice(&schemes));
+    let path = s.optional("metrics_path", |path| match path.parse::<MetricsPath>() {
+        Ok(_) => text(path),
+        Err(problem) => Err(problem.to_string()),
+    });
+    let params = params(s);
+    let mut exporter = Hash::new();
+    let mut set = |key: &str, value: Yaml| exporter.insert(Yaml::String(key.to_owned()), value);
+    if let Some(name) = name? {
+        set("name", Yaml::String(name));
+    }
+    set("host", Yaml::String(host?));
+    if let Some(scheme) = scheme? {
+        set("scheme", Yaml::String(scheme.to_owned()));
+    }
+    if let Some(path) = path? {
+        set("metrics_path", Yaml::String(path));
+    }
+    let params = params?;
+    if !params.is_empty() {
+        set("params", Yaml::Hash(params));
+    }
+    Some(Yaml::Hash(exporter))
+}
+
+/// Names with lists of texts, in the order of names, since that of the file is not kept.
+fn params(s: &mut Section<'_>) -> Option<Hash> {
+    let mut params: Vec<_> = match s.take("params").map(|value| value.kind) {
+        None => return Some(Hash::new()),
+        Some(ValueKind::Table(table)) => table.into_iter().collect(),
+        Some(_) => {
+            s.mistake("params", "must be keys with lists of texts");
+            return None;
+        }
+    };
+    params.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut converted = Some(Hash::new());
+    for (name, value) in params {
+        match list(value) {
+            Some(values) => {
+                if let Some(converted) = &mut converted {
+                    converted.insert(Yaml::String(name), Yaml::Array(values));
+                }
+            }
+            None => {
+                s.mistake("params", "must be keys with lists of texts");
+                converted = None;
+            }
+        }
+    }
+    converted
+}
+
+fn list(value: Value) -> Option<Vec<Yaml>> {
+    let ValueKind::Array(values) = value.kind else { return None };
+    values
+        .into_iter()
+        .map(|value| match value.kind {
+            ValueKind::String(text) => Some(Yaml::String(text)),
+            ValueKind::Nil => Some(Yaml::String(String::new())),
+            _ => None,
+        })
+        .collect()
+}

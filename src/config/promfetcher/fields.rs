@@ -1,0 +1,109 @@
+//! Values as promfetcher's YAML writes them.
+
+use crate::config::section::Section;
+use ::config::ValueKind;
+use std::{str::FromStr, time::Duration};
+
+/// A scalar exactly as it was written.
+pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
+    match s.take(key).map(|value| value.kind) {
+        None => Some(None),
+        Some(ValueKind::String(value)) => match text(&value) {
+            Ok(value) => Some(Some(value)),
+            Err(problem) => {
+                s.mistake(key, problem);
+                None
+            }
+        },
+        Some(_) => {
+            s.mistake(key, "must be one value");
+            None
+        }
+    }
+}
+
+/// Certificates or a key, with one line break at the end.
+pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
+    s.optional(key, |pem| match pem.contains("-----BEGIN ") {
+        true => Ok(format!("{}\n", pem.trim())),
+        false => Err("is not PEM".to_owned()),
+    })
+}
+
+/// A flag as YAML 1.1 writes it, which is promfetcher's.
+pub(super) fn flag(s: &mut Section<'_>, key: &str) -> Option<bool> {
+    let flag = |text: &str| match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Ok(true),
+        "false" | "no" | "off" | "n" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    };
+    s.optional(key, flag).flatten()
+}
+
+/// Both of two values or none; nothing when one was wrong or is missing.
+pub(super) fn both_or_none(
+    s: &mut Section<'_>,
+    (first_key, first): (&str, Option<Option<String>>),
+    (second_key, second): (&str, Option<Option<String>>),
+) -> Option<Option<(String, String)>> {
+    match (first?, second?) {
+        (Some(first), Some(second)) => Some(Some((first, second))),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            s.mistake(second_key, format!("is missing, and {first_key} is set"));
+            None
+        }
+        (None, Some(_)) => {
+            s.mistake(first_key, format!("is missing, and {second_key} is set"));
+            None
+        }
+    }
+}
+
+/// A text of one line.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("contains a control character".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// An id, checked and as it was written.
+pub(super) fn id<T: FromStr>(id: &str) -> Result<String, String>
+where
+    T::Err: std::fmt::Display,
+{
+    id.parse::<T>().map(|_| id.to_owned()).map_err(|error| error.to_string())
+}
+
+/// `120s`, `1h30m`, `1.5h`, or a number of nanoseconds, as promfetcher's language writes them.
+pub(super) fn go_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "is not a duration like 120s or 1h30m, longer than nothing".to_owned();
+    let units = [
+        ("h", 3600.0),
+        ("ms", 1e-3),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ns", 1e-9),
+        ("m", 60.0),
+        ("s", 1.0),
+    ];
+    let mut seconds = 0.0;
+    let mut rest = text;
+    if let Ok(nanoseconds) = text.parse::<u64>() {
+        return Some(Duration::from_nanos(nanoseconds)).filter(|d| !d.is_zero()).ok_or_else(wrong);
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, behind) = rest.split_at(end);
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let (unit, factor) =
+            units.iter().find(|(unit, _)| behind.starts_with(unit)).ok_or_else(wrong)?;
+        seconds += number * factor;
+        rest = behind.strip_prefix(unit).unwrap_or_default();
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(wrong()),
+    }
+}
