@@ -6,6 +6,7 @@
 
 pub mod apps;
 pub mod auth;
+mod gone;
 pub mod lifecycle;
 pub mod ops;
 pub mod osb;

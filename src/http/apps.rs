@@ -11,7 +11,7 @@ use crate::{
     broker::BoundApps,
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
-    http::lifecycle::Lifecycle,
+    http::{gone, lifecycle::Lifecycle},
     scrape::{
         self, Answer, Ask, Budget, Client, LastScrapes, Limits, Metrics, Negotiated, Reason,
         Series, Target, Timeouts, WEB,
@@ -77,6 +77,17 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn apps(
+    request: HttpRequest,
+    payload: web::Payload,
+    apps: web::Data<Apps>,
+    client: web::Data<Client>,
+) -> Result<HttpResponse, AppsError> {
+    let version = request.version();
+    let answer = answer(request, apps, client);
+    gone::while_waited_for(version, payload, answer).await.unwrap_or(Err(AppsError::NobodyWaits))
+}
+
+async fn answer(
     request: HttpRequest,
     apps: web::Data<Apps>,
     client: web::Data<Client>,

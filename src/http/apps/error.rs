@@ -39,6 +39,8 @@ pub(super) enum AppsError {
         "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
     )]
     TooLarge { length: u64, limit: u64 },
+    #[error("The scraper broke off its request.")]
+    NobodyWaits,
     #[error("{}", refused(.0))]
     NoMemory(#[from] Refused),
     #[error("{}", describe(.failures))]
@@ -76,6 +78,8 @@ impl ResponseError for AppsError {
             Self::NoTableYet | Self::NoMemory(Refused::TooLate { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            // For the log only.
+            Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
                 StatusCode::BAD_GATEWAY
