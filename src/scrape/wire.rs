@@ -88,6 +88,19 @@ impl Wire {
         }
         poll
     }
+
+    /// Why the peer closed the connection may lie there unread.
+    fn after_writing<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if matches!((&poll, &self.stream), (Poll::Ready(Err(_)), Stream::Tls(_))) {
+            let mut scratch = [0; 64];
+            let _ = self.poll_stream(cx, &mut ReadBuf::new(&mut scratch));
+        }
+        poll
+    }
 }
 
 impl AsyncRead for Wire {
@@ -110,19 +123,15 @@ impl AsyncWrite for Wire {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        if matches!((&poll, &self.stream), (Poll::Ready(Err(_)), Stream::Tls(_))) {
-            // Why the peer closed the connection may lie there unread.
-            let mut scratch = [0; 64];
-            let _ = self.poll_stream(cx, &mut ReadBuf::new(&mut scratch));
-        }
-        poll
+        self.after_writing(cx, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let poll = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        self.after_writing(cx, poll)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -98,6 +98,10 @@ fn explain(error: &Error) -> String {
             CertificateError::UnknownIssuer => {
                 "the peer's certificate is self-signed or from a CA that is not trusted".to_owned()
             }
+            CertificateError::BadSignature => {
+                "the peer's certificate names a CA that is trusted, but another key has signed it"
+                    .to_owned()
+            }
             CertificateError::NotValidForNameContext { expected, presented } => {
                 let presented = match presented.as_slice() {
                     [] => "no name".to_owned(),

@@ -3,13 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
 mod apps;
+mod backends;
 mod broker;
 mod budget;
+mod certificates;
 mod connections;
 mod crash;
 mod faults;
 mod formats;
 mod helpers;
+mod http2;
+mod https;
 mod ops;
 mod prometheus;
 #[path = "../support/promtool.rs"]

@@ -1,0 +1,274 @@
+//! HTTPS on the main listener.
+
+use crate::{certificates::*, helpers::*, prometheus::Prometheus};
+use rustls::{
+    SupportedProtocolVersion,
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+struct Listener {
+    authority: Authority,
+    files: Files,
+    routes: RouteFile,
+    app: TestApp,
+}
+
+impl Listener {
+    async fn start(instances: &[&Instance], more: &[(&'static str, String)]) -> Self {
+        let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+        files.write_identity(&authority.issue("localhost"));
+        files.write("ca", &authority.pem);
+        let routes = RouteFile::of_app(instances.iter().copied());
+        let mut settings = vec![
+            routes.setting(),
+            ("TLS__CERT_FILE", files.path("cert")),
+            ("TLS__KEY_FILE", files.path("key")),
+        ];
+        settings.extend(more.iter().cloned());
+        let app = spawn_app(&settings).await;
+        Self { authority, files, routes, app }
+    }
+
+    fn client(&self, identity: Option<&Identity>) -> TlsConnector {
+        client(&self.authority, identity, &[], BOTH)
+    }
+
+    async fn scrape(&self, client: &TlsConnector) -> io::Result<Answer> {
+        get(self.app.address, client, METRICS).await
+    }
+
+    /// Waits until the route table is there.
+    async fn ready(&self, client: &TlsConnector) {
+        eventually(async || {
+            let answer = get(self.app.address, client, "/-/ready").await.unwrap();
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn connect(address: SocketAddr, client: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    client.connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Answer> {
+    let mut stream = connect(address, client).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await?;
+    Ok(parse_answer(&raw))
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_scrapes_by_https_and_route_url() {
+    let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
+    let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
+    let clients = Authority::new("scrapers");
+    let scraper = Files::new();
+    scraper.write_identity(&clients.issue("prometheus"));
+    scraper.write("clients", &clients.pem);
+    let client_ca = [("TLS__CLIENT_CA_FILE", scraper.path("clients"))];
+    for more in [&[][..], &client_ca] {
+        let listener = Listener::start(&[&first, &second], more).await;
+        let prometheus = Prometheus::start(&format!(
+            "- job_name: my-app
+  scheme: https
+  metrics_path: /v1/apps/metrics
+  params: {{route_url: [app.example.com]}}
+  honor_labels: true
+  tls_config: {{ca_file: '{}', cert_file: '{}', key_file: '{}', server_name: localhost}}
+  static_configs: [{{targets: ['{}']}}]
+",
+            listener.files.path("ca"),
+            scraper.path("cert"),
+            scraper.path("key"),
+            listener.app.address
+        ));
+        let up = prometheus.query("up{job=\"my-app\"} == 1").await;
+        assert_eq!(up.len(), 1);
+        let sum = prometheus.query("sum(jobs_total{app_name=\"app\"}) == 12").await;
+        assert_eq!(sum.len(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let listener = Listener::start(&[&instance], &[("LISTEN", "127.0.0.2:0".to_owned())]).await;
+    listener.ready(&listener.client(None)).await;
+    for version in [&TLS12, &TLS13] {
+        let client = client(&listener.authority, None, &[], &[version]);
+        let answer = listener.scrape(&client).await.unwrap();
+        assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    }
+    // The address at which the scraper reached us.
+    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.2");
+    for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
+        let client = client(&listener.authority, None, offered, BOTH);
+        let stream = connect(listener.app.address, &client).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(chosen.as_bytes()));
+    }
+}
+
+#[actix_web::test]
+async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
+    let clients = Authority::new("scrapers");
+    let files = Files::new();
+    files.write("clients", &clients.pem);
+    let instance = Instance::with_metrics("a 1\n").await;
+    let setting = [("TLS__CLIENT_CA_FILE", files.path("clients"))];
+    let listener = Listener::start(&[&instance], &setting).await;
+    let good = clients.issue("prometheus");
+    listener.ready(&listener.client(Some(&good))).await;
+    let refused = [
+        ("none", None),
+        ("expired", Some(clients.issue_with("prometheus", expired))),
+        ("not yet valid", Some(clients.issue_with("prometheus", not_yet_valid))),
+        ("self-signed", Some(self_signed("prometheus"))),
+        ("of another authority", Some(listener.authority.issue("prometheus"))),
+    ];
+    for version in [&TLS12, &TLS13] {
+        for (name, identity) in &refused {
+            let client = client(&listener.authority, identity.as_ref(), &[], &[version]);
+            let error = listener.scrape(&client).await.unwrap_err();
+            let alert = error.to_string().contains("received fatal alert");
+            // Whoever still writes may find the connection closed.
+            let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+            assert!(alert || closed.contains(&error.kind()), "{name}: {error}");
+        }
+        let client = client(&listener.authority, Some(&good), &[], &[version]);
+        assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+    }
+
+    // From the next connection on another authority decides.
+    let next = Authority::new("next scrapers");
+    files.write("clients", &next.pem);
+    let client = listener.client(Some(&next.issue("prometheus")));
+    eventually(async || listener.scrape(&client).await.ok()).await;
+    let before = listener.client(Some(&good));
+    assert!(listener.scrape(&before).await.is_err());
+}
+
+#[actix_web::test]
+async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
+    let listener = Listener::start(&[], &[]).await;
+    let next = Authority::new("next");
+    let of_next = client(&next, None, &[], BOTH);
+    assert!(connect(listener.app.address, &of_next).await.is_err());
+    listener.files.write_identity(&next.issue("localhost"));
+    eventually(async || connect(listener.app.address, &of_next).await.ok()).await;
+
+    // A certificate without its key, and nothing at all.
+    listener.files.write("cert", &listener.authority.issue("localhost").cert);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(connect(listener.app.address, &of_next).await.is_ok());
+    listener.files.write("cert", "broken");
+    listener.files.write("key", "");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(connect(listener.app.address, &of_next).await.is_ok());
+
+    listener.files.write_identity(&listener.authority.issue("localhost"));
+    let first = listener.client(None);
+    eventually(async || connect(listener.app.address, &first).await.ok()).await;
+}
+
+#[actix_web::test]
+async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let setting = [("TLS__HANDSHAKE_TIMEOUT", "3s".to_owned())];
+    let listener = Listener::start(&[&instance], &setting).await;
+    let client = listener.client(None);
+    listener.ready(&client).await;
+    let mut hanging = Vec::new();
+    for n in 0..100 {
+        let mut stream = TcpStream::connect(listener.app.address).await.unwrap();
+        if n % 2 == 0 {
+            // The beginning of a handshake.
+            stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        }
+        hanging.push(stream);
+    }
+    assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+    for mut stream in hanging {
+        // An end, or a reset; without one the test would hang.
+        let _ = stream.read(&mut [0; 64]).await;
+    }
+    // No TLS at all.
+    let mut plain = TcpStream::connect(listener.app.address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut raw = Vec::new();
+    let _ = plain.read_to_end(&mut raw).await;
+    assert!(!raw.starts_with(b"HTTP"), "{raw:?}");
+    assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+}
+
+#[actix_web::test]
+async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
+    let instance = Instance::start(|_| Reply::Hang).await;
+    let listener = Listener::start(&[&instance], &[]).await;
+    listener.ready(&listener.client(None)).await;
+    let address = listener.app.address;
+
+    let mut scraper = connect(address, &listener.client(None)).await.unwrap();
+    let request = format!("GET {METRICS} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    scraper.write_all(request.as_bytes()).await.unwrap();
+    eventually(async || (instance.open() == 1).then_some(())).await;
+    drop(scraper);
+    eventually(async || (instance.open() == 0).then_some(())).await;
+
+    // HTTP/2: the connection, then one request of it.
+    let client = client(&listener.authority, None, &["h2"], BOTH);
+    let start = async || {
+        let stream = connect(address, &client).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = actix_web::rt::spawn(connection);
+        let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
+        let (answer, _) = sender.send_request(request, true).unwrap();
+        eventually(async || (instance.open() == 1).then_some(())).await;
+        (sender, answer, connection)
+    };
+    let (_sender, _answer, connection) = start().await;
+    connection.abort();
+    eventually(async || (instance.open() == 0).then_some(())).await;
+    let (_sender, answer, connection) = start().await;
+    drop(answer);
+    eventually(async || (instance.open() == 0).then_some(())).await;
+    assert!(!connection.is_finished());
+    drop(listener.routes);
+}
+
+#[actix_web::test]
+async fn an_answer_by_http2_is_whole() {
+    let body: String = (0..50_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
+    let instance = Instance::with_metrics(&body).await;
+    let listener = Listener::start(&[&instance], &[]).await;
+    listener.ready(&listener.client(None)).await;
+    let client = client(&listener.authority, None, &["h2"], BOTH);
+    let stream = connect(listener.app.address, &client).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    actix_web::rt::spawn(connection);
+    let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
+    let (answer, _) = sender.send_request(request, true).unwrap();
+    let (head, mut answer) = answer.await.unwrap().into_parts();
+    let mut text = Vec::new();
+    while let Some(piece) = answer.data().await {
+        let piece = piece.unwrap();
+        answer.flow_control().release_capacity(piece.len()).unwrap();
+        text.extend_from_slice(&piece);
+    }
+    assert_eq!(head.headers["content-length"], text.len().to_string());
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("a{")).count(), 50_000);
+}
