@@ -29,6 +29,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What happened on the connections of one peer, each a count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
+    /// A connection is there, and its TLS handshake has begun.
+    greeted: u64,
     opened: u64,
     /// The peer was seen to have closed or reset its side.
     closed: u64,
@@ -51,6 +53,16 @@ impl Tally {
         self.0.set(counts);
     }
 
+    /// Notes that a handshake has begun.
+    pub(super) fn greeted(&self) {
+        self.add(|counts| counts.greeted += 1);
+    }
+
+    /// Whether a handshake has begun on the only connection.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.0.get().greeted > 0
+    }
+
     /// Notes with which alert the peer ended a connection.
     pub(super) fn refused(&self, alert: AlertDescription) {
         self.add(|counts| {
@@ -68,6 +80,8 @@ impl Tally {
 /// What one request saw of its connection so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Observed {
+    /// It waits for the end of its TLS handshake.
+    pub(super) greeting: bool,
     /// It was opened for this request, not kept from one before.
     pub(super) opened: bool,
     /// The peer closed it.
@@ -88,6 +102,7 @@ impl Observed {
             // What was seen before was a kept connection, found closed.
             *self = Self { opened: true, ..Self::default() };
         } else {
+            self.greeting |= before.greeted != after.greeted;
             self.closed |= before.closed != after.closed;
             self.received |= before.received != after.received;
         }

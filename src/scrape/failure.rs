@@ -87,3 +87,13 @@ impl Failure {
         Self { reason, detail: detail.into() }
     }
 }
+
+/// There was no answer at the deadline, since the instance was still `greeting`
+/// us or for any other reason.
+pub(super) fn late(greeting: bool) -> Failure {
+    let detail = match greeting {
+        true => "the TLS handshake did not end in time",
+        false => "no whole answer in time",
+    };
+    Failure::new(Reason::Timeout, detail)
+}

@@ -6,7 +6,7 @@
 
 use super::{
     connection::Tally,
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, late},
     wire::Place,
 };
 use crate::tls;
@@ -50,6 +50,7 @@ pub(super) struct Get<'a> {
     pub(super) host: &'a str,
     pub(super) path: &'a str,
     pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    pub(super) deadline: tokio::time::Instant,
 }
 
 /// What came of a request.
@@ -98,7 +99,7 @@ impl Http2 {
                 Ok(answer) => return Ok(Sent::Answer(answer)),
             }
         }
-        match self.open().await? {
+        match self.open(get.deadline).await? {
             None => Ok(Sent::WantsHttp1),
             Some(new) => match self.send(new, get.request(scheme)?).await {
                 Ok(answer) => Ok(Sent::Answer(answer)),
@@ -113,9 +114,10 @@ impl Http2 {
         idle.pop()
     }
 
-    async fn open(&self) -> Result<Option<Connection>, Failure> {
+    async fn open(&self, deadline: tokio::time::Instant) -> Result<Option<Connection>, Failure> {
         let tally = Rc::new(Tally::default());
-        let wire = self.place.open(true, &tally).await?;
+        let wire = tokio::time::timeout_at(deadline, self.place.open(true, &tally)).await;
+        let wire = wire.map_err(|_| late(tally.has_greeted()))??;
         if !wire.speaks_http2() {
             self.refused.set(true);
             return Ok(None);

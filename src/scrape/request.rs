@@ -4,7 +4,7 @@ use super::{
     Ask,
     client::{Client, Peer},
     connection::Observed,
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, late},
     http2::{self, Get, Sent},
     target::Target,
 };
@@ -25,7 +25,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Tells the instance how long we wait, in seconds.
 const TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -98,22 +98,37 @@ pub(super) async fn send(
     let peer = client.peer(&target.endpoint)?;
     let headers = headers(target, ask)?;
     if let Some(http2) = peer.http2() {
-        let get = Get { host: &target.host, path, headers: &headers };
+        let get = Get { host: &target.host, path, headers: &headers, deadline: ask.deadline };
         if let Sent::Answer(answer) = http2.get(&get).await? {
             return Ok(Answer::Http2(answer));
         }
     }
     let mut seen = Observed::default();
-    match send_once(&peer, target, path, &headers, &mut seen).await {
+    match send_once(&peer, target, ask, path, &headers, &mut seen).await {
         Ok(response) => return Ok(Answer::new(response, peer)),
-        Err(error) if !was_dead(&error, seen) => return Err(send_failure(&error, seen)),
-        Err(_) => {}
+        Err(NotSent::Error(error)) if was_dead(&error, seen) => {}
+        Err(error) => return Err(error.failure(seen)),
     }
     let peer = client.fresh_peer(&target.endpoint)?;
     let mut seen = Observed::default();
-    match send_once(&peer, target, path, &headers, &mut seen).await {
+    match send_once(&peer, target, ask, path, &headers, &mut seen).await {
         Ok(response) => Ok(Answer::new(response, peer)),
-        Err(error) => Err(send_failure(&error, seen)),
+        Err(error) => Err(error.failure(seen)),
+    }
+}
+
+/// Why there is no answer's head.
+enum NotSent {
+    Late,
+    Error(SendRequestError),
+}
+
+impl NotSent {
+    fn failure(&self, seen: Observed) -> Failure {
+        match self {
+            Self::Late => late(seen.greeting),
+            Self::Error(error) => send_failure(error, seen),
+        }
     }
 }
 
@@ -152,10 +167,11 @@ fn headers(target: &Target, ask: &Ask) -> Result<Vec<(HeaderName, HeaderValue)>,
 async fn send_once(
     peer: &Peer,
     target: &Target,
+    ask: &Ask,
     path: &str,
     headers: &[(HeaderName, HeaderValue)],
     seen: &mut Observed,
-) -> Result<ClientResponse, SendRequestError> {
+) -> Result<ClientResponse, NotSent> {
     // The authority is the address, so that nothing but the address decides
     // where this goes; the app sees the Host header. TLS is `Place`'s work.
     let mut request = peer.http1.get(format!("http://{}{path}", target.endpoint.address));
@@ -163,7 +179,11 @@ async fn send_once(
         request = request.append_header((name, value));
     }
     let mut sending = pin!(request.send());
-    poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx))).await
+    let sent = poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx)));
+    match timeout_at(ask.deadline, sent).await {
+        Ok(sent) => sent.map_err(NotSent::Error),
+        Err(_) => Err(NotSent::Late),
+    }
 }
 
 /// Whether a kept connection turned out to be closed before the first byte.

@@ -46,6 +46,7 @@ impl Place {
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some((name, connectors)) => {
+                tally.greeted();
                 let secured = connectors.connect(stream, name.clone(), http2).await;
                 Stream::Tls(Box::new(secured.map_err(handshake_failure)?))
             }

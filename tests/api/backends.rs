@@ -225,6 +225,16 @@ async fn a_handshake_that_never_ends_costs_itself_only() {
     assert_eq!(answer.lines("a{").len(), 1);
     let error = answer.lines("promfetcher_scrape_error{").pop().unwrap();
     assert!(error.contains("error=\"timeout\""), "{error}");
+
+    let mut by_http2 = secured(1, silent.local_addr().unwrap(), "silent");
+    by_http2["protocol"] = json!("http2");
+    for endpoint in [secured(1, silent.local_addr().unwrap(), "silent"), by_http2] {
+        let routes = RouteFile::new(&table(&[endpoint]));
+        let app = spawn_app(&backends.settings(&routes)).await;
+        let answer = app.get_with(METRICS, &deadline).await;
+        assert_eq!(answer.status, 504);
+        assert!(answer.text().contains("the TLS handshake did not end"), "{}", answer.text());
+    }
 }
 
 #[actix_web::test]

@@ -6,7 +6,13 @@ use rustls::{
     pki_types::ServerName,
     version::{TLS12, TLS13},
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -271,4 +277,105 @@ async fn an_answer_by_http2_is_whole() {
     assert_eq!(head.headers["content-length"], text.len().to_string());
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.lines().filter(|line| line.starts_with("a{")).count(), 50_000);
+}
+
+/// The program as a process, and what it logs.
+struct Server {
+    child: std::process::Child,
+    log: mpsc::Receiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(settings: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+            .arg("serve")
+            .env_clear()
+            .current_dir(&folder)
+            .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
+            .env("SCRAPEBROKER__BROKER__CATALOG", catalog)
+            .envs(settings.iter().map(|(key, value)| (*key, value)))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, log, _folder: folder }
+    }
+
+    /// Waits for a line with `text`.
+    fn logs(&self, text: &str) {
+        let mut before = Vec::new();
+        loop {
+            match self.log.recv_timeout(Duration::from_secs(30)) {
+                Ok(line) if line.contains(text) => return,
+                Ok(line) => before.push(line),
+                Err(error) => panic!("no line with {text:?} ({error}) in {before:#?}"),
+            }
+        }
+    }
+
+    fn hang_up(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn a_hangup_reads_certificates_again_and_the_log_tells_what_came_of_it() {
+    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    files.write_identity(&authority.issue("localhost"));
+    let server = Server::start(&[
+        ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
+        ("SCRAPEBROKER__TLS__KEY_FILE", files.path("key")),
+        ("SCRAPEBROKER__BACKENDS__SKIP_VERIFY", "true".to_owned()),
+    ]);
+    server.logs("backends.skip_verify is set");
+    server.logs("listening on");
+    server.hang_up();
+    server.logs("the certificates of tls were read again");
+    files.write("key", &authority.issue("localhost").key);
+    server.hang_up();
+    server.logs("keeping the certificates of tls from before: tls.key_file: ");
+    files.write_identity(&authority.issue("localhost"));
+    server.logs("the certificates of tls were read again");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
+    let files = Files::new();
+    files.write_identity(&self_signed("localhost"));
+    files.write("other", &self_signed("localhost").key);
+    let cases = [
+        ("TLS", "cert", "missing", "tls.key_file: "),
+        ("TLS", "cert", "other", "is not the key of the certificate beside it"),
+        ("BACKENDS", "key", "key", "backends.cert_file: "),
+    ];
+    for (section, cert, key, expected) in cases {
+        for command in ["check-config", "serve"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+                .arg(command)
+                .env_clear()
+                .env("SCRAPEBROKER__DATABASE_URL", "sqlite::memory:")
+                .env(format!("SCRAPEBROKER__{section}__CERT_FILE"), files.path(cert))
+                .env(format!("SCRAPEBROKER__{section}__KEY_FILE"), files.path(key))
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
 }
