@@ -28,8 +28,9 @@ use std::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// What a peer may send before we have taken it, bytes.
-const WINDOW: u32 = 1 << 20;
+/// What a peer may send before we have taken it, bytes. It lies outside the
+/// budget, so it is no more than other buffers of a connection.
+const WINDOW: u32 = 64 << 10;
 /// Largest head of an answer, bytes; as much as HTTP/1.1 gets.
 const MAX_HEAD: u32 = 128 << 10;
 

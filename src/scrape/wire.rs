@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -29,6 +29,8 @@ pub(super) struct Place {
 pub(super) struct Wire {
     stream: Stream,
     tally: Rc<Tally>,
+    /// A write has failed.
+    broken: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Place {
                 Stream::Tls(Box::new(secured.map_err(handshake_failure)?))
             }
         };
-        Ok(Wire { stream, tally: Rc::clone(tally) })
+        Ok(Wire { stream, tally: Rc::clone(tally), broken: None })
     }
 }
 
@@ -90,17 +92,31 @@ impl Wire {
         poll
     }
 
-    /// Why the peer closed the connection may lie there unread.
+    /// Why the peer closed the connection may lie there unread: what could not
+    /// be written fails only after that was looked for.
     fn after_writing<T>(
         &mut self,
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if matches!((&poll, &self.stream), (Poll::Ready(Err(_)), Stream::Tls(_))) {
-            let mut scratch = [0; 64];
-            let _ = self.poll_stream(cx, &mut ReadBuf::new(&mut scratch));
+        match poll {
+            Poll::Ready(Err(error)) if matches!(self.stream, Stream::Tls(_)) => {
+                self.broken = Some(error);
+                ready!(self.poll_broken(cx))?;
+                Poll::Pending
+            }
+            poll => poll,
         }
-        poll
+    }
+
+    /// The error of a write before, once the peer's last words were read.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.is_some() {
+            let mut scratch = [0; 64];
+            // That the peer is gone is an event for readers, so this ends.
+            let _ = ready!(self.poll_stream(cx, &mut ReadBuf::new(&mut scratch)));
+        }
+        Poll::Ready(self.broken.take().map_or(Ok(()), Err))
     }
 }
 
@@ -120,6 +136,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_broken(cx))?;
         let poll = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -128,6 +145,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_broken(cx))?;
         let poll = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),

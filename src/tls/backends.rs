@@ -127,7 +127,7 @@ impl BackendsSettings {
 
 impl Connectors {
     /// Secures a connection to the instance that is called `name`. With
-    /// `http2` that is offered, and [`speaks_http2`] tells what came of it.
+    /// `http2` that is offered, and [`Self::speaks_http2`] tells what came of it.
     ///
     /// # Errors
     /// When the peer is not who it should be, or does not want us.

@@ -129,6 +129,12 @@ async fn each_fault_of_an_instances_certificate_has_its_reason() {
             "tls: the peer's certificate is not valid before 2222-01-01",
         ),
         ("self-signed", self_signed("guid"), "guid", "tls: the peer's certificate is self-signed"),
+        (
+            "of an authority of the same name",
+            namesake.issue("guid"),
+            "guid",
+            "tls: the peer's certificate names a CA that is trusted, but another key",
+        ),
         ("of another authority", others.issue("guid"), "guid", "a CA that is not trusted"),
         (
             "of another instance",

@@ -192,32 +192,41 @@ async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
 
 #[actix_web::test]
 async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
-    let instance = Instance::with_metrics("a 1\n").await;
-    let setting = [("TLS__HANDSHAKE_TIMEOUT", "3s".to_owned())];
-    let listener = Listener::start(&[&instance], &setting).await;
-    let client = listener.client(None);
-    listener.ready(&client).await;
+    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    files.write_identity(&authority.issue("localhost"));
+    let server = Server::start(&[
+        ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
+        ("SCRAPEBROKER__TLS__KEY_FILE", files.path("key")),
+        ("SCRAPEBROKER__TLS__HANDSHAKE_TIMEOUT", "10s".to_owned()),
+    ]);
+    let address = server.address();
+    let client = client(&authority, None, &[], BOTH);
+    let healthy = async || get(address, &client, "/-/healthy").await.unwrap().status;
+    // A worker makes 256 handshakes at once unless it is told otherwise.
+    let workers = std::thread::available_parallelism().unwrap().get();
     let mut hanging = Vec::new();
-    for n in 0..100 {
-        let mut stream = TcpStream::connect(listener.app.address).await.unwrap();
+    for n in 0..(256 * workers + 40).min(900) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
         if n % 2 == 0 {
             // The beginning of a handshake.
             stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
         }
         hanging.push(stream);
     }
-    assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+    assert_eq!(healthy().await, 200);
+    let still_hangs = hanging.last_mut().unwrap().try_read(&mut [0; 64]);
+    assert_eq!(still_hangs.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     for mut stream in hanging {
         // An end, or a reset; without one the test would hang.
         let _ = stream.read(&mut [0; 64]).await;
     }
     // No TLS at all.
-    let mut plain = TcpStream::connect(listener.app.address).await.unwrap();
+    let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut raw = Vec::new();
     let _ = plain.read_to_end(&mut raw).await;
     assert!(!raw.starts_with(b"HTTP"), "{raw:?}");
-    assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+    assert_eq!(healthy().await, 200);
 }
 
 #[actix_web::test]
@@ -315,12 +324,18 @@ impl Server {
         Self { child, log, _folder: folder }
     }
 
+    fn address(&self) -> SocketAddr {
+        let line = self.logs("listening on ");
+        let after = line.rsplit("listening on ").next().unwrap();
+        after.split(' ').next().unwrap().parse().unwrap()
+    }
+
     /// Waits for a line with `text`.
-    fn logs(&self, text: &str) {
+    fn logs(&self, text: &str) -> String {
         let mut before = Vec::new();
         loop {
             match self.log.recv_timeout(Duration::from_secs(30)) {
-                Ok(line) if line.contains(text) => return,
+                Ok(line) if line.contains(text) => return line,
                 Ok(line) => before.push(line),
                 Err(error) => panic!("no line with {text:?} ({error}) in {before:#?}"),
             }
