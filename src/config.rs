@@ -42,6 +42,8 @@ pub struct Config {
     pub base_url: String,
     /// Load balancer's listener.
     pub health_listen: Option<SocketAddr>,
+    /// HTTPS on the main listener.
+    pub tls: Option<Tls>,
     /// How long running requests may take to finish after a stop was asked for.
     pub shutdown_grace: Duration,
     /// What is logged, and how.
@@ -105,6 +107,28 @@ impl Config {
             _ => Err(mistakes.into()),
         }
     }
+}
+
+/// Certificates or a key in the PEM format.
+#[derive(Clone, Debug)]
+pub enum Pem {
+    /// As text.
+    Inline(SecretString),
+    /// In a file, which may change.
+    File(PathBuf),
+}
+
+/// `tls`
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Our certificate, with those between it and its CA.
+    pub cert: Pem,
+    /// Its key.
+    pub key: Pem,
+    /// Who must have signed the certificates of clients.
+    pub client_ca: Option<Pem>,
+    /// How long a client may take for a handshake.
+    pub handshake_timeout: Duration,
 }
 
 /// `log`
@@ -239,6 +263,12 @@ pub struct Operator {
 /// `backends`
 #[derive(Clone, Debug)]
 pub struct Backends {
+    /// CAs that are trusted beside the system's.
+    pub ca: Option<Pem>,
+    /// Our certificate and its key.
+    pub identity: Option<(Pem, Pem)>,
+    /// Certificates of instances are not verified.
+    pub skip_verify: bool,
     /// An idle connection to an instance is closed after this long.
     pub idle_timeout: Duration,
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod apps;
 pub mod auth;
+mod gone;
 pub mod lifecycle;
 pub mod ops;
 pub mod osb;

@@ -10,7 +10,7 @@ use scrapebroker::{
     exposition::{Escaping, Format},
     merge_files::{self, Arguments, MergeError},
     shutdown,
-    startup::{Application, Reloader, StartError, import_promfetcher},
+    startup::{Application, Reloader, StartError, check_certificates, import_promfetcher},
     telemetry,
 };
 use secrecy::SecretString;
@@ -202,6 +202,7 @@ fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Re
     let loaded = Config::load_effective(config.file.as_deref(), environment);
     let (config, effective) = loaded.map_err(Failure::usage)?;
     catalog::read(&config.broker.catalog, &config.base_url).map_err(Failure::usage)?;
+    check_certificates(&config).map_err(Failure::usage)?;
     print(&effective)
 }
 

@@ -21,12 +21,15 @@ mod fan_out;
 mod fetch;
 mod head;
 mod headers;
+mod http2;
 mod inflate;
 mod last;
 mod metrics;
 mod negotiated;
 mod report;
+mod request;
 mod target;
+mod wire;
 
 pub use budget::{Budget, BudgetMetrics, Refused, Share};
 pub use client::Client;

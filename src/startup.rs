@@ -3,9 +3,12 @@
 //! Everything that can fail fails in [`Application::build`], before the
 //! platform is told that we are there. Only this room knows all others.
 
+mod certificates;
 mod import;
 mod metrics;
 mod rooms;
+
+pub use certificates::check as check_certificates;
 
 use crate::{
     broker::Broker,
@@ -15,8 +18,10 @@ use crate::{
     scrape,
     shutdown::Stop,
     telemetry::RequestSpan,
+    tls,
 };
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, rt::net::TcpStream, web};
 pub use import::import_promfetcher;
 use rooms::Rooms;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
@@ -25,6 +30,9 @@ use tracing_actix_web::TracingLogger;
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
 /// theirs to close and no request meets a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
+
+/// Of one worker; as many as it takes without TLS.
+const MAX_CONNECTIONS: usize = 25_600;
 
 /// Why there is no [`Application`].
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,7 @@ pub struct Reloader {
     catalog: PathBuf,
     base_url: String,
     routes: Reload,
+    certificates: Vec<tls::Keeper>,
 }
 
 impl Application {
@@ -78,6 +87,7 @@ impl Application {
             catalog: config.broker.catalog.clone(),
             base_url: config.base_url.clone(),
             routes: rooms.discovery.reload.clone(),
+            certificates: rooms.certificates.clone(),
         };
         Ok(Self { rooms, server, health, address, health_address, reloader })
     }
@@ -130,10 +140,11 @@ impl Application {
 }
 
 impl Reloader {
-    /// Reads the catalog and the route file again; what is broken stays as it
-    /// was, and the log says so.
+    /// Reads the catalog, the route file and the certificates again; what is
+    /// broken stays as it was, and the log says so.
     pub fn reload(&self) {
         self.routes.trigger();
+        self.certificates.iter().for_each(tls::Keeper::trigger);
         match catalog::read(&self.catalog, &self.base_url) {
             Ok(catalog) => {
                 self.broker.replace_catalog(catalog);
@@ -149,7 +160,7 @@ impl Reloader {
 
 fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
     let data = rooms.data(config);
-    let idle_timeout = config.backends.idle_timeout;
+    let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
     let server = HttpServer::new(move || {
         App::new()
             .wrap(TracingLogger::<RequestSpan>::new())
@@ -160,7 +171,7 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
             .app_data(data.routes.clone())
             .app_data(data.access.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
-            .app_data(web::Data::new(scrape::Client::new(idle_timeout)))
+            .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
             .configure(http::apps::configure)
             .configure(http::ops::configure)
             .configure(http::ui::configure)
@@ -173,8 +184,9 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
             .default_service(web::route().to(http::not_found))
     })
     .on_connect(|io, data| {
-        let local = io.downcast_ref::<actix_web::rt::net::TcpStream>();
-        if let Some(address) = local.and_then(|stream| stream.local_addr().ok()) {
+        let secured = io.downcast_ref::<TlsStream<TcpStream>>();
+        let local = io.downcast_ref().or_else(|| secured.map(|stream| stream.get_ref().0));
+        if let Some(address) = local.and_then(|stream: &TcpStream| stream.local_addr().ok()) {
             data.insert(OurAddress(address.ip()));
         }
     })
@@ -184,9 +196,19 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
     .keep_alive(KEEP_ALIVE)
     // A scraper that closes its connection has gone away; only so is its work dropped.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(config.shutdown_grace.as_secs().max(1))
-    .bind(config.listen)
-    .map_err(|error| cannot_listen(error, "listen", config.listen))?;
+    .shutdown_timeout(config.shutdown_grace.as_secs().max(1));
+    let server = match (&config.tls, &rooms.listener) {
+        (Some(tls), Some(listener)) => server
+            // Only its end limits a handshake; clients that hang in one do not stop others.
+            .max_connection_rate(MAX_CONNECTIONS)
+            .tls_handshake_timeout(tls.handshake_timeout)
+            .bind_rustls_0_23(
+                config.listen,
+                listener.server_config().map_err(certificates::failure)?,
+            ),
+        _ => server.bind(config.listen),
+    };
+    let server = server.map_err(|error| cannot_listen(error, "listen", config.listen))?;
     let address = server.addrs().first().copied().unwrap_or(config.listen);
     Ok((server.run(), address))
 }

@@ -11,11 +11,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("config", &["domain"]),
     ("store", &["domain"]),
     ("discovery", &["domain"]),
     ("broker", &["domain", "store"]),
-    ("scrape", &["domain", "discovery", "exposition"]),
+    ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
     ("demo_app", &["domain"]),
@@ -30,6 +31,7 @@ const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
     ("awc", &["scrape", "discovery", "demo", "demo_app"]),
     ("sqlx", &["store"]),
+    ("rustls", &["tls"]),
 ];
 
 /// Words that pure rooms never use.

@@ -5,7 +5,7 @@
 
 use super::{
     Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
-    Operator, Platform, Routes, Scrape,
+    Operator, Pem, Platform, Routes, Scrape, Tls,
     platform::Place,
     section::Section,
     values::{self, number},
@@ -17,7 +17,9 @@ use std::net::SocketAddr;
 /// Reads the whole tree.
 pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let listen = listen(s, place.port);
-    let base_url = base_url(s, listen, place.base_url);
+    let tls = s.section("tls", tls);
+    let scheme = if matches!(tls, Some(Some(_))) { "https" } else { "http" };
+    let base_url = base_url(s, scheme, listen, place.base_url);
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills ten seconds after it asked.
     let grace = if place.platform == Some(Platform::CloudFoundry) { "7s" } else { "15s" };
@@ -34,10 +36,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let scrape = s.section("scrape", scrape);
     let external_exporters = s.list("external_exporters", external_exporter);
     let operators = s.list("operators", operator);
-    let backends = s.section("backends", |s| {
-        let idle_timeout = s.value("idle_timeout", "90s", values::period);
-        Some(Backends { idle_timeout: idle_timeout? })
-    });
+    let backends = s.section("backends", backends);
 
     if let (Some(listen), Some(Some(health))) = (listen, health_listen)
         && share_a_port(listen, health)
@@ -68,6 +67,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         listen: listen?,
         base_url: base_url?,
         health_listen: health_listen?,
+        tls: tls?,
         shutdown_grace: shutdown_grace?,
         log: log?,
         database_url: database_url?,
@@ -95,13 +95,64 @@ fn listen(s: &mut Section<'_>, port: Option<u16>) -> Option<SocketAddr> {
 
 fn base_url(
     s: &mut Section<'_>,
+    scheme: &str,
     listen: Option<SocketAddr>,
     route: Option<String>,
 ) -> Option<String> {
-    let local = || format!("http://localhost:{}", listen.map_or(0, |listen| listen.port()));
+    let local = || format!("{scheme}://localhost:{}", listen.map_or(0, |listen| listen.port()));
     let base_url = s.value("base_url", &route.unwrap_or_else(local), values::base_url)?;
     s.show("base_url", base_url.clone());
     Some(base_url)
+}
+
+fn tls(s: &mut Section<'_>) -> Option<Option<Tls>> {
+    let (cert, key) = (s.pem("cert"), s.pem("key"));
+    let client_ca = s.pem("client_ca");
+    let handshake_timeout = s.value("handshake_timeout", "5s", values::period);
+    let identity = identity(s, cert?, key?)?;
+    let (client_ca, handshake_timeout) = (client_ca?, handshake_timeout?);
+    let Some((cert, key)) = identity else {
+        if client_ca.is_some() {
+            s.mistake("client_ca", "is of no use without cert and key");
+            return None;
+        }
+        return Some(None);
+    };
+    Some(Some(Tls { cert, key, client_ca, handshake_timeout }))
+}
+
+fn backends(s: &mut Section<'_>) -> Option<Backends> {
+    let ca = s.pem("ca");
+    let (cert, key) = (s.pem("cert"), s.pem("key"));
+    let skip_verify = s.value("skip_verify", "false", values::flag);
+    let idle_timeout = s.value("idle_timeout", "90s", values::period);
+    let identity = identity(s, cert?, key?);
+    Some(Backends {
+        ca: ca?,
+        identity: identity?,
+        skip_verify: skip_verify?,
+        idle_timeout: idle_timeout?,
+    })
+}
+
+/// Both or none.
+fn identity(
+    s: &mut Section<'_>,
+    cert: Option<Pem>,
+    key: Option<Pem>,
+) -> Option<Option<(Pem, Pem)>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some(Some((cert, key))),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            s.mistake("key", "is missing, and cert is set");
+            None
+        }
+        (None, Some(_)) => {
+            s.mistake("cert", "is missing, and key is set");
+            None
+        }
+    }
 }
 
 fn share_a_port(a: SocketAddr, b: SocketAddr) -> bool {

@@ -8,9 +8,9 @@
 mod lists;
 
 use super::{
-    Mistakes,
+    Mistakes, Pem,
     sources::{self, Table},
-    values::MASK,
+    values::{MASK, path},
 };
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
@@ -148,11 +148,11 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// A text exactly as written; YAML would have made 7 of 007.
-    fn text(&mut self, key: &str) -> Option<Option<Text>> {
+    /// A text exactly as written, or the path in `<key>_file`, and which of the two.
+    fn given(&mut self, key: &str) -> Option<Option<(Value, String, bool)>> {
         let file_key = format!("{key}_file");
         let (inline, file) = (self.take(key), self.take(&file_key));
-        let value = match (inline, file) {
+        let (value, from_file) = match (inline, file) {
             (None, None) => return Some(None),
             (Some(value), None) => (value, false),
             (None, Some(value)) => (value, true),
@@ -161,24 +161,61 @@ impl<'r> Section<'r> {
                 return None;
             }
         };
-        let key = if value.1 { &file_key } else { key };
-        let ValueKind::String(text) = value.0.kind.clone() else {
-            self.mistake_at(key, value.0.origin(), "must be a text; put it into quotes");
+        let key = if from_file { &file_key } else { key };
+        // YAML would have made 7 of 007.
+        let ValueKind::String(text) = value.kind.clone() else {
+            self.mistake_at(key, value.origin(), "must be a text; put it into quotes");
             return None;
         };
-        if !value.1 {
-            return Some(Some(Text { text, from_file: false }));
+        Some(Some((value, text, from_file)))
+    }
+
+    fn text(&mut self, key: &str) -> Option<Option<Text>> {
+        let Some((value, text, from_file)) = self.given(key)? else { return Some(None) };
+        if !from_file {
+            return Some(Some(Text { text, from_file }));
         }
+        let key = &format!("{key}_file");
         match read_secret(&text) {
             Ok(secret) => {
                 self.show(key, text);
-                Some(Some(Text { text: secret, from_file: true }))
+                Some(Some(Text { text: secret, from_file }))
             }
             Err(problem) => {
-                self.mistake_at(key, value.0.origin(), &problem);
+                self.mistake_at(key, value.origin(), &problem);
                 None
             }
         }
+    }
+
+    /// Certificates or a key: here, or under `<key>_file` in a file, which is
+    /// not read yet since it may change.
+    pub(super) fn pem(&mut self, key: &str) -> Option<Option<Pem>> {
+        let Some((value, text, from_file)) = self.given(key)? else {
+            self.show_yaml(key, Yaml::Null);
+            return Some(None);
+        };
+        if from_file {
+            let key = &format!("{key}_file");
+            return match path(&text) {
+                Ok(path) => {
+                    self.show(key, text);
+                    Some(Some(Pem::File(path)))
+                }
+                Err(problem) => {
+                    self.mistake_at(key, value.origin(), &problem);
+                    None
+                }
+            };
+        }
+        if !text.contains("-----BEGIN ") {
+            let problem = format!("is not PEM; a file is named by {key}_file");
+            self.mistake_at(key, value.origin(), &problem);
+            return None;
+        }
+        let shown = if text.contains("PRIVATE KEY") { MASK.to_owned() } else { text.clone() };
+        self.show(key, shown);
+        Some(Some(Pem::Inline(text.into())))
     }
 
     /// A text, given here or, under `<key>_file`, in a file of its own.

@@ -69,6 +69,7 @@ const WHOLE: &str = "
 listen: ':9000'
 base_url: https://metrics.example.com/
 health_listen: 127.0.0.1:9001
+tls: { cert_file: /tls/cert.pem, key_file: /tls/key.pem, client_ca_file: /tls/ca.pem, handshake_timeout: 2s }
 shutdown_grace: 5s
 log: { level: 'info,scrapebroker=debug', format: json }
 database_url: postgres://broker:hunter2@db/scrapebroker
@@ -101,7 +102,7 @@ scrape:
   max_samples: 5000
   max_families: 100
   max_labels: 32
-backends: { idle_timeout: 30s }
+backends: { ca_file: /cf/ca.pem, cert_file: /cf/cert.pem, key_file: /cf/key.pem, skip_verify: true, idle_timeout: 30s }
 external_exporters:
   - { host: 'e.example.com:9100' }
   - name: billing
@@ -163,6 +164,24 @@ fn a_file_sets_everything() {
     assert_eq!((billing.name.as_str(), billing.host.tls()), ("billing", true));
     let names: Vec<_> = billing.params.iter().map(|(name, all)| (&**name, all.len())).collect();
     assert_eq!(names, [("match[]", 2), ("n", 1), ("org", 1)]);
+    assert!(config.backends.skip_verify);
+    let tls = config.tls.unwrap();
+    assert_eq!(tls.handshake_timeout, Duration::from_secs(2));
+    let file = |pem: Pem| match pem {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Inline(_) => panic!("not a file"),
+    };
+    assert_eq!([tls.cert, tls.key].map(file), ["/tls/cert.pem", "/tls/key.pem"]);
+    assert_eq!(file(tls.client_ca.unwrap()), "/tls/ca.pem");
+    let (cert, key) = config.backends.identity.unwrap();
+    let ca = config.backends.ca.unwrap();
+    assert_eq!([ca, cert, key].map(file), ["/cf/ca.pem", "/cf/cert.pem", "/cf/key.pem"]);
+}
+
+#[test]
+fn with_https_the_default_base_url_says_so() {
+    let tls = "tls: { cert_file: c, key_file: k }";
+    assert_eq!(load(tls, &[]).unwrap().0.base_url, "https://localhost:8085");
 }
 
 #[test]

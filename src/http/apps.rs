@@ -14,6 +14,7 @@ use crate::{
     http::{
         access::{Access, Caller},
         auth::Presented,
+        gone,
         lifecycle::Lifecycle,
     },
     scrape::{
@@ -85,6 +86,17 @@ pub fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn apps(
+    request: HttpRequest,
+    payload: web::Payload,
+    apps: web::Data<Apps>,
+    client: web::Data<Client>,
+) -> Result<HttpResponse, AppsError> {
+    let version = request.version();
+    let answer = answer(request, apps, client);
+    gone::while_waited_for(version, payload, answer).await.unwrap_or(Err(AppsError::NobodyWaits))
+}
+
+async fn answer(
     request: HttpRequest,
     apps: web::Data<Apps>,
     client: web::Data<Client>,

@@ -7,8 +7,12 @@
 //! polling happens in the caller's task, so comparing a [`Tally`] before and
 //! after one poll tells what that very request did ([`Observed`]).
 
-use super::head;
-use actix_rt::net::{ActixStream, Ready, TcpStream};
+use super::{
+    head,
+    wire::{Place, Wire},
+};
+use crate::tls::AlertDescription;
+use actix_rt::net::{ActixStream, Ready};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
@@ -16,7 +20,6 @@ use futures_util::future::LocalBoxFuture;
 use std::{
     cell::Cell,
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -26,11 +29,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What happened on the connections of one peer, each a count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
+    /// A connection is there, and its TLS handshake has begun.
+    greeted: u64,
     opened: u64,
     /// The peer was seen to have closed or reset its side.
     closed: u64,
     /// Bytes came.
     received: u64,
+    /// The peer ended the connection with an alert of TLS.
+    refused: u64,
+    /// The last of these.
+    alert: Option<AlertDescription>,
 }
 
 /// [`Counts`] that connections add to.
@@ -43,17 +52,44 @@ impl Tally {
         change(&mut counts);
         self.0.set(counts);
     }
+
+    /// Notes that a handshake has begun.
+    pub(super) fn greeted(&self) {
+        self.add(|counts| counts.greeted += 1);
+    }
+
+    /// Whether a handshake has begun on the only connection.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.0.get().greeted > 0
+    }
+
+    /// Notes with which alert the peer ended a connection.
+    pub(super) fn refused(&self, alert: AlertDescription) {
+        self.add(|counts| {
+            counts.refused += 1;
+            counts.alert = Some(alert);
+        });
+    }
+
+    /// The last alert.
+    pub(super) fn alert(&self) -> Option<AlertDescription> {
+        self.0.get().alert
+    }
 }
 
 /// What one request saw of its connection so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Observed {
+    /// It waits for the end of its TLS handshake.
+    pub(super) greeting: bool,
     /// It was opened for this request, not kept from one before.
     pub(super) opened: bool,
     /// The peer closed it.
     pub(super) closed: bool,
     /// At least a byte of an answer came.
     pub(super) received: bool,
+    /// The peer said by an alert of TLS that it does not want us.
+    pub(super) alert: Option<AlertDescription>,
 }
 
 impl Observed {
@@ -66,17 +102,21 @@ impl Observed {
             // What was seen before was a kept connection, found closed.
             *self = Self { opened: true, ..Self::default() };
         } else {
+            self.greeting |= before.greeted != after.greeted;
             self.closed |= before.closed != after.closed;
             self.received |= before.received != after.received;
+        }
+        if before.refused != after.refused {
+            self.alert = after.alert;
         }
         result
     }
 }
 
-/// Opens connections to one address, whatever the URI names.
+/// Opens connections to one place, whatever the URI names.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
-    pub(super) address: SocketAddr,
+    pub(super) place: Place,
     pub(super) tally: Rc<Tally>,
 }
 
@@ -88,10 +128,11 @@ impl Service<ConnectInfo<Uri>> for Dial {
     actix_service::always_ready!();
 
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let Self { address, tally } = self.clone();
+        let Self { place, tally } = self.clone();
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await.map_err(ConnectError::Io)?;
-            stream.set_nodelay(true).map_err(ConnectError::Io)?;
+            let stream = place.open(false, &tally).await;
+            // awc passes it on as it is.
+            let stream = stream.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
             tally.add(|counts| counts.opened += 1);
             let watched = Watched { stream, tally, answer: Answer::Body };
             Ok(Connection::new(request.request().clone(), watched))
@@ -99,11 +140,11 @@ impl Service<ConnectInfo<Uri>> for Dial {
     }
 }
 
-/// A TCP stream that notes when its peer has closed it, and lets no head of an
+/// A stream that notes when its peer has closed it, and lets no head of an
 /// answer through before it is whole; see [`head`].
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Wire,
     tally: Rc<Tally>,
     answer: Answer,
 }

@@ -12,8 +12,10 @@ pub enum Reason {
     Timeout,
     /// No connection.
     Connect,
-    /// The instance wants TLS and cannot be reached without.
+    /// No secured connection: a certificate, on either side, or the handshake.
     Tls,
+    /// Another instance has the address now: its certificate is of another name.
+    StaleEndpoint,
     /// The app answered with a client error.
     Status4xx,
     /// The app answered with a server error.
@@ -32,10 +34,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, for counters that exist before they count.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Timeout,
         Self::Connect,
         Self::Tls,
+        Self::StaleEndpoint,
         Self::Status4xx,
         Self::Status5xx,
         Self::Redirect,
@@ -51,6 +54,7 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::StaleEndpoint => "stale_endpoint",
             Self::Status4xx => "status_4xx",
             Self::Status5xx => "status_5xx",
             Self::Redirect => "redirect",
@@ -82,4 +86,14 @@ impl Failure {
     pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+}
+
+/// There was no answer at the deadline, since the instance was still `greeting`
+/// us or for any other reason.
+pub(super) fn late(greeting: bool) -> Failure {
+    let detail = match greeting {
+        true => "the TLS handshake did not end in time",
+        false => "no whole answer in time",
+    };
+    Failure::new(Reason::Timeout, detail)
 }

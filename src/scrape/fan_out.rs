@@ -9,7 +9,7 @@ use super::{
     buffer::Buffer,
     client::Client,
     external::{ExternalTarget, Resolver},
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, late},
     fetch::{Fetched, fetch},
     inflate::Inflation,
     target::Target,
@@ -112,7 +112,7 @@ pub(super) async fn fan_out(
             let scrape = in_slot(&slots, scrape);
             let result = tokio::time::timeout_at(ask.deadline, scrape)
                 .await
-                .unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no whole answer in time")));
+                .unwrap_or_else(|_| Err(late(false)));
             (position, started.elapsed(), result)
         })
         .collect();

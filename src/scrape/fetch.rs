@@ -1,30 +1,19 @@
-//! One request to one instance, redirects and repetition included.
+//! One instance asked for its metrics, redirects included.
 
 use super::{
     Ask,
     budget::Share,
     buffer::Buffer,
-    client::{Client, Peer},
-    connection::Observed,
+    client::Client,
     failure::{Failure, Reason},
+    request::{Answer, cut, send},
     target::Target,
 };
 use crate::exposition::Format;
-use awc::{
-    ClientResponse,
-    error::{ConnectError, PayloadError, SendRequestError},
-    http::{
-        StatusCode,
-        header::{self, HeaderMap},
-    },
+use awc::http::{
+    StatusCode,
+    header::{self, HeaderMap},
 };
-use futures_util::Stream;
-use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    rc::Rc,
-};
-use tokio::time::Instant;
 use url::Url;
 
 /// Redirects followed; more is a failed instance.
@@ -51,98 +40,18 @@ pub(super) async fn fetch(
     max_body: u64,
     share: &Share,
 ) -> Result<Fetched, Failure> {
-    if target.endpoint.tls {
-        return Err(Failure::new(Reason::Tls, "the instance is reached by TLS only"));
-    }
     let mut path = target.path.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let (response, peer) = send(client, target, ask, &path).await?;
-        let status = response.status();
+        let answer = send(client, target, ask, &path).await?;
+        let status = answer.status();
         if status.is_redirection() {
-            path = redirected(target, &path, &response)?;
+            path = redirected(target, &path, answer.headers())?;
             continue;
         }
         check_status(status)?;
-        return read(response, &peer, max_body, share).await;
+        return read(answer, max_body, share).await;
     }
     Err(Failure::new(Reason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
-}
-
-/// Sends one GET; repeats it once on a new connection when a kept one turned
-/// out to be closed before the first byte came back.
-async fn send(
-    client: &Client,
-    target: &Target,
-    ask: &Ask,
-    path: &str,
-) -> Result<(ClientResponse, Rc<Peer>), Failure> {
-    let peer = client.peer(target.endpoint.address);
-    let mut seen = Observed::default();
-    match send_once(&peer, target, ask, path, &mut seen).await {
-        Ok(response) => return Ok((response, peer)),
-        Err(error) if !was_dead(&error, seen) => return Err(send_failure(&error, seen)),
-        Err(_) => {}
-    }
-    let peer = client.fresh_peer(target.endpoint.address);
-    let mut seen = Observed::default();
-    match send_once(&peer, target, ask, path, &mut seen).await {
-        Ok(response) => Ok((response, peer)),
-        Err(error) => Err(send_failure(&error, seen)),
-    }
-}
-
-/// The answer's head.
-async fn send_once(
-    peer: &Peer,
-    target: &Target,
-    ask: &Ask,
-    path: &str,
-    seen: &mut Observed,
-) -> Result<ClientResponse, SendRequestError> {
-    // The authority is the address, so that nothing but the address decides
-    // where this goes; the app sees the Host header.
-    let mut request = peer
-        .http
-        .get(format!("http://{}{path}", target.endpoint.address))
-        .insert_header((header::ACCEPT, ask.negotiated.accept()))
-        .insert_header((header::ACCEPT_ENCODING, "gzip"))
-        .insert_header((header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))))
-        .insert_header(("X-Forwarded-For", ask.our_address.as_str()))
-        .insert_header(("X-Forwarded-Proto", ask.our_scheme))
-        .insert_header(("X-Promfetcher-Scrapping", "true"))
-        .insert_header((super::VIA, ask.via.as_str()));
-    for (name, value) in &target.headers {
-        request = request.append_header((name, value));
-    }
-    let left = ask.deadline.saturating_duration_since(Instant::now());
-    request = request.insert_header((header::HOST, target.host.as_str())).insert_header((
-        "X-Prometheus-Scrape-Timeout-Seconds",
-        format!("{:.3}", left.as_secs_f64()),
-    ));
-    let mut sending = pin!(request.send());
-    poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx))).await
-}
-
-/// Whether a kept connection turned out to be closed before the first byte.
-fn was_dead(error: &SendRequestError, seen: Observed) -> bool {
-    let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
-    !refused && !seen.opened && seen.closed && !seen.received
-}
-
-fn send_failure(error: &SendRequestError, seen: Observed) -> Failure {
-    let (reason, detail) = match error {
-        SendRequestError::Connect(ConnectError::Io(error)) => {
-            return Failure::new(Reason::Connect, error.to_string());
-        }
-        _ if seen.received && seen.closed => {
-            (Reason::Cut, "the connection was closed within the answer's head")
-        }
-        _ if seen.closed => (Reason::Cut, "the connection was closed before an answer"),
-        SendRequestError::Send(_) => (Reason::Cut, "the connection broke before an answer"),
-        SendRequestError::Response(_) => (Reason::NotExposition, "the answer is not HTTP"),
-        _ => (Reason::Connect, "the request could not be sent"),
-    };
-    Failure::new(reason, detail)
 }
 
 fn check_status(status: StatusCode) -> Result<(), Failure> {
@@ -157,9 +66,9 @@ fn check_status(status: StatusCode) -> Result<(), Failure> {
 
 /// Path and query to ask next, if `response` redirects to the same instance:
 /// by a relative reference, by the host that we named, or by its address.
-fn redirected(target: &Target, path: &str, response: &ClientResponse) -> Result<String, Failure> {
+fn redirected(target: &Target, path: &str, headers: &HeaderMap) -> Result<String, Failure> {
     let refused = |why: &str| Err(Failure::new(Reason::Redirect, why));
-    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let Some(location) = location else {
         return refused("a redirect without a usable Location");
     };
@@ -185,29 +94,20 @@ fn next_path(host: &str, address: &str, path: &str, location: &str) -> Option<St
 }
 
 /// The whole body, or why there is none.
-async fn read(
-    mut response: ClientResponse,
-    peer: &Peer,
-    max_body: u64,
-    share: &Share,
-) -> Result<Fetched, Failure> {
-    let (format, gzip) = check_headers(response.headers())?;
+async fn read(mut answer: Answer, max_body: u64, share: &Share) -> Result<Fetched, Failure> {
+    let (format, gzip) = check_headers(answer.headers())?;
     let too_large =
         || Failure::new(Reason::TooLarge, format!("the body is larger than {max_body} bytes"));
-    let announced = content_length(response.headers());
+    let announced = content_length(answer.headers());
     if announced.is_some_and(|length| length > max_body) {
         return Err(too_large());
     }
-    let chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
     let bytes = |length| usize::try_from(length).unwrap_or(usize::MAX);
     let mut body = Buffer::expecting(share, bytes(announced.unwrap_or(0)));
     // What a peer announces is not yet worth that much of the budget.
     body.make_room(bytes(announced.unwrap_or(0).min(1 << 20))).await;
-    let mut seen = Observed::default();
-    loop {
-        let chunk = poll_fn(|cx| seen.poll(&peer.tally, || Pin::new(&mut response).poll_next(cx)));
-        let Some(chunk) = chunk.await else { break };
-        let chunk = chunk.map_err(|_: PayloadError| cut())?;
+    while let Some(chunk) = answer.chunk().await {
+        let chunk = chunk?;
         if body.len() as u64 + chunk.len() as u64 > max_body {
             return Err(too_large());
         }
@@ -216,13 +116,11 @@ async fn read(
     let received = body.len() as u64;
     match announced {
         Some(length) if received < length => Err(cut()),
-        None if chunked && seen.closed => Err(cut()),
-        _ => Ok(Fetched { body, format, gzip, whole: announced.is_some() || chunked }),
+        None if answer.is_cut() => Err(cut()),
+        _ => {
+            Ok(Fetched { body, format, gzip, whole: announced.is_some() || answer.tells_its_end() })
+        }
     }
-}
-
-fn cut() -> Failure {
-    Failure::new(Reason::Cut, "the connection was closed within the body")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! Opens every room, and hands each what it needs of the others.
 
-use super::{StartError, metrics::RouteMetrics};
+use super::{StartError, certificates, metrics::RouteMetrics};
 use crate::{
     broker::{Broker, OpenError},
     config::{self, AllFailed, Config, Platform, catalog},
@@ -21,6 +21,7 @@ use crate::{
     },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
+    tls,
 };
 use actix_web::web;
 use secrecy::ExposeSecret;
@@ -39,6 +40,9 @@ const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platf
 
 /// Said while instances of promfetcher are taken over.
 const ADOPTING: &str = "unset broker.adopt_unknown_instances when the move is done";
+/// Said where whoever takes over an instance's address gets what is meant for it.
+const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so that metrics \
+     may come from, and credentials of bindings go to, whoever has an instance's address";
 
 /// Everything that lives as long as the program.
 pub(super) struct Rooms {
@@ -52,6 +56,9 @@ pub(super) struct Rooms {
     exporters: Exporters,
     access: Access,
     own_metrics: OwnMetrics,
+    pub(super) backends: tls::Backends,
+    pub(super) listener: Option<tls::Listener>,
+    pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
     loops: TaskTracker,
     shutdown: CancellationToken,
@@ -72,6 +79,12 @@ impl Rooms {
     pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
         let catalog = catalog::read(&config.broker.catalog, &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
+        let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
+        let listener = certificates::listener(config).map_err(certificates::failure)?;
+        let (listener, listeners_keeper) = listener.unzip();
+        if config.backends.skip_verify {
+            tracing::warn!("{SKIP_VERIFY}");
+        }
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
             .map_err(store_failure)?;
@@ -86,6 +99,11 @@ impl Rooms {
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let discovery = Discovery::start(sources(&config.routes), &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
+
+        let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
+        for keeper in &certificates {
+            loops.spawn_local(keeper.clone().keep_current(shutdown.clone()));
+        }
 
         let mut registry = own_metrics::registry();
         let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
@@ -123,6 +141,9 @@ impl Rooms {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
             }),
+            backends,
+            listener,
+            certificates,
             warning,
             loops,
             shutdown,

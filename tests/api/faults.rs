@@ -160,20 +160,6 @@ async fn nobody_listening_is_a_connect_failure() {
 }
 
 #[actix_web::test]
-async fn an_instance_behind_tls_is_reported_as_such() {
-    let good = Instance::with_metrics("good 1\n").await;
-    let mut behind_tls = endpoint("app", 1, good.address);
-    behind_tls["address"] = serde_json::json!("127.0.0.9:61001");
-    behind_tls["tls"] = serde_json::json!(true);
-    let routes = RouteFile::new(&serde_json::json!({
-        "app.example.com": [endpoint("app", 0, good.address), behind_tls]
-    }));
-    let app = spawn_app(&[routes.setting()]).await;
-    let answer = app.get("/v1/apps/app-guid/metrics").await;
-    assert!(answer.lines("promfetcher_scrape_error{")[0].contains("error=\"tls\""));
-}
-
-#[actix_web::test]
 async fn an_answer_over_max_response_is_502_and_never_cut() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;

@@ -15,10 +15,11 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) const USER: &str = "cloud-controller";
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -88,8 +89,9 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
         stop: Some(stop),
         stopped: Some(stopped),
     };
-    // A file is read soon after the start.
-    if settings.iter().any(|(key, _)| *key == "ROUTES__FILE") {
+    // A file is read soon after the start. HTTPS is asked by those who know its certificates.
+    let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
+    if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {
         eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
     }
     app
@@ -268,6 +270,15 @@ impl Instance {
     }
 
     pub(crate) async fn start_on(address: &str, reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+        Self::start_secured(address, None, reply).await
+    }
+
+    /// Behind TLS when there is an `acceptor`.
+    pub(crate) async fn start_secured(
+        address: &str,
+        acceptor: Option<TlsAcceptor>,
+        reply: impl Fn(&Seen) -> Reply + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -279,9 +290,17 @@ impl Instance {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (log, count, reply) = (Arc::clone(&log), Arc::clone(&count), reply.clone());
+                let acceptor = acceptor.clone();
                 connections.spawn_local(async move {
                     count.fetch_add(1, Ordering::SeqCst);
-                    serve(stream, &log, &*reply).await;
+                    match acceptor {
+                        None => serve(stream, &log, &*reply).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, &log, &*reply).await;
+                            }
+                        }
+                    }
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -305,7 +324,11 @@ impl Instance {
     }
 }
 
-async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, reply: &dyn Fn(&Seen) -> Reply) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    log: &Mutex<Vec<Seen>>,
+    reply: &dyn Fn(&Seen) -> Reply,
+) {
     let mut buffer = Vec::new();
     for nth in 1.. {
         let end = loop {
@@ -341,6 +364,7 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, reply: &dyn Fn(&Se
             Reply::Http(status, headers, body) => (status, headers, body),
             Reply::Raw(bytes) => {
                 let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
                 return;
             }
             Reply::Hang => {
@@ -357,7 +381,7 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, reply: &dyn Fn(&Se
         answer.push_str("\r\n");
         let mut answer = answer.into_bytes();
         answer.extend_from_slice(&body);
-        if stream.write_all(&answer).await.is_err() {
+        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
             return;
         }
     }

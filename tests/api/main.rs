@@ -4,14 +4,18 @@
 
 mod access;
 mod apps;
+mod backends;
 mod broker;
 mod budget;
+mod certificates;
 mod connections;
 mod crash;
 mod exporters;
 mod faults;
 mod formats;
 mod helpers;
+mod http2;
+mod https;
 mod moving;
 mod ops;
 mod prometheus;

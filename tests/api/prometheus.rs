@@ -36,7 +36,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-struct Prometheus {
+pub(crate) struct Prometheus {
     address: SocketAddr,
     _process: Process,
     _folder: TempDir,
@@ -44,7 +44,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// With these entries below `scrape_configs`, scraping every second.
-    fn start(scrape_configs: &str) -> Self {
+    pub(crate) fn start(scrape_configs: &str) -> Self {
         Self::start_with(&[], scrape_configs)
     }
 
@@ -69,7 +69,7 @@ impl Prometheus {
     }
 
     /// The first non-empty result of a query.
-    async fn query(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn query(&self, query: &str) -> Vec<Value> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         self.ask(&format!("query?query={query}"), |data| &data["result"]).await
     }

@@ -41,13 +41,16 @@ external_exporters:
 operators:
   - { username: u }
   - { password_bcrypt: hunter2 }
-tls: { cert_file: x }
+tls: { cert_file: x, ca_file: y }
+tsl: { cert_file: x }
 ";
     let variables = [("SCRAPEBROKER__SCRAPE__MAX_TIMEOUT", "x"), ("PORT", "http")];
     let found: Vec<_> = mistakes(load(yaml, &variables)).into_iter().map(|(key, _)| key).collect();
     let expected = [
         "PORT",
         "listen",
+        "tls.key",
+        "tls.ca_file",
         "base_url",
         "health_listen",
         "shutdown_grace",
@@ -92,7 +95,7 @@ tls: { cert_file: x }
         "operators[1].password_bcrypt",
         "operators[1].username",
         "backends",
-        "tls",
+        "tsl",
     ];
     assert_eq!(found, expected);
 }
@@ -152,7 +155,7 @@ fn an_unknown_key_names_its_nearest_neighbour_or_all_of_them() {
         ("lisen: x", "lisen", "did you mean listen?"),
         ("scrape: { max-timeout: 1s }", "scrape.max-timeout", "did you mean max_timeout?"),
         ("Listen: ':80'", "Listen", "did you mean listen?"),
-        ("nats: {}", "nats", "known here are: listen, base_url"),
+        ("nats: {}", "nats", "known here are: listen, tls, base_url"),
         ("scrape: { memory: 1 }", "scrape.memory", "known here are: timeout"),
         ("log.level: debug", "log.level", "is unknown"),
     ];

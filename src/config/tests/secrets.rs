@@ -148,3 +148,45 @@ fn a_secret_is_given_once_and_its_file_holds_one() {
         assert!(found[0].0 == key && found[0].1.contains(part), "{yaml}: {found:?}");
     }
 }
+
+#[test]
+fn a_private_key_is_never_shown_and_certificates_may_stand_in_the_file() {
+    let pem =
+        |what: &str, text: &str| format!("-----BEGIN {what}-----\\n{text}\\n-----END {what}-----");
+    let (cert, key) = (pem("CERTIFICATE", "YWJj"), pem("EC PRIVATE KEY", "hunter2"));
+    let yaml = format!(
+        "tls: {{ cert: \"{cert}\", key: \"{key}\" }}\nbackends: {{ cert: \"{key}\", key: \"{cert}\" }}"
+    );
+    let loaded = load(&yaml, &[]);
+    assert!(!shown(&loaded).contains("hunter2"), "{}", shown(&loaded));
+    let effective = flat(&loaded.unwrap().1);
+    let value = |wanted: &str| &effective.iter().find(|(key, _)| key == wanted).unwrap().1;
+    assert_eq!(value("tls.key"), "********");
+    assert_eq!(value("backends.cert"), "********", "a key in the wrong place");
+    assert!(value("tls.cert").contains("YWJj"));
+}
+
+#[test]
+fn certificates_come_with_their_keys() {
+    let pem = "-----BEGIN CERTIFICATE-----";
+    let cases = [
+        ("tls: { cert_file: c }", "tls.key", "is missing"),
+        ("tls: { key_file: c }", "tls.cert", "is missing"),
+        ("tls: { client_ca_file: c }", "tls.client_ca", "of no use without"),
+        ("tls: { cert: c.pem, key_file: k }", "tls.cert", "cert_file"),
+        (&format!("tls: {{ cert: {pem}, cert_file: c, key_file: k }}"), "tls.cert", "given twice"),
+        ("tls: { cert_file: c, key_file: [k] }", "tls.key_file", "must be a text"),
+        (
+            "tls: { cert_file: c, key_file: k, handshake_timeout: 0s }",
+            "tls.handshake_timeout",
+            "longer",
+        ),
+        ("backends: { cert_file: c }", "backends.key", "is missing"),
+        ("backends: { skip_verify: 1 }", "backends.skip_verify", "neither"),
+    ];
+    for (yaml, key, part) in cases {
+        let found = mistakes(load(yaml, &[]));
+        assert_eq!(found.len(), 1, "{yaml}: {found:?}");
+        assert!(found[0].0 == key && found[0].1.contains(part), "{yaml}: {found:?}");
+    }
+}

@@ -44,6 +44,8 @@ pub(super) enum AppsError {
     TooLarge { length: u64, limit: u64 },
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("The scraper broke off its request.")]
+    NobodyWaits,
     #[error("{}", refused(.0))]
     NoMemory(#[from] Refused),
     #[error("{}", describe(.failures, .externals))]
@@ -84,6 +86,8 @@ impl ResponseError for AppsError {
             Self::NoTableYet | Self::NoMemory(Refused::TooLate { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            // For the log only.
+            Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
                 StatusCode::BAD_GATEWAY

@@ -1,0 +1,119 @@
+//! What a failed handshake means, in words that lead to the mistake.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use std::{
+    io,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// Why there is no secured connection to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct HandshakeError {
+    /// The peer's certificate is good, but another one's: somebody else has
+    /// the address now.
+    pub is_another: bool,
+    /// For a person.
+    pub text: String,
+}
+
+impl HandshakeError {
+    pub(super) fn new(error: &io::Error) -> Self {
+        let is_another = matches!(
+            tls_error(error),
+            Some(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+            ))
+        );
+        let text = match tls_error(error) {
+            Some(error) => explain(error),
+            None => format!("the connection ended within the TLS handshake: {error}"),
+        };
+        Self { is_another, text }
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The alert with which a peer ended a connection, if that is what `error` says.
+pub fn alert_of(error: &io::Error) -> Option<AlertDescription> {
+    match tls_error(error)? {
+        Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// What a peer's alert says about us.
+pub fn refused(alert: AlertDescription) -> String {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired => {
+            "the peer wants a client certificate: set backends.cert and backends.key".to_owned()
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::DecryptError => {
+            format!("the peer refused our client certificate ({alert:?})")
+        }
+        Alert::HandshakeFailure | Alert::ProtocolVersion => {
+            format!(
+                "the peer speaks no TLS that we speak, or wants a client certificate ({alert:?})"
+            )
+        }
+        Alert::UnrecognisedName => "the peer knows no certificate of this name".to_owned(),
+        Alert::NoApplicationProtocol => {
+            "the peer speaks no version of HTTP that we speak".to_owned()
+        }
+        alert => format!("the peer refused the handshake ({alert:?})"),
+    }
+}
+
+fn explain(error: &Error) -> String {
+    let at = |seconds: u64| {
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        time.map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string())
+    };
+    match error {
+        Error::AlertReceived(alert) => refused(*alert),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the peer does not speak TLS at this port".to_owned()
+        }
+        Error::NoCertificatesPresented => "no certificate was presented".to_owned(),
+        Error::InvalidCertificate(wrong) => match wrong {
+            CertificateError::ExpiredContext { not_after, .. } => {
+                format!("the peer's certificate expired at {}", at(not_after.as_secs()))
+            }
+            CertificateError::Expired => "the peer's certificate has expired".to_owned(),
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                format!("the peer's certificate is not valid before {}", at(not_before.as_secs()))
+            }
+            CertificateError::NotValidYet => "the peer's certificate is not valid yet".to_owned(),
+            CertificateError::UnknownIssuer => {
+                "the peer's certificate is self-signed or from a CA that is not trusted".to_owned()
+            }
+            CertificateError::BadSignature => {
+                "the peer's certificate names a CA that is trusted, but another key has signed it"
+                    .to_owned()
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                let presented = match presented.as_slice() {
+                    [] => "no name".to_owned(),
+                    names => names.iter().take(5).cloned().collect::<Vec<_>>().join(", "),
+                };
+                format!("the certificate is not for {} but for {presented}", expected.to_str())
+            }
+            wrong => format!("the peer's certificate cannot be used: {wrong}"),
+        },
+        Error::PeerIncompatible(_) => {
+            format!("the peer speaks no TLS that we speak: {error}")
+        }
+        error => format!("the TLS handshake failed: {error}"),
+    }
+}

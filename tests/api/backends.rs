@@ -1,0 +1,342 @@
+//! Instances behind TLS, as gorouter reaches them: by address, verified by a
+//! name of their own.
+
+use crate::{certificates::*, helpers::*};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+use tokio::net::TcpListener;
+
+/// As gorouter shows an endpoint whose certificate carries `san`.
+fn secured(index: usize, address: SocketAddr, san: &str) -> Value {
+    let mut endpoint = endpoint("app", index, address);
+    endpoint["tls"] = json!(true);
+    if !san.is_empty() {
+        endpoint["server_cert_domain_san"] = json!(san);
+    }
+    endpoint
+}
+
+fn table(endpoints: &[Value]) -> Value {
+    json!({ "app.example.com": endpoints })
+}
+
+/// Trusted instances, and a certificate of ours.
+struct Backends {
+    instances: Authority,
+    routers: Authority,
+    files: Files,
+}
+
+impl Backends {
+    fn new() -> Self {
+        let files = Files::new();
+        let (instances, routers) = (Authority::new("instances"), Authority::new("routers"));
+        files.write("ca", &instances.pem);
+        files.write_identity(&routers.issue("gorouter.service.cf.internal"));
+        Self { instances, routers, files }
+    }
+
+    fn settings(&self, routes: &RouteFile) -> Vec<(&'static str, String)> {
+        vec![
+            routes.setting(),
+            ("BACKENDS__CA_FILE", self.files.path("ca")),
+            ("BACKENDS__CERT_FILE", self.files.path("cert")),
+            ("BACKENDS__KEY_FILE", self.files.path("key")),
+        ]
+    }
+
+    /// Shows `identity` and wants a certificate of the routers' authority.
+    async fn instance(&self, identity: &Identity, body: &str) -> Instance {
+        let body = body.to_owned();
+        let acceptor = identity.acceptor(Some(&self.routers));
+        Instance::start_secured("127.0.0.1:0", Some(acceptor), move |_| Reply::metrics(&body)).await
+    }
+
+    /// What a scrape of one instance says that is known as `san`.
+    async fn said(&self, address: SocketAddr, san: &str) -> String {
+        let routes = RouteFile::new(&table(&[secured(0, address, san)]));
+        let app = spawn_app(&self.settings(&routes)).await;
+        let deadline = [("X-Prometheus-Scrape-Timeout-Seconds", "2")];
+        let answer = app.get_with("/v1/apps/app-guid/metrics", &deadline).await;
+        match answer.status {
+            200 => answer.lines("a{").concat(),
+            _ => answer.text(),
+        }
+    }
+}
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+
+#[actix_web::test]
+async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
+    let backends = Backends::new();
+    let sans = ["2c0e5f5e-7d5a-4a59-5d1c-2ab3", "app_instance-1", "8f1c0000-0000-4000-8000-00ff"];
+    let mut instances = Vec::new();
+    for (n, san) in sans.iter().enumerate() {
+        // One of them has a certificate between its own and the authority's.
+        let identity = if n == 2 {
+            let between = backends.instances.below("cell");
+            let mut identity = between.issue(san);
+            identity.cert.push_str(&between.pem);
+            identity
+        } else {
+            backends.instances.issue(san)
+        };
+        instances.push(backends.instance(&identity, &format!("a {n}\n")).await);
+    }
+    let endpoints: Vec<_> = (0..3).map(|n| secured(n, instances[n].address, sans[n])).collect();
+    let routes = RouteFile::new(&table(&endpoints));
+    let app = spawn_app(&backends.settings(&routes)).await;
+    for _ in 0..10 {
+        let answer = app.get(METRICS).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.headers["x-scrapebroker-instances"], "3/3", "{}", answer.text());
+        for (n, line) in answer.lines("a{").iter().enumerate() {
+            assert!(line.ends_with(&format!(" {n}")), "{line}");
+        }
+    }
+    let seen = instances[0].seen();
+    assert_eq!(seen[0].headers["host"], "app.example.com");
+    assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was used again");
+}
+
+#[actix_web::test]
+async fn an_authority_that_is_not_at_the_top_can_be_trusted() {
+    let mut backends = Backends::new();
+    backends.instances = backends.instances.below("instance-identity");
+    backends.files.write("ca", &backends.instances.pem);
+    let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
+    let said = backends.said(instance.address, "guid").await;
+    assert!(said.ends_with(" 1"), "{said}");
+}
+
+#[actix_web::test]
+async fn each_fault_of_an_instances_certificate_has_its_reason() {
+    let backends = Backends::new();
+    let ours = &backends.instances;
+    let (others, namesake) = (Authority::new("others"), Authority::new("instances"));
+    let cases = [
+        (
+            "expired",
+            ours.issue_with("guid", expired),
+            "guid",
+            "tls: the peer's certificate expired at 2002-02-02",
+        ),
+        (
+            "not yet valid",
+            ours.issue_with("guid", not_yet_valid),
+            "guid",
+            "tls: the peer's certificate is not valid before 2222-01-01",
+        ),
+        ("self-signed", self_signed("guid"), "guid", "tls: the peer's certificate is self-signed"),
+        (
+            "of an authority of the same name",
+            namesake.issue("guid"),
+            "guid",
+            "tls: the peer's certificate names a CA that is trusted, but another key",
+        ),
+        ("of another authority", others.issue("guid"), "guid", "a CA that is not trusted"),
+        (
+            "of another instance",
+            ours.issue("other"),
+            "guid",
+            "stale_endpoint: the certificate is not for guid but for",
+        ),
+        (
+            "expired, and of another instance",
+            ours.issue_with("other", expired),
+            "guid",
+            "tls: the peer's certificate expired",
+        ),
+        ("without a name", ours.issue("127.0.0.1"), "", "} 1"),
+        ("without a name, of another address", ours.issue("10.9.8.7"), "", "stale_endpoint: "),
+        ("no DNS name", ours.issue("guid"), "not a name!", "tls: the route names \"not a name!\""),
+        (
+            "for servers only by name",
+            ours.issue_with("guid", |params| {
+                params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+            }),
+            "guid",
+            "tls: the peer's certificate cannot be used",
+        ),
+    ];
+    for (name, identity, san, expected) in cases {
+        let instance = backends.instance(&identity, "a 1\n").await;
+        let said = backends.said(instance.address, san).await;
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}
+
+#[actix_web::test]
+async fn an_instance_that_refuses_our_certificate_says_why() {
+    let backends = Backends::new();
+    let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
+    let refused = "tls: the peer refused our client certificate";
+    let cases = [
+        ("expired", backends.routers.issue_with("router", expired)),
+        ("not yet valid", backends.routers.issue_with("router", not_yet_valid)),
+        ("self-signed", self_signed("router")),
+        ("of another authority", Authority::new("others").issue("router")),
+    ];
+    for (name, identity) in cases {
+        backends.files.write_identity(&identity);
+        let said = backends.said(instance.address, "guid").await;
+        assert!(said.contains(refused), "{name}: {said}");
+    }
+    let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
+    let settings = [routes.setting(), ("BACKENDS__CA_FILE", backends.files.path("ca"))];
+    let app = spawn_app(&settings).await;
+    let said = app.get(METRICS).await.text();
+    assert!(said.contains("tls: the peer wants a client certificate: set backends.cert"), "{said}");
+}
+
+#[actix_web::test]
+async fn whoever_speaks_no_tls_is_reported_as_such() {
+    let backends = Backends::new();
+    let plain = Instance::start(|_| Reply::Raw(b"HTTP/1.1 400 no\r\n\r\n".to_vec())).await;
+    let talks = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closes = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (talking, closing) = (talks.local_addr().unwrap(), closes.local_addr().unwrap());
+    actix_web::rt::spawn(async move {
+        loop {
+            let (mut stream, _) = talks.accept().await.unwrap();
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH\r\n").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    actix_web::rt::spawn(async move { while closes.accept().await.is_ok() {} });
+    let said = backends.said(talking, "guid").await;
+    assert!(said.contains("tls: the peer does not speak TLS at this port"), "{said}");
+    let said = backends.said(closing, "guid").await;
+    assert!(said.contains("tls: the connection ended within the TLS handshake"), "{said}");
+    let gone = plain.address;
+    drop(plain);
+    let said = backends.said(gone, "guid").await;
+    assert!(said.contains("connect: "), "{said}");
+}
+
+#[actix_web::test]
+async fn a_handshake_that_never_ends_costs_itself_only() {
+    let backends = Backends::new();
+    let good = backends.instance(&backends.instances.issue("good"), "a 1\n").await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routes = RouteFile::new(&table(&[
+        secured(0, good.address, "good"),
+        secured(1, silent.local_addr().unwrap(), "silent"),
+    ]));
+    let app = spawn_app(&backends.settings(&routes)).await;
+    let deadline = [("X-Prometheus-Scrape-Timeout-Seconds", "1")];
+    let answer = app.get_with(METRICS, &deadline).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.lines("a{").len(), 1);
+    let error = answer.lines("promfetcher_scrape_error{").pop().unwrap();
+    assert!(error.contains("error=\"timeout\""), "{error}");
+
+    let mut by_http2 = secured(1, silent.local_addr().unwrap(), "silent");
+    by_http2["protocol"] = json!("http2");
+    for endpoint in [secured(1, silent.local_addr().unwrap(), "silent"), by_http2] {
+        let routes = RouteFile::new(&table(&[endpoint]));
+        let app = spawn_app(&backends.settings(&routes)).await;
+        let answer = app.get_with(METRICS, &deadline).await;
+        assert_eq!(answer.status, 504);
+        assert!(answer.text().contains("the TLS handshake did not end"), "{}", answer.text());
+    }
+}
+
+#[actix_web::test]
+async fn a_kept_connection_is_not_used_under_another_name() {
+    let backends = Backends::new();
+    let instance = backends.instance(&backends.instances.issue("first"), "a 1\n").await;
+    let routes = RouteFile::new(&table(&[secured(0, instance.address, "first")]));
+    let app = spawn_app(&backends.settings(&routes)).await;
+    for _ in 0..5 {
+        assert_eq!(app.get(METRICS).await.lines("a{").len(), 1);
+    }
+    assert!(instance.open() > 0);
+    // The platform says that another instance has the address now.
+    routes.write(&table(&[secured(0, instance.address, "second")]));
+    eventually(async || {
+        let answer = app.get(METRICS).await;
+        answer.text().contains("stale_endpoint: ").then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        assert_eq!(app.get(METRICS).await.status, 502);
+    }
+    let own = app.get("/metrics").await;
+    let counted = own.lines("scrapebroker_instance_failures_total{reason=\"stale_endpoint\"} ");
+    assert!(!counted[0].ends_with(" 0"), "{counted:?}");
+}
+
+#[actix_web::test]
+async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used() {
+    let backends = Backends::new();
+    let (authority, routers) = (Authority::new("next"), Authority::new("next routers"));
+    let acceptor = authority.issue("guid").acceptor(Some(&routers));
+    let instance =
+        Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
+    let old = backends.instance(&backends.instances.issue("guid"), "a 0\n").await;
+    let endpoints = [secured(0, old.address, "guid"), secured(1, instance.address, "guid")];
+    let routes = RouteFile::new(&table(&endpoints));
+    let app = spawn_app(&backends.settings(&routes)).await;
+    let answers = async || app.get(METRICS).await.headers["x-scrapebroker-instances"].clone();
+    assert_eq!(answers().await, "1/2");
+
+    // First who is trusted, then who we are.
+    backends.files.write("ca", &format!("{}{}", backends.instances.pem, authority.pem));
+    eventually(async || {
+        let body = app.get("/v1/apps/app-guid/instances/1/metrics").await.text();
+        body.contains("refused our client certificate").then_some(())
+    })
+    .await;
+    backends.files.write_identity(&routers.issue("router"));
+    eventually(async || {
+        let lines = app.get(METRICS).await.lines("a{");
+        (lines.len() == 1 && lines[0].ends_with(" 1")).then_some(())
+    })
+    .await;
+
+    backends.files.write("ca", "broken");
+    backends.files.write("key", "broken");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(answers().await, "1/2", "the certificates before stay in force");
+
+    // A connection that is kept was verified by who is no longer trusted.
+    backends.files.write("ca", &backends.instances.pem);
+    backends.files.write_identity(&routers.issue("router"));
+    eventually(async || {
+        let body = app.get("/v1/apps/app-guid/instances/1/metrics").await.text();
+        body.contains("a CA that is not trusted").then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn with_skip_verify_any_certificate_will_do() {
+    let acceptor = self_signed("somebody").acceptor(None);
+    let instance =
+        Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
+    let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
+    let app = spawn_app(&[routes.setting(), ("BACKENDS__SKIP_VERIFY", "true".to_owned())]).await;
+    let answer = app.get(METRICS).await;
+    assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+}
+
+#[actix_web::test]
+async fn bodies_are_told_whole_from_cut_behind_tls_too() {
+    let backends = Backends::new();
+    let head = "HTTP/1.1 200 OK\r\n";
+    let cases = [
+        ("ended by close", format!("{head}\r\na 1\n"), "} 1"),
+        ("half a body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "cut: "),
+        ("half a head", format!("{head}Content-Le"), "cut: "),
+        ("no HTTP", "SSH-2.0-OpenSSH\r\n\r\n".to_owned(), "not_exposition: "),
+    ];
+    for (name, raw, expected) in cases {
+        let acceptor = backends.instances.issue("guid").acceptor(None);
+        let reply = move |_: &Seen| Reply::Raw(raw.clone().into_bytes());
+        let instance = Instance::start_secured("127.0.0.1:0", Some(acceptor), reply).await;
+        let said = backends.said(instance.address, "guid").await;
+        assert!(said.contains(expected), "{name}: {said}");
+    }
+}

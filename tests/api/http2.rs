@@ -1,0 +1,220 @@
+//! Instances that speak HTTP/2: in clear text, and behind TLS.
+
+use crate::{certificates::*, helpers::*};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+
+/// What an instance does with a request.
+#[derive(Clone, Copy)]
+enum Does {
+    Answer,
+    /// Announces more than it sends.
+    BreakOff,
+    /// Ends the connection after each answer.
+    AnswerOnce,
+    /// Breaks off before an answer.
+    Reset,
+}
+
+struct Http2Instance {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    seen: Arc<Mutex<Vec<http::request::Parts>>>,
+    task: actix_web::rt::task::JoinHandle<()>,
+}
+
+impl Drop for Http2Instance {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Http2Instance {
+    async fn start(acceptor: Option<TlsAcceptor>, does: Does, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, seen) = (Arc::<AtomicUsize>::default(), Arc::default());
+        let (count, log, body) = (connections.clone(), Arc::clone(&seen), body.to_owned());
+        let task = actix_web::rt::spawn(async move {
+            let mut serving = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (log, acceptor) = (Arc::clone(&log), acceptor.clone());
+                let body = Bytes::from(body.clone());
+                count.fetch_add(1, Ordering::SeqCst);
+                serving.spawn_local(async move {
+                    match acceptor {
+                        None => serve(stream, does, body, &log).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, does, body, &log).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, connections, seen, task }
+    }
+
+    fn endpoint(&self, san: Option<&str>) -> Value {
+        let mut endpoint = endpoint("app", 0, self.address);
+        endpoint["protocol"] = json!("http2");
+        if let Some(san) = san {
+            endpoint["tls"] = json!(true);
+            endpoint["server_cert_domain_san"] = json!(san);
+        }
+        endpoint
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    does: Does,
+    body: Bytes,
+    log: &Mutex<Vec<http::request::Parts>>,
+) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        log.lock().unwrap().push(request.into_parts().0);
+        if matches!(does, Does::Reset) {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        }
+        let mut answer = http::Response::builder().header("content-type", "text/plain");
+        if matches!(does, Does::BreakOff) {
+            answer = answer.header("content-length", body.len() + 10);
+        }
+        let mut sending = respond.send_response(answer.body(()).unwrap(), false).unwrap();
+        sending.send_data(body.clone(), !matches!(does, Does::BreakOff)).unwrap();
+        match does {
+            Does::BreakOff => sending.send_reset(h2::Reason::INTERNAL_ERROR),
+            Does::AnswerOnce => connection.graceful_shutdown(),
+            Does::Answer | Does::Reset => {}
+        }
+    }
+}
+
+async fn app_of(endpoint: Value, more: &[(&'static str, String)]) -> (TestApp, RouteFile) {
+    let routes = RouteFile::new(&json!({ "app.example.com": [endpoint] }));
+    let settings: Vec<_> = [routes.setting()].into_iter().chain(more.iter().cloned()).collect();
+    (spawn_app(&settings).await, routes)
+}
+
+#[actix_web::test]
+async fn http2_in_clear_text_is_spoken_without_asking() {
+    let instance = Http2Instance::start(None, Does::Answer, "a 1\n").await;
+    let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
+    for _ in 0..10 {
+        let answer = app.get_with("/v1/apps/app-guid/metrics?x=1", &[("X-Tenant", "t")]).await;
+        assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    }
+    let seen = instance.seen.lock().unwrap();
+    let first = &seen[0];
+    assert_eq!(first.version, http::Version::HTTP_2);
+    assert_eq!(first.uri.to_string(), "http://app.example.com/metrics?x=1");
+    for (name, value) in [("x-tenant", "t"), ("x-promfetcher-scrapping", "true")] {
+        assert_eq!(first.headers[name], value);
+    }
+    assert!(!first.headers.contains_key("host"));
+    // Each worker keeps one of its own.
+    let workers = std::thread::available_parallelism().unwrap().get();
+    assert!(instance.connections.load(Ordering::SeqCst) <= workers);
+}
+
+#[actix_web::test]
+async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
+    let authority = Authority::new("instances");
+    let files = Files::new();
+    files.write("ca", &authority.pem);
+    let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
+    let mut server = authority.issue("guid").server(None);
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    // More than may be under way at once.
+    let body: String = (0..200_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
+    let instance = Http2Instance::start(Some(acceptor), Does::Answer, &body).await;
+    let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
+    let answer = app.get("/v1/apps/app-guid/only-app-metrics").await;
+    assert_eq!(answer.lines("a{").len(), 200_000);
+    assert_eq!(instance.seen.lock().unwrap()[0].uri.scheme_str(), Some("https"));
+
+    let (app, _routes) = app_of(instance.endpoint(Some("other")), &ca).await;
+    let said = app.get(METRICS).await.text();
+    assert!(said.contains("stale_endpoint: "), "{said}");
+
+    // The route says HTTP/2, and the proxy before the app does not speak it.
+    let acceptor = authority.issue("guid").acceptor(None);
+    let old =
+        Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
+    let mut endpoint = instance.endpoint(Some("guid"));
+    endpoint["address"] = json!(old.address.to_string());
+    let (app, _routes) = app_of(endpoint, &ca).await;
+    for _ in 0..5 {
+        assert_eq!(app.get(METRICS).await.lines("a{").len(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
+    let authority = Authority::new("instances");
+    let files = Files::new();
+    files.write("ca", &authority.pem);
+    let mut server = authority.issue("guid").server(Some(&authority));
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let instance = Http2Instance::start(Some(acceptor), Does::Answer, "a 1\n").await;
+    let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
+    let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
+    let said = app.get(METRICS).await.text();
+    assert!(said.contains("tls: the peer wants a client certificate"), "{said}");
+}
+
+#[actix_web::test]
+async fn what_goes_wrong_in_http2_has_its_reason() {
+    let cases =
+        [(Does::BreakOff, "cut: "), (Does::Reset, "cut: the instance broke off the request")];
+    for (does, expected) in cases {
+        let instance = Http2Instance::start(None, does, "a 1\n").await;
+        let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
+        for _ in 0..3 {
+            let said = app.get(METRICS).await.text();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+    // Speaks HTTP/1.1 only, which takes the preface for a request of sorts.
+    let old = Instance::start(|_| {
+        Reply::Raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec())
+    })
+    .await;
+    let mut endpoint = endpoint("app", 0, old.address);
+    endpoint["protocol"] = json!("http2");
+    let (app, _routes) = app_of(endpoint, &[]).await;
+    let said = app.get(METRICS).await.text();
+    assert!(said.contains("not_exposition: the answer is not HTTP/2"), "{said}");
+}
+
+#[actix_web::test]
+async fn a_kept_http2_connection_that_is_dead_costs_nothing() {
+    let instance = Http2Instance::start(None, Does::AnswerOnce, "a 1\n").await;
+    let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
+    for _ in 0..10 {
+        let answer = app.get(METRICS).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert!(instance.connections.load(Ordering::SeqCst) > 2);
+}

@@ -1,0 +1,399 @@
+//! HTTPS on the main listener.
+
+use crate::{certificates::*, helpers::*, prometheus::Prometheus};
+use rustls::{
+    SupportedProtocolVersion,
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const METRICS: &str = "/v1/apps/app-guid/metrics";
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+struct Listener {
+    authority: Authority,
+    files: Files,
+    routes: RouteFile,
+    app: TestApp,
+}
+
+impl Listener {
+    async fn start(instances: &[&Instance], more: &[(&'static str, String)]) -> Self {
+        let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+        files.write_identity(&authority.issue("localhost"));
+        files.write("ca", &authority.pem);
+        let routes = RouteFile::of_app(instances.iter().copied());
+        let mut settings = vec![
+            routes.setting(),
+            ("TLS__CERT_FILE", files.path("cert")),
+            ("TLS__KEY_FILE", files.path("key")),
+        ];
+        settings.extend(more.iter().cloned());
+        let app = spawn_app(&settings).await;
+        Self { authority, files, routes, app }
+    }
+
+    fn client(&self, identity: Option<&Identity>) -> TlsConnector {
+        client(&self.authority, identity, &[], BOTH)
+    }
+
+    async fn scrape(&self, client: &TlsConnector) -> io::Result<Answer> {
+        get(self.app.address, client, METRICS).await
+    }
+
+    /// Waits until the route table is there.
+    async fn ready(&self, client: &TlsConnector) {
+        eventually(async || {
+            let answer = get(self.app.address, client, "/-/ready").await.unwrap();
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn connect(address: SocketAddr, client: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    client.connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Answer> {
+    let mut stream = connect(address, client).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await?;
+    Ok(parse_answer(&raw))
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_scrapes_by_https_and_route_url() {
+    let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
+    let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
+    let clients = Authority::new("scrapers");
+    let scraper = Files::new();
+    scraper.write_identity(&clients.issue("prometheus"));
+    scraper.write("clients", &clients.pem);
+    let client_ca = [("TLS__CLIENT_CA_FILE", scraper.path("clients"))];
+    for more in [&[][..], &client_ca] {
+        let listener = Listener::start(&[&first, &second], more).await;
+        let prometheus = Prometheus::start(&format!(
+            "- job_name: my-app
+  scheme: https
+  metrics_path: /v1/apps/metrics
+  params: {{route_url: [app.example.com]}}
+  honor_labels: true
+  tls_config: {{ca_file: '{}', cert_file: '{}', key_file: '{}', server_name: localhost}}
+  static_configs: [{{targets: ['{}']}}]
+",
+            listener.files.path("ca"),
+            scraper.path("cert"),
+            scraper.path("key"),
+            listener.app.address
+        ));
+        let up = prometheus.query("up{job=\"my-app\"} == 1").await;
+        assert_eq!(up.len(), 1);
+        let sum = prometheus.query("sum(jobs_total{app_name=\"app\"}) == 12").await;
+        assert_eq!(sum.len(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let listener = Listener::start(&[&instance], &[("LISTEN", "127.0.0.2:0".to_owned())]).await;
+    listener.ready(&listener.client(None)).await;
+    for version in [&TLS12, &TLS13] {
+        let client = client(&listener.authority, None, &[], &[version]);
+        let answer = listener.scrape(&client).await.unwrap();
+        assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    }
+    // The address at which the scraper reached us.
+    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.2");
+    for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
+        let client = client(&listener.authority, None, offered, BOTH);
+        let stream = connect(listener.app.address, &client).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(chosen.as_bytes()));
+    }
+}
+
+#[actix_web::test]
+async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
+    let clients = Authority::new("scrapers");
+    let files = Files::new();
+    files.write("clients", &clients.pem);
+    let instance = Instance::with_metrics("a 1\n").await;
+    let setting = [("TLS__CLIENT_CA_FILE", files.path("clients"))];
+    let listener = Listener::start(&[&instance], &setting).await;
+    let good = clients.issue("prometheus");
+    listener.ready(&listener.client(Some(&good))).await;
+    let refused = [
+        ("none", None),
+        ("expired", Some(clients.issue_with("prometheus", expired))),
+        ("not yet valid", Some(clients.issue_with("prometheus", not_yet_valid))),
+        ("self-signed", Some(self_signed("prometheus"))),
+        ("of another authority", Some(listener.authority.issue("prometheus"))),
+    ];
+    for version in [&TLS12, &TLS13] {
+        for (name, identity) in &refused {
+            let client = client(&listener.authority, identity.as_ref(), &[], &[version]);
+            let error = listener.scrape(&client).await.unwrap_err();
+            let alert = error.to_string().contains("received fatal alert");
+            // Whoever still writes may find the connection closed.
+            let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+            assert!(alert || closed.contains(&error.kind()), "{name}: {error}");
+        }
+        let client = client(&listener.authority, Some(&good), &[], &[version]);
+        assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
+    }
+
+    // From the next connection on another authority decides.
+    let next = Authority::new("next scrapers");
+    files.write("clients", &next.pem);
+    let client = listener.client(Some(&next.issue("prometheus")));
+    eventually(async || listener.scrape(&client).await.ok()).await;
+    let before = listener.client(Some(&good));
+    assert!(listener.scrape(&before).await.is_err());
+}
+
+#[actix_web::test]
+async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
+    let listener = Listener::start(&[], &[]).await;
+    let next = Authority::new("next");
+    let of_next = client(&next, None, &[], BOTH);
+    assert!(connect(listener.app.address, &of_next).await.is_err());
+    listener.files.write_identity(&next.issue("localhost"));
+    eventually(async || connect(listener.app.address, &of_next).await.ok()).await;
+
+    // A certificate without its key, and nothing at all.
+    listener.files.write("cert", &listener.authority.issue("localhost").cert);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(connect(listener.app.address, &of_next).await.is_ok());
+    listener.files.write("cert", "broken");
+    listener.files.write("key", "");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(connect(listener.app.address, &of_next).await.is_ok());
+
+    listener.files.write_identity(&listener.authority.issue("localhost"));
+    let first = listener.client(None);
+    eventually(async || connect(listener.app.address, &first).await.ok()).await;
+}
+
+#[actix_web::test]
+async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
+    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    files.write_identity(&authority.issue("localhost"));
+    let server = Server::start(&[
+        ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
+        ("SCRAPEBROKER__TLS__KEY_FILE", files.path("key")),
+        ("SCRAPEBROKER__TLS__HANDSHAKE_TIMEOUT", "15s".to_owned()),
+    ]);
+    let address = server.address();
+    let client = client(&authority, None, &[], BOTH);
+    let healthy = async || get(address, &client, "/-/healthy").await.unwrap().status;
+    // A worker makes 256 handshakes at once unless it is told otherwise.
+    let workers = std::thread::available_parallelism().unwrap().get();
+    let mut hanging = Vec::new();
+    for n in 0..(256 * workers + 40).min(900) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if n % 2 == 0 {
+            // The beginning of a handshake.
+            stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        }
+        hanging.push(stream);
+    }
+    assert_eq!(healthy().await, 200);
+    // Not because one of them had ended.
+    let still_hangs = hanging[0].try_read(&mut [0; 64]);
+    assert_eq!(still_hangs.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    for mut stream in hanging {
+        // An end, or a reset; without one the test would hang.
+        let _ = stream.read(&mut [0; 64]).await;
+    }
+    // No TLS at all.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut raw = Vec::new();
+    let _ = plain.read_to_end(&mut raw).await;
+    assert!(!raw.starts_with(b"HTTP"), "{raw:?}");
+    assert_eq!(healthy().await, 200);
+}
+
+#[actix_web::test]
+async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
+    let instance = Instance::start(|_| Reply::Hang).await;
+    // Longer than this test waits for anything.
+    let timeout = [("SCRAPE__TIMEOUT", "120s".to_owned())];
+    let listener = Listener::start(&[&instance], &timeout).await;
+    listener.ready(&listener.client(None)).await;
+    let address = listener.app.address;
+
+    let mut scraper = connect(address, &listener.client(None)).await.unwrap();
+    let request = format!("GET {METRICS} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    scraper.write_all(request.as_bytes()).await.unwrap();
+    eventually(async || (instance.open() == 1).then_some(())).await;
+    drop(scraper);
+    eventually(async || (instance.open() == 0).then_some(())).await;
+
+    // HTTP/2: the connection, then one request of it.
+    let client = client(&listener.authority, None, &["h2"], BOTH);
+    let start = async || {
+        let stream = connect(address, &client).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = actix_web::rt::spawn(connection);
+        let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
+        let (answer, _) = sender.send_request(request, true).unwrap();
+        eventually(async || (instance.open() == 1).then_some(())).await;
+        (sender, answer, connection)
+    };
+    let (_sender, _answer, connection) = start().await;
+    connection.abort();
+    eventually(async || (instance.open() == 0).then_some(())).await;
+    let (_sender, answer, connection) = start().await;
+    drop(answer);
+    eventually(async || (instance.open() == 0).then_some(())).await;
+    assert!(!connection.is_finished());
+    drop(listener.routes);
+}
+
+#[actix_web::test]
+async fn an_answer_by_http2_is_whole() {
+    let body: String = (0..50_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
+    let instance = Instance::with_metrics(&body).await;
+    let listener = Listener::start(&[&instance], &[]).await;
+    listener.ready(&listener.client(None)).await;
+    let client = client(&listener.authority, None, &["h2"], BOTH);
+    let stream = connect(listener.app.address, &client).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    actix_web::rt::spawn(connection);
+    let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
+    let (answer, _) = sender.send_request(request, true).unwrap();
+    let (head, mut answer) = answer.await.unwrap().into_parts();
+    let mut text = Vec::new();
+    while let Some(piece) = answer.data().await {
+        let piece = piece.unwrap();
+        answer.flow_control().release_capacity(piece.len()).unwrap();
+        text.extend_from_slice(&piece);
+    }
+    assert_eq!(head.headers["content-length"], text.len().to_string());
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("a{")).count(), 50_000);
+}
+
+/// The program as a process, and what it logs.
+struct Server {
+    child: std::process::Child,
+    log: mpsc::Receiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(settings: &[(&str, String)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+            .arg("serve")
+            .env_clear()
+            .current_dir(&folder)
+            .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
+            .env("SCRAPEBROKER__BROKER__CATALOG", catalog)
+            .envs(settings.iter().map(|(key, value)| (*key, value)))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, log, _folder: folder }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let line = self.logs("listening on ");
+        let after = line.rsplit("listening on ").next().unwrap();
+        after.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a line with `text`.
+    fn logs(&self, text: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.log.recv_timeout(Duration::from_secs(30)) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => before.push(line),
+                Err(error) => panic!("no line with {text:?} ({error}) in {before:#?}"),
+            }
+        }
+    }
+
+    fn hang_up(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn a_hangup_reads_certificates_again_and_the_log_tells_what_came_of_it() {
+    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    files.write_identity(&authority.issue("localhost"));
+    let server = Server::start(&[
+        ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
+        ("SCRAPEBROKER__TLS__KEY_FILE", files.path("key")),
+        ("SCRAPEBROKER__BACKENDS__SKIP_VERIFY", "true".to_owned()),
+    ]);
+    server.logs("backends.skip_verify is set");
+    server.logs("listening on");
+    server.hang_up();
+    server.logs("the certificates of tls were read again");
+    files.write("key", &authority.issue("localhost").key);
+    server.hang_up();
+    server.logs("keeping the certificates of tls from before: tls.key_file: ");
+    files.write_identity(&authority.issue("localhost"));
+    server.logs("the certificates of tls were read again");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
+    let files = Files::new();
+    files.write_identity(&self_signed("localhost"));
+    files.write("other", &self_signed("localhost").key);
+    let cases = [
+        ("TLS", "cert", "missing", "tls.key_file: "),
+        ("TLS", "cert", "other", "is not the key of the certificate beside it"),
+        ("BACKENDS", "key", "key", "backends.cert_file: "),
+    ];
+    for (section, cert, key, expected) in cases {
+        for command in ["check-config", "serve"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
+                .arg(command)
+                .env_clear()
+                .env("SCRAPEBROKER__DATABASE_URL", "sqlite::memory:")
+                .env(format!("SCRAPEBROKER__{section}__CERT_FILE"), files.path(cert))
+                .env(format!("SCRAPEBROKER__{section}__KEY_FILE"), files.path(key))
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+}
