@@ -40,7 +40,9 @@ pub struct Config {
     pub base_url: String,
     /// Load balancer's listener.
     pub health_listen: Option<SocketAddr>,
-    /// How long running requests may take to finish after a stop was asked for.
+    /// How long we go on accepting after a stop was asked for, so that balancers see it.
+    pub drain_wait: Duration,
+    /// How long running requests may take to finish after that.
     pub shutdown_grace: Duration,
     /// What is logged, and how.
     pub log: Log,

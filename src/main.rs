@@ -2,6 +2,7 @@
 //! the library.
 
 use clap::{Parser, Subcommand};
+use futures_util::StreamExt;
 use scrapebroker::{
     config::{Config, LogFormat, catalog},
     demo::{Demo, DemoError},
@@ -19,6 +20,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -208,13 +210,13 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anybody is told that we run, so that a signal is never missed.
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let stops = shutdown::requested().map_err(Failure::other)?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
     let application = Application::build(config).await.map_err(start_failure)?;
     let address = application.address();
     tracing::info!(%address, "listening on {address}");
     actix_web::rt::spawn(reload_on(hangup, application.reloader()));
-    application.run_until(stop).await.map_err(Failure::other)
+    application.run_until(stops).await.map_err(Failure::other)
 }
 
 async fn reload_on(mut hangup: Signal, reloader: Reloader) {
@@ -235,9 +237,9 @@ async fn demo(listen: Option<SocketAddr>) -> Result<(), Failure> {
         DemoError::Start(error) => start_failure(error),
         DemoError::Other(error) => Failure::other(error),
     };
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let stops = shutdown::requested().map_err(Failure::other)?;
     let demo = Demo::build(listen).await.map_err(failure)?;
-    demo.run_until(stop, |tour| write_line(tour)).await.map_err(failure)
+    demo.run_until(stops, |tour| write_line(tour)).await.map_err(failure)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
@@ -268,7 +270,7 @@ async fn demo_app(
     let index = number("CF_INSTANCE_INDEX", 0)?.into();
     let options = Options { path, basic_auth: basic_auth.map(credentials).transpose()?, index };
     // Before anybody is told that we run, so that a signal is never missed.
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let stops = shutdown::requested().map_err(Failure::other)?;
     let metrics = options.path.to_string();
     let app = DemoApp::bind(listen, options).map_err(|error| {
         Failure::unavailable(
@@ -278,7 +280,7 @@ async fn demo_app(
     })?;
     print(&format_args!("demo app on http://{}, its metrics at {metrics}", app.address()))?;
     let stop = async {
-        stop.await;
+        pin!(stops).next().await;
     };
     app.run_until(stop).await.map_err(Failure::other)
 }

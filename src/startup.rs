@@ -3,26 +3,35 @@
 //! Everything that can fail fails in [`Application::build`], before the
 //! platform is told that we are there. Only this room knows all others.
 
+mod leaving;
 mod metrics;
 mod rooms;
 
 use crate::{
     broker::Broker,
-    config::{Config, catalog},
+    config::{Config, Platform, catalog},
     discovery::Reload,
-    http::{self, apps::OurAddress},
+    http::{self, apps::OurAddress, lifecycle},
     scrape,
     shutdown::Stop,
-    telemetry::RequestSpan,
+    telemetry::{RequestSpan, running},
 };
-use actix_web::{App, HttpServer, dev::Server, web};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use futures_util::{Stream, StreamExt};
+use leaving::{Leaving, Left};
 use rooms::Rooms;
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 use tracing_actix_web::TracingLogger;
 
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
 /// theirs to close and no request meets a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
+
+/// A client gets this long for the head of its first request.
+const REQUEST_HEAD: Duration = Duration::from_secs(5);
+
+/// How long the loops and the store may take to end after requests were cut.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// Why there is no [`Application`].
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +52,7 @@ pub struct Application {
     health: Option<Server>,
     address: SocketAddr,
     health_address: Option<SocketAddr>,
+    leaving: Leaving,
     reloader: Reloader,
 }
 
@@ -65,7 +75,16 @@ impl Application {
     /// [`StartError`] tells what to change from what to wait for.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let rooms = Rooms::open(&config).await?;
-        let (server, address) = serve(&config, &rooms)?;
+        let leaving = Leaving {
+            drain_wait: config.drain_wait,
+            grace: config.shutdown_grace,
+            lifecycle: rooms.lifecycle.clone(),
+            running: running::Running::default(),
+        };
+        if config.platform == Some(Platform::CloudFoundry) {
+            leaving.check_cloud_foundry();
+        }
+        let (server, address) = serve(&config, &rooms, &leaving)?;
         let health = match config.health_listen {
             Some(listen) => Some(serve_health(listen, &rooms)?),
             None => None,
@@ -77,7 +96,7 @@ impl Application {
             base_url: config.base_url.clone(),
             routes: rooms.discovery.reload.clone(),
         };
-        Ok(Self { rooms, server, health, address, health_address, reloader })
+        Ok(Self { rooms, server, health, address, health_address, leaving, reloader })
     }
 
     /// Where the main listener is; tests and the log want to know.
@@ -95,35 +114,37 @@ impl Application {
         self.reloader.clone()
     }
 
-    /// Serves until `stop` resolves, then leaves in order: readiness first,
-    /// then the main listener with its running requests, then the loops, and
-    /// the health listener last.
+    /// Serves until `stops` asks to stop, then leaves in order: readiness first,
+    /// after `drain_wait` the main listener with its running requests, then the
+    /// loops, and the health listener last. Asked again, it stops at once.
     ///
     /// # Errors
     /// When a listener fails.
-    pub async fn run_until(self, stop: impl Future<Output = Stop>) -> io::Result<()> {
-        let Self { rooms, server, health, .. } = self;
+    pub async fn run_until(self, stops: impl Stream<Item = Stop>) -> io::Result<()> {
+        let Self { rooms, server, health, leaving, .. } = self;
         let main = server.handle();
         let mut serving = actix_web::rt::spawn(server);
         let health_handle = health.as_ref().map(Server::handle);
         let health = health.map(actix_web::rt::spawn);
+        let mut stops = pin!(stops);
         let stop = tokio::select! {
             ended = &mut serving => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
-            stop = stop => stop,
+            stop = stops.next() => stop.unwrap_or(Stop::Graceful),
         };
-        rooms.lifecycle.drain();
-        tracing::info!(?stop, "stopping");
-        tokio::time::sleep(stop.notice()).await;
-        main.stop(true).await;
-        let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        rooms.stop().await;
+        let left = leaving.leave(stop, stops, main, serving).await;
+        match left {
+            // The database is as safe without a farewell.
+            Ok(Left::AtOnce) => {}
+            Ok(Left::Cut) => drop(tokio::time::timeout(HURRY, rooms.stop()).await),
+            Ok(Left::Whole) | Err(_) => rooms.stop().await,
+        }
         if let (Some(handle), Some(health)) = (health_handle, health) {
             handle.stop(false).await;
             // It has nothing left to say.
             let _ = health.await;
         }
         tracing::info!("stopped");
-        served
+        left.map(drop)
     }
 }
 
@@ -145,12 +166,22 @@ impl Reloader {
     }
 }
 
-fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
+fn serve(
+    config: &Config,
+    rooms: &Rooms,
+    leaving: &Leaving,
+) -> Result<(Server, SocketAddr), StartError> {
     let data = rooms.data(config);
+    let lifecycle = web::Data::new(leaving.lifecycle.clone());
+    let requests = web::Data::new(leaving.running.clone());
     let idle_timeout = config.backends.idle_timeout;
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(running::list))
+            .wrap(from_fn(lifecycle::end_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
+            .app_data(lifecycle.clone())
+            .app_data(requests.clone())
             .app_data(data.apps.clone())
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
@@ -175,9 +206,10 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
     // Bodies are checked there, which is work for a core, not waiting.
     .worker_max_blocking_threads(std::thread::available_parallelism().map_or(2, usize::from))
     .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(REQUEST_HEAD)
     // A scraper that closes its connection has gone away; only so is its work dropped.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(config.shutdown_grace.as_secs().max(1))
+    .shutdown_timeout((leaving.grace + leaving::LONGER).as_secs())
     .bind(config.listen)
     .map_err(|error| cannot_listen(error, "listen", config.listen))?;
     let address = server.addrs().first().copied().unwrap_or(config.listen);

@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
 mod apps;
+mod balancer;
 mod broker;
 mod budget;
 mod connections;
 mod crash;
+mod drain;
 mod faults;
 mod formats;
 mod helpers;
 mod ops;
+mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
 mod promtool;
