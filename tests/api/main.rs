@@ -19,4 +19,5 @@ mod prometheus;
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod replicas;
 mod scaling;
