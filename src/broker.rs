@@ -15,6 +15,7 @@
 //!   ([`BoundApps`]) before the answer is given.
 //! * A token is never stored, and parameters are stored sealed.
 
+mod backup;
 mod bindings;
 mod bound_apps;
 mod error;
@@ -32,6 +33,7 @@ use crate::{
     store::{Store, StoreError, Tx, state},
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
+pub use backup::{Backup, BackupError, backup};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use bound_apps::{BoundApps, InForce, Scope};
 pub use error::BrokerError;

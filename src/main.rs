@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 use futures_util::StreamExt;
 use scrapebroker::{
+    broker::{self, Backup, BackupError},
     config::{Config, LogFormat, catalog},
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
@@ -12,6 +13,7 @@ use scrapebroker::{
     merge_files::{self, Arguments, MergeError},
     shutdown,
     startup::{Application, Reloader, StartError},
+    store::StoreError,
     telemetry,
 };
 use std::{
@@ -19,7 +21,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
 };
@@ -55,6 +57,14 @@ enum Command {
     CheckConfig {
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Copy the SQLite database, and its generated token key, while the broker runs
+    Backup {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Where the copy goes; the key goes beside it, with .token-key at the end of its name
+        #[arg(value_name = "FILE")]
+        copy: PathBuf,
     },
     /// Run one sample app instance on its own, on PORT (8080 when not set)
     DemoApp {
@@ -158,6 +168,12 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
             actix_web::rt::System::new().block_on(demo(listen))
         }
         Command::CheckConfig { config } => check_config(config, environment),
+        Command::Backup { config, copy } => {
+            let config = Config::load(config.file.as_deref(), environment);
+            let config = config.map_err(Failure::usage)?;
+            log("warn", LogFormat::Text)?;
+            actix_web::rt::System::new().block_on(backup(config, &copy))
+        }
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
@@ -229,6 +245,25 @@ fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Configuration(error) => Failure::usage(error),
         StartError::Unavailable(error) => Failure::unavailable(error),
+    }
+}
+
+async fn backup(config: Config, copy: &Path) -> Result<(), Failure> {
+    let key = config.broker.token_key.as_ref();
+    let done = broker::backup(&config.database_url, key, copy).await;
+    let Backup { database, token_key } = done.map_err(|error| match error {
+        BackupError::Store(StoreError::Unavailable { .. }) => Failure::unavailable(error),
+        BackupError::NotSqlite | BackupError::OtherKey | BackupError::TokenKey(_) => {
+            Failure::usage(error)
+        }
+        error => Failure::other(error),
+    })?;
+    let database = database.display();
+    match token_key {
+        Some(key) => print(&format_args!("{database}\n{}", key.display())),
+        None => print(&format_args!(
+            "{database}\nIts secrets need the broker.token_key of this configuration: keep it, too."
+        )),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// How often changes made by other replicas are looked for.
-const BINDINGS_REFRESH: Duration = Duration::from_secs(1);
+const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
 
 /// Said where the local disk is lost with a restart and the store lies on it.
 const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \

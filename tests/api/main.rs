@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
 mod apps;
+mod backup;
 mod balancer;
 mod broker;
 mod budget;
