@@ -1,6 +1,9 @@
 //! Opens every room, and hands each what it needs of the others.
 
-use super::{StartError, metrics::RouteMetrics};
+use super::{
+    StartError,
+    metrics::{BindingMetrics, RouteMetrics},
+};
 use crate::{
     broker::{Broker, OpenError},
     config::{AllFailed, Config, Platform, catalog},
@@ -78,6 +81,7 @@ impl Rooms {
         let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
         let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
         RouteMetrics::register(&mut registry, discovery.table.clone());
+        BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
             discovery.table.clone(),

@@ -42,6 +42,7 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
         assert_eq!(own.lines(&line), [line], "{}", own.text());
     }
     assert_eq!(own.lines("promfetch_latest_time_scrape_route ").len(), 1);
+    assert_eq!(own.lines("scrapebroker_bindings_age_seconds ").len(), 1);
     assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
     assert_eq!(own.lines("process_open_fds ").len(), 1);
     let (code, said) = promtool::check(&own.body);
