@@ -6,6 +6,7 @@
 mod leaving;
 mod metrics;
 mod rooms;
+mod stalled;
 
 use crate::{
     broker::Broker,
@@ -16,7 +17,7 @@ use crate::{
     shutdown::Stop,
     telemetry::{RequestSpan, running},
 };
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
 use futures_util::{Stream, StreamExt};
 use leaving::{Leaving, Left};
 use rooms::Rooms;
@@ -27,7 +28,7 @@ use tracing_actix_web::TracingLogger;
 /// theirs to close and no request meets a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
-/// A client gets this long for the head of its first request.
+/// A client gets this long for the head of a request.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
 /// How long the loops and the store may take to end after requests were cut.
@@ -175,6 +176,8 @@ fn serve(
     let lifecycle = web::Data::new(leaving.lifecycle.clone());
     let requests = web::Data::new(leaving.running.clone());
     let idle_timeout = config.backends.idle_timeout;
+    let connections = stalled::Connections::default();
+    rooms.watch(connections.clone(), KEEP_ALIVE + REQUEST_HEAD);
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(running::list))
@@ -196,10 +199,14 @@ fn serve(
             .service(web::scope("/broker").configure(http::osb::configure))
             .default_service(web::route().to(http::not_found))
     })
-    .on_connect(|io, data| {
-        let local = io.downcast_ref::<actix_web::rt::net::TcpStream>();
-        if let Some(address) = local.and_then(|stream| stream.local_addr().ok()) {
+    .on_connect(move |io, data| {
+        let Some(stream) = io.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
+        if let Ok(address) = stream.local_addr() {
             data.insert(OurAddress(address.ip()));
+        }
+        if let Some((in_use, socket)) = connections.watch(stream) {
+            data.insert(in_use);
+            data.insert(socket);
         }
     })
     .disable_signals()
@@ -222,6 +229,9 @@ fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr
         App::new().app_data(ops.clone()).configure(http::ops::configure_health)
     })
     .disable_signals()
+    // Whoever looks at us comes once in a while, and is not waited for.
+    .keep_alive(KeepAlive::Disabled)
+    .client_request_timeout(REQUEST_HEAD)
     .workers(1)
     .bind(listen)
     .map_err(|error| cannot_listen(error, "health_listen", listen))?;

@@ -3,6 +3,7 @@
 use super::{
     StartError,
     metrics::{BindingMetrics, RouteMetrics},
+    stalled::Connections,
 };
 use crate::{
     broker::{Broker, OpenError},
@@ -158,6 +159,11 @@ impl Rooms {
             own_metrics: Arc::clone(&self.own_metrics),
             warning: self.warning,
         }
+    }
+
+    /// Ends connections of a listener on which nothing has run for `limit`.
+    pub(super) fn watch(&self, connections: Connections, limit: Duration) {
+        self.loops.spawn_local(connections.end_stalled(limit, self.shutdown.clone()));
     }
 
     /// Ends the loops, then closes the store.

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Requests that were not answered to their end yet; clones see the same.
@@ -54,16 +54,63 @@ impl Running {
         }
     }
 
-    fn enter(&self, what: String) -> Entry {
+    fn enter(&self, what: String, connection: Option<&Use>) -> Entry {
         let mut requests = self.requests();
         let id = requests.next;
         requests.next += 1;
         requests.running.insert(id, Request { what, since: Instant::now() });
-        Entry { running: self.clone(), id }
+        Entry { running: self.clone(), id, _in_use: connection.map(Use::begin) }
     }
 
     fn requests(&self) -> MutexGuard<'_, Requests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a connection is used, in its data; clones see the same.
+#[derive(Clone, Debug)]
+pub struct Use(Arc<Mutex<Usage>>);
+
+#[derive(Debug)]
+struct Usage {
+    running: usize,
+    /// When the last request ended, or the connection was opened.
+    since: Instant,
+}
+
+impl Default for Use {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Usage { running: 0, since: Instant::now() })))
+    }
+}
+
+impl Use {
+    /// A request runs until the guard is dropped.
+    pub fn begin(&self) -> InUse {
+        self.usage().running += 1;
+        InUse(self.clone())
+    }
+
+    /// How long no request has run; none while one does.
+    pub fn unused_for(&self) -> Option<Duration> {
+        let usage = self.usage();
+        (usage.running == 0).then(|| usage.since.elapsed())
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request of a connection.
+#[derive(Debug)]
+pub struct InUse(Use);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut usage = self.0.usage();
+        usage.running -= 1;
+        usage.since = Instant::now();
     }
 }
 
@@ -72,6 +119,7 @@ impl Running {
 struct Entry {
     running: Running,
     id: u64,
+    _in_use: Option<InUse>,
 }
 
 impl Drop for Entry {
@@ -80,7 +128,8 @@ impl Drop for Entry {
     }
 }
 
-/// Lists each request from its head to the last byte of its answer. Needs [`Running`] as app data.
+/// Lists each request from its head to the last byte of its answer, and marks the [`Use`] of its
+/// connection. Needs [`Running`] as app data.
 ///
 /// # Errors
 /// Those of the request.
@@ -90,7 +139,8 @@ pub async fn list(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<Listed>, Error> {
     let path = shown(request.path(), request.query_string());
-    let entry = running.enter(format!("{} {path}", request.method()));
+    let what = format!("{} {path}", request.method());
+    let entry = running.enter(what, request.conn_data::<Use>());
     let response = next.call(request).await?;
     Ok(response.map_body(|_, body| Listed { body, _entry: entry }))
 }
@@ -124,7 +174,8 @@ mod tests {
     #[test]
     fn a_request_is_listed_until_its_entry_is_dropped() {
         let running = Running::default();
-        let (first, second) = (running.enter("GET /a".into()), running.enter("GET /b".into()));
+        let (first, second) =
+            (running.enter("GET /a".into(), None), running.enter("GET /b".into(), None));
         assert_eq!(running.count(), 2);
         drop(first);
         let left: Vec<_> =

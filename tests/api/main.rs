@@ -22,3 +22,4 @@ mod promtool;
 mod protobuf;
 mod replicas;
 mod scaling;
+mod slow;
