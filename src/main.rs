@@ -226,9 +226,13 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anybody is told that we run, so that a signal is never missed.
-    let stops = shutdown::requested().map_err(Failure::other)?;
+    let mut stops = pin!(shutdown::requested().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
-    let application = Application::build(config).await.map_err(start_failure)?;
+    let application = tokio::select! {
+        built = Application::build(config) => built.map_err(start_failure)?,
+        // Perhaps it waits for the database; nobody waits for us yet.
+        _ = stops.next() => return Ok(()),
+    };
     let address = application.address();
     tracing::info!(%address, "listening on {address}");
     actix_web::rt::spawn(reload_on(hangup, application.reloader()));

@@ -142,6 +142,17 @@ async fn a_second_signal_stops_at_once() {
     }
 }
 
+#[actix_web::test]
+async fn it_warns_when_cloud_foundry_would_kill_it_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = ("VCAP_APPLICATION", "{}");
+    let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "2s")]);
+    assert!(server.logged("Cloud Foundry kills").is_empty());
+    drop(server);
+    let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "3s")]);
+    assert_eq!(server.logged("10 s together, and Cloud Foundry kills 10 s after").len(), 1);
+}
+
 /// The status of an answer; none when the connection ended without one.
 async fn status_of(url: &str) -> Option<u16> {
     let (host, path) = url.strip_prefix("http://")?.split_once('/')?;

@@ -66,8 +66,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+        send_signal(&self.child, name);
     }
 
     pub(crate) fn exited(&mut self) -> bool {
@@ -97,10 +96,21 @@ impl Server {
     }
 }
 
+fn send_signal(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+}
+
 /// A process that will listen.
 pub(crate) struct Starting(Child);
 
 impl Starting {
+    /// Asks to stop, and how it ended.
+    pub(crate) async fn stopped(mut self) -> Option<i32> {
+        send_signal(&self.0, "TERM");
+        eventually(async || self.0.try_wait().unwrap()).await.code()
+    }
+
     pub(crate) fn listening(mut self) -> Server {
         let mut lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
         let log = Arc::<Mutex<Vec<Value>>>::default();

@@ -192,7 +192,7 @@ async fn while_one_migrates_the_others_wait() {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(connection).await.unwrap()
     };
     count(&mut migrating, &format!("pg_advisory_lock({lock})")).await;
-    let starting = starting(&database, &[]);
+    let (_folders, mut starting) = starting(&database, &[]);
     let waiting = format!(
         "pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
          (SELECT oid FROM pg_database WHERE datname = '{}')",
@@ -201,9 +201,10 @@ async fn while_one_migrates_the_others_wait() {
     eventually(async || (count(&mut migrating, &waiting).await == 3).then_some(())).await;
     let tables = "pg_tables WHERE schemaname = 'public'";
     assert_eq!(count(&mut migrating, tables).await, 0, "nobody has begun");
+    assert_eq!(starting.pop().unwrap().stopped().await, Some(0), "who waits can be stopped");
     count(&mut migrating, &format!("pg_advisory_unlock({lock})")).await;
 
-    let servers: Vec<_> = starting.1.into_iter().map(Starting::listening).collect();
+    let servers: Vec<_> = starting.into_iter().map(Starting::listening).collect();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let taken = count(&mut migrating, "_sqlx_migrations WHERE success").await;
     assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each is taken once");
