@@ -16,6 +16,7 @@
 //! * A token is never stored, and parameters are stored sealed.
 
 mod adoption;
+mod backup;
 mod bindings;
 mod bound_apps;
 mod error;
@@ -35,6 +36,7 @@ use crate::{
 };
 pub use adoption::Place;
 use arc_swap::{ArcSwap, ArcSwapOption};
+pub use backup::{Backup, BackupError, backup};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use bound_apps::{BoundApps, InForce, Scope};
 pub use error::BrokerError;

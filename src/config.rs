@@ -44,7 +44,9 @@ pub struct Config {
     pub health_listen: Option<SocketAddr>,
     /// HTTPS on the main listener.
     pub tls: Option<Tls>,
-    /// How long running requests may take to finish after a stop was asked for.
+    /// How long we go on accepting after a stop was asked for, so that balancers see it.
+    pub drain_wait: Duration,
+    /// How long running requests may take to finish after that.
     pub shutdown_grace: Duration,
     /// What is logged, and how.
     pub log: Log,

@@ -14,11 +14,10 @@ use crate::{
     startup::{Application, StartError},
 };
 use anyhow::{Context, anyhow};
+use futures_util::Stream;
 use gorouter::StandIn;
 use std::{
-    fmt,
-    future::Future,
-    io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 use tempfile::TempDir;
@@ -75,13 +74,13 @@ impl Demo {
     }
 
     /// Serves; binds the app; calls `ready` with what there is to try; ends
-    /// when `stop` resolves.
+    /// when `stops` asks for it.
     ///
     /// # Errors
     /// When a listener fails or the app cannot be bound.
     pub async fn run_until(
         self,
-        stop: impl Future<Output = Stop> + 'static,
+        stops: impl Stream<Item = Stop> + 'static,
         ready: impl FnOnce(&Tour) -> io::Result<()>,
     ) -> Result<(), DemoError> {
         let Self { application, instances, gorouter, password, _folder } = self;
@@ -90,7 +89,7 @@ impl Demo {
         }
         actix_web::rt::spawn(gorouter.server);
         let address = application.address();
-        let serving = actix_web::rt::spawn(application.run_until(stop));
+        let serving = actix_web::rt::spawn(application.run_until(stops));
         platform::bind(address, &password).await?;
         ready(&Tour { address }).context("cannot say what there is to try")?;
         match serving.await {
@@ -126,6 +125,7 @@ fn config(
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [
         ("LISTEN", listen.to_string()),
+        ("DRAIN_WAIT", "0s".to_owned()),
         ("BASE_URL", format!("http://{listen}")),
         ("DATABASE_URL", format!("sqlite://{}", folder.path().join("demo.db").display())),
         ("BROKER__USERNAME", platform::USER.to_owned()),

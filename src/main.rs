@@ -2,7 +2,9 @@
 //! the library.
 
 use clap::{Parser, Subcommand};
+use futures_util::StreamExt;
 use scrapebroker::{
+    broker::{self, Backup, BackupError},
     config::{Config, LogFormat, catalog, promfetcher},
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
@@ -11,6 +13,7 @@ use scrapebroker::{
     merge_files::{self, Arguments, MergeError},
     shutdown,
     startup::{Application, Reloader, StartError, check_certificates, import_promfetcher},
+    store::StoreError,
     telemetry,
 };
 use secrecy::SecretString;
@@ -20,6 +23,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -74,6 +78,14 @@ enum Command {
             hide_env_values = true
         )]
         from: String,
+    },
+    /// Copy the SQLite database, and its generated token key, while the broker runs
+    Backup {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Where the copy goes; the key goes beside it, with .token-key at the end of its name
+        #[arg(value_name = "FILE")]
+        copy: PathBuf,
     },
     /// Run one sample app instance on its own, on PORT (8080 when not set)
     DemoApp {
@@ -184,6 +196,12 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
             log("warn", config.log.format)?;
             actix_web::rt::System::new().block_on(import(config, from.into()))
         }
+        Command::Backup { config, copy } => {
+            let config = Config::load(config.file.as_deref(), environment);
+            let config = config.map_err(Failure::usage)?;
+            log("warn", LogFormat::Text)?;
+            actix_web::rt::System::new().block_on(backup(config, &copy))
+        }
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
@@ -261,13 +279,17 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anybody is told that we run, so that a signal is never missed.
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let mut stops = pin!(shutdown::requested().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
-    let application = Application::build(config).await.map_err(start_failure)?;
+    let application = tokio::select! {
+        built = Application::build(config) => built.map_err(start_failure)?,
+        // Perhaps it waits for the database; nobody waits for us yet.
+        _ = stops.next() => return Ok(()),
+    };
     let address = application.address();
     tracing::info!(%address, "listening on {address}");
     actix_web::rt::spawn(reload_on(hangup, application.reloader()));
-    application.run_until(stop).await.map_err(Failure::other)
+    application.run_until(stops).await.map_err(Failure::other)
 }
 
 async fn reload_on(mut hangup: Signal, reloader: Reloader) {
@@ -283,14 +305,33 @@ fn start_failure(error: StartError) -> Failure {
     }
 }
 
+async fn backup(config: Config, copy: &Path) -> Result<(), Failure> {
+    let key = config.broker.token_key.as_ref();
+    let done = broker::backup(&config.database_url, key, copy).await;
+    let Backup { database, token_key } = done.map_err(|error| match error {
+        BackupError::Store(StoreError::Unavailable { .. }) => Failure::unavailable(error),
+        BackupError::NotSqlite | BackupError::OtherKey | BackupError::TokenKey(_) => {
+            Failure::usage(error)
+        }
+        error => Failure::other(error),
+    })?;
+    let database = database.display();
+    match token_key {
+        Some(key) => print(&format_args!("{database}\n{}", key.display())),
+        None => print(&format_args!(
+            "{database}\nIts secrets need the broker.token_key of this configuration: keep it, too."
+        )),
+    }
+}
+
 async fn demo(listen: Option<SocketAddr>) -> Result<(), Failure> {
     let failure = |error| match error {
         DemoError::Start(error) => start_failure(error),
         DemoError::Other(error) => Failure::other(error),
     };
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let stops = shutdown::requested().map_err(Failure::other)?;
     let demo = Demo::build(listen).await.map_err(failure)?;
-    demo.run_until(stop, |tour| write_line(tour)).await.map_err(failure)
+    demo.run_until(stops, |tour| write_line(tour)).await.map_err(failure)
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
@@ -321,7 +362,7 @@ async fn demo_app(
     let index = number("CF_INSTANCE_INDEX", 0)?.into();
     let options = Options { path, basic_auth: basic_auth.map(credentials).transpose()?, index };
     // Before anybody is told that we run, so that a signal is never missed.
-    let stop = shutdown::requested().map_err(Failure::other)?;
+    let stops = shutdown::requested().map_err(Failure::other)?;
     let metrics = options.path.to_string();
     let app = DemoApp::bind(listen, options).map_err(|error| {
         Failure::unavailable(
@@ -331,7 +372,7 @@ async fn demo_app(
     })?;
     print(&format_args!("demo app on http://{}, its metrics at {metrics}", app.address()))?;
     let stop = async {
-        stop.await;
+        pin!(stops).next().await;
     };
     app.run_until(stop).await.map_err(Failure::other)
 }

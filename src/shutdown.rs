@@ -1,46 +1,36 @@
 //! Leaving in order: readiness first, then the listeners, then the loops.
+//!
+//! This room only says what was asked for; `startup` does it.
 
-use std::{future::Future, io, time::Duration};
+use futures_util::{Stream, stream};
+use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a load balancer gets to see that we are no longer ready, after
-/// SIGUSR1.
-const NOTICE: Duration = Duration::from_secs(5);
-
-/// Why we leave.
+/// How we were asked to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT: finish what is running.
+    /// SIGTERM or SIGINT. Asked for again, it means at once.
     Graceful,
-    /// SIGUSR1: turn unready first, and keep serving for a while, so that load
-    /// balancers take us out before a connection is refused.
-    AfterNotice,
+    /// SIGUSR1, from a drain script: as before, and whoever asks for our health is told that it is
+    /// over. Asked for again, it changes nothing.
+    Drain,
 }
 
-impl Stop {
-    /// How long to go on serving while unready.
-    pub fn notice(self) -> Duration {
-        match self {
-            Self::Graceful => Duration::ZERO,
-            Self::AfterNotice => NOTICE,
-        }
-    }
-}
-
-/// Waits for a signal to stop. Listens from the call on, not from the first
-/// poll.
+/// Every signal to stop that arrives from the call on, not from the first poll.
 ///
 /// # Errors
 /// When the platform does not let us listen to signals.
-pub fn requested() -> io::Result<impl Future<Output = Stop>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut user = signal(SignalKind::user_defined1())?;
-    Ok(async move {
-        tokio::select! {
+pub fn requested() -> io::Result<impl Stream<Item = Stop>> {
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    let user = signal(SignalKind::user_defined1())?;
+    let signals = (terminate, interrupt, user);
+    Ok(stream::unfold(signals, |(mut terminate, mut interrupt, mut user)| async move {
+        let stop = tokio::select! {
             _ = terminate.recv() => Stop::Graceful,
             _ = interrupt.recv() => Stop::Graceful,
-            _ = user.recv() => Stop::AfterNotice,
-        }
-    })
+            _ = user.recv() => Stop::Drain,
+        };
+        Some((stop, (terminate, interrupt, user)))
+    }))
 }

@@ -5,26 +5,32 @@
 
 mod certificates;
 mod import;
+mod leaving;
 mod metrics;
 mod rooms;
+mod stalled;
 
 pub use certificates::check as check_certificates;
 
 use crate::{
     broker::Broker,
-    config::{Config, catalog},
+    config::{Config, Platform, catalog},
     discovery::Reload,
-    http::{self, apps::OurAddress},
+    http::{self, apps::OurAddress, lifecycle},
     scrape,
     shutdown::Stop,
-    telemetry::RequestSpan,
+    telemetry::{RequestSpan, running},
     tls,
 };
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, rt::net::TcpStream, web};
+use actix_web::{
+    App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, rt::net::TcpStream, web,
+};
+use futures_util::{Stream, StreamExt};
 pub use import::import_promfetcher;
+use leaving::{Leaving, Left};
 use rooms::Rooms;
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 use tracing_actix_web::TracingLogger;
 
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
@@ -33,6 +39,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
 /// Of one worker; as many as it takes without TLS.
 const MAX_CONNECTIONS: usize = 25_600;
+/// A client gets this long for the head of a request.
+const REQUEST_HEAD: Duration = Duration::from_secs(5);
+
+/// How long the loops and the store may take to end after requests were cut.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// Why there is no [`Application`].
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +64,7 @@ pub struct Application {
     health: Option<Server>,
     address: SocketAddr,
     health_address: Option<SocketAddr>,
+    leaving: Leaving,
     reloader: Reloader,
 }
 
@@ -76,7 +88,16 @@ impl Application {
     /// [`StartError`] tells what to change from what to wait for.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let rooms = Rooms::open(&config).await?;
-        let (server, address) = serve(&config, &rooms)?;
+        let leaving = Leaving {
+            drain_wait: config.drain_wait,
+            grace: config.shutdown_grace,
+            lifecycle: rooms.lifecycle.clone(),
+            running: running::Running::default(),
+        };
+        if config.platform == Some(Platform::CloudFoundry) {
+            leaving.check_cloud_foundry();
+        }
+        let (server, address) = serve(&config, &rooms, &leaving)?;
         let health = match config.health_listen {
             Some(listen) => Some(serve_health(listen, &rooms)?),
             None => None,
@@ -89,7 +110,7 @@ impl Application {
             routes: rooms.discovery.reload.clone(),
             certificates: rooms.certificates.clone(),
         };
-        Ok(Self { rooms, server, health, address, health_address, reloader })
+        Ok(Self { rooms, server, health, address, health_address, leaving, reloader })
     }
 
     /// Where the main listener is; tests and the log want to know.
@@ -107,35 +128,37 @@ impl Application {
         self.reloader.clone()
     }
 
-    /// Serves until `stop` resolves, then leaves in order: readiness first,
-    /// then the main listener with its running requests, then the loops, and
-    /// the health listener last.
+    /// Serves until `stops` asks to stop, then leaves in order: readiness first,
+    /// after `drain_wait` the main listener with its running requests, then the
+    /// loops, and the health listener last. Asked again, it stops at once.
     ///
     /// # Errors
     /// When a listener fails.
-    pub async fn run_until(self, stop: impl Future<Output = Stop>) -> io::Result<()> {
-        let Self { rooms, server, health, .. } = self;
+    pub async fn run_until(self, stops: impl Stream<Item = Stop>) -> io::Result<()> {
+        let Self { rooms, server, health, leaving, .. } = self;
         let main = server.handle();
         let mut serving = actix_web::rt::spawn(server);
         let health_handle = health.as_ref().map(Server::handle);
         let health = health.map(actix_web::rt::spawn);
+        let mut stops = pin!(stops);
         let stop = tokio::select! {
             ended = &mut serving => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
-            stop = stop => stop,
+            stop = stops.next() => stop.unwrap_or(Stop::Graceful),
         };
-        rooms.lifecycle.drain();
-        tracing::info!(?stop, "stopping");
-        tokio::time::sleep(stop.notice()).await;
-        main.stop(true).await;
-        let served = serving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        rooms.stop().await;
+        let left = leaving.leave(stop, stops, main, serving).await;
+        match left {
+            // The database is as safe without a farewell.
+            Ok(Left::AtOnce) => {}
+            Ok(Left::Cut) => drop(tokio::time::timeout(HURRY, rooms.stop()).await),
+            Ok(Left::Whole) | Err(_) => rooms.stop().await,
+        }
         if let (Some(handle), Some(health)) = (health_handle, health) {
             handle.stop(false).await;
             // It has nothing left to say.
             let _ = health.await;
         }
         tracing::info!("stopped");
-        served
+        left.map(drop)
     }
 }
 
@@ -158,12 +181,24 @@ impl Reloader {
     }
 }
 
-fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
+fn serve(
+    config: &Config,
+    rooms: &Rooms,
+    leaving: &Leaving,
+) -> Result<(Server, SocketAddr), StartError> {
     let data = rooms.data(config);
+    let lifecycle = web::Data::new(leaving.lifecycle.clone());
+    let requests = web::Data::new(leaving.running.clone());
     let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
+    let connections = stalled::Connections::default();
+    rooms.watch(connections.clone(), KEEP_ALIVE + REQUEST_HEAD);
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(running::list))
+            .wrap(from_fn(lifecycle::end_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
+            .app_data(lifecycle.clone())
+            .app_data(requests.clone())
             .app_data(data.apps.clone())
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
@@ -183,20 +218,26 @@ fn serve(config: &Config, rooms: &Rooms) -> Result<(Server, SocketAddr), StartEr
             )
             .default_service(web::route().to(http::not_found))
     })
-    .on_connect(|io, data| {
+    .on_connect(move |io, data| {
         let secured = io.downcast_ref::<TlsStream<TcpStream>>();
-        let local = io.downcast_ref().or_else(|| secured.map(|stream| stream.get_ref().0));
-        if let Some(address) = local.and_then(|stream: &TcpStream| stream.local_addr().ok()) {
+        let plain = io.downcast_ref().or_else(|| secured.map(|stream| stream.get_ref().0));
+        let Some(stream): Option<&TcpStream> = plain else { return };
+        if let Ok(address) = stream.local_addr() {
             data.insert(OurAddress(address.ip()));
+        }
+        if let Some((in_use, socket)) = connections.watch(stream) {
+            data.insert(in_use);
+            data.insert(socket);
         }
     })
     .disable_signals()
     // Bodies are checked there, which is work for a core, not waiting.
     .worker_max_blocking_threads(std::thread::available_parallelism().map_or(2, usize::from))
     .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(REQUEST_HEAD)
     // A scraper that closes its connection has gone away; only so is its work dropped.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(config.shutdown_grace.as_secs().max(1));
+    .shutdown_timeout((leaving.grace + leaving::LONGER).as_secs());
     let server = match (&config.tls, &rooms.listener) {
         (Some(tls), Some(listener)) => server
             // Only its end limits a handshake; clients that hang in one do not stop others.
@@ -219,6 +260,9 @@ fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr
         App::new().app_data(ops.clone()).configure(http::ops::configure_health)
     })
     .disable_signals()
+    // Whoever looks at us comes once in a while, and is not waited for.
+    .keep_alive(KeepAlive::Disabled)
+    .client_request_timeout(REQUEST_HEAD)
     .workers(1)
     .bind(listen)
     .map_err(|error| cannot_listen(error, "health_listen", listen))?;

@@ -15,6 +15,7 @@
 //!   and is used again as soon as it is back, without a restart.
 //! * No message names a password.
 
+pub mod backup;
 pub mod bindings;
 mod error;
 pub mod imported;

@@ -6,6 +6,7 @@
 mod logging;
 pub mod metrics;
 mod root_span;
+pub mod running;
 
 pub use logging::{Format, InitError, init};
 pub use root_span::RequestSpan;

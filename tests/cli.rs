@@ -70,18 +70,21 @@ fn version_and_help_are_printed_and_exit_0() {
     assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
     let (code, out, _) = run(&mut scrapebroker(&["--help"]));
     assert_eq!(code, 0);
-    for command in ["serve", "demo", "check-config", "import-promfetcher", "merge", "demo-app"] {
+    let commands =
+        ["serve", "demo", "check-config", "import-promfetcher", "backup", "merge", "demo-app"];
+    for command in commands {
         assert!(out.contains(command), "{out}");
     }
 }
 
 #[test]
 fn a_wrong_command_line_exits_64() {
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 15] = [
         &[],
         &["nonsense"],
         &["serve", "now"],
         &["demo", "--listen", "everywhere"],
+        &["backup"],
         &["merge"],
         &["merge", "--label", "no-label", "x"],
         &["merge", "--to", "html", "x"],

@@ -8,10 +8,11 @@ use crate::{
     domain::{App, AppGuid, BindingId, ScrapeOptions, SpaceGuid},
     store::{ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, state},
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
 
@@ -25,6 +26,8 @@ pub struct BoundApps(Arc<Published>);
 #[derive(Debug, Default)]
 struct Published {
     snapshot: ArcSwap<Snapshot>,
+    /// When the store last said that this is what it holds.
+    confirmed: ArcSwapOption<Instant>,
     refreshing: Mutex<()>,
 }
 
@@ -86,9 +89,15 @@ impl BoundApps {
         self.0.snapshot.load().scopes.get(&token_hash(token)).cloned()
     }
 
+    /// How long ago the store last said that these are its bindings.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.confirmed.load().as_ref().map(|confirmed| confirmed.elapsed())
+    }
+
     /// Reads the bindings anew if something has changed.
     pub(super) async fn refresh(&self, store: &Store, keys: &Keys) -> Result<(), StoreError> {
         let _one_at_a_time = self.0.refreshing.lock().await;
+        let asked = Arc::new(Instant::now());
         let mut tx = store.begin_read().await?;
         let state = state::read(&mut tx).await?;
         if !state.key_fingerprint.is_empty() && state.key_fingerprint != keys.fingerprint() {
@@ -96,6 +105,7 @@ impl BoundApps {
         }
         let source = Some((state.store_id, state.revision));
         if self.0.snapshot.load().source == source {
+            self.0.confirmed.store(Some(asked));
             return Ok(());
         }
         // Read after the revision: they may be newer than it, then we come again, but never older.
@@ -114,6 +124,7 @@ impl BoundApps {
             }
         }
         self.0.snapshot.store(Arc::new(snapshot));
+        self.0.confirmed.store(Some(asked));
         Ok(())
     }
 }

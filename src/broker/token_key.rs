@@ -50,9 +50,7 @@ pub enum TokenKeyError {
 /// It is written whole under another name and then linked, so neither a crash
 /// nor a second process can leave or replace half a key.
 pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenKeyError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".token-key");
-    let path = PathBuf::from(name);
+    let path = beside_name(database);
     match read(&path) {
         Err(TokenKeyError::Lost(_)) if make => {
             make_at(&path).map_err(|source| TokenKeyError::File { path: path.clone(), source })?;
@@ -61,6 +59,13 @@ pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenK
         }
         found => found,
     }
+}
+
+/// Where the key of a database file is.
+pub(super) fn beside_name(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".token-key");
+    PathBuf::from(name)
 }
 
 fn read(path: &Path) -> Result<SecretString, TokenKeyError> {

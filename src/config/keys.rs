@@ -22,7 +22,11 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let base_url = base_url(s, scheme, listen, place.base_url);
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills ten seconds after it asked.
-    let grace = if place.platform == Some(Platform::CloudFoundry) { "7s" } else { "15s" };
+    let (wait, grace) = match place.platform {
+        Some(Platform::CloudFoundry) => ("2s", "7s"),
+        _ => ("5s", "15s"),
+    };
+    let drain_wait = s.value("drain_wait", wait, values::duration);
     let shutdown_grace = s.value("shutdown_grace", grace, values::duration);
     let log = s.section("log", log);
     let database_url = database_url(s, place.database_url);
@@ -68,6 +72,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         base_url: base_url?,
         health_listen: health_listen?,
         tls: tls?,
+        drain_wait: drain_wait?,
         shutdown_grace: shutdown_grace?,
         log: log?,
         database_url: database_url?,

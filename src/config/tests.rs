@@ -70,6 +70,7 @@ listen: ':9000'
 base_url: https://metrics.example.com/
 health_listen: 127.0.0.1:9001
 tls: { cert_file: /tls/cert.pem, key_file: /tls/key.pem, client_ca_file: /tls/ca.pem, handshake_timeout: 2s }
+drain_wait: 1s
 shutdown_grace: 5s
 log: { level: 'info,scrapebroker=debug', format: json }
 database_url: postgres://broker:hunter2@db/scrapebroker
@@ -119,6 +120,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.base_url, "http://localhost:8085");
     assert_eq!(config.database_url.expose_secret(), "sqlite://scrapebroker.db");
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
+    assert_eq!(config.drain_wait, Duration::from_secs(5));
     assert!(config.broker.credentials.is_none());
     assert_eq!(config.routes.stale_after, Duration::from_secs(120));
     assert_eq!(config.scrape.max_response, 4 << 30);

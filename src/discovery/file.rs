@@ -3,7 +3,10 @@
 //! Looked at rather than watched: a look costs one system call, and sees what
 //! notifications miss (network disks, a config map's exchanged link).
 
-use super::{Limits, error::SourceError, sources::Report, writer::Reporter};
+use super::{
+    Limits, document::parse_into, error::SourceError, intern::Interner, sources::Report,
+    writer::Reporter,
+};
 use std::{
     fs::File,
     io::Read,
@@ -49,13 +52,22 @@ pub(super) async fn watch(
         let (mut read, mut seen): (Option<Stamp>, Option<Stamp>) = (None, None);
         let mut failure: Option<String> = None;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = reload.0.notified() => (seen, failure) = (None, None),
-            }
+            let asked = tokio::select! {
+                _ = ticks.tick() => false,
+                () = reload.0.notified() => {
+                    (seen, failure) = (None, None);
+                    true
+                }
+            };
             let path = path.clone();
             let known = seen;
-            let look = spawn_blocking(move || look(&path, known, limits.body_bytes));
+            let look = spawn_blocking(move || {
+                let looked = look(&path, known, limits.body_bytes);
+                if asked {
+                    answer_whoever_asked(&looked);
+                }
+                looked
+            });
             // An error of the task itself: the runtime is going away.
             let Ok(looked) = look.await else { return };
             let report = match looked {
@@ -80,6 +92,20 @@ pub(super) async fn watch(
         }
     };
     shutdown.run_until_cancelled(watching).await;
+}
+
+/// Logs what came of a reload, also when the file is as bad as it was before: the source itself
+/// is heard only when that changes.
+fn answer_whoever_asked(looked: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
+    let outcome = match looked {
+        Ok(Some((_, body))) => parse_into(body, &mut Interner::default()).map(drop),
+        Ok(None) => Ok(()),
+        Err(error) => return tracing::error!(%error, "keeping the routes from before: {error}"),
+    };
+    match outcome {
+        Ok(()) => tracing::info!("the route file was read again"),
+        Err(error) => tracing::error!(%error, "keeping the routes from before: {error}"),
+    }
 }
 
 /// What changes when a file is written or exchanged.

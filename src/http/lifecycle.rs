@@ -1,6 +1,14 @@
 //! Whether we are alive, ready, or leaving.
 
 use crate::discovery::Snapshot;
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::ConnectionType,
+    middleware::Next,
+    web,
+};
 use std::{
     sync::{
         Arc,
@@ -23,6 +31,7 @@ struct State {
     patience: Duration,
     earned: AtomicBool,
     draining: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Lifecycle {
@@ -33,6 +42,7 @@ impl Lifecycle {
             patience,
             earned: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         }))
     }
 
@@ -57,4 +67,31 @@ impl Lifecycle {
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
+
+    /// Health goes as well, for good: a drain script waits for our end.
+    pub fn end(&self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether health is gone.
+    pub fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends kept connections while we are leaving, each with an answer that says so: whoever comes
+/// again opens a new one, which the balancer leads elsewhere. Needs [`Lifecycle`] as app data.
+///
+/// # Errors
+/// Those of the request.
+pub async fn end_connections<B: MessageBody + 'static>(
+    lifecycle: web::Data<Lifecycle>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let mut response = next.call(request).await?;
+    if lifecycle.is_draining() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }

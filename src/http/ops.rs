@@ -38,8 +38,12 @@ pub fn configure_health(config: &mut web::ServiceConfig) {
     config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
 }
 
-async fn healthy() -> HttpResponse {
-    HttpResponse::Ok().content_type(header::ContentType::plaintext()).body("healthy\n")
+async fn healthy(ops: web::Data<Ops>) -> HttpResponse {
+    let (mut response, state) = match ops.lifecycle.is_over() {
+        true => (HttpResponse::ServiceUnavailable(), "stopping\n"),
+        false => (HttpResponse::Ok(), "healthy\n"),
+    };
+    response.content_type(header::ContentType::plaintext()).body(state)
 }
 
 async fn ready(ops: web::Data<Ops>) -> HttpResponse {

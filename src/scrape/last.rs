@@ -17,6 +17,8 @@ pub struct LastScrape {
     pub at: SystemTime,
     /// How long it took.
     pub duration: Duration,
+    /// The path that was asked, without its query, which may hold a key.
+    pub path: Box<str>,
     /// Samples, or the reason why there were none.
     pub result: Result<usize, super::Failure>,
     /// What its last whole body took in memory.
@@ -50,7 +52,8 @@ impl LastScrapes {
             let instances = by_app.entry(endpoint.app.id.clone()).or_default();
             let before = || instances.get(&endpoint.address).and_then(|last| last.bytes);
             let bytes = if result.is_ok() { Some(one.bytes) } else { before() };
-            let last = LastScrape { at, duration: one.duration, result, bytes };
+            let path = one.target.path.split('?').next().unwrap_or_default().into();
+            let last = LastScrape { at, duration: one.duration, path, result, bytes };
             instances.insert(endpoint.address, last);
         }
     }

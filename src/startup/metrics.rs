@@ -1,7 +1,10 @@
-//! The route table in own metrics: read when asked, so nothing keeps them up
-//! to date.
+//! The route table and the bindings in own metrics: read when asked, so nothing
+//! keeps them up to date.
 
-use crate::discovery::{RouteTable, SourceStatus};
+use crate::{
+    broker::BoundApps,
+    discovery::{RouteTable, SourceStatus},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -52,6 +55,29 @@ impl Collector for RouteMetrics {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         per_source(&mut encoder, sources)
+    }
+}
+
+/// What is known of the bindings in force.
+#[derive(Debug)]
+pub(super) struct BindingMetrics(BoundApps);
+
+impl BindingMetrics {
+    pub(super) fn register(registry: &mut Registry, bound: BoundApps) {
+        registry.register_collector(Box::new(Self(bound)));
+    }
+}
+
+impl Collector for BindingMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(age) = self.0.age() else { return Ok(()) };
+        let gauge = ConstGauge::new(age.as_secs_f64());
+        gauge.encode(encoder.encode_descriptor(
+            "scrapebroker_bindings_age_seconds",
+            "Since the database last confirmed the bindings in force",
+            None,
+            gauge.metric_type(),
+        )?)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Opens every room, and hands each what it needs of the others.
 
-use super::{StartError, certificates, metrics::RouteMetrics};
+use super::{
+    StartError, certificates,
+    metrics::{BindingMetrics, RouteMetrics},
+    stalled::Connections,
+};
 use crate::{
     broker::{Broker, OpenError},
     config::{self, AllFailed, Config, Platform, catalog},
@@ -32,7 +36,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// How often changes made by other replicas are looked for.
-const BINDINGS_REFRESH: Duration = Duration::from_secs(1);
+const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
 
 /// Said where the local disk is lost with a restart and the store lies on it.
 const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
@@ -116,6 +120,7 @@ impl Rooms {
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         RouteMetrics::register(&mut registry, discovery.table.clone());
+        BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
             discovery.table.clone(),
@@ -202,6 +207,11 @@ impl Rooms {
             own_metrics: Arc::clone(&self.own_metrics),
             warning: self.warning,
         }
+    }
+
+    /// Ends connections of a listener on which nothing has run for `limit`.
+    pub(super) fn watch(&self, connections: Connections, limit: Duration) {
+        self.loops.spawn_local(connections.end_stalled(limit, self.shutdown.clone()));
     }
 
     /// Ends the loops, then closes the store.

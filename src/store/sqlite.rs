@@ -105,18 +105,14 @@ impl Sqlite {
 }
 
 #[derive(Clone, Copy)]
-enum Mode {
+pub(super) enum Mode {
     Create,
     Existing,
 }
 
 impl Opened {
     async fn open(path: &Path, mode: Mode, max_readers: u32) -> Result<Self, StoreError> {
-        let mode = match mode {
-            Mode::Create => "rwc",
-            Mode::Existing => "rw",
-        };
-        let options = AnyConnectOptions::from_str(&driver_url(path, mode))?;
+        let options = options(path, mode)?;
         let pool = |pragmas: &'static str| {
             AnyPoolOptions::new()
                 .acquire_timeout(ACQUIRE)
@@ -254,8 +250,17 @@ pub(super) fn url_of(url: &str, mode: &str) -> Result<String, StoreError> {
     Ok(driver_url(&path_of(url)?, mode))
 }
 
+/// How to connect to the file at `path`.
+pub(super) fn options(path: &Path, mode: Mode) -> Result<AnyConnectOptions, StoreError> {
+    let mode = match mode {
+        Mode::Create => "rwc",
+        Mode::Existing => "rw",
+    };
+    Ok(AnyConnectOptions::from_str(&driver_url(path, mode))?)
+}
+
 /// The absolute path behind `sqlite:`, with or without the two slashes.
-fn path_of(url: &str) -> Result<PathBuf, StoreError> {
+pub(super) fn path_of(url: &str) -> Result<PathBuf, StoreError> {
     let text = url.strip_prefix("//").unwrap_or(url);
     let wrong = |problem: &str| Err(StoreError::Url(problem.to_owned()));
     if text.contains(['?', '#']) {

@@ -38,7 +38,7 @@ fn platform_request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The path, and the query without values that could be secrets.
-fn shown(path: &str, query: &str) -> String {
+pub(super) fn shown(path: &str, query: &str) -> String {
     let mut shown: String = path.chars().take(MAX_PATH).collect();
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -1,94 +1,9 @@
 //! The program as a process: killed at any moment it loses nothing that it
 //! acknowledged, and it stops when it is told to.
 
-use crate::helpers::*;
+use crate::{helpers::*, process::*};
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-/// `scrapebroker serve` with a database in `folder`.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
-
-impl Server {
-    fn start(folder: &Path) -> Self {
-        Self::start_with(folder, &[])
-    }
-
-    fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let catalog = folder.join("broker-catalog.json");
-        if !catalog.exists() {
-            std::fs::copy(CATALOG, catalog).unwrap();
-        }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
-            .arg("serve")
-            .env_clear()
-            .current_dir(folder)
-            .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
-            .env("SCRAPEBROKER__BROKER__USERNAME", USER)
-            .env("SCRAPEBROKER__BROKER__PASSWORD", PASSWORD)
-            .env("SCRAPEBROKER__LOG__FORMAT", "json")
-            .envs(settings.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines.by_ref().find_map(|line| {
-            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            event["fields"]["address"].as_str().or(event["address"].as_str())?.parse().ok()
-        });
-        // Keeps the pipe empty, so that logging never blocks.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.unwrap() }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-    }
-}
-
-async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
-    let answer = ask(address, "GET", "/v2/catalog", None).await.unwrap();
-    let catalog = answer.json();
-    let service = &catalog["services"][0];
-    (service["id"].clone(), service["plans"][0]["id"].clone())
-}
-
-/// One broker request; none if the connection broke.
-async fn ask(address: SocketAddr, method: &str, path: &str, body: Option<Value>) -> Option<Answer> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let request = format!(
-        "{method} /broker{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         X-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        basic(USER, PASSWORD),
-        body.len()
-    );
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut raw = Vec::new();
-    stream.read_to_end(&mut raw).await.ok()?;
-    let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
-    whole.then(|| parse_answer(&raw))
-}
+use std::{process::Command, time::Duration};
 
 #[actix_web::test]
 async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
@@ -150,8 +65,7 @@ async fn each_signal_ends_it_with_exit_code_0() {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Server::start(folder.path());
         server.signal(signal);
-        let code = eventually(async || server.child.try_wait().unwrap()).await;
-        assert_eq!(code.code(), Some(0), "{signal}");
+        assert_eq!(server.exit_code().await, Some(0), "{signal}");
     }
 }
 
@@ -206,7 +120,7 @@ async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
         ("SCRAPEBROKER__BACKENDS__IDLE_TIMEOUT", "300ms"),
     ];
     let server = Server::start_with(folder.path(), &settings);
-    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     let url = format!("http://{}/v1/apps/app-guid/metrics", server.address);
     let mut kept = Vec::new();
     let mut after_first = 0;

@@ -1,6 +1,7 @@
 //! What the tests share: the program on a free port, app instances that do
 //! what they are told, a route table file, and a client.
 
+use futures_util::{StreamExt, stream};
 use scrapebroker::{config::Config, shutdown::Stop, startup::Application};
 use serde_json::{Value, json};
 use std::{
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -30,7 +31,7 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
     _folder: TempDir,
-    stop: Option<oneshot::Sender<Stop>>,
+    stop: mpsc::UnboundedSender<Stop>,
     stopped: Option<oneshot::Receiver<()>>,
 }
 
@@ -67,6 +68,7 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
         ("BROKER__USERNAME".to_owned(), USER.to_owned()),
         ("BROKER__PASSWORD".to_owned(), PASSWORD.to_owned()),
         ("ROUTES__REFRESH_INTERVAL".to_owned(), "200ms".to_owned()),
+        ("DRAIN_WAIT".to_owned(), "0s".to_owned()),
     ]);
     environment.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     let environment =
@@ -75,20 +77,15 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     let application = Application::build(config).await.unwrap();
     let address = application.address();
     let health_address = application.health_address();
-    let (stop, stopping) = oneshot::channel();
+    let (stop, mut stopping) = mpsc::unbounded_channel();
     let (done, stopped) = oneshot::channel();
     actix_web::rt::spawn(async move {
-        let stop = async { stopping.await.unwrap_or(Stop::Graceful) };
-        application.run_until(stop).await.unwrap();
+        let stops = stream::poll_fn(move |context| stopping.poll_recv(context));
+        let dropped = stream::iter([Stop::Graceful]);
+        application.run_until(stops.chain(dropped)).await.unwrap();
         let _ = done.send(());
     });
-    let app = TestApp {
-        address,
-        health_address,
-        _folder: folder,
-        stop: Some(stop),
-        stopped: Some(stopped),
-    };
+    let app = TestApp { address, health_address, _folder: folder, stop, stopped: Some(stopped) };
     // A file is read soon after the start. HTTPS is asked by those who know its certificates.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
     if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {
@@ -153,8 +150,12 @@ impl TestApp {
 
     /// Asks for a stop and returns what resolves when it has stopped.
     pub(crate) fn stop(&mut self, stop: Stop) -> oneshot::Receiver<()> {
-        self.stop.take().unwrap().send(stop).unwrap();
+        self.stop_again(stop);
         self.stopped.take().unwrap()
+    }
+
+    pub(crate) fn stop_again(&self, stop: Stop) {
+        self.stop.send(stop).unwrap();
     }
 }
 

@@ -5,11 +5,14 @@
 mod access;
 mod apps;
 mod backends;
+mod backup;
+mod balancer;
 mod broker;
 mod budget;
 mod certificates;
 mod connections;
 mod crash;
+mod drain;
 mod exporters;
 mod faults;
 mod formats;
@@ -18,9 +21,12 @@ mod http2;
 mod https;
 mod moving;
 mod ops;
+mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod replicas;
 mod scaling;
+mod slow;

@@ -1,7 +1,6 @@
-//! Being operated: health, readiness, own metrics, pages, drain.
+//! Being operated: health, readiness, own metrics, pages.
 
 use crate::{helpers::*, promtool};
-use scrapebroker::shutdown::Stop;
 use serde_json::json;
 
 #[actix_web::test]
@@ -43,6 +42,7 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
         assert_eq!(own.lines(&line), [line], "{}", own.text());
     }
     assert_eq!(own.lines("promfetch_latest_time_scrape_route ").len(), 1);
+    assert_eq!(own.lines("scrapebroker_bindings_age_seconds ").len(), 1);
     assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
     assert_eq!(own.lines("process_open_fds ").len(), 1);
     let (code, said) = promtool::check(&own.body);
@@ -92,39 +92,4 @@ async fn gap_13_the_route_table_is_for_the_operator() {
     let table = answer.json();
     assert_eq!(table["app.example.com"][0]["address"], instance.address.to_string());
     assert_eq!(table["app.example.com"][0]["tags"]["app_id"], "app-guid");
-}
-
-#[actix_web::test]
-async fn a_graceful_stop_finishes_running_scrapes() {
-    let slow = Instance::start(|_| {
-        Reply::Late(std::time::Duration::from_millis(700), Box::new(Reply::metrics("a 1\n")))
-    })
-    .await;
-    let routes = RouteFile::of_app([&slow]);
-    let mut app = spawn_app(&[routes.setting()]).await;
-    let url = app.url("/v1/apps/app-guid/metrics");
-    let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
-    eventually(async || (slow.open() == 1).then_some(())).await;
-    let stopped = app.stop(Stop::Graceful);
-    let answer = scrape.await.unwrap();
-    assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
-    stopped.await.unwrap();
-    assert!(tokio::net::TcpStream::connect(app.address).await.is_err());
-}
-
-#[actix_web::test]
-async fn a_stop_with_notice_turns_unready_and_goes_on_serving_for_a_while() {
-    let instance = Instance::with_metrics("a 1\n").await;
-    let routes = RouteFile::of_app([&instance]);
-    let mut app = spawn_app(&[routes.setting(), ("HEALTH_LISTEN", "127.0.0.1:0".to_owned())]).await;
-    let _stopped = app.stop(Stop::AfterNotice);
-    let health = format!("http://{}/", app.health_address.unwrap());
-    eventually(async || {
-        let answer = send("GET", &health, &[], None).await;
-        (answer.status == 503).then_some(())
-    })
-    .await;
-    assert_eq!(app.get("/-/ready").await.status, 503);
-    assert_eq!(app.get("/-/healthy").await.status, 200);
-    assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
 }

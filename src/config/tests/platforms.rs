@@ -38,6 +38,7 @@ fn cloud_foundry_gives_the_base_url_and_less_time_to_stop() {
     assert_eq!(config.platform, Some(Platform::CloudFoundry));
     assert_eq!(config.base_url, "https://metrics.apps.example.com");
     assert_eq!(config.shutdown_grace, Duration::from_secs(7));
+    assert_eq!(config.drain_wait, Duration::from_secs(2));
     assert_eq!(config.listen.port(), 8080);
 
     let (config, _) = load("{base_url: 'https://x', shutdown_grace: 3s}", &variables).unwrap();

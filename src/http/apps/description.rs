@@ -9,12 +9,15 @@ use crate::{
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::UNIX_EPOCH,
+    time::{Duration, SystemTime},
 };
 
 /// The answer; more than one app when a route is shared.
 #[derive(Debug, Serialize)]
 pub(super) struct Description {
+    /// Since any source last said what is there; more than a minute or two means that instances
+    /// may be missing, or gone.
+    route_table_age_seconds: Option<f64>,
     apps: Vec<AppDescription>,
 }
 
@@ -60,9 +63,10 @@ struct InstanceDescription {
 
 #[derive(Debug, Serialize)]
 struct LastScrapeDescription {
-    /// Seconds since 1970.
-    at: f64,
+    at: String,
+    age_seconds: f64,
     duration_seconds: f64,
+    path: String,
     up: bool,
     samples: usize,
     error: Option<&'static str>,
@@ -101,7 +105,10 @@ pub(super) fn describe(
                 .collect(),
         }
     });
-    Description { apps: apps.collect() }
+    Description {
+        route_table_age_seconds: table.age().as_ref().map(Duration::as_secs_f64),
+        apps: apps.collect(),
+    }
 }
 
 fn binding(binding_id: String, options: &ScrapeOptions) -> BindingDescription {
@@ -138,8 +145,10 @@ fn instance(endpoint: &Endpoint, scraped: bool, last: Option<LastScrape>) -> Ins
 fn last_scrape(last: LastScrape) -> LastScrapeDescription {
     let failure = last.result.as_ref().err();
     LastScrapeDescription {
-        at: last.at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        at: humantime::format_rfc3339_millis(last.at).to_string(),
+        age_seconds: SystemTime::now().duration_since(last.at).unwrap_or_default().as_secs_f64(),
         duration_seconds: last.duration.as_secs_f64(),
+        path: last.path.into(),
         up: last.result.is_ok(),
         samples: *last.result.as_ref().unwrap_or(&0),
         error: failure.map(|failure| failure.reason.as_str()),

@@ -22,6 +22,8 @@ pub(super) enum OsbError {
     MethodNotAllowed { allow: &'static str },
     #[error("the body is larger than {} bytes", super::fields::MAX_BODY)]
     TooLarge,
+    #[error("the body was not there after {} s", super::fields::BODY_WITHIN.as_secs())]
+    TooSlow,
     /// Reads as a sentence that names what to change.
     #[error("{0}")]
     Malformed(String),
@@ -78,6 +80,7 @@ impl ResponseError for OsbError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Broker(error) => parts(error).0,
         }

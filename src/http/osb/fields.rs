@@ -11,10 +11,13 @@ use actix_web::{
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde_json::{Map, Value};
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 /// The largest accepted body, in bytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
+
+/// How long a platform may take to send it; it has it whole when it begins.
+pub(super) const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The fields of a JSON object. Unknown ones are never asked for, as the
 /// specification wants ("Vendor Extension Fields").
@@ -90,7 +93,8 @@ impl FromRequest for Fields {
         let payload = payload.take();
         Box::pin(async move {
             check_content_type(&request)?;
-            let body = read(payload).await?;
+            let body = tokio::time::timeout(BODY_WITHIN, read(payload)).await;
+            let body = body.map_err(|_| OsbError::TooSlow)??;
             let value = serde_json::from_slice(&body).map_err(|error| {
                 OsbError::Malformed(format!("the body is not understood: {error}"))
             })?;

@@ -1,0 +1,130 @@
+//! `scrapebroker backup`: the database and the key that its secrets need, as
+//! files that can be put back.
+
+use super::{
+    TokenKeyError,
+    keys::Keys,
+    token_key::{self, beside_name},
+};
+use crate::store::{StoreError, backup};
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The copy of the database.
+    pub database: PathBuf,
+    /// The copy of the generated key; none when the key is configured, and so is kept elsewhere.
+    pub token_key: Option<PathBuf>,
+}
+
+/// Why there is no backup; nothing is left of it then.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// PostgreSQL has its own tools.
+    #[error(
+        "database_url names a PostgreSQL: back it up with pg_dump, and keep broker.token_key with it"
+    )]
+    NotSqlite,
+    /// An older backup is never overwritten.
+    #[error("{} exists already; give the backup another name", .0.display())]
+    Exists(PathBuf),
+    /// The database cannot be read, or its copy not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key cannot be had.
+    #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
+    /// The copy could not be used with the key that we know.
+    #[error(
+        "the database is used with another broker.token_key than this configuration has; \
+         run the backup with the configuration of the service"
+    )]
+    OtherKey,
+    /// A file could not be written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Copies the SQLite database to `to`, and a generated key to `to` with
+/// `.token-key` at its end, as it stands beside the database.
+///
+/// Both are for their owner only, and are there whole or not at all.
+///
+/// # Errors
+/// [`BackupError`] says what to do.
+pub async fn backup(
+    database_url: &SecretString,
+    configured: Option<&SecretString>,
+    to: &Path,
+) -> Result<Backup, BackupError> {
+    let database = backup::file_of(database_url)?.ok_or(BackupError::NotSqlite)?;
+    let to = std::path::absolute(to).map_err(failed(to))?;
+    let key_to = beside_name(&to);
+    for path in [&to, &key_to] {
+        if path.symlink_metadata().is_ok() {
+            return Err(BackupError::Exists(path.clone()));
+        }
+    }
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let draft = NamedTempFile::new_in(folder).map_err(failed(folder))?;
+    let key_fingerprint = backup::copy(&database, draft.path()).await?;
+    let key = match configured {
+        Some(key) => key.clone(),
+        None => token_key::beside(&database, false)?,
+    };
+    // A database that nobody has used yet has none.
+    if !key_fingerprint.is_empty() && key_fingerprint != Keys::derive(&key)?.fingerprint() {
+        return Err(BackupError::OtherKey);
+    }
+    draft.as_file().sync_all().map_err(failed(&to))?;
+    // The key first: where the copy of a database stands, its key stands beside it.
+    let token_key = match configured {
+        Some(_) => None,
+        None => Some(write_key(&key, folder, &key_to)?),
+    };
+    if let Err(error) = persist(draft, &to) {
+        if let Some(key) = &token_key {
+            // The error that matters is the one before.
+            let _ = std::fs::remove_file(key);
+        }
+        return Err(error);
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    Ok(Backup { database: to, token_key })
+}
+
+fn write_key(key: &SecretString, folder: &Path, to: &Path) -> Result<PathBuf, BackupError> {
+    let mut draft = NamedTempFile::new_in(folder).map_err(failed(folder))?;
+    writeln!(draft, "{}", key.expose_secret())
+        .and_then(|()| draft.as_file().sync_all())
+        .map_err(failed(to))?;
+    persist(draft, to)?;
+    Ok(to.to_owned())
+}
+
+fn persist(draft: NamedTempFile, to: &Path) -> Result<(), BackupError> {
+    match draft.persist_noclobber(to) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(BackupError::Exists(to.to_owned()))
+        }
+        Err(error) => Err(failed(to)(error.error)),
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_owned();
+    move |source| BackupError::File { path, source }
+}

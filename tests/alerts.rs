@@ -1,0 +1,45 @@
+//! The alerts that docs/OPERATIONS.md recommends are ones that Prometheus takes, each of our own
+//! metrics in them exists, and each is explained.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{fs, process::Command};
+
+fn operations() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap()
+}
+
+fn rules(text: &str) -> &str {
+    let (_, rules) = text.split_once("```yaml\ngroups:").unwrap();
+    rules.split("```").next().unwrap()
+}
+
+#[test]
+fn prometheus_takes_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yml");
+    fs::write(&file, format!("groups:{}", rules(&operations()))).unwrap();
+    let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn each_alert_is_explained_and_each_metric_listed() {
+    let text = operations();
+    let rules = rules(&text);
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() >= 8, "{alerts:?}");
+    for alert in alerts {
+        assert!(text.contains(&format!("| `{alert}` |")), "{alert} is not explained");
+    }
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for metric in
+        words.filter(|word| word.starts_with("scrapebroker_") || word.starts_with("promfetch"))
+    {
+        let table = text.lines().filter(|line| line.starts_with('|') && !line.contains("alert"));
+        let name = metric.trim_end_matches("_bucket");
+        assert!(table.into_iter().any(|line| line.contains(&format!("`{name}`"))), "{metric}");
+    }
+}

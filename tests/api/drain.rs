@@ -1,0 +1,291 @@
+//! Leaving: seen by balancers, with running scrapes finished or named; and reading again what
+//! was changed.
+
+use crate::{balancer::Balancer, helpers::*, process::*};
+use scrapebroker::shutdown::Stop;
+use serde_json::{Value, json};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const SCRAPE: &str = "/v1/apps/app-guid/metrics";
+
+/// Longer than any test waits.
+const FOR_EVER: &str = "10m";
+
+fn wait_for_ever() -> (&'static str, String) {
+    ("DRAIN_WAIT", FOR_EVER.to_owned())
+}
+
+async fn slow(delay: Duration) -> Instance {
+    Instance::start(move |_| Reply::Late(delay, Box::new(Reply::metrics("a 1\n")))).await
+}
+
+#[actix_web::test]
+async fn a_graceful_stop_finishes_running_scrapes() {
+    let slow = slow(Duration::from_millis(700)).await;
+    let routes = RouteFile::of_app([&slow]);
+    let mut app = spawn_app(&[routes.setting()]).await;
+    let url = app.url(SCRAPE);
+    let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
+    eventually(async || (slow.open() == 1).then_some(())).await;
+    let stopped = app.stop(Stop::Graceful);
+    let answer = scrape.await.unwrap();
+    assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    stopped.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(app.address).await.is_err());
+}
+
+#[actix_web::test]
+async fn while_balancers_look_it_is_unready_and_goes_on_accepting() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let health = ("HEALTH_LISTEN", "127.0.0.1:0".to_owned());
+    let cases = [(Stop::Graceful, 200), (Stop::Drain, 503)];
+    for (stop, healthy) in cases {
+        let settings = [routes.setting(), health.clone(), wait_for_ever()];
+        let mut app = spawn_app(&settings).await;
+        let _stopped = app.stop(stop);
+        let health = format!("http://{}", app.health_address.unwrap());
+        let unready = async || send("GET", &format!("{health}/"), &[], None).await.status == 503;
+        eventually(async || unready().await.then_some(())).await;
+        assert_eq!(app.get("/-/ready").await.status, 503);
+        assert_eq!(app.get("/-/healthy").await.status, healthy, "{stop:?}");
+        let answer = send("GET", &format!("{health}/-/healthy"), &[], None).await;
+        assert_eq!(answer.status, healthy, "{stop:?}");
+        assert_eq!(app.get(SCRAPE).await.status, 200);
+    }
+}
+
+#[actix_web::test]
+async fn asking_to_drain_again_changes_nothing_but_health() {
+    let mut app = spawn_app(&[wait_for_ever()]).await;
+    let mut stopped = app.stop(Stop::Graceful);
+    eventually(async || (app.get("/-/ready").await.status == 503).then_some(())).await;
+    assert_eq!(app.get("/-/healthy").await.status, 200);
+    app.stop_again(Stop::Drain);
+    eventually(async || (app.get("/-/healthy").await.status == 503).then_some(())).await;
+    app.stop_again(Stop::Drain);
+    assert!(stopped.try_recv().is_err());
+    app.stop_again(Stop::Graceful);
+    stopped.await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_kept_connection_ends_with_its_next_answer() {
+    let mut app = spawn_app(&[wait_for_ever()]).await;
+    let mut kept = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    kept.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ready\n") {
+        assert!(kept.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    let _stopped = app.stop(Stop::Graceful);
+    eventually(async || (app.get("/-/ready").await.status == 503).then_some(())).await;
+    kept.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    kept.read_to_end(&mut answer).await.unwrap();
+    let answer = parse_answer(&answer);
+    assert_eq!((answer.status, answer.headers["connection"].as_str()), (503, "close"));
+}
+
+#[actix_web::test]
+async fn what_takes_longer_than_the_grace_is_cut_and_named() {
+    let hanging = Instance::start(|_| Reply::Hang).await;
+    let routes = RouteFile::of_app([&hanging]);
+    let (_, file) = routes.setting();
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        [("SCRAPEBROKER__ROUTES__FILE", &*file), ("SCRAPEBROKER__SHUTDOWN_GRACE", "300ms")];
+    let mut server = Server::start_with(folder.path(), &settings);
+    let url = format!("http://{}{SCRAPE}?key=hunter2", server.address);
+    let ready = format!("http://{}/-/ready", server.address);
+    eventually(async || (send("GET", &ready, &[], None).await.status == 200).then_some(())).await;
+    let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
+    eventually(async || (hanging.open() == 1).then_some(())).await;
+    server.signal("TERM");
+    assert_eq!(server.exit_code().await, Some(0));
+    assert_eq!(scrape.await.unwrap(), None);
+    let said = eventually(async || server.logged("cut: ").pop()).await;
+    assert_eq!(said, format!("cut: GET {SCRAPE}?key=…"));
+    assert_eq!(server.logged("without a whole answer: 1").len(), 1);
+}
+
+#[actix_web::test]
+async fn a_second_signal_stops_at_once() {
+    for second in ["TERM", "INT"] {
+        let hanging = Instance::start(|_| Reply::Hang).await;
+        let routes = RouteFile::of_app([&hanging]);
+        let (_, file) = routes.setting();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = [
+            ("SCRAPEBROKER__ROUTES__FILE", &*file),
+            ("SCRAPEBROKER__DRAIN_WAIT", FOR_EVER),
+            ("SCRAPEBROKER__SHUTDOWN_GRACE", FOR_EVER),
+        ];
+        let mut server = Server::start_with(folder.path(), &settings);
+        let base = format!("http://{}", server.address);
+        let status =
+            async |path: &str| send("GET", &format!("{base}{path}"), &[], None).await.status;
+        eventually(async || (status("/-/ready").await == 200).then_some(())).await;
+        let url = format!("{base}{SCRAPE}");
+        let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
+        eventually(async || (hanging.open() == 1).then_some(())).await;
+        server.signal("TERM");
+        eventually(async || (status("/-/ready").await == 503).then_some(())).await;
+        assert!(!server.exited());
+        server.signal(second);
+        assert_eq!(server.exit_code().await, Some(0), "{second}");
+        assert_eq!(scrape.await.unwrap(), None);
+        let said = eventually(async || server.logged("cut: ").pop()).await;
+        assert_eq!(said, format!("cut: GET {SCRAPE}"));
+    }
+}
+
+#[actix_web::test]
+async fn it_warns_when_cloud_foundry_would_kill_it_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = ("VCAP_APPLICATION", "{}");
+    let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "2s")]);
+    assert!(server.logged("Cloud Foundry kills").is_empty());
+    drop(server);
+    let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "3s")]);
+    assert_eq!(server.logged("10 s together, and Cloud Foundry kills 10 s after").len(), 1);
+}
+
+/// The status of an answer; none when the connection ended without one.
+async fn status_of(url: &str) -> Option<u16> {
+    let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
+    let mut stream = tokio::net::TcpStream::connect(host).await.ok()?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    (!answer.is_empty()).then(|| parse_answer(&answer).status)
+}
+
+#[actix_web::test]
+async fn no_scrape_fails_during_a_rolling_restart_of_two_replicas() {
+    let quick = Instance::with_metrics("a 1\n").await;
+    let late = slow(Duration::from_millis(400)).await;
+    let routes = RouteFile::of_app([&quick, &late]);
+    let (_, file) = routes.setting();
+    let settings = [("SCRAPEBROKER__ROUTES__FILE", &*file), ("SCRAPEBROKER__DRAIN_WAIT", "3s")];
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let balancer = Balancer::start().await;
+    let start = async |folder: &tempfile::TempDir| {
+        let server = Server::start_with(folder.path(), &settings);
+        balancer.add(server.address);
+        eventually(async || balancer.is_ready(server.address).then_some(())).await;
+        server
+    };
+    let mut servers = Vec::new();
+    for folder in &folders {
+        servers.push(start(folder).await);
+    }
+    let (stop, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+    let scrapers: Vec<_> = (0..8)
+        .map(|number| {
+            let keeps_connections = number % 2 == 0;
+            // Quick ones so that there is hardly a moment without a new connection.
+            let (path, whole) = match number < 4 {
+                true => (SCRAPE, "2/2"),
+                false => ("/v1/apps/app-guid/instances/0/metrics", "1/1"),
+            };
+            let scraper = Scraper { balancer: balancer.address, path, whole, keeps_connections };
+            let (stop, done) = (Rc::clone(&stop), Rc::clone(&done));
+            actix_web::rt::spawn(scraper.scrape_until(stop, done))
+        })
+        .collect();
+    let scraped = async |more: usize| {
+        let enough = done.get() + more;
+        eventually(async || (done.get() >= enough).then_some(())).await;
+    };
+    for (folder, server) in folders.iter().zip(&mut servers) {
+        scraped(100).await;
+        server.signal("TERM");
+        assert_eq!(server.exit_code().await, Some(0));
+        assert!(server.logged("cut").is_empty());
+        balancer.remove(server.address);
+        *server = start(folder).await;
+        scraped(100).await;
+        assert!(balancer.connections(server.address) > 0);
+    }
+    stop.set(true);
+    for scraper in scrapers {
+        let failures = scraper.await.unwrap();
+        assert!(failures.is_empty(), "of {} scrapes: {failures:?}", done.get());
+    }
+}
+
+struct Scraper {
+    balancer: SocketAddr,
+    path: &'static str,
+    /// What a whole answer says of its instances.
+    whole: &'static str,
+    keeps_connections: bool,
+}
+
+impl Scraper {
+    /// Scrapes without a pause and repeats nothing; what failed.
+    async fn scrape_until(self, stop: Rc<Cell<bool>>, done: Rc<Cell<usize>>) -> Vec<String> {
+        let Self { balancer, path, whole, keeps_connections } = self;
+        let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
+        let mut failures = Vec::new();
+        while !stop.get() {
+            let request = client.get(format!("http://{balancer}{path}"));
+            let request = if keeps_connections { request } else { request.force_close() };
+            let failure = match request.send().await {
+                Err(error) => Some(error.to_string()),
+                Ok(mut response) => {
+                    let status = response.status();
+                    let found = response.headers().get("X-Scrapebroker-Instances").cloned();
+                    match response.body().await {
+                        Err(error) => Some(error.to_string()),
+                        Ok(_) if status == 200 && found.as_ref().is_some_and(|n| n == whole) => {
+                            None
+                        }
+                        Ok(body) => Some(format!("{status} {found:?} {body:?}")),
+                    }
+                }
+            };
+            failures.extend(failure);
+            done.set(done.get() + 1);
+        }
+        failures
+    }
+}
+
+#[actix_web::test]
+async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let (_, file) = routes.setting();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &[("SCRAPEBROKER__ROUTES__FILE", &*file)]);
+    let url = format!("http://{}{SCRAPE}", server.address);
+    eventually(async || (send("GET", &url, &[], None).await.status == 200).then_some(())).await;
+
+    std::fs::write(&file, "{ \"app.example.com\": [").unwrap();
+    std::fs::write(folder.path().join("broker-catalog.json"), "{}").unwrap();
+    // Each time somebody asks, not only the first.
+    for times in 1..=2 {
+        server.signal("HUP");
+        for kept in ["keeping the catalog from before", "keeping the routes from before"] {
+            eventually(async || (server.logged(kept).len() == times).then_some(())).await;
+        }
+    }
+    assert_eq!(send("GET", &url, &[], None).await.status, 200);
+    let catalog = server.ask("GET", "/v2/catalog", None).await.unwrap().json();
+    assert_ne!(catalog["services"], Value::Null);
+
+    let another = Instance::with_metrics("b 2\n").await;
+    routes.write(&json!({ "app.example.com": [endpoint("app", 0, another.address)] }));
+    server.signal("HUP");
+    eventually(async || server.logged("the route file was read again").pop()).await;
+    eventually(async || {
+        let answer = send("GET", &url, &[], None).await;
+        (answer.lines("b{").len() == 1).then_some(())
+    })
+    .await;
+}
