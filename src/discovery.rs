@@ -29,6 +29,7 @@ mod index;
 mod intern;
 mod lookup;
 mod merge;
+mod nats;
 mod route_key;
 mod route_table;
 mod sources;
@@ -40,6 +41,7 @@ pub use endpoint::Endpoint;
 pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
+pub use nats::{MessageError, Registration, parse_message};
 pub use route_table::{RouteTable, Snapshot, SourceStatus};
 
 use sources::{Ages, Kind, Sources};

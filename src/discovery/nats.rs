@@ -1,0 +1,5 @@
+//! The bus on which platforms tell their routers who exists.
+
+mod message;
+
+pub use message::{MessageError, Registration, parse as parse_message};
