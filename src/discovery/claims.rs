@@ -6,7 +6,7 @@
 
 use super::{document::Entry, endpoint::Endpoint};
 use foldhash::HashMap;
-use std::{mem, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, mem, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
 /// One route and endpoint, as one source says it.
@@ -18,6 +18,31 @@ pub(super) struct Claim {
     /// When the source last named it, if its newest answer does not: it is
     /// kept because the source seems to be still filling.
     pub(super) kept: Option<Instant>,
+}
+
+/// One step of a source that tells what changes, and never everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It says this from now on, whatever it said of the same key before.
+    Said(Entry),
+    /// It no longer says anything of this key.
+    Gone {
+        /// The route, as in [`Entry`].
+        route: Arc<str>,
+        /// None: the route without an endpoint.
+        address: Option<SocketAddr>,
+    },
+}
+
+impl Change {
+    fn key(&self) -> (Arc<str>, Option<SocketAddr>) {
+        match self {
+            Self::Said(entry) => {
+                (Arc::clone(&entry.route), entry.endpoint.as_ref().map(|e| e.address))
+            }
+            Self::Gone { route, address } => (Arc::clone(route), *address),
+        }
+    }
 }
 
 /// The claims of one source, in the order of their keys.
@@ -74,6 +99,34 @@ impl Claims {
         }
         self.0 = heard;
         self.drop_contradicted() || changed
+    }
+
+    /// Takes what changed, step by step; true if anything did.
+    pub(super) fn apply(&mut self, changes: Vec<Change>, now: Instant) -> bool {
+        // Of several steps about one key the last is what counts.
+        let last: BTreeMap<_, _> =
+            changes.into_iter().map(|change| (change.key(), change)).collect();
+        let mut changed = false;
+        let mut applied = Vec::with_capacity(self.0.len() + last.len());
+        let mut known = mem::take(&mut self.0).into_iter().peekable();
+        for ((route, address), change) in last {
+            let key = (&*route, address);
+            applied.extend(std::iter::from_fn(|| known.next_if(|c| c.entry.key() < key)));
+            let before = known.next_if(|claim| claim.entry.key() == key);
+            match (change, before) {
+                (Change::Said(entry), Some(before)) if before.entry == entry => {
+                    applied.push(before);
+                }
+                (Change::Said(entry), _) => {
+                    changed = true;
+                    applied.push(Claim { entry, since: now, kept: None });
+                }
+                (Change::Gone { .. }, before) => changed |= before.is_some(),
+            }
+        }
+        applied.extend(known);
+        self.0 = applied;
+        changed
     }
 
     /// Forgets everything; true if there was anything.

@@ -6,10 +6,11 @@
 //! A source is *here* when its last try succeeded, else *away*. While any is
 //! here, what an away one said counts until `stale_after` since its last good
 //! answer. While all are away the last table serves as it is, until `keep`
-//! since the newest good answer of any; then it is empty.
+//! since the newest good answer of any; then it is empty. A bus is told of each
+//! endpoint by itself, so it knows the age of each and judges by that instead.
 
 use super::{
-    claims::{Claims, Hearing},
+    claims::{Change, Claims, Hearing},
     document::parse_into,
     error::SourceError,
     index::Index,
@@ -37,8 +38,36 @@ pub(super) enum Report {
     Answer(Vec<u8>),
     /// It still says what it said, and did not need to repeat it.
     Unchanged,
+    /// What changed since its last report; it never says everything.
+    Changes(Changes),
     /// It could not be asked.
     Failure(SourceError),
+    /// It still cannot be asked, and this is why by now.
+    StillAway(SourceError),
+}
+
+/// What a source heard that is told of changes only.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// In the order in which they happened.
+    pub(super) changes: Vec<Change>,
+    /// How far to trust that this is all.
+    pub(super) standing: Standing,
+    /// Messages that were of no use, since the start.
+    pub(super) skipped: usize,
+    /// Endpoints of platform components that it knows of.
+    pub(super) without_app: usize,
+}
+
+/// How much a source that is told of changes only knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It cannot hear anything; what it reports it heard before.
+    Away,
+    /// It has not listened for long enough to know everything.
+    Filling,
+    /// It knows what there is.
+    Current,
 }
 
 /// What a source is like.
@@ -48,6 +77,8 @@ pub(super) enum Kind {
     Router,
     /// Whatever it says is meant.
     File,
+    /// Is told of changes, and decides itself what is too old.
+    Bus,
 }
 
 #[derive(Debug)]
@@ -62,6 +93,11 @@ struct Source {
 impl Source {
     fn is_here(&self) -> bool {
         self.status.last_answer.is_some() && self.status.failure.is_none()
+    }
+
+    /// Others tell themselves what has grown too old.
+    fn is_judged_by_age(&self) -> bool {
+        self.kind != Kind::Bus
     }
 
     fn forget(&mut self) -> bool {
@@ -113,6 +149,25 @@ impl Sources {
                 let since = if is_first && is_first_round { self.started } else { now };
                 source.read(&body, self.hasher.hash_one(&body), &mut self.interner, since)
             }
+            Report::Changes(Changes { changes, standing, skipped, without_app }) => {
+                let is_first = source.status.last_answer.is_none();
+                // Until it knows everything, what it hears tells nothing about
+                // when that came to be.
+                let since = if is_first { self.started } else { now };
+                (source.status.skipped, source.status.without_app) = (skipped, without_app);
+                let changed = source.claims.apply(changes, since);
+                if standing == Standing::Filling {
+                    source.recovered();
+                }
+                if standing != Standing::Current {
+                    return changed || (self.is_disputed && source.is_here() != was_here);
+                }
+                Ok(changed)
+            }
+            Report::StillAway(error) => {
+                source.status.failure = Some(error.to_string().into());
+                return false;
+            }
             // What cannot be read does not get better by staying as it is.
             Report::Unchanged if source.status.failure.is_some() => return false,
             Report::Unchanged => Ok(false),
@@ -137,7 +192,7 @@ impl Sources {
         let is_due = |at: Instant, after| at.checked_add(after).is_some_and(|due| due <= now);
         let mut changed = false;
         if self.sources.iter().any(Source::is_here) {
-            for source in &mut self.sources {
+            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
                 let heard = source.status.last_answer;
                 if !source.is_here() && heard.is_some_and(|at| is_due(at, stale_after)) {
                     changed |= source.forget();
@@ -145,7 +200,7 @@ impl Sources {
                 changed |= source.claims.drop_kept(|at| is_due(at, stale_after));
             }
         } else if self.newest_answer().is_some_and(|at| is_due(at, keep)) {
-            for source in &mut self.sources {
+            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
                 changed |= source.forget();
             }
         }
@@ -155,7 +210,8 @@ impl Sources {
     /// When [`expire`](Self::expire) will next have something to do.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let Ages { stale_after, keep, .. } = self.ages;
-        let has_claims = |source: &&Source| !source.claims.as_slice().is_empty();
+        let has_claims =
+            |source: &&Source| source.is_judged_by_age() && !source.claims.as_slice().is_empty();
         if self.sources.iter().any(Source::is_here) {
             let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
             let away = away.filter_map(|source| source.status.last_answer);
@@ -219,11 +275,15 @@ impl Source {
     }
 
     fn succeeded(&mut self, now: Instant) {
+        self.recovered();
+        self.status.last_answer = Some(now);
+    }
+
+    fn recovered(&mut self) {
         let name = &self.status.name;
         if self.status.failure.take().is_some() {
             tracing::info!(source.name = %name, "route source {name} answers again");
         }
-        self.status.last_answer = Some(now);
     }
 
     /// Logs the first failure only: the rest is counted and stands on the
