@@ -49,7 +49,8 @@ pub struct SourceStatus {
     pub endpoints: usize,
     /// Endpoints that it no longer names and that are kept for now.
     pub kept: usize,
-    /// Endpoints of its last good answer that could not be read.
+    /// Endpoints of its last good answer that could not be read; of a bus,
+    /// messages since the start.
     pub skipped: usize,
     /// Endpoints of platform components in its last good answer.
     pub without_app: usize,

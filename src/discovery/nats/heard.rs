@@ -67,9 +67,9 @@ impl Heard {
         }
     }
 
-    /// Counts a message that is of no use.
-    pub(super) fn refuse(&mut self) {
-        self.refused += 1;
+    /// Counts messages that were of no use.
+    pub(super) fn refuse(&mut self, count: usize) {
+        self.refused += count;
     }
 
     /// Messages that were of no use.
@@ -164,6 +164,11 @@ impl Heard {
         }
         (self.slots, self.without_app) = (0, 0);
         self.interner = Interner::default();
+    }
+
+    /// Whether anything is new or gone since it was last taken.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// What is new or gone since this was last asked, in the order in which it
