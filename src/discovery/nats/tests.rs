@@ -10,10 +10,14 @@ use rcgen::{
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use std::{fs, panic::Location};
+use std::{
+    fs, io,
+    panic::Location,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::LocalSet,
 };
 
@@ -380,37 +384,39 @@ async fn bad_input_useless_messages_are_counted_and_cost_nothing_else() {
 async fn bad_input_a_message_of_100_mb_is_cut_and_so_is_one_that_never_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&cuts);
     let serving = tokio::spawn(async move {
-        let mut cuts = 0;
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let info = "INFO {\"server_id\":\"x\",\"max_payload\":104857600}\r\n";
-            stream.write_all(info.as_bytes()).await.unwrap();
-            let mut asked = Vec::new();
-            while !asked.windows(4).any(|bytes| bytes == b"PING") {
-                asked.push(stream.read_u8().await.unwrap());
-            }
-            let head = "PONG\r\nMSG router.register 1 104857600\r\n";
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let piece = vec![b'x'; 1 << 16];
-            // Slowly enough that it can be told from a whole one.
-            for _ in 0..1600 {
-                if stream.write_all(&piece).await.is_err() {
-                    cuts += 1;
-                    break;
-                }
-                sleep(Duration::from_millis(2)).await;
-            }
-            if cuts == 2 {
-                return;
-            }
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(send_endless_message(stream, Arc::clone(&counter)));
         }
     });
     let nats = Nats { servers: vec![address], ..nats(&[]) };
     with(settings(nats), async |table| {
         until(|| table.snapshot().failed_polls() > 0).await;
-        serving.await.unwrap();
+        until(|| cuts.load(Ordering::Relaxed) >= 2).await;
         assert!(instances(&table).is_empty());
     })
     .await;
+    serving.abort();
+}
+
+async fn send_endless_message(mut stream: TcpStream, cuts: Arc<AtomicUsize>) -> io::Result<()> {
+    let info = "INFO {\"server_id\":\"x\",\"max_payload\":104857600}\r\n";
+    stream.write_all(info.as_bytes()).await?;
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"PING") {
+        asked.push(stream.read_u8().await?);
+    }
+    stream.write_all(b"PONG\r\nMSG router.register 1 104857600\r\n").await?;
+    let piece = vec![b'x'; 1 << 16];
+    // Slowly enough that it can be told from a whole one.
+    for _ in 0..1600 {
+        if stream.write_all(&piece).await.is_err() {
+            cuts.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
 }
