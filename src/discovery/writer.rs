@@ -136,8 +136,8 @@ impl Desk {
             self.sources.tidy();
         }
         if changed {
-            let replaced = mem::replace(&mut self.index, Arc::new(self.sources.build()));
-            self.retired.push(replaced);
+            let next = Arc::new(self.sources.build(&self.index));
+            self.retired.push(mem::replace(&mut self.index, next));
         }
         Snapshot { index: Arc::clone(&self.index), sources: self.sources.status() }
     }

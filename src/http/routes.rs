@@ -49,7 +49,13 @@ async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> HttpResponse
             .content_type(ContentType::plaintext())
             .body("This is for operators: use the broker's user name and password.\n");
     }
-    HttpResponse::Ok().content_type(ContentType::json()).streaming(text(routes.table.snapshot()))
+    let table = routes.table.snapshot();
+    let listed = Arc::clone(&table);
+    // Not on a thread that serves scrapes.
+    if web::block(move || listed.arrange()).await.is_err() {
+        return HttpResponse::InternalServerError().finish();
+    }
+    HttpResponse::Ok().content_type(ContentType::json()).streaming(text(table))
 }
 
 /// The JSON text of a table, in pieces.

@@ -60,7 +60,8 @@ impl Told {
     fn publish(&mut self, changed: bool) {
         if changed {
             self.built += 1;
-            let index = Arc::new(self.sources.build());
+            let before = self.table.snapshot();
+            let index = Arc::new(self.sources.build(&before.index));
             self.table.publish(Snapshot { index, sources: self.sources.status() });
         }
     }
