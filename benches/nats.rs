@@ -220,8 +220,22 @@ fn send(out: &mut impl Write, subject: &str, n: usize, generation: u32) {
             r#""organization_name":"org-{}","process_id":"{}","process_instance_id":"{}","#,
             r#""process_type":"web","source_id":"{}","space_id":"{}","space_name":"space-{}"}}}}"#,
         ),
-        host, port, port, app, app_id, instance, instance, app_id, app, org, app, app_id, instance,
-        app_id, space, app,
+        host,
+        port,
+        port,
+        app,
+        app_id,
+        instance,
+        instance,
+        app_id,
+        app,
+        org,
+        app,
+        app_id,
+        instance,
+        app_id,
+        space,
+        app,
     );
     // Who reads is gone when this fails, and the next flush tells.
     let _ = write!(out, "PUB {subject} {}\r\n{message}\r\n", message.len());
@@ -241,7 +255,10 @@ fn guid(name: &str) -> String {
 
 fn print_share(what: &str, start: Instant, cpu: f64) {
     let (wall, cpu) = (start.elapsed().as_secs_f64() * 1e3, cpu_millis() - cpu);
-    println!("{what:<20} {wall:>7.0} ms, {cpu:.0} ms of CPU, {:.1} % of a core", cpu / wall * 100.0);
+    println!(
+        "{what:<20} {wall:>7.0} ms, {cpu:.0} ms of CPU, {:.1} % of a core",
+        cpu / wall * 100.0
+    );
 }
 
 /// User and system time of this process so far, to the kernel's tick of 10 ms.

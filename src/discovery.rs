@@ -111,7 +111,8 @@ impl Discovery {
     /// # Panics
     /// Outside of a `LocalSet`, and when `refresh_interval` is zero.
     pub fn start(settings: Settings, shutdown: &CancellationToken) -> Self {
-        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, limits } = settings;
+        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, limits } =
+            settings;
         let ages = Ages { stale_after, keep, first_round: refresh_interval };
         let mut named: Vec<(Kind, Arc<str>)> = Vec::new();
         if let Some(path) = &file {

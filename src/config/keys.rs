@@ -4,8 +4,8 @@
 //! one wrong value does not hide the next.
 
 use super::{
-    AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Identity, Log, LogFormat, Nats, NatsTls,
-    Platform, Routes, Scrape,
+    AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Identity, Log, LogFormat,
+    Nats, NatsTls, Platform, Routes, Scrape,
     platform::Place,
     section::Section,
     values::{self, number},
@@ -205,7 +205,8 @@ fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
         Some(NatsTls { ca: ca?, identity })
     });
     let announce = s.value("announce", "false", values::flag);
-    let nats = Nats { servers: servers?, credentials: credentials?, tls: tls?, announce: announce? };
+    let nats =
+        Nats { servers: servers?, credentials: credentials?, tls: tls?, announce: announce? };
     Some(Some(nats).filter(|nats| !nats.servers.is_empty()))
 }
 

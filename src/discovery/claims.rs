@@ -169,6 +169,11 @@ impl Claims {
         self.claims.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.claims.keys()
+    }
+
     /// The claim about `key`.
     pub(super) fn get(&self, key: &Key) -> Option<&Claim> {
         self.claims.get(key)

@@ -170,3 +170,6 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,9 +162,9 @@ fn judge(claim: &Weighed<'_>, voices: &[Voice<'_>], routes: &[Arc<str>]) -> (boo
     let Some(endpoint) = claim.endpoint().filter(|_| routes.len() > 1) else {
         return (false, false);
     };
-    let winners = routes.iter().filter_map(|route| {
-        winner(voices, &(Arc::clone(route), Some(endpoint.address))).0
-    });
+    let winners = routes
+        .iter()
+        .filter_map(|route| winner(voices, &(Arc::clone(route), Some(endpoint.address))).0);
     let mut weightiest: Option<Weighed<'_>> = None;
     let mut contradict = false;
     for winner in winners {

@@ -146,9 +146,7 @@ impl Listener {
                 let now = Instant::now();
                 read(&message.payload).and_then(|said| self.heard.register(&said, now))
             }
-            "router.unregister" => {
-                read(&message.payload).map(|said| self.heard.unregister(&said))
-            }
+            "router.unregister" => read(&message.payload).map(|said| self.heard.unregister(&said)),
             "router.greet" if self.nats.announce => {
                 bus.answer_greeting(message.reply.as_ref(), &self.nats, self.ages).await;
                 Ok(())

@@ -1,6 +1,11 @@
 //! What readers see: the routes of one moment, and how far to trust them.
 
-use super::{document::Document, endpoint::Endpoint, index::{AppEntry, Index}, lookup::Match};
+use super::{
+    document::Document,
+    endpoint::Endpoint,
+    index::{AppEntry, Index},
+    lookup::Match,
+};
 use crate::domain::AppKey;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};

@@ -217,8 +217,7 @@ impl Sources {
     /// When [`expire`](Self::expire) will next have something to do.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let Ages { stale_after, keep, .. } = self.ages;
-        let has_claims =
-            |source: &&Source| source.is_judged_by_age() && !source.claims.is_empty();
+        let has_claims = |source: &&Source| source.is_judged_by_age() && !source.claims.is_empty();
         if self.sources.iter().any(Source::is_here) {
             let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
             let away = away.filter_map(|source| source.status.last_answer);

@@ -56,7 +56,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter: Targets = level.parse().map_err(InitError::Level)?;
-    let filter = UNWANTED.iter().fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF));
+    let filter = UNWANTED
+        .iter()
+        .fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF));
     // A closed standard error must not turn a log line into a panic.
     let lines = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     let lines = match format {

@@ -10,6 +10,7 @@ mod crash;
 mod faults;
 mod formats;
 mod helpers;
+mod nats;
 mod ops;
 mod prometheus;
 #[path = "../support/promtool.rs"]

@@ -22,9 +22,12 @@ fn secrets_are_masked_where_settings_are_shown() {
     let text = shown(&loaded);
     assert!(!text.contains("hunter2"), "{text}");
     let effective = flat(&loaded.unwrap().1);
-    for key in
-        ["broker.password", "broker.token_key", "routes.gorouters[].password", "routes.nats.password"]
-    {
+    for key in [
+        "broker.password",
+        "broker.token_key",
+        "routes.gorouters[].password",
+        "routes.nats.password",
+    ] {
         assert!(effective.contains(&(key.to_owned(), "********".to_owned())), "{effective:?}");
     }
     let url = "postgres://broker:********@db/scrapebroker".to_owned();

@@ -9,8 +9,9 @@ use hashbrown::{HashTable, hash_table::Entry};
 use std::{hash::BuildHasher, sync::Arc};
 
 /// Parts, a power of two. At 200,000 entries about fifty each: to copy one part
-/// costs microseconds, and so does it to copy the list of them.
-const SHARDS: usize = 4096;
+/// costs microseconds, and so does it to copy the list of them. Few in tests, so
+/// that a part has more than one entry.
+const SHARDS: usize = if cfg!(test) { 16 } else { 4096 };
 
 /// What can be found by a text of its own.
 pub(super) trait Keyed {

@@ -231,12 +231,7 @@ impl Bus {
     }
 
     /// Answers an emitter that asks for routers.
-    pub(super) async fn answer_greeting(
-        &self,
-        reply: Option<&Subject>,
-        nats: &Nats,
-        ages: Ages,
-    ) {
+    pub(super) async fn answer_greeting(&self, reply: Option<&Subject>, nats: &Nats, ages: Ages) {
         if let Some(reply) = reply {
             let _ = self.client.publish(reply.clone(), router_start(nats, ages).into()).await;
         }

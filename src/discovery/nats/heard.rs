@@ -95,7 +95,8 @@ impl Heard {
         let stale_after = own.unwrap_or(self.thresholds.stale_after);
         for route in &said.routes {
             let known = self.routes.get_mut(&**route);
-            let known = known.and_then(|slots| slots.iter_mut().find(|s| s.address == said.address));
+            let known =
+                known.and_then(|slots| slots.iter_mut().find(|s| s.address == said.address));
             if let Some(slot) = known
                 && says_the_same(said, slot.endpoint.as_deref())
             {
@@ -136,7 +137,8 @@ impl Heard {
 
     /// Forgets what was not repeated in time.
     pub(super) fn expire(&mut self, now: Instant) {
-        let is_due = |slot: &mut Slot| now.saturating_duration_since(slot.heard) >= slot.stale_after;
+        let is_due =
+            |slot: &mut Slot| now.saturating_duration_since(slot.heard) >= slot.stale_after;
         let Self { routes, slots: count, without_app, changes, .. } = self;
         routes.retain(|route, slots| {
             // Nearly always there is nothing to do, and nothing is moved.
@@ -180,9 +182,8 @@ impl Heard {
     /// Puts an endpoint that is new, or has changed, under its route.
     fn set(&mut self, route: &str, slot: Slot) -> Result<(), MessageError> {
         let before = self.routes.get_key_value(route);
-        let is_known = before.is_some_and(|(_, slots)| {
-            slots.iter().any(|before| before.address == slot.address)
-        });
+        let is_known = before
+            .is_some_and(|(_, slots)| slots.iter().any(|before| before.address == slot.address));
         if !is_known && self.slots >= MAX_ENDPOINTS {
             return Err(MessageError::Full);
         }

@@ -87,8 +87,7 @@ pub fn parse(payload: &[u8]) -> Result<Registration<'_>, MessageError> {
         message;
     let mut endpoint = message.endpoint;
 
-    let host: IpAddr =
-        host.text().and_then(|host| host.parse().ok()).ok_or(MessageError::Host)?;
+    let host: IpAddr = host.text().and_then(|host| host.parse().ok()).ok_or(MessageError::Host)?;
     // One that is set wins, and is then the only one that counts.
     let has_tls = !matches!(tls_port, Scalar::Nothing | Scalar::Count(0));
     let port = if has_tls { tls_port } else { port };

@@ -5,9 +5,7 @@ use super::{
     *,
 };
 use crate::discovery::{Discovery, Limits, RouteTable, Settings};
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
@@ -194,7 +192,8 @@ async fn while_the_server_is_away_nothing_is_dropped_and_then_the_subscription_i
 async fn what_was_heard_is_kept_no_longer_than_keep() {
     let mut server = TestServer::start("").await;
     let keep = Duration::from_secs(3);
-    let settings = Settings { stale_after: Duration::from_secs(2), keep, ..settings(nats(&[&server])) };
+    let settings =
+        Settings { stale_after: Duration::from_secs(2), keep, ..settings(nats(&[&server])) };
     with(settings, async |table| {
         register(&server.emitter().await, &table, "a", 1).await;
         server.stop();
@@ -241,10 +240,8 @@ async fn user_and_password_are_used_and_a_wrong_one_is_told() {
     })
     .await;
     with(settings(Nats { credentials: Some(right), ..nats(&[&server]) }), async |table| {
-        let emitter = async_nats::ConnectOptions::with_user_and_password(
-            "router".into(),
-            "s3cret!".into(),
-        );
+        let emitter =
+            async_nats::ConnectOptions::with_user_and_password("router".into(), "s3cret!".into());
         let emitter = emitter.connect(server.address()).await.unwrap();
         register(&emitter, &table, "a", 1).await;
     })
@@ -292,11 +289,8 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
     let tls = |trusted: &Authority, own: Option<&Authority>| {
         let identity = own.map(|own| own.issue("us"));
         let identity = identity.map(|(cert, key)| (cert, SecretString::from(key)));
-        NatsTls::new(
-            Some(&trusted.1),
-            identity.as_ref().map(|(cert, key)| (cert.as_str(), key)),
-        )
-        .unwrap()
+        NatsTls::new(Some(&trusted.1), identity.as_ref().map(|(cert, key)| (cert.as_str(), key)))
+            .unwrap()
     };
     for (what, tls) in [
         ("a server of another authority", tls(&other, Some(&ours))),
@@ -305,7 +299,11 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
     ] {
         with(settings(Nats { tls, ..nats(&[&server]) }), async |table| {
             until(|| !failure(&table).is_empty()).await;
-            assert!(failure(&table).starts_with("cannot be reached"), "{what}: {}", failure(&table));
+            assert!(
+                failure(&table).starts_with("cannot be reached"),
+                "{what}: {}",
+                failure(&table)
+            );
         })
         .await;
     }

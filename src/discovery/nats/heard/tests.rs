@@ -57,7 +57,10 @@ impl Told {
     }
 
     fn shows(&self) -> Vec<String> {
-        let line = |((route, address), endpoint): (&(String, Option<SocketAddr>), &Option<Arc<Endpoint>>)| {
+        let line = |((route, address), endpoint): (
+            &(String, Option<SocketAddr>),
+            &Option<Arc<Endpoint>>,
+        )| {
             let endpoint = endpoint.as_ref();
             let id = endpoint.and_then(|endpoint| endpoint.process_instance_id.as_deref());
             let port = address.map_or(0, |address| address.port());
@@ -202,7 +205,8 @@ fn all_is_gone_after_a_clear_and_comes_back_as_new() {
 #[test]
 fn an_app_id_that_is_none_is_refused() {
     let mut told = Told::new();
-    let payload = json!({"host": "10.0.0.1", "port": 1, "uris": ["r"], "tags": {"app_id": "a\u{0}b"}});
+    let payload =
+        json!({"host": "10.0.0.1", "port": 1, "uris": ["r"], "tags": {"app_id": "a\u{0}b"}});
     let payload = payload.to_string();
     let said = message::parse(payload.as_bytes()).unwrap();
     assert_eq!(told.heard.register(&said, told.now), Err(MessageError::AppId));
