@@ -8,7 +8,6 @@ use crate::{
 use foldhash::HashMap;
 use std::{
     collections::BTreeSet,
-    mem,
     sync::{Arc, OnceLock},
 };
 
@@ -148,7 +147,7 @@ fn names(namings: &[Naming]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (endpoint, _) in namings {
         let app = &endpoint.app;
-        if mem::replace(&mut described, Some(app)) == Some(app) {
+        if described.replace(app) == Some(app) {
             continue;
         }
         let parts = [&*app.organization_name, &*app.space_name, &*app.name];

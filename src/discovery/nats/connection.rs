@@ -14,6 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::{
+    fmt,
     net::{IpAddr, UdpSocket},
     sync::{
         Arc,
@@ -66,11 +67,18 @@ impl Nats {
 }
 
 /// How to speak TLS with the servers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NatsTls {
     config: Arc<ClientConfig>,
     /// Any of its settings was made, so TLS is wanted whatever a server says.
     is_required: bool,
+}
+
+// What is inside holds a key.
+impl fmt::Debug for NatsTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsTls").field("is_required", &self.is_required).finish_non_exhaustive()
+    }
 }
 
 /// Why certificates cannot be used.

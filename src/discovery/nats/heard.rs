@@ -203,8 +203,10 @@ impl Heard {
                 }
             }
             None => {
-                // An app's instances come and go one by one.
-                slots.reserve_exact(1);
+                // Most routes have one instance, and there are many routes.
+                if slots.is_empty() {
+                    slots.reserve_exact(1);
+                }
                 slots.push(slot);
                 self.slots += 1;
             }
