@@ -44,13 +44,14 @@ const STEADY: Duration = Duration::from_secs(40);
 const LOOKUPS: usize = 20_000;
 const BATCHES: usize = 15;
 
-/// Names the server to publish to, in the process that does.
-const PUBLISH_TO: &str = "NATS_BENCH_PUBLISH_TO";
+/// The argument that makes a process publish, before the server's address.
+const PUBLISH_TO: &str = "publish-to";
 
 fn main() {
-    match env::var(PUBLISH_TO) {
-        Ok(server) => publish(&server),
-        Err(_) => listen(),
+    let mut arguments = env::args().skip_while(|argument| argument != PUBLISH_TO).skip(1);
+    match arguments.next() {
+        Some(server) => publish(&server),
+        None => listen(),
     }
 }
 
@@ -106,7 +107,7 @@ async fn measure(server: String) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let (start, cpu) = (Instant::now(), cpu_millis());
-    let publisher = Command::new(env::current_exe().unwrap()).env(PUBLISH_TO, &server).spawn();
+    let publisher = Command::new(env::current_exe().unwrap()).args([PUBLISH_TO, &server]).spawn();
     let _publisher = Running(publisher.unwrap());
     // Each change of the table is published, as it grows.
     while table.snapshot().size().0 < ROUTES {
@@ -187,7 +188,7 @@ fn publish(server: &str) {
             send(&mut out, "router.register", next, generations[next]);
             next = (next + 1) % ROUTES;
         }
-        if tick as usize % (TICKS_A_SECOND / REPLACED) == 0 {
+        if (tick as usize).is_multiple_of(TICKS_A_SECOND / REPLACED) {
             send(&mut out, "router.unregister", replaced, generations[replaced]);
             generations[replaced] += 1;
             send(&mut out, "router.register", replaced, generations[replaced]);
