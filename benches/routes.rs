@@ -68,6 +68,7 @@ async fn whole_room(path: &Path) {
         refresh_interval: Duration::from_secs(15),
         gorouters: Vec::new(),
         file: Some(path.to_owned()),
+        nats: None,
         limits: Limits::default(),
     };
     let shutdown = CancellationToken::new();

@@ -193,6 +193,39 @@ pub struct Routes {
     pub gorouters: Vec<Gorouter>,
     /// A file in gorouter's format.
     pub file: Option<PathBuf>,
+    /// A bus on which routes are registered.
+    pub nats: Option<Nats>,
+}
+
+/// `routes.nats`, when servers are given.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    /// Servers of one bus, as in `nats://10.0.0.1:4222`; at least one.
+    pub servers: Vec<String>,
+    /// User name and password, when the servers ask for them.
+    pub credentials: Option<Credentials>,
+    /// For servers that want TLS.
+    pub tls: NatsTls,
+    /// Say `router.start` and answer `router.greet`, as a router does.
+    pub announce: bool,
+}
+
+/// `routes.nats.tls`
+#[derive(Clone, Debug)]
+pub struct NatsTls {
+    /// Authorities to trust, as PEM; the system's if none is given.
+    pub ca: Option<String>,
+    /// Our own certificate.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, as PEM.
+    pub cert: String,
+    /// Its private key, as PEM.
+    pub key: SecretString,
 }
 
 /// `routes.gorouters[]`

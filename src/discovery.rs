@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! gorouters (polled) ─┐                ┌─ claims of each source ─┐
-//! route file (read) ──┴─► one writer ──┤  merge: the union       ├─► snapshot ─► readers
-//!                         (reports)    └─ index: for look-ups ───┘   (one swap)
+//! route file (read) ──┼─► one writer ──┤  merge: the union       ├─► snapshot ─► readers
+//! NATS (listened to) ─┘   (reports)    └─ index: for look-ups ───┘   (one swap)
 //! ```
 //!
 //! Why it is more than a map that is refilled: a router can be dead, stale,
@@ -29,6 +29,7 @@ mod index;
 mod intern;
 mod lookup;
 mod merge;
+mod nats;
 mod route_key;
 mod route_table;
 mod sources;
@@ -40,6 +41,7 @@ pub use endpoint::Endpoint;
 pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
+pub use nats::{MessageError, Nats, NatsTls, NatsTlsError, Registration, parse_message};
 pub use route_table::{RouteTable, Snapshot, SourceStatus};
 
 use sources::{Ages, Kind, Sources};
@@ -65,6 +67,8 @@ pub struct Settings {
     pub gorouters: Vec<Gorouter>,
     /// A file in gorouter's format.
     pub file: Option<PathBuf>,
+    /// A bus on which routes are registered.
+    pub nats: Option<Nats>,
     /// What one answer may cost.
     pub limits: Limits,
 }
@@ -107,30 +111,38 @@ impl Discovery {
     /// # Panics
     /// Outside of a `LocalSet`, and when `refresh_interval` is zero.
     pub fn start(settings: Settings, shutdown: &CancellationToken) -> Self {
-        let Settings { stale_after, keep, refresh_interval, gorouters, file, limits } = settings;
+        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, limits } =
+            settings;
         let ages = Ages { stale_after, keep, first_round: refresh_interval };
         let mut named: Vec<(Kind, Arc<str>)> = Vec::new();
         if let Some(path) = &file {
             named.push((Kind::File, format!("file {}", path.display()).into()));
         }
         named.extend(gorouters.iter().map(|router| (Kind::Router, router.name().into())));
+        named.extend(nats.iter().map(|nats| (Kind::Bus, nats.name().into())));
 
         let sources = Sources::new(ages, &named, Instant::now());
         let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
         let reload = Reload::default();
-        // Room for one report of each: what comes in together is built together.
-        let (said, heard) = mpsc::channel(named.len().max(1));
+        // Room for two reports of each: what comes in together is built together,
+        // and a bus tells what it heard last when it is lost.
+        let (said, heard) = mpsc::channel(2 * named.len().max(1));
         let mut reporters = (0..).map(|source| Reporter::new(source, said.clone()));
         let mut tasks = Vec::new();
         if let Some((path, reporter)) = file.and_then(|path| Some((path, reporters.next()?))) {
             let (reload, shutdown) = (reload.clone(), shutdown.clone());
             tasks.push(spawn_local(file::watch(path, limits, reporter, reload, shutdown)));
         }
-        for (router, reporter) in gorouters.into_iter().zip(reporters) {
+        for (router, reporter) in gorouters.into_iter().zip(reporters.by_ref()) {
             let shutdown = shutdown.clone();
             let polling = gorouter::poll(router, refresh_interval, limits, reporter, shutdown);
             tasks.push(spawn_local(polling));
         }
+        if let Some((nats, reporter)) = nats.and_then(|nats| Some((nats, reporters.next()?))) {
+            let ages = nats::Ages { stale_after, keep };
+            tasks.push(spawn_local(nats::listen(nats, ages, reporter, shutdown.clone())));
+        }
+        drop(reporters);
         drop(said);
         tasks.push(spawn_local(writer::write(sources, heard, table.clone(), shutdown.clone())));
         Self { table, reload, tasks }

@@ -4,8 +4,8 @@
 //! one wrong value does not hide the next.
 
 use super::{
-    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
-    Operator, Pem, Platform, Routes, Scrape, Tls,
+    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Identity, Log,
+    LogFormat, Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls,
     platform::Place,
     section::Section,
     values::{self, number},
@@ -233,6 +233,7 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
     let refresh_interval = s.value("refresh_interval", "15s", values::period);
     let gorouters = s.list("gorouters", gorouter);
     let file = s.optional("file", values::path);
+    let nats = s.section("nats", nats);
     if let (Some(keep), Some(stale_after)) = (keep, stale_after)
         && keep < stale_after
     {
@@ -252,7 +253,38 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
         refresh_interval: refresh_interval?,
         gorouters: gorouters?,
         file: file?,
+        nats: nats?,
     })
+}
+
+/// None when no servers are given.
+fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
+    let servers = s.texts("servers", values::nats_server);
+    let username = s.text_or_file("username", values::control_free);
+    let password = s.secret("password");
+    let credentials = credentials(s, username, password);
+    let tls = s.section("tls", |s| {
+        let ca = s.shown_as("ca", |_| "PEM".to_owned(), values::certificates);
+        let cert = s.shown_as("cert", |_| "PEM".to_owned(), values::certificates);
+        let key = s.secret("key");
+        let identity = match (cert?, key?) {
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                s.mistake("key", "is missing, and cert is set");
+                return None;
+            }
+            (None, Some(_)) => {
+                s.mistake("cert", "is missing, and key is set");
+                return None;
+            }
+        };
+        Some(NatsTls { ca: ca?, identity })
+    });
+    let announce = s.value("announce", "false", values::flag);
+    let nats =
+        Nats { servers: servers?, credentials: credentials?, tls: tls?, announce: announce? };
+    Some(Some(nats).filter(|nats| !nats.servers.is_empty()))
 }
 
 fn gorouter(s: &mut Section<'_>) -> Option<Gorouter> {

@@ -308,6 +308,36 @@ impl<'r> Section<'r> {
         items.into_iter().collect()
     }
 
+    /// The texts that are listed below `key`.
+    pub(super) fn texts<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
+        let values = match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
+            ValueKind::Array(values) => values,
+            _ => {
+                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
+                return None;
+            }
+        };
+        let (mut items, mut effective) = (Vec::new(), Vec::new());
+        for (index, item) in values.into_iter().enumerate() {
+            let item_key = format!("{key}[{index}]");
+            let parsed = match &item.kind {
+                ValueKind::String(text) => {
+                    effective.push(Yaml::String(text.trim().to_owned()));
+                    parse(text.trim())
+                }
+                _ => Err("must be a text".to_owned()),
+            };
+            items.push(parsed.map_err(|problem| self.mistake(&item_key, problem)).ok());
+        }
+        self.show_yaml(key, Yaml::Array(effective));
+        items.into_iter().collect()
+    }
+
     fn table_of(&mut self, key: &str, value: Value) -> Option<Table> {
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
             ValueKind::Table(table) => Some(table),

@@ -89,6 +89,7 @@ routes:
     - { url: 'http://127.0.0.1:8082/routes', username: router, password: hunter2 }
     - { url: 'http://10.0.0.2:8082/routes' }
   file: routes.json
+  nats: { servers: [10.0.0.1, 'tls://nats.internal:4224'], username: nats, password: hunter2, announce: true }
 scrape:
   timeout: 10s
   max_timeout: 1m

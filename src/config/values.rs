@@ -3,6 +3,7 @@
 //! An error reads after the key and a colon. It shows the text only where that
 //! can be no secret: never for URLs, which carry passwords now and then.
 
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::SecretString;
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use url::Url;
@@ -109,6 +110,11 @@ pub(super) fn username(text: &str) -> Result<String, String> {
     if text.contains(':') {
         return Err("must not contain a colon".to_owned());
     }
+    control_free(text)
+}
+
+/// A text of one line.
+pub(super) fn control_free(text: &str) -> Result<String, String> {
     match text.chars().any(char::is_control) {
         true => Err("contains a control character".to_owned()),
         false => Ok(text.to_owned()),
@@ -196,6 +202,35 @@ pub(super) fn routes_url(text: &str) -> Result<String, String> {
     match url.scheme() {
         "http" => Ok(url.into()),
         _ => Err("must begin with http://".to_owned()),
+    }
+}
+
+/// A server of a NATS bus: `host`, `host:port`, or `nats://` or `tls://` before it.
+pub(super) fn nats_server(text: &str) -> Result<String, String> {
+    let full = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
+    let url = Url::parse(&full).map_err(|error| format!("is not a URL: {error}"))?;
+    if !["nats", "tls"].contains(&url.scheme()) {
+        return Err("must begin with nats:// or tls://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain a user name or password".to_owned());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    match (url.path(), url.query(), url.fragment()) {
+        ("" | "/", None, None) => Ok(full),
+        _ => Err("must be a host and a port only".to_owned()),
+    }
+}
+
+/// One or more certificates in PEM format.
+pub(super) fn certificates(text: &str) -> Result<String, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match read {
+        Ok(read) if !read.is_empty() => Ok(text.to_owned()),
+        Ok(_) => Err("holds no certificate in PEM format".to_owned()),
+        Err(_) => Err("is no certificate in PEM format".to_owned()),
     }
 }
 

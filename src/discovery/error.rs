@@ -37,6 +37,9 @@ pub(super) enum SourceError {
     /// The route file cannot be read.
     #[error("cannot be read: {0}")]
     File(#[from] std::io::Error),
+    /// Nobody on the bus can be heard.
+    #[error("{0}")]
+    Bus(String),
     /// The path is a directory or a device.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),

@@ -62,11 +62,17 @@ impl Interner {
 
     /// The one copy of what `wire` describes.
     pub(super) fn endpoint(&mut self, wire: &WireEndpoint<'_>) -> Read {
+        match wire.socket_address() {
+            Some(address) => self.endpoint_at(address, wire),
+            None if wire.tags.app_id.text().is_none() => Read::WithoutApp,
+            None => Read::Unusable,
+        }
+    }
+
+    /// The one copy of what `wire` describes, which is at `address`, whatever
+    /// it says there itself.
+    pub(super) fn endpoint_at(&mut self, address: SocketAddr, wire: &WireEndpoint<'_>) -> Read {
         let Some(app_id) = wire.tags.app_id.text() else { return Read::WithoutApp };
-        let address = wire.address.text().and_then(|text| text.parse::<SocketAddr>().ok());
-        let Some(address) = address.filter(|address| address.port() != 0) else {
-            return Read::Unusable;
-        };
         if let Some(known) = self.endpoints.get(&address)
             && wire.describes(known)
         {

@@ -38,11 +38,11 @@ impl Index {
     }
 
     /// An app and all its instances.
-    pub(super) fn whole<'a>(&'a self, entry: &'a AppEntry) -> Match<'a> {
+    pub(super) fn whole<'a>(&self, entry: &'a AppEntry) -> Match<'a> {
         Match {
             app: &entry.app,
-            endpoints: self.instances(entry).iter().collect(),
-            host: self.host_of(entry),
+            endpoints: entry.instances().iter().collect(),
+            host: entry.host(),
             route: None,
         }
     }
@@ -51,9 +51,7 @@ impl Index {
         if let Some(entry) = self.app(key) {
             return vec![self.whole(entry)];
         }
-        let mut found: Vec<_> = self.named(key).map(|entry| self.whole(entry)).collect();
-        found.sort_by(|a, b| a.app.id.cmp(&b.app.id));
-        found
+        self.named(key).map(|entry| self.whole(entry)).collect()
     }
 
     fn find_route<'a>(&'a self, key: &'a str) -> Vec<Match<'a>> {
@@ -69,14 +67,14 @@ impl Index {
         // unless the wildcard itself was asked for.
         let host = if route_key::is_wildcard(own) { route_key::host(asked) } else { own };
         let host = Some(host).filter(|host| route_key::is_sendable(host));
-        let by_app = self.endpoints(route).chunk_by(|a, b| a.app.id == b.app.id);
+        let by_app = route.endpoints().chunk_by(|a, b| a.app.id == b.app.id);
         by_app
             .filter_map(|endpoints| {
                 let app = &endpoints.first()?.app;
                 Some(Match {
                     app,
                     endpoints: endpoints.iter().collect(),
-                    host: host.or_else(|| self.host_of(self.app(app.id.as_str())?)),
+                    host: host.or_else(|| self.app(app.id.as_str())?.host()),
                     route: Some(&route.key),
                 })
             })

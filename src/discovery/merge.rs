@@ -20,24 +20,70 @@
 //! under different routes loses a claim only by the first two: where they tell
 //! nothing, both stay, and the instance's certificate decides.
 
-use super::{claims::Claim, document::Entry, endpoint::Endpoint};
-use foldhash::{HashMap, HashMapExt};
-use std::{cmp::Reverse, collections::hash_map::Entry as Slot, sync::Arc};
+//!
+//! A route is merged by itself, since on a large platform one of two hundred
+//! thousand changes at a time. What binds routes together is an address that is
+//! claimed under several: when that claim changes, all of them are merged.
+
+use super::{
+    claims::{Claim, Claims, Key},
+    endpoint::Endpoint,
+    index::RouteNews,
+};
+use foldhash::HashMap;
+use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
 /// One source's part.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Voice<'a> {
-    pub(super) claims: &'a [Claim],
+    pub(super) claims: &'a Claims,
     /// Its last try succeeded.
     pub(super) is_here: bool,
 }
 
-/// What came out.
+/// The routes under which anybody claims an address.
 #[derive(Debug, Default)]
+pub(super) struct Addresses(HashMap<SocketAddr, Box<[Arc<str>]>>);
+
+impl Addresses {
+    /// Notes whether `key` is claimed by anybody, and tells which routes share
+    /// its address.
+    pub(super) fn note(&mut self, key: &Key, is_claimed: bool) -> &[Arc<str>] {
+        let (route, Some(address)) = key else { return &[] };
+        let routes = self.0.entry(*address).or_default();
+        let known = routes.iter().position(|known| known == route);
+        match (known, is_claimed) {
+            (None, true) => {
+                let mut more = std::mem::take(routes).into_vec();
+                more.push(Arc::clone(route));
+                more.sort_unstable();
+                *routes = more.into();
+            }
+            (Some(at), false) => {
+                let mut fewer = std::mem::take(routes).into_vec();
+                fewer.remove(at);
+                *routes = fewer.into();
+            }
+            _ => {}
+        }
+        if routes.is_empty() {
+            self.0.remove(address);
+            return &[];
+        }
+        self.under(*address)
+    }
+
+    /// The routes under which `address` is claimed, in byte order.
+    fn under(&self, address: SocketAddr) -> &[Arc<str>] {
+        self.0.get(&address).map_or(&[], AsRef::as_ref)
+    }
+}
+
+/// What came out for one route.
+#[derive(Debug)]
 pub(super) struct Merged {
-    /// In the order of their keys.
-    pub(super) entries: Vec<Entry>,
+    pub(super) news: RouteNews,
     /// Two claims contradicted each other, so the outcome depends on who is here.
     pub(super) is_disputed: bool,
 }
@@ -61,75 +107,79 @@ impl<'a> Weighed<'a> {
     }
 }
 
-/// Puts the claims of all sources together.
-pub(super) fn merge(voices: &[Voice<'_>]) -> Merged {
-    let (mut winners, differ) = by_key(voices);
-    let contradict = drop_outdated(&mut winners);
-    let entries = winners.into_iter().map(|winner| winner.claim.entry.clone()).collect();
-    Merged { entries, is_disputed: differ || contradict }
-}
-
-/// The strongest claim of each route and address, and whether there were
-/// others that differ from it.
-fn by_key<'a>(voices: &[Voice<'a>]) -> (Vec<Weighed<'a>>, bool) {
-    let weigh = |claim: &'a Claim, is_here: bool| Weighed {
-        claim,
-        weight: (is_here && claim.kept.is_none(), claim.since),
-    };
-    // One voice has nothing to be compared with.
-    if let [voice] = voices {
-        let all = voice.claims.iter().map(|claim| weigh(claim, voice.is_here));
-        return (all.collect(), false);
-    }
-    let longest = voices.iter().map(|voice| voice.claims.len()).max().unwrap_or_default();
-    let mut winners: Vec<Weighed<'a>> = Vec::with_capacity(longest);
-    let mut differ = false;
-    let mut rest: Vec<_> =
-        voices.iter().map(|voice| (voice.is_here, voice.claims.iter().peekable())).collect();
-    loop {
-        let heads = rest.iter_mut().filter_map(|(_, claims)| claims.peek().copied());
-        let Some(key) = heads.map(|claim| claim.entry.key()).min() else { break };
-        let mut best: Option<(Weighed<'a>, Reverse<usize>)> = None;
-        for (order, (is_here, claims)) in rest.iter_mut().enumerate() {
-            let Some(claim) = claims.next_if(|claim| claim.entry.key() == key) else { continue };
-            let this = (weigh(claim, *is_here), Reverse(order));
-            best = Some(match best {
-                None => this,
-                Some(best) => {
-                    differ |= best.0.claim.entry != claim.entry;
-                    if (this.0.weight, this.1) > (best.0.weight, best.1) { this } else { best }
-                }
-            });
+/// Puts together what all sources claim about a route.
+pub(super) fn merge(voices: &[Voice<'_>], addresses: &Addresses, route: &Arc<str>) -> Merged {
+    let claimed = voices.iter().flat_map(|voice| voice.claims.under(route));
+    let claimed: BTreeSet<Option<SocketAddr>> =
+        claimed.map(|claim| claim.entry.endpoint.as_ref().map(|e| e.address)).collect();
+    let is_known = !claimed.is_empty();
+    let mut is_disputed = false;
+    let mut endpoints = Vec::with_capacity(claimed.len());
+    for address in claimed.into_iter().flatten() {
+        let (winner, differ) = winner(voices, &(Arc::clone(route), Some(address)));
+        let Some(winner) = winner else { continue };
+        let (is_outdated, contradict) = judge(&winner, voices, addresses.under(address));
+        is_disputed |= differ || contradict;
+        if !is_outdated {
+            endpoints.extend(winner.endpoint().cloned());
         }
-        winners.extend(best.map(|(weighed, _)| weighed));
     }
-    (winners, differ)
+    // A route whose every claim is outdated is nobody's any more.
+    let stays = is_known && (!endpoints.is_empty() || says_nothing_of_endpoints(voices, route));
+    let endpoints = stays.then_some(endpoints);
+    Merged { news: RouteNews { route: Arc::clone(route), endpoints }, is_disputed }
 }
 
-/// Drops what a weightier claim about the same address contradicts, and tells
-/// whether there were contradictions at all.
-fn drop_outdated(winners: &mut Vec<Weighed<'_>>) -> bool {
-    let mut weightiest: HashMap<_, Weighed<'_>> = HashMap::with_capacity(winners.len());
+/// Whether some source says that there is such a route, without any endpoint.
+fn says_nothing_of_endpoints(voices: &[Voice<'_>], route: &Arc<str>) -> bool {
+    let key = (Arc::clone(route), None);
+    voices.iter().any(|voice| voice.claims.get(&key).is_some())
+}
+
+/// The strongest claim about a route and address, and whether there are others
+/// that differ from it.
+fn winner<'a>(voices: &[Voice<'a>], key: &Key) -> (Option<Weighed<'a>>, bool) {
+    let mut best: Option<(Weighed<'a>, Reverse<usize>)> = None;
+    let mut differ = false;
+    for (order, voice) in voices.iter().enumerate() {
+        let Some(claim) = voice.claims.get(key) else { continue };
+        let weight = (voice.is_here && claim.kept.is_none(), claim.since);
+        let this = (Weighed { claim, weight }, Reverse(order));
+        best = Some(match best {
+            None => this,
+            Some(best) => {
+                differ |= best.0.claim.entry != claim.entry;
+                if (this.0.weight, this.1) > (best.0.weight, best.1) { this } else { best }
+            }
+        });
+    }
+    (best.map(|(weighed, _)| weighed), differ)
+}
+
+/// Whether a weightier claim about the same address contradicts this one, and
+/// whether the claims about it contradict each other at all.
+fn judge(claim: &Weighed<'_>, voices: &[Voice<'_>], routes: &[Arc<str>]) -> (bool, bool) {
+    let Some(endpoint) = claim.endpoint().filter(|_| routes.len() > 1) else {
+        return (false, false);
+    };
+    let winners = routes
+        .iter()
+        .filter_map(|route| winner(voices, &(Arc::clone(route), Some(endpoint.address))).0);
+    let mut weightiest: Option<Weighed<'_>> = None;
     let mut contradict = false;
-    for winner in winners.iter() {
-        let Some(endpoint) = winner.endpoint() else { continue };
-        match weightiest.entry(endpoint.address) {
-            Slot::Vacant(slot) => drop(slot.insert(*winner)),
-            Slot::Occupied(mut slot) => {
-                if winner.contradicts(slot.get()) {
-                    contradict = true;
-                    if winner.weight > slot.get().weight {
-                        slot.insert(*winner);
-                    }
-                }
+    for winner in winners {
+        let Some(best) = &weightiest else {
+            weightiest = Some(winner);
+            continue;
+        };
+        if winner.contradicts(best) {
+            contradict = true;
+            if winner.weight > best.weight {
+                weightiest = Some(winner);
             }
         }
     }
-    if contradict {
-        winners.retain(|winner| {
-            let best = winner.endpoint().and_then(|endpoint| weightiest.get(&endpoint.address));
-            best.is_none_or(|best| !best.contradicts(winner) || best.weight <= winner.weight)
-        });
-    }
-    contradict
+    let is_outdated =
+        weightiest.is_some_and(|best| best.contradicts(claim) && best.weight > claim.weight);
+    (is_outdated, contradict)
 }

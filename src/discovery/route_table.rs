@@ -1,6 +1,11 @@
 //! What readers see: the routes of one moment, and how far to trust them.
 
-use super::{document::Document, endpoint::Endpoint, index::Index, lookup::Match};
+use super::{
+    document::Document,
+    endpoint::Endpoint,
+    index::{AppEntry, Index},
+    lookup::Match,
+};
 use crate::domain::AppKey;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
@@ -49,7 +54,8 @@ pub struct SourceStatus {
     pub endpoints: usize,
     /// Endpoints that it no longer names and that are kept for now.
     pub kept: usize,
-    /// Endpoints of its last good answer that could not be read.
+    /// Endpoints of its last good answer that could not be read; of a bus,
+    /// messages since the start.
     pub skipped: usize,
     /// Endpoints of platform components in its last good answer.
     pub without_app: usize,
@@ -83,7 +89,13 @@ impl Snapshot {
         self.index.app(guid).map(|entry| self.index.whole(entry))
     }
 
-    /// Every app that has a route, each once.
+    /// Puts routes and apps in order, for whoever is about to list them all. At
+    /// 200,000 routes that takes a while, once for each published table.
+    pub fn arrange(&self) {
+        self.index.routes();
+    }
+
+    /// Every app that has a route, each once, in the order of their first routes.
     pub fn apps(&self) -> impl Iterator<Item = Match<'_>> {
         self.index.apps().iter().map(|entry| self.index.whole(entry))
     }
@@ -95,7 +107,7 @@ impl Snapshot {
 
     /// The routes of an app, in byte order; none for an unknown one.
     pub fn routes_of(&self, guid: &str) -> impl Iterator<Item = &str> {
-        self.index.app(guid).into_iter().flat_map(|entry| self.index.routes_of(entry))
+        self.index.app(guid).into_iter().flat_map(AppEntry::routes)
     }
 
     /// Every route in byte order, with its endpoints: app after app by id,
@@ -108,13 +120,12 @@ impl Snapshot {
     /// [`routes`](Self::routes), beginning with the one at `position`.
     pub fn routes_from(&self, position: usize) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
         let routes = self.index.routes().get(position..).unwrap_or_default();
-        routes.iter().map(|route| (&*route.key, self.index.endpoints(route)))
+        routes.iter().map(|route| (&*route.key, route.endpoints()))
     }
 
     /// How many apps have a route, and how many instances they have.
     pub fn size(&self) -> (usize, usize) {
-        let apps = self.index.apps();
-        (apps.len(), apps.iter().map(|entry| self.index.instances(entry).len()).sum())
+        self.index.size()
     }
 
     /// Every configured source, in the order of the configuration.

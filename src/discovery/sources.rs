@@ -6,18 +6,19 @@
 //! A source is *here* when its last try succeeded, else *away*. While any is
 //! here, what an away one said counts until `stale_after` since its last good
 //! answer. While all are away the last table serves as it is, until `keep`
-//! since the newest good answer of any; then it is empty.
+//! since the newest good answer of any; then it is empty. A bus is told of each
+//! endpoint by itself, so it knows the age of each and judges by that instead.
 
 use super::{
-    claims::{Claims, Hearing},
+    claims::{Change, Claims, Hearing, Key},
     document::parse_into,
     error::SourceError,
     index::Index,
     intern::Interner,
-    merge::{Merged, Voice, merge},
+    merge::{Addresses, Voice, merge},
     route_table::SourceStatus,
 };
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, hash::BuildHasher, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long what was said counts.
@@ -37,8 +38,36 @@ pub(super) enum Report {
     Answer(Vec<u8>),
     /// It still says what it said, and did not need to repeat it.
     Unchanged,
+    /// What changed since its last report; it never says everything.
+    Changes(Changes),
     /// It could not be asked.
     Failure(SourceError),
+    /// It still cannot be asked, and this is why by now.
+    StillAway(SourceError),
+}
+
+/// What a source heard that is told of changes only.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// In the order in which they happened.
+    pub(super) changes: Vec<Change>,
+    /// How far to trust that this is all.
+    pub(super) standing: Standing,
+    /// Messages that were of no use, since the start.
+    pub(super) skipped: usize,
+    /// Endpoints of platform components that it knows of.
+    pub(super) without_app: usize,
+}
+
+/// How much a source that is told of changes only knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It cannot hear anything; what it reports it heard before.
+    Away,
+    /// It has not listened for long enough to know everything.
+    Filling,
+    /// It knows what there is.
+    Current,
 }
 
 /// What a source is like.
@@ -48,6 +77,8 @@ pub(super) enum Kind {
     Router,
     /// Whatever it says is meant.
     File,
+    /// Is told of changes, and decides itself what is too old.
+    Bus,
 }
 
 #[derive(Debug)]
@@ -64,7 +95,12 @@ impl Source {
         self.status.last_answer.is_some() && self.status.failure.is_none()
     }
 
-    fn forget(&mut self) -> bool {
+    /// Others tell themselves what has grown too old.
+    fn is_judged_by_age(&self) -> bool {
+        self.kind != Kind::Bus
+    }
+
+    fn forget(&mut self) -> Vec<Key> {
         // The same answer would be news after this.
         self.answer = None;
         self.claims.clear()
@@ -79,8 +115,11 @@ pub(super) struct Sources {
     sources: Vec<Source>,
     interner: Interner,
     hasher: foldhash::quality::RandomState,
-    /// Whether the last merge depended on who was here.
-    is_disputed: bool,
+    addresses: Addresses,
+    /// Routes whose last merge depended on who was here.
+    disputed: BTreeSet<Arc<str>>,
+    /// Routes that have to be merged anew.
+    outdated: BTreeSet<Arc<str>>,
 }
 
 impl Sources {
@@ -97,7 +136,9 @@ impl Sources {
             sources: names.iter().map(source).collect(),
             interner: Interner::default(),
             hasher: foldhash::quality::RandomState::default(),
-            is_disputed: false,
+            addresses: Addresses::default(),
+            disputed: BTreeSet::new(),
+            outdated: BTreeSet::new(),
         }
     }
 
@@ -106,56 +147,77 @@ impl Sources {
     pub(super) fn take(&mut self, source: usize, report: Report, now: Instant) -> bool {
         let Some(source) = self.sources.get_mut(source) else { return false };
         let was_here = source.is_here();
-        let outcome = match report {
+        let mut changed = Vec::new();
+        match report {
             Report::Answer(body) => {
                 let is_first = source.status.last_answer.is_none();
                 let is_first_round = now.duration_since(self.started) < self.ages.first_round;
                 let since = if is_first && is_first_round { self.started } else { now };
-                source.read(&body, self.hasher.hash_one(&body), &mut self.interner, since)
+                let hash = self.hasher.hash_one(&body);
+                match source.read(&body, hash, &mut self.interner, since) {
+                    Ok(news) => {
+                        changed = news;
+                        source.succeeded(now);
+                    }
+                    Err(error) => source.failed(&error),
+                }
+            }
+            Report::Changes(news) => {
+                // Until it knows everything, what it hears tells nothing about
+                // when that came to be.
+                let is_first = source.status.last_answer.is_none();
+                let since = if is_first { self.started } else { now };
+                changed = source.hear(news, since, now);
             }
             // What cannot be read does not get better by staying as it is.
-            Report::Unchanged if source.status.failure.is_some() => return false,
-            Report::Unchanged => Ok(false),
-            Report::Failure(error) => Err(error),
-        };
-        let changed = match outcome {
-            Ok(changed) => {
-                source.succeeded(now);
-                changed
-            }
-            Err(error) => {
-                source.failed(&error);
-                false
-            }
-        };
-        changed || (self.is_disputed && source.is_here() != was_here)
+            Report::Unchanged if source.status.failure.is_some() => {}
+            Report::Unchanged => source.succeeded(now),
+            Report::Failure(error) => source.failed(&error),
+            Report::StillAway(error) => source.status.failure = Some(error.to_string().into()),
+        }
+        if source.is_here() != was_here {
+            self.outdated.extend(self.disputed.iter().cloned());
+        }
+        self.note(changed);
+        !self.outdated.is_empty()
+    }
+
+    /// Notes which routes have to be merged anew.
+    fn note(&mut self, changed: Vec<Key>) {
+        for key in changed {
+            let is_claimed = self.sources.iter().any(|source| source.claims.get(&key).is_some());
+            self.outdated.extend(self.addresses.note(&key, is_claimed).iter().cloned());
+            self.outdated.insert(key.0);
+        }
     }
 
     /// Drops what is due; true if the table has to be built anew.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let Ages { stale_after, keep, .. } = self.ages;
         let is_due = |at: Instant, after| at.checked_add(after).is_some_and(|due| due <= now);
-        let mut changed = false;
+        let mut changed = Vec::new();
         if self.sources.iter().any(Source::is_here) {
-            for source in &mut self.sources {
+            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
                 let heard = source.status.last_answer;
                 if !source.is_here() && heard.is_some_and(|at| is_due(at, stale_after)) {
-                    changed |= source.forget();
+                    changed.extend(source.forget());
                 }
-                changed |= source.claims.drop_kept(|at| is_due(at, stale_after));
+                changed.extend(source.claims.drop_kept(|at| is_due(at, stale_after)));
             }
         } else if self.newest_answer().is_some_and(|at| is_due(at, keep)) {
-            for source in &mut self.sources {
-                changed |= source.forget();
+            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
+                changed.extend(source.forget());
             }
         }
-        changed
+        let has_changed = !changed.is_empty();
+        self.note(changed);
+        has_changed
     }
 
     /// When [`expire`](Self::expire) will next have something to do.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let Ages { stale_after, keep, .. } = self.ages;
-        let has_claims = |source: &&Source| !source.claims.as_slice().is_empty();
+        let has_claims = |source: &&Source| source.is_judged_by_age() && !source.claims.is_empty();
         if self.sources.iter().any(Source::is_here) {
             let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
             let away = away.filter_map(|source| source.status.last_answer);
@@ -168,17 +230,24 @@ impl Sources {
         }
     }
 
-    /// Builds the table of what is claimed now.
-    pub(super) fn build(&mut self) -> Index {
+    /// Builds the table of what is claimed now out of the one that was built
+    /// before.
+    pub(super) fn build(&mut self, before: &Index) -> Index {
         let voices: Vec<Voice<'_>> = self
             .sources
             .iter()
-            .map(|source| Voice { claims: source.claims.as_slice(), is_here: source.is_here() })
+            .map(|source| Voice { claims: &source.claims, is_here: source.is_here() })
             .collect();
-        let Merged { entries, is_disputed } = merge(&voices);
-        self.is_disputed = is_disputed;
-        self.sources.iter_mut().for_each(Source::count);
-        Index::build(&entries)
+        let (addresses, disputed) = (&self.addresses, &mut self.disputed);
+        let news = mem::take(&mut self.outdated).into_iter().map(|route| {
+            let merged = merge(&voices, addresses, &route);
+            match merged.is_disputed {
+                true => drop(disputed.insert(route)),
+                false => drop(disputed.remove(&route)),
+            }
+            merged.news
+        });
+        before.with(news)
     }
 
     /// Lets go of what is no longer said by anyone.
@@ -188,7 +257,11 @@ impl Sources {
 
     /// How the sources are doing.
     pub(super) fn status(&self) -> Vec<SourceStatus> {
-        self.sources.iter().map(|source| source.status.clone()).collect()
+        let status = |source: &Source| {
+            let (endpoints, kept) = source.claims.count_endpoints();
+            SourceStatus { endpoints, kept, ..source.status.clone() }
+        };
+        self.sources.iter().map(status).collect()
     }
 
     fn newest_answer(&self) -> Option<Instant> {
@@ -197,17 +270,17 @@ impl Sources {
 }
 
 impl Source {
-    /// Takes a full answer; true if it changes anything. The same bytes as
-    /// last time are not even read.
+    /// Takes a full answer, and tells what it changes. The same bytes as last
+    /// time are not even read.
     fn read(
         &mut self,
         body: &[u8],
         hash: u64,
         interner: &mut Interner,
         now: Instant,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Vec<Key>, SourceError> {
         if self.answer == Some(hash) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         let document = parse_into(body, interner)?;
         self.answer = Some(hash);
@@ -218,12 +291,27 @@ impl Source {
         Ok(self.claims.hear(document.entries, Hearing { now, last_answer, may_be_filling }))
     }
 
+    /// Takes what changed.
+    fn hear(&mut self, news: Changes, since: Instant, now: Instant) -> Vec<Key> {
+        (self.status.skipped, self.status.without_app) = (news.skipped, news.without_app);
+        match news.standing {
+            Standing::Away => {}
+            Standing::Filling => self.recovered(),
+            Standing::Current => self.succeeded(now),
+        }
+        self.claims.apply(news.changes, since)
+    }
+
     fn succeeded(&mut self, now: Instant) {
+        self.recovered();
+        self.status.last_answer = Some(now);
+    }
+
+    fn recovered(&mut self) {
         let name = &self.status.name;
         if self.status.failure.take().is_some() {
             tracing::info!(source.name = %name, "route source {name} answers again");
         }
-        self.status.last_answer = Some(now);
     }
 
     /// Logs the first failure only: the rest is counted and stands on the
@@ -235,10 +323,6 @@ impl Source {
         }
         self.status.failure = Some(error.to_string().into());
         self.status.failed += 1;
-    }
-
-    fn count(&mut self) {
-        (self.status.endpoints, self.status.kept) = self.claims.count_endpoints();
     }
 }
 

@@ -27,6 +27,7 @@ fn settings(routers: &[&TestRouter]) -> Settings {
         refresh_interval: Duration::from_millis(5),
         gorouters: routers.iter().map(gorouter).collect(),
         file: None,
+        nats: None,
         limits: Limits { timeout: Duration::from_millis(500), body_bytes: 1 << 20 },
     }
 }

@@ -6,18 +6,19 @@
 use super::endpoint::Endpoint;
 use crate::domain::{App, OrganizationGuid, SpaceGuid};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, net::SocketAddr};
 
 /// The process type of an instance whose tags do not tell: the one that every
 /// app has.
 const DEFAULT_PROCESS_TYPE: &str = "web";
 
-/// A text or a flag; whatever else stands there reads as nothing.
+/// A text, a flag or a count; whatever else stands there reads as nothing.
 #[derive(Debug, Default)]
 pub(super) enum Scalar<'a> {
     #[default]
     Nothing,
     Flag(bool),
+    Count(u64),
     Text(Cow<'a, str>),
 }
 
@@ -36,6 +37,13 @@ impl Scalar<'_> {
 
     pub(super) fn is_true(&self) -> bool {
         matches!(self, Self::Flag(true))
+    }
+
+    pub(super) fn count(&self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(*count),
+            _ => None,
+        }
     }
 }
 
@@ -68,8 +76,8 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Nothing)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Nothing)
+    fn visit_u64<E>(self, count: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Count(count))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
@@ -123,7 +131,7 @@ pub(super) struct WireTags<'a> {
 }
 
 impl<'a> WireEndpoint<'a> {
-    fn field(&mut self, name: &str) -> Option<&mut Scalar<'a>> {
+    pub(super) fn field(&mut self, name: &str) -> Option<&mut Scalar<'a>> {
         Some(match name {
             "address" => &mut self.address,
             "availability_zone" => &mut self.availability_zone,
@@ -135,6 +143,12 @@ impl<'a> WireEndpoint<'a> {
             "tls" => &mut self.tls,
             _ => return None,
         })
+    }
+
+    /// IP address and port; a host name or port 0 is none.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
+        let address = self.address.text()?.parse::<SocketAddr>().ok()?;
+        (address.port() != 0).then_some(address)
     }
 
     pub(super) fn process_type(&self) -> &str {

@@ -51,6 +51,26 @@ impl Reporter {
         // A closed channel means that the writer has stopped, as the source will.
         let _ = self.said.send(Said { source: self.source, report }).await;
     }
+
+    /// A turn to speak, if the writer can listen right now: for a source that
+    /// has better to do than to wait.
+    pub(super) fn when_free(&self) -> Option<Turn<'_>> {
+        Some(Turn { source: self.source, permit: self.said.try_reserve().ok()? })
+    }
+}
+
+/// Room for one report.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    source: usize,
+    permit: mpsc::Permit<'a, Said>,
+}
+
+impl Turn<'_> {
+    /// Hands news over.
+    pub(super) fn report(self, report: Report) {
+        self.permit.send(Said { source: self.source, report });
+    }
 }
 
 /// Publishes to `table` what the sources report, until `shutdown`.
@@ -116,8 +136,8 @@ impl Desk {
             self.sources.tidy();
         }
         if changed {
-            let replaced = mem::replace(&mut self.index, Arc::new(self.sources.build()));
-            self.retired.push(replaced);
+            let next = Arc::new(self.sources.build(&self.index));
+            self.retired.push(mem::replace(&mut self.index, next));
         }
         Snapshot { index: Arc::clone(&self.index), sources: self.sources.status() }
     }

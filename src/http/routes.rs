@@ -39,6 +39,11 @@ pub fn configure(config: &mut web::ServiceConfig) {
 async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpResponse, Denied> {
     routes.access.operator(&request).await?;
     let table = routes.table.snapshot();
+    let listed = Arc::clone(&table);
+    // Not on a thread that serves scrapes.
+    if web::block(move || listed.arrange()).await.is_err() {
+        return Ok(HttpResponse::InternalServerError().finish());
+    }
     Ok(HttpResponse::Ok().content_type(ContentType::json()).streaming(text(table)))
 }
 

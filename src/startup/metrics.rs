@@ -41,7 +41,7 @@ impl Collector for RouteMetrics {
         let failed = ConstCounter::new(sources.iter().map(|source| source.failed).sum::<u64>());
         failed.encode(encoder.encode_descriptor(
             "promfetch_scrape_route_failed",
-            "Failed polls of sources of routes",
+            "Failed polls of sources of routes, and connections to them that were lost",
             None,
             failed.metric_type(),
         )?)?;
@@ -111,9 +111,19 @@ fn per_source(
         let labels = [("source", &*source.name)];
         ConstGauge::new(source.endpoints as u64).encode(endpoints.encode_family(&labels)?)?;
     }
+    let mut skipped = encoder.encode_descriptor(
+        "scrapebroker_route_source_skipped",
+        "Endpoints in the source's last good answer, or messages since the start, that were of no use",
+        None,
+        kind,
+    )?;
+    for source in sources {
+        let labels = [("source", &*source.name)];
+        ConstGauge::new(source.skipped as u64).encode(skipped.encode_family(&labels)?)?;
+    }
     let mut failed = encoder.encode_descriptor(
         "scrapebroker_route_source_failed",
-        "Failed polls of the source",
+        "Failed polls of the source, or connections to it that were lost",
         None,
         ConstCounter::new(0u64).metric_type(),
     )?;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     broker::{Broker, OpenError},
     config::{self, AllFailed, Config, Platform, catalog},
-    discovery::{self, Discovery, RouteTable},
+    discovery::{self, Discovery, NatsTls, RouteTable},
     exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -101,7 +101,7 @@ impl Rooms {
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let discovery = Discovery::start(sources(&config.routes), &shutdown);
+        let discovery = Discovery::start(sources(&config.routes)?, &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
         let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
@@ -256,19 +256,34 @@ pub(super) fn broker_failure(error: OpenError) -> StartError {
     }
 }
 
-fn sources(routes: &crate::config::Routes) -> discovery::Settings {
+fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartError> {
     let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
         url: router.url.clone(),
         credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
     };
-    discovery::Settings {
+    Ok(discovery::Settings {
         stale_after: routes.stale_after,
         keep: routes.keep,
         refresh_interval: routes.refresh_interval,
         gorouters: routes.gorouters.iter().map(gorouter).collect(),
         file: routes.file.clone(),
+        nats: routes.nats.as_ref().map(nats).transpose()?,
         limits: discovery::Limits::default(),
-    }
+    })
+}
+
+fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
+    let identity = nats.tls.identity.as_ref().map(|own| (own.cert.as_str(), &own.key));
+    let tls = NatsTls::new(nats.tls.ca.as_deref(), identity).map_err(|error| {
+        StartError::Configuration(anyhow::Error::from(error).context("routes.nats.tls"))
+    })?;
+    Ok(discovery::Nats {
+        servers: nats.servers.clone(),
+        credentials: nats.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
+        tls,
+        announce: nats.announce,
+        id: uuid::Uuid::new_v4().to_string(),
+    })
 }
 
 fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {

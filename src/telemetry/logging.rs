@@ -4,11 +4,15 @@ use std::io::{self, IsTerminal};
 use tracing::Subscriber;
 use tracing_subscriber::{
     Layer, filter,
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+
+/// Clients whose lines nobody needs: what goes wrong we tell ourselves, once,
+/// and at its finest this one would show passwords.
+const UNWANTED: &[&str] = &["async_nats"];
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter: Targets = level.parse().map_err(InitError::Level)?;
+    let filter = UNWANTED
+        .iter()
+        .fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF));
     // A closed standard error must not turn a log line into a panic.
     let lines = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     let lines = match format {

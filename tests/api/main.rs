@@ -20,6 +20,7 @@ mod helpers;
 mod http2;
 mod https;
 mod moving;
+mod nats;
 mod ops;
 mod process;
 mod prometheus;

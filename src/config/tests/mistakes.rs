@@ -211,3 +211,28 @@ fn a_missing_file_is_named() {
     assert!(error.to_string().contains("no/such.yml"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
+
+#[test]
+fn a_bus_needs_servers_that_can_be_asked_and_certificates_that_are_some() {
+    let yaml = "routes: { nats: { servers: ['http://n', 'n/path', 'nats://', 7, 'nats://u@n'], password: p,
+        tls: { ca: x, cert: y } } }";
+    let found: Vec<_> = mistakes(load(yaml, &[])).into_iter().map(|(key, _)| key).collect();
+    let servers = (0..5).map(|n| format!("routes.nats.servers[{n}]"));
+    let others = ["routes.nats.username", "routes.nats.tls.ca", "routes.nats.tls.cert"];
+    assert_eq!(found, servers.chain(others.map(str::to_owned)).collect::<Vec<_>>());
+    let found = mistakes(load("routes: { nats: { servers: n, tls: { key: k } } }", &[]));
+    let found: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(found, ["routes.nats.servers", "routes.nats.tls.cert"]);
+}
+
+#[test]
+fn the_servers_of_a_bus_come_from_a_file_or_as_json() {
+    let (config, _) = load(WHOLE, &[]).unwrap();
+    let nats = config.routes.nats.unwrap();
+    assert_eq!(nats.servers, ["nats://10.0.0.1", "tls://nats.internal:4224"]);
+    assert!(nats.announce);
+    let variable = ("SCRAPEBROKER__ROUTES__NATS__SERVERS", r#"["n:1", "m"]"#);
+    let (config, _) = load("", &[variable]).unwrap();
+    assert_eq!(config.routes.nats.unwrap().servers, ["nats://n:1", "nats://m"]);
+    assert!(load("", &[]).unwrap().0.routes.nats.is_none());
+}

@@ -22,7 +22,12 @@ fn secrets_are_masked_where_settings_are_shown() {
     let text = shown(&loaded);
     assert!(!text.contains("hunter2"), "{text}");
     let effective = flat(&loaded.unwrap().1);
-    for key in ["broker.password", "broker.token_key", "routes.gorouters[].password"] {
+    for key in [
+        "broker.password",
+        "broker.token_key",
+        "routes.gorouters[].password",
+        "routes.nats.password",
+    ] {
         assert!(effective.contains(&(key.to_owned(), "********".to_owned())), "{effective:?}");
     }
     let url = "postgres://broker:********@db/scrapebroker".to_owned();
@@ -76,6 +81,10 @@ fn secrets_are_not_shown_by_any_mistake() {
         "operators: [{ username: u, password_bcrypt: hunter2 }]",
         "operators: [{ username: 'u:hunter2', password_bcrypt: hunter2 }]",
         "operators: { u: hunter2 }",
+        "routes: { nats: { servers: ['nats://u:hunter2@n'] } }",
+        "routes: { nats: { servers: 'nats://u:hunter2@n' } }",
+        "routes: { nats: { tls: { cert: hunter2, key: hunter2 } } }",
+        "routes: { nats: { tls: { key: hunter2 } } }",
     ];
     for yaml in cases {
         let loaded = load(yaml, &[]);

@@ -60,9 +60,25 @@ impl Told {
     fn publish(&mut self, changed: bool) {
         if changed {
             self.built += 1;
-            let index = Arc::new(self.sources.build());
+            let before = self.table.snapshot();
+            let index = Arc::new(self.sources.build(&before.index));
             self.table.publish(Snapshot { index, sources: self.sources.status() });
         }
+        self.check_that_nothing_was_missed();
+    }
+
+    /// Built from nothing, the table would be the same.
+    fn check_that_nothing_was_missed(&mut self) {
+        let keys = self.sources.sources.iter().flat_map(|source| source.claims.keys());
+        self.sources.outdated = keys.map(|(route, _)| Arc::clone(route)).collect();
+        let index = Arc::new(self.sources.build(&Index::default()));
+        let shown = self.shows();
+        let sizes = (self.table.snapshot().size(), index.size());
+        let anew = Snapshot { index, sources: Vec::new() };
+        let published = std::mem::replace(&mut self.table, RouteTable::new(anew));
+        assert_eq!(self.shows(), shown);
+        assert_eq!(sizes.0, sizes.1);
+        self.table = published;
     }
 
     /// Every scrapeable endpoint: route, address, app, instance.
@@ -360,4 +376,86 @@ fn endless_ages_are_never_due() {
     told.says(A, &routes([1])).at(15).fails(A);
     assert_eq!(told.sources.next_due(), None);
     assert!(!told.sources.expire(told.now));
+}
+
+proptest::proptest! {
+    /// The check is in [`Told`]: at each step the table that was built bit by
+    /// bit is compared with one that is built from nothing.
+    #[test]
+    fn a_table_that_is_built_bit_by_bit_is_the_whole_table(
+        steps in proptest::collection::vec(
+            (0usize..4, 0u8..4, proptest::collection::vec((0u8..4, 1u16..4, 0u8..3), 0..6), 0u64..200),
+            1..25,
+        )
+    ) {
+        let mut told = Told::new(&[Kind::File, Kind::Router, Kind::Router, Kind::Bus]);
+        let mut seconds = 0;
+        for (source, what, said, pause) in steps {
+            seconds += pause;
+            told.at(seconds);
+            match (what, source) {
+                (0, _) => drop(told.fails(source)),
+                (_, 3) => {
+                    let changes = said.iter().map(|(route, port, id)| {
+                        let route: Arc<str> = format!("r{route}").into();
+                        let address = format!("10.0.0.1:{port}").parse().unwrap();
+                        let said = json!({&*route: [endpoint("a", *port, &format!("i{id}"))]});
+                        let said = crate::discovery::parse(said.to_string().as_bytes()).unwrap();
+                        match what {
+                            1 => Change::Gone { route, address: Some(address) },
+                            _ => Change::Said(said.entries[0].clone()),
+                        }
+                    });
+                    let changes = changes.collect();
+                    let standing = Standing::Current;
+                    let news = Changes { changes, standing, skipped: 0, without_app: 0 };
+                    told.hear(source, Report::Changes(news));
+                }
+                _ => {
+                    let mut routes = json!({});
+                    for (route, port, id) in said {
+                        let app = if id == 0 { "b" } else { "a" };
+                        let endpoint = endpoint(app, port, &format!("i{id}"));
+                        let pool = &mut routes[format!("r{route}")];
+                        match pool.as_array_mut() {
+                            Some(pool) => pool.push(endpoint),
+                            None => *pool = json!([endpoint]),
+                        }
+                    }
+                    told.says(source, &routes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bus_is_told_of_changes_and_other_sources_do_not_age_it() {
+    let said = |port: u16| {
+        let said = json!({"r": [endpoint("a", port, "i")]});
+        let said = crate::discovery::parse(said.to_string().as_bytes()).unwrap();
+        Change::Said(said.entries[0].clone())
+    };
+    let news = |changes, standing| {
+        Report::Changes(Changes { changes, standing, skipped: 3, without_app: 2 })
+    };
+    let mut told = Told::new(&[Kind::Router, Kind::Bus]);
+    told.says(A, &json!({})).hear(B, news(vec![said(1)], Standing::Filling));
+    assert!(!told.table.snapshot().is_complete(), "gap 6: it has not listened for long enough");
+    assert_eq!(told.shows(), ["r 10.0.0.1:1 a i"]);
+    told.hear(B, news(vec![], Standing::Current));
+    told.hear(A, Report::Unchanged);
+    let status = told.sources.status();
+    assert_eq!((status[B].endpoints, status[B].skipped, status[B].without_app), (1, 3, 2));
+    // Away for longer than anything else may be: it judges by itself.
+    told.fails(B).at(3000).says(A, &json!({}));
+    told.hear(B, news(vec![said(2)], Standing::Away));
+    assert_eq!(told.shows(), ["r 10.0.0.1:1 a i", "r 10.0.0.1:2 a i"]);
+    assert!(told.sources.status()[B].failure.is_some());
+    told.hear(B, Report::StillAway(SourceError::Status(503)));
+    assert_eq!(told.sources.status()[B].failed, 1);
+    let gone = Change::Gone { route: "r".into(), address: "10.0.0.1:1".parse().ok() };
+    told.hear(B, news(vec![gone], Standing::Filling));
+    assert_eq!(told.shows(), ["r 10.0.0.1:2 a i"]);
+    assert!(told.sources.status()[B].failure.is_none());
 }

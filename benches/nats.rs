@@ -1,0 +1,279 @@
+//! The route table from NATS at the size of a large platform: a real server,
+//! 200,000 routes, each registered anew every 20 seconds (10,000 messages a
+//! second), while instances come and go. Prints what listening costs, and what
+//! a look-up takes meanwhile; asserts nothing but that the table is whole.
+//!
+//! Whoever publishes is another process, so that its work is not counted.
+//!
+//! ```sh
+//! cargo bench --bench nats
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
+
+use scrapebroker::{
+    discovery::{Discovery, Limits, Nats, NatsTls, RouteTable, Settings},
+    domain::{AppKey, Prefer},
+};
+use std::{
+    env, fs,
+    hint::black_box,
+    io::{BufRead, BufReader, BufWriter, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const ROUTES: usize = 200_000;
+/// Messages a second: each route once in twenty.
+const RATE: usize = 10_000;
+const TICKS_A_SECOND: usize = 100;
+/// Instances that are replaced each second: one goes, and another one comes.
+const REPLACED: usize = 20;
+/// For how long it is measured.
+const STEADY: Duration = Duration::from_secs(40);
+const LOOKUPS: usize = 20_000;
+const BATCHES: usize = 15;
+
+/// The argument that makes a process publish, before the server's address.
+const PUBLISH_TO: &str = "publish-to";
+
+fn main() {
+    let mut arguments = env::args().skip_while(|argument| argument != PUBLISH_TO).skip(1);
+    match arguments.next() {
+        Some(server) => publish(&server),
+        None => listen(),
+    }
+}
+
+/// Killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn listen() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = format!("127.0.0.1:{port}");
+    let programs = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
+    let program = programs.into_iter().find(|path| Path::new(path).exists());
+    let _server = Running(
+        Command::new(program.unwrap_or("nats-server"))
+            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    while TcpStream::connect(&server).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, measure(server));
+}
+
+async fn measure(server: String) {
+    let nats = Nats {
+        servers: vec![server.clone()],
+        credentials: None,
+        tls: NatsTls::new(None, None).unwrap(),
+        announce: false,
+        id: "bench".to_owned(),
+    };
+    let settings = Settings {
+        stale_after: Duration::from_secs(120),
+        keep: Duration::from_secs(3600),
+        refresh_interval: Duration::from_secs(15),
+        gorouters: Vec::new(),
+        file: None,
+        nats: Some(nats),
+        limits: Limits::default(),
+    };
+    let shutdown = CancellationToken::new();
+    let discovery = Discovery::start(settings, &shutdown);
+    let table = &discovery.table;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let (start, cpu) = (Instant::now(), cpu_millis());
+    let publisher = Command::new(env::current_exe().unwrap()).args([PUBLISH_TO, &server]).spawn();
+    let _publisher = Running(publisher.unwrap());
+    // Each change of the table is published, as it grows.
+    while table.snapshot().size().0 < ROUTES {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", table.snapshot().size());
+    }
+    print_share("fill the table", start, cpu);
+    println!("memory, now / peak   {:>6.0} MB / {:.0} MB", memory("VmRSS:"), memory("VmHWM:"));
+
+    let (start, cpu) = (Instant::now(), cpu_millis());
+    tokio::time::sleep(STEADY).await;
+    print_share("steady", start, cpu);
+    println!("memory, now / peak   {:>6.0} MB / {:.0} MB", memory("VmRSS:"), memory("VmHWM:"));
+    let snapshot = table.snapshot();
+    let [source] = snapshot.sources() else { panic!("one source") };
+    let (apps, instances) = snapshot.size();
+    println!(
+        "table                {apps} apps, {instances} instances; {} messages lost, age {:.1} s",
+        source.skipped,
+        snapshot.age().unwrap_or_default().as_secs_f64()
+    );
+    assert_eq!((apps, source.failed), (ROUTES, 0));
+    look_ups(table);
+    shutdown.cancel();
+    discovery.stopped().await;
+}
+
+/// A key for the app of a number.
+type KeyOf = fn(usize) -> String;
+
+fn look_ups(table: &RouteTable) {
+    let cases: [(&str, Prefer, KeyOf); 3] = [
+        ("by GUID", Prefer::Name, |n| guid(&name(n))),
+        ("by name", Prefer::Name, |n| format!("org-{0}/space-{0}/{0}", name(n))),
+        ("by route", Prefer::Route, |n| format!("{}.apps.test", name(n))),
+    ];
+    for (what, prefer, key) in cases {
+        let keys: Vec<AppKey> = (0..LOOKUPS)
+            .map(|n| AppKey::parse(&key(n.wrapping_mul(2_654_435_761) % ROUTES), prefer).unwrap())
+            .collect();
+        let mut batches: Vec<Duration> = (0..BATCHES)
+            .map(|_| {
+                let snapshot = table.snapshot();
+                let start = Instant::now();
+                for key in &keys {
+                    assert!(!black_box(&snapshot.find(key)).is_empty(), "{}", key.as_str());
+                }
+                start.elapsed() / u32::try_from(LOOKUPS).unwrap()
+            })
+            .collect();
+        batches.sort();
+        println!("look-up {what:<12} {:>6} ns", batches.get(BATCHES / 2).unwrap().as_nanos());
+    }
+}
+
+/// Registers every route, over and over, and replaces some instances.
+fn publish(server: &str) {
+    let stream = TcpStream::connect(server).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let mut pongs = stream.try_clone().unwrap();
+    let mut out = BufWriter::with_capacity(1 << 18, stream);
+    write!(out, "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n").unwrap();
+    thread::spawn(move || {
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if line.starts_with("PING") {
+                let _ = pongs.write_all(b"PONG\r\n");
+            }
+            line.clear();
+        }
+    });
+    let mut generations = vec![0_u32; ROUTES];
+    let mut next = 0;
+    let mut replaced = 0;
+    let start = Instant::now();
+    for tick in 1_u32.. {
+        for _ in 0..RATE / TICKS_A_SECOND {
+            send(&mut out, "router.register", next, generations[next]);
+            next = (next + 1) % ROUTES;
+        }
+        if (tick as usize).is_multiple_of(TICKS_A_SECOND / REPLACED) {
+            send(&mut out, "router.unregister", replaced, generations[replaced]);
+            generations[replaced] += 1;
+            send(&mut out, "router.register", replaced, generations[replaced]);
+            replaced = (replaced + 7919) % ROUTES;
+        }
+        if out.flush().is_err() {
+            return;
+        }
+        let due = start + Duration::from_secs(1) / TICKS_A_SECOND as u32 * tick;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// As route-emitter writes it; each app with names and ids of its own, which is
+/// the worst case: nothing repeats.
+fn send(out: &mut impl Write, subject: &str, n: usize, generation: u32) {
+    let app = name(n);
+    let [app_id, org, space] = ["", "o", "s"].map(|part| guid(&format!("{app}{part}")));
+    let instance = guid(&format!("{app}/{generation}"));
+    let host = format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255);
+    let port = 61_000 + generation % 4000;
+    let message = format!(
+        concat!(
+            r#"{{"host":"{}","port":{},"tls_port":{},"uris":["{}.apps.test"],"app":"{}","#,
+            r#""private_instance_id":"{}","private_instance_index":"0","#,
+            r#""server_cert_domain_san":"{}","isolation_segment":"","route_service_url":"","#,
+            r#""endpoint_updated_at_ns":1700000000000000000,"availability_zone":"z1","#,
+            r#""protocol":"http1","tags":{{"app_id":"{}","app_name":"{}","#,
+            r#""component":"route-emitter","instance_id":"0","organization_id":"{}","#,
+            r#""organization_name":"org-{}","process_id":"{}","process_instance_id":"{}","#,
+            r#""process_type":"web","source_id":"{}","space_id":"{}","space_name":"space-{}"}}}}"#,
+        ),
+        host,
+        port,
+        port,
+        app,
+        app_id,
+        instance,
+        instance,
+        app_id,
+        app,
+        org,
+        app,
+        app_id,
+        instance,
+        app_id,
+        space,
+        app,
+    );
+    // Who reads is gone when this fails, and the next flush tells.
+    let _ = write!(out, "PUB {subject} {}\r\n{message}\r\n", message.len());
+}
+
+fn name(n: usize) -> String {
+    format!("filler-{n}")
+}
+
+/// Looks like an id, and follows from the name.
+fn guid(name: &str) -> String {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001_0000_01b3)
+    });
+    Uuid::from_u128(hash).to_string()
+}
+
+fn print_share(what: &str, start: Instant, cpu: f64) {
+    let (wall, cpu) = (start.elapsed().as_secs_f64() * 1e3, cpu_millis() - cpu);
+    println!(
+        "{what:<20} {wall:>7.0} ms, {cpu:.0} ms of CPU, {:.1} % of a core",
+        cpu / wall * 100.0
+    );
+}
+
+/// User and system time of this process so far, to the kernel's tick of 10 ms.
+fn cpu_millis() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() * 10.0
+}
+
+/// A line of `/proc/self/status`, in megabytes.
+fn memory(what: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) * 1024.0 / 1e6
+}

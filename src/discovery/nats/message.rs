@@ -1,0 +1,196 @@
+//! Reads `router.register` and `router.unregister` messages, which have the
+//! same form (gorouter's `mbus/subscriber.go`).
+//!
+//! Whoever may publish on the bus may send anything, ten thousand times a
+//! second. So a message is looked at in place, nothing of it is copied before
+//! it is known to be news, and what a message may say is bounded.
+
+use crate::discovery::{
+    route_key,
+    wire::{Scalar, WireEndpoint},
+};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+/// Largest message, in bytes. A platform's are below two thousand; the bus
+/// itself allows 1 MiB unless told otherwise.
+pub(super) const MAX_MESSAGE: usize = 256 << 10;
+/// Most URIs of one message. Route-emitter sends one a message.
+const MAX_URIS: usize = 1000;
+/// Longest route, in bytes: a host of 253 and a context path.
+const MAX_ROUTE: usize = 2048;
+
+/// What one message says of one endpoint.
+#[derive(Debug)]
+pub struct Registration<'a> {
+    /// Address of the cell; the TLS port if there is one.
+    pub(super) address: SocketAddr,
+    /// As [`route_key::normalize`] spells them; at least one.
+    pub(super) routes: Vec<Cow<'a, str>>,
+    /// How long it counts without being repeated, if the message tells.
+    pub(super) stale_threshold: Option<Duration>,
+    pub(super) endpoint: WireEndpoint<'a>,
+}
+
+/// Why a message is dropped. Never shows what the message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// More than [`MAX_MESSAGE`].
+    #[error("is larger than {MAX_MESSAGE} bytes")]
+    TooLarge,
+    /// Not JSON, no object, or lists and objects where others are expected.
+    #[error("is no JSON of a route message")]
+    Syntax,
+    /// A host name, or nothing at all.
+    #[error("has no IP address as its host")]
+    Host,
+    /// None, zero, or none that a port can be.
+    #[error("has no usable port")]
+    Port,
+    /// No URI, or only empty ones.
+    #[error("has no URIs")]
+    NoUris,
+    /// More than [`MAX_URIS`].
+    #[error("has more than {MAX_URIS} URIs")]
+    TooManyUris,
+    /// Longer than [`MAX_ROUTE`].
+    #[error("has a URI of more than {MAX_ROUTE} bytes")]
+    LongUri,
+    /// Gorouter drops those too: requests must not leave the platform unprotected.
+    #[error("has a route_service_url that is not https")]
+    RouteService,
+    /// The id of its app cannot be one.
+    #[error("has an app_id that is no id")]
+    AppId,
+    /// There are more endpoints than any platform has.
+    #[error("came when the table was full")]
+    Full,
+}
+
+/// Reads a message. Pure: no clock, no I/O, any bytes are welcome.
+///
+/// # Errors
+/// When it cannot be taken as gorouter takes it, or goes beyond all measure.
+pub fn parse(payload: &[u8]) -> Result<Registration<'_>, MessageError> {
+    if payload.len() > MAX_MESSAGE {
+        return Err(MessageError::TooLarge);
+    }
+    // Checked in one go: what serde passes over it does not check.
+    let text = std::str::from_utf8(payload).map_err(|_| MessageError::Syntax)?;
+    let message: WireMessage<'_> = serde_json::from_str(text).map_err(|_| MessageError::Syntax)?;
+    let WireMessage { host, port, tls_port, private_instance_index, uris, stale_threshold, .. } =
+        message;
+    let mut endpoint = message.endpoint;
+
+    let host: IpAddr = host.text().and_then(|host| host.parse().ok()).ok_or(MessageError::Host)?;
+    // One that is set wins, and is then the only one that counts.
+    let has_tls = !matches!(tls_port, Scalar::Nothing | Scalar::Count(0));
+    let port = if has_tls { tls_port } else { port };
+    let port = port.count().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+    let address = SocketAddr::new(host, port.ok_or(MessageError::Port)?);
+    endpoint.tls = Scalar::Flag(has_tls);
+
+    if endpoint.route_service_url.text().is_some_and(|url| !url.starts_with("https")) {
+        return Err(MessageError::RouteService);
+    }
+    if endpoint.tags.index.text().is_none() {
+        endpoint.tags.index = private_instance_index;
+    }
+    let stale_threshold = stale_threshold.count().filter(|seconds| *seconds > 0);
+    Ok(Registration {
+        address,
+        routes: routes(uris)?,
+        stale_threshold: stale_threshold.map(Duration::from_secs),
+        endpoint,
+    })
+}
+
+fn routes(uris: Vec<Scalar<'_>>) -> Result<Vec<Cow<'_, str>>, MessageError> {
+    if uris.len() > MAX_URIS {
+        return Err(MessageError::TooManyUris);
+    }
+    let mut routes = Vec::with_capacity(uris.len());
+    for uri in uris {
+        let Scalar::Text(uri) = uri else { continue };
+        let route = match uri {
+            Cow::Borrowed(uri) => route_key::normalize(uri),
+            Cow::Owned(uri) => Cow::Owned(route_key::normalize(&uri).into_owned()),
+        };
+        if route.len() > MAX_ROUTE {
+            return Err(MessageError::LongUri);
+        }
+        if !route.is_empty() && !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    if routes.is_empty() { Err(MessageError::NoUris) } else { Ok(routes) }
+}
+
+impl Registration<'_> {
+    /// Where the endpoint is; its port is not zero.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its routes, as the table spells them; at least one, no two alike.
+    pub fn routes(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(AsRef::as_ref)
+    }
+}
+
+#[derive(Debug, Default)]
+struct WireMessage<'a> {
+    host: Scalar<'a>,
+    port: Scalar<'a>,
+    tls_port: Scalar<'a>,
+    private_instance_index: Scalar<'a>,
+    stale_threshold: Scalar<'a>,
+    uris: Vec<Scalar<'a>>,
+    endpoint: WireEndpoint<'a>,
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = WireMessage<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a route message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut message = WireMessage::default();
+        while let Some(name) = map.next_key::<Scalar<'de>>()? {
+            match name.or_empty() {
+                "host" => message.host = map.next_value()?,
+                "port" => message.port = map.next_value()?,
+                "tls_port" => message.tls_port = map.next_value()?,
+                "private_instance_index" => message.private_instance_index = map.next_value()?,
+                "stale_threshold_in_seconds" => message.stale_threshold = map.next_value()?,
+                "uris" => message.uris = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "tags" => message.endpoint.tags = map.next_value()?,
+                // Fields of the other format; here they follow from the ports.
+                "address" | "tls" => drop(map.next_value::<IgnoredAny>()?),
+                name => match message.endpoint.field(name) {
+                    Some(field) => *field = map.next_value()?,
+                    None => drop(map.next_value::<IgnoredAny>()?),
+                },
+            }
+        }
+        Ok(message)
+    }
+}
+
+impl<'de> Deserialize<'de> for WireMessage<'de> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(MessageVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

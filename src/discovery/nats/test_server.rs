@@ -1,0 +1,97 @@
+//! A real NATS server on a free port, and somebody who publishes on it.
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time::sleep};
+
+/// Stopped when dropped.
+pub(super) struct TestServer {
+    port: u16,
+    /// More lines of its configuration.
+    settings: String,
+    folder: TempDir,
+    running: Option<Child>,
+}
+
+impl TestServer {
+    pub(super) async fn start(settings: &str) -> Self {
+        // Free a moment ago; the server cannot tell which one it took itself.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self { port, settings: settings.to_owned(), folder, running: None };
+        server.restart().await;
+        server
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.kill().unwrap();
+            running.wait().unwrap();
+        }
+    }
+
+    /// Stops it, and starts it on the same port.
+    pub(super) async fn restart(&mut self) {
+        self.stop();
+        let config = self.folder.path().join("nats.conf");
+        let text = format!("listen: \"{}\"\n{}\n", self.address(), self.settings);
+        fs::write(&config, text).unwrap();
+        // Debian keeps it where not everybody looks.
+        let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
+        let program = program.into_iter().find(|path| Path::new(path).exists());
+        let child = Command::new(program.unwrap_or("nats-server"))
+            .arg("-c")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed by scripts/install-test-tools");
+        self.running = Some(child);
+        for _ in 0..1000 {
+            if TcpStream::connect(self.address()).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nats-server does not listen");
+    }
+
+    /// A client of its own, as an emitter has it.
+    pub(super) async fn emitter(&self) -> async_nats::Client {
+        async_nats::connect(self.address()).await.unwrap()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// An instance of app `app` under the route `<app>.test`.
+pub(super) fn instance(app: &str, port: u16) -> Value {
+    json!({
+        "host": "10.0.0.1",
+        "port": port,
+        "uris": [format!("{app}.test")],
+        "private_instance_id": format!("{app}-{port}"),
+        "tags": {"app_id": app, "app_name": app},
+    })
+}
+
+/// Publishes, and waits until the server has it.
+pub(super) async fn publish(emitter: &async_nats::Client, subject: &str, message: &Value) {
+    emitter.publish(subject.to_owned(), message.to_string().into()).await.unwrap();
+    emitter.flush().await.unwrap();
+}

@@ -1,0 +1,420 @@
+//! Against a real server.
+
+use super::{
+    test_server::{TestServer, instance, publish},
+    *,
+};
+use crate::discovery::{Discovery, Limits, RouteTable, Settings};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{
+    fs, io,
+    panic::Location,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::LocalSet,
+};
+
+fn nats(servers: &[&TestServer]) -> Nats {
+    Nats {
+        servers: servers.iter().map(|server| server.address()).collect(),
+        credentials: None,
+        tls: NatsTls::new(None, None).unwrap(),
+        announce: false,
+        id: "us".to_owned(),
+    }
+}
+
+fn settings(nats: Nats) -> Settings {
+    Settings {
+        stale_after: Duration::from_secs(120),
+        keep: Duration::from_secs(3600),
+        refresh_interval: Duration::from_secs(15),
+        gorouters: Vec::new(),
+        file: None,
+        nats: Some(nats),
+        limits: Limits::default(),
+    }
+}
+
+/// Runs `script` beside the sources, and stops them.
+async fn with<F: Future<Output = ()>>(settings: Settings, script: impl FnOnce(RouteTable) -> F) {
+    let shutdown = CancellationToken::new();
+    let running = async {
+        let discovery = Discovery::start(settings, &shutdown);
+        script(discovery.table.clone()).await;
+        shutdown.cancel();
+        discovery.stopped().await;
+    };
+    LocalSet::new().run_until(running).await;
+}
+
+/// `app:port` of every instance, in order.
+fn instances(table: &RouteTable) -> Vec<String> {
+    let snapshot = table.snapshot();
+    let mut shown: Vec<_> = snapshot
+        .apps()
+        .flat_map(|found| {
+            let app = found.app.id.to_string();
+            let ports = found.endpoints.iter().map(|e| e.address.port()).collect::<Vec<_>>();
+            ports.into_iter().map(move |port| format!("{app}:{port}"))
+        })
+        .collect();
+    shown.sort();
+    shown
+}
+
+fn failure(table: &RouteTable) -> String {
+    table.snapshot().sources()[0].failure.as_deref().unwrap_or_default().to_owned()
+}
+
+/// Somebody listens, if not yet for long enough to have answered.
+fn is_here(table: &RouteTable) -> bool {
+    let snapshot = table.snapshot();
+    snapshot.sources()[0].failure.is_none()
+}
+
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    async move {
+        for _ in 0..3000 {
+            if is_so() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never came true: {caller}");
+    }
+}
+
+/// Registers until it is in the table: when the subscription is there only
+/// the server knows.
+async fn register(emitter: &async_nats::Client, table: &RouteTable, app: &str, port: u16) {
+    let expected = format!("{app}:{port}");
+    for _ in 0..100 {
+        publish(emitter, "router.register", &instance(app, port)).await;
+        for _ in 0..30 {
+            if instances(table).contains(&expected) {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    panic!("{expected} never came into the table");
+}
+
+#[tokio::test]
+async fn instances_come_and_go_and_a_refresh_publishes_nothing() {
+    let server = TestServer::start("").await;
+    with(settings(nats(&[&server])), async |table| {
+        let emitter = server.emitter().await;
+        register(&emitter, &table, "a", 1).await;
+        register(&emitter, &table, "a", 2).await;
+        register(&emitter, &table, "b", 3).await;
+        let index = Arc::downgrade(&table.snapshot().index);
+        for _ in 0..4 {
+            publish(&emitter, "router.register", &instance("a", 1)).await;
+            sleep(GATHER).await;
+        }
+        let same = Arc::downgrade(&table.snapshot().index);
+        assert!(same.ptr_eq(&index), "a refresh built the table anew");
+        publish(&emitter, "router.unregister", &instance("a", 2)).await;
+        until(|| instances(&table) == ["a:1", "b:3"]).await;
+        publish(&emitter, "router.unregister", &instance("b", 3)).await;
+        until(|| instances(&table) == ["a:1"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gap_6_it_has_answered_once_it_has_listened_for_a_while() {
+    let server = TestServer::start("").await;
+    let settings = Settings { stale_after: Duration::from_secs(8), ..settings(nats(&[&server])) };
+    with(settings, async |table| {
+        let emitter = server.emitter().await;
+        let start = Instant::now();
+        register(&emitter, &table, "a", 1).await;
+        // Only if the machine was quick can this be seen.
+        if start.elapsed() < Duration::from_secs(1) {
+            assert!(!table.snapshot().is_complete(), "what came first is not everything");
+        }
+        until(|| table.snapshot().is_complete()).await;
+        assert!(start.elapsed() >= Duration::from_secs(2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gap_1_what_is_not_refreshed_leaves_the_table() {
+    let server = TestServer::start("").await;
+    let settings = Settings { stale_after: Duration::from_secs(2), ..settings(nats(&[&server])) };
+    with(settings, async |table| {
+        let emitter = server.emitter().await;
+        let mut tls = instance("tls", 1);
+        tls["tls_port"] = json!(2);
+        register(&emitter, &table, "a", 1).await;
+        publish(&emitter, "router.register", &tls).await;
+        until(|| instances(&table).contains(&"tls:2".to_owned())).await;
+        until(|| instances(&table).is_empty()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_the_server_is_away_nothing_is_dropped_and_then_the_subscription_is_back() {
+    let mut server = TestServer::start("").await;
+    let settings = Settings { stale_after: Duration::from_secs(3), ..settings(nats(&[&server])) };
+    with(settings, async |table| {
+        register(&server.emitter().await, &table, "a", 1).await;
+        server.stop();
+        until(|| !is_here(&table)).await;
+        assert_eq!(table.snapshot().failed_polls(), 1);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(instances(&table), ["a:1"]);
+        assert_eq!(table.snapshot().failed_polls(), 1, "one loss counts once");
+        assert!(table.snapshot().age().is_none_or(|age| age >= Duration::from_secs(4)));
+        server.restart().await;
+        until(|| is_here(&table)).await;
+        assert_eq!(instances(&table), ["a:1"]);
+        register(&server.emitter().await, &table, "b", 2).await;
+        // What nobody repeats is dropped again from now on.
+        until(|| instances(&table).is_empty()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_heard_is_kept_no_longer_than_keep() {
+    let mut server = TestServer::start("").await;
+    let keep = Duration::from_secs(3);
+    let settings =
+        Settings { stale_after: Duration::from_secs(2), keep, ..settings(nats(&[&server])) };
+    with(settings, async |table| {
+        register(&server.emitter().await, &table, "a", 1).await;
+        server.stop();
+        until(|| !is_here(&table)).await;
+        until(|| instances(&table).is_empty()).await;
+        server.restart().await;
+        register(&server.emitter().await, &table, "a", 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn any_of_several_servers_will_do() {
+    let mut one = TestServer::start("").await;
+    let two = TestServer::start("").await;
+    with(settings(nats(&[&one, &two])), async |table| {
+        let (first, second) = (one.emitter().await, two.emitter().await);
+        // It listens at one of them, nobody knows which.
+        until(|| is_here(&table)).await;
+        for _ in 0..200 {
+            publish(&first, "router.register", &instance("a", 1)).await;
+            publish(&second, "router.register", &instance("a", 1)).await;
+            if !instances(&table).is_empty() {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(instances(&table), ["a:1"]);
+        one.stop();
+        register(&second, &table, "b", 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn user_and_password_are_used_and_a_wrong_one_is_told() {
+    let server = TestServer::start("authorization { user: router, password: \"s3cret!\" }").await;
+    let right = (("router").to_owned(), SecretString::from("s3cret!"));
+    let wrong = (("router").to_owned(), SecretString::from("guessed"));
+    with(settings(Nats { credentials: Some(wrong), ..nats(&[&server]) }), async |table| {
+        until(|| failure(&table).to_lowercase().contains("authorization")).await;
+        assert!(!failure(&table).contains("guessed"));
+        assert!(!table.snapshot().is_complete());
+    })
+    .await;
+    with(settings(Nats { credentials: Some(right), ..nats(&[&server]) }), async |table| {
+        let emitter =
+            async_nats::ConnectOptions::with_user_and_password("router".into(), "s3cret!".into());
+        let emitter = emitter.connect(server.address()).await.unwrap();
+        register(&emitter, &table, "a", 1).await;
+    })
+    .await;
+}
+
+struct Authority(Issuer<'static, KeyPair>, String);
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self(Issuer::new(params, key), pem)
+    }
+
+    /// Certificate and key for `name`, as PEM.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+#[tokio::test]
+async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = ours.issue("127.0.0.1");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let config = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{}\", verify: true }}",
+        write("cert", &cert),
+        write("key", &key),
+        write("ca", &ours.1),
+    );
+    let server = TestServer::start(&config).await;
+    let tls = |trusted: &Authority, own: Option<&Authority>| {
+        let identity = own.map(|own| own.issue("us"));
+        let identity = identity.map(|(cert, key)| (cert, SecretString::from(key)));
+        NatsTls::new(Some(&trusted.1), identity.as_ref().map(|(cert, key)| (cert.as_str(), key)))
+            .unwrap()
+    };
+    for (what, tls) in [
+        ("a server of another authority", tls(&other, Some(&ours))),
+        ("no certificate of our own", tls(&ours, None)),
+        ("one of another authority", tls(&ours, Some(&other))),
+    ] {
+        with(settings(Nats { tls, ..nats(&[&server]) }), async |table| {
+            until(|| !failure(&table).is_empty()).await;
+            assert!(
+                failure(&table).starts_with("cannot be reached"),
+                "{what}: {}",
+                failure(&table)
+            );
+        })
+        .await;
+    }
+    let good = tls(&ours, Some(&ours));
+    with(settings(Nats { tls: good.clone(), ..nats(&[&server]) }), async |table| {
+        let (cert, key) = ours.issue("emitter");
+        let emitter = async_nats::ConnectOptions::new()
+            .add_root_certificates(folder.path().join("ca"))
+            .add_client_certificate(write("c", &cert).into(), write("k", &key).into())
+            .connect(format!("tls://{}", server.address()))
+            .await
+            .unwrap();
+        register(&emitter, &table, "a", 1).await;
+    })
+    .await;
+    let (cert, _) = ours.issue("a");
+    let (_, key) = ours.issue("b");
+    let misfit = NatsTls::new(None, Some((&cert, &SecretString::from(key))));
+    assert!(matches!(misfit, Err(NatsTlsError::Identity(_))));
+    assert!(matches!(NatsTls::new(Some("no PEM"), None), Err(NatsTlsError::Pem("ca"))));
+}
+
+#[tokio::test]
+async fn it_says_nothing_unless_it_is_told_to_announce_itself() {
+    let server = TestServer::start("").await;
+    let emitter = server.emitter().await;
+    let mut starts = emitter.subscribe("router.start").await.unwrap();
+    emitter.flush().await.unwrap();
+    with(settings(nats(&[&server])), async |table| {
+        register(&emitter, &table, "a", 1).await;
+        let greeting = emitter.request("router.greet", "".into());
+        let answer = tokio::time::timeout(Duration::from_secs(1), greeting).await;
+        assert!(!matches!(answer, Ok(Ok(_))), "a listener answered a greeting");
+    })
+    .await;
+    with(settings(Nats { announce: true, ..nats(&[&server]) }), async |_| {
+        let start = starts.next().await.unwrap();
+        let start: Value = serde_json::from_slice(&start.payload).unwrap();
+        let expected = json!({"id": "us", "hosts": ["127.0.0.1"],
+            "minimumRegisterIntervalInSeconds": 20, "pruneThresholdInSeconds": 120});
+        assert_eq!(start, expected, "the first router.start of both listeners");
+        let answer = emitter.request("router.greet", "".into()).await.unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&answer.payload).unwrap(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_input_useless_messages_are_counted_and_cost_nothing_else() {
+    let server = TestServer::start("").await;
+    with(settings(nats(&[&server])), async |table| {
+        let emitter = server.emitter().await;
+        register(&emitter, &table, "a", 1).await;
+        let mut named = instance("b", 2);
+        named["host"] = json!("cell.internal");
+        let mut insecure = instance("b", 2);
+        insecure["route_service_url"] = json!("http://insecure.test");
+        for message in [&json!([]), &json!({}), &named, &insecure] {
+            publish(&emitter, "router.register", message).await;
+            publish(&emitter, "router.unregister", message).await;
+        }
+        // 100 MB of what no route message can be.
+        let heavy = vec![b' '; 1_000_000];
+        for _ in 0..100 {
+            emitter.publish("router.register", heavy.clone().into()).await.unwrap();
+            emitter.flush().await.unwrap();
+        }
+        until(|| table.snapshot().sources()[0].skipped >= 108).await;
+        assert_eq!(instances(&table), ["a:1"]);
+        register(&emitter, &table, "c", 3).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_input_a_message_of_100_mb_is_cut_and_so_is_one_that_never_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&cuts);
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(send_endless_message(stream, Arc::clone(&counter)));
+        }
+    });
+    let nats = Nats { servers: vec![address], ..nats(&[]) };
+    with(settings(nats), async |table| {
+        until(|| table.snapshot().failed_polls() > 0).await;
+        until(|| cuts.load(Ordering::Relaxed) >= 2).await;
+        assert!(instances(&table).is_empty());
+    })
+    .await;
+    serving.abort();
+}
+
+async fn send_endless_message(mut stream: TcpStream, cuts: Arc<AtomicUsize>) -> io::Result<()> {
+    let info = "INFO {\"server_id\":\"x\",\"max_payload\":104857600}\r\n";
+    stream.write_all(info.as_bytes()).await?;
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"PING") {
+        asked.push(stream.read_u8().await?);
+    }
+    stream.write_all(b"PONG\r\nMSG router.register 1 104857600\r\n").await?;
+    let piece = vec![b'x'; 1 << 16];
+    // Slowly enough that it can be told from a whole one.
+    for _ in 0..1600 {
+        if stream.write_all(&piece).await.is_err() {
+            cuts.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
