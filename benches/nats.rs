@@ -1,7 +1,8 @@
 //! The route table from NATS at the size of a large platform: a real server,
 //! 200,000 routes, each registered anew every 20 seconds (10,000 messages a
-//! second), while instances come and go. Prints what listening costs, and what
-//! a look-up takes meanwhile; asserts nothing but that the table is whole.
+//! second), while instances come and go. Prints what listening costs, what a
+//! look-up takes meanwhile, and what scrapes of the whole program do; asserts
+//! nothing but that the table is whole.
 //!
 //! Whoever publishes is another process, so that its work is not counted.
 //!
@@ -11,6 +12,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
 
+mod bodies;
+mod program;
+
+use program::{Program, instance};
 use scrapebroker::{
     discovery::{Discovery, Limits, Nats, NatsTls, RouteTable, Settings},
     domain::{AppKey, Prefer},
@@ -19,7 +24,7 @@ use std::{
     env, fs,
     hint::black_box,
     io::{BufRead, BufReader, BufWriter, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -41,6 +46,10 @@ const TICKS_A_SECOND: usize = 100;
 const REPLACED: usize = 20;
 /// For how long it is measured.
 const STEADY: Duration = Duration::from_secs(40);
+/// Instances of the app that is scraped, and samples of each.
+const SCRAPED: (usize, usize) = (50, 2_000);
+/// One a second.
+const SCRAPES: usize = 20;
 const LOOKUPS: usize = 20_000;
 const BATCHES: usize = 15;
 
@@ -133,6 +142,56 @@ async fn measure(server: String) {
     look_ups(table);
     shutdown.cancel();
     discovery.stopped().await;
+    while_scraping(&server);
+}
+
+/// The whole program on the same server: what it costs, and how long scrapes take.
+fn while_scraping(server: &str) {
+    let (instances, samples) = SCRAPED;
+    let addresses: Vec<_> =
+        (0..instances).map(|i| instance(bodies::body(i as u64 + 1, samples))).collect();
+    let messages: Vec<_> = addresses.iter().zip(0..).map(scraped_message).collect();
+    let to = server.to_owned();
+    thread::spawn(move || {
+        let mut out = connect(&to);
+        loop {
+            messages.iter().for_each(|message| put(&mut out, "router.register", message));
+            let _ = out.flush();
+            thread::sleep(Duration::from_secs(10));
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let servers = format!("nats://{server}");
+    let settings = [("ROUTES__NATS__SERVERS", servers.as_str())];
+    let program = Program::start(folder.path(), &settings, Duration::from_secs(60)).unwrap();
+    // The table is whole after a round of messages.
+    thread::sleep(Duration::from_secs(10));
+
+    let (start, cpu) = (Instant::now(), program.cpu_s().unwrap());
+    thread::sleep(STEADY / 2);
+    let alone = (program.cpu_s().unwrap() - cpu) / start.elapsed().as_secs_f64();
+    println!("the program, idle    {:>6.1} % of a core", alone * 100.0);
+
+    let (start, cpu) = (Instant::now(), program.cpu_s().unwrap());
+    let mut times: Vec<Duration> = (1..=SCRAPES)
+        .map(|n| {
+            let begun = Instant::now();
+            program.scrape(true).unwrap();
+            let took = begun.elapsed();
+            let due = start + Duration::from_secs(n as u64);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            took
+        })
+        .collect();
+    let cpu = (program.cpu_s().unwrap() - cpu) / start.elapsed().as_secs_f64();
+    times.sort();
+    println!(
+        "a scrape each second {:>6.1} % of a core; {instances} × {samples} samples in {} ms (at most {} ms), gzip; {} MB at most",
+        cpu * 100.0,
+        times.get(SCRAPES / 2).unwrap().as_millis(),
+        times.last().unwrap().as_millis(),
+        program.peak_kb().unwrap() * 1024 / 1_000_000,
+    );
 }
 
 /// A key for the app of a number.
@@ -165,20 +224,7 @@ fn look_ups(table: &RouteTable) {
 
 /// Registers every route, over and over, and replaces some instances.
 fn publish(server: &str) {
-    let stream = TcpStream::connect(server).unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap());
-    let mut pongs = stream.try_clone().unwrap();
-    let mut out = BufWriter::with_capacity(1 << 18, stream);
-    write!(out, "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n").unwrap();
-    thread::spawn(move || {
-        let mut line = String::new();
-        while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-            if line.starts_with("PING") {
-                let _ = pongs.write_all(b"PONG\r\n");
-            }
-            line.clear();
-        }
-    });
+    let mut out = connect(server);
     let mut generations = vec![0_u32; ROUTES];
     let mut next = 0;
     let mut replaced = 0;
@@ -200,6 +246,25 @@ fn publish(server: &str) {
         let due = start + Duration::from_secs(1) / TICKS_A_SECOND as u32 * tick;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
+}
+
+/// A connection on which messages can be published.
+fn connect(server: &str) -> BufWriter<TcpStream> {
+    let stream = TcpStream::connect(server).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let mut pongs = stream.try_clone().unwrap();
+    let mut out = BufWriter::with_capacity(1 << 18, stream);
+    write!(out, "CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n").unwrap();
+    thread::spawn(move || {
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if line.starts_with("PING") {
+                let _ = pongs.write_all(b"PONG\r\n");
+            }
+            line.clear();
+        }
+    });
+    out
 }
 
 /// As route-emitter writes it; each app with names and ids of its own, which is
@@ -238,8 +303,27 @@ fn send(out: &mut impl Write, subject: &str, n: usize, generation: u32) {
         space,
         app,
     );
+    put(out, subject, &message);
+}
+
+fn put(out: &mut impl Write, subject: &str, message: &str) {
     // Who reads is gone when this fails, and the next flush tells.
     let _ = write!(out, "PUB {subject} {}\r\n{message}\r\n", message.len());
+}
+
+/// Of an instance of the app that is scraped.
+fn scraped_message((address, index): (&SocketAddr, usize)) -> String {
+    serde_json::json!({
+        "host": address.ip(), "port": address.port(), "uris": ["bench.example.com"],
+        "private_instance_id": format!("instance-{index}"),
+        "tags": {
+            "app_id": "bench-guid", "app_name": "bench", "instance_id": index.to_string(),
+            "process_type": "web", "process_instance_id": format!("instance-{index}"),
+            "organization_id": guid("organization"), "organization_name": "org-bench",
+            "space_id": guid("space"), "space_name": "space-bench",
+        },
+    })
+    .to_string()
 }
 
 fn name(n: usize) -> String {

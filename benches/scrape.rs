@@ -6,16 +6,17 @@
 //! instances run in this process and are not counted.
 
 mod bodies;
+mod program;
 
 use std::{
     error::Error,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
+
+use program::{Program, instance};
 
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
@@ -29,7 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let routes = folder.path().join("routes.json");
     fs::write(&routes, table(&addresses))?;
-    let mut program = Program::start(folder.path(), &routes)?;
+    let routes = routes.to_str().ok_or("a path of text")?;
+    let program =
+        Program::start(folder.path(), &[("ROUTES__FILE", routes)], Duration::from_secs(10))?;
     println!(
         "{INSTANCES} instances × {SAMPLES} samples, {SCRAPES} scrapes a round, medians of {ROUNDS} rounds"
     );
@@ -37,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     program.scrape(false)?;
     let (mut plain, mut gzip) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        plain.push(program.round(false)?);
-        gzip.push(program.round(true)?);
+        plain.push(round(&program, false)?);
+        gzip.push(round(&program, true)?);
     }
     report("plain", plain);
     report("gzip", gzip);
@@ -68,95 +71,18 @@ fn report(what: &str, rounds: Vec<Figures>) {
     );
 }
 
-struct Program {
-    child: Child,
-    address: SocketAddr,
-    ticks_per_second: f64,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn round(program: &Program, gzip: bool) -> Result<Figures, Box<dyn Error>> {
+    let (cpu, wall) = (program.cpu_s()?, Instant::now());
+    let mut bytes = 0;
+    for _ in 0..SCRAPES {
+        bytes = program.scrape(gzip)?;
     }
-}
-
-impl Program {
-    fn start(folder: &std::path::Path, routes: &std::path::Path) -> Result<Self, Box<dyn Error>> {
-        let catalog = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_scrapebroker"))
-            .arg("serve")
-            .current_dir(folder)
-            .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
-            .env("SCRAPEBROKER__BROKER__CATALOG", catalog)
-            .env("SCRAPEBROKER__ROUTES__FILE", routes)
-            .env("SCRAPEBROKER__LOG__FORMAT", "json")
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-        let address = loop {
-            let line = lines.next().ok_or("the program ended")??;
-            if let Some(rest) = line.split("\"address\":\"").nth(1) {
-                break rest.split('"').next().unwrap_or_default().parse()?;
-            }
-        };
-        thread::spawn(move || lines.for_each(drop));
-        let ticks = procfs::ticks_per_second() as f64;
-        let program = Self { child, address, ticks_per_second: ticks };
-        // The file is read soon after the start.
-        let started = Instant::now();
-        while program.get("/-/ready", "")?.0 != 200 {
-            if started.elapsed() > Duration::from_secs(10) {
-                return Err("the program did not become ready".into());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(program)
-    }
-
-    fn round(&self, gzip: bool) -> Result<Figures, Box<dyn Error>> {
-        let (cpu, wall) = (self.cpu_s()?, Instant::now());
-        let mut bytes = 0;
-        for _ in 0..SCRAPES {
-            bytes = self.scrape(gzip)?;
-        }
-        let each = SCRAPES as f64;
-        Ok(Figures {
-            cpu_s: (self.cpu_s()? - cpu) / each,
-            wall_s: wall.elapsed().as_secs_f64() / each,
-            bytes,
-        })
-    }
-
-    fn scrape(&self, gzip: bool) -> Result<usize, Box<dyn Error>> {
-        let header = if gzip { "Accept-Encoding: gzip\r\n" } else { "" };
-        let (status, bytes) = self.get("/v1/apps/bench-guid/metrics", header)?;
-        if status == 200 { Ok(bytes) } else { Err(format!("status {status}").into()) }
-    }
-
-    fn get(&self, path: &str, headers: &str) -> Result<(u16, usize), Box<dyn Error>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{headers}\r\n")?;
-        let mut answer = vec![0; 1 << 20];
-        let mut bytes = stream.read(&mut answer)?;
-        let status = std::str::from_utf8(answer.get(9..12).unwrap_or_default())?.parse()?;
-        loop {
-            match stream.read(&mut answer)? {
-                0 => return Ok((status, bytes)),
-                more => bytes += more,
-            }
-        }
-    }
-
-    fn cpu_s(&self) -> Result<f64, Box<dyn Error>> {
-        let stat = procfs::process::Process::new(self.child.id() as i32)?.stat()?;
-        Ok((stat.utime + stat.stime) as f64 / self.ticks_per_second)
-    }
-
-    fn peak_kb(&mut self) -> Result<u64, Box<dyn Error>> {
-        let status = procfs::process::Process::new(self.child.id() as i32)?.status()?;
-        Ok(status.vmhwm.unwrap_or_default())
-    }
+    let each = SCRAPES as f64;
+    Ok(Figures {
+        cpu_s: (program.cpu_s()? - cpu) / each,
+        wall_s: wall.elapsed().as_secs_f64() / each,
+        bytes,
+    })
 }
 
 fn machine() -> String {
@@ -164,38 +90,6 @@ fn machine() -> String {
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown");
     let cores = thread::available_parallelism().map_or(1, usize::from);
     format!("{cores} cores,{}", model.trim_start_matches(['\t', ' ', ':']))
-}
-
-/// An instance on a port of its own that answers every request with `body`.
-fn instance(body: String) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let answer = [head.into_bytes(), body.into_bytes()].concat();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || serve(stream, &answer));
-        }
-    });
-    address
-}
-
-fn serve(mut stream: TcpStream, answer: &[u8]) {
-    let mut request = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(n @ 1..) = stream.read(&mut piece) {
-        request.extend_from_slice(&piece[..n]);
-        if request.ends_with(b"\r\n\r\n") {
-            request.clear();
-            if stream.write_all(answer).is_err() {
-                return;
-            }
-        }
-    }
 }
 
 fn table(addresses: &[SocketAddr]) -> String {
