@@ -51,6 +51,7 @@ fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     }
 }
 
+/// promfetcher, gap 8: a table that a reader holds never changes under it.
 #[tokio::test]
 async fn a_table_is_filled_from_all_routers_and_follows_them() {
     let one = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a", "b"])))).await;
@@ -75,6 +76,7 @@ async fn a_table_is_filled_from_all_routers_and_follows_them() {
     LocalSet::new().run_until(script).await;
 }
 
+/// promfetcher, gap 9: a gorouter that is down or talks nonsense stops nothing.
 #[tokio::test]
 async fn gap_9_one_of_three_routers_dead_or_mad_costs_nothing() {
     let good = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a"])))).await;
@@ -113,6 +115,7 @@ async fn gap_9_one_of_three_routers_dead_or_mad_costs_nothing() {
     LocalSet::new().run_until(script).await;
 }
 
+/// promfetcher, gap 9: an empty table after a full one is not believed at once.
 #[tokio::test]
 async fn gap_9_an_empty_answer_after_a_full_one_empties_nothing_yet() {
     let router = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a", "b"])))).await;
@@ -222,6 +225,7 @@ fn told(shutdown: &CancellationToken) -> (Reporter, Reporter, RouteTable) {
     (Reporter::new(0, said.clone()), Reporter::new(1, said), table)
 }
 
+/// promfetcher, gap 7: the age of the table is counted from a time that is set.
 #[tokio::test(start_paused = true)]
 async fn gap_7_the_age_is_that_of_the_newest_good_answer() {
     let (one, two, table) = told(&CancellationToken::new());
@@ -235,6 +239,7 @@ async fn gap_7_the_age_is_that_of_the_newest_good_answer() {
     assert_eq!(table.snapshot().age(), Some(Duration::from_secs(1)));
 }
 
+/// promfetcher, gap 1: entries leave the table when they are stale, and all of them after `keep`.
 #[tokio::test(start_paused = true)]
 async fn gap_1_what_falls_due_leaves_the_table_without_any_news() {
     let (one, two, table) = told(&CancellationToken::new());
@@ -253,6 +258,7 @@ async fn gap_1_what_falls_due_leaves_the_table_without_any_news() {
     assert_eq!(table.snapshot().failed_polls(), 2);
 }
 
+/// promfetcher, gap 8: who reads needs no lock, and who writes waits for no reader.
 #[tokio::test(start_paused = true)]
 async fn a_table_that_readers_held_is_freed_by_the_writer_once_they_let_go() {
     let (one, _two, table) = told(&CancellationToken::new());

@@ -34,7 +34,7 @@ impl Timeouts {
 mod tests {
     use super::*;
 
-    /// Gap 20 of promfetcher: the scraper's timeout is not read.
+    /// promfetcher, gap 20: the timeout that the scraper announces is the one that holds.
     #[test]
     fn gap_20_the_scraper_sets_the_deadline() {
         let timeouts = Timeouts {

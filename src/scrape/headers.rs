@@ -78,8 +78,7 @@ pub fn passed_on(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 mod tests {
     use super::*;
 
-    /// Gap 21 of promfetcher: its README promises all headers, its code passes
-    /// on one.
+    /// promfetcher, gap 21: headers for the app are passed on, not only Authorization.
     #[test]
     fn gap_21_headers_for_the_app_pass_and_headers_of_the_way_do_not() {
         let passing = ["authorization", "x-api-key", "accept-language", "x-tenant"];

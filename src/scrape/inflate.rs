@@ -141,7 +141,7 @@ mod tests {
         inflate_within(u64::MAX, compressed, max).unwrap().0
     }
 
-    /// Gap 19 of promfetcher: no limit on compressed bodies.
+    /// promfetcher, gap 19: the size of a body is limited, counted after decompression.
     #[test]
     fn gap_19_the_limit_holds_for_what_comes_out() {
         let bomb = gzip(&vec![b'x'; 1 << 20]);

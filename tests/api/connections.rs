@@ -5,7 +5,7 @@ use crate::helpers::*;
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-/// Gap 18 of promfetcher: a new transport for each scrape.
+/// promfetcher, gap 18: connections are kept and used again, over many scrapes.
 #[actix_web::test]
 async fn gap_18_connections_are_reused_across_scrapes() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -18,6 +18,29 @@ async fn gap_18_connections_are_reused_across_scrapes() {
     // Each worker has a connection of its own.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
+}
+
+/// promfetcher, gap 18: an answer that is no success keeps no connection open.
+#[actix_web::test]
+async fn gap_18_failed_scrapes_leave_no_connections() {
+    let replies = [
+        Reply::Http(404, vec![], vec![b'x'; 100_000]),
+        Reply::Http(500, vec![], b"no\n".to_vec()),
+        Reply::Http(302, vec![("Location", "http://elsewhere.example.com/".to_owned())], vec![]),
+        Reply::metrics("no exposition"),
+    ];
+    let mut instances = Vec::new();
+    for reply in replies {
+        instances.push(Instance::start(move |_| reply.clone()).await);
+    }
+    let routes = RouteFile::of_app(&instances);
+    let app = spawn_app(&[routes.setting(), ("BACKENDS__IDLE_TIMEOUT", "300ms".to_owned())]).await;
+    for _ in 0..20 {
+        assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 502);
+    }
+    assert!(instances.iter().all(|instance| instance.seen().len() == 20));
+    // The instances never close a connection themselves.
+    eventually(async || instances.iter().all(|one| one.open() == 0).then_some(())).await;
 }
 
 #[actix_web::test]
@@ -36,6 +59,7 @@ async fn instances_of_one_host_are_each_asked_themselves() {
     }
 }
 
+/// promfetcher, gap 18: idle connections are closed, also those to instances that left.
 #[actix_web::test]
 async fn idle_connections_are_closed_while_instances_come_and_go() {
     let routes = RouteFile::of_addresses([]);
@@ -105,6 +129,7 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
     }
 }
 
+/// promfetcher, gap 20: work ends when the client has gone.
 #[actix_web::test]
 async fn when_the_scraper_goes_away_work_for_it_stops() {
     let instance = Instance::start(|_| Reply::Hang).await;

@@ -102,6 +102,27 @@ async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
     assert_eq!(seen, ["GET /metrics?app=a-guid HTTP/1.1", "GET /metrics?app=b-guid HTTP/1.1"]);
 }
 
+/// promfetcher, gap 8: scrapes by route, with exporters added to them, leave the table as it is.
+#[actix_web::test]
+async fn gap_8_scrapes_at_once_change_no_table() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let exporter = Instance::with_metrics("b 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let list = json!([{"host": exporter.address.to_string()}]);
+    let app = spawn_app(&[routes.setting(), exporters(&list)]).await;
+    let authorization = basic(USER, PASSWORD);
+    let headers = [("Authorization", authorization.as_str())];
+    let listed = async || app.get_with("/routes", &headers).await.json();
+    let before = listed().await;
+    let scrapes = (0..20).map(|_| app.get("/v1/apps/metrics?route_url=APP.example.com/some/path"));
+    for answer in futures_util::future::join_all(scrapes).await {
+        assert_eq!(answer.headers["x-scrapebroker-instances"], "1/1");
+        assert_eq!((answer.lines("a{").len(), answer.lines("b{").len()), (1, 1));
+    }
+    assert_eq!((instance.seen().len(), exporter.seen().len()), (20, 20));
+    assert_eq!(listed().await, before);
+}
+
 #[actix_web::test]
 async fn an_exporter_that_is_down_costs_only_itself() {
     let instance = Instance::with_metrics("a 1\n").await;

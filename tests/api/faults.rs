@@ -48,6 +48,8 @@ async fn reason_for(reply: Reply) -> Option<String> {
     })
 }
 
+/// promfetcher, gap 19: bodies, lines, families and samples have limits, compressed or not.
+/// promfetcher, gap 28: the error label is one of a few reasons, whatever an instance answers.
 #[actix_web::test]
 async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
     let head = "HTTP/1.1 200 OK\r\n";
@@ -159,6 +161,7 @@ async fn nobody_listening_is_a_connect_failure() {
     assert!(answer.lines("promfetcher_scrape_error{")[0].contains("error=\"connect\""));
 }
 
+/// promfetcher, gap 19: the merged answer has a limit, too.
 #[actix_web::test]
 async fn an_answer_over_max_response_is_502_and_never_cut() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
@@ -168,4 +171,29 @@ async fn an_answer_over_max_response_is_502_and_never_cut() {
     let answer = app.get("/v1/apps/app-guid/metrics").await;
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("scrape.max_response"), "{}", answer.text());
+}
+
+/// promfetcher, gap 14: any path of an app may be asked for, but only an exposition is given away.
+#[actix_web::test]
+async fn gap_14_what_is_no_exposition_is_not_given_away() {
+    let replies = [
+        typed("application/json", "{\"password\": \"hidden\"}"),
+        typed("text/plain", "{\"password\": \"hidden\"}"),
+        typed("text/html", "<html>hidden</html>"),
+        typed("text/plain", "12:00 started\nlogin as hidden\n"),
+        typed("text/plain; version=0.0.4", "a 1\nhidden=x\n"),
+        Reply::Http(403, vec![], b"a{x=\"hidden\"} 1\n".to_vec()),
+    ];
+    for reply in replies {
+        let instance = Instance::start(move |_| reply.clone()).await;
+        let routes = RouteFile::of_app([&instance]);
+        let app = spawn_app(&[routes.setting()]).await;
+        let answer = app.get("/v1/apps/app-guid/metrics?metric_path=/actuator/env").await;
+        assert!([406, 502].contains(&answer.status), "{}", answer.text());
+        assert!(!answer.text().contains("hidden"), "{}", answer.text());
+        assert_eq!(instance.seen()[0].line, "GET /actuator/env HTTP/1.1");
+        let described = app.get("/v1/apps/app-guid").await;
+        assert_eq!(described.json()["apps"][0]["instances"][0]["last_scrape"]["up"], false);
+        assert!(!described.text().contains("hidden"), "{}", described.text());
+    }
 }

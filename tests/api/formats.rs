@@ -88,6 +88,7 @@ async fn three() -> [Instance; 3] {
     ]
 }
 
+/// promfetcher, gap 29: the format is negotiated, and Content-Type says which it is.
 #[actix_web::test]
 async fn every_scraper_gets_the_format_that_it_wants_most() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -146,6 +147,7 @@ async fn every_scraper_gets_the_format_that_it_wants_most() {
     assert_eq!(app.get_with(PATH, &split).await.headers["content-type"], OPENMETRICS);
 }
 
+/// promfetcher, gap 16: OpenMetrics is asked for when it can be parsed, and by /v2 never.
 #[actix_web::test]
 async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -171,6 +173,7 @@ async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() 
     }
 }
 
+/// promfetcher, gap 16: OpenMetrics with exemplars, `_created` and info is read by its own rules.
 #[actix_web::test]
 async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     let instances = three().await;
@@ -206,6 +209,7 @@ async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     assert!(matches!(code, Some(0 | 3)), "{said}");
 }
 
+/// promfetcher, gap 16: exemplars come through.
 #[actix_web::test]
 async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format() {
     let instances = three().await;
@@ -272,6 +276,7 @@ async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
     assert_eq!(exemplars, [0, 1, 1]);
 }
 
+/// promfetcher, gap 29: every format is compressed for those who accept it.
 #[actix_web::test]
 async fn the_answer_to_everybody_is_gzip_if_asked() {
     let instances = three().await;

@@ -21,6 +21,7 @@ async fn the_health_listener_answers_any_path_and_has_nothing_else() {
     }
 }
 
+/// promfetcher, gap 7: the age of the route table is an age.
 #[actix_web::test]
 async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -41,7 +42,9 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     ] {
         assert_eq!(own.lines(&line), [line], "{}", own.text());
     }
-    assert_eq!(own.lines("promfetch_latest_time_scrape_route ").len(), 1);
+    let age = own.lines("promfetch_latest_time_scrape_route ").remove(0);
+    let seconds: f64 = age.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((0.0..3600.0).contains(&seconds), "{age}");
     assert_eq!(own.lines("scrapebroker_bindings_age_seconds ").len(), 1);
     assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
     assert_eq!(own.lines("process_open_fds ").len(), 1);
@@ -75,6 +78,7 @@ async fn the_pages_show_this_installation() {
     assert_eq!(app.get("/nowhere").await.status, 404);
 }
 
+/// promfetcher, gap 13: addresses of all instances are shown to operators only.
 #[actix_web::test]
 async fn gap_13_the_route_table_is_for_the_operator() {
     let instance = Instance::with_metrics("").await;

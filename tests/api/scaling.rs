@@ -58,6 +58,7 @@ async fn a_scaled_app_is_scraped_whole_soon() {
         .await;
 }
 
+/// promfetcher, gap 9: the tables of several gorouters are united, and a broken one is told.
 #[actix_web::test]
 async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
@@ -86,6 +87,7 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     assert!(!page.contains("s3cret"), "{page}");
 }
 
+/// promfetcher, gap 9: neither a failure nor an empty table takes away a good one.
 #[actix_web::test]
 async fn what_a_failing_gorouter_said_is_kept() {
     let a = Instance::with_metrics("a 1\n").await;
@@ -126,4 +128,46 @@ async fn the_table_of_a_running_gorouter_is_understood() {
     assert_eq!(described["app_name"], "app");
     assert_eq!(described["space_name"], "tools");
     assert_eq!(described["instances"].as_array().unwrap().len(), 2);
+}
+
+/// promfetcher, gap 1: what a gorouter said that is away is dropped when it is stale.
+#[actix_web::test]
+async fn gap_1_what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
+    let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let (first, reply) =
+        gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
+    let (second, _) =
+        gorouter(table(&json!({ "b.example.com": [endpoint("b", 0, b.address)] }))).await;
+    let stale = ("ROUTES__STALE_AFTER", "3s".to_owned());
+    let app = spawn_app(&[gorouters([&first, &second]), stale]).await;
+    let status = async |app_id: &str| app.get(&format!("/v1/apps/{app_id}/metrics")).await.status;
+    for app_id in ["a-guid", "b-guid"] {
+        eventually(async || (status(app_id).await == 200).then_some(())).await;
+    }
+    *reply.borrow_mut() = Reply::Http(502, vec![], vec![]);
+    eventually(async || (status("a-guid").await == 404).then_some(())).await;
+    assert_eq!(status("b-guid").await, 200);
+}
+
+/// promfetcher, gap 2: a route with capitals loses its instances like any other, and is served.
+#[actix_web::test]
+async fn gap_2_a_route_with_capitals_loses_its_instances_like_any_other() {
+    let (zero, one) =
+        (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
+    let of = |instances: &[&Instance]| {
+        let endpoints =
+            (0..).zip(instances).map(|(index, instance)| endpoint("app", index, instance.address));
+        json!({ "App.Example.com/API/": Value::from_iter(endpoints) })
+    };
+    let routes = RouteFile::new(&of(&[&zero, &one]));
+    let app = spawn_app(&[routes.setting()]).await;
+    let shown = async || {
+        let answer = app.get("/v1/apps/metrics?route_url=app.EXAMPLE.com/api").await;
+        (answer.status, answer.lines("a{").len())
+    };
+    assert_eq!(shown().await, (200, 2));
+    for (left, expected) in [(vec![&one], (200, 1)), (vec![], (404, 0)), (vec![&zero], (200, 1))] {
+        routes.write(&of(&left));
+        eventually(async || (shown().await == expected).then_some(())).await;
+    }
 }

@@ -102,6 +102,7 @@ fn what_nobody_said_is_not_found() {
     }
 }
 
+/// promfetcher, gap 2: a route is stored and looked up under one spelling.
 #[test]
 fn gap_2_capitals_and_a_closing_slash_are_the_same_route() {
     let table = table(&json!({"App.Example.com/API/": [instance("app", "10.0.0.1:1")]}));
@@ -122,6 +123,7 @@ fn a_pasted_url_is_the_route_it_names() {
     assert_eq!(by_route(&table, "http://Other.example.com:80/"), wild);
 }
 
+/// promfetcher, gap 10: a worker with a route is found by GUID and by name.
 #[test]
 fn gap_10_every_process_type_that_has_a_route_is_found_by_guid_and_name() {
     let table = full();
@@ -137,6 +139,7 @@ fn gap_10_every_process_type_that_has_a_route_is_found_by_guid_and_name() {
     assert_eq!(by_path(&table, host), [found("jobs", host, &workers)]);
 }
 
+/// promfetcher, gap 10: a worker counts beside a web process that has its instance id.
 #[test]
 fn gap_10_a_worker_that_shares_an_instance_id_with_the_web_process_is_no_port_of_it() {
     let body = include_bytes!("../../../tests/fixtures/routes/captured.json");
@@ -146,6 +149,7 @@ fn gap_10_a_worker_that_shares_an_instance_id_with_the_web_process_is_no_port_of
     assert_eq!(by_path(&table, "b5a3d5a1-0f9b-4c0e-8e56-0d8a4c7b8f11"), expected);
 }
 
+/// promfetcher, gap 11: a route with two path segments is no org/space/app.
 #[test]
 fn gap_11_two_path_segments_are_found_as_a_route() {
     let table = full();
@@ -157,6 +161,7 @@ fn gap_11_two_path_segments_are_found_as_a_route() {
     assert_eq!(app.host, Some("shop.apps.example.test"));
 }
 
+/// promfetcher, gap 11: three parts are tried as a name and as a route.
 #[test]
 fn gap_11_three_parts_are_a_name_first_and_a_route_first_for_route_url() {
     let table = table(&json!({
@@ -169,6 +174,7 @@ fn gap_11_three_parts_are_a_name_first_and_a_route_first_for_route_url() {
     assert!(by_route(&table, "p/q/r").is_empty());
 }
 
+/// promfetcher, gap 11: a slash in a name of an organization, space or app does no harm.
 #[test]
 fn gap_11_names_may_contain_slashes() {
     let mut first = instance("web/v2", "10.0.0.1:1");
@@ -210,6 +216,7 @@ fn an_app_whose_tags_lack_a_part_of_its_name_is_found_without_it() {
     assert!(by_path(&table, "//").is_empty());
 }
 
+/// promfetcher, gap 12: a wildcard matches a host, and a path what is below it.
 #[test]
 fn gap_12_wildcards_and_parent_paths_match_as_they_do_in_gorouter() {
     let table = table(&json!({
@@ -247,6 +254,7 @@ fn gap_12_wildcards_and_parent_paths_match_as_they_do_in_gorouter() {
     }
 }
 
+/// promfetcher, gap 12: a wildcard may be asked for by its own name, too.
 #[test]
 fn gap_12_a_wildcard_asked_for_by_its_name_sends_a_host_that_exists() {
     let shop = ["127.0.1.11:61012", "127.0.1.12:61004", "127.0.1.13:61020"];
@@ -265,6 +273,7 @@ fn what_cannot_be_a_host_matches_no_wildcard() {
     }
 }
 
+/// promfetcher, gap 14: what carries no app id is found by no key.
 #[test]
 fn gap_14_platform_components_are_reached_by_no_key() {
     let component = json!({"address": "10.0.0.9:1", "tags": {"component": "uaa"}});
@@ -287,6 +296,7 @@ fn gap_14_platform_components_are_reached_by_no_key() {
     assert_eq!(scrapeable, 2);
 }
 
+/// promfetcher, gap 23: two mapped ports are one instance, and a route chooses its port.
 #[test]
 fn gap_23_an_instance_with_two_ports_is_asked_at_the_one_of_its_first_route() {
     let instance = |address: &str, index: &str| {

@@ -109,6 +109,7 @@ fn lines(numbers: impl IntoIterator<Item = u16>) -> Vec<String> {
     numbers.into_iter().map(|n| format!("r{n:02} 10.0.0.1:{n} a i{n}")).collect()
 }
 
+/// promfetcher, gap 1: what is no longer named is no longer there.
 #[test]
 fn gap_1_an_endpoint_that_its_source_no_longer_names_goes_at_once() {
     for kind in [Kind::Router, Kind::File] {
@@ -120,6 +121,7 @@ fn gap_1_an_endpoint_that_its_source_no_longer_names_goes_at_once() {
     }
 }
 
+/// promfetcher, gap 1: the stale age is compared with the clock.
 #[test]
 fn gap_1_what_an_away_source_said_goes_stale_after_its_last_good_answer() {
     let mut told = Told::new(&[Kind::Router, Kind::Router]);
@@ -131,6 +133,7 @@ fn gap_1_what_an_away_source_said_goes_stale_after_its_last_good_answer() {
     assert_eq!(told.shows(), lines([1, 2]));
 }
 
+/// promfetcher, gap 1: when every refresh fails, the last table serves within a limit.
 #[test]
 fn gap_1_the_last_table_serves_for_keep_while_every_source_is_away_and_then_is_empty() {
     let mut told = Told::new(&[Kind::Router, Kind::Router]);
@@ -160,6 +163,7 @@ fn a_source_that_is_here_is_not_stale_however_rarely_it_is_asked() {
     assert_eq!(told.at(100_000).shows(), lines([1]));
 }
 
+/// promfetcher, gap 4: a new TLS flag, protocol or process type of a known instance counts.
 #[test]
 fn gap_4_what_changes_about_an_instance_is_taken_over() {
     let mut told = Told::new(&[Kind::Router]);
@@ -176,6 +180,7 @@ fn gap_4_what_changes_about_an_instance_is_taken_over() {
     assert_eq!(&*endpoint.process_type, "worker");
 }
 
+/// promfetcher, gap 5: no empty route stays behind.
 #[test]
 fn gap_5_a_route_without_instances_leaves_the_table_with_its_source() {
     let mut told = Told::new(&[Kind::Router]);
@@ -185,6 +190,7 @@ fn gap_5_a_route_without_instances_leaves_the_table_with_its_source() {
     assert_eq!(told.table.snapshot().routes().count(), 1);
 }
 
+/// promfetcher, gap 6: readiness waits until each source has been heard.
 #[test]
 fn gap_6_a_table_is_complete_when_every_source_has_answered_once() {
     let complete = |told: &Told| {
@@ -199,6 +205,7 @@ fn gap_6_a_table_is_complete_when_every_source_has_answered_once() {
     assert!(complete(told.fails(B)), "it is earned once");
 }
 
+/// promfetcher, gap 9: tables are united, so a stale gorouter hides nobody's instances.
 #[test]
 fn gap_9_a_dead_or_stale_router_neither_hides_nor_deletes_what_another_says() {
     let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Router]);
@@ -213,6 +220,7 @@ fn gap_9_a_dead_or_stale_router_neither_hides_nor_deletes_what_another_says() {
     assert_eq!(told.shows(), expected[1..]);
 }
 
+/// promfetcher, gap 9: a gorouter that has just started replaces no good table.
 #[test]
 fn gap_9_a_router_that_was_just_restarted_keeps_what_it_has_not_learned_again() {
     let mut told = Told::new(&[Kind::Router]);
@@ -229,6 +237,7 @@ fn gap_9_a_router_that_was_just_restarted_keeps_what_it_has_not_learned_again() 
     assert_eq!(told.at(135).shows(), lines([1, 2, 3, 5, 6, 7]));
 }
 
+/// promfetcher, gap 9: the same caution is not used on files, which mean what they say.
 #[test]
 fn gap_9_a_file_means_what_it_says_even_if_that_is_little() {
     let mut told = Told::new(&[Kind::File]);
@@ -236,6 +245,7 @@ fn gap_9_a_file_means_what_it_says_even_if_that_is_little() {
     assert!(told.shows().is_empty());
 }
 
+/// promfetcher, gap 3: an address that somebody else got leaves its old app.
 #[test]
 fn gap_3_an_address_that_is_named_for_another_instance_is_not_kept_for_the_old_one() {
     let mut told = Told::new(&[Kind::Router]);
@@ -250,6 +260,7 @@ fn gap_3_an_address_that_is_named_for_another_instance_is_not_kept_for_the_old_o
     assert_eq!(told.shows(), expected);
 }
 
+/// promfetcher, gap 3: an address is one instance, the newer of two.
 #[test]
 fn gap_3_an_address_that_is_used_again_is_one_instance_the_new_one() {
     let mut told = Told::new(&[Kind::Router, Kind::Router]);
@@ -274,6 +285,7 @@ fn gap_3_an_address_that_is_used_again_is_one_instance_the_new_one() {
     assert_eq!(told.shows()[0], "r1 10.0.0.1:1 a new", "who comes later may know more");
 }
 
+/// promfetcher, gap 3: a re-used address is not found under its old route.
 #[test]
 fn gap_3_an_address_under_a_new_route_takes_it_from_the_old_app() {
     let mut told = Told::new(&[Kind::Router, Kind::Router]);

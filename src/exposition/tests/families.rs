@@ -66,6 +66,7 @@ fn names_that_only_look_like_parts_are_families_of_their_own() {
     }
 }
 
+/// promfetcher, gap 24: types are compared, and a family whose types differ loses nothing.
 #[test]
 fn on_a_conflict_of_types_every_name_becomes_an_untyped_family() {
     let cases: [(&[&str], &str, usize); 10] = [
