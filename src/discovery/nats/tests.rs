@@ -131,6 +131,7 @@ async fn instances_come_and_go_and_a_refresh_publishes_nothing() {
     .await;
 }
 
+/// promfetcher, gap 6: a subscription alone makes nobody ready.
 #[tokio::test]
 async fn gap_6_it_has_answered_once_it_has_listened_for_a_while() {
     let server = TestServer::start("").await;
@@ -149,6 +150,7 @@ async fn gap_6_it_has_answered_once_it_has_listened_for_a_while() {
     .await;
 }
 
+/// promfetcher, gap 1: what is registered once and never again leaves the table.
 #[tokio::test]
 async fn gap_1_what_is_not_refreshed_leaves_the_table() {
     let server = TestServer::start("").await;

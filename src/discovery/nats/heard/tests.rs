@@ -90,6 +90,7 @@ fn a_refresh_changes_nothing() {
     assert_eq!(told.changes, 1);
 }
 
+/// promfetcher, gap 1: each endpoint leaves the table by its own threshold, TLS or not.
 #[test]
 fn gap_1_what_is_not_refreshed_goes_by_its_own_threshold_tls_too() {
     let mut told = Told::new();
@@ -107,6 +108,7 @@ fn gap_1_what_is_not_refreshed_goes_by_its_own_threshold_tls_too() {
     assert!(told.after(3600).shows().is_empty());
 }
 
+/// promfetcher, gap 2: an unregister removes one instance, in any spelling of its URI.
 #[test]
 fn gap_2_an_unregister_is_exact_however_the_uri_is_spelled() {
     for spelling in ["App.Example.com/API", "app.example.com/api/", "APP.EXAMPLE.COM/api//"] {
@@ -120,6 +122,7 @@ fn gap_2_an_unregister_is_exact_however_the_uri_is_spelled() {
     }
 }
 
+/// promfetcher, gap 3: a registration of a re-used address replaces the instance before.
 #[test]
 fn gap_3_an_address_that_is_used_again_is_the_new_instance() {
     let mut told = Told::new();
@@ -127,6 +130,7 @@ fn gap_3_an_address_that_is_used_again_is_the_new_instance() {
     assert_eq!(told.shows(), ["r.test 1 new"]);
 }
 
+/// promfetcher, gap 4: a registration with other TLS, protocol, SAN or process type counts.
 #[test]
 fn gap_4_an_endpoint_is_updated_in_place() {
     let mut told = Told::new();
@@ -152,6 +156,7 @@ fn gap_4_an_endpoint_is_updated_in_place() {
     assert_eq!(told.table.len(), 1);
 }
 
+/// promfetcher, gap 5: no key stays after the last instance left.
 #[test]
 fn gap_5_a_route_goes_with_its_last_instance() {
     let mut told = Told::new();
