@@ -19,6 +19,7 @@ use program::{Program, instance};
 use scrapebroker::{
     discovery::{Discovery, Limits, Nats, NatsTls, RouteTable, Settings},
     domain::{AppKey, Prefer},
+    tls::ClientSettings,
 };
 use std::{
     env, fs,
@@ -97,7 +98,7 @@ async fn measure(server: String) {
     let nats = Nats {
         servers: vec![server.clone()],
         credentials: None,
-        tls: NatsTls::new(None, None).unwrap(),
+        tls: NatsTls::new(&ClientSettings::default()).unwrap(),
         announce: false,
         id: "bench".to_owned(),
     };

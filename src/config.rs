@@ -213,19 +213,10 @@ pub struct Nats {
 /// `routes.nats.tls`
 #[derive(Clone, Debug)]
 pub struct NatsTls {
-    /// Authorities to trust, as PEM; the system's if none is given.
-    pub ca: Option<String>,
-    /// Our own certificate.
-    pub identity: Option<Identity>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The certificate and those that lead to its authority, as PEM.
-    pub cert: String,
-    /// Its private key, as PEM.
-    pub key: SecretString,
+    /// CAs that are trusted beside the system's.
+    pub ca: Option<Pem>,
+    /// Our certificate, and its key.
+    pub identity: Option<(Pem, Pem)>,
 }
 
 /// `routes.gorouters[]`

@@ -41,7 +41,7 @@ pub use endpoint::Endpoint;
 pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
-pub use nats::{MessageError, Nats, NatsTls, NatsTlsError, Registration, parse_message};
+pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
 pub use route_table::{RouteTable, Snapshot, SourceStatus};
 
 use sources::{Ages, Kind, Sources};

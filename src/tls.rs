@@ -1,5 +1,5 @@
-//! Certificates: ours, those of the instances that we ask, and those of the
-//! scrapers that ask us.
+//! Certificates: ours, those of the instances and servers that we ask, and those
+//! of the scrapers that ask us.
 //!
 //! Everything here can change while the program runs, since platforms renew
 //! certificates without restarting who uses them. [`Backends`] and
@@ -10,18 +10,20 @@
 //! each configuration names its provider.
 
 mod backends;
+mod client;
 mod keeper;
 mod listener;
 mod pem;
 mod reason;
 
-pub use backends::{Backends, BackendsSettings, Connectors};
+pub use backends::{Backends, Connectors};
+pub use client::ClientSettings;
 pub use keeper::Keeper;
 pub use listener::{Listener, ListenerSettings};
 pub use pem::{Pem, Source};
 pub use reason::{HandshakeError, alert_of, refused};
 
-pub use rustls::{AlertDescription, ServerConfig, pki_types::ServerName};
+pub use rustls::{AlertDescription, ClientConfig, ServerConfig, pki_types::ServerName};
 pub use tokio_rustls::client::TlsStream;
 
 use rustls::crypto::{CryptoProvider, ring};

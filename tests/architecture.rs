@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("config", &["domain"]),
     ("store", &["domain"]),
-    ("discovery", &["domain"]),
+    ("discovery", &["domain", "tls"]),
     ("broker", &["domain", "store"]),
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),

@@ -4,8 +4,8 @@
 //! one wrong value does not hide the next.
 
 use super::{
-    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Identity, Log,
-    LogFormat, Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls,
+    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
+    Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls,
     platform::Place,
     section::Section,
     values::{self, number},
@@ -264,22 +264,10 @@ fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
     let password = s.secret("password");
     let credentials = credentials(s, username, password);
     let tls = s.section("tls", |s| {
-        let ca = s.shown_as("ca", |_| "PEM".to_owned(), values::certificates);
-        let cert = s.shown_as("cert", |_| "PEM".to_owned(), values::certificates);
-        let key = s.secret("key");
-        let identity = match (cert?, key?) {
-            (Some(cert), Some(key)) => Some(Identity { cert, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                s.mistake("key", "is missing, and cert is set");
-                return None;
-            }
-            (None, Some(_)) => {
-                s.mistake("cert", "is missing, and key is set");
-                return None;
-            }
-        };
-        Some(NatsTls { ca: ca?, identity })
+        let ca = s.pem("ca");
+        let (cert, key) = (s.pem("cert"), s.pem("key"));
+        let identity = identity(s, cert?, key?);
+        Some(NatsTls { ca: ca?, identity: identity? })
     });
     let announce = s.value("announce", "false", values::flag);
     let nats =

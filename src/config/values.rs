@@ -3,7 +3,6 @@
 //! An error reads after the key and a colon. It shows the text only where that
 //! can be no secret: never for URLs, which carry passwords now and then.
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::SecretString;
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use url::Url;
@@ -221,16 +220,6 @@ pub(super) fn nats_server(text: &str) -> Result<String, String> {
     match (url.path(), url.query(), url.fragment()) {
         ("" | "/", None, None) => Ok(full),
         _ => Err("must be a host and a port only".to_owned()),
-    }
-}
-
-/// One or more certificates in PEM format.
-pub(super) fn certificates(text: &str) -> Result<String, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match read {
-        Ok(read) if !read.is_empty() => Ok(text.to_owned()),
-        Ok(_) => Err("holds no certificate in PEM format".to_owned()),
-        Err(_) => Err("is no certificate in PEM format".to_owned()),
     }
 }
 

@@ -19,7 +19,6 @@
 //! The same route and address has one winner by all three. The same address
 //! under different routes loses a claim only by the first two: where they tell
 //! nothing, both stay, and the instance's certificate decides.
-
 //!
 //! A route is merged by itself, since on a large platform one of two hundred
 //! thousand changes at a time. What binds routes together is an address that is
@@ -157,17 +156,19 @@ fn winner<'a>(voices: &[Voice<'a>], key: &Key) -> (Option<Weighed<'a>>, bool) {
 }
 
 /// Whether a weightier claim about the same address contradicts this one, and
-/// whether the claims about it contradict each other at all.
+/// whether the claims about it contradict each other at all, or could.
 fn judge(claim: &Weighed<'_>, voices: &[Voice<'_>], routes: &[Arc<str>]) -> (bool, bool) {
     let Some(endpoint) = claim.endpoint().filter(|_| routes.len() > 1) else {
         return (false, false);
     };
-    let winners = routes
-        .iter()
-        .filter_map(|route| winner(voices, &(Arc::clone(route), Some(endpoint.address))).0);
+    let winners =
+        routes.iter().map(|route| winner(voices, &(Arc::clone(route), Some(endpoint.address))));
     let mut weightiest: Option<Weighed<'_>> = None;
     let mut contradict = false;
-    for winner in winners {
+    for (winner, differ) in winners {
+        // Another one may win there when somebody comes or goes.
+        contradict |= differ;
+        let Some(winner) = winner else { continue };
         let Some(best) = &weightiest else {
             weightiest = Some(winner);
             continue;

@@ -13,7 +13,7 @@ mod connection;
 mod heard;
 mod message;
 
-pub use connection::{Nats, NatsTls, NatsTlsError};
+pub use connection::{Nats, NatsTls};
 pub use message::{MessageError, Registration, parse as parse_message};
 
 use super::{

@@ -3,7 +3,8 @@
 use super::StartError;
 use crate::{
     config::{self, Config},
-    tls::{Backends, BackendsSettings, Keeper, Listener, ListenerSettings, Pem, Source, TlsError},
+    discovery::NatsTls,
+    tls::{Backends, ClientSettings, Keeper, Listener, ListenerSettings, Pem, Source, TlsError},
 };
 
 pub(super) fn failure(error: TlsError) -> StartError {
@@ -13,7 +14,7 @@ pub(super) fn failure(error: TlsError) -> StartError {
 /// What instances are reached with.
 pub(super) fn backends(config: &Config) -> Result<(Backends, Keeper), TlsError> {
     let backends = &config.backends;
-    Backends::open(BackendsSettings {
+    Backends::open(ClientSettings {
         ca: backends.ca.as_ref().map(|ca| pem("backends.ca", ca)),
         identity: backends
             .identity
@@ -33,13 +34,27 @@ pub(super) fn listener(config: &Config) -> Result<Option<(Listener, Keeper)>, Tl
     settings.map(Listener::open).transpose()
 }
 
+/// What the servers of NATS are reached with.
+pub(super) fn nats(tls: &config::NatsTls) -> Result<NatsTls, TlsError> {
+    NatsTls::new(&ClientSettings {
+        ca: tls.ca.as_ref().map(|ca| pem("routes.nats.tls.ca", ca)),
+        identity: tls.identity.as_ref().map(|(cert, key)| {
+            (pem("routes.nats.tls.cert", cert), pem("routes.nats.tls.key", key))
+        }),
+        skip_verify: false,
+    })
+}
+
 /// Reads the certificates that `config` names, without using them.
 ///
 /// # Errors
-/// The first that cannot be used of the listener's, then of the instances'.
+/// The first that cannot be used of the listener's, the instances', the routes'.
 pub fn check(config: &Config) -> Result<(), TlsError> {
     listener(config)?;
     backends(config)?;
+    if let Some(wanted) = &config.routes.nats {
+        nats(&wanted.tls)?;
+    }
     Ok(())
 }
 

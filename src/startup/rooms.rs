@@ -8,7 +8,7 @@ use super::{
 use crate::{
     broker::{Broker, OpenError},
     config::{self, AllFailed, Config, Platform, catalog},
-    discovery::{self, Discovery, NatsTls, RouteTable},
+    discovery::{self, Discovery, RouteTable},
     exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -273,10 +273,7 @@ fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartE
 }
 
 fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
-    let identity = nats.tls.identity.as_ref().map(|own| (own.cert.as_str(), &own.key));
-    let tls = NatsTls::new(nats.tls.ca.as_deref(), identity).map_err(|error| {
-        StartError::Configuration(anyhow::Error::from(error).context("routes.nats.tls"))
-    })?;
+    let tls = certificates::nats(&nats.tls).map_err(certificates::failure)?;
     Ok(discovery::Nats {
         servers: nats.servers.clone(),
         credentials: nats.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),

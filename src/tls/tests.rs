@@ -23,8 +23,8 @@ fn file(key: &'static str, folder: &Path, name: &str) -> Pem {
     Pem { key, source: Source::File(folder.join(name)) }
 }
 
-fn settings(folder: &Path) -> BackendsSettings {
-    BackendsSettings {
+fn settings(folder: &Path) -> ClientSettings {
+    ClientSettings {
         ca: None,
         identity: Some((
             file("backends.cert", folder, "cert"),
@@ -67,7 +67,7 @@ fn each_way_to_have_no_certificate_is_named() {
     folder.ca = Some(file("backends.ca", dir.path(), ""));
     assert!(Backends::open(folder).unwrap_err().to_string().contains("it is no file"));
     let inline = Pem { key: "backends.ca", source: Source::Inline("nonsense".into()) };
-    let inline = BackendsSettings { ca: Some(inline), ..Default::default() };
+    let inline = ClientSettings { ca: Some(inline), ..Default::default() };
     let error = Backends::open(inline).unwrap_err().to_string();
     assert_eq!(error, "backends.ca: there is no certificate in it");
 }

@@ -165,6 +165,12 @@ fn the_listening_generation_becomes_settings_with_its_secrets_as_they_were() {
     ] {
         assert_eq!(settings[section][key].as_str(), Some(&*pem), "{section}.{key}");
     }
+    let ours = loaded(&listening());
+    let nats = ours.routes.nats.unwrap();
+    assert_eq!(nats.servers.len(), 2);
+    assert!(nats.credentials.is_some() && nats.tls.identity.is_some());
+    assert!(ours.tls.is_some() && ours.backends.identity.is_some() && ours.backends.skip_verify);
+    assert!(!ours.external_exporters.is_empty());
     assert_eq!(settings["routes"]["stale_after"].as_str(), Some("1m30s"));
     assert_eq!(settings["backends"]["skip_verify"].as_bool(), Some(true));
     assert_eq!(settings["backends"]["idle_timeout"].as_str(), Some("45s"));

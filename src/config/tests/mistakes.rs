@@ -222,7 +222,7 @@ fn a_bus_needs_servers_that_can_be_asked_and_certificates_that_are_some() {
     assert_eq!(found, servers.chain(others.map(str::to_owned)).collect::<Vec<_>>());
     let found = mistakes(load("routes: { nats: { servers: n, tls: { key: k } } }", &[]));
     let found: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!(found, ["routes.nats.servers", "routes.nats.tls.cert"]);
+    assert_eq!(found, ["routes.nats.servers", "routes.nats.tls.key"]);
 }
 
 #[test]

@@ -5,12 +5,13 @@
 //! faster than they are taken; both is watched here.
 
 use super::Ages;
-use crate::discovery::error::cause;
+use crate::{
+    discovery::error::cause,
+    tls::{ClientConfig, ClientSettings, TlsError},
+};
 use async_nats::{
     Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber, connection::State,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::pem::PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::{
@@ -81,60 +82,15 @@ impl fmt::Debug for NatsTls {
     }
 }
 
-/// Why certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum NatsTlsError {
-    /// The text is no PEM, or there is nothing of the kind in it.
-    #[error("{0} is not in PEM format, or holds none")]
-    Pem(&'static str),
-    /// Certificate and key do not fit, or one of them is unusable.
-    #[error("certificate and key: {0}")]
-    Identity(rustls::Error),
-}
-
 impl NatsTls {
-    /// From PEM texts. Without `ca` the system's authorities are trusted.
+    /// Reads the certificates of `settings`.
     ///
     /// # Errors
-    /// When one of them is broken, or certificate and key do not fit.
-    pub fn new(
-        ca: Option<&str>,
-        identity: Option<(&str, &SecretString)>,
-    ) -> Result<Self, NatsTlsError> {
-        let mut roots = RootCertStore::empty();
-        match ca {
-            Some(ca) => {
-                roots.add_parsable_certificates(certificates(ca).ok_or(NatsTlsError::Pem("ca"))?);
-                if roots.is_empty() {
-                    return Err(NatsTlsError::Pem("ca"));
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(NatsTlsError::Identity)?
-            .with_root_certificates(roots);
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let chain = certificates(chain).ok_or(NatsTlsError::Pem("cert"))?;
-                let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
-                    .map_err(|_| NatsTlsError::Pem("key"))?;
-                builder.with_client_auth_cert(chain, key).map_err(NatsTlsError::Identity)?
-            }
-        };
-        let is_required = ca.is_some() || identity.is_some();
-        Ok(Self { config: Arc::new(config), is_required })
+    /// When one of them cannot be used.
+    pub fn new(settings: &ClientSettings) -> Result<Self, TlsError> {
+        let is_required = settings.ca.is_some() || settings.identity.is_some();
+        Ok(Self { config: Arc::new(settings.config()?), is_required })
     }
-}
-
-/// At least one.
-fn certificates(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    read.ok().filter(|read| !read.is_empty())
 }
 
 /// A client, and what it has told.

@@ -4,7 +4,10 @@ use super::{
     test_server::{TestServer, instance, publish},
     *,
 };
-use crate::discovery::{Discovery, Limits, RouteTable, Settings};
+use crate::{
+    discovery::{Discovery, Limits, RouteTable, Settings},
+    tls::{ClientSettings, Pem, Source},
+};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -23,10 +26,18 @@ fn nats(servers: &[&TestServer]) -> Nats {
     Nats {
         servers: servers.iter().map(|server| server.address()).collect(),
         credentials: None,
-        tls: NatsTls::new(None, None).unwrap(),
+        tls: NatsTls::new(&ClientSettings::default()).unwrap(),
         announce: false,
         id: "us".to_owned(),
     }
+}
+
+fn pem(key: &'static str, text: &str) -> Pem {
+    Pem { key, source: Source::Inline(text.into()) }
+}
+
+fn client(ca: Option<Pem>, identity: Option<(Pem, Pem)>) -> ClientSettings {
+    ClientSettings { ca, identity, skip_verify: false }
 }
 
 fn settings(nats: Nats) -> Settings {
@@ -290,9 +301,8 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
     let server = TestServer::start(&config).await;
     let tls = |trusted: &Authority, own: Option<&Authority>| {
         let identity = own.map(|own| own.issue("us"));
-        let identity = identity.map(|(cert, key)| (cert, SecretString::from(key)));
-        NatsTls::new(Some(&trusted.1), identity.as_ref().map(|(cert, key)| (cert.as_str(), key)))
-            .unwrap()
+        let identity = identity.map(|(cert, key)| (pem("cert", &cert), pem("key", &key)));
+        NatsTls::new(&client(Some(pem("ca", &trusted.1)), identity)).unwrap()
     };
     for (what, tls) in [
         ("a server of another authority", tls(&other, Some(&ours))),
@@ -323,9 +333,10 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
     .await;
     let (cert, _) = ours.issue("a");
     let (_, key) = ours.issue("b");
-    let misfit = NatsTls::new(None, Some((&cert, &SecretString::from(key))));
-    assert!(matches!(misfit, Err(NatsTlsError::Identity(_))));
-    assert!(matches!(NatsTls::new(Some("no PEM"), None), Err(NatsTlsError::Pem("ca"))));
+    let misfit = client(None, Some((pem("cert", &cert), pem("key", &key))));
+    assert_eq!(NatsTls::new(&misfit).unwrap_err().key, "key");
+    let no_pem = client(Some(pem("ca", "no PEM")), None);
+    assert_eq!(NatsTls::new(&no_pem).unwrap_err().key, "ca");
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+//! How we show ourselves to servers, and whom we trust to be one.
+
+use super::{Pem, TlsError, pem::Identity, provider};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::SingleCertAndKey,
+};
+use std::sync::Arc;
+
+/// What is set about TLS to servers of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSettings {
+    /// CAs that are trusted beside the system's.
+    pub ca: Option<Pem>,
+    /// Our certificate, and its key.
+    pub identity: Option<(Pem, Pem)>,
+    /// Any certificate will do.
+    pub skip_verify: bool,
+}
+
+impl ClientSettings {
+    /// Reads the certificates.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn config(&self) -> Result<ClientConfig, TlsError> {
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError { key: "tls".to_owned(), problem: error.to_string() })?;
+        let builder = if self.skip_verify {
+            let any = AnyCertificate(Arc::clone(&provider));
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(any))
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        Ok(match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let certified = Identity { cert, key }.read(&provider)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
+        })
+    }
+
+    /// All that is read.
+    pub(super) fn pems(&self) -> Vec<Pem> {
+        let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        self.ca.iter().chain(identity).cloned().collect()
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::debug!("some CAs of the system cannot be read: {error}");
+        }
+        roots.add_parsable_certificates(system.certs);
+        if let Some(ca) = &self.ca {
+            ca.add_to(&mut roots)?;
+        }
+        Ok(roots)
+    }
+}
+
+/// Takes any certificate, as `backends.skip_verify` asks; whoever presents it
+/// must still have its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
