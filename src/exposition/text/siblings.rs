@@ -2,7 +2,10 @@
 //!
 //! Instances of one app expose the same series in the same order, and only values
 //! differ. So what was found out about the series of the first body holds wherever
-//! another body has the same bytes, and only the value is left to look at. A body
+//! another body has the same bytes, and only the value is left to look at. It is the same
+//! with the lines that name families: while a body names those that the first one names, in
+//! its order, what they say is known, and so is which family a sample belongs to. And a series
+//! that had to be brought into form is there in that form for all of them. A body
 //! that is different costs what it would have cost without.
 
 mod blocks;
