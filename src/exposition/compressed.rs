@@ -1,6 +1,6 @@
 use super::{
     gzip::{self, Gzip},
-    labels::Labels,
+    labels::{Labels, Split},
     text::{self, Sink},
 };
 
@@ -30,11 +30,10 @@ impl Sink for Packed {
         self.gzip.write(text);
     }
 
-    fn line(&mut self, line: &[u8], insert: usize, _: &Labels, instance: usize) {
-        let Some((before, after)) = line.split_at_checked(insert) else { return };
-        let has_braces = after.first() == Some(&b'}');
+    fn line(&mut self, line: &Split<'_>, _: &Labels, instance: usize) {
         let Some([following, alone]) = self.labels.get(instance) else { return };
-        self.gzip.line(before, if has_braces { *following } else { *alone }, after);
+        let labels = if line.has_braces { *following } else { *alone };
+        self.gzip.line(line.before, labels, line.after);
     }
 }
 

@@ -75,13 +75,29 @@ impl Labels {
         if has_braces { &self.0.following } else { &self.0.alone }
     }
 
-    /// Writes a canonical line with the labels at `insert`.
+    /// Writes a canonical line with the labels between its two parts.
     #[inline(always)]
-    pub(super) fn splice(&self, line: &[u8], insert: usize, out: &mut Vec<u8>) {
-        let Some((before, after)) = line.split_at_checked(insert) else { return };
-        out.extend_from_slice(before);
-        out.extend_from_slice(self.inserted_at(line, insert));
-        out.extend_from_slice(after);
+    pub(super) fn join(&self, line: &Split<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(line.before);
+        out.extend_from_slice(self.inserted(line.has_braces));
+        out.extend_from_slice(line.after);
+    }
+}
+
+/// A canonical line in the two parts between which labels go.
+#[derive(Clone, Copy)]
+pub(super) struct Split<'a> {
+    pub(super) before: &'a [u8],
+    pub(super) after: &'a [u8],
+    /// Whether it has labels of its own.
+    pub(super) has_braces: bool,
+}
+
+impl<'a> Split<'a> {
+    #[inline(always)]
+    pub(super) fn new(line: &'a [u8], insert: usize) -> Option<Self> {
+        let (before, after) = line.split_at_checked(insert)?;
+        Some(Self { before, after, has_braces: after.first() == Some(&b'}') })
     }
 }
 
@@ -115,9 +131,9 @@ fn escape(value: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn spliced(labels: &Labels, line: &str, insert: usize) -> String {
+    fn joined(labels: &Labels, line: &str, insert: usize) -> String {
         let mut out = Vec::new();
-        labels.splice(line.as_bytes(), insert, &mut out);
+        labels.join(&Split::new(line.as_bytes(), insert).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -125,16 +141,16 @@ mod tests {
     fn labels_keep_their_order_and_are_escaped() {
         let labels = Labels::new([("b", "1"), ("a", "q\"b\\\nl"), ("c", "é")]);
         let added = r#"b="1",a="q\"b\\\nl",c="é""#;
-        assert_eq!(spliced(&labels, "x 1", 1), format!("x{{{added}}} 1"));
-        assert_eq!(spliced(&labels, "x{d=\"1\"} 1", 7), format!("x{{d=\"1\",{added}}} 1"));
+        assert_eq!(joined(&labels, "x 1", 1), format!("x{{{added}}} 1"));
+        assert_eq!(joined(&labels, "x{d=\"1\"} 1", 7), format!("x{{d=\"1\",{added}}} 1"));
         assert!(labels.has(b"a") && !labels.has(b"d") && !labels.has(b"aa"));
     }
 
     #[test]
     fn no_labels_add_nothing() {
         let labels = Labels::new([]);
-        assert_eq!(spliced(&labels, "x 1", 1), "x 1");
-        assert_eq!(spliced(&labels, "x{d=\"1\"} 1", 7), "x{d=\"1\"} 1");
+        assert_eq!(joined(&labels, "x 1", 1), "x 1");
+        assert_eq!(joined(&labels, "x{d=\"1\"} 1", 7), "x{d=\"1\"} 1");
     }
 
     #[test]
@@ -153,7 +169,7 @@ mod tests {
             ("a", "again"),
             (&long, "1"),
         ]);
-        assert_eq!(spliced(&labels, "x 1", 1), format!("x{{a=\"kept\",{long}=\"1\"}} 1"));
+        assert_eq!(joined(&labels, "x 1", 1), format!("x{{a=\"kept\",{long}=\"1\"}} 1"));
         assert!(labels.has(long.as_bytes()) && !labels.has("m".repeat(100).as_bytes()));
     }
 }

@@ -14,6 +14,15 @@ pub struct Limits {
     pub max_labels: usize,
 }
 
+impl Limits {
+    /// Whether each line that these allow is also allowed by `others`.
+    pub(super) fn are_within(&self, others: &Self) -> bool {
+        self.max_line <= others.max_line
+            && self.max_families <= others.max_families
+            && self.max_labels <= others.max_labels
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { max_line: 1 << 20, max_samples: 0, max_families: 100_000, max_labels: 64 }

@@ -1,7 +1,7 @@
 //! Where in a body something is, in half of what a slice takes.
 
 /// A part of a body; bodies have less than 4 GiB.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
     length: u32,
@@ -17,6 +17,15 @@ impl Span {
     pub(super) fn of(self, body: &[u8]) -> &[u8] {
         let start = self.start as usize;
         body.get(start..start + self.length as usize).unwrap_or_default()
+    }
+
+    /// The span of what stands in another body as much further on as is said here.
+    pub(super) fn moved(self, distance: u32) -> Self {
+        Self { start: self.start.wrapping_add(distance), ..self }
+    }
+
+    pub(super) fn start(self) -> usize {
+        self.start as usize
     }
 
     pub(super) fn is_empty(self) -> bool {

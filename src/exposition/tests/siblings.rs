@@ -16,7 +16,7 @@ fn sibling(text: &str, seed: u64) -> String {
             break;
         }
         let at = random.below(lines.len());
-        match random.below(7) {
+        match random.below(10) {
             0 => drop(lines.remove(at)),
             1 => lines.insert(at, lines[random.below(lines.len())].clone()),
             2 => {
@@ -29,6 +29,20 @@ fn sibling(text: &str, seed: u64) -> String {
             ),
             4 => change_value(&mut lines[at], random),
             5 => lines.truncate(at),
+            6 => change_metadata(&mut lines, random),
+            7 => {
+                let family = "# HELP other Text.\n# TYPE other gauge\nother{index=\"7\"} 1\n";
+                lines.splice(at..at, family.split_inclusive('\n').map(str::to_owned));
+            }
+            8 => {
+                // A stretch of lines goes, or stands elsewhere.
+                let end = (at + random.below(8)).min(lines.len());
+                let moved: Vec<_> = lines.drain(at..end).collect();
+                if random.percent(50) {
+                    let to = random.below(lines.len() + 1);
+                    lines.splice(to..to, moved);
+                }
+            }
             _ => {
                 let line = &mut lines[at];
                 let place = random.below(line.len());
@@ -48,6 +62,27 @@ fn sibling(text: &str, seed: u64) -> String {
         }
     }
     lines.concat()
+}
+
+/// Another text, another type, or the same line once more somewhere else.
+fn change_metadata(lines: &mut Vec<String>, random: &mut Random) {
+    let places: Vec<_> = (0..lines.len()).filter(|&at| lines[at].starts_with('#')).collect();
+    if places.is_empty() {
+        return;
+    }
+    let at = places[random.below(places.len())];
+    let types = ["counter", "gauge", "histogram", "summary", "untyped"];
+    let words: Vec<_> = lines[at].trim_end().splitn(4, ' ').collect();
+    match (&words[..], random.below(3)) {
+        ([hash, "HELP", name, ..], 0) => lines[at] = format!("{hash} HELP {name} Other text.\n"),
+        ([hash, _, name, ..], 1) => {
+            lines[at] = format!("{hash} TYPE {name} {}\n", random.pick(&types));
+        }
+        _ => {
+            let line = lines[at].clone();
+            lines.insert(random.below(lines.len()), line);
+        }
+    }
 }
 
 fn change_value(line: &mut String, random: &mut Random) {

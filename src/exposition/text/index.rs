@@ -8,6 +8,9 @@ use super::{
     span::Span,
 };
 
+/// Files written on Windows start with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 #[derive(Default)]
 pub(super) struct Index {
     /// One for each sample line, in their order.
@@ -25,6 +28,7 @@ pub(super) struct Index {
 }
 
 /// What an instance says of a family.
+#[derive(Debug)]
 pub(super) struct Family {
     pub(super) name: NameSpan,
     /// The first `HELP` with a text, or empty.
@@ -36,6 +40,32 @@ pub(super) struct Family {
     pub(super) shape: Shape,
     pub(super) strictness: Strictness,
     pub(super) exemplars: FamilyExemplars,
+}
+
+impl Family {
+    /// A family of which no more is known.
+    pub(super) fn new(name: NameSpan) -> Self {
+        Self {
+            name,
+            help: Span::default(),
+            unit: Span::default(),
+            metric_type: None,
+            shape: Shape::default(),
+            strictness: Strictness::default(),
+            exemplars: FamilyExemplars::default(),
+        }
+    }
+
+    /// The family, without its samples, in a body that has the same lines so much further on.
+    pub(super) fn moved(&self, distance: u32) -> Self {
+        let name = NameSpan { text: self.name.text.moved(distance), ..self.name };
+        Self {
+            help: self.help.moved(distance),
+            unit: self.unit.moved(distance),
+            metric_type: self.metric_type,
+            ..Self::new(name)
+        }
+    }
 }
 
 /// How the samples of a family stand to the rules of OpenMetrics.
@@ -94,6 +124,9 @@ pub(super) struct Run {
     pub(super) line: u32,
     /// How many lines there are.
     pub(super) count: u32,
+    /// The sample of the model that its first line is alike to, and so on; for those lines
+    /// that say so.
+    pub(super) alike: u32,
     /// Whether bounds are written as OpenMetrics wants them.
     pub(super) has_bounds: bool,
 }
@@ -118,15 +151,29 @@ impl Line {
         }
     }
 
+    /// A line that must be brought into form as the model's was, and has so many bytes behind
+    /// the added labels.
+    pub(super) fn alike(length: usize) -> Option<Self> {
+        // No line to be copied has less than its line break.
+        u16::try_from(length).ok().map(|length| Self(length.into()))
+    }
+
+    /// How long a line is behind the added labels, if it is alike to the model's.
+    #[inline(always)]
+    pub(super) fn as_alike(self) -> Option<usize> {
+        (self.0 >> 16 == 0).then_some(self.0 as usize)
+    }
+
     /// Length and place of the added labels, of a line to be copied.
+    #[inline(always)]
     pub(super) fn as_copy(self) -> Option<(usize, usize)> {
-        let is_copy = self != Self::REWRITE && self != Self::DROPPED;
-        is_copy.then_some(((self.0 >> 16) as usize, (self.0 & 0xffff) as usize))
+        let is_other = self == Self::REWRITE || self == Self::DROPPED || self.as_alike().is_some();
+        (!is_other).then_some(((self.0 >> 16) as usize, (self.0 & 0xffff) as usize))
     }
 }
 
 /// A name in a body.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct NameSpan {
     text: Span,
     is_quoted: bool,
@@ -137,9 +184,18 @@ impl NameSpan {
         Self { text: Span::within(body, name.text), is_quoted: name.is_quoted }
     }
 
+    pub(super) fn start(self) -> usize {
+        self.text.start()
+    }
+
     pub(super) fn of(self, body: &[u8]) -> Name<'_> {
         Name { text: self.text.of(body), is_quoted: self.is_quoted }
     }
+}
+
+/// Where the first line of a body starts.
+pub(super) fn start(body: &[u8]) -> usize {
+    if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
 }
 
 /// A line of a body.

@@ -18,15 +18,12 @@ use super::{
     number,
     rewrite::{self, Form, Rewriter},
     sample::{Name, skip_blanks},
-    siblings::{Fact, Lessons, Likeness, Model},
+    siblings::{Lessons, Likeness, Model},
     span::Span,
     strict::{Point, Watch},
     tail::{self, Tail},
     task::Task,
 };
-
-/// Files written on Windows start with it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub(super) struct Indexer<'a> {
     task: Task<'a>,
@@ -46,14 +43,16 @@ pub(super) struct Indexer<'a> {
     watch: Watch,
     has_ended: bool,
     likeness: Option<Likeness<'a>>,
-    /// The family and role of the model to which `previous` belongs.
-    alike_to: Option<(u32, Role)>,
+    /// The family and role of the model to which `previous` belongs, and whether it has bounds.
+    alike_to: Option<(u32, Role, bool)>,
     /// Where the samples of one family of the model belong, by their role.
     alike_places: (u32, [Option<Previous<'a>>; Role::ALL.len()]),
     /// The family that was named last.
     last_family: (Name<'a>, u32),
+    /// Whether the families so far are the model's first ones, of the same types.
+    is_in_step: bool,
     /// What this body teaches about others.
-    lessons: Option<Vec<Fact>>,
+    lessons: Option<Lessons>,
 }
 
 /// Where the sample before belonged: mostly the next one belongs there too.
@@ -97,15 +96,15 @@ impl<'a> Indexer<'a> {
     pub(super) fn new(task: Task<'a>, model: Option<&'a Model>, teaches: bool) -> Self {
         let model = model.filter(|model| {
             // Else the name in the output depends on more than the line.
-            task.dialect.keeps_suffixes() && model.labels.have_the_names_of(task.labels)
+            task.dialect.keeps_suffixes() && model.is_for(&task)
         });
         let state = model.map_or_else(RandomState::default, |model| model.state.clone());
         let Task { body, labels, limits, dialect, .. } = task;
         let mut names = HashMap::default();
         let mut index = Index::default();
         if let Some(model) = model {
-            names.reserve(model.families);
-            index.families.reserve_exact(model.families);
+            names.reserve(model.families.len());
+            index.families.reserve_exact(model.families.len());
             index.lines.reserve_exact(model.facts.len());
         }
         // With a model, few lines have to be looked at for that.
@@ -135,14 +134,15 @@ impl<'a> Indexer<'a> {
             alike_to: None,
             alike_places: Default::default(),
             last_family: (Name::default(), u32::MAX),
-            lessons: (teaches && model.is_none()).then(Vec::new),
+            is_in_step: model.is_some(),
+            lessons: (teaches && model.is_none()).then(Lessons::default),
         }
     }
 
     /// The index, and what there is to learn for other bodies.
     pub(super) fn index(mut self) -> Result<(Index, Option<Lessons>), Error> {
         let body = self.task.body;
-        let mut offset = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let mut offset = index::start(body);
         let mut number = 0;
         while offset < body.len() {
             number += 1;
@@ -164,10 +164,14 @@ impl<'a> Indexer<'a> {
         self.index.lines.shrink_to_fit();
         self.index.runs.shrink_to_fit();
         self.index.families.shrink_to_fit();
-        let lessons = self.lessons.map(|facts| Lessons {
-            facts,
+        let families = self
+            .lessons
+            .is_some()
+            .then(|| self.index.families.iter().map(|family| family.moved(0)).collect());
+        let lessons = self.lessons.map(|lessons| Lessons {
             state: self.state,
-            families: self.index.families.len(),
+            families: families.unwrap_or_default(),
+            ..lessons
         });
         Ok((self.index, lessons))
     }
@@ -217,13 +221,18 @@ impl<'a> Indexer<'a> {
                 if let Some(family) = self.family_mut(family) {
                     family.metric_type.get_or_insert(metric_type);
                 }
-                // The names that follow may now be parts of it.
-                self.previous.name = Name::default();
-                self.alike_to = None;
-                self.alike_places = Default::default();
+                self.is_in_step = false;
+                self.forget_places();
             }
         }
         Ok(())
+    }
+
+    /// The names that follow may now be parts of another family.
+    fn forget_places(&mut self) {
+        self.previous.name = Name::default();
+        self.alike_to = None;
+        self.alike_places = Default::default();
     }
 
     #[inline]
@@ -261,7 +270,8 @@ impl<'a> Indexer<'a> {
         self.note(series, timestamp, offset, count as u32);
         if let Some(lessons) = &mut self.lessons {
             let is_clear = timestamp.is_none();
-            lessons.push(self.previous.fact(offset, &checked, &written, has_bounds, is_clear));
+            let fact = self.previous.fact(offset, &checked, &written, has_bounds, is_clear);
+            lessons.facts.push(fact);
         }
         if self.task.dialect.is_openmetrics() {
             let role = self.previous.target_role;
@@ -286,6 +296,9 @@ impl<'a> Indexer<'a> {
         facts: Facts,
         tail: &Tail<'_>,
     ) -> Result<Written, ErrorKind> {
+        if let Some(lessons) = &mut self.lessons {
+            lessons.heads.push(None);
+        }
         let has_braces = line.text.get(insert) == Some(&b'}');
         let added = self.task.labels.inserted(has_braces).len();
         let is_same = tail.exemplar.is_none()
@@ -322,6 +335,9 @@ impl<'a> Indexer<'a> {
         let family = self.source(self.previous.family);
         let form = Form { family, has_bounds, keeps_exemplar: false };
         let written = self.rewriter.series(line, labels, form, &mut self.rewritten)?;
+        if let Some(lessons) = &mut self.lessons {
+            lessons.heads.push(self.rewritten.get(..written.insert));
+        }
         let has_braces = self.rewritten.get(written.insert) == Some(&b'}');
         let series = self.rewritten.len();
         let (name, facts) = self.checker.facts(&self.rewritten)?;
@@ -390,7 +406,8 @@ impl<'a> Indexer<'a> {
         }
         self.end_run();
         let has_bounds = self.task.dialect.is_openmetrics() && self.begin_watch(family);
-        self.run = Some(Run { family, offset, line, count: 1, has_bounds });
+        let alike = self.likeness.as_ref().map_or(0, |likeness| likeness.next as u32);
+        self.run = Some(Run { family, offset, line, count: 1, alike, has_bounds });
         has_bounds
     }
 

@@ -7,11 +7,11 @@ use super::{
     format::Target,
     index::{self, Index, TextLine},
     indexer::Indexer,
-    labels::Labels,
+    labels::{Labels, Split},
     limits::Limits,
     rewrite::Form,
     sample::Name,
-    siblings::Models,
+    siblings::{Heads, Models},
     span::Span,
     task::Task,
     translate::Source,
@@ -23,6 +23,8 @@ pub(in super::super) struct Instance {
     pub(super) labels: Labels,
     pub(super) index: Index,
     pub(super) naming: Naming,
+    /// Of the body that it was compared with.
+    heads: Option<Arc<Heads>>,
 }
 
 impl Instance {
@@ -46,9 +48,10 @@ impl Instance {
         let model = models.and_then(|models| models.get(naming));
         let (index, lessons) = Indexer::new(task, model, models.is_some()).index()?;
         if let (Some(models), Some(lessons)) = (models, lessons) {
-            models.learn(naming, &body, &labels, lessons);
+            models.learn(task, Arc::clone(&body), lessons);
         }
-        Ok(Self { body, labels, index, naming })
+        let heads = model.map(|model| Arc::clone(&model.heads));
+        Ok(Self { body, labels, index, naming, heads })
     }
 
     /// How many samples it has, without its duplicates.
@@ -82,6 +85,20 @@ impl Instance {
 
     pub(super) fn line(&self, offset: usize) -> TextLine<'_> {
         index::line(&self.body, offset)
+    }
+
+    /// The line at `offset`, which is alike to a sample of the model and has `length` bytes
+    /// behind its added labels; and how long it is in the body.
+    #[inline(always)]
+    pub(super) fn alike(
+        &self,
+        sample: u32,
+        offset: usize,
+        length: usize,
+    ) -> Option<(Split<'_>, usize)> {
+        let (before, has_braces, start) = self.heads.as_ref()?.get(sample as usize)?;
+        let after = self.bytes(offset + start, length);
+        Some((Split { before, after, has_braces }, start + length))
     }
 
     pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {

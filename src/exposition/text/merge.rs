@@ -5,7 +5,7 @@ use super::{
     format::Target,
     index::{Line, Run},
     instance::Instance,
-    labels::Labels,
+    labels::{Labels, Split},
     plan::Plan,
     planned::{Part, Planned},
     regroup::Regrouped,
@@ -137,8 +137,8 @@ pub(in super::super) trait Sink {
     /// Takes lines that are no samples.
     fn text(&mut self, text: &[u8]);
 
-    /// Takes a sample whose added labels, those of an instance, go in at `insert`.
-    fn line(&mut self, line: &[u8], insert: usize, labels: &Labels, instance: usize);
+    /// Takes a sample and its added labels, those of an instance.
+    fn line(&mut self, line: &Split<'_>, labels: &Labels, instance: usize);
 }
 
 impl Sink for Vec<u8> {
@@ -152,8 +152,8 @@ impl Sink for Vec<u8> {
     }
 
     #[inline(always)]
-    fn line(&mut self, line: &[u8], insert: usize, labels: &Labels, _: usize) {
-        labels.splice(line, insert, self);
+    fn line(&mut self, line: &Split<'_>, labels: &Labels, _: usize) {
+        labels.join(line, self);
     }
 }
 
@@ -220,12 +220,17 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
             if i > next.line && self.sink.length() >= self.goal {
                 return Some((i, offset));
             }
-            if let Some((length, insert)) = form.as_copy() {
-                let line = instance.bytes(offset, length);
-                offset += length;
-                if is_wanted(line) {
-                    self.sink.line(line, insert, &instance.labels, at);
+            let split = match form.as_alike() {
+                Some(length) => instance.alike(run.alike.wrapping_add(i as u32), offset, length),
+                None => form.as_copy().and_then(|(length, insert)| {
+                    Some((Split::new(instance.bytes(offset, length), insert)?, length))
+                }),
+            };
+            if let Some((line, length)) = split {
+                if is_wanted(instance.bytes(offset, length)) {
+                    self.sink.line(&line, &instance.labels, at);
                 }
+                offset += length;
                 continue;
             }
             let line = instance.line(offset);
@@ -261,8 +266,10 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
         self.rewritten.clear();
         let labels = &instance.labels;
         // It was written so when it was measured, so there is no error to see here.
-        if let Ok(line) = self.rewriter.line(line, labels, form, &mut self.rewritten) {
-            self.sink.line(&self.rewritten, line.insert, labels, at);
+        if let Ok(line) = self.rewriter.line(line, labels, form, &mut self.rewritten)
+            && let Some(line) = Split::new(&self.rewritten, line.insert)
+        {
+            self.sink.line(&line, labels, at);
         }
     }
 }

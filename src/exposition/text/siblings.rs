@@ -2,8 +2,14 @@
 //!
 //! Instances of one app expose the same series in the same order, and only values
 //! differ. So what was found out about the series of the first body holds wherever
-//! another body has the same bytes, and only the value is left to look at. A body
+//! another body has the same bytes, and only the value is left to look at. It is the same
+//! with the lines that name families: while a body names those that the first one names, in
+//! its order, what they say is known, and so is which family a sample belongs to. And a series
+//! that had to be brought into form is there in that form for all of them. A body
 //! that is different costs what it would have cost without.
+
+mod blocks;
+mod heads;
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,8 +18,14 @@ use foldhash::quality::RandomState;
 use super::{
     duplicates::{Print, Slots},
     families::{Bound, Naming, Role},
+    index::Family,
     labels::Labels,
+    limits::Limits,
+    task::Task,
 };
+
+pub(super) use blocks::Block;
+pub(super) use heads::Heads;
 
 /// The first body of each grammar.
 #[derive(Debug, Default)]
@@ -25,15 +37,9 @@ impl Models {
     }
 
     /// Keeps a body as the first one, unless another was faster.
-    pub(super) fn learn(
-        &self,
-        naming: Naming,
-        body: &Arc<Vec<u8>>,
-        labels: &Labels,
-        lessons: Lessons,
-    ) {
-        if let Some(model) = self.0.get(naming as usize) {
-            model.get_or_init(|| Model::new(Arc::clone(body), labels.clone(), lessons));
+    pub(super) fn learn(&self, task: Task<'_>, body: Arc<Vec<u8>>, lessons: Lessons) {
+        if let Some(model) = self.0.get(task.source as usize) {
+            model.get_or_init(|| Model::new(task, body, lessons));
         }
     }
 }
@@ -43,13 +49,19 @@ impl Models {
 pub(super) struct Model {
     pub(super) body: Arc<Vec<u8>>,
     /// Those that its samples get; others may have other values, but not other names.
-    pub(super) labels: Labels,
+    labels: Labels,
+    /// What it was found to be within.
+    limits: Limits,
     /// Seeds its hashes.
     pub(super) state: RandomState,
     /// One for each of its samples, in their order.
     pub(super) facts: Vec<Fact>,
-    /// How many families it has.
-    pub(super) families: usize,
+    /// As they are when all of it is read, without their samples.
+    pub(super) families: Vec<Family>,
+    /// In their order; none, if a family is named in several places.
+    pub(super) blocks: Vec<Block>,
+    /// What its samples start with that are rewritten.
+    pub(super) heads: Arc<Heads>,
     /// Where a series is, by its hash.
     slots: Slots,
 }
@@ -68,10 +80,15 @@ pub(super) struct Fact {
     pub(super) growth: i32,
     /// The family in its body.
     pub(super) family: u32,
+    /// How many families are named up to this line; so many that none has them if that does
+    /// not tell which family it belongs to.
+    pub(super) families: u32,
     /// Where in the line the value starts; 0 if nothing can be learnt from this line.
     pub(super) end: u16,
     /// Where the added labels go, if it is copied.
     pub(super) insert: u16,
+    /// Where in the line starts what follows on the added labels; 0 if it is written otherwise.
+    pub(super) rest: u16,
     pub(super) role: Role,
     pub(super) le: Kind,
     pub(super) quantile: Kind,
@@ -83,11 +100,12 @@ pub(super) struct Fact {
 }
 
 /// What a body teaches about others.
+#[derive(Default)]
 pub(super) struct Lessons {
     pub(super) facts: Vec<Fact>,
+    pub(super) heads: Heads,
     pub(super) state: RandomState,
-    /// How many families it has.
-    pub(super) families: usize,
+    pub(super) families: Vec<Family>,
 }
 
 /// A [`Bound`] without its number.
@@ -120,8 +138,10 @@ impl From<Kind> for Bound {
 }
 
 impl Model {
-    pub(super) fn new(body: Arc<Vec<u8>>, labels: Labels, lessons: Lessons) -> Self {
-        let Lessons { facts, state, families } = lessons;
+    fn new(task: Task<'_>, body: Arc<Vec<u8>>, lessons: Lessons) -> Self {
+        let Lessons { mut facts, mut heads, state, families } = lessons;
+        let blocks = blocks::find(&task, &mut facts, &families);
+        heads.join(&mut facts, &body);
         let prints: Vec<_> = facts
             .iter()
             .map(|fact| Print { hash: fact.series, offset: fact.offset, line: 0 })
@@ -132,7 +152,18 @@ impl Model {
                 slots.find_or_insert(&prints, i, |_| true);
             }
         }
-        Self { body, labels, state, facts, families, slots }
+        let (labels, limits, heads) = (task.labels.clone(), *task.limits, Arc::new(heads));
+        Self { body, labels, limits, state, facts, families, blocks, heads, slots }
+    }
+
+    /// Whether a line that is as this body has it would be found to be the same again.
+    pub(super) fn is_for(&self, task: &Task<'_>) -> bool {
+        self.labels.have_the_names_of(task.labels) && self.limits.are_within(task.limits)
+    }
+
+    /// The lines of a block.
+    pub(super) fn text(&self, block: &Block) -> &[u8] {
+        self.body.get(block.start..block.start + block.length).unwrap_or_default()
     }
 
     /// Up to the value of sample `i`, if that is worth a comparison.
@@ -158,13 +189,15 @@ pub(super) struct Likeness<'a> {
     pub(super) model: &'a Model,
     /// The sample of the model that is likely next.
     pub(super) next: usize,
+    /// The block of the model that is next, if the body is like it so far.
+    pub(super) block: usize,
     /// For each sample of the model, where the body has its series: the offset, plus one.
     found: Vec<u32>,
 }
 
 impl<'a> Likeness<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
-        Self { model, next: 0, found: vec![0; model.facts.len()] }
+        Self { model, next: 0, block: 0, found: vec![0; model.facts.len()] }
     }
 
     /// The sample of the model that has this series, after which the body is likely to

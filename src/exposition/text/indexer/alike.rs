@@ -7,7 +7,7 @@ use super::{
         families::MetricType,
         index::{self, Line, Run},
         number, sample,
-        siblings::{Fact, Kind},
+        siblings::{Block, Fact, Kind},
         strict::Point,
         tail::{self, Tail},
     },
@@ -39,7 +39,13 @@ impl<'a> Indexer<'a> {
         if self.has_ended {
             return Ok((count, offset));
         }
-        while let Some(alike) = self.next_alike(offset) {
+        loop {
+            let Some(alike) = self.next_alike(offset) else {
+                let Some(block) = self.take_block(offset) else { break };
+                count += block.lines;
+                offset += block.length;
+                continue;
+            };
             let taken = match number::plain(alike.rest) {
                 Some(length) => self.take_alike(alike, length, None),
                 None => self.take_unusual(alike),
@@ -63,6 +69,26 @@ impl<'a> Indexer<'a> {
         Some(Alike { i, fact, offset, rest })
     }
 
+    /// Takes the lines at `offset` that name families, if they are as the model's next ones.
+    fn take_block(&mut self, offset: usize) -> Option<Block> {
+        let likeness = self.likeness.as_mut().filter(|_| self.is_in_step)?;
+        let model = likeness.model;
+        let block = *model.blocks.get(likeness.block)?;
+        let is_next = block.families.0 == self.index.families.len()
+            && self.task.body.get(offset..)?.starts_with(model.text(&block));
+        if !is_next {
+            return None;
+        }
+        likeness.next = block.sample;
+        likeness.block += 1;
+        self.end_run();
+        self.forget_places();
+        let distance = (offset as u32).wrapping_sub(block.start as u32);
+        let families = model.families.get(block.families.0..block.families.1)?;
+        self.index.families.extend(families.iter().map(|family| family.moved(distance)));
+        Some(block)
+    }
+
     /// Takes a line with more than a plain number behind its labels.
     #[cold]
     fn take_unusual(&mut self, alike: Alike<'a>) -> Result<Option<usize>, ErrorKind> {
@@ -80,13 +106,14 @@ impl<'a> Indexer<'a> {
     /// than the model's.
     #[inline(always)]
     fn is_placed(&mut self, fact: &Fact, offset: usize) -> Result<bool, ErrorKind> {
-        if self.alike_to == Some((fact.family, fact.role)) {
+        let alike_to = Some((fact.family, fact.role, fact.has_bounds));
+        if self.alike_to == alike_to {
             return Ok(true);
         }
         self.previous = self.place_alike(fact, offset)?;
         let is_same = self.previous.role == fact.role
             && self.will_have_bounds(self.previous.family) == fact.has_bounds;
-        self.alike_to = is_same.then_some((fact.family, fact.role));
+        self.alike_to = alike_to.filter(|_| is_same);
         Ok(is_same)
     }
 
@@ -101,7 +128,17 @@ impl<'a> Indexer<'a> {
         }
         let line = self.task.body.get(offset..).unwrap_or_default();
         let line = line.get(..usize::from(fact.end)).unwrap_or_default();
-        let place = self.place(sample::name_of(line))?;
+        let name = sample::name_of(line);
+        let is_in_step = self.is_in_step;
+        let place = if is_in_step && self.index.families.len() == fact.families as usize {
+            self.placed(name, fact.family, fact.role)
+        } else {
+            self.place(name)?
+        };
+        // It may have named the family that the model's line names.
+        self.is_in_step |= is_in_step
+            && self.index.families.len() == fact.families as usize
+            && (place.family, place.role) == (fact.family, fact.role);
         if let Some(known) = self.alike_places.1.get_mut(fact.role as usize) {
             *known = Some(place);
         }
@@ -144,8 +181,7 @@ impl<'a> Indexer<'a> {
         };
         let (form, length) = match tail {
             Some(tail) if !is_same(tail) => (Line::REWRITE, series + self.tail_length(tail)?),
-            _ if fact.is_rewritten => (Line::REWRITE, series + tail_length + 1),
-            _ => (Line::copy(text + 1, fact.insert.into()), series + tail_length + 1),
+            _ => (self.form(i, fact, text + 1), series + tail_length + 1),
         };
         self.index.lines.push(form);
         self.index.sample_bytes += length as u64;
@@ -174,6 +210,20 @@ impl<'a> Indexer<'a> {
             });
         }
         Ok(Some(text))
+    }
+
+    /// How a line is written that has `length` bytes and is as sample `i` of the model but for
+    /// its value.
+    #[inline(always)]
+    fn form(&self, i: usize, fact: &Fact, length: usize) -> Line {
+        let is_expected = |run: &Run| run.alike.wrapping_add(run.count - 1) as usize == i;
+        if !fact.is_rewritten {
+            return Line::copy(length, fact.insert.into());
+        }
+        match Line::alike(length - usize::from(fact.rest)) {
+            Some(form) if fact.rest > 0 && self.run.as_ref().is_some_and(is_expected) => form,
+            _ => Line::REWRITE,
+        }
     }
 
     /// Whether bounds matter in the run to which the next sample of the family belongs.
@@ -214,8 +264,10 @@ impl Previous<'_> {
             offset,
             growth: written.series as i32 - checked.end as i32,
             family: self.family,
+            families: u32::MAX,
             end: if is_clear { end } else { 0 },
             insert: checked.insert as u16,
+            rest: 0,
             role: self.role,
             le: Kind::from(checked.facts.le),
             quantile: Kind::from(checked.facts.quantile),

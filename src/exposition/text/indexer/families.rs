@@ -6,11 +6,10 @@ use super::{
     super::{
         check,
         error::ErrorKind,
-        families::{Role, Shape},
-        index::{Family, FamilyExemplars, Index, NameSpan, Strictness},
+        families::Role,
+        index::{Family, Index, NameSpan},
         rewrite,
         sample::Name,
-        span::Span,
         task::Task,
         translate::Source,
     },
@@ -35,6 +34,7 @@ impl<'a> Indexer<'a> {
     }
 
     fn family_named(&mut self, name: Name<'a>) -> Result<u32, ErrorKind> {
+        self.learn_names();
         let count = self.index.families.len();
         match self.names.entry(name.unescaped()) {
             Entry::Occupied(known) => Ok(*known.get()),
@@ -42,15 +42,8 @@ impl<'a> Indexer<'a> {
                 Err(ErrorKind::TooManyFamilies)
             }
             Entry::Vacant(new) => {
-                self.index.families.push(Family {
-                    name: NameSpan::within(self.task.body, name),
-                    help: Span::default(),
-                    unit: Span::default(),
-                    metric_type: None,
-                    shape: Shape::default(),
-                    strictness: Strictness::default(),
-                    exemplars: FamilyExemplars::default(),
-                });
+                self.index.families.push(Family::new(NameSpan::within(self.task.body, name)));
+                self.is_in_step = false;
                 Ok(*new.insert(count as u32))
             }
         }
@@ -59,12 +52,17 @@ impl<'a> Indexer<'a> {
     /// Where samples of this name belong.
     pub(super) fn place(&mut self, name: Name<'a>) -> Result<Previous<'a>, ErrorKind> {
         let (family, role) = self.family_of_sample(name)?;
+        Ok(self.placed(name, family, role))
+    }
+
+    /// What there is to know of samples of this name, which belong to a family.
+    pub(super) fn placed(&self, name: Name<'a>, family: u32, role: Role) -> Previous<'a> {
         let dialect = self.task.dialect;
         let target_role = self.source(family).destination(role, dialect.naming).role;
         let takes_exemplars = rewrite::takes_exemplars(&name.unescaped());
         // As it stands in a canonical line.
         let hash = check::hash(&self.state, name.text);
-        Ok(Previous { name, hash, family, role, target_role, takes_exemplars })
+        Previous { name, hash, family, role, target_role, takes_exemplars }
     }
 
     /// The family that a sample of this name belongs to, as far as this is known
@@ -74,6 +72,7 @@ impl<'a> Indexer<'a> {
         if self.last_family.0 == name {
             return Ok((self.last_family.1, Role::Plain));
         }
+        self.learn_names();
         let plain = name.unescaped();
         if let Some((base, role)) = Role::of(&plain)
             && !self.names.contains_key(&plain)
@@ -84,6 +83,14 @@ impl<'a> Indexer<'a> {
             return Ok((family, role));
         }
         Ok((self.family(name)?, Role::Plain))
+    }
+
+    /// Takes note of the names of families that came as the model has them.
+    fn learn_names(&mut self) {
+        let Self { task, names, index, .. } = self;
+        while let Some(family) = index.families.get(names.len()) {
+            names.insert(family.name.of(task.body).unescaped(), names.len() as u32);
+        }
     }
 
     pub(super) fn family_mut(&mut self, family: u32) -> Option<&mut Family> {

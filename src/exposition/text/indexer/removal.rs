@@ -6,7 +6,6 @@ use super::{
         index::{self, Index, Line, Run},
         rewrite::Form,
         sample,
-        siblings::Fact,
         task::Task,
     },
     Indexer,
@@ -36,8 +35,8 @@ impl Indexer<'_> {
         if let Some(line) = index.lines.get_mut(i) {
             *line = Line::DROPPED;
         }
-        if let Some(fact) = self.lessons.as_mut().and_then(|facts| facts.get_mut(i)) {
-            *fact = Fact::default();
+        if let Some(fact) = self.lessons.as_mut().and_then(|lessons| lessons.facts.get_mut(i)) {
+            fact.end = 0;
         }
         index.duplicates += 1;
         rewritten.clear();
