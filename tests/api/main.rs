@@ -12,6 +12,7 @@ mod budget;
 mod certificates;
 mod connections;
 mod crash;
+mod description;
 mod drain;
 mod exporters;
 mod faults;
