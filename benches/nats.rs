@@ -162,7 +162,7 @@ fn while_scraping(server: &str) {
         }
     });
     let folder = tempfile::tempdir().unwrap();
-    let servers = format!("nats://{server}");
+    let servers = serde_json::json!([format!("nats://{server}")]).to_string();
     let settings = [("ROUTES__NATS__SERVERS", servers.as_str())];
     let program = Program::start(folder.path(), &settings, Duration::from_secs(60)).unwrap();
     // The table is whole after a round of messages.
