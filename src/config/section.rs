@@ -279,20 +279,25 @@ impl<'r> Section<'r> {
         read
     }
 
+    /// What is listed below `key`.
+    fn items(&mut self, key: &str) -> Option<Vec<Value>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
+        match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
+            ValueKind::Array(values) => Some(values),
+            _ => {
+                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
+                None
+            }
+        }
+    }
+
     /// The levels that are listed below `key`.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
         mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
-        let values = match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
-            ValueKind::Array(values) => values,
-            _ => {
-                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
-                return None;
-            }
-        };
+        let values = self.items(key)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, value) in values.into_iter().enumerate() {
             let item = format!("{key}[{index}]");
@@ -314,14 +319,7 @@ impl<'r> Section<'r> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
-        let values = match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
-            ValueKind::Array(values) => values,
-            _ => {
-                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
-                return None;
-            }
-        };
+        let values = self.items(key)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, item) in values.into_iter().enumerate() {
             let item_key = format!("{key}[{index}]");
