@@ -9,6 +9,7 @@ mod catalog;
 mod exporter;
 mod ids;
 mod metrics_path;
+mod tsuru;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
@@ -20,3 +21,4 @@ pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
+pub use tsuru::{TSURU_PREFIX, TsuruApp};
