@@ -311,15 +311,16 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
         [units[0].address.to_string(), format!("tcp://{}", units[1].address), "a b".to_owned()];
     // Behind one router stand many apps.
     let local = Instance::with_metrics("orders_total 5\n").await;
-    let same = [format!("localhost:{}", local.address.port())];
-    app.bind_tsuru(&[bound("shop", &hosts), bound("one", &same), bound("two", &same)]);
+    let (one, two) = ([format!("localhost:{}", local.address.port())], [local.address.to_string()]);
+    app.bind_tsuru(&[bound("shop", &hosts), bound("one", &one), bound("two", &two)]);
     let lines = samples(&app, "tsuru:shop", 2).await;
     assert!(lines[1].contains("index=\"1\""), "{lines:?}");
     for key in ["tsuru:one", "checkout/pool-a/two"] {
         let lines = samples(&app, key, 1).await;
         assert!(lines[0].ends_with("} 5"), "{key}: {lines:?}");
     }
-    assert_eq!(local.seen()[0].headers["host"], same[0]);
+    let hosts: Vec<_> = local.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    assert_eq!(hosts, [one[0].as_str(), &two[0]]);
     let answer = app.get("/v1/apps/tsuru:shop/metrics").await;
     let info = answer.lines("scrapebroker_instance_info{");
     let is_marked =
