@@ -337,6 +337,47 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
 }
 
+/// With the API as the only source, asked once.
+fn settings(
+    api: discovery::TsuruApi,
+    apps: watch::Receiver<Arc<[Bound]>>,
+    limits: Limits,
+) -> Settings {
+    Settings {
+        stale_after: Duration::from_secs(7200),
+        keep: Duration::from_secs(7200),
+        refresh_interval: Duration::from_secs(3600),
+        gorouters: Vec::new(),
+        file: None,
+        nats: None,
+        tsuru: Some(Tsuru { api: Some(api), apps }),
+        limits,
+    }
+}
+
+#[actix_web::test]
+async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
+    let api = TsuruApi::start().await;
+    let limits = Limits { timeout: Duration::from_millis(500), body_bytes: 1000 };
+    let faults = [
+        (Fault::Slow(Duration::from_secs(3600)), "did not answer within 0.5 s"),
+        (Fault::Body(vec![b' '; 1001]), "answered with more than 1000 bytes"),
+    ];
+    for (fault, expected) in faults {
+        api.fault(fault);
+        let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
+        let asked = discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
+        let shutdown = CancellationToken::new();
+        let discovery = Discovery::start(settings(asked.unwrap(), apps, limits), &shutdown);
+        let failure = eventually(async || {
+            discovery.table.snapshot().sources().first().and_then(|it| it.failure.clone())
+        });
+        assert_eq!(&*failure.await, expected);
+        shutdown.cancel();
+        discovery.stopped().await;
+    }
+}
+
 #[actix_web::test]
 async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
     let authority = Authority::new("platform");
@@ -355,21 +396,9 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
     for (ca, is_trusted) in [(Some(pem), true), (None, false)] {
         let tls = ClientSettings { ca, ..ClientSettings::default() };
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
-        let settings = Settings {
-            stale_after: Duration::from_secs(120),
-            keep: Duration::from_secs(3600),
-            refresh_interval: Duration::from_secs(15),
-            gorouters: Vec::new(),
-            file: None,
-            nats: None,
-            tsuru: Some(Tsuru {
-                api: Some(discovery::TsuruApi::new(&url, TOKEN.into(), &tls).unwrap()),
-                apps,
-            }),
-            limits: Limits::default(),
-        };
+        let api = discovery::TsuruApi::new(&url, TOKEN.into(), &tls).unwrap();
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings, &shutdown);
+        let discovery = Discovery::start(settings(api, apps, Limits::default()), &shutdown);
         let (found, failure) = eventually(async || {
             let table = discovery.table.snapshot();
             let source = table.sources().first().cloned()?;
