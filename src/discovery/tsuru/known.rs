@@ -56,7 +56,11 @@ pub(super) struct Known {
     has_changed: bool,
     /// The last failure that was not reported, while the API is away.
     failure: Option<SourceError>,
+    /// Failures that were not reported.
+    failed: u64,
     is_away: bool,
+    /// Every app that was bound then has had its turn once.
+    is_filled: bool,
     /// Since when it is here.
     here_since: Option<Instant>,
     last_answer: Option<Instant>,
@@ -73,7 +77,9 @@ impl Known {
             reported: BTreeMap::new(),
             has_changed: false,
             failure: None,
+            failed: 0,
             is_away: false,
+            is_filled: false,
             here_since: None,
             last_answer: None,
             report_again: now,
@@ -147,6 +153,7 @@ impl Known {
                     );
                 }
                 self.failure = Some(error);
+                self.failed += 1;
             }
         }
         self.judge(now);
@@ -217,25 +224,27 @@ impl Known {
     pub(super) fn report(&mut self, now: Instant) -> Vec<Report> {
         self.has_news = false;
         self.report_again = now + self.ages.refresh_interval;
-        let is_waiting = !self.apps.is_empty() && !self.apps.values().any(State::has_answered);
-        let standing = match (self.is_away, is_waiting) {
+        self.is_filled |= self.apps.values().all(State::has_answered);
+        let standing = match (self.is_away, self.is_filled) {
             (true, _) => Standing::Away,
-            (false, true) => Standing::Filling,
-            (false, false) => Standing::Current,
+            (false, false) => Standing::Filling,
+            (false, true) => Standing::Current,
         };
+        // It counts as one failed try.
+        let failure = self.failure.take().filter(|_| self.is_away);
+        let failed = mem::take(&mut self.failed).saturating_sub(failure.is_some().into());
         let changes = self.changes();
         let mut reports = Vec::new();
-        if standing != Standing::Away || !changes.is_empty() {
+        if standing != Standing::Away || !changes.is_empty() || failed > 0 {
             let told = self.apps.values().filter_map(|state| state.told.as_ref());
             let skipped: usize = told.map(|(told, _)| told.skipped).sum();
             // Nothing new is known of these.
-            let failed = self.apps.values().filter(|state| state.has_failed).count();
-            let skipped = skipped + failed;
-            let changes = Changes { changes, standing, skipped, without_app: 0 };
+            let untold = self.apps.values().filter(|state| state.has_failed).count();
+            let skipped = skipped + untold;
+            let changes = Changes { changes, standing, failed, skipped, without_app: 0 };
             reports.push(Report::Changes(changes));
         }
-        let failure = self.failure.take();
-        reports.extend(failure.filter(|_| self.is_away).map(Report::Failure));
+        reports.extend(failure.map(Report::Failure));
         reports
     }
 
