@@ -222,3 +222,22 @@ fn that_all_is_as_it_was_is_told_again() {
     story.fails("a").at(10 * REFRESH);
     assert_eq!((story.failures, story.standing), (1, Some(Standing::Filling)));
 }
+
+#[test]
+fn apps_that_fail_may_be_unbound_and_bound_again() {
+    let mut story = Story::of(&["a", "b", "c", "c"]);
+    story.answers("a", &["10.0.0.1:80"]).fails("b").fails("c");
+    assert_eq!((story.standing, story.skipped), (Some(Standing::Current), 2));
+    // The one that was told of goes: nobody is told of now.
+    story.bind(&["b", "c"]).sees(&[]);
+    assert_eq!((story.standing, story.failures), (Some(Standing::Away), 0));
+    story.fails("b");
+    assert_eq!(story.failures, 1);
+    story.bind(&["a", "b"]).answers("a", &["10.0.0.1:80"]);
+    assert_eq!((story.standing, story.skipped), (Some(Standing::Current), 1));
+    story.answers("b", &[]).sees(&["a 10.0.0.1:80"]);
+    assert_eq!(story.skipped, 0);
+    // Both turns are still known, each once.
+    story.at(REFRESH);
+    assert_eq!(story.asked(), ["a", "b"]);
+}
