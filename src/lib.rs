@@ -20,6 +20,7 @@ pub mod domain;
 pub mod exposition;
 pub mod http;
 pub mod merge_files;
+pub mod provision;
 pub mod scrape;
 pub mod shutdown;
 pub mod startup;

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("discovery", &["domain", "tls"]),
     ("broker", &["domain", "store"]),
+    ("provision", &["domain", "store"]),
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
@@ -29,7 +30,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "demo", "demo_app"]),
+    ("awc", &["scrape", "discovery", "provision", "demo", "demo_app"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

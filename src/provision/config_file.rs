@@ -1,0 +1,235 @@
+//! What a Prometheus is told at its start: prometheus.yml, the file that guards
+//! its web interface, and its flags.
+//!
+//! Everything is written as JSON, which is YAML too, so that no text of a user
+//! can become a key or a second document. The files are read by every version
+//! since 2.42; nothing newer than that is used. One and the same input makes
+//! the same bytes, so that equal texts mean that nothing has to be restarted.
+
+mod yaml;
+
+use percent_encoding::percent_decode_str;
+use ring::digest;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use url::Url;
+
+/// Name of the file with recording and alerting rules, beside prometheus.yml.
+pub const RULES_FILE: &str = "rules.yml";
+
+/// Who asks the web interface: we alone.
+pub const WEB_USERNAME: &str = "scrapebroker";
+
+/// Prometheus looks at what was discovered every five seconds; asking less often would make new
+/// targets wait twice.
+const SLOWEST_DISCOVERY: Duration = Duration::from_secs(5);
+/// What Prometheus waits for a target when nothing is said.
+const LONGEST_SCRAPE: Duration = Duration::from_secs(10);
+/// The least that there is. The password is derived from a key and cannot be
+/// guessed, while each request with it costs Prometheus one such computation.
+const BCRYPT_COST: u32 = 4;
+
+/// What goes into prometheus.yml.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// The service instance.
+    pub instance: &'a str,
+    /// Which of its replicas, from 0.
+    pub replica: u32,
+    /// Where we are reached.
+    pub base_url: &'a str,
+    /// Shown to us by the Prometheus.
+    pub scraper_token: &'a SecretString,
+    /// Pause between two scrapes of a target.
+    pub scrape_interval: Duration,
+    /// Most samples of a target; 0: no limit.
+    pub sample_limit: u64,
+    /// There is a file of rules.
+    pub has_rules: bool,
+    /// Where alerts go.
+    pub alertmanager_url: Option<&'a str>,
+    /// Where samples are copied to.
+    pub remote_write: Option<RemoteWrite<'a>>,
+}
+
+/// A long-term store.
+#[derive(Debug)]
+pub struct RemoteWrite<'a> {
+    /// Where samples are posted to.
+    pub url: &'a str,
+    /// What it asks for.
+    pub credentials: Option<Credentials<'a>>,
+}
+
+/// How a Prometheus shows who it is.
+#[derive(Debug)]
+pub enum Credentials<'a> {
+    /// User name and password.
+    Basic(&'a str, &'a SecretString),
+    /// A token.
+    Bearer(&'a SecretString),
+}
+
+/// prometheus.yml, which holds secrets.
+pub fn render(contents: &Contents<'_>) -> String {
+    let interval = contents.scrape_interval;
+    let refresh_interval = interval.clamp(Duration::from_secs(1), SLOWEST_DISCOVERY);
+    let discovery = json!({
+        "url": format!("{}/sd", contents.base_url.trim_end_matches('/')),
+        "refresh_interval": duration(refresh_interval),
+        "authorization": bearer(contents.scraper_token),
+        "follow_redirects": false,
+    });
+    let mut apps = json!({
+        "job_name": "apps",
+        "honor_labels": true,
+        "http_sd_configs": [discovery],
+        "authorization": bearer(contents.scraper_token),
+        // The token is for us, not for whom a redirect may name.
+        "follow_redirects": false,
+    });
+    if contents.sample_limit > 0 {
+        apps["sample_limit"] = contents.sample_limit.into();
+    }
+    let mut config = json!({
+        "global": {
+            "scrape_interval": duration(interval),
+            "scrape_timeout": duration(interval.min(LONGEST_SCRAPE)),
+            "evaluation_interval": duration(interval),
+            "external_labels": {
+                "prometheus_instance": escaped(contents.instance),
+                "prometheus_replica": contents.replica.to_string(),
+            },
+        },
+        "scrape_configs": [apps],
+    });
+    if contents.has_rules {
+        config["rule_files"] = json!([RULES_FILE]);
+    }
+    if let Some(alertmanager) = contents.alertmanager_url.and_then(alertmanager) {
+        config["alerting"] = json!({
+            "alertmanagers": [alertmanager],
+            // Alerts of all replicas are one alert.
+            "alert_relabel_configs": [{ "action": "labeldrop", "regex": "prometheus_replica" }],
+        });
+    }
+    if let Some(remote_write) = &contents.remote_write {
+        config["remote_write"] = json!([self::remote_write(remote_write)]);
+    }
+    yaml::text(&config)
+}
+
+/// The file that lets in who knows `password`, and nobody else.
+///
+/// # Errors
+/// When the password cannot be hashed.
+pub fn web_config(password: &SecretString) -> Result<String, bcrypt::BcryptError> {
+    let password = password.expose_secret();
+    // Chosen by the password, so that the same password gives the same file.
+    let digest = digest::digest(&digest::SHA256, password.as_bytes());
+    let mut salt = [0; 16];
+    salt.iter_mut().zip(digest.as_ref()).for_each(|(salt, byte)| *salt = *byte);
+    let hash = bcrypt::hash_with_salt(password, BCRYPT_COST, salt)?;
+    let hash = hash.format_for_version(bcrypt::Version::TwoB);
+    Ok(yaml::text(&json!({ "basic_auth_users": { WEB_USERNAME: hash } })))
+}
+
+/// Flags that say what is kept, and under which address it is reached.
+#[derive(Debug)]
+pub struct Flags<'a> {
+    /// How long samples are kept.
+    pub retention_time: Duration,
+    /// Most bytes of samples; 0: no limit.
+    pub retention_size: u64,
+    /// How users reach it.
+    pub external_url: &'a str,
+    /// Path of everything as it reaches Prometheus. Its segments must not begin
+    /// with `:` or `*`, which its router takes for wildcards.
+    pub route_prefix: &'a str,
+    /// The service instance.
+    pub instance: &'a str,
+}
+
+impl Flags<'_> {
+    /// Name, without dashes, and value of each.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
+            ("storage.tsdb.retention.time", duration(self.retention_time)),
+            ("web.external-url", self.external_url.to_owned()),
+            ("web.route-prefix", self.route_prefix.to_owned()),
+        ];
+        if self.retention_size > 0 {
+            pairs.push(("storage.tsdb.retention.size", format!("{}B", self.retention_size)));
+        }
+        pairs.extend(features(self.instance).map(|feature| ("enable-feature", feature.to_owned())));
+        pairs
+    }
+}
+
+/// Since version 3 a dollar in an external label begins the name of a variable, before it does so
+/// only with this feature. Where there is a dollar it is doubled, and needs the feature.
+pub fn features(instance: &str) -> Option<&'static str> {
+    instance.contains('$').then_some("expand-external-labels")
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('$', "$$")
+}
+
+fn bearer(token: &SecretString) -> Value {
+    json!({ "type": "Bearer", "credentials": token.expose_secret() })
+}
+
+fn basic(username: &str, password: &str) -> Value {
+    json!({ "username": username, "password": password })
+}
+
+/// None for what is no URL with a host; that was refused long before.
+fn alertmanager(url: &str) -> Option<Value> {
+    let url = Url::parse(url).ok()?;
+    let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+    let mut alertmanager = Map::new();
+    let mut set = |key: &str, value: Value| alertmanager.insert(key.to_owned(), value);
+    set("scheme", url.scheme().into());
+    set("static_configs", json!([{ "targets": [format!("{host}:{port}")] }]));
+    // Where the alerts go was checked; a redirect could lead elsewhere.
+    set("follow_redirects", false.into());
+    let prefix = decoded(url.path());
+    if prefix != "/" {
+        set("path_prefix", prefix.into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let password = decoded(url.password().unwrap_or_default());
+        set("basic_auth", basic(&decoded(url.username()), &password));
+    }
+    Some(alertmanager.into())
+}
+
+fn remote_write(remote_write: &RemoteWrite<'_>) -> Value {
+    let mut entry = json!({ "url": remote_write.url });
+    match remote_write.credentials {
+        None => {}
+        Some(Credentials::Basic(username, password)) => {
+            entry["basic_auth"] = basic(username, password.expose_secret());
+        }
+        Some(Credentials::Bearer(token)) => entry["authorization"] = bearer(token),
+    }
+    entry
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// In the largest unit of which it is a whole number.
+fn duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0);
+    let (unit, name) = unit.unwrap_or(&(1, "ms"));
+    format!("{}{name}", ms / unit)
+}
+
+#[cfg(test)]
+mod tests;
