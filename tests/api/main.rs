@@ -32,3 +32,6 @@ mod protobuf;
 mod replicas;
 mod scaling;
 mod slow;
+mod tsuru;
+#[path = "../support/tsuru.rs"]
+mod tsuru_api;
