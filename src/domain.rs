@@ -9,6 +9,8 @@ mod catalog;
 mod exporter;
 mod ids;
 mod metrics_path;
+mod operation;
+pub mod prometheus;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
@@ -20,3 +22,4 @@ pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
+pub use operation::{OperationKind, OperationState};

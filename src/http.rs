@@ -9,6 +9,7 @@ pub mod apps;
 pub mod auth;
 mod gone;
 pub mod lifecycle;
+mod links;
 pub mod ops;
 pub mod osb;
 pub mod routes;

@@ -8,6 +8,8 @@
 
 mod yaml;
 
+use super::Wanted;
+use crate::domain::prometheus::AlertmanagerUrl;
 use percent_encoding::percent_decode_str;
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,9 +19,6 @@ use url::Url;
 
 /// Name of the file with recording and alerting rules, beside prometheus.yml.
 pub const RULES_FILE: &str = "rules.yml";
-
-/// Who asks the web interface: we alone.
-pub const WEB_USERNAME: &str = "scrapebroker";
 
 /// Prometheus looks at what was discovered every five seconds; asking less often would make new
 /// targets wait twice.
@@ -32,47 +31,80 @@ const BCRYPT_COST: u32 = 4;
 
 /// What goes into prometheus.yml.
 #[derive(Debug)]
-pub struct Contents<'a> {
+struct Contents<'a> {
     /// The service instance.
-    pub instance: &'a str,
+    instance: &'a str,
     /// Which of its replicas, from 0.
-    pub replica: u32,
+    replica: u8,
     /// Where we are reached.
-    pub base_url: &'a str,
+    base_url: &'a str,
     /// Shown to us by the Prometheus.
-    pub scraper_token: &'a SecretString,
+    scraper_token: &'a SecretString,
     /// Pause between two scrapes of a target.
-    pub scrape_interval: Duration,
+    scrape_interval: Duration,
     /// Most samples of a target; 0: no limit.
-    pub sample_limit: u64,
+    sample_limit: u64,
     /// There is a file of rules.
-    pub has_rules: bool,
+    has_rules: bool,
     /// Where alerts go.
-    pub alertmanager_url: Option<&'a str>,
+    alertmanager_url: Option<&'a Url>,
     /// Where samples are copied to.
-    pub remote_write: Option<RemoteWrite<'a>>,
+    remote_write: Option<RemoteWrite<'a>>,
 }
 
 /// A long-term store.
 #[derive(Debug)]
-pub struct RemoteWrite<'a> {
+struct RemoteWrite<'a> {
     /// Where samples are posted to.
-    pub url: &'a str,
+    url: &'a str,
     /// What it asks for.
-    pub credentials: Option<Credentials<'a>>,
+    credentials: Option<Credentials<'a>>,
+    /// Headers of each request, as in `X-Scope-OrgID`.
+    headers: Vec<(&'a str, &'a SecretString)>,
 }
 
 /// How a Prometheus shows who it is.
 #[derive(Debug)]
-pub enum Credentials<'a> {
+enum Credentials<'a> {
     /// User name and password.
     Basic(&'a str, &'a SecretString),
     /// A token.
     Bearer(&'a SecretString),
 }
 
-/// prometheus.yml, which holds secrets.
-pub fn render(contents: &Contents<'_>) -> String {
+impl<'a> Contents<'a> {
+    fn of(wanted: &'a Wanted, replica: u8) -> Self {
+        let spec = &wanted.spec;
+        Self {
+            instance: wanted.instance_id.as_str(),
+            replica,
+            base_url: &wanted.own.scrape_url,
+            scraper_token: &wanted.scraper_token,
+            scrape_interval: spec.scrape_interval.duration(),
+            sample_limit: spec.sample_limit,
+            has_rules: spec.rules.is_some(),
+            alertmanager_url: spec.alertmanager_url.as_ref().map(AlertmanagerUrl::url),
+            remote_write: wanted.remote_write.as_ref().map(RemoteWrite::of),
+        }
+    }
+}
+
+impl<'a> RemoteWrite<'a> {
+    fn of(target: &'a super::RemoteWrite) -> Self {
+        let basic = target.basic_auth.as_ref();
+        let basic = basic.map(|(username, password)| Credentials::Basic(username, password));
+        let headers = target.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let bearer = || target.bearer_token.as_ref().map(Credentials::Bearer);
+        Self { url: &target.url, credentials: basic.or_else(bearer), headers }
+    }
+}
+
+/// prometheus.yml of a replica. It holds secrets.
+pub fn render(wanted: &Wanted, replica: u8) -> String {
+    text(&Contents::of(wanted, replica))
+}
+
+fn text(contents: &Contents<'_>) -> String {
     let interval = contents.scrape_interval;
     let refresh_interval = interval.clamp(Duration::from_secs(1), SLOWEST_DISCOVERY);
     let discovery = json!({
@@ -132,44 +164,32 @@ pub fn web_config(password: &SecretString) -> Result<String, bcrypt::BcryptError
     salt.iter_mut().zip(digest.as_ref()).for_each(|(salt, byte)| *salt = *byte);
     let hash = bcrypt::hash_with_salt(password, BCRYPT_COST, salt)?;
     let hash = hash.format_for_version(bcrypt::Version::TwoB);
-    Ok(yaml::text(&json!({ "basic_auth_users": { WEB_USERNAME: hash } })))
+    Ok(yaml::text(&json!({ "basic_auth_users": { Wanted::WEB_USER: hash } })))
 }
 
-/// Flags that say what is kept, and under which address it is reached.
-#[derive(Debug)]
-pub struct Flags<'a> {
-    /// How long samples are kept.
-    pub retention_time: Duration,
-    /// Most bytes of samples; 0: no limit.
-    pub retention_size: u64,
-    /// How users reach it.
-    pub external_url: &'a str,
-    /// Path of everything as it reaches Prometheus. Its segments must not begin
-    /// with `:` or `*`, which its router takes for wildcards.
-    pub route_prefix: &'a str,
-    /// The service instance.
-    pub instance: &'a str,
-}
-
-impl Flags<'_> {
-    /// Name, without dashes, and value of each.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        let mut pairs = vec![
-            ("storage.tsdb.retention.time", duration(self.retention_time)),
-            ("web.external-url", self.external_url.to_owned()),
-            ("web.route-prefix", self.route_prefix.to_owned()),
-        ];
-        if self.retention_size > 0 {
-            pairs.push(("storage.tsdb.retention.size", format!("{}B", self.retention_size)));
-        }
-        pairs.extend(features(self.instance).map(|feature| ("enable-feature", feature.to_owned())));
-        pairs
+/// Flags that say what is kept, and under which address it is reached: the name
+/// of each, without dashes, and its value.
+///
+/// `route_prefix` is the path of everything as it reaches Prometheus, decoded.
+/// Prometheus takes `:` and `*` at the beginning of one of its segments, or within,
+/// for a wildcard and does not start, so ids must not stand in it as they are.
+pub fn flags(wanted: &Wanted, route_prefix: &str) -> Vec<(&'static str, String)> {
+    let mut flags = vec![
+        ("storage.tsdb.retention.time", wanted.spec.retention.to_string()),
+        ("web.external-url", wanted.external_url()),
+        ("web.route-prefix", route_prefix.to_owned()),
+    ];
+    if let Some(bytes) = wanted.spec.retention_size {
+        flags.push(("storage.tsdb.retention.size", format!("{bytes}B")));
     }
+    let features = features(wanted.instance_id.as_str());
+    flags.extend(features.map(|feature| ("enable-feature", feature.to_owned())));
+    flags
 }
 
 /// Since version 3 a dollar in an external label begins the name of a variable, before it does so
 /// only with this feature. Where there is a dollar it is doubled, and needs the feature.
-pub fn features(instance: &str) -> Option<&'static str> {
+fn features(instance: &str) -> Option<&'static str> {
     instance.contains('$').then_some("expand-external-labels")
 }
 
@@ -185,9 +205,8 @@ fn basic(username: &str, password: &str) -> Value {
     json!({ "username": username, "password": password })
 }
 
-/// None for what is no URL with a host; that was refused long before.
-fn alertmanager(url: &str) -> Option<Value> {
-    let url = Url::parse(url).ok()?;
+/// None for a URL without a host; that was refused long before.
+fn alertmanager(url: &Url) -> Option<Value> {
     let (host, port) = (url.host_str()?, url.port_or_known_default()?);
     let mut alertmanager = Map::new();
     let mut set = |key: &str, value: Value| alertmanager.insert(key.to_owned(), value);
@@ -214,6 +233,9 @@ fn remote_write(remote_write: &RemoteWrite<'_>) -> Value {
             entry["basic_auth"] = basic(username, password.expose_secret());
         }
         Some(Credentials::Bearer(token)) => entry["authorization"] = bearer(token),
+    }
+    for (name, value) in &remote_write.headers {
+        entry["headers"][*name] = value.expose_secret().into();
     }
     entry
 }

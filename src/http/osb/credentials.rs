@@ -1,20 +1,29 @@
 //! What a bound app or a service key gets.
 
-use crate::broker::{Credentials, Scope};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::{
+    broker::{Credentials, Scope},
+    http::links,
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-
-/// Characters of a GUID that need no encoding in a path (RFC 3986, unreserved).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The user name that goes with a token where basic auth is used; it is not looked at.
 const USERNAME: &str = "scrapebroker";
 
 /// The `credentials` object.
 ///
-/// Both kinds have `token`, and the same as `username` and `password` for clients
-/// that know only basic auth. A binding has the URLs of its app:
+/// All have `token`, and the same as `username` and `password` for clients
+/// that know only basic auth. Of a Prometheus they are those of its query API,
+/// for a bound app and for a service key:
+///
+/// ```json
+/// {
+///   "url": "https://metrics.example.com/prometheus/8a1f3c2e",
+///   "token": "sbt_…", "username": "scrapebroker", "password": "sbt_…"
+/// }
+/// ```
+///
+/// Otherwise a binding has the URLs of its app:
 ///
 /// ```json
 /// {
@@ -40,13 +49,13 @@ const USERNAME: &str = "scrapebroker";
 pub(super) fn credentials(given: &Credentials, base_url: &str) -> Value {
     let apps = format!("{base_url}/v1/apps");
     let mut credentials = match &given.scope {
-        Scope::App(app) => {
-            let app = utf8_percent_encode(app.as_str(), SEGMENT);
-            json!({
-                "url": format!("{apps}/{app}/metrics"),
-                "only_app_metrics_url": format!("{apps}/{app}/only-app-metrics"),
-            })
-        }
+        Scope::App(app) => json!({
+            "url": links::metrics(base_url, app),
+            "only_app_metrics_url": links::only_app_metrics(base_url, app),
+        }),
+        Scope::Query(instance) | Scope::Scraper(instance, _) => json!({
+            "url": links::prometheus(base_url, instance),
+        }),
         Scope::Space(space) => json!({
             "scope": { "space_guid": space.as_str() },
             "urls": {

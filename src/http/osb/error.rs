@@ -1,6 +1,10 @@
 //! Errors in the words of the specification (OSB "Service Broker Errors").
 
-use crate::{broker::BrokerError, http::auth::CHALLENGE, store::StoreError};
+use crate::{
+    broker::{BrokerError, Refusal},
+    http::auth::CHALLENGE,
+    store::StoreError,
+};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
@@ -54,7 +58,16 @@ fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
         InstanceUnknown | BindingUnknown => (StatusCode::NOT_FOUND, None),
         InstanceConflict | BindingConflict => (StatusCode::CONFLICT, None),
         InstanceGone | BindingGone => (StatusCode::GONE, None),
-        PlanNotUpdateable => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        PlanNotUpdateable
+        | NotMade(_)
+        | OtherKind
+        | Loss(_)
+        | NoProvisioner
+        | Refused(Refusal::NoRoom(_)) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        Refused(Refusal::Parameter(_)) => (StatusCode::BAD_REQUEST, None),
+        AsyncRequired => (StatusCode::UNPROCESSABLE_ENTITY, Some("AsyncRequired")),
+        Concurrency(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
+        NotRemoved(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
         MaintenanceInfoConflict => {
             (StatusCode::UNPROCESSABLE_ENTITY, Some("MaintenanceInfoConflict"))
         }
@@ -101,7 +114,12 @@ impl ResponseError for OsbError {
             Self::Broker(error) => parts(error).1,
             _ => None,
         };
-        let fixed = matches!(self, Self::Broker(BrokerError::PlanNotUpdateable));
+        let fixed = matches!(
+            self,
+            Self::Broker(
+                BrokerError::PlanNotUpdateable | BrokerError::OtherKind | BrokerError::Loss(_)
+            )
+        );
         response.json(Body {
             error,
             description: self.to_string(),
