@@ -5,8 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use scrapebroker::provision::config_file::{
-    Contents, Flags, RULES_FILE, WEB_USERNAME, render, web_config,
+use scrapebroker::{
+    domain::prometheus::{Spec, Storage},
+    provision::{
+        OwnAddress, Wanted,
+        config_file::{RULES_FILE, flags, render, web_config},
+    },
+    store::Names,
 };
 use std::{
     fs,
@@ -89,17 +94,29 @@ impl Drop for Running {
     }
 }
 
-fn contents(token: &secrecy::SecretString) -> Contents<'_> {
-    Contents {
-        instance: INSTANCE,
-        replica: 1,
-        base_url: "http://127.0.0.1:9",
-        scraper_token: token,
-        scrape_interval: Duration::from_secs(2),
-        sample_limit: 1000,
-        has_rules: true,
-        alertmanager_url: None,
+fn wanted() -> Wanted {
+    let own = "http://127.0.0.1:9".to_owned();
+    Wanted {
+        instance_id: INSTANCE.parse().unwrap(),
+        organization_guid: "tsuru:checkout".parse().unwrap(),
+        space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
+        names: Names::default(),
+        spec: Spec {
+            retention: "2d".parse().unwrap(),
+            retention_size: Some(4 << 20),
+            storage: Storage::Disk,
+            replicas: 2,
+            memory_limit: 256 << 20,
+            scrape_interval: "2s".parse().unwrap(),
+            sample_limit: 1000,
+            remote_write: None,
+            rules: Some(RULES.to_owned()),
+            alertmanager_url: None,
+        },
         remote_write: None,
+        scraper_token: "t0k\"en".into(),
+        web_password: "web $password".into(),
+        own: OwnAddress { base_url: "https://broker.example.com".to_owned(), scrape_url: own },
     }
 }
 
@@ -107,7 +124,8 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let credentials = password.map(|password| {
-        let token = BASE64_STANDARD.encode(format!("{WEB_USERNAME}:{password}"));
+        let user = Wanted::WEB_USER;
+        let token = BASE64_STANDARD.encode(format!("{user}:{password}"));
         format!("Authorization: Basic {token}\r\n")
     });
     let credentials = credentials.unwrap_or_default();
@@ -119,21 +137,14 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
 }
 
 fn it_starts_a_prometheus(shell: &Shell) {
-    let (token, password) = ("t0k\"en".into(), "web $password".into());
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let flags = Flags {
-        retention_time: Duration::from_secs(2 * 86_400),
-        retention_size: 4 << 20,
-        external_url: "https://broker.example.com/prometheus/shop",
-        route_prefix: "/",
-        instance: INSTANCE,
-    };
+    let wanted = wanted();
     let mut command = shell.entrypoint();
-    command.env("PROMETHEUS_CONFIG", render(&contents(&token)));
-    command.env("PROMETHEUS_WEB_CONFIG", web_config(&password).unwrap());
+    command.env("PROMETHEUS_CONFIG", render(&wanted, 1));
+    command.env("PROMETHEUS_WEB_CONFIG", web_config(&wanted.web_password).unwrap());
     command.env("PROMETHEUS_RULES", RULES).env("PORT", port.to_string());
     command.env("PROMETHEUS_MEMORY_LIMIT", "256MiB");
-    for (flag, value) in flags.pairs() {
+    for (flag, value) in flags(&wanted, "/") {
         let variable = match flag {
             "storage.tsdb.retention.time" => "PROMETHEUS_RETENTION_TIME",
             "storage.tsdb.retention.size" => "PROMETHEUS_RETENTION_SIZE",
@@ -170,7 +181,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     for flag in [
         r#""storage.tsdb.retention.time":"2d""#,
         r#""storage.tsdb.retention.size":"4MiB""#,
-        r#""web.external-url":"https://broker.example.com/prometheus/shop""#,
+        r#""web.external-url":"https://broker.example.com/prometheus/tsuru%3Aprometheus%3A%24shop%27s%20%22own%22%20%E2%80%94%20%C3%A9""#,
         r#""web.route-prefix":"/""#,
         r#""web.enable-admin-api":"false""#,
         r#""web.enable-lifecycle":"false""#,

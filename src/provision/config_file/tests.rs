@@ -1,4 +1,5 @@
 use super::*;
+use crate::provision::tsuru::testing::wanted;
 use std::{fs, process::Command};
 
 fn contents(token: &SecretString) -> Contents<'_> {
@@ -13,6 +14,10 @@ fn contents(token: &SecretString) -> Contents<'_> {
         alertmanager_url: None,
         remote_write: None,
     }
+}
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
 }
 
 fn parsed(text: &str) -> Value {
@@ -46,17 +51,20 @@ const ODD: &[&str] = &[
 
 #[test]
 fn the_whole_of_it_is_what_prometheus_is_to_do() {
-    let (token, password) = ("t".into(), "p".into());
+    let (token, password, tenant) = ("t".into(), "p".into(), "acme".into());
     let credentials = Some(Credentials::Basic("u", &password));
+    let headers = vec![("X-Scope-OrgID", &tenant)];
+    let remote_write = RemoteWrite { url: "https://mimir.example.com/push", credentials, headers };
+    let alertmanager = url("https://us%40er:p%3Aw@alerts.example.com/a%20b/");
     let contents = Contents {
         replica: 1,
         sample_limit: 5000,
         has_rules: true,
-        alertmanager_url: Some("https://us%40er:p%3Aw@alerts.example.com/a%20b/"),
-        remote_write: Some(RemoteWrite { url: "https://mimir.example.com/push", credentials }),
+        alertmanager_url: Some(&alertmanager),
+        remote_write: Some(remote_write),
         ..contents(&token)
     };
-    let config = render(&contents);
+    let config = text(&contents);
     assert_taken(&config);
     assert_eq!(
         parsed(&config),
@@ -94,6 +102,7 @@ fn the_whole_of_it_is_what_prometheus_is_to_do() {
             "remote_write": [{
                 "url": "https://mimir.example.com/push",
                 "basic_auth": { "username": "u", "password": "p" },
+                "headers": { "X-Scope-OrgID": "acme" },
             }],
         })
     );
@@ -102,7 +111,7 @@ fn the_whole_of_it_is_what_prometheus_is_to_do() {
 #[test]
 fn what_is_not_wanted_is_not_there() {
     let token = "t".into();
-    let config = render(&contents(&token));
+    let config = text(&contents(&token));
     assert_taken(&config);
     let config = parsed(&config);
     let keys: Vec<_> = config.as_object().unwrap().keys().collect();
@@ -115,10 +124,11 @@ fn no_text_is_more_than_a_text() {
     for odd in ODD {
         let secret = (*odd).into();
         for credentials in [Credentials::Basic(odd, &secret), Credentials::Bearer(&secret)] {
-            let remote_write = RemoteWrite { url: "http://x/", credentials: Some(credentials) };
+            let credentials = Some(credentials);
+            let remote_write = RemoteWrite { url: "http://x/", credentials, headers: Vec::new() };
             let contents =
                 Contents { instance: odd, remote_write: Some(remote_write), ..contents(&secret) };
-            let config = render(&contents);
+            let config = text(&contents);
             assert_taken(&config);
             let read = parsed(&config);
             let label = read["global"]["external_labels"]["prometheus_instance"].as_str().unwrap();
@@ -143,7 +153,7 @@ fn targets_are_looked_for_as_often_as_they_are_scraped_and_at_least_every_five_s
         (300_000, "5m", "10s", "5s"),
     ] {
         let scrape_interval = Duration::from_millis(ms);
-        let config = render(&Contents { scrape_interval, ..contents(&token) });
+        let config = text(&Contents { scrape_interval, ..contents(&token) });
         assert_taken(&config);
         let config = parsed(&config);
         assert_eq!(config["global"]["scrape_interval"], interval);
@@ -155,13 +165,15 @@ fn targets_are_looked_for_as_often_as_they_are_scraped_and_at_least_every_five_s
 #[test]
 fn an_alertmanager_may_have_any_usual_address() {
     let token = "t".into();
-    for (url, scheme, target, prefix) in [
+    for (address, scheme, target, prefix) in [
         ("http://a", "http", "a:80", Value::Null),
         ("http://a:9093/", "http", "a:9093", Value::Null),
         ("https://10.0.0.1/am", "https", "10.0.0.1:443", "/am".into()),
         ("http://[::1]:9093", "http", "[::1]:9093", Value::Null),
     ] {
-        let config = render(&Contents { alertmanager_url: Some(url), ..contents(&token) });
+        let alertmanager_url = url(address);
+        let contents = Contents { alertmanager_url: Some(&alertmanager_url), ..contents(&token) };
+        let config = text(&contents);
         assert_taken(&config);
         let alertmanager = &parsed(&config)["alerting"]["alertmanagers"][0];
         assert_eq!(alertmanager["scheme"], scheme);
@@ -178,27 +190,49 @@ fn the_web_interface_lets_in_one_password_and_its_file_stays_the_same() {
     assert_eq!(file, web_config(&password).unwrap());
     assert_ne!(file, web_config(&"other".into()).unwrap());
     let file = parsed(&file);
-    let hash = file["basic_auth_users"][WEB_USERNAME].as_str().unwrap();
+    let hash = file["basic_auth_users"][Wanted::WEB_USER].as_str().unwrap();
     assert!(bcrypt::verify("pass\"word", hash).unwrap());
     assert!(!bcrypt::verify("password", hash).unwrap());
 }
 
 #[test]
 fn flags_say_what_is_kept_and_where_it_is_reached() {
-    let flags = Flags {
-        retention_time: Duration::from_secs(15 * 86_400),
-        retention_size: 0,
-        external_url: "https://x/prometheus/i1",
-        route_prefix: "/",
-        instance: "i1",
-    };
-    let url = ("web.external-url", "https://x/prometheus/i1".to_owned());
+    let mut wanted = wanted("i:1");
+    let url = ("web.external-url", "https://broker.example.com/prometheus/i%3A1".to_owned());
     let prefix = ("web.route-prefix", "/".to_owned());
     let time = |time: &str| ("storage.tsdb.retention.time", time.to_owned());
-    assert_eq!(flags.pairs(), [time("15d"), url.clone(), prefix.clone()]);
-    let retention_time = Duration::from_secs(90 * 60);
-    let flags = Flags { retention_time, retention_size: 1 << 20, instance: "$", ..flags };
     let size = ("storage.tsdb.retention.size", "1048576B".to_owned());
+    assert_eq!(flags(&wanted, "/"), [time("15d"), url.clone(), prefix.clone(), size]);
+    wanted.spec.retention_size = None;
+    wanted.spec.retention = "90m".parse().unwrap();
+    assert_eq!(flags(&wanted, "/"), [time("1h30m"), url, prefix]);
+    wanted.instance_id = "$".parse().unwrap();
     let feature = ("enable-feature", "expand-external-labels".to_owned());
-    assert_eq!(flags.pairs(), [time("90m"), url, prefix, size, feature]);
+    assert_eq!(flags(&wanted, "/").last(), Some(&feature));
+}
+
+#[test]
+fn what_is_wanted_is_what_is_rendered() {
+    let mut wanted = wanted("i1");
+    let config = render(&wanted, 1);
+    assert_taken(&config);
+    let config = parsed(&config);
+    assert_eq!(config["global"]["external_labels"]["prometheus_replica"], "1");
+    assert_eq!(config["rule_files"], json!(["rules.yml"]));
+    assert_eq!(config["scrape_configs"][0]["authorization"]["credentials"], "scraper-token");
+    wanted.spec.alertmanager_url = Some("https://alerts.example.com".parse().unwrap());
+    wanted.remote_write = Some(super::super::RemoteWrite {
+        url: "https://mimir.example.com".to_owned(),
+        basic_auth: None,
+        bearer_token: Some("b".into()),
+        headers: [("X-Scope-OrgID".to_owned(), "acme".into())].into(),
+    });
+    wanted.spec.rules = None;
+    let config = render(&wanted, 0);
+    assert_taken(&config);
+    let config = parsed(&config);
+    assert_eq!(config.get("rule_files"), None);
+    assert_eq!(config["alerting"]["alertmanagers"][0]["scheme"], "https");
+    assert_eq!(config["remote_write"][0]["authorization"]["credentials"], "b");
+    assert_eq!(config["remote_write"][0]["headers"]["X-Scope-OrgID"], "acme");
 }
