@@ -268,6 +268,9 @@ fn unreachable(error: &SendRequestError) -> ApiError {
 fn reason(error: &SendRequestError) -> String {
     match error {
         SendRequestError::Connect(ConnectError::Io(error)) => error.to_string(),
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            "the connection was lost".to_owned()
+        }
         SendRequestError::Connect(error) => error.to_string(),
         error => error.to_string(),
     }
