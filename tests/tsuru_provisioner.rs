@@ -157,7 +157,7 @@ fn changed() -> Wanted {
 async fn eventually(mut is_so: impl FnMut() -> bool) {
     let waited = async {
         while !is_so() {
-            sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(Duration::from_secs(20), waited).await.unwrap();
@@ -298,7 +298,7 @@ async fn whoever_was_cut_at_any_request_is_followed_by_one_who_finishes() {
                 platform.provisioner().apply(&wanted()).await.unwrap();
             }
             let before = platform.api.asked().len();
-            platform.api.fault(Fault::Slow(Duration::from_millis(20)));
+            platform.api.fault(Fault::Slow(Duration::from_millis(8)));
             let provisioner = platform.provisioner();
             let wanted = changed();
             tokio::select! {
@@ -323,7 +323,7 @@ async fn whoever_was_cut_at_any_request_is_followed_by_one_who_finishes() {
 async fn what_was_cut_while_it_was_made_can_be_removed_at_once() {
     for step in 1..=8 {
         let platform = Platform::start().await;
-        platform.api.fault(Fault::Slow(Duration::from_millis(100)));
+        platform.api.fault(Fault::Slow(Duration::from_millis(40)));
         let provisioner = platform.provisioner();
         let wanted = wanted();
         tokio::select! {
@@ -333,7 +333,7 @@ async fn what_was_cut_while_it_was_made_can_be_removed_at_once() {
         }
         provisioner.remove(&id()).await.unwrap();
         assert!(platform.api.apps().is_empty(), "step {step}");
-        sleep(Duration::from_millis(300)).await;
+        sleep(Duration::from_millis(120)).await;
         assert!(platform.api.apps().is_empty(), "step {step}: it came afterwards");
     }
 }
@@ -345,7 +345,7 @@ async fn a_removal_that_was_cut_is_finished_by_the_next() {
         let provisioner = platform.provisioner();
         provisioner.apply(&wanted()).await.unwrap();
         let before = platform.api.asked().len();
-        platform.api.fault(Fault::Slow(Duration::from_millis(20)));
+        platform.api.fault(Fault::Slow(Duration::from_millis(8)));
         let id = id();
         tokio::select! {
             biased;
