@@ -199,6 +199,17 @@ pub struct Routes {
     pub file: Option<PathBuf>,
     /// A bus on which routes are registered.
     pub nats: Option<Nats>,
+    /// Tsuru's API.
+    pub tsuru: Option<Tsuru>,
+}
+
+/// `routes.tsuru`, when it is set.
+#[derive(Clone, Debug)]
+pub struct Tsuru {
+    /// As in `https://tsuru.example.com`, without a slash at its end.
+    pub api_url: String,
+    /// A token that may read the bound apps.
+    pub token: SecretString,
 }
 
 /// `routes.nats`, when servers are given.
