@@ -5,7 +5,7 @@ use super::{
     api::{NewApp, Setting},
 };
 use crate::{
-    domain::{InstanceId, prometheus::Storage},
+    domain::{InstanceId, TSURU_PREFIX, prometheus::Storage},
     provision::{Failure, Wanted, config_file, slug},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -22,8 +22,6 @@ pub(super) const LONGEST_VALUE: usize = (128 << 10) - 64;
 
 /// An app has a host of its own, so nothing stands before its paths.
 const ROUTE_PREFIX: &str = "/";
-/// What the ids of organizations begin with that are teams of Tsuru.
-const TEAM_PREFIX: &str = "tsuru:";
 
 /// Tells which variables an app has, without showing them.
 pub(super) const FINGERPRINT: &str = "PROMETHEUS_FINGERPRINT";
@@ -152,7 +150,7 @@ fn fingerprint(image: &str, variables: &[Setting]) -> String {
 fn team(team: &Team, organization: &str) -> Result<String, Failure> {
     match team {
         Team::Fixed(team) => Ok(team.clone()),
-        Team::FromRequest => match organization.strip_prefix(TEAM_PREFIX) {
+        Team::FromRequest => match organization.strip_prefix(TSURU_PREFIX) {
             Some(team) if !team.is_empty() => Ok(team.to_owned()),
             _ => Err(Failure::lasting(
                 "the instance was not asked for by a team of Tsuru, so the operator must name one in prometheus.tsuru.team",
