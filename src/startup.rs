@@ -10,6 +10,7 @@ mod metrics;
 mod provisioning;
 mod rooms;
 mod stalled;
+mod tsuru_apps;
 
 pub use certificates::check as check_certificates;
 

@@ -5,7 +5,7 @@
 
 use super::{
     Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
-    Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls, Tsuru,
+    Nats, NatsTls, Operator, Pem, Platform, Provisioner, Routes, Scrape, Tls, Tsuru,
     platform::Place,
     prometheus,
     section::Section,
@@ -48,6 +48,12 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         && share_a_port(listen, health)
     {
         s.mistake("health_listen", format!("{health} is taken by listen ({listen})"));
+    }
+    if let (Some(prometheus), Some(routes)) = (&prometheus, &routes)
+        && prometheus.provisioner == Provisioner::Tsuru
+        && routes.tsuru.is_none()
+    {
+        s.mistake("routes.tsuru.api_url", "is missing: prometheus.provisioner is tsuru");
     }
     if let (Some(url), Some(broker)) = (&database_url, &broker)
         && values::is_postgres(url.expose_secret())

@@ -7,6 +7,7 @@ mod documentation;
 mod mistakes;
 mod platforms;
 mod secrets;
+mod tsuru_apps;
 
 type Loaded = Result<(Config, Effective), ConfigError>;
 

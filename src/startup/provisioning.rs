@@ -1,6 +1,7 @@
 //! Joins the broker, which orders, with who carries it out: neither room knows
 //! the other.
 
+use super::tsuru_apps;
 use crate::{
     broker::{Maker, Refusal},
     config::{self, Config},
@@ -46,13 +47,26 @@ impl Maker for Makers {
 }
 
 /// Who says what can be made.
-pub(super) fn admission(_config: &Config) -> Box<dyn Admission> {
-    Box::new(NotProvisioned)
+pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
+        _ => Box::new(NotProvisioned),
+    }
 }
 
 /// Who makes it. On the thread that conducts.
-fn provisioner(_config: &Config) -> Rc<dyn Provisioner> {
-    Rc::new(NotProvisioned)
+fn provisioner(config: &Config) -> Rc<dyn Provisioner> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config) {
+            Ok(Some(tsuru)) => Rc::new(tsuru),
+            Ok(None) => Rc::new(NotProvisioned),
+            Err(error) => {
+                tracing::error!(%error, "Tsuru cannot be reached by TLS, so nothing is provisioned");
+                Rc::new(NotProvisioned)
+            }
+        },
+        _ => Rc::new(NotProvisioned),
+    }
 }
 
 /// Who sees to it, for a program that listens on `address`.

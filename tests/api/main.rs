@@ -36,3 +36,4 @@ mod slow;
 mod tsuru;
 #[path = "../support/tsuru.rs"]
 mod tsuru_api;
+mod tsuru_apps;

@@ -11,6 +11,7 @@
 //! | `GET /1.0/apps/{app}` | the app, units with Go-style keys |
 //! | `POST /1.0/apps` | 201, 409 exists, 403 quota, 400 bad |
 //! | `DELETE /1.0/apps/{app}` | a JSON stream |
+//! | `GET /1.0/apps/{app}/env` | names and values; `null` when there are none (beside the contract, from Tsuru's api/app.go, writeEnvVars, of the same commit) |
 //! | `POST /1.0/apps/{app}/env` | a JSON stream; errors are lines of a 200 |
 //! | `POST /1.0/apps/{app}/deploy` | a text stream that ends with `OK` if all went well |
 //! | `PUT`, `DELETE /1.0/apps/{app}/units` | a JSON stream |
@@ -64,6 +65,8 @@ pub(crate) enum Fault {
     InStream(String),
     /// A stream begins with 200 and breaks; nothing is done.
     Cut,
+    /// A stream begins with 200 and never ends; nothing is done.
+    Endless,
 }
 
 /// A request, as the API saw it.
@@ -83,6 +86,10 @@ struct State {
     apps: BTreeMap<String, TsuruApp>,
     fault: Fault,
     faults: BTreeMap<String, Fault>,
+    /// By method and what follows the app, as in `POST deploy`.
+    faults_at: BTreeMap<String, Fault>,
+    /// Address of new apps, instead of one that nobody answers at.
+    host: Option<String>,
     /// Most apps that can be made.
     quota: usize,
     make_unit: MakeUnit,
@@ -108,6 +115,8 @@ impl TsuruApi {
             apps: BTreeMap::new(),
             fault: Fault::None,
             faults: BTreeMap::new(),
+            faults_at: BTreeMap::new(),
+            host: None,
             quota: usize::MAX,
             make_unit,
             asked: Vec::new(),
@@ -147,6 +156,16 @@ impl TsuruApi {
     /// Of every call about an app from now on.
     pub(crate) fn fault_of(&self, app: &str, fault: Fault) {
         self.state().faults.insert(app.to_owned(), fault);
+    }
+
+    /// Of every such call from now on, as in `POST deploy`, or `POST` for new apps.
+    pub(crate) fn fault_at(&self, call: &str, fault: Fault) {
+        self.state().faults_at.insert(call.to_owned(), fault);
+    }
+
+    /// From now on routers have this address for new apps.
+    pub(crate) fn host(&self, address: &str) {
+        self.state().host = Some(address.to_owned());
     }
 
     /// From now on this token is right, and no other.
@@ -230,7 +249,8 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
         let mut state = state.lock().unwrap();
         let asked = Asked { method: method.clone(), path: path.clone(), fields: fields.clone() };
         state.asked.push(asked);
-        state.faults.get(&app).unwrap_or(&state.fault).clone()
+        let at = state.faults_at.get(format!("{method} {action}").trim_end());
+        at.or_else(|| state.faults.get(&app)).unwrap_or(&state.fault).clone()
     };
     if let Fault::Slow(time) = fault {
         tokio::time::sleep(time).await;
@@ -240,6 +260,11 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
             return HttpResponse::build(StatusCode::from_u16(*status).unwrap()).body("a fault");
         }
         Fault::Body(body) => return HttpResponse::Ok().body(body.clone()),
+        Fault::Endless => {
+            let line = Bytes::from(format!("{{\"Message\":\"{}\"}}\n", "x".repeat(1 << 16)));
+            let lines = stream::repeat_with(move || Ok::<_, io::Error>(line.clone()));
+            return HttpResponse::Ok().streaming(lines);
+        }
         _ => {}
     }
     let mut state = state.lock().unwrap();
@@ -266,6 +291,7 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
     match (&*method, &*action) {
         ("GET", "") => HttpResponse::Ok().json(state.apps[&call.app].info()),
         ("DELETE", "") => call.stream("removing", || drop(state.apps.remove(&call.app))),
+        ("GET", "env") => call.environment(&state),
         ("POST", "env") => call.set_environment(&mut state),
         ("POST", "deploy") => call.deploy(&mut state),
         ("PUT", "units") => call.scale(&mut state, true),
@@ -292,7 +318,7 @@ fn create(state: &mut State, fields: &[(String, String)]) -> HttpResponse {
         return HttpResponse::Forbidden().body("Quota exceeded");
     }
     let mut app = TsuruApp::new(&name, &fields.get("teamowner"), &fields.get("pool"));
-    let host = format!("{name}.tsuru.example.test");
+    let host = state.host.clone().unwrap_or_else(|| format!("{name}.tsuru.example.test"));
     app.platform = fields.get("platform");
     app.plan = fields.get("plan");
     app.description = fields.get("description");
@@ -312,6 +338,16 @@ struct Call {
 }
 
 impl Call {
+    fn environment(&self, state: &State) -> HttpResponse {
+        let wanted: Vec<_> = self.fields.of("env").collect();
+        let variables = state.apps[&self.app].environment.iter();
+        let variables: Vec<_> = variables
+            .filter(|(name, _)| wanted.is_empty() || wanted.contains(&name.as_str()))
+            .map(|(name, it)| json!({"name": name, "value": it.value, "public": !it.is_private}))
+            .collect();
+        HttpResponse::Ok().json(Some(variables).filter(|variables| !variables.is_empty()))
+    }
+
     fn set_environment(&self, state: &mut State) -> HttpResponse {
         let managed_by = self.fields.get("managedby");
         let is_pruned = self.fields.is_true("pruneunused");
