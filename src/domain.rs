@@ -9,6 +9,8 @@ mod catalog;
 mod exporter;
 mod ids;
 mod metrics_path;
+mod tsuru;
+mod tsuru_ids;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
@@ -20,3 +22,5 @@ pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
+pub use tsuru::{TSURU_PREFIX, TsuruApp};
+pub use tsuru_ids::{is_of_tsuru, is_pool_of};

@@ -7,12 +7,15 @@
 pub mod access;
 pub mod apps;
 pub mod auth;
+mod body;
 mod gone;
 pub mod lifecycle;
 pub mod ops;
 pub mod osb;
 pub mod routes;
+pub mod tsuru;
 pub mod ui;
+mod urls;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder,

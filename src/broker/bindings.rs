@@ -12,8 +12,8 @@ use super::{
     keys::{Owner, token_hash},
 };
 use crate::{
-    domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId},
-    store::{ServiceBinding, ServiceInstance, Tx, bindings, imported},
+    domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId, TsuruApp},
+    store::{ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, tsuru_apps},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -37,6 +37,9 @@ pub struct Bind {
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
     pub place: Place,
+    /// What Tsuru tells of the app. No attribute of the binding: told again, it replaces what
+    /// was told before.
+    pub tsuru: Option<TsuruApp>,
 }
 
 /// A request for a binding like another one, with a token of its own (OSB 2.17).
@@ -91,10 +94,11 @@ impl Broker {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
             if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
-                return match self.is_same_binding(&existing, &request)? {
-                    true => Ok(Bound::AlreadyExists(self.credentials_of(&existing))),
-                    false => Err(BrokerError::BindingConflict),
-                };
+                if !self.is_same_binding(&existing, &request)? {
+                    return Err(BrokerError::BindingConflict);
+                }
+                note(tx, &request).await?;
+                return Ok(Bound::AlreadyExists(self.credentials_of(&existing)));
             }
             if let Some(imported) = imported::find(tx, &request.binding_id).await? {
                 return match self.is_same_imported(&imported, &request)? {
@@ -122,7 +126,9 @@ impl Broker {
                 token_hash: self.token_hash_of(&request.binding_id),
                 predecessor_id: None,
             };
-            self.insert(tx, &binding).await
+            let bound = self.insert(tx, &binding).await?;
+            note(tx, &request).await?;
+            Ok(bound)
         };
         let bound = self.exclusively(&request.instance_id, work).await?;
         log_if_made(&bound, &request.instance_id, &request.binding_id);
@@ -243,6 +249,13 @@ impl Broker {
 
     pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
         token_hash(self.0.keys.token(id).expose_secret())
+    }
+}
+
+async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
+    match &request.tsuru {
+        Some(app) => tsuru_apps::put(tx, &request.binding_id, app).await,
+        None => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@ use super::auth::BasicCredentials;
 use crate::broker::Broker;
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::OsbError;
+pub(super) use error::parts;
 
 /// What the handlers need; the app keeps it as `web::Data<OsbState>`.
 #[derive(Clone, Debug)]

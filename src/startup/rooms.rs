@@ -18,6 +18,7 @@ use crate::{
         ops::{Ops, OwnMetrics},
         osb::OsbState,
         routes::Routes,
+        tsuru::TsuruState,
         ui::Ui,
     },
     scrape::{
@@ -75,6 +76,7 @@ pub(super) struct HttpData {
     pub(super) ops: web::Data<Ops>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
+    pub(super) tsuru: web::Data<TsuruState>,
     pub(super) routes: web::Data<Routes>,
     pub(super) access: web::Data<Access>,
 }
@@ -188,6 +190,11 @@ impl Rooms {
             ops: web::Data::new(self.ops()),
             ui: web::Data::new(ui),
             osb: web::Data::new(OsbState {
+                broker: self.broker.clone(),
+                credentials: credentials(config),
+                base_url: config.base_url.clone(),
+            }),
+            tsuru: web::Data::new(TsuruState {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),

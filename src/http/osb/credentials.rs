@@ -1,12 +1,11 @@
 //! What a bound app or a service key gets.
 
-use crate::broker::{Credentials, Scope};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::{
+    broker::{Credentials, Scope},
+    http::urls::app_url,
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-
-/// Characters of a GUID that need no encoding in a path (RFC 3986, unreserved).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The user name that goes with a token where basic auth is used; it is not looked at.
 const USERNAME: &str = "scrapebroker";
@@ -41,10 +40,10 @@ pub(super) fn credentials(given: &Credentials, base_url: &str) -> Value {
     let apps = format!("{base_url}/v1/apps");
     let mut credentials = match &given.scope {
         Scope::App(app) => {
-            let app = utf8_percent_encode(app.as_str(), SEGMENT);
+            let app = app_url(base_url, app);
             json!({
-                "url": format!("{apps}/{app}/metrics"),
-                "only_app_metrics_url": format!("{apps}/{app}/only-app-metrics"),
+                "url": format!("{app}/metrics"),
+                "only_app_metrics_url": format!("{app}/only-app-metrics"),
             })
         }
         Scope::Space(space) => json!({
