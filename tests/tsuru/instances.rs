@@ -107,7 +107,7 @@ async fn odd_names_are_refused_at_create_and_unknown_everywhere_else() {
         let names = [
             "a:app:b",
             "a%3Aapp%3Ab",
-            "a b",
+            "a%20b",
             "a%2Fb",
             "%C3%BC",
             "a.b",

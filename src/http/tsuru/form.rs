@@ -12,6 +12,9 @@ const PARAMETERS: &str = "parameters.";
 /// How deeply parameters may be nested.
 const MAX_DEPTH: usize = 16;
 
+/// Characters of a parameter's name that an error repeats.
+const SHOWN: usize = 80;
+
 /// The fields, each a list of texts, and with them `parameters` as an object of texts and objects.
 pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     // The decoder would put replacement characters where it cannot decode.
@@ -23,8 +26,10 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
         let value = Value::from(value);
         match name.strip_prefix(PARAMETERS) {
             Some(path) => {
-                let path = split(path).ok_or_else(|| format!("{name:?} names no parameter"))?;
-                let twice = || format!("{name:?} is given twice, or with values of two kinds");
+                let shown = || name.chars().take(SHOWN).collect::<String>();
+                let path =
+                    split(path).ok_or_else(|| format!("{:?} names no parameter", shown()))?;
+                let twice = || format!("{:?} is given twice, or with two kinds of value", shown());
                 put(&mut parameters, &path, value).ok_or_else(twice)?;
             }
             None => match fields.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
