@@ -1,7 +1,8 @@
 //! What provision and bind mean, whichever platform asks.
 //!
-//! Everything is synchronous: nothing that the broker does takes longer than a
-//! transaction, so it never answers "in progress".
+//! What takes no longer than a transaction is done at once. A Prometheus takes
+//! longer: its operation is written down here and carried out elsewhere, and
+//! the answer is "in progress".
 //!
 //! # What must always hold
 //!
@@ -19,19 +20,22 @@ mod adoption;
 mod backup;
 mod bindings;
 mod bound_apps;
+mod bound_prometheus;
 mod error;
 mod import;
 mod instances;
-mod keys;
 mod operation;
+mod prometheus;
 mod token_key;
 mod turns;
+mod update;
 
 #[cfg(test)]
 mod tests;
 
 use crate::{
     domain::{Catalog, InstanceId, Plan, PlanId, Service, ServiceId},
+    secrets::Keys,
     store::{Store, StoreError, Tx, state},
 };
 pub use adoption::Place;
@@ -39,19 +43,21 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
 pub use bound_apps::{BoundApps, InForce, Scope};
+pub use bound_prometheus::{BoundPrometheus, Targets};
 pub use error::BrokerError;
 pub use import::{Import, LeftOut};
-pub use instances::{FetchedInstance, Provision, Provisioned, Update};
-use keys::Keys;
+pub use instances::{Deprovisioned, FetchedInstance, Provision, Provisioned};
 pub use operation::LastOperation;
+pub use prometheus::{Maker, Ordered, Provisioning, Refusal};
 use secrecy::SecretString;
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
 use turns::Turns;
+pub use update::{Update, Updated};
 
 /// How long one request may take before it is told that the database is away.
 /// Cloud Controller waits 60 s.
@@ -64,7 +70,9 @@ pub struct Broker(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    keys: Keys,
+    keys: Arc<Keys>,
+    /// Who makes a Prometheus, once that is known; without it none is offered.
+    provisioning: OnceLock<Provisioning>,
     catalog: ArcSwap<Catalog>,
     bound_apps: BoundApps,
     turns: Turns,
@@ -100,8 +108,9 @@ impl Broker {
     ) -> Result<Self, OpenError> {
         let known = state::read(&mut store.begin_read().await?).await?.key_fingerprint;
         let keys = match (token_key, store.file()) {
-            (Some(token_key), _) => Keys::derive(token_key)?,
-            (None, Some(file)) => Keys::derive(&token_key::beside(file, known.is_empty())?)?,
+            (Some(token_key), _) => Keys::derive(token_key).map_err(TokenKeyError::from)?,
+            (None, Some(file)) => Keys::derive(&token_key::beside(file, known.is_empty())?)
+                .map_err(TokenKeyError::from)?,
             (None, None) => return Err(TokenKeyError::Missing.into()),
         };
         let mut tx = store.begin_write().await?;
@@ -109,8 +118,9 @@ impl Broker {
         tx.commit().await?;
         let broker = Self(Arc::new(Shared {
             store,
-            keys,
-            catalog: ArcSwap::from_pointee(catalog),
+            keys: Arc::new(keys),
+            provisioning: OnceLock::new(),
+            catalog: ArcSwap::from_pointee(catalog.without_prometheus()),
             bound_apps: BoundApps::default(),
             turns: Turns::default(),
             adopts: AtomicBool::new(false),
@@ -120,6 +130,19 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Offers the plans of `catalog` whose instances are a Prometheus, from now
+    /// on for good.
+    pub fn provision_with(&self, provisioning: Provisioning, catalog: Catalog) {
+        // Whoever came first is in charge.
+        let _ = self.0.provisioning.set(provisioning);
+        self.replace_catalog(catalog);
+    }
+
+    /// The keys, for who carries out what is ordered.
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.keys)
+    }
+
     /// The catalog in force.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.0.catalog.load_full()
@@ -127,6 +150,10 @@ impl Broker {
 
     /// Puts another catalog in force; requests under way keep the one they began with.
     pub fn replace_catalog(&self, catalog: Catalog) {
+        let catalog = match self.0.provisioning.get() {
+            Some(_) => catalog,
+            None => catalog.without_prometheus(),
+        };
         self.0.catalog.store(Arc::new(catalog));
     }
 
@@ -176,7 +203,7 @@ impl Broker {
         let _turn = self.0.turns.take(instance).await?;
         let done = within_patience(async {
             let mut tx = self.0.store.begin_write().await?;
-            tx.lock(instance).await?;
+            tx.lock(instance.as_str()).await?;
             claim(&mut tx, &self.0.keys).await?;
             let done = work(&mut tx).await?;
             tx.commit().await?;

@@ -13,6 +13,7 @@ mod effective;
 mod keys;
 mod mistake;
 mod platform;
+mod prometheus;
 mod section;
 mod sources;
 mod values;
@@ -23,12 +24,13 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub mod catalog;
 pub mod promfetcher;
 
-use crate::domain::ExternalExporter;
+use crate::domain::{ExternalExporter, prometheus::Allowed};
 use secrecy::SecretString;
 use section::Section;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -66,6 +68,8 @@ pub struct Config {
     pub backends: Backends,
     /// Exporters outside of the platform, asked for every app.
     pub external_exporters: Vec<ExternalExporter>,
+    /// Provisioned Prometheus instances.
+    pub prometheus: Prometheus,
     /// People who may see everything.
     pub operators: Vec<Operator>,
     /// The platform that runs us, if we are run by one.
@@ -284,6 +288,57 @@ pub struct Operator {
     pub username: String,
     /// bcrypt hash of the password, checked to be one.
     pub password_bcrypt: SecretString,
+}
+
+/// `prometheus`
+#[derive(Clone, Debug)]
+pub struct Prometheus {
+    /// Who makes them.
+    pub provisioner: Provisioner,
+    /// The program `prometheus`: a path, or a name to be found in `PATH`.
+    pub binary: PathBuf,
+    /// The program `promtool`, which checks rules.
+    pub promtool: PathBuf,
+    /// Instances on disk have their folders here.
+    pub data_dir: PathBuf,
+    /// Instances in memory have theirs here.
+    pub tmpfs_dir: PathBuf,
+    /// Loopback ports for child processes.
+    pub ports: RangeInclusive<u16>,
+    /// Most instances in all.
+    pub max_instances: u64,
+    /// Most instances of a space.
+    pub max_instances_per_space: u64,
+    /// How long an operation may take before it has failed.
+    pub operation_timeout: Duration,
+    /// Inside addresses to which alerts may go.
+    pub alertmanager_allow: Vec<Allowed>,
+    /// Where plans copy samples to, by name.
+    pub remote_writes: BTreeMap<String, RemoteWrite>,
+}
+
+/// `prometheus.provisioner`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provisioner {
+    /// Child processes of ours.
+    Process,
+    /// Apps of a Tsuru.
+    Tsuru,
+    /// The service is not offered.
+    None,
+}
+
+/// `prometheus.remote_writes.NAME`
+#[derive(Clone, Debug)]
+pub struct RemoteWrite {
+    /// Full URL.
+    pub url: String,
+    /// Basic auth, when the target asks for it.
+    pub credentials: Option<Credentials>,
+    /// A token, when the target asks for one.
+    pub bearer_token: Option<SecretString>,
+    /// Headers, as in `X-Scope-OrgID`.
+    pub headers: BTreeMap<String, SecretString>,
 }
 
 /// `backends`

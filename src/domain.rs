@@ -9,6 +9,8 @@ mod catalog;
 mod exporter;
 mod ids;
 mod metrics_path;
+mod operation;
+pub mod prometheus;
 mod tsuru;
 mod tsuru_ids;
 
@@ -22,5 +24,6 @@ pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
+pub use operation::{OperationKind, OperationState};
 pub use tsuru::{TSURU_PREFIX, TsuruApp};
 pub use tsuru_ids::{is_of_tsuru, is_pool_of};

@@ -10,12 +10,12 @@ pub mod auth;
 mod body;
 mod gone;
 pub mod lifecycle;
+mod links;
 pub mod ops;
 pub mod osb;
 pub mod routes;
 pub mod tsuru;
 pub mod ui;
-mod urls;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder,

@@ -7,6 +7,7 @@ mod certificates;
 mod import;
 mod leaving;
 mod metrics;
+mod provisioning;
 mod rooms;
 mod stalled;
 
@@ -98,6 +99,7 @@ impl Application {
             leaving.check_cloud_foundry();
         }
         let (server, address) = serve(&config, &rooms, &leaving)?;
+        rooms.conduct(&config, address);
         let health = match config.health_listen {
             Some(listen) => Some(serve_health(listen, &rooms)?),
             None => None,

@@ -20,8 +20,12 @@ pub mod bindings;
 mod error;
 pub mod imported;
 pub mod instances;
+pub mod leases;
+pub mod operations;
 mod postgres;
+pub mod prometheus;
 pub mod promfetcher;
+pub mod replicas;
 mod sqlite;
 pub mod state;
 pub mod tsuru_apps;
@@ -31,11 +35,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::domain::InstanceId;
 pub use bindings::ServiceBinding;
 pub use error::StoreError;
 pub use imported::ImportedBinding;
 pub use instances::{Names, ServiceInstance};
+pub use operations::{Before, Operation};
+pub use prometheus::{PrometheusInstance, Usage};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use sqlite::{Opened, Sqlite};
@@ -146,19 +151,19 @@ impl Store {
 }
 
 impl Tx {
-    /// Keeps everyone else from deciding about this instance until the end.
+    /// Keeps everyone else from deciding about `what` until the end.
     ///
     /// On SQLite the transaction does that by itself, for the whole database.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away.
-    pub async fn lock(&mut self, instance: &InstanceId) -> Result<(), StoreError> {
+    pub async fn lock(&mut self, what: &str) -> Result<(), StoreError> {
         if self.file.is_some() {
             return Ok(());
         }
         // Selected from, not selected: its result is of a type that `Any` does not know.
         sqlx::query("SELECT 1 FROM pg_advisory_xact_lock($1)")
-            .bind(lock_key(instance))
+            .bind(lock_key(what))
             .execute(self.connection())
             .await?;
         Ok(())
@@ -190,8 +195,8 @@ async fn migrate(connection: &mut AnyConnection) -> Result<(), StoreError> {
 }
 
 /// The same number in every replica and every version: PostgreSQL's advisory
-/// locks are numbers. Two ids with one number only wait for each other.
-fn lock_key(instance: &InstanceId) -> i64 {
-    let digest = digest::digest(&digest::SHA256, instance.as_str().as_bytes());
+/// locks are numbers. Two names with one number only wait for each other.
+fn lock_key(what: &str) -> i64 {
+    let digest = digest::digest(&digest::SHA256, what.as_bytes());
     digest.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
 }

@@ -13,9 +13,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("config", &["domain"]),
+    ("secrets", &["domain"]),
     ("store", &["domain"]),
     ("discovery", &["domain", "tls"]),
-    ("broker", &["domain", "store"]),
+    ("broker", &["domain", "secrets", "store"]),
+    ("provision", &["domain", "secrets", "store"]),
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
@@ -29,7 +31,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "demo", "demo_app"]),
+    ("awc", &["scrape", "discovery", "provision", "query", "demo", "demo_app"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

@@ -3,10 +3,12 @@
 
 use super::{
     TokenKeyError,
-    keys::Keys,
     token_key::{self, beside_name},
 };
-use crate::store::{StoreError, backup};
+use crate::{
+    secrets::Keys,
+    store::{StoreError, backup},
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     fs::File,
@@ -85,7 +87,8 @@ pub async fn backup(
         None => token_key::beside(&database, false)?,
     };
     // A database that nobody has used yet has none.
-    if !key_fingerprint.is_empty() && key_fingerprint != Keys::derive(&key)?.fingerprint() {
+    let keys = Keys::derive(&key).map_err(TokenKeyError::from)?;
+    if !key_fingerprint.is_empty() && key_fingerprint != keys.fingerprint() {
         return Err(BackupError::OtherKey);
     }
     draft.as_file().sync_all().map_err(failed(&to))?;

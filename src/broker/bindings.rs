@@ -9,11 +9,17 @@ use super::{
     adoption::Unseen,
     find_plan,
     instances::{find, unsealable},
-    keys::{Owner, token_hash},
 };
 use crate::{
-    domain::{AppGuid, BindingId, InstanceId, Plan, PlanId, ScrapeOptions, ServiceId, TsuruApp},
-    store::{ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, tsuru_apps},
+    domain::{
+        AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
+        ServiceId, TsuruApp,
+    },
+    secrets::{Owner, token_hash},
+    store::{
+        ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
+        prometheus, tsuru_apps,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -98,7 +104,7 @@ impl Broker {
                     return Err(BrokerError::BindingConflict);
                 }
                 note(tx, &request).await?;
-                return Ok(Bound::AlreadyExists(self.credentials_of(&existing)));
+                return Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?));
             }
             if let Some(imported) = imported::find(tx, &request.binding_id).await? {
                 return match self.is_same_imported(&imported, &request)? {
@@ -114,6 +120,7 @@ impl Broker {
             };
             let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
             check_bind(plan, &instance, &request)?;
+            check_is_there(tx, &request.instance_id).await?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
@@ -148,7 +155,7 @@ impl Broker {
                 let same = existing.instance_id == request.instance_id
                     && existing.predecessor_id.as_ref() == Some(&request.predecessor_id);
                 return match same {
-                    true => Ok(Bound::AlreadyExists(self.credentials_of(&existing))),
+                    true => Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?)),
                     false => Err(BrokerError::BindingConflict),
                 };
             }
@@ -186,7 +193,7 @@ impl Broker {
         self.reading(async |tx| {
             let (credentials, sealed) = match bindings::find(tx, id).await? {
                 Some(own) if own.instance_id == *instance => {
-                    (self.credentials_of(&own), own.parameters)
+                    (self.credentials_of(tx, &own).await?, own.parameters)
                 }
                 Some(_) => return Err(BrokerError::BindingUnknown),
                 None => {
@@ -220,7 +227,7 @@ impl Broker {
 
     async fn insert(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
         match bindings::insert(tx, binding).await? {
-            true => Ok(Bound::Created(self.credentials_of(binding))),
+            true => Ok(Bound::Created(self.credentials_of(tx, binding).await?)),
             // Another instance got a binding with this id at this very moment.
             false => Err(BrokerError::BindingConflict),
         }
@@ -243,8 +250,14 @@ impl Broker {
         parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
     }
 
-    fn credentials_of(&self, binding: &ServiceBinding) -> Credentials {
-        Credentials { token: self.0.keys.token(&binding.binding_id), scope: Scope::of(binding) }
+    async fn credentials_of(
+        &self,
+        tx: &mut Tx,
+        binding: &ServiceBinding,
+    ) -> Result<Credentials, BrokerError> {
+        let is_prometheus = prometheus::find(tx, &binding.instance_id).await?.is_some();
+        let token = self.0.keys.token(&binding.binding_id);
+        Ok(Credentials { token, scope: Scope::of(binding, is_prometheus) })
     }
 
     pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
@@ -256,6 +269,18 @@ async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
     match &request.tsuru {
         Some(app) => tsuru_apps::put(tx, &request.binding_id, app).await,
         None => Ok(()),
+    }
+}
+
+/// What is not there yet, or not any more, is not bound.
+async fn check_is_there(tx: &mut Tx, instance: &InstanceId) -> Result<(), BrokerError> {
+    let Some(operation) = operations::find(tx, instance).await? else { return Ok(()) };
+    match (operation.kind, operation.state) {
+        (OperationKind::Update, _) | (OperationKind::Provision, OperationState::Succeeded) => {
+            Ok(())
+        }
+        (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
+        _ => Err(BrokerError::NotMade(operation.description)),
     }
 }
 

@@ -1,18 +1,22 @@
 //! The bindings in force, as scrapes see them.
 
 use super::{
+    Targets,
+    bound_prometheus::{self, Bindings, BoundPrometheus},
     instances::unsealable,
-    keys::{Keys, Owner, TOKEN_PREFIX, token_hash},
 };
 use crate::{
-    domain::{App, AppGuid, BindingId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
+    domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
+    secrets::{Keys, Owner, TOKEN_PREFIX, token_hash},
     store::{
-        ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, state, tsuru_apps,
+        ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
+        tsuru_apps,
     },
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
+use secrecy::ExposeSecret;
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +45,7 @@ struct Snapshot {
     /// Of several bindings of an app the newest.
     in_force: HashMap<AppGuid, Arc<InForce>>,
     scopes: HashMap<String, Scope>,
+    prometheus: Arc<HashMap<InstanceId, Arc<BoundPrometheus>>>,
 }
 
 /// The binding that says how an app is scraped.
@@ -59,11 +64,17 @@ pub enum Scope {
     App(AppGuid),
     /// All apps of a space.
     Space(SpaceGuid),
+    /// No app: what a Prometheus has stored.
+    Query(InstanceId),
+    /// The apps bound to a Prometheus, which scrapes them.
+    Scraper(InstanceId, Targets),
 }
 
 impl Scope {
-    pub(super) fn of(binding: &ServiceBinding) -> Self {
+    /// What the token of a binding is good for; `is_prometheus` if its instance is one.
+    pub(super) fn of(binding: &ServiceBinding, is_prometheus: bool) -> Self {
         match &binding.app_guid {
+            _ if is_prometheus => Self::Query(binding.instance_id.clone()),
             Some(app) => Self::App(app.clone()),
             None => Self::Space(binding.space_guid.clone()),
         }
@@ -77,6 +88,8 @@ impl Scope {
                 .space_id
                 .as_ref()
                 .is_some_and(|space| space == guid || is_pool_of(guid.as_str(), space.as_str())),
+            Self::Query(_) => false,
+            Self::Scraper(_, targets) => targets.options_of(app.id.as_str()).is_some(),
         }
     }
 }
@@ -85,6 +98,16 @@ impl BoundApps {
     /// How this app is scraped, if it is bound.
     pub fn options_of(&self, app: &str) -> Option<Arc<InForce>> {
         self.0.snapshot.load().in_force.get(app).cloned()
+    }
+
+    /// A Prometheus.
+    pub fn prometheus(&self, instance: &str) -> Option<Arc<BoundPrometheus>> {
+        self.0.snapshot.load().prometheus.get(instance).cloned()
+    }
+
+    /// Every Prometheus; the same as before unless something has changed.
+    pub fn all_prometheus(&self) -> Arc<HashMap<InstanceId, Arc<BoundPrometheus>>> {
+        Arc::clone(&self.0.snapshot.load().prometheus)
     }
 
     /// What this token allows, if it is one of ours.
@@ -129,8 +152,20 @@ impl BoundApps {
         let imported = imported::all(&mut tx).await?;
         let tsuru_apps = tsuru_apps::all(&mut tx).await?;
         let mut snapshot = Snapshot { source, ..Snapshot::default() };
+        let mut of_prometheus = Bindings::default();
+        let known: HashSet<_> = prometheus::ids(&mut tx).await?;
         for binding in bindings {
-            if let Err(error) = binding.and_then(|binding| snapshot.add(&binding, keys)) {
+            let added = binding.and_then(|binding| {
+                let is_prometheus = known.contains(&binding.instance_id);
+                let options = snapshot.add(&binding, keys, is_prometheus)?;
+                if let (true, Some(app), Some(options)) =
+                    (is_prometheus, &binding.app_guid, options)
+                {
+                    of_prometheus.note(&binding.instance_id, app, &options);
+                }
+                Ok(())
+            });
+            if let Err(error) = added {
                 tracing::error!(%error, "a binding is not in force");
             }
         }
@@ -140,6 +175,13 @@ impl BoundApps {
                 tracing::error!(%error, "an imported binding is not in force");
             }
         }
+        let prometheus = bound_prometheus::read(&mut tx, keys, of_prometheus).await?;
+        for one in prometheus.values() {
+            let hash = token_hash(keys.scraper_token(&one.instance_id).expose_secret());
+            let scope = Scope::Scraper(one.instance_id.clone(), one.targets.clone());
+            snapshot.scopes.insert(hash, scope);
+        }
+        snapshot.prometheus = Arc::new(prometheus);
         self.0.snapshot.store(Arc::new(snapshot));
         self.publish(tsuru_apps);
         self.0.confirmed.store(Some(asked));
@@ -164,39 +206,45 @@ impl BoundApps {
 }
 
 impl Snapshot {
-    /// Adds a binding; of each app the first one that is added is in force.
-    fn add(&mut self, binding: &ServiceBinding, keys: &Keys) -> Result<(), StoreError> {
+    /// Adds a binding, and gives what it says; of each app the first one that is added is in
+    /// force.
+    fn add(
+        &mut self,
+        binding: &ServiceBinding,
+        keys: &Keys,
+        is_prometheus: bool,
+    ) -> Result<Option<Arc<InForce>>, StoreError> {
+        let mut said = None;
         if let Some(app) = &binding.app_guid {
-            self.put_in_force(app, &binding.binding_id, &binding.parameters, keys)?;
+            let options = in_force(&binding.binding_id, &binding.parameters, keys)?;
+            self.put_in_force(app, &options);
+            said = Some(options);
         }
-        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding));
-        Ok(())
+        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding, is_prometheus));
+        Ok(said)
     }
 
     fn add_imported(&mut self, binding: &ImportedBinding, keys: &Keys) -> Result<(), StoreError> {
         let app = &binding.app_guid;
-        self.put_in_force(app, &binding.binding_id, &binding.parameters, keys)?;
+        self.put_in_force(app, &in_force(&binding.binding_id, &binding.parameters, keys)?);
         self.scopes.insert(binding.token_hash.clone(), Scope::App(app.clone()));
         Ok(())
     }
 
-    fn put_in_force(
-        &mut self,
-        app: &AppGuid,
-        id: &BindingId,
-        sealed: &str,
-        keys: &Keys,
-    ) -> Result<(), StoreError> {
+    fn put_in_force(&mut self, app: &AppGuid, options: &Arc<InForce>) {
         if let Entry::Vacant(free) = self.in_force.entry(app.clone()) {
-            let parameters = keys
-                .unseal(Owner::Binding(id.as_str()), sealed)
-                .ok_or_else(|| unsealable("service_bindings.parameters"))?;
-            let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
-                let problem = error.to_string();
-                StoreError::Corrupt { column: "service_bindings.parameters", problem }
-            })?;
-            free.insert(Arc::new(InForce { binding_id: id.clone(), options }));
+            free.insert(Arc::clone(options));
         }
-        Ok(())
     }
+}
+
+fn in_force(id: &BindingId, sealed: &str, keys: &Keys) -> Result<Arc<InForce>, StoreError> {
+    let parameters = keys
+        .unseal(Owner::Binding(id.as_str()), sealed)
+        .ok_or_else(|| unsealable("service_bindings.parameters"))?;
+    let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
+        let problem = error.to_string();
+        StoreError::Corrupt { column: "service_bindings.parameters", problem }
+    })?;
+    Ok(Arc::new(InForce { binding_id: id.clone(), options }))
 }

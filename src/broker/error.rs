@@ -1,7 +1,11 @@
 //! What a platform's user is told.
 
-use super::TokenKeyError;
-use crate::{domain::BindingError, store::StoreError};
+use super::Refusal;
+use crate::{
+    domain::{BindingError, OperationKind, prometheus::LossOfData},
+    secrets::KeyError,
+    store::StoreError,
+};
 
 /// Everything that can go wrong when a platform asks for something.
 ///
@@ -65,10 +69,39 @@ pub enum BrokerError {
     /// A plan without `binding_rotatable`.
     #[error("bindings of this plan cannot be rotated")]
     NotRotatable,
+    /// The plan takes longer than a request, and the platform does not wait (OSB "Asynchronous
+    /// Operations").
+    #[error(
+        "this plan takes longer than a request: the platform must send accepts_incomplete=true"
+    )]
+    AsyncRequired,
+    /// Something else is being done about the instance.
+    #[error(
+        "an operation on this service instance is in progress ({0}); try again when it has ended"
+    )]
+    Concurrency(OperationKind),
+    /// It was never made, so there is nothing to use or change.
+    #[error("this service instance could not be made, and can only be deleted: {0}")]
+    NotMade(String),
+    /// It is still there.
+    #[error("the service instance could not be removed; try again: {0}")]
+    NotRemoved(String),
+    /// A Prometheus cannot become something else, nor the other way round.
+    #[error("an instance of one kind of plan cannot get a plan of another kind")]
+    OtherKind,
+    /// It cannot be made.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// It cannot be changed like that.
+    #[error("{0}")]
+    Loss(LossOfData),
+    /// This installation makes none.
+    #[error("no provisioner is configured, so no Prometheus can be made or changed")]
+    NoProvisioner,
     /// The database is away, or our fault.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing can be sealed.
     #[error("secrets cannot be sealed")]
-    Keys(#[from] TokenKeyError),
+    Keys(#[from] KeyError),
 }

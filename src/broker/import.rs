@@ -1,8 +1,9 @@
 //! Taking over the bindings of promfetcher, which are bindings of any instance, service and plan.
 
-use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, keys::Owner, within_patience};
+use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_patience};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
+    secrets::Owner,
     store::{
         ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
         promfetcher::AppEndpoint,

@@ -1,13 +1,19 @@
-//! Service instances: provision, update, fetch, deprovision.
+//! Service instances: provision, fetch, deprovision.
 
 use super::{
-    Broker, BrokerError, Place, adoption::Unseen, check_maintenance, find_plan, keys::Owner,
+    Broker, BrokerError, check_maintenance, find_plan,
+    prometheus::{Ordered, Wanted, put_operation},
 };
 use crate::{
-    domain::{InstanceId, OrganizationGuid, ParameterSchema, PlanId, ServiceId, SpaceGuid},
-    store::{Names, ServiceInstance, StoreError, Tx, instances},
+    domain::{
+        InstanceId, OperationKind, OperationState, OrganizationGuid, ParameterSchema, Plan, PlanId,
+        ServiceId, SpaceGuid,
+    },
+    secrets::Owner,
+    store::{Names, ServiceInstance, StoreError, Tx, bindings, instances, operations, prometheus},
 };
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// A request for a service instance.
 #[derive(Clone, Debug)]
@@ -28,37 +34,28 @@ pub struct Provision {
     pub parameters: Map<String, Value>,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
+    /// Whether the platform waits for what takes longer than a request.
+    pub accepts_incomplete: bool,
 }
 
 /// What a successful [`Broker::provision`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provisioned {
     /// It was made now.
     Created,
     /// The same instance was there before.
     AlreadyExists,
+    /// It is being made, since now or before.
+    InProgress(Ordered),
 }
 
-/// A request to change a service instance.
-#[derive(Clone, Debug)]
-pub struct Update {
-    /// The instance.
-    pub instance_id: InstanceId,
-    /// Its service, which cannot change.
-    pub service_id: ServiceId,
-    /// Its plan from now on; none: as it is.
-    pub plan_id: Option<PlanId>,
-    /// What people call it now; what is missing stays.
-    pub names: Names,
-    /// Laid over the parameters it has; empty: as they are, since Cloud
-    /// Controller sends `{}` when its user gave none (contract: osb.md 1.5).
-    pub parameters: Map<String, Value>,
-    /// `maintenance_info.version`.
-    pub maintenance_version: Option<String>,
-    /// Its plan until now, if the request says so.
-    pub previous_plan_id: Option<PlanId>,
-    /// Where it is, if the request says so.
-    pub place: Place,
+/// What a successful [`Broker::deprovision`] comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deprovisioned {
+    /// It is gone.
+    Done,
+    /// It is being removed, since now or before.
+    InProgress(Ordered),
 }
 
 /// A service instance as the platform may see it.
@@ -92,12 +89,19 @@ impl Broker {
             check_maintenance(plan, request.maintenance_version.as_deref())?;
         }
         let id = &request.instance_id;
+        // It takes its time, so it is asked before the transaction, and not about what is there.
+        let wanted = match &found {
+            Ok((_, plan)) if plan.prometheus.is_some() && !self.exists(id).await? => {
+                Some(self.admit_new(plan, &request).await?)
+            }
+            _ => None,
+        };
         let outcome = self
             .exclusively(id, async |tx| {
                 if let Some(existing) = instances::find(tx, id).await? {
                     return match self.is_same(&existing, &request)? {
-                        true => Ok(Provisioned::AlreadyExists),
-                        false => Err(BrokerError::InstanceConflict),
+                        true => self.is_being_made(tx, id).await,
+                        false => Err(self.differs(tx, id).await?),
                     };
                 }
                 let (_, plan) = found?;
@@ -112,79 +116,85 @@ impl Broker {
                     maintenance_version: request.maintenance_version.clone(),
                     parameters: self.seal_of_instance(id, &request.parameters)?,
                 };
-                match instances::insert(tx, &instance).await? {
-                    true => Ok(Provisioned::Created),
+                if !instances::insert(tx, &instance).await? {
                     // Unreachable while the lock holds; the unique key is the truth all the same.
-                    false => Err(BrokerError::InstanceConflict),
+                    return Err(BrokerError::InstanceConflict);
+                }
+                match &wanted {
+                    None if plan.prometheus.is_some() => {
+                        // It was there a moment ago, and is gone by now.
+                        Err(BrokerError::Concurrency(OperationKind::Deprovision))
+                    }
+                    None => Ok(Provisioned::Created),
+                    Some(wanted) => {
+                        let ordered = self.order(tx, id, &request.space_guid, wanted).await?;
+                        Ok(Provisioned::InProgress(ordered))
+                    }
                 }
             })
             .await?;
-        if outcome == Provisioned::Created {
-            tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioned");
+        match &outcome {
+            Provisioned::Created => {
+                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioned");
+            }
+            Provisioned::InProgress(_) if wanted.is_some() => {
+                self.ordered();
+                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance ordered");
+            }
+            _ => {}
         }
         Ok(outcome)
     }
 
-    /// Changes a service instance; a change to what it is already is none.
-    ///
-    /// # Errors
-    /// [`BrokerError::InstanceUnknown`] when there is none,
-    /// [`BrokerError::PlanNotUpdateable`] when its plan cannot be left; otherwise
-    /// what is wrong with the request.
-    pub async fn update(&self, request: Update) -> Result<(), BrokerError> {
-        let catalog = self.catalog();
-        let id = &request.instance_id;
-        let service = catalog.service(&request.service_id).ok_or(BrokerError::UnknownService)?;
-        let changed = self
-            .exclusively(id, async |tx| {
-                let unseen = Unseen {
-                    service_id: &request.service_id,
-                    plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
-                    place: &request.place,
-                };
-                let existing = self.find_or_adopt(tx, id, unseen).await?;
-                if existing.service_id != request.service_id {
-                    return Err(BrokerError::OtherService);
-                }
-                let plan_id = request.plan_id.as_ref().unwrap_or(&existing.plan_id);
-                let plan = service.plan(plan_id);
-                if *plan_id != existing.plan_id {
-                    let left = service.plan(&existing.plan_id);
-                    plan.ok_or(BrokerError::UnknownPlan)?;
-                    if !left.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
-                        return Err(BrokerError::PlanNotUpdateable);
-                    }
-                }
-                if let Some(plan) = plan {
-                    check_maintenance(plan, request.maintenance_version.as_deref())?;
-                }
-                let mut updated = existing.clone();
-                updated.plan_id = plan_id.clone();
-                let Names { organization, space, instance } = request.names.clone();
-                updated.names = Names {
-                    organization: organization.or(updated.names.organization),
-                    space: space.or(updated.names.space),
-                    instance: instance.or(updated.names.instance),
-                };
-                updated.maintenance_version =
-                    request.maintenance_version.clone().or(updated.maintenance_version);
-                if !request.parameters.is_empty() {
-                    check(plan.and_then(|plan| plan.update.as_ref()), &request.parameters)?;
-                    let mut parameters = self.parameters_of(&existing)?;
-                    parameters.extend(request.parameters.clone());
-                    updated.parameters = self.seal_of_instance(id, &parameters)?;
-                }
-                let changed = updated != existing;
-                if changed {
-                    instances::update(tx, &updated).await?;
-                }
-                Ok(changed)
-            })
-            .await?;
-        if changed {
-            tracing::info!(instance.id = %id, "instance updated");
+    async fn exists(&self, id: &InstanceId) -> Result<bool, BrokerError> {
+        self.reading(async |tx| Ok(instances::find(tx, id).await?.is_some())).await
+    }
+
+    async fn admit_new(&self, plan: &Plan, request: &Provision) -> Result<Wanted, BrokerError> {
+        check(plan.provision.as_ref(), &request.parameters)?;
+        if !request.accepts_incomplete {
+            return Err(BrokerError::AsyncRequired);
         }
-        Ok(())
+        let terms = plan.prometheus.as_ref().ok_or(BrokerError::UnknownPlan)?;
+        let wanted = self.wanted(terms, &request.parameters)?;
+        self.admit(&wanted.spec, None).await?;
+        Ok(wanted)
+    }
+
+    /// The answer to a repeated request.
+    async fn is_being_made(
+        &self,
+        tx: &mut Tx,
+        id: &InstanceId,
+    ) -> Result<Provisioned, BrokerError> {
+        let Some(operation) = operations::find(tx, id).await? else {
+            return Ok(Provisioned::AlreadyExists);
+        };
+        let ordered = Ordered { operation_id: operation.operation_id };
+        match (operation.kind, operation.state) {
+            (OperationKind::Provision, OperationState::InProgress) => {
+                Ok(Provisioned::InProgress(ordered))
+            }
+            (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
+            (OperationKind::Provision | OperationKind::Deprovision, OperationState::Failed) => {
+                Err(BrokerError::NotMade(operation.description))
+            }
+            _ => Ok(Provisioned::AlreadyExists),
+        }
+    }
+
+    /// The answer to a different request for an id that is taken.
+    async fn differs(&self, tx: &mut Tx, id: &InstanceId) -> Result<BrokerError, BrokerError> {
+        let operation = operations::find(tx, id).await?;
+        Ok(match operation {
+            Some(it)
+                if it.kind == OperationKind::Deprovision
+                    && it.state == OperationState::InProgress =>
+            {
+                BrokerError::Concurrency(it.kind)
+            }
+            _ => BrokerError::InstanceConflict,
+        })
     }
 
     /// Shows a service instance.
@@ -210,14 +220,66 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::InstanceGone`] when there is none.
-    pub async fn deprovision(&self, id: &InstanceId) -> Result<(), BrokerError> {
-        self.exclusively(id, async |tx| match instances::find(tx, id).await? {
-            Some(_) => self.delete(tx, id).await,
-            None => self.let_unseen_depart(tx, id).await,
-        })
-        .await?;
-        tracing::info!(instance.id = %id, "instance deprovisioned");
-        Ok(())
+    pub async fn deprovision(&self, id: &InstanceId) -> Result<Deprovisioned, BrokerError> {
+        let outcome = self
+            .exclusively(id, async |tx| {
+                if instances::find(tx, id).await?.is_none() {
+                    self.let_unseen_depart(tx, id).await?;
+                    return Ok(Deprovisioned::Done);
+                }
+                if prometheus::find(tx, id).await?.is_none() {
+                    self.delete(tx, id).await?;
+                    return Ok(Deprovisioned::Done);
+                }
+                // Credentials and targets go now, whatever the rest takes.
+                bindings::delete_all(tx, id).await?;
+                let running = operations::find(tx, id).await?.filter(|it| {
+                    it.kind == OperationKind::Deprovision && it.state == OperationState::InProgress
+                });
+                Ok(Deprovisioned::InProgress(match running {
+                    Some(running) => Ordered { operation_id: running.operation_id },
+                    None => put_operation(tx, id, OperationKind::Deprovision, None).await?,
+                }))
+            })
+            .await?;
+        match outcome {
+            Deprovisioned::Done => tracing::info!(instance.id = %id, "instance deprovisioned"),
+            Deprovisioned::InProgress(_) => {
+                self.ordered();
+                tracing::info!(instance.id = %id, "instance is to be removed");
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// As [`deprovision`](Self::deprovision), for who cannot wait and ask again: waits for the
+    /// end, at most for `patience`.
+    ///
+    /// # Errors
+    /// Those of `deprovision`; [`BrokerError::Concurrency`] when it has not ended by then, and
+    /// [`BrokerError::NotRemoved`] when it failed.
+    pub async fn deprovision_now(
+        &self,
+        id: &InstanceId,
+        patience: Duration,
+    ) -> Result<(), BrokerError> {
+        if self.deprovision(id).await? == Deprovisioned::Done {
+            return Ok(());
+        }
+        let ended = async {
+            loop {
+                match self.last_operation(id, None).await {
+                    Err(BrokerError::InstanceUnknown) => return Ok(()),
+                    Ok(last) if last.state == OperationState::Failed => {
+                        return Err(BrokerError::NotRemoved(last.description));
+                    }
+                    Ok(_) => tokio::time::sleep(LOOK).await,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let late = BrokerError::Concurrency(OperationKind::Deprovision);
+        tokio::time::timeout(patience, ended).await.unwrap_or(Err(late))
     }
 
     fn is_same(&self, kept: &ServiceInstance, request: &Provision) -> Result<bool, BrokerError> {
@@ -228,7 +290,10 @@ impl Broker {
             && self.parameters_of(kept)? == request.parameters)
     }
 
-    fn parameters_of(&self, instance: &ServiceInstance) -> Result<Map<String, Value>, BrokerError> {
+    pub(super) fn parameters_of(
+        &self,
+        instance: &ServiceInstance,
+    ) -> Result<Map<String, Value>, BrokerError> {
         let owner = Owner::Instance(instance.instance_id.as_str());
         let parameters = self.0.keys.unseal(owner, &instance.parameters);
         parameters.ok_or_else(|| unsealable("service_instances.parameters").into())
@@ -243,6 +308,9 @@ impl Broker {
     }
 }
 
+/// How often is looked whether an operation has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The instance, for everyone but who deletes it.
 pub(super) async fn find(tx: &mut Tx, id: &InstanceId) -> Result<ServiceInstance, BrokerError> {
     instances::find(tx, id).await?.ok_or(BrokerError::InstanceUnknown)
@@ -254,7 +322,7 @@ pub(super) fn unsealable(column: &'static str) -> StoreError {
 }
 
 /// A plan without a schema takes nothing: an unknown parameter must not be lost in silence.
-fn check(
+pub(super) fn check(
     schema: Option<&ParameterSchema>,
     parameters: &Map<String, Value>,
 ) -> Result<(), BrokerError> {

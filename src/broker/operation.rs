@@ -1,17 +1,25 @@
 //! The last operation on an instance or a binding.
 
 use super::{Broker, BrokerError, instances::find};
-use crate::domain::{BindingId, InstanceId};
+use crate::{
+    domain::{BindingId, InstanceId, OperationKind, OperationState},
+    store::operations,
+};
 
-/// How the last operation ended; it always has when somebody can ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastOperation {
-    /// What is there is as it was asked for.
-    Succeeded,
+/// How far the last operation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastOperation {
+    /// What is or was done; none for what is done at once.
+    pub kind: Option<OperationKind>,
+    /// How far it is.
+    pub state: OperationState,
+    /// What people are told of it; may be empty.
+    pub description: String,
 }
 
 impl Broker {
-    /// How the last operation on an instance, or on one of its bindings, ended.
+    /// How far the last operation on an instance, or on one of its bindings, is.
+    /// Bindings are made at once.
     ///
     /// # Errors
     /// [`BrokerError::InstanceUnknown`] or [`BrokerError::BindingUnknown`].
@@ -20,10 +28,24 @@ impl Broker {
         instance: &InstanceId,
         binding: Option<&BindingId>,
     ) -> Result<LastOperation, BrokerError> {
-        match binding {
-            Some(binding) => self.fetch_binding(instance, binding).await.map(drop)?,
-            None => self.reading(async |tx| find(tx, instance).await.map(drop)).await?,
+        let at_once = LastOperation {
+            kind: None,
+            state: OperationState::Succeeded,
+            description: String::new(),
+        };
+        if let Some(binding) = binding {
+            self.fetch_binding(instance, binding).await?;
+            return Ok(at_once);
         }
-        Ok(LastOperation::Succeeded)
+        self.reading(async |tx| {
+            find(tx, instance).await?;
+            let operation = operations::find(tx, instance).await?;
+            Ok(operation.map_or(at_once, |it| LastOperation {
+                kind: Some(it.kind),
+                state: it.state,
+                description: it.description,
+            }))
+        })
+        .await
     }
 }

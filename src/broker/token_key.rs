@@ -1,5 +1,6 @@
 //! The `broker.token_key` that is kept beside an SQLite database.
 
+use crate::secrets::KeyError;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
@@ -16,12 +17,9 @@ pub enum TokenKeyError {
     /// Replicas cannot share a file, so with PostgreSQL the operator sets the key.
     #[error("broker.token_key is required with PostgreSQL")]
     Missing,
-    /// Short enough to be guessed.
-    #[error("broker.token_key must have at least {least} characters")]
-    TooShort {
-        /// The shortest accepted key.
-        least: usize,
-    },
+    /// It cannot be used as a key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Without it the secrets in the database cannot be read.
     #[error(
         "{} is missing: it holds the key that sealed the secrets in the database beside it; \
@@ -40,9 +38,6 @@ pub enum TokenKeyError {
         /// Why not.
         source: io::Error,
     },
-    /// The system has no random numbers, or no memory.
-    #[error("the system's random number generator does not work")]
-    Random,
 }
 
 /// The key beside a database file; made if there is none and `make` allows it.

@@ -7,6 +7,7 @@ use super::{
     Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
     Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls,
     platform::Place,
+    prometheus,
     section::Section,
     values::{self, number},
 };
@@ -39,6 +40,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let routes = s.section("routes", routes);
     let scrape = s.section("scrape", scrape);
     let external_exporters = s.list("external_exporters", external_exporter);
+    let prometheus = s.section("prometheus", prometheus::prometheus);
     let operators = s.list("operators", operator);
     let backends = s.section("backends", backends);
 
@@ -83,6 +85,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         scrape: scrape?,
         backends: backends?,
         external_exporters: external_exporters?,
+        prometheus: prometheus?,
         operators: operators?,
         platform: place.platform,
     })
@@ -208,7 +211,7 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
 }
 
 /// Both or none.
-fn credentials(
+pub(super) fn credentials(
     s: &mut Section<'_>,
     username: Option<Option<String>>,
     password: Option<Option<SecretString>>,

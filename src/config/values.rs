@@ -172,7 +172,8 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+/// Where something is over HTTP, without credentials.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err("must begin with http:// or https://".to_owned());

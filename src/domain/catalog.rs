@@ -9,7 +9,10 @@ mod check;
 mod schema;
 mod texts;
 
-use super::ids::{PlanId, ServiceId};
+use super::{
+    ids::{PlanId, ServiceId},
+    prometheus::PrometheusPlan,
+};
 pub use schema::ParameterSchema;
 use serde_json::Value;
 use std::fmt;
@@ -55,6 +58,8 @@ pub struct Plan {
     pub update: Option<ParameterSchema>,
     /// What `bind` accepts.
     pub bind: Option<ParameterSchema>,
+    /// What it means, when an instance is a Prometheus (`metadata.prometheus`).
+    pub prometheus: Option<PrometheusPlan>,
 }
 
 /// One thing to change in a catalog.
@@ -97,6 +102,32 @@ impl Catalog {
     /// All services, in the order of the document.
     pub fn services(&self) -> &[Service] {
         &self.services
+    }
+
+    /// The catalog without plans whose instances are a Prometheus, and without
+    /// services that have no other plans: for installations that provision none.
+    #[must_use]
+    pub fn without_prometheus(&self) -> Self {
+        let mut services = self.services.clone();
+        for service in &mut services {
+            service.plans.retain(|plan| plan.prometheus.is_none());
+        }
+        services.retain(|service| !service.plans.is_empty());
+        let is_kept = |plan: &Value| {
+            let id = plan["id"].as_str().unwrap_or_default();
+            let mut kept = services.iter().flat_map(|service| &service.plans);
+            kept.any(|plan| plan.id.as_str() == id)
+        };
+        let mut document = self.document.clone();
+        if let Some(shown) = document["services"].as_array_mut() {
+            for service in &mut *shown {
+                if let Some(plans) = service["plans"].as_array_mut() {
+                    plans.retain(is_kept);
+                }
+            }
+            shown.retain(|service| service["plans"].as_array().is_some_and(|it| !it.is_empty()));
+        }
+        Self { document, services }
     }
 
     /// The service with this name.

@@ -1,8 +1,10 @@
 //! The Open Service Broker API, version 2.17 (contract: osb.md).
 //!
-//! The broker is synchronous, so `accepts_incomplete` is not asked for and no
-//! answer is ever 202 (OSB "Synchronous Operations"). Nor is one a
-//! `ConcurrencyError`: requests about one instance wait for each other.
+//! Most is done at once, whether the platform accepts incomplete operations or
+//! not (OSB "Synchronous Operations"). Only a Prometheus takes longer than a
+//! request: then the answer is 202, and `last_operation` tells how far it is.
+//! Requests about one instance wait for each other, so a `ConcurrencyError` is
+//! the answer only while such an operation is in progress.
 //!
 //! Checks come in this order, on every URL, known or not: 401 (who), 412 (which
 //! version), then the request itself. Whatever a client sends, the answer is a
@@ -20,6 +22,7 @@ mod instances;
 use super::auth::BasicCredentials;
 use crate::broker::Broker;
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
+pub(super) use credentials::USERNAME;
 use error::OsbError;
 pub(super) use error::parts;
 

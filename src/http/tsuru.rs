@@ -8,6 +8,7 @@
 //! removed and not there, too. Errors are plain text: Tsuru shows it as it is.
 
 mod binds;
+mod condition;
 mod environment;
 mod error;
 mod fields;
@@ -17,9 +18,10 @@ mod ids;
 mod instances;
 
 use super::auth::BasicCredentials;
-use crate::broker::Broker;
+use crate::{broker::Broker, discovery::RouteTable, scrape::LastScrapes};
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
+use std::sync::Arc;
 
 /// What the handlers need; the app keeps it as `web::Data<TsuruState>`.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct TsuruState {
     pub credentials: Option<BasicCredentials>,
     /// How users reach us, without a slash at its end; goes into variables of apps.
     pub base_url: String,
+    /// Who exists.
+    pub table: RouteTable,
+    /// Who answered.
+    pub last: Arc<LastScrapes>,
 }
 
 /// Adds `/{service}/…`; to be mounted in the scope `/tsuru` of an app that has a

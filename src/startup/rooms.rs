@@ -3,10 +3,11 @@
 use super::{
     StartError, certificates,
     metrics::{BindingMetrics, RouteMetrics},
+    provisioning::{self, Makers},
     stalled::Connections,
 };
 use crate::{
-    broker::{Broker, OpenError},
+    broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, Platform, catalog},
     discovery::{self, Discovery, RouteTable},
     exposition,
@@ -30,7 +31,8 @@ use crate::{
 };
 use actix_web::web;
 use secrecy::ExposeSecret;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often what belongs to apps that are gone is forgotten.
@@ -65,6 +67,8 @@ pub(super) struct Rooms {
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
+    /// Wakes who carries out what the broker orders.
+    ordered: Arc<Notify>,
     loops: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -94,12 +98,24 @@ impl Rooms {
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
             .map_err(store_failure)?;
-        let broker = Broker::open(store.clone(), config.broker.token_key.as_ref(), catalog)
+        let broker = Broker::open(store.clone(), config.broker.token_key.as_ref(), catalog.clone())
             .await
             .map_err(broker_failure)?;
         broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
         if config.broker.adopt_unknown_instances {
             tracing::warn!("service instances that were never seen are adopted: {ADOPTING}");
+        }
+
+        let ordered = Arc::new(Notify::new());
+        if config.prometheus.provisioner != config::Provisioner::None {
+            let admission = provisioning::admission(config);
+            let maker = Arc::new(Makers { admission, ordered: Arc::clone(&ordered) });
+            let provisioning = Provisioning {
+                max_instances: config.prometheus.max_instances,
+                max_instances_per_space: config.prometheus.max_instances_per_space,
+                maker,
+            };
+            broker.provision_with(provisioning, catalog);
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
@@ -152,6 +168,7 @@ impl Rooms {
             listener,
             certificates,
             warning,
+            ordered,
             loops,
             shutdown,
         })
@@ -198,6 +215,8 @@ impl Rooms {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
             routes: web::Data::new(Routes {
@@ -214,6 +233,13 @@ impl Rooms {
             own_metrics: Arc::clone(&self.own_metrics),
             warning: self.warning,
         }
+    }
+
+    /// Begins to carry out what the broker orders, now that we listen on `address`.
+    pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
+        let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
+        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered);
+        self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 
     /// Ends connections of a listener on which nothing has run for `limit`.

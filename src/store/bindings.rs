@@ -103,6 +103,19 @@ pub async fn delete(tx: &mut Tx, id: &BindingId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Removes all bindings of an instance.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn delete_all(tx: &mut Tx, instance: &InstanceId) -> Result<(), StoreError> {
+    state::bump(tx).await?;
+    sqlx::query("DELETE FROM service_bindings WHERE instance_id = $1")
+        .bind(instance.as_str())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 fn binding(row: &AnyRow) -> Result<ServiceBinding, StoreError> {
     Ok(ServiceBinding {
         binding_id: id(row, "binding_id")?,

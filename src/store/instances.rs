@@ -37,20 +37,42 @@ pub struct Names {
     pub instance: Option<String>,
 }
 
+/// All columns, in every query: they are few, and so is the code.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT instance_id, service_id, plan_id, organization_guid, space_guid, \
+             organization_name, space_name, instance_name, maintenance_version, parameters \
+             FROM service_instances ",
+            $rest
+        )
+    };
+}
+
 /// Looks an instance up.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<ServiceInstance>, StoreError> {
-    let row = sqlx::query(
-        "SELECT instance_id, service_id, plan_id, organization_guid, space_guid, \
-         organization_name, space_name, instance_name, maintenance_version, parameters \
-         FROM service_instances WHERE instance_id = $1",
-    )
-    .bind(id.as_str())
-    .fetch_optional(tx.connection())
-    .await?;
+    let row = sqlx::query(select!("WHERE instance_id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(tx.connection())
+        .await?;
     row.as_ref().map(instance).transpose()
+}
+
+/// All instances that are a Prometheus. One that cannot be read does not hide the others.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn of_prometheus(
+    tx: &mut Tx,
+) -> Result<Vec<Result<ServiceInstance, StoreError>>, StoreError> {
+    let rows =
+        sqlx::query(select!("WHERE instance_id IN (SELECT instance_id FROM prometheus_instances)"))
+            .fetch_all(tx.connection())
+            .await?;
+    Ok(rows.iter().map(instance).collect())
 }
 
 /// Adds an instance; `false`, and nothing done, if its id is taken.
@@ -141,6 +163,6 @@ where
     text.parse().map_err(|error: IdError| corrupt(column, &error))
 }
 
-pub(super) fn corrupt(column: &'static str, problem: &IdError) -> StoreError {
+pub(super) fn corrupt(column: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt { column, problem: problem.to_string() }
 }

@@ -184,10 +184,10 @@ async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
     on_both(async |store| {
         let id: InstanceId = "i".parse().unwrap();
         let mut first = store.begin_write().await.unwrap();
-        first.lock(&id).await.unwrap();
+        first.lock(id.as_str()).await.unwrap();
         let second = async {
             let mut tx = store.begin_write().await.unwrap();
-            tx.lock(&id).await.unwrap();
+            tx.lock(id.as_str()).await.unwrap();
             instances::find(&mut tx, &id).await.unwrap()
         };
         let first = async {

@@ -5,6 +5,7 @@ use actix_web::{App, HttpServer, http::Method, web};
 use awc::ClientRequest;
 use scrapebroker::{
     broker::Broker,
+    discovery::{RouteTable, Snapshot},
     domain::Catalog,
     http::{
         auth::BasicCredentials,
@@ -14,7 +15,7 @@ use scrapebroker::{
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
@@ -98,7 +99,13 @@ impl Api {
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
         let base_url = BASE_URL.to_owned();
-        let state = web::Data::new(TsuruState { broker: broker.clone(), credentials, base_url });
+        let state = web::Data::new(TsuruState {
+            broker: broker.clone(),
+            credentials,
+            base_url,
+            table: RouteTable::new(Snapshot::default()),
+            last: Arc::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
         let server = HttpServer::new(move || {

@@ -1,6 +1,7 @@
-//! Names that are not ours, each with one text or several.
+//! Names that are not ours, each with one text, several, or a level of keys.
 
-use super::{Section, Value, ValueKind, sources};
+use super::{MASK, Section, Value, ValueKind, sources};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use yaml_rust2::{Yaml, yaml::Hash};
 
@@ -41,6 +42,55 @@ impl Section<'_> {
         }
         self.show_yaml(key, Yaml::Hash(effective));
         lists
+    }
+
+    /// The secret texts below `key`, by name.
+    pub(in crate::config) fn secrets(
+        &mut self,
+        key: &str,
+    ) -> Option<BTreeMap<String, SecretString>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
+        let table: BTreeMap<_, _> = self.table_of(key, value)?.into_iter().collect();
+        let (mut secrets, mut effective) = (Some(BTreeMap::new()), Hash::new());
+        for (name, value) in table {
+            let parse = |text: &str| match text.chars().any(char::is_control) {
+                true => Err("contains a control character".to_owned()),
+                false => Ok(SecretString::from(text)),
+            };
+            effective.insert(Yaml::String(name.clone()), Yaml::String(MASK.to_owned()));
+            match (self.text_of(&format!("{key}.{name}"), &value, parse), &mut secrets) {
+                (Some((_, secret)), Some(secrets)) => drop(secrets.insert(name, secret)),
+                _ => secrets = None,
+            }
+        }
+        self.show_yaml(key, Yaml::Hash(effective));
+        secrets
+    }
+
+    /// The levels below `key`, by name.
+    pub(in crate::config) fn named<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let value = self.take(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
+        let table: BTreeMap<_, _> = self.table_of(key, value)?.into_iter().collect();
+        let (mut levels, mut effective) = (Some(BTreeMap::new()), Hash::new());
+        for (name, value) in table {
+            let item = format!("{key}.{name}");
+            let level = self.table_of(&item, value).map(|table| {
+                let path = self.path_of(&item);
+                self.level(path, table, &mut read)
+            });
+            let (read, yaml) = level.unwrap_or((None, Yaml::Null));
+            effective.insert(Yaml::String(name.clone()), yaml);
+            match (read, &mut levels) {
+                (Some(read), Some(levels)) => drop(levels.insert(name, read)),
+                _ => levels = None,
+            }
+        }
+        self.show_yaml(key, Yaml::Hash(effective));
+        levels
     }
 
     fn text_of<T>(

@@ -4,7 +4,7 @@
 //! A mistake does not end the check: an operator repairs a catalog once.
 
 use super::{CatalogMistake, ParameterSchema, Plan, Service};
-use crate::domain::{IdError, PlanId};
+use crate::domain::{IdError, PlanId, prometheus::PrometheusPlan};
 use serde_json::{Map, Value};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -141,6 +141,7 @@ impl Check {
             self.mistake(plan.at("maximum_polling_duration"), "must be whole seconds");
         }
         let [provision, update, bind] = self.schemas(plan);
+        let prometheus = self.prometheus(plan);
         Some(Plan {
             bindable: self.flag(plan, "bindable").unwrap_or(defaults.bindable),
             binding_rotatable: self.flag(plan, "binding_rotatable").unwrap_or(false),
@@ -151,6 +152,7 @@ impl Check {
             provision,
             update,
             bind,
+            prometheus: prometheus?,
         })
     }
 
@@ -285,6 +287,25 @@ impl Check {
             self.mistake(info.at("version"), "must be a version like 1.2.0 (semver.org)");
         }
         Some(version)
+    }
+
+    /// What the plan means, if its instances are a Prometheus.
+    fn prometheus(&mut self, plan: &Object<'_>) -> Option<Option<PrometheusPlan>> {
+        let Some(metadata) = plan.get("metadata").and_then(Value::as_object) else {
+            return Some(None);
+        };
+        let Some(prometheus) = metadata.get("prometheus") else { return Some(None) };
+        let parsed = PrometheusPlan::parse(prometheus);
+        let mistakes = match parsed {
+            Ok(parsed) => return Some(Some(parsed)),
+            Err(mistakes) => mistakes,
+        };
+        for (key, problem) in mistakes {
+            let path = plan.at("metadata.prometheus");
+            let path = if key.is_empty() { path } else { format!("{path}.{key}") };
+            self.mistake(path, problem);
+        }
+        None
     }
 
     /// The schemas of provision, update and bind.

@@ -2,18 +2,28 @@
 
 use crate::{
     broker::{Credentials, Scope},
-    http::urls::app_url,
+    http::links,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 /// The user name that goes with a token where basic auth is used; it is not looked at.
-const USERNAME: &str = "scrapebroker";
+pub(in crate::http) const USERNAME: &str = "scrapebroker";
 
 /// The `credentials` object.
 ///
-/// Both kinds have `token`, and the same as `username` and `password` for clients
-/// that know only basic auth. A binding has the URLs of its app:
+/// All have `token`, and the same as `username` and `password` for clients
+/// that know only basic auth. Of a Prometheus they are those of its query API,
+/// for a bound app and for a service key:
+///
+/// ```json
+/// {
+///   "url": "https://metrics.example.com/prometheus/8a1f3c2e",
+///   "token": "sbt_…", "username": "scrapebroker", "password": "sbt_…"
+/// }
+/// ```
+///
+/// Otherwise a binding has the URLs of its app:
 ///
 /// ```json
 /// {
@@ -39,13 +49,13 @@ const USERNAME: &str = "scrapebroker";
 pub(super) fn credentials(given: &Credentials, base_url: &str) -> Value {
     let apps = format!("{base_url}/v1/apps");
     let mut credentials = match &given.scope {
-        Scope::App(app) => {
-            let app = app_url(base_url, app);
-            json!({
-                "url": format!("{app}/metrics"),
-                "only_app_metrics_url": format!("{app}/only-app-metrics"),
-            })
-        }
+        Scope::App(app) => json!({
+            "url": links::metrics(base_url, app),
+            "only_app_metrics_url": links::only_app_metrics(base_url, app),
+        }),
+        Scope::Query(instance) | Scope::Scraper(instance, _) => json!({
+            "url": links::prometheus(base_url, instance),
+        }),
         Scope::Space(space) => json!({
             "scope": { "space_guid": space.as_str() },
             "urls": {

@@ -1,7 +1,7 @@
 //! Errors in the words of the specification (OSB "Service Broker Errors").
 
 use crate::{
-    broker::BrokerError,
+    broker::{BrokerError, Refusal},
     http::{auth::CHALLENGE, body::BodyError},
     store::StoreError,
 };
@@ -56,7 +56,16 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
         InstanceUnknown | BindingUnknown => (StatusCode::NOT_FOUND, None),
         InstanceConflict | BindingConflict => (StatusCode::CONFLICT, None),
         InstanceGone | BindingGone => (StatusCode::GONE, None),
-        PlanNotUpdateable => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        PlanNotUpdateable
+        | NotMade(_)
+        | OtherKind
+        | Loss(_)
+        | NoProvisioner
+        | Refused(Refusal::NoRoom(_)) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        Refused(Refusal::Parameter(_)) => (StatusCode::BAD_REQUEST, None),
+        AsyncRequired => (StatusCode::UNPROCESSABLE_ENTITY, Some("AsyncRequired")),
+        Concurrency(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
+        NotRemoved(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
         MaintenanceInfoConflict => {
             (StatusCode::UNPROCESSABLE_ENTITY, Some("MaintenanceInfoConflict"))
         }
@@ -102,7 +111,12 @@ impl ResponseError for OsbError {
             Self::Broker(error) => parts(error).1,
             _ => None,
         };
-        let fixed = matches!(self, Self::Broker(BrokerError::PlanNotUpdateable));
+        let fixed = matches!(
+            self,
+            Self::Broker(
+                BrokerError::PlanNotUpdateable | BrokerError::OtherKind | BrokerError::Loss(_)
+            )
+        );
         response.json(Body {
             error,
             description: self.to_string(),

@@ -5,23 +5,35 @@ use super::{
     fields::{Fields, InstancePath, Named, query},
 };
 use crate::{
-    broker::{BrokerError, Place, Provision, Provisioned, Update},
-    domain::IdError,
+    broker::{
+        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Update,
+        Updated,
+    },
+    domain::{IdError, InstanceId, OperationKind, OperationState},
+    http::links,
     store::Names,
 };
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
-use std::str::FromStr;
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use serde_json::{Value, json};
+use std::{str::FromStr, time::Duration};
 
 /// The longest kept name, in characters; Cloud Foundry allows 255 bytes.
 const MAX_NAME: usize = 255;
+
+/// How long a platform that does not ask again may wait for a removal; Cloud Controller waits 60 s.
+const PATIENCE: Duration = Duration::from_secs(50);
+
+/// When to ask again how far an operation is.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// `PUT`
 pub(super) async fn provision(
     InstancePath(instance_id): InstancePath,
     body: Fields,
+    http: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
+    let id = instance_id.clone();
     let request = Provision {
         instance_id,
         service_id: body.required("service_id")?,
@@ -31,20 +43,24 @@ pub(super) async fn provision(
         names: names(&body)?,
         parameters: body.parameters()?,
         maintenance_version: body.maintenance_version()?,
+        accepts_incomplete: accepts_incomplete(&http),
     };
-    let mut response = match state.broker.provision(request).await? {
-        Provisioned::Created => HttpResponse::Created(),
-        Provisioned::AlreadyExists => HttpResponse::Ok(),
+    let (mut response, ordered) = match state.broker.provision(request).await? {
+        Provisioned::Created => (HttpResponse::Created(), None),
+        Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
+        Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
     };
-    Ok(response.json(json!({})))
+    Ok(response.json(state.answer(&id, ordered.as_ref())))
 }
 
 /// `PATCH`
 pub(super) async fn update(
     InstancePath(instance_id): InstancePath,
     body: Fields,
+    http: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
+    let id = instance_id.clone();
     let names = names(&body)?;
     let request = Update {
         instance_id,
@@ -55,9 +71,14 @@ pub(super) async fn update(
         previous_plan_id: before(&body, "plan_id"),
         place: place(&body),
         names,
+        accepts_incomplete: accepts_incomplete(&http),
     };
-    state.broker.update(request).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    Ok(match state.broker.update(request).await? {
+        Updated::Done => HttpResponse::Ok().json(json!({})),
+        Updated::InProgress(ordered) => {
+            HttpResponse::Accepted().json(state.answer(&id, Some(&ordered)))
+        }
+    })
 }
 
 /// `GET`; the ids in its query are hints that we do not need.
@@ -66,6 +87,19 @@ pub(super) async fn fetch(
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let instance = state.broker.fetch(&instance_id).await?;
+    let last = state.broker.last_operation(&instance_id, None).await?;
+    match (last.kind, last.state) {
+        (Some(OperationKind::Update), OperationState::InProgress) => {
+            return Err(BrokerError::Concurrency(OperationKind::Update).into());
+        }
+        // What is not made yet, or not any more, is not there (contract: osb.md 1.4).
+        (Some(OperationKind::Provision | OperationKind::Deprovision), state)
+            if state != OperationState::Succeeded =>
+        {
+            return Err(BrokerError::InstanceUnknown.into());
+        }
+        _ => {}
+    }
     let mut body = json!({
         "service_id": instance.service_id.as_str(),
         "plan_id": instance.plan_id.as_str(),
@@ -73,6 +107,9 @@ pub(super) async fn fetch(
     });
     if let Some(version) = instance.maintenance_version {
         body["maintenance_info"] = json!({ "version": version });
+    }
+    if let Some(dashboard_url) = state.dashboard_url(&instance_id) {
+        body["dashboard_url"] = json!(dashboard_url);
     }
     Ok(HttpResponse::Ok().json(body))
 }
@@ -84,8 +121,17 @@ pub(super) async fn deprovision(
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     Named::in_query(&request)?;
-    state.broker.deprovision(&instance_id).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    if !accepts_incomplete(&request) {
+        // Cloud Controller cleans up without a word about waiting (contract: osb.md 1.10).
+        state.broker.deprovision_now(&instance_id, PATIENCE).await?;
+        return Ok(HttpResponse::Ok().json(json!({})));
+    }
+    Ok(match state.broker.deprovision(&instance_id).await? {
+        Deprovisioned::Done => HttpResponse::Ok().json(json!({})),
+        Deprovisioned::InProgress(ordered) => {
+            HttpResponse::Accepted().json(json!({ "operation": ordered.operation_id }))
+        }
+    })
 }
 
 /// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
@@ -95,7 +141,7 @@ pub(super) async fn last_operation(
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     match state.broker.last_operation(&instance_id, None).await {
-        Ok(_) => Ok(HttpResponse::Ok().json(json!({ "state": "succeeded" }))),
+        Ok(last) => Ok(progress(&last)),
         Err(BrokerError::InstanceUnknown) if is_delete(&request) => {
             Err(BrokerError::InstanceGone.into())
         }
@@ -103,10 +149,61 @@ pub(super) async fn last_operation(
     }
 }
 
-/// We give no operation strings, but a checker sends these.
+/// Whether the operation asked for is a delete, by its string: ours begin with
+/// the kind, and a checker sends its own.
 pub(super) fn is_delete(request: &HttpRequest) -> bool {
-    let operation = query(request, "operation");
-    matches!(operation.as_deref(), Some("deprovision" | "unbind"))
+    let operation = query(request, "operation").unwrap_or_default();
+    operation.starts_with(OperationKind::Deprovision.as_str()) || operation == "unbind"
+}
+
+/// How far an operation is; while it is in progress, when to ask again.
+fn progress(last: &LastOperation) -> HttpResponse {
+    let mut body = json!({ "state": last.state.as_str() });
+    if !last.description.is_empty() {
+        body["description"] = json!(last.description);
+    }
+    match (last.kind, last.state) {
+        (_, OperationState::InProgress) => {
+            return HttpResponse::Ok()
+                .insert_header((header::RETRY_AFTER, ASK_AGAIN.as_secs()))
+                .json(body);
+        }
+        // It runs as it did before, and the same may be possible later.
+        (Some(OperationKind::Update), OperationState::Failed) => {
+            body["instance_usable"] = json!(true);
+            body["update_repeatable"] = json!(true);
+        }
+        // Half of it may be gone.
+        (Some(OperationKind::Deprovision), OperationState::Failed) => {
+            body["instance_usable"] = json!(false);
+        }
+        _ => {}
+    }
+    HttpResponse::Ok().json(body)
+}
+
+fn accepts_incomplete(request: &HttpRequest) -> bool {
+    query(request, "accepts_incomplete").as_deref() == Some("true")
+}
+
+impl OsbState {
+    /// What is told of an instance that was made or ordered.
+    fn answer(&self, id: &InstanceId, ordered: Option<&Ordered>) -> Value {
+        let mut answer = json!({});
+        if let Some(ordered) = ordered {
+            answer["operation"] = json!(ordered.operation_id);
+        }
+        if let Some(dashboard_url) = self.dashboard_url(id) {
+            answer["dashboard_url"] = json!(dashboard_url);
+        }
+        answer
+    }
+
+    /// The page of an instance, if it is a Prometheus.
+    fn dashboard_url(&self, id: &InstanceId) -> Option<String> {
+        self.broker.bound_apps().prometheus(id.as_str())?;
+        Some(format!("{}/", links::prometheus(&self.base_url, id)))
+    }
 }
 
 /// Where the instance is. Needed only in the move from promfetcher, so what is not understood

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     broker::{Bind, Bound, BrokerError, Place},
-    domain::{AppGuid, TsuruApp},
+    domain::{AppGuid, OperationKind, TsuruApp},
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -136,9 +136,12 @@ async fn make(
                 }
             }
             Err(BrokerError::OtherPlan) if tried < TRIES => continue,
+            Err(BrokerError::Concurrency(OperationKind::Provision)) => {
+                return Err(TsuruError::NotReady);
+            }
             Err(error) => return Err(error.into()),
         };
-        return Ok(response.json(variables(&given, &state.base_url)));
+        return Ok(response.json(variables(&given, app.map(|app| &app.guid), &state.base_url)));
     }
 }
 

@@ -2,21 +2,36 @@
 
 use crate::{
     broker::{Credentials, Scope},
-    http::urls::app_url,
+    domain::AppGuid,
+    http::{links, osb},
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
-/// What a binding of the fetch router gives: an app the URL of its own metrics,
-/// a job, which has none, that of all apps that it may scrape.
-pub(super) fn variables(given: &Credentials, base_url: &str) -> Map<String, Value> {
-    let url = match &given.scope {
-        Scope::App(app) => format!("{}/metrics", app_url(base_url, app)),
-        Scope::Space(_) => format!("{base_url}/v1/apps"),
+/// What a binding gives: of the fetch router, the URL of the app's metrics and a token; of a
+/// Prometheus, its query API and where the app's own metrics are.
+///
+/// A job has no metrics of its own that could be asked for, so the fetch router gives it the URL
+/// of all apps that it may scrape.
+pub(super) fn variables(
+    given: &Credentials,
+    app: Option<&AppGuid>,
+    base_url: &str,
+) -> Map<String, Value> {
+    let token = given.token.expose_secret();
+    let metrics_url = app.map(|app| links::metrics(base_url, app));
+    let variables: Vec<(&str, Option<String>)> = match &given.scope {
+        Scope::App(_) | Scope::Space(_) => vec![
+            ("METRICS_URL", metrics_url.or_else(|| Some(format!("{base_url}/v1/apps")))),
+            ("METRICS_TOKEN", Some(token.to_owned())),
+        ],
+        Scope::Query(instance) | Scope::Scraper(instance, _) => vec![
+            ("PROMETHEUS_URL", Some(links::prometheus(base_url, instance))),
+            ("PROMETHEUS_USERNAME", Some(osb::USERNAME.to_owned())),
+            ("PROMETHEUS_PASSWORD", Some(token.to_owned())),
+            ("METRICS_URL", metrics_url),
+        ],
     };
-    let token = given.token.expose_secret().to_owned();
-    Map::from_iter([
-        ("METRICS_URL".to_owned(), url.into()),
-        ("METRICS_TOKEN".to_owned(), token.into()),
-    ])
+    let given = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?.into()));
+    variables.into_iter().filter_map(given).collect()
 }

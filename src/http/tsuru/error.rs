@@ -25,6 +25,11 @@ pub(super) enum TsuruError {
     UnknownPlan { known: String },
     #[error("there is no service instance with this name")]
     UnknownInstance,
+    #[error("the team of a service instance cannot be changed here: create another instance")]
+    OtherTeam,
+    /// Tsuru says it in its own words, and so does not show these.
+    #[error("the service instance is not ready yet")]
+    NotReady,
     #[error("there is nothing at this URL")]
     NotFound,
     #[error(
@@ -68,6 +73,8 @@ impl ResponseError for TsuruError {
             | Self::UnknownInstance
             | Self::NotFound
             | Self::NoInstanceData => StatusCode::NOT_FOUND,
+            Self::OtherTeam => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotReady => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownPlan { .. } | Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Body(error) => error.status(),

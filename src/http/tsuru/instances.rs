@@ -2,15 +2,21 @@
 
 use super::{
     TsuruError, TsuruState,
+    condition::{self, Condition, State},
     fields::Fields,
-    ids::{InstancePath, ServicePath, organization, space},
+    ids::{InstancePath, ServicePath, organization, space, team_of},
 };
 use crate::{
-    broker::{BrokerError, Place, Provision, Provisioned, Update},
+    broker::{BoundPrometheus, BrokerError, Place, Provision, Provisioned, Update, Updated},
+    http::links,
     store::Names,
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a removal is waited for. Tsuru waits five minutes, what is between us perhaps one.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Sent for services of several clusters only, with every request.
 const POOL: &str = "X-Tsuru-Pool-Name";
@@ -41,10 +47,13 @@ pub(super) async fn create(
         names: names(Some(team), Some(pool), Some(name)),
         parameters: fields.parameters(plan.provision.as_ref())?,
         maintenance_version: None,
+        accepts_incomplete: true,
     };
     Ok(match state.broker.provision(request).await? {
         Provisioned::Created => HttpResponse::Created().finish(),
         Provisioned::AlreadyExists => HttpResponse::Ok().finish(),
+        // Tsuru asks for the status when somebody wants to know.
+        Provisioned::InProgress(_) => HttpResponse::Accepted().finish(),
     })
 }
 
@@ -55,12 +64,14 @@ pub(super) async fn update(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let service = instance.service.service()?;
+    let current = state.broker.fetch(&instance.id).await?;
+    let team = fields.text("team")?;
+    if team.is_some_and(|team| team != team_of(&current.organization_guid)) {
+        return Err(TsuruError::OtherTeam);
+    }
     let plan = match fields.text("plan")? {
         Some(name) => Some(instance.service.plan(Some(name))?),
-        None => {
-            let current = state.broker.fetch(&instance.id).await?.plan_id;
-            service.plan(&current)
-        }
+        None => service.plan(&current.plan_id),
     };
     let request = Update {
         instance_id: instance.id.clone(),
@@ -71,20 +82,24 @@ pub(super) async fn update(
         maintenance_version: None,
         previous_plan_id: None,
         place: Place::default(),
+        accepts_incomplete: true,
     };
-    state.broker.update(request).await?;
-    Ok(HttpResponse::Ok().finish())
+    Ok(match state.broker.update(request).await? {
+        Updated::Done => HttpResponse::Ok().finish(),
+        Updated::InProgress(_) => HttpResponse::Accepted().finish(),
+    })
 }
 
-/// `DELETE`; what is not there is removed already. Anything but a success would
-/// keep the instance in Tsuru's database.
+/// `DELETE`; what is not there is removed already. Anything but a success keeps
+/// the instance in Tsuru's database, and a success takes it away for good: so
+/// the end of the removal is waited for.
 pub(super) async fn delete(
     instance: Result<InstancePath, TsuruError>,
     _body: Fields,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let removed = match instance {
-        Ok(instance) => state.broker.deprovision(&instance.id).await.map_err(Into::into),
+        Ok(it) => state.broker.deprovision_now(&it.id, PATIENCE).await.map_err(Into::into),
         Err(error) => Err(error),
     };
     match removed {
@@ -96,18 +111,36 @@ pub(super) async fn delete(
     }
 }
 
-/// `GET`
+/// `GET`; labels and texts that `service-instance-info` shows.
 pub(super) async fn info(
     instance: InstancePath,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let fetched = state.broker.fetch(&instance.id).await?;
+    let condition = condition::of(&state, &instance.id).await?;
     let plan = instance.service.service()?.plan(&fetched.plan_id);
     let plan = plan.map_or("not in the catalog any more", |plan| plan.name.as_str());
-    let url = format!("{}/v1/apps", state.base_url);
-    let lines = [("URL", url.as_str()), ("Plan", plan), ("State", "ready")];
+    let is_prometheus = condition.prometheus.is_some();
+    let url = match is_prometheus {
+        true => links::prometheus(&state.base_url, &instance.id),
+        false => format!("{}/v1/apps", state.base_url),
+    };
+    let mut lines =
+        vec![("URL", url), ("Plan", plan.to_owned()), ("State", condition.words.to_owned())];
+    if let Some(prometheus) = &condition.prometheus {
+        let (up, all) = targets(&state, prometheus);
+        lines.push(("Retention", prometheus.spec.retention.to_string()));
+        lines.push(("Targets up / all", format!("{up} / {all}")));
+    }
+    if is_prometheus || !condition.problem.is_empty() {
+        let problem = match condition.problem.as_str() {
+            "" => "none".to_owned(),
+            problem => problem.to_owned(),
+        };
+        lines.push(("Last error", problem));
+    }
     let line = |(label, value)| json!({ "label": label, "value": value });
-    Ok(HttpResponse::Ok().json(lines.map(line)))
+    Ok(HttpResponse::Ok().json(lines.into_iter().map(line).collect::<Vec<_>>()))
 }
 
 /// `GET …/status`; 404 would say that there is no such call.
@@ -115,8 +148,37 @@ pub(super) async fn status(
     instance: InstancePath,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    state.broker.last_operation(&instance.id, None).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let Condition { state, words, problem, .. } = condition::of(&state, &instance.id).await?;
+    let mut response = match state {
+        State::Up => return Ok(HttpResponse::NoContent().finish()),
+        State::Pending => HttpResponse::Accepted(),
+        State::Down => HttpResponse::InternalServerError(),
+    };
+    let said = if problem.is_empty() { words.to_owned() } else { format!("{words}: {problem}") };
+    Ok(response.content_type(ContentType::plaintext()).body(said))
+}
+
+/// How many instances of bound apps answered when they were last scraped through us, and how many
+/// there are.
+fn targets(state: &TsuruState, prometheus: &BoundPrometheus) -> (usize, usize) {
+    let table = state.table.snapshot();
+    let (mut up, mut all) = (0, 0);
+    for app in prometheus.targets.apps() {
+        let (Some(found), Some(bound)) =
+            (table.app(app.as_str()), prometheus.targets.options_of(app.as_str()))
+        else {
+            continue;
+        };
+        let types = &bound.options.process_types;
+        for endpoint in found.endpoints.iter() {
+            if types.is_empty() || types.contains(&*endpoint.process_type) {
+                let last = state.last.of(app, endpoint.address);
+                up += usize::from(last.is_some_and(|last| last.result.is_ok()));
+                all += 1;
+            }
+        }
+    }
+    (up, all)
 }
 
 fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {

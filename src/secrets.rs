@@ -3,9 +3,11 @@
 //! One key per purpose (HKDF, RFC 5869), so that none can be used against
 //! another: tokens, sealing, and a fingerprint that tells whether the key is
 //! the one that a store was used with.
+//!
+//! The broker gives tokens away and seals parameters; what carries out its
+//! decisions has to know the same secrets, without asking the broker.
 
-use super::TokenKeyError;
-use crate::domain::BindingId;
+use crate::domain::{BindingId, InstanceId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     aead, digest, hkdf, hmac,
@@ -15,22 +17,43 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 /// Every token begins with this, so that secret scanners and people know one when they see it.
-pub(super) const TOKEN_PREFIX: &str = "sbt_";
+pub const TOKEN_PREFIX: &str = "sbt_";
 
 /// The shortest accepted `broker.token_key`, in bytes.
 const MIN_LEN: usize = 16;
 
-pub(super) struct Keys {
+/// All keys that we have.
+pub struct Keys {
     token: hmac::Key,
+    scraper_token: hmac::Key,
+    web_password: hmac::Key,
     seal: aead::LessSafeKey,
     fingerprint: String,
 }
 
-/// Whose parameters are sealed; a sealed text that is moved to another owner cannot be unsealed.
-#[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
+/// Why there are no keys, or nothing can be sealed with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Short enough to be guessed.
+    #[error("broker.token_key must have at least {least} characters")]
+    TooShort {
+        /// The shortest accepted key.
+        least: usize,
+    },
+    /// The system has no random numbers, or no memory.
+    #[error("the system's random number generator does not work")]
+    Random,
+}
+
+/// What is sealed, and whose it is; a sealed text that is moved to another owner cannot be unsealed.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'a> {
+    /// Parameters of a service instance.
     Instance(&'a str),
+    /// Parameters of a binding.
     Binding(&'a str),
+    /// What the Prometheus of a service instance should be like.
+    Spec(&'a str),
 }
 
 impl Owner<'_> {
@@ -38,15 +61,23 @@ impl Owner<'_> {
         aead::Aad::from(match self {
             Self::Instance(id) => format!("instance:{id}").into_bytes(),
             Self::Binding(id) => format!("binding:{id}").into_bytes(),
+            Self::Spec(id) => format!("spec:{id}").into_bytes(),
         })
     }
 }
 
 impl Keys {
-    pub(super) fn derive(token_key: &SecretString) -> Result<Self, TokenKeyError> {
+    /// Derives them all.
+    ///
+    /// # Errors
+    /// [`KeyError::TooShort`] for a key that could be guessed.
+    ///
+    /// # Panics
+    /// Never: HKDF yields keys of these lengths.
+    pub fn derive(token_key: &SecretString) -> Result<Self, KeyError> {
         let secret = token_key.expose_secret().as_bytes();
         if secret.len() < MIN_LEN {
-            return Err(TokenKeyError::TooShort { least: MIN_LEN });
+            return Err(KeyError::TooShort { least: MIN_LEN });
         }
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"scrapebroker broker.token_key");
         let root = salt.extract(secret);
@@ -56,42 +87,67 @@ impl Keys {
         let seal = root.expand(&[b"seal"], &aead::AES_256_GCM).expect(too_long);
         Ok(Self {
             token: root.expand(&[b"token"], hmac::HMAC_SHA256).expect(too_long).into(),
+            scraper_token: root
+                .expand(&[b"scraper token"], hmac::HMAC_SHA256)
+                .expect(too_long)
+                .into(),
+            web_password: root
+                .expand(&[b"web password"], hmac::HMAC_SHA256)
+                .expect(too_long)
+                .into(),
             seal: aead::LessSafeKey::new(seal.into()),
             fingerprint: URL_SAFE_NO_PAD.encode(fingerprint),
         })
     }
 
     /// Tells this key from another one, without a way back to it.
-    pub(super) fn fingerprint(&self) -> &str {
+    pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
     /// The token of a binding. Derived, since the same PUT wants the same answer
     /// and tokens are not stored.
-    pub(super) fn token(&self, binding: &BindingId) -> SecretString {
+    pub fn token(&self, binding: &BindingId) -> SecretString {
         let tag = hmac::sign(&self.token, binding.as_str().as_bytes());
         format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(tag)).into()
     }
 
+    /// The token with which the Prometheus of a service instance asks us for
+    /// its targets, and scrapes them.
+    pub fn scraper_token(&self, instance: &InstanceId) -> SecretString {
+        let tag = hmac::sign(&self.scraper_token, instance.as_str().as_bytes());
+        format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(tag)).into()
+    }
+
+    /// The password with which we alone ask the Prometheus of a service
+    /// instance. It has 43 characters, well below bcrypt's 72 bytes.
+    pub fn web_password(&self, instance: &InstanceId) -> SecretString {
+        let tag = hmac::sign(&self.web_password, instance.as_str().as_bytes());
+        URL_SAFE_NO_PAD.encode(tag).into()
+    }
+
     /// Encrypts parameters: a random nonce, then ciphertext and tag, as base64.
-    pub(super) fn seal(
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] when the system has no random numbers.
+    pub fn seal(
         &self,
         owner: Owner<'_>,
         parameters: &Map<String, Value>,
-    ) -> Result<String, TokenKeyError> {
+    ) -> Result<String, KeyError> {
         let mut nonce = [0; aead::NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| TokenKeyError::Random)?;
-        let mut text = serde_json::to_vec(parameters).map_err(|_| TokenKeyError::Random)?;
+        SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Random)?;
+        let mut text = serde_json::to_vec(parameters).map_err(|_| KeyError::Random)?;
         let unique = aead::Nonce::assume_unique_for_key(nonce);
         self.seal
             .seal_in_place_append_tag(unique, owner.associated_data(), &mut text)
-            .map_err(|_| TokenKeyError::Random)?;
+            .map_err(|_| KeyError::Random)?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
     }
 
     /// Decrypts parameters; none if they were sealed with another key, for
     /// another owner, or tampered with.
-    pub(super) fn unseal(&self, owner: Owner<'_>, sealed: &str) -> Option<Map<String, Value>> {
+    pub fn unseal(&self, owner: Owner<'_>, sealed: &str) -> Option<Map<String, Value>> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, text) = bytes.split_first_chunk::<{ aead::NONCE_LEN }>()?;
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
@@ -102,7 +158,7 @@ impl Keys {
 }
 
 /// What is stored of a token, and looked up by.
-pub(super) fn token_hash(token: &str) -> String {
+pub fn token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
 }
 

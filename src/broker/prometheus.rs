@@ -1,0 +1,208 @@
+//! Service instances that are a Prometheus: what is decided at once, and what
+//! is ordered.
+//!
+//! A decision is a row in the store, made in the same transaction as the
+//! service instance: what it should be like, and an operation that is in
+//! progress. Carrying it out is somebody else's work, who finds that row,
+//! whatever was killed in between.
+
+use super::{Broker, BrokerError, instances::unsealable};
+use crate::{
+    domain::{
+        BindingError, InstanceId, OperationKind, OperationState, SpaceGuid,
+        prometheus::{LossOfData, PrometheusPlan, Spec, Wishes},
+    },
+    secrets::Owner,
+    store::{Operation, PrometheusInstance, StoreError, Tx, operations, prometheus},
+};
+use futures_util::future::LocalBoxFuture;
+use serde_json::{Map, Value};
+use std::{fmt::Debug, sync::Arc, time::SystemTime};
+
+/// Which quotas there are, and who is asked before a Prometheus is ordered.
+#[derive(Clone, Debug)]
+pub struct Provisioning {
+    /// Most instances in all.
+    pub max_instances: u64,
+    /// Most instances of a space.
+    pub max_instances_per_space: u64,
+    /// Who makes them.
+    pub maker: Arc<dyn Maker>,
+}
+
+/// Who makes what is ordered.
+pub trait Maker: Debug + Send + Sync {
+    /// Whether a Prometheus like `spec` can be made of what is there now, or one
+    /// like `before` changed into it.
+    fn admit<'a>(
+        &'a self,
+        spec: &'a Spec,
+        before: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
+
+    /// How many replicas of all instances it can make at once; none: no limit.
+    fn capacity(&self) -> Option<u64>;
+
+    /// Something was ordered: there is no need to wait for the next look.
+    fn ordered(&self);
+}
+
+/// Why nothing was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The user can change that.
+    #[error(transparent)]
+    Parameter(BindingError),
+    /// Only the operator can; reads as a sentence for the user.
+    #[error("{0}")]
+    NoRoom(String),
+}
+
+/// An order that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// Tells it from others on the same instance; begins with the operation's kind.
+    pub operation_id: String,
+}
+
+/// What a request about a Prometheus comes to.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) spec: Spec,
+    pub(super) replicas: u8,
+}
+
+impl Broker {
+    /// What an instance would be like with a plan and parameters.
+    pub(super) fn wanted(
+        &self,
+        plan: &PrometheusPlan,
+        parameters: &Map<String, Value>,
+    ) -> Result<Wanted, BrokerError> {
+        let spec = Wishes::from_parameters(parameters)?.with(plan)?;
+        Ok(Wanted { replicas: spec.replicas, spec })
+    }
+
+    /// Asks who would have to make it. Takes longer than a transaction should.
+    pub(super) async fn admit(
+        &self,
+        spec: &Spec,
+        before: Option<&Spec>,
+    ) -> Result<(), BrokerError> {
+        let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
+        provisioning.maker.admit(spec, before).await.map_err(BrokerError::Refused)
+    }
+
+    /// Orders a new Prometheus, within the quotas.
+    pub(super) async fn order(
+        &self,
+        tx: &mut Tx,
+        id: &InstanceId,
+        space: &SpaceGuid,
+        wanted: &Wanted,
+    ) -> Result<Ordered, BrokerError> {
+        self.check_room(tx, space, 1, wanted.replicas.into()).await?;
+        let owner = Owner::Spec(id.as_str());
+        let row = PrometheusInstance {
+            instance_id: id.clone(),
+            space_guid: space.clone(),
+            replicas: wanted.replicas,
+            spec: self.seal_spec(owner, &wanted.spec)?,
+        };
+        prometheus::put(tx, &row).await?;
+        put_operation(tx, id, OperationKind::Provision, None).await
+    }
+
+    /// Quotas are counted while nobody else orders.
+    pub(super) async fn check_room(
+        &self,
+        tx: &mut Tx,
+        space: &SpaceGuid,
+        instances: u64,
+        replicas: u64,
+    ) -> Result<(), BrokerError> {
+        let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
+        tx.lock("prometheus quotas").await?;
+        let usage = prometheus::usage(tx, space).await?;
+        let no_room = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
+        let Provisioning { max_instances, max_instances_per_space, maker } = provisioning;
+        if usage.of_space + instances > *max_instances_per_space {
+            return no_room(format!(
+                "this space has {} Prometheus instances, and may have {max_instances_per_space}; delete one, or ask the operator for more",
+                usage.of_space
+            ));
+        }
+        if usage.instances + instances > *max_instances {
+            return no_room(format!(
+                "there are {} Prometheus instances on this platform, and may be {max_instances}; ask the operator for more",
+                usage.instances
+            ));
+        }
+        match maker.capacity() {
+            Some(capacity) if usage.replicas + replicas > capacity => no_room(format!(
+                "no port is free for another Prometheus: all {capacity} are taken; ask the operator for more"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn seal_spec(&self, owner: Owner<'_>, spec: &Spec) -> Result<String, BrokerError> {
+        let Ok(Value::Object(map)) = serde_json::to_value(spec) else {
+            return Err(unsealable("prometheus_instances.spec").into());
+        };
+        Ok(self.0.keys.seal(owner, &map)?)
+    }
+
+    pub(super) fn unseal_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
+        Ok(spec_of(&self.0.keys, row)?)
+    }
+
+    /// Tells who carries it out.
+    pub(super) fn ordered(&self) {
+        if let Some(provisioning) = self.0.provisioning.get() {
+            provisioning.maker.ordered();
+        }
+    }
+}
+
+/// What a Prometheus should be like, by the row about it.
+pub(super) fn spec_of(
+    keys: &crate::secrets::Keys,
+    row: &PrometheusInstance,
+) -> Result<Spec, StoreError> {
+    let map = keys
+        .unseal(Owner::Spec(row.instance_id.as_str()), &row.spec)
+        .ok_or_else(|| unsealable("prometheus_instances.spec"))?;
+    serde_json::from_value(Value::Object(map)).map_err(|error| StoreError::Corrupt {
+        column: "prometheus_instances.spec",
+        problem: error.to_string(),
+    })
+}
+
+/// Writes the order down.
+pub(super) async fn put_operation(
+    tx: &mut Tx,
+    id: &InstanceId,
+    kind: OperationKind,
+    before: Option<crate::store::Before>,
+) -> Result<Ordered, BrokerError> {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let operation_id = format!("{kind}-{}", uuid::Uuid::new_v4());
+    let operation = Operation {
+        instance_id: id.clone(),
+        operation_id: operation_id.clone(),
+        kind,
+        state: OperationState::InProgress,
+        description: String::new(),
+        started_at: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+        before,
+    };
+    operations::put(tx, &operation).await?;
+    Ok(Ordered { operation_id })
+}
+
+impl From<LossOfData> for BrokerError {
+    fn from(loss: LossOfData) -> Self {
+        Self::Loss(loss)
+    }
+}

@@ -1,0 +1,246 @@
+//! Service instances: update.
+//!
+//! What is only stored is changed at once. What a Prometheus would have to be
+//! like is ordered, and undone by who carries it out when it cannot be.
+
+use super::{
+    Broker, BrokerError, Place,
+    adoption::Unseen,
+    check_maintenance,
+    instances::check,
+    prometheus::{Ordered, put_operation},
+};
+use crate::{
+    domain::{
+        InstanceId, OperationKind, OperationState, PlanId, Service, ServiceId, prometheus::Spec,
+    },
+    secrets::Owner,
+    store::{
+        Before, Names, PrometheusInstance, ServiceInstance, Tx, instances, operations, prometheus,
+    },
+};
+use serde_json::{Map, Value};
+
+/// A request to change a service instance.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// Its service, which cannot change.
+    pub service_id: ServiceId,
+    /// Its plan from now on; none: as it is.
+    pub plan_id: Option<PlanId>,
+    /// What people call it now; what is missing stays.
+    pub names: Names,
+    /// Laid over the parameters it has; empty: as they are, since Cloud
+    /// Controller sends `{}` when its user gave none (contract: osb.md 1.5).
+    pub parameters: Map<String, Value>,
+    /// `maintenance_info.version`.
+    pub maintenance_version: Option<String>,
+    /// Its plan until now, if the request says so.
+    pub previous_plan_id: Option<PlanId>,
+    /// Where it is, if the request says so.
+    pub place: Place,
+    /// Whether the platform waits for what takes longer than a request.
+    pub accepts_incomplete: bool,
+}
+
+/// What a successful [`Broker::update`] comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Updated {
+    /// It is as it was asked for.
+    Done,
+    /// It is being changed, since now or before.
+    InProgress(Ordered),
+}
+
+/// What a request makes of an instance.
+struct Change {
+    before: ServiceInstance,
+    after: ServiceInstance,
+    prometheus: Option<NextSpec>,
+}
+
+/// What it makes of a Prometheus.
+struct NextSpec {
+    row: PrometheusInstance,
+    current: Spec,
+    spec: Spec,
+}
+
+impl Broker {
+    /// Changes a service instance; a change to what it is already is none.
+    ///
+    /// # Errors
+    /// [`BrokerError::InstanceUnknown`] when there is none,
+    /// [`BrokerError::PlanNotUpdateable`] when its plan cannot be left; otherwise
+    /// what is wrong with the request.
+    pub async fn update(&self, request: Update) -> Result<Updated, BrokerError> {
+        let catalog = self.catalog();
+        let id = &request.instance_id;
+        let service = catalog.service(&request.service_id).ok_or(BrokerError::UnknownService)?;
+        // It takes its time, so it is asked before the transaction; what is decided in that is the
+        // same, unless somebody else changed the instance in between.
+        let admitted = self.admit_change(service, &request).await?;
+        let changed = self
+            .exclusively(id, async |tx| {
+                let change = self.change(tx, service, &request).await?;
+                let Some(next) = &change.prometheus else {
+                    if change.after != change.before {
+                        instances::update(tx, &change.after).await?;
+                    }
+                    return Ok((change.after != change.before, Updated::Done));
+                };
+                if let Some(operation) = operations::find(tx, id).await? {
+                    let ordered = Ordered { operation_id: operation.operation_id };
+                    match (operation.kind, operation.state) {
+                        (OperationKind::Update, OperationState::InProgress)
+                            if change.before.plan_id == change.after.plan_id
+                                && next.spec == next.current =>
+                        {
+                            return Ok((false, Updated::InProgress(ordered)));
+                        }
+                        (kind, OperationState::InProgress) => {
+                            return Err(BrokerError::Concurrency(kind));
+                        }
+                        (
+                            OperationKind::Provision | OperationKind::Deprovision,
+                            OperationState::Failed,
+                        ) => return Err(BrokerError::NotMade(operation.description)),
+                        _ => {}
+                    }
+                }
+                let is_changed = change.after != change.before;
+                if is_changed {
+                    instances::update(tx, &change.after).await?;
+                }
+                if next.spec == next.current {
+                    return Ok((is_changed, Updated::Done));
+                }
+                if admitted.as_ref() != Some(&next.spec) {
+                    return Err(BrokerError::Concurrency(OperationKind::Update));
+                }
+                let more = next.spec.replicas.saturating_sub(next.current.replicas);
+                self.check_room(tx, &next.row.space_guid, 0, more.into()).await?;
+                let before = Before {
+                    plan_id: change.before.plan_id.clone(),
+                    parameters: change.before.parameters.clone(),
+                    spec: next.row.spec.clone(),
+                    replicas: next.row.replicas,
+                };
+                let row = PrometheusInstance {
+                    replicas: next.spec.replicas,
+                    spec: self.seal_spec(Owner::Spec(id.as_str()), &next.spec)?,
+                    ..next.row.clone()
+                };
+                prometheus::put(tx, &row).await?;
+                let ordered = put_operation(tx, id, OperationKind::Update, Some(before)).await?;
+                Ok((true, Updated::InProgress(ordered)))
+            })
+            .await?;
+        let (is_changed, outcome) = changed;
+        if is_changed {
+            tracing::info!(instance.id = %id, "instance updated");
+        }
+        if matches!(outcome, Updated::InProgress(_)) {
+            self.ordered();
+        }
+        Ok(outcome)
+    }
+
+    /// Asks whether a Prometheus can be changed like that; gives what it would be.
+    async fn admit_change(
+        &self,
+        service: &Service,
+        request: &Update,
+    ) -> Result<Option<Spec>, BrokerError> {
+        let change =
+            self.reading(async |tx| match instances::find(tx, &request.instance_id).await? {
+                Some(_) => self.change(tx, service, request).await.map(Some),
+                // It may be adopted, which is no Prometheus.
+                None => Ok(None),
+            });
+        let Some(next) = change.await?.and_then(|change| change.prometheus) else {
+            return Ok(None);
+        };
+        if next.spec == next.current {
+            return Ok(None);
+        }
+        if !request.accepts_incomplete {
+            return Err(BrokerError::AsyncRequired);
+        }
+        let is_said = request.parameters.contains_key("retention");
+        next.current.check_change(&next.spec, is_said)?;
+        self.admit(&next.spec, Some(&next.current)).await?;
+        Ok(Some(next.spec))
+    }
+
+    /// What a request makes of an instance.
+    async fn change(
+        &self,
+        tx: &mut Tx,
+        service: &Service,
+        request: &Update,
+    ) -> Result<Change, BrokerError> {
+        let id = &request.instance_id;
+        let unseen = Unseen {
+            service_id: &request.service_id,
+            plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
+            place: &request.place,
+        };
+        let existing = self.find_or_adopt(tx, id, unseen).await?;
+        if existing.service_id != request.service_id {
+            return Err(BrokerError::OtherService);
+        }
+        let plan_id = request.plan_id.as_ref().unwrap_or(&existing.plan_id);
+        let plan = service.plan(plan_id);
+        if *plan_id != existing.plan_id {
+            let left = service.plan(&existing.plan_id);
+            plan.ok_or(BrokerError::UnknownPlan)?;
+            if !left.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
+                return Err(BrokerError::PlanNotUpdateable);
+            }
+        }
+        if let Some(plan) = plan {
+            check_maintenance(plan, request.maintenance_version.as_deref())?;
+        }
+        let mut updated = existing.clone();
+        updated.plan_id = plan_id.clone();
+        let Names { organization, space, instance } = request.names.clone();
+        updated.names = Names {
+            organization: organization.or(updated.names.organization),
+            space: space.or(updated.names.space),
+            instance: instance.or(updated.names.instance),
+        };
+        updated.maintenance_version =
+            request.maintenance_version.clone().or(updated.maintenance_version);
+        let mut parameters = self.parameters_of(&existing)?;
+        if !request.parameters.is_empty() {
+            check(plan.and_then(|plan| plan.update.as_ref()), &request.parameters)?;
+            let before = parameters.clone();
+            parameters.extend(request.parameters.clone());
+            // Sealed twice, the same looks different.
+            if parameters != before {
+                updated.parameters = self.seal_of_instance(id, &parameters)?;
+            }
+        }
+        let prometheus = match prometheus::find(tx, id).await? {
+            None if plan.is_some_and(|plan| plan.prometheus.is_some()) => {
+                return Err(BrokerError::OtherKind);
+            }
+            None => None,
+            Some(row) => {
+                let current = self.unseal_spec(&row)?;
+                let spec = match plan.map(|plan| &plan.prometheus) {
+                    Some(Some(terms)) => self.wanted(terms, &parameters)?.spec,
+                    Some(None) => return Err(BrokerError::OtherKind),
+                    // The plan has left the catalog.
+                    None if request.parameters.is_empty() => current.clone(),
+                    None => return Err(BrokerError::UnknownPlan),
+                };
+                Some(NextSpec { row, current, spec })
+            }
+        };
+        Ok(Change { before: existing, after: updated, prometheus })
+    }
+}

@@ -1,0 +1,79 @@
+//! `prometheus`: provisioned instances.
+
+use super::{Prometheus, Provisioner, RemoteWrite, keys, section::Section, values};
+use std::{ops::RangeInclusive, path::PathBuf};
+
+/// Reads the section.
+pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
+    let provisioners = [
+        ("process", Provisioner::Process),
+        ("tsuru", Provisioner::Tsuru),
+        ("none", Provisioner::None),
+    ];
+    let provisioner = s.value("provisioner", "process", values::choice(&provisioners));
+    let binary = s.value("binary", "prometheus", values::path);
+    let promtool = s.value("promtool", "promtool", values::path);
+    let data_dir = s.value("data_dir", "prometheus-instances", values::path);
+    let tmpfs_dir = s.value("tmpfs_dir", "/dev/shm/scrapebroker", values::path);
+    let ports = s.value("ports", "19100-19999", ports);
+    let max_instances = s.value("max_instances", "100", values::number(0..=100_000));
+    let max_instances_per_space =
+        s.value("max_instances_per_space", "5", values::number(0..=100_000));
+    let operation_timeout = s.value("operation_timeout", "5m", values::period);
+    let alertmanager_allow = s.texts("alertmanager_allow", str::parse);
+    let remote_writes = s.named("remote_writes", remote_write);
+    Some(Prometheus {
+        provisioner: provisioner?,
+        binary: binary?,
+        promtool: promtool?,
+        data_dir: different(s, data_dir?, &tmpfs_dir)?,
+        tmpfs_dir: tmpfs_dir?,
+        ports: ports?,
+        max_instances: max_instances?,
+        max_instances_per_space: max_instances_per_space?,
+        operation_timeout: operation_timeout?,
+        alertmanager_allow: alertmanager_allow?,
+        remote_writes: remote_writes?,
+    })
+}
+
+/// What lies in one folder would be taken for what belongs into the other.
+fn different(
+    s: &mut Section<'_>,
+    data_dir: PathBuf,
+    tmpfs_dir: &Option<PathBuf>,
+) -> Option<PathBuf> {
+    if tmpfs_dir.as_ref() == Some(&data_dir) {
+        s.mistake("tmpfs_dir", "must not be data_dir");
+        return None;
+    }
+    Some(data_dir)
+}
+
+/// `19100-19999`, both included.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| {
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (0 < first && first <= last).then_some(first..=last)
+    });
+    range.ok_or_else(|| "is not a range of ports; write it like 19100-19999".to_owned())
+}
+
+fn remote_write(s: &mut Section<'_>) -> Option<RemoteWrite> {
+    let url = s.required("url", |text| values::http_url(text).map(String::from));
+    let username = s.text_or_file("username", values::username);
+    let password = s.secret("password");
+    let credentials = keys::credentials(s, username, password);
+    let bearer_token = s.secret("bearer_token");
+    let headers = s.secrets("headers");
+    if let (Some(Some(_)), Some(Some(_))) = (&credentials, &bearer_token) {
+        s.mistake("bearer_token", "cannot be used together with username and password");
+        return None;
+    }
+    Some(RemoteWrite {
+        url: url?,
+        credentials: credentials?,
+        bearer_token: bearer_token?,
+        headers: headers?,
+    })
+}

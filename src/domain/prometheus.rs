@@ -1,0 +1,24 @@
+//! A Prometheus of one's own: what plans mean, what users may ask for, and what
+//! an instance should be like.
+//!
+//! ```text
+//! catalog metadata ──► PrometheusPlan ─┐
+//! user's parameters ─► Wishes ─────────┴─► Spec ──► what is provisioned
+//! ```
+
+mod alertmanager;
+mod period;
+mod plan;
+mod replica;
+mod spec;
+mod wishes;
+
+pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
+pub use period::Period;
+pub use plan::{Bounds, PrometheusPlan, Storage};
+pub use replica::{Replica, ReplicaState};
+pub use spec::{LossOfData, Spec, slug};
+pub use wishes::Wishes;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Durations in Prometheus' words.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr, time::Duration};
+
+/// A duration as Prometheus reads and writes it: `15d`, `1h30m`, `500ms`.
+///
+/// Prometheus has no fractions, each unit stands at most once, and larger ones come
+/// first (prometheus/common, model.ParseDuration).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Period(Duration);
+
+/// Units from the largest to the smallest, in milliseconds.
+const UNITS: [(&str, u64); 7] = [
+    ("y", 365 * 24 * 3_600_000),
+    ("w", 7 * 24 * 3_600_000),
+    ("d", 24 * 3_600_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// A hundred years; whatever is longer is a typing mistake.
+const LONGEST: u64 = 100 * 365 * 24 * 3_600_000;
+
+impl Period {
+    /// `seconds` long.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// As the standard library has it.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+/// Reads after the name of what was to be a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a duration like 30s, 6h or 15d")]
+pub struct NoPeriod;
+
+impl FromStr for Period {
+    type Err = NoPeriod;
+
+    fn from_str(text: &str) -> Result<Self, NoPeriod> {
+        let (mut rest, mut units, mut total) = (text, UNITS.as_slice(), 0_u64);
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(NoPeriod)?;
+            let (number, tail) = rest.split_at(end);
+            let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at(unit_end);
+            let at = units.iter().position(|(name, _)| *name == unit).ok_or(NoPeriod)?;
+            let (_, milliseconds) = units.get(at).ok_or(NoPeriod)?;
+            let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*milliseconds));
+            total = part.and_then(|part| total.checked_add(part)).ok_or(NoPeriod)?;
+            units = units.get(at + 1..).unwrap_or_default();
+            rest = tail;
+        }
+        match total {
+            1..=LONGEST => Ok(Self(Duration::from_millis(total))),
+            _ => Err(NoPeriod),
+        }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = u64::try_from(self.0.as_millis()).unwrap_or(LONGEST);
+        for (unit, milliseconds) in UNITS {
+            // As Prometheus does: 90d stays in days, and is no mix of weeks and years.
+            let whole = !matches!(unit, "y" | "w") || left.is_multiple_of(milliseconds);
+            if left >= milliseconds && whole {
+                write!(f, "{}{unit}", left / milliseconds)?;
+                left %= milliseconds;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = NoPeriod;
+
+    fn try_from(text: String) -> Result<Self, NoPeriod> {
+        text.parse()
+    }
+}
+
+impl From<Period> for String {
+    fn from(period: Period) -> Self {
+        period.to_string()
+    }
+}

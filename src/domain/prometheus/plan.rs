@@ -1,0 +1,188 @@
+//! What a plan of a Prometheus service means: the catalog's `metadata.prometheus`.
+
+use super::Period;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// What an operator promises with a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusPlan {
+    /// How long samples are kept.
+    pub retention: Bounds,
+    /// How many bytes of samples are kept; the oldest go first.
+    pub retention_size: Option<u64>,
+    /// Where they are kept.
+    pub storage: Storage,
+    /// Equal instances that scrape the same.
+    pub replicas: u8,
+    /// Memory that one of them may take, in bytes.
+    pub memory_limit: u64,
+    /// How often targets are scraped.
+    pub scrape_interval: Bounds,
+    /// Most samples of one target; 0: no limit.
+    pub sample_limit: u64,
+    /// Name of a target of `prometheus.remote_writes`, to which samples are copied.
+    pub remote_write: Option<String>,
+}
+
+/// What a user may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The least.
+    pub min: Period,
+    /// What it is without a word.
+    pub default: Period,
+    /// The most.
+    pub max: Period,
+}
+
+/// Where samples are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// In memory: gone with the machine.
+    Tmpfs,
+    /// On a disk.
+    Disk,
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tmpfs => "tmpfs",
+            Self::Disk => "disk",
+        })
+    }
+}
+
+/// The smallest memory in which a Prometheus starts and does anything, in bytes.
+const LEAST_MEMORY: u64 = 32 << 20;
+
+/// More replicas than this are a typing mistake.
+const MOST_REPLICAS: u64 = 5;
+
+const KNOWN: [&str; 8] = [
+    "retention",
+    "retention_size",
+    "storage",
+    "replicas",
+    "memory_limit",
+    "scrape_interval",
+    "sample_limit",
+    "remote_write",
+];
+
+impl PrometheusPlan {
+    /// Reads `metadata.prometheus` of a plan.
+    ///
+    /// # Errors
+    /// Every mistake: the key below `metadata.prometheus`, and what to change.
+    pub fn parse(metadata: &Value) -> Result<Self, Vec<(String, String)>> {
+        let Some(map) = metadata.as_object() else {
+            return Err(vec![(String::new(), "must be an object".to_owned())]);
+        };
+        let mut reader = Reader { map, mistakes: Vec::new() };
+        for key in map.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
+            reader.mistake::<()>(key, format!("is unknown; known are {}", KNOWN.join(", ")));
+        }
+        let retention = reader.bounds("retention");
+        let scrape_interval = reader.bounds("scrape_interval");
+        let retention_size = reader.size("retention_size");
+        let memory_limit = reader.size("memory_limit");
+        if memory_limit.is_none() {
+            reader.mistake::<()>("memory_limit", "is missing, or no size like 512MiB");
+        } else if memory_limit.flatten().is_some_and(|limit| limit < LEAST_MEMORY) {
+            reader.mistake::<()>("memory_limit", "must be at least 32MiB");
+        }
+        let storage = match reader.get("storage").map(Value::as_str) {
+            Some(Some("tmpfs")) => Some(Storage::Tmpfs),
+            Some(Some("disk")) => Some(Storage::Disk),
+            _ => reader.mistake("storage", "must be tmpfs or disk"),
+        };
+        if storage == Some(Storage::Tmpfs) && retention_size == Some(None) {
+            reader.mistake::<()>("retention_size", "is missing: memory storage needs a limit");
+        }
+        let replicas = match reader.get("replicas").map_or(Some(1), Value::as_u64) {
+            Some(replicas @ 1..=MOST_REPLICAS) => u8::try_from(replicas).ok(),
+            _ => reader
+                .mistake("replicas", format!("must be a whole number from 1 to {MOST_REPLICAS}")),
+        };
+        let sample_limit = match reader.get("sample_limit").map_or(Some(0), Value::as_u64) {
+            None => reader.mistake("sample_limit", "must be a whole number; 0 is no limit"),
+            limit => limit,
+        };
+        let remote_write = match reader.get("remote_write") {
+            None => Some(None),
+            Some(Value::String(name)) if !name.is_empty() => Some(Some(name.clone())),
+            Some(_) => reader.mistake("remote_write", "must be a name of prometheus.remote_writes"),
+        };
+        let plan = || {
+            Some(Self {
+                retention: retention?,
+                retention_size: retention_size?,
+                storage: storage?,
+                replicas: replicas?,
+                memory_limit: memory_limit??,
+                scrape_interval: scrape_interval?,
+                sample_limit: sample_limit?,
+                remote_write: remote_write?,
+            })
+        };
+        match plan() {
+            Some(plan) if reader.mistakes.is_empty() => Ok(plan),
+            _ => Err(reader.mistakes),
+        }
+    }
+}
+
+struct Reader<'a> {
+    map: &'a Map<String, Value>,
+    mistakes: Vec<(String, String)>,
+}
+
+impl<'a> Reader<'a> {
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn mistake<T>(&mut self, key: &str, problem: impl Into<String>) -> Option<T> {
+        self.mistakes.push((key.to_owned(), problem.into()));
+        None
+    }
+
+    /// `{"min": …, "default": …, "max": …}`.
+    fn bounds(&mut self, key: &str) -> Option<Bounds> {
+        let Some(map) = self.get(key).and_then(Value::as_object) else {
+            return self.mistake(key, "must be an object with min, default and max");
+        };
+        let mut one = |name: &str| {
+            let period = map.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+            if period.is_none() {
+                self.mistake::<()>(&format!("{key}.{name}"), "must be a duration like 30s or 15d");
+            }
+            period
+        };
+        let (min, default, max) = (one("min"), one("default"), one("max"));
+        let bounds = Bounds { min: min?, default: default?, max: max? };
+        match bounds.min <= bounds.default && bounds.default <= bounds.max {
+            true => Some(bounds),
+            false => self.mistake(key, "must have min, default and max in this order"),
+        }
+    }
+
+    /// `512MiB`, or bytes as a number.
+    fn size(&mut self, key: &str) -> Option<Option<u64>> {
+        let size = match self.get(key) {
+            None => return Some(None),
+            Some(Value::String(text)) => {
+                text.parse::<bytesize::ByteSize>().ok().map(|it| it.as_u64())
+            }
+            Some(value) => value.as_u64(),
+        };
+        match size {
+            Some(size @ 1..) => Some(Some(size)),
+            _ => self.mistake(key, "must be a size like 512MiB"),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Carries out what the broker ordered: makes, changes and removes Prometheus
+//! instances, and watches those that are there.
+//!
+//! ```text
+//! broker ─► operations (rows) ─► Conductor ─► Provisioner: process | tsuru | none
+//!                                   │              │
+//!              how it ended ◄───────┘              └─► replicas (rows): how they do
+//! ```
+//!
+//! # What must always hold
+//!
+//! * An operation is a row before anything is done, and is in progress until it
+//!   is noted how it ended. So who was killed finds it again.
+//! * A provisioner can be asked again for what it has done, or half done.
+//! * One operation at a time on an instance. A newer one ends the one before it.
+//! * What a failed provision has made is removed before it is noted as failed;
+//!   what a failed update has changed goes back to what it was.
+//! * One process conducts, where several share a database.
+
+mod conductor;
+mod errand;
+mod lease;
+mod none;
+mod wanted;
+
+pub use conductor::{Conductor, Settings};
+pub use none::NotProvisioned;
+pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError, slug};
+
+use crate::domain::{
+    BindingError, InstanceId,
+    prometheus::{Replica, Spec},
+};
+use futures_util::future::LocalBoxFuture;
+use std::{collections::HashMap, fmt::Debug};
+
+/// Makes Prometheus servers somewhere.
+///
+/// Every future may be dropped half-way, by an operation that takes its place or
+/// with the whole process; the next call has to find what that left.
+pub trait Provisioner: Debug {
+    /// Makes what is there like `wanted`, whatever there is. Resolves with all
+    /// replicas when each of them is ready.
+    fn apply<'a>(&'a self, wanted: &'a Wanted)
+    -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>>;
+
+    /// Removes everything of an instance. Resolves when nothing is left, also if
+    /// nothing was there.
+    fn remove<'a>(&'a self, id: &'a InstanceId) -> LocalBoxFuture<'a, Result<(), Failure>>;
+
+    /// How the replicas do now, of all instances that were applied since the
+    /// start. Called every second, so it does not wait for anyone.
+    fn observe(&self) -> HashMap<InstanceId, Vec<Replica>>;
+
+    /// Ends what must not go on without us; what is stored stays.
+    fn stop(&self) -> LocalBoxFuture<'_, ()>;
+}
+
+/// Tells before anything is ordered whether it can be made. Unlike a
+/// [`Provisioner`] it is asked by the threads that serve requests.
+pub trait Admission: Debug + Send + Sync {
+    /// Whether a Prometheus like `spec` can be made of what is there now, or one
+    /// like `before` changed into it.
+    fn admit<'a>(
+        &'a self,
+        spec: &'a Spec,
+        before: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
+
+    /// How many replicas of all instances can be there at once; none: no limit.
+    fn capacity(&self) -> Option<u64>;
+}
+
+/// Why something cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user can change that.
+    Parameter(BindingError),
+    /// Only the operator can; reads as a sentence for the user.
+    NoRoom(String),
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
+    /// Reads as a sentence for the user; holds no secret.
+    pub reason: String,
+    /// Whether the same may work a little later.
+    pub retry: bool,
+}
+
+impl Failure {
+    /// It may work a little later.
+    pub fn passing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), retry: true }
+    }
+
+    /// It will not work by itself.
+    pub fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), retry: false }
+    }
+}

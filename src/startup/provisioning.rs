@@ -1,0 +1,101 @@
+//! Joins the broker, which orders, with who carries it out: neither room knows
+//! the other.
+
+use crate::{
+    broker::{Maker, Refusal},
+    config::{self, Config},
+    domain::prometheus::Spec,
+    provision::{
+        self, Admission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
+    },
+    secrets::Keys,
+    store::Store,
+};
+use futures_util::future::LocalBoxFuture;
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use tokio::sync::Notify;
+
+/// As the broker sees them.
+#[derive(Debug)]
+pub(super) struct Makers {
+    pub(super) admission: Box<dyn Admission>,
+    pub(super) ordered: Arc<Notify>,
+}
+
+impl Maker for Makers {
+    fn admit<'a>(
+        &'a self,
+        spec: &'a Spec,
+        before: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async move {
+            self.admission.admit(spec, before).await.map_err(|refusal| match refusal {
+                provision::Refusal::Parameter(error) => Refusal::Parameter(error),
+                provision::Refusal::NoRoom(problem) => Refusal::NoRoom(problem),
+            })
+        })
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        self.admission.capacity()
+    }
+
+    fn ordered(&self) {
+        self.ordered.notify_one();
+    }
+}
+
+/// Who says what can be made.
+pub(super) fn admission(_config: &Config) -> Box<dyn Admission> {
+    Box::new(NotProvisioned)
+}
+
+/// Who makes it. On the thread that conducts.
+fn provisioner(_config: &Config) -> Rc<dyn Provisioner> {
+    Rc::new(NotProvisioned)
+}
+
+/// Who sees to it, for a program that listens on `address`.
+pub(super) fn conductor(
+    config: &Config,
+    address: SocketAddr,
+    store: Store,
+    keys: Arc<Keys>,
+    ordered: Arc<Notify>,
+) -> Conductor {
+    let settings = Settings {
+        remote_writes: remote_writes(config),
+        own: own_address(config, address),
+        operation_timeout: config.prometheus.operation_timeout,
+    };
+    Conductor::new(store, keys, provisioner(config), settings, ordered)
+}
+
+/// Child processes ask us directly, unless that needs a certificate for our public name.
+fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
+    let is_child = config.prometheus.provisioner == config::Provisioner::Process;
+    let scrape_url = match is_child && config.tls.is_none() {
+        true => {
+            let mut own = address;
+            if own.ip().is_unspecified() {
+                own.set_ip(match own {
+                    SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                    SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                });
+            }
+            format!("http://{own}")
+        }
+        false => config.base_url.clone(),
+    };
+    OwnAddress { base_url: config.base_url.clone(), scrape_url }
+}
+
+fn remote_writes(config: &Config) -> provision::RemoteWrites {
+    let target = |it: &config::RemoteWrite| RemoteWrite {
+        url: it.url.clone(),
+        basic_auth: it.credentials.as_ref().map(|it| (it.username.clone(), it.password.clone())),
+        bearer_token: it.bearer_token.clone(),
+        headers: it.headers.clone(),
+    };
+    config.prometheus.remote_writes.iter().map(|(name, it)| (name.clone(), target(it))).collect()
+}

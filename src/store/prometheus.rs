@@ -1,0 +1,124 @@
+//! What the Prometheus of a service instance should be like.
+
+use super::{
+    StoreError, Tx,
+    instances::{corrupt, id},
+    state,
+};
+use crate::domain::{InstanceId, SpaceGuid};
+use sqlx::{Row, any::AnyRow};
+
+/// The wanted state of a Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusInstance {
+    /// The service instance.
+    pub instance_id: InstanceId,
+    /// Its space, for the quota.
+    pub space_guid: SpaceGuid,
+    /// How many servers there are to be.
+    pub replicas: u8,
+    /// What they should be like, sealed.
+    pub spec: String,
+}
+
+/// What is taken of the quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instances in all.
+    pub instances: u64,
+    /// Instances of the space asked for.
+    pub of_space: u64,
+    /// Replicas in all.
+    pub replicas: u64,
+}
+
+/// Looks one up.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInstance>, StoreError> {
+    let row = sqlx::query(
+        "SELECT instance_id, space_guid, replicas, spec FROM prometheus_instances \
+         WHERE instance_id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(tx.connection())
+    .await?;
+    row.as_ref().map(instance).transpose()
+}
+
+/// All of them. One that cannot be read does not hide the others.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Result<PrometheusInstance, StoreError>>, StoreError> {
+    let rows =
+        sqlx::query("SELECT instance_id, space_guid, replicas, spec FROM prometheus_instances")
+            .fetch_all(tx.connection())
+            .await?;
+    Ok(rows.iter().map(instance).collect())
+}
+
+/// The ids of all of them that can be read.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn ids<T: FromIterator<InstanceId>>(tx: &mut Tx) -> Result<T, StoreError> {
+    let rows = sqlx::query("SELECT instance_id FROM prometheus_instances")
+        .fetch_all(tx.connection())
+        .await?;
+    Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
+}
+
+/// Adds one, or replaces what it should be like.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreError> {
+    state::bump(tx).await?;
+    sqlx::query(
+        "INSERT INTO prometheus_instances (instance_id, space_guid, replicas, spec) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT (instance_id) \
+         DO UPDATE SET replicas = excluded.replicas, spec = excluded.spec",
+    )
+    .bind(wanted.instance_id.as_str())
+    .bind(wanted.space_guid.as_str())
+    .bind(i64::from(wanted.replicas))
+    .bind(&wanted.spec)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// What is taken of the quotas, those that are being removed included.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn usage(tx: &mut Tx, space: &SpaceGuid) -> Result<Usage, StoreError> {
+    let rows = sqlx::query("SELECT space_guid, replicas FROM prometheus_instances")
+        .fetch_all(tx.connection())
+        .await?;
+    let mut usage = Usage::default();
+    for row in rows {
+        let replicas: i64 = row.try_get("replicas")?;
+        usage.instances += 1;
+        usage.of_space += u64::from(row.try_get::<String, _>("space_guid")? == space.as_str());
+        usage.replicas += u64::try_from(replicas).unwrap_or(0);
+    }
+    Ok(usage)
+}
+
+fn instance(row: &AnyRow) -> Result<PrometheusInstance, StoreError> {
+    Ok(PrometheusInstance {
+        instance_id: id(row, "instance_id")?,
+        space_guid: id(row, "space_guid")?,
+        replicas: number(row, "replicas")?,
+        spec: row.try_get("spec")?,
+    })
+}
+
+/// A small number, out of the only kind of number there is.
+pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u8, StoreError> {
+    let number: i64 = row.try_get(column)?;
+    u8::try_from(number).map_err(|error| corrupt(column, &error))
+}
