@@ -163,6 +163,9 @@ async fn an_update_changes_plan_and_parameters_and_leaves_what_is_not_named() {
         let kept = api.broker.fetch(&"tsuru:metrics:m".parse().unwrap()).await.unwrap();
         assert_eq!(json!(kept.parameters), json!({"limits": {"series": 5}}));
 
+        let team = api.put(M, "plan=large&team=other").await;
+        assert_eq!(team.status, 422);
+        assert!(team.text.contains("the team of a service instance"), "{}", team.text);
         let unknown = api.put(M, "plan=huge").await;
         assert_eq!(unknown.status, 400);
         assert!(unknown.text.contains("there are: fetch-app"), "{}", unknown.text);

@@ -10,5 +10,6 @@ mod databases;
 mod gate;
 mod helpers;
 mod instances;
+mod prometheus;
 mod races;
 mod replay;
