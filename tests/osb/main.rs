@@ -11,5 +11,6 @@ mod input;
 mod instances;
 mod moving;
 mod outage;
+mod prometheus;
 mod races;
 mod replay;
