@@ -32,3 +32,4 @@ mod protobuf;
 mod replicas;
 mod scaling;
 mod slow;
+mod tsuru;
