@@ -1,6 +1,7 @@
 //! Contract tsuru.md 3.2, row by row: plans, create, update, delete, info, status.
 
 use crate::helpers::*;
+use scrapebroker::domain::Catalog;
 use serde_json::json;
 
 const RESOURCES: &str = "/metrics/resources";
@@ -212,6 +213,24 @@ async fn info_is_labels_with_texts_and_status_is_up() {
         );
         let status = api.get(&format!("{M}/status")).await;
         assert_eq!((status.status, &*status.text), (204, ""));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_has_left_the_catalog_can_be_removed() {
+    on_sqlite(async |api| {
+        api.created("m").await;
+        api.post(&format!("{M}/bind-app"), "app-name=shop&app-hosts=h").await;
+        let mut document = catalog().document().clone();
+        document["services"].as_array_mut().unwrap().remove(0);
+        api.broker.replace_catalog(Catalog::parse(&document, BASE_URL).unwrap());
+        assert_eq!(api.get(M).await.status, 404);
+        assert_eq!(api.delete(&format!("{M}/bind-app"), "app-name=shop").await.status, 200);
+        assert_eq!(api.hosts("shop"), None);
+        assert_eq!(api.delete(M, "").await.status, 200);
+        api.broker.replace_catalog(catalog());
+        assert_eq!(api.get(M).await.status, 404);
     })
     .await;
 }

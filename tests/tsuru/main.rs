@@ -10,6 +10,7 @@ mod databases;
 mod gate;
 mod helpers;
 mod instances;
+mod manifests;
 mod prometheus;
 mod races;
 mod replay;

@@ -5,7 +5,7 @@ use actix_web::{
     HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::HeaderMap,
+    http::{Method, header::HeaderMap},
     middleware::Next,
     web,
 };
@@ -46,7 +46,8 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
         return Err(TsuruError::Malformed("the URL is not UTF-8".to_owned()));
     }
     let catalog = state.broker.catalog();
-    if catalog.service_named(&service).is_none() {
+    // What has left the catalog can be removed all the same.
+    if catalog.service_named(&service).is_none() && request.method() != Method::DELETE {
         let names = catalog.services().iter().map(|service| service.name.as_str());
         return Err(TsuruError::UnknownService { known: names.collect::<Vec<_>>().join(", ") });
     }
