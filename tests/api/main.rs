@@ -24,6 +24,7 @@ mod moving;
 mod nats;
 mod ops;
 mod own_prometheus;
+mod own_prometheus_tsuru;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
@@ -33,4 +34,4 @@ mod protobuf;
 mod replicas;
 mod scaling;
 mod slow;
-mod tsuru;
+mod tsuru_service;

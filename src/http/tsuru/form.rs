@@ -79,6 +79,7 @@ fn put(map: &mut Map<String, Value>, path: &[String], value: Value) -> Option<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[test]
@@ -111,6 +112,28 @@ mod tests {
             &deep,
         ] {
             assert!(parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_parsed_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(parse(&body));
+        }
+
+        #[test]
+        fn parameters_arrive_as_they_were_named(
+            names in prop::collection::vec("[a-z.\\\\ü&=+ ]{1,5}", 1..5),
+            value in "[ -~ü]{0,20}",
+        ) {
+            let escaped = names.iter().map(|it| it.replace('\\', "\\\\").replace('.', "\\."));
+            let path = format!("parameters.{}", escaped.collect::<Vec<_>>().join("."));
+            let body = form_urlencoded::Serializer::new(String::new())
+                .append_pair(&path, &value)
+                .finish();
+            let fields = parse(body.as_bytes()).unwrap();
+            let found = names.iter().fold(&fields["parameters"], |at, name| &at[name]);
+            prop_assert_eq!(found, &Value::from(value));
         }
     }
 }

@@ -9,13 +9,24 @@ use tokio::{
     net::TcpStream,
 };
 
-/// One request of Tsuru; none if the connection broke.
+/// One request of Tsuru about the service `metrics`; none if the connection broke.
 async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
+    ask_tsuru(address, "metrics", method, path, form).await
+}
+
+/// One request of Tsuru; none if the connection broke.
+pub(crate) async fn ask_tsuru(
+    address: SocketAddr,
+    service: &str,
+    method: &str,
+    path: &str,
+    form: &str,
+) -> Option<Answer> {
     let request = format!(
-        "{method} /tsuru/metrics/resources{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "{method} /tsuru/{service}/resources{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
          Authorization: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: {}\r\n\r\n{form}",
-        basic("metrics", PASSWORD),
+        basic(service, PASSWORD),
         form.len()
     );
     let mut stream = TcpStream::connect(address).await.ok()?;
@@ -26,26 +37,30 @@ async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Opt
     whole.then(|| parse_answer(&raw))
 }
 
-/// A route table with an app of Tsuru, as the source of its units has it.
-fn shop(instance: &Instance) -> RouteFile {
-    let mut endpoint = endpoint("shop", 0, instance.address);
-    for (name, value) in [
-        ("app_id", "tsuru:shop"),
-        ("app_name", "shop"),
-        ("organization_id", "tsuru:checkout"),
-        ("organization_name", "checkout"),
-        ("space_id", "tsuru:checkout/pool-a"),
-        ("space_name", "pool-a"),
-    ] {
-        endpoint["tags"][name] = json!(value);
-    }
-    RouteFile::new(&json!({ "shop.tsuru.example.com": [endpoint] }))
+/// A route table with the app `shop` of Tsuru, as the source of its units has it.
+pub(crate) fn table_of_shop<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Value {
+    let instances = instances.into_iter().enumerate();
+    let endpoints = instances.map(|(index, instance)| {
+        let mut endpoint = endpoint("shop", index, instance.address);
+        for (name, value) in [
+            ("app_id", "tsuru:shop"),
+            ("app_name", "shop"),
+            ("organization_id", "tsuru:checkout"),
+            ("organization_name", "checkout"),
+            ("space_id", "tsuru:checkout/pool-a"),
+            ("space_name", "pool-a"),
+        ] {
+            endpoint["tags"][name] = json!(value);
+        }
+        endpoint
+    });
+    json!({ "shop.tsuru.example.com": endpoints.collect::<Vec<_>>() })
 }
 
 #[actix_web::test]
 async fn a_bound_app_of_tsuru_is_scraped_as_its_binding_says_and_with_its_token() {
     let instance = Instance::with_metrics("a 1\n").await;
-    let routes = shop(&instance);
+    let routes = RouteFile::new(&table_of_shop([&instance]));
     let access = ("SCRAPE__ACCESS", "token".to_owned());
     let base_url = ("BASE_URL", "https://metrics.example.com".to_owned());
     let app = spawn_app(&[routes.setting(), access, base_url]).await;
