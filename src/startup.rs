@@ -213,6 +213,7 @@ fn serve(
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
+            .app_data(data.tsuru.clone())
             .app_data(data.routes.clone())
             .app_data(data.access.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
@@ -225,6 +226,11 @@ fn serve(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))
                     .configure(http::osb::configure),
+            )
+            .service(
+                web::scope("/tsuru")
+                    .wrap(from_fn(http::access::slow_failed_tries))
+                    .configure(http::tsuru::configure),
             )
             .default_service(web::route().to(http::not_found))
     })

@@ -20,6 +20,7 @@ use crate::{
         ops::{Ops, OwnMetrics},
         osb::OsbState,
         routes::Routes,
+        tsuru::TsuruState,
         ui::Ui,
     },
     scrape::{
@@ -84,6 +85,7 @@ pub(super) struct HttpData {
     pub(super) ops: web::Data<Ops>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
+    pub(super) tsuru: web::Data<TsuruState>,
     pub(super) routes: web::Data<Routes>,
     pub(super) access: web::Data<Access>,
 }
@@ -215,6 +217,13 @@ impl Rooms {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
+            }),
+            tsuru: web::Data::new(TsuruState {
+                broker: self.broker.clone(),
+                credentials: credentials(config),
+                base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
             routes: web::Data::new(Routes {

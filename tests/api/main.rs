@@ -24,6 +24,7 @@ mod moving;
 mod nats;
 mod ops;
 mod own_prometheus;
+mod own_prometheus_tsuru;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
@@ -37,3 +38,4 @@ mod tsuru;
 #[path = "../support/tsuru.rs"]
 mod tsuru_api;
 mod tsuru_apps;
+mod tsuru_service;
