@@ -72,6 +72,7 @@ fn provision(id: &str) -> Provision {
         names: Names::default(),
         parameters: Map::new(),
         maintenance_version: None,
+        accepts_incomplete: false,
     }
 }
 
@@ -85,6 +86,7 @@ fn update(id: &str) -> Update {
         maintenance_version: None,
         previous_plan_id: None,
         place: Place::default(),
+        accepts_incomplete: false,
     }
 }
 

@@ -182,7 +182,7 @@ async fn the_revision_counts_changes_and_the_first_key_stays() {
 #[tokio::test]
 async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
     on_both(async |store| {
-        let id: InstanceId = "i".parse().unwrap();
+        let id: crate::domain::InstanceId = "i".parse().unwrap();
         let mut first = store.begin_write().await.unwrap();
         first.lock(id.as_str()).await.unwrap();
         let second = async {

@@ -9,5 +9,6 @@ mod input;
 mod instances;
 mod moving;
 mod outage;
+mod prometheus;
 mod races;
 mod replay;

@@ -70,7 +70,7 @@ async fn puts_and_deletes_of_two_replicas_end_in_a_state_that_fits_the_answers()
                         i32::from(outcome == Provisioned::Created)
                     }
                     false => match broker.deprovision(&instance("i")).await {
-                        Ok(()) => -1,
+                        Ok(_) => -1,
                         Err(BrokerError::InstanceGone) => 0,
                         Err(error) => panic!("{error:?}"),
                     },

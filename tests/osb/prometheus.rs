@@ -1,0 +1,571 @@
+//! Service instances that are a Prometheus: what is answered while they are
+//! made, changed and removed. The provisioner is a workshop of the test's own,
+//! so that each moment can be held; the real ones have tests with real servers.
+
+use crate::helpers::*;
+use futures_util::future::LocalBoxFuture;
+use scrapebroker::{
+    broker::{Broker, Maker, Provisioning, Refusal},
+    domain::{
+        BindingError, InstanceId,
+        prometheus::{Replica, ReplicaState, Spec},
+    },
+    provision::{Conductor, Failure, OwnAddress, Provisioner, RemoteWrites, Settings, Wanted},
+    store::Store,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
+const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
+const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
+const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
+
+/// Makes what is wanted in memory, slowly, badly or not at all.
+#[derive(Clone, Debug, Default)]
+struct Workshop(Arc<Mutex<Inside>>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    there: HashMap<InstanceId, Spec>,
+    is_held: bool,
+    failure: Option<Failure>,
+    refusal: Option<Refusal>,
+    capacity: Option<u64>,
+    at_once: HashMap<InstanceId, u32>,
+}
+
+impl Workshop {
+    fn set(&self, change: impl FnOnce(&mut Inside)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    fn specs(&self) -> Vec<Spec> {
+        self.0.lock().unwrap().there.values().cloned().collect()
+    }
+
+    async fn wait(&self) {
+        while self.0.lock().unwrap().is_held {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn replicas(spec: &Spec) -> Vec<Replica> {
+        let replica = |number| Replica {
+            number,
+            url: format!("http://127.0.0.1:{}", 19100 + u16::from(number)),
+            state: ReplicaState::Ready,
+            problem: String::new(),
+        };
+        (0..spec.replicas).map(replica).collect()
+    }
+}
+
+impl Provisioner for Workshop {
+    fn apply<'a>(&'a self, wanted: &'a Wanted) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
+        Box::pin(async move {
+            // Half of it is there from the first moment on.
+            self.set(|it| drop(it.there.insert(wanted.instance_id.clone(), wanted.spec.clone())));
+            self.set(|it| *it.at_once.entry(wanted.instance_id.clone()).or_default() += 1);
+            self.wait().await;
+            match self.0.lock().unwrap().failure.clone() {
+                Some(failure) => Err(failure),
+                None => Ok(Self::replicas(&wanted.spec)),
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a InstanceId) -> LocalBoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.wait().await;
+            self.set(|it| drop(it.there.remove(id)));
+            Ok(())
+        })
+    }
+
+    fn observe(&self) -> HashMap<InstanceId, Vec<Replica>> {
+        HashMap::new()
+    }
+
+    fn stop(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[derive(Debug)]
+struct Makes(Workshop, Arc<Notify>);
+
+impl Maker for Makes {
+    fn admit<'a>(
+        &'a self,
+        _: &'a Spec,
+        _: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async { self.0.0.lock().unwrap().refusal.clone().map_or(Ok(()), Err) })
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        self.0.0.lock().unwrap().capacity
+    }
+
+    fn ordered(&self) {
+        self.1.notify_one();
+    }
+}
+
+/// A broker with a workshop.
+struct House {
+    api: Api,
+    workshop: Workshop,
+    store: Store,
+    ordered: Arc<Notify>,
+    conducting: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl House {
+    async fn open(store: &Store) -> Self {
+        let api = Api::start(store).await;
+        let mut house = Self::with(api, store, Workshop::default());
+        house.begin();
+        house
+    }
+
+    fn with(api: Api, store: &Store, workshop: Workshop) -> Self {
+        let ordered = Arc::new(Notify::new());
+        let maker = Arc::new(Makes(workshop.clone(), Arc::clone(&ordered)));
+        let provisioning =
+            Provisioning { max_instances: 4, max_instances_per_space: 2, maker };
+        api.broker.provision_with(provisioning, catalog());
+        Self { api, workshop, store: store.clone(), ordered, conducting: None }
+    }
+
+    fn conductor(&self) -> Conductor {
+        let own = OwnAddress { base_url: BASE_URL.to_owned(), scrape_url: BASE_URL.to_owned() };
+        let settings = Settings {
+            remote_writes: RemoteWrites::new(),
+            own,
+            operation_timeout: Duration::from_secs(20),
+        };
+        let (keys, ordered) = (self.api.broker.keys(), Arc::clone(&self.ordered));
+        Conductor::new(self.store.clone(), keys, Rc::new(self.workshop.clone()), settings, ordered)
+    }
+
+    fn begin(&mut self) {
+        let shutdown = CancellationToken::new();
+        let task = tokio::task::spawn_local(self.conductor().conduct(shutdown.clone()));
+        self.conducting = Some((shutdown, task));
+    }
+
+    async fn leave(&mut self) {
+        if let Some((shutdown, task)) = self.conducting.take() {
+            shutdown.cancel();
+            task.await.unwrap();
+        }
+    }
+
+    async fn provision(&self, id: &str, plan: &str, parameters: Value) -> Answer {
+        let body = json!({
+            "service_id": SERVICE, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
+            "parameters": parameters,
+        });
+        self.api.put(&waiting(&instance(id)), &body).await
+    }
+
+    async fn update(&self, id: &str, plan: Option<&str>, parameters: Value) -> Answer {
+        let mut body = json!({"service_id": SERVICE, "parameters": parameters});
+        if let Some(plan) = plan {
+            body["plan_id"] = json!(plan);
+        }
+        self.api.patch(&waiting(&instance(id)), &body).await
+    }
+
+    async fn delete(&self, id: &str, accepts_incomplete: bool) -> Answer {
+        let path = format!(
+            "{}?accepts_incomplete={accepts_incomplete}&plan_id={SMALL}&service_id={SERVICE}",
+            instance(id)
+        );
+        answer(self.api.request("DELETE", &path), None).await
+    }
+
+    async fn bind(&self, id: &str, binding_id: &str, plan: &str, app: Option<&str>) -> Answer {
+        let resource = app.map_or(json!({}), |app| json!({"app_guid": app}));
+        let body = json!({"service_id": SERVICE, "plan_id": plan, "bind_resource": resource});
+        self.api.put(&binding(id, binding_id), &body).await
+    }
+
+    async fn last(&self, id: &str, operation: &str) -> Answer {
+        self.api.get(&format!("{}/last_operation?operation={operation}", instance(id))).await
+    }
+
+    /// How the last operation ends.
+    async fn end_of(&self, id: &str) -> Value {
+        for _ in 0..3000 {
+            let last = self.last(id, "deprovision-x").await;
+            if last.status == 410 || last.body["state"] != "in progress" {
+                return match last.status {
+                    410 => json!("gone"),
+                    _ => last.body["state"].clone(),
+                };
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the operation on {id} does not end");
+    }
+
+    async fn made(&self, id: &str, plan: &str) {
+        assert_eq!(self.provision(id, plan, json!({})).await.status, 202);
+        assert_eq!(self.end_of(id).await, "succeeded");
+    }
+}
+
+fn waiting(path: &str) -> String {
+    format!("{path}?accepts_incomplete=true")
+}
+
+async fn on_both_houses(test: impl AsyncFn(House)) {
+    on_both_stores(async |store| test(House::open(&store).await).await).await;
+}
+
+#[actix_web::test]
+async fn an_instance_is_ordered_made_used_and_removed() {
+    on_both_houses(async |house| {
+        house.workshop.set(|it| it.is_held = true);
+        let ordered = house.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
+        assert_eq!(ordered.status, 202, "{ordered:?}");
+        let operation = ordered.body["operation"].as_str().unwrap().to_owned();
+        assert!(operation.starts_with("provision-"));
+        assert_eq!(ordered.body["dashboard_url"], format!("{BASE_URL}/prometheus/i/"));
+        let again = house.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
+        assert_eq!((again.status, &again.body["operation"]), (202, &json!(operation)));
+        assert_eq!(house.provision("i", SMALL, json!({})).await.status, 409);
+        let last = house.last("i", &operation).await;
+        assert_eq!((last.status, &last.body["state"]), (200, &json!("in progress")));
+        assert!(last.header("retry-after").is_some());
+        assert_eq!(house.api.get(&instance("i")).await.status, 404, "it is not there yet");
+        let early = house.bind("i", "b", STANDARD, Some("app")).await;
+        assert_eq!((early.status, &early.body["error"]), (422, &json!("ConcurrencyError")));
+        let early = house.update("i", None, json!({"retention": "16d"})).await;
+        assert_eq!((early.status, &early.body["error"]), (422, &json!("ConcurrencyError")));
+
+        house.workshop.set(|it| it.is_held = false);
+        assert_eq!(house.end_of("i").await, "succeeded");
+        let again = house.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
+        assert_eq!(again.status, 200);
+        let fetched = house.api.get(&instance("i")).await;
+        assert_eq!((fetched.status, &fetched.body["dashboard_url"]), (200, &ordered.body["dashboard_url"]));
+
+        let bound = house.bind("i", "b", STANDARD, Some("app")).await;
+        assert_eq!(bound.status, 201);
+        let credentials = &bound.body["credentials"];
+        assert_eq!(credentials["url"], format!("{BASE_URL}/prometheus/i"));
+        assert_eq!(credentials["username"], "scrapebroker");
+        assert!(credentials["password"].as_str().unwrap().starts_with("sbt_"));
+        let key = house.bind("i", "k", STANDARD, None).await;
+        assert_eq!(key.body["credentials"]["url"], credentials["url"]);
+        assert_ne!(key.body["credentials"]["password"], credentials["password"]);
+        let known = house.api.broker.bound_apps().prometheus("i").unwrap();
+        assert_eq!(known.targets.apps().map(|app| app.as_str()).collect::<Vec<_>>(), ["app"]);
+        assert_eq!((known.replicas.len(), known.spec.scrape_interval.to_string()), (1, "5s".to_owned()));
+
+        house.workshop.set(|it| it.is_held = true);
+        let ordered = house.delete("i", true).await;
+        assert_eq!(ordered.status, 202);
+        let repeated = house.delete("i", true).await;
+        assert_eq!((repeated.status, &repeated.body), (202, &ordered.body));
+        assert_eq!(house.provision("i", STANDARD, json!({})).await.body["error"], "ConcurrencyError");
+        let token = SecretString::from(credentials["password"].as_str().unwrap());
+        assert!(scope_of(&house.api.broker, &token).is_none(), "credentials go at once");
+        house.workshop.set(|it| it.is_held = false);
+        assert_eq!(house.end_of("i").await, "gone");
+        assert_eq!(house.last("i", "provision-x").await.status, 404);
+        assert_eq!(house.delete("i", true).await.status, 410);
+        assert!(house.workshop.specs().is_empty());
+    })
+    .await;
+}
+
+fn scope_of(broker: &Broker, token: &SecretString) -> Option<scrapebroker::broker::Scope> {
+    use secrecy::ExposeSecret;
+    broker.bound_apps().scope_of_token(token.expose_secret())
+}
+
+#[actix_web::test]
+async fn a_platform_that_does_not_wait_is_told_so_and_may_still_clean_up() {
+    on_both_houses(async |house| {
+        let body = json!({
+            "service_id": SERVICE, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
+        });
+        let refused = house.api.put(&instance("i"), &body).await;
+        assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
+        house.made("i", SMALL).await;
+        let refused = house
+            .api
+            .patch(&instance("i"), &json!({"service_id": SERVICE, "plan_id": STANDARD}))
+            .await;
+        assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
+        // Cloud Controller's orphan mitigation says nothing about waiting.
+        assert_eq!(house.delete("i", false).await.status, 200);
+        assert_eq!(house.delete("i", false).await.status, 410);
+        assert!(house.workshop.specs().is_empty());
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_delete_during_the_creation_ends_it_and_leaves_nothing() {
+    on_both_houses(async |house| {
+        house.workshop.set(|it| it.is_held = true);
+        assert_eq!(house.provision("i", SMALL, json!({})).await.status, 202);
+        while house.workshop.specs().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(house.delete("i", true).await.status, 202);
+        house.workshop.set(|it| it.is_held = false);
+        assert_eq!(house.end_of("i").await, "gone");
+        assert!(house.workshop.specs().is_empty());
+        house.made("i", SMALL).await;
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_cannot_be_made_leaves_nothing_but_its_reason() {
+    on_both_houses(async |house| {
+        house.workshop.set(|it| it.failure = Some(Failure::lasting("the moon is in the way")));
+        assert_eq!(house.provision("i", SMALL, json!({})).await.status, 202);
+        assert_eq!(house.end_of("i").await, "failed");
+        let last = house.last("i", "provision-x").await;
+        assert_eq!(last.body["description"], "the moon is in the way");
+        assert!(house.workshop.specs().is_empty(), "what was half made is removed");
+        for answer in [
+            house.provision("i", SMALL, json!({})).await,
+            house.bind("i", "b", SMALL, Some("app")).await,
+            house.update("i", Some(STANDARD), json!({})).await,
+        ] {
+            assert_eq!(answer.status, 422, "{answer:?}");
+            assert!(answer.description().contains("the moon is in the way"), "{answer:?}");
+        }
+        assert_eq!(house.delete("i", false).await.status, 200);
+        house.workshop.set(|it| it.failure = None);
+        house.made("i", SMALL).await;
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_failure_that_passes_is_tried_again() {
+    on_both_houses(async |house| {
+        house.workshop.set(|it| it.failure = Some(Failure::passing("not now")));
+        assert_eq!(house.provision("i", SMALL, json!({})).await.status, 202);
+        while house.last("i", "").await.body["description"] != "trying again: not now" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        house.workshop.set(|it| it.failure = None);
+        assert_eq!(house.end_of("i").await, "succeeded");
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn an_update_is_carried_out_or_everything_stays_as_it_was() {
+    on_both_houses(async |house| {
+        house.made("i", STANDARD).await;
+        let ordered = house.update("i", Some(HA), json!({"scrape_interval": "1s"})).await;
+        assert_eq!(ordered.status, 202, "{ordered:?}");
+        assert!(ordered.body["operation"].as_str().unwrap().starts_with("update-"));
+        assert_eq!(house.end_of("i").await, "succeeded");
+        let spec = house.workshop.specs().remove(0);
+        assert_eq!((spec.replicas, spec.scrape_interval.to_string()), (2, "1s".to_owned()));
+        assert_eq!(house.update("i", Some(HA), json!({})).await.status, 200, "nothing changes");
+
+        house.workshop.set(|it| it.failure = Some(Failure::lasting("no")));
+        assert_eq!(house.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
+        assert_eq!(house.end_of("i").await, "failed");
+        let last = house.last("i", "update-x").await;
+        assert_eq!(last.body["description"], "no; the instance stays as it was");
+        assert_eq!(last.body["instance_usable"], true);
+        house.workshop.set(|it| it.failure = None);
+        let fetched = house.api.get(&instance("i")).await;
+        assert_eq!(fetched.body["parameters"], json!({"scrape_interval": "1s"}));
+        for _ in 0..500 {
+            if house.workshop.specs()[0].scrape_interval.to_string() == "1s" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(house.workshop.specs()[0].scrape_interval.to_string(), "1s", "it is back");
+        assert_eq!(house.bind("i", "b", HA, Some("app")).await.status, 201);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_change_that_loses_samples_is_refused_with_the_reason() {
+    on_both_houses(async |house| {
+        house.made("i", HA).await;
+        for (plan, parameters, words) in [
+            (SMALL, json!({}), "keeps samples in memory"),
+            (STANDARD, json!({}), "1 replicas instead of 2"),
+        ] {
+            let refused = house.update("i", Some(plan), parameters).await;
+            assert_eq!(refused.status, 422, "{refused:?}");
+            assert_eq!(refused.body["update_repeatable"], false);
+            assert!(refused.description().contains(words), "{refused:?}");
+        }
+        let fetched = house.api.get(&instance("i")).await;
+        assert_eq!(fetched.body["plan_id"], HA);
+        assert_eq!(house.update("i", None, json!({"retention": "1d"})).await.status, 202);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn what_cannot_be_made_now_is_422_and_nothing_is_stored() {
+    on_both_houses(async |house| {
+        for (parameters, words) in [
+            (json!({"scrape_interval": "500ms"}), "must be from 1s to 5m"),
+            (json!({"retention": "1y"}), "must be from 10m to 6h"),
+            (json!({"rules": 5}), "rules"),
+            (json!({"alertmanager_url": "x"}), "alertmanager_url"),
+            (json!({"scrape_intervall": "1s"}), "scrape_intervall"),
+        ] {
+            let refused = house.provision("i", SMALL, parameters).await;
+            assert_eq!(refused.status, 400, "{refused:?}");
+            assert!(refused.description().contains(words), "{refused:?}");
+        }
+        let wrong = BindingError { field: "rules".to_owned(), problem: "do not parse".to_owned() };
+        house.workshop.set(|it| it.refusal = Some(Refusal::Parameter(wrong)));
+        assert_eq!(house.provision("i", SMALL, json!({"rules": "x"})).await.status, 400);
+        house.workshop.set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
+        let refused = house.provision("i", SMALL, json!({})).await;
+        assert_eq!((refused.status, refused.description()), (422, "the disk is full"));
+        house.workshop.set(|it| (it.refusal, it.capacity) = (None, Some(1)));
+        let refused = house.provision("i", HA, json!({})).await;
+        assert_eq!(refused.status, 422);
+        assert!(refused.description().contains("no port is free"), "{refused:?}");
+        house.workshop.set(|it| it.capacity = None);
+        house.made("i", SMALL).await;
+        house.made("j", SMALL).await;
+        let refused = house.provision("k", SMALL, json!({})).await;
+        assert_eq!(refused.status, 422);
+        assert!(refused.description().contains("may have 2"), "{refused:?}");
+        assert_eq!(house.delete("k", true).await.status, 410, "nothing was stored");
+        assert_eq!(house.delete("i", false).await.status, 200);
+        house.made("k", SMALL).await;
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn two_creates_at_once_make_one_instance_and_one_order() {
+    on_both_houses(async |house| {
+        house.workshop.set(|it| it.is_held = true);
+        let asked = (0..20).map(|_| house.provision("i", SMALL, json!({})));
+        let answers = futures_util::future::join_all(asked).await;
+        let operation = answers[0].body["operation"].clone();
+        for answer in answers {
+            assert_eq!((answer.status, &answer.body["operation"]), (202, &operation));
+        }
+        house.workshop.set(|it| it.is_held = false);
+        assert_eq!(house.end_of("i").await, "succeeded");
+        let at_once = house.workshop.0.lock().unwrap().at_once.values().copied().max();
+        assert_eq!(at_once, Some(1), "it was made once");
+    })
+    .await;
+}
+
+/// Polls `conduct` again and again, and drops it at its `n`th pause.
+async fn conduct_until(conductor: Conductor, polls: usize) {
+    let mut conducting = Box::pin(conductor.conduct(CancellationToken::new()));
+    let mut polled = 0;
+    std::future::poll_fn(|context| {
+        polled += 1;
+        match conducting.as_mut().poll(context).is_ready() || polled > polls {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn whoever_conducts_may_be_killed_between_any_two_steps() {
+    on_both_stores(async |store| {
+        let api = Api::start(&store).await;
+        let mut house = House::with(api, &store, Workshop::default());
+        // On PostgreSQL the killed one's lease has to run out each time.
+        let kills = if store.file().is_some() { 0..14 } else { 7..8 };
+        for polls in kills {
+            let id = format!("i{polls}");
+            assert_eq!(house.provision(&id, STANDARD, json!({})).await.status, 202);
+            conduct_until(house.conductor(), polls).await;
+            house.begin();
+            assert_eq!(house.end_of(&id).await, "succeeded", "{polls}");
+            house.leave().await;
+
+            assert_eq!(house.update(&id, None, json!({"scrape_interval": "2s"})).await.status, 202);
+            conduct_until(house.conductor(), polls).await;
+            house.begin();
+            assert_eq!(house.end_of(&id).await, "succeeded", "{polls}");
+            assert_eq!(house.workshop.specs()[0].scrape_interval.to_string(), "2s");
+            house.leave().await;
+
+            assert_eq!(house.delete(&id, true).await.status, 202);
+            conduct_until(house.conductor(), polls).await;
+            house.begin();
+            assert_eq!(house.end_of(&id).await, "gone", "{polls}");
+            assert!(house.workshop.specs().is_empty(), "{polls}");
+            house.leave().await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn of_several_replicas_one_conducts_and_another_takes_over() {
+    let schema = Schema::create().await;
+    let store = Store::open(&schema.url(None), 4).await.unwrap();
+    let mut first = House::open(&store).await;
+    first.made("i", SMALL).await;
+    let second = Workshop::default();
+    let other = House::with(Api::start(&store).await, &store, second.clone());
+    let shutdown = CancellationToken::new();
+    let waiting = tokio::task::spawn_local(other.conductor().conduct(shutdown.clone()));
+    first.made("j", SMALL).await;
+    assert!(second.specs().is_empty(), "the second one waits");
+    first.leave().await;
+    while second.specs().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.cancel();
+    waiting.await.unwrap();
+    store.close().await;
+    schema.drop().await;
+}
+
+#[actix_web::test]
+async fn without_a_provisioner_the_service_is_not_offered() {
+    on_sqlite(async |api| {
+        let services = api.get("/v2/catalog").await.body;
+        let names: Vec<_> = services["services"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|service| service["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["metrics"]);
+        let body = json!({
+            "service_id": SERVICE, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
+        });
+        assert_eq!(api.put(&waiting(&instance("i")), &body).await.status, 400);
+    })
+    .await;
+}
