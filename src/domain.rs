@@ -11,6 +11,7 @@ mod ids;
 mod metrics_path;
 mod operation;
 pub mod prometheus;
+mod tsuru;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
@@ -23,3 +24,4 @@ pub use ids::{
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
+pub use tsuru::{TSURU_PREFIX, TsuruApp};

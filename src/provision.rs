@@ -23,6 +23,7 @@ mod errand;
 mod lease;
 mod none;
 pub mod process;
+pub mod tsuru;
 mod wanted;
 
 pub use conductor::{Conductor, Settings};

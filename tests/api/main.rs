@@ -33,3 +33,6 @@ mod protobuf;
 mod replicas;
 mod scaling;
 mod slow;
+mod tsuru;
+#[path = "../support/tsuru.rs"]
+mod tsuru_api;

@@ -11,6 +11,7 @@ use crate::{
     provision::{Admission, OwnAddress},
     store::Names,
 };
+use folder::Folder;
 use rustix::process::{Pid, Signal, kill_process};
 use search::Found;
 use secrecy::ExposeSecret;
@@ -25,6 +26,9 @@ use tokio::task::LocalSet;
 
 /// Where tests take their ports from, below those that systems give away.
 static PORTS: AtomicU16 = AtomicU16::new(21_000);
+
+/// No process.
+const NONE: [i32; 0] = [];
 
 /// Folders of a test, with what runs in them until its end.
 struct House {
@@ -96,7 +100,7 @@ impl House {
     }
 
     fn assert_nothing_is_left(&self) {
-        assert_eq!(self.pids(), []);
+        assert_eq!(self.pids(), NONE);
         for root in [&self.places.data_dir, &self.places.tmpfs_dir] {
             let left: Vec<_> = fs::read_dir(root).into_iter().flatten().collect();
             assert!(left.is_empty(), "{left:?}");

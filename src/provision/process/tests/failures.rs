@@ -6,7 +6,7 @@ use std::net::TcpListener;
 async fn failure(house: &House, wanted: &Wanted) -> Failure {
     let processes = house.open();
     let failure = processes.apply(wanted).await.unwrap_err();
-    assert_eq!(house.pids(), []);
+    assert_eq!(house.pids(), NONE);
     let words = &failure.reason;
     let path = house.folder.path().join("disk").display().to_string();
     assert!(!words.contains(&path) && !words.contains("sbt_"), "{words}");
@@ -92,7 +92,7 @@ fn who_ends_again_and_again_is_given_up_and_begun_anew_by_the_next_order() {
         })
         .await;
         assert!(problem.starts_with("Prometheus ended (exit status: 7)"), "{problem}");
-        assert_eq!(house.pids(), []);
+        assert_eq!(house.pids(), NONE);
         processes.apply(&wanted).await.unwrap_err();
         house.write_script("exec prometheus \"$@\"");
         processes.apply(&wanted).await.unwrap();

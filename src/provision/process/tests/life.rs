@@ -98,7 +98,7 @@ fn what_runs_is_stopped_with_us_and_comes_back_where_it_was() {
         stored(&before[0], &a, 2).await;
         let count = samples(&before[0], &a).await;
         processes.stop().await;
-        assert_eq!(house.pids(), []);
+        assert_eq!(house.pids(), NONE);
         assert!(house.replica(&a, 0).file("data").is_dir());
 
         let processes = house.open();
@@ -107,7 +107,7 @@ fn what_runs_is_stopped_with_us_and_comes_back_where_it_was() {
         assert_eq!(after, before, "the same port");
         assert!(samples(&after[0], &a).await >= count);
         processes.stop().await;
-        assert_eq!(house.pids(), []);
+        assert_eq!(house.pids(), NONE);
     });
 }
 
@@ -158,7 +158,7 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         processes.remove(&"unknown".parse().unwrap()).await.unwrap();
         house.only_pid();
         processes.stop().await;
-        assert_eq!(house.pids(), []);
+        assert_eq!(house.pids(), NONE);
         house.open().remove(&wanted.instance_id).await.unwrap();
         house.assert_nothing_is_left();
     });
