@@ -35,6 +35,11 @@ async fn drop_everywhere(
         }
         let done = drop_after(polls, work(&processes)).await;
         if polls % 2 == 0 {
+            // A kill would end threads, too.
+            let instances: Vec<_> = processes.instances.borrow().values().cloned().collect();
+            for instance in instances {
+                drop(instance.turns.take().await);
+            }
             processes = house.open();
         }
         check(&processes).await;
@@ -86,7 +91,7 @@ fn an_update_that_is_dropped_goes_on_or_back() {
                 _ => (&after, 2),
             };
             let replicas = processes.apply(wanted).await.unwrap();
-            assert_eq!(house.pids().len(), count);
+            assert_eq!(house.pids().len(), count, "{}: {:?}", turns.get(), house.running());
             assert!(samples(&replicas[0], wanted).await >= 3, "samples are lost");
         };
         drop_everywhere(&house, Some(&before), change, check).await;
