@@ -22,6 +22,7 @@ pub mod config_file;
 mod errand;
 mod lease;
 mod none;
+pub mod process;
 pub mod tsuru;
 mod wanted;
 

@@ -7,6 +7,7 @@ mod certificates;
 mod import;
 mod leaving;
 mod metrics;
+mod processes;
 mod provisioning;
 mod rooms;
 mod stalled;

@@ -23,6 +23,7 @@ use crate::{
         tsuru::TsuruState,
         ui::Ui,
     },
+    provision::process,
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -67,6 +68,7 @@ pub(super) struct Rooms {
     budget: Budget,
     exporters: Exporters,
     access: Access,
+    process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
     pub(super) backends: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
@@ -143,6 +145,7 @@ impl Rooms {
             ExporterMetrics::register(&mut registry),
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let process_metrics = process::Metrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
@@ -167,6 +170,7 @@ impl Rooms {
             budget,
             exporters,
             access,
+            process_metrics,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -245,7 +249,9 @@ impl Rooms {
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
-        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered);
+        let metrics = self.process_metrics.clone();
+        let conductor =
+            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 

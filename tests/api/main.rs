@@ -31,6 +31,7 @@ mod prometheus;
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod provision_process;
 mod replicas;
 mod scaling;
 mod slow;
