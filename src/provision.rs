@@ -17,12 +17,14 @@
 //!   what a failed update has changed goes back to what it was.
 //! * One process conducts, where several share a database.
 
+mod admission;
 mod conductor;
 mod errand;
 mod lease;
 mod none;
 mod wanted;
 
+pub use admission::{AdmissionSettings, CommonAdmission};
 pub use conductor::{Conductor, Settings};
 pub use none::NotProvisioned;
 pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError, slug};

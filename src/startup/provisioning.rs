@@ -6,7 +6,7 @@ use crate::{
     config::{self, Config},
     domain::prometheus::Spec,
     provision::{
-        self, Admission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
+        self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
     },
     secrets::Keys,
     store::Store,
@@ -45,8 +45,19 @@ impl Maker for Makers {
     }
 }
 
-/// Who says what can be made.
-pub(super) fn admission(_config: &Config) -> Box<dyn Admission> {
+/// Who says what can be made. On a thread that serves no requests.
+pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
+    let settings = AdmissionSettings {
+        promtool: config.prometheus.promtool.clone(),
+        alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
+        remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
+        elsewhere: tokio::runtime::Handle::current(),
+    };
+    Box::new(CommonAdmission::new(own_admission(config), settings))
+}
+
+/// What the provisioner says to it.
+fn own_admission(_config: &Config) -> Box<dyn Admission> {
     Box::new(NotProvisioned)
 }
 
