@@ -13,6 +13,7 @@ mod links;
 pub mod ops;
 pub mod osb;
 pub mod routes;
+pub mod sd;
 pub mod ui;
 
 use actix_web::{

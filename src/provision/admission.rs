@@ -61,7 +61,9 @@ impl CommonAdmission {
     async fn alertmanager(&self, alertmanager: &AlertmanagerUrl) -> Result<(), Refusal> {
         let addresses = match (alertmanager.address(), alertmanager.name()) {
             (Some(address), _) => vec![address],
-            (None, Some(name)) if self.settings.alertmanager_allow.iter().any(|it| it.names(name)) => {
+            (None, Some(name))
+                if self.settings.alertmanager_allow.iter().any(|it| it.names(name)) =>
+            {
                 return Ok(());
             }
             (None, Some(name)) => self.lookup(name).await?,

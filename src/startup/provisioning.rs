@@ -6,7 +6,8 @@ use crate::{
     config::{self, Config},
     domain::prometheus::Spec,
     provision::{
-        self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
+        self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
+        Provisioner, RemoteWrite, Settings,
     },
     secrets::Keys,
     store::Store,
@@ -83,7 +84,7 @@ pub(super) fn conductor(
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.
-fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
+pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
     let scrape_url = match is_child && config.tls.is_none() {
         true => {

@@ -31,4 +31,5 @@ mod promtool;
 mod protobuf;
 mod replicas;
 mod scaling;
+mod sd;
 mod slow;
