@@ -32,4 +32,5 @@ mod protobuf;
 mod replicas;
 mod scaling;
 mod sd;
+mod sd_export;
 mod slow;
