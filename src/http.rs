@@ -14,6 +14,7 @@ mod links;
 pub mod ops;
 pub mod osb;
 pub mod routes;
+pub mod sd;
 pub mod tsuru;
 pub mod ui;
 

@@ -216,6 +216,7 @@ fn serve(
             .app_data(data.osb.clone())
             .app_data(data.tsuru.clone())
             .app_data(data.routes.clone())
+            .app_data(data.sd.clone())
             .app_data(data.access.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
@@ -223,6 +224,7 @@ fn serve(
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
+            .configure(http::sd::configure)
             .service(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))

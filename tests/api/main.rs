@@ -34,6 +34,8 @@ mod protobuf;
 mod provision_process;
 mod replicas;
 mod scaling;
+mod sd;
+mod sd_export;
 mod slow;
 mod tsuru;
 #[path = "../support/tsuru.rs"]
