@@ -18,6 +18,7 @@ use crate::{
         lifecycle::Lifecycle,
         ops::{Ops, OwnMetrics},
         osb::OsbState,
+        prometheus::Prometheus,
         routes::Routes,
         ui::Ui,
     },
@@ -63,6 +64,8 @@ pub(super) struct Rooms {
     access: Access,
     own_metrics: OwnMetrics,
     pub(super) backends: tls::Backends,
+    /// How Prometheus servers are verified that are reached by TLS.
+    pub(super) servers: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
@@ -81,6 +84,7 @@ pub(super) struct HttpData {
     pub(super) osb: web::Data<OsbState>,
     pub(super) routes: web::Data<Routes>,
     pub(super) access: web::Data<Access>,
+    pub(super) prometheus: web::Data<Prometheus>,
 }
 
 impl Rooms {
@@ -90,6 +94,9 @@ impl Rooms {
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
+        // They have certificates like any site, which the system's CAs have signed.
+        let servers = tls::Backends::open(tls::ClientSettings::default());
+        let (servers, _) = servers.map_err(certificates::failure)?;
         if config.backends.skip_verify {
             tracing::warn!("{SKIP_VERIFY}");
         }
@@ -163,6 +170,7 @@ impl Rooms {
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
             }),
             backends,
+            servers,
             listener,
             certificates,
             warning,
@@ -210,6 +218,12 @@ impl Rooms {
                 base_url: config.base_url.clone(),
             }),
             access: web::Data::new(self.access.clone()),
+            prometheus: web::Data::new(Prometheus {
+                bound: self.broker.bound_apps(),
+                catalog: self.broker.clone(),
+                access: self.access.clone(),
+                base_url: config.base_url.clone(),
+            }),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),

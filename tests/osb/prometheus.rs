@@ -70,7 +70,10 @@ impl Workshop {
 }
 
 impl Provisioner for Workshop {
-    fn apply<'a>(&'a self, wanted: &'a Wanted) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
+    fn apply<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+    ) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
         Box::pin(async move {
             // Half of it is there from the first moment on.
             self.set(|it| drop(it.there.insert(wanted.instance_id.clone(), wanted.spec.clone())));
@@ -141,8 +144,7 @@ impl House {
     fn with(api: Api, store: &Store, workshop: Workshop) -> Self {
         let ordered = Arc::new(Notify::new());
         let maker = Arc::new(Makes(workshop.clone(), Arc::clone(&ordered)));
-        let provisioning =
-            Provisioning { max_instances: 4, max_instances_per_space: 2, maker };
+        let provisioning = Provisioning { max_instances: 4, max_instances_per_space: 2, maker };
         api.broker.provision_with(provisioning, catalog());
         Self { api, workshop, store: store.clone(), ordered, conducting: None }
     }
@@ -260,7 +262,10 @@ async fn an_instance_is_ordered_made_used_and_removed() {
         let again = house.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
         assert_eq!(again.status, 200);
         let fetched = house.api.get(&instance("i")).await;
-        assert_eq!((fetched.status, &fetched.body["dashboard_url"]), (200, &ordered.body["dashboard_url"]));
+        assert_eq!(
+            (fetched.status, &fetched.body["dashboard_url"]),
+            (200, &ordered.body["dashboard_url"])
+        );
 
         let bound = house.bind("i", "b", STANDARD, Some("app")).await;
         assert_eq!(bound.status, 201);
@@ -273,14 +278,20 @@ async fn an_instance_is_ordered_made_used_and_removed() {
         assert_ne!(key.body["credentials"]["password"], credentials["password"]);
         let known = house.api.broker.bound_apps().prometheus("i").unwrap();
         assert_eq!(known.targets.apps().map(|app| app.as_str()).collect::<Vec<_>>(), ["app"]);
-        assert_eq!((known.replicas.len(), known.spec.scrape_interval.to_string()), (1, "5s".to_owned()));
+        assert_eq!(
+            (known.replicas.len(), known.spec.scrape_interval.to_string()),
+            (1, "5s".to_owned())
+        );
 
         house.workshop.set(|it| it.is_held = true);
         let ordered = house.delete("i", true).await;
         assert_eq!(ordered.status, 202);
         let repeated = house.delete("i", true).await;
         assert_eq!((repeated.status, &repeated.body), (202, &ordered.body));
-        assert_eq!(house.provision("i", STANDARD, json!({})).await.body["error"], "ConcurrencyError");
+        assert_eq!(
+            house.provision("i", STANDARD, json!({})).await.body["error"],
+            "ConcurrencyError"
+        );
         let token = SecretString::from(credentials["password"].as_str().unwrap());
         assert!(scope_of(&house.api.broker, &token).is_none(), "credentials go at once");
         house.workshop.set(|it| it.is_held = false);
