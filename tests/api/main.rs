@@ -23,6 +23,7 @@ mod https;
 mod moving;
 mod nats;
 mod ops;
+mod own_prometheus;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
