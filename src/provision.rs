@@ -18,9 +18,11 @@
 //! * One process conducts, where several share a database.
 
 mod conductor;
+pub mod config_file;
 mod errand;
 mod lease;
 mod none;
+pub mod process;
 mod wanted;
 
 pub use conductor::{Conductor, Settings};

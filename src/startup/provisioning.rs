@@ -7,6 +7,7 @@ use crate::{
     domain::prometheus::Spec,
     provision::{
         self, Admission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
+        process::{self, Patience, Places, ProcessAdmission, Processes},
     },
     secrets::Keys,
     store::Store,
@@ -14,6 +15,9 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
+
+/// What `PATH` is where none is set, as the C library has it.
+const PATH: &str = "/bin:/usr/bin";
 
 /// As the broker sees them.
 #[derive(Debug)]
@@ -46,13 +50,34 @@ impl Maker for Makers {
 }
 
 /// Who says what can be made.
-pub(super) fn admission(_config: &Config) -> Box<dyn Admission> {
-    Box::new(NotProvisioned)
+pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Process => Box::new(ProcessAdmission::new(places(config))),
+        config::Provisioner::Tsuru | config::Provisioner::None => Box::new(NotProvisioned),
+    }
 }
 
 /// Who makes it. On the thread that conducts.
-fn provisioner(_config: &Config) -> Rc<dyn Provisioner> {
-    Rc::new(NotProvisioned)
+fn provisioner(config: &Config, metrics: process::Metrics) -> Rc<dyn Provisioner> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Process => {
+            Rc::new(Processes::new(places(config), Patience::default(), metrics))
+        }
+        config::Provisioner::Tsuru | config::Provisioner::None => Rc::new(NotProvisioned),
+    }
+}
+
+fn places(config: &Config) -> Places {
+    let prometheus = &config.prometheus;
+    // Where a shell would find programs, too.
+    let search = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    Places {
+        binary: prometheus.binary.clone(),
+        search: std::env::split_paths(&search).collect(),
+        data_dir: prometheus.data_dir.clone(),
+        tmpfs_dir: prometheus.tmpfs_dir.clone(),
+        ports: prometheus.ports.clone(),
+    }
 }
 
 /// Who sees to it, for a program that listens on `address`.
@@ -62,13 +87,14 @@ pub(super) fn conductor(
     store: Store,
     keys: Arc<Keys>,
     ordered: Arc<Notify>,
+    metrics: process::Metrics,
 ) -> Conductor {
     let settings = Settings {
         remote_writes: remote_writes(config),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Conductor::new(store, keys, provisioner(config), settings, ordered)
+    Conductor::new(store, keys, provisioner(config, metrics), settings, ordered)
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.

@@ -22,6 +22,7 @@ use crate::{
         routes::Routes,
         ui::Ui,
     },
+    provision::process,
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -62,6 +63,7 @@ pub(super) struct Rooms {
     budget: Budget,
     exporters: Exporters,
     access: Access,
+    process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
     pub(super) backends: tls::Backends,
     /// How Prometheus servers are verified that are reached by TLS.
@@ -142,6 +144,7 @@ impl Rooms {
             ExporterMetrics::register(&mut registry),
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let process_metrics = process::Metrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
@@ -165,6 +168,7 @@ impl Rooms {
             budget,
             exporters,
             access,
+            process_metrics,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -243,7 +247,8 @@ impl Rooms {
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
-        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered);
+        let metrics = self.process_metrics.clone();
+        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 
