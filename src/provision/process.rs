@@ -165,11 +165,7 @@ impl Processes {
         let places = places.absolute();
         let ports = Ports::read(places.ports.clone(), [&places.data_dir, &places.tmpfs_dir]);
         let tools = Tools { places, patience, ports, asking: Asking::new(), metrics };
-        Self {
-            tools: Rc::new(tools),
-            instances: RefCell::default(),
-            has_begun: Cell::new(false),
-        }
+        Self { tools: Rc::new(tools), instances: RefCell::default(), has_begun: Cell::new(false) }
     }
 
     fn instance(&self, id: &InstanceId) -> Rc<Instance> {

@@ -248,7 +248,8 @@ impl Rooms {
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
-        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
+        let conductor =
+            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 

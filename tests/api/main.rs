@@ -30,6 +30,8 @@ mod prometheus;
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod query;
+mod query_real;
 mod replicas;
 mod scaling;
 mod slow;

@@ -32,9 +32,8 @@ impl Asking {
 
     pub(super) async fn last_reload(&self, url: &str, password: &SecretString) -> Option<Reload> {
         let text = self.get(&format!("{url}/metrics"), password).await?;
-        let value = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        };
+        let value =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Some(Reload {
             was_successful: value("prometheus_config_last_reload_successful")? == "1",
             at: value("prometheus_config_last_reload_success_timestamp_seconds")?.to_owned(),
@@ -42,11 +41,8 @@ impl Asking {
     }
 
     async fn get(&self, url: &str, password: &SecretString) -> Option<String> {
-        let request = self
-            .0
-            .get(url)
-            .force_close()
-            .basic_auth(Wanted::WEB_USER, password.expose_secret());
+        let request =
+            self.0.get(url).force_close().basic_auth(Wanted::WEB_USER, password.expose_secret());
         let mut answer = request.send().await.ok()?;
         if !answer.status().is_success() {
             return None;

@@ -76,8 +76,7 @@ impl Folder {
         }
         let draft = self.file(&format!("{name}.draft"));
         remove_file(&draft)?;
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(content.as_bytes())?;
         drop(file);
         fs::rename(draft, path)?;

@@ -1,7 +1,13 @@
 //! One instance: makes its replicas like they should be, and removes them.
 
 use super::{
-    Tools, admission::find_program, data, files::Files, folder::Folder, launch::Launch, log_file,
+    Tools,
+    admission::find_program,
+    data,
+    files::Files,
+    folder::Folder,
+    launch::Launch,
+    log_file,
     search::{self, Found},
     slot::{self, Slot},
     supervisor::Supervisor,
@@ -262,7 +268,9 @@ impl Plan {
             if before.was_successful && !now.was_successful {
                 let said = log_file::last_words(&self.slot.folder, log_start);
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-                return Err(Failure::lasting(format!("Prometheus refuses its configuration{said}")));
+                return Err(Failure::lasting(format!(
+                    "Prometheus refuses its configuration{said}"
+                )));
             }
         }
         // It says why when it starts, or is well.

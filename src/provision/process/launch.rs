@@ -79,11 +79,8 @@ impl Launch {
     /// Starts it in a group of its own: what a terminal sends to us is not for it.
     /// It sees none of our environment, in which secrets may stand.
     pub(super) fn spawn(&self, port: u16) -> io::Result<Child> {
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(self.folder.file(LOG))?;
+        let log =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(self.folder.file(LOG))?;
         Command::new(&self.program)
             .args(self.arguments(port))
             .current_dir(self.folder.path())

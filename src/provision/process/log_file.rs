@@ -99,9 +99,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::new(root.path(), "s", 0);
         folder.make().unwrap();
-        let mut log =
-            OpenOptions::new().append(true).create(true).open(folder.file(LOG)).unwrap();
-        let write = |log: &mut File, text: &str| io::Write::write_all(log, text.as_bytes()).unwrap();
+        let mut log = OpenOptions::new().append(true).create(true).open(folder.file(LOG)).unwrap();
+        let write =
+            |log: &mut File, text: &str| io::Write::write_all(log, text.as_bytes()).unwrap();
         write(&mut log, &"a".repeat(150));
         assert!(is_full(&folder, 100) && !is_full(&folder, 200));
         rotate(&folder, 100).unwrap();

@@ -1,11 +1,6 @@
 //! Finds processes by their command lines, which name the folders of ours.
 
-use super::{
-    Tools,
-    child::Identity,
-    folder::Folder,
-    slot,
-};
+use super::{Tools, child::Identity, folder::Folder, slot};
 use futures_util::future::join_all;
 use procfs::process::{FDTarget, Process, all_processes};
 use rustix::process::geteuid;
@@ -60,7 +55,9 @@ pub(super) fn listens(identity: Identity, port: u16) -> bool {
     let Ok(files) = Process::new(identity.pid).and_then(|process| process.fd()) else {
         return false;
     };
-    files.filter_map(Result::ok).any(|file| matches!(file.target, FDTarget::Socket(it) if it == inode))
+    files
+        .filter_map(Result::ok)
+        .any(|file| matches!(file.target, FDTarget::Socket(it) if it == inode))
 }
 
 /// Ends whatever runs in folders of ours.

@@ -4,13 +4,7 @@
 //! its slot. The files that it writes then are tiny.
 
 use super::{
-    Tools,
-    child::Running,
-    folder::PORT,
-    launch::Launch,
-    log_file,
-    search::listens,
-    slot::Slot,
+    Tools, child::Running, folder::PORT, launch::Launch, log_file, search::listens, slot::Slot,
 };
 use crate::{domain::prometheus::ReplicaState, provision::Failure};
 use bytesize::ByteSize;
@@ -188,7 +182,8 @@ impl Supervisor {
             return None;
         }
         let limit = ByteSize(limit).display().iec().to_string();
-        let why = format!("Prometheus was stopped: it took more memory than its plan allows ({limit})");
+        let why =
+            format!("Prometheus was stopped: it took more memory than its plan allows ({limit})");
         Some(self.ended_by_us(why).await)
     }
 
