@@ -236,11 +236,13 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
     assert_eq!(seen.remove("authorization"), Some(ours));
     assert_eq!(seen.remove("host"), Some(prometheus.address.to_string()));
     assert!(seen.remove("user-agent").unwrap().starts_with("scrapebroker/"));
+    assert!(seen.remove("date").is_some());
     let left: Vec<_> = seen.into_iter().collect();
     let expected = [
         ("accept", "application/json"),
         ("accept-encoding", "gzip"),
         ("connection", "close"),
+        ("content-length", "0"),
         ("if-none-match", "\"1\""),
     ];
     assert_eq!(left, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -326,22 +328,25 @@ async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
 #[actix_web::test]
 async fn a_body_that_is_cut_never_looks_whole() {
     let world = World::start().await;
+    let half = "half of it".repeat(100_000);
     let answers = [
-        ("length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it"),
-        ("chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n"),
-        ("chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf of it"),
+        ("length", format!("Content-Length: 2000000\r\n\r\n{half}")),
+        ("chunks", format!("Transfer-Encoding: chunked\r\n\r\nf4240\r\n{half}\r\n")),
+        ("chunk", format!("Transfer-Encoding: chunked\r\n\r\n2000000\r\n{half}")),
     ];
-    for (id, answer) in answers {
-        let dying = Instance::start(move |_| Reply::Raw(answer.as_bytes().to_vec())).await;
+    for (id, rest) in answers {
+        let answer = format!("HTTP/1.1 200 OK\r\n{rest}");
+        let dying = Instance::start(move |_| Reply::Raw(answer.clone().into_bytes())).await;
         let token = world.instance(id, &[server(0, &at(&dying))]).await;
         let raw = world.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
         let raw = String::from_utf8(raw).unwrap();
-        let (head, body) = raw.split_once("\r\n\r\n").unwrap();
+        let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{id}: {raw:?}"));
         assert!(head.starts_with("HTTP/1.1 200"), "{id}: {head}");
         match id {
-            "length" => assert!(head.contains("content-length: 100") && body.len() < 100, "{raw}"),
-            _ => assert!(head.contains("chunked") && !body.ends_with("0\r\n\r\n"), "{raw}"),
+            "length" => assert!(head.contains("content-length: 2000000"), "{head}"),
+            _ => assert!(head.contains("chunked") && !body.ends_with("0\r\n\r\n"), "{head}"),
         }
+        assert!(body.len() < 2_000_000, "{id}");
     }
     let silent = Instance::start(|_| Reply::Close).await;
     let token = world.instance("silent", &[server(0, &at(&silent))]).await;
