@@ -42,7 +42,7 @@ pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
-pub use route_table::{RouteTable, Snapshot, SourceStatus};
+pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus};
 
 use sources::{Ages, Kind, Sources};
 use std::{path::PathBuf, sync::Arc, time::Duration};

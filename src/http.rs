@@ -14,6 +14,7 @@ pub mod ops;
 pub mod osb;
 pub mod prometheus;
 pub mod routes;
+pub mod sd;
 pub mod ui;
 
 use actix_web::{

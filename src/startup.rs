@@ -208,6 +208,7 @@ fn serve(
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
             .app_data(data.routes.clone())
+            .app_data(data.sd.clone())
             .app_data(data.access.clone())
             .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
@@ -218,6 +219,7 @@ fn serve(
             .configure(http::ui::configure)
             .configure(http::routes::configure)
             .configure(data.prometheus.configure())
+            .configure(http::sd::configure)
             .service(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))

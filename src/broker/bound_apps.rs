@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::ExposeSecret;
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -89,7 +89,44 @@ impl Scope {
     }
 }
 
+/// The bindings of one moment.
+#[derive(Clone, Debug)]
+pub struct BindingsInForce(Arc<Snapshot>);
+
+/// Tells the bindings of one moment from those of another, without keeping them.
+#[derive(Clone, Debug)]
+pub struct BindingsEdition(Weak<Snapshot>);
+
+impl PartialEq for BindingsEdition {
+    /// Whether both are of the same bindings.
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl BindingsInForce {
+    /// How this app is scraped, if it is bound.
+    pub fn options_of(&self, app: &str) -> Option<&Arc<InForce>> {
+        self.0.in_force.get(app)
+    }
+
+    /// A Prometheus.
+    pub fn prometheus(&self, instance: &str) -> Option<&Arc<BoundPrometheus>> {
+        self.0.prometheus.get(instance)
+    }
+
+    /// Which bindings these are.
+    pub fn edition(&self) -> BindingsEdition {
+        BindingsEdition(Arc::downgrade(&self.0))
+    }
+}
+
 impl BoundApps {
+    /// All bindings as they are now, for who needs more than one to fit together.
+    pub fn now(&self) -> BindingsInForce {
+        BindingsInForce(self.0.snapshot.load_full())
+    }
+
     /// How this app is scraped, if it is bound.
     pub fn options_of(&self, app: &str) -> Option<Arc<InForce>> {
         self.0.snapshot.load().in_force.get(app).cloned()

@@ -1,5 +1,6 @@
 //! Who may ask.
 
+use crate::broker::TOKEN_PREFIX;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::{hmac, rand::SystemRandom};
@@ -62,9 +63,14 @@ impl Presented {
         Self::in_value(headers.get(AUTHORIZATION)?)
     }
 
-    /// Of an `Authorization` value: after `Bearer`, or as basic auth.
+    /// Of an `Authorization` value: after `Bearer`, or as basic auth. A token of
+    /// ours may stand alone: some Prometheus' service discovery sends it so.
     pub fn in_value(authorization: &HeaderValue) -> Option<Self> {
-        let (scheme, text) = authorization.to_str().ok()?.split_once(' ')?;
+        let authorization = authorization.to_str().ok()?;
+        if authorization.starts_with(TOKEN_PREFIX) {
+            return Some(Self { user: None, secret: authorization.trim().to_owned() });
+        }
+        let (scheme, text) = authorization.split_once(' ')?;
         if scheme.eq_ignore_ascii_case("bearer") {
             return Some(Self { user: None, secret: text.trim().to_owned() });
         }
@@ -87,6 +93,8 @@ mod tests {
         let cases = [
             ("Bearer abc".to_owned(), Some((None, "abc"))),
             ("bearer  abc ".to_owned(), Some((None, "abc"))),
+            ("sbt_abc".to_owned(), Some((None, "sbt_abc"))),
+            ("abc".to_owned(), None),
             (basic("u:p:q"), Some((Some("u"), "p:q"))),
             (basic(":p"), Some((Some(""), "p"))),
             (basic("p"), None),

@@ -20,6 +20,7 @@ use crate::{
         osb::OsbState,
         prometheus::Prometheus,
         routes::Routes,
+        sd::{Sd, SdMetrics, SdSettings},
         ui::Ui,
     },
     provision::process,
@@ -32,7 +33,11 @@ use crate::{
 };
 use actix_web::web;
 use secrecy::ExposeSecret;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -65,6 +70,9 @@ pub(super) struct Rooms {
     access: Access,
     process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
+    sd_metrics: SdMetrics,
+    /// Where a Prometheus of ours finds us, once we listen.
+    scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::Backends,
     /// How Prometheus servers are verified that are reached by TLS.
     pub(super) servers: tls::Backends,
@@ -85,6 +93,7 @@ pub(super) struct HttpData {
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) routes: web::Data<Routes>,
+    pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
     pub(super) prometheus: web::Data<Prometheus>,
 }
@@ -145,6 +154,7 @@ impl Rooms {
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::Metrics::register(&mut registry);
+        let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
@@ -173,6 +183,8 @@ impl Rooms {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
             }),
+            sd_metrics,
+            scrape_url: Arc::default(),
             backends,
             servers,
             listener,
@@ -212,7 +224,18 @@ impl Rooms {
             broker: self.broker.clone(),
             warning: self.warning,
         };
+        let sd = Sd::new(SdSettings {
+            table: self.discovery.table.clone(),
+            bound: self.broker.bound_apps(),
+            lifecycle: self.lifecycle.clone(),
+            access: self.access.clone(),
+            keep: config.routes.keep,
+            base_url: config.base_url.clone(),
+            own_base_url: Arc::clone(&self.scrape_url),
+            metrics: self.sd_metrics.clone(),
+        });
         HttpData {
+            sd: web::Data::new(sd),
             apps: web::Data::new(apps),
             ops: web::Data::new(self.ops()),
             ui: web::Data::new(ui),
@@ -246,6 +269,8 @@ impl Rooms {
 
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
+        // Nothing else sets it.
+        let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
         let conductor =

@@ -34,4 +34,5 @@ mod query;
 mod query_real;
 mod replicas;
 mod scaling;
+mod sd;
 mod slow;
