@@ -150,7 +150,8 @@ fn config(
     more: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Config> {
     let catalog = folder.path().join("broker-catalog.json");
-    std::fs::write(&catalog, CATALOG).context("cannot write the demo's files")?;
+    let modest = prometheus::modest(CATALOG).context("the catalog is no JSON")?;
+    std::fs::write(&catalog, modest).context("cannot write the demo's files")?;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [
         ("LISTEN", listen.to_string()),

@@ -22,6 +22,9 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Series of the demo's app.
 pub(super) const SERIES: &str = "api_http_requests_total";
 
+/// A demo needs no more room for samples than this.
+const ROOM: &str = "128MiB";
+
 /// What became of it.
 #[derive(Clone, Debug)]
 pub(super) enum Own {
@@ -59,6 +62,22 @@ pub(super) fn settings(
         ("PROMETHEUS__TMPFS_DIR", folder.join("prometheus-in-memory").display().to_string()),
         ("PROMETHEUS__PORTS", format!("{first}-{}", first + PORTS)),
     ])
+}
+
+/// The catalog with plans that find room on every disk.
+pub(super) fn modest(catalog: &str) -> serde_json::Result<String> {
+    let mut catalog: Value = serde_json::from_str(catalog)?;
+    let services = catalog.get_mut("services").and_then(Value::as_array_mut);
+    let plans = services
+        .into_iter()
+        .flatten()
+        .filter_map(|service| service.get_mut("plans").and_then(Value::as_array_mut));
+    for plan in plans.flatten() {
+        if let Some(size) = plan.pointer_mut("/metadata/prometheus/retention_size") {
+            *size = ROOM.into();
+        }
+    }
+    Ok(catalog.to_string())
 }
 
 /// Makes it, binds the app, and waits for samples.
@@ -130,6 +149,8 @@ mod tests {
         assert!(text.contains("apt-get install prometheus") && text.contains("PATH"), "{text}");
         assert!(Own::Failed("no port is free".to_owned()).to_string().ends_with("is free."));
         let settings = settings(None, Path::new("/nowhere")).unwrap();
+        let catalog = modest(super::super::CATALOG).unwrap();
+        assert!(catalog.contains("\"retention_size\":\"128MiB\""), "{catalog}");
         assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     }
 }
