@@ -13,6 +13,7 @@ pub mod lifecycle;
 mod links;
 pub mod ops;
 pub mod osb;
+pub mod prometheus;
 pub mod routes;
 pub mod sd;
 pub mod tsuru;

@@ -21,7 +21,7 @@ use crate::{
     discovery::Reload,
     domain::TsuruApp,
     http::{self, apps::OurAddress, lifecycle},
-    scrape,
+    query, scrape,
     shutdown::Stop,
     telemetry::{RequestSpan, running},
     tls,
@@ -201,6 +201,8 @@ fn serve(
     let lifecycle = web::Data::new(leaving.lifecycle.clone());
     let requests = web::Data::new(leaving.running.clone());
     let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
+    // Here no requests are served.
+    let (servers, elsewhere) = (rooms.servers.clone(), tokio::runtime::Handle::current());
     let connections = stalled::Connections::default();
     rooms.watch(connections.clone(), KEEP_ALIVE + REQUEST_HEAD);
     let server = HttpServer::new(move || {
@@ -218,12 +220,15 @@ fn serve(
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
+            .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
+            .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
             .configure(http::apps::configure)
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
+            .configure(data.prometheus.configure())
             .configure(http::sd::configure)
             .service(
                 web::scope("/broker")

@@ -19,6 +19,7 @@ use crate::{
         lifecycle::Lifecycle,
         ops::{Ops, OwnMetrics},
         osb::OsbState,
+        prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
         tsuru::TsuruState,
@@ -79,6 +80,8 @@ pub(super) struct Rooms {
     /// Where a Prometheus of ours finds us, once we listen.
     scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::Backends,
+    /// How Prometheus servers are verified that are reached by TLS.
+    pub(super) servers: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
@@ -99,6 +102,7 @@ pub(super) struct HttpData {
     pub(super) routes: web::Data<Routes>,
     pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
+    pub(super) prometheus: web::Data<Prometheus>,
 }
 
 impl Rooms {
@@ -108,6 +112,9 @@ impl Rooms {
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
+        // They have certificates like any site, which the system's CAs have signed.
+        let servers = tls::Backends::open(tls::ClientSettings::default());
+        let (servers, _) = servers.map_err(certificates::failure)?;
         if config.backends.skip_verify {
             tracing::warn!("{SKIP_VERIFY}");
         }
@@ -188,6 +195,7 @@ impl Rooms {
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
+            servers,
             listener,
             certificates,
             warning,
@@ -253,6 +261,12 @@ impl Rooms {
                 last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
+            prometheus: web::Data::new(Prometheus {
+                bound: self.broker.bound_apps(),
+                catalog: self.broker.clone(),
+                access: self.access.clone(),
+                base_url: config.base_url.clone(),
+            }),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),

@@ -32,6 +32,8 @@ mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
 mod provision_process;
+mod query;
+mod query_real;
 mod replicas;
 mod scaling;
 mod sd;
