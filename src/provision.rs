@@ -18,9 +18,12 @@
 //! * One process conducts, where several share a database.
 
 mod conductor;
+pub mod config_file;
 mod errand;
 mod lease;
 mod none;
+pub mod process;
+pub mod tsuru;
 mod wanted;
 
 pub use conductor::{Conductor, Settings};

@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("discovery", &["domain", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provision", &["domain", "secrets", "store"]),
+    ("provision", &["domain", "secrets", "store", "tls"]),
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),

@@ -10,6 +10,7 @@ use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, Platform, catalog},
     discovery::{self, Discovery, RouteTable},
+    domain::TsuruApp,
     exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -22,6 +23,7 @@ use crate::{
         tsuru::TsuruState,
         ui::Ui,
     },
+    provision::process,
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -32,7 +34,7 @@ use crate::{
 use actix_web::web;
 use secrecy::ExposeSecret;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often what belongs to apps that are gone is forgotten.
@@ -56,12 +58,17 @@ pub(super) struct Rooms {
     store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
+    /// The apps of Tsuru that are bound, each once: who learns of bindings
+    /// sends all of them here, and the route source `tsuru` asks for new ones
+    /// at once.
+    pub(super) tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     pub(super) lifecycle: Lifecycle,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
     exporters: Exporters,
     access: Access,
+    process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
     pub(super) backends: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
@@ -119,7 +126,8 @@ impl Rooms {
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let discovery = Discovery::start(sources(&config.routes)?, &shutdown);
+        let (tsuru_apps, bound_on_tsuru) = watch::channel(Arc::default());
+        let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
         let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
@@ -137,6 +145,7 @@ impl Rooms {
             ExporterMetrics::register(&mut registry),
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let process_metrics = process::Metrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
@@ -154,12 +163,14 @@ impl Rooms {
             store,
             broker,
             discovery,
+            tsuru_apps,
             lifecycle: Lifecycle::new(config.routes.stale_after),
             scrape_metrics,
             last,
             budget,
             exporters,
             access,
+            process_metrics,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -238,7 +249,9 @@ impl Rooms {
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
-        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered);
+        let metrics = self.process_metrics.clone();
+        let conductor =
+            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 
@@ -289,7 +302,10 @@ pub(super) fn broker_failure(error: OpenError) -> StartError {
     }
 }
 
-fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartError> {
+fn sources(
+    routes: &crate::config::Routes,
+    bound_on_tsuru: watch::Receiver<Arc<[TsuruApp]>>,
+) -> Result<discovery::Settings, StartError> {
     let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
         url: router.url.clone(),
         credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
@@ -301,8 +317,18 @@ fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartE
         gorouters: routes.gorouters.iter().map(gorouter).collect(),
         file: routes.file.clone(),
         nats: routes.nats.as_ref().map(nats).transpose()?,
+        tsuru: Some(discovery::Tsuru {
+            api: routes.tsuru.as_ref().map(tsuru_api).transpose()?,
+            apps: bound_on_tsuru,
+        }),
         limits: discovery::Limits::default(),
     })
+}
+
+fn tsuru_api(tsuru: &crate::config::Tsuru) -> Result<discovery::TsuruApi, StartError> {
+    let tls = tls::ClientSettings::default();
+    let api = discovery::TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
+    api.map_err(certificates::failure)
 }
 
 fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {

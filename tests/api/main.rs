@@ -31,7 +31,12 @@ mod prometheus;
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod provision_process;
 mod replicas;
 mod scaling;
 mod slow;
+mod tsuru;
+#[path = "../support/tsuru.rs"]
+mod tsuru_api;
+mod tsuru_apps;
 mod tsuru_service;
