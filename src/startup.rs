@@ -19,7 +19,6 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
-    domain::TsuruApp,
     http::{self, apps::OurAddress, lifecycle},
     query, scrape,
     shutdown::Stop,
@@ -34,8 +33,7 @@ use futures_util::{Stream, StreamExt};
 pub use import::import_promfetcher;
 use leaving::{Leaving, Left};
 use rooms::Rooms;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 use tracing_actix_web::TracingLogger;
 
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
@@ -127,11 +125,6 @@ impl Application {
     /// Where the health listener is, if there is one.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health_address
-    }
-
-    /// Tells the route source `tsuru` which apps are bound.
-    pub fn tsuru_apps(&self) -> watch::Sender<Arc<[TsuruApp]>> {
-        self.rooms.tsuru_apps.clone()
     }
 
     /// For SIGHUP.

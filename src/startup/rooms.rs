@@ -64,10 +64,6 @@ pub(super) struct Rooms {
     store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
-    /// The apps of Tsuru that are bound, each once: who learns of bindings
-    /// sends all of them here, and the route source `tsuru` asks for new ones
-    /// at once.
-    pub(super) tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     pub(super) lifecycle: Lifecycle,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
@@ -142,7 +138,7 @@ impl Rooms {
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let (tsuru_apps, bound_on_tsuru) = watch::channel(Arc::default());
+        let bound_on_tsuru = broker.bound_apps().watch_tsuru_apps();
         let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
@@ -180,7 +176,6 @@ impl Rooms {
             store,
             broker,
             discovery,
-            tsuru_apps,
             lifecycle: Lifecycle::new(config.routes.stale_after),
             scrape_metrics,
             last,

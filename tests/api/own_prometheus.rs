@@ -83,7 +83,7 @@ impl TestApp {
     }
 
     /// How many targets of an instance are up, and how many there are.
-    async fn targets(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
+    async fn targets_of(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
         let answer = self.ask(instance, who, "/api/v1/targets").await;
         if answer.status != 200 {
             return None;
@@ -161,10 +161,10 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let labels = &series[0]["metric"];
     assert_eq!((&labels["app_name"], &labels["team"]), (&json!("app"), &json!("checkout")));
     assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
-    eventually(async || (app.targets("own", &who).await? == (2, 2)).then_some(())).await;
+    eventually(async || (app.targets_of("own", &who).await? == (2, 2)).then_some(())).await;
 
     routes.rewrite(&instances);
-    eventually(async || (app.targets("own", &who).await? == (4, 4)).then_some(())).await;
+    eventually(async || (app.targets_of("own", &who).await? == (4, 4)).then_some(())).await;
 
     // The page, for the same credentials, and for nobody else.
     let page = app.ask("own", &who, "/").await;
@@ -180,7 +180,7 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
     assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are gone");
-    eventually(async || (app.targets("own", &key).await? == (0, 0)).then_some(())).await;
+    eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
 
     assert_eq!(premises.processes().len(), 1);
     let path = format!("{INSTANCE}?{ids}&accepts_incomplete=true");

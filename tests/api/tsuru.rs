@@ -7,6 +7,7 @@ use crate::{
         eventually, send, spawn_app,
     },
     tsuru_api::{Fault, TOKEN, TsuruApi, TsuruApp, container, internal_address, pod},
+    tsuru_service::ask_tsuru,
 };
 use scrapebroker::{
     discovery::{self, Discovery, Limits, Settings, Tsuru},
@@ -111,8 +112,27 @@ fn bound(name: &str, hosts: &[String]) -> Bound {
 }
 
 impl TestApp {
-    fn bind_tsuru(&self, apps: &[Bound]) {
-        self.tsuru_apps.send_replace(apps.into());
+    /// As Tsuru does, to an instance of the service `metrics` for each team.
+    async fn bind_tsuru(&self, apps: &[Bound]) {
+        for Bound { name, team, pool, hosts } in apps {
+            let made = format!("name=of-{team}&team={team}&user=u");
+            let made = ask_tsuru(self.address, "metrics", "POST", "", &made).await.unwrap();
+            assert!(made.status < 300, "{}", made.text());
+            let mut form = format!("app-name={name}&app-pool-name={pool}&user=u");
+            for host in hosts {
+                let host: String = host.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                form.push_str(&format!("&app-hosts={host}"));
+            }
+            let path = format!("/of-{team}/bind-app");
+            let bound = ask_tsuru(self.address, "metrics", "POST", &path, &form).await.unwrap();
+            assert!(bound.status < 300, "{}", bound.text());
+        }
+    }
+
+    async fn unbind_tsuru(&self, Bound { name, team, .. }: &Bound) {
+        let (path, form) = (format!("/of-{team}/bind-app"), format!("app-name={name}&user=u"));
+        let gone = ask_tsuru(self.address, "metrics", "DELETE", &path, &form).await.unwrap();
+        assert_eq!(gone.status, 200, "{}", gone.text());
     }
 }
 
@@ -147,7 +167,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     let app = spawn_with(&api, &[]).await;
     assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "it is not bound");
     assert!(api.asked().is_empty(), "nobody is asked for");
-    app.bind_tsuru(&[bound("shop", &[])]);
+    app.bind_tsuru(&[bound("shop", &[])]).await;
     let lines = samples(&app, "tsuru:shop", 2).await;
     let port = units[0].address.port();
     let labels = format!(
@@ -177,7 +197,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     });
     let lines = samples(&app, "tsuru:shop", 2).await;
     assert!(lines[1].contains("index=\"3\""), "each keeps its place: {lines:?}");
-    app.bind_tsuru(&[]);
+    app.unbind_tsuru(&bound("shop", &[])).await;
     let path = "/v1/apps/tsuru:shop/metrics";
     eventually(async || (app.get(path).await.status == 404).then_some(())).await;
 }
@@ -187,7 +207,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     let (mut api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(shop(&units));
     let app = spawn_with(&api, &[]).await;
-    app.bind_tsuru(&[bound("shop", &[])]);
+    app.bind_tsuru(&[bound("shop", &[])]).await;
     samples(&app, "tsuru:shop", 2).await;
     let faults = [
         (Fault::Status(500), "answered with status 500"),
@@ -217,7 +237,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     samples(&app, "tsuru:shop", 1).await;
     api.put(TsuruApp { is_forbidden: true, ..TsuruApp::new("theirs", "other", "pool-a") });
     api.fault_of("slow", Fault::Slow(Duration::from_secs(3600)));
-    app.bind_tsuru(&[bound("shop", &[]), bound("slow", &[]), bound("theirs", &[])]);
+    app.bind_tsuru(&[bound("shop", &[]), bound("slow", &[]), bound("theirs", &[])]).await;
     api.put(shop(&units));
     samples(&app, "tsuru:shop", 2).await;
     // Deleted, which is an answer.
@@ -232,7 +252,7 @@ async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
     api.put(shop(&units));
     api.put(TsuruApp::new("other", "checkout", "pool-a"));
     let app = spawn_with(&api, &[("ROUTES__STALE_AFTER", "2s".to_owned())]).await;
-    app.bind_tsuru(&[bound("shop", &[]), bound("other", &[])]);
+    app.bind_tsuru(&[bound("shop", &[]), bound("other", &[])]).await;
     samples(&app, "tsuru:shop", 2).await;
     api.fault_of("shop", Fault::Status(500));
     let path = "/v1/apps/tsuru:shop/metrics";
@@ -258,7 +278,7 @@ async fn equal_names_of_others_never_meet() {
         "shop.checkout.example": foreign("payment", "guid-2", units[2].address),
     }));
     let app = spawn_with(&api, &[file.setting()]).await;
-    app.bind_tsuru(&[bound("shop", &[])]);
+    app.bind_tsuru(&[bound("shop", &[])]).await;
     for (key, value) in [
         ("tsuru:shop", "} 0"),
         ("checkout/pool-a/shop", "} 0"),
@@ -271,7 +291,7 @@ async fn equal_names_of_others_never_meet() {
     }
     // The platform knows whose an app is, whatever the binding says.
     let stale = Bound { team: "other".to_owned(), ..bound("shop", &[]) };
-    app.bind_tsuru(&[stale]);
+    app.bind_tsuru(&[stale]).await;
     let lines = samples(&app, "tsuru:shop", 1).await;
     assert!(lines[0].contains("organization_name=\"checkout\""), "{lines:?}");
 }
@@ -281,7 +301,7 @@ async fn an_app_without_a_host_is_found_by_its_other_names() {
     let (api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(TsuruApp { hosts: Vec::new(), ..shop(&units) });
     let app = spawn_with(&api, &[]).await;
-    app.bind_tsuru(&[bound("shop", &[])]);
+    app.bind_tsuru(&[bound("shop", &[])]).await;
     for key in ["tsuru:shop", "checkout/pool-a/shop"] {
         samples(&app, key, 2).await;
     }
@@ -312,7 +332,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     // Behind one router stand many apps.
     let local = Instance::with_metrics("orders_total 5\n").await;
     let (one, two) = ([format!("localhost:{}", local.address.port())], [local.address.to_string()]);
-    app.bind_tsuru(&[bound("shop", &hosts), bound("one", &one), bound("two", &two)]);
+    app.bind_tsuru(&[bound("shop", &hosts), bound("one", &one), bound("two", &two)]).await;
     let lines = samples(&app, "tsuru:shop", 2).await;
     assert!(lines[1].contains("index=\"1\""), "{lines:?}");
     for key in ["tsuru:one", "checkout/pool-a/two"] {
@@ -331,7 +351,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert!(app.get("/").await.text().contains("hosts of tsuru apps"));
 
     let https = format!("https://localhost:{}", secured.address.port());
-    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])]);
+    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])]).await;
     let lines = samples(&app, "tsuru:shop", 1).await;
     assert!(lines[0].ends_with("} 9"), "{lines:?}");
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
