@@ -220,10 +220,11 @@ impl Supervisor {
     }
 
     async fn keep_log_small(&self) {
-        let (folder, size) = (self.slot.folder.clone(), self.tools.patience.log_size);
-        if !log_file::is_full(&folder, size) {
+        let size = self.tools.patience.log_size;
+        if !log_file::is_full(&self.slot.folder, size) {
             return;
         }
+        let folder = self.slot.folder.clone();
         let path = folder.path().display().to_string();
         let rotated = tokio::task::spawn_blocking(move || log_file::rotate(&folder, size)).await;
         if let Ok(Err(error)) = rotated {
