@@ -42,7 +42,7 @@ pub use adoption::Place;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
-pub use bound_apps::{BoundApps, InForce, Scope};
+pub use bound_apps::{BindingsEdition, BindingsInForce, BoundApps, InForce, Scope};
 pub use bound_prometheus::{BoundPrometheus, Targets};
 pub use error::BrokerError;
 pub use import::{Import, LeftOut};
@@ -58,6 +58,8 @@ pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
 use turns::Turns;
 pub use update::{Update, Updated};
+
+pub use crate::secrets::TOKEN_PREFIX;
 
 /// How long one request may take before it is told that the database is away.
 /// Cloud Controller waits 60 s.

@@ -45,7 +45,7 @@ pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
-pub use route_table::{RouteTable, Snapshot, SourceStatus};
+pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus};
 pub use tsuru::{Tsuru, TsuruApi};
 
 use sources::{Ages, Kind, Sources};

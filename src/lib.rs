@@ -22,6 +22,7 @@ pub mod http;
 pub mod merge_files;
 pub mod provision;
 pub mod scrape;
+pub mod sd_export;
 pub mod secrets;
 pub mod shutdown;
 pub mod startup;

@@ -17,6 +17,7 @@
 //!   what a failed update has changed goes back to what it was.
 //! * One process conducts, where several share a database.
 
+mod admission;
 mod conductor;
 pub mod config_file;
 mod errand;
@@ -26,6 +27,7 @@ pub mod process;
 pub mod tsuru;
 mod wanted;
 
+pub use admission::{AdmissionSettings, CommonAdmission};
 pub use conductor::{Conductor, Settings};
 pub use none::NotProvisioned;
 pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError, slug};

@@ -214,7 +214,9 @@ fn serve(
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
+            .app_data(data.tsuru.clone())
             .app_data(data.routes.clone())
+            .app_data(data.sd.clone())
             .app_data(data.access.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
@@ -222,10 +224,16 @@ fn serve(
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
+            .configure(http::sd::configure)
             .service(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))
                     .configure(http::osb::configure),
+            )
+            .service(
+                web::scope("/tsuru")
+                    .wrap(from_fn(http::access::slow_failed_tries))
+                    .configure(http::tsuru::configure),
             )
             .default_service(web::route().to(http::not_found))
     })

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("http", &["domain", "store", "broker", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
+    ("sd_export", &["tls"]),
     ("demo_app", &["domain"]),
     ("demo", &["config", "demo_app", "shutdown", "startup"]),
 ];
@@ -31,7 +32,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "provision", "query", "demo", "demo_app"]),
+    ("awc", &["scrape", "discovery", "provision", "query", "sd_export", "demo", "demo_app"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

@@ -125,6 +125,11 @@ impl Index {
         &self.order().apps
     }
 
+    /// All apps, in no order.
+    pub(super) fn apps_in_no_order(&self) -> impl Iterator<Item = &AppEntry> {
+        self.apps.iter().map(AsRef::as_ref)
+    }
+
     fn order(&self) -> &Order {
         self.order.get_or_init(|| {
             let mut routes: Box<[_]> = self.routes.iter().cloned().collect();

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::domain::AppKey;
 use arc_swap::ArcSwap;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// The published routes: one writer replaces them whole, readers never wait
@@ -37,6 +40,18 @@ impl RouteTable {
 pub struct Snapshot {
     pub(super) index: Arc<Index>,
     pub(super) sources: Vec<SourceStatus>,
+}
+
+/// Tells the routes of one moment from those of another, without keeping them.
+#[derive(Clone, Debug)]
+pub struct Edition(Weak<Index>);
+
+impl PartialEq for Edition {
+    /// Whether both are of the same routes. While one of them is kept, no other
+    /// routes can come to lie where its own lay.
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// How one source is doing.
@@ -101,6 +116,16 @@ impl Snapshot {
         self.index.apps().iter().map(|entry| self.index.whole(entry))
     }
 
+    /// As [`apps`](Self::apps), in no order, which costs less.
+    pub fn apps_in_no_order(&self) -> impl Iterator<Item = Match<'_>> {
+        self.index.apps_in_no_order().map(|entry| self.index.whole(entry))
+    }
+
+    /// Which routes these are. What sources do changes it only by what they say.
+    pub fn edition(&self) -> Edition {
+        Edition(Arc::downgrade(&self.index))
+    }
+
     /// Whether an app has a route; cheaper than [`app`](Self::app).
     pub fn contains_app(&self, guid: &str) -> bool {
         self.index.app(guid).is_some()
@@ -138,6 +163,13 @@ impl Snapshot {
     /// an empty table is the whole truth then.
     pub fn is_complete(&self) -> bool {
         self.sources.iter().all(|source| source.last_answer.is_some())
+    }
+
+    /// Whether every source has given a good answer within `period`, so that
+    /// what none of them names is not there.
+    pub fn is_heard_from_all(&self, period: Duration) -> bool {
+        let heard = |source: &SourceStatus| source.last_answer.map(|at| at.elapsed());
+        self.sources.iter().all(|source| heard(source).is_some_and(|age| age <= period))
     }
 
     /// Tries that failed, of all sources since the start.

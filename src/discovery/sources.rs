@@ -55,6 +55,9 @@ pub(super) struct Changes {
     pub(super) changes: Vec<Change>,
     /// How far to trust that this is all.
     pub(super) standing: Standing,
+    /// Tries that failed since its last report, and cost no more than
+    /// themselves.
+    pub(super) failed: u64,
     /// Messages that were of no use, since the start.
     pub(super) skipped: usize,
     /// Endpoints of platform components that it knows of.
@@ -316,6 +319,7 @@ impl Source {
     /// Takes what changed.
     fn hear(&mut self, news: Changes, since: Instant, now: Instant) -> Vec<Key> {
         (self.status.skipped, self.status.without_app) = (news.skipped, news.without_app);
+        self.status.failed += news.failed;
         match news.standing {
             Standing::Away => {}
             Standing::Filling => self.recovered(),

@@ -54,7 +54,7 @@ impl App {
 
 /// Which reading of an ambiguous key comes first: three parts may be
 /// `org/space/app` or a route with a context path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prefer {
     /// `org/space/app` first, then a route (path and `app=`).
     Name,
@@ -64,7 +64,7 @@ pub enum Prefer {
 
 /// How a scraper names an app: its GUID, `org/space/app`, or a route host with
 /// an optional context path. Which of these it is, the route table decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppKey {
     text: String,
     /// Which reading is tried first.

@@ -124,16 +124,39 @@ impl Access {
         self.0.token_required
     }
 
-    /// Who wants to scrape, or to see what is known of an app.
+    /// Who wants to scrape, or to see what is known of an app. A Prometheus of
+    /// ours is known in both modes, since it scrapes as its own bindings say.
     ///
     /// # Errors
     /// When that needs a token and there is no good one.
     pub async fn scraper(&self, request: &HttpRequest) -> Result<Caller, Denied> {
         if !self.0.token_required {
-            return Ok(Caller::Anyone);
+            let presented = Presented::of(request.headers());
+            let scope = presented.and_then(|it| self.0.bound.scope_of_token(&it.secret));
+            return Ok(match scope {
+                Some(scope @ Scope::Scraper(..)) => Caller::Token(scope),
+                _ => Caller::Anyone,
+            });
         }
         let caller = self.caller(request).await;
         caller.map_err(|denied| self.denied(denied))
+    }
+
+    /// Who asks for what is shown to nobody unknown, whatever the mode: an
+    /// operator or who has a token.
+    ///
+    /// # Errors
+    /// For everyone else.
+    pub async fn known(&self, request: &HttpRequest) -> Result<Caller, Denied> {
+        let caller = self.caller(request).await.map_err(|denied| match denied {
+            Denied::Missing if !self.has_operators() => Denied::NoOperators,
+            other => other,
+        });
+        caller.map_err(|denied| self.denied(denied))
+    }
+
+    fn has_operators(&self) -> bool {
+        self.0.broker.is_some() || !self.0.operators.is_empty()
     }
 
     /// Lets operators in.
@@ -141,7 +164,7 @@ impl Access {
     /// # Errors
     /// For everyone else.
     pub async fn operator(&self, request: &HttpRequest) -> Result<(), Denied> {
-        if self.0.broker.is_none() && self.0.operators.is_empty() {
+        if !self.has_operators() {
             return Err(self.denied(Denied::NoOperators));
         }
         let denied = match self.caller(request).await {

@@ -8,7 +8,7 @@ mod error;
 mod request;
 
 use crate::{
-    broker::BoundApps,
+    broker::{BoundApps, InForce, Scope},
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
@@ -32,7 +32,7 @@ use actix_web::{
 };
 use body::{Gzip, Plain, accepts_gzip};
 use error::AppsError;
-use request::{AppRequest, View};
+use request::{AppRequest, View, Which};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tokio::time::Instant;
 
@@ -119,7 +119,7 @@ async fn answer(
         return Ok(HttpResponse::Ok().json(description::describe(
             &table,
             &found,
-            &apps.bound,
+            |app| apps.options_of(&caller, app),
             &apps.last,
         )));
     }
@@ -143,7 +143,7 @@ async fn answer(
             _ => Series::All,
         },
     };
-    let wanted = apps.wanted(&found, &ask, &asked)?;
+    let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
     drop(found);
     drop(table);
     let answer = scrape::scrape(
@@ -181,14 +181,24 @@ impl Apps {
         passed
     }
 
+    /// How an app is scraped: by the binding in force, but by a Prometheus of ours
+    /// as the app is bound to that.
+    fn options_of(&self, caller: &Caller, app: &str) -> Option<Arc<InForce>> {
+        match caller {
+            Caller::Token(Scope::Scraper(_, targets)) => targets.options_of(app).cloned(),
+            _ => self.bound.options_of(app),
+        }
+    }
+
     /// Instances, and with all of an app's metrics the external exporters.
     fn wanted(
         &self,
+        caller: &Caller,
         found: &[Match<'_>],
         ask: &Ask,
         asked: &AppRequest,
     ) -> Result<Wanted, AppsError> {
-        let instances = self.targets(found, ask, asked)?;
+        let instances = self.targets(caller, found, ask, asked)?;
         let externals = match &asked.view {
             View::Metrics => {
                 let apps = found.iter().map(|one| one.app);
@@ -201,6 +211,7 @@ impl Apps {
 
     fn targets(
         &self,
+        caller: &Caller,
         found: &[Match<'_>],
         ask: &Ask,
         asked: &AppRequest,
@@ -208,14 +219,14 @@ impl Apps {
         let mut targets = Vec::new();
         let mut wanted = BTreeSet::new();
         for one in found {
-            let bound = self.bound.options_of(one.app.id.as_str());
+            let bound = self.options_of(caller, one.app.id.as_str());
             let unbound = ScrapeOptions::default();
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
             wanted.extend(options.process_types.iter().cloned());
             targets.extend(scrape::targets(one, options, ask, self.limits.exposition.max_samples));
         }
-        if let View::Instance { index, .. } = &asked.view {
-            return one_instance(targets, index, asked.process_type.as_deref());
+        if let View::Instance { which, .. } = &asked.view {
+            return one_instance(targets, which, asked.process_type.as_deref());
         }
         if targets.is_empty() {
             let wanted: Vec<_> = wanted.into_iter().collect();
@@ -285,11 +296,11 @@ fn seen_by<'a>(caller: &Caller, found: Vec<Match<'a>>) -> Vec<Match<'a>> {
     found.into_iter().filter_map(visible).collect()
 }
 
-/// The instance with `index` of the process type asked for, else of `web`,
-/// else of the only type there is.
+/// The instance at an address; or with an index of the process type asked for,
+/// else of `web`, else of the only type there is.
 fn one_instance(
     mut targets: Vec<Target>,
-    index: &str,
+    which: &Which,
     process_type: Option<&str>,
 ) -> Result<Vec<Target>, AppsError> {
     let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
@@ -302,9 +313,15 @@ fn one_instance(
         let index = target.endpoint.index.as_ref().map(ToString::to_string);
         format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
     };
-    let wanted = format!("{process_type}/{index}");
+    let wanted = match which {
+        Which::Index(index) => format!("{process_type}/{index}"),
+        Which::Address(address) => address.to_string(),
+    };
     let known: BTreeSet<_> = targets.iter().map(name).collect();
-    targets.retain(|target| name(target) == wanted);
+    targets.retain(|target| match which {
+        Which::Index(_) => name(target) == wanted,
+        Which::Address(address) => target.endpoint.address == *address,
+    });
     // A route shared by two apps may have the index twice; one is one.
     targets.truncate(1);
     if targets.is_empty() {

@@ -1,19 +1,60 @@
 //! Where things of ours are, for those who are told.
 
 use crate::domain::{AppGuid, InstanceId};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Characters of an id that need no encoding in a path (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Those of an app's id, which has a colon on Tsuru.
+const APP: &AsciiSet = &SEGMENT.remove(b':');
+
+/// A base URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) scheme: String,
+    /// A name, an IPv4 address, or an IPv6 one in brackets.
+    pub(super) host: String,
+    /// None: that of the scheme.
+    pub(super) port: Option<u16>,
+    /// Before our own paths, decoded; empty, or with a slash at its beginning only.
+    pub(super) path: String,
+}
+
+impl Place {
+    /// Of a URL that was checked when it was read.
+    pub(super) fn of(base_url: &str) -> Self {
+        let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let host = match port {
+            Some(_) => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+            None => authority,
+        };
+        let path = path.trim_end_matches('/');
+        Self {
+            scheme: scheme.to_owned(),
+            host: host.to_owned(),
+            port,
+            path: percent_decode_str(path).decode_utf8_lossy().into_owned(),
+        }
+    }
+
+    /// As Prometheus wants its targets.
+    pub(super) fn target(&self) -> String {
+        let port = self.port.unwrap_or(if self.scheme == "https" { 443 } else { 80 });
+        format!("{}:{port}", self.host)
+    }
+}
+
 /// The merged metrics of an app.
 pub(super) fn metrics(base_url: &str, app: &AppGuid) -> String {
-    format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT))
+    format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
 /// The same without external exporters.
 pub(super) fn only_app_metrics(base_url: &str, app: &AppGuid) -> String {
-    format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), SEGMENT))
+    format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
 /// A provisioned Prometheus: its query API is below, and its page is there.

@@ -6,6 +6,7 @@ use crate::{
     http::{
         access::{Access, Denied},
         lifecycle::Lifecycle,
+        links::Place,
         read_only,
     },
 };
@@ -104,16 +105,11 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
 }
 
 async fn doc(ui: web::Data<Ui>) -> HttpResponse {
-    let (scheme, rest) = ui.base_url.split_once("://").unwrap_or(("http", &ui.base_url));
-    let host = rest.split('/').next().unwrap_or_default();
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    // Prometheus' targets are host:port.
-    let port = if scheme == "https" { 443 } else { 80 };
-    let authority = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    let place = Place::of(&ui.base_url);
     page(&Doc {
         base_url: &ui.base_url,
-        scheme,
-        authority: &authority,
+        scheme: &place.scheme,
+        authority: &place.target(),
         token_required: ui.access.token_required(),
     })
 }

@@ -121,20 +121,31 @@ impl Tsuru {
         let id = &wanted.instance_id;
         self.watches.borrow_mut().remove(id);
         let (mut replicas, mut apps) = (Vec::new(), Vec::new());
+        let watch = |apps, replicas| {
+            let interval = self.settings.observe_interval;
+            let watch = Watch::start(self.eye.clone(), apps, replicas, interval);
+            self.watches.borrow_mut().insert(id.clone(), watch);
+        };
         // One after the other, so that of several there is always one that answers.
         for number in 0..wanted.spec.replicas {
             let order = order::order(&self.settings, wanted, number)?;
             self.make(id, &order).await?;
             let app = Watched { number, app: order.app.name, password: order.password };
-            replicas.push(self.ready(&app).await?);
-            apps.push(app);
+            apps.push(app.clone());
+            match self.ready(&app).await {
+                Ok(replica) => replicas.push(replica),
+                Err(failure) => {
+                    // It may be an instance that was ready before, which goes on.
+                    replicas.push(state::starting(number, &failure.reason));
+                    watch(apps, replicas);
+                    return Err(failure);
+                }
+            }
         }
         for number in order::surplus(wanted.spec.replicas) {
             self.remove_replica(id, number).await?;
         }
-        let interval = self.settings.observe_interval;
-        let watch = Watch::start(self.eye.clone(), apps, replicas.clone(), interval);
-        self.watches.borrow_mut().insert(id.clone(), watch);
+        watch(apps, replicas.clone());
         Ok(replicas)
     }
 

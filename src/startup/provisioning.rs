@@ -7,8 +7,8 @@ use crate::{
     config::{self, Config},
     domain::prometheus::Spec,
     provision::{
-        self, Admission, Conductor, NotProvisioned, OwnAddress, Provisioner, RemoteWrite, Settings,
-        process,
+        self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
+        Provisioner, RemoteWrite, Settings, process,
     },
     secrets::Keys,
     store::Store,
@@ -47,8 +47,19 @@ impl Maker for Makers {
     }
 }
 
-/// Who says what can be made.
+/// Who says what can be made. On a thread that serves no requests.
 pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
+    let settings = AdmissionSettings {
+        promtool: config.prometheus.promtool.clone(),
+        alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
+        remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
+        elsewhere: tokio::runtime::Handle::current(),
+    };
+    Box::new(CommonAdmission::new(own_admission(config), settings))
+}
+
+/// What the provisioner says to it.
+fn own_admission(config: &Config) -> Box<dyn Admission> {
     match config.prometheus.provisioner {
         config::Provisioner::Process => Box::new(processes::admission(config)),
         config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
@@ -90,7 +101,7 @@ pub(super) fn conductor(
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.
-fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
+pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
     let scrape_url = match is_child && config.tls.is_none() {
         true => {

@@ -20,6 +20,8 @@ use crate::{
         ops::{Ops, OwnMetrics},
         osb::OsbState,
         routes::Routes,
+        sd::{Sd, SdMetrics, SdSettings},
+        tsuru::TsuruState,
         ui::Ui,
     },
     provision::process,
@@ -32,7 +34,11 @@ use crate::{
 };
 use actix_web::web;
 use secrecy::ExposeSecret;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -69,6 +75,9 @@ pub(super) struct Rooms {
     access: Access,
     process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
+    sd_metrics: SdMetrics,
+    /// Where a Prometheus of ours finds us, once we listen.
+    scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
@@ -86,7 +95,9 @@ pub(super) struct HttpData {
     pub(super) ops: web::Data<Ops>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
+    pub(super) tsuru: web::Data<TsuruState>,
     pub(super) routes: web::Data<Routes>,
+    pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
 }
 
@@ -144,6 +155,7 @@ impl Rooms {
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::Metrics::register(&mut registry);
+        let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
         let last = Arc::new(LastScrapes::default());
@@ -173,6 +185,8 @@ impl Rooms {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
             }),
+            sd_metrics,
+            scrape_url: Arc::default(),
             backends,
             listener,
             certificates,
@@ -211,7 +225,18 @@ impl Rooms {
             broker: self.broker.clone(),
             warning: self.warning,
         };
+        let sd = Sd::new(SdSettings {
+            table: self.discovery.table.clone(),
+            bound: self.broker.bound_apps(),
+            lifecycle: self.lifecycle.clone(),
+            access: self.access.clone(),
+            keep: config.routes.keep,
+            base_url: config.base_url.clone(),
+            own_base_url: Arc::clone(&self.scrape_url),
+            metrics: self.sd_metrics.clone(),
+        });
         HttpData {
+            sd: web::Data::new(sd),
             apps: web::Data::new(apps),
             ops: web::Data::new(self.ops()),
             ui: web::Data::new(ui),
@@ -219,6 +244,13 @@ impl Rooms {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
+            }),
+            tsuru: web::Data::new(TsuruState {
+                broker: self.broker.clone(),
+                credentials: credentials(config),
+                base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
             routes: web::Data::new(Routes {
@@ -239,6 +271,8 @@ impl Rooms {
 
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
+        // Nothing else sets it.
+        let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
         let conductor =

@@ -24,6 +24,7 @@ mod moving;
 mod nats;
 mod ops;
 mod own_prometheus;
+mod own_prometheus_tsuru;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
@@ -33,7 +34,11 @@ mod protobuf;
 mod provision_process;
 mod replicas;
 mod scaling;
+mod sd;
+mod sd_export;
 mod slow;
 mod tsuru;
 #[path = "../support/tsuru.rs"]
 mod tsuru_api;
+mod tsuru_apps;
+mod tsuru_service;

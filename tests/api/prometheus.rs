@@ -37,7 +37,7 @@ fn free_address() -> SocketAddr {
 }
 
 pub(crate) struct Prometheus {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _process: Process,
     _folder: TempDir,
 }

@@ -22,12 +22,20 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "tsuru/app.rs"]
+mod app;
+#[path = "tsuru/fields.rs"]
+mod fields;
+
+pub(crate) use app::{TsuruApp, Variable, container, internal_address, pod};
+
 use actix_web::{
     App as HttpApp, HttpRequest, HttpResponse, HttpServer,
     dev::ServerHandle,
     http::StatusCode,
     web::{self, Bytes, Data},
 };
+use fields::{Fields, fields};
 use futures_util::stream;
 use serde_json::{Value, json};
 use std::{
@@ -59,89 +67,6 @@ pub(crate) enum Fault {
     Cut,
     /// A stream begins with 200 and never ends; nothing is done.
     Endless,
-}
-
-/// An environment variable of an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
-    pub(crate) value: String,
-    pub(crate) is_private: bool,
-    pub(crate) managed_by: String,
-}
-
-/// An app, as the API keeps it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TsuruApp {
-    pub(crate) name: String,
-    pub(crate) platform: String,
-    pub(crate) team_owner: String,
-    pub(crate) pool: String,
-    pub(crate) plan: String,
-    pub(crate) description: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) router: String,
-    /// Addresses of its routers.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) environment: BTreeMap<String, Variable>,
-    /// The image of each deploy.
-    pub(crate) deploys: Vec<String>,
-    pub(crate) restarts: usize,
-    /// As they stand in the answer.
-    pub(crate) units: Vec<Value>,
-    /// As they stand in the answer.
-    pub(crate) internal_addresses: Vec<Value>,
-    /// The token may not see it: 403.
-    pub(crate) is_forbidden: bool,
-}
-
-impl TsuruApp {
-    pub(crate) fn new(name: &str, team: &str, pool: &str) -> Self {
-        let (name, team_owner, pool) = (name.to_owned(), team.to_owned(), pool.to_owned());
-        Self { name, team_owner, pool, ..Self::default() }
-    }
-
-    /// The answer to `GET /1.0/apps/{app}`.
-    fn info(&self) -> Value {
-        let routers: Vec<_> = (self.hosts.iter())
-            .map(|host| json!({"name": self.router, "address": host, "addresses": [host]}))
-            .collect();
-        json!({
-            "name": self.name, "platform": self.platform, "teamowner": self.team_owner,
-            "teams": [self.team_owner], "pool": self.pool, "plan": {"name": self.plan},
-            "description": self.description, "tags": self.tags, "cname": [],
-            "deploys": self.deploys.len(), "router": self.router, "routers": routers,
-            "provisioner": "kubernetes", "cluster": "cluster", "units": self.units,
-            "internalAddresses": self.internal_addresses, "serviceInstanceBinds": [],
-        })
-    }
-}
-
-/// A unit on Kubernetes: no address, and the node's IP beside its own.
-pub(crate) fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
-    json!({
-        "ID": id, "Name": id, "AppName": app, "ProcessName": process, "Type": "", "IP": "127.255.0.1",
-        "InternalIP": ip, "Status": "started", "StatusReason": "", "Address": null,
-        "Addresses": null, "Version": 1, "Routable": true, "Restarts": 0,
-        "CreatedAt": "2026-11-20T09:00:00Z", "Ready": true, "HostAddr": "", "HostPort": "",
-    })
-}
-
-/// A unit whose address the platform tells.
-pub(crate) fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Value {
-    let mut unit = pod(app, process, id, "");
-    unit["IP"] = json!(address.ip().to_string());
-    unit["Address"] = json!({"Scheme": "http", "Host": address.to_string(), "Path": ""});
-    unit["HostAddr"] = json!(address.ip().to_string());
-    unit["HostPort"] = json!(address.port().to_string());
-    unit
-}
-
-/// The address of a process inside of its cluster, of all its versions.
-pub(crate) fn internal_address(app: &str, process: &str, target_port: u16) -> Value {
-    json!({
-        "Domain": format!("{app}-{process}.tsuru-{app}.svc.cluster.local"), "Protocol": "TCP",
-        "Port": 80, "TargetPort": target_port, "Version": "", "Process": process,
-    })
 }
 
 /// A request, as the API saw it.
@@ -523,60 +448,5 @@ impl Call {
             .content_type(media_type)
             .insert_header(("X-Tsuru-Eventid", self.event.clone()))
             .streaming(stream::iter(lines.chain(end)))
-    }
-}
-
-/// What a request says, whatever letters its keys are in.
-struct Fields(Vec<(String, String)>);
-
-impl Fields {
-    fn get(&self, key: &str) -> String {
-        let found = self.0.iter().find(|(known, _)| known == key);
-        found.map(|(_, value)| value.clone()).unwrap_or_default()
-    }
-
-    fn is_true(&self, key: &str) -> bool {
-        self.get(key) == "true"
-    }
-
-    /// A repeated key, or one with numbers.
-    fn of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        let is_one = move |known: &str| {
-            let number = known.strip_prefix(key).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
-            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-        };
-        self.0.iter().filter(move |(known, _)| is_one(known)).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Of the query, and of a body that is a form or JSON.
-fn fields(request: &HttpRequest, body: &[u8]) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    let media_type = request.headers().get("Content-Type").and_then(|it| it.to_str().ok());
-    let media_type = media_type.unwrap_or_default();
-    let form = media_type.starts_with("application/x-www-form-urlencoded").then_some(body);
-    for text in [request.query_string().as_bytes()].into_iter().chain(form) {
-        let pairs = url::form_urlencoded::parse(text);
-        fields.extend(pairs.map(|(key, value)| (key.to_lowercase(), value.into_owned())));
-    }
-    if media_type.starts_with("application/json") {
-        flatten("", &serde_json::from_slice(body).unwrap_or_default(), &mut fields);
-    }
-    fields
-}
-
-fn flatten(key: &str, json: &Value, fields: &mut Vec<(String, String)>) {
-    let deeper = |name: &str| match key {
-        "" => name.to_lowercase(),
-        key => format!("{key}.{}", name.to_lowercase()),
-    };
-    match json {
-        Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&deeper(k), v, fields)),
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(n, v)| flatten(&deeper(&n.to_string()), v, fields));
-        }
-        Value::String(text) => fields.push((key.to_owned(), text.clone())),
-        Value::Null => {}
-        other => fields.push((key.to_owned(), other.to_string())),
     }
 }

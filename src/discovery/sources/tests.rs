@@ -3,6 +3,8 @@ use crate::discovery::{RouteTable, Snapshot};
 use crate::domain::{AppKey, Prefer};
 use serde_json::{Value, json};
 
+mod apart;
+
 const STALE_AFTER: Duration = Duration::from_secs(120);
 const KEEP: Duration = Duration::from_secs(3600);
 const A: usize = 0;
@@ -420,7 +422,7 @@ proptest::proptest! {
                     });
                     let changes = changes.collect();
                     let standing = Standing::Current;
-                    let news = Changes { changes, standing, skipped: 0, without_app: 0 };
+                    let news = Changes { changes, standing, failed: 0, skipped: 0, without_app: 0 };
                     told.hear(source, Report::Changes(news));
                 }
                 _ => {
@@ -449,7 +451,7 @@ fn a_bus_is_told_of_changes_and_other_sources_do_not_age_it() {
         Change::Said(said.entries[0].clone())
     };
     let news = |changes, standing| {
-        Report::Changes(Changes { changes, standing, skipped: 3, without_app: 2 })
+        Report::Changes(Changes { changes, standing, failed: 0, skipped: 3, without_app: 2 })
     };
     let mut told = Told::new(&[Kind::Router, Kind::Bus]);
     told.says(A, &json!({})).hear(B, news(vec![said(1)], Standing::Filling));
@@ -470,38 +472,4 @@ fn a_bus_is_told_of_changes_and_other_sources_do_not_age_it() {
     told.hear(B, news(vec![gone], Standing::Filling));
     assert_eq!(told.shows(), ["r 10.0.0.1:2 a i"]);
     assert!(told.sources.status()[B].failure.is_none());
-}
-
-/// What a source says that tells changes.
-fn told(route: &str, address: &str) -> Report {
-    let table = json!({ route: [{"address": address, "tags": {"app_id": route}}] });
-    let document = parse_into(table.to_string().as_bytes(), &mut Interner::default()).unwrap();
-    let changes = document.entries.into_iter().map(Change::Said).collect();
-    Report::Changes(Changes { changes, standing: Standing::Current, skipped: 0, without_app: 0 })
-}
-
-#[test]
-fn a_source_of_other_apps_neither_covers_for_the_rest_nor_they_for_it() {
-    let mut told_by = Told::new(&[Kind::Router, Kind::Apart]);
-    told_by.says(A, &json!({"a": [{"address": "10.0.0.1:80", "tags": {"app_id": "a"}}]}));
-    told_by.hear(B, told("tsuru:b", "10.0.0.2:80"));
-    // The router is the only one of its kind: all of its are away.
-    told_by.fails(A).at(KEEP.as_secs() - 1).hear(B, told("tsuru:b", "10.0.0.2:80"));
-    let found = |told_by: &Told, key: &str| told_by.table.snapshot().contains_app(key);
-    assert!(found(&told_by, "a") && found(&told_by, "tsuru:b"));
-    told_by.at(KEEP.as_secs());
-    assert!(!found(&told_by, "a") && found(&told_by, "tsuru:b"));
-    // And what it said is its own to judge.
-    told_by.fails(B).says(A, &json!({})).at(3 * KEEP.as_secs());
-    assert!(found(&told_by, "tsuru:b"));
-}
-
-#[test]
-fn a_source_made_of_bindings_is_none_while_nothing_is_bound() {
-    let mut told_by = Told::new(&[Kind::Router, Kind::ApartIfAny]);
-    told_by.says(A, &json!({}));
-    let count = |told_by: &Told| told_by.sources.status().len();
-    assert_eq!(count(&told_by), 1);
-    told_by.hear(B, told("b", "10.0.0.2:80"));
-    assert_eq!(count(&told_by), 2);
 }

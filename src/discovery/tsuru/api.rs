@@ -6,7 +6,10 @@ use crate::{
 };
 use awc::{
     Connector,
-    http::{Uri, header},
+    http::{
+        Uri,
+        header::{self, HeaderValue},
+    },
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -79,6 +82,9 @@ impl Client {
         let url = format!("{}/1.0/apps/{app}", self.api.url);
         let url: Uri = url.parse().map_err(|_| SourceError::Url)?;
         let authorization = format!("bearer {}", self.api.token.expose_secret());
+        let mut authorization =
+            HeaderValue::from_str(&authorization).map_err(|_| SourceError::Url)?;
+        authorization.set_sensitive(true);
         let request = self.http.get(url).insert_header((header::AUTHORIZATION, authorization));
         fetch(request, self.body_bytes).await.map_err(|error| match error {
             SourceError::Credentials(status) => SourceError::Token(status),

@@ -17,7 +17,12 @@ use crate::{
     },
     domain::TsuruApp,
 };
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
@@ -35,28 +40,31 @@ struct State {
     app: TsuruApp,
     /// When it is its turn. None while it is asked for.
     turn: Option<Instant>,
+    /// What it has, and when that was told.
     told: Option<(Told, Instant)>,
-    /// Its last answer was a failure.
-    has_failed: bool,
-}
-
-impl State {
-    fn has_answered(&self) -> bool {
-        self.has_failed || self.told.is_some()
-    }
 }
 
 #[derive(Debug)]
 pub(super) struct Known {
     ages: Ages,
     apps: BTreeMap<String, State>,
+    /// The turns of all apps, the next one first.
+    turns: BTreeSet<(Instant, String)>,
+    /// Apps whose last answer was a failure.
+    failing: BTreeSet<String>,
+    /// How many apps were told of by their last answer.
+    well: usize,
     /// What the writer was told.
     reported: BTreeMap<Key, Entry>,
     /// Something may differ from that.
     has_changed: bool,
     /// The last failure that was not reported, while the API is away.
     failure: Option<SourceError>,
+    /// Failures that were not reported.
+    failed: u64,
     is_away: bool,
+    /// Every app that was bound then has had its turn once.
+    is_filled: bool,
     /// Since when it is here.
     here_since: Option<Instant>,
     last_answer: Option<Instant>,
@@ -70,10 +78,15 @@ impl Known {
         Self {
             ages,
             apps: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            well: 0,
             reported: BTreeMap::new(),
             has_changed: false,
             failure: None,
+            failed: 0,
             is_away: false,
+            is_filled: false,
             here_since: None,
             last_answer: None,
             report_again: now,
@@ -85,13 +98,21 @@ impl Known {
     pub(super) fn bind(&mut self, bound: &[TsuruApp], now: Instant) {
         let mut before = mem::take(&mut self.apps);
         for app in bound {
+            if self.apps.contains_key(&app.name) {
+                continue;
+            }
             let state = match before.remove(&app.name) {
                 Some(state) if state.app == *app => state,
                 Some(state) => State { app: app.clone(), turn: Some(now), ..state },
-                None => State { app: app.clone(), turn: Some(now), told: None, has_failed: false },
+                None => State { app: app.clone(), turn: Some(now), told: None },
             };
             self.apps.insert(app.name.clone(), state);
         }
+        let turns = self.apps.iter().filter_map(|(name, state)| Some((state.turn?, name.clone())));
+        self.turns = turns.collect();
+        self.failing.retain(|name| self.apps.contains_key(name));
+        let told = self.apps.iter().filter(|(_, state)| state.told.is_some());
+        self.well = told.filter(|(name, _)| !self.failing.contains(*name)).count();
         self.has_changed |= before.values().any(|gone| gone.told.is_some());
         self.has_news |= self.has_changed || bound.is_empty();
         self.judge(now);
@@ -99,31 +120,39 @@ impl Known {
 
     /// The next app to ask for, if it is its turn by now.
     pub(super) fn next_to_ask(&mut self, now: Instant) -> Option<TsuruApp> {
-        let is_due = |state: &&mut State| state.turn.is_some_and(|turn| turn <= now);
-        let next = self.apps.values_mut().filter(is_due).min_by_key(|state| state.turn)?;
-        next.turn = None;
-        Some(next.app.clone())
+        if self.next_turn()? > now {
+            return None;
+        }
+        let (_, name) = self.turns.pop_first()?;
+        let state = self.apps.get_mut(&name)?;
+        state.turn = None;
+        Some(state.app.clone())
     }
 
     /// When it is the next app's turn.
     pub(super) fn next_turn(&self) -> Option<Instant> {
-        self.apps.values().filter_map(|state| state.turn).min()
+        self.turns.first().map(|(turn, _)| *turn)
     }
 
     /// Takes what was answered when `app` was asked for.
     pub(super) fn take(&mut self, app: &TsuruApp, answer: Answer, now: Instant) {
-        let had_any_failed = self.is_any_failed();
         let Some(state) = self.apps.get_mut(&app.name) else { return };
         // It was bound anew meanwhile, and is asked for again.
         if state.app != *app {
             return;
         }
-        state.turn = now.checked_add(self.ages.refresh_interval);
+        let name = &app.name;
+        let next = now + self.ages.refresh_interval;
+        if let Some(turn) = state.turn.replace(next) {
+            self.turns.remove(&(turn, name.clone()));
+        }
+        self.turns.insert((next, name.clone()));
         self.has_news = true;
+        let was_well = state.told.is_some() && !self.failing.contains(name);
         match answer {
             Ok(told) => {
                 let told = told.unwrap_or_default();
-                state.has_failed = false;
+                self.well += usize::from(!was_well);
                 self.last_answer = Some(now);
                 match &mut state.told {
                     Some((known, at)) if *known == told => *at = now,
@@ -132,34 +161,30 @@ impl Known {
                         self.has_changed = true;
                     }
                 }
-                if had_any_failed && !self.is_any_failed() {
+                if self.failing.remove(name) && self.failing.is_empty() {
                     tracing::info!("all apps of tsuru are told of again");
                 }
             }
             Err(error) => {
-                state.has_failed = true;
+                self.well -= usize::from(was_well);
                 // One line: how many there are is counted.
-                if !had_any_failed {
-                    let name = &app.name;
+                if self.failing.is_empty() {
                     tracing::warn!(
                         %error,
                         "the app {name} of tsuru keeps the units it had: {error}; more of these are only counted"
                     );
                 }
+                self.failing.insert(name.clone());
                 self.failure = Some(error);
+                self.failed += 1;
             }
         }
         self.judge(now);
     }
 
-    fn is_any_failed(&self) -> bool {
-        self.apps.values().any(|state| state.has_failed)
-    }
-
     /// Finds out whether the API is away.
     fn judge(&mut self, now: Instant) {
-        let mut answered = self.apps.values().filter(|state| state.has_answered()).peekable();
-        let is_away = answered.peek().is_some() && answered.all(|state| state.has_failed);
+        let is_away = self.well == 0 && !self.failing.is_empty();
         if !is_away && (self.is_away || self.here_since.is_none()) {
             self.here_since = Some(now);
         }
@@ -169,43 +194,40 @@ impl Known {
     /// When something falls due that [`expire`](Self::expire) drops.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let due = match self.is_away {
-            true if self.apps.values().any(|state| state.told.is_some()) => {
-                self.last_answer?.checked_add(self.ages.keep)
-            }
+            true if self.apps.values().any(|state| state.told.is_some()) => self.kept_until(),
             true => None,
-            false => {
-                let failed = self.apps.values().filter(|state| state.has_failed);
-                failed.filter_map(|state| self.stale_at(state)).min()
-            }
+            false => self.failing.iter().filter_map(|name| self.stale_at(name)).min(),
         };
         due.into_iter().chain([self.report_again]).min()
     }
 
     /// When what an app had is too old, if the API tells of others meanwhile.
-    fn stale_at(&self, state: &State) -> Option<Instant> {
-        let (_, at) = state.told.as_ref()?;
+    fn stale_at(&self, name: &str) -> Option<Instant> {
+        let (_, at) = self.apps.get(name)?.told.as_ref()?;
         (*at).max(self.here_since?).checked_add(self.ages.stale_after)
     }
 
     /// Drops what is too old.
     pub(super) fn expire(&mut self, now: Instant) {
         self.has_news |= self.report_again <= now;
-        let keep = self.last_answer.and_then(|at| at.checked_add(self.ages.keep));
-        let is_all_due = self.is_away && keep.is_some_and(|due| due <= now);
-        let due: Vec<String> = (self.apps.iter())
-            .filter(|(_, state)| state.told.is_some() && state.has_failed)
-            .filter(|(_, state)| match self.is_away {
-                true => is_all_due,
-                false => self.stale_at(state).is_some_and(|due| due <= now),
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
+        let due: Vec<String> = match self.is_away {
+            true if self.kept_until().is_none_or(|due| due > now) => return,
+            true => self.failing.iter().cloned().collect(),
+            false => {
+                let is_stale = |name: &&String| self.stale_at(name).is_some_and(|due| due <= now);
+                self.failing.iter().filter(is_stale).cloned().collect()
+            }
+        };
         for name in due {
-            if let Some(state) = self.apps.get_mut(&name) {
-                state.told = None;
+            if self.apps.get_mut(&name).is_some_and(|state| state.told.take().is_some()) {
                 (self.has_changed, self.has_news) = (true, true);
             }
         }
+    }
+
+    /// How long all that is known counts while the API is away.
+    fn kept_until(&self) -> Option<Instant> {
+        self.last_answer?.checked_add(self.ages.keep)
     }
 
     /// Whether there is anything to report.
@@ -217,25 +239,26 @@ impl Known {
     pub(super) fn report(&mut self, now: Instant) -> Vec<Report> {
         self.has_news = false;
         self.report_again = now + self.ages.refresh_interval;
-        let is_waiting = !self.apps.is_empty() && !self.apps.values().any(State::has_answered);
-        let standing = match (self.is_away, is_waiting) {
+        self.is_filled |= self.well + self.failing.len() == self.apps.len();
+        let standing = match (self.is_away, self.is_filled) {
             (true, _) => Standing::Away,
-            (false, true) => Standing::Filling,
-            (false, false) => Standing::Current,
+            (false, false) => Standing::Filling,
+            (false, true) => Standing::Current,
         };
+        // It counts as one failed try.
+        let failure = self.failure.take().filter(|_| self.is_away);
+        let failed = mem::take(&mut self.failed).saturating_sub(failure.is_some().into());
         let changes = self.changes();
         let mut reports = Vec::new();
-        if standing != Standing::Away || !changes.is_empty() {
+        if standing != Standing::Away || !changes.is_empty() || failed > 0 {
             let told = self.apps.values().filter_map(|state| state.told.as_ref());
             let skipped: usize = told.map(|(told, _)| told.skipped).sum();
             // Nothing new is known of these.
-            let failed = self.apps.values().filter(|state| state.has_failed).count();
-            let skipped = skipped + failed;
-            let changes = Changes { changes, standing, skipped, without_app: 0 };
+            let skipped = skipped + self.failing.len();
+            let changes = Changes { changes, standing, failed, skipped, without_app: 0 };
             reports.push(Report::Changes(changes));
         }
-        let failure = self.failure.take();
-        reports.extend(failure.filter(|_| self.is_away).map(Report::Failure));
+        reports.extend(failure.map(Report::Failure));
         reports
     }
 

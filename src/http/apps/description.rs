@@ -1,7 +1,7 @@
 //! `GET /v1/apps/{app}`: what the router knows of an app, as JSON.
 
 use crate::{
-    broker::BoundApps,
+    broker::InForce,
     discovery::{Endpoint, Match, Snapshot},
     domain::ScrapeOptions,
     scrape::{LastScrape, LastScrapes},
@@ -9,6 +9,7 @@ use crate::{
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -80,11 +81,11 @@ struct LastScrapeDescription {
 pub(super) fn describe(
     table: &Snapshot,
     found: &[Match<'_>],
-    bound: &BoundApps,
+    bound: impl Fn(&str) -> Option<Arc<InForce>>,
     last: &LastScrapes,
 ) -> Description {
     let apps = found.iter().map(|one| {
-        let in_force = bound.options_of(one.app.id.as_str());
+        let in_force = bound(one.app.id.as_str());
         let process_types =
             in_force.as_ref().map(|bound| bound.options.process_types.clone()).unwrap_or_default();
         let scraped = |endpoint: &Endpoint| {

@@ -5,6 +5,7 @@
 
 use crate::domain::{AppKey, AppKeyError, MetricsPath, Prefer};
 use percent_encoding::percent_decode_str;
+use std::net::SocketAddr;
 
 /// A request below `/v1/apps`, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,17 @@ pub(super) enum View {
     /// Merged metrics of the app alone.
     OnlyAppMetrics,
     /// Metrics of one instance.
-    Instance { index: String, only_app: bool },
+    Instance { which: Which, only_app: bool },
+}
+
+/// How an instance is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Digits.
+    Index(String),
+    /// The address that its `instance` label shows: not every instance has an
+    /// index, and while an app is deployed anew two have the same.
+    Address(SocketAddr),
 }
 
 /// Why a URL makes no sense.
@@ -89,7 +100,8 @@ impl AppRequest {
             None | Some("") => None,
             Some(path) => Some(path.parse()?),
         };
-        let process_type = process_type.map(|name| decode(&name)).transpose()?;
+        // Prometheus writes parameters by the rules of forms.
+        let process_type = process_type.map(|name| decode(&name.replace('+', " "))).transpose()?;
         Ok(Self { key, view, metric_path, process_type, others })
     }
 }
@@ -114,15 +126,20 @@ fn split_path(path: &str) -> Result<(String, View), BadRequest> {
     };
     let instance = key.rsplit_once('/').and_then(|(before, index)| {
         let key = before.strip_suffix("/instances")?;
-        let is_index = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
-        (is_index && !key.is_empty()).then_some((key, index))
+        Some((key, which(index)?)).filter(|_| !key.is_empty())
     });
     match instance {
-        Some((key, index)) => {
-            Ok((decode(key)?, View::Instance { index: index.to_owned(), only_app: false }))
-        }
+        Some((key, which)) => Ok((decode(key)?, View::Instance { which, only_app: false })),
         None => Ok((decode(key)?, View::Metrics)),
     }
+}
+
+/// What else stands there is part of a route.
+fn which(segment: &str) -> Option<Which> {
+    if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Which::Index(segment.to_owned()));
+    }
+    decode(segment).ok()?.parse().ok().map(Which::Address)
 }
 
 fn split_query(query: &str) -> Result<(Own, Vec<String>), BadRequest> {
@@ -167,7 +184,11 @@ mod tests {
     }
 
     fn instance(index: &str) -> View {
-        View::Instance { index: index.to_owned(), only_app: false }
+        View::Instance { which: Which::Index(index.to_owned()), only_app: false }
+    }
+
+    fn at(address: &str) -> View {
+        View::Instance { which: Which::Address(address.parse().unwrap()), only_app: false }
     }
 
     #[test]
@@ -189,6 +210,9 @@ mod tests {
             ("o/s/a", "", "o/s/a", View::Description),
             ("guid/instances/0/metrics", "", "guid", instance("0")),
             ("o/s/a/instances/12/metrics", "", "o/s/a", instance("12")),
+            ("guid/instances/10.0.0.1:61001/metrics", "", "guid", at("10.0.0.1:61001")),
+            ("guid/instances/%5Bfd00::1%5D:80/metrics", "", "guid", at("[fd00::1]:80")),
+            ("guid/instances/10.0.0.1/metrics", "", "guid/instances/10.0.0.1", View::Metrics),
             ("h/instances/x/metrics", "", "h/instances/x", View::Metrics),
         ];
         for (rest, query, key, view) in cases {
@@ -214,8 +238,11 @@ mod tests {
             ["module=http", "target=http%3A%2F%2Fx", "flag", "process_type=w"]
         );
         assert_eq!(request.metric_path.unwrap().as_str(), "/probe");
-        let request = AppRequest::parse("guid/instances/0/metrics", "process_type=w%20x").unwrap();
-        assert_eq!(request.process_type.as_deref(), Some("w x"));
+        for written in ["w%20x%2B", "w+x%2B"] {
+            let query = format!("process_type={written}");
+            let request = AppRequest::parse("guid/instances/0/metrics", &query).unwrap();
+            assert_eq!(request.process_type.as_deref(), Some("w x+"));
+        }
     }
 
     #[test]

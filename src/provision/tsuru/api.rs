@@ -73,7 +73,7 @@ pub(super) enum Created {
 impl Api {
     /// The app, if there is one.
     pub(super) async fn app(&self, name: &str) -> Result<Option<AppInfo>, ApiError> {
-        self.read(&path(name, "")).await
+        self.read(name, &path(name, "")).await
     }
 
     pub(super) async fn create(&self, app: &NewApp) -> Result<Created, ApiError> {
@@ -102,7 +102,7 @@ impl Api {
         let mut query = Serializer::new(String::new());
         query.extend_pairs(names.iter().map(|name| ("env", name)));
         let path = format!("{}?{}", path(app, "/env"), query.finish());
-        let variables: Option<Option<Vec<Variable>>> = self.read(&path).await?;
+        let variables: Option<Option<Vec<Variable>>> = self.read(app, &path).await?;
         Ok(variables.ok_or_else(|| ApiError::Gone(app.to_owned()))?.unwrap_or_default())
     }
 
@@ -152,15 +152,24 @@ impl Api {
         }
     }
 
-    /// A JSON document, if there is one.
-    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {
+    /// A JSON document about an app, if there is one.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        app: &str,
+        path: &str,
+    ) -> Result<Option<T>, ApiError> {
         match self.call(Method::GET, path, None, self.timeout).await? {
             (200, body) => match serde_json::from_slice(&body) {
                 Ok(document) => Ok(Some(document)),
                 Err(error) if error.is_eof() => Err(ApiError::Cut),
                 Err(_) => Err(ApiError::NotTsuru),
             },
-            (404, _) => Ok(None),
+            // Tsuru names the app. A proxy without a Tsuru behind it does not, and
+            // to believe it would be to leave apps behind that nobody knows of.
+            (404, body) => match String::from_utf8_lossy(&body).contains(app) {
+                true => Ok(None),
+                false => Err(ApiError::NotTsuru),
+            },
             (status, body) => Err(ApiError::of_status(status, &body)),
         }
     }

@@ -20,6 +20,12 @@ pub(super) fn replica(number: u8, url: &str, app: &AppInfo, answer: &Answer) -> 
     Replica { number, url: url.to_owned(), state, problem }
 }
 
+/// Of an app that is not ready in time.
+pub(super) fn starting(number: u8, problem: &str) -> Replica {
+    let problem = problem.to_owned();
+    Replica { number, url: String::new(), state: ReplicaState::Starting, problem }
+}
+
 /// Of an app that somebody has removed.
 pub(super) fn gone(number: u8) -> Replica {
     let problem = "its app is gone from Tsuru".to_owned();

@@ -47,7 +47,8 @@ pub(super) struct Router {
 pub(super) struct InternalAddress {
     #[serde(deserialize_with = "or_default")]
     domain: String,
-    port: u16,
+    #[serde(deserialize_with = "or_default")]
+    port: i64,
     #[serde(deserialize_with = "or_default")]
     version: String,
 }

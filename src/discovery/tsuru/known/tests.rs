@@ -14,6 +14,8 @@ struct Story {
     standing: Option<Standing>,
     skipped: usize,
     failures: usize,
+    /// Of the answers that failed, all are counted.
+    failed: u64,
 }
 
 fn app(name: &str) -> TsuruApp {
@@ -59,6 +61,7 @@ impl Story {
             standing: None,
             skipped: 0,
             failures: 0,
+            failed: 0,
         };
         story.bind(apps);
         story
@@ -117,9 +120,13 @@ impl Story {
                             }
                         }
                     }
+                    self.failed += changes.failed;
                     (self.standing, self.skipped) = (Some(changes.standing), changes.skipped);
                 }
-                Report::Failure(_) => self.failures += 1,
+                Report::Failure(_) => {
+                    self.failures += 1;
+                    self.failed += 1;
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -158,8 +165,9 @@ fn a_new_app_is_asked_for_at_once_and_then_in_turn() {
 #[test]
 fn units_come_and_go_with_the_answers_and_apps_with_their_bindings() {
     let mut story = Story::of(&["a", "b"]);
-    assert_eq!(story.standing, Some(Standing::Filling));
-    story.answers("a", &["10.0.0.1:80", "10.0.0.2:80"]).answers("b", &["10.0.0.9:80"]);
+    story.answers("a", &["10.0.0.1:80", "10.0.0.2:80"]);
+    assert_eq!(story.standing, Some(Standing::Filling), "nothing is known of the other yet");
+    story.answers("b", &["10.0.0.9:80"]);
     assert_eq!(story.standing, Some(Standing::Current));
     story.sees(&["a 10.0.0.1:80", "a 10.0.0.2:80", "b 10.0.0.9:80"]);
     story.answers("a", &["10.0.0.2:80", "10.0.0.3:80"]);
@@ -182,7 +190,7 @@ fn an_app_that_is_not_told_of_keeps_what_it_had_until_it_is_stale() {
         assert_eq!((story.standing, story.skipped), (Some(Standing::Current), 1));
     }
     story.at(STALE_AFTER).sees(&["a 10.0.0.1:80"]);
-    assert_eq!(story.failures, 0, "the API is here");
+    assert_eq!((story.failures, story.failed), (0, 11), "the API is here");
     story.answers("b", &["10.0.0.9:80"]).sees(&["a 10.0.0.1:80", "b 10.0.0.9:80"]);
     assert_eq!(story.skipped, 0);
 }
@@ -213,4 +221,23 @@ fn that_all_is_as_it_was_is_told_again() {
     let mut story = Story::of(&["a"]);
     story.fails("a").at(10 * REFRESH);
     assert_eq!((story.failures, story.standing), (1, Some(Standing::Filling)));
+}
+
+#[test]
+fn apps_that_fail_may_be_unbound_and_bound_again() {
+    let mut story = Story::of(&["a", "b", "c", "c"]);
+    story.answers("a", &["10.0.0.1:80"]).fails("b").fails("c");
+    assert_eq!((story.standing, story.skipped), (Some(Standing::Current), 2));
+    // The one that was told of goes: nobody is told of now.
+    story.bind(&["b", "c"]).sees(&[]);
+    assert_eq!((story.standing, story.failures), (Some(Standing::Away), 0));
+    story.fails("b");
+    assert_eq!(story.failures, 1);
+    story.bind(&["a", "b"]).answers("a", &["10.0.0.1:80"]);
+    assert_eq!((story.standing, story.skipped), (Some(Standing::Current), 1));
+    story.answers("b", &[]).sees(&["a 10.0.0.1:80"]);
+    assert_eq!(story.skipped, 0);
+    // Both turns are still known, each once.
+    story.at(REFRESH);
+    assert_eq!(story.asked(), ["a", "b"]);
 }

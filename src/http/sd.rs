@@ -1,0 +1,214 @@
+//! `GET /sd`: service discovery for a Prometheus (`http_sd_configs`).
+//!
+//! Prometheus takes an empty list as "nothing is there" and any other answer
+//! than 200 as "keep what you have". So what is not known is never left out
+//! quietly: while the routes are unknown the answer is 503.
+//!
+//! A list is made once for as long as routes and bindings stay the same
+//! ([`cache`]), and not on a thread that serves scrapes.
+
+mod answer;
+mod cache;
+mod error;
+mod limit;
+mod list;
+mod metrics;
+mod question;
+mod target;
+
+pub use metrics::SdMetrics;
+
+use crate::{
+    broker::{BindingsInForce, BoundApps, Scope},
+    discovery::{RouteTable, Snapshot},
+    domain::{AppGuid, InstanceId, SpaceGuid},
+    http::{
+        access::{Access, Caller},
+        lifecycle::Lifecycle,
+        links::Place,
+        read_only,
+    },
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ETag, IfNoneMatch},
+    web,
+};
+use answer::Answer;
+use cache::{Cache, Editions, Key};
+use error::SdError;
+use limit::Limit;
+use metrics::Outcome;
+use question::Question;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// What this handler needs; one for all workers.
+#[derive(Debug)]
+pub struct Sd {
+    table: RouteTable,
+    bound: BoundApps,
+    lifecycle: Lifecycle,
+    access: Access,
+    keep: Duration,
+    base: Place,
+    /// Where a Prometheus of ours finds us, if that is elsewhere.
+    own_base: Arc<OnceLock<String>>,
+    cache: Cache,
+    limit: Limit,
+    metrics: SdMetrics,
+}
+
+/// What [`Sd`] is made of.
+#[derive(Debug)]
+pub struct SdSettings {
+    /// Who exists.
+    pub table: RouteTable,
+    /// The bindings in force.
+    pub bound: BoundApps,
+    /// Whether the routes may only be unknown yet.
+    pub lifecycle: Lifecycle,
+    /// Who may see what.
+    pub access: Access,
+    /// `routes.keep`: a table that nobody confirmed for longer is no knowledge.
+    pub keep: Duration,
+    /// How users reach us, without a slash at its end.
+    pub base_url: String,
+    /// The same for a Prometheus of ours, as soon as it is known.
+    pub own_base_url: Arc<OnceLock<String>>,
+    /// What is counted.
+    pub metrics: SdMetrics,
+}
+
+/// What a caller may see.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Sees {
+    Everything,
+    App(AppGuid),
+    Space(SpaceGuid),
+    /// The apps that are bound to a Prometheus, which asks.
+    BoundTo(InstanceId),
+}
+
+impl Sd {
+    /// Nothing was asked yet.
+    pub fn new(settings: SdSettings) -> Self {
+        Self {
+            base: Place::of(&settings.base_url),
+            table: settings.table,
+            bound: settings.bound,
+            lifecycle: settings.lifecycle,
+            access: settings.access,
+            keep: settings.keep,
+            own_base: settings.own_base_url,
+            cache: Cache::default(),
+            limit: Limit::default(),
+            metrics: settings.metrics,
+        }
+    }
+
+    /// Where the targets are that `sees` is told of.
+    fn base_for(&self, sees: &Sees) -> Place {
+        match (sees, self.own_base.get()) {
+            (Sees::BoundTo(_), Some(own)) => Place::of(own),
+            _ => self.base.clone(),
+        }
+    }
+
+    /// The list, made now unless nothing has changed since it was made.
+    async fn list(
+        &self,
+        key: Key,
+        table: Arc<Snapshot>,
+        bound: BindingsInForce,
+    ) -> Result<(Arc<Answer>, Outcome), SdError> {
+        let editions = Editions { routes: table.edition(), bindings: bound.edition() };
+        if let Some(answer) = self.cache.get(&key, &editions) {
+            return Ok((answer, Outcome::Cached));
+        }
+        let base = self.base_for(&key.sees);
+        let (sees, question) = (key.sees.clone(), key.question.clone());
+        let made =
+            web::block(move || Answer::of(list::list(&table, &bound, &sees, &question, &base)));
+        let answer = Arc::new(made.await.map_err(|_| SdError::Failed)??);
+        self.cache.put(key, editions, Arc::clone(&answer));
+        Ok((answer, Outcome::Made))
+    }
+}
+
+/// Adds `/sd` and `/v1/sd/apps/…`. Needs [`Sd`] as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(read_only("/sd", sd))
+        .service(read_only("/v1/sd/apps", sd))
+        .service(read_only("/v1/sd/apps/{rest:.*}", sd));
+}
+
+async fn sd(
+    request: HttpRequest,
+    if_none_match: Option<web::Header<IfNoneMatch>>,
+    sd: web::Data<Sd>,
+) -> Result<HttpResponse, SdError> {
+    let known = if_none_match.map(web::Header::into_inner);
+    let answered = answer(&request, known.as_ref(), &sd).await;
+    let outcome = match &answered {
+        Ok((_, outcome)) => *outcome,
+        Err(error) => error.outcome(),
+    };
+    sd.metrics.count(outcome);
+    answered.map(|(response, _)| response)
+}
+
+async fn answer(
+    request: &HttpRequest,
+    known: Option<&IfNoneMatch>,
+    sd: &web::Data<Sd>,
+) -> Result<(HttpResponse, Outcome), SdError> {
+    let caller = sd.access.known(request).await?;
+    if let Err(wait) = sd.limit.take(request) {
+        return Err(SdError::TooOften(wait));
+    }
+    let rest = request.uri().path().strip_prefix("/v1/sd/apps").unwrap_or_default();
+    let question = Question::parse(rest, request.query_string())?;
+    let table = sd.table.snapshot();
+    let bound = sd.bound.now();
+    if !sd.lifecycle.table_is_in(&table) || sd.bound.age().is_none() {
+        return Err(SdError::NotYet);
+    }
+    let key = Key { sees: sees(&caller, sd)?, question };
+    let is_certain = table.is_heard_from_all(sd.keep);
+    let (list, outcome) = sd.list(key, table, bound).await?;
+    if list.is_empty && !is_certain {
+        return Err(SdError::Uncertain);
+    }
+    let not_modified = match known {
+        Some(IfNoneMatch::Any) => true,
+        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&list.tag)),
+        None => false,
+    };
+    let (mut response, outcome) = match not_modified {
+        true => (HttpResponse::NotModified(), Outcome::NotModified),
+        false => (HttpResponse::Ok(), outcome),
+    };
+    response
+        .insert_header(ETag(list.tag.clone()))
+        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        .insert_header((header::VARY, "Authorization"));
+    let response = match not_modified {
+        true => response.finish(),
+        false => response.content_type("application/json").body(list.body.clone()),
+    };
+    Ok((response, outcome))
+}
+
+fn sees(caller: &Caller, sd: &Sd) -> Result<Sees, SdError> {
+    match caller {
+        Caller::Operator => Ok(Sees::Everything),
+        Caller::Token(Scope::App(app)) => Ok(Sees::App(app.clone())),
+        Caller::Token(Scope::Space(space)) => Ok(Sees::Space(space.clone())),
+        Caller::Token(Scope::Scraper(instance, _)) => Ok(Sees::BoundTo(instance.clone())),
+        Caller::Token(Scope::Query(_)) | Caller::Anyone => Err(sd.access.not_yours().into()),
+    }
+}

@@ -1,0 +1,144 @@
+//! Lists that were made before, for as long as they are true.
+
+use super::{Sees, answer::Answer, question::Question};
+use crate::{broker::BindingsEdition, discovery::Edition};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Lists kept at most.
+const LISTS: usize = 256;
+/// Bytes of lists kept at most; a list of 20,000 targets has 13 MB.
+const BYTES: usize = 128 << 20;
+
+/// Whose list of what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) sees: Sees,
+    pub(super) question: Question,
+}
+
+/// What a list was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Editions {
+    pub(super) routes: Edition,
+    pub(super) bindings: BindingsEdition,
+}
+
+/// The lock is held for look-ups only, never while a list is made.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lists: HashMap<Key, List>,
+    bytes: usize,
+    /// Counts requests, to tell which list was asked for last.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct List {
+    editions: Editions,
+    answer: Arc<Answer>,
+    asked_for: u64,
+}
+
+impl Cache {
+    /// The list, if nothing has changed since.
+    pub(super) fn get(&self, key: &Key, editions: &Editions) -> Option<Arc<Answer>> {
+        let mut kept = self.kept();
+        kept.clock += 1;
+        let clock = kept.clock;
+        let list = kept.lists.get_mut(key)?;
+        list.asked_for = clock;
+        (list.editions == *editions).then(|| Arc::clone(&list.answer))
+    }
+
+    /// Keeps a list, in place of those that were not asked for longest.
+    pub(super) fn put(&self, key: Key, editions: Editions, answer: Arc<Answer>) {
+        let mut kept = self.kept();
+        kept.remove(&key);
+        let bytes = answer.body.len();
+        if bytes > BYTES {
+            return;
+        }
+        while kept.lists.len() >= LISTS || kept.bytes + bytes > BYTES {
+            let oldest = kept.lists.iter().min_by_key(|(_, list)| list.asked_for);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            kept.remove(&oldest);
+        }
+        let asked_for = kept.clock;
+        kept.bytes += bytes;
+        kept.lists.insert(key, List { editions, answer, asked_for });
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, key: &Key) {
+        if let Some(list) = self.lists.remove(key) {
+            self.bytes -= list.answer.body.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{broker::BoundApps, discovery::Snapshot};
+    use actix_web::http::header::EntityTag;
+
+    fn key(app: &str) -> Key {
+        Key { sees: Sees::App(app.parse().unwrap()), question: Question::default() }
+    }
+
+    fn answer(bytes: usize) -> Arc<Answer> {
+        let tag = EntityTag::new_strong("tag".to_owned());
+        Arc::new(Answer { body: vec![b'x'; bytes].into(), tag, is_empty: false })
+    }
+
+    #[test]
+    fn a_list_is_good_until_routes_or_bindings_change() {
+        let (table, other_table) = (Snapshot::default(), Snapshot::default());
+        let (bound, other_bound) = (BoundApps::default(), BoundApps::default());
+        let editions = |table: &Snapshot, bound: &BoundApps| Editions {
+            routes: table.edition(),
+            bindings: bound.now().edition(),
+        };
+        let cache = Cache::default();
+        cache.put(key("a"), editions(&table, &bound), answer(1));
+        assert!(cache.get(&key("a"), &editions(&table, &bound)).is_some());
+        let status_only = table.clone();
+        assert!(cache.get(&key("a"), &editions(&status_only, &bound)).is_some());
+        assert!(cache.get(&key("b"), &editions(&table, &bound)).is_none());
+        assert!(cache.get(&key("a"), &editions(&other_table, &bound)).is_none());
+        assert!(cache.get(&key("a"), &editions(&table, &other_bound)).is_none());
+    }
+
+    #[test]
+    fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
+        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let editions = Editions { routes: table.edition(), bindings: bound.now().edition() };
+        let cache = Cache::default();
+        let put = |app: &str, bytes| cache.put(key(app), editions.clone(), answer(bytes));
+        let is_kept = |app: &str| cache.get(&key(app), &editions).is_some();
+        for app in 0..2 * LISTS {
+            put(&app.to_string(), 10);
+            assert!(app == 0 || is_kept("0"));
+        }
+        assert_eq!(cache.kept().lists.len(), LISTS);
+        assert!(!is_kept("1") && is_kept("0"));
+        put("half", BYTES / 2);
+        put("more", BYTES / 2 + 1);
+        assert!(!is_kept("half") && is_kept("more"));
+        let bytes: usize = cache.kept().lists.values().map(|list| list.answer.body.len()).sum();
+        assert!(bytes == cache.kept().bytes && bytes <= BYTES);
+        put("more", BYTES + 1);
+        assert!(!is_kept("more"), "too large to be kept, and the one before is not true any more");
+    }
+}

@@ -1,0 +1,74 @@
+//! Why there is no list, in words for whoever reads Prometheus' log.
+
+use super::{metrics::Outcome, question::BadQuestion};
+use crate::http::access::Denied;
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
+};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SdError {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("{0}.")]
+    Question(#[from] BadQuestion),
+    #[error("The route table has not arrived yet. Try again in a few seconds.")]
+    NotYet,
+    #[error(
+        "No target is known, but a source of routes is away, so there may be some. Try again in a few seconds."
+    )]
+    Uncertain,
+    #[error("You ask too often: once a second is enough.")]
+    TooOften(Duration),
+    #[error("The list could not be made.")]
+    Failed,
+}
+
+impl From<serde_json::Error> for SdError {
+    fn from(error: serde_json::Error) -> Self {
+        tracing::error!(%error, "a list of targets could not be written");
+        Self::Failed
+    }
+}
+
+impl SdError {
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Denied(_) | Self::Question(_) => Outcome::Refused,
+            Self::TooOften(_) => Outcome::TooOften,
+            Self::NotYet | Self::Uncertain | Self::Failed => Outcome::Unavailable,
+        }
+    }
+}
+
+impl ResponseError for SdError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Denied(denied) => denied.status_code(),
+            Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::NotYet | Self::Uncertain => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self {
+            Self::Denied(denied) => return denied.error_response(),
+            Self::NotYet | Self::Uncertain => {
+                response.insert_header((header::RETRY_AFTER, "5"));
+            }
+            Self::TooOften(wait) => {
+                response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
+            }
+            Self::Question(_) | Self::Failed => {}
+        }
+        response.content_type(ContentType::plaintext()).body(format!("{self}\n"))
+    }
+}

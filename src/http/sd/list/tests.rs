@@ -1,0 +1,303 @@
+use super::*;
+use crate::{
+    broker::BoundApps,
+    discovery::parse,
+    domain::ScrapeOptions,
+    http::sd::question::{Mode, Scheme},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn endpoint(app: &str, kind: &str, index: Option<&str>, address: &str) -> Value {
+    let mut tags = json!({
+        "app_id": app, "app_name": format!("name of {app}"), "process_type": kind,
+        "process_instance_id": address,
+        "organization_id": "org-guid", "organization_name": "acme",
+        "space_id": "space-guid", "space_name": "prod",
+    });
+    if let Some(index) = index {
+        tags["instance_id"] = index.into();
+    }
+    json!({"address": address, "tags": tags})
+}
+
+fn table(routes: &Value) -> Snapshot {
+    Snapshot::from(&parse(routes.to_string().as_bytes()).unwrap())
+}
+
+fn ask(table: &Snapshot, sees: &Sees, question: &Question) -> Vec<Value> {
+    let base = Place::of("https://broker.example.com");
+    let bound = BoundApps::default().now();
+    let (text, is_empty) = list(table, &bound, sees, question, &base).unwrap();
+    let list: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    assert_eq!(is_empty, list.is_empty());
+    list
+}
+
+fn question(rest: &str, query: &str) -> Question {
+    Question::parse(rest, query).unwrap()
+}
+
+fn instances(list: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    list.iter()
+        .map(|one| {
+            let labels = &one["labels"];
+            format!("{} {}", text(&labels["__meta_cf_app_id"]), text(&labels["instance"]))
+        })
+        .collect()
+}
+
+/// How one instance is told of, with a binding's parameters.
+fn group(instance: Value, parameters: &Value, question: &Question, base: &str) -> Value {
+    let table = table(&json!({"web.example.com/x": [instance]}));
+    let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
+    let bound = InForce { binding_id: "b".parse().unwrap(), options };
+    let base = Place::of(base);
+    let targets =
+        AppTargets { bound: Some(&bound), route: "web.example.com/x", question, base: &base };
+    let found = table.apps_in_no_order().next().unwrap();
+    serde_json::to_value(targets.group(found.endpoints[0], true)).unwrap()
+}
+
+#[test]
+fn an_instance_is_a_target_with_the_labels_of_the_contract() {
+    let web = || endpoint("guid", "web", Some("0"), "10.0.0.1:61001");
+    let found = group(web(), &json!({}), &Question::default(), "https://broker.example.com");
+    let expected = json!({
+        "targets": ["broker.example.com:443"],
+        "labels": {
+            "__scheme__": "https",
+            "__metrics_path__": "/v1/apps/guid/instances/0/metrics",
+            "instance": "web/0",
+            "app_name": "name of guid",
+            "organization_name": "acme",
+            "space_name": "prod",
+            "__meta_cf_app_id": "guid",
+            "__meta_cf_org_id": "org-guid",
+            "__meta_cf_space_id": "space-guid",
+            "__meta_cf_instance_index": "0",
+            "__meta_cf_process_type": "web",
+            "__meta_cf_route": "web.example.com/x",
+            "__meta_cf_metrics_path": "/metrics",
+        },
+    });
+    assert_eq!(found, expected);
+
+    let direct = question("", "mode=direct");
+    let parameters = json!({
+        "endpoint": "/a%20b?x=1&y=%26&x=2",
+        "params": {"z": ["1", "2"], "collect[]": "cpu", "x": "3"},
+        "labels": {"team": "checkout"},
+    });
+    let found = group(web(), &parameters, &direct, "https://broker.example.com");
+    assert_eq!(found["targets"], json!(["10.0.0.1:61001"]));
+    let labels = found["labels"].as_object().unwrap();
+    for (name, value) in [
+        ("__scheme__", "http"),
+        ("__metrics_path__", "/a b"),
+        ("__param_x", "1"),
+        ("__param_y", "&"),
+        ("__param_z", "1"),
+        ("team", "checkout"),
+        ("instance", "web/0"),
+        ("__meta_cf_metrics_path", "/a b"),
+    ] {
+        assert_eq!(labels[name], value, "{name}");
+    }
+    assert!(!labels.keys().any(|name| name.contains("collect")), "no label has such a name");
+}
+
+/// Each is (app, process type, index, address), where it is found.
+#[test]
+fn odd_names_lead_to_paths_that_lead_back() {
+    let address = "[fd00::1]:8080";
+    for (app, kind, index, base, target, path, instance) in [
+        (
+            "tsuru:my-app",
+            "web",
+            Some("3"),
+            "http://b:8085",
+            "b:8085",
+            "/v1/apps/tsuru:my-app/instances/3/metrics",
+            "web/3",
+        ),
+        (
+            "a b/ü?%41#&",
+            "web",
+            Some("0"),
+            "https://b",
+            "b:443",
+            "/v1/apps/a b/ü?%41#&/instances/0/metrics",
+            "web/0",
+        ),
+        (
+            "guid",
+            "web",
+            None,
+            "https://b/x%20y/",
+            "b:443",
+            "/x y/v1/apps/guid/instances/[fd00::1]:8080/metrics",
+            "web/[fd00::1]:8080",
+        ),
+        (
+            "guid",
+            "we b/",
+            Some("x"),
+            "http://b",
+            "b:80",
+            "/v1/apps/guid/instances/[fd00::1]:8080/metrics",
+            "we b//[fd00::1]:8080",
+        ),
+        (
+            "guid",
+            "web",
+            Some(""),
+            "http://[::1]:80",
+            "[::1]:80",
+            "/v1/apps/guid/instances/[fd00::1]:8080/metrics",
+            "web/[fd00::1]:8080",
+        ),
+        (
+            "guid",
+            "web",
+            Some("0"),
+            "http://[::1]",
+            "[::1]:80",
+            "/v1/apps/guid/instances/0/metrics",
+            "web/0",
+        ),
+    ] {
+        let odd = endpoint(app, kind, index, address);
+        let found = group(odd, &json!({}), &Question::default(), base);
+        assert_eq!(found["targets"], json!([target]), "{app}");
+        assert_eq!(found["labels"]["__metrics_path__"], path, "{app}");
+        assert_eq!(found["labels"]["instance"], instance, "{app}");
+        let process_type = if kind == "web" { Value::Null } else { kind.into() };
+        assert_eq!(found["labels"]["__param_process_type"], process_type, "{app}");
+        let pool = if app.starts_with("tsuru:") { "prod".into() } else { Value::Null };
+        assert_eq!(found["labels"]["__meta_tsuru_pool"], pool, "{app}");
+    }
+}
+
+#[test]
+fn scheme_and_port_can_be_others() {
+    for (query, base, scheme, target) in [
+        ("scheme=http", "https://b/x", "http", "b:80"),
+        ("scheme=https", "http://b:8085", "https", "b:8085"),
+        ("port=1", "https://[::1]:443", "https", "[::1]:1"),
+        ("mode=direct&scheme=https&port=9100", "http://b", "https", "10.0.0.1:9100"),
+        ("mode=direct", "https://b", "http", "10.0.0.1:80"),
+    ] {
+        let web = endpoint("guid", "web", Some("0"), "10.0.0.1:80");
+        let found = group(web, &json!({}), &question("", query), base);
+        assert_eq!(found["labels"]["__scheme__"], scheme, "{query}");
+        assert_eq!(found["targets"], json!([target]), "{query}");
+    }
+    let mut secured = endpoint("guid", "web", Some("0"), "10.0.0.1:80");
+    secured["tls"] = true.into();
+    let found = group(secured, &json!({}), &question("", "mode=direct"), "http://b");
+    assert_eq!(found["labels"]["__scheme__"], Scheme::Https.as_str());
+}
+
+#[test]
+fn instances_stand_in_order_and_two_with_one_index_are_told_apart() {
+    let table = table(&json!({
+        "z.example.com": [
+            endpoint("b", "web", Some("10"), "10.0.0.10:80"),
+            endpoint("b", "web", Some("2"), "10.0.0.3:80"),
+            endpoint("b", "web", Some("2"), "10.0.0.2:80"),
+            endpoint("b", "web", None, "10.0.0.4:80"),
+            endpoint("b", "cron", Some("2"), "10.0.0.5:80"),
+        ],
+        "y.example.com": [endpoint("a", "web", Some("0"), "10.0.1.1:80")],
+    }));
+    let list = ask(&table, &Sees::Everything, &Question::default());
+    let expected =
+        ["a web/0", "b cron/2", "b web/2", "b web/10.0.0.3:80", "b web/10", "b web/10.0.0.4:80"];
+    assert_eq!(instances(&list), expected);
+    assert_eq!(list[3]["labels"]["__meta_cf_instance_index"], "2");
+}
+
+#[test]
+fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
+    let mut other = endpoint("b", "web", Some("0"), "10.0.0.2:80");
+    other["tags"]["space_id"] = "dev-guid".into();
+    other["tags"]["space_name"] = "dev".into();
+    let table = table(&json!({
+        "a.example.com": [endpoint("a", "web", Some("0"), "10.0.0.1:80")],
+        "b.example.com": [other.clone()],
+        "both.example.com": [endpoint("a", "web", Some("0"), "10.0.0.1:80"), other],
+    }));
+    let app = |guid: &str| Sees::App(guid.parse().unwrap());
+    let space = |guid: &str| Sees::Space(guid.parse().unwrap());
+    for (sees, rest, query, expected) in [
+        (Sees::Everything, "", "", &["b web/0", "a web/0"][..]),
+        (Sees::Everything, "/acme", "", &["b web/0", "a web/0"]),
+        (Sees::Everything, "/org-guid/prod", "", &["a web/0"]),
+        (Sees::Everything, "/acme/dev-guid/b", "", &["b web/0"]),
+        (Sees::Everything, "/acme/dev/name%20of%20b", "", &["b web/0"]),
+        (Sees::Everything, "/acme/prod/b", "", &[]),
+        (Sees::Everything, "/ACME", "", &[]),
+        (Sees::Everything, "", "app=a", &["a web/0"]),
+        (Sees::Everything, "", "app=acme/dev/name%20of%20b", &["b web/0"]),
+        (Sees::Everything, "", "route_url=both.example.com/x", &["b web/0", "a web/0"]),
+        (app("a"), "", "", &["a web/0"]),
+        (app("a"), "", "route_url=both.example.com", &["a web/0"]),
+        (app("a"), "", "app=b", &[]),
+        (app("a"), "/acme/dev", "", &[]),
+        (app("nobody"), "", "", &[]),
+        (space("dev-guid"), "", "", &["b web/0"]),
+        (space("dev-guid"), "/acme/prod", "", &[]),
+        (Sees::BoundTo("i".parse().unwrap()), "", "", &[]),
+    ] {
+        let question = question(rest, query);
+        assert_eq!(instances(&ask(&table, &sees, &question)), expected, "{sees:?} {question:?}");
+    }
+    let by_route = question("", "route_url=both.example.com");
+    let list = ask(&table, &Sees::Everything, &by_route);
+    assert_eq!(list[0]["labels"]["__meta_cf_route"], "both.example.com");
+}
+
+proptest! {
+    #[test]
+    fn targets_are_sorted_and_each_is_there_once(
+        instances in prop::collection::vec((0_u8..4, 0_u8..3, 0_u8..4, 1_u16..30), 0..40),
+        direct: bool,
+    ) {
+        let kinds = ["web", "cron", "worker"];
+        let routes = json!({"r.example.com": instances.iter().map(|(app, kind, index, port)| {
+            let index = (*index < 3).then(|| index.to_string());
+            endpoint(
+                &format!("app{app}"),
+                kinds[usize::from(*kind)],
+                index.as_deref(),
+                &format!("10.0.0.{app}:{port}"),
+            )
+        }).collect::<Vec<_>>()});
+        let mode = if direct { Mode::Direct } else { Mode::Router };
+        let question = Question { mode, ..Question::default() };
+        let table = table(&routes);
+        let list = ask(&table, &Sees::Everything, &question);
+        prop_assert_eq!(list.len(), table.size().1);
+        let text = |one: &Value, name: &str| {
+            one["labels"][name].as_str().unwrap_or_default().to_owned()
+        };
+        let place = |one: &Value| {
+            (text(one, "__meta_cf_app_id"), text(one, "__meta_cf_process_type"))
+        };
+        prop_assert!(list.is_sorted_by_key(place));
+        // What Prometheus tells targets and their `up` apart by.
+        let asked = |one: &Value| {
+            let names = ["__metrics_path__", "__param_process_type"];
+            (one["targets"].to_string(), names.map(|name| text(one, name)))
+        };
+        let shown = |one: &Value| (text(one, "app_name"), text(one, "instance"));
+        let (mut by_url, mut by_label): (Vec<_>, Vec<_>) =
+            (list.iter().map(asked).collect(), list.iter().map(shown).collect());
+        by_url.sort();
+        by_label.sort();
+        prop_assert!(by_url.windows(2).all(|pair| pair[0] != pair[1]));
+        prop_assert!(by_label.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,153 @@
+//! One instance, as Prometheus is told of it.
+//!
+//! Prometheus encodes `__metrics_path__` itself when it asks, so paths stand
+//! there as they are meant, not percent-encoded. A label whose name it does not
+//! accept would cost the whole list.
+
+use super::question::{Mode, Question, Scheme};
+use crate::{
+    broker::InForce,
+    discovery::Endpoint,
+    domain::{MetricsPath, OrganizationGuid, SpaceGuid},
+    http::links::Place,
+    scrape::WEB,
+};
+use percent_encoding::percent_decode_str;
+use serde::{Serialize, Serializer};
+use std::{borrow::Cow, collections::BTreeSet};
+
+/// The beginning of the GUIDs of apps of a Tsuru, whose pools are our spaces.
+const TSURU: &str = "tsuru:";
+
+/// What is the same for all targets of an app.
+pub(super) struct AppTargets<'a> {
+    pub(super) bound: Option<&'a InForce>,
+    pub(super) route: &'a str,
+    pub(super) question: &'a Question,
+    pub(super) base: &'a Place,
+}
+
+/// A group of one target, as JSON: groups share labels, and no two targets do.
+#[derive(Serialize)]
+pub(super) struct Group<'a> {
+    targets: [Cow<'a, str>; 1],
+    labels: LabelMap<'a>,
+}
+
+struct LabelMap<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl Serialize for LabelMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'a> LabelMap<'a> {
+    /// Without a value it is as if it were not there.
+    fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        let value = value.into();
+        if !value.is_empty() {
+            self.0.push((name.into(), value));
+        }
+    }
+}
+
+impl<'a> AppTargets<'a> {
+    /// Tells of an instance. `is_first` unless one before it has the same
+    /// process type and index.
+    pub(super) fn group(&self, endpoint: &'a Endpoint, is_first: bool) -> Group<'a> {
+        let app = &endpoint.app;
+        let digits = |index: &&str| !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+        let address = || Cow::Owned(endpoint.address.to_string());
+        let index = endpoint.index.as_deref().filter(digits).filter(|_| is_first);
+        let which = index.map_or_else(address, Cow::Borrowed);
+        let mut labels = LabelMap(Vec::with_capacity(20));
+        let target = match self.question.mode {
+            Mode::Router => self.through_us(endpoint, &which, &mut labels),
+            Mode::Direct => self.direct(endpoint, &mut labels),
+        };
+        labels.push("instance", format!("{}/{which}", endpoint.process_type));
+        labels.push("app_name", &*app.name);
+        labels.push("organization_name", &*app.organization_name);
+        labels.push("space_name", &*app.space_name);
+        labels.push("__meta_cf_app_id", app.id.as_str());
+        let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
+        labels.push("__meta_cf_org_id", organization);
+        labels.push("__meta_cf_space_id", app.space_id.as_ref().map_or("", SpaceGuid::as_str));
+        labels.push("__meta_cf_instance_index", endpoint.index.as_deref().unwrap_or_default());
+        labels.push("__meta_cf_process_type", &*endpoint.process_type);
+        labels.push("__meta_cf_route", self.route);
+        labels.push("__meta_cf_metrics_path", self.metrics_path().0);
+        if app.id.as_str().starts_with(TSURU) {
+            labels.push("__meta_tsuru_pool", &*app.space_name);
+        }
+        // Samples have them too, from us; so has `up`, and what is scraped directly.
+        for (name, value) in self.bound.iter().flat_map(|it| &it.options.labels) {
+            labels.push(name.as_str(), value.as_str());
+        }
+        Group { targets: [target], labels }
+    }
+
+    fn through_us(
+        &self,
+        endpoint: &'a Endpoint,
+        which: &str,
+        labels: &mut LabelMap<'a>,
+    ) -> Cow<'a, str> {
+        let (base, question) = (self.base, self.question);
+        let scheme = question.scheme.map_or(base.scheme.as_str(), |it| it.as_str());
+        let app = endpoint.app.id.as_str();
+        labels.push("__scheme__", scheme);
+        let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.path);
+        labels.push("__metrics_path__", path);
+        if &*endpoint.process_type != WEB {
+            labels.push("__param_process_type", &*endpoint.process_type);
+        }
+        let (scheme, port) = (scheme.to_owned(), question.port.or(base.port));
+        Place { scheme, port, ..base.clone() }.target().into()
+    }
+
+    fn direct(&self, endpoint: &'a Endpoint, labels: &mut LabelMap<'a>) -> Cow<'a, str> {
+        let scheme = if endpoint.tls { Scheme::Https } else { Scheme::Http };
+        labels.push("__scheme__", self.question.scheme.unwrap_or(scheme).as_str());
+        let (path, query) = self.metrics_path();
+        labels.push("__metrics_path__", path);
+        let mut known = BTreeSet::new();
+        let mut param = |name: &str, value: String, labels: &mut LabelMap<'a>| {
+            // One value of each is all that Prometheus can be told here.
+            let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if is_name && !name.is_empty() && known.insert(name.to_owned()) {
+                labels.push(format!("__param_{name}"), value);
+            }
+        };
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            param(&decoded(name), decoded(value).into_owned(), labels);
+        }
+        for (name, values) in self.bound.iter().flat_map(|it| &it.options.params) {
+            if let Some(value) = values.first() {
+                param(name, value.clone(), labels);
+            }
+        }
+        let mut address = endpoint.address;
+        address.set_port(self.question.port.unwrap_or(address.port()));
+        address.to_string().into()
+    }
+
+    /// The path of the instance itself, and its query, which may hold a key.
+    fn metrics_path(&self) -> (String, Option<&'a str>) {
+        let Some(endpoint) = self.bound.and_then(|bound| bound.options.endpoint.as_ref()) else {
+            return (MetricsPath::default().as_str().to_owned(), None);
+        };
+        let (path, query) = match endpoint.as_str().split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (endpoint.as_str(), None),
+        };
+        (decoded(path).into_owned(), query)
+    }
+}
+
+/// As it was meant; bytes that are no text stay encoded.
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
+}
