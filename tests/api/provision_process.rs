@@ -30,7 +30,15 @@ impl Stage {
         let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
         let key = ("SCRAPEBROKER__BROKER__TOKEN_KEY".to_owned(), "long enough for that".to_owned());
         let settings = settings.chain([key]).collect();
-        Self { folder: tempfile::tempdir().unwrap(), premises, settings }
+        let folder = tempfile::tempdir().unwrap();
+        // A test must not need gigabytes to be free.
+        let catalog = fs::read_to_string(CATALOG).unwrap().replace("\"5GiB\"", "\"64MiB\"");
+        let catalog = catalog.replace(
+            "\"256MiB\",\n              \"replicas",
+            "\"64MiB\",\n              \"replicas",
+        );
+        fs::write(folder.path().join("broker-catalog.json"), catalog).unwrap();
+        Self { folder, premises, settings }
     }
 
     fn start(&self) -> Server {

@@ -1,13 +1,16 @@
 //! Whether a process can be made of what is there now.
 
-use super::{Places, folder::make_root};
+use super::{
+    Places,
+    folder::{make_root, room},
+};
 use crate::{
     domain::prometheus::{Spec, Storage},
     provision::{Admission, Refusal},
 };
 use bytesize::ByteSize;
 use futures_util::future::LocalBoxFuture;
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access};
 use std::path::{Path, PathBuf};
 
 /// Room for a replica whose plan has no `retention_size`, in bytes.
@@ -35,8 +38,7 @@ impl ProcessAdmission {
         access(root, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| cannot(error.to_string()))?;
         let needed = more_room(spec, before);
-        let free = statvfs(root).map_err(|error| cannot(error.to_string()))?;
-        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        let free = room(root).map_err(|error| cannot(error.to_string()))?;
         if free < needed {
             let size = |bytes| ByteSize(bytes).display().iec().to_string();
             let (free, needed) = (size(free), size(needed));

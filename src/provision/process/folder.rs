@@ -1,6 +1,6 @@
 //! The folder of one replica.
 
-use rustix::process::geteuid;
+use rustix::{fs::statvfs, process::geteuid};
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write as _},
@@ -101,6 +101,12 @@ pub(super) fn make_root(root: &Path) -> io::Result<()> {
         return Err(io::Error::other("the folder for instances belongs to another user"));
     }
     Ok(())
+}
+
+/// How many bytes can be written below it.
+pub(super) fn room(path: &Path) -> io::Result<u64> {
+    let room = statvfs(path)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 fn owned(path: &Path) -> io::Result<()> {

@@ -238,6 +238,9 @@ impl Plan {
     async fn is_as_wanted(&self, tools: &Tools) -> Result<bool, Failure> {
         let Some(identity) = self.slot.identity() else { return Ok(false) };
         let Some(port) = self.launch.port_of(identity.pid) else { return Ok(false) };
+        if !tools.places.ports.contains(&port) {
+            return Ok(false);
+        }
         match self.slot.loaded() {
             loaded if loaded == self.launch.digest => return Ok(true),
             // Nobody knows how far it has come.

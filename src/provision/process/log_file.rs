@@ -8,7 +8,9 @@ use std::{
 };
 
 /// The end of a log in which a reason is looked for, in bytes.
-const TAIL: u64 = 8 << 10;
+const TAIL: u64 = 64 << 10;
+/// How lines begin with which a Go program ends.
+const END: [&str; 2] = ["panic: ", "fatal error: "];
 /// The longest reason, in characters.
 const LONGEST: usize = 300;
 
@@ -39,7 +41,8 @@ pub(super) fn length(folder: &Folder) -> u64 {
     fs::metadata(folder.file(LOG)).map_or(0, |log| log.len())
 }
 
-/// The last error in it behind `start`, in Prometheus' words, or else its last line.
+/// Why it ended, in its own words behind `start`: what Go says before it lists what
+/// was running, or else the last error, or else the last line.
 pub(super) fn last_words(folder: &Folder, start: u64) -> Option<String> {
     let mut log = File::open(folder.file(LOG)).ok()?;
     let start = start.max(length(folder).saturating_sub(TAIL));
@@ -47,12 +50,11 @@ pub(super) fn last_words(folder: &Folder, start: u64) -> Option<String> {
     let mut tail = Vec::new();
     log.take(TAIL).read_to_end(&mut tail).ok()?;
     let tail = String::from_utf8_lossy(&tail);
-    let mut lines = tail.lines().rev().filter(|line| !line.trim().is_empty());
-    let last = lines.clone().next()?;
-    let words = match lines.find_map(error) {
-        Some(words) => words,
-        None => last.to_owned(),
-    };
+    let lines = || tail.lines().filter(|line| !line.trim().is_empty());
+    let is_end = |line: &str| END.iter().any(|it| line.starts_with(it));
+    let reason = |line: &str| if is_end(line) { Some(line.to_owned()) } else { error(line) };
+    let words = lines().rev().find_map(reason);
+    let words = words.or_else(|| lines().next_back().map(str::to_owned))?;
     let path = folder.path().display().to_string();
     let words = words.replace(&format!("{path}/"), "").replace(&path, "its folder");
     Some(words.chars().filter(|c| !c.is_control()).take(LONGEST).collect())
@@ -111,6 +113,11 @@ mod tests {
         assert_eq!(last_words(&folder, 0).as_deref(), Some("b c"));
         write(&mut log, &format!("x err=\"open {}/y: z\"\nend\n", folder.path().display()));
         assert_eq!(last_words(&folder, 0).as_deref(), Some("open y: z"));
+        write(
+            &mut log,
+            "fatal error: fault\n[signal SIGBUS]\n\ngoroutine 1 [running]:\n\tx.go:1\n",
+        );
+        assert_eq!(last_words(&folder, 0).as_deref(), Some("fatal error: fault"));
         assert_eq!(last_words(&folder, length(&folder)), None);
         put_aside(&folder).unwrap();
         assert_eq!(length(&folder), 0);

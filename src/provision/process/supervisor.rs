@@ -6,7 +6,7 @@
 use super::{
     Tools,
     child::Running,
-    folder::PORT,
+    folder::{PORT, room},
     launch::Launch,
     log_file,
     search::{self, listens},
@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{domain::prometheus::ReplicaState, provision::Failure};
 use bytesize::ByteSize;
-use std::{rc::Rc, time::Duration};
+use std::{path::Path, rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// How often is looked at a process that starts.
 const LOOK_AT_START: Duration = Duration::from_millis(50);
+
+/// With less room than this nothing can be stored, in bytes.
+const LEAST_ROOM: u64 = 1 << 20;
 
 /// One replica, and all that is needed to start it.
 #[derive(Debug)]
@@ -197,7 +200,11 @@ impl Supervisor {
         *running = None;
         let said = log_file::last_words(&self.slot.folder, log_start);
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-        Some(format!("Prometheus ended{how}{said}"))
+        let place = match is_full(self.slot.folder.path()) {
+            true => "; no space is left where its samples are stored",
+            false => "",
+        };
+        Some(format!("Prometheus ended{how}{said}{place}"))
     }
 
     async fn is_too_large(&self) -> Option<String> {
@@ -220,14 +227,32 @@ impl Supervisor {
     }
 
     async fn keep_log_small(&self) {
-        let (folder, size) = (self.slot.folder.clone(), self.tools.patience.log_size);
-        if !log_file::is_full(&folder, size) {
+        let size = self.tools.patience.log_size;
+        if !log_file::is_full(&self.slot.folder, size) {
             return;
         }
+        let folder = self.slot.folder.clone();
         let path = folder.path().display().to_string();
         let rotated = tokio::task::spawn_blocking(move || log_file::rotate(&folder, size)).await;
         if let Ok(Err(error)) = rotated {
             tracing::warn!(%error, folder = path, "a log cannot be kept whole");
         }
+    }
+}
+
+/// A Prometheus that cannot write says many things, but not always this.
+fn is_full(path: &Path) -> bool {
+    room(path).is_ok_and(|room| room < LEAST_ROOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_without_room_is_full() {
+        // A file system of no size.
+        assert!(is_full(Path::new("/proc")));
+        assert!(!is_full(&std::env::temp_dir()));
     }
 }
