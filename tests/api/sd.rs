@@ -329,6 +329,7 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
             // As Prometheus sends it when no type is configured, some versions of it.
             (database.token("i2"), "/sd", &all[..1]),
             (bearer(&database.token("i3")), "/sd", &[]),
+            (bearer(&database.token("i3")), "/sd?app=app-guid", &[]),
         ] {
             let answer = app.sd(path, &who).await;
             assert_eq!(instances(&answer), expected, "{mode} {path}");
