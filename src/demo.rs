@@ -2,10 +2,12 @@
 //!
 //! Nothing is cut short: the instances are real ones, the stand-in for
 //! gorouter serves its format over HTTP, and the app is bound by the same
-//! requests that Cloud Controller sends.
+//! requests that Cloud Controller sends. If there is a `prometheus` to run, the
+//! app gets one of its own.
 
 mod gorouter;
 mod platform;
+mod prometheus;
 
 use crate::{
     config::Config,
@@ -13,12 +15,16 @@ use crate::{
     shutdown::Stop,
     startup::{Application, StartError},
 };
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use futures_util::Stream;
 use gorouter::StandIn;
+use platform::Platform;
+use prometheus::Own;
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -27,6 +33,9 @@ const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 
 /// Where the demo's app has its metrics; the binding says so.
 const ENDPOINT: &str = "/actuator/prometheus";
+
+/// The demo's own requests are answered sooner.
+const SLOWEST: Duration = Duration::from_secs(60);
 
 /// The catalog, so that the demo needs no file beside the program.
 const CATALOG: &str = include_str!("../broker-catalog.json");
@@ -37,6 +46,8 @@ pub struct Demo {
     instances: Vec<DemoApp>,
     gorouter: StandIn,
     password: String,
+    /// The Prometheus to run.
+    program: Option<PathBuf>,
     // Removed with everything in it when the demo ends.
     _folder: TempDir,
 }
@@ -68,9 +79,12 @@ impl Demo {
         let gorouter = StandIn::bind(&addresses).context("no port for the route table")?;
         let listen = chosen(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
-        let config = config(&folder, listen, &gorouter, &password)?;
+        let program = prometheus::program();
+        let more = prometheus::settings(program.as_deref(), folder.path());
+        let more = more.context("no port for a Prometheus")?;
+        let config = config(&folder, listen, &gorouter, &password, more)?;
         let application = Application::build(config).await?;
-        Ok(Self { application, instances, gorouter, password, _folder: folder })
+        Ok(Self { application, instances, gorouter, password, program, _folder: folder })
     }
 
     /// Serves; binds the app; calls `ready` with what there is to try; ends
@@ -83,19 +97,33 @@ impl Demo {
         stops: impl Stream<Item = Stop> + 'static,
         ready: impl FnOnce(&Tour) -> io::Result<()>,
     ) -> Result<(), DemoError> {
-        let Self { application, instances, gorouter, password, _folder } = self;
+        let Self { application, instances, gorouter, password, program, _folder } = self;
         for instance in instances {
             actix_web::rt::spawn(instance.run_until(std::future::pending()));
         }
         actix_web::rt::spawn(gorouter.server);
         let address = application.address();
-        let serving = actix_web::rt::spawn(application.run_until(stops));
-        platform::bind(address, &password).await?;
-        ready(&Tour { address }).context("cannot say what there is to try")?;
-        match serving.await {
-            Ok(served) => Ok(served.context("the main listener")?),
-            Err(error) => Err(anyhow!(error).into()),
-        }
+        let mut serving = actix_web::rt::spawn(application.run_until(stops));
+        let prepare = async {
+            let http = awc::Client::builder().timeout(SLOWEST).finish();
+            let platform = Platform { broker: address, password: &password, http };
+            platform::bind(&platform).await?;
+            Ok::<_, DemoError>(prometheus::make(program.as_deref(), &platform).await)
+        };
+        // It may be stopped before it is ready.
+        let own = tokio::select! {
+            served = &mut serving => return ended(served),
+            own = prepare => own?,
+        };
+        ready(&Tour { address, own }).context("cannot say what there is to try")?;
+        ended(serving.await)
+    }
+}
+
+fn ended(served: Result<io::Result<()>, impl Into<anyhow::Error>>) -> Result<(), DemoError> {
+    match served {
+        Ok(served) => Ok(served.context("the main listener")?),
+        Err(error) => Err(DemoError::Other(error.into())),
     }
 }
 
@@ -119,9 +147,11 @@ fn config(
     listen: SocketAddr,
     gorouter: &StandIn,
     password: &str,
+    more: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Config> {
     let catalog = folder.path().join("broker-catalog.json");
-    std::fs::write(&catalog, CATALOG).context("cannot write the demo's files")?;
+    let modest = prometheus::modest(CATALOG).context("the catalog is no JSON")?;
+    std::fs::write(&catalog, modest).context("cannot write the demo's files")?;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [
         ("LISTEN", listen.to_string()),
@@ -134,19 +164,21 @@ fn config(
         ("ROUTES__GOROUTERS", gorouters),
         ("ROUTES__REFRESH_INTERVAL", "5s".to_owned()),
     ];
+    let settings = settings.into_iter().chain(more);
     let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
     Ok(Config::load(None, settings)?)
 }
 
 /// What there is to try, as text for a terminal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tour {
     address: SocketAddr,
+    own: Own,
 }
 
 impl fmt::Display for Tour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address } = self;
+        let Self { address, own } = self;
         write!(
             f,
             "\
@@ -159,6 +191,8 @@ The same by name:            curl http://{address}/v1/apps/acme/demo/shop/metric
 One instance:                curl http://{address}/v1/apps/acme/demo/shop/instances/0/metrics
 What is known of the app:    curl http://{address}/v1/apps/acme/demo/shop
 Own metrics:                 curl http://{address}/metrics
+
+{own}
 
 For a Prometheus of your own (prometheus.yml):
 

@@ -7,13 +7,16 @@
 pub mod access;
 pub mod apps;
 pub mod auth;
+mod body;
 mod gone;
 pub mod lifecycle;
 mod links;
 pub mod ops;
 pub mod osb;
+pub mod prometheus;
 pub mod routes;
 pub mod sd;
+pub mod tsuru;
 pub mod ui;
 
 use actix_web::{

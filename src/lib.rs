@@ -21,6 +21,7 @@ pub mod exposition;
 pub mod http;
 pub mod merge_files;
 pub mod provision;
+pub mod query;
 pub mod scrape;
 pub mod sd_export;
 pub mod secrets;

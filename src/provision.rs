@@ -19,9 +19,12 @@
 
 mod admission;
 mod conductor;
+pub mod config_file;
 mod errand;
 mod lease;
 mod none;
+pub mod process;
+pub mod tsuru;
 mod wanted;
 
 pub use admission::{AdmissionSettings, CommonAdmission};

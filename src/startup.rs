@@ -7,9 +7,11 @@ mod certificates;
 mod import;
 mod leaving;
 mod metrics;
+mod processes;
 mod provisioning;
 mod rooms;
 mod stalled;
+mod tsuru_apps;
 
 pub use certificates::check as check_certificates;
 
@@ -17,8 +19,9 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
+    domain::TsuruApp,
     http::{self, apps::OurAddress, lifecycle},
-    scrape,
+    query, scrape,
     shutdown::Stop,
     telemetry::{RequestSpan, running},
     tls,
@@ -31,7 +34,8 @@ use futures_util::{Stream, StreamExt};
 pub use import::import_promfetcher;
 use leaving::{Leaving, Left};
 use rooms::Rooms;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tracing_actix_web::TracingLogger;
 
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
@@ -125,6 +129,11 @@ impl Application {
         self.health_address
     }
 
+    /// Tells the route source `tsuru` which apps are bound.
+    pub fn tsuru_apps(&self) -> watch::Sender<Arc<[TsuruApp]>> {
+        self.rooms.tsuru_apps.clone()
+    }
+
     /// For SIGHUP.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
@@ -192,6 +201,8 @@ fn serve(
     let lifecycle = web::Data::new(leaving.lifecycle.clone());
     let requests = web::Data::new(leaving.running.clone());
     let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
+    // Here no requests are served.
+    let (servers, elsewhere) = (rooms.servers.clone(), tokio::runtime::Handle::current());
     let connections = stalled::Connections::default();
     rooms.watch(connections.clone(), KEEP_ALIVE + REQUEST_HEAD);
     let server = HttpServer::new(move || {
@@ -205,20 +216,29 @@ fn serve(
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
+            .app_data(data.tsuru.clone())
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
+            .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
+            .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
             .configure(http::apps::configure)
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
+            .configure(data.prometheus.configure())
             .configure(http::sd::configure)
             .service(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))
                     .configure(http::osb::configure),
+            )
+            .service(
+                web::scope("/tsuru")
+                    .wrap(from_fn(http::access::slow_failed_tries))
+                    .configure(http::tsuru::configure),
             )
             .default_service(web::route().to(http::not_found))
     })

@@ -1,5 +1,5 @@
-//! Binds the demo's app by the requests that Cloud Controller sends for
-//! `cf create-service` and `cf bind-service`.
+//! Binds the demo's app, and makes a Prometheus for it, by the requests that Cloud
+//! Controller sends for `cf create-service` and `cf bind-service`.
 
 use super::{
     ENDPOINT,
@@ -7,40 +7,92 @@ use super::{
 };
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// The broker's user in the demo.
 pub(super) const USER: &str = "cloud-controller";
 
 const INSTANCE: &str = "/v2/service_instances/4a1be0d2-93c6-4f0e-8f55-3c0a7a8e6d10";
+const PROMETHEUS_BINDING: &str = "/service_bindings/0f6b2f0c-58a3-4f0d-9d0b-4f2f6a1f7e88";
 const BINDING: &str = "/service_bindings/e0c7f5a9-1b7d-4b52-b0d4-86c9e2c7d3a1";
 
-pub(super) async fn bind(broker: SocketAddr, password: &str) -> anyhow::Result<()> {
-    let platform = Platform { broker, password, http: awc::Client::default() };
+/// The service instance that is a Prometheus.
+pub(super) const PROMETHEUS: &str = "c51d6f0a-2e94-4b7e-8a3c-71f5d9b0e642";
+
+/// How often is asked whether an operation has ended.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// What a bound app is told of its Prometheus.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    pub(super) url: String,
+    pub(super) username: String,
+    pub(super) password: String,
+}
+
+/// Says how the demo's app is scraped.
+pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
     let catalog = platform.ask("/v2/catalog", None).await?;
     let service = catalog.pointer("/services/0").context("the catalog has no service")?;
     let plan = service.pointer("/plans/0").context("the service has no plan")?;
-    let provision = json!({
-        "service_id": service["id"],
-        "plan_id": plan["id"],
-        "organization_guid": ORGANIZATION_GUID,
-        "space_guid": SPACE_GUID,
-    });
-    platform.ask(INSTANCE, Some(provision)).await?;
-    let bind = json!({
-        "service_id": service["id"],
-        "plan_id": plan["id"],
-        "bind_resource": {"app_guid": APP_GUID},
-        "parameters": {"endpoint": ENDPOINT},
-    });
+    platform.ask(INSTANCE, Some(provision(service, plan))).await?;
+    let bind = bind_app(service, plan, json!({"endpoint": ENDPOINT}));
     platform.ask(&format!("{INSTANCE}{BINDING}"), Some(bind)).await?;
     Ok(())
 }
 
-struct Platform<'a> {
-    broker: SocketAddr,
-    password: &'a str,
-    http: awc::Client,
+/// Makes a Prometheus, and binds the demo's app to it.
+pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Credentials> {
+    let catalog = platform.ask("/v2/catalog", None).await?;
+    let named =
+        |list: &Value, name: &str| list.as_array()?.iter().find(|one| one["name"] == name).cloned();
+    let service = named(&catalog["services"], "prometheus").context("it is not offered")?;
+    let plan = named(&service["plans"], "standard").context("it has no plan standard")?;
+    let instance = format!("/v2/service_instances/{PROMETHEUS}");
+    let mut wanted = provision(&service, &plan);
+    wanted["parameters"] = json!({"scrape_interval": "1s"});
+    platform.ask(&format!("{instance}?accepts_incomplete=true"), Some(wanted)).await?;
+    loop {
+        let last = platform.ask(&format!("{instance}/last_operation"), None).await?;
+        match last["state"].as_str() {
+            Some("in progress") => tokio::time::sleep(ASK_EVERY).await,
+            Some("succeeded") => break,
+            _ => bail!("{}", last["description"].as_str().unwrap_or("it could not be made")),
+        }
+    }
+    let bind = bind_app(&service, &plan, json!({"endpoint": ENDPOINT}));
+    let bound = platform.ask(&format!("{instance}{PROMETHEUS_BINDING}"), Some(bind)).await?;
+    let text = |key: &str| {
+        let text = bound["credentials"][key].as_str().map(str::to_owned);
+        text.with_context(|| format!("the binding has no {key}"))
+    };
+    Ok(Credentials { url: text("url")?, username: text("username")?, password: text("password")? })
+}
+
+fn provision(service: &Value, plan: &Value) -> Value {
+    json!({
+        "service_id": service["id"],
+        "plan_id": plan["id"],
+        "organization_guid": ORGANIZATION_GUID,
+        "space_guid": SPACE_GUID,
+        "context": {"instance_name": "demo"},
+    })
+}
+
+fn bind_app(service: &Value, plan: &Value, parameters: Value) -> Value {
+    json!({
+        "service_id": service["id"],
+        "plan_id": plan["id"],
+        "bind_resource": {"app_guid": APP_GUID},
+        "parameters": parameters,
+    })
+}
+
+/// Cloud Controller, as the demo plays it.
+pub(super) struct Platform<'a> {
+    pub(super) broker: SocketAddr,
+    pub(super) password: &'a str,
+    pub(super) http: awc::Client,
 }
 
 impl Platform<'_> {
@@ -58,9 +110,12 @@ impl Platform<'_> {
             None => request.send().await,
         };
         let mut response = sent.map_err(|error| anyhow!("the demo's broker: {error}"))?;
-        if !response.status().is_success() {
-            bail!("the demo's broker answered {}", response.status());
+        let status = response.status();
+        let answer: Value = response.json().limit(1 << 20).await?;
+        if !status.is_success() {
+            let why = answer["description"].as_str().unwrap_or_default();
+            bail!("the demo's broker answered {status} {why}");
         }
-        Ok(response.json().limit(1 << 20).await?)
+        Ok(answer)
     }
 }

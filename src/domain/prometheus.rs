@@ -17,8 +17,11 @@ pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use period::Period;
 pub use plan::{Bounds, PrometheusPlan, Storage};
 pub use replica::{Replica, ReplicaState};
-pub use spec::{LossOfData, Spec, slug};
+pub use spec::{LossOfData, Spec, segment, slug};
 pub use wishes::Wishes;
+
+/// The user of basic auth in front of every Prometheus; the password is each one's own.
+pub const WEB_USER: &str = "scrapebroker";
 
 #[cfg(test)]
 mod tests;

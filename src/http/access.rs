@@ -18,7 +18,7 @@ pub use operators::Operators;
 use super::auth::{BasicCredentials, CHALLENGE, Presented};
 use crate::{
     broker::{BoundApps, Scope},
-    domain::App,
+    domain::{App, InstanceId},
 };
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -172,6 +172,32 @@ impl Access {
             Ok(_) => Denied::OperatorsOnly,
             Err(Denied::Missing | Denied::Wrong) => Denied::NoOperator,
             Err(other) => other,
+        };
+        Err(self.denied(denied))
+    }
+
+    /// Lets those in who may ask a Prometheus: the tokens of its own bindings and
+    /// service keys, and operators. `is_it` tells whether an instance is that one. A token
+    /// of another is as wrong as one that never was: which instances there are is
+    /// nobody's business.
+    ///
+    /// # Errors
+    /// For everyone else.
+    pub async fn prometheus(
+        &self,
+        request: &HttpRequest,
+        is_it: impl Fn(&InstanceId) -> bool,
+    ) -> Result<(), Denied> {
+        let denied = match self.caller(request).await {
+            Ok(Caller::Operator) => return Ok(()),
+            Ok(Caller::Token(Scope::Query(instance))) if is_it(&instance) => return Ok(()),
+            Ok(_) => {
+                if let Some(presented) = Presented::of(request.headers()) {
+                    self.slow(request.peer_addr(), &presented).await;
+                }
+                Denied::Wrong
+            }
+            Err(denied) => denied,
         };
         Err(self.denied(denied))
     }

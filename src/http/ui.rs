@@ -125,7 +125,7 @@ impl<'a> Source<'a> {
     }
 }
 
-fn page(template: &impl Template) -> HttpResponse {
+pub(super) fn page(template: &impl Template) -> HttpResponse {
     match template.render() {
         Ok(page) => HttpResponse::Ok().content_type(ContentType::html()).body(page),
         Err(error) => {

@@ -8,14 +8,10 @@ use crate::{
     secrets::{Keys, Owner},
     store::{Names, PrometheusInstance, ServiceInstance},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest;
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// Characters of an id that need no encoding in a path (RFC 3986, unreserved).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Everything about one instance. Holds secrets, which `Debug` does not show.
 #[derive(Clone, Debug)]
@@ -78,7 +74,7 @@ pub enum WantedError {
 
 impl Wanted {
     /// The user of basic auth in front of an instance.
-    pub const WEB_USER: &str = "scrapebroker";
+    pub const WEB_USER: &str = prometheus::WEB_USER;
 
     /// Puts together what is stored.
     ///
@@ -117,8 +113,8 @@ impl Wanted {
 
     /// The URL under which users find it, and which it knows as its own.
     pub fn external_url(&self) -> String {
-        let id = utf8_percent_encode(self.instance_id.as_str(), SEGMENT);
-        format!("{}/prometheus/{id}", self.own.base_url)
+        let segment = prometheus::segment(&self.instance_id, sha256);
+        format!("{}/prometheus/{segment}", self.own.base_url)
     }
 
     /// The path of [`external_url`](Self::external_url).
@@ -136,10 +132,12 @@ impl Wanted {
 
 /// A name for folders and apps of an instance ([`prometheus::slug`]).
 pub fn slug(id: &InstanceId) -> String {
-    prometheus::slug(id, |bytes| {
-        let digest = digest::digest(&digest::SHA256, bytes);
-        let mut hash = [0; 32];
-        hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        hash
-    })
+    prometheus::slug(id, sha256)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, bytes);
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
 }

@@ -1,13 +1,14 @@
 //! Joins the broker, which orders, with who carries it out: neither room knows
 //! the other.
 
+use super::{processes, tsuru_apps};
 use crate::{
     broker::{Maker, Refusal},
     config::{self, Config},
     domain::prometheus::Spec,
     provision::{
         self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
-        Provisioner, RemoteWrite, Settings,
+        Provisioner, RemoteWrite, Settings, process,
     },
     secrets::Keys,
     store::Store,
@@ -58,13 +59,28 @@ pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
 }
 
 /// What the provisioner says to it.
-fn own_admission(_config: &Config) -> Box<dyn Admission> {
-    Box::new(NotProvisioned)
+fn own_admission(config: &Config) -> Box<dyn Admission> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Process => Box::new(processes::admission(config)),
+        config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
+        config::Provisioner::None => Box::new(NotProvisioned),
+    }
 }
 
 /// Who makes it. On the thread that conducts.
-fn provisioner(_config: &Config) -> Rc<dyn Provisioner> {
-    Rc::new(NotProvisioned)
+fn provisioner(config: &Config, metrics: process::Metrics) -> Rc<dyn Provisioner> {
+    match config.prometheus.provisioner {
+        config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
+        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config) {
+            Ok(Some(tsuru)) => Rc::new(tsuru),
+            Ok(None) => Rc::new(NotProvisioned),
+            Err(error) => {
+                tracing::error!(%error, "Tsuru cannot be reached by TLS, so nothing is provisioned");
+                Rc::new(NotProvisioned)
+            }
+        },
+        config::Provisioner::None => Rc::new(NotProvisioned),
+    }
 }
 
 /// Who sees to it, for a program that listens on `address`.
@@ -74,13 +90,14 @@ pub(super) fn conductor(
     store: Store,
     keys: Arc<Keys>,
     ordered: Arc<Notify>,
+    metrics: process::Metrics,
 ) -> Conductor {
     let settings = Settings {
         remote_writes: remote_writes(config),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Conductor::new(store, keys, provisioner(config), settings, ordered)
+    Conductor::new(store, keys, provisioner(config, metrics), settings, ordered)
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.

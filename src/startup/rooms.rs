@@ -10,6 +10,7 @@ use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, Platform, catalog},
     discovery::{self, Discovery, RouteTable},
+    domain::TsuruApp,
     exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -18,10 +19,13 @@ use crate::{
         lifecycle::Lifecycle,
         ops::{Ops, OwnMetrics},
         osb::OsbState,
+        prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
+        tsuru::TsuruState,
         ui::Ui,
     },
+    provision::process,
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -36,7 +40,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often what belongs to apps that are gone is forgotten.
@@ -60,17 +64,24 @@ pub(super) struct Rooms {
     store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
+    /// The apps of Tsuru that are bound, each once: who learns of bindings
+    /// sends all of them here, and the route source `tsuru` asks for new ones
+    /// at once.
+    pub(super) tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     pub(super) lifecycle: Lifecycle,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
     exporters: Exporters,
     access: Access,
+    process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
     sd_metrics: SdMetrics,
     /// Where a Prometheus of ours finds us, once we listen.
     scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::Backends,
+    /// How Prometheus servers are verified that are reached by TLS.
+    pub(super) servers: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
@@ -87,9 +98,11 @@ pub(super) struct HttpData {
     pub(super) ops: web::Data<Ops>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
+    pub(super) tsuru: web::Data<TsuruState>,
     pub(super) routes: web::Data<Routes>,
     pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
+    pub(super) prometheus: web::Data<Prometheus>,
 }
 
 impl Rooms {
@@ -99,6 +112,9 @@ impl Rooms {
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
+        // They have certificates like any site, which the system's CAs have signed.
+        let servers = tls::Backends::open(tls::ClientSettings::default());
+        let (servers, _) = servers.map_err(certificates::failure)?;
         if config.backends.skip_verify {
             tracing::warn!("{SKIP_VERIFY}");
         }
@@ -126,7 +142,8 @@ impl Rooms {
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let discovery = Discovery::start(sources(&config.routes)?, &shutdown);
+        let (tsuru_apps, bound_on_tsuru) = watch::channel(Arc::default());
+        let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
         let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
@@ -144,6 +161,7 @@ impl Rooms {
             ExporterMetrics::register(&mut registry),
         );
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
+        let process_metrics = process::Metrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.bound_apps());
@@ -162,12 +180,14 @@ impl Rooms {
             store,
             broker,
             discovery,
+            tsuru_apps,
             lifecycle: Lifecycle::new(config.routes.stale_after),
             scrape_metrics,
             last,
             budget,
             exporters,
             access,
+            process_metrics,
             own_metrics: Arc::new(move |accept| {
                 let format = Format::negotiate(accept);
                 Ok((format.content_type(), own_metrics::render(&registry, format)?))
@@ -175,6 +195,7 @@ impl Rooms {
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
+            servers,
             listener,
             certificates,
             warning,
@@ -232,7 +253,20 @@ impl Rooms {
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
             }),
+            tsuru: web::Data::new(TsuruState {
+                broker: self.broker.clone(),
+                credentials: credentials(config),
+                base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
+            }),
             access: web::Data::new(self.access.clone()),
+            prometheus: web::Data::new(Prometheus {
+                bound: self.broker.bound_apps(),
+                catalog: self.broker.clone(),
+                access: self.access.clone(),
+                base_url: config.base_url.clone(),
+            }),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),
@@ -254,7 +288,9 @@ impl Rooms {
         // Nothing else sets it.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
-        let conductor = provisioning::conductor(config, address, self.store.clone(), keys, ordered);
+        let metrics = self.process_metrics.clone();
+        let conductor =
+            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
     }
 
@@ -305,7 +341,10 @@ pub(super) fn broker_failure(error: OpenError) -> StartError {
     }
 }
 
-fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartError> {
+fn sources(
+    routes: &crate::config::Routes,
+    bound_on_tsuru: watch::Receiver<Arc<[TsuruApp]>>,
+) -> Result<discovery::Settings, StartError> {
     let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
         url: router.url.clone(),
         credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
@@ -317,8 +356,18 @@ fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartE
         gorouters: routes.gorouters.iter().map(gorouter).collect(),
         file: routes.file.clone(),
         nats: routes.nats.as_ref().map(nats).transpose()?,
+        tsuru: Some(discovery::Tsuru {
+            api: routes.tsuru.as_ref().map(tsuru_api).transpose()?,
+            apps: bound_on_tsuru,
+        }),
         limits: discovery::Limits::default(),
     })
+}
+
+fn tsuru_api(tsuru: &crate::config::Tsuru) -> Result<discovery::TsuruApi, StartError> {
+    let tls = tls::ClientSettings::default();
+    let api = discovery::TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
+    api.map_err(certificates::failure)
 }
 
 fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {

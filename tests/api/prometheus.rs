@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 /// A program that is ended with its test.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for Process {
     }
 }
 
-fn start(program: &str, arguments: &[String]) -> Process {
+pub(crate) fn start(program: &str, arguments: &[String]) -> Process {
     let child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::null())
@@ -32,7 +32,7 @@ fn start(program: &str, arguments: &[String]) -> Process {
 }
 
 /// An address where nothing listens at the moment.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -18,23 +18,23 @@ fn mistakes(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
 #[test]
 fn what_cloud_controller_refuses_is_a_mistake_with_its_path() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 46] = [
+    let cases: [(&str, Change); 47] = [
         ("services", |c| c["services"] = json!([])),
         ("services", |c| c["services"] = json!({})),
         ("services[0]", |c| c["services"][0] = json!("metrics")),
-        ("services[1].id", |c| {
+        ("services[2].id", |c| {
             let mut copy = c["services"][0].clone();
             copy["name"] = json!("other");
             copy["plans"][0]["id"] = json!("other");
             c["services"].as_array_mut().unwrap().push(copy);
         }),
-        ("services[1].name", |c| {
+        ("services[2].name", |c| {
             let mut copy = c["services"][0].clone();
             copy["id"] = json!("other");
             copy["plans"][0]["id"] = json!("other");
             c["services"].as_array_mut().unwrap().push(copy);
         }),
-        ("services[1].plans[0].id", |c| {
+        ("services[2].plans[0].id", |c| {
             let mut copy = c["services"][0].clone();
             copy["id"] = json!("other");
             copy["name"] = json!("other");
@@ -72,6 +72,9 @@ fn what_cloud_controller_refuses_is_a_mistake_with_its_path() {
         }),
         ("services[0].requires", |c| c["services"][0]["requires"] = json!(["root"])),
         ("services[0].metadata", |c| c["services"][0]["metadata"] = json!("x")),
+        ("services[1].plans[0].metadata.prometheus.storage", |c| {
+            c["services"][1]["plans"][0]["metadata"]["prometheus"]["storage"] = json!("tape");
+        }),
         ("services[0].metadata.shareable", |c| {
             c["services"][0]["metadata"]["shareable"] = json!("true");
         }),
@@ -167,13 +170,13 @@ fn all_mistakes_come_at_once() {
         [
             "services[0].id",
             "services[0].plans[0].name",
-            "services[1].id",
-            "services[1].name",
-            "services[1].description",
-            "services[1].bindable",
-            "services[1].plans[0].id",
-            "services[1].plans[0].name",
-            "services[1].plans[0].description",
+            "services[2].id",
+            "services[2].name",
+            "services[2].description",
+            "services[2].bindable",
+            "services[2].plans[0].id",
+            "services[2].plans[0].name",
+            "services[2].plans[0].description",
         ]
     );
 }
@@ -309,4 +312,17 @@ fn a_schema_that_refers_to_itself_ends_all_the_same() {
         let schema = ParameterSchema::parse(&schema).unwrap();
         schema.check(&map(json!({"a": {"a": 1}}))).unwrap();
     }
+}
+
+#[test]
+fn without_a_provisioner_the_plans_of_prometheus_are_not_offered() {
+    let catalog = Catalog::parse(&shipped(), "").unwrap();
+    let names = |catalog: &Catalog| {
+        catalog.services().iter().map(|service| service.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&catalog), ["metrics", "prometheus"]);
+    assert!(catalog.services()[1].plans.iter().all(|plan| plan.prometheus.is_some()));
+    let without = catalog.without_prometheus();
+    assert_eq!(names(&without), ["metrics"]);
+    assert_eq!(without.document()["services"].as_array().unwrap().len(), 1);
 }

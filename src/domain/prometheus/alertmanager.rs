@@ -129,6 +129,7 @@ impl FromStr for Allowed {
             None => (false, text.as_str()),
         };
         match Host::parse(name) {
+            Ok(Host::Domain(name)) if name.contains('*') => Err(format!("{name} has a * in it")),
             Ok(Host::Domain(name)) if is_below => Ok(Self::Below(name)),
             Ok(Host::Domain(name)) => Ok(Self::Name(name)),
             _ => Err("is neither a host name, *.domain, an address nor a network like 10.1.0.0/16"

@@ -5,7 +5,8 @@
 pub struct Replica {
     /// Its number, from 0.
     pub number: u8,
-    /// Where its API is, without a slash at its end; empty while it has no place.
+    /// What stands before the paths of its API, without a slash at its end; empty
+    /// while it has no place.
     pub url: String,
     /// How it does.
     pub state: ReplicaState,

@@ -97,6 +97,20 @@ impl Spec {
     }
 }
 
+/// The name of an instance in the path under which it is found: its id, as long as
+/// that needs no encoding, else its [`slug`].
+///
+/// Prometheus writes this path into its pages and redirects, decoded; so it has
+/// to be the same encoded and decoded. The ids of Cloud Foundry are.
+pub fn segment(id: &InstanceId, hash: impl FnOnce(&[u8]) -> [u8; 32]) -> String {
+    let text = id.as_str();
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    match text.bytes().all(unreserved) && !text.starts_with('.') {
+        true => text.to_owned(),
+        false => slug(id, hash),
+    }
+}
+
 /// Longest readable part of a slug, in bytes.
 const READABLE: usize = 12;
 

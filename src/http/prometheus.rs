@@ -1,0 +1,285 @@
+//! `/prometheus/{instance}/…`: the read API of a provisioned Prometheus, and a page
+//! about it.
+//!
+//! ```text
+//! credentials ─► instance ─► what is read ─► query::Client ─► the answer, while it comes
+//! ```
+//!
+//! In this order: who has no right credentials learns nothing, not even which
+//! instances there are.
+
+mod error;
+mod page;
+mod state;
+mod target;
+
+use crate::{
+    broker::{BoundApps, BoundPrometheus, Broker},
+    domain::prometheus::Period,
+    http::{access::Access, gone},
+    query::{self, Answer, Ask, Client, Read, Upstream},
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody, SizedStream},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web::{self, Bytes, BytesMut},
+};
+use error::{Problem, PrometheusError};
+use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
+pub use state::state;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use target::Target;
+use tokio::time::timeout;
+
+/// Longest form. Grafana writes queries of many kilobytes.
+const LONGEST_FORM: usize = 1 << 20;
+/// How long a user may take to send one.
+const SLOWEST_FORM: Duration = Duration::from_secs(30);
+/// How long Prometheus works on a query, unless it is told to hurry; its own default.
+const LONGEST_QUERY: Duration = Duration::from_secs(120);
+/// It says itself that a query took too long, if it is given the time.
+const TO_SAY_SO: Duration = Duration::from_secs(5);
+
+/// What this API needs; one for all workers.
+#[derive(Clone, Debug)]
+pub struct Prometheus {
+    /// Which instances there are.
+    pub bound: BoundApps,
+    /// Knows the names of plans.
+    pub catalog: Broker,
+    /// Who may ask which.
+    pub access: Access,
+    /// How users reach us, without a slash at its end.
+    pub base_url: String,
+}
+
+impl Prometheus {
+    /// Adds the routes: below the path of `base_url` too, for routers that do not
+    /// take it away. Needs itself and a [`Client`] of the worker as app data.
+    pub fn configure(&self) -> impl FnOnce(&mut web::ServiceConfig) {
+        let prefix = target::path_of(&self.base_url).to_owned();
+        move |config| {
+            config.route("/prometheus/{rest:.*}", web::route().to(ask));
+            if !prefix.is_empty() {
+                config.route(&format!("{prefix}/prometheus/{{rest:.*}}"), web::route().to(ask));
+            }
+        }
+    }
+
+    /// The instance that is called `name`.
+    fn find(&self, name: &str) -> Option<Arc<BoundPrometheus>> {
+        self.bound.prometheus(name).or_else(|| {
+            let all = self.bound.all_prometheus();
+            all.iter().find(|(id, _)| query::segment(id) == name).map(|(_, it)| Arc::clone(it))
+        })
+    }
+}
+
+/// What is to be asked to reach an instance.
+pub fn upstream(base_url: &str, prometheus: &BoundPrometheus) -> Upstream {
+    let segment = query::segment(&prometheus.instance_id);
+    Upstream {
+        external_url: format!("{base_url}/prometheus/{segment}"),
+        replicas: prometheus.replicas.clone(),
+        password: prometheus.web_password.clone(),
+    }
+}
+
+async fn ask(
+    request: HttpRequest,
+    mut payload: web::Payload,
+    state: web::Data<Prometheus>,
+    client: web::Data<Client>,
+) -> HttpResponse {
+    let target = Target::of(request.uri().path(), target::path_of(&state.base_url));
+    let answered = async {
+        let Some(target) = &target else { return Err(Problem::Unknown) };
+        let prometheus = admit(&request, target, &state).await?;
+        match target.rest {
+            "" => return Ok(to_the_page(target)),
+            "/" => {
+                only_read(request.method())?;
+                let work = page::show(&state, &client, &prometheus);
+                return finished(&request, payload, work).await;
+            }
+            _ => {}
+        }
+        let read = Read::find(target.rest).ok_or(Problem::NotForwarded)?;
+        let form = match *request.method() {
+            Method::GET | Method::HEAD => None,
+            Method::POST if read.takes_form() => Some(form(&request, &mut payload).await?),
+            _ => return Err(Problem::Method(read.methods())),
+        };
+        let upstream = upstream(&state.base_url, &prometheus);
+        let work = forward(&request, &client, &upstream, &read, form);
+        finished(&request, payload, work).await
+    };
+    let is_api = target.as_ref().is_some_and(|target| target.rest.starts_with("/api/"));
+    answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())
+}
+
+/// The result of `work`, while somebody waits for it.
+async fn finished(
+    request: &HttpRequest,
+    payload: web::Payload,
+    work: impl Future<Output = Result<HttpResponse, Problem>>,
+) -> Result<HttpResponse, Problem> {
+    let done = gone::while_waited_for(request.version(), payload, work).await;
+    done.unwrap_or(Err(Problem::NobodyWaits))
+}
+
+/// Finds the instance, for those who may know of it.
+async fn admit(
+    request: &HttpRequest,
+    target: &Target<'_>,
+    state: &Prometheus,
+) -> Result<Arc<BoundPrometheus>, Problem> {
+    let name = &*target.name;
+    let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || query::segment(id) == name;
+    state.access.prometheus(request, is_it).await?;
+    state.find(name).ok_or(Problem::Unknown)
+}
+
+fn only_read(method: &Method) -> Result<(), Problem> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Problem::Method("GET, HEAD")),
+    }
+}
+
+/// Relative, so that it is right behind every router.
+fn to_the_page(target: &Target<'_>) -> HttpResponse {
+    HttpResponse::PermanentRedirect()
+        .insert_header((header::LOCATION, format!("./{}/", target.segment)))
+        .finish()
+}
+
+/// The parameters that came as a form.
+async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let media_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Problem::NoForm);
+    }
+    let reading = async {
+        let mut form = BytesMut::new();
+        while let Some(piece) = payload.next().await {
+            let piece = piece.map_err(|_| Problem::NobodyWaits)?;
+            if form.len() + piece.len() > LONGEST_FORM {
+                return Err(Problem::TooLong);
+            }
+            form.extend_from_slice(&piece);
+        }
+        Ok(form.freeze())
+    };
+    timeout(SLOWEST_FORM, reading).await.unwrap_or(Err(Problem::TooSlow))
+}
+
+async fn forward(
+    request: &HttpRequest,
+    client: &Client,
+    upstream: &Upstream,
+    read: &Read,
+    form: Option<Bytes>,
+) -> Result<HttpResponse, Problem> {
+    let query = request.query_string();
+    let question_mark = if query.is_empty() { "" } else { "?" };
+    let ask = Ask {
+        target: format!("{}{question_mark}{query}", read.path),
+        headers: request.headers(),
+        patience: patience(query, form.as_deref().unwrap_or_default()),
+        form,
+    };
+    let answer = client.forward(upstream, &ask).await?;
+    Ok(respond(answer, request.method() == Method::HEAD))
+}
+
+/// How long an answer may take: as long as Prometheus has for the query.
+fn patience(query: &str, form: &[u8]) -> Duration {
+    let form = std::str::from_utf8(form).unwrap_or_default();
+    let mut pairs = form.split('&').chain(query.split('&'));
+    let wanted = pairs.find_map(|pair| pair.strip_prefix("timeout=")).and_then(duration);
+    wanted.map_or(LONGEST_QUERY, |wanted| wanted.min(LONGEST_QUERY)) + TO_SAY_SO
+}
+
+/// A duration as Prometheus takes it in parameters: `1m30s`, or seconds.
+fn duration(encoded: &str) -> Option<Duration> {
+    let text = percent_decode_str(encoded).decode_utf8().ok()?;
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.or_else(|| text.parse::<Period>().ok().map(Period::duration))
+}
+
+/// Passes an answer on. Prometheus knows no HEAD, so it was asked by GET.
+fn respond(answer: Answer, only_head: bool) -> HttpResponse {
+    let Answer { status, headers, length, body } = answer;
+    let mut response = HttpResponse::build(status);
+    for (name, value) in &headers {
+        response.append_header((name, value));
+    }
+    // What apps and users wrote is no page of ours, whatever it looks like.
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.insert_header((HeaderName::from_static("x-content-type-options"), nosniff));
+    match length {
+        _ if only_head => response.body(Head(length)),
+        Some(length) => response.body(SizedStream::new(length, body)),
+        None if status.is_success() || status.is_client_error() || status.is_server_error() => {
+            response.streaming(body)
+        }
+        None => response.finish(),
+    }
+}
+
+/// No body, only what its length would be.
+struct Head(Option<u64>);
+
+impl MessageBody for Head {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        self.0.map_or(BodySize::Stream, BodySize::Sized)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_may_take_as_long_as_the_query() {
+        for (query, form, seconds) in [
+            ("", "", 125.0),
+            ("query=up&timeout=10s", "", 15.0),
+            ("timeout=1m30s", "", 95.0),
+            ("timeout=2.5", "", 7.5),
+            ("timeout=1h", "", 125.0),
+            ("timeout=1e300", "", 125.0),
+            ("timeout=-1", "", 125.0),
+            ("timeout=NaN", "", 125.0),
+            ("timeout=soon", "", 125.0),
+            ("timeout=%31s", "", 6.0),
+            ("timeout=9s", "query=up&timeout=3s", 8.0),
+        ] {
+            let found = patience(query, form.as_bytes());
+            assert_eq!(found, Duration::from_secs_f64(seconds), "{query} {form}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a request is not answered by a Prometheus.
+
+use crate::{http::access::Denied, query::Failure};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
+};
+use serde_json::json;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("There is no Prometheus of this name, or not any more.")]
+    Unknown,
+    #[error(
+        "This path is not forwarded. Only what reads is: the query API below /api/v1, /federate and /graph."
+    )]
+    NotForwarded,
+    #[error("This cannot be asked that way: use {0}.")]
+    Method(&'static str),
+    #[error("A POST has its parameters as a form: application/x-www-form-urlencoded.")]
+    NoForm,
+    #[error("The form is longer than 1 MiB.")]
+    TooLong,
+    #[error("The form did not arrive in time.")]
+    TooSlow,
+    #[error("The client broke off its request.")]
+    NobodyWaits,
+    #[error("{0}.")]
+    Failed(#[from] Failure),
+}
+
+/// A problem, and who is told.
+#[derive(Debug)]
+pub(super) struct PrometheusError {
+    pub(super) problem: Problem,
+    /// Clients of the API show the words of an error that looks like Prometheus' own.
+    pub(super) is_api: bool,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(denied) => denied.status_code(),
+            Self::Unknown | Self::NotForwarded => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            // The second one is for the log only.
+            Self::TooSlow | Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
+            Self::Failed(Failure::Away(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(Failure::Late(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(Failure::Broken | Failure::Refused | Failure::Unfit(_)) => {
+                StatusCode::BAD_GATEWAY
+            }
+        }
+    }
+
+    /// The nearest of Prometheus' words.
+    fn error_type(&self) -> &'static str {
+        match self {
+            Self::Failed(Failure::Away(_)) => "unavailable",
+            Self::Failed(Failure::Late(_)) => "timeout",
+            Self::Failed(_) => "internal",
+            Self::Unknown | Self::NotForwarded => "not_found",
+            _ => "bad_data",
+        }
+    }
+}
+
+impl PrometheusError {
+    pub(super) fn response(&self) -> HttpResponse {
+        if let Problem::Denied(denied) = &self.problem {
+            return denied.error_response();
+        }
+        let status = self.problem.status();
+        if status.is_server_error() {
+            tracing::warn!("a Prometheus was asked in vain: {}", self.problem);
+        }
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, "5"));
+        }
+        if let Problem::Method(methods) = &self.problem {
+            response.insert_header((header::ALLOW, *methods));
+        }
+        let text = self.problem.to_string();
+        if self.is_api {
+            let error_type = self.problem.error_type();
+            return response
+                .json(json!({ "status": "error", "errorType": error_type, "error": text }));
+        }
+        response.content_type(ContentType::plaintext()).body(format!("{text}\n"))
+    }
+}

@@ -1,0 +1,77 @@
+//! The page of an instance: how it does, and how to use it.
+//!
+//! Everything that the instance itself has to say may be missing: then the page
+//! says why.
+
+use super::{Problem, Prometheus, state, upstream};
+use crate::{
+    broker::BoundPrometheus,
+    domain::prometheus::{Replica, ReplicaState},
+    http::{links, ui},
+    query::{Client, Summary},
+};
+use actix_web::{HttpResponse, http::header};
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "prometheus.html")]
+struct Page<'a> {
+    name: &'a str,
+    url: String,
+    service: String,
+    plan: String,
+    state: String,
+    replicas: &'a [Replica],
+    retention: String,
+    scrape_interval: String,
+    storage: String,
+    stored: Option<String>,
+    bound_apps: usize,
+    not_shown: usize,
+    summary: &'a Summary,
+}
+
+/// Shows the page.
+pub(super) async fn show(
+    of: &Prometheus,
+    client: &Client,
+    prometheus: &BoundPrometheus,
+) -> Result<HttpResponse, Problem> {
+    let summary = client.summary(&upstream(&of.base_url, prometheus)).await;
+    let catalog = of.catalog.catalog();
+    let service = catalog.service(&prometheus.service_id);
+    let plan = service.and_then(|service| service.plan(&prometheus.plan_id));
+    let spec = &prometheus.spec;
+    let retention = match spec.retention_size {
+        None => spec.retention.to_string(),
+        Some(bytes) => format!("{}, at most {}", spec.retention, size(bytes)),
+    };
+    let id = prometheus.instance_id.as_str();
+    let page = Page {
+        name: prometheus.names.instance.as_deref().unwrap_or(id),
+        url: links::prometheus(&of.base_url, &prometheus.instance_id),
+        service: service.map_or("prometheus", |service| &service.name).to_owned(),
+        plan: plan.map_or_else(|| prometheus.plan_id.to_string(), |plan| plan.name.clone()),
+        state: state(prometheus),
+        replicas: &prometheus.replicas,
+        retention,
+        scrape_interval: spec.scrape_interval.to_string(),
+        storage: spec.storage.to_string(),
+        stored: summary
+            .storage
+            .map(|it| format!("{} in files, {} series in memory", size(it.bytes), it.series)),
+        bound_apps: prometheus.targets.len(),
+        not_shown: summary.targets.unwrap_or(0).saturating_sub(summary.shown.len()),
+        summary: &summary,
+    };
+    let mut response = ui::page(&page);
+    // It is about this moment, and for those who know the password.
+    let no_store = header::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
+}

@@ -1,0 +1,228 @@
+//! Prometheus servers as child processes of ours, on loopback ports.
+//!
+//! ```text
+//! data_dir/<slug>/<replica>/   prometheus.yml  web.yml  rules.yml   what it is told
+//! (or tmpfs_dir)               port  pid                            where it is, and who
+//!                              prometheus.log  prometheus.log.1     what it says
+//!                              data/                                what it has stored
+//! ```
+//!
+//! The folder of a replica is its working directory and stands on its command
+//! line. So a process is found by its command line whatever we have noted of it,
+//! and nothing that we lose can hide one from us.
+//!
+//! # What a kill leaves
+//!
+//! An apply goes through these steps, one replica after the other where they
+//! run already, so that one of two goes on answering:
+//!
+//! | Step | Killed behind it, the next apply finds |
+//! | --- | --- |
+//! | look for processes by their command line | nothing has changed |
+//! | end those that run elsewhere, or are too many | fewer processes |
+//! | make the folder | an empty folder, which is filled |
+//! | copy `data` from the other storage to `data.draft` | a draft, which is thrown away and begun again |
+//! | rename the draft to `data` | both; the copy is whole, and what was copied has not run since |
+//! | rename what was copied to `data.gone`, remove it | a rest that nobody takes for data, which is removed |
+//! | write the files, each by a rename | each file old or new; all are written again |
+//! | SIGHUP, and see that it took | `pid` names what was loaded before: once more |
+//! | end a process whose flags have changed | none; one is started |
+//! | choose a port, write `port` | that port is tried first |
+//! | spawn | a process that no `pid` names: it is replaced |
+//! | write `pid` | a process to adopt: same start time, same flags |
+//! | wait until it is ready | the same |
+//!
+//! A process is started in one storage only when nothing is left in the other;
+//! this is why of two `data` each is whole, and the one where it is wanted is kept.
+//!
+//! A removal ends the processes, then removes the folders. Whatever is left of
+//! either is found by the next removal in the same way.
+//!
+//! A future that is dropped leaves no more than a kill, except work on files that
+//! runs on another thread: that holds the instance's turn until it is done.
+//!
+//! Two servers never use one `data`: Prometheus locks it.
+
+mod admission;
+mod asking;
+mod child;
+mod data;
+mod files;
+mod folder;
+mod instance;
+mod launch;
+mod log_file;
+mod metrics;
+mod ports;
+mod search;
+mod slot;
+mod supervisor;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+pub use admission::ProcessAdmission;
+pub use metrics::Metrics;
+
+use super::{Failure, Provisioner, Wanted, slug};
+use crate::domain::{InstanceId, prometheus::Replica};
+use asking::Asking;
+use futures_util::future::{LocalBoxFuture, join_all};
+use instance::Instance;
+use ports::Ports;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    ops::RangeInclusive,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+/// Where processes and their files go.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The program: a path, or a name to be found in `search`.
+    pub binary: PathBuf,
+    /// Folders in which programs are looked for.
+    pub search: Vec<PathBuf>,
+    /// Instances that store on a disk.
+    pub data_dir: PathBuf,
+    /// Instances that store in memory.
+    pub tmpfs_dir: PathBuf,
+    /// Of the loopback interface, one for each replica.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// How long is waited for a process, and how often it is tried again.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// How many starts may fail before it was ready once.
+    pub starts: u32,
+    /// How many may fail after that.
+    pub restarts: u32,
+    /// Pause after the first failure; it doubles up to `longest_pause`.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Ready for this long, it has failed for no reason that still holds.
+    pub settled: Duration,
+    /// How often is looked at a process that runs.
+    pub look: Duration,
+    /// How often it is asked whether it is ready.
+    pub ask: Duration,
+    /// A running process that does not answer for this long is ended.
+    pub silence: Duration,
+    /// How long a reload may take.
+    pub reload: Duration,
+    /// How long a process may take to end by itself.
+    pub end: Duration,
+    /// A log of this size is put aside, in bytes. There are two.
+    pub log_size: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            starts: 3,
+            restarts: 10,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(60),
+            settled: Duration::from_secs(300),
+            look: Duration::from_secs(1),
+            ask: Duration::from_secs(15),
+            silence: Duration::from_secs(60),
+            reload: Duration::from_secs(20),
+            end: Duration::from_secs(8),
+            log_size: 4 << 20,
+        }
+    }
+}
+
+/// Makes them. Must live where `spawn_local` works.
+#[derive(Debug)]
+pub struct Processes {
+    tools: Rc<Tools>,
+    instances: RefCell<HashMap<InstanceId, Rc<Instance>>>,
+    /// Whether we were asked for anything; who only stands by touches nothing.
+    has_begun: Cell<bool>,
+}
+
+/// What all instances share.
+#[derive(Debug)]
+struct Tools {
+    places: Places,
+    patience: Patience,
+    ports: Ports,
+    asking: Asking,
+    metrics: Metrics,
+}
+
+impl Processes {
+    /// Ready to make some. Looks which ports those before us have chosen.
+    pub fn new(places: Places, patience: Patience, metrics: Metrics) -> Self {
+        let places = places.absolute();
+        let ports = Ports::read(places.ports.clone(), [&places.data_dir, &places.tmpfs_dir]);
+        let tools = Tools { places, patience, ports, asking: Asking::new(), metrics };
+        Self { tools: Rc::new(tools), instances: RefCell::default(), has_begun: Cell::new(false) }
+    }
+
+    fn instance(&self, id: &InstanceId) -> Rc<Instance> {
+        self.has_begun.set(true);
+        let mut instances = self.instances.borrow_mut();
+        let new = || Rc::new(Instance::new(slug(id), Rc::clone(&self.tools)));
+        Rc::clone(instances.entry(id.clone()).or_insert_with(new))
+    }
+}
+
+impl Places {
+    /// A relative path would be another one in the working directory of a child.
+    fn absolute(mut self) -> Self {
+        for path in [&mut self.data_dir, &mut self.tmpfs_dir] {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
+    }
+}
+
+impl Provisioner for Processes {
+    fn apply<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+    ) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
+        Box::pin(async move { self.instance(&wanted.instance_id).apply(wanted).await })
+    }
+
+    fn remove<'a>(&'a self, id: &'a InstanceId) -> LocalBoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.instance(id).remove().await?;
+            self.instances.borrow_mut().remove(id);
+            Ok(())
+        })
+    }
+
+    fn observe(&self) -> HashMap<InstanceId, Vec<Replica>> {
+        let instances = self.instances.borrow();
+        let now: HashMap<_, _> =
+            instances.iter().map(|(id, instance)| (id.clone(), instance.observe())).collect();
+        self.tools.metrics.observe(now.values().flatten());
+        now
+    }
+
+    fn stop(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {
+            if !self.has_begun.get() {
+                return;
+            }
+            let instances: Vec<_> = self.instances.borrow_mut().drain().collect();
+            let known = instances.iter().map(|(_, instance)| instance.stop());
+            join_all(known).await;
+            // Those that we have not come to since our own start.
+            search::end_all(&self.tools).await;
+            self.tools.metrics.observe([]);
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! Whether a process can be made of what is there now.
+
+use super::{Places, folder::make_root};
+use crate::{
+    domain::prometheus::{Spec, Storage},
+    provision::{Admission, Refusal},
+};
+use bytesize::ByteSize;
+use futures_util::future::LocalBoxFuture;
+use rustix::fs::{Access, access, statvfs};
+use std::path::{Path, PathBuf};
+
+/// Room for a replica whose plan has no `retention_size`, in bytes.
+const LEAST_ROOM: u64 = 512 << 20;
+
+/// Looks at the program, the folders and the room in them.
+#[derive(Clone, Debug)]
+pub struct ProcessAdmission(Places);
+
+impl ProcessAdmission {
+    /// Of processes in `places`.
+    pub fn new(places: Places) -> Self {
+        Self(places.absolute())
+    }
+
+    fn check(&self, spec: &Spec, before: Option<&Spec>) -> Result<(), String> {
+        find_program(&self.0.binary, &self.0.search)?;
+        let (key, root) = match spec.storage {
+            Storage::Disk => ("prometheus.data_dir", &self.0.data_dir),
+            Storage::Tmpfs => ("prometheus.tmpfs_dir", &self.0.tmpfs_dir),
+        };
+        let cannot =
+            |why: String| format!("{key}: no folder can be made in {}: {why}", root.display());
+        make_root(root).map_err(|error| cannot(error.to_string()))?;
+        access(root, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| cannot(error.to_string()))?;
+        let needed = more_room(spec, before);
+        let free = statvfs(root).map_err(|error| cannot(error.to_string()))?;
+        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        if free < needed {
+            let size = |bytes| ByteSize(bytes).display().iec().to_string();
+            let (free, needed) = (size(free), size(needed));
+            return Err(format!("{key}: {needed} are needed, and {free} are free"));
+        }
+        Ok(())
+    }
+}
+
+impl Admission for ProcessAdmission {
+    fn admit<'a>(
+        &'a self,
+        spec: &'a Spec,
+        before: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
+        let (this, spec, before) = (self.clone(), spec.clone(), before.cloned());
+        Box::pin(async move {
+            let check = tokio::task::spawn_blocking(move || this.check(&spec, before.as_ref()));
+            let checked = check.await.unwrap_or_else(|error| Err(error.to_string()));
+            checked.map_err(Refusal::NoRoom)
+        })
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        Some(self.0.ports.clone().count() as u64)
+    }
+}
+
+/// What a change, or a new instance, takes besides what is already given to it.
+fn more_room(spec: &Spec, before: Option<&Spec>) -> u64 {
+    let room = |spec: &Spec| {
+        spec.retention_size.unwrap_or(LEAST_ROOM).saturating_mul(spec.replicas.into())
+    };
+    let given = before.filter(|before| before.storage == spec.storage).map_or(0, room);
+    room(spec).saturating_sub(given)
+}
+
+/// The program that a path or a name stands for.
+///
+/// # Errors
+/// Says which setting is wrong.
+pub(super) fn find_program(binary: &Path, search: &[PathBuf]) -> Result<PathBuf, String> {
+    let shown = binary.display();
+    let is_name = binary.components().count() == 1 && !binary.to_string_lossy().contains('/');
+    let candidates: Vec<PathBuf> = match is_name {
+        true => search.iter().map(|folder| folder.join(binary)).collect(),
+        false => vec![std::path::absolute(binary).unwrap_or_else(|_| binary.to_owned())],
+    };
+    let mut files = candidates.into_iter().filter(|path| path.is_file()).peekable();
+    if files.peek().is_none() {
+        let place = if is_name { "is not in PATH" } else { "does not exist, or is no file" };
+        return Err(format!("prometheus.binary: {shown} {place}"));
+    }
+    let program = files.find(|path| access(path, Access::EXEC_OK).is_ok());
+    program.ok_or_else(|| format!("prometheus.binary: {shown} is not executable"))
+}

@@ -1,0 +1,118 @@
+//! What a replica says. It writes into a file itself, and so goes on doing that
+//! when we are killed.
+
+use super::folder::{Folder, LOG, OLD_LOG};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom},
+};
+
+/// The end of a log in which a reason is looked for, in bytes.
+const TAIL: u64 = 8 << 10;
+/// The longest reason, in characters.
+const LONGEST: usize = 300;
+
+/// Whether it is time to put it aside.
+pub(super) fn is_full(folder: &Folder, size: u64) -> bool {
+    fs::metadata(folder.file(LOG)).is_ok_and(|log| log.len() >= size)
+}
+
+/// Puts it aside while somebody writes it: a copy, and then an empty file. What is
+/// written between the two is lost. Behind `size` nothing is copied.
+pub(super) fn rotate(folder: &Folder, size: u64) -> io::Result<()> {
+    let log = OpenOptions::new().read(true).write(true).open(folder.file(LOG))?;
+    let draft = folder.file("prometheus.log.draft");
+    let result = io::copy(&mut (&log).take(size), &mut File::create(&draft)?)
+        .and_then(|_| fs::rename(&draft, folder.file(OLD_LOG)));
+    // The limit holds even where there is no room for a copy.
+    log.set_len(0)?;
+    result
+}
+
+/// Puts it aside while nobody writes it.
+pub(super) fn put_aside(folder: &Folder) -> io::Result<()> {
+    fs::rename(folder.file(LOG), folder.file(OLD_LOG))
+}
+
+/// How long it is.
+pub(super) fn length(folder: &Folder) -> u64 {
+    fs::metadata(folder.file(LOG)).map_or(0, |log| log.len())
+}
+
+/// The last error in it behind `start`, in Prometheus' words, or else its last line.
+pub(super) fn last_words(folder: &Folder, start: u64) -> Option<String> {
+    let mut log = File::open(folder.file(LOG)).ok()?;
+    let start = start.max(length(folder).saturating_sub(TAIL));
+    log.seek(SeekFrom::Start(start)).ok()?;
+    let mut tail = Vec::new();
+    log.take(TAIL).read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
+    let mut lines = tail.lines().rev().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next()?;
+    let words = match lines.find_map(error) {
+        Some(words) => words,
+        None => last.to_owned(),
+    };
+    let path = folder.path().display().to_string();
+    let words = words.replace(&format!("{path}/"), "").replace(&path, "its folder");
+    Some(words.chars().filter(|c| !c.is_control()).take(LONGEST).collect())
+}
+
+/// The value of `err` in a line of logfmt, whose quotes are Go's.
+fn error(line: &str) -> Option<String> {
+    let (_, value) = line.split_once(" err=").or_else(|| line.split_once(" error="))?;
+    let Some(quoted) = value.strip_prefix('"') else {
+        return value.split(' ').next().map(str::to_owned);
+    };
+    let (mut words, mut is_escaped) = (String::new(), false);
+    for character in quoted.chars() {
+        match (is_escaped, character) {
+            (false, '"') => break,
+            (false, '\\') => is_escaped = true,
+            (true, 'n' | 't') => {
+                words.push(' ');
+                is_escaped = false;
+            }
+            (_, character) => {
+                words.push(character);
+                is_escaped = false;
+            }
+        }
+    }
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_taken_out_of_its_line() {
+        let line = r#"ts=2026 level=error msg="x" err="open \"a\": no\nspace \\ left" b=c"#;
+        assert_eq!(error(line).unwrap(), r#"open "a": no space \ left"#);
+        assert_eq!(error("level=error err=EOF b=c").unwrap(), "EOF");
+        assert_eq!(error("level=info msg=fine"), None);
+    }
+
+    #[test]
+    fn a_log_is_rotated_while_it_is_written_and_never_larger_than_it_may() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path(), "s", 0);
+        folder.make().unwrap();
+        let mut log = OpenOptions::new().append(true).create(true).open(folder.file(LOG)).unwrap();
+        let write =
+            |log: &mut File, text: &str| io::Write::write_all(log, text.as_bytes()).unwrap();
+        write(&mut log, &"a".repeat(150));
+        assert!(is_full(&folder, 100) && !is_full(&folder, 200));
+        rotate(&folder, 100).unwrap();
+        write(&mut log, "level=error err=\"b c\"\nlast\n");
+        assert_eq!(fs::metadata(folder.file(OLD_LOG)).unwrap().len(), 100);
+        assert_eq!(fs::read_to_string(folder.file(LOG)).unwrap().lines().next_back(), Some("last"));
+        assert_eq!(last_words(&folder, 0).as_deref(), Some("b c"));
+        write(&mut log, &format!("x err=\"open {}/y: z\"\nend\n", folder.path().display()));
+        assert_eq!(last_words(&folder, 0).as_deref(), Some("open y: z"));
+        assert_eq!(last_words(&folder, length(&folder)), None);
+        put_aside(&folder).unwrap();
+        assert_eq!(length(&folder), 0);
+    }
+}

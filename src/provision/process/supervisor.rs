@@ -1,0 +1,233 @@
+//! Keeps one replica running until it is aborted.
+//!
+//! What it does between two awaits is whole: a process that was started is in
+//! its slot. The files that it writes then are tiny.
+
+use super::{
+    Tools,
+    child::Running,
+    folder::PORT,
+    launch::Launch,
+    log_file,
+    search::{self, listens},
+    slot::{self, Slot},
+};
+use crate::{domain::prometheus::ReplicaState, provision::Failure};
+use bytesize::ByteSize;
+use std::{rc::Rc, time::Duration};
+use tokio::time::Instant;
+
+/// How often is looked at a process that starts.
+const LOOK_AT_START: Duration = Duration::from_millis(50);
+
+/// One replica, and all that is needed to start it.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) slot: Rc<Slot>,
+    pub(super) launch: Rc<Launch>,
+    pub(super) tools: Rc<Tools>,
+}
+
+/// A process, or the try to start one, has ended.
+struct Ended {
+    /// Reads as a sentence.
+    why: String,
+    /// How long it was ready, if it was.
+    ready: Option<Duration>,
+}
+
+impl Ended {
+    fn at_start(why: String) -> Self {
+        Self { why, ready: None }
+    }
+}
+
+impl Supervisor {
+    pub(super) async fn supervise(self) {
+        let patience = &self.tools.patience;
+        let (mut failures, mut was_ready) = (0, false);
+        loop {
+            let ended = self.run().await;
+            if ended.ready.is_some_and(|ready| ready >= patience.settled) {
+                failures = 0;
+            }
+            was_ready |= ended.ready.is_some();
+            failures += 1;
+            let limit = if was_ready { patience.restarts } else { patience.starts };
+            let folder = self.slot.folder.path().display();
+            if failures >= limit {
+                tracing::error!(%folder, problem = ended.why, "a Prometheus is given up");
+                self.slot.set(ReplicaState::Failed, ended.why);
+                return;
+            }
+            tracing::warn!(%folder, problem = ended.why, "a Prometheus is started again");
+            self.slot.set(ReplicaState::Starting, ended.why);
+            let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+            let pause = patience.first_pause.saturating_mul(doubled);
+            tokio::time::sleep(pause.min(patience.longest_pause)).await;
+            self.end_strangers().await;
+            self.tools.metrics.count_restart();
+        }
+    }
+
+    /// From the start of a process, unless it runs already, to its end.
+    async fn run(&self) -> Ended {
+        let log_start = log_file::length(&self.slot.folder);
+        let port = match self.running_port() {
+            Some(port) => port,
+            None => match self.start().await {
+                Ok(port) => port,
+                Err(failure) => return Ended::at_start(failure.reason),
+            },
+        };
+        let url = self.launch.url(port);
+        self.slot.set_url(&url);
+        if let Err(ended) = self.until_ready(&url, port, log_start).await {
+            return ended;
+        }
+        let since = Instant::now();
+        self.slot.set(ReplicaState::Ready, "");
+        let why = self.while_ready(&url).await;
+        Ended { why, ready: Some(since.elapsed()) }
+    }
+
+    /// Ends whoever has come to our folder unseen, and would stand in the way again.
+    async fn end_strangers(&self) {
+        let folders: Vec<_> =
+            self.slot.folder.path().parent().map(Into::into).into_iter().collect();
+        let find = tokio::task::spawn_blocking(move || search::in_folders(&folders));
+        for found in find.await.unwrap_or_default() {
+            let is_stranger = self.slot.identity() != Some(found.identity);
+            if found.folder == self.slot.folder && is_stranger {
+                let ended = slot::end(found.identity, self.tools.patience.end).await;
+                let pid = found.identity.pid;
+                tracing::warn!(pid, is_ended = ended.is_ok(), "another process was in the folder");
+            }
+        }
+    }
+
+    fn running_port(&self) -> Option<u16> {
+        let has_ended = self.slot.running.borrow_mut().as_mut().is_none_or(Running::has_ended);
+        match has_ended {
+            true => None,
+            false => self.launch.port_of(self.slot.identity()?.pid),
+        }
+    }
+
+    async fn start(&self) -> Result<u16, Failure> {
+        let (slot, tools) = (&self.slot, &self.tools);
+        slot.end(tools.patience.end).await?;
+        let cannot = |what: &str, error: std::io::Error| {
+            tracing::error!(%error, folder = %slot.folder.path().display(), "cannot {what}");
+            Failure::passing(format!("the broker cannot {what}: {}", error.kind()))
+        };
+        let no_port = || Failure::passing("no port is free (prometheus.ports)");
+        let port = tools.ports.choose(&slot.folder).ok_or_else(no_port)?;
+        if log_file::is_full(&slot.folder, tools.patience.log_size) {
+            log_file::put_aside(&slot.folder).map_err(|error| cannot("write its log", error))?;
+        }
+        let noted = slot.folder.write(PORT, &format!("{port}\n"));
+        noted.map_err(|error| cannot("write its files", error))?;
+        let child = self.launch.spawn(port).map_err(|error| cannot("start Prometheus", error))?;
+        slot.running.replace(Some(Running::own(child)));
+        if let Err(error) = slot.note(&self.launch.digest) {
+            slot.end(tools.patience.end).await?;
+            return Err(cannot("write its files", error));
+        }
+        Ok(port)
+    }
+
+    /// Reading what it has stored may take minutes, so only its end ends this.
+    async fn until_ready(&self, url: &str, port: u16, log_start: u64) -> Result<(), Ended> {
+        loop {
+            if let Some(why) = self.has_ended(log_start) {
+                // If somebody was quicker to take the port, the next try has another.
+                return Err(Ended::at_start(why));
+            }
+            if let Some(why) = self.is_too_large().await {
+                return Err(Ended::at_start(why));
+            }
+            let Some(identity) = self.slot.identity() else { continue };
+            let listens = tokio::task::spawn_blocking(move || listens(identity, port)).await;
+            if listens.unwrap_or(false)
+                && self.tools.asking.is_ready(url, &self.launch.password).await
+            {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AT_START).await;
+        }
+    }
+
+    /// Why it is ready no more.
+    async fn while_ready(&self, url: &str) -> String {
+        let patience = &self.tools.patience;
+        let (mut answered, mut asked) = (Instant::now(), Instant::now());
+        loop {
+            tokio::time::sleep(patience.look).await;
+            if let Some(why) = self.has_ended(0) {
+                return why;
+            }
+            if let Some(why) = self.is_too_large().await {
+                return why;
+            }
+            self.keep_log_small().await;
+            if asked.elapsed() < patience.ask {
+                continue;
+            }
+            asked = Instant::now();
+            if self.tools.asking.is_ready(url, &self.launch.password).await {
+                answered = Instant::now();
+                self.slot.set(ReplicaState::Ready, "");
+                continue;
+            }
+            let why = "Prometheus does not answer";
+            if answered.elapsed() >= patience.silence {
+                return self.ended_by_us(why.to_owned()).await;
+            }
+            self.slot.set(ReplicaState::Starting, why);
+        }
+    }
+
+    fn has_ended(&self, log_start: u64) -> Option<String> {
+        let mut running = self.slot.running.borrow_mut();
+        if !running.as_mut().is_none_or(Running::has_ended) {
+            return None;
+        }
+        let how = running.as_ref().map(Running::how_it_ended).unwrap_or_default();
+        *running = None;
+        let said = log_file::last_words(&self.slot.folder, log_start);
+        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+        Some(format!("Prometheus ended{how}{said}"))
+    }
+
+    async fn is_too_large(&self) -> Option<String> {
+        let limit = self.launch.memory_limit;
+        let memory = self.slot.running.borrow().as_ref().and_then(Running::memory)?;
+        if memory <= limit {
+            return None;
+        }
+        let limit = ByteSize(limit).display().iec().to_string();
+        let why =
+            format!("Prometheus was stopped: it took more memory than its plan allows ({limit})");
+        Some(self.ended_by_us(why).await)
+    }
+
+    async fn ended_by_us(&self, why: String) -> String {
+        if let Err(failure) = self.slot.end(self.tools.patience.end).await {
+            tracing::error!(%failure, folder = %self.slot.folder.path().display(), "cannot stop it");
+        }
+        why
+    }
+
+    async fn keep_log_small(&self) {
+        let (folder, size) = (self.slot.folder.clone(), self.tools.patience.log_size);
+        if !log_file::is_full(&folder, size) {
+            return;
+        }
+        let path = folder.path().display().to_string();
+        let rotated = tokio::task::spawn_blocking(move || log_file::rotate(&folder, size)).await;
+        if let Ok(Err(error)) = rotated {
+            tracing::warn!(%error, folder = path, "a log cannot be kept whole");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A body on its way through.
+
+use awc::ClientResponse;
+use bytes::Bytes;
+use futures_util::Stream;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep};
+
+/// A Prometheus that has begun to answer and sends nothing for so long hangs.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// The rest of an answer, piece by piece. Ends with an error where it is cut.
+pub struct Body {
+    response: Pin<Box<ClientResponse>>,
+    /// Bytes that are still to come, when that was announced.
+    left: Option<u64>,
+    /// Runs while we wait for the server, and not while the user is slow.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body {
+    pub(super) fn new(response: ClientResponse, length: Option<u64>) -> Self {
+        Self { response: Box::pin(response), left: length, waiting: None }
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let piece = match self.response.as_mut().poll_next(cx) {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => {
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+                return waiting.as_mut().poll(cx).map(|()| Some(Err(cut("it hangs"))));
+            }
+        };
+        self.waiting = None;
+        match piece {
+            Some(Ok(bytes)) => {
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                self.left = self.left.map(|left| left.saturating_sub(length));
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(cut("its connection broke")))),
+            None if self.left.is_some_and(|left| left > 0) => {
+                Poll::Ready(Some(Err(cut("it ended early"))))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+fn cut(why: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("the answer of a Prometheus is cut: {why}"),
+    )
+}
+
+impl Stream for Body {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().next(cx)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! How an instance does, in the words of its own Prometheus.
+
+use super::{Ask, Client, Failure, Upstream};
+use awc::http::{StatusCode, header::HeaderMap};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Whoever looks waits; then they are told that there was no answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest answer that is looked at: some 20,000 targets.
+const LONGEST: usize = 32 << 20;
+/// Most targets that are shown.
+const SHOWN: usize = 100;
+
+/// Samples that lie in files.
+const STORED: [&str; 3] = [
+    "prometheus_tsdb_storage_blocks_bytes",
+    "prometheus_tsdb_wal_storage_size_bytes",
+    "prometheus_tsdb_head_chunks_storage_size_bytes",
+];
+const SERIES: &str = "prometheus_tsdb_head_series";
+
+/// What a Prometheus says of itself. What it did not answer is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Targets that were scraped well the last time.
+    pub targets_up: Option<usize>,
+    /// All targets.
+    pub targets: Option<usize>,
+    /// What one target fails with: which, and why.
+    pub last_error: Option<String>,
+    /// Some of the targets, those that fail first.
+    pub shown: Vec<Target>,
+    /// What it has stored.
+    pub storage: Option<Storage>,
+    /// Why something of this is not known.
+    pub problem: Option<String>,
+}
+
+/// What is scraped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The app, by organization, space and name.
+    pub app: String,
+    /// Which of its instances.
+    pub instance: String,
+    /// `up`, `down`, or `unknown` before its first scrape.
+    pub health: String,
+    /// Why it is down; empty otherwise.
+    pub error: String,
+    /// When it was scraped last; empty if it never was.
+    pub last_scrape: String,
+}
+
+/// What a Prometheus has stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// Bytes in files, as far as this version tells.
+    pub bytes: u64,
+    /// Series that get samples at the moment.
+    pub series: u64,
+}
+
+impl Client {
+    /// Asks an instance how it does. Never takes longer than a few seconds.
+    pub async fn summary(&self, upstream: &Upstream) -> Summary {
+        let targets = self.look(upstream, "/api/v1/targets?state=active");
+        let storage = self.look(upstream, "/metrics");
+        let (targets, storage) = futures_util::join!(targets, storage);
+        let mut summary = Summary::default();
+        let mut problem = None;
+        match storage {
+            Ok(body) => summary.storage = Storage::read(&String::from_utf8_lossy(&body)),
+            Err(failure) => problem = Some(failure.to_string()),
+        }
+        match targets {
+            // Much text is not for a thread that serves requests.
+            Ok(body) => match tokio::task::spawn_blocking(move || parse(&body)).await {
+                Ok(Some(targets)) => summary.add(targets),
+                _ => problem = Some("its list of targets cannot be read".to_owned()),
+            },
+            Err(failure) => problem = Some(failure.to_string()),
+        }
+        summary.problem = problem;
+        summary
+    }
+
+    async fn look(&self, upstream: &Upstream, target: &str) -> Result<Vec<u8>, Failure> {
+        let headers = HeaderMap::new();
+        let target = target.to_owned();
+        let ask = Ask { target, headers: &headers, form: None, patience: PATIENCE };
+        let read = async {
+            let mut answer = self.forward(upstream, &ask).await?;
+            if answer.status != StatusCode::OK {
+                return Err(Failure::Unfit("its status is not 200"));
+            }
+            let mut body = Vec::new();
+            while let Some(piece) = answer.body.next().await {
+                body.extend_from_slice(&piece.map_err(|_| Failure::Broken)?);
+                if body.len() > LONGEST {
+                    return Err(Failure::Unfit("it is too long to be looked at"));
+                }
+            }
+            Ok(body)
+        };
+        timeout(PATIENCE, read).await.unwrap_or(Err(Failure::Late(PATIENCE)))
+    }
+}
+
+impl Summary {
+    fn add(&mut self, mut targets: Vec<Target>) {
+        targets.sort_by(|a, b| {
+            let key = |it: &Target| (it.health == "up", it.health == "unknown");
+            (key(a), &a.app, &a.instance).cmp(&(key(b), &b.app, &b.instance))
+        });
+        self.targets = Some(targets.len());
+        self.targets_up = Some(targets.iter().filter(|target| target.health == "up").count());
+        let failed = targets.first().filter(|target| !target.error.is_empty());
+        self.last_error =
+            failed.map(|it| format!("{} instance {}: {}", it.app, it.instance, it.error));
+        targets.truncate(SHOWN);
+        self.shown = targets;
+    }
+}
+
+impl Storage {
+    /// Of an exposition; none if nothing of it is there.
+    fn read(metrics: &str) -> Option<Self> {
+        let (mut storage, mut found) = (Self::default(), false);
+        for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+            let Some((name, value)) = line.split_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            // A float that is no number of bytes becomes the nearest one.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates"
+            )]
+            let value = value as u64;
+            if STORED.contains(&name) {
+                storage.bytes = storage.bytes.saturating_add(value);
+            } else if name == SERIES {
+                storage.series = value;
+            } else {
+                continue;
+            }
+            found = true;
+        }
+        found.then_some(storage)
+    }
+}
+
+/// `GET /api/v1/targets`, as far as it is shown.
+#[derive(Deserialize)]
+struct Envelope {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    active_targets: Vec<Active>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Active {
+    #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
+    last_error: String,
+    #[serde(default)]
+    last_scrape: String,
+    #[serde(default)]
+    health: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Labels {
+    organization_name: String,
+    space_name: String,
+    app_name: String,
+    index: String,
+    instance: String,
+}
+
+fn parse(body: &[u8]) -> Option<Vec<Target>> {
+    let envelope: Envelope = serde_json::from_slice(body).ok()?;
+    Some(envelope.data.active_targets.into_iter().map(Target::from).collect())
+}
+
+impl From<Active> for Target {
+    fn from(active: Active) -> Self {
+        let Labels { organization_name, space_name, app_name, index, instance } = active.labels;
+        let parts = [organization_name, space_name, app_name];
+        let app = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        // Year 1 is Go's word for never.
+        let scraped = !active.last_scrape.starts_with("0001-");
+        Self {
+            app,
+            instance: if index.is_empty() { instance } else { index },
+            health: active.health,
+            error: active.last_error,
+            last_scrape: if scraped { to_seconds(&active.last_scrape) } else { String::new() },
+        }
+    }
+}
+
+/// An RFC 3339 time without fractions of a second.
+fn to_seconds(time: &str) -> String {
+    let Some((seconds, rest)) = time.split_once('.') else { return time.replace('T', " ") };
+    let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{}{zone}", seconds.replace('T', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_fail_come_first_and_all_are_counted() {
+        let target = |index: usize, health: &str, error: &str| {
+            format!(
+                r#"{{"discoveredLabels":{{"__address__":"x"}},"labels":{{"app_name":"shop","space_name":"prod","organization_name":"acme","index":"{index}","instance":"10.0.0.1:8080"}},"scrapePool":"apps","lastError":"{error}","lastScrape":"2026-11-21T11:18:06.886123Z","lastScrapeDuration":0.1,"health":"{health}"}}"#
+            )
+        };
+        let mut all: Vec<_> = (0..150).map(|index| target(index, "up", "")).collect();
+        all.push(target(150, "unknown", ""));
+        all.push(target(151, "down", "server returned HTTP status 404 Not Found"));
+        let body = format!(
+            r#"{{"status":"success","data":{{"activeTargets":[{}],"droppedTargets":[]}}}}"#,
+            all.join(",")
+        );
+        let mut summary = Summary::default();
+        summary.add(parse(body.as_bytes()).unwrap());
+        assert_eq!((summary.targets, summary.targets_up), (Some(152), Some(150)));
+        assert_eq!(summary.shown.len(), SHOWN);
+        let first = &summary.shown[0];
+        assert_eq!((first.app.as_str(), first.instance.as_str()), ("acme/prod/shop", "151"));
+        assert_eq!(first.last_scrape, "2026-11-21 11:18:06Z");
+        let error = "acme/prod/shop instance 151: server returned HTTP status 404 Not Found";
+        assert_eq!(summary.last_error.as_deref(), Some(error));
+
+        let mut summary = Summary::default();
+        let unnamed = r#"{"data":{"activeTargets":[{"labels":{"instance":"a:1"},"health":"unknown","lastScrape":"0001-01-01T00:00:00Z"}]}}"#;
+        summary.add(parse(unnamed.as_bytes()).unwrap());
+        assert_eq!(
+            (summary.targets, summary.targets_up, summary.last_error),
+            (Some(1), Some(0), None)
+        );
+        let expected = Target {
+            app: String::new(),
+            instance: "a:1".to_owned(),
+            health: "unknown".to_owned(),
+            error: String::new(),
+            last_scrape: String::new(),
+        };
+        assert_eq!(summary.shown, [expected]);
+        for nonsense in ["", "[]", "{}", r#"{"data":{}}"#] {
+            assert_eq!(parse(nonsense.as_bytes()), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_what_this_version_tells_of_it() {
+        let metrics = "# TYPE x gauge\nprometheus_tsdb_storage_blocks_bytes 1.5e+06\n\
+            prometheus_tsdb_wal_storage_size_bytes 100\nprometheus_tsdb_head_series 7\nup{} 1\n";
+        assert_eq!(Storage::read(metrics), Some(Storage { bytes: 1_500_100, series: 7 }));
+        assert_eq!(Storage::read("prometheus_tsdb_head_series NaN"), Some(Storage::default()));
+        for nonsense in ["", "<html>", "prometheus_tsdb_head_series x"] {
+            assert_eq!(Storage::read(nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! `/prometheus/{instance}/…`: who may ask what, and what servers do to answers.
+//! Instances are rows in the store, and their servers do what they are told.
+
+use crate::{certificates::*, helpers::*};
+use scrapebroker::{
+    domain::{
+        BindingId, InstanceId,
+        prometheus::{Replica, ReplicaState},
+    },
+    query::{Ask, Client, Upstream},
+    secrets::{Keys, Owner, token_hash},
+    store::{
+        Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
+        prometheus, replicas,
+    },
+    tls,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+pub(crate) const QUERY: &str = "/api/v1/query?query=up";
+
+/// The program, and its store to write into.
+pub(crate) struct World {
+    pub(crate) app: TestApp,
+    store: Store,
+    keys: Keys,
+    _folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_at("http://metrics.example.com").await
+    }
+
+    pub(crate) async fn start_at(base_url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}/world.db", folder.path().display());
+        let key = "a key that is long enough";
+        let app = spawn_app(&[
+            ("DATABASE_URL", database_url.clone()),
+            ("BROKER__TOKEN_KEY", key.to_owned()),
+            ("BASE_URL", base_url.to_owned()),
+            ("PROMETHEUS__PROVISIONER", "none".to_owned()),
+        ])
+        .await;
+        let store = Store::open(&database_url.into(), 1).await.unwrap();
+        let keys = Keys::derive(&key.into()).unwrap();
+        Self { app, store, keys, _folder: folder }
+    }
+
+    pub(crate) fn web_password(&self, instance: &str) -> SecretString {
+        self.keys.web_password(&instance.parse().unwrap())
+    }
+
+    /// An instance whose servers are these, and a token of its own.
+    pub(crate) async fn instance(&self, id: &str, servers: &[Replica]) -> String {
+        let instance_id: InstanceId = id.parse().unwrap();
+        let spec = json!({
+            "retention": "15d", "retention_size": 1_u64 << 30, "storage": "disk", "replicas": 2,
+            "memory_limit": 1_u64 << 30, "scrape_interval": "15s", "sample_limit": 0,
+            "remote_write": null, "rules": null, "alertmanager_url": null,
+        });
+        let spec = spec.as_object().unwrap();
+        let seal = |owner, map: &Map<_, _>| self.keys.seal(owner, map).unwrap();
+        let instance = ServiceInstance {
+            instance_id: instance_id.clone(),
+            service_id: "s".parse().unwrap(),
+            plan_id: "p".parse().unwrap(),
+            organization_guid: "o".parse().unwrap(),
+            space_guid: "space".parse().unwrap(),
+            names: Names { instance: Some("my <prometheus>".to_owned()), ..Names::default() },
+            maintenance_version: None,
+            parameters: seal(Owner::Instance(id), &Map::new()),
+        };
+        let wanted = PrometheusInstance {
+            instance_id: instance_id.clone(),
+            space_guid: "space".parse().unwrap(),
+            replicas: 2,
+            spec: seal(Owner::Spec(id), spec),
+        };
+        let mut tx = self.store.begin_write().await.unwrap();
+        instances::insert(&mut tx, &instance).await.unwrap();
+        prometheus::put(&mut tx, &wanted).await.unwrap();
+        replicas::replace(&mut tx, &instance_id, servers).await.unwrap();
+        tx.commit().await.unwrap();
+        self.bind(id, &format!("key of {id}")).await
+    }
+
+    /// The token of another service key.
+    pub(crate) async fn bind(&self, instance: &str, binding: &str) -> String {
+        let id: BindingId = binding.parse().unwrap();
+        let token = self.keys.token(&id).expose_secret().to_owned();
+        let row = ServiceBinding {
+            binding_id: id,
+            instance_id: instance.parse().unwrap(),
+            service_id: "s".parse().unwrap(),
+            plan_id: "p".parse().unwrap(),
+            app_guid: None,
+            space_guid: "space".parse().unwrap(),
+            parameters: self.keys.seal(Owner::Binding(binding), &Map::new()).unwrap(),
+            token_hash: token_hash(&token),
+            predecessor_id: None,
+        };
+        let mut tx = self.store.begin_write().await.unwrap();
+        bindings::insert(&mut tx, &row).await.unwrap();
+        tx.commit().await.unwrap();
+        // The page needs no server, so it tells when the row is in force.
+        let page = format!("/prometheus/{}/nowhere", encoded(instance));
+        eventually(async || (self.get(&page, &token).await.status == 404).then_some(())).await;
+        token
+    }
+
+    async fn unbind(&self, binding: &str) {
+        let mut tx = self.store.begin_write().await.unwrap();
+        bindings::delete(&mut tx, &binding.parse().unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.app.get_with(path, &[("Authorization", &basic("anyone", token))]).await
+    }
+
+    /// What the server sends, byte by byte.
+    async fn raw(&self, path: &str, token: &str) -> Vec<u8> {
+        let mut stream = self.open(path, token).await;
+        let mut raw = Vec::new();
+        // A cut body may end in a reset.
+        let _ = stream.read_to_end(&mut raw).await;
+        raw
+    }
+
+    /// Sends a request whose answer is still to be read.
+    async fn open(&self, path: &str, token: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.app.address).await.unwrap();
+        let authorization = basic("anyone", token);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// A server of an instance.
+pub(crate) fn server(number: u8, url: &str) -> Replica {
+    Replica { number, url: url.to_owned(), state: ReplicaState::Ready, problem: String::new() }
+}
+
+fn at(instance: &Instance) -> String {
+    format!("http://{}", instance.address)
+}
+
+/// Says what it was asked.
+async fn parrot() -> Instance {
+    Instance::start(|seen| Reply::Http(200, vec![], seen.line.clone().into_bytes())).await
+}
+
+#[actix_web::test]
+async fn credentials_of_an_instance_open_it_and_no_other() {
+    let (world, prometheus) = (World::start().await, parrot().await);
+    let own = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let other = world.instance("other", &[server(0, &at(&prometheus))]).await;
+    let of_app = world.app.bind("b1", "app-guid", json!({})).await.json()["credentials"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/prometheus/own{QUERY}");
+    let as_user = async |path: &str, authorization: &str| {
+        world.app.get_with(path, &[("Authorization", authorization)]).await.status
+    };
+    for path in [&*path, "/prometheus/own/", "/prometheus/own", "/prometheus/own/-/quit"] {
+        for authorization in [
+            "",
+            "Basic",
+            "Bearer sbt_wrong",
+            &basic("x", "sbt_wrong"),
+            &basic("x", &other),
+            &basic("x", &of_app),
+            &basic("scrapebroker", world.web_password("own").expose_secret()),
+            &format!("Bearer {other}"),
+        ] {
+            assert_eq!(as_user(path, authorization).await, 401, "{path} {authorization}");
+        }
+    }
+    for path in ["/prometheus/nobody/", "/prometheus/nobody/api/v1/query", "/prometheus//"] {
+        assert_eq!(as_user(path, &basic("x", &own)).await, 401, "strangers learn nothing: {path}");
+        assert_eq!(as_user(path, &basic(USER, PASSWORD)).await, 404, "{path}");
+    }
+    assert!(prometheus.seen().is_empty());
+
+    for right in [basic("x", &own), basic("", &own), format!("Bearer {own}"), basic(USER, PASSWORD)]
+    {
+        assert_eq!(as_user(&path, &right).await, 200, "{right}");
+    }
+    world.unbind("key of own").await;
+    eventually(async || (world.get(&path, &own).await.status == 401).then_some(())).await;
+    assert_eq!(world.get(&format!("/prometheus/other{QUERY}"), &other).await.status, 200);
+}
+
+#[actix_web::test]
+async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
+    let (world, prometheus) = (World::start().await, parrot().await);
+    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let headers = [
+        ("Authorization", &*basic("anyone", &token)),
+        ("Cookie", "session=1"),
+        ("X-Forwarded-For", "10.9.9.9"),
+        ("Origin", "https://evil.example.com"),
+        ("Referer", "https://x/"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "gzip"),
+        ("If-None-Match", "\"1\""),
+    ];
+    let answer = world.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
+    assert_eq!(answer.text(), format!("GET {QUERY} HTTP/1.1"));
+    assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    let mut seen = prometheus.seen()[0].headers.clone();
+    let ours = basic("scrapebroker", world.web_password("own").expose_secret());
+    assert_eq!(seen.remove("authorization"), Some(ours));
+    assert_eq!(seen.remove("host"), Some(prometheus.address.to_string()));
+    assert!(seen.remove("user-agent").unwrap().starts_with("scrapebroker/"));
+    assert!(seen.remove("date").is_some());
+    let left: Vec<_> = seen.into_iter().collect();
+    let expected = [
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip"),
+        ("connection", "close"),
+        ("content-length", "0"),
+        ("if-none-match", "\"1\""),
+    ];
+    assert_eq!(left, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[actix_web::test]
+async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths() {
+    let (world, prometheus) = (World::start_at("http://x.example.com/sub").await, parrot().await);
+    for id in ["tsuru:prometheus:my db", "a/b", "50%", "..", "ü?#"] {
+        let url = format!("{}/prefix", at(&prometheus));
+        let token = world.instance(id, &[server(0, &url)]).await;
+        let short = scrapebroker::query::segment(&id.parse().unwrap());
+        for name in [&*encoded(id), &*short] {
+            for before in ["", "/sub"] {
+                let answer = world.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;
+                assert_eq!(answer.text(), format!("GET /prefix{QUERY} HTTP/1.1"), "{id} {name}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_next_server_is_asked_when_nobody_listens() {
+    let world = World::start().await;
+    let (prometheus, hung) = (parrot().await, Instance::start(|_| Reply::Hang).await);
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let down = server(0, &format!("http://{nobody}"));
+    let failed = Replica {
+        state: ReplicaState::Failed,
+        problem: "it needs more memory than 1 GiB".to_owned(),
+        ..server(0, &at(&hung))
+    };
+    let second = server(1, &at(&prometheus));
+    for (id, first) in [("down", &down), ("failed", &failed)] {
+        let token = world.instance(id, &[first.clone(), second.clone()]).await;
+        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        assert_eq!((answer.status, hung.seen().len()), (200, 0), "{id}");
+    }
+    let cases: [(&str, &[Replica], &str); 3] = [
+        ("none", &[], "not there yet"),
+        ("one", &[failed], "server 0 is failed: it needs more memory than 1 GiB"),
+        ("two", &[down.clone(), Replica { number: 1, ..down }], "server 1 cannot be connected to"),
+    ];
+    for (id, servers, why) in cases {
+        let token = world.instance(id, servers).await;
+        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        assert_eq!((answer.status, &*answer.headers["retry-after"]), (503, "5"), "{id}");
+        let json = answer.json();
+        assert_eq!(json["status"], "error");
+        assert!(json["error"].as_str().unwrap().contains(why), "{json}");
+        assert!(!answer.text().contains("127.0.0.1"), "{json}");
+        let page = world.get(&format!("/prometheus/{id}/"), &token).await;
+        assert_eq!(page.status, 200);
+        assert!(page.text().contains(why), "{}", page.text());
+        let graph = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        assert!(graph.text().starts_with("no server of this Prometheus"), "{}", graph.text());
+    }
+}
+
+#[actix_web::test]
+async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
+    let (world, hung) = (World::start().await, Instance::start(|_| Reply::Hang).await);
+    let token = world.instance("own", &[server(0, &at(&hung))]).await;
+    let answer = world.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
+    assert_eq!((answer.status, &answer.json()["errorType"]), (504, &json!("timeout")));
+    eventually(async || (hung.open() == 0).then_some(())).await;
+
+    // Who goes away takes the query along.
+    let waiting = world.open(&format!("/prometheus/own{QUERY}"), &token).await;
+    eventually(async || (hung.open() == 1).then_some(())).await;
+    drop(waiting);
+    eventually(async || (hung.open() == 0).then_some(())).await;
+
+    let page = world.get("/prometheus/own/", &token).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("gave no answer within 5 s"), "{}", page.text());
+    assert!(page.text().contains("my &#60;prometheus&#62;"), "{}", page.text());
+    assert!(!page.text().contains("sbt_"), "no secret stands on it");
+    let bare = world.get("/prometheus/own", &token).await;
+    assert_eq!((bare.status, &*bare.headers["location"]), (308, "./own/"));
+}
+
+#[actix_web::test]
+async fn a_body_that_is_cut_never_looks_whole() {
+    let world = World::start().await;
+    let half = "half of it".repeat(100_000);
+    let answers = [
+        ("length", format!("Content-Length: 2000000\r\n\r\n{half}")),
+        ("chunks", format!("Transfer-Encoding: chunked\r\n\r\nf4240\r\n{half}\r\n")),
+        ("chunk", format!("Transfer-Encoding: chunked\r\n\r\n2000000\r\n{half}")),
+    ];
+    for (id, rest) in answers {
+        let answer = format!("HTTP/1.1 200 OK\r\n{rest}");
+        let dying = Instance::start(move |_| Reply::Raw(answer.clone().into_bytes())).await;
+        let token = world.instance(id, &[server(0, &at(&dying))]).await;
+        let raw = world.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        let raw = String::from_utf8(raw).unwrap();
+        let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{id}: {raw:?}"));
+        assert!(head.starts_with("HTTP/1.1 200"), "{id}: {head}");
+        match id {
+            "length" => assert!(head.contains("content-length: 2000000"), "{head}"),
+            _ => assert!(head.contains("chunked") && !body.ends_with("0\r\n\r\n"), "{head}"),
+        }
+        assert!(body.len() < 2_000_000, "{id}");
+    }
+    let silent = Instance::start(|_| Reply::Close).await;
+    let token = world.instance("silent", &[server(0, &at(&silent))]).await;
+    assert_eq!(world.get(&format!("/prometheus/silent{QUERY}"), &token).await.status, 502);
+}
+
+#[actix_web::test]
+async fn only_what_a_reader_needs_comes_back() {
+    let world = World::start().await;
+    let text = |value: &str| value.to_owned();
+    let nice = Instance::start(move |_| {
+        let headers = vec![
+            ("Content-Type", text("text/html")),
+            ("Content-Encoding", text("gzip")),
+            ("ETag", text("\"1\"")),
+            ("Set-Cookie", text("a=b")),
+            ("Access-Control-Allow-Origin", text("*")),
+            ("Connection", text("X-Hop")),
+            ("X-Hop", text("1")),
+            ("Server", text("Go")),
+        ];
+        Reply::Http(200, headers, b"\x1f\x8bnot looked at".to_vec())
+    })
+    .await;
+    let token = world.instance("nice", &[server(0, &at(&nice))]).await;
+    let answer = world.get("/prometheus/nice/graph", &token).await;
+    assert_eq!(answer.body, b"\x1f\x8bnot looked at");
+    for (name, value) in [("content-type", "text/html"), ("content-encoding", "gzip")] {
+        assert_eq!(answer.headers[name], value);
+    }
+    for name in ["set-cookie", "access-control-allow-origin", "x-hop", "server"] {
+        assert!(!answer.headers.contains_key(name), "{name}");
+    }
+    let cases = [
+        ("password", 401, ("WWW-Authenticate", "Basic"), 502),
+        ("elsewhere", 302, ("Location", "https://evil.example.com/"), 502),
+        ("here", 302, ("Location", "/prometheus/here/query"), 302),
+        ("same", 304, ("ETag", "\"1\""), 304),
+        ("busy", 503, ("Retry-After", "7"), 503),
+    ];
+    for (id, status, (name, value), expected) in cases {
+        let said =
+            Instance::start(move |_| Reply::Http(status, vec![(name, value.to_owned())], vec![]))
+                .await;
+        let token = world.instance(id, &[server(0, &at(&said))]).await;
+        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        assert_eq!(answer.status, expected, "{id}: {}", answer.text());
+        assert!(!answer.headers.contains_key("www-authenticate"), "{id}");
+        let passed_on = answer.headers.get(&name.to_ascii_lowercase()).map(String::as_str);
+        assert_eq!(passed_on, (status == expected).then_some(value), "{id}");
+    }
+    let endless =
+        Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\nhow long?".to_vec())).await;
+    let token = world.instance("endless", &[server(0, &at(&endless))]).await;
+    assert_eq!(world.get("/prometheus/endless/graph", &token).await.status, 502);
+}
+
+/// Two gigabytes, of which no more is under way than sockets hold.
+#[actix_web::test]
+async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
+    const LENGTH: u64 = 2 << 30;
+    const UNDER_WAY: u64 = 32 << 20;
+    let world = World::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    // On a thread of its own: it writes as fast as it may.
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let listener = listener.into_std().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").unwrap();
+        let piece = vec![b'x'; 1 << 20];
+        while stream.write_all(&piece).is_ok() {
+            if count.fetch_add(1 << 20, Ordering::SeqCst) + (1 << 20) == LENGTH {
+                break;
+            }
+        }
+    });
+    let token = world.instance("own", &[server(0, &url)]).await;
+    let mut stream = world.open("/prometheus/own/federate", &token).await;
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    loop {
+        let more = stream.read(&mut buffer).await.unwrap();
+        read += u64::try_from(more).unwrap();
+        let under_way = sent.load(Ordering::SeqCst).saturating_sub(read);
+        assert!(under_way < UNDER_WAY, "{under_way} bytes are held after {read}");
+        if more == 0 {
+            break;
+        }
+    }
+    assert!(read > LENGTH && read < LENGTH + 1000, "{read}: the body and a head");
+}
+
+#[actix_web::test]
+async fn a_server_behind_tls_is_verified() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("other"));
+    let acceptor = authority.issue("localhost").acceptor(None);
+    let prometheus = Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| {
+        Reply::Http(200, vec![], b"secured".to_vec())
+    })
+    .await;
+    let port = prometheus.address.port();
+    let ask = async |authority: &Authority, host: &str| {
+        let ca = tls::Pem { key: "ca", source: tls::Source::Inline(authority.pem.clone().into()) };
+        let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
+        let (backends, _) = tls::Backends::open(settings).unwrap();
+        let client = Client::new(backends, tokio::runtime::Handle::current());
+        let upstream = Upstream {
+            external_url: "http://x".to_owned(),
+            replicas: vec![server(0, &format!("https://{host}:{port}"))],
+            password: "p".into(),
+        };
+        let ask = Ask {
+            target: QUERY.to_owned(),
+            headers: &actix_web::http::header::HeaderMap::new(),
+            form: None,
+            patience: Duration::from_secs(10),
+        };
+        client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())
+    };
+    assert_eq!(ask(&authority, "localhost").await, Ok(200));
+    for (authority, host) in [(&other, "localhost"), (&authority, "127.0.0.1")] {
+        let failure = ask(authority, host).await.unwrap_err().to_string();
+        assert!(failure.contains("cannot be connected to"), "{failure}");
+    }
+    assert_eq!(prometheus.seen().len(), 1);
+}
