@@ -230,7 +230,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
 
 #[actix_web::test]
 async fn a_real_prometheus_reaches_instances_with_odd_names() {
-    let odd = "tsuru:a b%41/ü?&#";
+    let odd = "pool:a b%41/ü?&#";
     let fleet = [
         Instance::with_metrics("odd 1\n").await,
         Instance::with_metrics("odd 2\n").await,
