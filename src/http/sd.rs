@@ -54,7 +54,7 @@ pub struct Sd {
     access: Access,
     keep: Duration,
     base: Place,
-    /// Where a Prometheus of ours finds us, if that is elsewhere.
+    /// Where a Prometheus of ours finds us.
     own_base: Arc<OnceLock<String>>,
     cache: Cache,
     limit: Limit,
@@ -109,11 +109,11 @@ impl Sd {
         }
     }
 
-    /// Where the targets are that `sees` is told of.
-    fn base_for(&self, sees: &Sees) -> Place {
-        match (sees, self.own_base.get()) {
-            (Sees::BoundTo(_), Some(own)) => Place::of(own),
-            _ => self.base.clone(),
+    /// Where the targets are that `sees` is told of; none while that is unknown.
+    fn base_for(&self, sees: &Sees) -> Option<Place> {
+        match sees {
+            Sees::BoundTo(_) => self.own_base.get().map(|own| Place::of(own)),
+            _ => Some(self.base.clone()),
         }
     }
 
@@ -128,7 +128,7 @@ impl Sd {
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }
-        let base = self.base_for(&key.sees);
+        let base = self.base_for(&key.sees).ok_or(SdError::NotYet)?;
         let (sees, question) = (key.sees.clone(), key.question.clone());
         let made =
             web::block(move || Answer::of(list::list(&table, &bound, &sees, &question, &base)));

@@ -85,8 +85,16 @@ impl Instances {
         format!("sqlite://{}/sd.db", self.folder.path().display())
     }
 
-    fn settings(&self) -> [(&'static str, String); 2] {
-        [("DATABASE_URL", self.url()), ("BROKER__TOKEN_KEY", TOKEN_KEY.to_owned())]
+    /// Its servers are not started: the test has one of its own.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        vec![
+            ("DATABASE_URL", self.url()),
+            ("BROKER__TOKEN_KEY", TOKEN_KEY.to_owned()),
+            ("PROMETHEUS__BINARY", path("no-prometheus")),
+            ("PROMETHEUS__DATA_DIR", path("disk")),
+            ("PROMETHEUS__TMPFS_DIR", path("memory")),
+        ]
     }
 
     /// What a Prometheus of ours would show.
@@ -102,7 +110,7 @@ impl TestApp {
     }
 
     /// The targets by their `instance`, for an operator.
-    async fn targets(&self, path: &str) -> Vec<String> {
+    async fn told(&self, path: &str) -> Vec<String> {
         instances(&self.sd(path, &basic(USER, PASSWORD)).await)
     }
 
@@ -193,8 +201,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
     }
     let database = Instances::made(&["p1"]).await;
     let routes = RouteFile::of_app(&fleet[..2]);
-    let [url, key] = database.settings();
-    let app = spawn_app(&[routes.setting(), url, key]).await;
+    let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("p1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
     // Newer, and of no concern to that Prometheus.
     assert_eq!(app.bind("b2", "app-guid", json!({"endpoint": "/other"})).await.status, 201);
@@ -223,7 +230,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
 
 #[actix_web::test]
 async fn a_real_prometheus_reaches_instances_with_odd_names() {
-    let odd = "tsuru:a b%41/ü?&#";
+    let odd = "pool:a b%41/ü?&#";
     let fleet = [
         Instance::with_metrics("odd 1\n").await,
         Instance::with_metrics("odd 2\n").await,
@@ -238,8 +245,7 @@ async fn a_real_prometheus_reaches_instances_with_odd_names() {
     endpoints[1]["tags"]["process_type"] = "wor ker/&".into();
     let routes = RouteFile::new(&json!({"app.example.com": endpoints}));
     let database = Instances::made(&["i 1/ü"]).await;
-    let [url, key] = database.settings();
-    let app = spawn_app(&[routes.setting(), url, key]).await;
+    let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i%201%2F%C3%BC", "b1", odd, json!({})).await;
     let prometheus = Prometheus::start(&discovering(app.address, &database.token("i 1/ü")));
     let without_index = format!("web/{}", fleet[0].address);
@@ -252,8 +258,7 @@ async fn targets_stay_while_we_do_not_know_the_routes() {
     let instance = Instance::with_metrics("a 1\n").await;
     let database = Instances::made(&["i1"]).await;
     let routes = RouteFile::of_app([&instance]);
-    let [url, key] = database.settings();
-    let mut app = spawn_app(&[routes.setting(), url.clone(), key.clone()]).await;
+    let mut app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i1", "b1", "app-guid", json!({})).await;
     let token = database.token("i1");
     let prometheus = Prometheus::start(&discovering(app.address, &token));
@@ -263,7 +268,8 @@ async fn targets_stay_while_we_do_not_know_the_routes() {
     let silent = Instance::start(|_| Reply::Hang).await;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", silent.address);
     let listen = ("LISTEN", app.address.to_string());
-    let app = spawn_app(&[("ROUTES__GOROUTERS", gorouters), listen, url, key]).await;
+    let ours = vec![("ROUTES__GOROUTERS", gorouters), listen];
+    let app = spawn_app(&[ours, database.settings()].concat()).await;
     let answer = app.sd("/sd", &bearer(&token)).await;
     assert_eq!((answer.status, answer.headers["retry-after"].as_str()), (503, "5"));
     eventually(async || (app.counted("unavailable").await >= 4).then_some(())).await;
@@ -280,7 +286,7 @@ async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
     let stale_after = ("ROUTES__STALE_AFTER", "1s".to_owned());
     let app = spawn_app(&[routes.setting(), ("ROUTES__GOROUTERS", gorouters), stale_after]).await;
     // Nobody waits for the router any more; what the file names is there.
-    assert_eq!(app.targets("/sd").await, ["app-guid web/0"]);
+    assert_eq!(app.told("/sd").await, ["app-guid web/0"]);
     let answer = app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
 
@@ -300,10 +306,10 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
     let routes = RouteFile::new(&table);
     for mode in ["open", "token"] {
         let database = Instances::made(&["i2", "i3"]).await;
-        let [url, key] = database.settings();
         let access = ("SCRAPE__ACCESS", mode.to_owned());
         let base_url = ("BASE_URL", "https://broker.example.com/x/".to_owned());
-        let app = spawn_app(&[routes.setting(), access, base_url, url, key]).await;
+        let ours = vec![routes.setting(), access, base_url];
+        let app = spawn_app(&[ours, database.settings()].concat()).await;
         let reader =
             app.bind_to("i2", "b3", "app-guid", json!({"process_types": ["worker"]})).await;
         // The newest: in force for everyone but that Prometheus.
@@ -329,6 +335,7 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
             // As Prometheus sends it when no type is configured, some versions of it.
             (database.token("i2"), "/sd", &all[..1]),
             (bearer(&database.token("i3")), "/sd", &[]),
+            (bearer(&database.token("i3")), "/sd?app=app-guid", &[]),
         ] {
             let answer = app.sd(path, &who).await;
             assert_eq!(instances(&answer), expected, "{mode} {path}");
@@ -428,9 +435,8 @@ async fn each_prometheus_scrapes_as_its_own_binding_says() {
     let routes = RouteFile::of_app([&instance]);
     for mode in ["open", "token"] {
         let database = Instances::made(&["first", "second", "none"]).await;
-        let [url, key] = database.settings();
-        let access = ("SCRAPE__ACCESS", mode.to_owned());
-        let app = spawn_app(&[routes.setting(), access, url, key]).await;
+        let ours = vec![routes.setting(), ("SCRAPE__ACCESS", mode.to_owned())];
+        let app = spawn_app(&[ours, database.settings()].concat()).await;
         let first = json!({
             "endpoint": "/first", "params": {"x": "1"}, "labels": {"of": "first"},
             "bearer_token": "for the app",

@@ -25,7 +25,7 @@ pub(super) fn list(
     let mut apps: Vec<_> = candidates(table, bound, sees, &question.which)
         .into_iter()
         .filter(|found| is_asked_for(found.app, &question.which))
-        .filter_map(|found| seen(found, sees))
+        .filter_map(|found| seen(found, bound, sees))
         .collect();
     apps.sort_unstable_by(|a, b| order(a.app).cmp(&order(b.app)));
     let mut text = b"[".to_vec();
@@ -85,9 +85,10 @@ fn is_asked_for(app: &App, which: &Which) -> bool {
 }
 
 /// What of it the caller sees.
-fn seen<'a>(mut found: Match<'a>, sees: &Sees) -> Option<Match<'a>> {
+fn seen<'a>(mut found: Match<'a>, bound: &BindingsInForce, sees: &Sees) -> Option<Match<'a>> {
     let is_seen = |app: &App| match sees {
-        Sees::Everything | Sees::BoundTo(_) => true,
+        Sees::Everything => true,
+        Sees::BoundTo(_) => options_of(bound, sees, app).is_some(),
         Sees::App(guid) => app.id == *guid,
         Sees::Space(guid) => app.space_id.as_ref() == Some(guid),
     };
