@@ -109,6 +109,7 @@ async fn measure(server: String) {
         gorouters: Vec::new(),
         file: None,
         nats: Some(nats),
+        tsuru: None,
         limits: Limits::default(),
     };
     let shutdown = CancellationToken::new();

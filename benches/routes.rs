@@ -69,6 +69,7 @@ async fn whole_room(path: &Path) {
         gorouters: Vec::new(),
         file: Some(path.to_owned()),
         nats: None,
+        tsuru: None,
         limits: Limits::default(),
     };
     let shutdown = CancellationToken::new();

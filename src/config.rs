@@ -199,6 +199,17 @@ pub struct Routes {
     pub file: Option<PathBuf>,
     /// A bus on which routes are registered.
     pub nats: Option<Nats>,
+    /// Tsuru's API.
+    pub tsuru: Option<Tsuru>,
+}
+
+/// `routes.tsuru`, when it is set.
+#[derive(Clone, Debug)]
+pub struct Tsuru {
+    /// As in `https://tsuru.example.com`, without a slash at its end.
+    pub api_url: String,
+    /// A token that may read the bound apps.
+    pub token: SecretString,
 }
 
 /// `routes.nats`, when servers are given.
@@ -315,6 +326,8 @@ pub struct Prometheus {
     pub alertmanager_allow: Vec<Allowed>,
     /// Where plans copy samples to, by name.
     pub remote_writes: BTreeMap<String, RemoteWrite>,
+    /// For the provisioner `tsuru`.
+    pub tsuru: TsuruApps,
 }
 
 /// `prometheus.provisioner`
@@ -326,6 +339,50 @@ pub enum Provisioner {
     Tsuru,
     /// The service is not offered.
     None,
+}
+
+/// `prometheus.tsuru`
+#[derive(Clone, Debug)]
+pub struct TsuruApps {
+    /// The image of the apps; there is one when this is who makes instances.
+    pub image: Option<String>,
+    /// What the names of the apps begin with.
+    pub app_prefix: String,
+    /// Their pool; empty: Tsuru's choice.
+    pub pool: String,
+    /// Their plan; empty: Tsuru's choice.
+    pub plan: String,
+    /// The plan of those that keep samples in memory.
+    pub tmpfs_plan: Option<String>,
+    /// Their router; empty: Tsuru's choice.
+    pub router: String,
+    /// The team that they belong to.
+    pub team: TsuruTeam,
+    /// Their platform; images need none.
+    pub platform: String,
+    /// `http` or `https`, for addresses that do not say.
+    pub scheme: &'static str,
+    /// Where they keep samples.
+    pub storage_path: String,
+    /// What lies there outlives a restart.
+    pub storage_is_kept: bool,
+    /// For calls of Tsuru's API that are answered at once.
+    pub timeout: Duration,
+    /// For deploys, and other calls that take their time.
+    pub deploy_timeout: Duration,
+    /// How long an app may take after that until it is ready.
+    pub ready_timeout: Duration,
+    /// Pause between two looks at an app.
+    pub observe_interval: Duration,
+}
+
+/// `prometheus.tsuru.team`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TsuruTeam {
+    /// The one that asked for the instance.
+    FromRequest,
+    /// This one.
+    Named(String),
 }
 
 /// `prometheus.remote_writes.NAME`

@@ -3,7 +3,8 @@
 //! ```text
 //! gorouters (polled) ─┐                ┌─ claims of each source ─┐
 //! route file (read) ──┼─► one writer ──┤  merge: the union       ├─► snapshot ─► readers
-//! NATS (listened to) ─┘   (reports)    └─ index: for look-ups ───┘   (one swap)
+//! NATS (listened to) ─┤   (reports)    └─ index: for look-ups ───┘   (one swap)
+//! Tsuru (polled) ─────┘
 //! ```
 //!
 //! Why it is more than a map that is refilled: a router can be dead, stale,
@@ -23,6 +24,7 @@ mod claims;
 mod document;
 mod endpoint;
 mod error;
+mod fetch;
 mod file;
 mod gorouter;
 mod index;
@@ -33,6 +35,7 @@ mod nats;
 mod route_key;
 mod route_table;
 mod sources;
+mod tsuru;
 mod wire;
 mod writer;
 
@@ -43,6 +46,7 @@ pub use gorouter::Gorouter;
 pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
 pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus};
+pub use tsuru::{Tsuru, TsuruApi};
 
 use sources::{Ages, Kind, Sources};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -69,6 +73,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// A bus on which routes are registered.
     pub nats: Option<Nats>,
+    /// Apps of Tsuru.
+    pub tsuru: Option<Tsuru>,
     /// What one answer may cost.
     pub limits: Limits,
 }
@@ -111,7 +117,7 @@ impl Discovery {
     /// # Panics
     /// Outside of a `LocalSet`, and when `refresh_interval` is zero.
     pub fn start(settings: Settings, shutdown: &CancellationToken) -> Self {
-        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, limits } =
+        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, tsuru, limits } =
             settings;
         let ages = Ages { stale_after, keep, first_round: refresh_interval };
         let mut named: Vec<(Kind, Arc<str>)> = Vec::new();
@@ -120,6 +126,10 @@ impl Discovery {
         }
         named.extend(gorouters.iter().map(|router| (Kind::Router, router.name().into())));
         named.extend(nats.iter().map(|nats| (Kind::Bus, nats.name().into())));
+        named.extend(tsuru.iter().map(|tsuru| {
+            let kind = if tsuru.api.is_some() { Kind::Apart } else { Kind::ApartIfAny };
+            (kind, tsuru.name().into())
+        }));
 
         let sources = Sources::new(ages, &named, Instant::now());
         let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
@@ -141,6 +151,10 @@ impl Discovery {
         if let Some((nats, reporter)) = nats.and_then(|nats| Some((nats, reporters.next()?))) {
             let ages = nats::Ages { stale_after, keep };
             tasks.push(spawn_local(nats::listen(nats, ages, reporter, shutdown.clone())));
+        }
+        if let Some((tsuru, reporter)) = tsuru.and_then(|tsuru| Some((tsuru, reporters.next()?))) {
+            let pace = tsuru::Pace { refresh_interval, stale_after, keep, limits };
+            tasks.push(spawn_local(tsuru::follow(tsuru, pace, reporter, shutdown.clone())));
         }
         drop(reporters);
         drop(said);

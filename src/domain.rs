@@ -11,6 +11,8 @@ mod ids;
 mod metrics_path;
 mod operation;
 pub mod prometheus;
+mod tsuru;
+mod tsuru_ids;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
@@ -23,3 +25,5 @@ pub use ids::{
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
+pub use tsuru::{TSURU_PREFIX, TsuruApp};
+pub use tsuru_ids::{is_of_tsuru, is_pool_of};

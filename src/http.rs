@@ -7,6 +7,7 @@
 pub mod access;
 pub mod apps;
 pub mod auth;
+mod body;
 mod gone;
 pub mod lifecycle;
 mod links;
@@ -15,6 +16,7 @@ pub mod osb;
 pub mod prometheus;
 pub mod routes;
 pub mod sd;
+pub mod tsuru;
 pub mod ui;
 
 use actix_web::{

@@ -23,6 +23,7 @@ pub mod merge_files;
 pub mod provision;
 pub mod query;
 pub mod scrape;
+pub mod sd_export;
 pub mod secrets;
 pub mod shutdown;
 pub mod startup;

@@ -11,6 +11,7 @@ use scrapebroker::{
     domain::{BasicAuth, MetricsPath},
     exposition::{Escaping, Format},
     merge_files::{self, Arguments, MergeError},
+    sd_export::{self, Export, ExportError},
     shutdown,
     startup::{Application, Reloader, StartError, check_certificates, import_promfetcher},
     store::StoreError,
@@ -96,6 +97,18 @@ enum Command {
         // Taken apart by us: clap would show a wrong value.
         #[arg(long, value_name = "U:P")]
         basic_auth: Option<String>,
+    },
+    /// Write the targets of a running installation to a file, for file_sd_configs
+    Sd {
+        /// That of /sd, as in https://scrapebroker.example.com/sd?mode=direct
+        #[arg(long, value_name = "URL")]
+        url: String,
+        /// Holds a token, or USER:PASSWORD of an operator
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// The file; it is exchanged whole, and stays as it is when there is no answer
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Merge exposition files to standard output, or only check them, without any network
     Merge(MergeOptions),
@@ -205,6 +218,10 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
         Command::DemoApp { path, basic_auth } => {
             actix_web::rt::System::new().block_on(demo_app(path, basic_auth, &environment))
         }
+        Command::Sd { url, token_file, out } => {
+            log("warn", LogFormat::Text)?;
+            actix_web::rt::System::new().block_on(sd(Export { url, token_file, out }))
+        }
         Command::Merge(options) => merge(options),
     }
 }
@@ -246,6 +263,16 @@ async fn import(config: Config, from: SecretString) -> Result<(), Failure> {
             import.left_out.len()
         ))),
     }
+}
+
+async fn sd(export: Export) -> Result<(), Failure> {
+    let failure = |error: ExportError| match (error.is_usage(), error.is_unavailable()) {
+        (true, _) => Failure::usage(error),
+        (_, true) => Failure::unavailable(error),
+        _ => Failure::other(error),
+    };
+    let targets = sd_export::export(&export).await.map_err(failure)?;
+    print(&format_args!("{targets} targets in {}", export.out.display()))
 }
 
 fn merge(options: MergeOptions) -> Result<(), Failure> {

@@ -24,6 +24,7 @@ mod errand;
 mod lease;
 mod none;
 pub mod process;
+pub mod tsuru;
 mod wanted;
 
 pub use admission::{AdmissionSettings, CommonAdmission};

@@ -7,9 +7,11 @@ mod certificates;
 mod import;
 mod leaving;
 mod metrics;
+mod processes;
 mod provisioning;
 mod rooms;
 mod stalled;
+mod tsuru_apps;
 
 pub use certificates::check as check_certificates;
 
@@ -17,6 +19,7 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
+    domain::TsuruApp,
     http::{self, apps::OurAddress, lifecycle},
     query, scrape,
     shutdown::Stop,
@@ -31,7 +34,8 @@ use futures_util::{Stream, StreamExt};
 pub use import::import_promfetcher;
 use leaving::{Leaving, Left};
 use rooms::Rooms;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tracing_actix_web::TracingLogger;
 
 /// Longer than gorouter and Prometheus keep an idle connection, so that it is
@@ -125,6 +129,11 @@ impl Application {
         self.health_address
     }
 
+    /// Tells the route source `tsuru` which apps are bound.
+    pub fn tsuru_apps(&self) -> watch::Sender<Arc<[TsuruApp]>> {
+        self.rooms.tsuru_apps.clone()
+    }
+
     /// For SIGHUP.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
@@ -207,6 +216,7 @@ fn serve(
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
+            .app_data(data.tsuru.clone())
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
@@ -224,6 +234,11 @@ fn serve(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))
                     .configure(http::osb::configure),
+            )
+            .service(
+                web::scope("/tsuru")
+                    .wrap(from_fn(http::access::slow_failed_tries))
+                    .configure(http::tsuru::configure),
             )
             .default_service(web::route().to(http::not_found))
     })

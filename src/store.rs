@@ -4,7 +4,7 @@
 //! one set of statements for both, and each has a test that runs on both.
 //!
 //! Callers own the transaction: [`Store::begin_write`], some functions of
-//! [`instances`], [`bindings`], [`imported`] and [`state`], then [`Tx::commit`]. A dropped
+//! [`instances`], [`bindings`], [`imported`], [`tsuru_apps`] and [`state`], then [`Tx::commit`]. A dropped
 //! [`Tx`] changes nothing.
 //!
 //! # What must always hold
@@ -28,6 +28,7 @@ pub mod promfetcher;
 pub mod replicas;
 mod sqlite;
 pub mod state;
+pub mod tsuru_apps;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -17,11 +17,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("discovery", &["domain", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provision", &["domain", "secrets", "store"]),
+    ("provision", &["domain", "secrets", "store", "tls"]),
     ("scrape", &["domain", "discovery", "exposition", "tls"]),
     ("query", &["domain", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
+    ("sd_export", &["tls"]),
     ("demo_app", &["domain"]),
     ("demo", &["config", "demo_app", "shutdown", "startup"]),
 ];
@@ -32,7 +33,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "provision", "query", "demo", "demo_app"]),
+    ("awc", &["scrape", "discovery", "provision", "query", "sd_export", "demo", "demo_app"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

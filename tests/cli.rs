@@ -70,8 +70,16 @@ fn version_and_help_are_printed_and_exit_0() {
     assert_eq!(out, format!("scrapebroker {}\n", env!("CARGO_PKG_VERSION")));
     let (code, out, _) = run(&mut scrapebroker(&["--help"]));
     assert_eq!(code, 0);
-    let commands =
-        ["serve", "demo", "check-config", "import-promfetcher", "backup", "merge", "demo-app"];
+    let commands = [
+        "serve",
+        "demo",
+        "check-config",
+        "import-promfetcher",
+        "backup",
+        "merge",
+        "sd",
+        "demo-app",
+    ];
     for command in commands {
         assert!(out.contains(command), "{out}");
     }

@@ -13,10 +13,13 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId,
+        ServiceId, TsuruApp,
     },
     secrets::{Owner, token_hash},
-    store::{ServiceBinding, ServiceInstance, Tx, bindings, imported, operations, prometheus},
+    store::{
+        ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
+        prometheus, tsuru_apps,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -40,6 +43,9 @@ pub struct Bind {
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
     pub place: Place,
+    /// What Tsuru tells of the app. No attribute of the binding: told again, it replaces what
+    /// was told before.
+    pub tsuru: Option<TsuruApp>,
 }
 
 /// A request for a binding like another one, with a token of its own (OSB 2.17).
@@ -94,10 +100,11 @@ impl Broker {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
             if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
-                return match self.is_same_binding(&existing, &request)? {
-                    true => Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?)),
-                    false => Err(BrokerError::BindingConflict),
-                };
+                if !self.is_same_binding(&existing, &request)? {
+                    return Err(BrokerError::BindingConflict);
+                }
+                note(tx, &request).await?;
+                return Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?));
             }
             if let Some(imported) = imported::find(tx, &request.binding_id).await? {
                 return match self.is_same_imported(&imported, &request)? {
@@ -126,7 +133,9 @@ impl Broker {
                 token_hash: self.token_hash_of(&request.binding_id),
                 predecessor_id: None,
             };
-            self.insert(tx, &binding).await
+            let bound = self.insert(tx, &binding).await?;
+            note(tx, &request).await?;
+            Ok(bound)
         };
         let bound = self.exclusively(&request.instance_id, work).await?;
         log_if_made(&bound, &request.instance_id, &request.binding_id);
@@ -253,6 +262,13 @@ impl Broker {
 
     pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
         token_hash(self.0.keys.token(id).expose_secret())
+    }
+}
+
+async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
+    match &request.tsuru {
+        Some(app) => tsuru_apps::put(tx, &request.binding_id, app).await,
+        None => Ok(()),
     }
 }
 

@@ -6,20 +6,21 @@ use super::{
     instances::unsealable,
 };
 use crate::{
-    domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid},
+    domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
     secrets::{Keys, Owner, TOKEN_PREFIX, token_hash},
     store::{
         ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
+        tsuru_apps,
     },
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::ExposeSecret;
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// Which apps are bound and how; clones see the same.
 ///
@@ -31,6 +32,7 @@ pub struct BoundApps(Arc<Published>);
 #[derive(Debug, Default)]
 struct Published {
     snapshot: ArcSwap<Snapshot>,
+    tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     /// When the store last said that this is what it holds.
     confirmed: ArcSwapOption<Instant>,
     refreshing: Mutex<()>,
@@ -82,7 +84,10 @@ impl Scope {
     pub fn covers(&self, app: &App) -> bool {
         match self {
             Self::App(guid) => *guid == app.id,
-            Self::Space(guid) => app.space_id.as_ref() == Some(guid),
+            Self::Space(guid) => app
+                .space_id
+                .as_ref()
+                .is_some_and(|space| space == guid || is_pool_of(guid.as_str(), space.as_str())),
             Self::Query(_) => false,
             Self::Scraper(_, targets) => targets.options_of(app.id.as_str()).is_some(),
         }
@@ -150,6 +155,16 @@ impl BoundApps {
         self.0.snapshot.load().scopes.get(&token_hash(token)).cloned()
     }
 
+    /// The bound apps of Tsuru, sorted by name; of several bindings the newest one's word counts.
+    pub fn tsuru_apps(&self) -> Arc<[TsuruApp]> {
+        self.0.tsuru_apps.borrow().clone()
+    }
+
+    /// The same, for who waits for changes.
+    pub fn watch_tsuru_apps(&self) -> watch::Receiver<Arc<[TsuruApp]>> {
+        self.0.tsuru_apps.subscribe()
+    }
+
     /// How long ago the store last said that these are its bindings.
     pub fn age(&self) -> Option<Duration> {
         self.0.confirmed.load().as_ref().map(|confirmed| confirmed.elapsed())
@@ -172,6 +187,7 @@ impl BoundApps {
         // Read after the revision: they may be newer than it, then we come again, but never older.
         let bindings = bindings::all(&mut tx).await?;
         let imported = imported::all(&mut tx).await?;
+        let tsuru_apps = tsuru_apps::all(&mut tx).await?;
         let mut snapshot = Snapshot { source, ..Snapshot::default() };
         let mut of_prometheus = Bindings::default();
         let known: HashSet<_> = prometheus::ids(&mut tx).await?;
@@ -204,8 +220,25 @@ impl BoundApps {
         }
         snapshot.prometheus = Arc::new(prometheus);
         self.0.snapshot.store(Arc::new(snapshot));
+        self.publish(tsuru_apps);
         self.0.confirmed.store(Some(asked));
         Ok(())
+    }
+
+    fn publish(&self, newest_first: Vec<Result<TsuruApp, StoreError>>) {
+        let mut apps = BTreeMap::new();
+        for app in newest_first {
+            match app {
+                Ok(app) => drop(apps.entry(app.name.clone()).or_insert(app)),
+                Err(error) => tracing::error!(%error, "hosts of a bound app are not known"),
+            }
+        }
+        let apps: Arc<[TsuruApp]> = apps.into_values().collect();
+        self.0.tsuru_apps.send_if_modified(|published| {
+            let changed = *published != apps;
+            *published = apps;
+            changed
+        });
     }
 }
 

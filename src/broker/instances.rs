@@ -65,6 +65,8 @@ pub struct FetchedInstance {
     pub service_id: ServiceId,
     /// Its plan.
     pub plan_id: PlanId,
+    /// Where it belongs.
+    pub organization_guid: OrganizationGuid,
     /// Its parameters.
     pub parameters: Map<String, Value>,
     /// The version of its plan that it was made with or upgraded to.
@@ -205,6 +207,7 @@ impl Broker {
             parameters: self.parameters_of(&instance)?,
             service_id: instance.service_id,
             plan_id: instance.plan_id,
+            organization_guid: instance.organization_guid,
             maintenance_version: instance.maintenance_version,
         })
     }

@@ -99,6 +99,7 @@ fn bind(instance: &str, id: &str, app: &str) -> Bind {
         app_guid: Some(app.parse().unwrap()),
         parameters: Map::new(),
         place: Place::default(),
+        tsuru: None,
     }
 }
 

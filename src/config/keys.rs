@@ -5,7 +5,7 @@
 
 use super::{
     Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
-    Nats, NatsTls, Operator, Pem, Platform, Routes, Scrape, Tls,
+    Nats, NatsTls, Operator, Pem, Platform, Provisioner, Routes, Scrape, Tls, Tsuru,
     platform::Place,
     prometheus,
     section::Section,
@@ -48,6 +48,12 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         && share_a_port(listen, health)
     {
         s.mistake("health_listen", format!("{health} is taken by listen ({listen})"));
+    }
+    if let (Some(prometheus), Some(routes)) = (&prometheus, &routes)
+        && prometheus.provisioner == Provisioner::Tsuru
+        && routes.tsuru.is_none()
+    {
+        s.mistake("routes.tsuru.api_url", "is missing: prometheus.provisioner is tsuru");
     }
     if let (Some(url), Some(broker)) = (&database_url, &broker)
         && values::is_postgres(url.expose_secret())
@@ -237,6 +243,7 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
     let gorouters = s.list("gorouters", gorouter);
     let file = s.optional("file", values::path);
     let nats = s.section("nats", nats);
+    let tsuru = s.section("tsuru", tsuru);
     if let (Some(keep), Some(stale_after)) = (keep, stale_after)
         && keep < stale_after
     {
@@ -257,7 +264,27 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
         gorouters: gorouters?,
         file: file?,
         nats: nats?,
+        tsuru: tsuru?,
     })
+}
+
+/// Both or none: apps would be scraped through their routers, unseen by whoever
+/// believes to have given what it takes.
+fn tsuru(s: &mut Section<'_>) -> Option<Option<Tsuru>> {
+    let api_url = s.optional("api_url", values::base_url);
+    let token = s.secret_of("token", values::bearer_token);
+    match (api_url?, token?) {
+        (Some(api_url), Some(token)) => Some(Some(Tsuru { api_url, token })),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            s.mistake("token", "is missing, and api_url is set");
+            None
+        }
+        (None, Some(_)) => {
+            s.mistake("api_url", "is missing, and token is set");
+            None
+        }
+    }
 }
 
 /// None when no servers are given.

@@ -1,5 +1,7 @@
 //! `prometheus`: provisioned instances.
 
+mod tsuru;
+
 use super::{Prometheus, Provisioner, RemoteWrite, keys, section::Section, values};
 use std::{ops::RangeInclusive, path::PathBuf};
 
@@ -22,6 +24,12 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
     let operation_timeout = s.value("operation_timeout", "5m", values::period);
     let alertmanager_allow = s.texts("alertmanager_allow", str::parse);
     let remote_writes = s.named("remote_writes", remote_write);
+    let tsuru = s.section("tsuru", tsuru::tsuru);
+    if let (Some(Provisioner::Tsuru), Some(tsuru)) = (provisioner, &tsuru)
+        && tsuru.image.is_none()
+    {
+        s.mistake("tsuru.image", "is missing: the image that deploy/tsuru/prometheus makes");
+    }
     Some(Prometheus {
         provisioner: provisioner?,
         binary: binary?,
@@ -34,6 +42,7 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
         operation_timeout: operation_timeout?,
         alertmanager_allow: alertmanager_allow?,
         remote_writes: remote_writes?,
+        tsuru: tsuru?,
     })
 }
 

@@ -7,6 +7,7 @@ mod documentation;
 mod mistakes;
 mod platforms;
 mod secrets;
+mod tsuru_apps;
 
 type Loaded = Result<(Config, Effective), ConfigError>;
 
@@ -90,6 +91,7 @@ routes:
     - { url: 'http://10.0.0.2:8082/routes' }
   file: routes.json
   nats: { servers: [10.0.0.1, 'tls://nats.internal:4224'], username: nats, password: hunter2, announce: true }
+  tsuru: { api_url: 'https://tsuru.example.com/', token: hunter2 }
 scrape:
   timeout: 10s
   max_timeout: 1m

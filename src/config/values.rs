@@ -120,6 +120,14 @@ pub(super) fn control_free(text: &str) -> Result<String, String> {
     }
 }
 
+/// A token that is sent in a header.
+pub(super) fn bearer_token(text: &str) -> Result<SecretString, String> {
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.into()),
+        false => Err("must be one word of ASCII characters".to_owned()),
+    }
+}
+
 /// A name that people read.
 pub(super) fn name(text: &str) -> Result<String, String> {
     match text.chars().any(char::is_control) {

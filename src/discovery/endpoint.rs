@@ -32,6 +32,9 @@ pub struct Endpoint {
     pub isolation_segment: Option<Arc<str>>,
     /// Route service that requests through the router take first.
     pub route_service_url: Option<Arc<str>>,
+    /// The host to ask for at `address`, when that is a router's: whichever
+    /// instance it chooses answers. None: the address is the instance's own.
+    pub behind_host: Option<Arc<str>>,
 }
 
 impl Endpoint {
@@ -48,10 +51,13 @@ impl Endpoint {
     }
 
     /// Whether both cannot be true: one address, but two apps or two
-    /// instances. An id that one of them does not tell is no contradiction.
+    /// instances. An id that one of them does not tell is no contradiction,
+    /// and behind a router are many.
     pub(super) fn contradicts(&self, other: &Self) -> bool {
         let differ = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| matches!((a, b), (Some(a), Some(b)) if a != b);
         self.address == other.address
+            && self.behind_host.is_none()
+            && other.behind_host.is_none()
             && (self.app.id != other.app.id
                 || differ(&self.process_instance_id, &other.process_instance_id))
     }

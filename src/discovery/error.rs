@@ -19,6 +19,9 @@ pub(super) enum SourceError {
     /// 401 or 403.
     #[error("does not accept the credentials (status {0}); check username and password")]
     Credentials(u16),
+    /// 401 or 403, of an API that asks for a token.
+    #[error("does not accept the token (status {0}); check routes.tsuru.token")]
+    Token(u16),
     /// 3xx; following it would send the credentials to whoever it names.
     #[error("answered with a redirect (status {0}), which is not followed; check the URL")]
     Redirect(u16),
@@ -34,6 +37,12 @@ pub(super) enum SourceError {
     /// The answer is whole, but no route table.
     #[error("the route table {0}")]
     Document(#[from] DocumentError),
+    /// The answer is whole, but does not describe the app that was asked for.
+    #[error("the answer {0}")]
+    App(&'static str),
+    /// None of an app's hosts can be looked up.
+    #[error("none of its hosts is found: {0}")]
+    Hosts(String),
     /// The route file cannot be read.
     #[error("cannot be read: {0}")]
     File(#[from] std::io::Error),

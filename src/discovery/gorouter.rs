@@ -1,22 +1,10 @@
 //! Asks a gorouter for its whole table, over and over.
 //!
 //! The listener is on the router's own loopback interface, or an operator's
-//! tunnel to it, so whatever answers there may be anything: a login page, a
-//! proxy's error, a stream without end. The answer is only carried here; what
-//! it means is found out elsewhere.
+//! tunnel to it, so anything may answer there ([`fetch`](super::fetch)).
 
-use super::{
-    Limits,
-    error::{SourceError, cause},
-    sources::Report,
-    writer::Reporter,
-};
-use awc::{
-    Client, Connector,
-    error::{ConnectError, SendRequestError},
-    http::{Uri, header::CONTENT_LENGTH},
-};
-use futures_util::StreamExt;
+use super::{Limits, error::SourceError, fetch::fetch, sources::Report, writer::Reporter};
+use awc::{Client, Connector, http::Uri};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -95,43 +83,7 @@ async fn ask(
     if let Some((username, password)) = &gorouter.credentials {
         request = request.basic_auth(username, password.expose_secret());
     }
-    let mut response = request.send().await.map_err(unreachable)?;
-    match response.status().as_u16() {
-        200 => {}
-        status @ (401 | 403) => return Err(SourceError::Credentials(status)),
-        status @ 300..=399 => return Err(SourceError::Redirect(status)),
-        status => return Err(SourceError::Status(status)),
-    }
-    let announced = response.headers().get(CONTENT_LENGTH);
-    let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    let too_large = Err(SourceError::TooLarge(body_bytes));
-    if announced.is_some_and(|bytes| bytes > body_bytes) {
-        return too_large;
-    }
-    let mut body = Vec::with_capacity(announced.and_then(|n| n.try_into().ok()).unwrap_or(0));
-    while let Some(chunk) = response.next().await {
-        let chunk = chunk.map_err(|error| SourceError::Cut(cause(error)))?;
-        if (body.len() + chunk.len()) as u64 > body_bytes {
-            return too_large;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    // awc takes any end of the connection for the end of the body. A chunked
-    // one that was cut still ends in the middle of its JSON.
-    match announced {
-        Some(bytes) if (body.len() as u64) < bytes => {
-            Err(SourceError::Cut(format!("{} of {bytes} bytes came", body.len())))
-        }
-        _ => Ok(body),
-    }
-}
-
-fn unreachable(error: SendRequestError) -> SourceError {
-    SourceError::Unreachable(match error {
-        SendRequestError::Connect(ConnectError::Io(error)) => cause(error),
-        SendRequestError::Connect(error) => cause(error),
-        error => cause(error),
-    })
+    fetch(request, body_bytes).await
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ impl Interner {
             }),
             isolation_segment: wire.isolation_segment.text().map(&mut word),
             route_service_url: wire.route_service_url.text().map(&mut word),
+            behind_host: None,
             process_instance_id,
         });
         self.endpoints.insert(address, Arc::clone(&endpoint));

@@ -235,6 +235,7 @@ impl Listener {
         turn.report(Report::Changes(Changes {
             changes: self.heard.take_changes(),
             standing,
+            failed: 0,
             skipped: self.heard.refused(),
             without_app: self.heard.without_app(),
         }));

@@ -70,7 +70,8 @@ pub struct SourceStatus {
     /// Endpoints that it no longer names and that are kept for now.
     pub kept: usize,
     /// Endpoints of its last good answer that could not be read; of a bus,
-    /// messages since the start.
+    /// messages since the start; of Tsuru, units without an address and apps
+    /// that it does not tell of now.
     pub skipped: usize,
     /// Endpoints of platform components in its last good answer.
     pub without_app: usize,

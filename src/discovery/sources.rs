@@ -8,6 +8,8 @@
 //! answer. While all are away the last table serves as it is, until `keep`
 //! since the newest good answer of any; then it is empty. A bus is told of each
 //! endpoint by itself, so it knows the age of each and judges by that instead.
+//! So does a source of apps that no other source knows, and since it neither
+//! covers for the others nor they for it, it has no part in these rules.
 
 use super::{
     claims::{Change, Claims, Hearing, Key},
@@ -53,6 +55,9 @@ pub(super) struct Changes {
     pub(super) changes: Vec<Change>,
     /// How far to trust that this is all.
     pub(super) standing: Standing,
+    /// Tries that failed since its last report, and cost no more than
+    /// themselves.
+    pub(super) failed: u64,
     /// Messages that were of no use, since the start.
     pub(super) skipped: usize,
     /// Endpoints of platform components that it knows of.
@@ -79,6 +84,12 @@ pub(super) enum Kind {
     File,
     /// Is told of changes, and decides itself what is too old.
     Bus,
+    /// Tells changes of apps that no other source knows, and decides itself
+    /// what is too old.
+    Apart,
+    /// The same, made of what we know ourselves: no source unless it says
+    /// something.
+    ApartIfAny,
 }
 
 #[derive(Debug)]
@@ -97,7 +108,16 @@ impl Source {
 
     /// Others tell themselves what has grown too old.
     fn is_judged_by_age(&self) -> bool {
-        self.kind != Kind::Bus
+        matches!(self.kind, Kind::Router | Kind::File)
+    }
+
+    /// Whether it speaks of what others speak of too.
+    fn is_one_of_many(&self) -> bool {
+        !matches!(self.kind, Kind::Apart | Kind::ApartIfAny)
+    }
+
+    fn is_listed(&self) -> bool {
+        self.kind != Kind::ApartIfAny || !self.claims.is_empty()
     }
 
     fn forget(&mut self) -> Vec<Key> {
@@ -196,7 +216,7 @@ impl Sources {
         let Ages { stale_after, keep, .. } = self.ages;
         let is_due = |at: Instant, after| at.checked_add(after).is_some_and(|due| due <= now);
         let mut changed = Vec::new();
-        if self.sources.iter().any(Source::is_here) {
+        if self.is_any_here() {
             for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
                 let heard = source.status.last_answer;
                 if !source.is_here() && heard.is_some_and(|at| is_due(at, stale_after)) {
@@ -218,7 +238,7 @@ impl Sources {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let Ages { stale_after, keep, .. } = self.ages;
         let has_claims = |source: &&Source| source.is_judged_by_age() && !source.claims.is_empty();
-        if self.sources.iter().any(Source::is_here) {
+        if self.is_any_here() {
             let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
             let away = away.filter_map(|source| source.status.last_answer);
             let kept = self.sources.iter().filter_map(|source| source.claims.oldest_kept());
@@ -261,11 +281,16 @@ impl Sources {
             let (endpoints, kept) = source.claims.count_endpoints();
             SourceStatus { endpoints, kept, ..source.status.clone() }
         };
-        self.sources.iter().map(status).collect()
+        self.sources.iter().filter(|source| source.is_listed()).map(status).collect()
+    }
+
+    fn is_any_here(&self) -> bool {
+        self.sources.iter().any(|source| source.is_one_of_many() && source.is_here())
     }
 
     fn newest_answer(&self) -> Option<Instant> {
-        self.sources.iter().filter_map(|source| source.status.last_answer).max()
+        let sources = self.sources.iter().filter(|source| source.is_one_of_many());
+        sources.filter_map(|source| source.status.last_answer).max()
     }
 }
 
@@ -294,6 +319,7 @@ impl Source {
     /// Takes what changed.
     fn hear(&mut self, news: Changes, since: Instant, now: Instant) -> Vec<Key> {
         (self.status.skipped, self.status.without_app) = (news.skipped, news.without_app);
+        self.status.failed += news.failed;
         match news.standing {
             Standing::Away => {}
             Standing::Filling => self.recovered(),

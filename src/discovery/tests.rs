@@ -28,6 +28,7 @@ fn settings(routers: &[&TestRouter]) -> Settings {
         gorouters: routers.iter().map(gorouter).collect(),
         file: None,
         nats: None,
+        tsuru: None,
         limits: Limits { timeout: Duration::from_millis(500), body_bytes: 1 << 20 },
     }
 }

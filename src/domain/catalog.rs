@@ -7,6 +7,7 @@
 
 mod check;
 mod schema;
+mod texts;
 
 use super::{
     ids::{PlanId, ServiceId},
@@ -129,6 +130,11 @@ impl Catalog {
         Self { document, services }
     }
 
+    /// The service with this name.
+    pub fn service_named(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
     /// The service with this id.
     pub fn service(&self, id: &ServiceId) -> Option<&Service> {
         self.services.iter().find(|service| service.id == *id)
@@ -139,6 +145,11 @@ impl Service {
     /// The plan with this id, if it is one of this service.
     pub fn plan(&self, id: &PlanId) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.id == *id)
+    }
+
+    /// The plan with this name, if it is one of this service.
+    pub fn plan_named(&self, name: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.name == name)
     }
 }
 

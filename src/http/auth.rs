@@ -15,7 +15,13 @@ pub const CHALLENGE: &str = "Basic realm=\"scrapebroker\", charset=\"UTF-8\"";
 /// The comparison takes the same time whatever was sent: both sides go through
 /// an HMAC with a random key, and only digests are compared.
 #[derive(Clone)]
-pub struct BasicCredentials(Arc<(hmac::Key, hmac::Tag)>);
+pub struct BasicCredentials(Arc<Digests>);
+
+struct Digests {
+    key: hmac::Key,
+    pair: hmac::Tag,
+    password: hmac::Tag,
+}
 
 impl BasicCredentials {
     /// Keeps what to compare with. `username` has no colon (RFC 7617, section 2).
@@ -25,19 +31,30 @@ impl BasicCredentials {
     pub fn new(username: &str, password: &SecretString) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the system has random numbers");
-        let tag = hmac::sign(&key, format!("{username}:{}", password.expose_secret()).as_bytes());
-        Self(Arc::new((key, tag)))
+        let password = password.expose_secret();
+        let pair = hmac::sign(&key, format!("{username}:{password}").as_bytes());
+        let password = hmac::sign(&key, password.as_bytes());
+        Self(Arc::new(Digests { key, pair, password }))
     }
 
     /// Whether a request carries these credentials in its `Authorization`.
     pub fn are_in(&self, headers: &HeaderMap) -> bool {
-        let (key, tag) = &*self.0;
+        let Digests { key, pair, .. } = &*self.0;
         let sent = headers.get(AUTHORIZATION).and_then(|value| {
             let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
             let basic = scheme.eq_ignore_ascii_case("basic");
             STANDARD.decode(text.trim()).ok().filter(|_| basic)
         });
-        sent.is_some_and(|sent| hmac::verify(key, &sent, tag.as_ref()).is_ok())
+        sent.is_some_and(|sent| hmac::verify(key, &sent, pair.as_ref()).is_ok())
+    }
+
+    /// Whether a request carries the password of these credentials with another user name.
+    pub fn password_is_in(&self, headers: &HeaderMap, username: &str) -> bool {
+        let Digests { key, password, .. } = &*self.0;
+        Presented::of(headers).is_some_and(|Presented { user, secret }| {
+            user.as_deref() == Some(username)
+                && hmac::verify(key, secret.as_bytes(), password.as_ref()).is_ok()
+        })
     }
 }
 
@@ -132,5 +149,25 @@ mod tests {
             assert_eq!(credentials.are_in(&headers), expected, "{value}");
         }
         assert!(!credentials.are_in(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_password_is_good_with_the_one_other_name_that_is_asked_for() {
+        let credentials = BasicCredentials::new("broker", &"s:ü".into());
+        for (sent, expected) in [
+            ("metrics:s:ü", true),
+            ("metrics:s", false),
+            ("metrics", false),
+            ("broker:s:ü", false),
+            (":s:ü", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            let value = format!("Basic {}", STANDARD.encode(sent));
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
+            assert_eq!(credentials.password_is_in(&headers, "metrics"), expected, "{sent}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str("Bearer password").unwrap());
+        assert!(!BasicCredentials::new("b", &"password".into()).password_is_in(&headers, ""));
     }
 }

@@ -6,6 +6,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Characters of an id that need no encoding in a path (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Those of an app's id, which has a colon on Tsuru.
+const APP: &AsciiSet = &SEGMENT.remove(b':');
+
 /// A base URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -46,12 +49,12 @@ impl Place {
 
 /// The merged metrics of an app.
 pub(super) fn metrics(base_url: &str, app: &AppGuid) -> String {
-    format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT))
+    format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
 /// The same without external exporters.
 pub(super) fn only_app_metrics(base_url: &str, app: &AppGuid) -> String {
-    format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), SEGMENT))
+    format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
 /// A provisioned Prometheus: its query API is below, and its page is there.

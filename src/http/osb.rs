@@ -22,7 +22,9 @@ mod instances;
 use super::auth::BasicCredentials;
 use crate::broker::Broker;
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
+pub(super) use credentials::USERNAME;
 use error::OsbError;
+pub(super) use error::parts;
 
 /// What the handlers need; the app keeps it as `web::Data<OsbState>`.
 #[derive(Clone, Debug)]

@@ -9,12 +9,11 @@
 mod yaml;
 
 use super::Wanted;
-use crate::domain::prometheus::AlertmanagerUrl;
+use crate::domain::prometheus::{AlertmanagerUrl, Period};
 use percent_encoding::percent_decode_str;
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 use url::Url;
 
 /// Name of the file with recording and alerting rules, beside prometheus.yml.
@@ -22,9 +21,9 @@ pub const RULES_FILE: &str = "rules.yml";
 
 /// Prometheus looks at what was discovered every five seconds; asking less often would make new
 /// targets wait twice.
-const SLOWEST_DISCOVERY: Duration = Duration::from_secs(5);
+const SLOWEST_DISCOVERY: Period = Period::seconds(5);
 /// What Prometheus waits for a target when nothing is said.
-const LONGEST_SCRAPE: Duration = Duration::from_secs(10);
+const LONGEST_SCRAPE: Period = Period::seconds(10);
 /// The least that there is. The password is derived from a key and cannot be
 /// guessed, while each request with it costs Prometheus one such computation.
 const BCRYPT_COST: u32 = 4;
@@ -41,7 +40,7 @@ struct Contents<'a> {
     /// Shown to us by the Prometheus.
     scraper_token: &'a SecretString,
     /// Pause between two scrapes of a target.
-    scrape_interval: Duration,
+    scrape_interval: Period,
     /// Most samples of a target; 0: no limit.
     sample_limit: u64,
     /// There is a file of rules.
@@ -80,7 +79,7 @@ impl<'a> Contents<'a> {
             replica,
             base_url: &wanted.own.scrape_url,
             scraper_token: &wanted.scraper_token,
-            scrape_interval: spec.scrape_interval.duration(),
+            scrape_interval: spec.scrape_interval,
             sample_limit: spec.sample_limit,
             has_rules: spec.rules.is_some(),
             alertmanager_url: spec.alertmanager_url.as_ref().map(AlertmanagerUrl::url),
@@ -106,10 +105,10 @@ pub fn render(wanted: &Wanted, replica: u8) -> String {
 
 fn text(contents: &Contents<'_>) -> String {
     let interval = contents.scrape_interval;
-    let refresh_interval = interval.clamp(Duration::from_secs(1), SLOWEST_DISCOVERY);
+    let refresh_interval = interval.clamp(Period::seconds(1), SLOWEST_DISCOVERY);
     let discovery = json!({
         "url": format!("{}/sd", contents.base_url.trim_end_matches('/')),
-        "refresh_interval": duration(refresh_interval),
+        "refresh_interval": refresh_interval.to_string(),
         "authorization": bearer(contents.scraper_token),
         "follow_redirects": false,
     });
@@ -126,9 +125,9 @@ fn text(contents: &Contents<'_>) -> String {
     }
     let mut config = json!({
         "global": {
-            "scrape_interval": duration(interval),
-            "scrape_timeout": duration(interval.min(LONGEST_SCRAPE)),
-            "evaluation_interval": duration(interval),
+            "scrape_interval": interval.to_string(),
+            "scrape_timeout": interval.min(LONGEST_SCRAPE).to_string(),
+            "evaluation_interval": interval.to_string(),
             "external_labels": {
                 "prometheus_instance": escaped(contents.instance),
                 "prometheus_replica": contents.replica.to_string(),
@@ -242,15 +241,6 @@ fn remote_write(remote_write: &RemoteWrite<'_>) -> Value {
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// In the largest unit of which it is a whole number.
-fn duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0);
-    let (unit, name) = unit.unwrap_or(&(1, "ms"));
-    format!("{}{name}", ms / unit)
 }
 
 #[cfg(test)]

@@ -196,6 +196,7 @@ impl ExternalTarget {
             server_cert_domain_san: host.tls().then(|| host.name().into()),
             isolation_segment: None,
             route_service_url: None,
+            behind_host: None,
         };
         Target {
             endpoint: Arc::new(endpoint),

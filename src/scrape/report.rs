@@ -150,6 +150,9 @@ fn info_labels(one: &Scraped) -> String {
     ] {
         push_label(&mut labels, name, value);
     }
+    if endpoint.behind_host.is_some() {
+        push_label(&mut labels, "by", "host");
+    }
     labels
 }
 

@@ -54,7 +54,8 @@ pub fn targets(
         .iter()
         .filter(|endpoint| wanted(endpoint))
         .map(|&endpoint| Target {
-            host: found.host.map_or_else(|| endpoint.address.to_string(), str::to_owned),
+            host: (endpoint.behind_host.as_deref().or(found.host))
+                .map_or_else(|| endpoint.address.to_string(), str::to_owned),
             path: path.clone(),
             headers: headers.clone(),
             max_samples: options.sample_limit.unwrap_or(max_samples),

@@ -1,14 +1,14 @@
 //! Joins the broker, which orders, with who carries it out: neither room knows
 //! the other.
 
+use super::{processes, tsuru_apps};
 use crate::{
     broker::{Maker, Refusal},
     config::{self, Config},
     domain::prometheus::Spec,
     provision::{
         self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
-        Provisioner, RemoteWrite, Settings,
-        process::{self, Patience, Places, ProcessAdmission, Processes},
+        Provisioner, RemoteWrite, Settings, process,
     },
     secrets::Keys,
     store::Store,
@@ -16,9 +16,6 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
-
-/// What `PATH` is where none is set, as the C library has it.
-const PATH: &str = "/bin:/usr/bin";
 
 /// As the broker sees them.
 #[derive(Debug)]
@@ -64,31 +61,25 @@ pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
 /// What the provisioner says to it.
 fn own_admission(config: &Config) -> Box<dyn Admission> {
     match config.prometheus.provisioner {
-        config::Provisioner::Process => Box::new(ProcessAdmission::new(places(config))),
-        config::Provisioner::Tsuru | config::Provisioner::None => Box::new(NotProvisioned),
+        config::Provisioner::Process => Box::new(processes::admission(config)),
+        config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
+        config::Provisioner::None => Box::new(NotProvisioned),
     }
 }
 
 /// Who makes it. On the thread that conducts.
 fn provisioner(config: &Config, metrics: process::Metrics) -> Rc<dyn Provisioner> {
     match config.prometheus.provisioner {
-        config::Provisioner::Process => {
-            Rc::new(Processes::new(places(config), Patience::default(), metrics))
-        }
-        config::Provisioner::Tsuru | config::Provisioner::None => Rc::new(NotProvisioned),
-    }
-}
-
-fn places(config: &Config) -> Places {
-    let prometheus = &config.prometheus;
-    // Where a shell would find programs, too.
-    let search = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
-    Places {
-        binary: prometheus.binary.clone(),
-        search: std::env::split_paths(&search).collect(),
-        data_dir: prometheus.data_dir.clone(),
-        tmpfs_dir: prometheus.tmpfs_dir.clone(),
-        ports: prometheus.ports.clone(),
+        config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
+        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config) {
+            Ok(Some(tsuru)) => Rc::new(tsuru),
+            Ok(None) => Rc::new(NotProvisioned),
+            Err(error) => {
+                tracing::error!(%error, "Tsuru cannot be reached by TLS, so nothing is provisioned");
+                Rc::new(NotProvisioned)
+            }
+        },
+        config::Provisioner::None => Rc::new(NotProvisioned),
     }
 }
 

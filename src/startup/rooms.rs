@@ -10,6 +10,7 @@ use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, Platform, catalog},
     discovery::{self, Discovery, RouteTable},
+    domain::TsuruApp,
     exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -21,6 +22,7 @@ use crate::{
         prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
+        tsuru::TsuruState,
         ui::Ui,
     },
     provision::process,
@@ -38,7 +40,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often what belongs to apps that are gone is forgotten.
@@ -62,6 +64,10 @@ pub(super) struct Rooms {
     store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
+    /// The apps of Tsuru that are bound, each once: who learns of bindings
+    /// sends all of them here, and the route source `tsuru` asks for new ones
+    /// at once.
+    pub(super) tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     pub(super) lifecycle: Lifecycle,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
@@ -92,6 +98,7 @@ pub(super) struct HttpData {
     pub(super) ops: web::Data<Ops>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
+    pub(super) tsuru: web::Data<TsuruState>,
     pub(super) routes: web::Data<Routes>,
     pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
@@ -135,7 +142,8 @@ impl Rooms {
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let discovery = Discovery::start(sources(&config.routes)?, &shutdown);
+        let (tsuru_apps, bound_on_tsuru) = watch::channel(Arc::default());
+        let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
         let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
@@ -172,6 +180,7 @@ impl Rooms {
             store,
             broker,
             discovery,
+            tsuru_apps,
             lifecycle: Lifecycle::new(config.routes.stale_after),
             scrape_metrics,
             last,
@@ -243,6 +252,13 @@ impl Rooms {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
+            }),
+            tsuru: web::Data::new(TsuruState {
+                broker: self.broker.clone(),
+                credentials: credentials(config),
+                base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
             prometheus: web::Data::new(Prometheus {
@@ -325,7 +341,10 @@ pub(super) fn broker_failure(error: OpenError) -> StartError {
     }
 }
 
-fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartError> {
+fn sources(
+    routes: &crate::config::Routes,
+    bound_on_tsuru: watch::Receiver<Arc<[TsuruApp]>>,
+) -> Result<discovery::Settings, StartError> {
     let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
         url: router.url.clone(),
         credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
@@ -337,8 +356,18 @@ fn sources(routes: &crate::config::Routes) -> Result<discovery::Settings, StartE
         gorouters: routes.gorouters.iter().map(gorouter).collect(),
         file: routes.file.clone(),
         nats: routes.nats.as_ref().map(nats).transpose()?,
+        tsuru: Some(discovery::Tsuru {
+            api: routes.tsuru.as_ref().map(tsuru_api).transpose()?,
+            apps: bound_on_tsuru,
+        }),
         limits: discovery::Limits::default(),
     })
+}
+
+fn tsuru_api(tsuru: &crate::config::Tsuru) -> Result<discovery::TsuruApi, StartError> {
+    let tls = tls::ClientSettings::default();
+    let api = discovery::TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
+    api.map_err(certificates::failure)
 }
 
 fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {

@@ -2,7 +2,7 @@ use super::{
     testing::{Schema, on_both},
     *,
 };
-use crate::domain::BindingId;
+use crate::domain::{BindingId, TsuruApp};
 use std::fs;
 
 fn instance(id: &str) -> ServiceInstance {
@@ -367,4 +367,57 @@ async fn a_full_disk_is_the_databases_fault_and_passes() {
     drop(tx);
     limit("1000000").await;
     with_instance(&store, "large").await;
+}
+
+#[tokio::test]
+async fn what_tsuru_told_is_kept_replaced_and_gone_with_its_binding() {
+    on_both(async |store| {
+        let told = |name: &str, pool: &str, hosts: &[&str]| TsuruApp {
+            name: name.to_owned(),
+            team: "checkout".to_owned(),
+            pool: pool.to_owned(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        };
+        let all = async |store: &Store| -> Vec<TsuruApp> {
+            let mut tx = store.begin_read().await.unwrap();
+            let all = tsuru_apps::all(&mut tx).await.unwrap();
+            all.into_iter().collect::<Result<_, _>>().unwrap()
+        };
+        let revision = async |store: &Store| {
+            state::read(&mut store.begin_read().await.unwrap()).await.unwrap().revision
+        };
+        with_instance(&store, "i").await;
+        let (b1, b2) = (binding("i", "b1"), binding("i", "b2"));
+        let first = told("shop", "", &[]);
+        let second = told("cart", "pool-a", &["tcp://a:1", "\"b\", ü"]);
+        let mut tx = store.begin_write().await.unwrap();
+        for (binding, app) in [(&b1, &first), (&b2, &second)] {
+            assert!(bindings::insert(&mut tx, binding).await.unwrap());
+            tsuru_apps::put(&mut tx, &binding.binding_id, app).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(all(&store).await, [second.clone(), first.clone()], "the newest first");
+
+        let before = revision(&store).await;
+        let mut tx = store.begin_write().await.unwrap();
+        tsuru_apps::put(&mut tx, &b1.binding_id, &first).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(revision(&store).await, before, "nothing new");
+        let moved = told("shop", "pool-b", &["c"]);
+        let mut tx = store.begin_write().await.unwrap();
+        tsuru_apps::put(&mut tx, &b1.binding_id, &moved).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(all(&store).await, [second, moved.clone()]);
+        assert!(revision(&store).await > before);
+
+        let mut tx = store.begin_write().await.unwrap();
+        bindings::delete(&mut tx, &b2.binding_id).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(all(&store).await, [moved]);
+        let mut tx = store.begin_write().await.unwrap();
+        instances::delete(&mut tx, &b1.instance_id).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(all(&store).await.is_empty());
+    })
+    .await;
 }

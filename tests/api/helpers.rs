@@ -2,7 +2,7 @@
 //! what they are told, a route table file, and a client.
 
 use futures_util::{StreamExt, stream};
-use scrapebroker::{config::Config, shutdown::Stop, startup::Application};
+use scrapebroker::{config::Config, domain::TsuruApp, shutdown::Stop, startup::Application};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -30,6 +30,8 @@ pub(crate) const SERVICE: &str = "service_id";
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
+    /// Which apps of Tsuru are bound.
+    pub(crate) tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
     _folder: TempDir,
     stop: mpsc::UnboundedSender<Stop>,
     stopped: Option<oneshot::Receiver<()>>,
@@ -77,6 +79,7 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     let application = Application::build(config).await.unwrap();
     let address = application.address();
     let health_address = application.health_address();
+    let tsuru_apps = application.tsuru_apps();
     let (stop, mut stopping) = mpsc::unbounded_channel();
     let (done, stopped) = oneshot::channel();
     actix_web::rt::spawn(async move {
@@ -85,7 +88,8 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
         application.run_until(stops.chain(dropped)).await.unwrap();
         let _ = done.send(());
     });
-    let app = TestApp { address, health_address, _folder: folder, stop, stopped: Some(stopped) };
+    let stopped = Some(stopped);
+    let app = TestApp { address, health_address, tsuru_apps, _folder: folder, stop, stopped };
     // A file is read soon after the start. HTTPS is asked by those who know its certificates.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
     if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {

@@ -1,6 +1,6 @@
 //! HTTPS on the main listener.
 
-use crate::{certificates::*, helpers::*, prometheus::Prometheus};
+use crate::{certificates::*, helpers::*, prometheus::Prometheus, sd_export};
 use rustls::{
     SupportedProtocolVersion,
     pki_types::ServerName,
@@ -396,4 +396,21 @@ fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
             assert!(said.contains(expected), "{said}");
         }
     }
+}
+
+#[actix_web::test]
+async fn targets_are_exported_from_an_installation_behind_https() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let listener = Listener::start(&[&instance], &[]).await;
+    listener.ready(&listener.client(None)).await;
+    listener.files.write("token", &format!("{USER}:{PASSWORD}"));
+    let (token, out) = (listener.files.path("token"), listener.files.path("targets"));
+    let url = format!("https://localhost:{}/sd", listener.app.address.port());
+    let arguments = ["--url", &url, "--token-file", &token, "--out", &out];
+    let trusted = [("SSL_CERT_FILE", listener.files.path("ca"))];
+    let (code, said) = sd_export::export(&arguments, &trusted).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) =
+        sd_export::export(&arguments, &[("SSL_CERT_FILE", "/dev/null".to_owned())]).await;
+    assert!(code == 69 && said.contains("certificate"), "{code} {said}");
 }

@@ -24,15 +24,23 @@ mod moving;
 mod nats;
 mod ops;
 mod own_prometheus;
+mod own_prometheus_tsuru;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]
 mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
+mod provision_process;
 mod query;
 mod query_real;
 mod replicas;
 mod scaling;
 mod sd;
+mod sd_export;
 mod slow;
+mod tsuru;
+#[path = "../support/tsuru.rs"]
+mod tsuru_api;
+mod tsuru_apps;
+mod tsuru_service;

@@ -102,7 +102,7 @@ impl TestApp {
     }
 
     /// The targets by their `instance`, for an operator.
-    async fn targets(&self, path: &str) -> Vec<String> {
+    async fn listed(&self, path: &str) -> Vec<String> {
         instances(&self.sd(path, &basic(USER, PASSWORD)).await)
     }
 
@@ -191,15 +191,15 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
             .await,
         );
     }
-    let database = Instances::made(&["i1"]).await;
+    let database = Instances::made(&["p1"]).await;
     let routes = RouteFile::of_app(&fleet[..2]);
     let [url, key] = database.settings();
     let app = spawn_app(&[routes.setting(), url, key]).await;
-    app.bind_to("i1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
+    app.bind_to("p1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
     // Newer, and of no concern to that Prometheus.
     assert_eq!(app.bind("b2", "app-guid", json!({"endpoint": "/other"})).await.status, 201);
 
-    let token = database.token("i1");
+    let token = database.token("p1");
     let prometheus = Prometheus::start(&discovering(app.address, &token));
     until_active(&prometheus, &["web/0", "web/1"]).await;
     let up = prometheus.query("up{team=\"t\",app_name=\"app\",space_name=\"prod\"}").await;
@@ -211,7 +211,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
 
     routes.rewrite(&fleet);
     until_active(&prometheus, &["web/0", "web/1", "web/2", "web/3"]).await;
-    app.unbind_from("i1", "b1").await;
+    app.unbind_from("p1", "b1").await;
     until_active(&prometheus, &[]).await;
     for instance in &fleet {
         let seen = instance.seen();
@@ -280,7 +280,7 @@ async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
     let stale_after = ("ROUTES__STALE_AFTER", "1s".to_owned());
     let app = spawn_app(&[routes.setting(), ("ROUTES__GOROUTERS", gorouters), stale_after]).await;
     // Nobody waits for the router any more; what the file names is there.
-    assert_eq!(app.targets("/sd").await, ["app-guid web/0"]);
+    assert_eq!(app.listed("/sd").await, ["app-guid web/0"]);
     let answer = app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
 
@@ -302,7 +302,8 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         let database = Instances::made(&["i2", "i3"]).await;
         let [url, key] = database.settings();
         let access = ("SCRAPE__ACCESS", mode.to_owned());
-        let app = spawn_app(&[routes.setting(), access, url, key]).await;
+        let base_url = ("BASE_URL", "https://broker.example.com/x/".to_owned());
+        let app = spawn_app(&[routes.setting(), access, base_url, url, key]).await;
         let reader =
             app.bind_to("i2", "b3", "app-guid", json!({"process_types": ["worker"]})).await;
         // The newest: in force for everyone but that Prometheus.
@@ -341,7 +342,9 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         let direct = app.sd("/sd?app=app-guid&mode=direct", &basic(USER, PASSWORD)).await.json();
         assert_eq!(direct[0]["targets"][0], fleet[0].address.to_string());
         let base = app.sd("/sd?app=app-guid", &basic(USER, PASSWORD)).await.json();
-        assert_eq!(base[0]["targets"][0], "localhost:8085");
+        assert_eq!(base[0]["targets"][0], "broker.example.com:443");
+        let path = "/x/v1/apps/app-guid/instances/0/metrics";
+        assert_eq!(base[0]["labels"]["__metrics_path__"], path);
         let own = app.sd("/sd", &bearer(&database.token("i2"))).await.json();
         assert_eq!(own[0]["targets"][0], app.address.to_string(), "a child's shorter way");
         assert_eq!(send("POST", &app.url("/sd"), &[], None).await.status, 405);

@@ -129,3 +129,30 @@ async fn queries_of_any_kind_break_nothing() {
     })
     .await;
 }
+
+/// Else a user of this API could reach what belongs to a user of Tsuru.
+#[actix_web::test]
+async fn ids_of_tsuru_are_refused() {
+    on_sqlite(async |api| {
+        api.put(&instance("i"), &provision()).await;
+        let of_tsuru = "tsuru:metrics:m";
+        let app = serde_json::json!({"app_guid": of_tsuru});
+        let answers = [
+            api.put(&instance(of_tsuru), &provision()).await,
+            api.put(&instance("tsuru%3Am"), &provision()).await,
+            api.get(&instance(of_tsuru)).await,
+            api.delete(&instance(of_tsuru)).await,
+            api.put(&instance("j"), &with(provision(), "space_guid", of_tsuru.into())).await,
+            api.put(&instance("j"), &with(provision(), "organization_guid", of_tsuru.into())).await,
+            api.put(&binding("i", of_tsuru), &bind("app")).await,
+            api.put(&binding("i", "b"), &bind(of_tsuru)).await,
+            api.put(&binding("i", "b"), &with(bind("app"), "bind_resource", app)).await,
+            api.delete(&binding("i", of_tsuru)).await,
+        ];
+        for answer in answers {
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(answer.description().contains("must not begin with tsuru:"), "{answer:?}");
+        }
+    })
+    .await;
+}

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bindings;
+#[path = "../support/databases.rs"]
+mod databases;
 mod gate;
 mod helpers;
 mod input;

@@ -236,3 +236,20 @@ fn the_servers_of_a_bus_come_from_a_file_or_as_json() {
     assert_eq!(config.routes.nats.unwrap().servers, ["nats://n:1", "nats://m"]);
     assert!(load("", &[]).unwrap().0.routes.nats.is_none());
 }
+
+#[test]
+fn an_api_of_tsuru_needs_a_token_and_a_token_an_api() {
+    let cases = [
+        ("routes: { tsuru: { api_url: 'https://t' } }", "routes.tsuru.token"),
+        ("routes: { tsuru: { token: t } }", "routes.tsuru.api_url"),
+        ("routes: { tsuru: { api_url: 't', token: t } }", "routes.tsuru.api_url"),
+        ("routes: { tsuru: { api_url: 'http://t', token: 'a b' } }", "routes.tsuru.token"),
+    ];
+    for (yaml, key) in cases {
+        let found: Vec<_> = mistakes(load(yaml, &[])).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(found, [key], "{yaml}");
+    }
+    let tsuru = load(WHOLE, &[]).unwrap().0.routes.tsuru.unwrap();
+    assert_eq!(tsuru.api_url, "https://tsuru.example.com");
+    assert!(load("", &[]).unwrap().0.routes.tsuru.is_none());
+}

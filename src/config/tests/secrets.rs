@@ -27,6 +27,7 @@ fn secrets_are_masked_where_settings_are_shown() {
         "broker.token_key",
         "routes.gorouters[].password",
         "routes.nats.password",
+        "routes.tsuru.token",
     ] {
         assert!(effective.contains(&(key.to_owned(), "********".to_owned())), "{effective:?}");
     }
@@ -85,6 +86,9 @@ fn secrets_are_not_shown_by_any_mistake() {
         "routes: { nats: { servers: 'nats://u:hunter2@n' } }",
         "routes: { nats: { tls: { cert: hunter2, key: hunter2 } } }",
         "routes: { nats: { tls: { key: hunter2 } } }",
+        "routes: { tsuru: { token: hunter2 } }",
+        "routes: { tsuru: { api_url: 'http://t', token: 'hunter2 hunter2' } }",
+        "routes: { tsuru: { api_url: 'http://u:hunter2@t', token: t } }",
     ];
     for yaml in cases {
         let loaded = load(yaml, &[]);

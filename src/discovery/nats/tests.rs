@@ -48,6 +48,7 @@ fn settings(nats: Nats) -> Settings {
         gorouters: Vec::new(),
         file: None,
         nats: Some(nats),
+        tsuru: None,
         limits: Limits::default(),
     }
 }

@@ -3,6 +3,8 @@ use crate::discovery::{RouteTable, Snapshot};
 use crate::domain::{AppKey, Prefer};
 use serde_json::{Value, json};
 
+mod apart;
+
 const STALE_AFTER: Duration = Duration::from_secs(120);
 const KEEP: Duration = Duration::from_secs(3600);
 const A: usize = 0;
@@ -420,7 +422,7 @@ proptest::proptest! {
                     });
                     let changes = changes.collect();
                     let standing = Standing::Current;
-                    let news = Changes { changes, standing, skipped: 0, without_app: 0 };
+                    let news = Changes { changes, standing, failed: 0, skipped: 0, without_app: 0 };
                     told.hear(source, Report::Changes(news));
                 }
                 _ => {
@@ -449,7 +451,7 @@ fn a_bus_is_told_of_changes_and_other_sources_do_not_age_it() {
         Change::Said(said.entries[0].clone())
     };
     let news = |changes, standing| {
-        Report::Changes(Changes { changes, standing, skipped: 3, without_app: 2 })
+        Report::Changes(Changes { changes, standing, failed: 0, skipped: 3, without_app: 2 })
     };
     let mut told = Told::new(&[Kind::Router, Kind::Bus]);
     told.says(A, &json!({})).hear(B, news(vec![said(1)], Standing::Filling));

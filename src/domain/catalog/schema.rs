@@ -1,5 +1,6 @@
 //! JSON schemas of parameters.
 
+use super::texts;
 use crate::domain::BindingError;
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::{Map, Value};
@@ -9,7 +10,10 @@ const MAX_LEN: usize = 65_536;
 
 /// A draft-04 schema that parameters must fit.
 #[derive(Clone, Debug)]
-pub struct ParameterSchema(jsonschema::Validator);
+pub struct ParameterSchema {
+    validator: jsonschema::Validator,
+    document: Value,
+}
 
 impl ParameterSchema {
     /// Compiles a schema.
@@ -35,7 +39,13 @@ impl ParameterSchema {
             .map_err(|error| format!("is not a draft-04 schema: {}", described(&error)))?;
         let validator = jsonschema::draft4::new(schema)
             .map_err(|error| format!("is not a draft-04 schema: {}", described(&error)))?;
-        Ok(Self(validator))
+        Ok(Self { validator, document: schema.clone() })
+    }
+
+    /// The same parameters, with texts made numbers, lists and so on where this
+    /// schema expects them.
+    pub fn typed(&self, parameters: Map<String, Value>) -> Map<String, Value> {
+        texts::typed(&self.document, parameters)
     }
 
     /// Whether `parameters` fit.
@@ -45,8 +55,35 @@ impl ParameterSchema {
     /// text, since a parameter may be a secret.
     pub fn check(&self, parameters: &Map<String, Value>) -> Result<(), BindingError> {
         let parameters = Value::Object(parameters.clone());
-        let first = self.0.iter_errors(&parameters).next();
-        first.map_or(Ok(()), |error| Err(misfit(&error)))
+        let first = self.validator.iter_errors(&parameters).next();
+        first.map_or(Ok(()), |error| Err(self.misfit(&error)))
+    }
+
+    fn misfit(&self, error: &ValidationError<'_>) -> BindingError {
+        let path = dotted(error);
+        let below = |name: &str| match path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => BindingError {
+                field: below(unexpected.first().map_or("", String::as_str)),
+                problem: match texts::names(&self.document) {
+                    names if path.is_empty() && !names.is_empty() => {
+                        format!("is unknown; known are {}", names.join(", "))
+                    }
+                    _ => "is unknown".to_owned(),
+                },
+            },
+            ValidationErrorKind::Required { property } => BindingError {
+                field: below(property.as_str().unwrap_or_default()),
+                problem: "is missing".to_owned(),
+            },
+            _ => BindingError {
+                field: if path.is_empty() { "values".to_owned() } else { path },
+                problem: format!("does not fit the plan's schema: {}", error.masked()),
+            },
+        }
     }
 }
 
@@ -74,26 +111,4 @@ fn dotted(error: &ValidationError<'_>) -> String {
     let pointer = error.instance_path().as_str();
     let parts = pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
     parts.collect::<Vec<_>>().join(".")
-}
-
-fn misfit(error: &ValidationError<'_>) -> BindingError {
-    let path = dotted(error);
-    let below = |name: &str| match path.as_str() {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
-    };
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => BindingError {
-            field: below(unexpected.first().map_or("", String::as_str)),
-            problem: "is unknown".to_owned(),
-        },
-        ValidationErrorKind::Required { property } => BindingError {
-            field: below(property.as_str().unwrap_or_default()),
-            problem: "is missing".to_owned(),
-        },
-        _ => BindingError {
-            field: if path.is_empty() { "values".to_owned() } else { path },
-            problem: format!("does not fit the plan's schema: {}", error.masked()),
-        },
-    }
 }

@@ -13,7 +13,7 @@ use super::{
     limits::Limits,
     names::RESERVED_LABEL,
     number,
-    sample::{self, Label, Likeness, Name, TakeLabels},
+    sample::{self, Label, Name, Next, TakeLabels},
 };
 
 /// What an index needs to know of a sample line before its value.
@@ -240,19 +240,19 @@ struct Found {
 
 impl<'a> TakeLabels<'a> for LabelChecker<'a> {
     #[inline(always)]
-    fn likely(&self) -> Option<Label<'a>> {
-        self.known.get(self.count).map(|known| known.label)
+    fn likely(&self) -> Option<&Label<'a>> {
+        self.known.get(self.count).map(|known| &known.label)
     }
 
     #[inline(always)]
-    fn take(&mut self, label: Label<'a>, likeness: Likeness) -> Result<(), ErrorKind> {
-        if likeness == Likeness::Unknown {
+    fn take(&mut self, label: Next<'a>) -> Result<(), ErrorKind> {
+        if let Next::Unknown(label) = label {
             self.learn(label)?;
         }
         let Some(known) = self.known.get_mut(self.count) else { return Ok(()) };
-        if likeness == Likeness::Name {
-            known.label = label;
-            known.hash = hash(&self.state, label.text);
+        if let Next::Named { value, text } = label {
+            (known.label.value, known.label.text) = (value, text);
+            known.hash = hash(&self.state, text);
             known.look_at_bound(self.wants_bounds);
         }
         self.count += 1;

@@ -43,8 +43,8 @@ pub(super) struct Indexer<'a> {
     watch: Watch,
     has_ended: bool,
     likeness: Option<Likeness<'a>>,
-    /// The family and role of the model to which `previous` belongs, and whether it has bounds.
-    alike_to: Option<(u32, Role, bool)>,
+    /// The place in the model that `previous` stands for, if its family knows of it.
+    alike_to: Option<u32>,
     /// Where the samples of one family of the model belong, by their role.
     alike_places: (u32, [Option<Previous<'a>>; Role::ALL.len()]),
     /// The family that was named last.
@@ -270,7 +270,8 @@ impl<'a> Indexer<'a> {
         self.note(series, timestamp, offset, count as u32);
         if let Some(lessons) = &mut self.lessons {
             let is_clear = timestamp.is_none();
-            let fact = self.previous.fact(offset, &checked, &written, has_bounds, is_clear);
+            let place = lessons.place(self.previous.place(&checked, has_bounds));
+            let fact = self.previous.fact(offset, &checked, &written, place, is_clear);
             lessons.facts.push(fact);
         }
         if self.task.dialect.is_openmetrics() {

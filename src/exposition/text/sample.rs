@@ -69,30 +69,34 @@ impl<'a> Label<'a> {
 /// labels. Who says which label is likely next saves a close look at it.
 pub(super) trait TakeLabels<'a> {
     /// A canonical label that the next one may equal, in its name at least.
-    fn likely(&self) -> Option<Label<'a>>;
+    fn likely(&self) -> Option<&Label<'a>>;
 
     /// Takes the next label.
-    fn take(&mut self, label: Label<'a>, likeness: Likeness) -> Result<(), ErrorKind>;
+    fn take(&mut self, label: Next<'a>) -> Result<(), ErrorKind>;
 }
 
-/// How much a label is like the [likely](TakeLabels::likely) one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Likeness {
+/// A label, as far as it differs from the [likely](TakeLabels::likely) one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next<'a> {
     /// It is the same.
     Equal,
     /// It has the same name.
-    Name,
+    Named { value: &'a [u8], text: &'a [u8] },
     /// Nothing is known of it.
-    Unknown,
+    Unknown(Label<'a>),
 }
 
 impl<'a, F: FnMut(Label<'a>) -> Result<(), ErrorKind>> TakeLabels<'a> for F {
-    fn likely(&self) -> Option<Label<'a>> {
+    fn likely(&self) -> Option<&Label<'a>> {
         None
     }
 
-    fn take(&mut self, label: Label<'a>, _: Likeness) -> Result<(), ErrorKind> {
-        self(label)
+    fn take(&mut self, label: Next<'a>) -> Result<(), ErrorKind> {
+        match label {
+            Next::Unknown(label) => self(label),
+            // There is no likely one that it could be like.
+            Next::Equal | Next::Named { .. } => Ok(()),
+        }
     }
 }
 
@@ -254,11 +258,11 @@ impl<'a> Cursor<'a> {
                     name = Some(quoted.label.name);
                 } else {
                     self.is_canonical &= !is_legacy_label_name(quoted.label.name.text);
-                    labels.take(quoted.label, Likeness::Unknown)?;
+                    labels.take(Next::Unknown(quoted.label))?;
                 }
             } else {
-                let (label, likeness) = self.label(labels.likely())?;
-                labels.take(label, likeness)?;
+                let label = self.label(labels.likely())?;
+                labels.take(label)?;
             }
             is_first = false;
             self.expect_no_blank();
@@ -289,17 +293,17 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
-    fn label(&mut self, likely: Option<Label<'a>>) -> Result<(Label<'a>, Likeness), ErrorKind> {
+    fn label(&mut self, likely: Option<&Label<'a>>) -> Result<Next<'a>, ErrorKind> {
         let (start, rest) = (self.at, self.rest());
         if let Some(likely) = likely {
             if rest.starts_with(likely.text) {
                 self.at += likely.text.len();
-                return Ok((likely, Likeness::Equal));
+                return Ok(Next::Equal);
             }
             if rest.starts_with(likely.head()) {
                 self.at += likely.head().len();
                 let value = self.label_value()?;
-                return Ok((Label { value, text: self.since(start), ..likely }, Likeness::Name));
+                return Ok(Next::Named { value, text: self.since(start) });
             }
         }
         let text = self.take(label_name(rest));
@@ -309,7 +313,7 @@ impl<'a> Cursor<'a> {
         self.expect_no_blank();
         let name = Name { text, is_quoted: false };
         let value = self.value_after_name()?;
-        Ok((Label { name, value, text: self.since(start) }, Likeness::Unknown))
+        Ok(Next::Unknown(Label { name, value, text: self.since(start) }))
     }
 
     /// Reads `="value"`.

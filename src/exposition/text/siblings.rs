@@ -56,6 +56,8 @@ pub(super) struct Model {
     pub(super) state: RandomState,
     /// One for each of its samples, in their order.
     pub(super) facts: Vec<Fact>,
+    /// Where they belong; some may be here twice.
+    places: Vec<Place>,
     /// As they are when all of it is read, without their samples.
     pub(super) families: Vec<Family>,
     /// In their order; none, if a family is named in several places.
@@ -78,24 +80,33 @@ pub(super) struct Fact {
     pub(super) offset: u32,
     /// How much longer it is when written, without the added labels.
     pub(super) growth: i32,
-    /// The family in its body.
-    pub(super) family: u32,
     /// How many families are named up to this line; so many that none has them if that does
     /// not tell which family it belongs to.
     pub(super) families: u32,
+    /// Where it belongs, among the places of the model.
+    pub(super) place: u32,
     /// Where in the line the value starts; 0 if nothing can be learnt from this line.
     pub(super) end: u16,
     /// Where the added labels go, if it is copied.
     pub(super) insert: u16,
     /// Where in the line starts what follows on the added labels; 0 if it is written otherwise.
     pub(super) rest: u16,
-    pub(super) role: Role,
-    pub(super) le: Kind,
-    pub(super) quantile: Kind,
     pub(super) renamed: u8,
     pub(super) is_rewritten: bool,
     /// Whether it has labels of its own when written.
     pub(super) has_braces: bool,
+}
+
+/// Where samples belong, and what their family learns from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The family in their body.
+    pub(super) family: u32,
+    /// How long the name is with which their lines start; 0 if it is elsewhere.
+    pub(super) name: u32,
+    pub(super) role: Role,
+    pub(super) le: Kind,
+    pub(super) quantile: Kind,
     pub(super) has_bounds: bool,
 }
 
@@ -103,9 +114,24 @@ pub(super) struct Fact {
 #[derive(Default)]
 pub(super) struct Lessons {
     pub(super) facts: Vec<Fact>,
+    pub(super) places: Vec<Place>,
     pub(super) heads: Heads,
     pub(super) state: RandomState,
     pub(super) families: Vec<Family>,
+}
+
+impl Lessons {
+    /// The index of a place.
+    pub(super) fn place(&mut self, place: Place) -> u32 {
+        // The samples of a histogram take turns, and so do their places.
+        let last = self.places.len().saturating_sub(Role::ALL.len());
+        let known = self.places.iter().skip(last).rposition(|known| *known == place);
+        let index = known.map_or(self.places.len(), |known| last + known);
+        if known.is_none() {
+            self.places.push(place);
+        }
+        index as u32
+    }
 }
 
 /// A [`Bound`] without its number.
@@ -139,7 +165,7 @@ impl From<Kind> for Bound {
 
 impl Model {
     fn new(task: Task<'_>, body: Arc<Vec<u8>>, lessons: Lessons) -> Self {
-        let Lessons { mut facts, mut heads, state, families } = lessons;
+        let Lessons { mut facts, places, mut heads, state, families } = lessons;
         let blocks = blocks::find(&task, &mut facts, &families);
         heads.join(&mut facts, &body);
         let prints: Vec<_> = facts
@@ -153,7 +179,7 @@ impl Model {
             }
         }
         let (labels, limits, heads) = (task.labels.clone(), *task.limits, Arc::new(heads));
-        Self { body, labels, limits, state, facts, families, blocks, heads, slots }
+        Self { body, labels, limits, state, facts, places, families, blocks, heads, slots }
     }
 
     /// Whether a line that is as this body has it would be found to be the same again.
@@ -173,6 +199,10 @@ impl Model {
         let start = fact.offset as usize;
         let text = self.body.get(start..start + usize::from(fact.end))?;
         (!text.is_empty()).then_some((fact, text))
+    }
+
+    pub(super) fn place(&self, fact: &Fact) -> Option<&Place> {
+        self.places.get(fact.place as usize)
     }
 
     /// The sample of a series.

@@ -57,6 +57,10 @@ struct InstanceDescription {
     process_instance_id: Option<String>,
     availability_zone: Option<String>,
     tls: bool,
+    /// `host` when a router chooses the instance that answers, so that it may be another one at
+    /// each scrape; nothing where it is always this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
     /// Whether the binding in force lets it be scraped.
     scraped: bool,
     last_scrape: Option<LastScrapeDescription>,
@@ -138,6 +142,7 @@ fn instance(endpoint: &Endpoint, scraped: bool, last: Option<LastScrape>) -> Ins
         process_instance_id: endpoint.process_instance_id.as_deref().map(str::to_owned),
         availability_zone: endpoint.availability_zone.as_deref().map(str::to_owned),
         tls: endpoint.tls,
+        by: endpoint.behind_host.is_some().then_some("host"),
         scraped,
         last_scrape: last.map(last_scrape),
     }

@@ -100,7 +100,8 @@ impl AppRequest {
             None | Some("") => None,
             Some(path) => Some(path.parse()?),
         };
-        let process_type = process_type.map(|name| decode(&name)).transpose()?;
+        // Prometheus writes parameters by the rules of forms.
+        let process_type = process_type.map(|name| decode(&name.replace('+', " "))).transpose()?;
         Ok(Self { key, view, metric_path, process_type, others })
     }
 }
@@ -237,8 +238,11 @@ mod tests {
             ["module=http", "target=http%3A%2F%2Fx", "flag", "process_type=w"]
         );
         assert_eq!(request.metric_path.unwrap().as_str(), "/probe");
-        let request = AppRequest::parse("guid/instances/0/metrics", "process_type=w%20x").unwrap();
-        assert_eq!(request.process_type.as_deref(), Some("w x"));
+        for written in ["w%20x%2B", "w+x%2B"] {
+            let query = format!("process_type={written}");
+            let request = AppRequest::parse("guid/instances/0/metrics", &query).unwrap();
+            assert_eq!(request.process_type.as_deref(), Some("w x+"));
+        }
     }
 
     #[test]

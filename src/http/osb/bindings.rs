@@ -32,6 +32,7 @@ pub(super) async fn bind(
                 app_guid: app_guid(&body)?,
                 parameters: body.parameters()?,
                 place: place(&body),
+                tsuru: None,
             };
             state.broker.bind(request).await?
         }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 /// The user name that goes with a token where basic auth is used; it is not looked at.
-const USERNAME: &str = "scrapebroker";
+pub(in crate::http) const USERNAME: &str = "scrapebroker";
 
 /// The `credentials` object.
 ///

@@ -2,7 +2,7 @@
 
 use crate::{
     broker::{BrokerError, Refusal},
-    http::auth::CHALLENGE,
+    http::{auth::CHALLENGE, body::BodyError},
     store::StoreError,
 };
 use actix_web::{
@@ -24,10 +24,8 @@ pub(super) enum OsbError {
     NotFound,
     #[error("this URL answers only {allow}")]
     MethodNotAllowed { allow: &'static str },
-    #[error("the body is larger than {} bytes", super::fields::MAX_BODY)]
-    TooLarge,
-    #[error("the body was not there after {} s", super::fields::BODY_WITHIN.as_secs())]
-    TooSlow,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// Reads as a sentence that names what to change.
     #[error("{0}")]
     Malformed(String),
@@ -48,7 +46,7 @@ struct Body {
 /// The status of a broker's refusal, and the code where the specification has one.
 ///
 /// No catch-all arm: a new [`BrokerError`] has to be placed deliberately.
-fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
+pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
     use BrokerError::*;
     match error {
         UnknownService | UnknownPlan | Parameter(_) | NoParameters | NoKeyParameters
@@ -92,8 +90,7 @@ impl ResponseError for OsbError {
             Self::UnsupportedVersion => StatusCode::PRECONDITION_FAILED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(error) => error.status(),
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Broker(error) => parts(error).0,
         }

@@ -1,23 +1,20 @@
 //! Requests, field by field, so that every mistake is answered with its place.
 
 use super::OsbError;
-use crate::domain::{BindingId, IdError, InstanceId};
-use actix_web::{
-    FromRequest, HttpMessage, HttpRequest,
-    dev::Payload,
-    error::PayloadError,
-    http::header,
-    web::{self, BytesMut},
+use crate::{
+    domain::{BindingId, IdError, InstanceId, is_of_tsuru},
+    http::body,
 };
-use futures_util::{StreamExt, future::LocalBoxFuture};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
+use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
-/// The largest accepted body, in bytes.
-pub(super) const MAX_BODY: usize = 1 << 20;
+/// Ids that the operator has chosen; all others are the platform's.
+const OF_THE_CATALOG: [&str; 2] = ["service_id", "plan_id"];
 
-/// How long a platform may take to send it; it has it whole when it begins.
-pub(super) const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// Else a broker's user could reach what belongs to a user of Tsuru.
+const KEPT_FOR_TSURU: &str = "must not begin with tsuru:, as the ids of what Tsuru makes do";
 
 /// The fields of a JSON object. Unknown ones are never asked for, as the
 /// specification wants ("Vendor Extension Fields").
@@ -48,8 +45,11 @@ impl Fields {
     where
         T: FromStr<Err = IdError>,
     {
-        let id = self.text(name)?.map(str::parse).transpose();
-        id.map_err(|error| self.wrong(name, error))
+        let text = self.text(name)?;
+        if text.is_some_and(is_of_tsuru) && !OF_THE_CATALOG.contains(&name) {
+            return Err(self.wrong(name, KEPT_FOR_TSURU));
+        }
+        text.map(str::parse).transpose().map_err(|error| self.wrong(name, error))
     }
 
     /// An id that must be there.
@@ -93,8 +93,7 @@ impl FromRequest for Fields {
         let payload = payload.take();
         Box::pin(async move {
             check_content_type(&request)?;
-            let body = tokio::time::timeout(BODY_WITHIN, read(payload)).await;
-            let body = body.map_err(|_| OsbError::TooSlow)??;
+            let body = body::read(payload).await?;
             let value = serde_json::from_slice(&body).map_err(|error| {
                 OsbError::Malformed(format!("the body is not understood: {error}"))
             })?;
@@ -119,21 +118,6 @@ fn check_content_type(request: &HttpRequest) -> Result<(), OsbError> {
         }
         _ => Err(wrong()),
     }
-}
-
-async fn read(mut payload: Payload) -> Result<BytesMut, OsbError> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| match error {
-            PayloadError::Overflow => OsbError::TooLarge,
-            _ => OsbError::Malformed("the body was cut off".to_owned()),
-        })?;
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(OsbError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// The service instance of the path.
@@ -166,6 +150,9 @@ impl FromRequest for BindingPath {
 fn id<T: FromStr<Err = IdError>>(request: &HttpRequest, name: &str) -> Result<T, OsbError> {
     let text = request.match_info().get(name).unwrap_or_default();
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+    if is_of_tsuru(&text) {
+        return Err(OsbError::Malformed(format!("{name} in the URL {KEPT_FOR_TSURU}")));
+    }
     text.parse().map_err(|error| OsbError::Malformed(format!("{name} in the URL {error}")))
 }
 

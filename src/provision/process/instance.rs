@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Instance {
     slug: String,
     tools: Rc<Tools>,
-    turns: Turns,
+    pub(super) turns: Turns,
     slots: RefCell<BTreeMap<Folder, Rc<Slot>>>,
     supervisors: RefCell<BTreeMap<Folder, AbortHandle>>,
 }

@@ -49,4 +49,9 @@ impl Metrics {
     pub(super) fn count_restart(&self) {
         self.restarts.inc();
     }
+
+    #[cfg(test)]
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.get()
+    }
 }

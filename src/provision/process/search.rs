@@ -2,12 +2,19 @@
 
 use super::{Tools, child::Identity, folder::Folder, slot};
 use futures_util::future::join_all;
-use procfs::process::{FDTarget, Process, all_processes};
+use procfs::process::{FDTarget, Process, StatFlags, all_processes};
 use rustix::process::geteuid;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How the argument begins that names the folder.
 pub(super) const CONFIG_FILE: &str = "--config.file=";
+
+/// How often is looked again while a process is becoming another program, and the pauses.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A process with a folder of ours.
 #[derive(Clone, Debug)]
@@ -27,18 +34,41 @@ pub(super) fn in_folders(folders: &[PathBuf]) -> Vec<Found> {
 }
 
 fn find(is_ours: impl Fn(&Folder) -> bool) -> Vec<Found> {
-    let Ok(processes) = all_processes() else { return Vec::new() };
+    for _ in 0..LOOKS {
+        match look(&is_ours) {
+            Some(found) => return found,
+            None => std::thread::sleep(PAUSE),
+        }
+    }
+    look(&is_ours).unwrap_or_default()
+}
+
+/// None while some process is just becoming another program, and may be ours.
+fn look(is_ours: impl Fn(&Folder) -> bool) -> Option<Vec<Found>> {
     let own_user = geteuid().as_raw();
-    let found = |process: Process| {
-        let arguments = process.cmdline().ok()?;
-        let config = arguments.iter().find_map(|argument| argument.strip_prefix(CONFIG_FILE))?;
-        let folder = Folder::of_config(Path::new(config))?;
-        if !is_ours(&folder) || process.uid().ok()? != own_user {
+    let mut found = Vec::new();
+    for process in all_processes().ok()?.filter_map(Result::ok) {
+        if process.uid().ok() != Some(own_user) {
+            continue;
+        }
+        let Ok(arguments) = process.cmdline() else { continue };
+        if arguments.is_empty() && is_becoming(&process) {
             return None;
         }
-        Some(Found { folder, identity: Identity::of(&process)? })
-    };
-    processes.filter_map(Result::ok).filter_map(found).collect()
+        let config = arguments.iter().find_map(|argument| argument.strip_prefix(CONFIG_FILE));
+        let folder = config.and_then(|config| Folder::of_config(Path::new(config)));
+        let Some(folder) = folder.filter(&is_ours) else { continue };
+        found.extend(Identity::of(&process).map(|identity| Found { folder, identity }));
+    }
+    Some(found)
+}
+
+/// It has no command line yet. Threads of the kernel and zombies never have one.
+fn is_becoming(process: &Process) -> bool {
+    process.stat().is_ok_and(|stat| {
+        let is_kernel = stat.flags().is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD));
+        !is_kernel && !matches!(stat.state, 'Z' | 'X' | 'x')
+    })
 }
 
 /// Whether a process listens on a port of the loopback interface. Only then may

@@ -4,7 +4,13 @@
 //! its slot. The files that it writes then are tiny.
 
 use super::{
-    Tools, child::Running, folder::PORT, launch::Launch, log_file, search::listens, slot::Slot,
+    Tools,
+    child::Running,
+    folder::PORT,
+    launch::Launch,
+    log_file,
+    search::{self, listens},
+    slot::{self, Slot},
 };
 use crate::{domain::prometheus::ReplicaState, provision::Failure};
 use bytesize::ByteSize;
@@ -59,6 +65,7 @@ impl Supervisor {
             let doubled = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
             let pause = patience.first_pause.saturating_mul(doubled);
             tokio::time::sleep(pause.min(patience.longest_pause)).await;
+            self.end_strangers().await;
             self.tools.metrics.count_restart();
         }
     }
@@ -82,6 +89,21 @@ impl Supervisor {
         self.slot.set(ReplicaState::Ready, "");
         let why = self.while_ready(&url).await;
         Ended { why, ready: Some(since.elapsed()) }
+    }
+
+    /// Ends whoever has come to our folder unseen, and would stand in the way again.
+    async fn end_strangers(&self) {
+        let folders: Vec<_> =
+            self.slot.folder.path().parent().map(Into::into).into_iter().collect();
+        let find = tokio::task::spawn_blocking(move || search::in_folders(&folders));
+        for found in find.await.unwrap_or_default() {
+            let is_stranger = self.slot.identity() != Some(found.identity);
+            if found.folder == self.slot.folder && is_stranger {
+                let ended = slot::end(found.identity, self.tools.patience.end).await;
+                let pid = found.identity.pid;
+                tracing::warn!(pid, is_ended = ended.is_ok(), "another process was in the folder");
+            }
+        }
     }
 
     fn running_port(&self) -> Option<u16> {
@@ -108,7 +130,10 @@ impl Supervisor {
         noted.map_err(|error| cannot("write its files", error))?;
         let child = self.launch.spawn(port).map_err(|error| cannot("start Prometheus", error))?;
         slot.running.replace(Some(Running::own(child)));
-        slot.note(&self.launch.digest).map_err(|error| cannot("write its files", error))?;
+        if let Err(error) = slot.note(&self.launch.digest) {
+            slot.end(tools.patience.end).await?;
+            return Err(cannot("write its files", error));
+        }
         Ok(port)
     }
 

@@ -1,2 +1,211 @@
-#[cfg(test)]
-mod x {}
+//! With the real Prometheus, which `scripts/install-test-tools` installs.
+
+mod changes;
+mod failures;
+mod kills;
+mod life;
+
+use super::*;
+use crate::{
+    domain::prometheus::{Period, ReplicaState, Spec, Storage},
+    provision::{Admission, OwnAddress},
+    store::Names,
+};
+use folder::Folder;
+use rustix::process::{Pid, Signal, kill_process};
+use search::Found;
+use secrecy::ExposeSecret;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::atomic::{AtomicU16, Ordering},
+};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+/// Where tests take their ports from, below those that systems give away.
+static PORTS: AtomicU16 = AtomicU16::new(21_000);
+
+/// No process.
+const NONE: [i32; 0] = [];
+
+/// Folders of a test, with what runs in them until its end.
+struct House {
+    folder: TempDir,
+    places: Places,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let first = PORTS.fetch_add(10, Ordering::SeqCst);
+        let places = Places {
+            binary: "prometheus".into(),
+            search: vec!["/usr/local/bin".into(), "/usr/bin".into()],
+            data_dir: folder.path().join("disk"),
+            tmpfs_dir: folder.path().join("memory"),
+            ports: first..=first + 9,
+        };
+        Self { folder, places }
+    }
+
+    /// With a shell script in the place of Prometheus.
+    fn with_script(script: &str) -> Self {
+        let mut house = Self::new();
+        house.places.binary = house.folder.path().join("prometheus.sh");
+        house.write_script(script);
+        house
+    }
+
+    fn write_script(&self, script: &str) {
+        // A file that somebody has open for writing cannot be run.
+        let draft = self.folder.path().join("draft.sh");
+        fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(draft, self.folder.path().join("prometheus.sh")).unwrap();
+    }
+
+    /// As after a start of ours.
+    fn open(&self) -> Processes {
+        self.open_with(patience())
+    }
+
+    fn open_with(&self, patience: Patience) -> Processes {
+        Processes::new(self.places.clone(), patience, Metrics::default())
+    }
+
+    fn running(&self) -> Vec<Found> {
+        search::below(&[self.places.data_dir.clone(), self.places.tmpfs_dir.clone()])
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let mut pids: Vec<_> = self.running().iter().map(|found| found.identity.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    fn only_pid(&self) -> i32 {
+        let pids = self.pids();
+        assert_eq!(pids.len(), 1, "{pids:?}");
+        pids[0]
+    }
+
+    fn replica(&self, wanted: &Wanted, number: u8) -> Folder {
+        let root = match wanted.spec.storage {
+            Storage::Disk => &self.places.data_dir,
+            Storage::Tmpfs => &self.places.tmpfs_dir,
+        };
+        Folder::new(root, &wanted.slug(), number)
+    }
+
+    fn assert_nothing_is_left(&self) {
+        assert_eq!(self.pids(), NONE);
+        for root in [&self.places.data_dir, &self.places.tmpfs_dir] {
+            let left: Vec<_> = fs::read_dir(root).into_iter().flatten().collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        for pid in self.pids() {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// So short that a test can wait for all of it.
+fn patience() -> Patience {
+    Patience {
+        first_pause: Duration::from_millis(20),
+        look: Duration::from_millis(50),
+        ask: Duration::from_millis(200),
+        silence: Duration::from_secs(2),
+        end: Duration::from_secs(4),
+        ..Patience::default()
+    }
+}
+
+/// Evaluated every second, it stores samples without any target.
+const RULES: &str = "groups: [{name: g, rules: [{record: probe, expr: vector(1)}]}]";
+
+fn wanted(id: &str) -> Wanted {
+    Wanted {
+        instance_id: id.parse().unwrap(),
+        organization_guid: "o".parse().unwrap(),
+        space_guid: "s".parse().unwrap(),
+        names: Names::default(),
+        spec: Spec {
+            retention: Period::seconds(7200),
+            retention_size: Some(64 << 20),
+            storage: Storage::Disk,
+            replicas: 1,
+            memory_limit: 512 << 20,
+            scrape_interval: Period::seconds(1),
+            sample_limit: 0,
+            remote_write: None,
+            rules: Some(RULES.to_owned()),
+            alertmanager_url: None,
+        },
+        remote_write: None,
+        scraper_token: "sbt_scraper".into(),
+        web_password: "abcdefghijklmnopqrstuvwxyz0123456789-_ABCDE".into(),
+        own: OwnAddress {
+            base_url: "https://broker.example.com/x".to_owned(),
+            scrape_url: "http://127.0.0.1:9".to_owned(),
+        },
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+/// What a test waits for comes soon, or never.
+async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..1000 {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it does not come");
+}
+
+async fn get(url: &str, password: &str) -> (u16, String) {
+    let request = awc::Client::builder().disable_redirects().finish().get(url).force_close();
+    let mut answer = request.basic_auth(Wanted::WEB_USER, password).send().await.unwrap();
+    let body = answer.body().limit(16 << 20).await.unwrap();
+    (answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
+}
+
+/// How many samples of the rule are there.
+async fn samples(replica: &Replica, wanted: &Wanted) -> u64 {
+    let url = format!("{}/api/v1/query?query=count_over_time(probe%5B1h%5D)", replica.url);
+    let (_, body) = get(&url, wanted.web_password.expose_secret()).await;
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let count = body.pointer("/data/result/0/value/1").and_then(|it| it.as_str());
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// Waits for `least` samples.
+async fn stored(replica: &Replica, wanted: &Wanted, least: u64) {
+    eventually(async || (samples(replica, wanted).await >= least).then_some(())).await;
+}
+
+fn state(processes: &Processes, wanted: &Wanted) -> Vec<(ReplicaState, String)> {
+    let mut all = processes.observe();
+    let replicas = all.remove(&wanted.instance_id).unwrap_or_default();
+    replicas.into_iter().map(|it| (it.state, it.problem)).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

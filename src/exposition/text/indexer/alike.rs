@@ -6,8 +6,9 @@ use super::{
         error::ErrorKind,
         families::MetricType,
         index::{self, Line, Run},
-        number, sample,
-        siblings::{Block, Fact, Kind},
+        number,
+        sample::{self, Name},
+        siblings::{Block, Fact, Kind, Place},
         strict::Point,
         tail::{self, Tail},
     },
@@ -102,47 +103,68 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Sees to it that `previous` is where the line belongs; false if it belongs elsewhere
-    /// than the model's.
+    /// Sees to it that `previous` is where the line belongs, and that the family knows of such
+    /// lines; false if it belongs elsewhere than the model's.
     #[inline(always)]
     fn is_placed(&mut self, fact: &Fact, offset: usize) -> Result<bool, ErrorKind> {
-        let alike_to = Some((fact.family, fact.role, fact.has_bounds));
-        if self.alike_to == alike_to {
+        if self.alike_to == Some(fact.place) {
             return Ok(true);
         }
-        self.previous = self.place_alike(fact, offset)?;
-        let is_same = self.previous.role == fact.role
-            && self.will_have_bounds(self.previous.family) == fact.has_bounds;
-        self.alike_to = alike_to.filter(|_| is_same);
-        Ok(is_same)
+        self.go_to(fact, offset)
     }
 
-    /// Where the samples belong whose line starts as this one.
-    fn place_alike(&mut self, fact: &Fact, offset: usize) -> Result<Previous<'a>, ErrorKind> {
-        let (family, places) = &mut self.alike_places;
-        if *family != fact.family {
-            (*family, *places) = (fact.family, Default::default());
+    #[inline(never)]
+    fn go_to(&mut self, fact: &Fact, offset: usize) -> Result<bool, ErrorKind> {
+        self.alike_to = None;
+        let model = self.likeness.as_ref().map(|likeness| likeness.model);
+        let Some(place) = model.and_then(|model| model.place(fact)) else { return Ok(false) };
+        self.place_alike(fact, place, offset)?;
+        let Previous { family, role, .. } = self.previous;
+        if role != place.role || self.will_have_bounds(family) != place.has_bounds {
+            return Ok(false);
         }
-        if let Some(Some(place)) = places.get(fact.role as usize) {
-            return Ok(*place);
+        self.alike_to = Some(fact.place);
+        if let Some(family) = self.family_mut(family) {
+            family.shape.add(role, place.le.into(), place.quantile.into());
+        }
+        Ok(true)
+    }
+
+    /// Finds out where the samples belong whose line starts as this one.
+    fn place_alike(
+        &mut self,
+        fact: &Fact,
+        &Place { family, role, name, .. }: &Place,
+        offset: usize,
+    ) -> Result<(), ErrorKind> {
+        let (last, places) = &mut self.alike_places;
+        if *last != family {
+            (*last, *places) = (family, Default::default());
+        }
+        if let Some(Some(place)) = places.get(role as usize) {
+            self.previous = *place;
+            return Ok(());
         }
         let line = self.task.body.get(offset..).unwrap_or_default();
         let line = line.get(..usize::from(fact.end)).unwrap_or_default();
-        let name = sample::name_of(line);
+        let name = match line.get(..name as usize) {
+            Some(text) if !text.is_empty() => Name { text, is_quoted: false },
+            _ => sample::name_of(line),
+        };
         let is_in_step = self.is_in_step;
-        let place = if is_in_step && self.index.families.len() == fact.families as usize {
-            self.placed(name, fact.family, fact.role)
+        self.previous = if is_in_step && self.index.families.len() == fact.families as usize {
+            self.placed(name, family, role)
         } else {
             self.place(name)?
         };
         // It may have named the family that the model's line names.
         self.is_in_step |= is_in_step
             && self.index.families.len() == fact.families as usize
-            && (place.family, place.role) == (fact.family, fact.role);
-        if let Some(known) = self.alike_places.1.get_mut(fact.role as usize) {
-            *known = Some(place);
+            && (self.previous.family, self.previous.role) == (family, role);
+        if let Some(known) = self.alike_places.1.get_mut(role as usize) {
+            *known = Some(self.previous);
         }
-        Ok(place)
+        Ok(())
     }
 
     /// Takes a line with so many bytes behind its labels; they are a plain number if there is
@@ -163,13 +185,10 @@ impl<'a> Indexer<'a> {
             return Ok(None);
         }
         let (line, offset) = (samples as u32, alike.offset as u32);
-        let Previous { family, role, .. } = self.previous;
+        let family = self.previous.family;
         match &mut self.run {
             Some(Run { family: same, count, .. }) if *same == family => *count += 1,
             _ => _ = self.follow_run(family, offset, line),
-        }
-        if let Some(family) = self.family_mut(family) {
-            family.shape.add(role, fact.le.into(), fact.quantile.into());
         }
         let added = self.task.labels.inserted(fact.has_braces).len();
         let end = usize::from(fact.end);
@@ -244,13 +263,26 @@ impl<'a> Indexer<'a> {
 }
 
 impl Previous<'_> {
+    /// Where such a line belongs.
+    pub(super) fn place(&self, checked: &Checked<'_>, has_bounds: bool) -> Place {
+        let starts_with_name = checked.is_canonical && !checked.name.is_quoted;
+        Place {
+            family: self.family,
+            name: if starts_with_name { checked.name.text.len() as u32 } else { 0 },
+            role: self.role,
+            le: Kind::from(checked.facts.le),
+            quantile: Kind::from(checked.facts.quantile),
+            has_bounds,
+        }
+    }
+
     /// What a line teaches about those of other bodies that are the same up to their value.
     pub(super) fn fact(
         &self,
         offset: u32,
         checked: &Checked<'_>,
         written: &Written,
-        has_bounds: bool,
+        place: u32,
         is_clear: bool,
     ) -> Fact {
         let facts = &written.facts;
@@ -263,18 +295,14 @@ impl Previous<'_> {
             bound: facts.bound(self.target_role),
             offset,
             growth: written.series as i32 - checked.end as i32,
-            family: self.family,
             families: u32::MAX,
+            place,
             end: if is_clear { end } else { 0 },
             insert: checked.insert as u16,
             rest: 0,
-            role: self.role,
-            le: Kind::from(checked.facts.le),
-            quantile: Kind::from(checked.facts.quantile),
             renamed: written.renamed as u8,
             is_rewritten: written.is_rewritten,
             has_braces: written.has_braces,
-            has_bounds,
         }
     }
 }

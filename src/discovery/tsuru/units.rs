@@ -1,0 +1,176 @@
+//! Reads what Tsuru's API says of an app: where its units listen.
+//!
+//! The keys of a unit are those of a Go structure without JSON names. On
+//! Kubernetes `IP` is the node's, which must not be taken for the unit's, and
+//! a unit does not tell its port; other provisioners tell a whole address.
+//!
+//! The API is foreign: what is missing or of another type costs one unit at
+//! most, which is counted.
+
+use super::Told;
+use crate::{
+    discovery::{document::Entry, endpoint::Endpoint, error::SourceError},
+    domain::{App, TsuruApp},
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// The process that every app has, and the one of a unit that does not tell.
+pub(super) const WEB: &str = "web";
+
+/// The units that can be scraped, under each of the app's hosts.
+pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
+    let json: Value =
+        serde_json::from_slice(body).map_err(|_| SourceError::App("is not valid JSON"))?;
+    if text(&json, "name") != Some(&bound.name) {
+        return Err(SourceError::App("does not describe the app; is this the address of Tsuru?"));
+    }
+    // The platform knows better than a binding that may be years old.
+    let newer = |key, known: &String| text(&json, key).map_or_else(|| known.clone(), str::to_owned);
+    let app = TsuruApp {
+        name: bound.name.clone(),
+        team: newer("teamowner", &bound.team),
+        pool: newer("pool", &bound.pool),
+        hosts: Vec::new(),
+    };
+    let app = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
+    let (units, skipped) = units(&json, &Arc::new(app));
+    Ok(Told { entries: under(hosts(&json), units, bound)?, skipped })
+}
+
+/// The units under each host, or the hosts alone. An app that no router knows
+/// stands under its id.
+fn under(
+    hosts: BTreeSet<Arc<str>>,
+    units: Vec<Arc<Endpoint>>,
+    app: &TsuruApp,
+) -> Result<Vec<Entry>, SourceError> {
+    let mut entries = Vec::with_capacity(hosts.len().max(1) * units.len().max(1));
+    for route in &hosts {
+        let endpoints = units.iter().cloned().map(Some);
+        let none = units.is_empty().then_some(None);
+        let entry = |endpoint| Entry { route: Arc::clone(route), endpoint };
+        entries.extend(endpoints.chain(none).map(entry));
+    }
+    if hosts.is_empty() {
+        let id = TsuruApp::guid(&app.name);
+        let id = id.map_err(|_| SourceError::App("has a name that is none"))?;
+        let route: Arc<str> = id.as_str().into();
+        let entry = |unit| Entry { route: Arc::clone(&route), endpoint: Some(unit) };
+        entries.extend(units.into_iter().map(entry));
+    }
+    Ok(entries)
+}
+
+/// Where routers answer for the app, as keys of routes.
+fn hosts(json: &Value) -> BTreeSet<Arc<str>> {
+    let routers = list(json, "routers");
+    let addresses = routers.iter().flat_map(|router| {
+        let address = router.get("address").into_iter();
+        address.chain(list(router, "addresses"))
+    });
+    let hosts = addresses.chain(list(json, "cname")).filter_map(Value::as_str);
+    hosts.filter_map(super::hosts::Host::parse).map(|host| host.route()).collect()
+}
+
+/// The units that can be scraped, and how many more should be.
+fn units(json: &Value, app: &Arc<App>) -> (Vec<Arc<Endpoint>>, usize) {
+    let ports = list(json, "internalAddresses");
+    let mut units: Vec<&Value> = list(json, "units").iter().collect();
+    units.sort_by_key(|unit| (text(unit, "Name"), text(unit, "ID")));
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut found: Vec<Arc<Endpoint>> = Vec::with_capacity(units.len());
+    let mut skipped = 0;
+    for unit in units {
+        let process = text(unit, "ProcessName").unwrap_or(WEB);
+        let place = places.entry(process).or_default();
+        // Also of a unit that is not asked now: the others keep their places.
+        let index = *place;
+        *place += 1;
+        let is_ready = unit.get("Ready").and_then(Value::as_bool).unwrap_or(true);
+        if unit.is_object() && (text(unit, "Status") != Some("started") || !is_ready) {
+            continue;
+        }
+        let Some(address) = address(unit, process, ports) else {
+            skipped += 1;
+            continue;
+        };
+        if found.iter().any(|known| known.address == address) {
+            skipped += 1;
+            continue;
+        }
+        found.push(Arc::new(Endpoint {
+            address,
+            app: Arc::clone(app),
+            index: Some(index.to_string().into()),
+            process_type: process.into(),
+            process_instance_id: text(unit, "ID").map(Arc::from),
+            availability_zone: None,
+            tls: false,
+            http2: false,
+            server_cert_domain_san: None,
+            isolation_segment: None,
+            route_service_url: None,
+            behind_host: None,
+        }));
+    }
+    (found, skipped)
+}
+
+/// Where a unit listens, if anything tells.
+fn address(unit: &Value, process: &str, ports: &[Value]) -> Option<SocketAddr> {
+    let pod = || {
+        let ip: IpAddr = text(unit, "InternalIP")?.parse().ok()?;
+        Some(SocketAddr::new(ip, target_port(unit, process, ports)?))
+    };
+    let told = || text(unit.get("Address")?, "Host")?.parse::<SocketAddr>().ok();
+    let host = || {
+        let ip: IpAddr = text(unit, "HostAddr")?.parse().ok()?;
+        Some(SocketAddr::new(ip, port(unit.get("HostPort")?)?))
+    };
+    let is_usable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+    pod().or_else(told).or_else(host).filter(is_usable)
+}
+
+/// The port of a process inside of its pods: as the entry for all its versions
+/// says, else the one of the unit's version, else any.
+fn target_port(unit: &Value, process: &str, ports: &[Value]) -> Option<u16> {
+    let version = unit.get("Version").map(Value::to_string).unwrap_or_default();
+    let of_process = ports.iter().filter(|entry| {
+        let is_tcp = text(entry, "Protocol").is_none_or(|it| it.eq_ignore_ascii_case("tcp"));
+        is_tcp && text(entry, "Process") == Some(process)
+    });
+    let rank = |entry: &Value| match text(entry, "Version") {
+        None => 0,
+        Some(own) if own == version => 1,
+        Some(_) => 2,
+    };
+    let known = of_process.filter_map(|entry| Some((rank(entry), port(entry.get("TargetPort")?)?)));
+    // Of equal ones the first.
+    known.min_by_key(|(rank, _)| *rank).map(|(_, port)| port)
+}
+
+/// A number, or a text that is one.
+fn port(value: &Value) -> Option<u16> {
+    let number = match value {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+    };
+    number.filter(|port| *port != 0)
+}
+
+/// A text that is not empty.
+fn text<'a>(json: &'a Value, key: &str) -> Option<&'a str> {
+    json.get(key)?.as_str().filter(|text| !text.is_empty())
+}
+
+fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
+    json.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests;

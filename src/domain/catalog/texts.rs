@@ -1,0 +1,243 @@
+//! Parameters that come as texts, made what a schema expects.
+//!
+//! Forms know only texts, and lists as objects with numbers for names. What
+//! does not become what is expected stays as it is, and the schema refuses it.
+
+use serde_json::{Map, Number, Value};
+
+/// The parameters as the schema `document` expects them.
+pub(super) fn typed(document: &Value, parameters: Map<String, Value>) -> Map<String, Value> {
+    let place = Place { document, schemas: Place::alternatives(document, [document]) };
+    let typed = |(name, value): (String, Value)| {
+        let value = place.property(&name).typed(value);
+        (name, value)
+    };
+    parameters.into_iter().map(typed).collect()
+}
+
+/// The names of the parameters that a schema knows.
+pub(super) fn names(document: &Value) -> Vec<&str> {
+    let properties = document.get("properties").and_then(Value::as_object);
+    properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+/// What a schema says about one place of the parameters; any of the schemas may apply.
+struct Place<'a> {
+    document: &'a Value,
+    schemas: Vec<&'a Value>,
+}
+
+impl<'a> Place<'a> {
+    fn alternatives(
+        document: &'a Value,
+        schemas: impl IntoIterator<Item = &'a Value>,
+    ) -> Vec<&'a Value> {
+        let mut found = Vec::new();
+        for schema in schemas {
+            Self::collect(document, schema, &mut found);
+        }
+        found
+    }
+
+    fn collect(document: &'a Value, schema: &'a Value, found: &mut Vec<&'a Value>) {
+        // A schema may refer to itself.
+        if found.iter().any(|known| std::ptr::eq(*known, schema)) {
+            return;
+        }
+        found.push(schema);
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        let pointer = reference.and_then(|reference| reference.strip_prefix('#'));
+        if let Some(target) = pointer.and_then(|pointer| document.pointer(pointer)) {
+            Self::collect(document, target, found);
+        }
+        for key in ["anyOf", "oneOf", "allOf"] {
+            for schema in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
+                Self::collect(document, schema, found);
+            }
+        }
+    }
+
+    fn below(&self, schemas: impl IntoIterator<Item = &'a Value>) -> Self {
+        let schemas = Self::alternatives(self.document, schemas);
+        Self { document: self.document, schemas }
+    }
+
+    fn property(&self, name: &str) -> Self {
+        let schemas = self.schemas.iter().copied();
+        let named = schemas.clone().filter_map(|schema| schema.get("properties")?.get(name));
+        let named: Vec<_> = named.collect();
+        if !named.is_empty() {
+            return self.below(named);
+        }
+        let patterns = schemas.clone().filter_map(|it| it.get("patternProperties")?.as_object());
+        let others = schemas.filter_map(|schema| schema.get("additionalProperties"));
+        self.below(patterns.flat_map(Map::values).chain(others))
+    }
+
+    fn items(&self) -> Self {
+        self.below(self.schemas.iter().filter_map(|schema| schema.get("items")))
+    }
+
+    /// Whether a value of this type is expected.
+    fn takes(&self, kind: &str) -> bool {
+        self.kinds().any(|expected| expected == kind)
+    }
+
+    /// All types that are expected; none when the schema does not say.
+    fn kinds(&self) -> impl Iterator<Item = &'a str> {
+        let kinds = self.schemas.iter().filter_map(|schema| schema.get("type"));
+        kinds.flat_map(|kind| match kind {
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            kind => kind.as_str().into_iter().collect::<Vec<_>>(),
+        })
+    }
+
+    fn typed(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.typed_text(text),
+            Value::Array(values) => {
+                let items = self.items();
+                values.into_iter().map(|value| items.typed(value)).collect()
+            }
+            Value::Object(map) if is_list(&map) && !self.takes("object") => {
+                let items = self.items();
+                let mut values: Vec<_> = map.into_iter().collect();
+                values.sort_by_key(|(number, _)| number.parse::<usize>().unwrap_or(usize::MAX));
+                values.into_iter().map(|(_, value)| items.typed(value)).collect()
+            }
+            Value::Object(map) => map
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = self.property(&name).typed(value);
+                    (name, value)
+                })
+                .collect(),
+            other => other,
+        }
+    }
+
+    fn typed_text(&self, text: String) -> Value {
+        if self.kinds().next().is_none() || self.takes("string") {
+            return text.into();
+        }
+        let whole = || text.parse::<u64>().map(Number::from).ok();
+        let negative = || text.parse::<i64>().map(Number::from).ok();
+        let broken = || text.parse().ok().and_then(Number::from_f64);
+        if self.takes("integer") || self.takes("number") {
+            let number = whole().or_else(negative);
+            let number = number.or_else(|| broken().filter(|_| self.takes("number")));
+            if let Some(number) = number {
+                return number.into();
+            }
+        }
+        if self.takes("boolean")
+            && let Ok(flag) = text.parse::<bool>()
+        {
+            return flag.into();
+        }
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(map)) if self.takes("object") => Value::Object(map),
+            Ok(Value::Array(values)) if self.takes("array") => Value::Array(values),
+            // As if it were the only one of `name.0`, `name.1` and so on.
+            _ if self.takes("array") => Value::Array(vec![self.items().typed_text(text)]),
+            _ => text.into(),
+        }
+    }
+}
+
+/// Whether the names are 0, 1 and so on.
+fn is_list(map: &Map<String, Value>) -> bool {
+    !map.is_empty() && (0..map.len()).all(|number| map.contains_key(&number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schema() -> Value {
+        json!({
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "definitions": {"count": {"type": "integer"}},
+            "properties": {
+                "text": {"type": "string"},
+                "limit": {"type": "integer", "minimum": 1},
+                "ratio": {"type": ["number", "null"]},
+                "on": {"type": "boolean"},
+                "paths": {"type": "array", "items": {"type": "string"}},
+                "sizes": {"type": "array", "items": {"$ref": "#/definitions/count"}},
+                "deep": {"type": "object", "properties": {"series": {"type": "integer"}}},
+                "labels": {"type": "object", "patternProperties": {"^[a-z]": {"type": "string"}}},
+                "params": {"type": "object", "additionalProperties": {"anyOf": [
+                    {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+                ]}},
+                "anything": {}
+            },
+            "additionalProperties": false
+        })
+    }
+
+    #[test]
+    fn texts_become_what_the_schema_expects() {
+        for (name, sent, expected) in [
+            ("text", json!("30"), json!("30")),
+            ("limit", json!("5000"), json!(5000)),
+            ("limit", json!("-5"), json!(-5)),
+            ("limit", json!(5), json!(5)),
+            ("ratio", json!("0.5"), json!(0.5)),
+            ("ratio", json!("2"), json!(2)),
+            ("on", json!("true"), json!(true)),
+            ("paths", json!({"0": "/a", "1": "/b"}), json!(["/a", "/b"])),
+            ("paths", json!("[\"/a\"]"), json!(["/a"])),
+            ("paths", json!("/a,b"), json!(["/a,b"])),
+            ("sizes", json!({"0": "1", "1": "2"}), json!([1, 2])),
+            ("sizes", json!(["1", 2]), json!([1, 2])),
+            ("sizes", json!("7"), json!([7])),
+            ("deep", json!({"series": "5000"}), json!({"series": 5000})),
+            ("deep", json!("{\"series\": 5000}"), json!({"series": 5000})),
+            ("labels", json!({"0": "a"}), json!({"0": "a"})),
+            ("labels", json!({"tier": "1"}), json!({"tier": "1"})),
+            (
+                "params",
+                json!({"x": "[1]", "y": {"0": "a", "1": "b"}}),
+                json!({"x": "[1]", "y": ["a", "b"]}),
+            ),
+            ("anything", json!("5"), json!("5")),
+            ("unknown", json!({"0": "5"}), json!(["5"])),
+        ] {
+            let parameters = Map::from_iter([(name.to_owned(), sent)]);
+            assert_eq!(typed(&schema(), parameters.clone())[name], expected, "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn lists_keep_their_order_beyond_ten() {
+        let sent: Map<_, _> = (0..12).map(|n| (n.to_string(), json!(n.to_string()))).collect();
+        let parameters = Map::from_iter([("sizes".to_owned(), Value::Object(sent))]);
+        assert_eq!(typed(&schema(), parameters)["sizes"], json!((0..12).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_to_the_schema() {
+        for (name, sent) in [
+            ("limit", json!("many")),
+            ("limit", json!("")),
+            ("limit", json!("1.5")),
+            ("ratio", json!("NaN")),
+            ("on", json!("yes")),
+            ("deep", json!("[1]")),
+            ("paths", json!({"0": "/a", "2": "/b"})),
+        ] {
+            let parameters = Map::from_iter([(name.to_owned(), sent)]);
+            assert_eq!(typed(&schema(), parameters.clone()), parameters);
+        }
+    }
+
+    #[test]
+    fn schemas_that_refer_to_themselves_end() {
+        let schema =
+            json!({"properties": {"a": {"$ref": "#/properties/a", "anyOf": [{"$ref": "#"}]}}});
+        let parameters = Map::from_iter([("a".to_owned(), json!("1"))]);
+        assert_eq!(typed(&schema, parameters.clone()), parameters);
+    }
+}

@@ -1,0 +1,86 @@
+//! Apps of Tsuru, in the words that all platforms share.
+//!
+//! Tsuru has no GUIDs: a name is unique in an installation. So names become
+//! ids, with a prefix that no id of another platform has.
+
+use super::{
+    app::App,
+    ids::{AppGuid, IdError, OrganizationGuid, SpaceGuid},
+};
+use std::sync::Arc;
+
+/// What ids begin with that are made of Tsuru's names.
+pub const TSURU_PREFIX: &str = "tsuru:";
+
+/// An app of Tsuru that is bound, as the bind call tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TsuruApp {
+    /// Its name.
+    pub name: String,
+    /// The team that it belongs to.
+    pub team: String,
+    /// The pool that it runs in.
+    pub pool: String,
+    /// Where its routers answer for it: `host`, `host:port`,
+    /// `tcp://host:port`, `https://host`.
+    pub hosts: Vec<String>,
+}
+
+impl TsuruApp {
+    /// The id of the app called `name`, `tsuru:NAME`.
+    ///
+    /// # Errors
+    /// When the name cannot be one.
+    pub fn guid(name: &str) -> Result<AppGuid, IdError> {
+        if name.is_empty() {
+            return Err(IdError::Empty);
+        }
+        format!("{TSURU_PREFIX}{name}").parse()
+    }
+
+    /// The app in the words of all platforms: the organization is the team,
+    /// the space is the pool. A pool is shared by teams, and a space is in one
+    /// organization, so the id of a space names both.
+    ///
+    /// # Errors
+    /// When the name of the app cannot be one.
+    pub fn describe(&self) -> Result<App, IdError> {
+        let Self { name, team, pool, .. } = self;
+        let is_placed = !team.is_empty() && !pool.is_empty();
+        let space_id = is_placed.then(|| format!("{TSURU_PREFIX}{team}/{pool}"));
+        let organization_id = (!team.is_empty()).then(|| format!("{TSURU_PREFIX}{team}"));
+        Ok(App {
+            id: Self::guid(name)?,
+            name: Arc::from(name.as_str()),
+            space_id: space_id.and_then(|id| id.parse::<SpaceGuid>().ok()),
+            space_name: Arc::from(pool.as_str()),
+            organization_id: organization_id.and_then(|id| id.parse::<OrganizationGuid>().ok()),
+            organization_name: Arc::from(team.as_str()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_tsuru_become_ids_and_names() {
+        let app = |team: &str, pool: &str| TsuruApp {
+            name: "shop".to_owned(),
+            team: team.to_owned(),
+            pool: pool.to_owned(),
+            hosts: Vec::new(),
+        };
+        let labels = |app: TsuruApp| app.describe().unwrap().labels().map(|(_, v)| v.to_owned());
+        assert_eq!(
+            labels(app("checkout", "pool-a")),
+            ["tsuru:checkout", "tsuru:checkout/pool-a", "tsuru:shop", "checkout", "pool-a", "shop"]
+        );
+        assert_eq!(labels(app("", "pool-a")), ["", "", "tsuru:shop", "", "pool-a", "shop"]);
+        assert_eq!(labels(app("t", "")), ["tsuru:t", "", "tsuru:shop", "t", "", "shop"]);
+        assert_eq!(TsuruApp::guid(""), Err(IdError::Empty));
+        assert_eq!(TsuruApp::guid("a\nb"), Err(IdError::Control));
+        assert_eq!(TsuruApp::guid(&"x".repeat(250)), Err(IdError::TooLong));
+    }
+}

@@ -1,0 +1,54 @@
+//! Bodies of platforms' requests, read whole before anything is done.
+
+use actix_web::{dev::Payload, error::PayloadError, http::StatusCode, web::BytesMut};
+use futures_util::StreamExt;
+use std::time::Duration;
+
+/// The largest accepted body, in bytes.
+const MAX: usize = 1 << 20;
+
+/// How long a platform may take to send it; it has it whole when it begins.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the body is larger than {MAX} bytes")]
+    TooLarge,
+    #[error("the body was not there after {} s", WITHIN.as_secs())]
+    TooSlow,
+    #[error("the body was cut off")]
+    CutOff,
+}
+
+impl BodyError {
+    /// What it is answered with.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::CutOff => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The whole body.
+pub(super) async fn read(payload: Payload) -> Result<BytesMut, BodyError> {
+    let body = tokio::time::timeout(WITHIN, gather(payload)).await;
+    body.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn gather(mut payload: Payload) -> Result<BytesMut, BodyError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Overflow => BodyError::TooLarge,
+            _ => BodyError::CutOff,
+        })?;
+        if body.len() + chunk.len() > MAX {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

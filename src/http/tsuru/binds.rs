@@ -1,0 +1,187 @@
+//! `/resources/{instance}/bind-app`, `…/bind` and `…/binds/jobs/{job}`
+
+use super::{
+    TsuruError, TsuruState,
+    environment::variables,
+    fields::Fields,
+    ids::{Bindable, InstancePath, app_guid, part, team_of},
+};
+use crate::{
+    broker::{Bind, Bound, BrokerError, Place},
+    domain::{AppGuid, OperationKind, TsuruApp},
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+/// How often a bind is tried while others change the instance at the same moment.
+const TRIES: usize = 3;
+
+/// Most addresses of one app.
+const MAX_HOSTS: usize = 256;
+
+/// `POST …/bind-app`
+pub(super) async fn bind_app(
+    instance: InstancePath,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let name = fields.required("app-name")?;
+    let app = App { guid: app_guid(name)?, name, pool: pool(&fields)?, hosts: hosts(&fields)? };
+    make(&instance, Bindable::App(name), Some(&app), &fields, &state).await
+}
+
+/// `DELETE …/bind-app`; what is not bound is unbound already.
+pub(super) async fn unbind_app(
+    instance: Result<InstancePath, TsuruError>,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    remove(instance, Bindable::App(fields.required("app-name")?), &state).await
+}
+
+/// `POST …/bind`: of a unit, as Tsuru before 1.18 sends it after `bind-app`, which
+/// has said all; else what `bind-app` is.
+pub(super) async fn bind(
+    instance: InstancePath,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    match is_of_unit(&fields)? {
+        true => Ok(HttpResponse::Ok().json(json!({}))),
+        false => bind_app(instance, fields, state).await,
+    }
+}
+
+/// `DELETE …/bind`
+pub(super) async fn unbind(
+    instance: Result<InstancePath, TsuruError>,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    match is_of_unit(&fields)? {
+        true => Ok(HttpResponse::Ok().finish()),
+        false => unbind_app(instance, fields, state).await,
+    }
+}
+
+/// `PUT …/binds/jobs/{job}`
+pub(super) async fn bind_job(
+    instance: InstancePath,
+    request: HttpRequest,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let job = part(&request, "job");
+    make(&instance, Bindable::Job(&job), None, &fields, &state).await
+}
+
+/// `DELETE …/binds/jobs/{job}`
+pub(super) async fn unbind_job(
+    instance: Result<InstancePath, TsuruError>,
+    request: HttpRequest,
+    _body: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let job = part(&request, "job");
+    remove(instance, Bindable::Job(&job), &state).await
+}
+
+/// An app that is to be bound.
+struct App<'a> {
+    guid: AppGuid,
+    name: &'a str,
+    pool: &'a str,
+    hosts: Vec<String>,
+}
+
+/// Binds. There is no id that Tsuru could know an older binding by: when it binds again in another
+/// way, it has forgotten the one before, and nobody else could remove that.
+async fn make(
+    instance: &InstancePath,
+    bound: Bindable<'_>,
+    app: Option<&App<'_>>,
+    fields: &Fields,
+    state: &TsuruState,
+) -> Result<HttpResponse, TsuruError> {
+    let service = instance.service.service()?;
+    let binding_id = instance.binding_id(bound)?;
+    let mut tried = 0;
+    loop {
+        let current = state.broker.fetch(&instance.id).await?;
+        let plan = service.plan(&current.plan_id);
+        let team = team_of(&current.organization_guid);
+        let request = Bind {
+            instance_id: instance.id.clone(),
+            binding_id: binding_id.clone(),
+            service_id: service.id.clone(),
+            plan_id: current.plan_id.clone(),
+            app_guid: app.map(|app| app.guid.clone()),
+            parameters: fields.parameters(plan.and_then(|plan| plan.bind.as_ref()))?,
+            place: Place::default(),
+            tsuru: app.map(|app| TsuruApp {
+                name: app.name.to_owned(),
+                team: team.to_owned(),
+                pool: app.pool.to_owned(),
+                hosts: app.hosts.clone(),
+            }),
+        };
+        tried += 1;
+        let (mut response, given) = match state.broker.bind(request).await {
+            Ok(Bound::Created(given)) => (HttpResponse::Created(), given),
+            Ok(Bound::AlreadyExists(given)) => (HttpResponse::Ok(), given),
+            Err(BrokerError::BindingConflict) if tried < TRIES => {
+                match state.broker.unbind(&instance.id, &binding_id).await {
+                    Ok(()) | Err(BrokerError::BindingGone) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(BrokerError::OtherPlan) if tried < TRIES => continue,
+            Err(BrokerError::Concurrency(OperationKind::Provision)) => {
+                return Err(TsuruError::NotReady);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        return Ok(response.json(variables(&given, app.map(|app| &app.guid), &state.base_url)));
+    }
+}
+
+async fn remove(
+    instance: Result<InstancePath, TsuruError>,
+    bound: Bindable<'_>,
+    state: &TsuruState,
+) -> Result<HttpResponse, TsuruError> {
+    let instance = match instance {
+        Ok(instance) => instance,
+        Err(TsuruError::UnknownInstance) => return Ok(HttpResponse::Ok().finish()),
+        Err(error) => return Err(error),
+    };
+    match state.broker.unbind(&instance.id, &instance.binding_id(bound)?).await {
+        Ok(()) | Err(BrokerError::BindingGone) => Ok(HttpResponse::Ok().finish()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_of_unit(fields: &Fields) -> Result<bool, TsuruError> {
+    Ok(fields.text("unit-host")?.is_some())
+}
+
+fn pool(fields: &Fields) -> Result<&str, TsuruError> {
+    Ok(fields.text("app-pool-name")?.unwrap_or_default())
+}
+
+/// The addresses of the routers, then those inside the cluster; each once.
+fn hosts(fields: &Fields) -> Result<Vec<String>, TsuruError> {
+    let mut hosts: Vec<String> = Vec::new();
+    for name in ["app-hosts", "app-host", "app-internal-hosts"] {
+        for host in fields.list(name)? {
+            if !host.is_empty() && !hosts.iter().any(|known| known == host) {
+                hosts.push(host.to_owned());
+            }
+            if hosts.len() > MAX_HOSTS {
+                let problem = format!("{name} has more than {MAX_HOSTS} addresses");
+                return Err(TsuruError::Malformed(problem));
+            }
+        }
+    }
+    Ok(hosts)
+}

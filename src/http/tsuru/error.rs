@@ -1,0 +1,98 @@
+//! Errors as Tsuru shows them: `invalid response: TEXT (code: 400)`.
+
+use crate::{
+    broker::BrokerError,
+    http::{auth::CHALLENGE, body::BodyError, osb},
+};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, ContentType},
+    },
+};
+
+/// Whatever is answered instead of a success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TsuruError {
+    #[error("the Tsuru service API is not configured: set broker.username and broker.password")]
+    NotConfigured,
+    #[error("wrong or missing credentials")]
+    Unauthorized,
+    #[error("there is no service with this name in the catalog; there are: {known}")]
+    UnknownService { known: String },
+    #[error("there is no plan with this name; there are: {known}")]
+    UnknownPlan { known: String },
+    #[error("there is no service instance with this name")]
+    UnknownInstance,
+    #[error("the team of a service instance cannot be changed here: create another instance")]
+    OtherTeam,
+    /// Tsuru says it in its own words, and so does not show these.
+    #[error("the service instance is not ready yet")]
+    NotReady,
+    #[error("there is nothing at this URL")]
+    NotFound,
+    #[error(
+        "there is nothing here: Tsuru asks nobody's permission for this URL, so it shows no instance"
+    )]
+    NoInstanceData,
+    #[error("this URL answers only {allow}")]
+    MethodNotAllowed { allow: &'static str },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Reads as a sentence that names what to change.
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{}", words(.0))]
+    Broker(#[from] BrokerError),
+}
+
+/// The broker's words, where they name ids that Tsuru's users never see.
+fn words(error: &BrokerError) -> String {
+    match error {
+        BrokerError::InstanceConflict => "a service instance with this name exists already, \
+                                          with another plan, team, pool or other parameters"
+            .to_owned(),
+        BrokerError::InstanceUnknown => TsuruError::UnknownInstance.to_string(),
+        BrokerError::UnknownService | BrokerError::UnknownPlan => {
+            "the plan of this service instance is not in the catalog any more".to_owned()
+        }
+        BrokerError::NoKeyParameters => {
+            "the bind of a job takes no parameters: they say how an app is scraped".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+impl ResponseError for TsuruError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::UnknownService { .. }
+            | Self::UnknownInstance
+            | Self::NotFound
+            | Self::NoInstanceData => StatusCode::NOT_FOUND,
+            Self::OtherTeam => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotReady => StatusCode::PRECONDITION_FAILED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownPlan { .. } | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Body(error) => error.status(),
+            Self::Broker(error) => osb::parts(error).0,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self {
+            Self::Unauthorized => {
+                response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
+            }
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, *allow));
+            }
+            _ => {}
+        }
+        response.content_type(ContentType::plaintext()).body(self.to_string())
+    }
+}

@@ -1,0 +1,62 @@
+//! What comes before every request of Tsuru.
+
+use super::{TsuruError, TsuruState};
+use actix_web::{
+    HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, header::HeaderMap},
+    middleware::Next,
+    web,
+};
+use percent_encoding::percent_decode_str;
+use tracing::Instrument;
+
+const USER: &str = "X-Tsuru-User";
+const EVENT: &str = "X-Tsuru-Eventid";
+
+/// Lets Tsuru in, and nobody else.
+pub(super) async fn gate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    match check(&request) {
+        Err(refusal) => {
+            Ok(request.into_response(HttpResponse::from_error(refusal)).map_into_right_body())
+        }
+        Ok(()) => {
+            let span = span(request.headers());
+            Ok(next.call(request).instrument(span).await?.map_into_left_body())
+        }
+    }
+}
+
+fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
+    let state = request.app_data::<web::Data<TsuruState>>().ok_or(TsuruError::NotConfigured)?;
+    let credentials = state.credentials.as_ref().ok_or(TsuruError::NotConfigured)?;
+    let service = request.match_info().get("service").unwrap_or_default();
+    let service = percent_decode_str(service).decode_utf8_lossy();
+    let known = credentials.are_in(request.headers())
+        || credentials.password_is_in(request.headers(), &service);
+    if !known {
+        return Err(TsuruError::Unauthorized);
+    }
+    // Later the framework would put replacement characters where it cannot decode.
+    if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return Err(TsuruError::Malformed("the URL is not UTF-8".to_owned()));
+    }
+    let catalog = state.broker.catalog();
+    // What has left the catalog can be removed all the same.
+    if catalog.service_named(&service).is_none() && request.method() != Method::DELETE {
+        let names = catalog.services().iter().map(|service| service.name.as_str());
+        return Err(TsuruError::UnknownService { known: names.collect::<Vec<_>>().join(", ") });
+    }
+    Ok(())
+}
+
+/// Who made Tsuru ask, for the log. Tsuru vouches for it; nothing is decided by it.
+fn span(headers: &HeaderMap) -> tracing::Span {
+    // As debug output: what a header says must not break a line of the log.
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    tracing::info_span!("tsuru", tsuru.user = ?text(USER), tsuru.event = ?text(EVENT))
+}

@@ -1,0 +1,194 @@
+//! `/resources` and `/resources/{instance}`
+
+use super::{
+    TsuruError, TsuruState,
+    condition::{self, Condition, State},
+    fields::Fields,
+    ids::{InstancePath, ServicePath, organization, space, team_of},
+};
+use crate::{
+    broker::{BoundPrometheus, BrokerError, Place, Provision, Provisioned, Update, Updated},
+    http::links,
+    store::Names,
+};
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a removal is waited for. Tsuru waits five minutes, what is between us perhaps one.
+const PATIENCE: Duration = Duration::from_secs(50);
+
+/// Sent for services of several clusters only, with every request.
+const POOL: &str = "X-Tsuru-Pool-Name";
+
+/// `GET …/plans`
+pub(super) async fn plans(service: ServicePath) -> HttpResponse {
+    let plan = |(name, description)| json!({ "name": name, "description": description });
+    HttpResponse::Ok().json(service.plans().map(plan).collect::<Vec<Value>>())
+}
+
+/// `POST`; an equal one again is a success, since Tsuru has asked its own
+/// database for duplicates and repeats only what it got no answer to.
+pub(super) async fn create(
+    service: ServicePath,
+    request: HttpRequest,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let (name, team) = (fields.required("name")?, fields.required("team")?);
+    let pool = pool(&request)?;
+    let plan = service.plan(fields.text("plan")?)?;
+    let request = Provision {
+        instance_id: service.instance_id(name)?,
+        service_id: service.service()?.id.clone(),
+        plan_id: plan.id.clone(),
+        organization_guid: organization(team)?,
+        space_guid: space(team, pool)?,
+        names: names(Some(team), Some(pool), Some(name)),
+        parameters: fields.parameters(plan.provision.as_ref())?,
+        maintenance_version: None,
+        accepts_incomplete: true,
+    };
+    Ok(match state.broker.provision(request).await? {
+        Provisioned::Created => HttpResponse::Created().finish(),
+        Provisioned::AlreadyExists => HttpResponse::Ok().finish(),
+        // Tsuru asks for the status when somebody wants to know.
+        Provisioned::InProgress(_) => HttpResponse::Accepted().finish(),
+    })
+}
+
+/// `PUT`; what is missing or empty stays as it is.
+pub(super) async fn update(
+    instance: InstancePath,
+    fields: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let service = instance.service.service()?;
+    let current = state.broker.fetch(&instance.id).await?;
+    let team = fields.text("team")?;
+    if team.is_some_and(|team| team != team_of(&current.organization_guid)) {
+        return Err(TsuruError::OtherTeam);
+    }
+    let plan = match fields.text("plan")? {
+        Some(name) => Some(instance.service.plan(Some(name))?),
+        None => service.plan(&current.plan_id),
+    };
+    let request = Update {
+        instance_id: instance.id.clone(),
+        service_id: service.id.clone(),
+        plan_id: plan.map(|plan| plan.id.clone()),
+        names: names(None, None, Some(&instance.name)),
+        parameters: fields.parameters(plan.and_then(|plan| plan.update.as_ref()))?,
+        maintenance_version: None,
+        previous_plan_id: None,
+        place: Place::default(),
+        accepts_incomplete: true,
+    };
+    Ok(match state.broker.update(request).await? {
+        Updated::Done => HttpResponse::Ok().finish(),
+        Updated::InProgress(_) => HttpResponse::Accepted().finish(),
+    })
+}
+
+/// `DELETE`; what is not there is removed already. Anything but a success keeps
+/// the instance in Tsuru's database, and a success takes it away for good: so
+/// the end of the removal is waited for.
+pub(super) async fn delete(
+    instance: Result<InstancePath, TsuruError>,
+    _body: Fields,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let removed = match instance {
+        Ok(it) => state.broker.deprovision_now(&it.id, PATIENCE).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(())
+        | Err(TsuruError::UnknownInstance | TsuruError::Broker(BrokerError::InstanceGone)) => {
+            Ok(HttpResponse::Ok().finish())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `GET`; labels and texts that `service-instance-info` shows.
+pub(super) async fn info(
+    instance: InstancePath,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let fetched = state.broker.fetch(&instance.id).await?;
+    let condition = condition::of(&state, &instance.id).await?;
+    let plan = instance.service.service()?.plan(&fetched.plan_id);
+    let plan = plan.map_or("not in the catalog any more", |plan| plan.name.as_str());
+    let is_prometheus = condition.prometheus.is_some();
+    let url = match is_prometheus {
+        true => links::prometheus(&state.base_url, &instance.id),
+        false => format!("{}/v1/apps", state.base_url),
+    };
+    let mut lines =
+        vec![("URL", url), ("Plan", plan.to_owned()), ("State", condition.words.to_owned())];
+    if let Some(prometheus) = &condition.prometheus {
+        let (up, all) = targets(&state, prometheus);
+        lines.push(("Retention", prometheus.spec.retention.to_string()));
+        lines.push(("Targets up / all", format!("{up} / {all}")));
+    }
+    if is_prometheus || !condition.problem.is_empty() {
+        let problem = match condition.problem.as_str() {
+            "" => "none".to_owned(),
+            problem => problem.to_owned(),
+        };
+        lines.push(("Last error", problem));
+    }
+    let line = |(label, value)| json!({ "label": label, "value": value });
+    Ok(HttpResponse::Ok().json(lines.into_iter().map(line).collect::<Vec<_>>()))
+}
+
+/// `GET …/status`; 404 would say that there is no such call.
+pub(super) async fn status(
+    instance: InstancePath,
+    state: web::Data<TsuruState>,
+) -> Result<HttpResponse, TsuruError> {
+    let Condition { state, words, problem, .. } = condition::of(&state, &instance.id).await?;
+    let mut response = match state {
+        State::Up => return Ok(HttpResponse::NoContent().finish()),
+        State::Pending => HttpResponse::Accepted(),
+        State::Down => HttpResponse::InternalServerError(),
+    };
+    let said = if problem.is_empty() { words.to_owned() } else { format!("{words}: {problem}") };
+    Ok(response.content_type(ContentType::plaintext()).body(said))
+}
+
+/// How many instances of bound apps answered when they were last scraped through us, and how many
+/// there are.
+fn targets(state: &TsuruState, prometheus: &BoundPrometheus) -> (usize, usize) {
+    let table = state.table.snapshot();
+    let (mut up, mut all) = (0, 0);
+    for app in prometheus.targets.apps() {
+        let (Some(found), Some(bound)) =
+            (table.app(app.as_str()), prometheus.targets.options_of(app.as_str()))
+        else {
+            continue;
+        };
+        let types = &bound.options.process_types;
+        for endpoint in found.endpoints.iter() {
+            if types.is_empty() || types.contains(&*endpoint.process_type) {
+                let last = state.last.of(app, endpoint.address);
+                up += usize::from(last.is_some_and(|last| last.result.is_ok()));
+                all += 1;
+            }
+        }
+    }
+    (up, all)
+}
+
+fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
+    let Some(value) = request.headers().get(POOL) else { return Ok("") };
+    let wrong = |_| TsuruError::Malformed(format!("{POOL} is not printable"));
+    value.to_str().map_err(wrong)
+}
+
+/// For the operator's eyes.
+fn names(team: Option<&str>, pool: Option<&str>, instance: Option<&str>) -> Names {
+    let kept = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
+    Names { organization: kept(team), space: kept(pool), instance: kept(instance) }
+}

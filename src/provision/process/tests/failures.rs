@@ -1,0 +1,205 @@
+//! Bad days.
+
+use super::*;
+use std::net::TcpListener;
+
+async fn failure(house: &House, wanted: &Wanted) -> Failure {
+    let processes = house.open();
+    let failure = processes.apply(wanted).await.unwrap_err();
+    assert_eq!(house.pids(), NONE);
+    let words = &failure.reason;
+    let path = house.folder.path().join("disk").display().to_string();
+    assert!(!words.contains(&path) && !words.contains("sbt_"), "{words}");
+    processes.remove(&wanted.instance_id).await.unwrap();
+    house.assert_nothing_is_left();
+    failure
+}
+
+#[test]
+fn a_program_that_is_not_there_or_does_not_start_is_named() {
+    run(async {
+        let wanted = wanted("a");
+        let mut house = House::new();
+        house.places.binary = "/nowhere/prometheus".into();
+        let missing = "prometheus.binary: /nowhere/prometheus does not exist, or is no file";
+        assert_eq!(failure(&house, &wanted).await, Failure::lasting(missing));
+        house.places.binary = "no-such-prometheus".into();
+        let missing = "prometheus.binary: no-such-prometheus is not in PATH";
+        assert_eq!(failure(&house, &wanted).await, Failure::lasting(missing));
+        house.places.binary = "/etc/passwd".into();
+        let no_program = "prometheus.binary: /etc/passwd is not executable";
+        assert_eq!(failure(&house, &wanted).await, Failure::lasting(no_program));
+
+        let house = House::with_script("echo 'level=error err=\"no luck\"'; exit 3");
+        let crash = "Prometheus ended (exit status: 3): no luck";
+        assert_eq!(failure(&house, &wanted).await, Failure::lasting(crash));
+        let house = House::with_script("kill -SEGV $$");
+        let crash = failure(&house, &wanted).await;
+        assert!(crash.reason.starts_with("Prometheus ended (signal: 11"), "{crash}");
+        // No file of it may be larger than a block, as on a disk that is full.
+        let house = House::with_script("ulimit -f 1; exec prometheus \"$@\"");
+        let full = failure(&house, &wanted).await;
+        assert!(full.reason.contains("Prometheus ended"), "{full}");
+    });
+}
+
+#[test]
+fn who_takes_more_memory_than_the_plan_allows_is_stopped() {
+    run(async {
+        let mut wanted = wanted("a");
+        wanted.spec.memory_limit = 4 << 20;
+        let words = "Prometheus was stopped: it took more memory than its plan allows (4.0 MiB)";
+        assert_eq!(failure(&House::new(), &wanted).await, Failure::lasting(words));
+    });
+}
+
+#[test]
+fn a_killed_process_comes_back_with_its_data() {
+    run(async {
+        let house = House::new();
+        let processes = house.open();
+        let wanted = wanted("a");
+        let replicas = processes.apply(&wanted).await.unwrap();
+        stored(&replicas[0], &wanted, 3).await;
+        let (pid, before) = (house.only_pid(), samples(&replicas[0], &wanted).await);
+        signal(pid, Signal::KILL);
+        eventually(async || {
+            let is_new = house.pids().first().is_some_and(|it| *it != pid);
+            let is_ready = state(&processes, &wanted)[0].0 == ReplicaState::Ready;
+            (is_new && is_ready).then_some(())
+        })
+        .await;
+        assert!(samples(&replicas[0], &wanted).await >= before);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "a zombie is left");
+        assert_eq!(processes.tools.metrics.restarts(), 1);
+        assert_eq!(processes.observe()[&wanted.instance_id], replicas, "the same port");
+        processes.stop().await;
+    });
+}
+
+#[test]
+fn who_ends_again_and_again_is_given_up_and_begun_anew_by_the_next_order() {
+    run(async {
+        let house = House::with_script("exec prometheus \"$@\"");
+        let processes = house.open_with(Patience { restarts: 3, ..patience() });
+        let wanted = wanted("a");
+        processes.apply(&wanted).await.unwrap();
+        house.write_script("exit 7");
+        signal(house.only_pid(), Signal::KILL);
+        let problem = eventually(async || {
+            let (state, problem) = state(&processes, &wanted).remove(0);
+            (state == ReplicaState::Failed).then_some(problem)
+        })
+        .await;
+        assert!(problem.starts_with("Prometheus ended (exit status: 7)"), "{problem}");
+        assert_eq!(house.pids(), NONE);
+        processes.apply(&wanted).await.unwrap_err();
+        house.write_script("exec prometheus \"$@\"");
+        processes.apply(&wanted).await.unwrap();
+        house.only_pid();
+        processes.stop().await;
+    });
+}
+
+#[test]
+fn who_hangs_is_replaced() {
+    run(async {
+        let house = House::new();
+        let short = Duration::from_millis(300);
+        let processes = house.open_with(Patience { silence: short, end: short, ..patience() });
+        let wanted = wanted("a");
+        processes.apply(&wanted).await.unwrap();
+        let pid = house.only_pid();
+        signal(pid, Signal::STOP);
+        eventually(async || {
+            let is_new = house.pids().first().is_some_and(|it| *it != pid);
+            (is_new && state(&processes, &wanted)[0].0 == ReplicaState::Ready).then_some(())
+        })
+        .await;
+        processes.stop().await;
+    });
+}
+
+#[test]
+fn a_port_that_somebody_has_is_left_to_him() {
+    run(async {
+        let house = House::new();
+        let first = *house.places.ports.start();
+        let foreign = TcpListener::bind(("127.0.0.1", first)).unwrap();
+        let processes = house.open();
+        let wanted = wanted("a");
+        let replicas = processes.apply(&wanted).await.unwrap();
+        assert!(replicas[0].url.starts_with(&format!("http://127.0.0.1:{}/", first + 1)));
+        // It is taken while the process is away.
+        processes.stop().await;
+        let other = TcpListener::bind(("127.0.0.1", first + 1)).unwrap();
+        let replicas = processes.apply(&wanted).await.unwrap();
+        assert!(replicas[0].url.starts_with(&format!("http://127.0.0.1:{}/", first + 2)));
+        assert_eq!(
+            house.replica(&wanted, 0).read(folder::PORT).unwrap(),
+            format!("{}\n", first + 2)
+        );
+        drop((foreign, other));
+        let again = house.open().apply(&wanted).await.unwrap();
+        assert_eq!(again, replicas);
+
+        let mut house = House::new();
+        let only = *house.places.ports.start();
+        house.places.ports = only..=only;
+        let _foreign = TcpListener::bind(("127.0.0.1", only)).unwrap();
+        assert!(failure(&house, &wanted).await.reason.contains("no port is free"));
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_said_without_its_path() {
+    run(async {
+        let house = House::new();
+        let wanted = wanted("a");
+        fs::write(&house.places.data_dir, "").unwrap();
+        let failure = house.open().apply(&wanted).await.unwrap_err();
+        assert!(failure.retry && failure.reason.contains("the broker cannot write"), "{failure}");
+        assert!(!failure.reason.contains("disk"), "{failure}");
+        fs::remove_file(&house.places.data_dir).unwrap();
+        fs::create_dir_all(&house.places.data_dir).unwrap();
+        fs::write(house.places.data_dir.join(wanted.slug()), "").unwrap();
+        let failure = house.open().apply(&wanted).await.unwrap_err();
+        assert!(failure.retry, "{failure}");
+        house.open().remove(&wanted.instance_id).await.unwrap();
+        house.assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn admission_says_which_setting_stands_in_the_way() {
+    run(async {
+        let mut house = House::new();
+        let spec = wanted("a").spec;
+        let admit =
+            async |house: &House, spec: &Spec, before: Option<&Spec>| match ProcessAdmission::new(
+                house.places.clone(),
+            )
+            .admit(spec, before)
+            .await
+            {
+                Err(crate::provision::Refusal::NoRoom(words)) => words,
+                other => format!("{other:?}"),
+            };
+        assert_eq!(admit(&house, &spec, None).await, "Ok(())");
+        assert_eq!(ProcessAdmission::new(house.places.clone()).capacity(), Some(10));
+        let huge = Spec { retention_size: Some(1 << 60), ..spec.clone() };
+        let words = admit(&house, &huge, None).await;
+        assert!(words.starts_with("prometheus.data_dir: 1.0 EiB are needed, and "), "{words}");
+        assert_eq!(admit(&house, &huge, Some(&huge)).await, "Ok(())", "it has that already");
+        let memory = Spec { storage: Storage::Tmpfs, ..huge.clone() };
+        let words = admit(&house, &memory, Some(&huge)).await;
+        assert!(words.starts_with("prometheus.tmpfs_dir: "), "{words}");
+        fs::remove_dir_all(&house.places.data_dir).unwrap();
+        fs::write(&house.places.data_dir, "").unwrap();
+        let words = admit(&house, &spec, None).await;
+        assert!(words.starts_with("prometheus.data_dir: no folder can be made in "), "{words}");
+        house.places.binary = "/nowhere/prometheus".into();
+        let words = admit(&house, &spec, None).await;
+        assert!(words.starts_with("prometheus.binary: /nowhere/prometheus "), "{words}");
+    });
+}

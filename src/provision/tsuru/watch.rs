@@ -1,0 +1,107 @@
+//! Looks after the apps of an instance, so that others can ask how it does
+//! without waiting.
+
+use super::{
+    Settings,
+    api::{self, Answer, Api},
+    error::ApiError,
+    state,
+    wire::AppInfo,
+};
+use crate::{domain::prometheus::Replica, provision::Wanted};
+use secrecy::SecretString;
+use std::{cell::RefCell, rc::Rc, time::Duration};
+use tokio::task::JoinHandle;
+
+/// One of the apps of an instance.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) number: u8,
+    pub(super) app: String,
+    pub(super) password: SecretString,
+}
+
+/// What was last seen of an instance; nobody looks any more when it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    replicas: Rc<RefCell<Vec<Replica>>>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Looks again every `interval`. Needs a `LocalSet`.
+    pub(super) fn start(
+        eye: Eye,
+        apps: Vec<Watched>,
+        replicas: Vec<Replica>,
+        interval: Duration,
+    ) -> Self {
+        let replicas = Rc::new(RefCell::new(replicas));
+        let seen = Rc::clone(&replicas);
+        let task = tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                for app in &apps {
+                    // While Tsuru does not answer nothing is known, which is no news.
+                    let Ok(now) = eye.look(app).await else { continue };
+                    let mut seen = seen.borrow_mut();
+                    if let Some(replica) = seen.iter_mut().find(|it| it.number == now.number) {
+                        *replica = now;
+                    }
+                }
+            }
+        });
+        Self { replicas, task }
+    }
+
+    pub(super) fn replicas(&self) -> Vec<Replica> {
+        self.replicas.borrow().clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Sees how a replica does.
+#[derive(Clone, Debug)]
+pub(super) struct Eye {
+    pub(super) api: Api,
+    pub(super) scheme: String,
+    /// How long a Prometheus may take to say that it is ready.
+    pub(super) limit: Duration,
+}
+
+impl Eye {
+    pub(super) fn new(api: &Api, settings: &Settings) -> Self {
+        Self {
+            api: api.clone(),
+            scheme: settings.scheme.clone(),
+            limit: settings.timeout.min(LONGEST_ANSWER),
+        }
+    }
+
+    pub(super) async fn look(&self, watched: &Watched) -> Result<Replica, ApiError> {
+        match self.api.app(&watched.app).await? {
+            None => Ok(state::gone(watched.number)),
+            Some(app) => Ok(self.look_at(watched, &app).await),
+        }
+    }
+
+    async fn look_at(&self, watched: &Watched, app: &AppInfo) -> Replica {
+        let url = app.url(&self.scheme);
+        let answer = match &*url {
+            "" => Answer::Nothing("Tsuru names no address of it".to_owned()),
+            url => {
+                let user = Wanted::WEB_USER;
+                api::ask_ready(&self.api.tls, url, user, &watched.password, self.limit).await
+            }
+        };
+        state::replica(watched.number, &url, app, &answer)
+    }
+}
+
+/// Who is asked whether it is ready and needs longer than this, is not.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);

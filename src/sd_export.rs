@@ -1,0 +1,179 @@
+//! `scrapebroker sd`: the list of targets of a running installation as a file,
+//! for a Prometheus that cannot ask for it (`file_sd_configs`).
+//!
+//! Prometheus reads the file whenever it changes, so it is exchanged whole, and
+//! only for a list that was read to its end.
+
+use crate::tls::{ClientSettings, TlsError};
+use awc::{
+    Client, Connector,
+    error::{PayloadError, SendRequestError},
+    http::StatusCode,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fs::Permissions,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use url::Url;
+
+/// From connecting to the last byte.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest list, in bytes: that of half a million targets.
+const LONGEST: usize = 512 << 20;
+/// Longest text of an error that is shown, in characters.
+const SHOWN: usize = 500;
+
+/// What is to be fetched, and where it goes.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Of `/sd`, with its query; without a path that is added.
+    pub url: String,
+    /// Holds a token, or an operator's user name and password with a colon between.
+    pub token_file: Option<PathBuf>,
+    /// The file that is exchanged.
+    pub out: PathBuf,
+}
+
+/// Why there is no new file.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The command line.
+    #[error(
+        "--url must be a URL like https://scrapebroker.example.com/sd, without user and password; those belong into --token-file"
+    )]
+    Url,
+    /// The command line.
+    #[error("cannot read {0}: {1}")]
+    TokenFile(PathBuf, io::Error),
+    /// The system's CAs.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nobody answers.
+    #[error("no answer: {0}")]
+    Unreachable(String),
+    /// It says no.
+    #[error("answered {0}: {1}")]
+    Status(StatusCode, String),
+    /// Something else answers there.
+    #[error("answered with something else than a list of targets: {0}")]
+    NoList(serde_json::Error),
+    /// The disk.
+    #[error("cannot write {0}: {1}")]
+    Write(PathBuf, io::Error),
+}
+
+impl ExportError {
+    /// Whether the command line is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Url | Self::TokenFile(..))
+    }
+
+    /// Whether the same may work a little later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Status(status, _) => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A group of targets, as Prometheus' service discovery has them.
+#[derive(Debug, Deserialize)]
+struct Group {
+    targets: Vec<String>,
+    #[serde(default, rename = "labels")]
+    _labels: BTreeMap<String, String>,
+}
+
+/// Writes the file, and gives the number of targets in it.
+///
+/// Must run where `spawn_local` works.
+///
+/// # Errors
+/// [`ExportError`] tells what to change from what to wait for. The file is as it was then.
+pub async fn export(export: &Export) -> Result<usize, ExportError> {
+    let url = url(&export.url)?;
+    let secret = match &export.token_file {
+        None => None,
+        Some(file) => Some(secret(file)?),
+    };
+    let fetched = tokio::time::timeout(PATIENCE, fetch(&url, secret.as_ref())).await;
+    let body = fetched.unwrap_or_else(|_| {
+        let text = format!("not within {} s", PATIENCE.as_secs());
+        Err(ExportError::Unreachable(text))
+    })?;
+    let groups: Vec<Group> = serde_json::from_slice(&body).map_err(ExportError::NoList)?;
+    write(&export.out, &body).map_err(|error| ExportError::Write(export.out.clone(), error))?;
+    Ok(groups.iter().map(|group| group.targets.len()).sum())
+}
+
+fn url(text: &str) -> Result<Url, ExportError> {
+    let mut url: Url = text.parse().map_err(|_| ExportError::Url)?;
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if !matches!(url.scheme(), "http" | "https") || has_user {
+        return Err(ExportError::Url);
+    }
+    if url.path() == "/" {
+        url.set_path("/sd");
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+fn secret(file: &Path) -> Result<SecretString, ExportError> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| ExportError::TokenFile(file.to_owned(), error))?;
+    Ok(text.trim().into())
+}
+
+async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, ExportError> {
+    let mut connector = Connector::new().timeout(PATIENCE);
+    if url.scheme() == "https" {
+        connector = connector.rustls_0_23(Arc::new(ClientSettings::default().config()?));
+    }
+    let client =
+        Client::builder().connector(connector).disable_timeout().disable_redirects().finish();
+    let mut request = client.get(url.as_str()).insert_header(("Accept", "application/json"));
+    if let Some(secret) = secret.map(ExposeSecret::expose_secret) {
+        request = match secret.split_once(':') {
+            Some((username, password)) => request.basic_auth(username, password),
+            None => request.bearer_auth(secret),
+        };
+    }
+    let mut response = request.send().await.map_err(|error| match error {
+        SendRequestError::Url(_) => ExportError::Url,
+        error => ExportError::Unreachable(error.to_string()),
+    })?;
+    let body = response.body().limit(LONGEST).await;
+    let body = body.map_err(|error: PayloadError| ExportError::Unreachable(error.to_string()))?;
+    if response.status() != StatusCode::OK {
+        let text = String::from_utf8_lossy(&body);
+        let text = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        return Err(ExportError::Status(response.status(), text));
+    }
+    Ok(body.into())
+}
+
+/// Beside the file first, so that nobody sees half of it.
+fn write(out: &Path, body: &[u8]) -> io::Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut draft = tempfile::Builder::new()
+        .prefix(".targets-")
+        .suffix(".draft")
+        // Prometheus is another user; the umask may take away from it.
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    draft.write_all(body)?;
+    draft.as_file().sync_all()?;
+    draft.persist(out).map(drop).map_err(|error| error.error)
+}

@@ -1,0 +1,30 @@
+//! Prometheus instances as child processes, as the settings have it.
+
+use crate::{
+    config::Config,
+    provision::process::{Metrics, Patience, Places, ProcessAdmission, Processes},
+};
+
+/// What `PATH` is where none is set, as the C library has it.
+const PATH: &str = "/bin:/usr/bin";
+
+pub(super) fn admission(config: &Config) -> ProcessAdmission {
+    ProcessAdmission::new(places(config))
+}
+
+pub(super) fn provisioner(config: &Config, metrics: Metrics) -> Processes {
+    Processes::new(places(config), Patience::default(), metrics)
+}
+
+fn places(config: &Config) -> Places {
+    let prometheus = &config.prometheus;
+    // Where a shell would find programs, too.
+    let search = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    Places {
+        binary: prometheus.binary.clone(),
+        search: std::env::split_paths(&search).collect(),
+        data_dir: prometheus.data_dir.clone(),
+        tmpfs_dir: prometheus.tmpfs_dir.clone(),
+        ports: prometheus.ports.clone(),
+    }
+}

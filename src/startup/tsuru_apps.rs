@@ -1,0 +1,43 @@
+//! Instances of Prometheus that are apps of Tsuru, as the configuration has them.
+
+use crate::{
+    config::{Config, TsuruTeam},
+    provision::tsuru::{Settings, Team, Tsuru, TsuruAdmission},
+    tls::{ClientSettings, TlsError},
+};
+use std::sync::Arc;
+
+/// Who says what can be made.
+pub(super) fn admission(config: &Config) -> TsuruAdmission {
+    let tsuru = &config.prometheus.tsuru;
+    TsuruAdmission { has_tmpfs: tsuru.tmpfs_plan.is_some(), storage_is_kept: tsuru.storage_is_kept }
+}
+
+/// Who makes it; none without an API or an image, which the configuration has with this provisioner.
+pub(super) fn provisioner(config: &Config) -> Result<Option<Tsuru>, TlsError> {
+    let tsuru = config.prometheus.tsuru.clone();
+    let (Some(api), Some(image)) = (&config.routes.tsuru, tsuru.image) else { return Ok(None) };
+    let tls = Arc::new(ClientSettings::default().config()?);
+    let settings = Settings {
+        api_url: api.api_url.clone(),
+        token: api.token.clone(),
+        image,
+        app_prefix: tsuru.app_prefix,
+        pool: tsuru.pool,
+        plan: tsuru.plan,
+        tmpfs_plan: tsuru.tmpfs_plan,
+        router: tsuru.router,
+        platform: tsuru.platform,
+        team: match tsuru.team {
+            TsuruTeam::FromRequest => Team::FromRequest,
+            TsuruTeam::Named(team) => Team::Fixed(team),
+        },
+        scheme: tsuru.scheme.to_owned(),
+        storage_path: tsuru.storage_path,
+        timeout: tsuru.timeout,
+        deploy_timeout: tsuru.deploy_timeout,
+        ready_timeout: tsuru.ready_timeout,
+        observe_interval: tsuru.observe_interval,
+    };
+    Ok(Some(Tsuru::new(settings, tls)))
+}

@@ -1,0 +1,61 @@
+//! What Tsuru told of bound apps.
+
+use super::{StoreError, Tx, state};
+use crate::domain::{BindingId, TsuruApp};
+use sqlx::{Row, any::AnyRow};
+
+/// Notes what was told with a binding that is there; nothing is done if that is known.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn put(tx: &mut Tx, binding: &BindingId, app: &TsuruApp) -> Result<(), StoreError> {
+    let hosts = serde_json::Value::from(app.hosts.clone()).to_string();
+    let changed = sqlx::query(
+        "INSERT INTO tsuru_apps (binding_id, app, team, pool, hosts) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (binding_id) DO UPDATE SET app = $2, team = $3, pool = $4, hosts = $5 \
+         WHERE tsuru_apps.app <> $2 OR tsuru_apps.team <> $3 OR tsuru_apps.pool <> $4 \
+         OR tsuru_apps.hosts <> $5",
+    )
+    .bind(binding.as_str())
+    .bind(&app.name)
+    .bind(&app.team)
+    .bind(&app.pool)
+    .bind(hosts)
+    .execute(tx.connection())
+    .await?;
+    if changed.rows_affected() > 0 {
+        state::bump(tx).await?;
+    }
+    Ok(())
+}
+
+/// All bound apps, those of the newest bindings first. One that cannot be read does not hide the
+/// others.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Result<TsuruApp, StoreError>>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT tsuru_apps.app, tsuru_apps.team, tsuru_apps.pool, tsuru_apps.hosts \
+         FROM tsuru_apps JOIN service_bindings \
+         ON service_bindings.binding_id = tsuru_apps.binding_id \
+         ORDER BY service_bindings.revision DESC",
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.iter().map(app).collect())
+}
+
+fn app(row: &AnyRow) -> Result<TsuruApp, StoreError> {
+    let hosts: String = row.try_get("hosts")?;
+    let hosts = serde_json::from_str(&hosts).map_err(|error| StoreError::Corrupt {
+        column: "tsuru_apps.hosts",
+        problem: error.to_string(),
+    })?;
+    Ok(TsuruApp {
+        name: row.try_get("app")?,
+        team: row.try_get("team")?,
+        pool: row.try_get("pool")?,
+        hosts,
+    })
+}

@@ -1,0 +1,253 @@
+//! `deploy/tsuru/prometheus/entrypoint.sh` with the real Prometheus, in the shells that it may meet.
+//!
+//! Needs `prometheus`, and `busybox`, whose shell and tools are all that the stock image has.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use scrapebroker::{
+    domain::prometheus::{Spec, Storage},
+    provision::{
+        OwnAddress, Wanted,
+        config_file::{RULES_FILE, flags, render, web_config},
+    },
+    store::Names,
+};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tsuru/prometheus/entrypoint.sh");
+const INSTANCE: &str = "tsuru:prometheus:$shop's \"own\" — é";
+const RULES: &str =
+    "groups:\n- name: 'it''s \"quoted\" $(touch pwned) `touch pwned` \\n'\n  rules: []\n";
+
+/// A shell, and the folder of the tools that it finds beside `prometheus`.
+struct Shell {
+    command: Vec<String>,
+    folder: TempDir,
+}
+
+impl Shell {
+    fn dash() -> Self {
+        let shell = Self { command: vec!["dash".to_owned()], folder: tempfile::tempdir().unwrap() };
+        shell.link(&["prometheus", "mktemp", "mkdir"]);
+        shell
+    }
+
+    /// Every tool is busybox's own.
+    fn busybox() -> Self {
+        let command = vec!["busybox".to_owned(), "sh".to_owned()];
+        let shell = Self { command, folder: tempfile::tempdir().unwrap() };
+        shell.link(&["prometheus"]);
+        for applet in ["mktemp", "mkdir"] {
+            let busybox = installed("busybox");
+            std::os::unix::fs::symlink(busybox, shell.tools().join(applet)).unwrap();
+        }
+        shell
+    }
+
+    fn tools(&self) -> std::path::PathBuf {
+        self.folder.path().join("tools")
+    }
+
+    fn link(&self, names: &[&str]) {
+        fs::create_dir(self.tools()).unwrap();
+        for name in names {
+            std::os::unix::fs::symlink(installed(name), self.tools().join(name)).unwrap();
+        }
+    }
+
+    /// The entrypoint without any variable.
+    fn entrypoint(&self) -> Command {
+        let temporary = self.folder.path().join("tmp");
+        fs::create_dir_all(&temporary).unwrap();
+        let mut command = Command::new(installed(&self.command[0]));
+        command.args(&self.command[1..]).arg(SCRIPT).env_clear();
+        command.env("PATH", self.tools()).env("TMPDIR", temporary).current_dir(&self.folder);
+        command.env("PROMETHEUS_STORAGE_PATH", self.folder.path().join("data"));
+        command
+    }
+}
+
+fn installed(name: &str) -> String {
+    let folders = ["/usr/bin", "/bin", "/usr/local/bin"];
+    let paths = folders.iter().map(|folder| format!("{folder}/{name}"));
+    let found = paths.into_iter().find(|path| Path::new(path).exists());
+    found.unwrap_or_else(|| panic!("{name}: scripts/install-test-tools installs it"))
+}
+
+/// Stops what it holds when the test is over, however it ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wanted() -> Wanted {
+    let own = "http://127.0.0.1:9".to_owned();
+    Wanted {
+        instance_id: INSTANCE.parse().unwrap(),
+        organization_guid: "tsuru:checkout".parse().unwrap(),
+        space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
+        names: Names::default(),
+        spec: Spec {
+            retention: "2d".parse().unwrap(),
+            retention_size: Some(4 << 20),
+            storage: Storage::Disk,
+            replicas: 2,
+            memory_limit: 256 << 20,
+            scrape_interval: "2s".parse().unwrap(),
+            sample_limit: 1000,
+            remote_write: None,
+            rules: Some(RULES.to_owned()),
+            alertmanager_url: None,
+        },
+        remote_write: None,
+        scraper_token: "t0k\"en".into(),
+        web_password: "web $password".into(),
+        own: OwnAddress { base_url: "https://broker.example.com".to_owned(), scrape_url: own },
+    }
+}
+
+fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let credentials = password.map(|password| {
+        let user = Wanted::WEB_USER;
+        let token = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        format!("Authorization: Basic {token}\r\n")
+    });
+    let credentials = credentials.unwrap_or_default();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n{credentials}\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer))
+}
+
+fn it_starts_a_prometheus(shell: &Shell) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let wanted = wanted();
+    let mut command = shell.entrypoint();
+    command.env("PROMETHEUS_CONFIG", render(&wanted, 1));
+    command.env("PROMETHEUS_WEB_CONFIG", web_config(&wanted.web_password).unwrap());
+    command.env("PROMETHEUS_RULES", RULES).env("PORT", port.to_string());
+    command.env("PROMETHEUS_MEMORY_LIMIT", "256MiB");
+    for (flag, value) in flags(&wanted, "/") {
+        let variable = match flag {
+            "storage.tsdb.retention.time" => "PROMETHEUS_RETENTION_TIME",
+            "storage.tsdb.retention.size" => "PROMETHEUS_RETENTION_SIZE",
+            "web.external-url" => "PROMETHEUS_EXTERNAL_URL",
+            "web.route-prefix" => "PROMETHEUS_ROUTE_PREFIX",
+            "enable-feature" => "PROMETHEUS_FEATURES",
+            other => panic!("{other} has no variable"),
+        };
+        command.env(variable, value);
+    }
+    let log = shell.folder.path().join("log");
+    let prometheus = command.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut prometheus = Running(prometheus);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while get(port, "/-/ready", Some("web $password")).is_none_or(|(status, _)| status != 200) {
+        let log = fs::read_to_string(&log).unwrap();
+        assert!(prometheus.0.try_wait().unwrap().is_none(), "{log}");
+        assert!(Instant::now() < deadline, "{log}");
+        thread::sleep(Duration::from_millis(50));
+    }
+
+    let (status, _) = get(port, "/-/ready", None).unwrap();
+    assert_eq!(status, 401);
+    let (status, _) = get(port, "/-/ready", Some("wrong")).unwrap();
+    assert_eq!(status, 401);
+    let (_, config) = get(port, "/api/v1/status/config", Some("web $password")).unwrap();
+    assert!(config.contains("http://127.0.0.1:9/sd"), "{config}");
+    assert!(
+        config.contains(r#"prometheus_instance: tsuru:prometheus:$shop's \"own\" — é"#),
+        "{config}"
+    );
+    assert!(!config.contains("t0k"), "{config}");
+    let (_, flags) = get(port, "/api/v1/status/flags", Some("web $password")).unwrap();
+    for flag in [
+        r#""storage.tsdb.retention.time":"2d""#,
+        r#""storage.tsdb.retention.size":"4MiB""#,
+        r#""web.external-url":"https://broker.example.com/prometheus/tsuru%3Aprometheus%3A%24shop%27s%20%22own%22%20%E2%80%94%20%C3%A9""#,
+        r#""web.route-prefix":"/""#,
+        r#""web.enable-admin-api":"false""#,
+        r#""web.enable-lifecycle":"false""#,
+    ] {
+        assert!(flags.contains(flag), "{flag}: {flags}");
+    }
+    let (_, rules) = get(port, "/api/v1/rules", Some("web $password")).unwrap();
+    assert!(rules.contains(r#"it's \"quoted\" $(touch pwned) `touch pwned` \\n"#), "{rules}");
+
+    // It is Prometheus itself that runs, with none of the secrets in its environment.
+    let id = prometheus.0.id();
+    let environment = fs::read(format!("/proc/{id}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("GOMEMLIMIT=256MiB"), "{environment}");
+    assert!(!environment.contains("t0k"), "{environment}");
+    assert!(!shell.folder.path().join("pwned").exists());
+    Command::new("kill").arg(id.to_string()).status().unwrap();
+    assert!(prometheus.0.wait().unwrap().success());
+}
+
+fn it_says_what_is_missing(shell: &Shell) {
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = shell.entrypoint();
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Output { status, stderr, .. } = command.output().unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    let config = ("PROMETHEUS_CONFIG", "secret: hunter2");
+    let web = ("PROMETHEUS_WEB_CONFIG", "{}");
+    for (variables, word) in [
+        (&[web][..], "PROMETHEUS_CONFIG"),
+        (&[config], "PROMETHEUS_WEB_CONFIG"),
+        (&[config, web, ("PORT", "80; true")], "PORT"),
+        (&[config, web, ("PROMETHEUS_STORAGE_PATH", "/proc/none")], "/proc/none"),
+    ] {
+        let (code, said) = run(variables);
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn in_dash_it_starts_a_prometheus_as_the_variables_say() {
+    it_starts_a_prometheus(&Shell::dash());
+}
+
+#[test]
+fn in_busybox_it_starts_a_prometheus_as_the_variables_say() {
+    it_starts_a_prometheus(&Shell::busybox());
+}
+
+#[test]
+fn what_is_missing_is_said_without_secrets() {
+    it_says_what_is_missing(&Shell::dash());
+    it_says_what_is_missing(&Shell::busybox());
+}
+
+#[test]
+fn the_rules_lie_where_the_configuration_names_them() {
+    let script = fs::read_to_string(SCRIPT).unwrap();
+    assert!(script.contains(&format!("\"$folder/{RULES_FILE}\"")));
+}
+
+#[test]
+fn the_entrypoint_passes_shellcheck() {
+    let output = Command::new("shellcheck").args(["--shell=sh", SCRIPT]).output();
+    let output = output.expect("shellcheck: scripts/install-test-tools installs it");
+    assert!(output.status.success(), "{}", String::from_utf8(output.stdout).unwrap());
+}

@@ -1,0 +1,87 @@
+//! Apps and their units, as the API keeps and shows them.
+
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// An environment variable of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) value: String,
+    pub(crate) is_private: bool,
+    pub(crate) managed_by: String,
+}
+
+/// An app, as the API keeps it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TsuruApp {
+    pub(crate) name: String,
+    pub(crate) platform: String,
+    pub(crate) team_owner: String,
+    pub(crate) pool: String,
+    pub(crate) plan: String,
+    pub(crate) description: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) router: String,
+    /// Addresses of its routers.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) environment: BTreeMap<String, Variable>,
+    /// The image of each deploy.
+    pub(crate) deploys: Vec<String>,
+    pub(crate) restarts: usize,
+    /// As they stand in the answer.
+    pub(crate) units: Vec<Value>,
+    /// As they stand in the answer.
+    pub(crate) internal_addresses: Vec<Value>,
+    /// The token may not see it: 403.
+    pub(crate) is_forbidden: bool,
+}
+
+impl TsuruApp {
+    pub(crate) fn new(name: &str, team: &str, pool: &str) -> Self {
+        let (name, team_owner, pool) = (name.to_owned(), team.to_owned(), pool.to_owned());
+        Self { name, team_owner, pool, ..Self::default() }
+    }
+
+    /// The answer to `GET /1.0/apps/{app}`.
+    pub(super) fn info(&self) -> Value {
+        let routers: Vec<_> = (self.hosts.iter())
+            .map(|host| json!({"name": self.router, "address": host, "addresses": [host]}))
+            .collect();
+        json!({
+            "name": self.name, "platform": self.platform, "teamowner": self.team_owner,
+            "teams": [self.team_owner], "pool": self.pool, "plan": {"name": self.plan},
+            "description": self.description, "tags": self.tags, "cname": [],
+            "deploys": self.deploys.len(), "router": self.router, "routers": routers,
+            "provisioner": "kubernetes", "cluster": "cluster", "units": self.units,
+            "internalAddresses": self.internal_addresses, "serviceInstanceBinds": [],
+        })
+    }
+}
+
+/// A unit on Kubernetes: no address, and the node's IP beside its own.
+pub(crate) fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
+    json!({
+        "ID": id, "Name": id, "AppName": app, "ProcessName": process, "Type": "", "IP": "127.255.0.1",
+        "InternalIP": ip, "Status": "started", "StatusReason": "", "Address": null,
+        "Addresses": null, "Version": 1, "Routable": true, "Restarts": 0,
+        "CreatedAt": "2026-11-20T09:00:00Z", "Ready": true, "HostAddr": "", "HostPort": "",
+    })
+}
+
+/// A unit whose address the platform tells.
+pub(crate) fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Value {
+    let mut unit = pod(app, process, id, "");
+    unit["IP"] = json!(address.ip().to_string());
+    unit["Address"] = json!({"Scheme": "http", "Host": address.to_string(), "Path": ""});
+    unit["HostAddr"] = json!(address.ip().to_string());
+    unit["HostPort"] = json!(address.port().to_string());
+    unit
+}
+
+/// The address of a process inside of its cluster, of all its versions.
+pub(crate) fn internal_address(app: &str, process: &str, target_port: u16) -> Value {
+    json!({
+        "Domain": format!("{app}-{process}.tsuru-{app}.svc.cluster.local"), "Protocol": "TCP",
+        "Port": 80, "TargetPort": target_port, "Version": "", "Process": process,
+    })
+}

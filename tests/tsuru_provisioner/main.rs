@@ -1,0 +1,9 @@
+//! Prometheus instances as apps of Tsuru, against the stand-in for Tsuru's API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_days;
+mod life;
+mod platform;
+#[path = "../support/tsuru.rs"]
+mod tsuru;
