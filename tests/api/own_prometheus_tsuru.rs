@@ -31,7 +31,7 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_tsuru() {
         ask_tsuru(app.address, "prometheus", method, path, form).await.unwrap()
     };
 
-    let form = "name=own&team=checkout&plan=standard&user=u&parameters.scrape_interval=1s";
+    let form = "name=own&team=checkout&plan=small&user=u&parameters.scrape_interval=1s";
     let made = tsuru("POST", "", form).await;
     assert_eq!(made.status, 202, "{}", made.text());
     eventually(async || (tsuru("GET", "/own/status", "").await.status == 204).then_some(())).await;

@@ -20,7 +20,7 @@
 //! Each of them is 401 without the token, 403 where the token may not see the
 //! app, 404 where there is no such app. [`Fault`]s are switched at any time.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 #[path = "tsuru/app.rs"]
 mod app;
