@@ -30,6 +30,19 @@ impl Premises {
         self.folder.path().join("data")
     }
 
+    /// The shipped catalog, with plans that need next to no disk: machines that test may have
+    /// little.
+    fn catalog(&self) -> PathBuf {
+        let mut catalog: Value =
+            serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
+        for plan in catalog["services"][1]["plans"].as_array_mut().unwrap() {
+            plan["metadata"]["prometheus"]["retention_size"] = json!("64MiB");
+        }
+        let path = self.folder.path().join("catalog.json");
+        fs::write(&path, catalog.to_string()).unwrap();
+        path
+    }
+
     /// What makes the program keep its instances here.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         // A range of its own, so that tests side by side do not take each other's.
@@ -39,6 +52,7 @@ impl Premises {
             ("PROMETHEUS__DATA_DIR", self.data_dir().display().to_string()),
             ("PROMETHEUS__TMPFS_DIR", self.folder.path().join("memory").display().to_string()),
             ("PROMETHEUS__PORTS", format!("{first}-{}", first + 50)),
+            ("BROKER__CATALOG", self.catalog().display().to_string()),
             ("BASE_URL", "https://metrics.example.com/base".to_owned()),
             ("DATABASE_URL", format!("sqlite://{}", self.folder.path().join("own.db").display())),
         ]

@@ -351,7 +351,8 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert!(app.get("/").await.text().contains("hosts of tsuru apps"));
 
     let https = format!("https://localhost:{}", secured.address.port());
-    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])]).await;
+    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])])
+        .await;
     let lines = samples(&app, "tsuru:shop", 1).await;
     assert!(lines[0].ends_with("} 9"), "{lines:?}");
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);

@@ -57,9 +57,11 @@ pub(super) async fn show(
         retention,
         scrape_interval: spec.scrape_interval.to_string(),
         storage: spec.storage.to_string(),
-        stored: summary
-            .storage
-            .map(|it| format!("{} in files, {} series in memory", size(it.bytes), it.series)),
+        stored: summary.storage.map(|it| match it.bytes {
+            // What is new lies in memory, and in a log that not every version counts.
+            0 => format!("{} series in memory, nothing written to blocks yet", it.series),
+            bytes => format!("{} in files, {} series in memory", size(bytes), it.series),
+        }),
         bound_apps: prometheus.targets.len(),
         not_shown: summary.targets.unwrap_or(0).saturating_sub(summary.shown.len()),
         summary: &summary,

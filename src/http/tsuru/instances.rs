@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     broker::{BoundPrometheus, BrokerError, Place, Provision, Provisioned, Update, Updated},
-    http::links,
+    http::{links, prometheus},
+    query::Client,
     store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
@@ -115,9 +116,10 @@ pub(super) async fn delete(
 pub(super) async fn info(
     instance: InstancePath,
     state: web::Data<TsuruState>,
+    client: web::Data<Client>,
 ) -> Result<HttpResponse, TsuruError> {
     let fetched = state.broker.fetch(&instance.id).await?;
-    let condition = condition::of(&state, &instance.id).await?;
+    let mut condition = condition::of(&state, &instance.id).await?;
     let plan = instance.service.service()?.plan(&fetched.plan_id);
     let plan = plan.map_or("not in the catalog any more", |plan| plan.name.as_str());
     let is_prometheus = condition.prometheus.is_some();
@@ -128,7 +130,14 @@ pub(super) async fn info(
     let mut lines =
         vec![("URL", url), ("Plan", plan.to_owned()), ("State", condition.words.to_owned())];
     if let Some(prometheus) = &condition.prometheus {
-        let (up, all) = targets(&state, prometheus);
+        let said = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
+        let (up, all) = match (said.targets_up, said.targets) {
+            (Some(up), Some(all)) => (up, all),
+            _ => targets(&state, prometheus),
+        };
+        if condition.problem.is_empty() {
+            condition.problem = said.last_error.unwrap_or_default();
+        }
         lines.push(("Retention", prometheus.spec.retention.to_string()));
         lines.push(("Targets up / all", format!("{up} / {all}")));
     }
@@ -158,7 +167,7 @@ pub(super) async fn status(
     Ok(response.content_type(ContentType::plaintext()).body(said))
 }
 
-/// How many instances of bound apps answered when they were last scraped through us, and how many
+/// What we know where the Prometheus itself does not say: how many instances of bound apps answered when they were last scraped through us, and how many
 /// there are.
 fn targets(state: &TsuruState, prometheus: &BoundPrometheus) -> (usize, usize) {
     let table = state.table.snapshot();
