@@ -11,7 +11,9 @@ use scrapebroker::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
     },
+    query,
     store::Store,
+    tls,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -108,9 +110,12 @@ impl Api {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
+        let (servers, _) = tls::Backends::open(tls::ClientSettings::default()).unwrap();
+        let elsewhere = tokio::runtime::Handle::current();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
+                .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
                 .service(web::scope("/tsuru").configure(tsuru::configure))
         });
         let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
