@@ -63,6 +63,9 @@ impl Stage {
     }
 }
 
+/// Something that can be seen, and whether it is.
+type Step<'a> = (&'a str, &'a dyn Fn(&Stage) -> bool);
+
 /// Waits for a step without missing it.
 fn watch(step: impl Fn() -> bool) {
     let started = Instant::now();
@@ -118,7 +121,7 @@ async fn a_kill_during_a_provision_ends_in_one_instance() {
     let there = |path: Option<PathBuf>, name: &str| {
         path.is_some_and(|folder: PathBuf| folder.join(name).exists())
     };
-    let steps: [(&str, &dyn Fn(&Stage) -> bool); 8] = [
+    let steps: [Step<'_>; 8] = [
         ("row", &|_| true),
         ("folder", &|stage| stage.replica(0).is_some()),
         ("configuration", &|stage| there(stage.replica(0), "prometheus.yml")),
@@ -160,7 +163,7 @@ async fn a_kill_during_an_update_ends_in_the_new_plan() {
         let disk = Path::new("data");
         stage.premises.left().iter().any(|path| path.parent().unwrap().ends_with(disk))
     };
-    let steps: [(&str, &dyn Fn(&Stage) -> bool); 6] = [
+    let steps: [Step<'_>; 6] = [
         ("row", &|_| true),
         ("no process", &|stage| stage.premises.processes().is_empty()),
         ("new folder", &is_moved),
@@ -190,7 +193,7 @@ async fn a_kill_during_an_update_ends_in_the_new_plan() {
 
 #[actix_web::test]
 async fn a_kill_during_a_removal_leaves_nothing() {
-    let steps: [(&str, &dyn Fn(&Stage) -> bool); 3] = [
+    let steps: [Step<'_>; 3] = [
         ("row", &|_| true),
         ("no process", &|stage| stage.premises.processes().is_empty()),
         ("no folder", &|stage| stage.premises.left().is_empty()),
