@@ -14,3 +14,4 @@ mod outage;
 mod prometheus;
 mod races;
 mod replay;
+mod workshop;

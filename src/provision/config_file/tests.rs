@@ -199,7 +199,10 @@ fn the_web_interface_lets_in_one_password_and_its_file_stays_the_same() {
 #[test]
 fn flags_say_what_is_kept_and_where_it_is_reached() {
     let mut wanted = wanted("i:1");
-    let url = ("web.external-url", "https://broker.example.com/prometheus/i%3A1".to_owned());
+    let url = (
+        "web.external-url",
+        "https://broker.example.com/prometheus/i-1-cad38c8cc221350c".to_owned(),
+    );
     let prefix = ("web.route-prefix", "/".to_owned());
     let time = |time: &str| ("storage.tsdb.retention.time", time.to_owned());
     let size = ("storage.tsdb.retention.size", "1048576B".to_owned());

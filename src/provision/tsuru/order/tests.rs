@@ -55,7 +55,7 @@ fn secrets_are_private_and_the_rest_can_be_seen() {
         ("PROMETHEUS_RETENTION_SIZE", "1048576B"),
         (
             "PROMETHEUS_EXTERNAL_URL",
-            "https://broker.example.com/prometheus/tsuru%3Aprometheus%3Ashop",
+            "https://broker.example.com/prometheus/metheus-shop-cce4e0aa27f88a76",
         ),
         ("PROMETHEUS_ROUTE_PREFIX", "/"),
         (FINGERPRINT, &order.fingerprint),
