@@ -14,7 +14,7 @@ const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
-const INSTANCE: &str = "/v2/service_instances/tsuru:ods%20%2F$";
+const INSTANCE: &str = "/v2/service_instances/odd:id%20%2F$";
 
 /// Somewhere to start the program again and again.
 struct Stage {
