@@ -48,7 +48,7 @@ pub use error::BrokerError;
 pub use import::{Import, LeftOut};
 pub use instances::{Deprovisioned, FetchedInstance, Provision, Provisioned};
 pub use operation::LastOperation;
-pub use prometheus::{Maker, Ordered, Provisioning, Refusal};
+pub use prometheus::{Ordered, Provisioning};
 use secrecy::SecretString;
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},

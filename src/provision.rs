@@ -32,14 +32,12 @@ pub use conductor::{Conductor, Settings};
 pub use none::NotProvisioned;
 pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError, slug};
 
-use crate::domain::{
-    BindingError, InstanceId,
-    prometheus::{Replica, Spec},
-};
+use crate::domain::{InstanceId, prometheus::Replica};
 use futures_util::future::LocalBoxFuture;
 use std::{collections::HashMap, fmt::Debug};
 
-/// Makes Prometheus servers somewhere.
+/// Makes Prometheus servers somewhere. What it cannot make is best refused before it
+/// is ordered ([`Admission`](crate::domain::prometheus::Admission)).
 ///
 /// Every future may be dropped half-way, by an operation that takes its place or
 /// with the whole process; the next call has to find what that left.
@@ -59,30 +57,6 @@ pub trait Provisioner: Debug {
 
     /// Ends what must not go on without us; what is stored stays.
     fn stop(&self) -> LocalBoxFuture<'_, ()>;
-}
-
-/// Tells before anything is ordered whether it can be made. Unlike a
-/// [`Provisioner`] it is asked by the threads that serve requests.
-pub trait Admission: Debug + Send + Sync {
-    /// Whether a Prometheus like `spec` can be made of what is there now, or one
-    /// like `before` changed into it.
-    fn admit<'a>(
-        &'a self,
-        spec: &'a Spec,
-        before: Option<&'a Spec>,
-    ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
-
-    /// How many replicas of all instances can be there at once; none: no limit.
-    fn capacity(&self) -> Option<u64>;
-}
-
-/// Why something cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The user can change that.
-    Parameter(BindingError),
-    /// Only the operator can; reads as a sentence for the user.
-    NoRoom(String),
 }
 
 /// Why something was not done.

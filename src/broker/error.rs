@@ -1,8 +1,10 @@
 //! What a platform's user is told.
 
-use super::Refusal;
 use crate::{
-    domain::{BindingError, OperationKind, prometheus::LossOfData},
+    domain::{
+        BindingError, OperationKind,
+        prometheus::{LossOfData, Refusal},
+    },
     secrets::KeyError,
     store::StoreError,
 };

@@ -9,15 +9,15 @@
 use super::{Broker, BrokerError, instances::unsealable};
 use crate::{
     domain::{
-        BindingError, InstanceId, OperationKind, OperationState, SpaceGuid,
-        prometheus::{LossOfData, PrometheusPlan, Spec, Wishes},
+        InstanceId, OperationKind, OperationState, SpaceGuid,
+        prometheus::{Admission, LossOfData, PrometheusPlan, Refusal, Spec, Wishes},
     },
     secrets::Owner,
     store::{Operation, PrometheusInstance, StoreError, Tx, operations, prometheus},
 };
-use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
+use tokio::sync::Notify;
 
 /// Which quotas there are, and who is asked before a Prometheus is ordered.
 #[derive(Clone, Debug)]
@@ -26,36 +26,10 @@ pub struct Provisioning {
     pub max_instances: u64,
     /// Most instances of a space.
     pub max_instances_per_space: u64,
-    /// Who makes them.
-    pub maker: Arc<dyn Maker>,
-}
-
-/// Who makes what is ordered.
-pub trait Maker: Debug + Send + Sync {
-    /// Whether a Prometheus like `spec` can be made of what is there now, or one
-    /// like `before` changed into it.
-    fn admit<'a>(
-        &'a self,
-        spec: &'a Spec,
-        before: Option<&'a Spec>,
-    ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
-
-    /// How many replicas of all instances it can make at once; none: no limit.
-    fn capacity(&self) -> Option<u64>;
-
-    /// Something was ordered: there is no need to wait for the next look.
-    fn ordered(&self);
-}
-
-/// Why nothing was ordered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The user can change that.
-    #[error(transparent)]
-    Parameter(BindingError),
-    /// Only the operator can; reads as a sentence for the user.
-    #[error("{0}")]
-    NoRoom(String),
+    /// Who says what can be made.
+    pub admission: Arc<dyn Admission>,
+    /// Tells who makes it that there is no need to wait for the next look.
+    pub ordered: Arc<Notify>,
 }
 
 /// An order that was accepted.
@@ -90,7 +64,7 @@ impl Broker {
         before: Option<&Spec>,
     ) -> Result<(), BrokerError> {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
-        provisioning.maker.admit(spec, before).await.map_err(BrokerError::Refused)
+        provisioning.admission.admit(spec, before).await.map_err(BrokerError::Refused)
     }
 
     /// Orders a new Prometheus, within the quotas.
@@ -125,7 +99,7 @@ impl Broker {
         tx.lock("prometheus quotas").await?;
         let usage = prometheus::usage(tx, space).await?;
         let no_room = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
-        let Provisioning { max_instances, max_instances_per_space, maker } = provisioning;
+        let Provisioning { max_instances, max_instances_per_space, admission, .. } = provisioning;
         if usage.of_space + instances > *max_instances_per_space {
             return no_room(format!(
                 "this space has {} Prometheus instances, and may have {max_instances_per_space}; delete one, or ask the operator for more",
@@ -138,7 +112,7 @@ impl Broker {
                 usage.instances
             ));
         }
-        match maker.capacity() {
+        match admission.capacity() {
             Some(capacity) if usage.replicas + replicas > capacity => no_room(format!(
                 "no port is free for another Prometheus: all {capacity} are taken; ask the operator for more"
             )),
@@ -160,7 +134,7 @@ impl Broker {
     /// Tells who carries it out.
     pub(super) fn ordered(&self) {
         if let Some(provisioning) = self.0.provisioning.get() {
-            provisioning.maker.ordered();
+            provisioning.ordered.notify_one();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! user's parameters ─► Wishes ─────────┴─► Spec ──► what is provisioned
 //! ```
 
+mod admission;
 mod alertmanager;
 mod period;
 mod plan;
@@ -13,6 +14,7 @@ mod replica;
 mod spec;
 mod wishes;
 
+pub use admission::{Admission, Refusal};
 pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use period::Period;
 pub use plan::{Bounds, PrometheusPlan, Storage};

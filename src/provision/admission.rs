@@ -8,10 +8,9 @@
 
 mod rules;
 
-use super::{Admission, Refusal};
 use crate::domain::{
     BindingError,
-    prometheus::{AlertmanagerUrl, Allowed, Spec, is_public},
+    prometheus::{Admission, AlertmanagerUrl, Allowed, Refusal, Spec, is_public},
 };
 use futures_util::future::LocalBoxFuture;
 use rules::Promtool;

@@ -1,9 +1,9 @@
 //! Where nothing is provisioned.
 
-use super::{Admission, Failure, Provisioner, Refusal, Wanted};
+use super::{Failure, Provisioner, Wanted};
 use crate::domain::{
     InstanceId,
-    prometheus::{Replica, Spec},
+    prometheus::{Admission, Refusal, Replica, Spec},
 };
 use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;

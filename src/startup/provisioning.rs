@@ -3,59 +3,27 @@
 
 use super::{processes, tsuru_apps};
 use crate::{
-    broker::{Maker, Refusal},
     config::{self, Config},
-    domain::prometheus::Spec,
+    domain::prometheus::Admission,
     provision::{
-        self, Admission, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
+        self, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
         Provisioner, RemoteWrite, Settings, process,
     },
     secrets::Keys,
     store::Store,
 };
-use futures_util::future::LocalBoxFuture;
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
-/// As the broker sees them.
-#[derive(Debug)]
-pub(super) struct Makers {
-    pub(super) admission: Box<dyn Admission>,
-    pub(super) ordered: Arc<Notify>,
-}
-
-impl Maker for Makers {
-    fn admit<'a>(
-        &'a self,
-        spec: &'a Spec,
-        before: Option<&'a Spec>,
-    ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(async move {
-            self.admission.admit(spec, before).await.map_err(|refusal| match refusal {
-                provision::Refusal::Parameter(error) => Refusal::Parameter(error),
-                provision::Refusal::NoRoom(problem) => Refusal::NoRoom(problem),
-            })
-        })
-    }
-
-    fn capacity(&self) -> Option<u64> {
-        self.admission.capacity()
-    }
-
-    fn ordered(&self) {
-        self.ordered.notify_one();
-    }
-}
-
 /// Who says what can be made. On a thread that serves no requests.
-pub(super) fn admission(config: &Config) -> Box<dyn Admission> {
+pub(super) fn admission(config: &Config) -> Arc<dyn Admission> {
     let settings = AdmissionSettings {
         promtool: config.prometheus.promtool.clone(),
         alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
         remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
         elsewhere: tokio::runtime::Handle::current(),
     };
-    Box::new(CommonAdmission::new(own_admission(config), settings))
+    Arc::new(CommonAdmission::new(own_admission(config), settings))
 }
 
 /// What the provisioner says to it.

@@ -3,7 +3,7 @@
 use super::{
     StartError, certificates,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning::{self, Makers},
+    provisioning,
     stalled::Connections,
 };
 use crate::{
@@ -127,12 +127,11 @@ impl Rooms {
 
         let ordered = Arc::new(Notify::new());
         if config.prometheus.provisioner != config::Provisioner::None {
-            let admission = provisioning::admission(config);
-            let maker = Arc::new(Makers { admission, ordered: Arc::clone(&ordered) });
             let provisioning = Provisioning {
                 max_instances: config.prometheus.max_instances,
                 max_instances_per_space: config.prometheus.max_instances_per_space,
-                maker,
+                admission: provisioning::admission(config),
+                ordered: Arc::clone(&ordered),
             };
             broker.provision_with(provisioning, catalog);
         }

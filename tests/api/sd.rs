@@ -4,8 +4,11 @@
 use crate::{helpers::*, prometheus::Prometheus};
 use futures_util::future::LocalBoxFuture;
 use scrapebroker::{
-    broker::{Broker, Maker, Provision, Provisioning, Refusal},
-    domain::{Catalog, InstanceId, OperationState, prometheus::Spec},
+    broker::{Broker, Provision, Provisioning},
+    domain::{
+        Catalog, InstanceId, OperationState,
+        prometheus::{Admission, Refusal, Spec},
+    },
     secrets::Keys,
     shutdown::Stop,
     store::{Names, Store, operations},
@@ -29,7 +32,7 @@ struct Instances {
 #[derive(Debug)]
 struct Willing;
 
-impl Maker for Willing {
+impl Admission for Willing {
     fn admit<'a>(
         &'a self,
         _: &'a Spec,
@@ -41,8 +44,6 @@ impl Maker for Willing {
     fn capacity(&self) -> Option<u64> {
         None
     }
-
-    fn ordered(&self) {}
 }
 
 impl Instances {
@@ -54,8 +55,12 @@ impl Instances {
         let catalog = Catalog::parse(&catalog, "http://localhost").unwrap();
         let key = SecretString::from(TOKEN_KEY);
         let broker = Broker::open(store.clone(), Some(&key), catalog.clone()).await.unwrap();
-        let provisioning =
-            Provisioning { max_instances: 9, max_instances_per_space: 9, maker: Arc::new(Willing) };
+        let provisioning = Provisioning {
+            max_instances: 9,
+            max_instances_per_space: 9,
+            admission: Arc::new(Willing),
+            ordered: Arc::default(),
+        };
         broker.provision_with(provisioning, catalog);
         for id in ids {
             let provision = Provision {

@@ -4,8 +4,8 @@
 
 use crate::{helpers::*, workshop::*};
 use scrapebroker::{
-    broker::{Broker, Refusal},
-    domain::BindingError,
+    broker::Broker,
+    domain::{BindingError, prometheus::Refusal},
     provision::{Conductor, Failure},
     store::Store,
 };
@@ -90,14 +90,14 @@ fn scope_of(broker: &Broker, token: &SecretString) -> Option<scrapebroker::broke
 async fn a_platform_that_does_not_wait_is_told_so_and_may_still_clean_up() {
     on_both_houses(async |house| {
         let body = json!({
-            "service_id": SERVICE, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
+            "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
         let refused = house.api.put(&instance("i"), &body).await;
         assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
         house.made("i", SMALL).await;
         let refused = house
             .api
-            .patch(&instance("i"), &json!({"service_id": SERVICE, "plan_id": STANDARD}))
+            .patch(&instance("i"), &json!({"service_id": PROMETHEUS, "plan_id": STANDARD}))
             .await;
         assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
         // Cloud Controller's orphan mitigation says nothing about waiting.
@@ -352,7 +352,7 @@ async fn without_a_provisioner_the_service_is_not_offered() {
             .collect();
         assert_eq!(names, ["metrics"]);
         let body = json!({
-            "service_id": SERVICE, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
+            "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
         assert_eq!(api.put(&waiting(&instance("i")), &body).await.status, 400);
     })

@@ -3,10 +3,10 @@
 use crate::helpers::*;
 use futures_util::future::LocalBoxFuture;
 use scrapebroker::{
-    broker::{Maker, Provisioning, Refusal},
+    broker::Provisioning,
     domain::{
         InstanceId,
-        prometheus::{Replica, ReplicaState, Spec},
+        prometheus::{Admission, Refusal, Replica, ReplicaState, Spec},
     },
     provision::{Conductor, Failure, OwnAddress, Provisioner, RemoteWrites, Settings, Wanted},
     store::Store,
@@ -21,7 +21,7 @@ use std::{
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
+pub(crate) const PROMETHEUS: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 pub(crate) const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
@@ -100,24 +100,17 @@ impl Provisioner for Workshop {
     }
 }
 
-#[derive(Debug)]
-struct Makes(Workshop, Arc<Notify>);
-
-impl Maker for Makes {
+impl Admission for Workshop {
     fn admit<'a>(
         &'a self,
         _: &'a Spec,
         _: Option<&'a Spec>,
     ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(async { self.0.0.lock().unwrap().refusal.clone().map_or(Ok(()), Err) })
+        Box::pin(async { self.0.lock().unwrap().refusal.clone().map_or(Ok(()), Err) })
     }
 
     fn capacity(&self) -> Option<u64> {
-        self.0.0.lock().unwrap().capacity
-    }
-
-    fn ordered(&self) {
-        self.1.notify_one();
+        self.0.lock().unwrap().capacity
     }
 }
 
@@ -140,8 +133,12 @@ impl House {
 
     pub(crate) fn with(api: Api, store: &Store, workshop: Workshop) -> Self {
         let ordered = Arc::new(Notify::new());
-        let maker = Arc::new(Makes(workshop.clone(), Arc::clone(&ordered)));
-        let provisioning = Provisioning { max_instances: 4, max_instances_per_space: 2, maker };
+        let provisioning = Provisioning {
+            max_instances: 4,
+            max_instances_per_space: 2,
+            admission: Arc::new(workshop.clone()),
+            ordered: Arc::clone(&ordered),
+        };
         api.broker.provision_with(provisioning, catalog());
         Self { api, workshop, store: store.clone(), ordered, conducting: None }
     }
@@ -172,14 +169,14 @@ impl House {
 
     pub(crate) async fn provision(&self, id: &str, plan: &str, parameters: Value) -> Answer {
         let body = json!({
-            "service_id": SERVICE, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
+            "service_id": PROMETHEUS, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
             "parameters": parameters,
         });
         self.api.put(&waiting(&instance(id)), &body).await
     }
 
     pub(crate) async fn update(&self, id: &str, plan: Option<&str>, parameters: Value) -> Answer {
-        let mut body = json!({"service_id": SERVICE, "parameters": parameters});
+        let mut body = json!({"service_id": PROMETHEUS, "parameters": parameters});
         if let Some(plan) = plan {
             body["plan_id"] = json!(plan);
         }
@@ -188,7 +185,7 @@ impl House {
 
     pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> Answer {
         let path = format!(
-            "{}?accepts_incomplete={accepts_incomplete}&plan_id={SMALL}&service_id={SERVICE}",
+            "{}?accepts_incomplete={accepts_incomplete}&plan_id={SMALL}&service_id={PROMETHEUS}",
             instance(id)
         );
         answer(self.api.request("DELETE", &path), None).await
@@ -202,7 +199,7 @@ impl House {
         app: Option<&str>,
     ) -> Answer {
         let resource = app.map_or(json!({}), |app| json!({"app_guid": app}));
-        let body = json!({"service_id": SERVICE, "plan_id": plan, "bind_resource": resource});
+        let body = json!({"service_id": PROMETHEUS, "plan_id": plan, "bind_resource": resource});
         self.api.put(&binding(id, binding_id), &body).await
     }
 

@@ -4,10 +4,10 @@
 use crate::helpers::*;
 use futures_util::future::LocalBoxFuture;
 use scrapebroker::{
-    broker::{Maker, Provisioning, Refusal, Scope},
+    broker::{Provisioning, Scope},
     domain::{
         Catalog, InstanceId, OperationState,
-        prometheus::{Replica, ReplicaState, Spec},
+        prometheus::{Admission, Refusal, Replica, ReplicaState, Spec},
     },
     store::{Store, instances, operations, replicas},
 };
@@ -22,7 +22,7 @@ const P: &str = "/prometheus/resources/p";
 #[derive(Debug)]
 struct Willing;
 
-impl Maker for Willing {
+impl Admission for Willing {
     fn admit<'a>(
         &'a self,
         spec: &'a Spec,
@@ -36,8 +36,6 @@ impl Maker for Willing {
     fn capacity(&self) -> Option<u64> {
         None
     }
-
-    fn ordered(&self) {}
 }
 
 fn prometheus_catalog() -> Catalog {
@@ -108,8 +106,12 @@ fn replica(state: ReplicaState, problem: &str) -> Replica {
 async fn in_world(test: impl AsyncFn(World)) {
     on_both_stores(async |store| {
         let api = Api::start(&store).await;
-        let provisioning =
-            Provisioning { max_instances: 9, max_instances_per_space: 2, maker: Arc::new(Willing) };
+        let provisioning = Provisioning {
+            max_instances: 9,
+            max_instances_per_space: 2,
+            admission: Arc::new(Willing),
+            ordered: Arc::default(),
+        };
         api.broker.provision_with(provisioning, prometheus_catalog());
         let stop = CancellationToken::new();
         let keeping = api.broker.clone().keep_current(Duration::from_millis(20), stop.clone());

@@ -1,7 +1,8 @@
 //! Errors in the words of the specification (OSB "Service Broker Errors").
 
 use crate::{
-    broker::{BrokerError, Refusal},
+    broker::BrokerError,
+    domain::prometheus::Refusal,
     http::{auth::CHALLENGE, body::BodyError},
     store::StoreError,
 };

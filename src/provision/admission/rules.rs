@@ -3,7 +3,8 @@
 //! It is a process of its own: what rules cost it, in time or memory, is bounded
 //! by ending it. It gets nothing of our environment, which may hold secrets.
 
-use super::{Refusal, wrong};
+use super::wrong;
+use crate::domain::prometheus::Refusal;
 use std::{io, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},

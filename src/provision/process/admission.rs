@@ -4,10 +4,7 @@ use super::{
     Places,
     folder::{make_root, room},
 };
-use crate::{
-    domain::prometheus::{Spec, Storage},
-    provision::{Admission, Refusal},
-};
+use crate::domain::prometheus::{Admission, Refusal, Spec, Storage};
 use bytesize::ByteSize;
 use futures_util::future::LocalBoxFuture;
 use rustix::fs::{Access, access};

@@ -7,8 +7,8 @@ mod life;
 
 use super::*;
 use crate::{
-    domain::prometheus::{Period, ReplicaState, Spec, Storage},
-    provision::{Admission, OwnAddress},
+    domain::prometheus::{Admission, Period, ReplicaState, Spec, Storage},
+    provision::OwnAddress,
     store::Names,
 };
 use folder::Folder;

@@ -1,12 +1,9 @@
 //! What Tsuru cannot give is refused before anything is ordered.
 
 use super::order::LONGEST_VALUE;
-use crate::{
-    domain::{
-        BindingError,
-        prometheus::{Spec, Storage},
-    },
-    provision::{Admission, Refusal},
+use crate::domain::{
+    BindingError,
+    prometheus::{Admission, Refusal, Spec, Storage},
 };
 use futures_util::future::{LocalBoxFuture, ready};
 

@@ -182,7 +182,7 @@ fn admission_says_which_setting_stands_in_the_way() {
             .admit(spec, before)
             .await
             {
-                Err(crate::provision::Refusal::NoRoom(words)) => words,
+                Err(crate::domain::prometheus::Refusal::NoRoom(words)) => words,
                 other => format!("{other:?}"),
             };
         assert_eq!(admit(&house, &spec, None).await, "Ok(())");
