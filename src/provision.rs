@@ -23,14 +23,16 @@ pub mod config_file;
 mod errand;
 mod lease;
 mod none;
+mod office;
 pub mod process;
 pub mod tsuru;
 mod wanted;
 
 pub use admission::{AdmissionSettings, CommonAdmission};
-pub use conductor::{Conductor, Settings};
+pub use conductor::Conductor;
 pub use none::NotProvisioned;
-pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError, slug};
+pub use office::Settings;
+pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError};
 
 use crate::domain::{InstanceId, prometheus::Replica};
 use futures_util::future::LocalBoxFuture;

@@ -30,11 +30,7 @@ pub use forward::{Answer, Ask};
 pub use reads::Read;
 pub use summary::{Storage, Summary, Target};
 
-use crate::domain::{
-    InstanceId,
-    prometheus::{self, Replica},
-};
-use ring::digest;
+use crate::domain::prometheus::Replica;
 use secrecy::SecretString;
 
 /// A Prometheus to ask.
@@ -46,14 +42,4 @@ pub struct Upstream {
     pub replicas: Vec<Replica>,
     /// The password in front of it.
     pub password: SecretString,
-}
-
-/// The name of an instance in its path ([`prometheus::segment`]).
-pub fn segment(id: &InstanceId) -> String {
-    prometheus::segment(id, |bytes| {
-        let mut hash = [0; 32];
-        let digest = digest::digest(&digest::SHA256, bytes);
-        hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        hash
-    })
 }

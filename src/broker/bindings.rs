@@ -5,10 +5,8 @@
 //! instance.
 
 use super::{
-    Broker, BrokerError, Place, Scope,
-    adoption::Unseen,
-    find_plan,
-    instances::{find, unsealable},
+    Broker, BrokerError, Place, Scope, adoption::Unseen, error::unsealable, find_plan,
+    instances::find,
 };
 use crate::{
     domain::{

@@ -3,7 +3,7 @@
 use super::{
     Targets,
     bound_prometheus::{self, Bindings, BoundPrometheus},
-    instances::unsealable,
+    error::unsealable,
 };
 use crate::{
     domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},

@@ -107,3 +107,8 @@ pub enum BrokerError {
     #[error("secrets cannot be sealed")]
     Keys(#[from] KeyError),
 }
+
+/// A sealed text that the key does not open.
+pub(super) fn unsealable(column: &'static str) -> StoreError {
+    StoreError::Corrupt { column, problem: "broker.token_key does not open it".to_owned() }
+}

@@ -1,7 +1,9 @@
 //! Service instances: provision, fetch, deprovision.
 
 use super::{
-    Broker, BrokerError, check_maintenance, find_plan,
+    Broker, BrokerError, check_maintenance,
+    error::unsealable,
+    find_plan,
     prometheus::{Ordered, Wanted, put_operation},
 };
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
         ServiceId, SpaceGuid,
     },
     secrets::Owner,
-    store::{Names, ServiceInstance, StoreError, Tx, bindings, instances, operations, prometheus},
+    store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -314,11 +316,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The instance, for everyone but who deletes it.
 pub(super) async fn find(tx: &mut Tx, id: &InstanceId) -> Result<ServiceInstance, BrokerError> {
     instances::find(tx, id).await?.ok_or(BrokerError::InstanceUnknown)
-}
-
-/// A sealed text that the key does not open.
-pub(super) fn unsealable(column: &'static str) -> StoreError {
-    StoreError::Corrupt { column, problem: "broker.token_key does not open it".to_owned() }
 }
 
 /// A plan without a schema takes nothing: an unknown parameter must not be lost in silence.

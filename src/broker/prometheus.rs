@@ -6,7 +6,7 @@
 //! progress. Carrying it out is somebody else's work, who finds that row,
 //! whatever was killed in between.
 
-use super::{Broker, BrokerError, instances::unsealable};
+use super::{Broker, BrokerError, error::unsealable};
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, SpaceGuid,

@@ -8,6 +8,7 @@
 
 mod admission;
 mod alertmanager;
+mod names;
 mod period;
 mod plan;
 mod replica;
@@ -16,10 +17,11 @@ mod wishes;
 
 pub use admission::{Admission, Refusal};
 pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
+pub use names::{segment, slug};
 pub use period::Period;
 pub use plan::{Bounds, PrometheusPlan, Storage};
 pub use replica::{Replica, ReplicaState};
-pub use spec::{LossOfData, Spec, segment, slug};
+pub use spec::{LossOfData, Spec};
 pub use wishes::Wishes;
 
 /// The user of basic auth in front of every Prometheus; the password is each one's own.

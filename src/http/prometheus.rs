@@ -15,9 +15,9 @@ mod target;
 
 use crate::{
     broker::{BoundApps, BoundPrometheus, Broker},
-    domain::prometheus::Period,
+    domain::prometheus::{Period, segment},
     http::{access::Access, gone},
-    query::{self, Answer, Ask, Client, Read, Upstream},
+    query::{Answer, Ask, Client, Read, Upstream},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -81,14 +81,14 @@ impl Prometheus {
     fn find(&self, name: &str) -> Option<Arc<BoundPrometheus>> {
         self.bound.prometheus(name).or_else(|| {
             let all = self.bound.all_prometheus();
-            all.iter().find(|(id, _)| query::segment(id) == name).map(|(_, it)| Arc::clone(it))
+            all.iter().find(|(id, _)| segment(id) == name).map(|(_, it)| Arc::clone(it))
         })
     }
 }
 
 /// What is to be asked to reach an instance.
 pub fn upstream(base_url: &str, prometheus: &BoundPrometheus) -> Upstream {
-    let segment = query::segment(&prometheus.instance_id);
+    let segment = segment(&prometheus.instance_id);
     Upstream {
         external_url: format!("{base_url}/prometheus/{segment}"),
         replicas: prometheus.replicas.clone(),
@@ -146,7 +146,7 @@ async fn admit(
     state: &Prometheus,
 ) -> Result<Arc<BoundPrometheus>, Problem> {
     let name = &*target.name;
-    let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || query::segment(id) == name;
+    let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || segment(id) == name;
     state.access.prometheus(request, is_it).await?;
     state.find(name).ok_or(Problem::Unknown)
 }

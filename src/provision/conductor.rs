@@ -4,7 +4,7 @@ use super::{
     Provisioner, Wanted,
     errand::{Errand, Work},
     lease::Lease,
-    wanted::{OwnAddress, RemoteWrites},
+    office::{Office, Settings},
 };
 use crate::{
     domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
@@ -26,17 +26,6 @@ use tokio_util::sync::CancellationToken;
 /// How often is looked for orders of other replicas, and how instances do.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What all errands share.
-#[derive(Debug)]
-pub struct Settings {
-    /// Where plans copy samples to.
-    pub remote_writes: RemoteWrites,
-    /// Where we are.
-    pub own: OwnAddress,
-    /// What takes longer has failed.
-    pub operation_timeout: Duration,
-}
-
 /// Carries out what is ordered, with one provisioner.
 #[derive(Debug)]
 pub struct Conductor {
@@ -52,15 +41,6 @@ pub struct Conductor {
     /// Which revision of the store was looked at.
     seen: Option<(String, i64)>,
     is_away: bool,
-}
-
-/// What errands need.
-#[derive(Debug)]
-pub(super) struct Office {
-    pub(super) store: Store,
-    pub(super) keys: Arc<Keys>,
-    pub(super) provisioner: Rc<dyn Provisioner>,
-    pub(super) settings: Settings,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! One operation on one instance, from its row to its end.
 
-use super::{Failure, Wanted, WantedError, conductor::Office};
+use super::{Failure, Wanted, WantedError, office::Office};
 use crate::{
     domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
     store::{

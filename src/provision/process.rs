@@ -65,8 +65,11 @@ mod tests;
 pub use admission::ProcessAdmission;
 pub use metrics::Metrics;
 
-use super::{Failure, Provisioner, Wanted, slug};
-use crate::domain::{InstanceId, prometheus::Replica};
+use super::{Failure, Provisioner, Wanted};
+use crate::domain::{
+    InstanceId,
+    prometheus::{Replica, slug},
+};
 use asking::Asking;
 use futures_util::future::{LocalBoxFuture, join_all};
 use instance::Instance;

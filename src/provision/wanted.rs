@@ -3,12 +3,11 @@
 use crate::{
     domain::{
         InstanceId, OrganizationGuid, SpaceGuid,
-        prometheus::{self, Spec},
+        prometheus::{Spec, WEB_USER, segment, slug},
     },
     secrets::{Keys, Owner},
     store::{Names, PrometheusInstance, ServiceInstance},
 };
-use ring::digest;
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -74,7 +73,7 @@ pub enum WantedError {
 
 impl Wanted {
     /// The user of basic auth in front of an instance.
-    pub const WEB_USER: &str = prometheus::WEB_USER;
+    pub const WEB_USER: &str = WEB_USER;
 
     /// Puts together what is stored.
     ///
@@ -113,7 +112,7 @@ impl Wanted {
 
     /// The URL under which users find it, and which it knows as its own.
     pub fn external_url(&self) -> String {
-        let segment = prometheus::segment(&self.instance_id, sha256);
+        let segment = segment(&self.instance_id);
         format!("{}/prometheus/{segment}", self.own.base_url)
     }
 
@@ -124,20 +123,8 @@ impl Wanted {
         rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/").to_owned()
     }
 
-    /// A name for its folder or its app ([`prometheus::slug`]).
+    /// A name for its folder or its app ([`slug`]).
     pub fn slug(&self) -> String {
         slug(&self.instance_id)
     }
-}
-
-/// A name for folders and apps of an instance ([`prometheus::slug`]).
-pub fn slug(id: &InstanceId) -> String {
-    prometheus::slug(id, sha256)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let digest = digest::digest(&digest::SHA256, bytes);
-    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }

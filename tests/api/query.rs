@@ -254,7 +254,7 @@ async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths
     for id in ["tsuru:prometheus:my db", "a/b", "50%", "..", "ü?#"] {
         let url = format!("{}/prefix", at(&prometheus));
         let token = world.instance(id, &[server(0, &url)]).await;
-        let short = scrapebroker::query::segment(&id.parse().unwrap());
+        let short = scrapebroker::domain::prometheus::segment(&id.parse().unwrap());
         for name in [&*encoded(id), &*short] {
             for before in ["", "/sub"] {
                 let answer = world.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;

@@ -1,9 +1,7 @@
 //! What an instance should be like.
 
 use super::{AlertmanagerUrl, Period, Storage};
-use crate::domain::InstanceId;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 
 /// Everything that makes one Prometheus differ from another, as it is stored
 /// when an instance is made or changed: what the operator does to the plan
@@ -95,44 +93,4 @@ impl Spec {
         }
         Ok(())
     }
-}
-
-/// The name of an instance in the path under which it is found: its id, as long as
-/// that needs no encoding, else its [`slug`].
-///
-/// Prometheus writes this path into its pages and redirects, decoded; so it has
-/// to be the same encoded and decoded. The ids of Cloud Foundry are.
-pub fn segment(id: &InstanceId, hash: impl FnOnce(&[u8]) -> [u8; 32]) -> String {
-    let text = id.as_str();
-    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
-    match text.bytes().all(unreserved) && !text.starts_with('.') {
-        true => text.to_owned(),
-        false => slug(id, hash),
-    }
-}
-
-/// Longest readable part of a slug, in bytes.
-const READABLE: usize = 12;
-
-/// A name for folders and apps that belong to an instance: lower-case letters,
-/// digits and dashes, at most 29 of them. The same id has the same, and two
-/// ids have different ones (64 bits of a hash; `hash` is SHA-256).
-pub fn slug(id: &InstanceId, hash: impl FnOnce(&[u8]) -> [u8; 32]) -> String {
-    let safe = |c: char| match c.to_ascii_lowercase() {
-        c @ ('a'..='z' | '0'..='9') => c,
-        _ => '-',
-    };
-    let readable: String = id.as_str().chars().map(safe).collect();
-    // The end, since all ids of Tsuru begin alike.
-    let start = readable.len().saturating_sub(READABLE);
-    let readable = readable.get(start..).unwrap_or_default().trim_matches('-');
-    let mut slug = match readable {
-        "" => String::new(),
-        readable => format!("{readable}-"),
-    };
-    for byte in hash(id.as_str().as_bytes()).iter().take(8) {
-        // Writing to a text cannot fail.
-        let _ = write!(slug, "{byte:02x}");
-    }
-    slug
 }

@@ -158,22 +158,17 @@ fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
 
 #[test]
 fn a_slug_is_safe_short_and_one_for_each_id() {
-    let hash = |bytes: &[u8]| {
-        let mut hash = [0; 32];
-        hash.iter_mut().zip(bytes.iter().rev()).for_each(|(out, byte)| *out = *byte);
-        hash
-    };
     for id in
         ["4d0c1f4a-8f0e-4a56-8a53-0d6a7b1c2001", "tsuru:prometheus:Shop_1", "ü", "../../etc", "-"]
     {
-        let slug = slug(&id.parse().unwrap(), hash);
+        let slug = slug(&id.parse().unwrap());
         assert!(slug.len() <= 29 && !slug.starts_with('-'), "{slug}");
         assert!(
             slug.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
             "{slug}"
         );
     }
-    assert_ne!(slug(&"a_b".parse().unwrap(), hash), slug(&"a-b".parse().unwrap(), hash));
+    assert_ne!(slug(&"a_b".parse().unwrap()), slug(&"a-b".parse().unwrap()));
 }
 
 #[test]

@@ -5,8 +5,11 @@ use super::{
     api::{NewApp, Setting},
 };
 use crate::{
-    domain::{InstanceId, TSURU_PREFIX, prometheus::Storage},
-    provision::{Failure, Wanted, config_file, slug},
+    domain::{
+        InstanceId, TSURU_PREFIX,
+        prometheus::{Storage, slug},
+    },
+    provision::{Failure, Wanted, config_file},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest;
