@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
+    time::Duration,
 };
 
 /// Half a copy.
@@ -83,12 +84,24 @@ fn copy(from: &Path, to: &Path, over: &Over) -> io::Result<()> {
     File::open(to)?.sync_all()
 }
 
+/// How often a folder is emptied again into which something was put meanwhile, and when.
+const AGAIN: (usize, Duration) = (20, Duration::from_millis(50));
+
 fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Something else has its name, which is ours.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
-        removed => removed,
+    let (mut tries, pause) = AGAIN;
+    loop {
+        tries -= 1;
+        return match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Something else has its name, which is ours.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+            // What a process wrote last may become visible only now.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {
+                std::thread::sleep(pause);
+                continue;
+            }
+            removed => removed,
+        };
     }
 }
 
