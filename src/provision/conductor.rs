@@ -24,7 +24,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How often is looked for orders of other replicas, and how instances do.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Carries out what is ordered, with one provisioner.
 #[derive(Debug)]
