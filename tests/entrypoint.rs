@@ -178,7 +178,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     );
     assert!(!config.contains("t0k"), "{config}");
     let (_, flags) = get(port, "/api/v1/status/flags", Some("web $password")).unwrap();
-    let external_url = format!(r#""web.external-url":"{}""#, wanted().external_url());
+    let external_url = format!(r#""web.external-url":"{}""#, wanted.external_url());
     for flag in [
         r#""storage.tsdb.retention.time":"2d""#,
         r#""storage.tsdb.retention.size":"4MiB""#,
