@@ -101,7 +101,7 @@ impl Application {
             leaving.check_cloud_foundry();
         }
         let (server, address) = serve(&config, &rooms, &leaving)?;
-        rooms.conduct(&config, address);
+        rooms.conduct(&config, address)?;
         let health = match config.health_listen {
             Some(listen) => Some(serve_health(listen, &rooms)?),
             None => None,

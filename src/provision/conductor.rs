@@ -112,7 +112,7 @@ impl Conductor {
         };
         match round.await {
             Ok(is_held) => {
-                if !is_held && (!self.kept.is_empty() || !self.errands.is_empty()) {
+                if !is_held && self.conducts() {
                     tracing::warn!("another replica provisions from now on");
                     self.leave().await;
                 }
@@ -125,11 +125,16 @@ impl Conductor {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "cannot look for orders: {error}");
                 }
-                if self.lease.has_run_out() && !self.kept.is_empty() {
+                if self.lease.has_run_out() && self.conducts() {
                     self.leave().await;
                 }
             }
         }
+    }
+
+    /// Whether something is there that another conductor would make, too.
+    fn conducts(&self) -> bool {
+        !self.kept.is_empty() || !self.errands.is_empty()
     }
 
     /// Ends all errands and what the provisioner has running.

@@ -118,7 +118,14 @@ impl Errand {
         match self.until_deadline(operation, async || self.take_away().await).await {
             Ok(()) => {
                 // Last of all, so that whoever is killed before finds the order again.
-                self.write(async |tx| instances::delete(tx, &self.id).await).await;
+                // If somebody else has conducted meanwhile, an instance with this id is another one.
+                self.write(async |tx| match operations::find(tx, &self.id).await? {
+                    Some(last) if last.operation_id == operation.operation_id => {
+                        instances::delete(tx, &self.id).await
+                    }
+                    _ => Ok(()),
+                })
+                .await;
                 tracing::info!(instance.id = %self.id, "instance deprovisioned");
             }
             Err(failure) => {

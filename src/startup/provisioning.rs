@@ -11,6 +11,7 @@ use crate::{
     },
     secrets::Keys,
     store::Store,
+    tls::TlsError,
 };
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
@@ -36,19 +37,18 @@ fn own_admission(config: &Config) -> Box<dyn Admission> {
 }
 
 /// Who makes it. On the thread that conducts.
-fn provisioner(config: &Config, metrics: process::Metrics) -> Rc<dyn Provisioner> {
-    match config.prometheus.provisioner {
+fn provisioner(
+    config: &Config,
+    metrics: process::Metrics,
+) -> Result<Rc<dyn Provisioner>, TlsError> {
+    Ok(match config.prometheus.provisioner {
         config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
-        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config) {
-            Ok(Some(tsuru)) => Rc::new(tsuru),
-            Ok(None) => Rc::new(NotProvisioned),
-            Err(error) => {
-                tracing::error!(%error, "Tsuru cannot be reached by TLS, so nothing is provisioned");
-                Rc::new(NotProvisioned)
-            }
+        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config)? {
+            Some(tsuru) => Rc::new(tsuru),
+            None => Rc::new(NotProvisioned),
         },
         config::Provisioner::None => Rc::new(NotProvisioned),
-    }
+    })
 }
 
 /// Who sees to it, for a program that listens on `address`.
@@ -59,13 +59,13 @@ pub(super) fn conductor(
     keys: Arc<Keys>,
     ordered: Arc<Notify>,
     metrics: process::Metrics,
-) -> Conductor {
+) -> Result<Conductor, TlsError> {
     let settings = Settings {
         remote_writes: remote_writes(config),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Conductor::new(store, keys, provisioner(config, metrics), settings, ordered)
+    Ok(Conductor::new(store, keys, provisioner(config, metrics)?, settings, ordered))
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.

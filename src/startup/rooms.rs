@@ -278,14 +278,16 @@ impl Rooms {
     }
 
     /// Begins to carry out what the broker orders, now that we listen on `address`.
-    pub(super) fn conduct(&self, config: &Config, address: SocketAddr) {
+    pub(super) fn conduct(&self, config: &Config, address: SocketAddr) -> Result<(), StartError> {
         // Nothing else sets it.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
         let conductor =
-            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics);
+            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics)
+                .map_err(certificates::failure)?;
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
+        Ok(())
     }
 
     /// Ends connections of a listener on which nothing has run for `limit`.
