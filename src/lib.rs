@@ -20,6 +20,7 @@ pub mod domain;
 pub mod exposition;
 pub mod http;
 pub mod merge_files;
+pub mod net;
 pub mod provision;
 pub mod query;
 pub mod scrape;

@@ -21,7 +21,6 @@ mod failure;
 mod forward;
 mod reads;
 mod summary;
-mod wire;
 
 pub use body::Body;
 pub use client::Client;

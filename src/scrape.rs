@@ -19,7 +19,6 @@ mod external;
 mod failure;
 mod fan_out;
 mod fetch;
-mod head;
 mod headers;
 mod http2;
 mod inflate;
@@ -70,8 +69,8 @@ pub struct Ask {
     pub query: Vec<String>,
     /// The scraper's headers that go on; see [`passed_on`].
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Our address, for X-Forwarded-For.
-    pub our_address: String,
+    /// X-Forwarded-For of the requests to instances.
+    pub forwarded_for: Option<HeaderValue>,
     /// Scheme of our public address, for X-Forwarded-Proto.
     pub our_scheme: &'static str,
     /// Value of the [`VIA`] header, our own id included.

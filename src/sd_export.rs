@@ -4,9 +4,11 @@
 //! Prometheus reads the file whenever it changes, so it is exchanged whole, and
 //! only for a list that was read to its end.
 
-use crate::tls::{ClientSettings, TlsError};
+use crate::{
+    net,
+    tls::{ClientSettings, TlsError},
+};
 use awc::{
-    Client, Connector,
     error::{PayloadError, SendRequestError},
     http::StatusCode,
 };
@@ -137,25 +139,25 @@ fn secret(file: &Path) -> Result<SecretString, ExportError> {
 }
 
 async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, ExportError> {
-    let mut connector = Connector::new().timeout(PATIENCE);
-    if url.scheme() == "https" {
-        connector = connector.rustls_0_23(Arc::new(ClientSettings::default().config()?));
-    }
-    let client =
-        Client::builder().connector(connector).disable_timeout().disable_redirects().finish();
-    let mut request = client.get(url.as_str()).insert_header(("Accept", "application/json"));
+    let (url, tls) = match net::unsecured(url.as_str()) {
+        None => (url.to_string(), None),
+        Some(url) => (url, Some(Arc::new(ClientSettings::default().config()?))),
+    };
+    let client = net::client(net::connector(tls).timeout(PATIENCE));
+    let mut request = client.get(url).insert_header(("Accept", "application/json"));
     if let Some(secret) = secret.map(ExposeSecret::expose_secret) {
         request = match secret.split_once(':') {
             Some((username, password)) => request.basic_auth(username, password),
             None => request.bearer_auth(secret),
         };
     }
-    let mut response = request.send().await.map_err(|error| match error {
+    let mut response = net::send(request).await.map_err(|error| match error {
         SendRequestError::Url(_) => ExportError::Url,
-        error => ExportError::Unreachable(error.to_string()),
+        error => ExportError::Unreachable(net::reason(&error)),
     })?;
     let body = response.body().limit(LONGEST).await;
-    let body = body.map_err(|error: PayloadError| ExportError::Unreachable(error.to_string()))?;
+    let body =
+        body.map_err(|error: PayloadError| ExportError::Unreachable(net::body_reason(&error)))?;
     if response.status() != StatusCode::OK {
         let text = String::from_utf8_lossy(&body);
         let text = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();

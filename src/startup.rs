@@ -19,7 +19,7 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
-    http::{self, apps::OurAddress, lifecycle},
+    http::{self, lifecycle},
     query, scrape,
     shutdown::Stop,
     telemetry::{RequestSpan, running},
@@ -203,6 +203,7 @@ fn serve(
             .wrap(from_fn(running::list))
             .wrap(from_fn(lifecycle::end_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
+            .wrap(from_fn(http::paths::tidy))
             .app_data(lifecycle.clone())
             .app_data(requests.clone())
             .app_data(data.apps.clone())
@@ -239,9 +240,6 @@ fn serve(
         let secured = io.downcast_ref::<TlsStream<TcpStream>>();
         let plain = io.downcast_ref().or_else(|| secured.map(|stream| stream.get_ref().0));
         let Some(stream): Option<&TcpStream> = plain else { return };
-        if let Ok(address) = stream.local_addr() {
-            data.insert(OurAddress(address.ip()));
-        }
         if let Some((in_use, socket)) = connections.watch(stream) {
             data.insert(in_use);
             data.insert(socket);
@@ -274,7 +272,10 @@ fn serve(
 fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
     let ops = web::Data::new(rooms.ops());
     let server = HttpServer::new(move || {
-        App::new().app_data(ops.clone()).configure(http::ops::configure_health)
+        App::new()
+            .wrap(from_fn(http::paths::tidy))
+            .app_data(ops.clone())
+            .configure(http::ops::configure_health)
     })
     .disable_signals()
     // Whoever looks at us comes once in a while, and is not waited for.

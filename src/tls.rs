@@ -17,7 +17,7 @@ mod pem;
 mod reason;
 
 pub use backends::{Backends, Connectors};
-pub use client::ClientSettings;
+pub use client::{ClientSettings, connect};
 pub use keeper::Keeper;
 pub use listener::{Listener, ListenerSettings};
 pub use pem::{Pem, Source};

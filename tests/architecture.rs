@@ -12,17 +12,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
+    ("net", &["tls"]),
     ("config", &["domain"]),
     ("secrets", &["domain"]),
     ("store", &["domain"]),
-    ("discovery", &["domain", "tls"]),
+    ("discovery", &["domain", "net", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provision", &["domain", "secrets", "store", "tls"]),
-    ("scrape", &["domain", "discovery", "exposition", "tls"]),
-    ("query", &["domain", "tls"]),
+    ("provision", &["domain", "net", "secrets", "store", "tls"]),
+    ("scrape", &["domain", "discovery", "exposition", "net", "tls"]),
+    ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
     ("merge_files", &["exposition"]),
-    ("sd_export", &["tls"]),
+    ("sd_export", &["net", "tls"]),
     ("demo_app", &["domain"]),
     ("demo", &["config", "demo_app", "shutdown", "startup"]),
 ];
@@ -33,7 +34,7 @@ const FREE: &[&str] = &["lib", "main", "startup"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["scrape", "discovery", "provision", "query", "sd_export", "demo", "demo_app"]),
+    ("awc", &["net", "scrape", "discovery", "provision", "query", "sd_export", "demo", "demo_app"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

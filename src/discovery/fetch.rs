@@ -5,16 +5,15 @@
 //! out elsewhere.
 
 use super::error::{SourceError, cause};
-use awc::{
-    ClientRequest,
-    error::{ConnectError, SendRequestError},
-    http::header::CONTENT_LENGTH,
-};
+use crate::net;
+use awc::{ClientRequest, http::header::CONTENT_LENGTH};
 use futures_util::StreamExt;
 
 /// Sends `request`, and returns the body of a 200.
 pub(super) async fn fetch(request: ClientRequest, body_bytes: u64) -> Result<Vec<u8>, SourceError> {
-    let mut response = request.send().await.map_err(unreachable)?;
+    let sent = net::send(request).await;
+    let mut response =
+        sent.map_err(|error| SourceError::Unreachable(cause(net::reason(&error))))?;
     match response.status().as_u16() {
         200 => {}
         status @ (401 | 403) => return Err(SourceError::Credentials(status)),
@@ -29,26 +28,11 @@ pub(super) async fn fetch(request: ClientRequest, body_bytes: u64) -> Result<Vec
     }
     let mut body = Vec::with_capacity(announced.and_then(|n| n.try_into().ok()).unwrap_or(0));
     while let Some(chunk) = response.next().await {
-        let chunk = chunk.map_err(|error| SourceError::Cut(cause(error)))?;
+        let chunk = chunk.map_err(|error| SourceError::Cut(cause(net::body_reason(&error))))?;
         if (body.len() + chunk.len()) as u64 > body_bytes {
             return too_large;
         }
         body.extend_from_slice(&chunk);
     }
-    // awc takes any end of the connection for the end of the body. A chunked
-    // one that was cut still ends in the middle of its JSON.
-    match announced {
-        Some(bytes) if (body.len() as u64) < bytes => {
-            Err(SourceError::Cut(format!("{} of {bytes} bytes came", body.len())))
-        }
-        _ => Ok(body),
-    }
-}
-
-fn unreachable(error: SendRequestError) -> SourceError {
-    SourceError::Unreachable(match error {
-        SendRequestError::Connect(ConnectError::Io(error)) => cause(error),
-        SendRequestError::Connect(error) => cause(error),
-        error => cause(error),
-    })
+    Ok(body)
 }

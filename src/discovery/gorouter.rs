@@ -4,7 +4,8 @@
 //! tunnel to it, so anything may answer there ([`fetch`](super::fetch)).
 
 use super::{Limits, error::SourceError, fetch::fetch, sources::Report, writer::Reporter};
-use awc::{Client, Connector, http::Uri};
+use crate::net;
+use awc::{Client, http::Uri};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -50,12 +51,8 @@ pub(super) async fn poll(
     reporter: Reporter,
     shutdown: CancellationToken,
 ) {
-    let client = Client::builder()
-        .connector(Connector::new().timeout(limits.timeout))
-        // The deadline is ours, and it covers the body.
-        .disable_timeout()
-        .disable_redirects()
-        .finish();
+    // The deadline is ours, and it covers the body.
+    let client = net::client(net::connector(None).timeout(limits.timeout));
     let mut ticks = interval(refresh_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let polling = async {

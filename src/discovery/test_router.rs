@@ -73,6 +73,7 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour) -> Option<()> {
     }
     let request = String::from_utf8(request).ok()?;
     assert!(request.starts_with("GET /routes HTTP/1.1\r\n"), "{request}");
+    assert!(!request.to_ascii_lowercase().contains("content-length"), "{request}");
     match behaviour {
         Behaviour::Answer(bytes) => stream.write_all(bytes.as_bytes()).await.ok()?,
         Behaviour::Guarded(credentials) => {

@@ -14,6 +14,7 @@ use crate::{
     http::{
         access::{Access, Caller},
         auth::Presented,
+        forwarded::forwarded_for,
         gone,
         lifecycle::Lifecycle,
     },
@@ -33,7 +34,7 @@ use actix_web::{
 use body::{Gzip, Plain, accepts_gzip};
 use error::AppsError;
 use request::{AppRequest, View, Which};
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
 /// Says how whole an answer is, as in `199/200`.
@@ -69,11 +70,6 @@ pub struct Apps {
     /// Asked beside the instances of each app.
     pub exporters: Exporters,
 }
-
-/// The address at which a connection reached us; put into a connection's data
-/// when it is accepted.
-#[derive(Clone, Copy, Debug)]
-pub struct OurAddress(pub IpAddr);
 
 /// The prefix below which instances are asked for text only.
 const TEXT_ONLY: &str = "/v2/";
@@ -133,9 +129,7 @@ async fn answer(
         metric_path: asked.metric_path.clone(),
         query: asked.others.clone(),
         headers: apps.passed_on(request.headers()),
-        our_address: request
-            .conn_data::<OurAddress>()
-            .map_or_else(|| "127.0.0.1".to_owned(), |ours| ours.0.to_string()),
+        forwarded_for: forwarded_for(&request),
         our_scheme: apps.scheme,
         via,
         series: match asked.view {

@@ -16,7 +16,7 @@ mod target;
 use crate::{
     broker::{BoundApps, BoundPrometheus, Broker},
     domain::prometheus::{Period, segment},
-    http::{access::Access, gone},
+    http::{access::Access, forwarded::forwarded_for, gone},
     query::{Answer, Ask, Client, Read, Upstream},
 };
 use actix_web::{
@@ -167,10 +167,7 @@ fn to_the_page(target: &Target<'_>) -> HttpResponse {
 
 /// The parameters that came as a form.
 async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes, Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let media_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !is_form(request.headers().get(header::CONTENT_TYPE)) {
         return Err(Problem::NoForm);
     }
     let reading = async {
@@ -187,6 +184,15 @@ async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes
     timeout(SLOWEST_FORM, reading).await.unwrap_or(Err(Problem::TooSlow))
 }
 
+/// Without a type it is a form: vmalert sends its parameters in the query of a POST
+/// that has no body.
+fn is_form(content_type: Option<&HeaderValue>) -> bool {
+    let Some(content_type) = content_type else { return true };
+    let media_type = content_type.to_str().unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.is_empty() || media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 async fn forward(
     request: &HttpRequest,
     client: &Client,
@@ -199,6 +205,7 @@ async fn forward(
     let ask = Ask {
         target: format!("{}{question_mark}{query}", read.path),
         headers: request.headers(),
+        forwarded_for: forwarded_for(request),
         patience: patience(query, form.as_deref().unwrap_or_default()),
         form,
     };

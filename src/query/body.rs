@@ -1,6 +1,6 @@
 //! A body on its way through.
 
-use awc::ClientResponse;
+use awc::{ClientResponse, http::header};
 use bytes::Bytes;
 use futures_util::Stream;
 use std::{
@@ -19,13 +19,18 @@ pub struct Body {
     response: Pin<Box<ClientResponse>>,
     /// Bytes that are still to come, when that was announced.
     left: Option<u64>,
+    /// Only the connection's end tells where it ends, and nothing came yet.
+    is_empty_until_close: bool,
     /// Runs while we wait for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body {
     pub(super) fn new(response: ClientResponse, length: Option<u64>) -> Self {
-        Self { response: Box::pin(response), left: length, waiting: None }
+        let headers = response.headers();
+        let is_empty_until_close = !headers.contains_key(header::CONTENT_LENGTH)
+            && !headers.contains_key(header::TRANSFER_ENCODING);
+        Self { response: Box::pin(response), left: length, is_empty_until_close, waiting: None }
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -40,12 +45,16 @@ impl Body {
         match piece {
             Some(Ok(bytes)) => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                self.is_empty_until_close = false;
                 self.left = self.left.map(|left| left.saturating_sub(length));
                 Poll::Ready(Some(Ok(bytes)))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(cut("its connection broke")))),
             None if self.left.is_some_and(|left| left > 0) => {
                 Poll::Ready(Some(Err(cut("it ended early"))))
+            }
+            None if self.is_empty_until_close => {
+                Poll::Ready(Some(Err(cut("it ended before the body began"))))
             }
             None => Poll::Ready(None),
         }

@@ -7,8 +7,10 @@
 //!
 //! `awc::Client` is not `Send`: each worker has a [`Client`] of its own.
 
-use super::wire::Wire;
-use crate::tls::{Backends, ServerName};
+use crate::{
+    net::{Answers, MaybeTlsStream, unsecured},
+    tls::{Backends, ServerName},
+};
 use actix_rt::net::TcpStream;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
@@ -42,18 +44,9 @@ impl Client {
 
     /// The client for a URL, and the URL for that client: TLS is [`Dial`]'s work.
     pub(super) fn of<'a>(&'a self, url: &'a str) -> (&'a awc::Client, String) {
-        match url.strip_prefix("https://") {
+        match unsecured(url) {
             None => (&self.plain, url.to_owned()),
-            Some(rest) => {
-                let end = rest.find(['/', '?']).unwrap_or(rest.len());
-                let (authority, path) = rest.split_at(end);
-                let has_port =
-                    authority.parse().is_ok_and(|authority: awc::http::uri::Authority| {
-                        authority.port_u16().is_some()
-                    });
-                let port = if has_port { "" } else { ":443" };
-                (&self.secured, format!("http://{authority}{port}{path}"))
-            }
+            Some(url) => (&self.secured, url),
         }
     }
 }
@@ -82,7 +75,7 @@ struct Dial {
 }
 
 impl Service<ConnectInfo<Uri>> for Dial {
-    type Response = Connection<Uri, Wire>;
+    type Response = Connection<Uri, Answers<MaybeTlsStream>>;
     type Error = ConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -92,22 +85,22 @@ impl Service<ConnectInfo<Uri>> for Dial {
         let Self { tls, elsewhere } = self.clone();
         Box::pin(async move {
             let uri = request.request().clone();
-            let wire = open(&uri, tls, &elsewhere).await.map_err(ConnectError::Io)?;
-            Ok(Connection::new(uri, wire))
+            let stream = open(&uri, tls, &elsewhere).await.map_err(ConnectError::Io)?;
+            Ok(Connection::new(uri, Answers::new(stream)))
         })
     }
 }
 
-async fn open(uri: &Uri, tls: Option<Backends>, elsewhere: &Handle) -> io::Result<Wire> {
+async fn open(uri: &Uri, tls: Option<Backends>, elsewhere: &Handle) -> io::Result<MaybeTlsStream> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(80);
     let addresses = addresses(host.clone(), port, elsewhere).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(Wire::Plain(stream)) };
+    let Some(tls) = tls else { return Ok(MaybeTlsStream::Plain(stream)) };
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let secured = tls.current().connect(stream, name, false).await.map_err(io::Error::other)?;
-    Ok(Wire::Tls(Box::new(secured)))
+    Ok(MaybeTlsStream::Tls(Box::new(secured)))
 }
 
 /// The system's look-up blocks a thread.

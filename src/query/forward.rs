@@ -1,7 +1,10 @@
 //! One request, to the first replica that takes it.
 
 use super::{Body, Client, Failure, Upstream};
-use crate::domain::prometheus::{Replica, ReplicaState, WEB_USER};
+use crate::{
+    domain::prometheus::{Replica, ReplicaState, WEB_USER},
+    net,
+};
 use awc::{
     ClientResponse,
     error::{ConnectError, SendRequestError},
@@ -43,6 +46,8 @@ pub struct Ask<'a> {
     pub target: String,
     /// The user's headers; only what a read needs of them goes along.
     pub headers: &'a HeaderMap,
+    /// X-Forwarded-For of the request.
+    pub forwarded_for: Option<HeaderValue>,
     /// Parameters as a form, instead of in the query.
     pub form: Option<Bytes>,
     /// How long the answer may take to begin.
@@ -111,8 +116,11 @@ impl Client {
                 request = request.append_header((name.clone(), value.clone()));
             }
         }
+        if let Some(chain) = &ask.forwarded_for {
+            request = request.insert_header(("x-forwarded-for", chain.clone()));
+        }
         match &ask.form {
-            None => request.send().await,
+            None => net::send(request).await,
             Some(form) => {
                 request
                     .content_type("application/x-www-form-urlencoded")
@@ -159,10 +167,6 @@ fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failu
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse().ok();
     let length = response.headers().get(header::CONTENT_LENGTH).and_then(number);
-    let is_chunked = response.headers().contains_key(header::TRANSFER_ENCODING);
-    if has_body && length.is_none() && !is_chunked {
-        return Err(Failure::Unfit("nothing tells where it ends"));
-    }
     let mut headers = HeaderMap::new();
     for name in OF_ANSWER {
         for value in response.headers().get_all(&name) {
@@ -174,7 +178,7 @@ fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failu
     {
         return Err(Failure::Unfit("it leads to another host"));
     }
-    let length = if is_chunked || !has_body { None } else { length };
+    let length = length.filter(|_| has_body);
     Ok(Answer { status, headers, length, body: Body::new(response, length) })
 }
 

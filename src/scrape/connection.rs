@@ -1,17 +1,12 @@
-//! Connections that tell what awc does not, and that awc reads to the end.
+//! Connections that tell what awc does not.
 //!
-//! awc ends a body without an error when the peer closes the connection in the
-//! middle of it, and does not say whether a request went over a connection
-//! used before. Both are needed: a cut body must never look whole, and a GET
+//! awc does not say whether a request went over a connection used before. A GET
 //! may be repeated only when a kept connection turned out to be dead. All
 //! polling happens in the caller's task, so comparing a [`Tally`] before and
 //! after one poll tells what that very request did ([`Observed`]).
 
-use super::{
-    head,
-    wire::{Place, Wire},
-};
-use crate::tls::AlertDescription;
+use super::wire::{Place, Wire};
+use crate::{net::Answers, tls::AlertDescription};
 use actix_rt::net::{ActixStream, Ready};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
@@ -22,7 +17,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -121,7 +116,7 @@ pub(super) struct Dial {
 }
 
 impl Service<ConnectInfo<Uri>> for Dial {
-    type Response = Connection<Uri, Watched>;
+    type Response = Connection<Uri, Answers<Watched>>;
     type Error = ConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -134,35 +129,25 @@ impl Service<ConnectInfo<Uri>> for Dial {
             // awc passes it on as it is.
             let stream = stream.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
             tally.add(|counts| counts.opened += 1);
-            let watched = Watched { stream, tally, answer: Answer::Body };
-            Ok(Connection::new(request.request().clone(), watched))
+            let answers = Answers::new(Watched { stream, tally });
+            Ok(Connection::new(request.request().clone(), answers))
         })
     }
 }
 
-/// A stream that notes when its peer has closed it, and lets no head of an
-/// answer through before it is whole; see [`head`].
+/// A stream that notes when its peer has sent something or closed it.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: Wire,
     tally: Rc<Tally>,
-    answer: Answer,
 }
 
-/// What comes next from the peer.
-#[derive(Debug)]
-enum Answer {
-    /// A head, of which this much is there.
-    Head(Vec<u8>),
-    /// What was gathered, given away up to here.
-    Gathered(Vec<u8>, usize),
-    /// Bytes as they come.
-    Body,
-}
-
-impl Watched {
-    /// Reads once from the peer, and notes what came of it.
-    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let (before, wanted) = (buffer.filled().len(), buffer.remaining());
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &poll {
@@ -175,56 +160,6 @@ impl Watched {
         }
         poll
     }
-
-    /// Reads until the head is whole, or will never be.
-    fn gather(&mut self, cx: &mut Context<'_>, head: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        let mut piece = [0; 4096];
-        while !head::is_whole(head) && head.len() < head::MAX {
-            let mut buffer = ReadBuf::new(&mut piece);
-            ready!(self.read(cx, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                break;
-            }
-            head.extend_from_slice(buffer.filled());
-        }
-        head::mark_body_until_close(head);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match std::mem::replace(&mut self.answer, Answer::Body) {
-            Answer::Body => self.read(cx, buffer),
-            Answer::Head(mut head) => match self.gather(cx, &mut head) {
-                Poll::Pending => {
-                    self.answer = Answer::Head(head);
-                    Poll::Pending
-                }
-                Poll::Ready(Ok(())) => {
-                    self.answer = give(head, 0, buffer);
-                    Poll::Ready(Ok(()))
-                }
-                failed => failed,
-            },
-            Answer::Gathered(gathered, from) => {
-                self.answer = give(gathered, from, buffer);
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-}
-
-/// Gives away as much as there is room for; what is left comes next.
-fn give(gathered: Vec<u8>, from: usize, buffer: &mut ReadBuf<'_>) -> Answer {
-    let left = gathered.get(from..).unwrap_or_default();
-    let fits = left.len().min(buffer.remaining());
-    buffer.put_slice(left.get(..fits).unwrap_or_default());
-    if fits == left.len() { Answer::Body } else { Answer::Gathered(gathered, from + fits) }
 }
 
 impl AsyncWrite for Watched {
@@ -233,10 +168,6 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A request begins, so what comes next is an answer's head.
-        if matches!(self.answer, Answer::Body) {
-            self.answer = Answer::Head(Vec::new());
-        }
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if matches!(poll, Poll::Ready(Err(_))) {
             self.tally.add(|counts| counts.closed += 1);

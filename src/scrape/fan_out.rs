@@ -14,7 +14,7 @@ use super::{
     inflate::Inflation,
     target::Target,
 };
-use crate::exposition::{Format, Instance, Labels, Reader};
+use crate::exposition::{self, Format, Instance, Labels, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
@@ -160,13 +160,16 @@ async fn scrape_one(
 ) -> Result<(Instance, u64), Failure> {
     let max_body = limits.max_instance_body;
     let fetched = asked.fetch(client, ask, max_body, share).await?;
-    let Fetched { mut body, format, gzip, whole } = fetched;
+    let Fetched { mut body, format, gzip, doubt, whole } = fetched;
     if gzip {
         body = inflate(Inflation::new(body, share, max_body)?).await?;
     }
     let large = gzip || body.len() > INLINE;
     let (reader, labels, max_samples) = asked.reading();
-    let check = move || check(&reader, body, (format, whole || gzip), labels, max_samples);
+    let check = move || {
+        let claims = Claims { format, whole: whole || gzip, doubt };
+        check(&reader, body, claims, labels, max_samples)
+    };
     let (instance, held) = if large { elsewhere(check).await?? } else { check()? };
     Ok((instance, held.keep()))
 }
@@ -192,14 +195,24 @@ async fn elsewhere<T: Send + 'static>(
     work.await.map_err(|_| Failure::new(Reason::Timeout, "the check was stopped"))
 }
 
+/// What the head of an answer says of its body.
+struct Claims {
+    format: Format,
+    /// The end of the transfer tells that it is whole.
+    whole: bool,
+    /// Why it may be no exposition.
+    doubt: Option<String>,
+}
+
 /// Checks a body, whole, before anything of it is used.
 fn check(
     reader: &Reader,
     body: Buffer,
-    (format, whole): (Format, bool),
+    claims: Claims,
     labels: Labels,
     max_samples: usize,
 ) -> Result<(Instance, Held), Failure> {
+    let Claims { format, whole, doubt } = claims;
     if !whole && is_cut(body.bytes(), format) {
         return Err(Failure::new(
             Reason::Cut,
@@ -208,21 +221,34 @@ fn check(
     }
     let (body, held) = body.finish();
     let instance = reader.parse_limited(body, format, labels, max_samples).map_err(|error| {
-        let reason = if error.is_limit() { Reason::Limit } else { Reason::NotExposition };
-        Failure::new(reason, error.to_string())
+        // A long line is one of the things that show that a doubt was right.
+        let is_limit = error.is_limit()
+            && (doubt.is_none() || error.kind() != exposition::ErrorKind::LineTooLong);
+        match &doubt {
+            _ if is_limit => Failure::new(Reason::Limit, error.to_string()),
+            None => Failure::new(Reason::NotExposition, error.to_string()),
+            Some(doubt) => {
+                Failure::new(Reason::NotExposition, format!("{doubt}; as text: {error}"))
+            }
+        }
     })?;
-    Ok((instance, held))
+    // Without samples nothing speaks against the doubt.
+    match doubt.filter(|_| instance.samples() == 0) {
+        Some(doubt) => Err(Failure::new(Reason::NotExposition, doubt)),
+        None => Ok((instance, held)),
+    }
 }
 
 /// Whether a body that only the connection's end has ended lacks something at its own end.
 fn is_cut(body: &[u8], format: Format) -> bool {
     match format {
-        Format::Text004 | Format::Text100 => body.last().is_some_and(|last| *last != b'\n'),
+        // An empty one may be all that was there, or all that came.
+        Format::Text004 | Format::Text100 => body.last() != Some(&b'\n'),
         Format::OpenMetrics001 | Format::OpenMetrics100 => {
             !body.trim_ascii_end().ends_with(b"# EOF")
         }
         // A message that is shorter than announced is an error of its own; between two,
         // nobody can tell.
-        Format::Protobuf => false,
+        Format::Protobuf => body.is_empty(),
     }
 }

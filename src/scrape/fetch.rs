@@ -27,6 +27,8 @@ pub(super) struct Fetched {
     pub(super) format: Format,
     /// Compressed with gzip.
     pub(super) gzip: bool,
+    /// What the head says that an exposition would not say.
+    pub(super) doubt: Option<String>,
     /// The length was announced and reached; otherwise only the body's own end
     /// tells that it is whole.
     pub(super) whole: bool,
@@ -79,23 +81,26 @@ fn redirected(target: &Target, path: &str, headers: &HeaderMap) -> Result<String
 fn next_path(host: &str, address: &str, path: &str, location: &str) -> Option<String> {
     let base = Url::parse(&format!("http://{host}{path}")).ok()?;
     let next = base.join(location).ok()?;
-    let with = |authority: &str| {
-        let named = Url::parse(&format!("{}://{authority}/", next.scheme())).ok();
-        named.is_some_and(|named| {
-            (named.host(), named.port_or_known_default())
-                == (next.host(), next.port_or_known_default())
-        })
-    };
     let same = matches!(next.scheme(), "http" | "https")
         && next.username().is_empty()
         && next.password().is_none()
-        && (with(host) || with(address));
+        && [host, address].into_iter().any(|authority| is_same_host(authority, &next));
     same.then(|| next[url::Position::BeforePath..url::Position::AfterQuery].to_owned())
+}
+
+/// An app behind a router knows its own port, not the router's.
+fn is_same_host(authority: &str, url: &Url) -> bool {
+    let named = Url::parse(&format!("http://{authority}/")).ok();
+    let Some((named, found)) = named.as_ref().and_then(Url::host_str).zip(url.host_str()) else {
+        return false;
+    };
+    let without_dot = |host: &str| host.strip_suffix('.').unwrap_or(host).to_owned();
+    without_dot(named) == without_dot(found)
 }
 
 /// The whole body, or why there is none.
 async fn read(mut answer: Answer, max_body: u64, share: &Share) -> Result<Fetched, Failure> {
-    let (format, gzip) = check_headers(answer.headers())?;
+    let Described { format, gzip, doubt } = described(answer.headers());
     let too_large =
         || Failure::new(Reason::TooLarge, format!("the body is larger than {max_body} bytes"));
     let announced = content_length(answer.headers());
@@ -113,37 +118,43 @@ async fn read(mut answer: Answer, max_body: u64, share: &Share) -> Result<Fetche
         }
         body.push(&chunk, bytes(announced.unwrap_or(max_body))).await;
     }
-    let received = body.len() as u64;
-    match announced {
-        Some(length) if received < length => Err(cut()),
-        None if answer.is_cut() => Err(cut()),
-        _ => {
-            Ok(Fetched { body, format, gzip, whole: announced.is_some() || answer.tells_its_end() })
-        }
+    // In HTTP/2 an answer may end with its head, whatever length that announces.
+    if announced.is_some_and(|length| (body.len() as u64) < length) {
+        return Err(cut());
     }
+    Ok(Fetched { body, format, gzip, doubt, whole: announced.is_some() || answer.tells_its_end() })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Refuses what cannot be an exposition before a byte of it is read. Returns the
-/// format, and whether the body is compressed.
-fn check_headers(headers: &HeaderMap) -> Result<(Format, bool), Failure> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let refused = |why: String| Failure::new(Reason::NotExposition, why);
-    let format = Format::of_content_type(text(header::CONTENT_TYPE))
-        .map_err(|foreign| refused(foreign.to_string()))?;
-    let gzip = match text(header::CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => false,
-        "gzip" | "x-gzip" => true,
-        _ => {
-            return Err(refused(
-                "the answer is compressed in a way that was not asked for".to_owned(),
-            ));
-        }
+/// What the head of an answer says of its body.
+struct Described {
+    format: Format,
+    gzip: bool,
+    doubt: Option<String>,
+}
+
+/// What no exposition claims to be is read as Prometheus reads it, as text: apps
+/// serve metrics under the oddest types.
+fn described(headers: &HeaderMap) -> Described {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (format, foreign) = match Format::of_content_type(content_type) {
+        Ok(format) => (format, None),
+        Err(foreign) => (Format::Text004, Some(foreign.to_string())),
     };
-    Ok((format, gzip))
+    let codings = headers.get_all(header::CONTENT_ENCODING);
+    let codings = codings.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+    let codings: Vec<_> = codings
+        .map(|coding| coding.trim().to_ascii_lowercase())
+        .filter(|coding| !matches!(coding.as_str(), "" | "identity"))
+        .collect();
+    let gzip = matches!(codings.as_slice(), [coding] if coding == "gzip" || coding == "x-gzip");
+    let unknown = (!gzip && !codings.is_empty())
+        .then(|| "the Content-Encoding is not one that was asked for".to_owned());
+    Described { format, gzip, doubt: unknown.or(foreign) }
 }
 
 #[cfg(test)]
@@ -162,8 +173,16 @@ mod tests {
             ("HTTPS://APP.example.com/", Some("/")),
             ("//app.example.com/c", Some("/c")),
             ("http://10.0.0.1:61001/metrics/", Some("/metrics/")),
-            ("http://10.0.0.1/metrics/", None),
-            ("http://app.example.com:8443/metrics", None),
+            ("http://10.0.0.1/metrics/", Some("/metrics/")),
+            ("http://app.example.com:8443/metrics", Some("/metrics")),
+            ("https://app.example.com:443/metrics", Some("/metrics")),
+            ("http://APP.Example.com.:80/metrics", Some("/metrics")),
+            ("http://app.example.com../metrics", None),
+            ("http://app.example.com.evil.example/", None),
+            ("http://evilapp.example.com/", None),
+            ("http://example.com/", None),
+            ("http://10.0.0.2:61001/", None),
+            ("http://:8080/metrics", None),
             ("http://evil.example/metrics", None),
             ("//evil.example/metrics", None),
             ("http://user@app.example.com/", None),
@@ -176,6 +195,16 @@ mod tests {
         for (location, expected) in cases {
             let next = next_path("app.example.com", "10.0.0.1:61001", "/a/metrics", location);
             assert_eq!(next.as_deref(), expected, "{location}");
+        }
+        for (host, location, expected) in [
+            ("app.example.com:8080", "http://app.example.com/x", Some("/x")),
+            ("app.example.com.", "http://app.example.com/x", Some("/x")),
+            ("[2001:db8::1]:61001", "http://[2001:DB8:0::1]:8080/x", Some("/x")),
+            ("[2001:db8::1]", "http://[2001:db8::2]/x", None),
+            ("10.0.0.1:61001", "http://10.0.0.1:8080/x", Some("/x")),
+        ] {
+            let next = next_path(host, "10.0.0.9:61001", "/metrics", location);
+            assert_eq!(next.as_deref(), expected, "{host} {location}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     http2::{self, Get, Sent},
     target::Target,
 };
-use crate::tls;
+use crate::{net, tls};
 use awc::{
     ClientResponse,
     error::{ConnectError, SendRequestError},
@@ -57,7 +57,13 @@ impl Answer {
             Self::Http1 { response, peer, seen } => {
                 let next =
                     poll_fn(|cx| seen.poll(&peer.tally, || Pin::new(&mut *response).poll_next(cx)));
-                Some(next.await?.map_err(|_| cut()))
+                Some(next.await?.map_err(|_| match seen.closed {
+                    true => cut(),
+                    false => Failure::new(
+                        Reason::NotExposition,
+                        "the body is not in chunks, as its Transfer-Encoding says",
+                    ),
+                }))
             }
             Self::Http2(answer) => answer.chunk().await,
         }
@@ -70,15 +76,6 @@ impl Answer {
                 response.headers().contains_key(header::TRANSFER_ENCODING)
             }
             Self::Http2(_) => true,
-        }
-    }
-
-    /// Whether a body that was read lacks the end that it should have told.
-    pub(super) fn is_cut(&self) -> bool {
-        match self {
-            Self::Http1 { seen, .. } => self.tells_its_end() && seen.closed,
-            // A broken one is an error of its own.
-            Self::Http2(_) => false,
         }
     }
 }
@@ -141,11 +138,10 @@ impl Answer {
 fn headers(target: &Target, ask: &Ask) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
     let left = ask.deadline.saturating_duration_since(Instant::now());
     let left = format!("{:.3}", left.as_secs_f64());
-    let own: [(HeaderName, &str); 9] = [
+    let own: [(HeaderName, &str); 8] = [
         (header::ACCEPT, ask.negotiated.accept()),
         (header::ACCEPT_ENCODING, "gzip"),
         (header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))),
-        (HeaderName::from_static("x-forwarded-for"), &ask.our_address),
         (HeaderName::from_static("x-forwarded-proto"), ask.our_scheme),
         (HeaderName::from_static("x-promfetcher-scrapping"), "true"),
         (HeaderName::from_static(super::VIA), &ask.via),
@@ -178,7 +174,7 @@ async fn send_once(
     for (name, value) in headers {
         request = request.append_header((name, value));
     }
-    let mut sending = pin!(request.send());
+    let mut sending = pin!(net::send(request));
     let sent = poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx)));
     match timeout_at(ask.deadline, sent).await {
         Ok(sent) => sent.map_err(NotSent::Error),
@@ -195,6 +191,9 @@ fn was_dead(error: &SendRequestError, seen: Observed) -> bool {
 fn send_failure(error: &SendRequestError, seen: Observed) -> Failure {
     if let SendRequestError::Connect(ConnectError::Io(error)) = error {
         return connect_failure(error);
+    }
+    if let Some(wrong) = net::answer_error(error) {
+        return Failure::new(Reason::NotExposition, wrong.to_string());
     }
     if let Some(alert) = seen.alert {
         return Failure::new(Reason::Tls, tls::refused(alert));

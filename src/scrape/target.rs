@@ -107,9 +107,12 @@ fn request_headers(options: &ScrapeOptions, ask: &Ask) -> Vec<(HeaderName, Heade
         secret(&name.parse().ok()?, value.expose_secret())
     });
     let mut headers: Vec<_> = own.chain(authorization).collect();
+    let forwarded_for = HeaderName::from_static("x-forwarded-for");
+    let forwarded_for = ask.forwarded_for.clone().map(|chain| (forwarded_for, chain));
     let scrapers: Vec<_> = ask
         .headers
         .iter()
+        .chain(&forwarded_for)
         .filter(|(name, _)| !headers.iter().any(|(own, _)| own == name))
         .cloned()
         .collect();

@@ -1,6 +1,6 @@
 //! How we show ourselves to servers, and whom we trust to be one.
 
-use super::{Pem, TlsError, pem::Identity, provider};
+use super::{HandshakeError, Pem, TlsError, pem::Identity, provider};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -9,6 +9,8 @@ use rustls::{
     sign::SingleCertAndKey,
 };
 use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What is set about TLS to servers of one kind.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,19 @@ impl ClientSettings {
         }
         Ok(roots)
     }
+}
+
+/// Secures a connection to the server that is called `name`.
+///
+/// # Errors
+/// When the peer is not who it should be, or does not want us.
+pub async fn connect(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+    name: ServerName<'static>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let secured = TlsConnector::from(config).connect(name, stream).await;
+    secured.map_err(|error| HandshakeError::new(&error))
 }
 
 /// Takes any certificate, as `backends.skip_verify` asks; whoever presents it

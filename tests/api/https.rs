@@ -119,8 +119,8 @@ async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
         let answer = listener.scrape(&client).await.unwrap();
         assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
     }
-    // The address at which the scraper reached us.
-    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.2");
+    // The scraper's address.
+    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.1");
     for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let client = client(&listener.authority, None, offered, BOTH);
         let stream = connect(listener.app.address, &client).await.unwrap();

@@ -38,7 +38,9 @@ mod replicas;
 mod scaling;
 mod sd;
 mod sd_export;
+mod slashes;
 mod slow;
+mod transfers;
 mod tsuru;
 #[path = "../support/tsuru.rs"]
 mod tsuru_api;

@@ -242,8 +242,8 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
         ("accept", "application/json"),
         ("accept-encoding", "gzip"),
         ("connection", "close"),
-        ("content-length", "0"),
         ("if-none-match", "\"1\""),
+        ("x-forwarded-for", "10.9.9.9, 127.0.0.1"),
     ];
     assert_eq!(left, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
@@ -398,10 +398,64 @@ async fn only_what_a_reader_needs_comes_back() {
         let passed_on = answer.headers.get(&name.to_ascii_lowercase()).map(String::as_str);
         assert_eq!(passed_on, (status == expected).then_some(value), "{id}");
     }
-    let endless =
-        Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\nhow long?".to_vec())).await;
-    let token = world.instance("endless", &[server(0, &at(&endless))]).await;
-    assert_eq!(world.get("/prometheus/endless/graph", &token).await.status, 502);
+}
+
+#[actix_web::test]
+async fn answers_that_a_proxy_has_changed_are_understood() {
+    let world = World::start().await;
+    let cases = [
+        ("until-close", "HTTP/1.1 200 OK\r\n\r\nhello"),
+        ("old", "HTTP/1.0 200 OK\r\n\r\nhello"),
+        ("identity", "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhello"),
+        (
+            "interim",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nLink: a\r\n\r\n\
+             HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        ),
+    ];
+    for (id, answer) in cases {
+        let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
+        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        assert_eq!((answer.status, &*answer.text()), (200, "hello"), "{id}");
+    }
+    for (id, answer) in [
+        ("switches", "HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\n"),
+        ("lengths", "HTTP/1.1 200 X\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    ] {
+        let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
+        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        assert_eq!(answer.status, 502, "{id}");
+    }
+    let empty = Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
+    let token = world.instance("empty", &[server(0, &at(&empty))]).await;
+    let raw = String::from_utf8(world.raw("/prometheus/empty/graph", &token).await).unwrap();
+    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+}
+
+/// vmalert sends its queries so.
+#[actix_web::test]
+async fn a_post_without_a_type_is_a_form() {
+    let (world, prometheus) = (World::start().await, parrot().await);
+    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let authorization = basic("x", &token);
+    let url = world.app.url("/prometheus/own/api/v1/query?query=up");
+    for (types, status) in [
+        (vec![], 200),
+        (vec![("Content-Type", "")], 200),
+        (vec![("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")], 200),
+        (vec![("Content-Type", "application/json")], 415),
+        (vec![("Content-Type", "multipart/form-data; boundary=x")], 415),
+    ] {
+        for body in [None, Some("step=1".to_owned())] {
+            let mut headers = types.clone();
+            headers.push(("Authorization", &authorization));
+            let answer = send("POST", &url, &headers, body).await;
+            assert_eq!(answer.status, status, "{types:?}: {}", answer.text());
+        }
+    }
+    assert_eq!(prometheus.seen()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
 }
 
 /// Two gigabytes, of which no more is under way than sockets hold.
@@ -468,6 +522,7 @@ async fn a_server_behind_tls_is_verified() {
         let ask = Ask {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
+            forwarded_for: None,
             form: None,
             patience: Duration::from_secs(10),
         };

@@ -43,6 +43,14 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
 
     let before = std::fs::read(&out).unwrap();
     let gone = Instance::start(|_| Reply::Close).await;
+    let until_close = Instance::start(|_| {
+        Reply::Raw(b"HTTP/1.1 102 X\r\n\r\nHTTP/1.1 200 OK\r\n\r\n[]".to_vec())
+    })
+    .await;
+    let short = Instance::start(|_| {
+        Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n".to_vec())
+    })
+    .await;
     let away = Instance::start(|_| Reply::Http(503, vec![], b"not yet\n".to_vec())).await;
     let login = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
     let cut =
@@ -52,6 +60,7 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         (format!("{base}/sd?mode=x"), 1, "mode must be"),
         (format!("{base}/nothing"), 1, "404"),
         (at(&gone), 69, "no answer"),
+        (at(&short), 69, "closed within the answer's body"),
         (at(&away), 69, "503 Service Unavailable: not yet"),
         (at(&login), 1, "something else than a list"),
         (at(&cut), 1, "something else than a list"),
@@ -64,6 +73,8 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         assert!(!said.contains("secret"), "{said}");
     }
     assert_eq!(std::fs::read(&out).unwrap(), before);
+    assert_eq!(run(&at(&until_close)).await.0, 0);
+    assert!(!until_close.seen()[0].headers.contains_key("content-length"));
     let missing = path("missing");
     for (token, out, code) in [(&missing, &out, 64), (&token, &format!("{missing}/x.json"), 1)] {
         let arguments = ["--url", &base, "--token-file", token, "--out", out];

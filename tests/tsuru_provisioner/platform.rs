@@ -106,7 +106,9 @@ pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
             true => ready.load(Ordering::SeqCst),
             false => 401,
         };
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        // As a proxy before it may answer.
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\n";
+        let answer = format!("{interim}HTTP/1.1 {status} X\r\n\r\n");
         let _ = stream.write_all(answer.as_bytes()).await;
     }
 }

@@ -8,15 +8,24 @@ async fn ask_once(behaviour: Behaviour, credentials: Option<&str>) -> Result<Vec
     let router = TestRouter::start(behaviour).await;
     let credentials = credentials.map(|password| ("router-status".to_owned(), password.into()));
     let gorouter = Gorouter { url: router.url(), credentials };
-    let client = Client::builder().disable_timeout().disable_redirects().finish();
+    let client = net::client(net::connector(None));
     LocalSet::new().run_until(ask(&client, &gorouter, LIMIT)).await
 }
 
 #[tokio::test]
 async fn a_whole_answer_is_carried_as_it_is() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n5\r\n\":[]}\r\n0\r\n\r\n";
-    let unframed = "HTTP/1.0 200 OK\r\n\r\n{\"a\":[]}";
-    for answer in [http(200, "", "{\"a\":[]}"), chunked.to_owned(), unframed.to_owned()] {
+    let whole = http(200, "", "{\"a\":[]}");
+    let interim = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\n{whole}");
+    let answers = [
+        whole,
+        interim,
+        chunked.to_owned(),
+        "HTTP/1.0 200 OK\r\n\r\n{\"a\":[]}".to_owned(),
+        "HTTP/1.1 200 OK\r\n\r\n{\"a\":[]}".to_owned(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{\"a\":[]}".to_owned(),
+    ];
+    for answer in answers {
         let body = ask_once(Behaviour::Answer(answer.clone()), None).await.unwrap();
         assert_eq!(body, b"{\"a\":[]}", "{answer}");
     }
@@ -45,7 +54,13 @@ async fn whatever_is_no_whole_answer_is_a_failure_with_its_reason() {
             "more than 1000 bytes",
         ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned(), "stopped in the middle"),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n".to_owned(),
+            "stopped in the middle of the answer: the connection was closed within",
+        ),
         ("220 smtp ready\r\n".to_owned(), "cannot be reached"),
+        ("220 smtp ready\r\n\r\n".to_owned(), "cannot be reached: the answer is not HTTP"),
+        ("HTTP/1.1 101 X\r\n\r\n".to_owned(), "switches to another protocol"),
         (String::new(), "cannot be reached"),
     ];
     for (answer, expected) in cases {

@@ -2,14 +2,12 @@
 
 use crate::{
     discovery::{error::SourceError, fetch::fetch},
+    net,
     tls::{ClientConfig, ClientSettings, TlsError},
 };
-use awc::{
-    Connector,
-    http::{
-        Uri,
-        header::{self, HeaderValue},
-    },
+use awc::http::{
+    Uri,
+    header::{self, HeaderValue},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -56,32 +54,29 @@ impl TsuruApi {
 /// Asks the API, on the thread where it was made.
 pub(super) struct Client {
     http: awc::Client,
-    api: TsuruApi,
+    /// Of the API, for `http`.
+    url: String,
+    token: SecretString,
     body_bytes: u64,
 }
 
 impl Client {
     pub(super) fn new(api: TsuruApi, time: Duration, body_bytes: u64) -> Self {
-        let connector = Connector::new()
-            .timeout(time)
-            .handshake_timeout(time)
-            .conn_keep_alive(IDLE)
-            .rustls_0_23(Arc::clone(&api.tls));
-        let http = awc::Client::builder()
-            .connector(connector)
-            // The deadline is the caller's, and it covers the body.
-            .disable_timeout()
-            .disable_redirects()
-            .finish();
-        Self { http, api, body_bytes }
+        let (url, tls) = match net::unsecured(&api.url) {
+            None => (api.url, None),
+            Some(url) => (url, Some(api.tls)),
+        };
+        // The deadline is the caller's, and it covers the body.
+        let http = net::client(net::connector(tls).timeout(time).conn_keep_alive(IDLE));
+        Self { http, url, token: api.token, body_bytes }
     }
 
     /// What the API says of an app.
     pub(super) async fn ask(&self, app: &str) -> Result<Vec<u8>, SourceError> {
         let app = utf8_percent_encode(app, NON_ALPHANUMERIC);
-        let url = format!("{}/1.0/apps/{app}", self.api.url);
+        let url = format!("{}/1.0/apps/{app}", self.url);
         let url: Uri = url.parse().map_err(|_| SourceError::Url)?;
-        let authorization = format!("bearer {}", self.api.token.expose_secret());
+        let authorization = format!("bearer {}", self.token.expose_secret());
         let mut authorization =
             HeaderValue::from_str(&authorization).map_err(|_| SourceError::Url)?;
         authorization.set_sensitive(true);

@@ -1,8 +1,9 @@
 //! Asks a replica how it does.
 
-use crate::provision::Wanted;
+use crate::{net, provision::Wanted};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, time::Duration};
+use tokio::time::timeout;
 
 /// A Prometheus that is well answers at once.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,7 +24,7 @@ pub(super) struct Reload {
 
 impl Asking {
     pub(super) fn new() -> Self {
-        Self(awc::Client::builder().timeout(TIMEOUT).disable_redirects().finish())
+        Self(net::client(net::connector(None).timeout(TIMEOUT)))
     }
 
     pub(super) async fn is_ready(&self, url: &str, password: &SecretString) -> bool {
@@ -43,12 +44,15 @@ impl Asking {
     async fn get(&self, url: &str, password: &SecretString) -> Option<String> {
         let request =
             self.0.get(url).force_close().basic_auth(Wanted::WEB_USER, password.expose_secret());
-        let mut answer = request.send().await.ok()?;
-        if !answer.status().is_success() {
-            return None;
-        }
-        let body = answer.body().limit(LONGEST_ANSWER).await.ok()?;
-        String::from_utf8(body.to_vec()).ok()
+        let exchange = async {
+            let mut answer = net::send(request).await.ok()?;
+            if !answer.status().is_success() {
+                return None;
+            }
+            let body = answer.body().limit(LONGEST_ANSWER).await.ok()?;
+            String::from_utf8(body.to_vec()).ok()
+        };
+        timeout(TIMEOUT, exchange).await.ok()?
     }
 }
 

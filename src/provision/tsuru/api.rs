@@ -10,10 +10,9 @@ use super::{
     stream,
     wire::{AppInfo, Variable},
 };
-use crate::tls::ClientConfig;
+use crate::{net, tls::ClientConfig};
 use awc::{
-    Client, ClientRequest, Connector,
-    error::{ConnectError, SendRequestError},
+    ClientRequest,
     http::{Method, header},
 };
 use futures_util::StreamExt;
@@ -198,18 +197,17 @@ impl Api {
         form: Option<String>,
         limit: Duration,
     ) -> Result<(u16, Vec<u8>), ApiError> {
-        let request = client(&self.tls)
-            .request(method, format!("{}{path}", self.url))
-            .force_close()
+        let request = request(&self.tls, method, &format!("{}{path}", self.url))
             .bearer_auth(self.token.expose_secret());
         let exchange = async {
             let request = match form {
                 Some(form) => request
                     .insert_header((header::CONTENT_TYPE, "application/x-www-form-urlencoded"))
                     .send_body(form),
-                None => request.send(),
+                None => net::send(request),
             };
-            let mut response = request.await.map_err(|error| unreachable(&error))?;
+            let sent = request.await;
+            let mut response = sent.map_err(|error| ApiError::Unreachable(net::reason(&error)))?;
             let mut body = Vec::new();
             while let Some(chunk) = response.next().await {
                 let chunk = chunk.map_err(|_| ApiError::Cut)?;
@@ -247,40 +245,26 @@ pub(super) async fn ask_ready(
     password: &SecretString,
     limit: Duration,
 ) -> Answer {
-    let request: ClientRequest = client(tls)
-        .get(format!("{url}/-/ready"))
-        .force_close()
+    let request = request(tls, Method::GET, &format!("{url}/-/ready"))
         .basic_auth(username, password.expose_secret());
-    match timeout(limit, request.send()).await {
+    match timeout(limit, net::send(request)).await {
         Ok(Ok(response)) => Answer::Status(response.status().as_u16()),
-        Ok(Err(error)) => Answer::Nothing(reason(&error)),
+        Ok(Err(error)) => Answer::Nothing(net::reason(&error)),
         Err(_) => Answer::Nothing(ApiError::Timeout(limit).to_string()),
     }
 }
 
-fn client(tls: &Arc<ClientConfig>) -> Client {
+/// A request on a connection of its own.
+fn request(tls: &Arc<ClientConfig>, method: Method, url: &str) -> ClientRequest {
+    let (url, tls) = match net::unsecured(url) {
+        None => (url.to_owned(), None),
+        Some(url) => (url, Some(Arc::clone(tls))),
+    };
     // The deadlines are the callers', and they cover bodies.
-    let connector =
-        Connector::new().rustls_0_23(Arc::clone(tls)).timeout(Duration::from_secs(3600));
-    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+    let connector = net::connector(tls).timeout(Duration::from_secs(3600));
+    net::client(connector).request(method, url).force_close()
 }
 
 fn path(app: &str, rest: &str) -> String {
     format!("/1.0/apps/{app}{rest}")
-}
-
-fn unreachable(error: &SendRequestError) -> ApiError {
-    ApiError::Unreachable(reason(error))
-}
-
-/// The innermost cause, which is what people can act on.
-fn reason(error: &SendRequestError) -> String {
-    match error {
-        SendRequestError::Connect(ConnectError::Io(error)) => error.to_string(),
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            "the connection was lost".to_owned()
-        }
-        SendRequestError::Connect(error) => error.to_string(),
-        error => error.to_string(),
-    }
 }

@@ -1,41 +1,37 @@
-//! The bytes to and from a Prometheus, plain or secured by TLS.
+//! A TCP connection, plain or secured by TLS.
 
 use crate::tls::TlsStream;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection for one request, on which the peer's closing is an error.
-///
-/// awc takes a body that the peer cuts for a whole one. But it does not read on
-/// where an answer has told its end; so whoever reads up to here reads a cut one.
+/// A TCP connection, plain or secured by TLS.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub enum MaybeTlsStream {
+    /// Without TLS.
     Plain(TcpStream),
+    /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for MaybeTlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, room) = (buffer.filled().len(), buffer.remaining());
-        ready!(match self.get_mut() {
+        match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        })?;
-        let ended = room > 0 && buffer.filled().len() == before;
-        Poll::Ready(if ended { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+        }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for MaybeTlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +58,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Wire {
+impl MaybeTlsStream {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
@@ -71,7 +67,7 @@ impl Wire {
     }
 }
 
-impl ActixStream for Wire {
+impl ActixStream for MaybeTlsStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.socket(), cx)
     }

@@ -1,0 +1,127 @@
+//! Paths with doubled and closing slashes, read as those without.
+//!
+//! A base URL that ends with a slash gives `//v2/catalog`, and many people write
+//! `/metrics/`. Percent-encoded slashes are part of a name and stay.
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, Uri, uri::PathAndQuery},
+    middleware::Next,
+};
+use std::borrow::Cow;
+
+/// Below here every path is written out, and a closing slash matters: the page of
+/// an instance has relative links.
+const PROMETHEUS: &str = "/prometheus/";
+/// Tsuru's proxy must not reach a call by another spelling of its path.
+const TSURU: &str = "/tsuru/";
+
+/// Middleware: handlers see the path without superfluous slashes.
+pub async fn tidy<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if let Cow::Owned(path) = tidied(request.path(), request.method())
+        && let Some(uri) = with_path(request.uri(), &path)
+    {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+    next.call(request).await
+}
+
+fn tidied<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
+    let single = if path.contains("//") { Cow::Owned(single(path)) } else { Cow::Borrowed(path) };
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    if single.starts_with(TSURU) && !is_read {
+        return joined(path);
+    }
+    let keeps_end = single.len() == 1 || single.contains(PROMETHEUS);
+    match single.strip_suffix('/').filter(|_| !keeps_end) {
+        Some(without) => Cow::Owned(without.to_owned()),
+        None => single,
+    }
+}
+
+/// One slash instead of several.
+fn single(path: &str) -> String {
+    let mut tidied = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !tidied.ends_with('/') {
+            tidied.push(character);
+        }
+    }
+    tidied
+}
+
+/// Tidied up to the end of [`TSURU`], where a base URL and a path meet.
+fn joined(path: &str) -> Cow<'_, str> {
+    let rest = path.trim_start_matches('/');
+    match rest.strip_prefix(TSURU.trim_matches('/')) {
+        Some(rest) if rest.starts_with('/') => {
+            let joined = format!("{TSURU}{}", rest.trim_start_matches('/'));
+            if joined == path { Cow::Borrowed(path) } else { Cow::Owned(joined) }
+        }
+        _ => Cow::Borrowed(path),
+    }
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let question_mark = if uri.query().is_some() { "?" } else { "" };
+    let target = format!("{path}{question_mark}{}", uri.query().unwrap_or_default());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn superfluous_slashes_go_and_encoded_ones_stay() {
+        let get = |path: &str| tidied(path, &Method::GET).into_owned();
+        for (path, expected) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/metrics", "/metrics"),
+            ("/metrics/", "/metrics"),
+            ("/metrics//", "/metrics"),
+            ("///metrics", "/metrics"),
+            ("//v2//catalog/", "/v2/catalog"),
+            ("/v1/apps/a%2F%2Fb%2F/metrics/", "/v1/apps/a%2F%2Fb%2F/metrics"),
+            ("/v1/apps/%2F/", "/v1/apps/%2F"),
+            ("/prometheus/a/", "/prometheus/a/"),
+            ("/prometheus//a//graph/", "/prometheus/a/graph/"),
+            ("/base/prometheus/a/", "/base/prometheus/a/"),
+            ("/tsuru//resources/plans/", "/tsuru/resources/plans"),
+        ] {
+            assert_eq!(get(path), expected, "{path}");
+            assert_eq!(get(&get(path)), expected, "{path}");
+        }
+        let post = |path: &str| tidied(path, &Method::POST).into_owned();
+        for (path, expected) in [
+            ("/broker//v2/x/", "/broker/v2/x"),
+            ("/tsuru/resources", "/tsuru/resources"),
+            ("//tsuru//resources/a", "/tsuru/resources/a"),
+            ("/tsuru/resources/a//bind-app", "/tsuru/resources/a//bind-app"),
+            ("/tsuru/resources/a/bind-app/", "/tsuru/resources/a/bind-app/"),
+            ("/tsurus//a/", "/tsurus/a"),
+        ] {
+            assert_eq!(post(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_query_stays() {
+        let uri: Uri = "/a//b/?x=//&y".parse().unwrap();
+        assert_eq!(with_path(&uri, "/a/b").unwrap(), "/a/b?x=//&y");
+        let uri: Uri = "http://h/a/".parse().unwrap();
+        assert_eq!(with_path(&uri, "/a").unwrap(), "http://h/a");
+        // In a URI that begins with two slashes, a host may seem to follow.
+        let uri: Uri = "//v2/catalog".parse().unwrap();
+        assert_eq!(with_path(&uri, "/v2/catalog").unwrap().path(), "/v2/catalog");
+    }
+}

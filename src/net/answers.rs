@@ -1,0 +1,256 @@
+//! The layer between awc and a connection.
+
+use super::head::{self, AnswerError, Head};
+use actix_rt::net::{ActixStream, Ready};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Longest head of an answer with all interim answers before it, bytes. awc has
+/// the same limit for one head.
+const MAX_HEAD: usize = 128 << 10;
+
+/// A connection whose answers awc reads to their end.
+///
+/// * Interim answers (status 1xx) are left out.
+/// * A head comes whole, and tells where its body ends in a way that awc knows.
+/// * A connection that ends before the answer does is an error.
+///
+/// awc does not read on behind an answer's end, so all it reads belongs to one.
+#[derive(Debug)]
+pub struct Answers<S> {
+    stream: S,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Bytes pass as they come: of a body, or after it.
+    Body { ends_with_connection: bool },
+    /// A request was sent; its answer's head is not whole yet.
+    Head(PartialHead),
+    /// What was read, of which awc has this many bytes.
+    Ready { bytes: Vec<u8>, given: usize, ends_with_connection: bool },
+}
+
+#[derive(Debug, Default)]
+struct PartialHead {
+    bytes: Vec<u8>,
+    /// No head ends within so many bytes.
+    searched: usize,
+    /// Length of the interim answers.
+    skipped: usize,
+}
+
+impl<S> Answers<S> {
+    /// Answers on `stream`.
+    pub fn new(stream: S) -> Self {
+        Self { stream, state: State::Body { ends_with_connection: false } }
+    }
+}
+
+impl PartialHead {
+    /// Leaves out interim answers; the answer's own head when it is whole, with
+    /// what follows it.
+    fn take(&mut self) -> Result<Option<(Vec<u8>, bool)>, AnswerError> {
+        while let Some(end) = head::end(&self.bytes, self.searched) {
+            let (whole, rest) = self.bytes.split_at(end);
+            match head::read(whole)? {
+                Head::Interim => {
+                    self.bytes.drain(..end);
+                    self.searched = 0;
+                    self.skipped += end;
+                }
+                Head::Final { mut bytes, ends_with_connection } => {
+                    bytes.extend_from_slice(rest);
+                    return Ok(Some((bytes, ends_with_connection)));
+                }
+            }
+        }
+        self.searched = self.bytes.len();
+        match self.skipped + self.bytes.len() > MAX_HEAD {
+            true => Err(AnswerError::TooLong),
+            false => Ok(None),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.skipped == 0
+    }
+}
+
+impl<S: AsyncRead + Unpin> Answers<S> {
+    /// Reads up to the answer's own head; nothing when the connection ends before
+    /// any byte.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let State::Head(head) = &mut self.state else { return Poll::Ready(Ok(())) };
+        let mut piece = [0; 4096];
+        loop {
+            if let Some((bytes, ends_with_connection)) = head.take().map_err(io::Error::other)? {
+                self.state = State::Ready { bytes, given: 0, ends_with_connection };
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            match buffer.filled() {
+                [] if head.is_empty() => return Poll::Ready(Ok(())),
+                [] => return Poll::Ready(Err(cut("head"))),
+                more => head.bytes.extend_from_slice(more),
+            }
+        }
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        ends_with_connection: bool,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let is_end = room > 0 && buffer.filled().len() == before;
+        match is_end && !ends_with_connection {
+            true => Poll::Ready(Err(cut("body"))),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+fn cut(part: &str) -> io::Error {
+    let text = format!("the connection was closed within the answer's {part}");
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Answers<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.poll_head(cx))?;
+        match &mut this.state {
+            State::Head(_) => Poll::Ready(Ok(())),
+            State::Body { ends_with_connection } => {
+                let ends_with_connection = *ends_with_connection;
+                this.poll_body(cx, buffer, ends_with_connection)
+            }
+            State::Ready { bytes, given, ends_with_connection } => {
+                let left = bytes.get(*given..).unwrap_or_default();
+                let fits = left.len().min(buffer.remaining());
+                buffer.put_slice(left.get(..fits).unwrap_or_default());
+                *given += fits;
+                if fits == left.len() {
+                    this.state = State::Body { ends_with_connection: *ends_with_connection };
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Answers<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // A request begins, so what comes next is an answer's head.
+        if matches!(self.state, State::Body { .. }) {
+            self.state = State::Head(PartialHead::default());
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: ActixStream> ActixStream for Answers<S> {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.stream.poll_read_ready(cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.stream.poll_write_ready(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// What awc reads when a peer sends these pieces and closes.
+    async fn read(pieces: &[&[u8]]) -> (String, Option<String>) {
+        let (near, mut far) = duplex(MAX_HEAD * 2);
+        let mut answers = Answers::new(near);
+        answers.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
+        let sending = tokio::spawn(async move {
+            for piece in pieces {
+                far.write_all(&piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        let (mut read, mut piece) = (Vec::new(), [0; 7]);
+        let error = loop {
+            match answers.read(&mut piece).await {
+                Ok(0) => break None,
+                Ok(length) => read.extend_from_slice(&piece[..length]),
+                Err(error) => break Some(error.to_string()),
+            }
+        };
+        sending.await.unwrap();
+        (String::from_utf8(read).unwrap(), error)
+    }
+
+    #[tokio::test]
+    async fn interim_answers_are_left_out_in_whichever_pieces_they_come() {
+        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 X\r\nA: b\r\n\r\n\
+            HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx 1\n";
+        let expected = "HTTP/1.0 200 \r\nconnection: close\r\n\r\nx 1\n";
+        let bytes = text.as_bytes();
+        assert_eq!(read(&[bytes]).await, (expected.to_owned(), None));
+        for at in 1..bytes.len() {
+            let (first, second) = bytes.split_at(at);
+            assert_eq!(read(&[first, second]).await, (expected.to_owned(), None), "{at}");
+        }
+        let single: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(read(&single).await, (expected.to_owned(), None));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_before_the_answer_is_an_error() {
+        let head = Some("the connection was closed within the answer's head".to_owned());
+        let body = Some("the connection was closed within the answer's body".to_owned());
+        for (text, expected) in [
+            ("", None),
+            ("HTTP/1.1 200 OK\r\n", head.clone()),
+            ("HTTP/1.1 100 Continue\r\n\r\n", head),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx", body.clone()),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", body),
+            ("HTTP/1.1 200 OK\r\n\r\n", None),
+        ] {
+            assert_eq!(read(&[text.as_bytes()]).await.1, expected, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn heads_without_an_end_are_left_at_the_limit() {
+        let flood = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD / 25 + 1);
+        let endless = [b"HTTP/1.1 200 OK\r\nA: ".to_vec(), vec![b'b'; MAX_HEAD]].concat();
+        for bytes in [flood, endless] {
+            let (read, error) = read(&[&bytes]).await;
+            assert_eq!((read.as_str(), error), ("", Some(AnswerError::TooLong.to_string())));
+        }
+    }
+}
