@@ -325,7 +325,7 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
         ("reset before the head", vec![reset(0)], true, Err("cut")),
         ("the end before the body", vec![head(0, "200", None)], false, Err("cut")),
         ("only interim", vec![head(0, "100", None)], false, Err("cut")),
-        ("an interim answer that ends", vec![head(END, "100", None)], true, Err("timeout")),
+        ("an interim answer that ends", vec![head(END, "100", None)], true, Err("not_exposition")),
     ];
     let mut addresses = Vec::new();
     for (_, frames, is_silent, _) in &cases {
