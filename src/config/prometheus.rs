@@ -1,9 +1,13 @@
 //! `prometheus`: provisioned instances.
 
+mod folders;
 mod tsuru;
 
 use super::{Prometheus, Provisioner, RemoteWrite, keys, section::Section, values};
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 /// Reads the section.
 pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
@@ -34,7 +38,10 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
         provisioner: provisioner?,
         binary: binary?,
         promtool: promtool?,
-        data_dir: different(s, data_dir?, &tmpfs_dir)?,
+        data_dir: match provisioner {
+            Some(Provisioner::Process) => apart(s, data_dir?, tmpfs_dir.as_deref())?,
+            _ => data_dir?,
+        },
         tmpfs_dir: tmpfs_dir?,
         ports: ports?,
         max_instances: max_instances?,
@@ -46,17 +53,24 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
     })
 }
 
-/// What lies in one folder would be taken for what belongs into the other.
-fn different(
-    s: &mut Section<'_>,
-    data_dir: PathBuf,
-    tmpfs_dir: &Option<PathBuf>,
-) -> Option<PathBuf> {
-    if tmpfs_dir.as_ref() == Some(&data_dir) {
-        s.mistake("tmpfs_dir", "must not be data_dir");
-        return None;
+/// Samples that lie in one folder would be taken for leftovers of the other, and be removed.
+fn apart(s: &mut Section<'_>, data_dir: PathBuf, tmpfs_dir: Option<&Path>) -> Option<PathBuf> {
+    let Some(tmpfs_dir) = tmpfs_dir else { return Some(data_dir) };
+    match folders::overlap(&data_dir, tmpfs_dir) {
+        Ok(false) => Some(data_dir),
+        Ok(true) => {
+            s.mistake(
+                "tmpfs_dir",
+                "must be another folder than data_dir, and neither may lie within the other \
+                 (symlinks and mounts are followed)",
+            );
+            None
+        }
+        Err(error) => {
+            s.mistake("tmpfs_dir", format!("cannot be compared with data_dir: {error}"));
+            None
+        }
     }
-    Some(data_dir)
 }
 
 /// `19100-19999`, both included.

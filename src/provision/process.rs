@@ -21,8 +21,9 @@
 //! | look for processes by their command line | nothing has changed |
 //! | end those that run elsewhere, or are too many | fewer processes |
 //! | make the folder | an empty folder, which is filled |
+//! | write `copy-id` into both folders | two equal ids and one `data`, which is copied again under a new id |
 //! | copy `data` from the other storage to `data.draft` | a draft, which is thrown away and begun again |
-//! | rename the draft to `data` | both; the copy is whole, and what was copied has not run since |
+//! | rename the draft to `data` | both, and equal ids: the copy is whole, and what was copied has not run since |
 //! | rename what was copied to `data.gone`, remove it | a rest that nobody takes for data, which is removed |
 //! | write the files, each by a rename | each file old or new; all are written again |
 //! | SIGHUP, and see that it took | `pid` names what was loaded before: once more |
@@ -33,7 +34,8 @@
 //! | wait until it is ready | the same |
 //!
 //! A process is started in one storage only when nothing is left in the other;
-//! this is why of two `data` each is whole, and the one where it is wanted is kept.
+//! this is why of two `data` with one `copy-id` each is whole, and the one where it is wanted is
+//! kept. Of two without a common id none is removed.
 //!
 //! A removal ends the processes, then removes the folders. Whatever is left of
 //! either is found by the next removal in the same way.

@@ -253,3 +253,29 @@ fn an_api_of_tsuru_needs_a_token_and_a_token_an_api() {
     assert_eq!(tsuru.api_url, "https://tsuru.example.com");
     assert!(load("", &[]).unwrap().0.routes.tsuru.is_none());
 }
+
+#[test]
+fn folders_for_instances_that_are_one_are_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path).display().to_string();
+    std::fs::create_dir(at("disk")).unwrap();
+    std::os::unix::fs::symlink(at("disk"), at("link")).unwrap();
+    for (tmpfs_dir, is_mistake) in
+        [("link", true), ("x/../disk", true), ("disk/tmpfs", true), (".", true), ("memory", false)]
+    {
+        let (data_dir, tmpfs_dir) = (at("disk"), at(tmpfs_dir));
+        let yaml = format!("prometheus: {{ data_dir: {data_dir}, tmpfs_dir: {tmpfs_dir} }}");
+        let loaded = load(&yaml, &[]);
+        match is_mistake {
+            false => drop(loaded.unwrap()),
+            true => {
+                let found = mistakes(loaded);
+                assert_eq!(found.len(), 1, "{tmpfs_dir}");
+                assert_eq!(found[0].0, "prometheus.tmpfs_dir");
+            }
+        }
+        // Folders that are not used are not looked at.
+        let yaml = yaml.replace("{ data_dir", "{ provisioner: none, data_dir");
+        load(&yaml, &[]).unwrap();
+    }
+}

@@ -1,5 +1,9 @@
 //! Moves and removes what replicas have stored, so that a kill leaves either
 //! all of it or nothing that could be taken for it.
+//!
+//! A copy is proven by a random id that is written into both folders. Where two
+//! folders hold samples and the ids differ, neither is removed: a changed
+//! `data_dir` or `tmpfs_dir` may have brought samples of another time back.
 
 use super::{
     folder::{DATA, Folder},
@@ -8,6 +12,7 @@ use super::{
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::Duration,
 };
@@ -16,21 +21,73 @@ use std::{
 const DRAFT: &str = "data.draft";
 /// Half removed.
 const GONE: &str = "data.gone";
+/// The id of a copy, in the folder that is copied and in the one with the copy.
+const COPY_ID: &str = "copy-id";
 
 /// Copies what lies in `from` to `to`, where it is from now on, and removes
 /// `from`. Nothing runs in either.
 pub(super) fn move_data(from: &Folder, to: &Folder, over: &Over) -> io::Result<()> {
-    if !from.path().try_exists()? {
-        return Ok(());
+    if !from.exists()? {
+        return to.remove(COPY_ID);
     }
-    let (source, target, draft) = (from.file(DATA), to.file(DATA), to.file(DRAFT));
-    if source.try_exists()? && !target.try_exists()? {
-        remove_tree(&draft)?;
-        copy(&source, &draft, over)?;
-        fs::rename(&draft, &target)?;
-        File::open(to.path())?.sync_all()?;
+    check_apart(from.path(), to.path())?;
+    let (source, target) = (from.file(DATA), to.file(DATA));
+    match (is_there(&source)?, is_there(&target)?) {
+        (false, _) => {}
+        (true, false) => copy_data(from, to, over)?,
+        (true, true) if is_copy(from, to) => {}
+        (true, true) => {
+            tracing::error!(
+                one = %source.display(),
+                other = %target.display(),
+                "both folders hold samples of one Prometheus and neither is a copy; move one away"
+            );
+            return Err(io::Error::other(
+                "there are samples of it on disk and in memory, and neither is a copy of the other",
+            ));
+        }
     }
-    remove_folder(from)
+    remove_folder(from)?;
+    to.remove(COPY_ID)
+}
+
+/// An error when two paths lead to one folder.
+pub(super) fn check_apart(one: &Path, other: &Path) -> io::Result<()> {
+    let inode = |path: &Path| match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => metadata.map(|metadata| Some((metadata.dev(), metadata.ino()))),
+    };
+    match (inode(one)?, inode(other)?) {
+        (Some(one), Some(other)) if one == other => {
+            Err(io::Error::other("prometheus.data_dir and prometheus.tmpfs_dir are one folder"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The id is written first, so that it proves a whole copy as soon as that has its name.
+fn copy_data(from: &Folder, to: &Folder, over: &Over) -> io::Result<()> {
+    let (target, draft) = (to.file(DATA), to.file(DRAFT));
+    let id = uuid::Uuid::new_v4().to_string();
+    from.write(COPY_ID, &id)?;
+    to.write(COPY_ID, &id)?;
+    remove_tree(&draft)?;
+    copy(&from.file(DATA), &draft, over)?;
+    fs::rename(&draft, &target)?;
+    File::open(to.path())?.sync_all()
+}
+
+fn is_copy(from: &Folder, to: &Folder) -> bool {
+    let (one, other) = (from.read(COPY_ID), to.read(COPY_ID));
+    one.is_some_and(|id| !id.is_empty() && other.as_ref() == Some(&id))
+}
+
+/// A symlink that leads nowhere is there, too: what it leads to may only be missing now.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        metadata => metadata.map(|_| true),
+    }
 }
 
 /// Removes the folder of a replica with all that it has stored.

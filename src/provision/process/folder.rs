@@ -54,6 +54,20 @@ impl Folder {
         self.0.parent().and_then(Path::parent) == Some(root)
     }
 
+    /// Whether it is there. An error if it, or the folder of its instance, is something else: behind
+    /// a symlink lies what is not ours to remove.
+    pub(super) fn exists(&self) -> io::Result<bool> {
+        for path in [self.0.parent(), Some(&self.0)].into_iter().flatten() {
+            match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+                Ok(metadata) if !metadata.is_dir() => return Err(not_a_folder()),
+                Ok(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes it and what it lies in; others cannot look into it.
     pub(super) fn make(&self) -> io::Result<()> {
         if let Some(root) = self.0.parent().and_then(Path::parent) {
@@ -112,7 +126,7 @@ pub(super) fn room(path: &Path) -> io::Result<u64> {
 fn owned(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
-        return Err(io::Error::other("there is something else where its folder should be"));
+        return Err(not_a_folder());
     }
     if metadata.uid() != geteuid().as_raw() {
         return Err(io::Error::other("its folder belongs to another user"));
@@ -121,6 +135,10 @@ fn owned(path: &Path) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+fn not_a_folder() -> io::Error {
+    io::Error::other("there is something else where its folder should be")
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

@@ -182,6 +182,7 @@ impl Instance {
     ) -> Result<(), Failure> {
         let slug = self.slug.clone();
         turn.work("write the files of the instance", move |over| {
+            data::check_apart(&home.join(&slug), &other.join(&slug))?;
             for folder in &folders {
                 folder.make()?;
                 let number = folder.number().unwrap_or_default();
@@ -189,7 +190,7 @@ impl Instance {
             }
             for root in [&home, &other] {
                 for folder in data::replicas(root, &slug)? {
-                    if !folders.contains(&folder) {
+                    if !folders.contains(&folder) && folder.exists()? {
                         data::remove_folder(&folder)?;
                     }
                 }

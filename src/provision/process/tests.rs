@@ -2,6 +2,7 @@
 
 mod changes;
 mod failures;
+mod folders;
 mod kills;
 mod life;
 
