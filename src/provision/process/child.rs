@@ -1,16 +1,26 @@
 //! A process, started by us or by those before us.
 //!
 //! Whatever was started elsewhere is told from a later process with the same
-//! number by its start time. One of our own keeps its number until we have asked
+//! number by its start time, and signalled by a file descriptor that stands for
+//! this process only. One of our own keeps its number until we have asked
 //! how it ended, so it cannot be mistaken, and is no zombie for long.
 
+use super::memory::Memory;
 use procfs::process::Process;
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, kill_process},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
-use std::process::{Child, ExitStatus};
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    process::{Child, ExitStatus},
+};
+
+/// By how much a child is preferred to us when the kernel has to end a process for want of
+/// memory; the highest value is 1000.
+const OOM_SCORE_ADJ: i32 = 500;
 
 /// Which process: its number, and when it started, in ticks since the machine did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +44,10 @@ pub(super) struct Running {
     identity: Identity,
     /// None if it was adopted.
     child: Option<Child>,
+    /// Of one that was adopted; none where the kernel has no such descriptors.
+    pidfd: Option<OwnedFd>,
     status: Option<ExitStatus>,
+    memory: Option<Memory>,
 }
 
 impl Identity {
@@ -52,7 +65,11 @@ impl Identity {
 
 impl Running {
     pub(super) fn adopted(identity: Identity) -> Self {
-        Self { identity, child: None, status: None }
+        // Whose it is tells `has_ended`: it looks at the start time after this.
+        let pid = Pid::from_raw(identity.pid);
+        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let memory = Memory::of(identity.pid);
+        Self { identity, child: None, pidfd, status: None, memory }
     }
 
     /// One that was just started.
@@ -61,7 +78,7 @@ impl Running {
         let process = Process::new(pid).ok();
         let start_time = process.and_then(|process| process.stat().ok()).map(|it| it.starttime);
         let identity = Identity { pid, start_time: start_time.unwrap_or_default() };
-        Self { identity, child: Some(child), status: None }
+        Self { identity, child: Some(child), pidfd: None, status: None, memory: Memory::of(pid) }
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -93,17 +110,71 @@ impl Running {
         if self.has_ended() {
             return Ok(());
         }
-        let Some(pid) = Pid::from_raw(self.identity.pid) else { return Ok(()) };
-        match kill_process(pid, signal) {
+        let sent = match (&self.pidfd, Pid::from_raw(self.identity.pid)) {
+            (Some(pidfd), _) => pidfd_send_signal(pidfd, signal),
+            (None, Some(pid)) => kill_process(pid, signal),
+            (None, None) => Ok(()),
+        };
+        match sent {
             Err(Errno::SRCH) => Ok(()),
             sent => sent,
         }
     }
 
-    /// Resident memory in bytes that is no part of a file: pages of stored samples
-    /// are given back whenever somebody needs them, and count as its storage.
+    /// What it takes of its plan's memory, in bytes.
     pub(super) fn memory(&self) -> Option<u64> {
-        let statm = Process::new(self.identity.pid).ok()?.statm().ok()?;
-        Some(statm.resident.saturating_sub(statm.shared).saturating_mul(procfs::page_size()))
+        self.memory.as_ref()?.anonymous()
+    }
+
+    /// Has the kernel end it rather than us when memory runs out. To raise the value needs no
+    /// privilege.
+    pub(super) fn prefer_for_oom(&self) {
+        let path = format!("/proc/{}/oom_score_adj", self.identity.pid);
+        let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<i32>().ok();
+        let value = (read("/proc/self/oom_score_adj").unwrap_or(0) + OOM_SCORE_ADJ).min(1000);
+        if read(&path).is_some_and(|now| now >= value) {
+            return;
+        }
+        if let Err(error) = fs::write(path, value.to_string()) {
+            tracing::warn!(%error, pid = self.identity.pid, "cannot raise oom_score_adj");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_later_process_with_the_same_number_is_not_signalled() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let identity = Identity::of(&Process::new(pid).unwrap()).unwrap();
+        let earlier = Identity { start_time: identity.start_time - 1, ..identity };
+        let mut gone = Running::adopted(earlier);
+        gone.signal(Signal::KILL).unwrap();
+        assert!(gone.has_ended());
+        assert!(child.try_wait().unwrap().is_none());
+
+        let mut adopted = Running::adopted(identity);
+        assert!(adopted.pidfd.is_some() && !adopted.has_ended());
+        adopted.signal(Signal::KILL).unwrap();
+        child.wait().unwrap();
+        assert!(adopted.has_ended());
+        adopted.signal(Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn a_child_is_ended_before_us_when_memory_runs_out() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut running = Running::own(child);
+        running.prefer_for_oom();
+        let read = |pid: &str| {
+            let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+            text.trim().parse::<i32>().unwrap()
+        };
+        assert!(read(&running.identity.pid.to_string()) >= (read("self") + 500).min(1000));
+        running.signal(Signal::KILL).unwrap();
     }
 }

@@ -32,6 +32,11 @@ impl Folder {
         Self(root.join(slug).join(number.to_string()))
     }
 
+    /// The folder at a path that a process names.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Of a process that has this file on its command line.
     pub(super) fn of_config(config: &Path) -> Option<Self> {
         (config.file_name()? == CONFIG).then(|| config.parent().map(Path::to_owned))?.map(Self)

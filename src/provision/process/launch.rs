@@ -2,6 +2,7 @@
 
 use super::{
     folder::{CONFIG, DATA, Folder, LOG, WEB},
+    memory::query_flags,
     search::CONFIG_FILE,
 };
 use crate::provision::{Wanted, config_file};
@@ -49,6 +50,7 @@ impl Launch {
             format!("--web.config.file={}", file(WEB)),
             "--log.format=logfmt".to_owned(),
         ];
+        arguments.extend(query_flags(wanted.spec.memory_limit));
         arguments.extend(flags.into_iter().map(|(name, value)| format!("--{name}={value}")));
         Self {
             program,

@@ -2,7 +2,7 @@
 
 use super::{Tools, child::Identity, folder::Folder, slot};
 use futures_util::future::join_all;
-use procfs::process::{FDTarget, Process, StatFlags, all_processes};
+use procfs::process::{FDTarget, Process, all_processes};
 use rustix::process::geteuid;
 use std::{
     path::{Path, PathBuf},
@@ -34,41 +34,43 @@ pub(super) fn in_folders(folders: &[PathBuf]) -> Vec<Found> {
 }
 
 fn find(is_ours: impl Fn(&Folder) -> bool) -> Vec<Found> {
-    for _ in 0..LOOKS {
-        match look(&is_ours) {
-            Some(found) => return found,
-            None => std::thread::sleep(PAUSE),
+    let (mut found, mut is_whole) = look(&is_ours);
+    for _ in 1..LOOKS {
+        if is_whole {
+            break;
         }
+        std::thread::sleep(PAUSE);
+        (found, is_whole) = look(&is_ours);
     }
-    look(&is_ours).unwrap_or_default()
+    found
 }
 
-/// None while some process is just becoming another program, and may be ours.
-fn look(is_ours: impl Fn(&Folder) -> bool) -> Option<Vec<Found>> {
+/// What is found, and whether that is all: a process that is just becoming another program has no
+/// command line yet. One of ours is in its folder by then.
+fn look(is_ours: impl Fn(&Folder) -> bool) -> (Vec<Found>, bool) {
     let own_user = geteuid().as_raw();
-    let mut found = Vec::new();
-    for process in all_processes().ok()?.filter_map(Result::ok) {
+    let (mut found, mut is_whole) = (Vec::new(), true);
+    let Ok(processes) = all_processes() else { return (found, false) };
+    for process in processes.filter_map(Result::ok) {
         if process.uid().ok() != Some(own_user) {
             continue;
         }
         let Ok(arguments) = process.cmdline() else { continue };
-        if arguments.is_empty() && is_becoming(&process) {
-            return None;
+        if arguments.is_empty() {
+            is_whole &= !is_in_folder(&process, &is_ours);
+            continue;
         }
         let config = arguments.iter().find_map(|argument| argument.strip_prefix(CONFIG_FILE));
         let folder = config.and_then(|config| Folder::of_config(Path::new(config)));
         let Some(folder) = folder.filter(&is_ours) else { continue };
         found.extend(Identity::of(&process).map(|identity| Found { folder, identity }));
     }
-    Some(found)
+    (found, is_whole)
 }
 
-/// It has no command line yet. Threads of the kernel and zombies never have one.
-fn is_becoming(process: &Process) -> bool {
-    process.stat().is_ok_and(|stat| {
-        let is_kernel = stat.flags().is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD));
-        !is_kernel && !matches!(stat.state, 'Z' | 'X' | 'x')
-    })
+/// Threads of the kernel and zombies have no working directory, or none of ours.
+fn is_in_folder(process: &Process, is_ours: impl Fn(&Folder) -> bool) -> bool {
+    process.cwd().is_ok_and(|folder| is_ours(&Folder::at(folder)))
 }
 
 /// Whether a process listens on a port of the loopback interface. Only then may
@@ -100,4 +102,45 @@ pub(super) async fn end_all(tools: &Tools) {
         }
     });
     join_all(ends).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        os::unix::process::CommandExt,
+        process::{Child, Command, Stdio},
+    };
+
+    /// A process of the same user whose only argument is empty.
+    fn without_arguments(folder: &Path) -> Child {
+        let mut command = Command::new("cat");
+        command.arg0("").current_dir(folder).stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_process_without_a_command_line_hides_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path(), "s", 0);
+        folder.make().unwrap();
+        let ours = format!("{CONFIG_FILE}{}", folder.file(super::super::folder::CONFIG).display());
+        let mut ours = Command::new("sh")
+            .args(["-c", "read line", "sh", &ours])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // As foreign as can be, and as if one of ours were being started.
+        for place in [Path::new("/"), folder.path()] {
+            let mut other = without_arguments(place);
+            let found = below(&[root.path().to_owned()]);
+            let pids: Vec<_> = found.iter().map(|found| found.identity.pid).collect();
+            assert_eq!(pids, [i32::try_from(ours.id()).unwrap()], "{}", place.display());
+            other.kill().unwrap();
+            // A zombie has no command line, either.
+            assert_eq!(below(&[root.path().to_owned()]).len(), 1);
+            other.wait().unwrap();
+        }
+        ours.kill().unwrap();
+        ours.wait().unwrap();
+    }
 }

@@ -112,11 +112,29 @@ impl Slot {
 
     /// Ends the process.
     pub(super) async fn end(&self, limit: Duration) -> Result<(), Failure> {
-        end_place(&self.running, limit).await?;
+        self.end_by(&[Signal::TERM, Signal::KILL], limit).await
+    }
+
+    /// Ends the process without asking it. Its log of writes survives that.
+    pub(super) async fn kill(&self, limit: Duration) -> Result<(), Failure> {
+        self.end_by(&[Signal::KILL], limit).await
+    }
+
+    async fn end_by(&self, signals: &[Signal], limit: Duration) -> Result<(), Failure> {
+        end_place(&self.running, signals, limit).await?;
         self.loaded.borrow_mut().clear();
         // Without a process of that start time it says nothing.
         let _ = self.folder.remove(PID);
         Ok(())
+    }
+
+    /// Sends SIGKILL; whoever waits for the end does so afterwards.
+    pub(super) fn send_kill(&self) {
+        if let Some(running) = self.running.borrow_mut().as_mut()
+            && let Err(error) = running.signal(Signal::KILL)
+        {
+            tracing::error!(%error, "cannot send a signal to a Prometheus");
+        }
     }
 
     /// Lets it begin to end.
@@ -130,13 +148,18 @@ impl Slot {
 
 /// Ends a process that has no slot.
 pub(super) async fn end(identity: Identity, limit: Duration) -> Result<(), Failure> {
-    end_place(&RefCell::new(Some(Running::adopted(identity))), limit).await
+    let place = RefCell::new(Some(Running::adopted(identity)));
+    end_place(&place, &[Signal::TERM, Signal::KILL], limit).await
 }
 
 /// The process stays in its place until it is gone, since this may be dropped.
-async fn end_place(place: &RefCell<Option<Running>>, limit: Duration) -> Result<(), Failure> {
-    for signal in [Signal::TERM, Signal::KILL] {
-        let sent = place.borrow_mut().as_mut().map(|running| running.signal(signal));
+async fn end_place(
+    place: &RefCell<Option<Running>>,
+    signals: &[Signal],
+    limit: Duration,
+) -> Result<(), Failure> {
+    for signal in signals {
+        let sent = place.borrow_mut().as_mut().map(|running| running.signal(*signal));
         if let Some(Err(error)) = sent {
             tracing::error!(%error, "cannot send a signal to a Prometheus");
         }

@@ -8,7 +8,7 @@ use super::{
     child::Running,
     folder::{PORT, room},
     launch::Launch,
-    log_file,
+    log_file, memory,
     search::{self, listens},
     slot::{self, Slot},
 };
@@ -83,14 +83,27 @@ impl Supervisor {
                 Err(failure) => return Ended::at_start(failure.reason),
             },
         };
+        if let Some(running) = self.slot.running.borrow().as_ref() {
+            running.prefer_for_oom();
+        }
         let url = self.launch.url(port);
         self.slot.set_url(&url);
-        if let Err(ended) = self.until_ready(&url, port, log_start).await {
+        // A server that takes all memory may answer nothing, so its memory is watched beside that.
+        let memory = self.until_too_large();
+        tokio::pin!(memory);
+        let ready = tokio::select! {
+            ready = self.until_ready(&url, port, log_start) => ready,
+            why = &mut memory => Err(Ended::at_start(self.killed_by_us(why).await)),
+        };
+        if let Err(ended) = ready {
             return ended;
         }
         let since = Instant::now();
         self.slot.set(ReplicaState::Ready, "");
-        let why = self.while_ready(&url).await;
+        let why = tokio::select! {
+            why = self.while_ready(&url) => why,
+            why = &mut memory => self.killed_by_us(why).await,
+        };
         Ended { why, ready: Some(since.elapsed()) }
     }
 
@@ -147,9 +160,6 @@ impl Supervisor {
                 // If somebody was quicker to take the port, the next try has another.
                 return Err(Ended::at_start(why));
             }
-            if let Some(why) = self.is_too_large().await {
-                return Err(Ended::at_start(why));
-            }
             let Some(identity) = self.slot.identity() else { continue };
             let listens = tokio::task::spawn_blocking(move || listens(identity, port)).await;
             if listens.unwrap_or(false)
@@ -168,9 +178,6 @@ impl Supervisor {
         loop {
             tokio::time::sleep(patience.look).await;
             if let Some(why) = self.has_ended(0) {
-                return why;
-            }
-            if let Some(why) = self.is_too_large().await {
                 return why;
             }
             self.keep_log_small().await;
@@ -207,16 +214,29 @@ impl Supervisor {
         Some(format!("Prometheus ended{how}{said}{place}"))
     }
 
-    async fn is_too_large(&self) -> Option<String> {
-        let limit = self.launch.memory_limit;
-        let memory = self.slot.running.borrow().as_ref().and_then(Running::memory)?;
-        if memory <= limit {
-            return None;
+    /// Resolves, with the reason, when it was sent SIGKILL for taking more memory than it may.
+    async fn until_too_large(&self) -> String {
+        let (limit, longest) = (self.launch.memory_limit, self.tools.patience.look);
+        loop {
+            let memory = self.slot.running.borrow().as_ref().and_then(Running::memory);
+            let memory = memory.unwrap_or(0);
+            if memory > limit {
+                // One that were asked to end would first write, and grow meanwhile.
+                self.slot.send_kill();
+                let limit = ByteSize(limit).display().iec().to_string();
+                return format!(
+                    "Prometheus was stopped: it took more memory than its plan allows ({limit})"
+                );
+            }
+            tokio::time::sleep(memory::pause(memory, limit, longest)).await;
         }
-        let limit = ByteSize(limit).display().iec().to_string();
-        let why =
-            format!("Prometheus was stopped: it took more memory than its plan allows ({limit})");
-        Some(self.ended_by_us(why).await)
+    }
+
+    async fn killed_by_us(&self, why: String) -> String {
+        if let Err(failure) = self.slot.kill(self.tools.patience.end).await {
+            tracing::error!(%failure, folder = %self.slot.folder.path().display(), "cannot stop it");
+        }
+        why
     }
 
     async fn ended_by_us(&self, why: String) -> String {

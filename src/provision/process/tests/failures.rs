@@ -53,6 +53,72 @@ fn who_takes_more_memory_than_the_plan_allows_is_stopped() {
     });
 }
 
+/// Needs no samples that are stored, and a quarter of a gigabyte for its points.
+const BAD_QUERY: &str = "count_over_time(vector(1)%5B180d:1s%5D)";
+
+#[test]
+fn a_query_that_would_take_too_much_of_the_plan_is_refused_by_the_server_which_goes_on() {
+    run(async {
+        let house = House::new();
+        let processes = house.open();
+        let mut wanted = wanted("a");
+        wanted.spec.memory_limit = 256 << 20;
+        let replicas = processes.apply(&wanted).await.unwrap();
+        let pid = house.only_pid();
+        let url = format!("{}/api/v1/query?query={BAD_QUERY}", replicas[0].url);
+        let (status, body) = get(&url, wanted.web_password.expose_secret()).await;
+        assert_eq!(status, 422, "{body}");
+        assert!(body.contains("too many samples"), "{body}");
+        assert_eq!((house.only_pid(), processes.tools.metrics.restarts()), (pid, 0));
+        processes.stop().await;
+    });
+}
+
+#[test]
+fn a_server_that_grows_fast_is_killed_soon_after_it_has_passed_its_limit() {
+    run(async {
+        // Without the limits on queries, which would refuse this one.
+        let script = r#"exec prometheus $(printf '%s\n' "$@" | grep -v -e --query.max)"#;
+        let house = House::with_script(script);
+        let at_rest = Patience::default().look;
+        let processes = house.open_with(Patience { restarts: 1, look: at_rest, ..patience() });
+        let mut wanted = wanted("a");
+        wanted.spec.memory_limit = 128 << 20;
+        let replicas = processes.apply(&wanted).await.unwrap();
+        let memory = memory::Memory::of(house.only_pid()).unwrap();
+        let highest = std::thread::spawn(move || {
+            let mut highest = 0;
+            while let Some(now) = memory.anonymous().filter(|now| *now > 0) {
+                highest = now.max(highest);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            highest
+        });
+        let url = format!("{}/api/v1/query?query={BAD_QUERY}", replicas[0].url);
+        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+        let password = wanted.web_password.expose_secret().to_owned();
+        let asked = tokio::task::spawn_local(async move {
+            // It ends with the server.
+            let _ = client.get(url).basic_auth(Wanted::WEB_USER, password).send().await;
+        });
+        let problem = eventually(async || {
+            let (state, problem) = state(&processes, &wanted).remove(0);
+            (state == ReplicaState::Failed).then_some(problem)
+        })
+        .await;
+        assert!(
+            problem.ends_with("took more memory than its plan allows (128.0 MiB)"),
+            "{problem}"
+        );
+        assert_eq!(house.pids(), NONE);
+        let highest = highest.join().unwrap() >> 20;
+        println!("{highest} MiB at most");
+        assert!(highest < 3 * 128, "{highest} MiB");
+        asked.await.unwrap();
+        processes.stop().await;
+    });
+}
+
 #[test]
 fn a_killed_process_comes_back_with_its_data() {
     run(async {

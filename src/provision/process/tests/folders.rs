@@ -79,7 +79,9 @@ fn what_lies_behind_a_symlink_is_neither_moved_nor_removed() {
         let memory = of(&house.places.tmpfs_dir, &wanted);
         let instance = memory.path().parent().unwrap();
         // The folder of the instance, and that of its replica.
-        for (link, target) in [(instance, elsewhere.join("s")), (memory.path(), elsewhere.join("s/0"))] {
+        for (link, target) in
+            [(instance, elsewhere.join("s")), (memory.path(), elsewhere.join("s/0"))]
+        {
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             symlink(target, link).unwrap();
             let failure = house.open().apply(&wanted).await.unwrap_err();

@@ -1,0 +1,109 @@
+//! How much memory a replica takes, and how often that is looked at.
+
+use std::{fs::File, os::unix::fs::FileExt, time::Duration};
+
+/// A process that grows no faster than this, in bytes a second, is looked at before it has passed
+/// its limit. Go fills memory with the points of a query at about half of it.
+const FASTEST_GROWTH: u64 = 512 << 20;
+/// The shortest pause between two looks, just below the limit.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Memory per sample of a query, with what the garbage collector has not freed yet, in bytes.
+const SAMPLE_SIZE: u64 = 32;
+/// All queries together may load samples into one part in so many of the plan's memory.
+const QUERY_PART: u64 = 4;
+/// Of the plan's memory, in bytes, that allows one more query at a time.
+const MEMORY_OF_QUERY: u64 = 256 << 20;
+/// Most queries at a time: Prometheus' own default.
+const MOST_QUERIES: u64 = 20;
+
+/// The kernel's numbers about the memory of one process.
+#[derive(Debug)]
+pub(super) struct Memory(File);
+
+impl Memory {
+    /// None when there is no such process.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        File::open(format!("/proc/{pid}/statm")).ok().map(Self)
+    }
+
+    /// Resident memory in bytes that is no part of a file: pages of stored samples
+    /// are given back whenever somebody needs them, and count as its storage.
+    pub(super) fn anonymous(&self) -> Option<u64> {
+        let mut text = [0; 128];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(text.get(..length)?).ok()?;
+        let mut pages = text.split_ascii_whitespace().skip(1).map(str::parse);
+        let resident: u64 = pages.next()?.ok()?;
+        let shared = pages.next()?.ok()?;
+        Some(resident.saturating_sub(shared).saturating_mul(procfs::page_size()))
+    }
+}
+
+/// How long nobody has to look at a process that takes so much: the nearer to its limit, the
+/// shorter. At rest there is room, so that many instances cost next to nothing.
+pub(super) fn pause(memory: u64, limit: u64, longest: Duration) -> Duration {
+    let room = limit.saturating_sub(memory);
+    let pause = Duration::from_millis(room.saturating_mul(1000) / FASTEST_GROWTH);
+    pause.clamp(SHORTEST_PAUSE.min(longest), longest)
+}
+
+/// What queries may take of the memory of a plan, as flags of Prometheus.
+///
+/// A query that loads more samples fails with Prometheus' own words, and the server goes on.
+pub(super) fn query_flags(limit: u64) -> [String; 2] {
+    let concurrency = (limit / MEMORY_OF_QUERY).clamp(2, MOST_QUERIES);
+    let samples = (limit / QUERY_PART / SAMPLE_SIZE / concurrency).max(1);
+    [format!("--query.max-concurrency={concurrency}"), format!("--query.max-samples={samples}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_shrinks_with_the_room_below_the_limit() {
+        let longest = Duration::from_secs(2);
+        for (memory, limit, milliseconds) in [
+            (40 << 20, 2 << 30, 2000),
+            (64 << 20, 576 << 20, 1000),
+            (40 << 20, 104 << 20, 125),
+            (100 << 20, 104 << 20, 20),
+            (200 << 20, 104 << 20, 20),
+            (0, u64::MAX, 2000),
+        ] {
+            let pause = pause(memory, limit, longest).as_millis();
+            assert_eq!(pause, milliseconds, "{memory} of {limit}");
+        }
+        // As tests set it.
+        let short = Duration::from_millis(5);
+        assert_eq!(pause(1, 1, short), short);
+    }
+
+    #[test]
+    fn queries_share_a_part_of_the_memory() {
+        for (limit, concurrency, samples) in
+            [(64 << 20, 2, 262_144), (1 << 30, 4, 2_097_152), (64 << 30, 20, 26_843_545), (1, 2, 1)]
+        {
+            let expected = [
+                format!("--query.max-concurrency={concurrency}"),
+                format!("--query.max-samples={samples}"),
+            ];
+            assert_eq!(query_flags(limit), expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn memory_is_read_while_the_process_is_there() {
+        let own = Memory::of(std::process::id().try_into().unwrap()).unwrap();
+        let before = own.anonymous().unwrap();
+        let large = vec![1_u8; 64 << 20];
+        assert!(own.anonymous().unwrap() > before + (32 << 20), "{}", large.len());
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let of_child = Memory::of(child.id().try_into().unwrap()).unwrap();
+        assert!(of_child.anonymous().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(of_child.anonymous(), None);
+    }
+}
