@@ -202,10 +202,24 @@ impl Broker {
         instance: &InstanceId,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
+        self.changing(instance, UsesQuotas::No, work).await
+    }
+
+    /// As [`exclusively`](Self::exclusively); with [`UsesQuotas::Yes`] no other transaction uses up
+    /// quotas meanwhile.
+    async fn changing<T>(
+        &self,
+        instance: &InstanceId,
+        quotas: UsesQuotas,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
         let _turn = self.0.turns.take(instance).await?;
         let done = within_patience(async {
             let mut tx = self.0.store.begin_write().await?;
             tx.lock(instance.as_str()).await?;
+            if quotas == UsesQuotas::Yes {
+                tx.lock_quotas().await?;
+            }
             claim(&mut tx, &self.0.keys).await?;
             let done = work(&mut tx).await?;
             tx.commit().await?;
@@ -226,6 +240,19 @@ impl Broker {
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
         within_patience(async { work(&mut self.0.store.begin_read().await?).await }).await
+    }
+}
+
+/// Whether a change may use up quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UsesQuotas {
+    Yes,
+    No,
+}
+
+impl UsesQuotas {
+    fn if_some<T>(wanted: Option<&T>) -> Self {
+        if wanted.is_some() { Self::Yes } else { Self::No }
     }
 }
 

@@ -30,6 +30,7 @@ mod wanted;
 
 pub use admission::{AdmissionSettings, CommonAdmission};
 pub use conductor::Conductor;
+pub use lease::{ClaimError, Lease};
 pub use none::NotProvisioned;
 pub use office::Settings;
 pub use wanted::{OwnAddress, RemoteWrite, RemoteWrites, Wanted, WantedError};

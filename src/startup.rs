@@ -77,6 +77,7 @@ pub struct Reloader {
     broker: Broker,
     catalog: PathBuf,
     base_url: String,
+    may_offer_prometheus: bool,
     routes: Reload,
     certificates: Vec<tls::Keeper>,
 }
@@ -111,6 +112,7 @@ impl Application {
             broker: rooms.broker.clone(),
             catalog: config.broker.catalog.clone(),
             base_url: config.base_url.clone(),
+            may_offer_prometheus: rooms.may_offer_prometheus,
             routes: rooms.discovery.reload.clone(),
             certificates: rooms.certificates.clone(),
         };
@@ -173,6 +175,12 @@ impl Reloader {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Keeper::trigger);
         match catalog::read(&self.catalog, &self.base_url) {
+            Ok(catalog) if catalog.offers_prometheus() && !self.may_offer_prometheus => {
+                tracing::error!(
+                    "keeping the catalog from before: the first plans of Prometheus need a restart, \
+                     which checks that no other Scrapebroker provisions with this database"
+                );
+            }
             Ok(catalog) => {
                 self.broker.replace_catalog(catalog);
                 tracing::info!("the catalog was read again");

@@ -14,15 +14,34 @@
 //! * A database that is away is [`StoreError::Unavailable`], within seconds,
 //!   and is used again as soon as it is back, without a restart.
 //! * No message names a password.
+//!
+//! # The order of locks
+//!
+//! PostgreSQL ends one of two transactions that wait for each other. So every transaction takes
+//! what others may wait for in one order, and leaves out what it does not need:
+//!
+//! 1. [`Tx::lock`]: one instance, never two;
+//! 2. [`Tx::lock_quotas`]: the quotas of Prometheus instances;
+//! 3. [`state::bump`] or [`state::claim`]: the row of the store;
+//! 4. all other rows. Functions that change any bump the revision first, so two transactions never
+//!    meet here. Leases are no part of this: each is taken in a transaction of its own.
+//!
+//! [`Tx`] knows how far it is, and panics in tests and debug builds when the order is broken.
+//!
+//! # Time
+//!
+//! What replicas compare is the database's time ([`clock`]).
 
 pub mod backup;
 pub mod bindings;
+pub mod clock;
 mod error;
 pub mod imported;
 pub mod instances;
 pub mod leases;
 pub mod operations;
 mod postgres;
+mod private;
 pub mod prometheus;
 pub mod promfetcher;
 pub mod replicas;
@@ -40,6 +59,7 @@ pub use error::StoreError;
 pub use imported::ImportedBinding;
 pub use instances::{Names, ServiceInstance};
 pub use operations::{Before, Operation};
+pub use private::protect;
 pub use prometheus::{PrometheusInstance, Usage};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
@@ -52,6 +72,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a request waits for a connection before it is told that there is none.
 const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// The name under which quotas are locked, the same in every version.
+const QUOTAS: &str = "prometheus quotas";
 
 /// How long opening may take, migrations included: another replica may be migrating.
 const OPEN: Duration = Duration::from_secs(60);
@@ -71,6 +94,16 @@ pub struct Tx {
     inner: Transaction<'static, Any>,
     /// The SQLite file that this transaction changes; none on PostgreSQL.
     file: Option<Arc<Opened>>,
+    step: Step,
+}
+
+/// How far a transaction is in the order of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Begun,
+    Instance,
+    Quotas,
+    Rows,
 }
 
 impl Store {
@@ -121,9 +154,11 @@ impl Store {
                 let opened = sqlite.current().await?;
                 // `IMMEDIATE`, so that it cannot fail half-way on the upgrade of a read lock.
                 let inner = opened.writer().begin_with("BEGIN IMMEDIATE").await?;
-                Ok(Tx { inner, file: Some(opened) })
+                Ok(Tx { inner, file: Some(opened), step: Step::Begun })
             }
-            Database::Postgres(pool) => Ok(Tx { inner: pool.begin().await?, file: None }),
+            Database::Postgres(pool) => {
+                Ok(Tx { inner: pool.begin().await?, file: None, step: Step::Begun })
+            }
         }
     }
 
@@ -135,9 +170,12 @@ impl Store {
         match &*self.0 {
             Database::Sqlite(sqlite) => {
                 let opened = sqlite.current().await?;
-                Ok(Tx { inner: opened.reader().begin().await?, file: Some(opened) })
+                let inner = opened.reader().begin().await?;
+                Ok(Tx { inner, file: Some(opened), step: Step::Begun })
             }
-            Database::Postgres(pool) => Ok(Tx { inner: pool.begin().await?, file: None }),
+            Database::Postgres(pool) => {
+                Ok(Tx { inner: pool.begin().await?, file: None, step: Step::Begun })
+            }
         }
     }
 
@@ -151,14 +189,35 @@ impl Store {
 }
 
 impl Tx {
-    /// Keeps everyone else from deciding about `what` until the end.
+    /// Keeps everyone else from deciding about an instance until the end.
     ///
     /// On SQLite the transaction does that by itself, for the whole database.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away.
-    pub async fn lock(&mut self, what: &str) -> Result<(), StoreError> {
-        if self.file.is_some() {
+    pub async fn lock(&mut self, instance: &str) -> Result<(), StoreError> {
+        debug_assert!(self.step < Step::Instance, "an instance is locked first, and only one");
+        self.step = Step::Instance;
+        self.lock_name(instance).await
+    }
+
+    /// Keeps everyone else from using up quotas until the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn lock_quotas(&mut self) -> Result<(), StoreError> {
+        debug_assert!(self.step < Step::Quotas, "quotas are locked before anything is changed");
+        self.step = Step::Quotas;
+        self.lock_name(QUOTAS).await
+    }
+
+    /// From here on nothing else may be locked.
+    fn begin_changes(&mut self) {
+        self.step = Step::Rows;
+    }
+
+    async fn lock_name(&mut self, what: &str) -> Result<(), StoreError> {
+        if self.is_sqlite() {
             return Ok(());
         }
         // Selected from, not selected: its result is of a type that `Any` does not know.
@@ -167,6 +226,10 @@ impl Tx {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Makes the changes last. Only after this may anyone be told of them.

@@ -82,10 +82,11 @@ impl Broker {
 
     /// Removes an instance that is there.
     pub(super) async fn delete(&self, tx: &mut Tx, id: &InstanceId) -> Result<(), BrokerError> {
+        instances::delete(tx, id).await?;
         if self.adopts() {
             imported::depart(tx, id).await?;
         }
-        Ok(instances::delete(tx, id).await?)
+        Ok(())
     }
 
     /// Removes an instance that is not there: adopted and removed in one, its row is never seen.

@@ -1,7 +1,7 @@
 //! Service instances: provision, fetch, deprovision.
 
 use super::{
-    Broker, BrokerError, check_maintenance,
+    Broker, BrokerError, UsesQuotas, check_maintenance,
     error::unsealable,
     find_plan,
     prometheus::{Ordered, Wanted, put_operation},
@@ -99,7 +99,7 @@ impl Broker {
             _ => None,
         };
         let outcome = self
-            .exclusively(id, async |tx| {
+            .changing(id, UsesQuotas::if_some(wanted.as_ref()), async |tx| {
                 if let Some(existing) = instances::find(tx, id).await? {
                     return match self.is_same(&existing, &request)? {
                         true => self.is_being_made(tx, id).await,

@@ -38,8 +38,9 @@ impl Broker {
             return Ok(at_once);
         }
         self.reading(async |tx| {
-            find(tx, instance).await?;
+            // The instance second: a removal that ends in between is told as gone, not as done at once.
             let operation = operations::find(tx, instance).await?;
+            find(tx, instance).await?;
             Ok(operation.map_or(at_once, |it| LastOperation {
                 kind: Some(it.kind),
                 state: it.state,

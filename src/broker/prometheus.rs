@@ -13,10 +13,10 @@ use crate::{
         prometheus::{Admission, LossOfData, PrometheusPlan, Refusal, Spec, Wishes},
     },
     secrets::Owner,
-    store::{Operation, PrometheusInstance, StoreError, Tx, operations, prometheus},
+    store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
 };
 use serde_json::{Map, Value};
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Which quotas there are, and who is asked before a Prometheus is ordered.
@@ -87,7 +87,7 @@ impl Broker {
         put_operation(tx, id, OperationKind::Provision, None).await
     }
 
-    /// Quotas are counted while nobody else orders.
+    /// Quotas are counted while nobody else orders: the transaction has locked them.
     pub(super) async fn check_room(
         &self,
         tx: &mut Tx,
@@ -96,7 +96,6 @@ impl Broker {
         replicas: u64,
     ) -> Result<(), BrokerError> {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
-        tx.lock("prometheus quotas").await?;
         let usage = prometheus::usage(tx, space).await?;
         let no_room = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
         let Provisioning { max_instances, max_instances_per_space, admission, .. } = provisioning;
@@ -160,7 +159,6 @@ pub(super) async fn put_operation(
     kind: OperationKind,
     before: Option<crate::store::Before>,
 ) -> Result<Ordered, BrokerError> {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let operation_id = format!("{kind}-{}", uuid::Uuid::new_v4());
     let operation = Operation {
         instance_id: id.clone(),
@@ -168,7 +166,7 @@ pub(super) async fn put_operation(
         kind,
         state: OperationState::InProgress,
         description: String::new(),
-        started_at: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+        started_at: clock::now(tx).await?,
         before,
     };
     operations::put(tx, &operation).await?;

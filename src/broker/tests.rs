@@ -2,6 +2,7 @@
 
 mod bindings;
 mod instances;
+mod locks;
 mod moving;
 mod races;
 mod store;

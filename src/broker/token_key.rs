@@ -1,6 +1,6 @@
 //! The `broker.token_key` that is kept beside an SQLite database.
 
-use crate::secrets::KeyError;
+use crate::{secrets::KeyError, store::protect};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
@@ -52,7 +52,10 @@ pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenK
             tracing::info!(path = %path.display(), "a new broker.token_key was made; keep it");
             read(&path)
         }
-        found => found,
+        found => {
+            protect(&path);
+            found
+        }
     }
 }
 
@@ -111,6 +114,9 @@ mod tests {
         let file = dir.path().join("my.db.token-key");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        beside(&database, false).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! like is ordered, and undone by who carries it out when it cannot be.
 
 use super::{
-    Broker, BrokerError, Place,
+    Broker, BrokerError, Place, UsesQuotas,
     adoption::Unseen,
     check_maintenance,
     instances::check,
@@ -83,7 +83,7 @@ impl Broker {
         // same, unless somebody else changed the instance in between.
         let admitted = self.admit_change(service, &request).await?;
         let changed = self
-            .exclusively(id, async |tx| {
+            .changing(id, UsesQuotas::if_some(admitted.as_ref()), async |tx| {
                 let change = self.change(tx, service, &request).await?;
                 let Some(next) = &change.prometheus else {
                     if change.after != change.before {

@@ -130,6 +130,11 @@ impl Catalog {
         Self { document, services }
     }
 
+    /// Whether instances of some plan are a Prometheus.
+    pub fn offers_prometheus(&self) -> bool {
+        self.services.iter().flat_map(|service| &service.plans).any(|it| it.prometheus.is_some())
+    }
+
     /// The service with this name.
     pub fn service_named(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)

@@ -2,7 +2,7 @@
 
 use super::{
     Provisioner, Wanted,
-    errand::{Errand, Work},
+    errand::{Age, Errand, Work},
     lease::Lease,
     office::{Office, Settings},
 };
@@ -10,7 +10,7 @@ use crate::{
     domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
     secrets::Keys,
     store::{
-        Operation, PrometheusInstance, ServiceInstance, Store, StoreError, instances, operations,
+        Operation, PrometheusInstance, ServiceInstance, StoreError, clock, instances, operations,
         prometheus, replicas, state,
     },
 };
@@ -41,6 +41,8 @@ pub struct Conductor {
     /// Which revision of the store was looked at.
     seen: Option<(String, i64)>,
     is_away: bool,
+    /// Whether another holder of the lease runs instances elsewhere.
+    is_elsewhere: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ struct Running {
 /// One look at the store.
 #[derive(Debug)]
 struct Orders {
+    /// By the clock of the database.
+    now: i64,
     operations: Vec<Operation>,
     wanted: HashMap<InstanceId, (ServiceInstance, PrometheusInstance)>,
 }
@@ -61,13 +65,13 @@ struct Orders {
 impl Conductor {
     /// Ready to begin. `ordered` is notified when there is something to look for.
     pub fn new(
-        store: Store,
+        lease: Lease,
         keys: Arc<Keys>,
         provisioner: Rc<dyn Provisioner>,
         settings: Settings,
         ordered: Arc<Notify>,
     ) -> Self {
-        let lease = Lease::new(store.clone());
+        let store = lease.store().clone();
         let office = Rc::new(Office { store, keys, provisioner, settings });
         Self {
             office,
@@ -79,6 +83,7 @@ impl Conductor {
             observed: HashMap::new(),
             seen: None,
             is_away: false,
+            is_elsewhere: false,
         }
     }
 
@@ -116,6 +121,7 @@ impl Conductor {
                     tracing::warn!("another replica provisions from now on");
                     self.leave().await;
                 }
+                self.report_other_home();
                 if std::mem::take(&mut self.is_away) {
                     tracing::info!("orders are found again");
                 }
@@ -129,6 +135,19 @@ impl Conductor {
                     self.leave().await;
                 }
             }
+        }
+    }
+
+    /// The start refuses this; it happens when the lease was lost while the database was away.
+    fn report_other_home(&mut self) {
+        let other = self.lease.other_home();
+        let was_elsewhere = std::mem::replace(&mut self.is_elsewhere, other.is_some());
+        if let (Some(other), false) = (other, was_elsewhere) {
+            tracing::error!(
+                other,
+                "another process provisions with this database elsewhere; queries to its Prometheus \
+                 servers fail here; stop one of the two"
+            );
         }
     }
 
@@ -178,6 +197,7 @@ impl Conductor {
                 OperationKind::Deprovision => false,
             };
             let Some((instance, row)) = orders.wanted.get(&id) else { continue };
+            let age = Age::new(operation.started_at, orders.now);
             let work = match is_open {
                 true => Work::Order(operation),
                 false if was_made && !self.kept.contains(&id) => Work::Keep,
@@ -190,19 +210,25 @@ impl Conductor {
                 &self.office.settings.remote_writes,
                 &self.office.settings.own,
             );
-            self.begin(id, work, wanted);
+            self.begin(id, work, age, wanted);
         }
         Ok(())
     }
 
-    fn begin(&mut self, id: InstanceId, work: Work, wanted: Result<Wanted, super::WantedError>) {
+    fn begin(
+        &mut self,
+        id: InstanceId,
+        work: Work,
+        age: Age,
+        wanted: Result<Wanted, super::WantedError>,
+    ) {
         let stop = CancellationToken::new();
         let operation_id = match &work {
             Work::Order(operation) => Some(operation.operation_id.clone()),
             Work::Keep => None,
         };
         let is_update = matches!(&work, Work::Order(it) if it.kind == OperationKind::Update);
-        let errand = Errand { office: Rc::clone(&self.office), id: id.clone(), work, wanted };
+        let errand = Errand { office: Rc::clone(&self.office), id: id.clone(), work, age, wanted };
         let (done, stopped) = (id.clone(), stop.clone());
         let task = self.tasks.spawn_local(async move {
             stopped.run_until_cancelled(errand.carry_out()).await;
@@ -233,8 +259,9 @@ impl Conductor {
         });
         let wanted = wanted.collect();
         let operations = readable(operations::all(&mut tx).await?);
+        let now = clock::now(&mut tx).await?;
         self.seen = revision;
-        Ok(Some(Orders { operations, wanted }))
+        Ok(Some(Orders { now, operations, wanted }))
     }
 
     /// Writes down how the replicas do, where that has changed.

@@ -7,10 +7,7 @@ use crate::{
         Operation, PrometheusInstance, StoreError, Tx, instances, operations, prometheus, replicas,
     },
 };
-use std::{
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
+use std::{rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// The first pause after a failure that may pass, and the longest one.
@@ -28,12 +25,36 @@ pub(super) enum Work {
     Keep,
 }
 
+/// How long ago an operation was ordered. The database's clock says both times, and our own only
+/// measures what has passed since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    when_read: Duration,
+    read_at: Instant,
+}
+
+impl Age {
+    /// Both in milliseconds since 1970.
+    pub(super) fn new(started_at: i64, now: i64) -> Self {
+        let age = u64::try_from(now.saturating_sub(started_at)).unwrap_or(0);
+        Self { when_read: Duration::from_millis(age), read_at: Instant::now() }
+    }
+
+    /// How long the operation may still take. After a restart it gets a part of the time again,
+    /// however long we were away.
+    fn left_of(self, timeout: Duration) -> Duration {
+        let age = self.when_read.saturating_add(self.read_at.elapsed());
+        timeout.saturating_sub(age).clamp(timeout / 4, timeout)
+    }
+}
+
 /// Somebody who does it.
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) office: Rc<Office>,
     pub(super) id: InstanceId,
     pub(super) work: Work,
+    pub(super) age: Age,
     pub(super) wanted: Result<Wanted, WantedError>,
 }
 
@@ -147,7 +168,7 @@ impl Errand {
         operation: &Operation,
         work: impl AsyncFn() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let left = left_of(operation, self.office.settings.operation_timeout);
+        let left = self.age.left_of(self.office.settings.operation_timeout);
         let deadline = Instant::now() + left;
         let (mut pause, mut last) = (PAUSES.0, None);
         loop {
@@ -221,11 +242,29 @@ async fn go_back(tx: &mut Tx, operation: &Operation) -> Result<(), StoreError> {
     prometheus::put(tx, &row).await
 }
 
-/// How long an operation may still take. After a restart it gets a part of the
-/// time again, however long we were away.
-fn left_of(operation: &Operation, timeout: Duration) -> Duration {
-    let started = u64::try_from(operation.started_at).unwrap_or(0);
-    let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(started) + timeout;
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
-    left.clamp(timeout / 4, timeout)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_is_as_old_as_the_database_says() {
+        let timeout = Duration::from_secs(100);
+        let hour = 3_600_000;
+        for (started_at, now, left) in [
+            (5 * hour, 5 * hour, 100),
+            (5 * hour, 5 * hour + 30_000, 70),
+            (5 * hour, 5 * hour + 90_000, 25),
+            (5 * hour, 9 * hour, 25),
+            // The database's clock was set back.
+            (5 * hour, 4 * hour, 100),
+            (i64::MAX, i64::MIN, 100),
+            (i64::MIN, i64::MAX, 25),
+        ] {
+            let left_now = Age::new(started_at, now).left_of(timeout).as_secs();
+            assert_eq!(left_now, left, "{started_at} {now}");
+        }
+        let age = Age::new(0, 10_000);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(age.left_of(timeout).as_secs(), 70);
+    }
 }

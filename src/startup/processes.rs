@@ -16,6 +16,11 @@ pub(super) fn provisioner(config: &Config, metrics: Metrics) -> Processes {
     Processes::new(places(config), Patience::default(), metrics)
 }
 
+/// Where the processes are, for others that share the database.
+pub(super) fn home(config: &Config) -> String {
+    places(config).home()
+}
+
 fn places(config: &Config) -> Places {
     let prometheus = &config.prometheus;
     // Where a shell would find programs, too.

@@ -1,16 +1,16 @@
 //! Joins the broker, which orders, with who carries it out: neither room knows
 //! the other.
 
-use super::{processes, tsuru_apps};
+use super::{StartError, processes, rooms::store_failure, tsuru_apps};
 use crate::{
     config::{self, Config},
-    domain::prometheus::Admission,
+    domain::{Catalog, prometheus::Admission},
     provision::{
-        self, AdmissionSettings, CommonAdmission, Conductor, NotProvisioned, OwnAddress,
-        Provisioner, RemoteWrite, Settings, process,
+        self, AdmissionSettings, ClaimError, CommonAdmission, Conductor, Lease, NotProvisioned,
+        OwnAddress, Provisioner, RemoteWrite, Settings, process,
     },
     secrets::Keys,
-    store::Store,
+    store::{Store, StoreError, prometheus},
     tls::TlsError,
 };
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
@@ -51,11 +51,46 @@ fn provisioner(
     })
 }
 
+/// Our place in the order of those that share the database.
+///
+/// Child processes are reached on the machine that runs them. So where instances are offered or
+/// there are some, this waits for the end of another machine's lease, and fails when that is
+/// renewed. Also tells whether a later catalog may offer instances.
+pub(super) async fn claim(
+    config: &Config,
+    store: &Store,
+    catalog: &Catalog,
+) -> Result<(Lease, bool), StartError> {
+    let home = match config.prometheus.provisioner {
+        config::Provisioner::Process => processes::home(config),
+        config::Provisioner::Tsuru => "tsuru".to_owned(),
+        config::Provisioner::None => "none".to_owned(),
+    };
+    let mut lease = Lease::new(store.clone(), home);
+    if config.prometheus.provisioner != config::Provisioner::Process {
+        return Ok((lease, true));
+    }
+    if !catalog.offers_prometheus() && !has_instances(store).await.map_err(store_failure)? {
+        // SQLite has one process.
+        return Ok((lease, store.file().is_some()));
+    }
+    lease.claim().await.map_err(|error| match error {
+        ClaimError::Store(error) => store_failure(error),
+        error => StartError::Unavailable(error.into()),
+    })?;
+    Ok((lease, true))
+}
+
+async fn has_instances(store: &Store) -> Result<bool, StoreError> {
+    let ids: Vec<_> = prometheus::ids(&mut store.begin_read().await?).await?;
+    Ok(!ids.is_empty())
+}
+
 /// Who sees to it, for a program that listens on `address`.
 pub(super) fn conductor(
     config: &Config,
     address: SocketAddr,
-    store: Store,
+    lease: Lease,
     keys: Arc<Keys>,
     ordered: Arc<Notify>,
     metrics: process::Metrics,
@@ -65,7 +100,7 @@ pub(super) fn conductor(
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Ok(Conductor::new(store, keys, provisioner(config, metrics)?, settings, ordered))
+    Ok(Conductor::new(lease, keys, provisioner(config, metrics)?, settings, ordered))
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.

@@ -25,7 +25,7 @@ use crate::{
         tsuru::TsuruState,
         ui::Ui,
     },
-    provision::process,
+    provision::{Lease, process},
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -83,6 +83,9 @@ pub(super) struct Rooms {
     warning: Option<&'static str>,
     /// Wakes who carries out what the broker orders.
     ordered: Arc<Notify>,
+    lease: Lease,
+    /// Whether a reload may bring plans whose instances are a Prometheus.
+    pub(super) may_offer_prometheus: bool,
     loops: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -125,6 +128,7 @@ impl Rooms {
             tracing::warn!("service instances that were never seen are adopted: {ADOPTING}");
         }
 
+        let (lease, may_offer_prometheus) = provisioning::claim(config, &store, &catalog).await?;
         let ordered = Arc::new(Notify::new());
         if config.prometheus.provisioner != config::Provisioner::None {
             let provisioning = Provisioning {
@@ -194,6 +198,8 @@ impl Rooms {
             certificates,
             warning,
             ordered,
+            lease,
+            may_offer_prometheus,
             loops,
             shutdown,
         })
@@ -284,7 +290,7 @@ impl Rooms {
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
         let conductor =
-            provisioning::conductor(config, address, self.store.clone(), keys, ordered, metrics)
+            provisioning::conductor(config, address, self.lease.clone(), keys, ordered, metrics)
                 .map_err(certificates::failure)?;
         self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
         Ok(())

@@ -22,7 +22,7 @@ pub struct Operation {
     pub state: OperationState,
     /// What people are told of it.
     pub description: String,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by the clock of the database.
     pub started_at: i64,
     /// What an update goes back to when it fails.
     pub before: Option<Before>,

@@ -4,8 +4,9 @@ use super::{ACQUIRE, StoreError};
 use sqlx::{
     AnyPool, ConnectOptions, Connection, Executor,
     any::{AnyConnectOptions, AnyPoolOptions},
+    postgres::{PgConnectOptions, PgSslMode},
 };
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 /// A replica that dies of a power cut holds its locks until the server notices;
 /// a query of ours takes milliseconds, so ten seconds say that nobody waits for it.
@@ -20,6 +21,9 @@ pub(super) async fn open(url: &str, max_connections: u32) -> Result<AnyPool, Sto
     let options = AnyConnectOptions::from_str(url).map_err(|_| {
         StoreError::Url("is not a URL like postgres://user:password@host/db".into())
     })?;
+    if let Some((host, risk)) = PgConnectOptions::from_str(url).ok().as_ref().and_then(risk) {
+        tracing::warn!(host, "{risk}; set sslmode=verify-full in database_url");
+    }
     migrate(&options).await?;
     let pool = AnyPoolOptions::new()
         .max_connections(max_connections)
@@ -32,6 +36,25 @@ pub(super) async fn open(url: &str, max_connections: u32) -> Result<AnyPool, Sto
     Ok(pool)
 }
 
+/// What somebody in the network can do to the connection; none on the machine itself.
+///
+/// Without a mode the driver tries TLS and goes on without it.
+fn risk(options: &PgConnectOptions) -> Option<(String, &'static str)> {
+    let host = options.get_host();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_local = options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback());
+    let risk = match options.get_ssl_mode() {
+        PgSslMode::VerifyFull => return None,
+        PgSslMode::VerifyCa => "the name in the certificate of PostgreSQL is not compared",
+        PgSslMode::Require => "the certificate of PostgreSQL is not verified",
+        _ => "the connection to PostgreSQL may be without TLS",
+    };
+    (!is_local).then(|| (host.to_owned(), risk))
+}
+
 /// On a connection of its own: unlike a pool it says why it cannot connect, and
 /// a migration may take longer than a query.
 async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
@@ -42,4 +65,33 @@ async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
     super::migrate(&mut connection).await?;
     connection.close().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_others_can_read_or_take_over_is_named() {
+        for (rest, expected) in [
+            ("db.example.com/x?sslmode=verify-full", ""),
+            ("db.example.com/x?sslmode=verify-full&sslrootcert=/etc/ca.pem", ""),
+            ("db.example.com/x?sslmode=verify-ca", "is not compared"),
+            ("db.example.com/x?sslmode=require", "is not verified"),
+            ("db.example.com/x?sslmode=prefer", "without TLS"),
+            ("db.example.com/x?sslmode=disable", "without TLS"),
+            ("db.example.com/x", "without TLS"),
+            ("10.0.0.1:5432/x", "without TLS"),
+            ("localhost/x", ""),
+            ("127.0.0.1:5433/x?sslmode=disable", ""),
+            ("[::1]/x", ""),
+            ("%2Fvar%2Frun%2Fpostgresql/x", ""),
+        ] {
+            let url = format!("postgres://u:hunter2@{rest}");
+            let found = risk(&PgConnectOptions::from_str(&url).unwrap());
+            let text = found.map(|(host, risk)| format!("{host} {risk}")).unwrap_or_default();
+            assert_eq!(text.is_empty(), expected.is_empty(), "{rest}: {text}");
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{rest}: {text}");
+        }
+    }
 }

@@ -10,7 +10,7 @@
 //! * **Another file**, or another write-ahead log beside it: ours is closed and
 //!   the new one opened and migrated.
 
-use super::{ACQUIRE, StoreError, migrate};
+use super::{ACQUIRE, StoreError, migrate, private};
 use arc_swap::ArcSwap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::{
@@ -126,6 +126,15 @@ impl Opened {
                     Box::pin(async move { connection.execute(pragmas).await.map(drop) })
                 })
         };
+        if let Mode::Create = mode
+            && let Err(error) = private::create(path)
+        {
+            tracing::debug!(%error, "the database file could not be made; SQLite says why");
+        }
+        // SQLite gives the files beside it the permissions of the database.
+        for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+            private::protect(&file);
+        }
         // On a connection of its own: unlike a pool it says why it cannot connect.
         let mut anchor = options.connect().await?;
         anchor.execute(WRITER).await?;

@@ -37,6 +37,7 @@ pub async fn read(tx: &mut Tx) -> Result<State, StoreError> {
 /// [`StoreError::KeyChanged`] when another key was there before.
 pub async fn claim(tx: &mut Tx, key_fingerprint: &str, store_id: &str) -> Result<(), StoreError> {
     if read(tx).await?.key_fingerprint.is_empty() {
+        tx.begin_changes();
         sqlx::query(
             "UPDATE store_state SET key_fingerprint = $1, store_id = $2 WHERE key_fingerprint = ''",
         )
@@ -60,6 +61,7 @@ pub async fn claim(tx: &mut Tx, key_fingerprint: &str, store_id: &str) -> Result
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn bump(tx: &mut Tx) -> Result<i64, StoreError> {
+    tx.begin_changes();
     let row = sqlx::query("UPDATE store_state SET revision = revision + 1 RETURNING revision")
         .fetch_one(tx.connection())
         .await?;

@@ -73,3 +73,16 @@ pub(crate) async fn on_both(test: impl AsyncFn(Store)) {
         resume_unwind(panic);
     }
 }
+
+/// Whether a session with this `application_name` waits for a lock.
+pub(crate) async fn waits_for_a_lock(store: &Store, name: &str) -> bool {
+    let mut tx = store.begin_read().await.unwrap();
+    let row = sqlx::query(
+        "SELECT 1 AS waits FROM pg_stat_activity \
+         WHERE application_name = $1 AND wait_event_type = 'Lock'",
+    )
+    .bind(name)
+    .fetch_optional(tx.connection())
+    .await;
+    row.unwrap().is_some()
+}

@@ -3,7 +3,7 @@ use super::{
     *,
 };
 use crate::domain::{BindingId, TsuruApp};
-use std::fs;
+use std::{fs, time::Duration};
 
 fn instance(id: &str) -> ServiceInstance {
     ServiceInstance {
@@ -271,6 +271,42 @@ async fn refusal(store: &Store) -> String {
 }
 
 #[tokio::test]
+async fn the_files_of_sqlite_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let modes = || {
+        let files = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+        let mode = |file: fs::DirEntry| {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            (file.file_name().into_string().unwrap(), mode)
+        };
+        files.map(mode).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let private = |names: &[&str]| names.iter().map(|it| ((*it).to_owned(), 0o600)).collect();
+    let (store, path) = sqlite_in(&dir).await;
+    assert_eq!(modes(), private(&["test.db", "test.db-shm", "test.db-wal"]));
+    let copy = dir.path().join("copy.db");
+    let file = tempfile::NamedTempFile::new_in(dir.path()).unwrap();
+    backup::copy(&path, file.path()).await.unwrap();
+    file.persist(&copy).unwrap();
+    assert_eq!(modes()["copy.db"], 0o600);
+    fs::remove_file(copy).unwrap();
+    store.close().await;
+
+    // As an older version has left them, even after a kill.
+    let url = format!("sqlite://{}", path.display());
+    for file in ["test.db", "test.db-wal", "test.db-shm"] {
+        let file = dir.path().join(file);
+        let open = fs::OpenOptions::new().create(true).append(true).open(&file).unwrap();
+        open.set_permissions(fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let store = Store::open(&url.into(), 2).await.unwrap();
+    assert!(has_instance(&store, "before").await);
+    assert!(modes().values().all(|mode| *mode == 0o600), "{:?}", modes());
+    store.close().await;
+}
+
+#[tokio::test]
 async fn an_sqlite_file_that_is_moved_away_and_back_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
@@ -420,4 +456,91 @@ async fn what_tsuru_told_is_kept_replaced_and_gone_with_its_binding() {
         assert!(all(&store).await.is_empty());
     })
     .await;
+}
+
+fn holder(id: &str, home: Option<&str>) -> leases::Holder {
+    leases::Holder { id: id.to_owned(), home: home.map(str::to_owned) }
+}
+
+async fn take(store: &Store, holder: &leases::Holder) -> leases::Taken {
+    let mut tx = store.begin_write().await.unwrap();
+    let term = Duration::from_secs(15);
+    let taken = leases::take(&mut tx, "l", holder, term).await.unwrap();
+    tx.commit().await.unwrap();
+    taken
+}
+
+async fn database_time(store: &Store) -> i64 {
+    clock::now(&mut store.begin_read().await.unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lease_is_taken_kept_and_given_back_by_the_clock_of_the_database() {
+    on_both(async |store| {
+        let own = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = database_time(&store).await;
+        // Here both are the same machine's.
+        assert!(now.abs_diff(own.as_millis().try_into().unwrap()) < 60_000, "{now}");
+
+        let (a, b) = (holder("a", Some("process on x")), holder("b", None));
+        assert_eq!(take(&store, &a).await, leases::Taken::Held);
+        assert_eq!(take(&store, &a).await, leases::Taken::Held);
+        let leases::Taken::ByOther { holder, expires_at } = take(&store, &b).await else {
+            panic!("two have it")
+        };
+        assert_eq!(holder, a);
+        assert!((14_000..=16_000).contains(&(expires_at - now)) || expires_at > now);
+        let mut tx = store.begin_write().await.unwrap();
+        leases::give_back(&mut tx, "l", &b).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+        let mut tx = store.begin_write().await.unwrap();
+        leases::expire_for_tests(&mut tx, "l").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(take(&store, &b).await, leases::Taken::Held);
+        let mut tx = store.begin_write().await.unwrap();
+        leases::give_back(&mut tx, "l", &b).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(take(&store, &a).await, leases::Taken::Held);
+    })
+    .await;
+}
+
+/// The clock of this schema, an hour or so away from that of the machine, and so from ours.
+async fn set_clock(store: &Store, shift: &str) {
+    let mut tx = store.begin_write().await.unwrap();
+    let function = format!(
+        "CREATE OR REPLACE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+         $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(function)).execute(tx.connection()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn clocks_of_replicas_decide_nothing() {
+    let schema = Schema::create().await;
+    // The schema's own functions are found before those of the system.
+    let url = format!("{},pg_catalog", schema.url().expose_secret());
+    let store = Store::open(&url.into(), 4).await.unwrap();
+    // Before its first use: a prepared statement keeps the function that it found.
+    set_clock(&store, "0").await;
+    let (a, b) = (holder("a", Some("process on x")), holder("b", Some("process on x")));
+    let before = database_time(&store).await;
+    assert_eq!(take(&store, &a).await, leases::Taken::Held);
+    assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+
+    // All replicas' clocks are an hour behind from here on. The term has ended.
+    set_clock(&store, "1 hour").await;
+    assert!(database_time(&store).await > before + 3_590_000);
+    assert_eq!(take(&store, &b).await, leases::Taken::Held);
+    assert!(matches!(take(&store, &a).await, leases::Taken::ByOther { .. }));
+
+    // The database fails over to a server with another clock. Who died before blocks nobody for
+    // an hour.
+    set_clock(&store, "0").await;
+    assert_eq!(take(&store, &a).await, leases::Taken::Held);
+    assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+    store.close().await;
+    schema.drop().await;
 }

@@ -10,22 +10,33 @@ use sqlx::{Row, any::AnyRow};
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn put(tx: &mut Tx, binding: &BindingId, app: &TsuruApp) -> Result<(), StoreError> {
     let hosts = serde_json::Value::from(app.hosts.clone()).to_string();
-    let changed = sqlx::query(
-        "INSERT INTO tsuru_apps (binding_id, app, team, pool, hosts) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (binding_id) DO UPDATE SET app = $2, team = $3, pool = $4, hosts = $5 \
-         WHERE tsuru_apps.app <> $2 OR tsuru_apps.team <> $3 OR tsuru_apps.pool <> $4 \
-         OR tsuru_apps.hosts <> $5",
+    // Looked at before it is written, since the revision is locked before any other row.
+    let known = sqlx::query(
+        "SELECT 1 AS known FROM tsuru_apps WHERE binding_id = $1 AND app = $2 AND team = $3 \
+         AND pool = $4 AND hosts = $5",
     )
     .bind(binding.as_str())
     .bind(&app.name)
     .bind(&app.team)
     .bind(&app.pool)
-    .bind(hosts)
+    .bind(&hosts)
+    .fetch_optional(tx.connection())
+    .await?;
+    if known.is_some() {
+        return Ok(());
+    }
+    state::bump(tx).await?;
+    sqlx::query(
+        "INSERT INTO tsuru_apps (binding_id, app, team, pool, hosts) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (binding_id) DO UPDATE SET app = $2, team = $3, pool = $4, hosts = $5",
+    )
+    .bind(binding.as_str())
+    .bind(&app.name)
+    .bind(&app.team)
+    .bind(&app.pool)
+    .bind(&hosts)
     .execute(tx.connection())
     .await?;
-    if changed.rows_affected() > 0 {
-        state::bump(tx).await?;
-    }
     Ok(())
 }
 

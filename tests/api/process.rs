@@ -111,6 +111,14 @@ impl Starting {
         eventually(async || self.0.try_wait().unwrap()).await.code()
     }
 
+    /// Waits until it has ended by itself: its exit code, and all that it said.
+    pub(crate) fn failed(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        let mut stderr = self.0.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+        (self.0.wait().unwrap().code(), said)
+    }
+
     pub(crate) fn listening(mut self) -> Server {
         let mut lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
         let log = Arc::<Mutex<Vec<Value>>>::default();

@@ -57,6 +57,7 @@ fn starting(
     let shared = [
         ("SCRAPEBROKER__DATABASE_URL", &*url),
         ("SCRAPEBROKER__BROKER__TOKEN_KEY", "shared by all of them"),
+        ("SCRAPEBROKER__PROMETHEUS__PROVISIONER", "none"),
     ];
     let settings: Vec<_> = shared.iter().chain(settings).copied().collect();
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
@@ -213,5 +214,35 @@ async fn while_one_migrates_the_others_wait() {
     }
     drop(servers);
     migrating.close().await.unwrap();
+    database.drop().await;
+}
+
+#[actix_web::test]
+async fn child_processes_on_a_second_machine_are_refused_and_a_restart_is_not() {
+    let database = Database::create().await;
+    let url = database.url();
+    let settings = [
+        ("SCRAPEBROKER__DATABASE_URL", &*url),
+        ("SCRAPEBROKER__BROKER__TOKEN_KEY", "shared by all of them"),
+    ];
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Server::start_with(one.path(), &settings);
+    let (code, said) = Server::starting(other.path(), &settings).failed();
+    assert_eq!(code, Some(69), "{said}");
+    let reason = said.lines().last().unwrap();
+    assert!(reason.contains("prometheus.provisioner: another Scrapebroker"), "{reason}");
+    assert!(reason.contains(&one.path().display().to_string()), "{reason}");
+    assert!(reason.contains("Stop the other one, or set prometheus.provisioner to"), "{reason}");
+    assert!(!reason.contains("shared by all of them"), "{reason}");
+
+    // A replica that makes no instances is none to refuse.
+    let none = [("SCRAPEBROKER__PROMETHEUS__PROVISIONER", "none")];
+    let none: Vec<_> = settings.iter().chain(&none).copied().collect();
+    drop(Server::start_with(other.path(), &none));
+
+    // Killed, and started where it was; then somewhere else.
+    drop(first);
+    drop(Server::start_with(one.path(), &settings));
+    drop(Server::start_with(other.path(), &settings));
     database.drop().await;
 }

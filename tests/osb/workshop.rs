@@ -8,7 +8,9 @@ use scrapebroker::{
         InstanceId,
         prometheus::{Admission, Refusal, Replica, ReplicaState, Spec},
     },
-    provision::{Conductor, Failure, OwnAddress, Provisioner, RemoteWrites, Settings, Wanted},
+    provision::{
+        Conductor, Failure, Lease, OwnAddress, Provisioner, RemoteWrites, Settings, Wanted,
+    },
     store::Store,
 };
 use serde_json::{Value, json};
@@ -151,7 +153,8 @@ impl House {
             operation_timeout: Duration::from_secs(20),
         };
         let (keys, ordered) = (self.api.broker.keys(), Arc::clone(&self.ordered));
-        Conductor::new(self.store.clone(), keys, Rc::new(self.workshop.clone()), settings, ordered)
+        let lease = Lease::new(self.store.clone(), "workshop");
+        Conductor::new(lease, keys, Rc::new(self.workshop.clone()), settings, ordered)
     }
 
     pub(crate) fn begin(&mut self) {

@@ -1,8 +1,7 @@
 //! Whether two folders are one, whatever their paths look like.
 
 use std::{
-    fs::{self, Metadata},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
@@ -54,7 +53,9 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
 
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             Ok(None)
         }
         result => result.map(Some),
