@@ -67,7 +67,9 @@ pub(super) async fn claim(
         config::Provisioner::None => "none".to_owned(),
     };
     let mut lease = Lease::new(store.clone(), home);
-    if config.prometheus.provisioner != config::Provisioner::Process {
+    // A container platform starts the next unit before it stops the one before, so a refusal would
+    // stop every deploy. The conductor says there what is wrong.
+    if config.prometheus.provisioner != config::Provisioner::Process || config.platform.is_some() {
         return Ok((lease, true));
     }
     if !catalog.offers_prometheus() && !has_instances(store).await.map_err(store_failure)? {
