@@ -25,7 +25,7 @@ pub mod catalog;
 pub mod promfetcher;
 
 use crate::domain::{ExternalExporter, prometheus::Allowed};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use section::Section;
 use std::{
     collections::BTreeMap,
@@ -115,6 +115,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// `database_url` without its password.
+    pub fn shown_database_url(&self) -> String {
+        values::masked_url(self.database_url.expose_secret())
+    }
+}
+
 /// Certificates or a key in the PEM format.
 #[derive(Clone, Debug)]
 pub enum Pem {
@@ -167,8 +174,8 @@ pub struct Database {
 pub struct Broker {
     /// The platform's credentials; without them the broker API answers 503.
     pub credentials: Option<Credentials>,
-    /// Path of the catalog.
-    pub catalog: PathBuf,
+    /// Path of the catalog; none: the built-in one.
+    pub catalog: Option<PathBuf>,
     /// Derives tokens and the key that encrypts secrets at rest.
     pub token_key: Option<SecretString>,
     /// Instances that were never seen are taken for ours: for the time of a move.

@@ -10,7 +10,7 @@ mod platform;
 mod prometheus;
 
 use crate::{
-    config::Config,
+    config::{Config, catalog},
     demo_app::{DemoApp, Options},
     shutdown::Stop,
     startup::{Application, StartError},
@@ -36,9 +36,6 @@ const ENDPOINT: &str = "/actuator/prometheus";
 
 /// The demo's own requests are answered sooner.
 const SLOWEST: Duration = Duration::from_secs(60);
-
-/// The catalog, so that the demo needs no file beside the program.
-const CATALOG: &str = include_str!("../broker-catalog.json");
 
 /// The demo, listening.
 pub struct Demo {
@@ -150,7 +147,7 @@ fn config(
     more: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Config> {
     let catalog = folder.path().join("broker-catalog.json");
-    let modest = prometheus::modest(CATALOG).context("the catalog is no JSON")?;
+    let modest = prometheus::modest(catalog::BUILT_IN).context("the catalog is no JSON")?;
     std::fs::write(&catalog, modest).context("cannot write the demo's files")?;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [

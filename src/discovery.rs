@@ -20,8 +20,10 @@
 //! * What one source leaves out takes nothing from another.
 //! * An instance is its address, and stands once in what a look-up gives.
 
+mod address;
 mod claims;
 mod document;
+mod drop_log;
 mod endpoint;
 mod error;
 mod fetch;
@@ -45,11 +47,12 @@ pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
-pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus};
+pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus, UnknownRoutes};
+pub use sources::Kind as SourceKind;
 pub use tsuru::{Tsuru, TsuruApi};
 
-use sources::{Ages, Kind, Sources};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use sources::{Ages, Kind, Named, Sources};
+use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_local},
@@ -120,23 +123,33 @@ impl Discovery {
         let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, tsuru, limits } =
             settings;
         let ages = Ages { stale_after, keep, first_round: refresh_interval };
-        let mut named: Vec<(Kind, Arc<str>)> = Vec::new();
-        if let Some(path) = &file {
-            named.push((Kind::File, format!("file {}", path.display()).into()));
-        }
-        named.extend(gorouters.iter().map(|router| (Kind::Router, router.name().into())));
-        named.extend(nats.iter().map(|nats| (Kind::Bus, nats.name().into())));
-        named.extend(tsuru.iter().map(|tsuru| {
+        let named = |kind: Kind, key: &str, name: String| Named {
+            kind,
+            key: key.into(),
+            name: name.into(),
+        };
+        let mut names: Vec<Named> = Vec::new();
+        names.extend(
+            file.iter().map(|path| {
+                named(Kind::File, Kind::File.key(), format!("file {}", path.display()))
+            }),
+        );
+        names.extend(gorouters.iter().enumerate().map(|(position, router)| {
+            let key = format!("{}[{position}]", Kind::Router.key());
+            named(Kind::Router, &key, router.name())
+        }));
+        names.extend(nats.iter().map(|nats| named(Kind::Bus, Kind::Bus.key(), nats.name())));
+        names.extend(tsuru.iter().map(|tsuru| {
             let kind = if tsuru.api.is_some() { Kind::Apart } else { Kind::ApartIfAny };
-            (kind, tsuru.name().into())
+            named(kind, kind.key(), tsuru.name())
         }));
 
-        let sources = Sources::new(ages, &named, Instant::now());
+        let sources = Sources::new(ages, &names, Instant::now());
         let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
         let reload = Reload::default();
         // Room for two reports of each: what comes in together is built together,
         // and a bus tells what it heard last when it is lost.
-        let (said, heard) = mpsc::channel(2 * named.len().max(1));
+        let (said, heard) = mpsc::channel(2 * names.len().max(1));
         let mut reporters = (0..).map(|source| Reporter::new(source, said.clone()));
         let mut tasks = Vec::new();
         if let Some((path, reporter)) = file.and_then(|path| Some((path, reporters.next()?))) {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod apps;
 pub mod auth;
+pub mod base_path;
 mod body;
 mod forwarded;
 mod gone;
@@ -16,6 +17,7 @@ pub mod ops;
 pub mod osb;
 pub mod paths;
 pub mod prometheus;
+mod readiness;
 pub mod routes;
 pub mod sd;
 pub mod tsuru;

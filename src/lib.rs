@@ -11,6 +11,11 @@
 //! vocabulary stays at the edge (requests in [`http`], SQL in [`store`];
 //! [`exposition`] and [`domain`] know neither sockets nor clocks).
 
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from; `unknown` outside of a repository.
+pub const COMMIT: &str = env!("SCRAPEBROKER_COMMIT");
+
 pub mod broker;
 pub mod config;
 pub mod demo;

@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 use futures_util::StreamExt;
 use scrapebroker::{
+    COMMIT, VERSION,
     broker::{self, Backup, BackupError},
     config::{Config, LogFormat, catalog, promfetcher},
     demo::{Demo, DemoError},
@@ -110,6 +111,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Print the built-in catalog, to make another one of it for broker.catalog
+    Catalog,
     /// Merge exposition files to standard output, or only check them, without any network
     Merge(MergeOptions),
 }
@@ -183,7 +186,7 @@ fn main() -> ExitCode {
     match run(command, environment()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
-            let _ = writeln!(io::stderr(), "scrapebroker: {error:#}");
+            let _ = writeln!(io::stderr(), "scrapebroker: {}", telemetry::causes(error.as_ref()));
             ExitCode::from(code)
         }
     }
@@ -191,11 +194,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Failure> {
     match command {
-        Command::Serve { config } => {
-            let config = Config::load(config.file.as_deref(), environment);
+        Command::Serve { config: ConfigFile { file } } => {
+            let config = Config::load(file.as_deref(), environment);
             let config = config.map_err(Failure::usage)?;
             log(&config.log.level, config.log.format)?;
-            actix_web::rt::System::new().block_on(serve(config))
+            actix_web::rt::System::new().block_on(serve(config, file))
         }
         Command::Demo { listen } => {
             log("warn", LogFormat::Text)?;
@@ -222,6 +225,7 @@ fn run(command: Command, environment: BTreeMap<String, String>) -> Result<(), Fa
             log("warn", LogFormat::Text)?;
             actix_web::rt::System::new().block_on(sd(Export { url, token_file, out }))
         }
+        Command::Catalog => print(&catalog::BUILT_IN.trim_end()),
         Command::Merge(options) => merge(options),
     }
 }
@@ -236,7 +240,7 @@ fn environment() -> BTreeMap<String, String> {
 fn check_config(config: ConfigFile, environment: BTreeMap<String, String>) -> Result<(), Failure> {
     let loaded = Config::load_effective(config.file.as_deref(), environment);
     let (config, effective) = loaded.map_err(Failure::usage)?;
-    catalog::read(&config.broker.catalog, &config.base_url).map_err(Failure::usage)?;
+    catalog::read(config.broker.catalog.as_deref(), &config.base_url).map_err(Failure::usage)?;
     check_certificates(&config).map_err(Failure::usage)?;
     print(&effective)
 }
@@ -304,17 +308,25 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
     telemetry::init(level, format).map_err(Failure::usage)
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
     // Before anybody is told that we run, so that a signal is never missed.
     let mut stops = pin!(shutdown::requested().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
+    let database = config.shown_database_url();
     let application = tokio::select! {
         built = Application::build(config) => built.map_err(start_failure)?,
         // Perhaps it waits for the database; nobody waits for us yet.
         _ = stops.next() => return Ok(()),
     };
-    let address = application.address();
-    tracing::info!(%address, "listening on {address}");
+    tracing::info!(
+        address = %application.address(),
+        health_address = application.health_address().map(tracing::field::display),
+        version = VERSION,
+        commit = COMMIT,
+        configuration = file.as_deref().map(|file| tracing::field::display(file.display())),
+        database,
+        "listening"
+    );
     actix_web::rt::spawn(reload_on(hangup, application.reloader()));
     application.run_until(stops).await.map_err(Failure::other)
 }

@@ -12,6 +12,7 @@ mod provisioning;
 mod rooms;
 mod stalled;
 mod tsuru_apps;
+mod warnings;
 
 pub use certificates::check as check_certificates;
 
@@ -19,7 +20,11 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
-    http::{self, lifecycle},
+    http::{
+        self,
+        base_path::{self, BasePath},
+        lifecycle,
+    },
     query, scrape,
     shutdown::Stop,
     telemetry::{RequestSpan, running},
@@ -75,7 +80,7 @@ pub struct Application {
 #[derive(Clone, Debug)]
 pub struct Reloader {
     broker: Broker,
-    catalog: PathBuf,
+    catalog: Option<PathBuf>,
     base_url: String,
     may_offer_prometheus: bool,
     routes: Reload,
@@ -174,7 +179,9 @@ impl Reloader {
     pub fn reload(&self) {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Keeper::trigger);
-        match catalog::read(&self.catalog, &self.base_url) {
+        // The built-in one does not change.
+        let Some(catalog) = &self.catalog else { return };
+        match catalog::read(Some(catalog), &self.base_url) {
             Ok(catalog) if catalog.offers_prometheus() && !self.may_offer_prometheus => {
                 tracing::error!(
                     "keeping the catalog from before: the first plans of Prometheus need a restart, \
@@ -186,8 +193,7 @@ impl Reloader {
                 tracing::info!("the catalog was read again");
             }
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "keeping the catalog from before: {error}");
+                tracing::error!(%error, "keeping the catalog from before");
             }
         }
     }
@@ -201,6 +207,7 @@ fn serve(
     let data = rooms.data(config);
     let lifecycle = web::Data::new(leaving.lifecycle.clone());
     let requests = web::Data::new(leaving.running.clone());
+    let base_path = web::Data::new(BasePath::of(&config.base_url));
     let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
     // Here no requests are served.
     let (servers, elsewhere) = (rooms.servers.clone(), tokio::runtime::Handle::current());
@@ -212,8 +219,11 @@ fn serve(
             .wrap(from_fn(lifecycle::end_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(http::paths::tidy))
+            // First of all: what comes after compares whole paths.
+            .wrap(from_fn(base_path::strip))
             .app_data(lifecycle.clone())
             .app_data(requests.clone())
+            .app_data(base_path.clone())
             .app_data(data.apps.clone())
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
@@ -230,7 +240,7 @@ fn serve(
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
-            .configure(data.prometheus.configure())
+            .configure(http::prometheus::configure)
             .configure(http::sd::configure)
             .service(
                 web::scope("/broker")

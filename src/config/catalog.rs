@@ -2,6 +2,7 @@
 
 use crate::domain::{Catalog, CatalogMistake};
 use std::{
+    borrow::Cow,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The file cannot be read.
-    #[error("broker.catalog: {} cannot be read", path.display())]
+    #[error("broker.catalog: {} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -47,18 +48,35 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Reads and checks the catalog at `path`.
+/// The catalog that is offered unless `broker.catalog` names another one.
+pub const BUILT_IN: &str = include_str!("../../broker-catalog.json");
+
+/// Where the catalog was before there was a built-in one, unless `broker.catalog` named a file.
+const FORMER_DEFAULT: &str = "broker-catalog.json";
+
+/// Reads and checks the catalog at `path`, or the built-in one.
 ///
 /// # Errors
-/// The file is away, is no JSON, or has mistakes: then all of them.
-pub fn read(path: &Path, base_url: &str) -> Result<Catalog, CatalogError> {
-    let path_buf = || path.to_owned();
-    let bytes =
-        fs::read(path).map_err(|source| CatalogError::Unreadable { path: path_buf(), source })?;
-    let document = serde_json::from_slice(&bytes)
-        .map_err(|source| CatalogError::NotJson { path: path_buf(), source })?;
+/// The file cannot be read, is no JSON, or has mistakes: then all of them.
+pub fn read(path: Option<&Path>, base_url: &str) -> Result<Catalog, CatalogError> {
+    let named = || path.unwrap_or(Path::new("the built-in catalog")).to_owned();
+    let text = match path {
+        None => BUILT_IN.as_bytes().into(),
+        Some(path) => Cow::Owned(
+            fs::read(path).map_err(|source| CatalogError::Unreadable { path: named(), source })?,
+        ),
+    };
+    let document = serde_json::from_slice(&text)
+        .map_err(|source| CatalogError::NotJson { path: named(), source })?;
     Catalog::parse(&document, base_url)
-        .map_err(|mistakes| CatalogError::Mistakes { path: path_buf(), mistakes })
+        .map_err(|mistakes| CatalogError::Mistakes { path: named(), mistakes })
+}
+
+/// Whether a catalog of the operator in the working folder is not used, since `broker.catalog`
+/// does not name it.
+pub fn is_ignored(path: Option<&Path>) -> bool {
+    let found = || fs::read(FORMER_DEFAULT).is_ok_and(|text| text != BUILT_IN.as_bytes());
+    path.is_none() && found()
 }
 
 #[cfg(test)]
@@ -67,8 +85,7 @@ mod tests {
 
     #[test]
     fn the_shipped_catalog_is_read_and_shows_this_installations_urls() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json"));
-        let catalog = read(path, "https://metrics.example.com").unwrap();
+        let catalog = read(None, "https://metrics.example.com").unwrap();
         let service = &catalog.document()["services"][0];
         assert_eq!(service["name"], "metrics");
         assert_eq!(service["plans"][0]["name"], "fetch-app");
@@ -80,17 +97,18 @@ mod tests {
     fn each_way_to_have_no_catalog_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing.json");
-        let error = read(&missing, "").unwrap_err();
+        let error = read(Some(&missing), "").unwrap_err();
         assert!(matches!(error, CatalogError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().contains("missing.json cannot be read: No such file"), "{error}");
 
         let broken = dir.path().join("broken.json");
         fs::write(&broken, "{\"services\": [").unwrap();
-        let error = read(&broken, "").unwrap_err().to_string();
+        let error = read(Some(&broken), "").unwrap_err().to_string();
         assert!(error.contains("broken.json is not JSON") && error.contains("line 1"), "{error}");
 
         let wrong = dir.path().join("wrong.json");
         fs::write(&wrong, r#"{"services": [{"id": "", "name": 1}]}"#).unwrap();
-        let error = read(&wrong, "").unwrap_err().to_string();
+        let error = read(Some(&wrong), "").unwrap_err().to_string();
         for path in ["services[0].id", "services[0].name", "services[0].plans"] {
             assert!(error.contains(path), "{path} in {error}");
         }

@@ -114,7 +114,7 @@ fn base_url(
     route: Option<String>,
 ) -> Option<String> {
     let local = || format!("{scheme}://localhost:{}", listen.map_or(0, |listen| listen.port()));
-    let base_url = s.value("base_url", &route.unwrap_or_else(local), values::base_url)?;
+    let base_url = s.value("base_url", &route.unwrap_or_else(local), values::own_base_url)?;
     s.show("base_url", base_url.clone());
     Some(base_url)
 }
@@ -205,7 +205,7 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
     let credentials = credentials(s, username, password);
-    let catalog = s.value("catalog", "broker-catalog.json", values::path);
+    let catalog = s.optional("catalog", values::path);
     let token_key = s.secret("token_key");
     let adopt_unknown_instances = s.value("adopt_unknown_instances", "false", values::flag);
     Some(Broker {

@@ -397,10 +397,11 @@ fn printable(key: &str) -> String {
 
 /// A secret's file, less the line break that editors add.
 fn read_secret(path: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     match text.strip_suffix('\r').unwrap_or(text) {
-        "" => Err("is empty".to_owned()),
+        "" => Err(format!("{path} is empty")),
         text => Ok(text.to_owned()),
     }
 }

@@ -153,7 +153,7 @@ fn a_file_sets_everything() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.store_is_durable);
     assert_eq!(config.broker.credentials.unwrap().password.expose_secret(), "hunter2");
-    assert_eq!(config.broker.catalog, Path::new("/etc/catalog.json"));
+    assert_eq!(config.broker.catalog.as_deref(), Some(Path::new("/etc/catalog.json")));
     let [first, second] = config.routes.gorouters.try_into().unwrap();
     assert_eq!(first.credentials.unwrap().username, "router");
     assert_eq!(second.url, "http://10.0.0.2:8082/routes");

@@ -204,6 +204,36 @@ pub(super) fn base_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// The first parts of our own paths.
+const OWN_PATHS: [&str; 14] = [
+    "-",
+    "apps",
+    "broker",
+    "doc",
+    "events",
+    "metrics",
+    "pools",
+    "prometheus",
+    "routes",
+    "sd",
+    "style.css",
+    "tsuru",
+    "v1",
+    "v2",
+];
+
+/// A [`base_url`] of ours. Its path must not look like one of our own paths: whether a proxy has
+/// stripped it could not be told.
+pub(super) fn own_base_url(text: &str) -> Result<String, String> {
+    let base_url = base_url(text)?;
+    let url = Url::parse(&base_url).map_err(|error| format!("is not a URL: {error}"))?;
+    let first = url.path_segments().and_then(|mut parts| parts.next()).unwrap_or_default();
+    match OWN_PATHS.contains(&first) {
+        true => Err(format!("must have another path: /{first} is a path of Scrapebroker itself")),
+        false => Ok(base_url),
+    }
+}
+
 /// A router's table. gorouter serves it without TLS, on its loopback address.
 pub(super) fn routes_url(text: &str) -> Result<String, String> {
     let url = http_url(text)?;

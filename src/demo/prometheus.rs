@@ -149,7 +149,7 @@ mod tests {
         assert!(text.contains("apt-get install prometheus") && text.contains("PATH"), "{text}");
         assert!(Own::Failed("no port is free".to_owned()).to_string().ends_with("is free."));
         let settings = settings(None, Path::new("/nowhere")).unwrap();
-        let catalog = modest(super::super::CATALOG).unwrap();
+        let catalog = modest(crate::config::catalog::BUILT_IN).unwrap();
         assert!(catalog.contains("\"retention_size\":\"128MiB\""), "{catalog}");
         assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     }

@@ -5,7 +5,7 @@
 //! question, and the times kept here are its evidence.
 
 use super::{document::Entry, endpoint::Endpoint};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use std::{collections::BTreeMap, mem, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
@@ -188,6 +188,12 @@ impl Claims {
     /// Endpoints that the newest answer named, and those that are kept.
     pub(super) fn count_endpoints(&self) -> (usize, usize) {
         self.endpoints
+    }
+
+    /// Apps that have an endpoint; a walk over everything.
+    pub(super) fn count_apps(&self) -> usize {
+        let endpoints = self.claims.values().filter_map(|claim| claim.entry.endpoint.as_ref());
+        endpoints.map(|endpoint| endpoint.app.id.as_str()).collect::<HashSet<_>>().len()
     }
 
     fn count(&mut self) {

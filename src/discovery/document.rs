@@ -7,6 +7,7 @@
 //! makes no sense is counted and left out. One of them never costs the rest.
 
 use super::{
+    drop_log::Dropped,
     endpoint::Endpoint,
     intern::{Interner, Read},
     route_key,
@@ -25,6 +26,20 @@ pub struct Document {
     pub skipped: usize,
     /// Endpoints of platform components, which are never scraped.
     pub without_app: usize,
+    /// The first of the skipped ones.
+    pub(super) dropped: Vec<Dropped>,
+}
+
+/// Skipped endpoints of a document that are described.
+const DESCRIBED: usize = 20;
+
+impl Document {
+    fn skip(&mut self, app: &str, route: &str, reason: impl fmt::Display) {
+        self.skipped += 1;
+        if self.dropped.len() < DESCRIBED {
+            self.dropped.push(Dropped::new(app, route, reason));
+        }
+    }
 }
 
 /// One endpoint under one route.
@@ -157,13 +172,13 @@ impl<'a> Routes<'a> {
     fn add_each(&mut self, route: &Arc<str>, pool: &RawValue) {
         let pool = serde_json::from_str::<Option<Vec<&RawValue>>>(pool.get());
         let Ok(endpoints) = pool else {
-            self.document.skipped += 1;
+            self.document.skip("", route, "its endpoints are not a list");
             return;
         };
         for endpoint in endpoints.into_iter().flatten() {
             match serde_json::from_str(endpoint.get()) {
                 Ok(endpoint) => self.add(route, &endpoint),
-                Err(_) => self.document.skipped += 1,
+                Err(_) => self.document.skip("", route, "the endpoint is not an object"),
             }
         }
     }
@@ -175,7 +190,9 @@ impl<'a> Routes<'a> {
                 self.document.entries.push(entry);
             }
             Read::WithoutApp => self.document.without_app += 1,
-            Read::Unusable => self.document.skipped += 1,
+            Read::Unusable(reason) => {
+                self.document.skip(wire.tags.app_id.or_empty(), route, reason);
+            }
         }
     }
 }

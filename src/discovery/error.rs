@@ -28,6 +28,11 @@ pub(super) enum SourceError {
     /// Anything else that is not 200.
     #[error("answered with status {0}")]
     Status(u16),
+    /// 404, of a router.
+    #[error(
+        "answered with status 404; check the path of the URL: gorouter shows its routes at /routes"
+    )]
+    NoTable,
     /// More than a route table can be.
     #[error("answered with more than {0} bytes")]
     TooLarge(u64),

@@ -100,11 +100,11 @@ fn answer_whoever_asked(looked: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) 
     let outcome = match looked {
         Ok(Some((_, body))) => parse_into(body, &mut Interner::default()).map(drop),
         Ok(None) => Ok(()),
-        Err(error) => return tracing::error!(%error, "keeping the routes from before: {error}"),
+        Err(error) => return tracing::error!(%error, "keeping the routes from before"),
     };
     match outcome {
         Ok(()) => tracing::info!("the route file was read again"),
-        Err(error) => tracing::error!(%error, "keeping the routes from before: {error}"),
+        Err(error) => tracing::error!(%error, "keeping the routes from before"),
     }
 }
 

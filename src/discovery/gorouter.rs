@@ -80,7 +80,10 @@ async fn ask(
     if let Some((username, password)) = &gorouter.credentials {
         request = request.basic_auth(username, password.expose_secret());
     }
-    fetch(request, body_bytes).await
+    fetch(request, body_bytes).await.map_err(|error| match error {
+        SourceError::Status(404) => SourceError::NoTable,
+        error => error,
+    })
 }
 
 #[cfg(test)]

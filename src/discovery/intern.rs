@@ -41,8 +41,19 @@ pub(super) enum Read {
     Endpoint(Arc<Endpoint>),
     /// It belongs to no app (a platform component), so it must not be.
     WithoutApp,
-    /// Its address or its app's id is not one.
-    Unusable,
+    /// It belongs to an app, and cannot be scraped.
+    Unusable(Unusable),
+}
+
+/// Why an app's endpoint cannot be scraped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unusable {
+    /// A host name, port 0, or nothing at all.
+    #[error("the address is not an IP address and a port")]
+    Address,
+    /// Too long, or with control characters.
+    #[error("the app_id is not an id")]
+    AppId,
 }
 
 impl Interner {
@@ -65,7 +76,7 @@ impl Interner {
         match wire.socket_address() {
             Some(address) => self.endpoint_at(address, wire),
             None if wire.tags.app_id.text().is_none() => Read::WithoutApp,
-            None => Read::Unusable,
+            None => Read::Unusable(Unusable::Address),
         }
     }
 
@@ -78,7 +89,9 @@ impl Interner {
         {
             return Read::Endpoint(Arc::clone(known));
         }
-        let Some(app) = self.app(app_id, &wire.tags) else { return Read::Unusable };
+        let Some(app) = self.app(app_id, &wire.tags) else {
+            return Read::Unusable(Unusable::AppId);
+        };
         let mut word = |word: &str| text(&mut self.words, word);
         // No two instances share one, and an instance is known by its address.
         let process_instance_id: Option<Arc<str>> = wire.process_instance_id().map(Arc::from);

@@ -17,6 +17,7 @@ pub use connection::{Nats, NatsTls};
 pub use message::{MessageError, Registration, parse as parse_message};
 
 use super::{
+    drop_log::{DropLog, Dropped},
     error::SourceError,
     sources::{Changes, Report, Standing},
     writer::Reporter,
@@ -88,7 +89,6 @@ enum Link {
 
 struct Listener {
     nats: Nats,
-    name: Arc<str>,
     ages: Ages,
     reporter: Reporter,
     heard: Heard,
@@ -97,8 +97,7 @@ struct Listener {
     cause: Option<Arc<str>>,
     /// Has listened for a round once.
     has_answered: bool,
-    /// Reasons for dropping messages that were logged.
-    logged: Vec<MessageError>,
+    drop_log: DropLog,
     looked: Instant,
     reported: Instant,
 }
@@ -108,7 +107,7 @@ impl Listener {
         let now = Instant::now();
         let thresholds = Thresholds { stale_after: ages.stale_after, longest: ages.keep };
         Self {
-            name: nats.name().into(),
+            drop_log: DropLog::new(nats.name().into()),
             nats,
             ages,
             reporter,
@@ -116,7 +115,6 @@ impl Listener {
             link: Link::Away { since: now, is_reported: false },
             cause: None,
             has_answered: false,
-            logged: Vec::new(),
             looked: now,
             reported: now,
         }
@@ -155,16 +153,16 @@ impl Listener {
         };
         if let Err(error) = taken {
             self.heard.refuse(1);
-            // One line for each reason: the rest is counted.
-            if !self.logged.contains(&error) {
-                let name = &self.name;
-                tracing::warn!(
-                    source.name = %name,
-                    "route source {name}: a message was dropped, since it {error}; more of these are only counted"
-                );
-                self.logged.push(error);
-            }
+            self.log_dropped(&message.payload, error, Instant::now());
         }
+    }
+
+    fn log_dropped(&mut self, payload: &[u8], error: MessageError, now: Instant) {
+        if !self.drop_log.has_room(now) {
+            return self.drop_log.suppress();
+        }
+        let (app, route) = message::subject(payload);
+        self.drop_log.note(Dropped::new(&app, &route, format_args!("the message {error}")), now);
     }
 
     async fn tick(&mut self, bus: &mut Bus, now: Instant) {

@@ -5,6 +5,7 @@ use super::{
     endpoint::Endpoint,
     index::{AppEntry, Index},
     lookup::Match,
+    sources::{Kind, Named},
 };
 use crate::domain::AppKey;
 use arc_swap::ArcSwap;
@@ -57,6 +58,10 @@ impl PartialEq for Edition {
 /// How one source is doing.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
+    /// What it is like.
+    pub kind: Kind,
+    /// Its place in the configuration, as in `routes.gorouters[0]`.
+    pub key: Arc<str>,
     /// What it is and where, without credentials.
     pub name: Arc<str>,
     /// When its last good answer came.
@@ -75,13 +80,28 @@ pub struct SourceStatus {
     pub skipped: usize,
     /// Endpoints of platform components in its last good answer.
     pub without_app: usize,
+    /// What it said was dropped because of its age.
+    pub(super) is_forgotten: bool,
+    /// False for a source that nobody configured and that says nothing.
+    pub(super) is_listed: bool,
+}
+
+/// A kind of sources whose routes are not known at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownRoutes {
+    /// Which sources.
+    pub kind: Kind,
+    /// One of them has named some endpoints already, and not all.
+    pub is_filling: bool,
 }
 
 impl SourceStatus {
     /// A source that was not asked yet.
-    pub(super) fn unheard(name: Arc<str>) -> Self {
+    pub(super) fn unheard(named: &Named) -> Self {
         Self {
-            name,
+            kind: named.kind,
+            key: Arc::clone(&named.key),
+            name: Arc::clone(&named.name),
             last_answer: None,
             failure: None,
             failed: 0,
@@ -89,7 +109,15 @@ impl SourceStatus {
             kept: 0,
             skipped: 0,
             without_app: 0,
+            is_forgotten: false,
+            is_listed: named.kind.is_configured(),
         }
+    }
+
+    /// Whether its routes of at most `keep` ago are in the table.
+    fn is_in_table(&self, keep: Duration) -> bool {
+        let is_young = |at: Instant| at.elapsed() <= keep;
+        !self.is_forgotten && self.last_answer.is_some_and(is_young)
     }
 }
 
@@ -154,22 +182,50 @@ impl Snapshot {
         self.index.size()
     }
 
-    /// Every configured source, in the order of the configuration.
+    /// Every configured source, in the order of the configuration, and those that say something
+    /// without being configured.
     pub fn sources(&self) -> &[SourceStatus] {
-        &self.sources
+        match self.sources.split_last() {
+            // Only the last one can be unlisted: it stands behind the configured ones.
+            Some((last, rest)) if !last.is_listed => rest,
+            _ => &self.sources,
+        }
     }
 
-    /// Whether every source has answered once. True when none is configured:
-    /// an empty table is the whole truth then.
+    /// Whether a configured source has given a table. True when none is configured: an empty
+    /// table is the whole truth then. Once true, it stays true.
+    pub fn has_table(&self) -> bool {
+        let mut configured = self.configured().peekable();
+        configured.peek().is_none() || configured.any(|source| source.last_answer.is_some())
+    }
+
+    /// Configured sources that have never given a table.
+    pub fn waiting_for(&self) -> impl Iterator<Item = &SourceStatus> {
+        self.configured().filter(|source| source.last_answer.is_none())
+    }
+
+    /// Whether every configured source has given a table.
     pub fn is_complete(&self) -> bool {
-        self.sources.iter().all(|source| source.last_answer.is_some())
+        self.waiting_for().next().is_none()
     }
 
-    /// Whether every source has given a good answer within `period`, so that
-    /// what none of them names is not there.
-    pub fn is_heard_from_all(&self, period: Duration) -> bool {
-        let heard = |source: &SourceStatus| source.last_answer.map(|at| at.elapsed());
-        self.sources.iter().all(|source| heard(source).is_some_and(|age| age <= period))
+    fn configured(&self) -> impl Iterator<Item = &SourceStatus> {
+        self.sources.iter().filter(|source| source.kind.is_configured())
+    }
+
+    /// The kinds of sources of which none has its routes in the table: they never answered, or
+    /// not within `keep`. Sources of one kind show the same routes, so one of them is enough.
+    pub fn unknown_routes(&self, keep: Duration) -> Vec<UnknownRoutes> {
+        let mut kinds: Vec<Kind> = self.sources.iter().map(|source| source.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let of = |kind: Kind| self.sources.iter().filter(move |source| source.kind == kind);
+        kinds.retain(|kind| !of(*kind).any(|source| source.is_in_table(keep)));
+        let unknown = |kind: Kind| UnknownRoutes {
+            kind,
+            is_filling: of(kind).any(|source| source.endpoints > 0),
+        };
+        kinds.into_iter().map(unknown).collect()
     }
 
     /// Tries that failed, of all sources since the start.

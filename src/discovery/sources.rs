@@ -14,6 +14,7 @@
 use super::{
     claims::{Change, Claims, Hearing, Key},
     document::parse_into,
+    drop_log::DropLog,
     error::SourceError,
     index::Index,
     intern::Interner,
@@ -75,9 +76,9 @@ pub(super) enum Standing {
     Current,
 }
 
-/// What a source is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+/// What a source is like. Sources of one kind show the same routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
     /// Learns its table anew after a restart, so a small answer may mean that.
     Router,
     /// Whatever it says is meant.
@@ -92,9 +93,43 @@ pub(super) enum Kind {
     ApartIfAny,
 }
 
+impl Kind {
+    /// The configuration key of its sources.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Router => "routes.gorouters",
+            Self::File => "routes.file",
+            Self::Bus => "routes.nats",
+            Self::Apart => "routes.tsuru",
+            Self::ApartIfAny => "hosts of bound Tsuru apps",
+        }
+    }
+
+    /// Whether an operator configures it.
+    pub fn is_configured(self) -> bool {
+        self != Self::ApartIfAny
+    }
+
+    /// Whether its apps are Tsuru's; other kinds never show such an app.
+    pub fn is_tsuru(self) -> bool {
+        matches!(self, Self::Apart | Self::ApartIfAny)
+    }
+}
+
+/// A source, and how people call it.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) kind: Kind,
+    /// Its place in the configuration, as in `routes.gorouters[0]`.
+    pub(super) key: Arc<str>,
+    /// What it is and where, without credentials.
+    pub(super) name: Arc<str>,
+}
+
 #[derive(Debug)]
 struct Source {
     kind: Kind,
+    drop_log: DropLog,
     claims: Claims,
     /// Hash of the answer that `claims` were read from.
     answer: Option<u64>,
@@ -117,12 +152,13 @@ impl Source {
     }
 
     fn is_listed(&self) -> bool {
-        self.kind != Kind::ApartIfAny || !self.claims.is_empty()
+        self.kind.is_configured() || self.status.failure.is_some() || !self.claims.is_empty()
     }
 
     fn forget(&mut self) -> Vec<Key> {
         // The same answer would be news after this.
         self.answer = None;
+        self.status.is_forgotten = true;
         self.claims.clear()
     }
 }
@@ -143,12 +179,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(ages: Ages, names: &[(Kind, Arc<str>)], started: Instant) -> Self {
-        let source = |(kind, name): &(Kind, Arc<str>)| Source {
-            kind: *kind,
+    pub(super) fn new(ages: Ages, names: &[Named], started: Instant) -> Self {
+        let source = |named: &Named| Source {
+            kind: named.kind,
+            drop_log: DropLog::new(Arc::clone(&named.name)),
             claims: Claims::default(),
             answer: None,
-            status: SourceStatus::unheard(Arc::clone(name)),
+            status: SourceStatus::unheard(named),
         };
         Self {
             ages,
@@ -167,6 +204,7 @@ impl Sources {
     pub(super) fn take(&mut self, source: usize, report: Report, now: Instant) -> bool {
         let Some(source) = self.sources.get_mut(source) else { return false };
         let was_here = source.is_here();
+        let had_answered = source.status.last_answer.is_some();
         let mut changed = Vec::new();
         match report {
             Report::Answer(body) => {
@@ -194,6 +232,9 @@ impl Sources {
             Report::Unchanged => source.succeeded(now),
             Report::Failure(error) => source.failed(&error),
             Report::StillAway(error) => source.status.failure = Some(error.to_string().into()),
+        }
+        if !had_answered && source.status.last_answer.is_some() {
+            source.log_first_table();
         }
         if source.is_here() != was_here {
             self.outdated.extend(self.disputed.iter().cloned());
@@ -279,9 +320,10 @@ impl Sources {
     pub(super) fn status(&self) -> Vec<SourceStatus> {
         let status = |source: &Source| {
             let (endpoints, kept) = source.claims.count_endpoints();
-            SourceStatus { endpoints, kept, ..source.status.clone() }
+            let is_listed = source.is_listed();
+            SourceStatus { endpoints, kept, is_listed, ..source.status.clone() }
         };
-        self.sources.iter().filter(|source| source.is_listed()).map(status).collect()
+        self.sources.iter().map(status).collect()
     }
 
     fn is_any_here(&self) -> bool {
@@ -308,6 +350,9 @@ impl Source {
             return Ok(Vec::new());
         }
         let document = parse_into(body, interner)?;
+        for dropped in document.dropped {
+            self.drop_log.note(dropped, now);
+        }
         self.answer = Some(hash);
         self.status.skipped = document.skipped;
         self.status.without_app = document.without_app;
@@ -331,21 +376,28 @@ impl Source {
     fn succeeded(&mut self, now: Instant) {
         self.recovered();
         self.status.last_answer = Some(now);
+        self.status.is_forgotten = false;
     }
 
     fn recovered(&mut self) {
-        let name = &self.status.name;
         if self.status.failure.take().is_some() {
-            tracing::info!(source.name = %name, "route source {name} answers again");
+            tracing::info!(source.name = %self.status.name, "route source is available again");
+        }
+    }
+
+    /// Once per source, so that an operator sees what it contributes.
+    fn log_first_table(&self) {
+        if self.is_listed() {
+            let (endpoints, apps) = (self.claims.count_endpoints().0, self.claims.count_apps());
+            tracing::info!(source.name = %self.status.name, endpoints, apps, "first route table");
         }
     }
 
     /// Logs the first failure only: the rest is counted and stands on the
     /// status page.
     fn failed(&mut self, error: &SourceError) {
-        let name = &self.status.name;
         if self.status.failure.is_none() {
-            tracing::warn!(source.name = %name, %error, "route source {name}: {error}");
+            tracing::warn!(source.name = %self.status.name, %error, "route source failed");
         }
         self.status.failure = Some(error.to_string().into());
         self.status.failed += 1;

@@ -7,7 +7,7 @@ use super::{
 use crate::discovery::{error::SourceError, sources::Report};
 use crate::domain::{AppKey, Prefer};
 use serde_json::json;
-use std::fs;
+use std::{fs, sync::Arc};
 use tokio::{task::LocalSet, time::sleep};
 
 fn document(apps: &[&str]) -> String {
@@ -218,7 +218,12 @@ fn told(shutdown: &CancellationToken) -> (Reporter, Reporter, RouteTable) {
         keep: Duration::from_secs(3600),
         first_round: Duration::ZERO,
     };
-    let names = [(Kind::Router, "one".into()), (Kind::Router, "two".into())];
+    let named = |name: &str| Named {
+        kind: Kind::Router,
+        key: Kind::Router.key().into(),
+        name: name.into(),
+    };
+    let names = [named("one"), named("two")];
     let sources = Sources::new(ages, &names, Instant::now());
     let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
     let (said, heard) = mpsc::channel(1);

@@ -3,7 +3,7 @@
 //! Written by hand where `derive` would refuse: a field given twice, or of
 //! another type than ever seen, must not cost the endpoint.
 
-use super::endpoint::Endpoint;
+use super::{address, endpoint::Endpoint};
 use crate::domain::{App, OrganizationGuid, SpaceGuid};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt, net::SocketAddr};
@@ -147,8 +147,7 @@ impl<'a> WireEndpoint<'a> {
 
     /// IP address and port; a host name or port 0 is none.
     pub(super) fn socket_address(&self) -> Option<SocketAddr> {
-        let address = self.address.text()?.parse::<SocketAddr>().ok()?;
-        (address.port() != 0).then_some(address)
+        address::socket(self.address.text()?)
     }
 
     pub(super) fn process_type(&self) -> &str {

@@ -15,8 +15,7 @@ use crate::{
         access::{Access, Caller},
         auth::Presented,
         forwarded::forwarded_for,
-        gone,
-        lifecycle::Lifecycle,
+        gone, readiness,
     },
     scrape::{
         self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
@@ -34,7 +33,7 @@ use actix_web::{
 use body::{Gzip, Plain, accepts_gzip};
 use error::AppsError;
 use request::{AppRequest, View, Which};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Says how whole an answer is, as in `199/200`.
@@ -47,8 +46,8 @@ pub struct Apps {
     pub table: RouteTable,
     /// The bindings in force.
     pub bound: BoundApps,
-    /// Whether a missing app may only be unknown yet.
-    pub lifecycle: Lifecycle,
+    /// `routes.keep`: after this long without an answer, the routes of a source are not known.
+    pub keep: Duration,
     /// Who may scrape what.
     pub access: Access,
     /// Bounds on one scrape.
@@ -156,10 +155,14 @@ async fn answer(
 
 impl Apps {
     fn unknown(&self, table: &Snapshot, asked: &AppRequest) -> AppsError {
-        if self.lifecycle.table_is_in(table) {
-            AppsError::UnknownApp(asked.key.as_str().to_owned())
-        } else {
-            AppsError::NoTableYet
+        if !table.has_table() {
+            return AppsError::NoTableYet(readiness::waiting_for(table));
+        }
+        let key = asked.key.as_str();
+        let unknown = readiness::unknown_for(table, self.keep, key);
+        match unknown.is_empty() {
+            true => AppsError::UnknownApp(key.to_owned()),
+            false => AppsError::UnknownRoutes(key.to_owned(), readiness::keys(&unknown)),
         }
     }
 

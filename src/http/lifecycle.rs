@@ -1,6 +1,5 @@
 //! Whether we are alive, ready, or leaving.
 
-use crate::discovery::Snapshot;
 use actix_web::{
     Error,
     body::MessageBody,
@@ -9,55 +8,25 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-/// Readiness is earned once, by the first whole route table, and lost once, by
+/// Readiness is earned once, by the first route table of any configured source, and lost once, by
 /// leaving. A source or database that is away later does not take it back: all
 /// replicas would leave the balancer together. (The store is opened and
 /// migrated before anything listens.)
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    started: Instant,
-    /// After this long a source that never answered is no longer waited for.
-    patience: Duration,
-    earned: AtomicBool,
     draining: AtomicBool,
     over: AtomicBool,
 }
 
 impl Lifecycle {
-    /// Just started; `patience` is `routes.stale_after`.
-    pub fn new(patience: Duration) -> Self {
-        Self(Arc::new(State {
-            started: Instant::now(),
-            patience,
-            earned: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-        }))
-    }
-
-    /// Whether an app that is not in `table` is unknown, and not only unknown yet.
-    pub fn table_is_in(&self, table: &Snapshot) -> bool {
-        if self.0.earned.load(Ordering::Relaxed) {
-            return true;
-        }
-        let earned = table.is_complete() || self.0.started.elapsed() >= self.0.patience;
-        if earned {
-            self.0.earned.store(true, Ordering::Relaxed);
-        }
-        earned
-    }
-
     /// Readiness goes, for good.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);

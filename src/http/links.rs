@@ -61,3 +61,23 @@ pub(super) fn only_app_metrics(base_url: &str, app: &AppGuid) -> String {
 pub(super) fn prometheus(base_url: &str, instance: &InstanceId) -> String {
     format!("{base_url}/prometheus/{}", utf8_percent_encode(instance.as_str(), SEGMENT))
 }
+
+/// The path of a URL, without a slash at its end.
+pub(super) fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default().trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_url_has_no_slash_at_its_end() {
+        for (url, path) in
+            [("http://x", ""), ("http://x/", ""), ("https://x:1/a/b/", "/a/b"), ("x/a", "/a")]
+        {
+            assert_eq!(path_of(url), path, "{url}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     discovery::RouteTable,
-    http::{lifecycle::Lifecycle, read_only},
+    http::{lifecycle::Lifecycle, read_only, readiness},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use std::{fmt, sync::Arc};
@@ -15,7 +15,7 @@ pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Er
 pub struct Ops {
     /// Alive, ready, leaving.
     pub lifecycle: Lifecycle,
-    /// The first whole table makes us ready.
+    /// The first table of a configured source makes us ready.
     pub table: RouteTable,
     /// Own metrics.
     pub own_metrics: OwnMetrics,
@@ -47,15 +47,23 @@ async fn healthy(ops: web::Data<Ops>) -> HttpResponse {
 }
 
 async fn ready(ops: web::Data<Ops>) -> HttpResponse {
-    let (mut response, state) = if ops.lifecycle.is_draining() {
-        (HttpResponse::ServiceUnavailable(), "stopping\n")
-    } else if ops.lifecycle.table_is_in(&ops.table.snapshot()) {
-        (HttpResponse::Ok(), "ready\n")
+    let table = ops.table.snapshot();
+    let waiting_for = readiness::waiting_for(&table);
+    let (mut response, mut text) = if ops.lifecycle.is_draining() {
+        (HttpResponse::ServiceUnavailable(), "stopping\n".to_owned())
+    } else if !table.has_table() {
+        let text = format!("waiting for the first route table of: {waiting_for}\n");
+        (HttpResponse::ServiceUnavailable(), text)
+    } else if waiting_for.is_empty() {
+        (HttpResponse::Ok(), "ready\n".to_owned())
     } else {
-        (HttpResponse::ServiceUnavailable(), "waiting for the first route table\n")
+        let text = format!("ready\nwarning: no route table yet of: {waiting_for}\n");
+        (HttpResponse::Ok(), text)
     };
-    let warning = ops.warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
-    response.content_type(header::ContentType::plaintext()).body(format!("{state}{warning}"))
+    if let Some(warning) = ops.warning {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    response.content_type(header::ContentType::plaintext()).body(text)
 }
 
 async fn own_metrics(request: HttpRequest, ops: web::Data<Ops>) -> HttpResponse {

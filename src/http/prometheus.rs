@@ -15,9 +15,11 @@ mod target;
 
 use crate::{
     broker::{BoundApps, BoundPrometheus, Broker},
+    discovery::RouteTable,
     domain::prometheus::{Period, segment},
     http::{access::Access, forwarded::forwarded_for, gone},
     query::{Answer, Ask, Client, Read, Upstream},
+    scrape::LastScrapes,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -62,21 +64,18 @@ pub struct Prometheus {
     pub access: Access,
     /// How users reach us, without a slash at its end.
     pub base_url: String,
+    /// Finds the instance behind a target.
+    pub table: RouteTable,
+    /// Why an instance could not be scraped.
+    pub last: Arc<LastScrapes>,
+}
+
+/// Adds the routes. Needs [`Prometheus`] and a [`Client`] of the worker as app data.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config.route("/prometheus/{rest:.*}", web::route().to(ask));
 }
 
 impl Prometheus {
-    /// Adds the routes: below the path of `base_url` too, for routers that do not
-    /// take it away. Needs itself and a [`Client`] of the worker as app data.
-    pub fn configure(&self) -> impl FnOnce(&mut web::ServiceConfig) {
-        let prefix = target::path_of(&self.base_url).to_owned();
-        move |config| {
-            config.route("/prometheus/{rest:.*}", web::route().to(ask));
-            if !prefix.is_empty() {
-                config.route(&format!("{prefix}/prometheus/{{rest:.*}}"), web::route().to(ask));
-            }
-        }
-    }
-
     /// The instance that is called `name`.
     fn find(&self, name: &str) -> Option<Arc<BoundPrometheus>> {
         self.bound.prometheus(name).or_else(|| {
@@ -102,7 +101,7 @@ async fn ask(
     state: web::Data<Prometheus>,
     client: web::Data<Client>,
 ) -> HttpResponse {
-    let target = Target::of(request.uri().path(), target::path_of(&state.base_url));
+    let target = Target::of(request.uri().path());
     let answered = async {
         let Some(target) = &target else { return Err(Problem::Unknown) };
         let prometheus = admit(&request, target, &state).await?;

@@ -2,7 +2,8 @@
 //!
 //! Prometheus takes an empty list as "nothing is there" and any other answer
 //! than 200 as "keep what you have". So what is not known is never left out
-//! quietly: while the routes are unknown the answer is 503.
+//! quietly: while routes are unknown, a list that may lack some of them is 503
+//! ([`incomplete`]).
 //!
 //! A list is made once for as long as routes and bindings stay the same
 //! ([`cache`]), and not on a thread that serves scrapes.
@@ -10,6 +11,7 @@
 mod answer;
 mod cache;
 mod error;
+mod incomplete;
 mod limit;
 mod list;
 mod metrics;
@@ -24,9 +26,8 @@ use crate::{
     domain::{AppGuid, InstanceId, SpaceGuid},
     http::{
         access::{Access, Caller},
-        lifecycle::Lifecycle,
         links::Place,
-        read_only,
+        read_only, readiness,
     },
 };
 use actix_web::{
@@ -50,7 +51,6 @@ use std::{
 pub struct Sd {
     table: RouteTable,
     bound: BoundApps,
-    lifecycle: Lifecycle,
     access: Access,
     keep: Duration,
     base: Place,
@@ -68,8 +68,6 @@ pub struct SdSettings {
     pub table: RouteTable,
     /// The bindings in force.
     pub bound: BoundApps,
-    /// Whether the routes may only be unknown yet.
-    pub lifecycle: Lifecycle,
     /// Who may see what.
     pub access: Access,
     /// `routes.keep`: a table that nobody confirmed for longer is no knowledge.
@@ -99,7 +97,6 @@ impl Sd {
             base: Place::of(&settings.base_url),
             table: settings.table,
             bound: settings.bound,
-            lifecycle: settings.lifecycle,
             access: settings.access,
             keep: settings.keep,
             own_base: settings.own_base_url,
@@ -174,15 +171,18 @@ async fn answer(
     let question = Question::parse(rest, request.query_string())?;
     let table = sd.table.snapshot();
     let bound = sd.bound.now();
-    if !sd.lifecycle.table_is_in(&table) || sd.bound.age().is_none() {
+    if sd.bound.age().is_none() {
         return Err(SdError::NotYet);
     }
-    let key = Key { sees: sees(&caller, sd)?, question };
-    let is_certain = table.is_heard_from_all(sd.keep);
-    let (list, outcome) = sd.list(key, table, bound).await?;
-    if list.is_empty && !is_certain {
-        return Err(SdError::Uncertain);
+    if !table.has_table() {
+        return Err(SdError::NoTableYet(readiness::waiting_for(&table)));
     }
+    let key = Key { sees: sees(&caller, sd)?, question };
+    let unknown = incomplete::unknown_routes(&table, &bound, &key, sd.keep);
+    if !unknown.is_empty() {
+        return Err(SdError::Incomplete(readiness::keys(&unknown)));
+    }
+    let (list, outcome) = sd.list(key, table, bound).await?;
     let not_modified = match known {
         Some(IfNoneMatch::Any) => true,
         Some(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&list.tag)),

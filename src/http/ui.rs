@@ -4,9 +4,9 @@ use crate::{
     broker::Broker,
     discovery::{RouteTable, SourceStatus},
     http::{
-        access::{Access, Denied},
+        access::{Access, Caller, Denied},
         lifecycle::Lifecycle,
-        links::Place,
+        links::{self, Place},
         read_only,
     },
 };
@@ -37,11 +37,12 @@ pub struct Ui {
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct Landing<'a> {
+    base: &'a str,
     version: &'static str,
     warning: Option<&'static str>,
     ready: bool,
     waiting: &'static str,
-    /// None for those who may not see them.
+    /// For operators only.
     details: Option<Details<'a>>,
 }
 
@@ -62,6 +63,9 @@ struct Source<'a> {
 #[derive(Template)]
 #[template(path = "doc.html")]
 struct Doc<'a> {
+    base: &'a str,
+    /// The command of the examples.
+    curl: &'static str,
     base_url: &'a str,
     scheme: &'a str,
     authority: &'a str,
@@ -70,19 +74,37 @@ struct Doc<'a> {
 
 /// Adds `/` and `/doc`. Needs [`Ui`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.service(read_only("/", landing)).service(read_only("/doc", doc));
+    config
+        .service(read_only("/", landing))
+        .service(read_only("/doc", doc))
+        .service(read_only("/style.css", style));
 }
+
+/// All style of all pages, so that a Content-Security-Policy can forbid inline style.
+const STYLE: &str = include_str!("ui/style.css");
+
+async fn style() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/css; charset=utf-8")
+        // Its URL has the version in it.
+        .insert_header((header::CACHE_CONTROL, "public, max-age=86400"))
+        .body(STYLE)
+}
+
+const CURL_WITH_TOKEN: &str = "curl -H \"Authorization: Bearer $TOKEN\"";
 
 /// Makes a browser ask for credentials.
 const DETAILS: &str = "details";
 
 async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse, Denied> {
-    let says_who = request.headers().contains_key(header::AUTHORIZATION);
-    let may_see = if says_who || request.query_string() == DETAILS {
-        ui.access.scraper(&request).await?;
+    let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
+    let is_operator = if request.query_string() == DETAILS {
+        ui.access.operator(&request).await?;
         true
+    } else if has_credentials {
+        matches!(ui.access.known(&request).await?, Caller::Operator)
     } else {
-        !ui.access.token_required()
+        false
     };
     let table = ui.table.snapshot();
     let details = || {
@@ -90,27 +112,31 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         let sources = table.sources().iter().map(Source::of).collect();
         Details { database: ui.broker.database_problem(), apps, instances, sources }
     };
-    let (ready, waiting) = match (ui.lifecycle.is_draining(), ui.lifecycle.table_is_in(&table)) {
+    let (ready, waiting) = match (ui.lifecycle.is_draining(), table.has_table()) {
         (true, _) => (false, "stopping"),
         (false, true) => (true, ""),
         (false, false) => (false, "waiting for the first route table"),
     };
     Ok(page(&Landing {
-        version: env!("CARGO_PKG_VERSION"),
+        base: links::path_of(&ui.base_url),
+        version: crate::VERSION,
         warning: ui.warning,
         ready,
         waiting,
-        details: may_see.then(details),
+        details: is_operator.then(details),
     }))
 }
 
 async fn doc(ui: web::Data<Ui>) -> HttpResponse {
     let place = Place::of(&ui.base_url);
+    let token_required = ui.access.token_required();
     page(&Doc {
+        base: links::path_of(&ui.base_url),
+        curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
         base_url: &ui.base_url,
         scheme: &place.scheme,
         authority: &place.target(),
-        token_required: ui.access.token_required(),
+        token_required,
     })
 }
 

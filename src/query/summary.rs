@@ -44,6 +44,10 @@ pub struct Summary {
 pub struct Target {
     /// The app, by organization, space and name.
     pub app: String,
+    /// The app's id; empty if it is not known.
+    pub app_id: String,
+    /// The target as `/sd` names it, as in `web/0`.
+    pub name: String,
     /// Which of its instances.
     pub instance: String,
     /// `up`, `down`, or `unknown` before its first scrape.
@@ -171,6 +175,8 @@ struct Active {
     #[serde(default)]
     labels: Labels,
     #[serde(default)]
+    discovered_labels: DiscoveredLabels,
+    #[serde(default)]
     last_error: String,
     #[serde(default)]
     last_scrape: String,
@@ -188,6 +194,15 @@ struct Labels {
     instance: String,
 }
 
+/// Those that our list of targets gave, before relabelling.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DiscoveredLabels {
+    #[serde(rename = "__meta_cf_app_id")]
+    app_id: String,
+    instance: String,
+}
+
 fn parse(body: &[u8]) -> Option<Vec<Target>> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     Some(envelope.data.active_targets.into_iter().map(Target::from).collect())
@@ -202,6 +217,8 @@ impl From<Active> for Target {
         let scraped = !active.last_scrape.starts_with("0001-");
         Self {
             app,
+            app_id: active.discovered_labels.app_id,
+            name: active.discovered_labels.instance,
             instance: if index.is_empty() { instance } else { index },
             health: active.health,
             error: active.last_error,
@@ -254,6 +271,8 @@ mod tests {
         );
         let expected = Target {
             app: String::new(),
+            app_id: String::new(),
+            name: String::new(),
             instance: "a:1".to_owned(),
             health: "unknown".to_owned(),
             error: String::new(),

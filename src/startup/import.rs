@@ -24,7 +24,7 @@ pub async fn import_promfetcher(config: Config, from: SecretString) -> Result<Im
         SourceError::Url(_) => StartError::Configuration(error.into()),
         SourceError::Away(_) | SourceError::NoEndpoints(_) => StartError::Unavailable(error.into()),
     })?;
-    let catalog = catalog::read(&config.broker.catalog, &config.base_url)
+    let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
         .map_err(|error| StartError::Configuration(error.into()))?;
     let store = Store::open(&config.database_url, config.database.max_connections)
         .await

@@ -5,6 +5,8 @@ use crate::{
     provision::process::{Metrics, Patience, Places, ProcessAdmission, Processes},
 };
 
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
 /// What `PATH` is where none is set, as the C library has it.
 const PATH: &str = "/bin:/usr/bin";
 
@@ -19,6 +21,19 @@ pub(super) fn provisioner(config: &Config, metrics: Metrics) -> Processes {
 /// Where the processes are, for others that share the database.
 pub(super) fn home(config: &Config) -> String {
     places(config).home()
+}
+
+/// Whether the configured Prometheus can be started.
+pub(super) fn has_binary(config: &Config) -> bool {
+    let Places { binary, search, .. } = places(config);
+    let is_program = |path: &Path| {
+        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    // As `execvp` does it: a name with a slash is a path.
+    match binary.components().count() > 1 || binary.is_absolute() {
+        true => is_program(&binary),
+        false => search.iter().any(|folder| is_program(&folder.join(&binary))),
+    }
 }
 
 fn places(config: &Config) -> Places {

@@ -5,10 +5,11 @@ use super::{
     metrics::{BindingMetrics, RouteMetrics},
     provisioning,
     stalled::Connections,
+    warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
-    config::{self, AllFailed, Config, Platform, catalog},
+    config::{self, AllFailed, Config, catalog},
     discovery::{self, Discovery, RouteTable},
     domain::TsuruApp,
     exposition,
@@ -34,7 +35,6 @@ use crate::{
     tls,
 };
 use actix_web::web;
-use secrecy::ExposeSecret;
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -48,16 +48,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// How often changes made by other replicas are looked for.
 const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
-
-/// Said where the local disk is lost with a restart and the store lies on it.
-const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
-     set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
-
-/// Said while instances of promfetcher are taken over.
-const ADOPTING: &str = "unset broker.adopt_unknown_instances when the move is done";
-/// Said where whoever takes over an instance's address gets what is meant for it.
-const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so that metrics \
-     may come from, and credentials of bindings go to, whoever has an instance's address";
 
 /// Everything that lives as long as the program.
 pub(super) struct Rooms {
@@ -106,7 +96,7 @@ pub(super) struct HttpData {
 
 impl Rooms {
     pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
-        let catalog = catalog::read(&config.broker.catalog, &config.base_url)
+        let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
@@ -114,9 +104,7 @@ impl Rooms {
         // They have certificates like any site, which the system's CAs have signed.
         let servers = tls::Backends::open(tls::ClientSettings::default());
         let (servers, _) = servers.map_err(certificates::failure)?;
-        if config.backends.skip_verify {
-            tracing::warn!("{SKIP_VERIFY}");
-        }
+        warnings::log(config);
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
             .map_err(store_failure)?;
@@ -124,9 +112,6 @@ impl Rooms {
             .await
             .map_err(broker_failure)?;
         broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
-        if config.broker.adopt_unknown_instances {
-            tracing::warn!("service instances that were never seen are adopted: {ADOPTING}");
-        }
 
         let (lease, may_offer_prometheus) = provisioning::claim(config, &store, &catalog).await?;
         let ordered = Arc::new(Notify::new());
@@ -143,6 +128,7 @@ impl Rooms {
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.bound_apps().watch_tsuru_apps();
         let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
+        loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
         let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
@@ -171,15 +157,11 @@ impl Rooms {
             Arc::clone(&last),
             shutdown.clone(),
         ));
-        let warning = warning(config);
-        if let Some(warning) = warning {
-            tracing::warn!("{warning}");
-        }
         Ok(Self {
             store,
             broker,
             discovery,
-            lifecycle: Lifecycle::new(config.routes.stale_after),
+            lifecycle: Lifecycle::default(),
             scrape_metrics,
             last,
             budget,
@@ -196,7 +178,7 @@ impl Rooms {
             servers,
             listener,
             certificates,
-            warning,
+            warning: warnings::not_durable(config),
             ordered,
             lease,
             may_offer_prometheus,
@@ -209,7 +191,7 @@ impl Rooms {
         let apps = Apps {
             table: self.discovery.table.clone(),
             bound: self.broker.bound_apps(),
-            lifecycle: self.lifecycle.clone(),
+            keep: config.routes.keep,
             access: self.access.clone(),
             limits: limits(&config.scrape),
             timeouts: Timeouts {
@@ -236,7 +218,6 @@ impl Rooms {
         let sd = Sd::new(SdSettings {
             table: self.discovery.table.clone(),
             bound: self.broker.bound_apps(),
-            lifecycle: self.lifecycle.clone(),
             access: self.access.clone(),
             keep: config.routes.keep,
             base_url: config.base_url.clone(),
@@ -266,6 +247,8 @@ impl Rooms {
                 catalog: self.broker.clone(),
                 access: self.access.clone(),
                 base_url: config.base_url.clone(),
+                table: self.discovery.table.clone(),
+                last: Arc::clone(&self.last),
             }),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
@@ -395,12 +378,6 @@ fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
             max_labels: scrape.max_labels,
         },
     }
-}
-
-fn warning(config: &Config) -> Option<&'static str> {
-    let on_platform = matches!(config.platform, Some(Platform::CloudFoundry | Platform::Tsuru));
-    let sqlite = config.database_url.expose_secret().starts_with("sqlite:");
-    (on_platform && sqlite && !config.store_is_durable).then_some(NOT_DURABLE)
 }
 
 /// Series and last scrapes of apps that left the table go.

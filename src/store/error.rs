@@ -51,6 +51,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Names the server that is not available.
+    pub(super) fn at(self, server: &str) -> Self {
+        match self {
+            Self::Unavailable { reason, source } => {
+                Self::Unavailable { reason: format!("{server}: {reason}"), source }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn away(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into(), source: None }
     }
@@ -59,7 +69,7 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match reason(&error) {
-            Some(reason) => Self::Unavailable { reason, source: Some(Box::new(error)) },
+            Some(reason) => Self::away(reason),
             None => Self::Query(error),
         }
     }
@@ -90,7 +100,7 @@ fn reason(error: &sqlx::Error) -> Option<String> {
         PoolTimedOut => Some(format!("no connection within {} s", super::ACQUIRE.as_secs())),
         PoolClosed => Some("it was closed".to_owned()),
         WorkerCrashed => Some("its worker thread ended".to_owned()),
-        Protocol(_) => Some("it answered nonsense, or hung up".to_owned()),
+        Protocol(problem) => Some(format!("it broke the protocol, or hung up: {problem}")),
         BeginFailed => Some("a transaction could not be started".to_owned()),
         Database(error) => is_away(error.as_ref()).then(|| error.message().to_owned()),
         _ => None,

@@ -7,6 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 use std::{net::IpAddr, str::FromStr, time::Duration};
+use url::Url;
 
 /// A replica that dies of a power cut holds its locks until the server notices;
 /// a query of ours takes milliseconds, so ten seconds say that nobody waits for it.
@@ -55,13 +56,21 @@ fn risk(options: &PgConnectOptions) -> Option<(String, &'static str)> {
     (!is_local).then(|| (host.to_owned(), risk))
 }
 
+/// Where the server is, for people.
+fn server(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), port) if !host.is_empty() => format!("{host}:{}", port.unwrap_or(5432)),
+        _ => "a local socket".to_owned(),
+    }
+}
+
 /// On a connection of its own: unlike a pool it says why it cannot connect, and
 /// a migration may take longer than a query.
 async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
-    let connect = tokio::time::timeout(ACQUIRE, options.connect());
-    let mut connection = connect
-        .await
-        .map_err(|_| StoreError::away(format!("no connection within {} s", ACQUIRE.as_secs())))??;
+    let connect = tokio::time::timeout(ACQUIRE, async { Ok(options.connect().await?) });
+    let timed_out = || StoreError::away(format!("no connection within {} s", ACQUIRE.as_secs()));
+    let connected = connect.await.unwrap_or_else(|_| Err(timed_out()));
+    let mut connection = connected.map_err(|error| error.at(&server(&options.database_url)))?;
     super::migrate(&mut connection).await?;
     connection.close().await?;
     Ok(())

@@ -14,6 +14,20 @@ use tracing_subscriber::{
 /// and at its finest this one would show passwords.
 const UNWANTED: &[&str] = &["async_nats"];
 
+/// Writes lines about its own start at `info`; ours say the same.
+const CHATTY: &str = "actix_server";
+
+/// Hides the lines of [`CHATTY`] unless `debug` is wanted, or they are asked for by name.
+fn quieted(filter: Targets) -> Targets {
+    let is_named = filter.iter().any(|(target, _)| target.starts_with("actix"));
+    match filter.default_level() {
+        Some(level) if level < LevelFilter::DEBUG && !is_named => {
+            filter.with_target(CHATTY, level.min(LevelFilter::WARN))
+        }
+        _ => filter,
+    }
+}
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -56,6 +70,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter: Targets = level.parse().map_err(InitError::Level)?;
+    let filter = quieted(filter);
     let filter = UNWANTED
         .iter()
         .fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF));

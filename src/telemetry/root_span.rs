@@ -6,7 +6,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::HeaderMap,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
@@ -54,6 +54,11 @@ pub(super) fn shown(path: &str, query: &str) -> String {
     shown
 }
 
+/// Milliseconds with one decimal place.
+fn rounded_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
 fn is_health_check(path: &str) -> bool {
     matches!(path, "/-/healthy" | "/-/ready")
 }
@@ -78,12 +83,12 @@ impl RootSpanBuilder for RequestSpan {
             Ok(response) => response,
             Err(error) => {
                 let status = error.as_response_error().status_code().as_u16();
-                return tracing::error!(status, %error, "no answer: {error}");
+                return tracing::error!(status, %error, "no answer");
             }
         };
         let request = response.request();
         let started = request.extensions().get::<Started>().map(|started| started.0);
-        let latency_ms = started.map(|at| at.elapsed().as_secs_f64() * 1000.0);
+        let latency_ms = started.map(|at| rounded_ms(at.elapsed()));
         let status = response.status().as_u16();
         let (method, path) = (request.method(), request.path());
         let path: String = path.chars().take(MAX_PATH).collect();
@@ -117,6 +122,12 @@ mod tests {
         for (path, query, expected) in cases {
             assert_eq!(shown(path, query), expected, "{path}?{query}");
         }
+    }
+
+    #[test]
+    fn a_latency_is_rounded() {
+        assert_eq!(rounded_ms(Duration::from_nanos(123_456)).to_string(), "0.1");
+        assert_eq!(rounded_ms(Duration::from_micros(1_250_060)).to_string(), "1250.1");
     }
 
     #[test]

@@ -271,7 +271,7 @@ async fn operators_have_passwords_of_their_own() {
 }
 
 #[actix_web::test]
-async fn details_on_the_status_page_need_a_token_too() {
+async fn details_on_the_status_page_are_for_operators() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -282,15 +282,21 @@ async fn details_on_the_status_page_need_a_token_too() {
     assert!(!page.text().contains(details) && page.text().contains("/?details"));
     assert_eq!(app.get("/?details").await.status, 401);
     assert_eq!(app.get_as("/", &bearer("wrong")).await.status, 401);
-    for authorization in [basic("any", &token), basic(USER, PASSWORD)] {
-        for path in ["/", "/?details"] {
-            let page = app.get_as(path, &authorization).await;
-            assert!(page.status == 200 && page.text().contains(details), "{}", page.text());
-        }
+    for path in ["/", "/?details"] {
+        let page = app.get_as(path, &basic(USER, PASSWORD)).await;
+        assert!(page.status == 200 && page.text().contains(details), "{}", page.text());
+    }
+    let page = app.get_as("/", &basic("any", &token)).await;
+    assert!(page.status == 200 && !page.text().contains(details), "{}", page.text());
+    assert_eq!(app.get_as("/?details", &basic("any", &token)).await.status, 403);
+    let doc = app.get("/doc").await.text();
+    let scrapes = doc.lines().filter(|line| line.contains("/v1/apps/") && line.contains("curl"));
+    for line in scrapes {
+        assert!(line.contains("Authorization: Bearer $TOKEN"), "{line}");
     }
     assert!(app.get("/doc").await.text().contains("Authorization: Bearer"));
 
     let open = spawn_app(&[routes.setting()]).await;
-    assert!(open.get("/").await.text().contains(details));
+    assert!(!open.get("/").await.text().contains(details), "anonymous visitors see no router");
     assert!(!open.get("/doc").await.text().contains("Authorization: Bearer"));
 }

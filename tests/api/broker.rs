@@ -114,7 +114,7 @@ async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     // Nobody is taken out of the balancer for it; people can see it.
     assert_eq!(app.get("/-/ready").await.status, 200);
     eventually(async || {
-        app.get("/").await.text().contains("the last known bindings").then_some(())
+        app.status_page().await.text().contains("the last known bindings").then_some(())
     })
     .await;
 

@@ -109,6 +109,11 @@ impl TestApp {
         send("GET", &self.url(path), headers, None).await
     }
 
+    /// `/` as an operator sees it.
+    pub(crate) async fn status_page(&self) -> Answer {
+        self.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await
+    }
+
     /// Asks the broker as Cloud Controller does.
     pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let authorization = basic(USER, PASSWORD);

@@ -328,8 +328,8 @@ impl Server {
     }
 
     fn address(&self) -> SocketAddr {
-        let line = self.logs("listening on ");
-        let after = line.rsplit("listening on ").next().unwrap();
+        let line = self.logs("listening ");
+        let after = line.rsplit(" address=").next().unwrap();
         after.split(' ').next().unwrap().parse().unwrap()
     }
 
@@ -361,7 +361,7 @@ fn a_hangup_reads_certificates_again_and_the_log_tells_what_came_of_it() {
         ("SCRAPEBROKER__BACKENDS__SKIP_VERIFY", "true".to_owned()),
     ]);
     server.logs("backends.skip_verify is set");
-    server.logs("listening on");
+    server.logs("listening ");
     server.hang_up();
     server.logs("the certificates of tls were read again");
     files.write("key", &authority.issue("localhost").key);

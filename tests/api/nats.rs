@@ -4,7 +4,7 @@ use crate::helpers::*;
 use serde_json::json;
 
 #[path = "../../src/discovery/nats/test_server.rs"]
-mod test_server;
+pub(crate) mod test_server;
 
 use test_server::{TestServer, instance, publish};
 
@@ -30,11 +30,12 @@ async fn instances_that_are_registered_on_nats_are_scraped_until_they_are_unregi
     assert_eq!(page.lines("a{").len(), 1, "{}", page.text());
     eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
     let name = format!("nats {}", server.address());
-    assert!(app.get("/").await.text().contains(&name));
+    let authorization = basic(USER, PASSWORD);
+    let page = app.get_with("/", &[("Authorization", &authorization)]).await.text();
+    assert!(page.contains(&name), "{page}");
     let own = app.get("/metrics").await;
     let endpoints = format!("scrapebroker_route_source_endpoints{{source=\"{name}\"}} 1");
     assert_eq!(own.lines(&endpoints).len(), 1, "{}", own.text());
-    let authorization = basic(USER, PASSWORD);
     let listed = app.get_with("/routes", &[("Authorization", &authorization)]).await.json();
     assert_eq!(listed["shop.test"][0]["tags"]["app_id"], "shop");
 

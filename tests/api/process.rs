@@ -31,13 +31,14 @@ pub(crate) const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-ca
 pub(crate) fn program(folder: &Path) -> Command {
     let catalog = folder.join("broker-catalog.json");
     if !catalog.exists() {
-        std::fs::copy(CATALOG, catalog).unwrap();
+        std::fs::copy(CATALOG, &catalog).unwrap();
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
     command
         .env_clear()
         .current_dir(folder)
         .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
+        .env("SCRAPEBROKER__BROKER__CATALOG", catalog)
         .env("SCRAPEBROKER__BROKER__USERNAME", USER)
         .env("SCRAPEBROKER__BROKER__PASSWORD", PASSWORD)
         .env("SCRAPEBROKER__DRAIN_WAIT", "0s")

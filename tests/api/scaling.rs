@@ -82,7 +82,7 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
         (!failed.ends_with(" 0")).then_some(())
     })
     .await;
-    let page = app.get("/").await.text();
+    let page = app.status_page().await.text();
     assert!(page.contains(&broken.address.to_string()), "{page}");
     assert!(!page.contains("s3cret"), "{page}");
 }

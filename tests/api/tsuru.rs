@@ -157,7 +157,7 @@ async fn samples(app: &TestApp, key: &str, count: usize) -> Vec<String> {
 
 /// The line of the source on the status page.
 async fn problem(app: &TestApp, expected: &str) {
-    eventually(async || app.get("/").await.text().contains(expected).then_some(())).await;
+    eventually(async || app.status_page().await.text().contains(expected).then_some(())).await;
 }
 
 #[actix_web::test]
@@ -228,7 +228,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     api.down().await;
     problem(&app, "cannot be reached").await;
     samples(&app, "tsuru:shop", 2).await;
-    let page = app.get("/").await.text();
+    let page = app.status_page().await.text();
     assert!(page.contains(&format!("tsuru {}", api.address)) && !page.contains(TOKEN), "{page}");
 
     // It is back, and one app of several that it cannot tell of costs no other.
@@ -326,7 +326,8 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     std::fs::write(&ca, &authority.pem).unwrap();
     let settings = [("BACKENDS__CA_FILE", ca.display().to_string())];
     let app = spawn_app(&settings).await;
-    assert!(!app.get("/").await.text().contains("tsuru"), "there is no such source");
+    let page = app.status_page().await.text();
+    assert!(!page.contains("hosts of"), "there is no such source: {page}");
     let hosts =
         [units[0].address.to_string(), format!("tcp://{}", units[1].address), "a b".to_owned()];
     // Behind one router stand many apps.
@@ -348,7 +349,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert!(info.len() == 2 && info.iter().all(is_marked), "{info:?}");
     let described = app.get("/v1/apps/tsuru:shop").await.json();
     assert_eq!(described["apps"][0]["instances"][0]["by"], "host", "{described}");
-    assert!(app.get("/").await.text().contains("hosts of tsuru apps"));
+    assert!(app.status_page().await.text().contains("hosts of tsuru apps"));
 
     let https = format!("https://localhost:{}", secured.address.port());
     app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])])

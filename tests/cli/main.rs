@@ -321,9 +321,67 @@ fn serve_with_wrong_settings_exits_64_and_shows_all_mistakes() {
     assert!(err.contains("listen") && err.contains("no_such_key"), "{err}");
 
     let folder = tempfile::tempdir().unwrap();
-    let (code, _, err) = run(scrapebroker(&["serve"]).current_dir(folder.path()));
-    assert_eq!(code, 64, "without a catalog");
-    assert!(err.contains("broker-catalog.json"), "{err}");
+    let mut command = scrapebroker(&["serve"]);
+    command.current_dir(folder.path()).env("SCRAPEBROKER__BROKER__CATALOG", "no-such.json");
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, 64, "a catalog that is named and missing");
+    assert!(err.contains("no-such.json cannot be read: No such file or directory"), "{err}");
+}
+
+#[test]
+fn catalog_prints_the_built_in_catalog_and_check_config_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = run(scrapebroker(&["catalog"]).current_dir(folder.path()));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, include_str!("../../broker-catalog.json"));
+    std::fs::write(folder.path().join("my.json"), out).unwrap();
+    for catalog in ["", "my.json"] {
+        let mut command = scrapebroker(&["check-config"]);
+        command.current_dir(folder.path()).env("SCRAPEBROKER__BROKER__CATALOG", catalog);
+        let (code, out, err) = run(&mut command);
+        assert_eq!(code, 0, "{err}");
+        let shown = if catalog.is_empty() { "catalog: ~" } else { "catalog: my.json" };
+        assert!(out.contains(shown), "{out}");
+    }
+}
+
+#[test]
+fn a_secrets_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    let mut command = scrapebroker(&["check-config"]);
+    command.current_dir(folder.path());
+    command.env("SCRAPEBROKER__BROKER__USERNAME", "cc");
+    command.env("SCRAPEBROKER__BROKER__PASSWORD_FILE", "secrets/missing");
+    command.env("SCRAPEBROKER__BROKER__TOKEN_KEY_FILE", "empty");
+    command.env("SCRAPEBROKER__BACKENDS__CA_FILE", "secrets/ca.pem");
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, 64);
+    for expected in [
+        "broker.password_file: cannot read secrets/missing: No such file or directory",
+        "broker.token_key_file: empty is empty",
+    ] {
+        assert!(err.contains(expected), "{err}");
+    }
+    command.env_remove("SCRAPEBROKER__BROKER__PASSWORD_FILE");
+    command.env_remove("SCRAPEBROKER__BROKER__USERNAME");
+    command.env_remove("SCRAPEBROKER__BROKER__TOKEN_KEY_FILE");
+    let (_, _, err) = run(&mut command);
+    let expected = "backends.ca_file: secrets/ca.pem: cannot read it: No such file or directory";
+    assert!(err.contains(expected), "{err}");
+}
+
+#[test]
+fn a_postgresql_that_cannot_be_reached_is_named_and_its_reason_stands_once() {
+    let mut command = scrapebroker(&["serve"]);
+    command.env("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key that is long enough");
+    command.env("SCRAPEBROKER__DATABASE_URL", "postgres://user:hunter2@127.0.0.1:1/x");
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, 69);
+    let last = err.lines().last().unwrap();
+    assert!(last.contains("database_url: the database is not available: 127.0.0.1:1: "), "{err}");
+    assert_eq!(last.matches("onnection refused").count(), 1, "{err}");
+    assert!(!err.contains("hunter2"), "{err}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     routes, store,
 };
 use crate::{
+    config::catalog::BUILT_IN,
     config::{
         section::Section,
         values::{self, number},
@@ -24,9 +25,6 @@ const PLAN_ID: &str = "e2900be3-709b-419e-b63b-de3aabcd9e15";
 /// The name of its service and of its plan, which is that of ours.
 const SERVICE_NAME: &str = "promfetcher";
 const PLAN_NAME: &str = "fetch-app";
-
-/// Ours, where the ids go into.
-const CATALOG: &str = include_str!("../../../broker-catalog.json");
 
 const MAX_CONNS: &str = "a scrape asks an instance once; scrape.concurrency bounds how many \
                          instances it asks at a time";
@@ -192,7 +190,7 @@ fn backends(s: &mut Section<'_>, to: &mut Document) {
 
 /// Our catalog with promfetcher's ids and name, so that the platform keeps every instance.
 fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Option<String> {
-    let mut catalog: Value = serde_json::from_str(CATALOG).unwrap_or_default();
+    let mut catalog: Value = serde_json::from_str(BUILT_IN).unwrap_or_default();
     let service = &mut catalog["services"][0];
     service["id"] = json!(service_id);
     service["name"] = json!(SERVICE_NAME);

@@ -18,7 +18,8 @@ const DATABASE_POOL: &str = "idle connections to the database are kept for five 
 const DATABASE_LIFE: &str = "connections to the database may be of any age";
 const DATABASE_AWAY: &str = "we never exit because the database is away: scraping goes on, and \
                              bindings get 503 until it is back";
-const START: &str = "we are ready once each source of routes has answered, not after a fixed time";
+const START: &str =
+    "we are ready once a source of routes has given a table, not after a fixed time";
 const PING: &str = "the client for NATS keeps its connection alive by itself";
 const INDEX: &str = "replicas need no number";
 const HTTP2: &str = "an instance that registers with protocol http2 is spoken to so, any other in \

@@ -6,11 +6,11 @@
 
 use super::Ages;
 use crate::{
-    discovery::error::cause,
+    discovery::{address, error::cause},
     tls::{ClientConfig, ClientSettings, TlsError},
 };
 use async_nats::{
-    Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber, connection::State,
+    Client, ConnectOptions, Event, Server, ServerAddr, Subject, Subscriber, connection::State,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -113,6 +113,7 @@ impl Bus {
             nats.servers.iter().map(|server| server.parse()).collect();
         let servers = servers.map_err(cause)?;
         let (cause_sender, cause_of_failure) = watch::channel(None);
+        let failures = cause_sender.clone();
         let missed = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&missed);
         let mut options = ConnectOptions::new()
@@ -126,6 +127,11 @@ impl Bus {
             .reconnect_delay_callback(retry_after)
             .tls_client_config((*nats.tls.config).clone())
             .require_tls(nats.tls.is_required)
+            .reconnect_to_server_callback(move |servers, _| {
+                note_failures(&servers, &failures);
+                // The client chooses the next server itself.
+                std::future::ready(None)
+            })
             .event_callback(move |event| {
                 note(&event, &cause_sender, &counter);
                 std::future::ready(())
@@ -202,11 +208,25 @@ impl Bus {
     }
 }
 
+/// Notes why servers could not be reached. The client's event says the kind of the error only.
+fn note_failures(servers: &[Server], cause_sender: &watch::Sender<Option<Arc<str>>>) {
+    let failure = |server: &Server| {
+        let error = server.last_error.as_deref()?;
+        let error = error.strip_prefix("IO error: ").unwrap_or(error);
+        Some(format!("{}:{}: {error}", server.addr.host(), server.addr.port()))
+    };
+    let mut failures: Vec<String> = servers.iter().filter_map(failure).collect();
+    // The client mixes the order of its servers.
+    failures.sort_unstable();
+    if !failures.is_empty() {
+        cause_sender.send_replace(Some(cause(failures.join("; ")).into()));
+    }
+}
+
 /// Never shows more than a line, whatever the server says.
 fn note(event: &Event, cause_sender: &watch::Sender<Option<Arc<str>>>, missed: &AtomicUsize) {
     let text = match event {
         Event::Connected => None,
-        Event::ClientError(async_nats::ClientError::Other(error)) => Some(cause(error).into()),
         Event::ServerError(error) => Some(cause(error).into()),
         Event::SlowConsumer(_) => {
             missed.fetch_add(1, Ordering::Relaxed);
@@ -237,7 +257,7 @@ fn router_start(nats: &Nats, ages: Ages) -> String {
 /// Our address as the servers see it, if the system can tell; nothing is sent.
 fn own_address(nats: &Nats) -> Option<IpAddr> {
     let server: ServerAddr = nats.servers.first()?.parse().ok()?;
-    let server = (server.host().parse::<IpAddr>().ok()?, server.port());
+    let server = (address::ip(server.host())?, server.port());
     let any = if server.0.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(server).ok()?;

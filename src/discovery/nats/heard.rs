@@ -106,7 +106,7 @@ impl Heard {
             let endpoint = match self.interner.endpoint_at(said.address, &said.endpoint) {
                 Read::Endpoint(endpoint) => Some(endpoint),
                 Read::WithoutApp => None,
-                Read::Unusable => return Err(MessageError::AppId),
+                Read::Unusable(_) => return Err(MessageError::AppId),
             };
             let slot = Slot { address: said.address, endpoint, heard: now, stale_after };
             self.set(route, slot)?;

@@ -6,16 +6,11 @@
 //! it is known to be news, and what a message may say is bounded.
 
 use crate::discovery::{
-    route_key,
+    address, route_key,
     wire::{Scalar, WireEndpoint},
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::{
-    borrow::Cow,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
 /// Largest message, in bytes. A platform's are below two thousand; the bus
 /// itself allows 1 MiB unless told otherwise.
@@ -87,7 +82,7 @@ pub fn parse(payload: &[u8]) -> Result<Registration<'_>, MessageError> {
         message;
     let mut endpoint = message.endpoint;
 
-    let host: IpAddr = host.text().and_then(|host| host.parse().ok()).ok_or(MessageError::Host)?;
+    let host = host.text().and_then(address::ip).ok_or(MessageError::Host)?;
     // One that is set wins, and is then the only one that counts.
     let has_tls = !matches!(tls_port, Scalar::Nothing | Scalar::Count(0));
     let port = if has_tls { tls_port } else { port };
@@ -131,6 +126,18 @@ fn routes(uris: Vec<Scalar<'_>>) -> Result<Vec<Cow<'_, str>>, MessageError> {
     if routes.is_empty() { Err(MessageError::NoUris) } else { Ok(routes) }
 }
 
+/// The app and the first route of a message that cannot be taken, as far as they can be read; for
+/// the log.
+pub(super) fn subject(payload: &[u8]) -> (String, String) {
+    let message = payload.get(..payload.len().min(MAX_MESSAGE)).unwrap_or_default();
+    let Ok(message) = serde_json::from_slice::<WireMessage<'_>>(message) else {
+        return Default::default();
+    };
+    let app = message.endpoint.tags.app_id.text().or(message.app.text()).unwrap_or_default();
+    let route = message.uris.iter().find_map(Scalar::text).unwrap_or_default();
+    (app.to_owned(), route.to_owned())
+}
+
 impl Registration<'_> {
     /// Where the endpoint is; its port is not zero.
     pub fn address(&self) -> SocketAddr {
@@ -145,6 +152,8 @@ impl Registration<'_> {
 
 #[derive(Debug, Default)]
 struct WireMessage<'a> {
+    /// The same as the tag `app_id`; not every emitter sends tags.
+    app: Scalar<'a>,
     host: Scalar<'a>,
     port: Scalar<'a>,
     tls_port: Scalar<'a>,
@@ -167,6 +176,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
         let mut message = WireMessage::default();
         while let Some(name) = map.next_key::<Scalar<'de>>()? {
             match name.or_empty() {
+                "app" => message.app = map.next_value()?,
                 "host" => message.host = map.next_value()?,
                 "port" => message.port = map.next_value()?,
                 "tls_port" => message.tls_port = map.next_value()?,

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
 /// Stopped when dropped.
-pub(super) struct TestServer {
+pub(crate) struct TestServer {
+    host: &'static str,
     port: u16,
     /// More lines of its configuration.
     settings: String,
@@ -21,20 +22,26 @@ pub(super) struct TestServer {
 }
 
 impl TestServer {
-    pub(super) async fn start(settings: &str) -> Self {
+    pub(crate) async fn start(settings: &str) -> Self {
+        Self::start_on("127.0.0.1", settings).await
+    }
+
+    pub(crate) async fn start_on(host: &'static str, settings: &str) -> Self {
         // Free a moment ago; the server cannot tell which one it took itself.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = TcpListener::bind((host.trim_matches(['[', ']']), 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Self { port, settings: settings.to_owned(), folder, running: None };
+        let mut server = Self { host, port, settings: settings.to_owned(), folder, running: None };
         server.restart().await;
         server
     }
 
-    pub(super) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.kill().unwrap();
             running.wait().unwrap();
@@ -42,7 +49,7 @@ impl TestServer {
     }
 
     /// Stops it, and starts it on the same port.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop();
         let config = self.folder.path().join("nats.conf");
         let text = format!("listen: \"{}\"\n{}\n", self.address(), self.settings);
@@ -68,7 +75,7 @@ impl TestServer {
     }
 
     /// A client of its own, as an emitter has it.
-    pub(super) async fn emitter(&self) -> async_nats::Client {
+    pub(crate) async fn emitter(&self) -> async_nats::Client {
         async_nats::connect(self.address()).await.unwrap()
     }
 }
@@ -80,7 +87,7 @@ impl Drop for TestServer {
 }
 
 /// An instance of app `app` under the route `<app>.test`.
-pub(super) fn instance(app: &str, port: u16) -> Value {
+pub(crate) fn instance(app: &str, port: u16) -> Value {
     json!({
         "host": "10.0.0.1",
         "port": port,
@@ -91,7 +98,7 @@ pub(super) fn instance(app: &str, port: u16) -> Value {
 }
 
 /// Publishes, and waits until the server has it.
-pub(super) async fn publish(emitter: &async_nats::Client, subject: &str, message: &Value) {
+pub(crate) async fn publish(emitter: &async_nats::Client, subject: &str, message: &Value) {
     emitter.publish(subject.to_owned(), message.to_string().into()).await.unwrap();
     emitter.flush().await.unwrap();
 }

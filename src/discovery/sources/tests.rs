@@ -24,7 +24,9 @@ impl Told {
     fn new(kinds: &[Kind]) -> Self {
         let ages =
             Ages { stale_after: STALE_AFTER, keep: KEEP, first_round: Duration::from_secs(15) };
-        let names: Vec<_> = kinds.iter().map(|kind| (*kind, Arc::from("source"))).collect();
+        let named =
+            |kind: &Kind| Named { kind: *kind, key: kind.key().into(), name: "source".into() };
+        let names: Vec<_> = kinds.iter().map(named).collect();
         let now = Instant::now();
         let sources = Sources::new(ages, &names, now);
         Self { sources, now, started: now, built: 0, table: RouteTable::new(Snapshot::default()) }
@@ -192,12 +194,54 @@ fn gap_5_a_route_without_instances_leaves_the_table_with_its_source() {
     assert_eq!(told.table.snapshot().routes().count(), 1);
 }
 
+fn snapshot(told: &Told) -> Snapshot {
+    Snapshot { sources: told.sources.status(), ..Snapshot::default() }
+}
+
+#[test]
+fn the_first_table_of_any_configured_source_is_enough_to_be_ready() {
+    assert!(snapshot(&Told::new(&[])).has_table());
+    assert!(snapshot(&Told::new(&[Kind::ApartIfAny])).has_table(), "none is configured");
+    let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Bus, Kind::ApartIfAny]);
+    assert!(!snapshot(&told).has_table());
+    assert!(!snapshot(told.fails(A)).has_table());
+    told.at(10 * STALE_AFTER.as_secs());
+    assert!(!snapshot(&told).has_table(), "time alone is no table");
+    told.hear(3, apart::told("tsuru:b", "10.0.0.2:80"));
+    assert!(!snapshot(&told).has_table(), "what bindings name is no configured source");
+    assert!(snapshot(told.says(B, &json!({}))).has_table());
+    assert!(snapshot(told.fails(B).at(3 * KEEP.as_secs())).has_table(), "it is earned once");
+    let waiting: Vec<_> = snapshot(&told).waiting_for().map(|it| it.kind).collect();
+    assert_eq!(waiting, [Kind::Router, Kind::Bus]);
+}
+
+#[test]
+fn the_routes_of_a_kind_are_known_while_one_of_its_sources_has_them_in_the_table() {
+    let unknown = |told: &Told| {
+        let unknown = snapshot(told).unknown_routes(Duration::MAX);
+        unknown.into_iter().map(|it| (it.kind, it.is_filling)).collect::<Vec<_>>()
+    };
+    let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Bus, Kind::Apart]);
+    let all = [(Kind::Router, false), (Kind::Bus, false), (Kind::Apart, false)];
+    assert_eq!(unknown(&told), all);
+    told.fails(A).says(B, &routes([1])).hear(3, apart::told("tsuru:b", "10.0.0.2:80"));
+    assert_eq!(unknown(&told), [(Kind::Bus, false)], "one gorouter is enough");
+    told.hear(2, apart::report("r9", "10.0.0.9:80", Standing::Filling));
+    assert_eq!(unknown(&told), [(Kind::Bus, true)]);
+    told.hear(2, apart::report("r9", "10.0.0.9:80", Standing::Current));
+    assert_eq!(unknown(&told), []);
+    // The routers' endpoints are dropped while another source is heard.
+    told.fails(B).at(STALE_AFTER.as_secs() - 1);
+    assert_eq!(unknown(&told), []);
+    told.at(STALE_AFTER.as_secs());
+    assert_eq!(unknown(&told), [(Kind::Router, false)]);
+    assert_eq!(unknown(told.says(A, &routes([1]))), []);
+}
+
 /// promfetcher, gap 6: readiness waits until each source has been heard.
 #[test]
 fn gap_6_a_table_is_complete_when_every_source_has_answered_once() {
-    let complete = |told: &Told| {
-        Snapshot { sources: told.sources.status(), ..Snapshot::default() }.is_complete()
-    };
+    let complete = |told: &Told| snapshot(told).is_complete();
     assert!(complete(&Told::new(&[])));
     let mut told = Told::new(&[Kind::Router, Kind::File]);
     assert!(!complete(&told));

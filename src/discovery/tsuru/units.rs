@@ -9,13 +9,13 @@
 
 use super::Told;
 use crate::{
-    discovery::{document::Entry, endpoint::Endpoint, error::SourceError},
+    discovery::{address, document::Entry, endpoint::Endpoint, error::SourceError},
     domain::{App, TsuruApp},
 };
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -124,12 +124,12 @@ fn units(json: &Value, app: &Arc<App>) -> (Vec<Arc<Endpoint>>, usize) {
 /// Where a unit listens, if anything tells.
 fn address(unit: &Value, process: &str, ports: &[Value]) -> Option<SocketAddr> {
     let pod = || {
-        let ip: IpAddr = text(unit, "InternalIP")?.parse().ok()?;
+        let ip = address::ip(text(unit, "InternalIP")?)?;
         Some(SocketAddr::new(ip, target_port(unit, process, ports)?))
     };
-    let told = || text(unit.get("Address")?, "Host")?.parse::<SocketAddr>().ok();
+    let told = || address::socket(text(unit.get("Address")?, "Host")?);
     let host = || {
-        let ip: IpAddr = text(unit, "HostAddr")?.parse().ok()?;
+        let ip = address::ip(text(unit, "HostAddr")?)?;
         Some(SocketAddr::new(ip, port(unit.get("HostPort")?)?))
     };
     let is_usable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();

@@ -32,8 +32,14 @@ pub(super) enum AppsError {
         "The binding in force scrapes only the process types {0}, and the app has no instance of these."
     )]
     NothingBound(String),
-    #[error("The route table has not arrived yet. Try again in a few seconds.")]
-    NoTableYet,
+    #[error(
+        "No route source has given a table yet, so it is not known which apps exist. Waiting for: {0}. Try again in a few seconds."
+    )]
+    NoTableYet(String),
+    #[error(
+        "The app {0:?} may exist: the routes of {1} are not known at the moment. Try again in a few seconds."
+    )]
+    UnknownRoutes(String, String),
     #[error(
         "This scrape has already passed through here: the app, or one of its routes, leads back to this router."
     )]
@@ -83,9 +89,9 @@ impl ResponseError for AppsError {
             Self::UnknownApp(_) | Self::UnknownInstance(..) | Self::NothingBound(_) => {
                 StatusCode::NOT_FOUND
             }
-            Self::NoTableYet | Self::NoMemory(Refused::TooLate { .. }) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoTableYet(_)
+            | Self::UnknownRoutes(..)
+            | Self::NoMemory(Refused::TooLate { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             // For the log only.
             Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,

@@ -6,16 +6,20 @@
 use super::{Problem, Prometheus, state, upstream};
 use crate::{
     broker::BoundPrometheus,
+    discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
     http::{links, ui},
-    query::{Client, Summary},
+    query::{Client, Summary, Target},
+    scrape::{Failure, LastScrapes},
 };
 use actix_web::{HttpResponse, http::header};
 use askama::Template;
+use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "prometheus.html")]
 struct Page<'a> {
+    base: &'a str,
     name: &'a str,
     url: String,
     service: String,
@@ -37,7 +41,8 @@ pub(super) async fn show(
     client: &Client,
     prometheus: &BoundPrometheus,
 ) -> Result<HttpResponse, Problem> {
-    let summary = client.summary(&upstream(&of.base_url, prometheus)).await;
+    let mut summary = client.summary(&upstream(&of.base_url, prometheus)).await;
+    explain(&mut summary, &of.table.snapshot(), &of.last);
     let catalog = of.catalog.catalog();
     let service = catalog.service(&prometheus.service_id);
     let plan = service.and_then(|service| service.plan(&prometheus.plan_id));
@@ -48,6 +53,7 @@ pub(super) async fn show(
     };
     let id = prometheus.instance_id.as_str();
     let page = Page {
+        base: links::path_of(&of.base_url),
         name: prometheus.names.instance.as_deref().unwrap_or(id),
         url: links::prometheus(&of.base_url, &prometheus.instance_id),
         service: service.map_or("prometheus", |service| &service.name).to_owned(),
@@ -71,6 +77,28 @@ pub(super) async fn show(
     let no_store = header::HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     Ok(response)
+}
+
+/// Replaces what Prometheus says of failing targets by the reason of our last scrape: Prometheus
+/// knows the status of our answer only.
+fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
+    for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
+        if let Some(failure) = last_failure(target, table, last) {
+            target.error = failure.to_string();
+        }
+    }
+}
+
+fn last_failure(target: &Target, table: &Snapshot, last: &LastScrapes) -> Option<Failure> {
+    let app = table.app(&target.app_id)?;
+    // As `/sd` names it: process type, and index or address.
+    let (process_type, which) = target.name.rsplit_once('/')?;
+    let is_it = |endpoint: &&Arc<Endpoint>| {
+        &*endpoint.process_type == process_type
+            && (endpoint.index.as_deref() == Some(which) || endpoint.address.to_string() == which)
+    };
+    let endpoint = app.endpoints.into_iter().find(is_it)?;
+    last.of(&app.app.id, endpoint.address)?.result.err()
 }
 
 /// Bytes for people.

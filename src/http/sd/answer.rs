@@ -9,17 +9,16 @@ use ring::digest;
 pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) tag: EntityTag,
-    pub(super) is_empty: bool,
 }
 
 impl Answer {
-    /// Of the text that was made, and whether it names no target.
-    pub(super) fn of(made: serde_json::Result<(Vec<u8>, bool)>) -> serde_json::Result<Self> {
-        let (mut text, is_empty) = made?;
+    /// Of the text that was made.
+    pub(super) fn of(made: serde_json::Result<Vec<u8>>) -> serde_json::Result<Self> {
+        let mut text = made?;
         // It may be kept for long.
         text.shrink_to_fit();
         let digest = digest::digest(&digest::SHA256, &text);
         let tag = EntityTag::new_strong(URL_SAFE_NO_PAD.encode(digest));
-        Ok(Self { body: text.into(), tag, is_empty })
+        Ok(Self { body: text.into(), tag })
     }
 }

@@ -99,7 +99,7 @@ mod tests {
 
     fn answer(bytes: usize) -> Arc<Answer> {
         let tag = EntityTag::new_strong("tag".to_owned());
-        Arc::new(Answer { body: vec![b'x'; bytes].into(), tag, is_empty: false })
+        Arc::new(Answer { body: vec![b'x'; bytes].into(), tag })
     }
 
     #[test]

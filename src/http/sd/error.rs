@@ -17,12 +17,16 @@ pub(super) enum SdError {
     Denied(#[from] Denied),
     #[error("{0}.")]
     Question(#[from] BadQuestion),
-    #[error("The route table has not arrived yet. Try again in a few seconds.")]
+    #[error("The bindings are not loaded yet. Try again in a few seconds.")]
     NotYet,
     #[error(
-        "No target is known, but a source of routes is away, so there may be some. Try again in a few seconds."
+        "No route source has given a table yet, so no target is known. Waiting for: {0}. Try again in a few seconds."
     )]
-    Uncertain,
+    NoTableYet(String),
+    #[error(
+        "The list may lack targets: the routes of {0} are not known at the moment. Try again in a few seconds."
+    )]
+    Incomplete(String),
     #[error("You ask too often: once a second is enough.")]
     TooOften(Duration),
     #[error("The list could not be made.")]
@@ -41,7 +45,9 @@ impl SdError {
         match self {
             Self::Denied(_) | Self::Question(_) => Outcome::Refused,
             Self::TooOften(_) => Outcome::TooOften,
-            Self::NotYet | Self::Uncertain | Self::Failed => Outcome::Unavailable,
+            Self::NotYet | Self::NoTableYet(_) | Self::Incomplete(_) | Self::Failed => {
+                Outcome::Unavailable
+            }
         }
     }
 }
@@ -51,7 +57,9 @@ impl ResponseError for SdError {
         match self {
             Self::Denied(denied) => denied.status_code(),
             Self::Question(_) => StatusCode::BAD_REQUEST,
-            Self::NotYet | Self::Uncertain => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet | Self::NoTableYet(_) | Self::Incomplete(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -61,7 +69,7 @@ impl ResponseError for SdError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::Denied(denied) => return denied.error_response(),
-            Self::NotYet | Self::Uncertain => {
+            Self::NotYet | Self::NoTableYet(_) | Self::Incomplete(_) => {
                 response.insert_header((header::RETRY_AFTER, "5"));
             }
             Self::TooOften(wait) => {

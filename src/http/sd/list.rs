@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The list as JSON, and whether it is empty. Apps stand in the order of their
+/// The list as JSON. Apps stand in the order of their
 /// names, instances in that of process type and index.
 pub(super) fn list(
     table: &Snapshot,
@@ -21,7 +21,7 @@ pub(super) fn list(
     sees: &Sees,
     question: &Question,
     base: &Place,
-) -> serde_json::Result<(Vec<u8>, bool)> {
+) -> serde_json::Result<Vec<u8>> {
     let mut apps: Vec<_> = candidates(table, bound, sees, &question.which)
         .into_iter()
         .filter(|found| is_asked_for(found.app, &question.which))
@@ -48,9 +48,8 @@ pub(super) fn list(
             before = Some(endpoint);
         }
     }
-    let is_empty = text.len() == 1;
-    text.extend_from_slice(if is_empty { b"]\n" } else { b"\n]\n" });
-    Ok((text, is_empty))
+    text.extend_from_slice(if text.len() == 1 { b"]\n" } else { b"\n]\n" });
+    Ok(text)
 }
 
 /// Apps among which all that are wanted are.

@@ -57,6 +57,31 @@ fn the_tls_port_wins_if_there_is_one() {
 }
 
 #[test]
+fn a_host_may_be_ipv6_with_and_without_brackets() {
+    for (host, address) in [
+        ("::1", "[::1]:61000"),
+        ("[::1]", "[::1]:61000"),
+        ("FD00:0::A", "[fd00::a]:61000"),
+        ("::ffff:10.0.0.1", "10.0.0.1:61000"),
+    ] {
+        let payload = message(json!({"host": host, "tls_port": null, "port": 61000}));
+        assert_eq!(parse(&payload).unwrap().address.to_string(), address, "{host}");
+    }
+}
+
+#[test]
+fn the_subject_of_a_refused_message_is_told_as_far_as_it_can_be_read() {
+    let payload =
+        message(json!({"host": "cell-1.internal", "uris": ["a.test"], "tags": {"app_id": "a"}}));
+    assert_eq!(subject(&payload), ("a".to_owned(), "a.test".to_owned()));
+    let untagged = br#"{"app": "b", "uris": ["", "b.test"]}"#;
+    assert_eq!(subject(untagged), ("b".to_owned(), "b.test".to_owned()));
+    for nothing in [&b""[..], b"[]", b"{", &[b'{'; MAX_MESSAGE + 1]] {
+        assert_eq!(subject(nothing), (String::new(), String::new()));
+    }
+}
+
+#[test]
 fn fields_that_are_missing_or_odd_read_as_nothing() {
     let bare = br#"{"host":"10.0.0.1","port":80,"uris":["a"]}"#;
     let read = parse(bare).unwrap();

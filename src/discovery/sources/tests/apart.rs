@@ -3,17 +3,15 @@
 use super::*;
 
 /// What a source says that tells changes.
-fn told(route: &str, address: &str) -> Report {
+pub(super) fn told(route: &str, address: &str) -> Report {
+    report(route, address, Standing::Current)
+}
+
+pub(super) fn report(route: &str, address: &str, standing: Standing) -> Report {
     let table = json!({ route: [{"address": address, "tags": {"app_id": route}}] });
     let document = parse_into(table.to_string().as_bytes(), &mut Interner::default()).unwrap();
     let changes = document.entries.into_iter().map(Change::Said).collect();
-    Report::Changes(Changes {
-        changes,
-        standing: Standing::Current,
-        failed: 0,
-        skipped: 0,
-        without_app: 0,
-    })
+    Report::Changes(Changes { changes, standing, failed: 0, skipped: 0, without_app: 0 })
 }
 
 #[test]
@@ -36,8 +34,10 @@ fn a_source_of_other_apps_neither_covers_for_the_rest_nor_they_for_it() {
 fn a_source_made_of_bindings_is_none_while_nothing_is_bound() {
     let mut told_by = Told::new(&[Kind::Router, Kind::ApartIfAny]);
     told_by.says(A, &json!({}));
-    let count = |told_by: &Told| told_by.sources.status().len();
+    let count = |told_by: &Told| snapshot(told_by).sources().len();
     assert_eq!(count(&told_by), 1);
+    told_by.fails(B);
+    assert_eq!(count(&told_by), 2, "a failure is shown");
     told_by.hear(B, told("b", "10.0.0.2:80"));
     assert_eq!(count(&told_by), 2);
 }

@@ -1,0 +1,89 @@
+//! Requests below the path of `base_url`.
+//!
+//! A gorouter with a context path keeps it in requests, other proxies strip it. Both reach the same
+//! handlers: the path is stripped here, before routing, when a request has it.
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Uri, uri::PathAndQuery},
+    middleware::Next,
+    web,
+};
+
+/// The path of `base_url`, as it stands in requests; empty, or with a slash at its beginning only.
+#[derive(Clone, Debug)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Of a URL that was checked when it was read.
+    pub fn of(base_url: &str) -> Self {
+        Self(super::links::path_of(base_url).to_owned())
+    }
+
+    /// The URI without this path; none if it does not begin with it.
+    fn strip(&self, uri: &Uri) -> Option<Uri> {
+        let base = self.0.strip_prefix('/')?;
+        // Doubled slashes are dealt with later.
+        let path = uri.path().trim_start_matches('/').strip_prefix(base)?;
+        let path = match path {
+            "" => "/",
+            path if path.starts_with('/') => path,
+            _ => return None,
+        };
+        let path_and_query: PathAndQuery = match uri.query() {
+            Some(query) => format!("{path}?{query}").parse().ok()?,
+            None => path.parse().ok()?,
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(path_and_query);
+        Uri::from_parts(parts).ok()
+    }
+}
+
+/// A middleware that strips the path. Needs [`BasePath`] as app data.
+///
+/// # Errors
+/// Those of the request.
+pub async fn strip<B: MessageBody>(
+    base: web::Data<BasePath>,
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if let Some(uri) = base.strip(request.uri()) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+    next.call(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_the_base_url_is_stripped_and_nothing_else() {
+        for (base_url, uri, expected) in [
+            ("https://h/a", "/a/v1/apps/x/metrics?y=/a/", Some("/v1/apps/x/metrics?y=/a/")),
+            ("https://h/a", "/a", Some("/")),
+            ("https://h/a", "/a?details", Some("/?details")),
+            ("https://h/a", "/a/", Some("/")),
+            ("https://h/a", "http://h:1/a/sd?x", Some("http://h:1/sd?x")),
+            ("https://h/a/b", "/a/b/sd", Some("/sd")),
+            ("https://h/a", "/a/a/x%2Fy", Some("/a/x%2Fy")),
+            ("https://h/a", "//a//x", Some("//x")),
+            ("https://h/a", "/ab", None),
+            ("https://h/a", "/sd", None),
+            ("https://h/a/b", "/a/sd", None),
+            ("https://h", "/sd", None),
+        ] {
+            let stripped = BasePath::of(base_url).strip(&uri.parse().unwrap());
+            assert_eq!(
+                stripped.map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{base_url} {uri}"
+            );
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Which lists may lack targets because the routes of some source are not known.
+//!
+//! An app runs on one platform, and each source shows all instances of its apps. So a list of
+//! given apps is complete when all of them are in the table, unless a source is still filling it.
+
+use super::{Sees, cache::Key, question::Which};
+use crate::{
+    broker::BindingsInForce,
+    discovery::{Snapshot, UnknownRoutes},
+    domain::AppGuid,
+    http::readiness,
+};
+use std::time::Duration;
+
+/// The kinds of sources that may know targets which the list lacks; empty for a complete list.
+pub(super) fn unknown_routes(
+    table: &Snapshot,
+    bound: &BindingsInForce,
+    list: &Key,
+    keep: Duration,
+) -> Vec<UnknownRoutes> {
+    let of_key = |key: &str, is_found: bool| {
+        let mut unknown = readiness::unknown_for(table, keep, key);
+        unknown.retain(|unknown| !is_found || unknown.is_filling);
+        unknown
+    };
+    let of_app = |app: &AppGuid| of_key(app.as_str(), table.contains_app(app.as_str()));
+    match (&list.sees, &list.question.which) {
+        (Sees::App(app), _) => of_app(app),
+        (Sees::BoundTo(instance), _) => {
+            let prometheus = bound.prometheus(instance.as_str());
+            let apps = prometheus.into_iter().flat_map(|it| it.targets.apps());
+            let mut unknown: Vec<_> = apps.flat_map(of_app).collect();
+            unknown.sort_unstable_by_key(|unknown| unknown.kind);
+            unknown.dedup_by_key(|unknown| unknown.kind);
+            unknown
+        }
+        (_, Which::Key(key)) => of_key(key.as_str(), !table.find(key).is_empty()),
+        (Sees::Space(space), _) => readiness::unknown_for(table, keep, space.as_str()),
+        (Sees::Everything, _) => table.unknown_routes(keep),
+    }
+}

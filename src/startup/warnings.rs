@@ -1,0 +1,88 @@
+//! Warnings at the start: settings that are allowed, and rarely meant.
+
+use super::processes;
+use crate::{
+    config::{Access, Config, Platform, Provisioner, catalog},
+    discovery::RouteTable,
+};
+use secrecy::ExposeSecret;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The local disk of a platform is lost with a restart, and the store lies on it.
+const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
+     set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
+const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so metrics may come \
+     from another host, and credentials of bindings may go to it";
+const NO_SOURCES: &str = "no route source is configured, so no app can be scraped; \
+     set routes.gorouters, routes.nats, routes.file or routes.tsuru";
+const OPEN: &str = "scrape.access is open and listen is not a loopback address: any client that reaches it may scrape \
+     any app; set scrape.access to token unless the network is trusted";
+const ADOPTING: &str = "service instances that were never seen are adopted; \
+     unset broker.adopt_unknown_instances when the move is done";
+const CATALOG: &str = "broker-catalog.json in the working folder is not used; \
+     set broker.catalog to its path, or remove it";
+
+/// Shown on pages too: accepted bindings may be lost.
+pub(super) fn not_durable(config: &Config) -> Option<&'static str> {
+    let on_platform = matches!(config.platform, Some(Platform::CloudFoundry | Platform::Tsuru));
+    let sqlite = config.database_url.expose_secret().starts_with("sqlite:");
+    (on_platform && sqlite && !config.store_is_durable).then_some(NOT_DURABLE)
+}
+
+/// Logs what an operator should know about the settings.
+pub(super) fn log(config: &Config) {
+    let routes = &config.routes;
+    let has_sources = !routes.gorouters.is_empty()
+        || routes.file.is_some()
+        || routes.nats.is_some()
+        || routes.tsuru.is_some();
+    let is_open = config.scrape.access == Access::Open && !config.listen.ip().is_loopback();
+    let known = [
+        not_durable(config),
+        config.backends.skip_verify.then_some(SKIP_VERIFY),
+        (!has_sources).then_some(NO_SOURCES),
+        is_open.then_some(OPEN),
+        config.broker.adopt_unknown_instances.then_some(ADOPTING),
+        catalog::is_ignored(config.broker.catalog.as_deref()).then_some(CATALOG),
+    ];
+    for warning in known.into_iter().flatten() {
+        tracing::warn!("{warning}");
+    }
+    if config.prometheus.provisioner == Provisioner::Process && !processes::has_binary(config) {
+        tracing::warn!(
+            binary = %config.prometheus.binary.display(),
+            "prometheus.binary is not found, so plans with a Prometheus are refused; install \
+             Prometheus, set its path, or set prometheus.provisioner to none"
+        );
+    }
+}
+
+/// How long other sources may take after the first one has given a table.
+const GRACE: Duration = Duration::from_secs(5);
+/// Pause between two looks at the table.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Logs that the first route table is there, and then which sources have given none.
+pub(super) async fn log_first_table(table: RouteTable, shutdown: CancellationToken) {
+    let logging = async {
+        if table.snapshot().is_complete() {
+            return;
+        }
+        while !table.snapshot().has_table() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        tracing::info!("ready");
+        tokio::time::sleep(GRACE).await;
+        for source in table.snapshot().waiting_for() {
+            let error = source.failure.as_deref().map(tracing::field::display);
+            tracing::warn!(
+                source.name = %source.name,
+                key = %source.key,
+                error,
+                "ready without this route source: it has given no table yet"
+            );
+        }
+    };
+    shutdown.run_until_cancelled(logging).await;
+}

@@ -1,0 +1,43 @@
+//! An error and its causes in one line.
+
+use std::error::Error;
+
+/// The error and its causes, joined by colons. Many errors already contain the text of their
+/// cause, so a cause that stands in the line is left out.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let shown = cause.to_string();
+        if !text.contains(&shown) {
+            text.push_str(": ");
+            text.push_str(&shown);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Outer(&'static str, #[source] io::Error);
+
+    #[test]
+    fn a_cause_stands_once_in_the_line() {
+        let cause = || io::Error::other("connection refused");
+        for (text, expected) in [
+            ("cannot connect", "cannot connect: connection refused"),
+            ("cannot connect: connection refused", "cannot connect: connection refused"),
+        ] {
+            assert_eq!(causes(&Outer(text, cause())), expected);
+        }
+        let chain = anyhow::Error::from(Outer("connection refused", cause()));
+        let chain = chain.context("database_url").context("start");
+        assert_eq!(causes(chain.as_ref()), "start: database_url: connection refused");
+    }
+}

@@ -1,0 +1,114 @@
+//! IPv6: instances, sources, exporters and our own listener.
+
+use crate::{
+    helpers::*,
+    nats::test_server::{TestServer, instance, publish},
+};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+async fn on_ipv6(text: &'static str) -> Instance {
+    Instance::start_on("[::1]:0", move |_| Reply::Metrics(text.to_owned())).await
+}
+
+/// As gorouter writes it for the host `::1`.
+fn without_brackets(address: SocketAddr) -> Value {
+    json!(format!("{}:{}", address.ip(), address.port()))
+}
+
+#[actix_web::test]
+async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
+    let fleet = [on_ipv6("a 1\n").await, on_ipv6("a 2\n").await];
+    let exporter = on_ipv6("bill 7\n").await;
+    let mut endpoints: Vec<Value> = fleet
+        .iter()
+        .enumerate()
+        .map(|(index, instance)| endpoint("app", index, instance.address))
+        .collect();
+    endpoints[1]["address"] = without_brackets(fleet[1].address);
+    let table = json!({ "app.example.com": endpoints }).to_string();
+    let router = Instance::start_on("[::1]:0", move |_| {
+        Reply::Http(200, vec![], table.clone().into_bytes())
+    })
+    .await;
+    let app = spawn_app(&[
+        ("LISTEN", "[::1]:0".to_owned()),
+        ("BASE_URL", "http://[::1]:8085".to_owned()),
+        (
+            "ROUTES__GOROUTERS",
+            json!([{"url": format!("http://{}/routes", router.address)}]).to_string(),
+        ),
+        (
+            "EXTERNAL_EXPORTERS",
+            json!([{"name": "bill", "host": exporter.address.to_string()}]).to_string(),
+        ),
+    ])
+    .await;
+    assert!(app.address.is_ipv6());
+    eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
+    let page = app.get("/v1/apps/app-guid/metrics").await;
+    for (instance, value) in fleet.iter().zip(1..) {
+        let lines = page.lines("a{");
+        let label = format!("instance=\"{}\"}} {value}", instance.address);
+        assert!(label.starts_with("instance=\"[::1]:"), "{label}");
+        assert!(lines.iter().any(|line| line.ends_with(&label)), "{label} in {}", page.text());
+        for which in
+            [instance.address.to_string(), format!("%5B::1%5D:{}", instance.address.port())]
+        {
+            let one = app.get(&format!("/v1/apps/app-guid/instances/{which}/metrics")).await;
+            assert_eq!((one.status, one.lines("a{").len()), (200, 1), "{which}: {}", one.text());
+        }
+    }
+    assert_eq!(page.lines("bill{").len(), 1, "{}", page.text());
+    let host = &fleet[0].seen()[0].headers["host"];
+    assert_eq!(host, "app.example.com");
+    let authorization = basic(USER, PASSWORD);
+    let headers = [("Authorization", &*authorization)];
+    let list = app.get_with("/sd", &headers).await.json();
+    assert_eq!(list[0]["targets"][0], "[::1]:8085", "{list}");
+    let direct = app.get_with("/v1/sd/apps/acme?mode=direct", &headers);
+    let direct = eventually_allowed(direct, &app, &headers).await;
+    assert_eq!(direct[1]["targets"][0], fleet[1].address.to_string(), "{direct}");
+}
+
+/// The list, asked again when it was asked for too often.
+async fn eventually_allowed(
+    first: impl Future<Output = Answer>,
+    app: &TestApp,
+    headers: &[(&str, &str)],
+) -> Value {
+    let first = first.await;
+    if first.status == 200 {
+        return first.json();
+    }
+    eventually(async || {
+        let answer = app.get_with("/v1/sd/apps/acme?mode=direct", headers).await;
+        (answer.status == 200).then(|| answer.json())
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
+    let server = TestServer::start_on("[::1]", "").await;
+    let good = on_ipv6("a 1\n").await;
+    let settings = [
+        ("ROUTES__NATS__SERVERS", json!([format!("nats://{}", server.address())]).to_string()),
+        ("ROUTES__NATS__ANNOUNCE", "true".to_owned()),
+        ("ROUTES__STALE_AFTER", "4s".to_owned()),
+    ];
+    let app = spawn_app(&settings).await;
+    let emitter = server.emitter().await;
+    for (name, host) in [("bare", "::1"), ("bracketed", "[::1]")] {
+        let mut message = instance(name, good.address.port());
+        message["host"] = json!(host);
+        let page = eventually(async || {
+            publish(&emitter, "router.register", &message).await;
+            let page = app.get(&format!("/v1/apps/metrics?route_url={name}.test")).await;
+            (page.status == 200).then_some(page)
+        })
+        .await;
+        let label = format!("instance=\"{}\"", good.address);
+        assert!(page.text().contains(&label), "{}", page.text());
+    }
+}
