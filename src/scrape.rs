@@ -162,7 +162,7 @@ pub async fn scrape(
     let scraped = fan_out::scraped(instances, outcomes);
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
     let (externals, unfilled) = externals.scraped(of_externals);
-    last.record(&scraped, &externals);
+    last.record(&scraped, &externals, &ask.negotiated);
     let answer = merge(scraped, externals, &unfilled, ask, memory);
     metrics.observe_merge(&answer.merge.stats());
     Ok(answer)
@@ -205,7 +205,8 @@ fn merge(
     let target = ask.negotiated.target();
     let reader = Reader::new(target, no_limits);
     match reader.parse(own.into_bytes(), Format::Text004, Labels::new([])) {
-        Ok(own) => instances.push(own),
+        // An app cannot take the place of our own series.
+        Ok(own) => instances.push(own.preferred()),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),
     }
     Answer {

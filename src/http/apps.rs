@@ -119,7 +119,7 @@ async fn answer(
         )));
     }
     let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
-    let ask = Ask {
+    let mut ask = Ask {
         deadline: started + apps.timeouts.budget(announced),
         negotiated: Negotiated::new(
             joined(request.headers(), &header::ACCEPT).as_deref(),
@@ -137,6 +137,8 @@ async fn answer(
         },
     };
     let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
+    let spoken = apps.last.formats(&wanted, &ask.negotiated);
+    ask.negotiated = ask.negotiated.follow(&spoken);
     drop(found);
     drop(table);
     let answer = scrape::scrape(

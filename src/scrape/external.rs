@@ -101,7 +101,7 @@ impl Exporters {
                 let (exporter, app) = (Arc::clone(exporter), Arc::clone(app));
                 match request_path(&exporter, &app) {
                     Ok(path) => {
-                        let labels = Labels::new(app.labels());
+                        let labels = self.labels(&exporter, &app);
                         let target = ExternalTarget { exporter, app, path, labels, max_samples };
                         externals.targets.push(target);
                     }
@@ -113,6 +113,13 @@ impl Exporters {
             }
         }
         externals
+    }
+
+    /// The labels of the app, and of several exporters the name of this one: else two that
+    /// expose the same family would have the same series.
+    fn labels(&self, exporter: &ExternalExporter, app: &App) -> Labels {
+        let name = (self.list.len() > 1).then_some(("exporter", &*exporter.name));
+        Labels::new(app.labels().into_iter().chain(name))
     }
 }
 

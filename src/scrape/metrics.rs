@@ -87,6 +87,8 @@ impl Metrics {
             "type_conflict",
             "renamed_label",
             "duplicate",
+            "timestamp",
+            "invented",
             "broken_rule",
             "exemplar",
             "unit",
@@ -166,6 +168,8 @@ impl Metrics {
         count("type_conflict", stats.type_conflicts);
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
+        count("timestamp", stats.lost_timestamps);
+        count("invented", stats.invented);
         count("broken_rule", stats.broken_rules);
         count("exemplar", stats.lost_exemplars);
         count("unit", stats.lost_units);

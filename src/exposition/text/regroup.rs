@@ -3,14 +3,14 @@
 //! Mostly they stand so in their body. Where not, because metrics are interleaved, have
 //! several timestamps, or come from two families, the lines are read again and sorted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
 use super::{
     check::{self, Facts},
     dialect::Dialect,
-    families::{Bound, MetricType, Role, Roles},
+    families::{MetricType, Role, Roles},
     index::Line,
     instance::Instance,
     number,
@@ -62,10 +62,7 @@ impl Entry {
 
     /// Samples without a bound follow those that have one.
     fn bound(&self) -> f64 {
-        match self.point.bound {
-            Bound::Number(bound) => bound,
-            _ => f64::INFINITY,
-        }
+        self.point.bound.number().unwrap_or(f64::INFINITY)
     }
 }
 
@@ -204,7 +201,7 @@ impl Gather<'_> {
         for entry in &self.entries {
             rules.add(&entry.point);
         }
-        let is_broken = self.is_broken || self.has_equal_quantiles() || rules.are_broken();
+        let is_broken = self.is_broken || self.has_equal_points() || rules.are_broken();
         let lines = self.entries.iter().map(|entry| entry.line).collect();
         let has_bounds = self.metric_type.is_compound();
         let grown_bytes = self.grown_bytes;
@@ -229,17 +226,17 @@ impl Gather<'_> {
         })
     }
 
-    /// Whether two quantiles became one when they were spelled alike.
-    fn has_equal_quantiles(&self) -> bool {
-        let mut last: Option<&Entry> = None;
-        let mut quantiles = self.entries.iter().filter(|entry| entry.point.role == Role::Plain);
-        self.metric_type == MetricType::Summary
-            && quantiles.any(|entry| {
-                let is_same = |last: &Entry| {
-                    last.point_of() == entry.point_of() && last.point.bound == entry.point.bound
-                };
-                last.replace(entry).is_some_and(is_same)
-            })
+    /// Whether two samples became one when their bounds were spelled alike.
+    fn has_equal_points(&self) -> bool {
+        let mut seen = HashSet::<_, RandomState>::default();
+        let mut points = self.entries.iter().map(|entry| {
+            (
+                entry.point_of(),
+                entry.point.role,
+                entry.point.bound.number().map(|n| (n + 0.0).to_bits()),
+            )
+        });
+        self.metric_type.is_compound() && points.any(|point| !seen.insert(point))
     }
 
     /// Sees to it that a metric has timestamps, or has none.
