@@ -15,7 +15,7 @@ use crate::{
     },
     secrets::{Owner, token_hash},
     store::{
-        ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
+        Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
         prometheus, tsuru_apps,
     },
 };
@@ -110,15 +110,12 @@ impl Broker {
                     false => Err(BrokerError::BindingConflict),
                 };
             }
-            let (_, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
-            let unseen = Unseen {
-                service_id: &request.service_id,
-                plan_id: Some(&request.plan_id),
-                place: &request.place,
-            };
+            let (service, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
+            let unseen = Unseen { service, plan_id: Some(&request.plan_id), place: &request.place };
             let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
-            check_bind(plan, &instance, &request)?;
-            check_is_there(tx, &request.instance_id).await?;
+            let operation = operations::find(tx, &request.instance_id).await?;
+            check_bind(plan, &instance, operation.as_ref(), &request)?;
+            check_is_there(operation)?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
@@ -271,8 +268,8 @@ async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
 }
 
 /// What is not there yet, or not any more, is not bound.
-async fn check_is_there(tx: &mut Tx, instance: &InstanceId) -> Result<(), BrokerError> {
-    let Some(operation) = operations::find(tx, instance).await? else { return Ok(()) };
+fn check_is_there(operation: Option<Operation>) -> Result<(), BrokerError> {
+    let Some(operation) = operation else { return Ok(()) };
     match (operation.kind, operation.state) {
         (OperationKind::Update, _) | (OperationKind::Provision, OperationState::Succeeded) => {
             Ok(())
@@ -288,11 +285,28 @@ fn log_if_made(bound: &Bound, instance: &InstanceId, binding: &BindingId) {
     }
 }
 
-fn check_bind(plan: &Plan, instance: &ServiceInstance, request: &Bind) -> Result<(), BrokerError> {
+/// Whether the instance is just getting another plan than `plan`. Until that has succeeded the
+/// platform names the plan from before.
+fn is_leaving(operation: Option<&Operation>, plan: &PlanId) -> bool {
+    operation.is_some_and(|operation| {
+        operation.state == OperationState::InProgress
+            && operation.before.as_ref().is_some_and(|before| before.plan_id == *plan)
+    })
+}
+
+fn check_bind(
+    plan: &Plan,
+    instance: &ServiceInstance,
+    operation: Option<&Operation>,
+    request: &Bind,
+) -> Result<(), BrokerError> {
     if instance.service_id != request.service_id {
         return Err(BrokerError::OtherService);
     }
     if instance.plan_id != request.plan_id {
+        if is_leaving(operation, &request.plan_id) {
+            return Err(BrokerError::Concurrency(OperationKind::Update));
+        }
         return Err(BrokerError::OtherPlan);
     }
     if !plan.bindable {

@@ -22,7 +22,9 @@ use crate::{
 use serde_json::{Map, Value};
 
 /// A request to change a service instance.
-#[derive(Clone, Debug)]
+///
+/// Not `Debug`: its parameters may be secrets.
+#[derive(Clone)]
 pub struct Update {
     /// The instance.
     pub instance_id: InstanceId,
@@ -184,7 +186,7 @@ impl Broker {
     ) -> Result<Change, BrokerError> {
         let id = &request.instance_id;
         let unseen = Unseen {
-            service_id: &request.service_id,
+            service,
             plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
             place: &request.place,
         };

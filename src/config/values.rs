@@ -291,6 +291,19 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
 /// What stands for a secret where settings are shown.
 pub(super) const MASK: &str = "********";
 
+/// A URL, or the path of one, with the values of its query masked: one may be a key.
+pub(super) fn without_query_values(text: &str) -> String {
+    let is_url = ["http://", "https://", "/"].iter().any(|start| text.starts_with(start));
+    let (Some((start, query)), true) = (text.split_once('?'), is_url) else {
+        return text.to_owned();
+    };
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => pair.to_owned(),
+    });
+    format!("{start}?{}", masked.collect::<Vec<_>>().join("&"))
+}
+
 /// A `database_url` without its passwords.
 pub(super) fn masked_url(text: &str) -> String {
     let is_secret = |name: &str| name.to_ascii_lowercase().contains("password");

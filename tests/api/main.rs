@@ -14,6 +14,7 @@ mod certificates;
 mod connections;
 mod crash;
 mod description;
+mod disclosure;
 mod drain;
 mod exporters;
 mod faults;

@@ -86,6 +86,12 @@ impl Server {
         messages.filter(|message| message.contains(part)).map(str::to_owned).collect()
     }
 
+    /// Everything that it has logged, field by field.
+    pub(crate) fn log_text(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    }
+
     /// Asks the broker; none if the connection broke.
     pub(crate) async fn ask(
         &self,

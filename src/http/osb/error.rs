@@ -32,6 +32,9 @@ pub(super) enum OsbError {
     Malformed(String),
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// A provision or a bind that is refused.
+    #[error(transparent)]
+    Put(BrokerError),
 }
 
 #[derive(Serialize)]
@@ -83,6 +86,16 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
     }
 }
 
+/// As [`parts`], for a PUT. Cloud Controller takes a 422 without one of the standard codes for
+/// a broken answer and deletes what it has asked for (cloud_controller_ng,
+/// lib/services/service_brokers/v2/response_parser.rb).
+fn parts_of_put(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
+    match parts(error) {
+        (StatusCode::UNPROCESSABLE_ENTITY, None) => (StatusCode::FORBIDDEN, None),
+        parts => parts,
+    }
+}
+
 impl ResponseError for OsbError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -94,6 +107,7 @@ impl ResponseError for OsbError {
             Self::Body(error) => error.status(),
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Broker(error) => parts(error).0,
+            Self::Put(error) => parts_of_put(error).0,
         }
     }
 
@@ -109,7 +123,7 @@ impl ResponseError for OsbError {
             _ => &mut response,
         };
         let error = match self {
-            Self::Broker(error) => parts(error).1,
+            Self::Broker(error) | Self::Put(error) => parts(error).1,
             _ => None,
         };
         let fixed = matches!(

@@ -2,7 +2,7 @@
 
 use super::{
     OsbError, OsbState,
-    fields::{Fields, InstancePath, Named, query},
+    fields::{Fields, Hints, InstancePath, Named, query},
 };
 use crate::{
     broker::{
@@ -45,11 +45,12 @@ pub(super) async fn provision(
         maintenance_version: body.maintenance_version()?,
         accepts_incomplete: accepts_incomplete(&http),
     };
-    let (mut response, ordered) = match state.broker.provision(request).await? {
-        Provisioned::Created => (HttpResponse::Created(), None),
-        Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
-        Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
-    };
+    let (mut response, ordered) =
+        match state.broker.provision(request).await.map_err(OsbError::Put)? {
+            Provisioned::Created => (HttpResponse::Created(), None),
+            Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
+            Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
+        };
     Ok(response.json(state.answer(&id, ordered.as_ref())))
 }
 
@@ -84,6 +85,7 @@ pub(super) async fn update(
 /// `GET`; the ids in its query are hints that we do not need.
 pub(super) async fn fetch(
     InstancePath(instance_id): InstancePath,
+    _hints: Hints,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let instance = state.broker.fetch(&instance_id).await?;
@@ -137,6 +139,7 @@ pub(super) async fn deprovision(
 /// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
 pub(super) async fn last_operation(
     InstancePath(instance_id): InstancePath,
+    _hints: Hints,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
