@@ -11,12 +11,12 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId, TsuruApp,
+        ServiceId, SpaceGuid, TsuruApp, is_of_tsuru,
     },
-    secrets::{Owner, token_hash},
+    secrets::{Owner, salt, token_hash},
     store::{
         Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
-        prometheus, tsuru_apps,
+        prometheus, tsuru_apps, unbound,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -69,7 +69,7 @@ pub enum Bound {
 /// What a binding is good for.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Allows to scrape. The same for the same binding, always.
+    /// Allows to scrape. The same for the same binding, until that is removed.
     pub token: SecretString,
     /// What it allows to scrape.
     pub scope: Scope,
@@ -116,6 +116,7 @@ impl Broker {
             let operation = operations::find(tx, &request.instance_id).await?;
             check_bind(plan, &instance, operation.as_ref(), &request)?;
             check_is_there(operation)?;
+            let token_salt = salt_of_new(tx, &request.binding_id, &instance.space_guid).await?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
@@ -125,7 +126,8 @@ impl Broker {
                 app_guid: request.app_guid.clone(),
                 space_guid: instance.space_guid,
                 parameters: self.0.keys.seal(owner, &request.parameters)?,
-                token_hash: self.token_hash_of(&request.binding_id),
+                token_hash: self.token_hash_of(&request.binding_id, &token_salt),
+                token_salt,
                 predecessor_id: None,
             };
             let bound = self.insert(tx, &binding).await?;
@@ -162,10 +164,12 @@ impl Broker {
             }
             let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
             let owner = Owner::Binding(request.binding_id.as_str());
+            let token_salt = salt()?;
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
                 parameters: self.0.keys.seal(owner, &parameters)?,
-                token_hash: self.token_hash_of(&request.binding_id),
+                token_hash: self.token_hash_of(&request.binding_id, &token_salt),
+                token_salt,
                 predecessor_id: Some(request.predecessor_id.clone()),
                 ..predecessor
             };
@@ -203,7 +207,8 @@ impl Broker {
         .await
     }
 
-    /// Removes a binding; the one of the same app before it is in force again.
+    /// Removes a binding; the one of the same app before it is in force again. One of Tsuru gets
+    /// the same token when it is made again within [`unbound::KEPT`].
     ///
     /// The catalog is not asked: what has left it can be removed all the same.
     ///
@@ -211,7 +216,13 @@ impl Broker {
     /// [`BrokerError::BindingGone`] when this instance has none with this id.
     pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
         self.exclusively(instance, async |tx| match bindings::find(tx, id).await? {
-            Some(own) if own.instance_id == *instance => Ok(bindings::delete(tx, id).await?),
+            Some(own) if own.instance_id == *instance => {
+                bindings::delete(tx, id).await?;
+                if is_of_tsuru(id.as_str()) {
+                    unbound::keep(tx, &own).await?;
+                }
+                Ok(())
+            }
             None if imported::remove(tx, id).await? => Ok(()),
             _ => Err(BrokerError::BindingGone),
         })
@@ -251,13 +262,29 @@ impl Broker {
         binding: &ServiceBinding,
     ) -> Result<Credentials, BrokerError> {
         let is_prometheus = prometheus::find(tx, &binding.instance_id).await?.is_some();
-        let token = self.0.keys.token(&binding.binding_id);
+        let token = self.0.keys.token(&binding.binding_id, &binding.token_salt);
         Ok(Credentials { token, scope: Scope::of(binding, is_prometheus) })
     }
 
-    pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
-        token_hash(self.0.keys.token(id).expose_secret())
+    pub(super) fn token_hash_of(&self, id: &BindingId, salt: &str) -> String {
+        token_hash(self.0.keys.token(id, salt).expose_secret())
     }
+}
+
+/// The salt of a binding that is made now. After an unbind that failed at its side Tsuru makes the
+/// same binding again and leaves the environment of the app as it was, so the token must be the
+/// same.
+async fn salt_of_new(
+    tx: &mut Tx,
+    id: &BindingId,
+    space: &SpaceGuid,
+) -> Result<String, BrokerError> {
+    if is_of_tsuru(id.as_str())
+        && let Some(kept) = unbound::take(tx, id, space).await?
+    {
+        return Ok(kept);
+    }
+    Ok(salt()?)
 }
 
 async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {

@@ -30,6 +30,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// The random part of all secrets of the rows.
+const SALT: &str = "salt";
+
 pub(crate) const QUERY: &str = "/api/v1/query?query=up";
 
 /// The program, and its store to write into.
@@ -62,7 +65,7 @@ impl World {
     }
 
     pub(crate) fn web_password(&self, instance: &str) -> SecretString {
-        self.keys.web_password(&instance.parse().unwrap())
+        self.keys.web_password(&instance.parse().unwrap(), SALT)
     }
 
     /// An instance whose servers are these, and a token of its own.
@@ -90,6 +93,7 @@ impl World {
             space_guid: "space".parse().unwrap(),
             replicas: 2,
             spec: seal(Owner::Spec(id), spec),
+            secret_salt: SALT.to_owned(),
         };
         let mut tx = self.store.begin_write().await.unwrap();
         instances::insert(&mut tx, &instance).await.unwrap();
@@ -102,7 +106,7 @@ impl World {
     /// The token of another service key.
     pub(crate) async fn bind(&self, instance: &str, binding: &str) -> String {
         let id: BindingId = binding.parse().unwrap();
-        let token = self.keys.token(&id).expose_secret().to_owned();
+        let token = self.keys.token(&id, SALT).expose_secret().to_owned();
         let row = ServiceBinding {
             binding_id: id,
             instance_id: instance.parse().unwrap(),
@@ -112,6 +116,7 @@ impl World {
             space_guid: "space".parse().unwrap(),
             parameters: self.keys.seal(Owner::Binding(binding), &Map::new()).unwrap(),
             token_hash: token_hash(&token),
+            token_salt: SALT.to_owned(),
             predecessor_id: None,
         };
         let mut tx = self.store.begin_write().await.unwrap();

@@ -11,11 +11,11 @@ use scrapebroker::{
     },
     secrets::Keys,
     shutdown::Stop,
-    store::{Names, Store, operations},
+    store::{Names, Store, operations, prometheus},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 const TOKEN_KEY: &str = "a key that is long enough";
@@ -26,6 +26,8 @@ const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 /// A database in which instances of the service `prometheus` are there.
 struct Instances {
     folder: TempDir,
+    /// The random parts of their secrets.
+    salts: HashMap<String, String>,
 }
 
 /// Admits everything, and makes nothing.
@@ -48,7 +50,7 @@ impl Admission for Willing {
 
 impl Instances {
     async fn made(ids: &[&str]) -> Self {
-        let instances = Self { folder: tempfile::tempdir().unwrap() };
+        let mut instances = Self { folder: tempfile::tempdir().unwrap(), salts: HashMap::new() };
         let store = Store::open(&instances.url().into(), 2).await.unwrap();
         let catalog: Value =
             serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
@@ -80,6 +82,8 @@ impl Instances {
             let mut operation = operations::find(&mut tx, &id).await.unwrap().unwrap();
             operation.state = OperationState::Succeeded;
             operations::put(&mut tx, &operation).await.unwrap();
+            let row = prometheus::find(&mut tx, &id).await.unwrap().unwrap();
+            instances.salts.insert(id.to_string(), row.secret_salt);
             tx.commit().await.unwrap();
         }
         store.close().await;
@@ -105,7 +109,7 @@ impl Instances {
     /// What a Prometheus of ours would show.
     fn token(&self, id: &str) -> String {
         let keys = Keys::derive(&TOKEN_KEY.into()).unwrap();
-        keys.scraper_token(&id.parse().unwrap()).expose_secret().to_owned()
+        keys.scraper_token(&id.parse().unwrap(), &self.salts[id]).expose_secret().to_owned()
     }
 }
 

@@ -16,4 +16,5 @@ mod prometheus;
 mod races;
 mod rejections;
 mod replay;
+mod tokens;
 mod workshop;

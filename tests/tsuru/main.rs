@@ -14,3 +14,4 @@ mod manifests;
 mod prometheus;
 mod races;
 mod replay;
+mod tokens;
