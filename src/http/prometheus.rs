@@ -42,6 +42,9 @@ use std::{
 use target::Target;
 use tokio::time::timeout;
 
+/// A stream of what the pages of version 3 show as warnings, that never ends. A server with
+/// too many subscribers answers 204; then the pages ask for `notifications` every few seconds.
+const LIVE: &str = "/api/v1/notifications/live";
 /// Longest form. Grafana writes queries of many kilobytes.
 const LONGEST_FORM: usize = 1 << 20;
 /// How long a user may take to send one.
@@ -112,6 +115,10 @@ async fn ask(
                 only_read(request.method())?;
                 let work = page::show(&state, &client, &prometheus);
                 return finished(&request, payload, work).await;
+            }
+            LIVE => {
+                only_read(request.method())?;
+                return Ok(HttpResponse::NoContent().finish());
             }
             _ => {}
         }
@@ -206,6 +213,7 @@ async fn forward(
         target: format!("{}{question_mark}{query}", read.path),
         headers: request.headers(),
         forwarded_for: forwarded_for(request),
+        files: read.files(),
         patience: patience(query, form.as_deref().unwrap_or_default()),
         form,
     };

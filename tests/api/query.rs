@@ -434,6 +434,72 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
     assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
 }
 
+/// The pages of version 3 ask for these, too.
+#[actix_web::test]
+async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
+    let (world, prometheus) = (World::start().await, parrot().await);
+    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    for path in ["scrape_pools", "notifications", "targets/metadata", "features"] {
+        let answer = world.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
+        assert_eq!((answer.status, answer.text()), (200, format!("GET /api/v1/{path} HTTP/1.1")));
+    }
+    let asked = prometheus.seen().len();
+    let live = "/prometheus/own/api/v1/notifications/live";
+    assert_eq!(world.get(live, &token).await.status, 204);
+    assert_eq!(world.app.get(live).await.status, 401);
+    let authorization = basic("x", &token);
+    let headers = [("Authorization", authorization.as_str())];
+    let posted = send("POST", &world.app.url(live), &headers, None).await;
+    assert_eq!(posted.status, 405);
+    assert_eq!(prometheus.seen().len(), asked);
+}
+
+#[actix_web::test]
+async fn files_of_rules_are_named_without_their_folders() {
+    let world = World::start().await;
+    let rules = r#"{"data":{"groups":[{"name":"g","file":"/srv/x/rules.yml","rules":[]}]}}"#;
+    let answers = [
+        ("length", format!("Content-Length: {}\r\n\r\n{rules}", rules.len())),
+        (
+            "chunks",
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{rules}\r\n0\r\n\r\n", rules.len()),
+        ),
+        ("close", format!("\r\n{rules}")),
+    ];
+    for (id, rest) in answers {
+        let answer = format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
+        let prometheus = Instance::start(move |seen| {
+            assert!(!seen.headers.contains_key("accept-encoding"));
+            Reply::Raw(answer.clone())
+        })
+        .await;
+        let token = world.instance(id, &[server(0, &at(&prometheus))]).await;
+        let authorization = basic("x", &token);
+        let headers = [("Authorization", authorization.as_str()), ("Accept-Encoding", "gzip")];
+        for slash in ["", "/"] {
+            let path = format!("/prometheus/{id}/api/v1/rules{slash}?type=alert");
+            let answer = world.app.get_with(&path, &headers).await;
+            assert_eq!(answer.text(), rules.replace("/srv/x/", ""), "{id}");
+        }
+        let head =
+            send("HEAD", &world.app.url(&format!("/prometheus/{id}/api/v1/rules")), &headers, None);
+        assert_eq!(head.await.status, 200);
+    }
+    let cut = Instance::start(|_| {
+        Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":{".to_vec())
+    })
+    .await;
+    let token = world.instance("cut", &[server(0, &at(&cut))]).await;
+    let raw = String::from_utf8(world.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
+    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    let packed = Instance::start(|_| {
+        Reply::Http(200, vec![("Content-Encoding", "gzip".to_owned())], b"\x1f\x8b".to_vec())
+    })
+    .await;
+    let token = world.instance("packed", &[server(0, &at(&packed))]).await;
+    assert_eq!(world.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
+}
+
 /// vmalert sends its queries so.
 #[actix_web::test]
 async fn a_post_without_a_type_is_a_form() {
@@ -524,6 +590,7 @@ async fn a_server_behind_tls_is_verified() {
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
             form: None,
+            files: None,
             patience: Duration::from_secs(10),
         };
         client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())

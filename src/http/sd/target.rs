@@ -61,20 +61,31 @@ impl<'a> AppTargets<'a> {
         let address = || Cow::Owned(endpoint.address.to_string());
         let index = endpoint.index.as_deref().filter(digits).filter(|_| is_first);
         let which = index.map_or_else(address, Cow::Borrowed);
-        let mut labels = LabelMap(Vec::with_capacity(20));
+        let mut labels = LabelMap(Vec::with_capacity(26));
         let target = match self.question.mode {
             Mode::Router => self.through_us(endpoint, &which, &mut labels),
             Mode::Direct => self.direct(endpoint, &mut labels),
         };
         labels.push("instance", format!("{}/{which}", endpoint.process_type));
-        labels.push("app_name", &*app.name);
+        let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
+        let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
+        let index = endpoint.index.as_deref().unwrap_or_default();
+        // What samples have, so that `up` can be joined with them.
+        labels.push("organization_id", organization);
+        labels.push("space_id", space);
+        labels.push("app_id", app.id.as_str());
         labels.push("organization_name", &*app.organization_name);
         labels.push("space_name", &*app.space_name);
+        labels.push("app_name", &*app.name);
+        labels.push("index", index);
+        labels.push("instance_id", index);
+        if &*endpoint.process_type != WEB {
+            labels.push("process_type", &*endpoint.process_type);
+        }
         labels.push("__meta_cf_app_id", app.id.as_str());
-        let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
         labels.push("__meta_cf_org_id", organization);
-        labels.push("__meta_cf_space_id", app.space_id.as_ref().map_or("", SpaceGuid::as_str));
-        labels.push("__meta_cf_instance_index", endpoint.index.as_deref().unwrap_or_default());
+        labels.push("__meta_cf_space_id", space);
+        labels.push("__meta_cf_instance_index", index);
         labels.push("__meta_cf_process_type", &*endpoint.process_type);
         labels.push("__meta_cf_route", self.route);
         labels.push("__meta_cf_metrics_path", self.metrics_path().0);
