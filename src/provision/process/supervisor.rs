@@ -228,7 +228,8 @@ impl Supervisor {
                     "Prometheus was stopped: it took more memory than its plan allows ({limit})"
                 );
             }
-            tokio::time::sleep(memory::pause(memory, limit, longest)).await;
+            let pause = memory::pause(memory, limit, longest);
+            tokio::time::sleep(memory::aligned(self.tools.started.elapsed(), pause)).await;
         }
     }
 
