@@ -24,7 +24,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub mod catalog;
 pub mod promfetcher;
 
-use crate::domain::{ExternalExporter, prometheus::Allowed};
+use crate::domain::{CallsWithoutEventId, ExternalExporter, prometheus::Allowed};
 use secrecy::{ExposeSecret, SecretString};
 use section::Section;
 use std::{
@@ -180,6 +180,8 @@ pub struct Broker {
     pub token_key: Option<SecretString>,
     /// Instances that were never seen are taken for ours: for the time of a move.
     pub adopt_unknown_instances: bool,
+    /// Which calls of Tsuru's service API need no event id.
+    pub tsuru_calls_without_event_id: CallsWithoutEventId,
 }
 
 /// A user name and a password.

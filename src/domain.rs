@@ -25,5 +25,5 @@ pub use ids::{
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
-pub use tsuru::{TSURU_PREFIX, TsuruApp};
+pub use tsuru::{CallsWithoutEventId, TSURU_PREFIX, TsuruApp};
 pub use tsuru_ids::{is_of_tsuru, is_pool_of};

@@ -54,6 +54,8 @@ pub enum Owner<'a> {
     Binding(&'a str),
     /// What the Prometheus of a service instance should be like.
     Spec(&'a str),
+    /// An update of a service instance that was refused.
+    RefusedUpdate(&'a str),
 }
 
 impl Owner<'_> {
@@ -62,6 +64,7 @@ impl Owner<'_> {
             Self::Instance(id) => format!("instance:{id}").into_bytes(),
             Self::Binding(id) => format!("binding:{id}").into_bytes(),
             Self::Spec(id) => format!("spec:{id}").into_bytes(),
+            Self::RefusedUpdate(id) => format!("refused-update:{id}").into_bytes(),
         })
     }
 }

@@ -229,6 +229,7 @@ fn serve(
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
             .app_data(data.tsuru.clone())
+            .app_data(data.leftovers.clone())
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
@@ -242,6 +243,7 @@ fn serve(
             .configure(http::routes::configure)
             .configure(http::prometheus::configure)
             .configure(http::sd::configure)
+            .configure(http::tsuru::configure_leftovers)
             .service(
                 web::scope("/broker")
                     .wrap(from_fn(http::access::slow_failed_tries))

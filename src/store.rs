@@ -44,6 +44,7 @@ mod postgres;
 mod private;
 pub mod prometheus;
 pub mod promfetcher;
+pub mod refused_updates;
 pub mod replicas;
 mod sqlite;
 pub mod state;

@@ -41,6 +41,9 @@ pub struct Bind {
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
     pub place: Place,
+    /// Whether it takes the place of a different binding with its id and instance. Otherwise that
+    /// is a conflict.
+    pub replaces: bool,
     /// What Tsuru tells of the app. No attribute of the binding: told again, it replaces what
     /// was told before.
     pub tsuru: Option<TsuruApp>,
@@ -88,7 +91,8 @@ impl Broker {
     /// Makes a binding, or finds the same one.
     ///
     /// An existing binding is compared before the request is judged, so that a
-    /// repeated request is answered as before and a different one is a conflict.
+    /// repeated request is answered as before and a different one is a conflict, or takes its
+    /// place after it was judged.
     ///
     /// # Errors
     /// [`BrokerError::BindingConflict`] when the id is taken by a different one,
@@ -97,12 +101,15 @@ impl Broker {
     pub async fn bind(&self, request: Bind) -> Result<Bound, BrokerError> {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
-            if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
-                if !self.is_same_binding(&existing, &request)? {
+            let existing = bindings::find(tx, &request.binding_id).await?;
+            if let Some(existing) = &existing {
+                if self.is_same_binding(existing, &request)? {
+                    note(tx, &request).await?;
+                    return Ok(Bound::AlreadyExists(self.credentials_of(tx, existing).await?));
+                }
+                if !request.replaces || existing.instance_id != request.instance_id {
                     return Err(BrokerError::BindingConflict);
                 }
-                note(tx, &request).await?;
-                return Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?));
             }
             if let Some(imported) = imported::find(tx, &request.binding_id).await? {
                 return match self.is_same_imported(&imported, &request)? {
@@ -126,12 +133,19 @@ impl Broker {
                 service_id: request.service_id.clone(),
                 plan_id: request.plan_id.clone(),
                 app_guid: request.app_guid.clone(),
-                space_guid: instance.space_guid,
+                // The token stays, so it must not read another space than before.
+                space_guid: existing
+                    .as_ref()
+                    .map_or(&instance.space_guid, |it| &it.space_guid)
+                    .clone(),
                 parameters: self.0.keys.seal(owner, &request.parameters)?,
                 token_hash: self.token_hash_of(&request.binding_id),
                 predecessor_id: None,
             };
-            let bound = self.insert(tx, &binding).await?;
+            let bound = match existing {
+                Some(_) => self.replace(tx, &binding).await?,
+                None => self.insert(tx, &binding).await?,
+            };
             note(tx, &request).await?;
             Ok(bound)
         };
@@ -229,6 +243,12 @@ impl Broker {
             // Another instance got a binding with this id at this very moment.
             false => Err(BrokerError::BindingConflict),
         }
+    }
+
+    /// Puts a binding in the place of the one with its id, whose token stays.
+    async fn replace(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
+        bindings::replace(tx, binding).await?;
+        Ok(Bound::Created(self.credentials_of(tx, binding).await?))
     }
 
     fn is_same_binding(&self, kept: &ServiceBinding, request: &Bind) -> Result<bool, BrokerError> {

@@ -69,6 +69,8 @@ pub struct FetchedInstance {
     pub plan_id: PlanId,
     /// Where it belongs.
     pub organization_guid: OrganizationGuid,
+    /// Where it belongs.
+    pub space_guid: SpaceGuid,
     /// Its parameters.
     pub parameters: Map<String, Value>,
     /// The version of its plan that it was made with or upgraded to.
@@ -210,6 +212,7 @@ impl Broker {
             service_id: instance.service_id,
             plan_id: instance.plan_id,
             organization_guid: instance.organization_guid,
+            space_guid: instance.space_guid,
             maintenance_version: instance.maintenance_version,
         })
     }

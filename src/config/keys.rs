@@ -11,7 +11,7 @@ use super::{
     section::Section,
     values::{self, number},
 };
-use crate::domain::{ExporterHost, ExternalExporter, MetricsPath, Template};
+use crate::domain::{CallsWithoutEventId, ExporterHost, ExternalExporter, MetricsPath, Template};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 
@@ -208,11 +208,19 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
     let catalog = s.optional("catalog", values::path);
     let token_key = s.secret("token_key");
     let adopt_unknown_instances = s.value("adopt_unknown_instances", "false", values::flag);
+    let calls = [
+        ("refuse", CallsWithoutEventId::Refuse),
+        ("job-unbinds", CallsWithoutEventId::JobUnbinds),
+        ("accept", CallsWithoutEventId::Accept),
+    ];
+    let tsuru_calls_without_event_id =
+        s.value("tsuru_calls_without_event_id", "refuse", values::choice(&calls));
     Some(Broker {
         credentials: credentials?,
         catalog: catalog?,
         token_key: token_key?,
         adopt_unknown_instances: adopt_unknown_instances?,
+        tsuru_calls_without_event_id: tsuru_calls_without_event_id?,
     })
 }
 

@@ -90,6 +90,30 @@ pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, Store
     Ok(inserted.rows_affected() == 1)
 }
 
+/// Changes a binding, which is the newest one then; its token stays.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn replace(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreError> {
+    let revision = state::bump(tx).await?;
+    sqlx::query(
+        "UPDATE service_bindings SET service_id = $2, plan_id = $3, app_guid = $4, \
+         space_guid = $5, parameters = $6, predecessor_id = $7, revision = $8 \
+         WHERE binding_id = $1",
+    )
+    .bind(binding.binding_id.as_str())
+    .bind(binding.service_id.as_str())
+    .bind(binding.plan_id.as_str())
+    .bind(binding.app_guid.as_ref().map(AppGuid::as_str))
+    .bind(binding.space_guid.as_str())
+    .bind(&binding.parameters)
+    .bind(binding.predecessor_id.as_ref().map(BindingId::as_str))
+    .bind(revision)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Removes a binding.
 ///
 /// # Errors

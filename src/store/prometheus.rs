@@ -79,7 +79,8 @@ pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreEr
     sqlx::query(
         "INSERT INTO prometheus_instances (instance_id, space_guid, replicas, spec) \
          VALUES ($1, $2, $3, $4) ON CONFLICT (instance_id) \
-         DO UPDATE SET replicas = excluded.replicas, spec = excluded.spec",
+         DO UPDATE SET space_guid = excluded.space_guid, replicas = excluded.replicas, \
+         spec = excluded.spec",
     )
     .bind(wanted.instance_id.as_str())
     .bind(wanted.space_guid.as_str())

@@ -6,7 +6,7 @@ use awc::ClientRequest;
 use scrapebroker::{
     broker::Broker,
     discovery::{RouteTable, Snapshot},
-    domain::Catalog,
+    domain::{CallsWithoutEventId, Catalog},
     http::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
@@ -21,6 +21,9 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+/// The event of a call, which Tsuru names in the header and in the body.
+pub(crate) const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
+pub(crate) const EVENT_ID: &str = "X-Tsuru-Eventid";
 
 /// The shipped service `metrics` with two more plans that have parameters, and another service
 /// whose plan cannot be left.
@@ -100,11 +103,22 @@ impl Api {
     }
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
+        Self::serve_accepting(broker, credentials, CallsWithoutEventId::Refuse)
+    }
+
+    /// The same, with calls that have no event id.
+    pub(crate) fn serve_accepting(
+        broker: Broker,
+        credentials: Option<BasicCredentials>,
+        accepted: CallsWithoutEventId,
+    ) -> Self {
         let base_url = BASE_URL.to_owned();
         let state = web::Data::new(TsuruState {
             broker: broker.clone(),
             credentials,
             base_url,
+            api: None,
+            calls_without_event_id: accepted,
             table: RouteTable::new(Snapshot::default()),
             last: Arc::default(),
         });
@@ -135,6 +149,11 @@ impl Api {
         self.bare(method, path).basic_auth("broker", "secret")
     }
 
+    /// A request of Tsuru's own; its body must name [`EVENT`].
+    pub(crate) fn own(&self, method: &str, path: &str) -> ClientRequest {
+        self.request(method, path).insert_header((EVENT_ID, EVENT))
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         answer(self.request("GET", path), "").await
     }
@@ -151,8 +170,15 @@ impl Api {
         self.form("DELETE", path, form).await
     }
 
+    /// A call of Tsuru's own: an event id that the form does not have is added.
     pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> Answer {
-        answer(self.request(method, path).insert_header(("Content-Type", FORM)), form).await
+        let named = form.split('&').find_map(|field| field.strip_prefix("eventid="));
+        let (event, form) = match named {
+            Some(event) => (event, form.to_owned()),
+            None => (EVENT, format!("{form}&eventid={EVENT}")),
+        };
+        let request = self.request(method, path).insert_header(("Content-Type", FORM));
+        answer(request.insert_header((EVENT_ID, event)), form).await
     }
 
     /// An instance that must be made now.

@@ -25,6 +25,7 @@ pub(super) async fn bind(
         }
         None => {
             let request = Bind {
+                replaces: false,
                 instance_id,
                 binding_id,
                 service_id: body.required("service_id")?,

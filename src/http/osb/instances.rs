@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Update,
-        Updated,
+        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Unnamed,
+        Update, Updated,
     },
     domain::{IdError, InstanceId, OperationKind, OperationState},
     http::links,
@@ -67,6 +67,8 @@ pub(super) async fn update(
         service_id: body.required("service_id")?,
         plan_id: body.optional("plan_id")?,
         parameters: body.parameters()?,
+        unnamed: Unnamed::Keep,
+        moves_to: Place::default(),
         maintenance_version: body.maintenance_version()?,
         previous_plan_id: before(&body, "plan_id"),
         place: place(&body),

@@ -25,8 +25,14 @@ pub(super) enum TsuruError {
     UnknownPlan { known: String },
     #[error("there is no service instance with this name")]
     UnknownInstance,
-    #[error("the team of a service instance cannot be changed here: create another instance")]
-    OtherTeam,
+    #[error(
+        "a request that changes something must be spelled as Tsuru spells its own calls; through Tsuru's proxy nothing can be created, updated, bound, unbound or deleted"
+    )]
+    NotPlain,
+    #[error(
+        "the request {problem}, so it may have come through Tsuru's proxy, where nothing can be created, updated, bound, unbound or deleted; for Tsuru before 1.30 see broker.tsuru_calls_without_event_id"
+    )]
+    NotOfTsuru { problem: &'static str },
     /// Tsuru says it in its own words, and so does not show these.
     #[error("the service instance is not ready yet")]
     NotReady,
@@ -64,6 +70,30 @@ fn words(error: &BrokerError) -> String {
     }
 }
 
+impl TsuruError {
+    /// Whether it is what the request asks for that is refused, and the same would be refused
+    /// again.
+    pub(super) fn is_refusal(&self) -> bool {
+        use BrokerError::{
+            Loss, NoParameters, OtherKind, Parameter, PlanNotUpdateable, Refused, UnknownPlan,
+        };
+        match self {
+            Self::UnknownPlan { .. } => true,
+            Self::Broker(error) => matches!(
+                error,
+                Loss(_)
+                    | NoParameters
+                    | OtherKind
+                    | Parameter(_)
+                    | PlanNotUpdateable
+                    | Refused(_)
+                    | UnknownPlan
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl ResponseError for TsuruError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -73,7 +103,7 @@ impl ResponseError for TsuruError {
             | Self::UnknownInstance
             | Self::NotFound
             | Self::NoInstanceData => StatusCode::NOT_FOUND,
-            Self::OtherTeam => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotPlain | Self::NotOfTsuru { .. } => StatusCode::FORBIDDEN,
             Self::NotReady => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownPlan { .. } | Self::Malformed(_) => StatusCode::BAD_REQUEST,
