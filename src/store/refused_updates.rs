@@ -1,6 +1,6 @@
 //! Updates of Tsuru's instances that were refused.
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, state};
 use crate::domain::InstanceId;
 use sqlx::Row;
 
@@ -21,6 +21,7 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<String>, StoreE
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn put(tx: &mut Tx, id: &InstanceId, request: &str) -> Result<(), StoreError> {
+    state::bump(tx).await?;
     sqlx::query(
         "INSERT INTO tsuru_refused_updates (instance_id, request) VALUES ($1, $2) \
          ON CONFLICT (instance_id) DO UPDATE SET request = excluded.request",
@@ -37,6 +38,7 @@ pub async fn put(tx: &mut Tx, id: &InstanceId, request: &str) -> Result<(), Stor
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn delete(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
+    state::bump(tx).await?;
     sqlx::query("DELETE FROM tsuru_refused_updates WHERE instance_id = $1")
         .bind(id.as_str())
         .execute(tx.connection())
