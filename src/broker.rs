@@ -59,7 +59,7 @@ use tokio_util::sync::CancellationToken;
 use turns::Turns;
 pub use update::{Update, Updated};
 
-pub use crate::secrets::TOKEN_PREFIX;
+pub use crate::secrets::{TOKEN_PREFIX, token_hash};
 
 /// How long one request may take before it is told that the database is away.
 /// Cloud Controller waits 60 s.

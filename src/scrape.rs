@@ -41,7 +41,7 @@ pub use last::{LastScrape, LastScrapes};
 pub use metrics::Metrics;
 pub use negotiated::Negotiated;
 pub use report::Series;
-pub use target::{Target, WEB, targets};
+pub use target::{Secrets, Target, WEB, targets};
 
 pub use crate::exposition::{Compressed, Merge};
 use crate::{

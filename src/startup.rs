@@ -216,6 +216,7 @@ fn serve(
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(running::list))
+            .wrap(from_fn(http::browser::guard))
             .wrap(from_fn(lifecycle::end_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(http::paths::tidy))
@@ -232,6 +233,7 @@ fn serve(
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
+            .app_data(data.own_origin.clone())
             .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
             .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
@@ -242,16 +244,8 @@ fn serve(
             .configure(http::routes::configure)
             .configure(http::prometheus::configure)
             .configure(http::sd::configure)
-            .service(
-                web::scope("/broker")
-                    .wrap(from_fn(http::access::slow_failed_tries))
-                    .configure(http::osb::configure),
-            )
-            .service(
-                web::scope("/tsuru")
-                    .wrap(from_fn(http::access::slow_failed_tries))
-                    .configure(http::tsuru::configure),
-            )
+            .service(web::scope("/broker").configure(http::osb::configure))
+            .service(web::scope("/tsuru").configure(http::tsuru::configure))
             .default_service(web::route().to(http::not_found))
     })
     .on_connect(move |io, data| {

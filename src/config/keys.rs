@@ -203,7 +203,7 @@ fn database_url(
 
 fn broker(s: &mut Section<'_>) -> Option<Broker> {
     let username = s.text_or_file("username", values::username);
-    let password = s.secret("password");
+    let password = s.secret_of("password", values::broker_password);
     let credentials = credentials(s, username, password);
     let catalog = s.optional("catalog", values::path);
     let token_key = s.secret("token_key");

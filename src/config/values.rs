@@ -136,6 +136,19 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Characters of `broker.password` at least. It opens everything, and clients may guess at it.
+pub(super) const SHORTEST_PASSWORD: usize = 12;
+
+/// A password that cannot be found by guessing.
+pub(super) fn broker_password(text: &str) -> Result<SecretString, String> {
+    match text.chars().count() >= SHORTEST_PASSWORD {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "must have at least {SHORTEST_PASSWORD} characters; make one with `openssl rand -hex 24`, and give the platform the same"
+        )),
+    }
+}
+
 /// What bcrypt can do, up to about a second.
 const BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
 
@@ -289,7 +302,7 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
 }
 
 /// What stands for a secret where settings are shown.
-pub(super) const MASK: &str = "********";
+pub(super) const MASK: &str = "************";
 
 /// A `database_url` without its passwords.
 pub(super) fn masked_url(text: &str) -> String {

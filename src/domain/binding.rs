@@ -110,6 +110,16 @@ impl ScrapeOptions {
         })
     }
 
+    /// Whether anything in them may be a secret. A query parameter may be a key.
+    pub fn may_hold_secrets(&self) -> bool {
+        let has_query = |endpoint: &MetricsPath| endpoint.as_str().contains('?');
+        !self.headers.is_empty()
+            || self.basic_auth.is_some()
+            || self.bearer_token.is_some()
+            || !self.params.is_empty()
+            || self.endpoint.as_ref().is_some_and(has_query)
+    }
+
     /// The parameters that may be shown to the platform's user again.
     pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
         let shown = |key: &str| !SECRET.contains(&key);

@@ -5,6 +5,7 @@ use crate::{
     discovery::{RouteTable, SourceStatus},
     http::{
         access::{Access, Caller, Denied},
+        browser,
         lifecycle::Lifecycle,
         links::{self, Place},
         read_only,
@@ -153,7 +154,10 @@ impl<'a> Source<'a> {
 
 pub(super) fn page(template: &impl Template) -> HttpResponse {
     match template.render() {
-        Ok(page) => HttpResponse::Ok().content_type(ContentType::html()).body(page),
+        Ok(page) => HttpResponse::Ok()
+            .content_type(ContentType::html())
+            .insert_header((header::CONTENT_SECURITY_POLICY, browser::policy_for(&page)))
+            .body(page),
         Err(error) => {
             tracing::error!(%error, "a page could not be written");
             HttpResponse::InternalServerError().body("this page could not be written\n")

@@ -18,7 +18,7 @@ use super::{
     failure::{Failure, Reason},
     fan_out::Outcome,
     fetch::{Fetched, fetch},
-    target::{QUERY, Target},
+    target::{QUERY, Secrets, Target},
 };
 use crate::{
     discovery::Endpoint,
@@ -203,6 +203,7 @@ impl ExternalTarget {
             host: host.as_str().to_owned(),
             path: self.path.clone(),
             headers: Vec::new(),
+            secrets: Secrets::Anywhere,
             max_samples: self.max_samples,
             labels: self.labels.clone(),
         }

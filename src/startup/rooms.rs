@@ -17,6 +17,7 @@ use crate::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
         auth::BasicCredentials,
+        browser::OwnOrigin,
         lifecycle::Lifecycle,
         ops::{Ops, OwnMetrics},
         osb::OsbState,
@@ -91,6 +92,7 @@ pub(super) struct HttpData {
     pub(super) routes: web::Data<Routes>,
     pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
+    pub(super) own_origin: web::Data<OwnOrigin>,
     pub(super) prometheus: web::Data<Prometheus>,
 }
 
@@ -242,6 +244,7 @@ impl Rooms {
                 last: Arc::clone(&self.last),
             }),
             access: web::Data::new(self.access.clone()),
+            own_origin: web::Data::new(OwnOrigin::of(&config.base_url)),
             prometheus: web::Data::new(Prometheus {
                 bound: self.broker.bound_apps(),
                 catalog: self.broker.clone(),

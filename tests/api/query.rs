@@ -218,11 +218,12 @@ async fn credentials_of_an_instance_open_it_and_no_other() {
 async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let origin = world.app.url("");
     let headers = [
         ("Authorization", &*basic("anyone", &token)),
         ("Cookie", "session=1"),
         ("X-Forwarded-For", "10.9.9.9"),
-        ("Origin", "https://evil.example.com"),
+        ("Origin", &*origin),
         ("Referer", "https://x/"),
         ("Accept", "application/json"),
         ("Accept-Encoding", "gzip"),
@@ -231,6 +232,7 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
     let answer = world.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
     assert_eq!(answer.text(), format!("GET {QUERY} HTTP/1.1"));
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    assert!(answer.headers["content-security-policy"].contains("script-src 'self'"));
     let mut seen = prometheus.seen()[0].headers.clone();
     let ours = basic("scrapebroker", world.web_password("own").expose_secret());
     assert_eq!(seen.remove("authorization"), Some(ours));

@@ -117,11 +117,11 @@ fn a_database_is_sqlite_or_postgresql() {
 fn passwords_of_a_database_are_never_shown() {
     let cases = [
         ("sqlite://my data.db", "sqlite://my data.db"),
-        ("postgres://u:hunter2@db/x", "postgres://u:********@db/x"),
+        ("postgres://u:hunter2@db/x", "postgres://u:************@db/x"),
         ("postgres://u@db/x?sslmode=require", "postgres://u@db/x?sslmode=require"),
         (
             "postgres://u@db/x?sslmode=require&PassWord=hunter2",
-            "postgres://u@db/x?sslmode=require&PassWord=********",
+            "postgres://u@db/x?sslmode=require&PassWord=************",
         ),
         ("hunter2", MASK),
     ];

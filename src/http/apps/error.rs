@@ -48,6 +48,10 @@ pub(super) enum AppsError {
         "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
     )]
     TooLarge { length: u64, limit: u64 },
+    #[error(
+        "The query holds a credential of this installation, which no app may receive: send it as `Authorization: Bearer TOKEN`. What the app itself needs belongs into the parameters of its binding."
+    )]
+    OwnCredential,
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("The scraper broke off its request.")]
@@ -85,7 +89,7 @@ fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
 impl ResponseError for AppsError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::OwnCredential => StatusCode::BAD_REQUEST,
             Self::UnknownApp(_) | Self::UnknownInstance(..) | Self::NothingBound(_) => {
                 StatusCode::NOT_FOUND
             }

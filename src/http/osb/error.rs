@@ -3,7 +3,7 @@
 use crate::{
     broker::BrokerError,
     domain::prometheus::Refusal,
-    http::{auth::CHALLENGE, body::BodyError},
+    http::{access::Denied, auth::CHALLENGE, body::BodyError},
     store::StoreError,
 };
 use actix_web::{
@@ -19,6 +19,8 @@ pub(super) enum OsbError {
     NotConfigured,
     #[error("wrong or missing credentials")]
     Unauthorized,
+    #[error(transparent)]
+    TooManyLogins(Denied),
     #[error("X-Broker-API-Version must be 2.x, as in 2.17")]
     UnsupportedVersion,
     #[error("there is nothing at this URL")]
@@ -83,11 +85,21 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
     }
 }
 
+impl From<Denied> for OsbError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            _ => Self::Unauthorized,
+        }
+    }
+}
+
 impl ResponseError for OsbError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyLogins(denied) => denied.status_code(),
             Self::UnsupportedVersion => StatusCode::PRECONDITION_FAILED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -101,6 +113,10 @@ impl ResponseError for OsbError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::Unauthorized => response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE)),
+            Self::TooManyLogins(denied) => {
+                let seconds = denied.retry_after().unwrap_or_default();
+                response.insert_header((header::RETRY_AFTER, seconds.to_string()))
+            }
             Self::MethodNotAllowed { allow } => response.insert_header((header::ALLOW, *allow)),
             // The specification wants an empty object: gone is what was asked for.
             Self::Broker(BrokerError::InstanceGone | BrokerError::BindingGone) => {

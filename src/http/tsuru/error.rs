@@ -2,7 +2,7 @@
 
 use crate::{
     broker::BrokerError,
-    http::{auth::CHALLENGE, body::BodyError, osb},
+    http::{access::Denied, auth::CHALLENGE, body::BodyError, osb},
 };
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,6 +19,8 @@ pub(super) enum TsuruError {
     NotConfigured,
     #[error("wrong or missing credentials")]
     Unauthorized,
+    #[error(transparent)]
+    TooManyLogins(Denied),
     #[error("there is no service with this name in the catalog; there are: {known}")]
     UnknownService { known: String },
     #[error("there is no plan with this name; there are: {known}")]
@@ -64,11 +66,21 @@ fn words(error: &BrokerError) -> String {
     }
 }
 
+impl From<Denied> for TsuruError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            _ => Self::Unauthorized,
+        }
+    }
+}
+
 impl ResponseError for TsuruError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyLogins(denied) => denied.status_code(),
             Self::UnknownService { .. }
             | Self::UnknownInstance
             | Self::NotFound
@@ -87,6 +99,10 @@ impl ResponseError for TsuruError {
         match self {
             Self::Unauthorized => {
                 response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
+            }
+            Self::TooManyLogins(denied) => {
+                let seconds = denied.retry_after().unwrap_or_default();
+                response.insert_header((header::RETRY_AFTER, seconds.to_string()));
             }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));

@@ -1,6 +1,7 @@
 //! What comes before every request of Tsuru.
 
 use super::{TsuruError, TsuruState};
+use crate::http::access::Access;
 use actix_web::{
     HttpResponse,
     body::MessageBody,
@@ -36,10 +37,14 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     let credentials = state.credentials.as_ref().ok_or(TsuruError::NotConfigured)?;
     let service = request.match_info().get("service").unwrap_or_default();
     let service = percent_decode_str(service).decode_utf8_lossy();
-    let known = credentials.are_in(request.headers())
-        || credentials.password_is_in(request.headers(), &service);
-    if !known {
-        return Err(TsuruError::Unauthorized);
+    let is_right = || {
+        credentials.are_in(request.headers())
+            || credentials.password_is_in(request.headers(), &service)
+    };
+    match request.app_data::<web::Data<Access>>() {
+        Some(access) => access.platform(request.peer_addr(), request.headers(), is_right)?,
+        None if is_right() => {}
+        None => return Err(TsuruError::Unauthorized),
     }
     // Later the framework would put replacement characters where it cannot decode.
     if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
