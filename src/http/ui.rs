@@ -103,7 +103,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         ui.access.operator(&request).await?;
         true
     } else if has_credentials {
-        matches!(ui.access.known(&request).await?, Caller::Operator)
+        matches!(ui.access.known(&request).await?, (Caller::Operator, _))
     } else {
         false
     };
