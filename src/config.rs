@@ -50,6 +50,10 @@ pub struct Config {
     pub drain_wait: Duration,
     /// How long running requests may take to finish after that.
     pub shutdown_grace: Duration,
+    /// Most connections of clients at once; without it as many as open files allow.
+    pub max_connections: Option<usize>,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// What is logged, and how.
     pub log: Log,
     /// Where bindings are kept; may hold a password.
@@ -416,6 +420,8 @@ pub struct Backends {
     pub skip_verify: bool,
     /// An idle connection to an instance is closed after this long.
     pub idle_timeout: Duration,
+    /// Most connections at once; without it as many as open files allow.
+    pub max_connections: Option<usize>,
 }
 
 /// A platform that runs us as an app, where the local disk is not kept.

@@ -11,6 +11,7 @@ pub mod base_path;
 mod body;
 mod forwarded;
 mod gone;
+pub mod head_limits;
 pub mod lifecycle;
 mod links;
 pub mod ops;

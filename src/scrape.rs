@@ -141,7 +141,8 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// There was none until too late, or there is less than the bodies need.
+/// There was none until too late, there is less than the bodies need, or no connection was
+/// free for an instance and none of the others answered.
 pub async fn scrape(
     client: &Client,
     wanted: Wanted,
@@ -157,6 +158,10 @@ pub async fn scrape(
     let latest = ask.deadline - ask.deadline.saturating_duration_since(started) / 4;
     let attempt = || fan_out::fan_out(client, &wanted, ask, limits, &memory);
     let mut outcomes = memory.run(latest, attempt).await?;
+    if fan_out::were_not_asked(&outcomes) {
+        client.count_refused();
+        return Err(Refused::NoConnection { limit: client.max_connections() });
+    }
     let Wanted { instances, externals } = wanted;
     let of_externals = outcomes.split_off(instances.len().min(outcomes.len()));
     let scraped = fan_out::scraped(instances, outcomes);

@@ -1,5 +1,6 @@
 //! A body on its way through.
 
+use crate::net::Permit;
 use awc::{ClientResponse, http::header};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -23,14 +24,21 @@ pub struct Body {
     is_empty_until_close: bool,
     /// Runs while we wait for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
+    _permit: Permit,
 }
 
 impl Body {
-    pub(super) fn new(response: ClientResponse, length: Option<u64>) -> Self {
+    pub(super) fn new(response: ClientResponse, length: Option<u64>, permit: Permit) -> Self {
         let headers = response.headers();
         let is_empty_until_close = !headers.contains_key(header::CONTENT_LENGTH)
             && !headers.contains_key(header::TRANSFER_ENCODING);
-        Self { response: Box::pin(response), left: length, is_empty_until_close, waiting: None }
+        Self {
+            response: Box::pin(response),
+            left: length,
+            is_empty_until_close,
+            waiting: None,
+            _permit: permit,
+        }
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

@@ -3,7 +3,7 @@
 use super::{Body, Client, Failure, Upstream};
 use crate::{
     domain::prometheus::{Replica, ReplicaState, WEB_USER},
-    net,
+    net::{self, Permit},
 };
 use awc::{
     ClientResponse,
@@ -74,11 +74,12 @@ impl Client {
     /// # Errors
     /// [`Failure`] when there is no answer that may be passed on.
     pub async fn forward(&self, upstream: &Upstream, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let permit = self.permit(&upstream.external_url).await?;
         let mut refused = None;
         for replica in upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready) {
             match timeout(ask.patience, self.send(replica, upstream, ask)).await {
                 Err(_) => return Err(Failure::Late(ask.patience)),
-                Ok(Ok(response)) => return answer(response, upstream),
+                Ok(Ok(response)) => return answer(response, upstream, permit),
                 // Nothing was sent yet.
                 Ok(Err(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
@@ -158,7 +159,11 @@ fn why_nobody_is_ready(replicas: &[Replica]) -> String {
 }
 
 /// Decides whether an answer may be passed on, and what of it.
-fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failure> {
+fn answer(
+    response: ClientResponse,
+    upstream: &Upstream,
+    permit: Permit,
+) -> Result<Answer, Failure> {
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
         return Err(Failure::Refused);
@@ -179,7 +184,7 @@ fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failu
         return Err(Failure::Unfit("it leads to another host"));
     }
     let length = length.filter(|_| has_body);
-    Ok(Answer { status, headers, length, body: Body::new(response, length) })
+    Ok(Answer { status, headers, length, body: Body::new(response, length, permit) })
 }
 
 /// Whether a redirect keeps its user on our host.

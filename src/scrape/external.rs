@@ -50,7 +50,7 @@ pub(super) struct ExternalTarget {
     pub(super) exporter: Arc<ExternalExporter>,
     pub(super) app: Arc<App>,
     /// Path and query of the request.
-    path: String,
+    path: Arc<str>,
     pub(super) labels: Labels,
     pub(super) max_samples: usize,
 }
@@ -99,7 +99,7 @@ impl Exporters {
         for app in apps {
             for exporter in self.list.iter() {
                 let (exporter, app) = (Arc::clone(exporter), Arc::clone(app));
-                match request_path(&exporter, &app) {
+                match request_path(&exporter, &app).map(Arc::from) {
                     Ok(path) => {
                         let labels = Labels::new(app.labels());
                         let target = ExternalTarget { exporter, app, path, labels, max_samples };
@@ -201,8 +201,8 @@ impl ExternalTarget {
         Target {
             endpoint: Arc::new(endpoint),
             host: host.as_str().to_owned(),
-            path: self.path.clone(),
-            headers: Vec::new(),
+            path: Arc::clone(&self.path),
+            headers: Arc::new([]),
             max_samples: self.max_samples,
             labels: self.labels.clone(),
         }

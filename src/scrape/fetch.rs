@@ -14,6 +14,7 @@ use awc::http::{
     StatusCode,
     header::{self, HeaderMap},
 };
+use std::sync::Arc;
 use url::Url;
 
 /// Redirects followed; more is a failed instance.
@@ -42,12 +43,15 @@ pub(super) async fn fetch(
     max_body: u64,
     share: &Share,
 ) -> Result<Fetched, Failure> {
-    let mut path = target.path.clone();
+    let _permit = client.permit(target.endpoint.app.id.as_str(), ask.deadline).await?;
+    let mut head = share.hold();
+    head.grow(target.request_bytes()).await;
+    let mut path = Arc::clone(&target.path);
     for _ in 0..=MAX_REDIRECTS {
         let answer = send(client, target, ask, &path).await?;
         let status = answer.status();
         if status.is_redirection() {
-            path = redirected(target, &path, answer.headers())?;
+            path = redirected(target, &path, answer.headers())?.into();
             continue;
         }
         check_status(status)?;

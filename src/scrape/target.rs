@@ -23,14 +23,27 @@ pub struct Target {
     pub endpoint: Arc<Endpoint>,
     /// Value of the Host header.
     pub host: String,
-    /// Path and query of the request.
-    pub path: String,
-    /// Headers from the scraper and from the binding.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Path and query of the request, shared by the instances of an app.
+    pub path: Arc<str>,
+    /// Headers from the scraper and from the binding, shared likewise.
+    pub headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Most samples it may answer; 0: no limit.
     pub max_samples: usize,
     /// Labels added to each of its samples.
     pub labels: Labels,
+}
+
+/// What a header field takes beside its text while a request is made, bytes.
+const FIELD: usize = 256;
+
+impl Target {
+    /// What a request to this instance takes in memory: its head, once as fields and once as
+    /// it is written.
+    pub(super) fn request_bytes(&self) -> u64 {
+        let fields = self.headers.iter();
+        let fields = fields.map(|(name, value)| FIELD + name.as_str().len() + value.len());
+        (2 * (self.path.len() + self.host.len()) + fields.sum::<usize>()) as u64
+    }
 }
 
 /// Unreserved characters of RFC 3986 stay readable in a query.
@@ -44,8 +57,8 @@ pub fn targets(
     ask: &Ask,
     max_samples: usize,
 ) -> Vec<Target> {
-    let path = request_path(options, ask);
-    let headers = request_headers(options, ask);
+    let path: Arc<str> = request_path(options, ask).into();
+    let headers: Arc<[_]> = request_headers(options, ask).into();
     let wanted = |endpoint: &Endpoint| {
         options.process_types.is_empty() || options.process_types.contains(&*endpoint.process_type)
     };
@@ -56,8 +69,8 @@ pub fn targets(
         .map(|&endpoint| Target {
             host: (endpoint.behind_host.as_deref().or(found.host))
                 .map_or_else(|| endpoint.address.to_string(), str::to_owned),
-            path: path.clone(),
-            headers: headers.clone(),
+            path: Arc::clone(&path),
+            headers: Arc::clone(&headers),
             max_samples: options.sample_limit.unwrap_or(max_samples),
             labels: labels(endpoint, options),
             endpoint: Arc::clone(endpoint),

@@ -2,9 +2,10 @@
 
 use super::{
     StartError, certificates,
+    connections::{ConnectionMetrics, Connections},
+    descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
     provisioning,
-    stalled::Connections,
     warnings,
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         tsuru::TsuruState,
         ui::Ui,
     },
+    net::{Outgoing, OutgoingMetrics},
     provision::{Lease, process},
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
@@ -55,6 +57,8 @@ pub(super) struct Rooms {
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
     pub(super) lifecycle: Lifecycle,
+    pub(super) connections: Connections,
+    pub(super) outgoing: Outgoing,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
@@ -95,7 +99,10 @@ pub(super) struct HttpData {
 }
 
 impl Rooms {
-    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
+    pub(super) async fn open(
+        config: &Config,
+        descriptors: Descriptors,
+    ) -> Result<Self, StartError> {
         let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
@@ -145,6 +152,10 @@ impl Rooms {
             Resolver::new(tokio::runtime::Handle::current()),
             ExporterMetrics::register(&mut registry),
         );
+        let metrics = ConnectionMetrics::register(&mut registry);
+        let connections = Connections::new(descriptors.incoming, metrics);
+        let metrics = OutgoingMetrics::register(&mut registry);
+        let outgoing = Outgoing::new(descriptors.outgoing, metrics);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::Metrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
@@ -162,6 +173,8 @@ impl Rooms {
             broker,
             discovery,
             lifecycle: Lifecycle::default(),
+            connections,
+            outgoing,
             scrape_metrics,
             last,
             budget,
@@ -279,9 +292,9 @@ impl Rooms {
         Ok(())
     }
 
-    /// Ends connections of a listener on which nothing has run for `limit`.
-    pub(super) fn watch(&self, connections: Connections, limit: Duration) {
-        self.loops.spawn_local(connections.end_stalled(limit, self.shutdown.clone()));
+    /// Ends connections of the main listener on which nothing has run for `limit`.
+    pub(super) fn watch_connections(&self, limit: Duration) {
+        self.loops.spawn_local(self.connections.clone().end_idle(limit, self.shutdown.clone()));
     }
 
     /// Ends the loops, then closes the store.

@@ -22,6 +22,7 @@ mod helpers;
 mod http2;
 mod https;
 mod ipv6;
+mod limits;
 mod moving;
 mod nats;
 mod ops;

@@ -62,6 +62,26 @@ impl Server {
         Starting(command.spawn().unwrap())
     }
 
+    /// The program that may have so many files open: `soft` at its start, `hard` if it asks.
+    pub(crate) fn start_with_open_files(
+        folder: &Path,
+        (soft, hard): (u32, u32),
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let program = program(folder);
+        let mut command = Command::new("/bin/sh");
+        command
+            .env_clear()
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(folder)
+            .arg("-c")
+            .arg(format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" serve"))
+            .arg(program.get_program())
+            .envs(settings.iter().copied())
+            .stderr(Stdio::piped());
+        Starting(command.spawn().unwrap()).listening()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -7,6 +7,7 @@ use scrapebroker::{
         BindingId, InstanceId,
         prometheus::{Replica, ReplicaState},
     },
+    net::{Outgoing, OutgoingMetrics},
     query::{Ask, Client, Upstream},
     secrets::{Keys, Owner, token_hash},
     store::{
@@ -513,7 +514,8 @@ async fn a_server_behind_tls_is_verified() {
         let ca = tls::Pem { key: "ca", source: tls::Source::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
         let (backends, _) = tls::Backends::open(settings).unwrap();
-        let client = Client::new(backends, tokio::runtime::Handle::current());
+        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
+        let client = Client::new(backends, tokio::runtime::Handle::current(), outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],

@@ -11,6 +11,7 @@ use scrapebroker::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
     },
+    net::{Outgoing, OutgoingMetrics},
     query,
     store::Store,
     tls,
@@ -112,10 +113,15 @@ impl Api {
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
         let (servers, _) = tls::Backends::open(tls::ClientSettings::default()).unwrap();
         let elsewhere = tokio::runtime::Handle::current();
+        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
+                .app_data(web::Data::new(query::Client::new(
+                    servers.clone(),
+                    elsewhere.clone(),
+                    outgoing.clone(),
+                )))
                 .service(web::scope("/tsuru").configure(tsuru::configure))
         });
         let server = server.workers(2).disable_signals().listen(listener).unwrap().run();

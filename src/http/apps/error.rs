@@ -60,7 +60,9 @@ pub(super) enum AppsError {
 
 fn refused(refused: &Refused) -> String {
     match refused {
-        Refused::TooLate { .. } => format!("{refused} Try again in a few seconds."),
+        Refused::TooLate { .. } | Refused::NoConnection { .. } => {
+            format!("{refused} Try again in a few seconds.")
+        }
         Refused::TooLarge { .. } => {
             format!("{refused} Scrape fewer instances at once, or raise it.")
         }
@@ -91,7 +93,9 @@ impl ResponseError for AppsError {
             }
             Self::NoTableYet(_)
             | Self::UnknownRoutes(..)
-            | Self::NoMemory(Refused::TooLate { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NoMemory(Refused::TooLate { .. } | Refused::NoConnection { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             // For the log only.
             Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
