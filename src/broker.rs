@@ -24,8 +24,10 @@ mod bound_prometheus;
 mod error;
 mod import;
 mod instances;
+mod list;
 mod operation;
 mod prometheus;
+mod refused_updates;
 mod token_key;
 mod turns;
 mod update;
@@ -49,6 +51,7 @@ pub use import::{Import, LeftOut};
 pub use instances::{Deprovisioned, FetchedInstance, Provision, Provisioned};
 pub use operation::LastOperation;
 pub use prometheus::{Ordered, Provisioning};
+pub use refused_updates::RefusedUpdate;
 use secrecy::SecretString;
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
@@ -57,9 +60,9 @@ use std::{
 pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
 use turns::Turns;
-pub use update::{Update, Updated};
+pub use update::{Unnamed, Update, Updated};
 
-pub use crate::secrets::TOKEN_PREFIX;
+pub use crate::secrets::{TOKEN_PREFIX, token_hash};
 
 /// How long one request may take before it is told that the database is away.
 /// Cloud Controller waits 60 s.

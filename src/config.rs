@@ -24,7 +24,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub mod catalog;
 pub mod promfetcher;
 
-use crate::domain::{ExternalExporter, prometheus::Allowed};
+use crate::domain::{CallsWithoutEventId, ExternalExporter, prometheus::Allowed};
 use secrecy::{ExposeSecret, SecretString};
 use section::Section;
 use std::{
@@ -50,6 +50,10 @@ pub struct Config {
     pub drain_wait: Duration,
     /// How long running requests may take to finish after that.
     pub shutdown_grace: Duration,
+    /// Most connections of clients at once; without it as many as open files allow.
+    pub max_connections: Option<usize>,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// What is logged, and how.
     pub log: Log,
     /// Where bindings are kept; may hold a password.
@@ -180,6 +184,8 @@ pub struct Broker {
     pub token_key: Option<SecretString>,
     /// Instances that were never seen are taken for ours: for the time of a move.
     pub adopt_unknown_instances: bool,
+    /// Which calls of Tsuru's service API need no event id.
+    pub tsuru_calls_without_event_id: CallsWithoutEventId,
 }
 
 /// A user name and a password.
@@ -416,6 +422,8 @@ pub struct Backends {
     pub skip_verify: bool,
     /// An idle connection to an instance is closed after this long.
     pub idle_timeout: Duration,
+    /// Most connections at once; without it as many as open files allow.
+    pub max_connections: Option<usize>,
 }
 
 /// A platform that runs us as an app, where the local disk is not kept.

@@ -6,6 +6,7 @@
 mod app;
 mod binding;
 mod catalog;
+mod disclosure;
 mod exporter;
 mod ids;
 mod metrics_path;
@@ -17,6 +18,7 @@ mod tsuru_ids;
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
 pub use catalog::{Catalog, CatalogMistake, ParameterSchema, Plan, Service};
+pub use disclosure::{Disclosure, Parameter, disclosed};
 pub use exporter::{
     ExporterHost, ExporterHostError, ExternalExporter, Template, TemplateError, Unfilled,
 };
@@ -25,5 +27,5 @@ pub use ids::{
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
-pub use tsuru::{TSURU_PREFIX, TsuruApp};
+pub use tsuru::{CallsWithoutEventId, TSURU_PREFIX, TsuruApp};
 pub use tsuru_ids::{is_of_tsuru, is_pool_of};

@@ -65,8 +65,7 @@
 //!
 //! # What is accepted
 //!
-//! Everything that Prometheus' own parsers take, except a line break inside a
-//! label value. Also, as other parsers do: `\r\n`, blanks at the start of a
+//! Everything that Prometheus' own parsers take. Also, as other parsers do: `\r\n`, blanks at the start of a
 //! line, a type in capitals, blanks after a type, a byte order mark. Written out
 //! it is one canonical form: no blank lines or comments, single blanks, unknown
 //! escapes with their backslash doubled. Refused, because a reader of the output
@@ -100,6 +99,7 @@ mod families;
 mod format;
 mod gzip;
 mod instance;
+mod label_sets;
 mod labels;
 mod limits;
 mod media_type;
@@ -109,6 +109,8 @@ mod negotiate;
 mod number;
 mod protobuf;
 mod reader;
+mod renames;
+mod repeated;
 mod span;
 mod stats;
 mod text;
@@ -120,8 +122,9 @@ pub use instance::Instance;
 pub use labels::Labels;
 pub use limits::Limits;
 pub use merge::Merge;
-pub use negotiate::{accept_for_instances, negotiate};
+pub use negotiate::{accept_for_instances, accepted, choose, negotiate};
 pub use reader::Reader;
+pub use repeated::{Repeated, RepeatedPlace};
 pub use stats::Stats;
 
 #[cfg(test)]

@@ -291,7 +291,11 @@ fn merge(options: MergeOptions) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let done = match check {
         true => merge_files::check(&arguments, &mut out),
-        false => merge_files::merge(&arguments, &mut out).map(drop),
+        false => merge_files::merge(&arguments, &mut out).map(|merged| {
+            for line in merged.repeated {
+                eprintln!("warning: {line}, and left out");
+            }
+        }),
     };
     match done {
         // A reader that has seen enough (`| head`) is no failure.

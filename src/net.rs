@@ -9,11 +9,13 @@
 mod answers;
 mod dial;
 mod head;
+mod outgoing;
 mod stream;
 
 pub use answers::Answers;
 pub use dial::{Dial, connector, unsecured};
 pub use head::AnswerError;
+pub use outgoing::{OpenConnection, Outgoing, OutgoingMetrics, Permit};
 pub use stream::MaybeTlsStream;
 
 use actix_http::error::ParseError;

@@ -25,6 +25,7 @@ mod lease;
 mod none;
 mod office;
 pub mod process;
+mod redaction;
 pub mod tsuru;
 mod wanted;
 

@@ -18,6 +18,7 @@
 mod body;
 mod client;
 mod failure;
+mod file_names;
 mod forward;
 mod reads;
 mod summary;
@@ -25,6 +26,7 @@ mod summary;
 pub use body::Body;
 pub use client::Client;
 pub use failure::Failure;
+pub use file_names::FilesIn;
 pub use forward::{Answer, Ask};
 pub use reads::Read;
 pub use summary::{Storage, Summary, Target};

@@ -41,7 +41,7 @@ pub use last::{LastScrape, LastScrapes};
 pub use metrics::Metrics;
 pub use negotiated::Negotiated;
 pub use report::Series;
-pub use target::{Target, WEB, targets};
+pub use target::{Secrets, Target, WEB, targets};
 
 pub use crate::exposition::{Compressed, Merge};
 use crate::{
@@ -141,7 +141,8 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// There was none until too late, or there is less than the bodies need.
+/// There was none until too late, there is less than the bodies need, or no connection was
+/// free for an instance and none of the others answered.
 pub async fn scrape(
     client: &Client,
     wanted: Wanted,
@@ -157,12 +158,16 @@ pub async fn scrape(
     let latest = ask.deadline - ask.deadline.saturating_duration_since(started) / 4;
     let attempt = || fan_out::fan_out(client, &wanted, ask, limits, &memory);
     let mut outcomes = memory.run(latest, attempt).await?;
+    if fan_out::were_not_asked(&outcomes) {
+        client.count_refused();
+        return Err(Refused::NoConnection { limit: client.max_connections() });
+    }
     let Wanted { instances, externals } = wanted;
     let of_externals = outcomes.split_off(instances.len().min(outcomes.len()));
     let scraped = fan_out::scraped(instances, outcomes);
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
     let (externals, unfilled) = externals.scraped(of_externals);
-    last.record(&scraped, &externals);
+    last.record(&scraped, &externals, &ask.negotiated);
     let answer = merge(scraped, externals, &unfilled, ask, memory);
     metrics.observe_merge(&answer.merge.stats());
     Ok(answer)
@@ -205,7 +210,8 @@ fn merge(
     let target = ask.negotiated.target();
     let reader = Reader::new(target, no_limits);
     match reader.parse(own.into_bytes(), Format::Text004, Labels::new([])) {
-        Ok(own) => instances.push(own),
+        // An app cannot take the place of our own series.
+        Ok(own) => instances.push(own.preferred()),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),
     }
     Answer {

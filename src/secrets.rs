@@ -19,6 +19,9 @@ use serde_json::{Map, Value};
 /// Every token begins with this, so that secret scanners and people know one when they see it.
 pub const TOKEN_PREFIX: &str = "sbt_";
 
+/// Random bytes of a [`salt`].
+const SALT_LEN: usize = 16;
+
 /// The shortest accepted `broker.token_key`, in bytes.
 const MIN_LEN: usize = 16;
 
@@ -54,6 +57,8 @@ pub enum Owner<'a> {
     Binding(&'a str),
     /// What the Prometheus of a service instance should be like.
     Spec(&'a str),
+    /// An update of a service instance that was refused.
+    RefusedUpdate(&'a str),
 }
 
 impl Owner<'_> {
@@ -62,6 +67,7 @@ impl Owner<'_> {
             Self::Instance(id) => format!("instance:{id}").into_bytes(),
             Self::Binding(id) => format!("binding:{id}").into_bytes(),
             Self::Spec(id) => format!("spec:{id}").into_bytes(),
+            Self::RefusedUpdate(id) => format!("refused-update:{id}").into_bytes(),
         })
     }
 }
@@ -105,25 +111,22 @@ impl Keys {
         &self.fingerprint
     }
 
-    /// The token of a binding. Derived, since the same PUT wants the same answer
-    /// and tokens are not stored.
-    pub fn token(&self, binding: &BindingId) -> SecretString {
-        let tag = hmac::sign(&self.token, binding.as_str().as_bytes());
-        format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(tag)).into()
+    /// The token of a binding with this [`salt`]. Derived, since the same PUT wants the same
+    /// answer and tokens are not stored.
+    pub fn token(&self, binding: &BindingId, salt: &str) -> SecretString {
+        format!("{TOKEN_PREFIX}{}", tag(&self.token, binding.as_str(), salt)).into()
     }
 
     /// The token with which the Prometheus of a service instance asks us for
     /// its targets, and scrapes them.
-    pub fn scraper_token(&self, instance: &InstanceId) -> SecretString {
-        let tag = hmac::sign(&self.scraper_token, instance.as_str().as_bytes());
-        format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(tag)).into()
+    pub fn scraper_token(&self, instance: &InstanceId, salt: &str) -> SecretString {
+        format!("{TOKEN_PREFIX}{}", tag(&self.scraper_token, instance.as_str(), salt)).into()
     }
 
     /// The password with which we alone ask the Prometheus of a service
     /// instance. It has 43 characters, well below bcrypt's 72 bytes.
-    pub fn web_password(&self, instance: &InstanceId) -> SecretString {
-        let tag = hmac::sign(&self.web_password, instance.as_str().as_bytes());
-        URL_SAFE_NO_PAD.encode(tag).into()
+    pub fn web_password(&self, instance: &InstanceId, salt: &str) -> SecretString {
+        tag(&self.web_password, instance.as_str(), salt).into()
     }
 
     /// Encrypts parameters: a random nonce, then ciphertext and tag, as base64.
@@ -157,6 +160,30 @@ impl Keys {
     }
 }
 
+/// The random part of the secrets of one row, which is stored with it. The same row gives the
+/// same secrets, and a row that is made again with the same id gives other ones.
+///
+/// # Errors
+/// [`KeyError::Random`] when the system has no random numbers.
+pub fn salt() -> Result<String, KeyError> {
+    let mut salt = [0; SALT_LEN];
+    SystemRandom::new().fill(&mut salt).map_err(|_| KeyError::Random)?;
+    Ok(URL_SAFE_NO_PAD.encode(salt))
+}
+
+/// What a secret is made of. Without a salt it is that of a row from before there were salts.
+fn tag(key: &hmac::Key, id: &str, salt: &str) -> String {
+    let mut context = hmac::Context::with_key(key);
+    if !salt.is_empty() {
+        // An id has no NUL, so no id without a salt is signed alike.
+        for part in ["\0", salt, "\0"] {
+            context.update(part.as_bytes());
+        }
+    }
+    context.update(id.as_bytes());
+    URL_SAFE_NO_PAD.encode(context.sign())
+}
+
 /// What is stored of a token, and looked up by.
 pub fn token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
@@ -178,15 +205,38 @@ mod tests {
     }
 
     #[test]
-    fn a_token_depends_on_binding_and_key_and_on_nothing_else() {
+    fn a_token_depends_on_binding_salt_and_key_and_on_nothing_else() {
         let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let token = |keys: &Keys, id| keys.token(id).expose_secret().to_owned();
+        let token = |keys: &Keys, id, salt| keys.token(id, salt).expose_secret().to_owned();
         let (key, other) = (keys("0123456789abcdef"), keys("0123456789abcdeF"));
-        assert_eq!(token(&key, &a), token(&keys("0123456789abcdef"), &a));
-        assert_ne!(token(&key, &a), token(&key, &b));
-        assert_ne!(token(&key, &a), token(&other, &a));
-        assert!(token(&key, &a).starts_with("sbt_") && token(&key, &a).len() == 47);
+        for salt in ["", "x"] {
+            let of_a = token(&key, &a, salt);
+            assert_eq!(of_a, token(&keys("0123456789abcdef"), &a, salt));
+            assert_ne!(of_a, token(&key, &b, salt));
+            assert_ne!(of_a, token(&other, &a, salt));
+            assert_ne!(of_a, token(&key, &a, "y"));
+            assert!(of_a.starts_with("sbt_") && of_a.len() == 47);
+        }
         assert_ne!(key.fingerprint(), other.fingerprint());
+        let (one, two) = (salt().unwrap(), salt().unwrap());
+        assert!(one != two && one.len() == 22, "{one} {two}");
+    }
+
+    #[test]
+    fn secrets_without_a_salt_are_those_of_before_there_were_salts() {
+        let keys = keys("0123456789abcdef");
+        let (binding, instance) = ("a".parse().unwrap(), "a".parse().unwrap());
+        let secrets = [
+            keys.token(&binding, ""),
+            keys.scraper_token(&instance, ""),
+            keys.web_password(&instance, ""),
+        ];
+        let expected = [
+            "sbt_rKkfitZ1J3YG8eaH97GYVsu-cHuDsEwZppVnDKjJbeg",
+            "sbt_qfJul9QkpxfRdCWqMATl_kVfC3SIb5QTc3XkVpXcybA",
+            "pbeBhOsrRywO59Fn63xJZ7Uv4_pgprQdOJOJcIzsICY",
+        ];
+        assert_eq!(secrets.map(|secret| secret.expose_secret().to_owned()), expected);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How we were asked to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT. Asked for again, it means at once.
+    /// SIGTERM or SIGINT. Asked for again later than a second after the first, it means at once.
     Graceful,
     /// SIGUSR1, from a drain script: as before, and whoever asks for our health is told that it is
     /// over. Asked for again, it changes nothing.

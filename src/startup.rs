@@ -4,13 +4,18 @@
 //! platform is told that we are there. Only this room knows all others.
 
 mod certificates;
+mod client_stream;
+mod connections;
+mod descriptors;
+mod http1_head;
+mod http2;
 mod import;
 mod leaving;
 mod metrics;
 mod processes;
 mod provisioning;
 mod rooms;
-mod stalled;
+mod server;
 mod tsuru_apps;
 mod warnings;
 
@@ -23,17 +28,15 @@ use crate::{
     http::{
         self,
         base_path::{self, BasePath},
-        lifecycle,
+        head_limits, lifecycle,
     },
     query, scrape,
     shutdown::Stop,
     telemetry::{RequestSpan, running},
     tls,
 };
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{
-    App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, rt::net::TcpStream, web,
-};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
+use descriptors::Descriptors;
 use futures_util::{Stream, StreamExt};
 pub use import::import_promfetcher;
 use leaving::{Leaving, Left};
@@ -45,8 +48,6 @@ use tracing_actix_web::TracingLogger;
 /// theirs to close and no request meets a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
-/// Of one worker; as many as it takes without TLS.
-const MAX_CONNECTIONS: usize = 25_600;
 /// A client gets this long for the head of a request.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
@@ -96,7 +97,8 @@ impl Application {
     /// # Errors
     /// [`StartError`] tells what to change from what to wait for.
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let rooms = Rooms::open(&config).await?;
+        let descriptors = Descriptors::share_out(&config);
+        let rooms = Rooms::open(&config, descriptors).await?;
         let leaving = Leaving {
             drain_wait: config.drain_wait,
             grace: config.shutdown_grace,
@@ -211,12 +213,14 @@ fn serve(
     let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
     // Here no requests are served.
     let (servers, elsewhere) = (rooms.servers.clone(), tokio::runtime::Handle::current());
-    let connections = stalled::Connections::default();
-    rooms.watch(connections.clone(), KEEP_ALIVE + REQUEST_HEAD);
-    let server = HttpServer::new(move || {
+    let outgoing = rooms.outgoing.clone();
+    let heads = web::Data::new(head_limits::RequestHeads::default());
+    let app = move || {
         App::new()
             .wrap(from_fn(running::list))
+            .wrap(from_fn(http::browser::guard))
             .wrap(from_fn(lifecycle::end_connections))
+            .wrap(from_fn(head_limits::check))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(http::paths::tidy))
             // First of all: what comes after compares whole paths.
@@ -224,67 +228,56 @@ fn serve(
             .app_data(lifecycle.clone())
             .app_data(requests.clone())
             .app_data(base_path.clone())
+            .app_data(heads.clone())
             .app_data(data.apps.clone())
             .app_data(data.ops.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
             .app_data(data.tsuru.clone())
+            .app_data(data.leftovers.clone())
             .app_data(data.routes.clone())
             .app_data(data.sd.clone())
             .app_data(data.access.clone())
+            .app_data(data.own_origin.clone())
             .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
-            .app_data(web::Data::new(scrape::Client::new(idle_timeout, backends.clone())))
-            .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
+            .app_data(web::Data::new(scrape::Client::new(
+                idle_timeout,
+                backends.clone(),
+                outgoing.clone(),
+            )))
+            .app_data(web::Data::new(query::Client::new(
+                servers.clone(),
+                elsewhere.clone(),
+                outgoing.clone(),
+            )))
             .configure(http::apps::configure)
             .configure(http::ops::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
             .configure(http::prometheus::configure)
             .configure(http::sd::configure)
-            .service(
-                web::scope("/broker")
-                    .wrap(from_fn(http::access::slow_failed_tries))
-                    .configure(http::osb::configure),
-            )
-            .service(
-                web::scope("/tsuru")
-                    .wrap(from_fn(http::access::slow_failed_tries))
-                    .configure(http::tsuru::configure),
-            )
+            .configure(http::tsuru::configure_leftovers)
+            .service(web::scope("/broker").configure(http::osb::configure))
+            .service(web::scope("/tsuru").configure(http::tsuru::configure))
             .default_service(web::route().to(http::not_found))
-    })
-    .on_connect(move |io, data| {
-        let secured = io.downcast_ref::<TlsStream<TcpStream>>();
-        let plain = io.downcast_ref().or_else(|| secured.map(|stream| stream.get_ref().0));
-        let Some(stream): Option<&TcpStream> = plain else { return };
-        if let Some((in_use, socket)) = connections.watch(stream) {
-            data.insert(in_use);
-            data.insert(socket);
-        }
-    })
-    .disable_signals()
-    // Bodies are checked there, which is work for a core, not waiting.
-    .worker_max_blocking_threads(std::thread::available_parallelism().map_or(2, usize::from))
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(REQUEST_HEAD)
-    // A scraper that closes its connection has gone away; only so is its work dropped.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout((leaving.grace + leaving::LONGER).as_secs());
-    let server = match (&config.tls, &rooms.listener) {
-        (Some(tls), Some(listener)) => server
-            // Only its end limits a handshake; clients that hang in one do not stop others.
-            .max_connection_rate(MAX_CONNECTIONS)
-            .tls_handshake_timeout(tls.handshake_timeout)
-            .bind_rustls_0_23(
-                config.listen,
-                listener.server_config().map_err(certificates::failure)?,
-            ),
-        _ => server.bind(config.listen),
     };
-    let server = server.map_err(|error| cannot_listen(error, "listen", config.listen))?;
-    let address = server.addrs().first().copied().unwrap_or(config.listen);
-    Ok((server.run(), address))
+    let tls = rooms.listener.as_ref().zip(config.tls.as_ref());
+    let tls = tls.map(|(listener, tls)| {
+        let acceptor = listener.acceptor().map_err(certificates::failure)?;
+        Ok::<_, StartError>(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout })
+    });
+    let settings = server::Settings {
+        tls: tls.transpose()?,
+        connections: rooms.connections.clone(),
+        keep_alive: KEEP_ALIVE,
+        head_timeout: REQUEST_HEAD,
+        write_timeout: config.write_timeout,
+        shutdown_timeout: leaving.grace + leaving::LONGER,
+    };
+    rooms.watch_connections(KEEP_ALIVE + REQUEST_HEAD);
+    let served = settings.serve(config.listen, app);
+    served.map_err(|error| cannot_listen(error, "listen", config.listen))
 }
 
 fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {

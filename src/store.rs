@@ -4,7 +4,7 @@
 //! one set of statements for both, and each has a test that runs on both.
 //!
 //! Callers own the transaction: [`Store::begin_write`], some functions of
-//! [`instances`], [`bindings`], [`imported`], [`tsuru_apps`] and [`state`], then [`Tx::commit`]. A dropped
+//! [`instances`], [`bindings`], [`imported`], [`unbound`], [`tsuru_apps`] and [`state`], then [`Tx::commit`]. A dropped
 //! [`Tx`] changes nothing.
 //!
 //! # What must always hold
@@ -44,10 +44,12 @@ mod postgres;
 mod private;
 pub mod prometheus;
 pub mod promfetcher;
+pub mod refused_updates;
 pub mod replicas;
 mod sqlite;
 pub mod state;
 pub mod tsuru_apps;
+pub mod unbound;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -24,7 +24,7 @@ pub use pem::{Pem, Source};
 pub use reason::{HandshakeError, alert_of, refused};
 
 pub use rustls::{AlertDescription, ClientConfig, ServerConfig, pki_types::ServerName};
-pub use tokio_rustls::client::TlsStream;
+pub use tokio_rustls::{TlsAcceptor, client::TlsStream, server::TlsStream as AcceptedTls};
 
 use rustls::crypto::{CryptoProvider, ring};
 use std::sync::Arc;

@@ -45,3 +45,18 @@ fn merges() {
 fn bodies_in_protobuf() {
     replay("protobuf", checks::protobuf);
 }
+
+#[test]
+fn compressed_merges() {
+    replay("merge", checks::compress);
+}
+
+#[test]
+fn route_messages() {
+    replay("nats", checks::nats);
+}
+
+#[test]
+fn route_tables() {
+    replay("routes", checks::routes);
+}

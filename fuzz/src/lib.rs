@@ -1,5 +1,5 @@
-//! What must hold of the exposition engine for every input, for the fuzz targets, and for
-//! the test that replays their corpora.
+//! What must hold of parsers of foreign input, the merge and the compressor for every input, for the
+//! fuzz targets, and for the test that replays their corpora.
 
 #[path = "../../src/exposition/tests/grammar.rs"]
 mod grammar;
@@ -8,9 +8,12 @@ mod strict;
 #[path = "../../src/exposition/tests/strict_openmetrics.rs"]
 mod strict_openmetrics;
 
-use scrapebroker::exposition::{
-    Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target,
+use scrapebroker::{
+    discovery::{self, Snapshot},
+    domain::{AppKey, Prefer},
+    exposition::{Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target},
 };
+use std::{collections::HashSet, io::Read};
 
 const FORMATS: [Format; 5] = [
     Format::Text004,
@@ -77,6 +80,58 @@ pub fn openmetrics(input: &[u8]) {
     let end: &[u8] =
         if body.last().is_none_or(|byte| *byte == b'\n') { b"# EOF\n" } else { b"\n# EOF\n" };
     check_body(&[body, end].concat(), Format::OpenMetrics100, target(*choice));
+}
+
+/// Several bodies as for [`merge`]: what comes out compressed is what comes out.
+pub fn compress(input: &[u8]) {
+    let Some((choice, bodies)) = input.split_first() else { return };
+    let target = target(*choice);
+    let instances = || -> Vec<Instance> {
+        let reader = Reader::new(target, Limits::default()).for_siblings();
+        let parse = |(i, input): (usize, &[u8])| {
+            let (choice, body) = input.split_first()?;
+            let index = i.to_string();
+            let labels = Labels::new([("a", "x\""), ("index", &*index)]);
+            reader.parse(body, format(*choice), labels).ok()
+        };
+        bodies.split(|byte| *byte == 0xff).take(8).enumerate().filter_map(parse).collect()
+    };
+    // Protobuf goes through a general compressor.
+    let Ok(mut compressed) = Merge::new(target, instances()).compress() else { return };
+    let mut packed = Vec::new();
+    let chunk = usize::from(*choice) * 16 + 1;
+    while let Some(part) = compressed.next_chunk(chunk) {
+        packed.extend_from_slice(&part);
+    }
+    let mut out = Vec::new();
+    let mut decoder = flate2::read::MultiGzDecoder::new(&*packed);
+    decoder.read_to_end(&mut out).expect("what is compressed can be decompressed");
+    assert_eq!(out, merged(target, instances(), 1 << 16).0, "it is what was compressed");
+}
+
+/// A message of a router on NATS: it is refused, or names an address and routes.
+pub fn nats(payload: &[u8]) {
+    let Ok(message) = discovery::parse_message(payload) else { return };
+    assert_ne!(message.address().port(), 0);
+    let routes: Vec<_> = message.routes().collect();
+    assert!(!routes.is_empty());
+    assert!(routes.iter().all(|route| !route.is_empty()));
+    assert_eq!(routes.iter().collect::<HashSet<_>>().len(), routes.len());
+}
+
+/// A gorouter's route table: it is refused, or every app in it can be found by its GUID.
+pub fn routes(body: &[u8]) {
+    let Ok(document) = discovery::parse(body) else { return };
+    let table = Snapshot::from(&document);
+    for found in table.apps() {
+        let Ok(key) = AppKey::parse(found.app.id.as_str(), Prefer::Name) else { continue };
+        assert!(!table.find(&key).is_empty());
+    }
+    for (route, _) in table.routes() {
+        if let Ok(key) = AppKey::parse(route, Prefer::Route) {
+            let _ = table.find(&key);
+        }
+    }
 }
 
 fn format(choice: u8) -> Format {

@@ -8,7 +8,7 @@
 
 use super::{Broker, BrokerError};
 use crate::{
-    domain::{InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid},
+    domain::{InstanceId, OrganizationGuid, PlanId, Service, SpaceGuid},
     store::{Names, ServiceInstance, Tx, imported, instances},
 };
 use serde_json::Map;
@@ -25,7 +25,7 @@ pub struct Place {
 
 /// What a request says about an instance that may have to be adopted.
 pub(super) struct Unseen<'a> {
-    pub(super) service_id: &'a ServiceId,
+    pub(super) service: &'a Service,
     pub(super) plan_id: Option<&'a PlanId>,
     pub(super) place: &'a Place,
 }
@@ -57,12 +57,15 @@ impl Broker {
         else {
             return Err(BrokerError::InstanceUnknown);
         };
-        if !self.adopts() || imported::has_departed(tx, id).await? {
+        // promfetcher made none of these, and the row alone would be no server.
+        let is_prometheus =
+            unseen.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
+        if !self.adopts() || is_prometheus || imported::has_departed(tx, id).await? {
             return Err(BrokerError::InstanceUnknown);
         }
         let instance = ServiceInstance {
             instance_id: id.clone(),
-            service_id: unseen.service_id.clone(),
+            service_id: unseen.service.id.clone(),
             plan_id: plan_id.clone(),
             organization_guid,
             space_guid,

@@ -11,12 +11,12 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId, TsuruApp,
+        ServiceId, SpaceGuid, TsuruApp, is_of_tsuru,
     },
-    secrets::{Owner, token_hash},
+    secrets::{Owner, salt, token_hash},
     store::{
-        ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
-        prometheus, tsuru_apps,
+        Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
+        prometheus, tsuru_apps, unbound,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -41,6 +41,9 @@ pub struct Bind {
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
     pub place: Place,
+    /// Whether it takes the place of a different binding with its id and instance. Otherwise that
+    /// is a conflict.
+    pub replaces: bool,
     /// What Tsuru tells of the app. No attribute of the binding: told again, it replaces what
     /// was told before.
     pub tsuru: Option<TsuruApp>,
@@ -69,7 +72,7 @@ pub enum Bound {
 /// What a binding is good for.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Allows to scrape. The same for the same binding, always.
+    /// Allows to scrape. The same for the same binding, until that is removed.
     pub token: SecretString,
     /// What it allows to scrape.
     pub scope: Scope,
@@ -88,7 +91,8 @@ impl Broker {
     /// Makes a binding, or finds the same one.
     ///
     /// An existing binding is compared before the request is judged, so that a
-    /// repeated request is answered as before and a different one is a conflict.
+    /// repeated request is answered as before and a different one is a conflict, or takes its
+    /// place after it was judged.
     ///
     /// # Errors
     /// [`BrokerError::BindingConflict`] when the id is taken by a different one,
@@ -97,12 +101,15 @@ impl Broker {
     pub async fn bind(&self, request: Bind) -> Result<Bound, BrokerError> {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
-            if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
-                if !self.is_same_binding(&existing, &request)? {
+            let existing = bindings::find(tx, &request.binding_id).await?;
+            if let Some(existing) = &existing {
+                if self.is_same_binding(existing, &request)? {
+                    note(tx, &request).await?;
+                    return Ok(Bound::AlreadyExists(self.credentials_of(tx, existing).await?));
+                }
+                if !request.replaces || existing.instance_id != request.instance_id {
                     return Err(BrokerError::BindingConflict);
                 }
-                note(tx, &request).await?;
-                return Ok(Bound::AlreadyExists(self.credentials_of(tx, &existing).await?));
             }
             if let Some(imported) = imported::find(tx, &request.binding_id).await? {
                 return match self.is_same_imported(&imported, &request)? {
@@ -110,15 +117,16 @@ impl Broker {
                     false => Err(BrokerError::BindingConflict),
                 };
             }
-            let (_, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
-            let unseen = Unseen {
-                service_id: &request.service_id,
-                plan_id: Some(&request.plan_id),
-                place: &request.place,
-            };
+            let (service, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
+            let unseen = Unseen { service, plan_id: Some(&request.plan_id), place: &request.place };
             let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
-            check_bind(plan, &instance, &request)?;
-            check_is_there(tx, &request.instance_id).await?;
+            let operation = operations::find(tx, &request.instance_id).await?;
+            check_bind(plan, &instance, operation.as_ref(), &request)?;
+            check_is_there(operation)?;
+            let token_salt = match &existing {
+                Some(existing) => existing.token_salt.clone(),
+                None => salt_of_new(tx, &request.binding_id, &instance.space_guid).await?,
+            };
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
@@ -126,12 +134,20 @@ impl Broker {
                 service_id: request.service_id.clone(),
                 plan_id: request.plan_id.clone(),
                 app_guid: request.app_guid.clone(),
-                space_guid: instance.space_guid,
+                // The token stays, so it must not read another space than before.
+                space_guid: existing
+                    .as_ref()
+                    .map_or(&instance.space_guid, |it| &it.space_guid)
+                    .clone(),
                 parameters: self.0.keys.seal(owner, &request.parameters)?,
-                token_hash: self.token_hash_of(&request.binding_id),
+                token_hash: self.token_hash_of(&request.binding_id, &token_salt),
+                token_salt,
                 predecessor_id: None,
             };
-            let bound = self.insert(tx, &binding).await?;
+            let bound = match existing {
+                Some(_) => self.replace(tx, &binding).await?,
+                None => self.insert(tx, &binding).await?,
+            };
             note(tx, &request).await?;
             Ok(bound)
         };
@@ -165,10 +181,12 @@ impl Broker {
             }
             let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
             let owner = Owner::Binding(request.binding_id.as_str());
+            let token_salt = salt()?;
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
                 parameters: self.0.keys.seal(owner, &parameters)?,
-                token_hash: self.token_hash_of(&request.binding_id),
+                token_hash: self.token_hash_of(&request.binding_id, &token_salt),
+                token_salt,
                 predecessor_id: Some(request.predecessor_id.clone()),
                 ..predecessor
             };
@@ -206,7 +224,8 @@ impl Broker {
         .await
     }
 
-    /// Removes a binding; the one of the same app before it is in force again.
+    /// Removes a binding; the one of the same app before it is in force again. One of Tsuru gets
+    /// the same token when it is made again within [`unbound::KEPT`].
     ///
     /// The catalog is not asked: what has left it can be removed all the same.
     ///
@@ -214,7 +233,13 @@ impl Broker {
     /// [`BrokerError::BindingGone`] when this instance has none with this id.
     pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
         self.exclusively(instance, async |tx| match bindings::find(tx, id).await? {
-            Some(own) if own.instance_id == *instance => Ok(bindings::delete(tx, id).await?),
+            Some(own) if own.instance_id == *instance => {
+                bindings::delete(tx, id).await?;
+                if is_of_tsuru(id.as_str()) {
+                    unbound::keep(tx, &own).await?;
+                }
+                Ok(())
+            }
             None if imported::remove(tx, id).await? => Ok(()),
             _ => Err(BrokerError::BindingGone),
         })
@@ -229,6 +254,12 @@ impl Broker {
             // Another instance got a binding with this id at this very moment.
             false => Err(BrokerError::BindingConflict),
         }
+    }
+
+    /// Puts a binding in the place of the one with its id, whose token stays.
+    async fn replace(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
+        bindings::replace(tx, binding).await?;
+        Ok(Bound::Created(self.credentials_of(tx, binding).await?))
     }
 
     fn is_same_binding(&self, kept: &ServiceBinding, request: &Bind) -> Result<bool, BrokerError> {
@@ -254,13 +285,29 @@ impl Broker {
         binding: &ServiceBinding,
     ) -> Result<Credentials, BrokerError> {
         let is_prometheus = prometheus::find(tx, &binding.instance_id).await?.is_some();
-        let token = self.0.keys.token(&binding.binding_id);
+        let token = self.0.keys.token(&binding.binding_id, &binding.token_salt);
         Ok(Credentials { token, scope: Scope::of(binding, is_prometheus) })
     }
 
-    pub(super) fn token_hash_of(&self, id: &BindingId) -> String {
-        token_hash(self.0.keys.token(id).expose_secret())
+    pub(super) fn token_hash_of(&self, id: &BindingId, salt: &str) -> String {
+        token_hash(self.0.keys.token(id, salt).expose_secret())
     }
+}
+
+/// The salt of a binding that is made now. After an unbind that failed at its side Tsuru makes the
+/// same binding again and leaves the environment of the app as it was, so the token must be the
+/// same.
+async fn salt_of_new(
+    tx: &mut Tx,
+    id: &BindingId,
+    space: &SpaceGuid,
+) -> Result<String, BrokerError> {
+    if is_of_tsuru(id.as_str())
+        && let Some(kept) = unbound::take(tx, id, space).await?
+    {
+        return Ok(kept);
+    }
+    Ok(salt()?)
 }
 
 async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
@@ -271,8 +318,8 @@ async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
 }
 
 /// What is not there yet, or not any more, is not bound.
-async fn check_is_there(tx: &mut Tx, instance: &InstanceId) -> Result<(), BrokerError> {
-    let Some(operation) = operations::find(tx, instance).await? else { return Ok(()) };
+fn check_is_there(operation: Option<Operation>) -> Result<(), BrokerError> {
+    let Some(operation) = operation else { return Ok(()) };
     match (operation.kind, operation.state) {
         (OperationKind::Update, _) | (OperationKind::Provision, OperationState::Succeeded) => {
             Ok(())
@@ -288,11 +335,28 @@ fn log_if_made(bound: &Bound, instance: &InstanceId, binding: &BindingId) {
     }
 }
 
-fn check_bind(plan: &Plan, instance: &ServiceInstance, request: &Bind) -> Result<(), BrokerError> {
+/// Whether the instance is just getting another plan than `plan`. Until that has succeeded the
+/// platform names the plan from before.
+fn is_leaving(operation: Option<&Operation>, plan: &PlanId) -> bool {
+    operation.is_some_and(|operation| {
+        operation.state == OperationState::InProgress
+            && operation.before.as_ref().is_some_and(|before| before.plan_id == *plan)
+    })
+}
+
+fn check_bind(
+    plan: &Plan,
+    instance: &ServiceInstance,
+    operation: Option<&Operation>,
+    request: &Bind,
+) -> Result<(), BrokerError> {
     if instance.service_id != request.service_id {
         return Err(BrokerError::OtherService);
     }
     if instance.plan_id != request.plan_id {
+        if is_leaving(operation, &request.plan_id) {
+            return Err(BrokerError::Concurrency(OperationKind::Update));
+        }
         return Err(BrokerError::OtherPlan);
     }
     if !plan.bindable {

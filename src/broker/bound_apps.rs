@@ -14,7 +14,6 @@ use crate::{
     },
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
-use secrecy::ExposeSecret;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Weak},
@@ -214,9 +213,8 @@ impl BoundApps {
         }
         let prometheus = bound_prometheus::read(&mut tx, keys, of_prometheus).await?;
         for one in prometheus.values() {
-            let hash = token_hash(keys.scraper_token(&one.instance_id).expose_secret());
             let scope = Scope::Scraper(one.instance_id.clone(), one.targets.clone());
-            snapshot.scopes.insert(hash, scope);
+            snapshot.scopes.insert(one.scraper_token_hash.clone(), scope);
         }
         snapshot.prometheus = Arc::new(prometheus);
         self.0.snapshot.store(Arc::new(snapshot));

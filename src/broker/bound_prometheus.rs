@@ -6,10 +6,10 @@ use crate::{
         AppGuid, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
         prometheus::{Replica, Spec},
     },
-    secrets::Keys,
+    secrets::{Keys, token_hash},
     store::{Names, StoreError, Tx, instances, operations, prometheus, replicas},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
@@ -40,6 +40,8 @@ pub struct BoundPrometheus {
     pub targets: Targets,
     /// With this we, and nobody else, ask it.
     pub web_password: SecretString,
+    /// Hash of the token with which it asks us.
+    pub(super) scraper_token_hash: String,
 }
 
 /// The apps that are bound to a Prometheus, and how it scrapes each; clones
@@ -105,7 +107,7 @@ pub(super) async fn read(
     let mut specs = HashMap::new();
     for row in wanted {
         match spec_of(keys, &row) {
-            Ok(spec) => drop(specs.insert(row.instance_id, spec)),
+            Ok(spec) => drop(specs.insert(row.instance_id, (spec, row.secret_salt))),
             Err(error) => tracing::error!(%error, "a Prometheus is not in force"),
         }
     }
@@ -124,7 +126,7 @@ pub(super) async fn read(
     let mut all = HashMap::new();
     for instance in readable(instances::of_prometheus(tx).await?) {
         let id = instance.instance_id;
-        let Some(spec) = specs.remove(&id) else { continue };
+        let Some((spec, salt)) = specs.remove(&id) else { continue };
         let one = BoundPrometheus {
             service_id: instance.service_id,
             plan_id: instance.plan_id,
@@ -135,7 +137,8 @@ pub(super) async fn read(
             operation: last.remove(&id),
             replicas: there.remove(&id).unwrap_or_default(),
             targets: Targets(Arc::new(bindings.0.remove(&id).unwrap_or_default())),
-            web_password: keys.web_password(&id),
+            web_password: keys.web_password(&id, &salt),
+            scraper_token_hash: token_hash(keys.scraper_token(&id, &salt).expose_secret()),
             instance_id: id.clone(),
         };
         all.insert(id, Arc::new(one));

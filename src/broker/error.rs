@@ -72,10 +72,9 @@ pub enum BrokerError {
     #[error("bindings of this plan cannot be rotated")]
     NotRotatable,
     /// The plan takes longer than a request, and the platform does not wait (OSB "Asynchronous
-    /// Operations").
-    #[error(
-        "this plan takes longer than a request: the platform must send accepts_incomplete=true"
-    )]
+    /// Operations"). A client in Go compares the text (go-open-service-broker-client, errors.go,
+    /// `AsyncErrorDescription`).
+    #[error("This service plan requires client support for asynchronous service operations.")]
     AsyncRequired,
     /// Something else is being done about the instance.
     #[error(

@@ -3,7 +3,7 @@
 use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_patience};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
-    secrets::Owner,
+    secrets::{KeyError, Owner, salt},
     store::{
         ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
         promfetcher::AppEndpoint,
@@ -93,11 +93,13 @@ impl Broker {
         ScrapeOptions::from_parameters(&parameters)
             .map_err(|error| Unusable::row("endpoint", error.problem))?;
         let owner = Owner::Binding(binding_id.as_str());
-        let sealed = self.0.keys.seal(owner, &parameters);
+        let ours = |error: KeyError| Unusable::Broker(error.into());
+        let token_salt = salt().map_err(ours)?;
         Ok(Some(ImportedBinding {
             app_guid,
-            parameters: sealed.map_err(|error| Unusable::Broker(error.into()))?,
-            token_hash: self.token_hash_of(&binding_id),
+            parameters: self.0.keys.seal(owner, &parameters).map_err(ours)?,
+            token_hash: self.token_hash_of(&binding_id, &token_salt),
+            token_salt,
             binding_id,
         }))
     }
@@ -134,6 +136,7 @@ impl Broker {
             space_guid: instance.space_guid,
             parameters: imported.parameters,
             token_hash: imported.token_hash,
+            token_salt: imported.token_salt,
             predecessor_id: None,
         })
     }
@@ -141,7 +144,7 @@ impl Broker {
     /// As a bind would give them.
     pub(super) fn credentials_of_imported(&self, binding: &ImportedBinding) -> Credentials {
         let scope = Scope::App(binding.app_guid.clone());
-        Credentials { token: self.0.keys.token(&binding.binding_id), scope }
+        Credentials { token: self.0.keys.token(&binding.binding_id, &binding.token_salt), scope }
     }
 }
 

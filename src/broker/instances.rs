@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, OrganizationGuid, ParameterSchema, Plan, PlanId,
-        ServiceId, SpaceGuid,
+        ServiceId, SpaceGuid, prometheus::Wishes,
     },
     secrets::Owner,
     store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
@@ -18,7 +18,9 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// A request for a service instance.
-#[derive(Clone, Debug)]
+///
+/// Not `Debug`: its parameters may be secrets.
+#[derive(Clone)]
 pub struct Provision {
     /// The new instance's id.
     pub instance_id: InstanceId,
@@ -69,7 +71,9 @@ pub struct FetchedInstance {
     pub plan_id: PlanId,
     /// Where it belongs.
     pub organization_guid: OrganizationGuid,
-    /// Its parameters.
+    /// Where it belongs.
+    pub space_guid: SpaceGuid,
+    /// Its parameters without the secret ones.
     pub parameters: Map<String, Value>,
     /// The version of its plan that it was made with or upgraded to.
     pub maintenance_version: Option<String>,
@@ -206,12 +210,25 @@ impl Broker {
     pub async fn fetch(&self, id: &InstanceId) -> Result<FetchedInstance, BrokerError> {
         let instance = self.reading(async |tx| find(tx, id).await).await?;
         Ok(FetchedInstance {
-            parameters: self.parameters_of(&instance)?,
+            parameters: Wishes::without_secrets(&self.parameters_of(&instance)?),
             service_id: instance.service_id,
             plan_id: instance.plan_id,
             organization_guid: instance.organization_guid,
+            space_guid: instance.space_guid,
             maintenance_version: instance.maintenance_version,
         })
+    }
+
+    /// The parameters of a service instance, secret ones too: no answer may show them.
+    ///
+    /// # Errors
+    /// [`BrokerError::InstanceUnknown`] when there is none.
+    pub async fn stored_parameters(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Map<String, Value>, BrokerError> {
+        let instance = self.reading(async |tx| find(tx, id).await).await?;
+        self.parameters_of(&instance)
     }
 
     /// Removes a service instance, and with it the bindings it still has: OSB

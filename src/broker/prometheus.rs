@@ -12,7 +12,7 @@ use crate::{
         InstanceId, OperationKind, OperationState, SpaceGuid,
         prometheus::{Admission, LossOfData, PrometheusPlan, Refusal, Spec, Wishes},
     },
-    secrets::Owner,
+    secrets::{Owner, salt},
     store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
 };
 use serde_json::{Map, Value};
@@ -82,6 +82,7 @@ impl Broker {
             space_guid: space.clone(),
             replicas: wanted.replicas,
             spec: self.seal_spec(owner, &wanted.spec)?,
+            secret_salt: salt()?,
         };
         prometheus::put(tx, &row).await?;
         put_operation(tx, id, OperationKind::Provision, None).await

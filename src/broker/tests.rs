@@ -84,6 +84,8 @@ fn update(id: &str) -> Update {
         plan_id: None,
         names: Names::default(),
         parameters: Map::new(),
+        unnamed: Unnamed::Keep,
+        moves_to: Place::default(),
         maintenance_version: None,
         previous_plan_id: None,
         place: Place::default(),
@@ -93,6 +95,7 @@ fn update(id: &str) -> Update {
 
 fn bind(instance: &str, id: &str, app: &str) -> Bind {
     Bind {
+        replaces: false,
         instance_id: instance.parse().unwrap(),
         binding_id: id.parse().unwrap(),
         service_id: "s".parse().unwrap(),

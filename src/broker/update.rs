@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     domain::{
-        InstanceId, OperationKind, OperationState, PlanId, Service, ServiceId, prometheus::Spec,
+        BindingError, InstanceId, OperationKind, OperationState, ParameterSchema, PlanId, Service,
+        ServiceId, prometheus::Spec,
     },
     secrets::Owner,
     store::{
@@ -20,9 +21,12 @@ use crate::{
     },
 };
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// A request to change a service instance.
-#[derive(Clone, Debug)]
+///
+/// Not `Debug`: its parameters may be secrets.
+#[derive(Clone)]
 pub struct Update {
     /// The instance.
     pub instance_id: InstanceId,
@@ -32,9 +36,13 @@ pub struct Update {
     pub plan_id: Option<PlanId>,
     /// What people call it now; what is missing stays.
     pub names: Names,
-    /// Laid over the parameters it has; empty: as they are, since Cloud
-    /// Controller sends `{}` when its user gave none (contract: osb.md 1.5).
+    /// The parameters that the request names.
     pub parameters: Map<String, Value>,
+    /// What happens to the others.
+    pub unnamed: Unnamed,
+    /// The organization and space that it moves to; none: where it is. Its bindings do not move:
+    /// a service key was given to those who could read its space then.
+    pub moves_to: Place,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
     /// Its plan until now, if the request says so.
@@ -43,6 +51,19 @@ pub struct Update {
     pub place: Place,
     /// Whether the platform waits for what takes longer than a request.
     pub accepts_incomplete: bool,
+}
+
+/// What happens to parameters that an update does not name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unnamed {
+    /// They stay: Cloud Controller sends `{}` when its user gave none (contract: osb.md 1.5).
+    #[default]
+    Keep,
+    /// They are reset, since the request names all that there are to be.
+    Reset {
+        /// These stay as they are, whatever the request says.
+        except: BTreeSet<String>,
+    },
 }
 
 /// What a successful [`Broker::update`] comes to.
@@ -63,9 +84,31 @@ struct Change {
 
 /// What it makes of a Prometheus.
 struct NextSpec {
+    /// With the space of the instance after the change.
     row: PrometheusInstance,
     current: Spec,
     spec: Spec,
+}
+
+impl Change {
+    /// Whether only names, organization or space differ, if anything.
+    fn is_of_owner_only(&self) -> bool {
+        self.before.plan_id == self.after.plan_id && self.before.parameters == self.after.parameters
+    }
+
+    /// Stores the instance; tells whether that differs.
+    async fn store(&self, tx: &mut Tx) -> Result<bool, BrokerError> {
+        if self.after == self.before {
+            return Ok(false);
+        }
+        instances::update(tx, &self.after).await?;
+        if let Some(next) = &self.prometheus
+            && self.after.space_guid != self.before.space_guid
+        {
+            prometheus::put(tx, &next.row).await?;
+        }
+        Ok(true)
+    }
 }
 
 impl Broker {
@@ -86,10 +129,7 @@ impl Broker {
             .changing(id, UsesQuotas::if_some(admitted.as_ref()), async |tx| {
                 let change = self.change(tx, service, &request).await?;
                 let Some(next) = &change.prometheus else {
-                    if change.after != change.before {
-                        instances::update(tx, &change.after).await?;
-                    }
-                    return Ok((change.after != change.before, Updated::Done));
+                    return Ok((change.store(tx).await?, Updated::Done));
                 };
                 if let Some(operation) = operations::find(tx, id).await? {
                     let ordered = Ordered { operation_id: operation.operation_id };
@@ -98,7 +138,14 @@ impl Broker {
                             if change.before.plan_id == change.after.plan_id
                                 && next.spec == next.current =>
                         {
-                            return Ok((false, Updated::InProgress(ordered)));
+                            let is_changed = change.is_of_owner_only() && change.store(tx).await?;
+                            return Ok((is_changed, Updated::InProgress(ordered)));
+                        }
+                        // Tsuru sends an update for each new description.
+                        (OperationKind::Provision, OperationState::InProgress)
+                            if request.unnamed != Unnamed::Keep && change.is_of_owner_only() =>
+                        {
+                            return Ok((change.store(tx).await?, Updated::Done));
                         }
                         (kind, OperationState::InProgress) => {
                             return Err(BrokerError::Concurrency(kind));
@@ -110,10 +157,7 @@ impl Broker {
                         _ => {}
                     }
                 }
-                let is_changed = change.after != change.before;
-                if is_changed {
-                    instances::update(tx, &change.after).await?;
-                }
+                let is_changed = change.store(tx).await?;
                 if next.spec == next.current {
                     return Ok((is_changed, Updated::Done));
                 }
@@ -169,7 +213,12 @@ impl Broker {
         if !request.accepts_incomplete {
             return Err(BrokerError::AsyncRequired);
         }
-        let is_said = request.parameters.contains_key("retention");
+        let is_said = match &request.unnamed {
+            Unnamed::Keep => request.parameters.contains_key("retention"),
+            Unnamed::Reset { except } => {
+                request.parameters.contains_key("retention") && !except.contains("retention")
+            }
+        };
         next.current.check_change(&next.spec, is_said)?;
         self.admit(&next.spec, Some(&next.current)).await?;
         Ok(Some(next.spec))
@@ -184,7 +233,7 @@ impl Broker {
     ) -> Result<Change, BrokerError> {
         let id = &request.instance_id;
         let unseen = Unseen {
-            service_id: &request.service_id,
+            service,
             plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
             place: &request.place,
         };
@@ -206,6 +255,9 @@ impl Broker {
         }
         let mut updated = existing.clone();
         updated.plan_id = plan_id.clone();
+        let Place { organization_guid, space_guid } = request.moves_to.clone();
+        updated.organization_guid = organization_guid.unwrap_or(updated.organization_guid);
+        updated.space_guid = space_guid.unwrap_or(updated.space_guid);
         let Names { organization, space, instance } = request.names.clone();
         updated.names = Names {
             organization: organization.or(updated.names.organization),
@@ -214,15 +266,12 @@ impl Broker {
         };
         updated.maintenance_version =
             request.maintenance_version.clone().or(updated.maintenance_version);
-        let mut parameters = self.parameters_of(&existing)?;
-        if !request.parameters.is_empty() {
-            check(plan.and_then(|plan| plan.update.as_ref()), &request.parameters)?;
-            let before = parameters.clone();
-            parameters.extend(request.parameters.clone());
-            // Sealed twice, the same looks different.
-            if parameters != before {
-                updated.parameters = self.seal_of_instance(id, &parameters)?;
-            }
+        let before = self.parameters_of(&existing)?;
+        let schema = plan.and_then(|plan| plan.update.as_ref());
+        let parameters = next_parameters(schema, &before, request)?;
+        // Sealed twice, the same looks different.
+        if parameters != before {
+            updated.parameters = self.seal_of_instance(id, &parameters)?;
         }
         let prometheus = match prometheus::find(tx, id).await? {
             None if plan.is_some_and(|plan| plan.prometheus.is_some()) => {
@@ -235,12 +284,46 @@ impl Broker {
                     Some(Some(terms)) => self.wanted(terms, &parameters)?.spec,
                     Some(None) => return Err(BrokerError::OtherKind),
                     // The plan has left the catalog.
-                    None if request.parameters.is_empty() => current.clone(),
+                    None if parameters == before => current.clone(),
                     None => return Err(BrokerError::UnknownPlan),
                 };
+                let row = PrometheusInstance { space_guid: updated.space_guid.clone(), ..row };
                 Some(NextSpec { row, current, spec })
             }
         };
         Ok(Change { before: existing, after: updated, prometheus })
+    }
+}
+
+/// The parameters after an update. What it changes must be what the schema of the plan takes.
+fn next_parameters(
+    schema: Option<&ParameterSchema>,
+    before: &Map<String, Value>,
+    request: &Update,
+) -> Result<Map<String, Value>, BrokerError> {
+    let Unnamed::Reset { except } = &request.unnamed else {
+        if !request.parameters.is_empty() {
+            check(schema, &request.parameters)?;
+        }
+        let mut after = before.clone();
+        after.extend(request.parameters.clone());
+        return Ok(after);
+    };
+    let mut after = request.parameters.clone();
+    after.retain(|name, _| !except.contains(name));
+    let kept = before.iter().filter(|(name, _)| except.contains(*name));
+    after.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+    let changed: Map<_, _> = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if !changed.is_empty() {
+        check(schema, &changed)?;
+    }
+    let is_fixed = |name: &&String| !schema.is_some_and(|schema| schema.takes(name));
+    match before.keys().filter(|name| !after.contains_key(*name)).find(is_fixed) {
+        None => Ok(after),
+        Some(name) => Err(BrokerError::Parameter(BindingError {
+            field: name.clone(),
+            problem: "cannot be removed: an update cannot change it".to_owned(),
+        })),
     }
 }

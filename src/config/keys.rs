@@ -11,7 +11,7 @@ use super::{
     section::Section,
     values::{self, number},
 };
-use crate::domain::{ExporterHost, ExternalExporter, MetricsPath, Template};
+use crate::domain::{CallsWithoutEventId, ExporterHost, ExternalExporter, MetricsPath, Template};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 
@@ -29,6 +29,8 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     };
     let drain_wait = s.value("drain_wait", wait, values::duration);
     let shutdown_grace = s.value("shutdown_grace", grace, values::duration);
+    let max_connections = s.optional("max_connections", number(1..=1_000_000));
+    let write_timeout = s.value("write_timeout", "15s", values::period);
     let log = s.section("log", log);
     let database_url = database_url(s, place.database_url);
     let database = s.section("database", |s| {
@@ -82,6 +84,8 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         tls: tls?,
         drain_wait: drain_wait?,
         shutdown_grace: shutdown_grace?,
+        max_connections: max_connections?,
+        write_timeout: write_timeout?,
         log: log?,
         database_url: database_url?,
         database: database?,
@@ -140,12 +144,14 @@ fn backends(s: &mut Section<'_>) -> Option<Backends> {
     let (cert, key) = (s.pem("cert"), s.pem("key"));
     let skip_verify = s.value("skip_verify", "false", values::flag);
     let idle_timeout = s.value("idle_timeout", "90s", values::period);
+    let max_connections = s.optional("max_connections", number(1..=1_000_000));
     let identity = identity(s, cert?, key?);
     Some(Backends {
         ca: ca?,
         identity: identity?,
         skip_verify: skip_verify?,
         idle_timeout: idle_timeout?,
+        max_connections: max_connections?,
     })
 }
 
@@ -203,16 +209,24 @@ fn database_url(
 
 fn broker(s: &mut Section<'_>) -> Option<Broker> {
     let username = s.text_or_file("username", values::username);
-    let password = s.secret("password");
+    let password = s.secret_of("password", values::broker_password);
     let credentials = credentials(s, username, password);
     let catalog = s.optional("catalog", values::path);
     let token_key = s.secret("token_key");
     let adopt_unknown_instances = s.value("adopt_unknown_instances", "false", values::flag);
+    let calls = [
+        ("refuse", CallsWithoutEventId::Refuse),
+        ("job-unbinds", CallsWithoutEventId::JobUnbinds),
+        ("accept", CallsWithoutEventId::Accept),
+    ];
+    let tsuru_calls_without_event_id =
+        s.value("tsuru_calls_without_event_id", "refuse", values::choice(&calls));
     Some(Broker {
         credentials: credentials?,
         catalog: catalog?,
         token_key: token_key?,
         adopt_unknown_instances: adopt_unknown_instances?,
+        tsuru_calls_without_event_id: tsuru_calls_without_event_id?,
     })
 }
 

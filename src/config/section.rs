@@ -10,7 +10,7 @@ mod lists;
 use super::{
     Mistakes, Pem,
     sources::{self, Table},
-    values::{MASK, path},
+    values::{MASK, path, without_query_values},
 };
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
@@ -138,7 +138,7 @@ impl<'r> Section<'r> {
         };
         match parse(&text) {
             Ok(parsed) => {
-                self.show_yaml(key, plain(&text));
+                self.show_yaml(key, plain(&without_query_values(&text)));
                 Some(parsed)
             }
             Err(problem) => {
@@ -325,7 +325,7 @@ impl<'r> Section<'r> {
             let item_key = format!("{key}[{index}]");
             let parsed = match &item.kind {
                 ValueKind::String(text) => {
-                    effective.push(Yaml::String(text.trim().to_owned()));
+                    effective.push(Yaml::String(without_query_values(text.trim())));
                     parse(text.trim())
                 }
                 _ => Err("must be a text".to_owned()),

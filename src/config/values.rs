@@ -136,6 +136,19 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Characters of `broker.password` at least. It opens everything, and clients may guess at it.
+pub(super) const SHORTEST_PASSWORD: usize = 12;
+
+/// A password that cannot be found by guessing.
+pub(super) fn broker_password(text: &str) -> Result<SecretString, String> {
+    match text.chars().count() >= SHORTEST_PASSWORD {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "must have at least {SHORTEST_PASSWORD} characters; make one with `openssl rand -hex 24`, and give the platform the same"
+        )),
+    }
+}
+
 /// What bcrypt can do, up to about a second.
 const BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
 
@@ -289,7 +302,20 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
 }
 
 /// What stands for a secret where settings are shown.
-pub(super) const MASK: &str = "********";
+pub(super) const MASK: &str = "************";
+
+/// A URL, or the path of one, with the values of its query masked: one may be a key.
+pub(super) fn without_query_values(text: &str) -> String {
+    let is_url = ["http://", "https://", "/"].iter().any(|start| text.starts_with(start));
+    let (Some((start, query)), true) = (text.split_once('?'), is_url) else {
+        return text.to_owned();
+    };
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => pair.to_owned(),
+    });
+    format!("{start}?{}", masked.collect::<Vec<_>>().join("&"))
+}
 
 /// A `database_url` without its passwords.
 pub(super) fn masked_url(text: &str) -> String {

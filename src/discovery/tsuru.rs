@@ -11,10 +11,12 @@
 
 mod api;
 mod hosts;
+mod instances;
 mod known;
 mod units;
 
 pub use api::TsuruApi;
+pub use instances::{TsuruApiError, TsuruBinds};
 
 use super::{Limits, document::Entry, error::SourceError, writer::Reporter};
 use crate::domain::TsuruApp;
@@ -72,6 +74,12 @@ struct Told {
     entries: Vec<Entry>,
     /// Units that should be scraped, and whose address nobody tells.
     skipped: usize,
+}
+
+impl Told {
+    fn has_endpoints(&self) -> bool {
+        self.entries.iter().any(|entry| entry.endpoint.is_some())
+    }
 }
 
 /// None: there is no such app.

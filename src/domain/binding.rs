@@ -1,6 +1,9 @@
 //! What a binding says about how its app is scraped.
 
-use super::{APP_LABELS, MetricsPath};
+use super::{
+    APP_LABELS, MetricsPath,
+    disclosure::{self, Disclosure, Parameter},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,20 +49,19 @@ pub struct BindingError {
     pub problem: String,
 }
 
-/// Every parameter a binding may have.
-const KNOWN: [&str; 8] = [
-    "endpoint",
-    "params",
-    "headers",
-    "basic_auth",
-    "bearer_token",
-    "labels",
-    "process_types",
-    "sample_limit",
+/// Every parameter that a binding may have, and what is shown of it once it is stored.
+const PARAMETERS: [Parameter; 8] = [
+    ("endpoint", Disclosure::WithoutQuery),
+    // Often a key.
+    ("params", Disclosure::Nothing),
+    ("headers", Disclosure::Nothing),
+    ("basic_auth", Disclosure::Nothing),
+    ("bearer_token", Disclosure::Nothing),
+    // Every sample has them.
+    ("labels", Disclosure::Value),
+    ("process_types", Disclosure::Value),
+    ("sample_limit", Disclosure::Value),
 ];
-
-/// Parameters that are never shown once they are stored.
-const SECRET: [&str; 3] = ["headers", "basic_auth", "bearer_token"];
 
 /// Most entries of one parameter, so that a request line stays a request line.
 const MAX_ENTRIES: usize = 64;
@@ -76,8 +78,10 @@ impl ScrapeOptions {
     /// # Errors
     /// Names the first parameter that is unknown or unusable.
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, BindingError> {
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            return wrong(unknown, format!("is unknown; known are {}", KNOWN.join(", ")));
+        let is_unknown = |key: &&String| !disclosure::is_known(&PARAMETERS, key);
+        if let Some(unknown) = parameters.keys().find(is_unknown) {
+            let known = disclosure::names(&PARAMETERS);
+            return wrong(unknown, format!("is unknown; known are {known}"));
         }
         let basic_auth = match parameters.get("basic_auth") {
             None => None,
@@ -110,14 +114,19 @@ impl ScrapeOptions {
         })
     }
 
+    /// Whether anything in them may be a secret. A query parameter may be a key.
+    pub fn may_hold_secrets(&self) -> bool {
+        let has_query = |endpoint: &MetricsPath| endpoint.as_str().contains('?');
+        !self.headers.is_empty()
+            || self.basic_auth.is_some()
+            || self.bearer_token.is_some()
+            || !self.params.is_empty()
+            || self.endpoint.as_ref().is_some_and(has_query)
+    }
+
     /// The parameters that may be shown to the platform's user again.
     pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
-        let shown = |key: &str| !SECRET.contains(&key);
-        parameters
-            .iter()
-            .filter(|(key, _)| shown(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        disclosure::disclosed(&PARAMETERS, parameters)
     }
 }
 
@@ -369,12 +378,19 @@ mod tests {
     #[test]
     fn secrets_are_left_out_of_what_is_shown() {
         let parameters = json!({
-            "endpoint": "/x",
-            "headers": {"X-Api-Key": "k"},
-            "basic_auth": {"username": "u", "password": "p"},
-            "bearer_token": "t"
+            "endpoint": "/x?key=canary",
+            "params": {"key": "canary"},
+            "headers": {"X-Api-Key": "canary"},
+            "basic_auth": {"username": "canary", "password": "canary"},
+            "bearer_token": "canary",
+            "labels": {"team": "a"},
+            "process_types": ["web"],
+            "sample_limit": 5
         });
         let shown = ScrapeOptions::without_secrets(parameters.as_object().unwrap());
-        assert_eq!(Value::Object(shown), json!({"endpoint": "/x"}));
+        let expected = json!({
+            "endpoint": "/x", "labels": {"team": "a"}, "process_types": ["web"], "sample_limit": 5
+        });
+        assert_eq!(Value::Object(shown), expected);
     }
 }

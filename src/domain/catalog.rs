@@ -44,6 +44,8 @@ pub struct Plan {
     pub id: PlanId,
     /// Name that users type.
     pub name: String,
+    /// Whether it costs nothing.
+    pub free: bool,
     /// Whether it can be bound; the service's word where the plan says nothing.
     pub bindable: bool,
     /// Whether a binding may be succeeded by another (OSB 2.17).
@@ -90,7 +92,8 @@ impl Catalog {
         replace_base_url(&mut document, base_url);
         let services = check::services(&document)?;
         // Other keys of the document are the operator's own, not OSB's.
-        let document = serde_json::json!({ "services": document["services"].take() });
+        let mut document = serde_json::json!({ "services": document["services"].take() });
+        write_flags(&mut document, &services);
         Ok(Self { document, services })
     }
 
@@ -155,6 +158,20 @@ impl Service {
     /// The plan with this name, if it is one of this service.
     pub fn plan_named(&self, name: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.name == name)
+    }
+}
+
+/// Writes into each plan what holds for it. Some platforms take a flag that is missing for
+/// `false` (Korifi), whatever the specification and the service say.
+fn write_flags(document: &mut Value, services: &[Service]) {
+    let shown = document["services"].as_array_mut().into_iter().flatten();
+    for (shown, service) in shown.zip(services) {
+        let shown = shown["plans"].as_array_mut().into_iter().flatten();
+        for (shown, plan) in shown.zip(&service.plans) {
+            shown["free"] = plan.free.into();
+            shown["bindable"] = plan.bindable.into();
+            shown["plan_updateable"] = plan.plan_updateable.into();
+        }
     }
 }
 

@@ -32,15 +32,23 @@ impl MetricsPath {
     /// The longest accepted path, in bytes.
     pub const MAX_LEN: usize = 1024;
 
+    /// Where metrics are unless something else is said.
+    pub const DEFAULT: &'static str = "/metrics";
+
     /// The path and query, beginning with exactly one `/`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path alone.
+    pub fn without_query(&self) -> &str {
+        self.0.split_once('?').map_or(self.0.as_str(), |(path, _)| path)
     }
 }
 
 impl Default for MetricsPath {
     fn default() -> Self {
-        Self("/metrics".to_owned())
+        Self(Self::DEFAULT.to_owned())
     }
 }
 

@@ -12,6 +12,19 @@ use std::sync::Arc;
 /// What ids begin with that are made of Tsuru's names.
 pub const TSURU_PREFIX: &str = "tsuru:";
 
+/// Which calls of Tsuru's service API are accepted without the event id that shows them to be
+/// Tsuru's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallsWithoutEventId {
+    /// None.
+    #[default]
+    Refuse,
+    /// Unbinds of jobs, which Tsuru sends without a body before 1.30.
+    JobUnbinds,
+    /// All: Tsuru before 1.9 sends no event id in a header.
+    Accept,
+}
+
 /// An app of Tsuru that is bound, as the bind call tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TsuruApp {

@@ -83,6 +83,11 @@ impl Error {
         Self { kind, unit: Unit::Message, number: message }
     }
 
+    /// The same in a body that has so many lines more before it.
+    pub(super) fn moved(self, lines_before: impl Fn(usize) -> usize) -> Self {
+        Self { number: self.number + lines_before(self.number), ..self }
+    }
+
     /// What is wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -105,6 +110,13 @@ impl Error {
                 | ErrorKind::FieldTooLong
                 | ErrorKind::TextTooLong
         )
+    }
+}
+
+impl ErrorKind {
+    /// Whether a quote that is not closed on its line has this reason.
+    pub(super) fn is_of_quotes(self) -> bool {
+        matches!(self, Self::LabelName | Self::LabelValue)
     }
 }
 

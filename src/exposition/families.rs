@@ -1,5 +1,7 @@
 //! Which samples a family of some type has, and what they must look like.
 
+use super::renames::LabelUse;
+
 /// Who belongs to whom: the two ways in which formats name families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Naming {
@@ -96,7 +98,7 @@ impl MetricType {
 }
 
 /// What a sample's name says about its place in its family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
     /// Named as the family is.
     #[default]
@@ -247,6 +249,15 @@ pub(super) enum Bound {
     Other,
 }
 
+impl Bound {
+    pub(super) fn number(self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Absent | Self::Other => None,
+        }
+    }
+}
+
 /// What the samples of a family look like, as far as a type can contradict it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -259,6 +270,7 @@ pub(super) struct Shape {
     odd_le: bool,
     /// Some sample's `quantile` is no number.
     odd_quantile: bool,
+    pub(super) labels: LabelUse,
 }
 
 impl Shape {
@@ -285,6 +297,7 @@ impl Shape {
         self.without_quantile.join(other.without_quantile);
         self.odd_le |= other.odd_le;
         self.odd_quantile |= other.odd_quantile;
+        self.labels.join(other.labels);
     }
 
     /// The shape that the samples in `from` have in the family in which they are in role `to`.

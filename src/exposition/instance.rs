@@ -1,12 +1,14 @@
 use std::fmt;
 
-use super::{protobuf, stats::Stats, text};
+use super::{format::Format, protobuf, stats::Stats, text};
 
 /// The exposition of one instance: a body that was checked whole, and its index.
 pub struct Instance {
     pub(super) body: Body,
     /// What became of it on its way into the form of the answer.
     pub(super) stats: Stats,
+    /// The format of the body as it came.
+    pub(super) format: Format,
 }
 
 /// A body in the form that the answer has.
@@ -16,6 +18,21 @@ pub(super) enum Body {
 }
 
 impl Instance {
+    /// The same, but with samples that are kept where another instance has them too.
+    #[must_use]
+    pub fn preferred(mut self) -> Self {
+        match &mut self.body {
+            Body::Text(instance) => instance.is_preferred = true,
+            Body::Protobuf(instance) => instance.is_preferred = true,
+        }
+        self
+    }
+
+    /// The format of its body as it came.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// How many samples it has, without its duplicates.
     pub fn samples(&self) -> usize {
         match &self.body {

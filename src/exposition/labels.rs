@@ -58,6 +58,10 @@ impl Labels {
         self.0.has(name)
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.names.iter().map(|name| &**name)
+    }
+
     /// Whether others have the same names in the same order.
     pub(super) fn have_the_names_of(&self, others: &Self) -> bool {
         self.0.names == others.0.names

@@ -15,6 +15,14 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// For what was within the limits before it was brought into another form.
+    pub(super) const NONE: Self = Self {
+        max_line: usize::MAX,
+        max_samples: 0,
+        max_families: usize::MAX,
+        max_labels: usize::MAX,
+    };
+
     /// Whether each line that these allow is also allowed by `others`.
     pub(super) fn are_within(&self, others: &Self) -> bool {
         self.max_line <= others.max_line

@@ -3,6 +3,7 @@ use super::{
     format::{Format, Target},
     instance::{Body, Instance},
     protobuf,
+    repeated::Repeated,
     stats::Stats,
     text,
 };
@@ -53,6 +54,15 @@ impl Merge {
         match &self.merging {
             Merging::Text(merge) => merge.content_length(),
             Merging::Protobuf(merge) => merge.content_length(),
+        }
+    }
+
+    /// The first samples that are left out, since an earlier instance has them; not all of them
+    /// where they are very many.
+    pub fn repeated(&self) -> &[Repeated] {
+        match &self.merging {
+            Merging::Text(merge) => merge.repeated(),
+            Merging::Protobuf(_) => &[],
         }
     }
 

@@ -34,6 +34,16 @@ pub(super) fn escape_label_name(name: &[u8], escaping: Escaping, out: &mut Vec<u
     escape(name, escaping, false, out);
 }
 
+/// Escapes a name that every reader knows as [`Escaping::Values`] escapes others, so that it
+/// can be taken back.
+pub(super) fn escape_again(name: &[u8]) -> Vec<u8> {
+    let mut escaped = b"U__".to_vec();
+    for &byte in name {
+        escaped.extend_from_slice(if byte == b'_' { b"__" } else { std::slice::from_ref(&byte) });
+    }
+    escaped
+}
+
 fn is_legacy(name: &[u8], colon: bool) -> bool {
     !name.is_empty() && name.iter().enumerate().all(|(i, byte)| is_allowed(*byte, i == 0, colon))
 }
@@ -222,6 +232,13 @@ mod tests {
         fn values_can_be_taken_back(name in "([a-z_0-9.]|\\PC){1,20}") {
             prop_assume!(!name.starts_with("U__"));
             prop_assert_eq!(unescaped(&metric(&name, Escaping::Values)), Some(name));
+        }
+
+        #[test]
+        fn what_is_escaped_again_can_be_taken_back(name in "[a-z_U]{1,20}") {
+            let escaped = String::from_utf8(escape_again(name.as_bytes())).unwrap();
+            prop_assert!(is_legacy_label_name(escaped.as_bytes()));
+            prop_assert_eq!(unescaped(&escaped), Some(name));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a scraper is answered, and what instances are asked for, by `Accept`.
 
+use std::cmp::Reverse;
+
 use super::{
     format::{Escaping, Format, Target},
     media_type::{self, MediaType},
@@ -8,22 +10,74 @@ use super::{
 /// A whole, in thousandths: HTTP gives `q` three decimals.
 const WHOLE: u16 = 1000;
 
-/// What a scraper with this `Accept` is answered.
+/// The format that a scraper with this `Accept` prefers.
 ///
-/// The format that it names with the greatest `q`, the first of equals. A
+/// That is the format that it names with the greatest `q`, the first of equals. A
 /// wildcard wins against no format that is named: Prometheus 2.49 ends its list
 /// with `*/*;q=2`. Who names none that we have gets text format 0.0.4, rather
 /// than an error that nobody would see.
 pub fn negotiate(accept: Option<&str>) -> Target {
-    let mut best = (0, Target::default());
+    accepted(accept).first().copied().unwrap_or_default()
+}
+
+/// The formats that a scraper with this `Accept` takes, in the order in which it prefers
+/// them; one at least.
+pub fn accepted(accept: Option<&str>) -> Vec<Target> {
+    let (mut accepted, mut named) = (Vec::<(u16, Target)>::new(), Vec::new());
+    let mut takes_text = false;
     for entry in media_type::list(accept.unwrap_or_default()) {
-        let Some(format) = Format::of_accepted(&entry) else { continue };
         let quality = quality(&entry);
-        if quality > best.0 {
-            best = (quality, target(format, &entry));
+        takes_text |= quality > 0 && (entry.is("*/*") || entry.is("text/*"));
+        let Some(format) = Format::of_accepted(&entry) else { continue };
+        named.push(format);
+        if quality > 0 {
+            accepted.push((quality, target(format, &entry)));
         }
     }
-    best.1
+    // Equal ones stay in their order.
+    accepted.sort_by_key(|(quality, _)| Reverse(*quality));
+    let mut targets: Vec<Target> = Vec::new();
+    for (_, target) in accepted {
+        if targets.iter().all(|known| known.format() != target.format()) {
+            targets.push(target);
+        }
+    }
+    if targets.is_empty() || takes_text && !named.contains(&Format::Text004) {
+        targets.push(Target::default());
+    }
+    targets
+}
+
+/// Which of the `accepted` formats the instances are answered in that speak these.
+///
+/// Conversions change some series: `le="1"` becomes `le="1.0"` in OpenMetrics, and native
+/// histograms have no place in text. So the answer is in the format of the instances. Where they
+/// differ, text goes first, since a series of any format keeps its name and labels in it; then
+/// protobuf. Text is also for instances of which nothing is known.
+pub fn choose(accepted: &[Target], spoken: &[Format]) -> Target {
+    use Format::{OpenMetrics001, OpenMetrics100, Protobuf, Text004, Text100};
+    let is_spoken = |format: &Format| spoken.contains(format);
+    let preferred: &[Format] = if is_spoken(&Text100) {
+        &[Text100, Text004]
+    } else if is_spoken(&Text004) {
+        &[Text004, Text100]
+    } else if is_spoken(&Protobuf) {
+        &[Protobuf, OpenMetrics100, OpenMetrics001]
+    } else if is_spoken(&OpenMetrics100) {
+        &[OpenMetrics100, OpenMetrics001]
+    } else if is_spoken(&OpenMetrics001) {
+        &[OpenMetrics001, OpenMetrics100]
+    } else {
+        let is_text = |target: &&Target| matches!(target.format(), Text004 | Text100);
+        return first(accepted.iter().find(is_text), accepted);
+    };
+    let find = |format: &Format| accepted.iter().find(|target| target.format() == *format);
+    first(preferred.iter().find_map(find), accepted)
+}
+
+/// The one that was found, or else the first.
+fn first(found: Option<&Target>, accepted: &[Target]) -> Target {
+    found.or(accepted.first()).copied().unwrap_or_default()
 }
 
 fn target(format: Format, entry: &MediaType<'_>) -> Target {
@@ -48,9 +102,10 @@ fn quality(entry: &MediaType<'_>) -> u16 {
     }
 }
 
-/// The `Accept` for instances whose expositions become an answer in `target`.
+/// The `Accept` for instances that are asked for a scraper which prefers `target`.
 ///
-/// First the target's own format, then those that lose least on the way. Not
+/// First that format, then those that lose least on the way to it, so that an instance answers
+/// as it would answer the scraper. Not
 /// every format is named: many apps take the first or the richest one that they know
 /// without a look at `q`, and would send OpenMetrics where text is wanted, and
 /// protobuf where OpenMetrics is. Names are wanted raw wherever they can be, for

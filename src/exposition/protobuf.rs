@@ -37,6 +37,7 @@
 //! native buckets nor exemplars nor times of creation; these are [counted](Dropped).
 
 mod check;
+mod collisions;
 mod decimal;
 mod from_text;
 mod index;

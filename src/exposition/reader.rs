@@ -68,13 +68,13 @@ impl Reader {
         match (format, self.target.format()) {
             (Format::Protobuf, Format::Protobuf) => {
                 let body = Body::Protobuf(protobuf::Instance::parse(body, labels, &limits)?);
-                Ok(Instance { body, stats: Stats::default() })
+                Ok(Instance { body, stats: Stats::default(), format })
             }
             (Format::Protobuf, _) => self.text_of_protobuf(body, labels, &limits),
             (_, Format::Protobuf) => self.protobuf_of_text(body, format, labels, &limits),
             _ => {
                 let instance = self.text(body, format, labels, &limits)?;
-                Ok(Instance { body: Body::Text(instance), stats: Stats::default() })
+                Ok(Instance { body: Body::Text(instance), stats: Stats::default(), format })
             }
         }
     }
@@ -99,8 +99,8 @@ impl Reader {
         let text = protobuf::to_text(body, limits, MAX_TEXT_BYTES)?;
         let mut stats = text.stats;
         stats += text.dropped.into();
-        let body = self.text(text.text, Format::OpenMetrics100, labels, &UNLIMITED)?;
-        Ok(Instance { body: Body::Text(body), stats })
+        let body = self.text(text.text, Format::OpenMetrics100, labels, &Limits::NONE)?;
+        Ok(Instance { body: Body::Text(body), stats, format: Format::Protobuf })
     }
 
     /// Text is merged with itself first, so that what becomes protobuf is in order.
@@ -115,15 +115,10 @@ impl Reader {
             text::Merge::new(self.target, vec![self.text(body, format, Labels::new([]), limits)?]);
         let mut text = Vec::with_capacity(merge.content_length() as usize);
         while merge.write(&mut text, usize::MAX) {}
-        let instance = protobuf::Instance::parse(protobuf::from_text(&text), labels, &UNLIMITED)?;
-        Ok(Instance { body: Body::Protobuf(instance), stats: merge.stats() })
+        let (message, invented) = protobuf::from_text(&text);
+        let instance = protobuf::Instance::parse(message, labels, &Limits::NONE)?.of_text();
+        let mut stats = merge.stats();
+        stats.invented += invented;
+        Ok(Instance { body: Body::Protobuf(instance), stats, format })
     }
 }
-
-/// For what was within the limits before it was brought into another form.
-const UNLIMITED: Limits = Limits {
-    max_line: usize::MAX,
-    max_samples: 0,
-    max_families: usize::MAX,
-    max_labels: usize::MAX,
-};

@@ -11,10 +11,17 @@ pub struct Stats {
     /// Families that became unknown, because their samples break a rule that OpenMetrics has
     /// for their type.
     pub broken_rules: usize,
-    /// Labels that became `exported_…`, because one of their name was added.
+    /// Labels that became `exported_…`, because one of their name was added, or that have
+    /// another name than the usual escaping gives them, because another label has that.
     pub renamed_labels: usize,
-    /// Samples that were left out, because their instance had them before.
+    /// Samples that were left out, because their instance had them before, or another one that
+    /// gets the same labels.
     pub duplicates: usize,
+    /// Samples that were left out, because an earlier one has a timestamp that differs by less
+    /// than the milliseconds that the format has.
+    pub lost_timestamps: usize,
+    /// Sums and counts of histograms and summaries that the format must have, and the source has not.
+    pub invented: usize,
     /// Exemplars that were left out, because the format or the type has none.
     pub lost_exemplars: usize,
     /// Families whose unit was left out, for the same reason.
@@ -31,6 +38,8 @@ impl AddAssign for Stats {
         self.broken_rules += other.broken_rules;
         self.renamed_labels += other.renamed_labels;
         self.duplicates += other.duplicates;
+        self.lost_timestamps += other.lost_timestamps;
+        self.invented += other.invented;
         self.lost_exemplars += other.lost_exemplars;
         self.lost_units += other.lost_units;
         self.lost_native_histograms += other.lost_native_histograms;

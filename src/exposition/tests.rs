@@ -6,8 +6,10 @@ mod accepts;
 mod bad_input;
 #[path = "../../tests/support/bodies.rs"]
 mod bodies;
+mod collisions;
 mod conversion;
 mod conversion_properties;
+mod direct;
 mod families;
 mod grammar;
 mod names;
@@ -64,8 +66,24 @@ fn written(mut merge: Merge, max: usize) -> String {
 }
 
 fn merged(bodies: &[&str]) -> String {
-    let instances = bodies.iter().map(|body| parsed(body, &[])).collect();
-    written(merge_of(instances), 1 << 16)
+    if let [body] = bodies {
+        return written(merge_of(vec![parsed(body, &[])]), 1 << 16);
+    }
+    // A label tells instances apart; what is looked at is the rest.
+    without_nth(&written(merge_of(apart(bodies)), 1 << 16))
+}
+
+/// Without the labels that [`apart`] adds.
+fn without_nth(out: &str) -> String {
+    let strip = |out: String, i: usize| {
+        out.replace(&format!("{{nth=\"{i}\"}}"), "").replace(&format!(",nth=\"{i}\""), "")
+    };
+    (0..10).fold(out.to_owned(), strip)
+}
+
+fn apart(bodies: &[&str]) -> Vec<Instance> {
+    let parse = |(i, body): (usize, &&str)| parsed(body, &[("nth", &*i.to_string())]);
+    bodies.iter().enumerate().map(parse).collect()
 }
 
 fn merged_with(body: &str, added: Added<'_>) -> (String, Stats) {
@@ -125,10 +143,10 @@ fn added_labels_follow_the_own_ones_in_their_order() {
 }
 
 #[test]
-fn a_sample_with_a_label_of_an_added_name_keeps_its_value_as_exported() {
+fn a_label_with_an_added_name_is_exported_and_has_one_name_in_its_family() {
     let body = "x{instance=\"left\"} 4\nx{instance=\"right\",exported_instance=\"old\"} 9\n";
     let (out, stats) = merged_with(body, &[("instance", "10.0.0.1:80"), ("index", "0")]);
-    let expected = "x{exported_instance=\"left\",instance=\"10.0.0.1:80\",index=\"0\"} 4\n\
+    let expected = "x{exported_exported_instance=\"left\",instance=\"10.0.0.1:80\",index=\"0\"} 4\n\
         x{exported_exported_instance=\"right\",exported_instance=\"old\",instance=\"10.0.0.1:80\",index=\"0\"} 9\n";
     assert_eq!(out, expected);
     assert_eq!(stats, Stats { renamed_labels: 2, ..Stats::default() });
@@ -139,15 +157,17 @@ fn only_the_first_of_equal_samples_of_an_instance_is_kept() {
     let body = "x 1\nx 2\nx 3 5\nx 4 5\nx{a=\"1\",b=\"2\"} 5\nx{b=\"2\",a=\"1\"} 6\n\
         x{i=\"1\"} 7\nx{exported_i=\"1\"} 8\nx 9\n";
     let (out, stats) = merged_with(body, &[("i", "0")]);
-    let expected = "x{i=\"0\"} 1\nx{i=\"0\"} 3 5\nx{a=\"1\",b=\"2\",i=\"0\"} 5\nx{exported_i=\"1\",i=\"0\"} 7\n";
+    let expected = "x{i=\"0\"} 1\nx{i=\"0\"} 3 5\nx{a=\"1\",b=\"2\",i=\"0\"} 5\nx{exported_exported_i=\"1\",i=\"0\"} 7\nx{exported_i=\"1\",i=\"0\"} 8\n";
     assert_eq!(out, expected);
-    assert_eq!(stats, Stats { duplicates: 5, renamed_labels: 1, ..Stats::default() });
-    assert_eq!(parsed(body, &[("i", "0")]).samples(), 4);
+    assert_eq!(stats, Stats { duplicates: 4, renamed_labels: 1, ..Stats::default() });
+    assert_eq!(parsed(body, &[("i", "0")]).samples(), 5);
 }
 
 #[test]
-fn equal_samples_of_two_instances_are_both_kept() {
-    assert_eq!(merged(&["x 1\n", "x 1\n"]), "x 1\nx 1\n");
+fn a_sample_of_two_instances_that_get_the_same_labels_is_written_once() {
+    let merge = merge_of(["x 1\n", "x 2\n"].map(|body| parsed(body, &[])).into());
+    assert_eq!(merge.stats(), Stats { duplicates: 1, ..Stats::default() });
+    assert_eq!(written(merge, 1), "x 1\n");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! but for a few, so that most lines are copied from a body to the answer.
 
 mod check;
+mod collisions;
 mod dialect;
 mod duplicates;
 mod index;
 mod indexer;
 mod instance;
+mod line_breaks;
 mod merge;
 mod metadata;
 mod plan;
@@ -15,12 +17,16 @@ mod regroup;
 mod rewrite;
 mod sample;
 mod siblings;
+mod sources;
 mod strict;
 mod tail;
 mod task;
 mod translate;
 
-use super::{canonical, error, families, format, labels, limits, names, number, span};
+use super::{
+    canonical, error, families, format, label_sets, labels, limits, names, number, renames,
+    repeated, span,
+};
 
 pub(super) use instance::Instance;
 pub(super) use merge::{Merge, Sink};

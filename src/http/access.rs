@@ -5,11 +5,14 @@
 //! key, and sees only what that is good for. Operators see everything: they
 //! hold the broker's credentials, or some of their own.
 //!
-//! What is right is found out first and is never slowed; only then failed tries
-//! count ([`Throttle`]).
+//! A token is looked up: it is too long to be guessed. A password is compared only
+//! while its client is within the limits of [`Throttle`], or known to be right
+//! ([`Proven`]).
 
 mod metrics;
 mod operators;
+mod own;
+mod proven;
 mod throttle;
 
 pub use metrics::AccessMetrics;
@@ -17,22 +20,21 @@ pub use operators::Operators;
 
 use super::auth::{BasicCredentials, CHALLENGE, Presented};
 use crate::{
-    broker::{BoundApps, Scope},
+    broker::{BoundApps, Scope, TOKEN_PREFIX, token_hash},
+    discovery::Match,
     domain::{App, InstanceId},
 };
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{self, ContentType},
+        header::{self, ContentType, HeaderMap},
     },
-    middleware::Next,
-    web,
 };
-use std::{fmt, net::SocketAddr, sync::Arc};
-use throttle::Throttle;
+use own::OwnCredentials;
+use proven::{Origin, Proven};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use throttle::{Attempt, Throttle};
 
 /// The `WWW-Authenticate` of a 401 where a token is good too (RFC 6750).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"scrapebroker\"";
@@ -46,6 +48,8 @@ struct Inner {
     bound: BoundApps,
     broker: Option<BasicCredentials>,
     operators: Operators,
+    own: OwnCredentials,
+    proven: Proven,
     throttle: Throttle,
     metrics: AccessMetrics,
 }
@@ -59,16 +63,47 @@ pub enum Caller {
     Operator,
     /// Has a token of ours.
     Token(Scope),
+    /// Has a token where none is needed: it may see what anyone may see, and is
+    /// authorized for what its token covers.
+    Holder(Scope),
 }
 
 impl Caller {
     /// Whether what belongs to `app` may be shown.
     pub fn sees(&self, app: &App) -> bool {
         match self {
-            Self::Anyone | Self::Operator => true,
+            Self::Anyone | Self::Operator | Self::Holder(_) => true,
             Self::Token(scope) => scope.covers(app),
         }
     }
+
+    /// Whether the caller has proven that it may use what is kept for `app`.
+    pub fn is_authorized_for(&self, app: &App) -> bool {
+        match self {
+            Self::Anyone => false,
+            Self::Operator => true,
+            Self::Token(scope) | Self::Holder(scope) => scope.covers(app),
+        }
+    }
+}
+
+/// Names a caller that has proven what it may see, however its credentials were written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The hash of a token in force.
+    Token(String),
+    /// The user name of an operator.
+    Operator(String),
+}
+
+/// The instances of `found` of apps that `sees` accepts; none if there are none.
+pub fn visible<'a>(mut found: Match<'a>, sees: impl Fn(&App) -> bool) -> Option<Match<'a>> {
+    found.endpoints.retain(|endpoint| sees(&endpoint.app));
+    // During a move the instances may disagree about their space.
+    if !sees(found.app) {
+        found.app = &found.endpoints.first()?.app;
+    }
+    (!found.endpoints.is_empty()).then_some(found)
 }
 
 /// Why a request is refused.
@@ -100,9 +135,27 @@ pub enum Denied {
         "This is for operators, whose credentials are not configured: set broker.username and broker.password, or operators."
     )]
     NoOperators,
-    /// More failed tries are waiting than we let wait.
-    #[error("There are too many failed tries at the moment. Try again in a few seconds.")]
-    TooMany,
+    /// Nothing was compared.
+    #[error(
+        "Too many logins from this address failed, so this one was not looked at. If the user name and password, or the token, are right, try again in {} s.",
+        seconds(*.0)
+    )]
+    TooMany(Duration),
+}
+
+impl Denied {
+    /// When to try again, as `Retry-After` says it.
+    pub fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::TooMany(wait) => Some(seconds(wait)),
+            _ => None,
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl Access {
@@ -115,13 +168,27 @@ impl Access {
         operators: Operators,
         metrics: AccessMetrics,
     ) -> Self {
-        let throttle = Throttle::default();
-        Self(Arc::new(Inner { token_required, bound, broker, operators, throttle, metrics }))
+        let own = OwnCredentials::new(broker.clone(), operators.usernames());
+        let (proven, throttle) = (Proven::default(), Throttle::default());
+        let inner =
+            Inner { token_required, bound, broker, operators, own, proven, throttle, metrics };
+        Self(Arc::new(inner))
     }
 
     /// Whether a scrape needs a token.
     pub fn token_required(&self) -> bool {
         self.0.token_required
+    }
+
+    /// Whether the value of an `Authorization` holds a credential of this
+    /// installation, now or earlier, which no app may receive.
+    pub fn is_own_authorization(&self, value: &[u8]) -> bool {
+        self.0.own.are_in_authorization(value)
+    }
+
+    /// The same for any other text of a request.
+    pub fn is_own_credential(&self, text: &[u8]) -> bool {
+        self.0.own.are_in(text)
     }
 
     /// Who wants to scrape, or to see what is known of an app. A Prometheus of
@@ -130,16 +197,25 @@ impl Access {
     /// # Errors
     /// When that needs a token and there is no good one.
     pub async fn scraper(&self, request: &HttpRequest) -> Result<Caller, Denied> {
-        if !self.0.token_required {
-            let presented = Presented::of(request.headers());
-            let scope = presented.and_then(|it| self.0.bound.scope_of_token(&it.secret));
-            return Ok(match scope {
-                Some(scope @ Scope::Scraper(..)) => Caller::Token(scope),
-                _ => Caller::Anyone,
-            });
+        if self.0.token_required {
+            return self.caller(request).await.map_err(|denied| self.denied(denied));
         }
-        let caller = self.caller(request).await;
-        caller.map_err(|denied| self.denied(denied))
+        // Other credentials are meant for the app.
+        let are_ours =
+            Presented::of(request.headers()).is_some_and(|Presented { user, secret }| {
+                let is_our_user = user.is_some_and(|user| self.0.own.is_username(&user));
+                is_our_user || secret.starts_with(TOKEN_PREFIX)
+            });
+        if !are_ours {
+            return Ok(Caller::Anyone);
+        }
+        Ok(match self.caller(request).await {
+            Ok(Caller::Token(scope @ Scope::Scraper(..))) => Caller::Token(scope),
+            Ok(Caller::Token(scope)) => Caller::Holder(scope),
+            Ok(caller) => caller,
+            // Everybody may scrape here: wrong credentials allow no less than none.
+            Err(_) => Caller::Anyone,
+        })
     }
 
     /// Who asks for what is shown to nobody unknown, whatever the mode: an
@@ -147,12 +223,19 @@ impl Access {
     ///
     /// # Errors
     /// For everyone else.
-    pub async fn known(&self, request: &HttpRequest) -> Result<Caller, Denied> {
+    pub async fn known(&self, request: &HttpRequest) -> Result<(Caller, Identity), Denied> {
         let caller = self.caller(request).await.map_err(|denied| match denied {
             Denied::Missing if !self.has_operators() => Denied::NoOperators,
             other => other,
         });
-        caller.map_err(|denied| self.denied(denied))
+        let caller = caller.map_err(|denied| self.denied(denied))?;
+        let presented = Presented::of(request.headers());
+        let Presented { user, secret } = presented.ok_or(self.denied(Denied::Missing))?;
+        let identity = match caller {
+            Caller::Operator => Identity::Operator(user.unwrap_or_default()),
+            _ => Identity::Token(token_hash(&secret)),
+        };
+        Ok((caller, identity))
     }
 
     fn has_operators(&self) -> bool {
@@ -191,12 +274,10 @@ impl Access {
         let denied = match self.caller(request).await {
             Ok(Caller::Operator) => return Ok(()),
             Ok(Caller::Token(Scope::Query(instance))) if is_it(&instance) => return Ok(()),
-            Ok(_) => {
-                if let Some(presented) = Presented::of(request.headers()) {
-                    self.slow(request.peer_addr(), &presented).await;
-                }
-                Denied::Wrong
-            }
+            Ok(_) => match Presented::of(request.headers()) {
+                Some(presented) => self.wrong_token(origin(request.peer_addr()), &presented),
+                None => Denied::Wrong,
+            },
             Err(denied) => denied,
         };
         Err(self.denied(denied))
@@ -207,12 +288,66 @@ impl Access {
         self.denied(Denied::NotYours)
     }
 
-    /// Keeps whoever has failed waiting.
-    async fn slow(&self, peer: Option<SocketAddr>, presented: &Presented) {
-        let peer = peer.map(|peer| peer.ip());
-        // Without a place to wait the answer is given at once: it is a refusal all the same.
-        if let Some(attempt) = self.0.throttle.begin(peer, presented.user.as_deref()) {
-            attempt.wait().await;
+    /// Compares the credentials of an API that has its own, within the same limits as
+    /// all others.
+    ///
+    /// # Errors
+    /// `compare` says no, there is nothing to compare, or too many logins failed.
+    pub fn platform(
+        &self,
+        peer: Option<SocketAddr>,
+        headers: &HeaderMap,
+        compare: impl FnOnce() -> bool,
+    ) -> Result<(), Denied> {
+        let checked = match Presented::of(headers) {
+            None => Err(Denied::Missing),
+            Some(presented) => self.compare(origin(peer), &presented, compare),
+        };
+        checked.map_err(|denied| self.denied(denied))
+    }
+
+    fn compare(
+        &self,
+        origin: Origin,
+        presented: &Presented,
+        compare: impl FnOnce() -> bool,
+    ) -> Result<(), Denied> {
+        let attempt = self.attempt(origin, presented)?;
+        if !compare() {
+            return Err(Denied::Wrong);
+        }
+        self.succeeded(origin, presented, attempt);
+        Ok(())
+    }
+
+    /// Counts a login, unless its password was right before.
+    fn attempt(
+        &self,
+        origin: Origin,
+        Presented { user, secret }: &Presented,
+    ) -> Result<Option<Attempt<'_>>, Denied> {
+        let Inner { proven, throttle, .. } = &*self.0;
+        let user = user.as_deref().unwrap_or_default();
+        if proven.knows(origin, user, secret, throttle) {
+            return Ok(None);
+        }
+        throttle.begin(origin, user).map(Some).map_err(Denied::TooMany)
+    }
+
+    fn succeeded(
+        &self,
+        origin: Origin,
+        Presented { user, secret }: &Presented,
+        attempt: Option<Attempt<'_>>,
+    ) {
+        self.0.proven.note(origin, user.as_deref().unwrap_or_default(), secret);
+        attempt.into_iter().for_each(Attempt::succeeded);
+    }
+
+    fn wrong_token(&self, origin: Origin, presented: &Presented) -> Denied {
+        match self.0.throttle.wrong_token(origin, presented.user.as_deref()) {
+            Ok(()) => Denied::Wrong,
+            Err(wait) => Denied::TooMany(wait),
         }
     }
 
@@ -222,45 +357,29 @@ impl Access {
     }
 
     async fn caller(&self, request: &HttpRequest) -> Result<Caller, Denied> {
-        let Inner { bound, broker, operators, throttle, .. } = &*self.0;
+        let Inner { bound, broker, operators, own, .. } = &*self.0;
         let presented = Presented::of(request.headers()).ok_or(Denied::Missing)?;
         if let Some(scope) = bound.scope_of_token(&presented.secret) {
             return Ok(Caller::Token(scope));
         }
-        let is_broker = broker.as_ref().is_some_and(|broker| broker.are_in(request.headers()));
-        if is_broker || operators.is_known(&presented) {
-            return Ok(Caller::Operator);
+        let origin = origin(request.peer_addr());
+        let is_known_name = presented.user.as_deref().is_some_and(|user| own.is_username(user));
+        let is_no_password = presented.user.is_none() || presented.secret.starts_with(TOKEN_PREFIX);
+        if is_no_password && !is_known_name {
+            return Err(self.wrong_token(origin, &presented));
         }
-        let peer = request.peer_addr().map(|peer| peer.ip());
-        let attempt = throttle.begin(peer, presented.user.as_deref()).ok_or(Denied::TooMany)?;
-        attempt.wait().await;
-        if operators.verify(&presented).await {
-            attempt.forget();
+        let attempt = self.attempt(origin, &presented)?;
+        let is_broker = broker.as_ref().is_some_and(|broker| broker.are_in(request.headers()));
+        if is_broker || operators.is_known(&presented) || operators.verify(&presented).await? {
+            self.succeeded(origin, &presented, attempt);
             return Ok(Caller::Operator);
         }
         Err(Denied::Wrong)
     }
 }
 
-/// A middleware for what asks for credentials by itself: its failed tries count
-/// and wait as all others do. Needs [`Access`] as app data.
-///
-/// # Errors
-/// Those of the service.
-pub async fn slow_failed_tries<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
-    let access = request.app_data::<web::Data<Access>>().cloned();
-    let (peer, presented) = (request.peer_addr(), Presented::of(request.headers()));
-    let response = next.call(request).await?;
-    if response.status() == StatusCode::UNAUTHORIZED
-        && let (Some(access), Some(presented)) = (access, presented)
-    {
-        access.denied(Denied::Wrong);
-        access.slow(peer, &presented).await;
-    }
-    Ok(response)
+fn origin(peer: Option<SocketAddr>) -> Origin {
+    Origin::of(peer.map(|peer| peer.ip()))
 }
 
 impl fmt::Debug for Access {
@@ -275,7 +394,7 @@ impl ResponseError for Denied {
             Self::Missing | Self::Wrong | Self::NoOperator => StatusCode::UNAUTHORIZED,
             Self::NotYours | Self::OperatorsOnly => StatusCode::FORBIDDEN,
             Self::NoOperators => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -289,8 +408,8 @@ impl ResponseError for Denied {
             Self::NoOperator => {
                 response.append_header((header::WWW_AUTHENTICATE, CHALLENGE));
             }
-            Self::TooMany => {
-                response.append_header((header::RETRY_AFTER, "5"));
+            Self::TooMany(wait) => {
+                response.append_header((header::RETRY_AFTER, seconds(*wait).to_string()));
             }
             Self::NotYours | Self::OperatorsOnly | Self::NoOperators => {}
         }

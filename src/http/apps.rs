@@ -12,8 +12,7 @@ use crate::{
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
-        access::{Access, Caller},
-        auth::Presented,
+        access::{Access, Caller, visible},
         forwarded::forwarded_for,
         gone, readiness,
     },
@@ -101,12 +100,16 @@ async fn answer(
     let via = via(request.headers(), &apps.own_id)?;
     let caller = apps.access.scraper(&request).await?;
     let asked = AppRequest::parse(rest, request.query_string())?;
+    if asked.for_the_app().any(|text| apps.access.is_own_credential(text.as_bytes())) {
+        return Err(AppsError::OwnCredential);
+    }
     let table = apps.table.snapshot();
     let found = table.find(&asked.key);
     if found.is_empty() {
         return Err(apps.unknown(&table, &asked));
     }
-    let found = seen_by(&caller, found);
+    let seen = |one| visible(one, |app| caller.sees(app));
+    let found: Vec<_> = found.into_iter().filter_map(seen).collect();
     if found.is_empty() {
         return Err(apps.access.not_yours().into());
     }
@@ -119,7 +122,7 @@ async fn answer(
         )));
     }
     let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
-    let ask = Ask {
+    let mut ask = Ask {
         deadline: started + apps.timeouts.budget(announced),
         negotiated: Negotiated::new(
             joined(request.headers(), &header::ACCEPT).as_deref(),
@@ -128,7 +131,8 @@ async fn answer(
         metric_path: asked.metric_path.clone(),
         query: asked.others.clone(),
         headers: apps.passed_on(request.headers()),
-        forwarded_for: forwarded_for(&request),
+        forwarded_for: forwarded_for(&request)
+            .filter(|chain| !apps.access.is_own_credential(chain.as_bytes())),
         our_scheme: apps.scheme,
         via,
         series: match asked.view {
@@ -137,6 +141,8 @@ async fn answer(
         },
     };
     let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
+    let spoken = apps.last.formats(&wanted, &ask.negotiated);
+    ask.negotiated = ask.negotiated.follow(&spoken);
     drop(found);
     drop(table);
     let answer = scrape::scrape(
@@ -166,15 +172,16 @@ impl Apps {
         }
     }
 
-    /// The scraper's headers for the app; what it shows to us is for us.
+    /// The scraper's headers for the app. What it shows to us stays here. So do
+    /// several `Authorization` headers: readers disagree which of them counts.
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
+        let is_single = headers.get_all(header::AUTHORIZATION).count() == 1;
+        let is_for_us = self.access.token_required() || !is_single;
         let mut passed = scrape::passed_on(headers);
-        let ours = |value: &header::HeaderValue| {
-            self.access.token_required()
-                || Presented::in_value(value)
-                    .is_some_and(|it| self.bound.scope_of_token(&it.secret).is_some())
-        };
-        passed.retain(|(name, value)| *name != header::AUTHORIZATION || !ours(value));
+        passed.retain(|(name, value)| match *name == header::AUTHORIZATION {
+            true => !is_for_us && !self.access.is_own_authorization(value.as_bytes()),
+            false => !self.access.is_own_credential(value.as_bytes()),
+        });
         passed
     }
 
@@ -220,7 +227,9 @@ impl Apps {
             let unbound = ScrapeOptions::default();
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
             wanted.extend(options.process_types.iter().cloned());
-            targets.extend(scrape::targets(one, options, ask, self.limits.exposition.max_samples));
+            let is_authorized = caller.is_authorized_for(one.app);
+            let max_samples = self.limits.exposition.max_samples;
+            targets.extend(scrape::targets(one, options, ask, is_authorized, max_samples));
         }
         if let View::Instance { which, .. } = &asked.view {
             return one_instance(targets, which, asked.process_type.as_deref());
@@ -280,19 +289,6 @@ impl Apps {
     }
 }
 
-/// What of `found` a caller may see: apps, and of each the instances.
-fn seen_by<'a>(caller: &Caller, found: Vec<Match<'a>>) -> Vec<Match<'a>> {
-    let visible = |mut one: Match<'a>| {
-        one.endpoints.retain(|endpoint| caller.sees(&endpoint.app));
-        // During a move the instances may disagree about their space.
-        if !caller.sees(one.app) {
-            one.app = &one.endpoints.first()?.app;
-        }
-        (!one.endpoints.is_empty()).then_some(one)
-    };
-    found.into_iter().filter_map(visible).collect()
-}
-
 /// The instance at an address; or with an index of the process type asked for,
 /// else of `web`, else of the only type there is.
 fn one_instance(
@@ -328,13 +324,16 @@ fn one_instance(
     Ok(targets)
 }
 
-/// The chain of Scrapebrokers with ours at its end.
+/// The chain of Scrapebrokers with ours at its end. What is no id of one is left out.
 fn via(headers: &HeaderMap, own_id: &str) -> Result<String, AppsError> {
     let before = text(headers, scrape::VIA).unwrap_or_default();
-    if before.split(',').any(|id| id.trim() == own_id) {
+    let ids = before.split(',').map(str::trim).filter(|id| uuid::Uuid::try_parse(id).is_ok());
+    let mut ids: Vec<_> = ids.collect();
+    if ids.contains(&own_id) {
         return Err(AppsError::Loop);
     }
-    Ok(if before.is_empty() { own_id.to_owned() } else { format!("{before}, {own_id}") })
+    ids.push(own_id);
+    Ok(ids.join(", "))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 /// The `WWW-Authenticate` of a 401 (RFC 7617).
 pub const CHALLENGE: &str = "Basic realm=\"scrapebroker\", charset=\"UTF-8\"";
 
-/// A user name and password to compare with; neither can be read back.
+/// A user name and password to compare with; the password cannot be read back.
 ///
 /// The comparison takes the same time whatever was sent: both sides go through
 /// an HMAC with a random key, and only digests are compared.
@@ -18,6 +18,7 @@ pub const CHALLENGE: &str = "Basic realm=\"scrapebroker\", charset=\"UTF-8\"";
 pub struct BasicCredentials(Arc<Digests>);
 
 struct Digests {
+    username: String,
     key: hmac::Key,
     pair: hmac::Tag,
     password: hmac::Tag,
@@ -34,7 +35,17 @@ impl BasicCredentials {
         let password = password.expose_secret();
         let pair = hmac::sign(&key, format!("{username}:{password}").as_bytes());
         let password = hmac::sign(&key, password.as_bytes());
-        Self(Arc::new(Digests { key, pair, password }))
+        Self(Arc::new(Digests { username: username.to_owned(), key, pair, password }))
+    }
+
+    /// The user name.
+    pub fn username(&self) -> &str {
+        &self.0.username
+    }
+
+    /// Whether `text` is the password.
+    pub fn has_password(&self, text: &[u8]) -> bool {
+        hmac::verify(&self.0.key, text, self.0.password.as_ref()).is_ok()
     }
 
     /// Whether a request carries these credentials in its `Authorization`.
@@ -50,10 +61,8 @@ impl BasicCredentials {
 
     /// Whether a request carries the password of these credentials with another user name.
     pub fn password_is_in(&self, headers: &HeaderMap, username: &str) -> bool {
-        let Digests { key, password, .. } = &*self.0;
         Presented::of(headers).is_some_and(|Presented { user, secret }| {
-            user.as_deref() == Some(username)
-                && hmac::verify(key, secret.as_bytes(), password.as_ref()).is_ok()
+            user.as_deref() == Some(username) && self.has_password(secret.as_bytes())
         })
     }
 }

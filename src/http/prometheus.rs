@@ -17,7 +17,7 @@ use crate::{
     broker::{BoundApps, BoundPrometheus, Broker},
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
-    http::{access::Access, forwarded::forwarded_for, gone},
+    http::{access::Access, browser::PROMETHEUS_PAGES, forwarded::forwarded_for, gone},
     query::{Answer, Ask, Client, Read, Upstream},
     scrape::LastScrapes,
 };
@@ -26,7 +26,7 @@ use actix_web::{
     body::{BodySize, MessageBody, SizedStream},
     http::{
         Method,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
     web::{self, Bytes, BytesMut},
 };
@@ -44,6 +44,9 @@ use std::{
 use target::Target;
 use tokio::time::timeout;
 
+/// A stream of what the pages of version 3 show as warnings, that never ends. A server with
+/// too many subscribers answers 204; then the pages ask for `notifications` every few seconds.
+const LIVE: &str = "/api/v1/notifications/live";
 /// Longest form. Grafana writes queries of many kilobytes.
 const LONGEST_FORM: usize = 1 << 20;
 /// How long a user may take to send one.
@@ -112,6 +115,10 @@ async fn ask(
                 let work = page::show(&state, &client, &prometheus);
                 return finished(&request, payload, work).await;
             }
+            LIVE => {
+                only_read(request.method())?;
+                return Ok(HttpResponse::NoContent().finish());
+            }
             _ => {}
         }
         let read = Read::find(target.rest).ok_or(Problem::NotForwarded)?;
@@ -121,7 +128,7 @@ async fn ask(
             _ => return Err(Problem::Method(read.methods())),
         };
         let upstream = upstream(&state.base_url, &prometheus);
-        let work = forward(&request, &client, &upstream, &read, form);
+        let work = forward(&request, &client, &state.access, &upstream, &read, form);
         finished(&request, payload, work).await
     };
     let is_api = target.as_ref().is_some_and(|target| target.rest.starts_with("/api/"));
@@ -195,21 +202,32 @@ fn is_form(content_type: Option<&HeaderValue>) -> bool {
 async fn forward(
     request: &HttpRequest,
     client: &Client,
+    access: &Access,
     upstream: &Upstream,
     read: &Read,
     form: Option<Bytes>,
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string();
     let question_mark = if query.is_empty() { "" } else { "?" };
+    let headers = without_credentials(request.headers(), access);
     let ask = Ask {
         target: format!("{}{question_mark}{query}", read.path),
-        headers: request.headers(),
-        forwarded_for: forwarded_for(request),
+        headers: &headers,
+        forwarded_for: forwarded_for(request)
+            .filter(|chain| !access.is_own_credential(chain.as_bytes())),
+        files: read.files(),
         patience: patience(query, form.as_deref().unwrap_or_default()),
         form,
     };
     let answer = client.forward(upstream, &ask).await?;
     Ok(respond(answer, request.method() == Method::HEAD))
+}
+
+/// The headers without those that hold a credential of ours.
+fn without_credentials(headers: &HeaderMap, access: &Access) -> HeaderMap {
+    let kept = |value: &[u8]| !access.is_own_credential(value);
+    let kept = headers.iter().filter(|(_, value)| kept(value.as_bytes()));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// How long an answer may take: as long as Prometheus has for the query.
@@ -234,9 +252,7 @@ fn respond(answer: Answer, only_head: bool) -> HttpResponse {
     for (name, value) in &headers {
         response.append_header((name, value));
     }
-    // What apps and users wrote is no page of ours, whatever it looks like.
-    let nosniff = HeaderValue::from_static("nosniff");
-    response.insert_header((HeaderName::from_static("x-content-type-options"), nosniff));
+    response.insert_header((header::CONTENT_SECURITY_POLICY, PROMETHEUS_PAGES));
     match length {
         _ if only_head => response.body(Head(length)),
         Some(length) => response.body(SizedStream::new(length, body)),

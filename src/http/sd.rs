@@ -45,6 +45,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// What this handler needs; one for all workers.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Sd {
     own_base: Arc<OnceLock<String>>,
     cache: Cache,
     limit: Limit,
+    /// Lists are made one after the other, so that they take one core at most.
+    making: Arc<Semaphore>,
     metrics: SdMetrics,
 }
 
@@ -90,6 +93,22 @@ enum Sees {
     BoundTo(InstanceId),
 }
 
+impl Sees {
+    /// The same as a scope, with the bindings of one moment; none for everything.
+    fn scope(&self, bound: &BindingsInForce) -> Option<Scope> {
+        Some(match self {
+            Self::Everything => return None,
+            Self::App(app) => Scope::App(app.clone()),
+            Self::Space(space) => Scope::Space(space.clone()),
+            Self::BoundTo(instance) => {
+                let prometheus = bound.prometheus(instance.as_str());
+                let targets = prometheus.map(|it| it.targets.clone()).unwrap_or_default();
+                Scope::Scraper(instance.clone(), targets)
+            }
+        })
+    }
+}
+
 impl Sd {
     /// Nothing was asked yet.
     pub fn new(settings: SdSettings) -> Self {
@@ -102,6 +121,7 @@ impl Sd {
             own_base: settings.own_base_url,
             cache: Cache::default(),
             limit: Limit::default(),
+            making: Arc::new(Semaphore::new(1)),
             metrics: settings.metrics,
         }
     }
@@ -126,9 +146,18 @@ impl Sd {
             return Ok((answer, Outcome::Cached));
         }
         let base = self.base_for(&key.sees).ok_or(SdError::NotYet)?;
+        let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
+        // Another request may have made it meanwhile.
+        if let Some(answer) = self.cache.get(&key, &editions) {
+            return Ok((answer, Outcome::Cached));
+        }
         let (sees, question) = (key.sees.clone(), key.question.clone());
-        let made =
-            web::block(move || Answer::of(list::list(&table, &bound, &sees, &question, &base)));
+        let made = web::block(move || {
+            let made = Answer::of(list::list(&table, &bound, &sees, &question, &base));
+            // The turn ends with the work, even if the client has closed its connection.
+            drop(turn);
+            made
+        });
         let answer = Arc::new(made.await.map_err(|_| SdError::Failed)??);
         self.cache.put(key, editions, Arc::clone(&answer));
         Ok((answer, Outcome::Made))
@@ -163,8 +192,8 @@ async fn answer(
     known: Option<&IfNoneMatch>,
     sd: &web::Data<Sd>,
 ) -> Result<(HttpResponse, Outcome), SdError> {
-    let caller = sd.access.known(request).await?;
-    if let Err(wait) = sd.limit.take(request) {
+    let (caller, identity) = sd.access.known(request).await?;
+    if let Err(wait) = sd.limit.take(&identity) {
         return Err(SdError::TooOften(wait));
     }
     let rest = request.uri().path().strip_prefix("/v1/sd/apps").unwrap_or_default();
@@ -209,6 +238,8 @@ fn sees(caller: &Caller, sd: &Sd) -> Result<Sees, SdError> {
         Caller::Token(Scope::App(app)) => Ok(Sees::App(app.clone())),
         Caller::Token(Scope::Space(space)) => Ok(Sees::Space(space.clone())),
         Caller::Token(Scope::Scraper(instance, _)) => Ok(Sees::BoundTo(instance.clone())),
-        Caller::Token(Scope::Query(_)) | Caller::Anyone => Err(sd.access.not_yours().into()),
+        Caller::Token(Scope::Query(_)) | Caller::Holder(_) | Caller::Anyone => {
+            Err(sd.access.not_yours().into())
+        }
     }
 }

@@ -11,16 +11,25 @@ mod binds;
 mod condition;
 mod environment;
 mod error;
+mod event;
 mod fields;
 mod form;
 mod gate;
 mod ids;
 mod instances;
+mod leftovers;
+mod update;
 
 use super::auth::BasicCredentials;
-use crate::{broker::Broker, discovery::RouteTable, scrape::LastScrapes};
+use crate::{
+    broker::Broker,
+    discovery::{RouteTable, TsuruApi},
+    domain::CallsWithoutEventId,
+    scrape::LastScrapes,
+};
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
+pub use leftovers::{Leftovers, configure_leftovers};
 use std::sync::Arc;
 
 /// What the handlers need; the app keeps it as `web::Data<TsuruState>`.
@@ -33,6 +42,10 @@ pub struct TsuruState {
     pub credentials: Option<BasicCredentials>,
     /// How users reach us, without a slash at its end; goes into variables of apps.
     pub base_url: String,
+    /// Confirms binds, if it can be asked.
+    pub api: Option<TsuruApi>,
+    /// Which calls need no event id.
+    pub calls_without_event_id: CallsWithoutEventId,
     /// Who exists.
     pub table: RouteTable,
     /// Who answered.

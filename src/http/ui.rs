@@ -5,6 +5,7 @@ use crate::{
     discovery::{RouteTable, SourceStatus},
     http::{
         access::{Access, Caller, Denied},
+        browser,
         lifecycle::Lifecycle,
         links::{self, Place},
         read_only,
@@ -102,7 +103,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         ui.access.operator(&request).await?;
         true
     } else if has_credentials {
-        matches!(ui.access.known(&request).await?, Caller::Operator)
+        matches!(ui.access.known(&request).await?, (Caller::Operator, _))
     } else {
         false
     };
@@ -153,7 +154,10 @@ impl<'a> Source<'a> {
 
 pub(super) fn page(template: &impl Template) -> HttpResponse {
     match template.render() {
-        Ok(page) => HttpResponse::Ok().content_type(ContentType::html()).body(page),
+        Ok(page) => HttpResponse::Ok()
+            .content_type(ContentType::html())
+            .insert_header((header::CONTENT_SECURITY_POLICY, browser::PAGES))
+            .body(page),
         Err(error) => {
             tracing::error!(%error, "a page could not be written");
             HttpResponse::InternalServerError().body("this page could not be written\n")

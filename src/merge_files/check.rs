@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{arguments::Arguments, error::MergeError, input::Input};
+use super::{arguments::Arguments, error::MergeError, input::Input, repeated};
 use crate::exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
 
 /// Who sees this many in one file does not want to see the others; and for each of
@@ -39,8 +39,16 @@ pub(super) fn check_with(
     let broken = files - instances.len();
     if broken == 0 {
         let format = arguments.target.format();
-        let stats = Merge::new(arguments.target, instances).stats();
-        write_notes(stats, format, out).map_err(MergeError::Write)?;
+        let merge = Merge::new(arguments.target, instances);
+        let repeated = repeated::describe(merge.repeated(), &arguments.inputs);
+        for line in &repeated {
+            writeln!(out, "{line}").map_err(MergeError::Write)?;
+        }
+        write_notes(merge.stats(), format, out).map_err(MergeError::Write)?;
+        if !repeated.is_empty() {
+            out.flush().map_err(MergeError::Write)?;
+            return Err(MergeError::Repeated);
+        }
     }
     out.flush().map_err(MergeError::Write)?;
     if broken == 0 { Ok(()) } else { Err(MergeError::Broken { broken, files }) }
@@ -140,6 +148,8 @@ fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<
         broken_rules,
         renamed_labels,
         duplicates,
+        lost_timestamps,
+        invented,
         lost_exemplars,
         lost_units,
         lost_native_histograms,
@@ -148,8 +158,13 @@ fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<
     let notes = [
         (type_conflicts, "families that lose their type, as types conflict"),
         (broken_rules, "families that lose their type, as they break its rules"),
-        (renamed_labels, "labels that become exported_…, as one of their name is added"),
-        (duplicates, "samples that are left out, as their file has them before"),
+        (renamed_labels, "labels that get another name, as an added or another label has theirs"),
+        (duplicates, "samples that are left out, as their file or another one has them before"),
+        (
+            lost_timestamps,
+            "samples that are left out, as an earlier timestamp is the same in milliseconds",
+        ),
+        (invented, "sums and counts that no file has, as the format must have them"),
         (lost_exemplars, "exemplars that are left out, as the format or the type has none"),
         (lost_units, "units that are left out, as the format or the type has none"),
         (lost_native_histograms, "native histograms of which sum and count are left"),

@@ -28,12 +28,12 @@ pub enum MergeError {
         source: io::Error,
     },
     /// A file that is no exposition in its format.
-    #[error("{file}, {source}")]
+    #[error("{file}, {problem}")]
     Exposition {
         /// Its name, or that it is standard input.
         file: String,
-        /// Where and why.
-        source: exposition::Error,
+        /// Where and why; a part of the message, so no source of it.
+        problem: exposition::Error,
     },
     /// What a check has listed, in short.
     #[error("{broken} of {files} files cannot be merged")]
@@ -43,6 +43,9 @@ pub enum MergeError {
         /// How many were looked at.
         files: usize,
     },
+    /// Samples that two files have.
+    #[error("two files have the same series: give each file a label of its own")]
+    Repeated,
     /// The output does not take what is written to it.
     #[error("cannot write to the output")]
     Write(#[source] io::Error),

@@ -5,8 +5,8 @@ use crate::exposition::{Escaping, Format};
 
 fn merged(arguments: &Arguments, stdin: &[u8]) -> (String, Stats) {
     let mut out = Vec::new();
-    let stats = merge_with(arguments, &mut &*stdin, &mut out).unwrap();
-    (String::from_utf8(out).unwrap(), stats)
+    let merged = merge_with(arguments, &mut &*stdin, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), merged.stats)
 }
 
 #[test]
@@ -82,4 +82,45 @@ fn an_output_that_is_gone_is_an_error() {
     let mut full: &mut [u8] = &mut [0; 2];
     let error = merge_with(&arguments, &mut &b"x 1\n"[..], &mut full).unwrap_err();
     assert!(matches!(error, MergeError::Write(_)));
+}
+
+#[test]
+fn a_series_in_two_files_is_written_once_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, body: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, body).unwrap();
+        path.display().to_string()
+    };
+    let one = file("one.prom", "# TYPE x gauge\nx{a=\"1\"} 1\n");
+    let two = file("two.prom", "x{a=\"2\"} 2\nx{a=\"1\"} 3\n");
+    let told = format!("{two}:2: x{{a=\"1\"}} is in {one}:2 too");
+    for to in [Format::Text004, Format::OpenMetrics100] {
+        let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
+        let arguments = arguments.written_as(to, None).unwrap();
+        let mut out = Vec::new();
+        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("x{a=\"1\"} 1\nx{a=\"2\"} 2\n"), "{out}");
+        assert_eq!(merged.repeated, std::slice::from_ref(&told));
+        assert_eq!(merged.stats, Stats { duplicates: 1, ..Stats::default() });
+
+        let mut out = Vec::new();
+        let error = check::check_with(&arguments, &mut &b""[..], &mut out).unwrap_err();
+        assert!(matches!(error, MergeError::Repeated));
+        assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
+    }
+    // A label tells them apart.
+    let files = [format!("{one}:file=1"), format!("{two}:file=2")];
+    let arguments = Arguments::parse::<&str, _>([], files).unwrap();
+    let merged = merge_with(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
+    assert_eq!(merged.repeated, [""; 0]);
+}
+
+#[test]
+fn the_reason_is_told_once() {
+    let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
+    let error = merge_with(&arguments, &mut &b"x one\n"[..], &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("line 1"), "{error}");
+    assert!(std::error::Error::source(&error).is_none());
 }

@@ -1,6 +1,9 @@
 //! The layer between awc and a connection.
 
-use super::head::{self, AnswerError, Head};
+use super::{
+    head::{self, AnswerError, Head},
+    outgoing::OpenConnection,
+};
 use actix_rt::net::{ActixStream, Ready};
 use std::{
     io,
@@ -24,6 +27,7 @@ const MAX_HEAD: usize = 128 << 10;
 pub struct Answers<S> {
     stream: S,
     state: State,
+    _open: Option<OpenConnection>,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,12 @@ struct PartialHead {
 impl<S> Answers<S> {
     /// Answers on `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, state: State::Body { ends_with_connection: false } }
+        Self { stream, state: State::Body { ends_with_connection: false }, _open: None }
+    }
+
+    /// Counts the connection for as long as it is open.
+    pub fn counted(self, open: OpenConnection) -> Self {
+        Self { _open: Some(open), ..self }
     }
 }
 

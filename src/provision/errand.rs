@@ -1,6 +1,6 @@
 //! One operation on one instance, from its row to its end.
 
-use super::{Failure, Wanted, WantedError, office::Office};
+use super::{Failure, Wanted, WantedError, office::Office, redaction::Redaction};
 use crate::{
     domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
     store::{
@@ -94,7 +94,11 @@ impl Errand {
 
     async fn apply(&self) -> Result<Vec<Replica>, Failure> {
         let wanted = self.wanted.as_ref().map_err(|error| Failure::lasting(error.to_string()))?;
-        self.office.provisioner.apply(wanted).await
+        let applied = self.office.provisioner.apply(wanted).await;
+        applied.map_err(|Failure { reason, retry }| {
+            let reason = Redaction::of(wanted).apply(&reason).into_owned();
+            Failure { reason, retry }
+        })
     }
 
     async fn make(&self, operation: &Operation) {

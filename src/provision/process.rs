@@ -84,7 +84,7 @@ use std::{
     ops::RangeInclusive,
     path::PathBuf,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Where processes and their files go.
@@ -159,6 +159,7 @@ pub struct Processes {
 /// What all instances share.
 #[derive(Debug)]
 struct Tools {
+    started: Instant,
     places: Places,
     patience: Patience,
     ports: Ports,
@@ -171,7 +172,8 @@ impl Processes {
     pub fn new(places: Places, patience: Patience, metrics: Metrics) -> Self {
         let places = places.absolute();
         let ports = Ports::read(places.ports.clone(), [&places.data_dir, &places.tmpfs_dir]);
-        let tools = Tools { places, patience, ports, asking: Asking::new(), metrics };
+        let (started, asking) = (Instant::now(), Asking::new());
+        let tools = Tools { started, places, patience, ports, asking, metrics };
         Self { tools: Rc::new(tools), instances: RefCell::default(), has_begun: Cell::new(false) }
     }
 

@@ -103,8 +103,8 @@ impl Wanted {
             names: instance.names,
             spec,
             remote_write,
-            scraper_token: keys.scraper_token(&id),
-            web_password: keys.web_password(&id),
+            scraper_token: keys.scraper_token(&id, &row.secret_salt),
+            web_password: keys.web_password(&id, &row.secret_salt),
             own: own.clone(),
             instance_id: id,
         })

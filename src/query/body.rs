@@ -1,12 +1,14 @@
 //! A body on its way through.
 
+use super::file_names::{FileNames, FilesIn};
+use crate::net::Permit;
 use awc::{ClientResponse, http::header};
 use bytes::Bytes;
 use futures_util::Stream;
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Sleep, sleep};
@@ -21,16 +23,45 @@ pub struct Body {
     left: Option<u64>,
     /// Only the connection's end tells where it ends, and nothing came yet.
     is_empty_until_close: bool,
+    /// Takes paths of our disk out of it.
+    file_names: Option<FileNames>,
     /// Runs while we wait for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
+    _permit: Permit,
 }
 
 impl Body {
-    pub(super) fn new(response: ClientResponse, length: Option<u64>) -> Self {
+    pub(super) fn new(response: ClientResponse, length: Option<u64>, permit: Permit) -> Self {
         let headers = response.headers();
         let is_empty_until_close = !headers.contains_key(header::CONTENT_LENGTH)
             && !headers.contains_key(header::TRANSFER_ENCODING);
-        Self { response: Box::pin(response), left: length, is_empty_until_close, waiting: None }
+        Self {
+            response: Box::pin(response),
+            left: length,
+            is_empty_until_close,
+            file_names: None,
+            waiting: None,
+            _permit: permit,
+        }
+    }
+
+    /// The same without the folders of rule files.
+    pub(super) fn without_folders(self, files: FilesIn) -> Self {
+        Self { file_names: Some(FileNames::new(files)), ..self }
+    }
+
+    /// Pieces without bytes are left out: in chunks they would be the end.
+    fn next_that_passes(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            let piece = ready!(self.next(cx));
+            let (Some(Ok(bytes)), Some(names)) = (&piece, &mut self.file_names) else {
+                return Poll::Ready(piece);
+            };
+            let passed = names.pass(bytes);
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(passed.into())));
+            }
+        }
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -72,7 +103,7 @@ impl Stream for Body {
     type Item = io::Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().next(cx)
+        self.get_mut().next_that_passes(cx)
     }
 }
 

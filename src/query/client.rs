@@ -7,8 +7,9 @@
 //!
 //! `awc::Client` is not `Send`: each worker has a [`Client`] of its own.
 
+use super::Failure;
 use crate::{
-    net::{Answers, MaybeTlsStream, unsecured},
+    net::{Answers, MaybeTlsStream, OpenConnection, Outgoing, Permit, unsecured},
     tls::{Backends, ServerName},
 };
 use actix_rt::net::TcpStream;
@@ -31,15 +32,28 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct Client {
     plain: awc::Client,
     secured: awc::Client,
+    outgoing: Outgoing,
 }
 
 impl Client {
     /// A client that verifies servers by `tls`, and looks their names up on the
     /// threads of `elsewhere`, a runtime that serves no requests.
-    pub fn new(tls: Backends, elsewhere: Handle) -> Self {
-        let plain = Dial { tls: None, elsewhere: elsewhere.clone() };
-        let secured = Dial { tls: Some(tls), elsewhere };
-        Self { plain: client(plain), secured: client(secured) }
+    pub fn new(tls: Backends, elsewhere: Handle, outgoing: Outgoing) -> Self {
+        let plain = Dial { tls: None, elsewhere, outgoing: outgoing.clone() };
+        let secured = Dial { tls: Some(tls), ..plain.clone() };
+        Self { plain: client(plain), secured: client(secured), outgoing }
+    }
+
+    /// Waits until a request to the instance `owner` may use a connection.
+    ///
+    /// # Errors
+    /// None was free in time.
+    pub(super) async fn permit(&self, owner: &str) -> Result<Permit, Failure> {
+        let permit = tokio::time::timeout(CONNECT, self.outgoing.acquire(owner)).await;
+        permit.map_err(|_| {
+            self.outgoing.refuse();
+            Failure::Busy
+        })
     }
 
     /// The client for a URL, and the URL for that client: TLS is [`Dial`]'s work.
@@ -72,6 +86,7 @@ fn client(dial: Dial) -> awc::Client {
 struct Dial {
     tls: Option<Backends>,
     elsewhere: Handle,
+    outgoing: Outgoing,
 }
 
 impl Service<ConnectInfo<Uri>> for Dial {
@@ -82,25 +97,32 @@ impl Service<ConnectInfo<Uri>> for Dial {
     actix_service::always_ready!();
 
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let Self { tls, elsewhere } = self.clone();
+        let Self { tls, elsewhere, outgoing } = self.clone();
         Box::pin(async move {
             let uri = request.request().clone();
-            let stream = open(&uri, tls, &elsewhere).await.map_err(ConnectError::Io)?;
-            Ok(Connection::new(uri, Answers::new(stream)))
+            let (stream, open) =
+                open(&uri, tls, &elsewhere, &outgoing).await.map_err(ConnectError::Io)?;
+            Ok(Connection::new(uri, Answers::new(stream).counted(open)))
         })
     }
 }
 
-async fn open(uri: &Uri, tls: Option<Backends>, elsewhere: &Handle) -> io::Result<MaybeTlsStream> {
+async fn open(
+    uri: &Uri,
+    tls: Option<Backends>,
+    elsewhere: &Handle,
+    outgoing: &Outgoing,
+) -> io::Result<(MaybeTlsStream, OpenConnection)> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(80);
     let addresses = addresses(host.clone(), port, elsewhere).await?;
+    let open = outgoing.open().await;
     let stream = TcpStream::connect(addresses.as_slice()).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(MaybeTlsStream::Plain(stream)) };
+    let Some(tls) = tls else { return Ok((MaybeTlsStream::Plain(stream), open)) };
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let secured = tls.current().connect(stream, name, false).await.map_err(io::Error::other)?;
-    Ok(MaybeTlsStream::Tls(Box::new(secured)))
+    Ok((MaybeTlsStream::Tls(Box::new(secured)), open))
 }
 
 /// The system's look-up blocks a thread.

@@ -8,6 +8,11 @@ pub enum Failure {
     /// There is nobody to ask now.
     #[error("no server of this Prometheus can be reached now: {0}")]
     Away(String),
+    /// None of our connections was free in time.
+    #[error(
+        "other requests use all connections that backends.max_connections allows; try again in a few seconds"
+    )]
+    Busy,
     /// It did not answer in time.
     #[error("this Prometheus gave no answer within {} s; ask for less, or for a shorter time", .0.as_secs())]
     Late(Duration),

@@ -1,9 +1,9 @@
 //! One request, to the first replica that takes it.
 
-use super::{Body, Client, Failure, Upstream};
+use super::{Body, Client, Failure, FilesIn, Upstream};
 use crate::{
     domain::prometheus::{Replica, ReplicaState, WEB_USER},
-    net,
+    net::{self, Permit},
 };
 use awc::{
     ClientResponse,
@@ -50,6 +50,8 @@ pub struct Ask<'a> {
     pub forwarded_for: Option<HeaderValue>,
     /// Parameters as a form, instead of in the query.
     pub form: Option<Bytes>,
+    /// The answer names rule files: their folders are left out of it.
+    pub files: Option<FilesIn>,
     /// How long the answer may take to begin.
     pub patience: Duration,
 }
@@ -74,11 +76,12 @@ impl Client {
     /// # Errors
     /// [`Failure`] when there is no answer that may be passed on.
     pub async fn forward(&self, upstream: &Upstream, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let permit = self.permit(&upstream.external_url).await?;
         let mut refused = None;
         for replica in upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready) {
             match timeout(ask.patience, self.send(replica, upstream, ask)).await {
                 Err(_) => return Err(Failure::Late(ask.patience)),
-                Ok(Ok(response)) => return answer(response, upstream),
+                Ok(Ok(response)) => return answer(response, upstream, ask.files, permit),
                 // Nothing was sent yet.
                 Ok(Err(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
@@ -111,7 +114,9 @@ impl Client {
                 header::USER_AGENT,
                 concat!("scrapebroker/", env!("CARGO_PKG_VERSION")),
             ));
-        for name in OF_REQUEST {
+        // What is looked into must not be compressed.
+        let is_sent = |name: &HeaderName| ask.files.is_none() || *name != header::ACCEPT_ENCODING;
+        for name in OF_REQUEST.into_iter().filter(is_sent) {
             for value in ask.headers.get_all(&name) {
                 request = request.append_header((name.clone(), value.clone()));
             }
@@ -158,7 +163,12 @@ fn why_nobody_is_ready(replicas: &[Replica]) -> String {
 }
 
 /// Decides whether an answer may be passed on, and what of it.
-fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failure> {
+fn answer(
+    response: ClientResponse,
+    upstream: &Upstream,
+    files: Option<FilesIn>,
+    permit: Permit,
+) -> Result<Answer, Failure> {
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
         return Err(Failure::Refused);
@@ -179,7 +189,12 @@ fn answer(response: ClientResponse, upstream: &Upstream) -> Result<Answer, Failu
         return Err(Failure::Unfit("it leads to another host"));
     }
     let length = length.filter(|_| has_body);
-    Ok(Answer { status, headers, length, body: Body::new(response, length) })
+    let body = Body::new(response, length, permit);
+    let Some(files) = files else { return Ok(Answer { status, headers, length, body }) };
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Failure::Unfit("it is compressed, though that was not asked for"));
+    }
+    Ok(Answer { status, headers, length: None, body: body.without_folders(files) })
 }
 
 /// Whether a redirect keeps its user on our host.

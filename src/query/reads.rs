@@ -6,9 +6,17 @@
 //!
 //! Left out on purpose, though they can only be read: `status/config` and
 //! `status/flags` (secrets, paths), `status/runtimeinfo` (paths), `status/tsdb` (walks
-//! through all series in memory under a lock), `/metrics` and `/debug` (the process,
-//! not what it has stored), and the pages about these.
+//! through all series in memory under a lock), `alertmanagers` (a URL that may hold a key),
+//! `/metrics` and `/debug` (the process, not what it has stored), `/consoles` (files of the
+//! disk), and the pages about these. `notifications/live` never ends; see
+//! `http::prometheus`, which answers it as a server with too many subscribers does.
+//!
+//! Who asks for what: the pages of versions 2 and 3 for queries, labels, `metadata`, `targets`,
+//! `scrape_pools`, `rules`, `alerts`, `walreplay`, and version 3 also for `notifications`,
+//! `parse_query`, `format_query` and `features`; Grafana for queries, labels, `series`, `metadata`, `rules`,
+//! `alerts`, `query_exemplars`, `buildinfo`; vmalert and promtool for queries, labels and `series`.
 
+use super::FilesIn;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Characters of a name that need no encoding in a path (RFC 3986, unreserved).
@@ -22,6 +30,10 @@ enum By {
     GetOrForm,
 }
 
+/// These name the file of each group of rules.
+const RULES: &str = "/api/v1/rules";
+const CLASSIC_ALERTS: &str = "/classic/alerts";
+
 /// Each path, or what it begins with when it ends in `*`.
 const READS: &[(&str, By)] = &[
     ("/api/v1/query", By::GetOrForm),
@@ -34,7 +46,13 @@ const READS: &[(&str, By)] = &[
     ("/api/v1/parse_query", By::GetOrForm),
     ("/api/v1/metadata", By::Get),
     ("/api/v1/targets", By::Get),
-    ("/api/v1/rules", By::Get),
+    ("/api/v1/targets/metadata", By::Get),
+    // The page of targets of version 3 explains labels with it.
+    ("/api/v1/targets/relabel_steps", By::Get),
+    ("/api/v1/scrape_pools", By::Get),
+    ("/api/v1/notifications", By::Get),
+    ("/api/v1/features", By::Get),
+    (RULES, By::Get),
     ("/api/v1/alerts", By::Get),
     ("/api/v1/status/buildinfo", By::Get),
     ("/federate", By::Get),
@@ -46,8 +64,12 @@ const READS: &[(&str, By)] = &[
     ("/alerts", By::Get),
     ("/rules", By::Get),
     ("/targets", By::Get),
+    // Made of the lists of targets above.
+    ("/service-discovery", By::Get),
+    // Where the pages of version 2 wait for a server that starts.
+    ("/starting", By::Get),
     ("/classic/graph", By::Get),
-    ("/classic/alerts", By::Get),
+    (CLASSIC_ALERTS, By::Get),
     ("/classic/rules", By::Get),
     ("/classic/targets", By::Get),
     // Before it shows anything, a page asks whether the server is ready, or how far
@@ -76,6 +98,11 @@ pub struct Read {
 impl Read {
     /// What `path`, the part behind the instance's name, asks for.
     pub fn find(path: &str) -> Option<Self> {
+        // A closing slash means nothing.
+        Self::known(path).or_else(|| Self::known(path.strip_suffix('/')?))
+    }
+
+    fn known(path: &str) -> Option<Self> {
         let is = |(pattern, _): &&(&str, By)| match pattern.strip_suffix('*') {
             None => path == *pattern,
             Some(start) => path.strip_prefix(start).is_some_and(is_file),
@@ -86,6 +113,15 @@ impl Read {
         let name = path.strip_prefix(LABEL.0)?.strip_suffix(LABEL.1)?;
         let path = format!("{}{}{}", LABEL.0, label(name)?, LABEL.1);
         Some(Self { path, by: By::Get })
+    }
+
+    /// How the answer names files of our disk.
+    pub fn files(&self) -> Option<FilesIn> {
+        match self.path.as_str() {
+            RULES => Some(FilesIn::Rules),
+            CLASSIC_ALERTS => Some(FilesIn::AlertsPage),
+            _ => None,
+        }
     }
 
     /// Whether it may be asked for with a form.
@@ -146,8 +182,15 @@ mod tests {
             "/api/v1/targets",
             "/api/v1/rules",
             "/api/v1/alerts",
+            "/api/v1/targets/metadata",
+            "/api/v1/targets/relabel_steps",
+            "/api/v1/scrape_pools",
+            "/api/v1/notifications",
+            "/api/v1/features",
             "/api/v1/status/buildinfo",
             "/api/v1/status/walreplay",
+            "/service-discovery",
+            "/starting",
             "/federate",
             "/graph",
             "/graph/",
@@ -163,6 +206,20 @@ mod tests {
             assert_eq!((read.path.as_str(), read.takes_form()), (path, false));
             assert_eq!(read.methods(), "GET, HEAD");
         }
+    }
+
+    #[test]
+    fn a_closing_slash_means_nothing() {
+        for (path, meant) in [
+            ("/api/v1/query/", "/api/v1/query"),
+            ("/api/v1/label/job/values/", "/api/v1/label/job/values"),
+            ("/graph/", "/graph/"),
+            ("/static/js/", "/static/js"),
+        ] {
+            assert_eq!(Read::find(path).unwrap().path, meant);
+        }
+        assert_eq!(Read::find("/api/v1/rules/").unwrap().files(), Some(FilesIn::Rules));
+        assert_eq!(Read::find("/rules").unwrap().files(), None);
     }
 
     #[test]
@@ -198,7 +255,7 @@ mod tests {
             "//",
             "/api/v1",
             "/api/v1/",
-            "/api/v1/query/",
+            "/api/v1/query//",
             "//api/v1/query",
             "/api//v1/query",
             "/api/v1/./query",
@@ -235,7 +292,11 @@ mod tests {
             "/config",
             "/flags",
             "/status",
-            "/service-discovery",
+            "/discovered-alertmanagers",
+            "/agent",
+            "/api/v1/alertmanagers",
+            "/api/v1/status/tsdb/blocks",
+            "/api/v1/scrape_pools/config",
             "/tsdb-status",
             "/classic/config",
             "/classic/status",

@@ -94,8 +94,14 @@ impl Client {
     async fn look(&self, upstream: &Upstream, target: &str) -> Result<Vec<u8>, Failure> {
         let headers = HeaderMap::new();
         let target = target.to_owned();
-        let ask =
-            Ask { target, headers: &headers, forwarded_for: None, form: None, patience: PATIENCE };
+        let ask = Ask {
+            target,
+            headers: &headers,
+            forwarded_for: None,
+            form: None,
+            files: None,
+            patience: PATIENCE,
+        };
         let read = async {
             let mut answer = self.forward(upstream, &ask).await?;
             if answer.status != StatusCode::OK {

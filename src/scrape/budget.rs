@@ -54,6 +54,14 @@ pub enum Refused {
         /// All there is, bytes.
         limit: u64,
     },
+    /// No instance answered, and for some no connection was free in time.
+    #[error(
+        "There was no connection for this scrape in time: other requests used the {limit} that backends.max_connections allows, of which one app gets at most half."
+    )]
+    NoConnection {
+        /// All there are.
+        limit: usize,
+    },
 }
 
 impl Budget {

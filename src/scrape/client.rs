@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     discovery::Endpoint,
+    net::{Outgoing, Permit},
     tls::{Backends, ServerName},
 };
 use std::{
@@ -28,6 +29,7 @@ use std::{
     rc::{Rc, Weak},
     time::{Duration, Instant},
 };
+use tokio::time::Instant as Deadline;
 
 /// Connections of one worker to all instances.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ pub struct Client(Rc<Peers>);
 struct Peers {
     by_key: RefCell<HashMap<Key, Rc<Peer>>>,
     backends: Backends,
+    outgoing: Outgoing,
     idle_timeout: Duration,
 }
 
@@ -83,14 +86,37 @@ impl Peer {
 }
 
 impl Client {
-    /// A client without connections; closes those idle for `idle_timeout`.
+    /// A client without connections; closes those idle for `idle_timeout`, and all idle ones
+    /// when `outgoing` has no room left.
     ///
     /// Needs a running `LocalSet` (an actix arbiter) for the task that does so,
     /// which ends with the client.
-    pub fn new(idle_timeout: Duration, backends: Backends) -> Self {
-        let peers = Rc::new(Peers { by_key: RefCell::default(), backends, idle_timeout });
-        actix_rt::spawn(close_idle(Rc::downgrade(&peers), idle_timeout));
+    pub fn new(idle_timeout: Duration, backends: Backends, outgoing: Outgoing) -> Self {
+        let peers = Peers { by_key: RefCell::default(), backends, outgoing, idle_timeout };
+        let peers = Rc::new(peers);
+        actix_rt::spawn(close_idle(Rc::downgrade(&peers), peers.outgoing.clone(), idle_timeout));
         Self(peers)
+    }
+
+    /// Waits until a request for `owner` may use a connection.
+    ///
+    /// # Errors
+    /// None was free at the deadline.
+    pub(super) async fn permit(&self, owner: &str, deadline: Deadline) -> Result<Permit, Failure> {
+        let permit = tokio::time::timeout_at(deadline, self.0.outgoing.acquire(owner)).await;
+        permit.map_err(|_| {
+            Failure::new(Reason::NoConnection, "not asked: no connection was free in time")
+        })
+    }
+
+    /// Most connections at once.
+    pub(super) fn max_connections(&self) -> usize {
+        self.0.outgoing.max()
+    }
+
+    /// Counts a request that is answered 503 for want of a connection.
+    pub(super) fn count_refused(&self) {
+        self.0.outgoing.refuse();
     }
 
     pub(super) fn peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, Failure> {
@@ -118,7 +144,7 @@ impl Client {
         };
         let verified = tls.as_ref().map(|(name, current)| (name.clone(), current.generation));
         let key = Key { address, tls: verified, http2: endpoint.http2 };
-        Ok((key, Place { address, tls }))
+        Ok((key, Place { address, tls, outgoing: self.0.outgoing.clone() }))
     }
 }
 
@@ -134,13 +160,17 @@ fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, Failure> {
     })
 }
 
-async fn close_idle(peers: Weak<Peers>, idle_timeout: Duration) {
+async fn close_idle(peers: Weak<Peers>, outgoing: Outgoing, idle_timeout: Duration) {
     let pause = (idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(10));
     loop {
-        tokio::time::sleep(pause).await;
+        let all = tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            () = outgoing.idle_wanted() => true,
+        };
         let Some(peers) = peers.upgrade() else { return };
         peers.by_key.borrow_mut().retain(|_, peer| {
-            Rc::strong_count(peer) > 1 || peer.last_used.get().elapsed() < idle_timeout
+            let is_fresh = !all && peer.last_used.get().elapsed() < idle_timeout;
+            Rc::strong_count(peer) > 1 || is_fresh
         });
     }
 }

@@ -18,7 +18,7 @@ use super::{
     failure::{Failure, Reason},
     fan_out::Outcome,
     fetch::{Fetched, fetch},
-    target::{QUERY, Target},
+    target::{QUERY, Secrets, Target},
 };
 use crate::{
     discovery::Endpoint,
@@ -50,7 +50,7 @@ pub(super) struct ExternalTarget {
     pub(super) exporter: Arc<ExternalExporter>,
     pub(super) app: Arc<App>,
     /// Path and query of the request.
-    path: String,
+    path: Arc<str>,
     pub(super) labels: Labels,
     pub(super) max_samples: usize,
 }
@@ -99,9 +99,9 @@ impl Exporters {
         for app in apps {
             for exporter in self.list.iter() {
                 let (exporter, app) = (Arc::clone(exporter), Arc::clone(app));
-                match request_path(&exporter, &app) {
+                match request_path(&exporter, &app).map(Arc::from) {
                     Ok(path) => {
-                        let labels = Labels::new(app.labels());
+                        let labels = self.labels(&exporter, &app);
                         let target = ExternalTarget { exporter, app, path, labels, max_samples };
                         externals.targets.push(target);
                     }
@@ -113,6 +113,13 @@ impl Exporters {
             }
         }
         externals
+    }
+
+    /// The labels of the app, and of several exporters the name of this one: else two that
+    /// expose the same family would have the same series.
+    fn labels(&self, exporter: &ExternalExporter, app: &App) -> Labels {
+        let name = (self.list.len() > 1).then_some(("exporter", &*exporter.name));
+        Labels::new(app.labels().into_iter().chain(name))
     }
 }
 
@@ -201,8 +208,9 @@ impl ExternalTarget {
         Target {
             endpoint: Arc::new(endpoint),
             host: host.as_str().to_owned(),
-            path: self.path.clone(),
-            headers: Vec::new(),
+            path: Arc::clone(&self.path),
+            headers: Arc::new([]),
+            secrets: Secrets::Anywhere,
             max_samples: self.max_samples,
             labels: self.labels.clone(),
         }

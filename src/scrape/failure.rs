@@ -30,11 +30,13 @@ pub enum Reason {
     NotExposition,
     /// The connection ended before the body did.
     Cut,
+    /// Not asked: none of `backends.max_connections` was free before the deadline.
+    NoConnection,
 }
 
 impl Reason {
     /// All of them, for counters that exist before they count.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Timeout,
         Self::Connect,
         Self::Tls,
@@ -46,6 +48,7 @@ impl Reason {
         Self::Limit,
         Self::NotExposition,
         Self::Cut,
+        Self::NoConnection,
     ];
 
     /// The label value.
@@ -62,6 +65,7 @@ impl Reason {
             Self::Limit => "limit",
             Self::NotExposition => "not_exposition",
             Self::Cut => "cut",
+            Self::NoConnection => "no_connection",
         }
     }
 }

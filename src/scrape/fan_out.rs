@@ -127,6 +127,13 @@ pub(super) async fn fan_out(
     results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
+/// Whether nothing answered, and something was not asked for want of a connection.
+pub(super) fn were_not_asked(outcomes: &[Outcome]) -> bool {
+    let not_asked = |result: &Result<_, Failure>| matches!(result, Err(failure) if failure.reason == Reason::NoConnection);
+    outcomes.iter().all(|(_, result)| result.is_err())
+        && outcomes.iter().any(|(_, result)| not_asked(result))
+}
+
 /// Puts each target and what came of it together.
 pub(super) fn scraped(targets: Vec<Target>, outcomes: Vec<Outcome>) -> Vec<Scraped> {
     let together = targets.into_iter().zip(outcomes).map(|(target, (duration, result))| {

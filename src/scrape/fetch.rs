@@ -7,13 +7,14 @@ use super::{
     client::Client,
     failure::{Failure, Reason},
     request::{Answer, cut, send},
-    target::Target,
+    target::{Secrets, Target},
 };
 use crate::exposition::Format;
 use awc::http::{
     StatusCode,
     header::{self, HeaderMap},
 };
+use std::sync::Arc;
 use url::Url;
 
 /// Redirects followed; more is a failed instance.
@@ -42,28 +43,44 @@ pub(super) async fn fetch(
     max_body: u64,
     share: &Share,
 ) -> Result<Fetched, Failure> {
-    let mut path = target.path.clone();
+    let _permit = client.permit(target.endpoint.app.id.as_str(), ask.deadline).await?;
+    let mut head = share.hold();
+    head.grow(target.request_bytes()).await;
+    let mut path = Arc::clone(&target.path);
+    // Without secrets, once a redirect has left the path that they are meant for.
+    let mut without_secrets = None;
     for _ in 0..=MAX_REDIRECTS {
+        let target = without_secrets.as_ref().unwrap_or(target);
         let answer = send(client, target, ask, &path).await?;
         let status = answer.status();
         if status.is_redirection() {
-            path = redirected(target, &path, answer.headers())?;
+            path = redirected(target, &path, answer.headers())?.into();
+            if let Some(other) = target.redirected_to(&path) {
+                without_secrets = Some(other);
+            }
             continue;
         }
-        check_status(status)?;
+        check_status(status, target.secrets)?;
         return read(answer, max_body, share).await;
     }
     Err(Failure::new(Reason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-fn check_status(status: StatusCode) -> Result<(), Failure> {
+fn check_status(status: StatusCode, secrets: Secrets) -> Result<(), Failure> {
     let reason = match status.as_u16() {
         200 => return Ok(()),
         400..=499 => Reason::Status4xx,
         500..=599 => Reason::Status5xx,
         _ => Reason::NotExposition,
     };
-    Err(Failure::new(reason, format!("the answer was {status}")))
+    let wants_credentials = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let hint = match wants_credentials && secrets == Secrets::Withheld {
+        true => {
+            "; the credentials of the binding were not sent, since they go to its own endpoint only unless the scraper shows a token of the app"
+        }
+        false => "",
+    };
+    Err(Failure::new(reason, format!("the answer was {status}{hint}")))
 }
 
 /// Path and query to ask next, if `response` redirects to the same instance:

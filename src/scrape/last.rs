@@ -1,8 +1,12 @@
 //! What the last scrape of each instance was like, for people who look an app
 //! up.
 
-use super::{Wanted, external::ScrapedExternal, fan_out::Scraped};
-use crate::{discovery::Snapshot, domain::AppGuid, exposition::Instance};
+use super::{Negotiated, Wanted, external::ScrapedExternal, fan_out::Scraped};
+use crate::{
+    discovery::Snapshot,
+    domain::AppGuid,
+    exposition::{Format, Instance},
+};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -23,6 +27,36 @@ pub struct LastScrape {
     pub result: Result<usize, super::Failure>,
     /// What its last whole body took in memory.
     bytes: Option<u64>,
+    formats: Formats,
+}
+
+/// The formats in which an instance answered, by what it was asked for; the latest comes first.
+#[derive(Clone, Debug, Default)]
+struct Formats(Vec<Answered>);
+
+/// The format of the last answer to one kind of request.
+#[derive(Clone, Debug)]
+struct Answered {
+    path: Box<str>,
+    /// The format that was asked for first.
+    asked: Format,
+    format: Format,
+}
+
+impl Formats {
+    /// Scrapers choose path and format, so there must be a bound.
+    const MOST: usize = 8;
+
+    fn of(&self, path: &str, asked: Format) -> Option<Format> {
+        let mut answered = self.0.iter();
+        answered.find(|one| *one.path == *path && one.asked == asked).map(|one| one.format)
+    }
+
+    fn record(&mut self, answered: Answered) {
+        self.0.retain(|one| one.path != answered.path || one.asked != answered.asked);
+        self.0.truncate(Self::MOST - 1);
+        self.0.insert(0, answered);
+    }
 }
 
 /// What the body of an instance may take of which nothing is known.
@@ -42,7 +76,12 @@ pub struct LastScrapes {
 type ByApp = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
 
 impl LastScrapes {
-    pub(super) fn record(&self, scraped: &[Scraped], externals: &[ScrapedExternal]) {
+    pub(super) fn record(
+        &self,
+        scraped: &[Scraped],
+        externals: &[ScrapedExternal],
+        negotiated: &Negotiated,
+    ) {
         self.record_externals(externals);
         let at = SystemTime::now();
         let mut by_app = self.lock();
@@ -52,8 +91,14 @@ impl LastScrapes {
             let instances = by_app.entry(endpoint.app.id.clone()).or_default();
             let before = || instances.get(&endpoint.address).and_then(|last| last.bytes);
             let bytes = if result.is_ok() { Some(one.bytes) } else { before() };
-            let path = one.target.path.split('?').next().unwrap_or_default().into();
-            let last = LastScrape { at, duration: one.duration, path, result, bytes };
+            let path: Box<str> = without_query(&one.target.path).into();
+            let before = instances.remove(&endpoint.address);
+            let mut formats = before.map(|before| before.formats).unwrap_or_default();
+            if let Ok(instance) = &one.result {
+                let (path, asked) = (path.clone(), negotiated.asked());
+                formats.record(Answered { path, asked, format: instance.format() });
+            }
+            let last = LastScrape { at, duration: one.duration, path, result, bytes, formats };
             instances.insert(endpoint.address, last);
         }
     }
@@ -68,6 +113,23 @@ impl LastScrapes {
             let of_app = by_app.entry(one.target.app.id.clone()).or_default();
             of_app.insert(one.target.exporter.name.clone(), one.bytes);
         }
+    }
+
+    /// The formats in which the instances answered the last time that they were asked so, if
+    /// they were. What an instance answered before it failed still counts.
+    pub fn formats(&self, wanted: &Wanted, negotiated: &Negotiated) -> Vec<Format> {
+        let by_app = self.lock();
+        let mut formats = Vec::new();
+        for target in &wanted.instances {
+            let instances = by_app.get(&target.endpoint.app.id);
+            let last = instances.and_then(|instances| instances.get(&target.endpoint.address));
+            let path = without_query(&target.path);
+            let format = last.and_then(|last| last.formats.of(path, negotiated.asked()));
+            if let Some(format) = format.filter(|format| !formats.contains(format)) {
+                formats.push(format);
+            }
+        }
+        formats
     }
 
     /// What the bodies of who is `wanted` will take in memory, if they are as large as
@@ -115,4 +177,9 @@ impl LastScrapes {
     fn lock(&self) -> MutexGuard<'_, ByApp> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A query may hold a key.
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
 }

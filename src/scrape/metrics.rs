@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -63,8 +63,8 @@ pub struct Metrics {
 
 #[derive(Debug, Default)]
 struct Labels {
-    apps: Vec<AppLabels>,
-    instances: Vec<InstanceLabels>,
+    apps: HashSet<AppLabels>,
+    instances: HashSet<InstanceLabels>,
 }
 
 impl Metrics {
@@ -87,6 +87,8 @@ impl Metrics {
             "type_conflict",
             "renamed_label",
             "duplicate",
+            "timestamp",
+            "invented",
             "broken_rule",
             "exemplar",
             "unit",
@@ -136,15 +138,13 @@ impl Metrics {
     pub(super) fn observe(&self, scraped: &[Scraped], seconds: f64) {
         self.duration.observe(seconds);
         self.instances.inc_by(scraped.len() as u64);
-        let mut answered: Vec<&App> = Vec::new();
+        let mut answered: HashMap<&str, &App> = HashMap::new();
         for one in scraped {
             let endpoint = &one.target.endpoint;
             match &one.result {
                 Ok(instance) => {
                     self.samples.inc_by(instance.samples() as u64);
-                    if !answered.contains(&&*endpoint.app) {
-                        answered.push(&endpoint.app);
-                    }
+                    answered.insert(endpoint.app.id.as_str(), &endpoint.app);
                 }
                 Err(failure) => {
                     self.failures
@@ -155,7 +155,7 @@ impl Metrics {
                 }
             }
         }
-        for app in answered {
+        for app in answered.into_values() {
             self.count_success(app);
         }
     }
@@ -166,6 +166,8 @@ impl Metrics {
         count("type_conflict", stats.type_conflicts);
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
+        count("timestamp", stats.lost_timestamps);
+        count("invented", stats.invented);
         count("broken_rule", stats.broken_rules);
         count("exemplar", stats.lost_exemplars);
         count("unit", stats.lost_units);
@@ -177,9 +179,7 @@ impl Metrics {
         let labels = app_labels(app);
         self.success.get_or_create(&labels).inc();
         self.remember(app, |known| {
-            if !known.apps.contains(&labels) {
-                known.apps.push(labels);
-            }
+            known.apps.insert(labels);
         });
     }
 
@@ -204,9 +204,7 @@ impl Metrics {
         };
         self.failed.get_or_create(&labels).inc();
         self.remember(app, |known| {
-            if !known.instances.contains(&labels) {
-                known.instances.push(labels);
-            }
+            known.instances.insert(labels);
         });
     }
 

@@ -4,7 +4,10 @@ use super::{
     connection::Tally,
     failure::{Failure, Reason},
 };
-use crate::tls::{self, Connectors, HandshakeError, ServerName, TlsStream};
+use crate::{
+    net::{OpenConnection, Outgoing},
+    tls::{self, Connectors, HandshakeError, ServerName, TlsStream},
+};
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use std::{
     io,
@@ -22,6 +25,7 @@ pub(super) struct Place {
     pub(super) address: SocketAddr,
     /// With TLS: the name that its certificate must carry, and our certificates.
     pub(super) tls: Option<(ServerName<'static>, Arc<Connectors>)>,
+    pub(super) outgoing: Outgoing,
 }
 
 /// A connection to an instance.
@@ -31,6 +35,7 @@ pub(super) struct Wire {
     tally: Rc<Tally>,
     /// A write has failed.
     broken: Option<io::Error>,
+    _open: OpenConnection,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,7 @@ impl Place {
     /// Connects, and makes sure of who answers.
     pub(super) async fn open(&self, http2: bool, tally: &Rc<Tally>) -> Result<Wire, Failure> {
         let connect = |error: io::Error| Failure::new(Reason::Connect, error.to_string());
+        let _open = self.outgoing.open().await;
         let stream = TcpStream::connect(self.address).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
         let stream = match &self.tls {
@@ -53,7 +59,7 @@ impl Place {
                 Stream::Tls(Box::new(secured.map_err(handshake_failure)?))
             }
         };
-        Ok(Wire { stream, tally: Rc::clone(tally), broken: None })
+        Ok(Wire { stream, tally: Rc::clone(tally), broken: None, _open })
     }
 }
 

@@ -12,12 +12,17 @@ use crate::{http::lifecycle::Lifecycle, shutdown::Stop, telemetry::running::Runn
 use actix_web::{dev::ServerHandle, rt::task::JoinHandle};
 use futures_util::{Stream, StreamExt};
 use std::{io, pin::Pin, time::Duration};
+use tokio::time::Instant;
 
 /// Cloud Foundry kills this long after it asked.
 const CLOUD_FOUNDRY_KILLS: Duration = Duration::from_secs(10);
 
 /// The framework's own patience ends after ours, so that we know what is cut.
 pub(super) const LONGER: Duration = Duration::from_secs(2);
+
+/// A second SIGTERM or SIGINT within this time of the first is the same request: supervisors
+/// send one to the process and one to its group.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// What leaving takes.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ impl Leaving {
         tracing::info!(?stop, running, "stopping");
         tokio::select! {
             left = self.in_order(&main, serving) => left,
-            () = self.asked_again(stops) => {
+            () = self.asked_again(stop, stops) => {
                 tracing::warn!("asked to stop again: stopping at once");
                 self.running.log_cut();
                 // Said to the workers on the call; nobody waits for their answer.
@@ -85,10 +90,16 @@ impl Leaving {
         }
     }
 
-    /// Resolves when somebody no longer wants to wait.
-    async fn asked_again(&self, mut stops: Pin<&mut impl Stream<Item = Stop>>) {
+    /// Resolves when a stop at once is asked for, `first` having been asked for now.
+    async fn asked_again(&self, first: Stop, mut stops: Pin<&mut impl Stream<Item = Stop>>) {
+        let graceful = (first == Stop::Graceful).then(Instant::now);
         loop {
             match stops.next().await {
+                Some(Stop::Graceful)
+                    if graceful.is_some_and(|first| first.elapsed() < SAME_REQUEST) =>
+                {
+                    tracing::debug!("the same request to stop again");
+                }
                 Some(Stop::Graceful) => return,
                 Some(Stop::Drain) => self.lifecycle.end(),
                 None => std::future::pending().await,

@@ -2,10 +2,10 @@
 
 use super::{
     StartError, certificates,
+    connections::{ConnectionMetrics, Connections},
+    descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning,
-    stalled::Connections,
-    warnings,
+    provisioning, warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
@@ -17,15 +17,17 @@ use crate::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
         auth::BasicCredentials,
+        browser::OwnOrigin,
         lifecycle::Lifecycle,
         ops::{Ops, OwnMetrics},
         osb::OsbState,
         prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
-        tsuru::TsuruState,
+        tsuru::{Leftovers, TsuruState},
         ui::Ui,
     },
+    net::{Outgoing, OutgoingMetrics},
     provision::{Lease, process},
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
@@ -55,6 +57,8 @@ pub(super) struct Rooms {
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
     pub(super) lifecycle: Lifecycle,
+    pub(super) connections: Connections,
+    pub(super) outgoing: Outgoing,
     scrape_metrics: Arc<scrape::Metrics>,
     last: Arc<LastScrapes>,
     budget: Budget,
@@ -71,6 +75,7 @@ pub(super) struct Rooms {
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
+    tsuru_api: Option<discovery::TsuruApi>,
     /// Wakes who carries out what the broker orders.
     ordered: Arc<Notify>,
     lease: Lease,
@@ -88,14 +93,19 @@ pub(super) struct HttpData {
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) tsuru: web::Data<TsuruState>,
+    pub(super) leftovers: web::Data<Leftovers>,
     pub(super) routes: web::Data<Routes>,
     pub(super) sd: web::Data<Sd>,
     pub(super) access: web::Data<Access>,
+    pub(super) own_origin: web::Data<OwnOrigin>,
     pub(super) prometheus: web::Data<Prometheus>,
 }
 
 impl Rooms {
-    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
+    pub(super) async fn open(
+        config: &Config,
+        descriptors: Descriptors,
+    ) -> Result<Self, StartError> {
         let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
@@ -145,6 +155,10 @@ impl Rooms {
             Resolver::new(tokio::runtime::Handle::current()),
             ExporterMetrics::register(&mut registry),
         );
+        let metrics = ConnectionMetrics::register(&mut registry);
+        let connections = Connections::new(descriptors.incoming, metrics);
+        let metrics = OutgoingMetrics::register(&mut registry);
+        let outgoing = Outgoing::new(descriptors.outgoing, metrics);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::Metrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
@@ -162,6 +176,8 @@ impl Rooms {
             broker,
             discovery,
             lifecycle: Lifecycle::default(),
+            connections,
+            outgoing,
             scrape_metrics,
             last,
             budget,
@@ -179,6 +195,7 @@ impl Rooms {
             listener,
             certificates,
             warning: warnings::not_durable(config),
+            tsuru_api: config.routes.tsuru.as_ref().map(tsuru_api).transpose()?,
             ordered,
             lease,
             may_offer_prometheus,
@@ -238,10 +255,18 @@ impl Rooms {
                 broker: self.broker.clone(),
                 credentials: credentials(config),
                 base_url: config.base_url.clone(),
+                api: self.tsuru_api.clone(),
+                calls_without_event_id: config.broker.tsuru_calls_without_event_id,
                 table: self.discovery.table.clone(),
                 last: Arc::clone(&self.last),
             }),
+            leftovers: web::Data::new(Leftovers {
+                broker: self.broker.clone(),
+                api: self.tsuru_api.clone(),
+                access: self.access.clone(),
+            }),
             access: web::Data::new(self.access.clone()),
+            own_origin: web::Data::new(OwnOrigin::of(&config.base_url)),
             prometheus: web::Data::new(Prometheus {
                 bound: self.broker.bound_apps(),
                 catalog: self.broker.clone(),
@@ -279,9 +304,9 @@ impl Rooms {
         Ok(())
     }
 
-    /// Ends connections of a listener on which nothing has run for `limit`.
-    pub(super) fn watch(&self, connections: Connections, limit: Duration) {
-        self.loops.spawn_local(connections.end_stalled(limit, self.shutdown.clone()));
+    /// Ends connections of the main listener on which nothing has run for `limit`.
+    pub(super) fn watch_connections(&self, limit: Duration) {
+        self.loops.spawn_local(self.connections.clone().end_idle(limit, self.shutdown.clone()));
     }
 
     /// Ends the loops, then closes the store.

@@ -28,6 +28,8 @@ pub struct ServiceBinding {
     pub parameters: String,
     /// Hash of its token.
     pub token_hash: String,
+    /// Random part of its token; empty for one from before there was any.
+    pub token_salt: String,
     /// The binding that it succeeds (rotation), which may be gone by now.
     pub predecessor_id: Option<BindingId>,
 }
@@ -37,7 +39,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT binding_id, instance_id, service_id, plan_id, app_guid, space_guid, \
-             parameters, token_hash, predecessor_id FROM service_bindings ",
+             parameters, token_hash, token_salt, predecessor_id FROM service_bindings ",
             $rest
         )
     };
@@ -72,8 +74,9 @@ pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, Store
     let revision = state::bump(tx).await?;
     let inserted = sqlx::query(
         "INSERT INTO service_bindings (binding_id, instance_id, service_id, plan_id, app_guid, \
-         space_guid, parameters, token_hash, predecessor_id, revision) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (binding_id) DO NOTHING",
+         space_guid, parameters, token_hash, token_salt, predecessor_id, revision) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (binding_id) DO NOTHING",
     )
     .bind(binding.binding_id.as_str())
     .bind(binding.instance_id.as_str())
@@ -83,11 +86,36 @@ pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, Store
     .bind(binding.space_guid.as_str())
     .bind(&binding.parameters)
     .bind(&binding.token_hash)
+    .bind(&binding.token_salt)
     .bind(binding.predecessor_id.as_ref().map(BindingId::as_str))
     .bind(revision)
     .execute(tx.connection())
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// Changes a binding, which is the newest one then; its token stays.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn replace(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreError> {
+    let revision = state::bump(tx).await?;
+    sqlx::query(
+        "UPDATE service_bindings SET service_id = $2, plan_id = $3, app_guid = $4, \
+         space_guid = $5, parameters = $6, predecessor_id = $7, revision = $8 \
+         WHERE binding_id = $1",
+    )
+    .bind(binding.binding_id.as_str())
+    .bind(binding.service_id.as_str())
+    .bind(binding.plan_id.as_str())
+    .bind(binding.app_guid.as_ref().map(AppGuid::as_str))
+    .bind(binding.space_guid.as_str())
+    .bind(&binding.parameters)
+    .bind(binding.predecessor_id.as_ref().map(BindingId::as_str))
+    .bind(revision)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// Removes a binding.
@@ -126,6 +154,7 @@ fn binding(row: &AnyRow) -> Result<ServiceBinding, StoreError> {
         space_guid: id(row, "space_guid")?,
         parameters: row.try_get("parameters")?,
         token_hash: row.try_get("token_hash")?,
+        token_salt: row.try_get("token_salt")?,
         predecessor_id: optional_id(row, "predecessor_id")?,
     })
 }

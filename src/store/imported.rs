@@ -18,13 +18,15 @@ pub struct ImportedBinding {
     pub parameters: String,
     /// Hash of its token.
     pub token_hash: String,
+    /// Random part of its token; empty for one from before there was any.
+    pub token_salt: String,
 }
 
 /// All columns of those that the platform has not removed.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT binding_id, app_guid, parameters, token_hash FROM imported_bindings \
+            "SELECT binding_id, app_guid, parameters, token_hash, token_salt FROM imported_bindings \
              WHERE removed = 0 ",
             $rest
         )
@@ -60,13 +62,14 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ImportedBinding, StoreError>>
 pub async fn insert(tx: &mut Tx, binding: &ImportedBinding) -> Result<bool, StoreError> {
     let revision = state::bump(tx).await?;
     let inserted = sqlx::query(
-        "INSERT INTO imported_bindings (binding_id, app_guid, parameters, token_hash, removed, \
-         revision) VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (binding_id) DO NOTHING",
+        "INSERT INTO imported_bindings (binding_id, app_guid, parameters, token_hash, token_salt, \
+         removed, revision) VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (binding_id) DO NOTHING",
     )
     .bind(binding.binding_id.as_str())
     .bind(binding.app_guid.as_str())
     .bind(&binding.parameters)
     .bind(&binding.token_hash)
+    .bind(&binding.token_salt)
     .bind(revision)
     .execute(tx.connection())
     .await?;
@@ -122,6 +125,7 @@ fn imported(row: &AnyRow) -> Result<ImportedBinding, StoreError> {
         app_guid: id(row, "app_guid")?,
         parameters: row.try_get("parameters")?,
         token_hash: row.try_get("token_hash")?,
+        token_salt: row.try_get("token_salt")?,
     })
 }
 

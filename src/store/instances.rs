@@ -61,6 +61,16 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<ServiceInstance
     row.as_ref().map(instance).transpose()
 }
 
+/// The ids of all instances that can be read.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the database is away.
+pub async fn ids(tx: &mut Tx) -> Result<Vec<InstanceId>, StoreError> {
+    let rows =
+        sqlx::query("SELECT instance_id FROM service_instances").fetch_all(tx.connection()).await?;
+    Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
+}
+
 /// All instances that are a Prometheus. One that cannot be read does not hide the others.
 ///
 /// # Errors
@@ -102,7 +112,8 @@ pub async fn insert(tx: &mut Tx, instance: &ServiceInstance) -> Result<bool, Sto
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Replaces what an update may change: plan, names, maintenance version, parameters.
+/// Replaces what an update may change: plan, organization and space, names, maintenance version,
+/// parameters.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
@@ -110,7 +121,8 @@ pub async fn update(tx: &mut Tx, instance: &ServiceInstance) -> Result<(), Store
     state::bump(tx).await?;
     sqlx::query(
         "UPDATE service_instances SET plan_id = $2, organization_name = $3, space_name = $4, \
-         instance_name = $5, maintenance_version = $6, parameters = $7 WHERE instance_id = $1",
+         instance_name = $5, maintenance_version = $6, parameters = $7, organization_guid = $8, \
+         space_guid = $9 WHERE instance_id = $1",
     )
     .bind(instance.instance_id.as_str())
     .bind(instance.plan_id.as_str())
@@ -119,6 +131,8 @@ pub async fn update(tx: &mut Tx, instance: &ServiceInstance) -> Result<(), Store
     .bind(instance.names.instance.as_deref())
     .bind(instance.maintenance_version.as_deref())
     .bind(&instance.parameters)
+    .bind(instance.organization_guid.as_str())
+    .bind(instance.space_guid.as_str())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -19,6 +19,8 @@ pub struct PrometheusInstance {
     pub replicas: u8,
     /// What they should be like, sealed.
     pub spec: String,
+    /// Random part of its token and password; empty for one from before there was any.
+    pub secret_salt: String,
 }
 
 /// What is taken of the quotas.
@@ -38,7 +40,7 @@ pub struct Usage {
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInstance>, StoreError> {
     let row = sqlx::query(
-        "SELECT instance_id, space_guid, replicas, spec FROM prometheus_instances \
+        "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances \
          WHERE instance_id = $1",
     )
     .bind(id.as_str())
@@ -52,10 +54,11 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInsta
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<PrometheusInstance, StoreError>>, StoreError> {
-    let rows =
-        sqlx::query("SELECT instance_id, space_guid, replicas, spec FROM prometheus_instances")
-            .fetch_all(tx.connection())
-            .await?;
+    let rows = sqlx::query(
+        "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances",
+    )
+    .fetch_all(tx.connection())
+    .await?;
     Ok(rows.iter().map(instance).collect())
 }
 
@@ -70,21 +73,23 @@ pub async fn ids<T: FromIterator<InstanceId>>(tx: &mut Tx) -> Result<T, StoreErr
     Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
 }
 
-/// Adds one, or replaces what it should be like.
+/// Adds one, or replaces what it should be like; its salt stays.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the database is away.
 pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query(
-        "INSERT INTO prometheus_instances (instance_id, space_guid, replicas, spec) \
-         VALUES ($1, $2, $3, $4) ON CONFLICT (instance_id) \
-         DO UPDATE SET replicas = excluded.replicas, spec = excluded.spec",
+        "INSERT INTO prometheus_instances (instance_id, space_guid, replicas, spec, secret_salt) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (instance_id) \
+         DO UPDATE SET space_guid = excluded.space_guid, replicas = excluded.replicas, \
+         spec = excluded.spec",
     )
     .bind(wanted.instance_id.as_str())
     .bind(wanted.space_guid.as_str())
     .bind(i64::from(wanted.replicas))
     .bind(&wanted.spec)
+    .bind(&wanted.secret_salt)
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -114,6 +119,7 @@ fn instance(row: &AnyRow) -> Result<PrometheusInstance, StoreError> {
         space_guid: id(row, "space_guid")?,
         replicas: number(row, "replicas")?,
         spec: row.try_get("spec")?,
+        secret_salt: row.try_get("secret_salt")?,
     })
 }
 

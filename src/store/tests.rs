@@ -5,7 +5,7 @@ use super::{
 use crate::domain::{BindingId, TsuruApp};
 use std::{fs, time::Duration};
 
-fn instance(id: &str) -> ServiceInstance {
+pub(super) fn instance(id: &str) -> ServiceInstance {
     ServiceInstance {
         instance_id: id.parse().unwrap(),
         service_id: "service".parse().unwrap(),
@@ -22,7 +22,7 @@ fn instance(id: &str) -> ServiceInstance {
     }
 }
 
-fn binding(instance: &str, id: &str) -> ServiceBinding {
+pub(super) fn binding(instance: &str, id: &str) -> ServiceBinding {
     ServiceBinding {
         binding_id: id.parse().unwrap(),
         instance_id: instance.parse().unwrap(),
@@ -32,6 +32,7 @@ fn binding(instance: &str, id: &str) -> ServiceBinding {
         space_guid: "space".parse().unwrap(),
         parameters: "sealed".to_owned(),
         token_hash: "hash".to_owned(),
+        token_salt: String::new(),
         predecessor_id: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::root_span::shown;
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -67,28 +67,43 @@ impl Running {
     }
 }
 
-/// How a connection is used, in its data; clones see the same.
+/// How a connection is used, in the extensions of its requests; clones see the same.
 #[derive(Clone, Debug)]
 pub struct Use(Arc<Mutex<Usage>>);
 
 #[derive(Debug)]
 struct Usage {
     running: usize,
+    begun: u64,
     /// When the last request ended, or the connection was opened.
     since: Instant,
 }
 
 impl Default for Use {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Usage { running: 0, since: Instant::now() })))
+        Self(Arc::new(Mutex::new(Usage { running: 0, begun: 0, since: Instant::now() })))
     }
 }
 
 impl Use {
     /// A request runs until the guard is dropped.
     pub fn begin(&self) -> InUse {
-        self.usage().running += 1;
+        let mut usage = self.usage();
+        usage.running += 1;
+        usage.begun += 1;
+        drop(usage);
         InUse(self.clone())
+    }
+
+    /// How many requests have begun.
+    pub fn begun(&self) -> u64 {
+        self.usage().begun
+    }
+
+    /// Whether a request has begun and ended after `before` had begun, and none runs.
+    pub fn has_ended_since(&self, before: u64) -> bool {
+        let usage = self.usage();
+        usage.begun > before && usage.running == 0
     }
 
     /// How long no request has run; none while one does.
@@ -140,7 +155,7 @@ pub async fn list(
 ) -> Result<ServiceResponse<Listed>, Error> {
     let path = shown(request.path(), request.query_string());
     let what = format!("{} {path}", request.method());
-    let entry = running.enter(what, request.conn_data::<Use>());
+    let entry = running.enter(what, request.extensions().get::<Use>());
     let response = next.call(request).await?;
     Ok(response.map_body(|_, body| Listed { body, _entry: entry }))
 }

@@ -17,6 +17,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
 
 /// What is set about HTTPS.
 #[derive(Clone, Debug)]
@@ -67,6 +68,16 @@ impl Listener {
             current.store(Arc::new(clients));
         }
         Ok(())
+    }
+
+    /// Secures connections of clients, which may choose HTTP/2; see [`Self::server_config`].
+    ///
+    /// # Errors
+    /// When there is no safe protocol version, which a build without any would be.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        let mut config = self.server_config()?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config).into())
     }
 
     /// TLS 1.2 and 1.3, with whatever certificates are in force when a client

@@ -2,6 +2,8 @@
 
 use crate::helpers::*;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
@@ -189,53 +191,130 @@ async fn unbinding_revokes_the_token_at_once() {
     assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other one stays");
 }
 
+/// Sends `count` logins and closes each connection before the answer is there.
+async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) {
+    for guess in 0..count {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nX-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\n\r\n",
+            basic(user, &format!("guess {guess}"))
+        );
+        let mut stream = TcpStream::connect(app.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+}
+
+const CATALOG: &str = "/broker/v2/catalog";
+
 #[actix_web::test]
-async fn failed_tries_wait_and_a_right_token_overtakes_them() {
+async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
+    for (path, right) in [
+        (CATALOG, basic(USER, PASSWORD)),
+        ("/tsuru/metrics/resources/plans", basic("metrics", PASSWORD)),
+        ("/routes", basic("ann", "pa:ss")),
+        ("/sd", basic(USER, PASSWORD)),
+    ] {
+        let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
+        let user = if right == basic("ann", "pa:ss") { "ann" } else { USER };
+        let user = if path.starts_with("/tsuru") { "metrics" } else { user };
+        guess_and_hang_up(&app, path, user, 40).await;
+        let ask = async |authorization: &str| {
+            let headers = [("Authorization", authorization), ("X-Broker-Api-Version", "2.15")];
+            app.get_with(path, &headers).await
+        };
+        let refused = eventually(async || {
+            let answer = ask(&basic(user, "wrong")).await;
+            assert!([401, 429].contains(&answer.status), "{path}: {}", answer.text());
+            (answer.status == 429).then_some(answer)
+        })
+        .await;
+        let seconds: u64 = refused.headers["retry-after"].parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert!(refused.text().contains("Too many logins"), "{}", refused.text());
+        let answer = ask(&right).await;
+        assert_eq!(answer.status, 429, "{path}: it was never right before, so it is not compared");
+        if path == CATALOG {
+            assert!(answer.json()["description"].as_str().unwrap().contains("Too many logins"));
+        }
+        // The limit is refilled.
+        eventually(async || (![401, 429].contains(&ask(&right).await.status)).then_some(())).await;
+    }
+}
+
+#[actix_web::test]
+async fn credentials_that_were_right_before_are_never_throttled() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let app = spawn_app(&[routes.setting(), token_mode()]).await;
-    let right = bearer(&token(&app.bind("b1", "app-guid", json!({})).await));
-    let tries = failing(&app, METRICS, bearer("wrong"));
-    // The first three are free.
-    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
-        .await;
-    assert_eq!(app.get_as(METRICS, &right).await.status, 200);
+    let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
+    let app = spawn_app(&[routes.setting(), token_mode(), people]).await;
+    let token = bearer(&token(&app.bind("b1", "app-guid", json!({})).await));
+    assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
     assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200);
-    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
-    for one in tries {
-        assert_eq!(one.await.unwrap(), 401);
+    for user in [USER, "ann", "x"] {
+        guess_and_hang_up(&app, CATALOG, user, 40).await;
+        guess_and_hang_up(&app, "/routes", user, 40).await;
+        guess_and_hang_up(&app, METRICS, user, 40).await;
+    }
+    for round in 0..30 {
+        assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200, "{round}");
+        assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200, "{round}");
+        assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "{round}");
+        assert_eq!(app.get_as(METRICS, &token).await.status, 200, "{round}");
+        guess_and_hang_up(&app, CATALOG, USER, 4).await;
+    }
+    // Another operator is not hindered by guesses for that one.
+    assert_eq!(app.get_as("/routes", &basic("bob", "wörd")).await.status, 200);
+    assert_eq!(app.get_as("/routes", &basic("ann", "mistyped")).await.status, 429);
+}
+
+#[actix_web::test]
+async fn invented_user_names_do_not_help_a_client_that_guesses() {
+    let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
+    assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
+    let mut compared = 0;
+    for name in 0..200 {
+        let answer = app.get_as("/routes", &basic(&format!("user {name}"), "guess")).await;
+        compared += u32::from(answer.status == 401);
+        assert!([401, 429].contains(&answer.status), "{}", answer.text());
+    }
+    assert!(compared < 190, "{compared} of 200 were compared");
+    assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
+}
+
+/// Cloud Controller repeats a request five times, and gives up after a minute.
+#[actix_web::test]
+async fn wrong_passwords_of_a_platform_are_answered_at_once() {
+    let app = spawn_app(&[]).await;
+    let started = Instant::now();
+    for _ in 0..60 {
+        let headers = [("Authorization", &*basic(USER, "old")), ("X-Broker-Api-Version", "2.15")];
+        let answer = app.get_with(CATALOG, &headers).await;
+        assert!([401, 429].contains(&answer.status), "{}", answer.text());
+    }
+    // Sixty tries that each waited would take minutes.
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    let refused =
+        |reason: &str| format!("scrapebroker_access_refused_total{{reason=\"{reason}\"}} ");
+    let own = app.get("/metrics").await;
+    for reason in ["wrong", "too_many"] {
+        let line = own.lines(&refused(reason)).remove(0);
+        assert!(line.rsplit(' ').next().unwrap().parse::<u32>().unwrap() >= 10, "{line}");
     }
 }
 
 #[actix_web::test]
-async fn failed_tries_at_the_broker_wait_and_the_platform_overtakes_them() {
-    let app = spawn_app(&[]).await;
-    let tries = failing(&app, "/broker/v2/catalog", basic(USER, "guessed"));
-    eventually(async || (tries.iter().filter(|one| one.is_finished()).count() >= 3).then_some(()))
-        .await;
-    assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200);
-    assert!(tries.iter().any(|one| !one.is_finished()), "they wait");
-    for one in tries {
-        assert_eq!(one.await.unwrap(), 401);
+async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), operators(&[("ann", "pa:ss")])]).await;
+    app.bind("b1", "app-guid", json!({"bearer_token": "hidden"})).await;
+    let path = format!("{METRICS}?metric_path=/admin");
+    for guess in 0..40 {
+        let answer = app.get_as(&path, &basic("ann", &format!("guess {guess}"))).await;
+        assert_eq!(answer.status, 200, "anyone may scrape");
     }
-    let refused = "scrapebroker_access_refused_total{reason=\"wrong\"} 20";
-    assert_eq!(app.get("/metrics").await.lines(refused).len(), 1);
-}
-
-/// The statuses of twenty tries at once.
-fn failing(
-    app: &TestApp,
-    path: &str,
-    authorization: String,
-) -> Vec<actix_web::rt::task::JoinHandle<u16>> {
-    let url = app.url(path);
-    let one = |_| {
-        let (url, authorization) = (url.clone(), authorization.clone());
-        actix_web::rt::spawn(async move {
-            send("GET", &url, &[("Authorization", &authorization)], None).await.status
-        })
-    };
-    (0..20).map(one).collect()
+    assert_eq!(app.get_as(&path, &basic("ann", "pa:ss")).await.status, 200);
+    let seen = instance.seen().pop().unwrap();
+    assert!(!seen.headers.contains_key("authorization"), "not compared: {seen:?}");
 }
 
 #[actix_web::test]

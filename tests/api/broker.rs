@@ -37,10 +37,14 @@ async fn gap_22_a_requests_own_path_wins_over_the_bindings() {
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let bound = json!({"endpoint": "/bound?x=1", "params": {"y": "2 3"}});
-    assert_eq!(app.bind("b1", "app-guid", bound).await.status, 201);
-    app.get("/v1/apps/app-guid/metrics?metric_path=/own&z=4").await;
-    // The binding's parameters still come along.
+    let bound = app.bind("b1", "app-guid", bound).await.json();
+    let token = format!("Bearer {}", bound["credentials"]["token"].as_str().unwrap());
+    let path = "/v1/apps/app-guid/metrics?metric_path=/own&z=4";
+    app.get_with(path, &[("Authorization", &token)]).await;
+    // The binding's parameters still come along; without its token they may be keys.
     assert_eq!(instance.seen()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
+    app.get(path).await;
+    assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
 }
 
 /// promfetcher, gap 19: the samples of an instance can be limited by its binding.

@@ -56,6 +56,11 @@ async fn while_balancers_look_it_is_unready_and_goes_on_accepting() {
     }
 }
 
+/// A signal that comes later than this is another request.
+async fn a_second_later() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
 #[actix_web::test]
 async fn asking_to_drain_again_changes_nothing_but_health() {
     let mut app = spawn_app(&[wait_for_ever()]).await;
@@ -66,6 +71,7 @@ async fn asking_to_drain_again_changes_nothing_but_health() {
     eventually(async || (app.get("/-/healthy").await.status == 503).then_some(())).await;
     app.stop_again(Stop::Drain);
     assert!(stopped.try_recv().is_err());
+    a_second_later().await;
     app.stop_again(Stop::Graceful);
     stopped.await.unwrap();
 }
@@ -133,7 +139,11 @@ async fn a_second_signal_stops_at_once() {
         eventually(async || (hanging.open() == 1).then_some(())).await;
         server.signal("TERM");
         eventually(async || (status("/-/ready").await == 503).then_some(())).await;
+        // A duplicate of the first.
+        server.signal(second);
+        a_second_later().await;
         assert!(!server.exited());
+        assert_eq!(status("/-/ready").await, 503);
         server.signal(second);
         assert_eq!(server.exit_code().await, Some(0), "{second}");
         assert_eq!(scrape.await.unwrap(), None);

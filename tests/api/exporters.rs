@@ -151,7 +151,7 @@ async fn an_exporter_that_is_down_costs_only_itself() {
     let answer = app.get_with(METRICS, &headers).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.lines("a{").len(), 1);
-    assert_eq!(answer.lines("b{"), [format!("b{{{APP}}} 1")]);
+    assert_eq!(answer.lines("b{"), [format!("b{{{APP},exporter=\"good\"}} 1")]);
     let error = |host: &str, reason: &str| {
         format!("promfetcher_scrape_error{{{APP},instance=\"{host}\",error=\"{reason}\"}} 1")
     };
@@ -307,4 +307,46 @@ async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
     let answer = app.get(METRICS).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(answer.text().contains("scrape.max_memory"), "{}", answer.text());
+}
+
+#[actix_web::test]
+async fn samples_of_several_exporters_carry_the_name_of_theirs() {
+    let instance = Instance::with_metrics("# TYPE jobs gauge\njobs 1\n").await;
+    let [one, two] =
+        ["# TYPE jobs gauge\njobs 2\n", "# TYPE jobs gauge\njobs 3\n"].map(Instance::with_metrics);
+    let (one, two) = (one.await, two.await);
+    let routes = RouteFile::of_app([&instance]);
+    let list = json!([
+        {"name": "one", "host": one.address.to_string()},
+        {"name": "two", "host": two.address.to_string()},
+    ]);
+    let app = spawn_app(&[routes.setting(), exporters(&list)]).await;
+    let expected = [
+        format!("jobs{{{}}} 1", labels(0, instance.address)),
+        format!("jobs{{{APP},exporter=\"one\"}} 2"),
+        format!("jobs{{{APP},exporter=\"two\"}} 3"),
+    ];
+    assert_eq!(app.get(METRICS).await.lines("jobs{"), expected);
+}
+
+#[actix_web::test]
+async fn no_series_is_twice_in_an_answer() {
+    let instance = Instance::with_metrics("jobs 1\nscrapebroker_instance_up 0\n").await;
+    let spoofed = format!("jobs{{{}}} 2\njobs 3\n", {
+        let address = instance.address;
+        format!("index=\"0\",instance_id=\"0\",instance=\"{address}\"")
+    });
+    let exporter = Instance::with_metrics(&spoofed).await;
+    let routes = RouteFile::of_app([&instance]);
+    let list = json!([{"name": "one", "host": exporter.address.to_string()}]);
+    let app = spawn_app(&[routes.setting(), exporters(&list)]).await;
+    let answer = app.get(METRICS).await;
+    let own = labels(0, instance.address);
+    let jobs = [format!("jobs{{{own}}} 1"), format!("jobs{{{APP}}} 3")];
+    assert_eq!(answer.lines("jobs{"), jobs, "{}", answer.text());
+    // An app cannot say of itself whether it is up.
+    assert_eq!(
+        answer.lines("scrapebroker_instance_up{"),
+        [format!("scrapebroker_instance_up{{{own}}} 1")]
+    );
 }

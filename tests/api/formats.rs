@@ -88,63 +88,108 @@ async fn three() -> [Instance; 3] {
     ]
 }
 
+const PROMETHEUS_2: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+const PROMETHEUS_2_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+const PROMETHEUS_2_49: &str = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=2";
+const PROMETHEUS_3_0: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2";
+const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+const PROMETHEUS_3_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+
 /// promfetcher, gap 29: the format is negotiated, and Content-Type says which it is.
 #[actix_web::test]
-async fn every_scraper_gets_the_format_that_it_wants_most() {
-    let instance = Instance::with_metrics("a 1\n").await;
+async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
+    let instance = answering(TEXT, AS_TEXT).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
-    let openmetrics_utf8 = format!("{OPENMETRICS}; {UTF8}");
-    let protobuf_utf8 = format!("{}; {UTF8}", protobuf::CONTENT_TYPE);
+    let newer = "text/plain; version=1.0.0; charset=utf-8";
+    let newer_utf8 = format!("{newer}; {UTF8}");
+    // The text that the scraper prefers until it is known that the app speaks the other.
+    for expected in [&*newer_utf8, TEXT, TEXT] {
+        let answer = app.get_with(PATH, &[("Accept", PROMETHEUS_3)]).await;
+        assert_eq!(answer.headers["content-type"], expected);
+        assert!(answer.text().contains("seconds_bucket{le=\"1\","), "{}", answer.text());
+    }
     let cases = [
-        (
-            "Prometheus 2.42",
-            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            OPENMETRICS,
-        ),
-        (
-            "Prometheus 2.42 with native histograms",
-            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            protobuf::CONTENT_TYPE,
-        ),
-        (
-            "Prometheus 2.49",
-            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=2",
-            OPENMETRICS,
-        ),
-        (
-            "Prometheus 3.0",
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
-            &openmetrics_utf8,
-        ),
-        (
-            "Prometheus 3.14",
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            &openmetrics_utf8,
-        ),
-        (
-            "Prometheus 3.14 with native histograms",
-            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-            &protobuf_utf8,
-        ),
-        ("text 1.0.0", "text/plain;version=1.0.0", "text/plain; version=1.0.0; charset=utf-8"),
-        ("a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", TEXT),
-        ("curl", "*/*", TEXT),
+        (PROMETHEUS_2, TEXT),
+        (PROMETHEUS_2_NATIVE, TEXT),
+        (PROMETHEUS_2_49, TEXT),
+        (PROMETHEUS_3_0, TEXT),
+        (PROMETHEUS_3_NATIVE, TEXT),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", TEXT),
+        ("*/*", TEXT),
+        ("application/openmetrics-text;version=1.0.0,*/*;q=0.1", TEXT),
+        ("text/plain;version=1.0.0", newer),
+        (ASK_OPENMETRICS.1, OPENMETRICS),
+        (ASK_PROTOBUF.1, protobuf::CONTENT_TYPE),
     ];
-    for (scraper, accept, content_type) in cases {
+    for (accept, content_type) in cases {
         for path in [PATH, "/v2/apps/app-guid/metrics"] {
             let answer = app.get_with(path, &[("Accept", accept)]).await;
-            assert_eq!(answer.status, 200, "{scraper}");
-            assert_eq!(answer.headers["content-type"], content_type, "{scraper}");
-            assert_eq!(answer.headers["vary"], "Accept, Accept-Encoding", "{scraper}");
+            assert_eq!(answer.status, 200, "{accept}");
+            assert_eq!(answer.headers["content-type"], content_type, "{accept}");
+            assert_eq!(answer.headers["vary"], "Accept, Accept-Encoding", "{accept}");
             let length = answer.body.len().to_string();
-            assert_eq!(answer.headers["content-length"], length, "{scraper}");
+            assert_eq!(answer.headers["content-length"], length, "{accept}");
+            if content_type == TEXT {
+                assert!(answer.text().contains("seconds_bucket{le=\"1\","), "{}", answer.text());
+            }
         }
     }
     assert_eq!(app.get(PATH).await.headers["content-type"], TEXT);
     // A list may be sent in several headers.
     let split = [("Accept", "text/plain;q=0.1"), ASK_OPENMETRICS];
-    assert_eq!(app.get_with(PATH, &split).await.headers["content-type"], OPENMETRICS);
+    assert_eq!(app.get_with(PATH, &split).await.headers["content-type"], TEXT);
+}
+
+#[actix_web::test]
+async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
+    let protobuf_body = as_protobuf();
+    // It speaks everything, and looks at what is wanted most.
+    let instance = Instance::start(move |seen| {
+        let accept = seen.headers.get("accept").cloned().unwrap_or_default();
+        match accept.split(';').next() {
+            Some("application/openmetrics-text") => typed(OPENMETRICS, AS_OPENMETRICS),
+            Some("application/vnd.google.protobuf") => {
+                typed(protobuf::CONTENT_TYPE, protobuf_body.clone())
+            }
+            _ => typed(TEXT, AS_TEXT),
+        }
+    })
+    .await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let get = async |accept: &str| {
+        let answer = app.get_with(PATH, &[("Accept", accept)]).await;
+        answer.headers["content-type"].clone()
+    };
+    // Text until it is known; scrapers with other wishes in between change nothing.
+    assert_eq!(get(PROMETHEUS_2).await, TEXT);
+    for _ in 0..3 {
+        assert_eq!(get(PROMETHEUS_2).await, OPENMETRICS);
+        assert_eq!(get("*/*").await, TEXT);
+    }
+    assert_eq!(get(PROMETHEUS_2_NATIVE).await, TEXT);
+    for _ in 0..2 {
+        assert_eq!(get(PROMETHEUS_2_NATIVE).await, protobuf::CONTENT_TYPE);
+        assert_eq!(get(PROMETHEUS_2).await, OPENMETRICS);
+    }
+}
+
+#[actix_web::test]
+async fn instances_that_speak_several_formats_are_answered_in_text() {
+    let instances = three().await;
+    let routes = RouteFile::of_app(&instances);
+    let app = spawn_app(&[routes.setting()]).await;
+    for accept in [PROMETHEUS_2, PROMETHEUS_2_NATIVE] {
+        for _ in 0..3 {
+            let answer = app.get_with(PATH, &[("Accept", accept)]).await;
+            assert_eq!(answer.headers["content-type"], TEXT, "{accept}");
+            let text = answer.text();
+            assert_eq!(answer.lines("jobs_total{").len(), 3, "{text}");
+            assert_eq!(answer.lines("seconds_bucket{le=\"1\",").len(), 1, "{text}");
+            assert_eq!(answer.lines("seconds_bucket{le=\"1.0\",").len(), 1, "{text}");
+        }
+    }
 }
 
 /// promfetcher, gap 16: OpenMetrics is asked for when it can be parsed, and by /v2 never.
@@ -343,7 +388,9 @@ async fn an_exposition_is_read_as_what_its_content_type_says() {
         ("text/plain; version=0.0.4", "a 1 1.5\n", "0/1"),
         ("application/openmetrics-text; version=0.0.1", "a 1 1.5\n# EOF\n", "1/1"),
         ("application/octet-stream", "a 1\n", "1/1"),
-        ("text/html", "a 1\n", "0/1"),
+        // The body decides where the type is none of an exposition.
+        ("text/html", "a 1\n", "1/1"),
+        ("text/html", "<html></html>\n", "0/1"),
     ];
     for (content_type, body, expected) in cases {
         let instance = answering(content_type, body).await;

@@ -205,7 +205,9 @@ pub(crate) fn parse_answer(raw: &[u8]) -> Answer {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
     let mut body = raw[end + 4..].to_vec();
-    if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+    let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
+    // The answer to a HEAD has no body.
+    if is_chunked && !body.is_empty() {
         body = unchunk(&body);
     }
     Answer { status, headers, body }

@@ -1,7 +1,7 @@
 //! A Prometheus of one's own, from the first request to the last file: made by
 //! the platform's requests, fed by discovery, asked through us, and removed.
 
-use crate::helpers::*;
+use crate::{helpers::*, query::encoded};
 use scrapebroker::shutdown::Stop;
 use serde_json::{Value, json};
 use std::{
@@ -177,6 +177,19 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     println!("bind to the first sample: {:?}", bound_at.elapsed());
     let labels = &series[0]["metric"];
     assert_eq!((&labels["app_name"], &labels["team"]), (&json!("app"), &json!("checkout")));
+    assert!(labels.as_object().unwrap().keys().all(|name| !name.starts_with("exported_")));
+    // `up` has what identifies the target, as the samples have it.
+    for on in
+        ["app_id, index", "organization_id, space_id, app_id, instance_id, app_name, space_name"]
+    {
+        let joined = format!("up * on({on}) shop_orders_total");
+        let joined = format!("/api/v1/query?query={}", encoded(&joined));
+        eventually(async || {
+            let answer = app.ask("own", &who, &joined).await;
+            (answer.json()["data"]["result"].as_array()?.len() == 2).then_some(())
+        })
+        .await;
+    }
     assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
     eventually(async || (app.targets_of("own", &who).await? == (2, 2)).then_some(())).await;
 

@@ -62,6 +62,26 @@ impl Server {
         Starting(command.spawn().unwrap())
     }
 
+    /// The program that may have so many files open: `soft` at its start, `hard` if it asks.
+    pub(crate) fn start_with_open_files(
+        folder: &Path,
+        (soft, hard): (u32, u32),
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let program = program(folder);
+        let mut command = Command::new("/bin/sh");
+        command
+            .env_clear()
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(folder)
+            .arg("-c")
+            .arg(format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" serve"))
+            .arg(program.get_program())
+            .envs(settings.iter().copied())
+            .stderr(Stdio::piped());
+        Starting(command.spawn().unwrap()).listening()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -84,6 +104,12 @@ impl Server {
         let log = self.log.lock().unwrap();
         let messages = log.iter().filter_map(|event| event["message"].as_str());
         messages.filter(|message| message.contains(part)).map(str::to_owned).collect()
+    }
+
+    /// Everything that it has logged, field by field.
+    pub(crate) fn log_text(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Asks the broker; none if the connection broke.

@@ -249,8 +249,14 @@ async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
         Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into_bytes())
     })
     .await;
-    let text = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
-    let routes = RouteFile::of_app([&instance, &text]);
+    // Instances of one app speak one format; if one spoke text, the answer would be in text.
+    let other = Instance::start(|_| {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let body = b"# TYPE jobs counter\njobs_total 7\n# EOF\n".to_vec();
+        Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body)
+    })
+    .await;
+    let routes = RouteFile::of_app([&instance, &other]);
     let app = spawn_app(&[routes.setting()]).await;
     let prometheus = Prometheus::start_with(&["exemplar-storage"], &scrape_of(app.address));
     let exemplars = prometheus.exemplars("jobs_total").await;
@@ -291,8 +297,14 @@ async fn a_real_prometheus_stores_native_histograms() {
         Reply::Http(200, vec![("Content-Type", content_type)], native_histogram())
     })
     .await;
-    let text = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
-    let routes = RouteFile::of_app([&instance, &text]);
+    let other = Instance::start(|_| {
+        use protobuf::{delimited, double, message, number, text};
+        let value = message(4, &[message(3, &[double(1, 7.0)])]);
+        let body = delimited(&[text(1, "jobs_total"), number(3, 0), value]);
+        Reply::Http(200, vec![("Content-Type", protobuf::CONTENT_TYPE.to_owned())], body)
+    })
+    .await;
+    let routes = RouteFile::of_app([&instance, &other]);
     let app = spawn_app(&[routes.setting()]).await;
     let prometheus = Prometheus::start_with(&["native-histograms"], &scrape_of(app.address));
     let found = prometheus.query("seconds").await;

@@ -7,6 +7,7 @@ use scrapebroker::{
         BindingId, InstanceId,
         prometheus::{Replica, ReplicaState},
     },
+    net::{Outgoing, OutgoingMetrics},
     query::{Ask, Client, Upstream},
     secrets::{Keys, Owner, token_hash},
     store::{
@@ -29,6 +30,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+/// The random part of all secrets of the rows.
+const SALT: &str = "salt";
 
 pub(crate) const QUERY: &str = "/api/v1/query?query=up";
 
@@ -62,7 +66,7 @@ impl World {
     }
 
     pub(crate) fn web_password(&self, instance: &str) -> SecretString {
-        self.keys.web_password(&instance.parse().unwrap())
+        self.keys.web_password(&instance.parse().unwrap(), SALT)
     }
 
     /// An instance whose servers are these, and a token of its own.
@@ -90,6 +94,7 @@ impl World {
             space_guid: "space".parse().unwrap(),
             replicas: 2,
             spec: seal(Owner::Spec(id), spec),
+            secret_salt: SALT.to_owned(),
         };
         let mut tx = self.store.begin_write().await.unwrap();
         instances::insert(&mut tx, &instance).await.unwrap();
@@ -102,7 +107,7 @@ impl World {
     /// The token of another service key.
     pub(crate) async fn bind(&self, instance: &str, binding: &str) -> String {
         let id: BindingId = binding.parse().unwrap();
-        let token = self.keys.token(&id).expose_secret().to_owned();
+        let token = self.keys.token(&id, SALT).expose_secret().to_owned();
         let row = ServiceBinding {
             binding_id: id,
             instance_id: instance.parse().unwrap(),
@@ -112,6 +117,7 @@ impl World {
             space_guid: "space".parse().unwrap(),
             parameters: self.keys.seal(Owner::Binding(binding), &Map::new()).unwrap(),
             token_hash: token_hash(&token),
+            token_salt: SALT.to_owned(),
             predecessor_id: None,
         };
         let mut tx = self.store.begin_write().await.unwrap();
@@ -218,11 +224,12 @@ async fn credentials_of_an_instance_open_it_and_no_other() {
 async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let origin = world.app.url("");
     let headers = [
         ("Authorization", &*basic("anyone", &token)),
         ("Cookie", "session=1"),
         ("X-Forwarded-For", "10.9.9.9"),
-        ("Origin", "https://evil.example.com"),
+        ("Origin", &*origin),
         ("Referer", "https://x/"),
         ("Accept", "application/json"),
         ("Accept-Encoding", "gzip"),
@@ -231,6 +238,7 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
     let answer = world.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
     assert_eq!(answer.text(), format!("GET {QUERY} HTTP/1.1"));
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+    assert!(answer.headers["content-security-policy"].contains("script-src 'self'"));
     let mut seen = prometheus.seen()[0].headers.clone();
     let ours = basic("scrapebroker", world.web_password("own").expose_secret());
     assert_eq!(seen.remove("authorization"), Some(ours));
@@ -434,6 +442,71 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
     assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
 }
 
+/// The pages of version 3 ask for these, too.
+#[actix_web::test]
+async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
+    let (world, prometheus) = (World::start().await, parrot().await);
+    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    for path in ["scrape_pools", "notifications", "targets/metadata", "features"] {
+        let answer = world.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
+        assert_eq!((answer.status, answer.text()), (200, format!("GET /api/v1/{path} HTTP/1.1")));
+    }
+    let asked = prometheus.seen().len();
+    let live = "/prometheus/own/api/v1/notifications/live";
+    assert_eq!(world.get(live, &token).await.status, 204);
+    assert_eq!(world.app.get(live).await.status, 401);
+    let authorization = basic("x", &token);
+    let headers = [("Authorization", authorization.as_str())];
+    let posted = send("POST", &world.app.url(live), &headers, None).await;
+    assert_eq!(posted.status, 405);
+    assert_eq!(prometheus.seen().len(), asked);
+}
+
+#[actix_web::test]
+async fn files_of_rules_are_named_without_their_folders() {
+    let world = World::start().await;
+    let rules = r#"{"data":{"groups":[{"name":"g","file":"/srv/x/rules.yml","rules":[]}]}}"#;
+    let answers = [
+        ("length", format!("Content-Length: {}\r\n\r\n{rules}", rules.len())),
+        (
+            "chunks",
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{rules}\r\n0\r\n\r\n", rules.len()),
+        ),
+        ("close", format!("\r\n{rules}")),
+    ];
+    for (id, rest) in answers {
+        let answer = format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
+        let prometheus = Instance::start(move |seen| {
+            assert!(!seen.headers.contains_key("accept-encoding"));
+            Reply::Raw(answer.clone())
+        })
+        .await;
+        let token = world.instance(id, &[server(0, &at(&prometheus))]).await;
+        let authorization = basic("x", &token);
+        let headers = [("Authorization", authorization.as_str()), ("Accept-Encoding", "gzip")];
+        for slash in ["", "/"] {
+            let path = format!("/prometheus/{id}/api/v1/rules{slash}?type=alert");
+            let answer = world.app.get_with(&path, &headers).await;
+            assert_eq!(answer.text(), rules.replace("/srv/x/", ""), "{id}");
+        }
+        let url = world.app.url(&format!("/prometheus/{id}/api/v1/rules"));
+        assert_eq!(send("HEAD", &url, &headers, None).await.status, 200);
+    }
+    let cut = Instance::start(|_| {
+        Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":{".to_vec())
+    })
+    .await;
+    let token = world.instance("cut", &[server(0, &at(&cut))]).await;
+    let raw = String::from_utf8(world.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
+    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    let packed = Instance::start(|_| {
+        Reply::Http(200, vec![("Content-Encoding", "gzip".to_owned())], b"\x1f\x8b".to_vec())
+    })
+    .await;
+    let token = world.instance("packed", &[server(0, &at(&packed))]).await;
+    assert_eq!(world.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
+}
+
 /// vmalert sends its queries so.
 #[actix_web::test]
 async fn a_post_without_a_type_is_a_form() {
@@ -513,7 +586,8 @@ async fn a_server_behind_tls_is_verified() {
         let ca = tls::Pem { key: "ca", source: tls::Source::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
         let (backends, _) = tls::Backends::open(settings).unwrap();
-        let client = Client::new(backends, tokio::runtime::Handle::current());
+        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
+        let client = Client::new(backends, tokio::runtime::Handle::current(), outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],
@@ -524,6 +598,7 @@ async fn a_server_behind_tls_is_verified() {
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
             form: None,
+            files: None,
             patience: Duration::from_secs(10),
         };
         client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())

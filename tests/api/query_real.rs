@@ -33,10 +33,12 @@ impl Real {
         let config = write(
             "prometheus.yml",
             format!(
-                "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: app\n  static_configs: [{{targets: ['{}']}}]\n",
+                "global: {{scrape_interval: 1s}}\nrule_files: [rules.yml]\nscrape_configs:\n- job_name: app\n  static_configs: [{{targets: ['{}']}}]\n",
                 app.address
             ),
         );
+        let rules = "groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]\n";
+        write("rules.yml", rules.to_owned());
         let address = free_address();
         let process = start(
             "prometheus",
@@ -150,6 +152,21 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
         let asset = format!("/{}", asset.trim_start_matches('/'));
         assert_eq!(real.get(&asset).await.status, 200, "{asset}");
     }
+}
+
+#[actix_web::test]
+async fn a_real_prometheus_names_its_files_without_our_folders() {
+    let real = Real::start().await;
+    let folder = real._folder.path().display().to_string();
+    let rules = real.get("/api/v1/rules").await;
+    assert_eq!(rules.json()["data"]["groups"][0]["file"], "rules.yml", "{}", rules.text());
+    for path in ["/api/v1/rules", "/api/v1/alerts", "/classic/rules", "/classic/alerts"] {
+        let answer = real.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.text().contains(&folder), "{path}: {}", answer.text());
+    }
+    assert!(real.get("/classic/alerts").await.text().contains("rules.yml > g"));
+    assert_eq!(real.get("/api/v1/scrape_pools").await.json()["data"]["scrapePools"][0], "app");
 }
 
 #[actix_web::test]

@@ -11,11 +11,11 @@ use scrapebroker::{
     },
     secrets::Keys,
     shutdown::Stop,
-    store::{Names, Store, operations},
+    store::{Names, Store, operations, prometheus},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 const TOKEN_KEY: &str = "a key that is long enough";
@@ -26,6 +26,8 @@ const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 /// A database in which instances of the service `prometheus` are there.
 struct Instances {
     folder: TempDir,
+    /// The random parts of their secrets.
+    salts: HashMap<String, String>,
 }
 
 /// Admits everything, and makes nothing.
@@ -48,7 +50,7 @@ impl Admission for Willing {
 
 impl Instances {
     async fn made(ids: &[&str]) -> Self {
-        let instances = Self { folder: tempfile::tempdir().unwrap() };
+        let mut instances = Self { folder: tempfile::tempdir().unwrap(), salts: HashMap::new() };
         let store = Store::open(&instances.url().into(), 2).await.unwrap();
         let catalog: Value =
             serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
@@ -80,6 +82,8 @@ impl Instances {
             let mut operation = operations::find(&mut tx, &id).await.unwrap().unwrap();
             operation.state = OperationState::Succeeded;
             operations::put(&mut tx, &operation).await.unwrap();
+            let row = prometheus::find(&mut tx, &id).await.unwrap().unwrap();
+            instances.salts.insert(id.to_string(), row.secret_salt);
             tx.commit().await.unwrap();
         }
         store.close().await;
@@ -105,7 +109,7 @@ impl Instances {
     /// What a Prometheus of ours would show.
     fn token(&self, id: &str) -> String {
         let keys = Keys::derive(&TOKEN_KEY.into()).unwrap();
-        keys.scraper_token(&id.parse().unwrap()).expose_secret().to_owned()
+        keys.scraper_token(&id.parse().unwrap(), &self.salts[id]).expose_secret().to_owned()
     }
 }
 
@@ -409,6 +413,72 @@ async fn a_list_is_made_once_until_something_changes() {
     let bound = app.bind("b1", "app-guid", json!({"labels": {"team": "t"}})).await;
     assert_eq!(bound.status, 201);
     assert_eq!(app.sd("/sd", &operator).await.json()[0]["labels"]["team"], "t");
+}
+
+/// The service instance of a Tsuru team in no pool: its jobs may scrape the team's apps in all of them.
+#[actix_web::test]
+async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let mut table = crate::tsuru_service::table_of_shop([&instance]);
+    let mut foreign = table["shop.tsuru.example.com"][0].clone();
+    for (name, value) in [
+        ("app_id", "tsuru:payroll"),
+        ("app_name", "payroll"),
+        ("organization_id", "tsuru:checkout2"),
+        ("space_id", "tsuru:checkout2/pool-a"),
+    ] {
+        foreign["tags"][name] = json!(value);
+    }
+    foreign["address"] = json!("127.0.0.1:1");
+    table["payroll.tsuru.example.com"] = json!([foreign]);
+    let routes = RouteFile::new(&table);
+    for (name, form, seen) in [
+        ("all", "name=all&team=checkout", &["tsuru:shop web/0"][..]),
+        ("here", "name=here&team=checkout&tags=x", &["tsuru:shop web/0"]),
+    ] {
+        let access = ("SCRAPE__ACCESS", "token".to_owned());
+        let app = spawn_app(&[routes.setting(), access]).await;
+        let ask = async |method, path: &str, form| {
+            crate::tsuru_service::ask_tsuru(app.address, "metrics", method, path, form).await
+        };
+        assert_eq!(ask("POST", "", form).await.unwrap().status, 201);
+        let job = ask("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
+        let token = bearer(job["METRICS_TOKEN"].as_str().unwrap());
+        for path in ["/sd", "/sd?app=tsuru:shop", "/v1/sd/apps/checkout"] {
+            assert_eq!(instances(&app.sd(path, &token).await), seen, "{name} {path}");
+        }
+        assert_eq!(app.sd("/v1/apps/tsuru:shop/metrics", &token).await.status, 200);
+        assert_eq!(app.sd("/sd?app=tsuru:payroll", &token).await.json(), json!([]));
+        assert_eq!(app.sd("/v1/apps/tsuru:payroll/metrics", &token).await.status, 403);
+    }
+}
+
+/// The same token is one caller, however it is written and whatever it asks for.
+#[actix_web::test]
+async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting()]).await;
+    let bound = app.bind("b1", "app-guid", json!({})).await.json();
+    let token = bound["credentials"]["token"].as_str().unwrap();
+    let mut refused = 0;
+    for port in 1..=60 {
+        let who = match port % 4 {
+            0 => basic(&port.to_string(), token),
+            1 => format!("Bearer{}{token}", " ".repeat(port)),
+            2 => format!("bearer {token}{}", " ".repeat(port)),
+            _ => token.to_owned(),
+        };
+        let answer = app.sd(&format!("/sd?port={port}"), &who).await;
+        refused += u32::from(answer.status == 429);
+        assert!([200, 429].contains(&answer.status), "{}", answer.text());
+    }
+    assert!(refused > 20, "{refused} of 60");
+    // Neither another token nor an operator waits for it.
+    let other = app.bind("b2", "app-guid", json!({})).await.json();
+    let other = bearer(other["credentials"]["token"].as_str().unwrap());
+    assert_eq!(app.sd("/sd", &other).await.status, 200);
+    assert_eq!(app.sd("/sd", &basic(USER, PASSWORD)).await.status, 200);
 }
 
 #[actix_web::test]

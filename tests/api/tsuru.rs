@@ -209,11 +209,20 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     let app = spawn_with(&api, &[]).await;
     app.bind_tsuru(&[bound("shop", &[])]).await;
     samples(&app, "tsuru:shop", 2).await;
+    let error = "unable to list app units: dial tcp: i/o timeout";
+    let without_units = json!({"name": "shop", "units": null, "error": error});
+    let without_ports = json!({"name": "shop", "units": [pod("shop", "web", "u", "127.31.0.1")]});
     let faults = [
         (Fault::Status(500), "answered with status 500"),
         (Fault::Status(401), "does not accept the token (status 401)"),
         (Fault::Body(b"<html>".to_vec()), "is not valid JSON"),
         (Fault::Body(b"{\"name\":\"other\"}".to_vec()), "does not describe the app"),
+        (Fault::Body(b"{\"error\":\"oops\"}".to_vec()), "does not describe the app"),
+        (
+            Fault::Body(without_units.to_string().into_bytes()),
+            "says that Tsuru cannot list the app",
+        ),
+        (Fault::Body(without_ports.to_string().into_bytes()), "names no address of any unit"),
     ];
     for (fault, expected) in faults {
         api.fault(fault);

@@ -110,7 +110,7 @@ async fn what_fails_leaves_nothing_and_says_why() {
     let app = spawn_app(&settings(&api, &folder)).await;
     let small = json!("6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21");
     let refused = app.create(small.as_str().unwrap()).await;
-    assert_eq!(refused.status, 422);
+    assert_eq!(refused.status, 403);
     assert!(refused.text().contains("prometheus.tsuru.tmpfs_plan"), "{}", refused.text());
 
     api.fault_at("POST env", Fault::Status(403));

@@ -1,13 +1,20 @@
 //! From `tsuru service-instance-bind` to the next scrape; the rules of the
 //! service API have tests of their own in `tests/tsuru`.
 
-use crate::{helpers::*, process::*};
+use crate::{
+    helpers::*,
+    process::*,
+    tsuru_api::{Fault, TOKEN, TsuruApi},
+};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+/// The event of a call, which Tsuru names in the header and in the body.
+const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 
 /// One request of Tsuru about the service `metrics`; none if the connection broke.
 async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
@@ -22,9 +29,10 @@ pub(crate) async fn ask_tsuru(
     path: &str,
     form: &str,
 ) -> Option<Answer> {
+    let form = format!("{form}&eventid={EVENT}");
     let request = format!(
         "{method} /tsuru/{service}/resources{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-         Authorization: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         X-Tsuru-Eventid: {EVENT}\r\nAuthorization: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: {}\r\n\r\n{form}",
         basic(service, PASSWORD),
         form.len()
@@ -166,4 +174,146 @@ async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
             acknowledged.push((sent.clone(), variables));
         }
     }
+}
+
+/// With an API that tells of the instances `metrics/m` and `metrics/n`.
+async fn with_api() -> (TsuruApi, TestApp) {
+    let api = TsuruApi::start().await;
+    api.put_service_instance("metrics/m", &["shop", "cart"], &["nightly", "weekly"]);
+    api.put_service_instance("metrics/n", &["shop"], &[]);
+    let settings =
+        [("ROUTES__TSURU__API_URL", api.url()), ("ROUTES__TSURU__TOKEN", TOKEN.to_owned())];
+    let app = spawn_app(&settings).await;
+    for name in ["m", "n"] {
+        let made = tsuru(app.address, "POST", "", &format!("name={name}&team=checkout")).await;
+        assert_eq!(made.unwrap().status, 201);
+    }
+    for (method, path, form) in [
+        ("POST", "/m/bind-app", "app-name=shop"),
+        ("POST", "/m/bind-app", "app-name=cart"),
+        ("PUT", "/m/binds/jobs/nightly", ""),
+        ("PUT", "/m/binds/jobs/weekly", ""),
+        ("POST", "/n/bind-app", "app-name=shop"),
+    ] {
+        let bound = tsuru(app.address, method, path, form).await.unwrap();
+        assert_eq!(bound.status, 201, "{path} {}", bound.text());
+    }
+    (api, app)
+}
+
+#[actix_web::test]
+async fn a_bind_that_tsuru_does_not_know_is_refused() {
+    let (api, app) = with_api().await;
+    let bind = async |method, path, form| tsuru(app.address, method, path, form).await.unwrap();
+    for (method, path, form) in [
+        ("POST", "/m/bind-app", "app-name=payroll"),
+        ("POST", "/m/bind", "app-name=payroll"),
+        ("POST", "/n/bind-app", "app-name=cart"),
+        ("PUT", "/n/binds/jobs/nightly", ""),
+    ] {
+        let refused = bind(method, path, form).await;
+        assert_eq!(refused.status, 403, "{path} {}", refused.text());
+        assert!(refused.text().contains("has not bound"), "{}", refused.text());
+    }
+    // A forged call takes nothing from a bind that is there either.
+    api.put_service_instance("metrics/n", &[], &[]);
+    let forged = bind("POST", "/n/bind-app", "app-name=shop&parameters.endpoint=/x").await;
+    assert_eq!(forged.status, 403, "{}", forged.text());
+    // While the API is away, Tsuru can bind all the same.
+    api.fault(Fault::Status(500));
+    assert_eq!(bind("POST", "/n/bind-app", "app-name=payroll").await.status, 201);
+}
+
+#[actix_web::test]
+async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
+    const URL: &str = "/v1/tsuru/leftovers";
+    let (api, app) = with_api().await;
+    let operator = basic(USER, PASSWORD);
+    let ask = async |method: &str, query: &str| {
+        let url = app.url(&format!("{URL}{query}"));
+        send(method, &url, &[("Authorization", &operator)], None).await
+    };
+    let leftovers = async || ask("GET", "").await.json()["leftovers"].clone();
+    let token = {
+        let bound = tsuru(app.address, "POST", "/m/bind-app", "app-name=shop").await.unwrap();
+        format!("Bearer {}", bound.json()["METRICS_TOKEN"].as_str().unwrap())
+    };
+    for (authorization, status) in [(None, 401), (Some(&*token), 403), (Some("Basic eDp5"), 401)] {
+        for method in ["GET", "DELETE"] {
+            let headers: Vec<_> =
+                authorization.map(|it| ("Authorization", it)).into_iter().collect();
+            let refused = send(method, &app.url(URL), &headers, None).await;
+            assert_eq!(refused.status, status, "{method} {authorization:?}");
+        }
+    }
+    assert_eq!(leftovers().await, json!([]));
+
+    // Unbound and removed by force, while nobody could be told.
+    api.put_service_instance("metrics/m", &["shop"], &["nightly"]);
+    api.remove_service_instance("metrics/n");
+    let gone = json!([
+        {"service": "metrics", "instance": "m", "app": "cart", "state": "gone"},
+        {"service": "metrics", "instance": "m", "job": "weekly", "state": "gone"},
+        {"service": "metrics", "instance": "n", "state": "gone"},
+    ]);
+    assert_eq!(leftovers().await, gone);
+
+    // What cannot be asked is kept.
+    api.fault(Fault::Status(403));
+    let unknown = leftovers().await;
+    assert_eq!(unknown.as_array().unwrap().len(), 2, "{unknown}");
+    assert_eq!(unknown[0]["state"], "unknown");
+    assert!(unknown[0]["reason"].as_str().unwrap().contains("403"), "{unknown}");
+    let kept = ask("DELETE", "").await;
+    assert_eq!((kept.status, &kept.json()["removed"]), (200, &json!([])));
+    assert_eq!(kept.json()["kept"], unknown);
+    api.fault(Fault::None);
+    assert_eq!(leftovers().await, gone);
+
+    let removed = ask("DELETE", "").await;
+    assert_eq!((removed.status, removed.json()), (200, json!({"removed": gone, "kept": []})));
+    assert_eq!(leftovers().await, json!([]));
+    assert_eq!(tsuru(app.address, "GET", "/n", "").await.unwrap().status, 404);
+    assert_eq!(app.get_with("/sd", &[("Authorization", &token)]).await.status, 200);
+
+    // What is in use is removed by its name only.
+    for query in [
+        "?service=metrics",
+        "?instance=m",
+        "?service=metrics&instance=m&app=shop&job=nightly",
+        "?service=metrics&instance=m&app=a%3Ab",
+        "?all=true",
+    ] {
+        let refused = ask("DELETE", query).await;
+        assert_eq!(refused.status, 400, "{query} {}", refused.text());
+    }
+    for (query, status) in [
+        ("?service=metrics&instance=n", 404),
+        ("?service=metrics&instance=m&app=cart", 404),
+        ("?service=metrics&instance=m&app=shop", 200),
+        ("?service=metrics&instance=m&app=shop", 404),
+        ("?service=metrics&instance=m&job=nightly", 200),
+        ("?service=metrics&instance=m", 200),
+        ("?service=metrics&instance=m", 404),
+    ] {
+        let answer = ask("DELETE", query).await;
+        assert_eq!(answer.status, status, "{query} {}", answer.text());
+    }
+    assert_eq!(tsuru(app.address, "GET", "/m", "").await.unwrap().status, 404);
+    assert_eq!(ask("POST", "").await.status, 405);
+}
+
+#[actix_web::test]
+async fn without_an_api_leftovers_are_not_known_but_can_be_removed_by_name() {
+    let app = spawn_app(&[]).await;
+    assert_eq!(tsuru(app.address, "POST", "", "name=m&team=t").await.unwrap().status, 201);
+    let operator = basic(USER, PASSWORD);
+    let headers = [("Authorization", &*operator)];
+    let url = app.url("/v1/tsuru/leftovers");
+    let listed = send("GET", &url, &headers, None).await.json();
+    assert_eq!(listed["leftovers"][0]["state"], "unknown");
+    assert_eq!(send("DELETE", &url, &headers, None).await.json()["removed"], json!([]));
+    let named = format!("{url}?service=metrics&instance=m");
+    assert_eq!(send("DELETE", &named, &headers, None).await.status, 200);
+    assert_eq!(send("GET", &url, &headers, None).await.json(), json!({"leftovers": []}));
 }

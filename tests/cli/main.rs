@@ -119,7 +119,7 @@ fn a_wrong_command_line_exits_64() {
 fn check_config_prints_what_is_in_force_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
-    std::fs::write(&file, "broker: { username: cc, password: hunter2 }\n").unwrap();
+    std::fs::write(&file, "broker: { username: cc, password: hunter2hunter2 }\n").unwrap();
     let file = file.to_str().unwrap();
     let (code, out, err) = run(scrapebroker(&["check-config", "--config", file]).env("PORT", "9"));
     assert_eq!((code, err.as_str()), (0, ""));
@@ -135,7 +135,9 @@ fn check_config_prints_what_is_in_force_without_secrets() {
 #[test]
 fn check_config_prints_every_mistake_and_exits_64() {
     let mut command = scrapebroker(&["check-config"]);
-    command.env("SCRAPEBROKER__LISTEN", "nowhere").env("SCRAPEBROKER__BROKER__PASSWORD", "hunter2");
+    command
+        .env("SCRAPEBROKER__LISTEN", "nowhere")
+        .env("SCRAPEBROKER__BROKER__PASSWORD", "hunter2hunter2");
     let (code, out, err) = run(&mut command);
     assert_eq!((code, out.as_str()), (64, ""));
     for part in ["2 mistakes", "\n  listen: ", "\n  broker.username: "] {
@@ -400,7 +402,7 @@ const PROMFETCHER: &str = "
 gorouters: [{ host: 127.0.0.1, port: 8082, user: router-status, pass: hunter2 }]
 health_check_port: 8081
 max_idle_conns: 5
-broker: { broker_service_id: old-service, broker_plan_id: old-plan, user: cc, pass: hunter3 }
+broker: { broker_service_id: old-service, broker_plan_id: old-plan, user: cc, pass: hunter3hunter3 }
 ";
 
 #[test]
@@ -419,7 +421,10 @@ fn promfetchers_configuration_becomes_ours_and_its_catalog() {
 
     let (code, out, err) = run(&mut scrapebroker(&[&both[..], &["--catalog", &catalog]].concat()));
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("password: hunter3") && out.contains("#   max_idle_conns: "), "{out}");
+    assert!(
+        out.contains("password: hunter3hunter3") && out.contains("#   max_idle_conns: "),
+        "{out}"
+    );
     std::fs::write(&new, out).unwrap();
     let (code, out, err) = run(&mut scrapebroker(&["check-config", "--config", &new]));
     assert_eq!((code, err.as_str()), (0, ""));

@@ -21,6 +21,9 @@ const INSTANCE: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0001";
 const BINDING: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0101";
 const KEY: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0102";
 
+/// That of `CONFIGURATION`.
+const PASSWORD: &str = "secretsecret";
+
 const CONFIGURATION: &str = "
 gorouters: [{ host: 127.0.0.1, port: 8082, user: router-status, pass: hunter2 }]
 base_url: https://metrics.example.com
@@ -31,7 +34,7 @@ broker:
   broker_service_id: e44a55b7-b532-4247-89f3-4ea92054b793
   broker_plan_id: 3294e4fa-42b3-4505-b289-8fb3695b5b3a
   user: broker
-  pass: secret
+  pass: secretsecret
 ";
 
 /// Requests as they were recorded, of a platform that knows promfetcher's ids.
@@ -53,7 +56,7 @@ impl CloudController {
         }
         let sent: Value = serde_json::from_str(&text).unwrap();
         let field = |key: &str| sent[key].as_str().unwrap();
-        let mut request = api.bare(field("method"), field("path")).basic_auth("broker", "secret");
+        let mut request = api.bare(field("method"), field("path")).basic_auth("broker", PASSWORD);
         for (name, value) in sent["headers"].as_object().unwrap() {
             request = request.insert_header((name.as_str(), value.as_str().unwrap()));
         }

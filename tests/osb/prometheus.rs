@@ -134,12 +134,12 @@ async fn what_cannot_be_made_leaves_nothing_but_its_reason() {
         let last = house.last("i", "provision-x").await;
         assert_eq!(last.body["description"], "the moon is in the way");
         assert!(house.workshop.specs().is_empty(), "what was half made is removed");
-        for answer in [
-            house.provision("i", SMALL, json!({})).await,
-            house.bind("i", "b", SMALL, Some("app")).await,
-            house.update("i", Some(STANDARD), json!({})).await,
+        for (status, answer) in [
+            (403, house.provision("i", SMALL, json!({})).await),
+            (403, house.bind("i", "b", SMALL, Some("app")).await),
+            (422, house.update("i", Some(STANDARD), json!({})).await),
         ] {
-            assert_eq!(answer.status, 422, "{answer:?}");
+            assert_eq!(answer.status, status, "{answer:?}");
             assert!(answer.description().contains("the moon is in the way"), "{answer:?}");
         }
         assert_eq!(house.delete("i", false).await.status, 200);
@@ -217,7 +217,7 @@ async fn a_change_that_loses_samples_is_refused_with_the_reason() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_made_now_is_422_and_nothing_is_stored() {
+async fn what_cannot_be_made_now_is_refused_and_nothing_is_stored() {
     on_both_houses(async |house| {
         for (parameters, words) in [
             (json!({"scrape_interval": "500ms"}), "must be from 1s to 5m"),
@@ -235,16 +235,16 @@ async fn what_cannot_be_made_now_is_422_and_nothing_is_stored() {
         assert_eq!(house.provision("i", SMALL, json!({"rules": "x"})).await.status, 400);
         house.workshop.set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
         let refused = house.provision("i", SMALL, json!({})).await;
-        assert_eq!((refused.status, refused.description()), (422, "the disk is full"));
+        assert_eq!((refused.status, refused.description()), (403, "the disk is full"));
         house.workshop.set(|it| (it.refusal, it.capacity) = (None, Some(1)));
         let refused = house.provision("i", HA, json!({})).await;
-        assert_eq!(refused.status, 422);
+        assert_eq!(refused.status, 403);
         assert!(refused.description().contains("no port is free"), "{refused:?}");
         house.workshop.set(|it| it.capacity = None);
         house.made("i", SMALL).await;
         house.made("j", SMALL).await;
         let refused = house.provision("k", SMALL, json!({})).await;
-        assert_eq!(refused.status, 422);
+        assert_eq!(refused.status, 403);
         assert!(refused.description().contains("may have 2"), "{refused:?}");
         assert_eq!(house.delete("k", true).await.status, 410, "nothing was stored");
         assert_eq!(house.delete("i", false).await.status, 200);

@@ -14,6 +14,7 @@
 //! | `GET /1.0/apps/{app}/env` | names and values; `null` when there are none (beside the contract, from Tsuru's api/app.go, writeEnvVars, of the same commit) |
 //! | `POST /1.0/apps/{app}/env` | a JSON stream; errors are lines of a 200 |
 //! | `POST /1.0/apps/{app}/deploy` | a text stream that ends with `OK` if all went well |
+//! | `GET /1.0/services/{service}/instances/{instance}` | what is bound (from Tsuru's api/service_instance.go), once a test has said what there is |
 //! | `PUT`, `DELETE /1.0/apps/{app}/units` | a JSON stream |
 //! | `POST /1.0/apps/{app}/restart` | a JSON stream |
 //!
@@ -59,6 +60,8 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// Answers with this status, as in 500 or 401.
     Status(u16),
+    /// Answers with this status and text.
+    Says(u16, &'static str),
     /// Answers 200 with this body, whatever was asked.
     Body(Vec<u8>),
     /// A stream begins with 200 and then says this error; nothing is done.
@@ -81,6 +84,12 @@ pub(crate) struct Asked {
 /// Makes the `nth` unit of an app that is deployed or scaled.
 type MakeUnit = Box<dyn Fn(&TsuruApp, usize) -> Value + Send>;
 
+/// Names of the apps and jobs that are bound to a service instance.
+struct Bound {
+    apps: Vec<String>,
+    jobs: Vec<String>,
+}
+
 struct State {
     token: String,
     apps: BTreeMap<String, TsuruApp>,
@@ -95,6 +104,8 @@ struct State {
     make_unit: MakeUnit,
     asked: Vec<Asked>,
     events: usize,
+    /// What is bound to each service instance, by `service/instance`. None: no such call.
+    service_instances: Option<BTreeMap<String, Bound>>,
 }
 
 /// The API on a free port of the loopback interface; gone when dropped.
@@ -121,6 +132,7 @@ impl TsuruApi {
             make_unit,
             asked: Vec::new(),
             events: 0,
+            service_instances: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -191,6 +203,18 @@ impl TsuruApi {
         self.state().apps.insert(app.name.clone(), app);
     }
 
+    /// From now on the API tells of service instances, this one among them.
+    pub(crate) fn put_service_instance(&self, path: &str, apps: &[&str], jobs: &[&str]) {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let bound = Bound { apps: names(apps), jobs: names(jobs) };
+        let mut state = self.state();
+        state.service_instances.get_or_insert_default().insert(path.to_owned(), bound);
+    }
+
+    pub(crate) fn remove_service_instance(&self, path: &str) {
+        self.state().service_instances.get_or_insert_default().remove(path);
+    }
+
     /// Somebody deletes it.
     pub(crate) fn remove(&self, app: &str) {
         self.state().apps.remove(app);
@@ -240,6 +264,9 @@ impl Drop for TsuruApi {
 async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) -> HttpResponse {
     let (method, path) = (request.method().as_str().to_owned(), request.path().to_owned());
     let fields = fields(&request, &body);
+    if let Some(instance) = path.strip_prefix("/1.0/services/") {
+        return service_instance(&state.lock().unwrap(), &instance.replace("/instances/", "/"));
+    }
     let rest = path.strip_prefix("/1.0/apps").map(|rest| rest.trim_start_matches('/'));
     let (app, action) = match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
         Some((app, action)) => (app.to_owned(), action.to_owned()),
@@ -258,6 +285,9 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
     match &fault {
         Fault::Status(status) => {
             return HttpResponse::build(StatusCode::from_u16(*status).unwrap()).body("a fault");
+        }
+        Fault::Says(status, text) => {
+            return HttpResponse::build(StatusCode::from_u16(*status).unwrap()).body(*text);
         }
         Fault::Body(body) => return HttpResponse::Ok().body(body.clone()),
         Fault::Endless => {
@@ -300,6 +330,20 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
             state.apps.get_mut(&call.app).unwrap().restarts += 1;
         }),
         _ => HttpResponse::NotFound().body("no such call"),
+    }
+}
+
+/// As Tsuru's api/service_instance.go, `serviceInstance`.
+fn service_instance(state: &State, path: &str) -> HttpResponse {
+    if let Fault::Status(status) = state.fault {
+        return HttpResponse::build(StatusCode::from_u16(status).unwrap()).body("a fault");
+    }
+    let Some(known) = &state.service_instances else {
+        return HttpResponse::NotFound().body("no such call");
+    };
+    match known.get(path) {
+        Some(Bound { apps, jobs }) => HttpResponse::Ok().json(json!({"Apps": apps, "Jobs": jobs})),
+        None => HttpResponse::NotFound().body("service instance not found"),
     }
 }
 

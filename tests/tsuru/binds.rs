@@ -3,7 +3,7 @@
 use crate::helpers::*;
 use scrapebroker::{
     broker::Scope,
-    domain::{App, TsuruApp},
+    domain::{App, Catalog, TsuruApp},
 };
 
 const M: &str = "/metrics/resources/m";
@@ -190,16 +190,21 @@ async fn binds_of_units_are_accepted_and_do_nothing() {
     on_both(async |api| {
         api.created("m").await;
         let bind = format!("{M}/bind");
-        for _ in 0..2 {
-            let form = "app-name=shop&app-host=h&app-hosts=h&unit-host=127.4.1.7";
-            let bound = api.post(&bind, form).await;
-            assert_eq!((bound.status, &*bound.text), (200, "{}"));
+        // Tsuru 1.9 names no event in these calls, and no address of a unit that has none yet.
+        let of_unit = async |method, form: &str| {
+            let request = api.request(method, &bind).content_type(FORM);
+            answer(request, form).await
+        };
+        for host in ["127.4.1.7", "127.4.1.7", ""] {
+            let form = format!("app-name=shop&app-host=h&app-hosts=h&unit-host={host}");
+            let bound = of_unit("POST", &form).await;
+            assert_eq!((bound.status, &*bound.text), (200, "{}"), "{form}");
         }
         assert_eq!(api.hosts("shop"), None);
         api.post(&bind_app(), "app-name=shop&app-host=h").await;
-        for _ in 0..2 {
-            let form = "app-host=h&app-hosts=h&unit-host=127.4.1.7";
-            assert_eq!(api.delete(&bind, form).await.status, 200);
+        for host in ["127.4.1.7", "127.4.1.7", ""] {
+            let form = format!("app-host=h&app-hosts=h&unit-host={host}");
+            assert_eq!(of_unit("DELETE", &form).await.status, 200, "{form}");
         }
         assert_eq!(api.hosts("shop").unwrap(), ["h"], "one unit is not the app");
     })
@@ -210,9 +215,9 @@ async fn binds_of_units_are_accepted_and_do_nothing() {
 async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
     on_both(async |api| {
         api.created("everywhere").await;
-        let request = api.request("POST", "/metrics/resources").content_type(FORM);
+        let request = api.own("POST", "/metrics/resources").content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
-        let made = answer(request, "name=in-pool&team=checkout").await;
+        let made = answer(request, format!("name=in-pool&team=checkout&eventid={EVENT}")).await;
         assert_eq!(made.status, 201);
         let app = |team: &str, pool: &str| -> App {
             let (name, hosts) = ("shop".to_owned(), Vec::new());
@@ -232,9 +237,8 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
             assert!(!scope.covers(&app("checkout2", "pool-a")), "{instance}");
             let again = api.put(&path, form).await;
             assert_eq!((again.status, again.text), (200, bound.text));
-            // Older versions of Tsuru send no body.
-            for form in ["eventid=1&user=u", ""] {
-                assert_eq!(api.delete(&path, form).await.status, 200);
+            for _ in 0..2 {
+                assert_eq!(api.delete(&path, "eventid=1&user=u").await.status, 200);
             }
         }
     })
@@ -251,10 +255,85 @@ async fn an_app_and_a_job_of_one_name_are_two() {
         assert_eq!(api.delete(&job, "").await.status, 200);
         assert_eq!(api.hosts("shop").unwrap(), ["h"]);
         let odd = api.put(&format!("{M}/binds/jobs/a%3Ab"), "").await;
-        assert_eq!(odd.status, 400, "{}", odd.text);
+        assert_eq!(odd.status, 403, "{}", odd.text);
         let parameters = api.put(&job, "parameters.endpoint=/x").await;
         assert_eq!(parameters.status, 400);
         assert!(parameters.text.contains("the bind of a job takes no parameters"));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
+    on_both(async |api| {
+        api.created("m").await;
+        let good = "app-name=shop&app-hosts=h&app-pool-name=pool-a&parameters.endpoint=/a";
+        let first = api.post(&bind_app(), good).await;
+        assert_eq!(first.status, 201, "{}", first.text);
+        let token = first.variable("METRICS_TOKEN");
+        let is_in_force = async || {
+            assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/a"));
+            assert_eq!(api.hosts("shop").unwrap(), ["h"]);
+            let scope = api.broker.bound_apps().scope_of_token(&token);
+            assert_eq!(scope, Some(Scope::App("tsuru:shop".parse().unwrap())));
+        };
+        let many: String = (0..300).map(|n| format!("&app-hosts=h{n}")).collect();
+        for form in [
+            "app-name=shop&parameters.endpoint=%2F%2Fevil",
+            "app-name=shop&parameters.metrics_path=/x",
+            "app-name=shop&parameters.sample_limit=0",
+            "app-name=shop&parameters.bearer_token=a&parameters.basic_auth.username=u",
+            "app-name=shop&app-hosts=a%0Ab",
+            &format!("app-name=shop&parameters.endpoint=/b{many}"),
+        ] {
+            for path in ["bind-app", "bind"] {
+                let refused = api.post(&format!("{M}/{path}"), form).await;
+                assert_eq!(refused.status, 400, "{form} {}", refused.text);
+                is_in_force().await;
+            }
+        }
+        // The same for a job, and for a plan that has left the catalog.
+        let job = format!("{M}/binds/jobs/nightly");
+        let of_job = api.put(&job, "").await.variable("METRICS_TOKEN");
+        assert_eq!(api.put(&job, "parameters.endpoint=/x").await.status, 400);
+        assert!(api.broker.bound_apps().scope_of_token(&of_job).is_some());
+        let mut document = catalog().document().clone();
+        document["services"][0]["plans"].as_array_mut().unwrap().remove(0);
+        api.broker.replace_catalog(Catalog::parse(&document, BASE_URL).unwrap());
+        let refused = api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        is_in_force().await;
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn empty_lists_and_maps_are_as_if_they_were_not_given() {
+    on_sqlite(async |api| {
+        let form = "name=m&team=checkout&plan=small&parameters.=";
+        assert_eq!(api.post("/metrics/resources", form).await.status, 201);
+        for form in [
+            "name=m&team=checkout&plan=small&parameters.=&parameters.=",
+            "name=m&team=checkout&plan=small&parameters.paths=&parameters.limits=",
+            "name=m&team=checkout&plan=small",
+        ] {
+            let again = api.post("/metrics/resources", form).await;
+            assert_eq!(again.status, 200, "{form} {}", again.text);
+        }
+        let request = api.own("POST", "/metrics/resources").content_type("application/json");
+        let json = serde_json::json!({
+            "name": "m", "team": "checkout", "plan": "small", "eventID": EVENT,
+            "parameters": {"paths": [], "limits": {}},
+        });
+        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(api.put(M, "plan=small&team=checkout&parameters.=").await.status, 200);
+        let form = "app-name=shop&parameters.=&parameters.labels=&parameters.process_types=\
+                    &parameters.params=&parameters.headers=";
+        let bound = api.post(&bind_app(), form).await;
+        assert_eq!(bound.status, 201, "{}", bound.text);
+        assert_eq!(api.post(&bind_app(), "app-name=shop").await.status, 200, "the same");
+        let nameless = api.post(&bind_app(), "app-name=shop&parameters.=5").await;
+        assert_eq!(nameless.status, 400, "{}", nameless.text);
     })
     .await;
 }

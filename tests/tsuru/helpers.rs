@@ -6,11 +6,12 @@ use awc::ClientRequest;
 use scrapebroker::{
     broker::Broker,
     discovery::{RouteTable, Snapshot},
-    domain::Catalog,
+    domain::{CallsWithoutEventId, Catalog},
     http::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
     },
+    net::{Outgoing, OutgoingMetrics},
     query,
     store::Store,
     tls,
@@ -21,6 +22,9 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+/// The event of a call, which Tsuru names in the header and in the body.
+pub(crate) const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
+pub(crate) const EVENT_ID: &str = "X-Tsuru-Eventid";
 
 /// The shipped service `metrics` with two more plans that have parameters, and another service
 /// whose plan cannot be left.
@@ -100,11 +104,22 @@ impl Api {
     }
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
+        Self::serve_accepting(broker, credentials, CallsWithoutEventId::Refuse)
+    }
+
+    /// The same, with calls that have no event id.
+    pub(crate) fn serve_accepting(
+        broker: Broker,
+        credentials: Option<BasicCredentials>,
+        accepted: CallsWithoutEventId,
+    ) -> Self {
         let base_url = BASE_URL.to_owned();
         let state = web::Data::new(TsuruState {
             broker: broker.clone(),
             credentials,
             base_url,
+            api: None,
+            calls_without_event_id: accepted,
             table: RouteTable::new(Snapshot::default()),
             last: Arc::default(),
         });
@@ -112,10 +127,15 @@ impl Api {
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
         let (servers, _) = tls::Backends::open(tls::ClientSettings::default()).unwrap();
         let elsewhere = tokio::runtime::Handle::current();
+        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(web::Data::new(query::Client::new(servers.clone(), elsewhere.clone())))
+                .app_data(web::Data::new(query::Client::new(
+                    servers.clone(),
+                    elsewhere.clone(),
+                    outgoing.clone(),
+                )))
                 .service(web::scope("/tsuru").configure(tsuru::configure))
         });
         let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
@@ -135,6 +155,11 @@ impl Api {
         self.bare(method, path).basic_auth("broker", "secret")
     }
 
+    /// A request of Tsuru's own; its body must name [`EVENT`].
+    pub(crate) fn own(&self, method: &str, path: &str) -> ClientRequest {
+        self.request(method, path).insert_header((EVENT_ID, EVENT))
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         answer(self.request("GET", path), "").await
     }
@@ -151,8 +176,15 @@ impl Api {
         self.form("DELETE", path, form).await
     }
 
+    /// A call of Tsuru's own: an event id that the form does not have is added.
     pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> Answer {
-        answer(self.request(method, path).insert_header(("Content-Type", FORM)), form).await
+        let named = form.split('&').find_map(|field| field.strip_prefix("eventid="));
+        let (event, form) = match named {
+            Some(event) => (event, form.to_owned()),
+            None => (EVENT, format!("{form}&eventid={EVENT}")),
+        };
+        let request = self.request(method, path).insert_header(("Content-Type", FORM));
+        answer(request.insert_header((EVENT_ID, event)), form).await
     }
 
     /// An instance that must be made now.

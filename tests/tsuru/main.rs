@@ -11,6 +11,8 @@ mod gate;
 mod helpers;
 mod instances;
 mod manifests;
+mod own_calls;
 mod prometheus;
 mod races;
 mod replay;
+mod tokens;

@@ -1,5 +1,6 @@
 //! What `deploy/tsuru` gives to operators fits the program.
 
+use crate::helpers::*;
 use scrapebroker::config::Config;
 use serde_json::Value;
 use std::fs;
@@ -37,4 +38,35 @@ fn the_program_runs_as_an_app_of_tsuru() {
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::load(None, environment).unwrap();
     assert_eq!(config.listen.port(), 8888);
+}
+
+/// As Tsuru writes parameters into a form.
+fn flatten(path: &str, value: &Value, form: &mut url::form_urlencoded::Serializer<'_, String>) {
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, form));
+        }
+        value => drop(form.append_pair(path, value.as_str().unwrap())),
+    }
+}
+
+#[actix_web::test]
+async fn the_documented_call_binds_with_an_endpoint_and_labels() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let (_, call) = docs.split_once("/1.0/services/metrics/instances/shop-metrics/shop").unwrap();
+    let (_, body) = call.split_once("--data '").unwrap();
+    let body: Value = serde_json::from_str(body.split_once('\'').unwrap().0).unwrap();
+    let mut form = url::form_urlencoded::Serializer::new("app-name=shop".to_owned());
+    flatten("parameters", &body["parameters"], &mut form);
+    let form = form.finish();
+    on_sqlite(async |api| {
+        api.created("shop-metrics").await;
+        let bound = api.post("/metrics/resources/shop-metrics/bind-app", &form).await;
+        assert_eq!(bound.status, 201, "{form} {}", bound.text);
+        assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/internal/metrics"));
+        let in_force = api.broker.bound_apps().options_of("tsuru:shop").unwrap();
+        assert_eq!(in_force.options.labels["tier"], "1");
+    })
+    .await;
 }

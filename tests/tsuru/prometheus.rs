@@ -40,6 +40,10 @@ impl Admission for Willing {
 
 fn prometheus_catalog() -> Catalog {
     let mut document = catalog().document().clone();
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-04/schema#", "type": "object",
+        "properties": {"retention": {"type": "string"}, "rules": {"type": "string"}},
+    });
     let plan = |name: &str, retention: &str| {
         json!({
             "id": format!("prometheus-{name}"), "name": name, "description": name,
@@ -49,10 +53,9 @@ fn prometheus_catalog() -> Catalog {
                 "scrape_interval": {"min": "1s", "default": "15s", "max": "5m"},
                 "storage": "disk", "memory_limit": "256MiB",
             }},
-            "schemas": {"service_instance": {"create": {"parameters": {
-                "$schema": "http://json-schema.org/draft-04/schema#", "type": "object",
-                "properties": {"retention": {"type": "string"}, "rules": {"type": "string"}},
-            }}}},
+            "schemas": {"service_instance": {
+                "create": {"parameters": schema}, "update": {"parameters": schema},
+            }},
         })
     };
     let service = json!({
@@ -146,7 +149,7 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
         assert_eq!(api.post(RESOURCES, form).await.status, 200, "and again");
         for (label, value) in [
             ("URL", "https://metrics.example.com/prometheus/tsuru%3Aprometheus%3Ap"),
-            ("Plan", "small"),
+            ("Plan", ""),
             ("State", "ready"),
             ("Retention", "12h"),
             ("Targets up / all", "0 / 0"),
@@ -290,6 +293,72 @@ async fn what_cannot_be_made_is_refused_in_words_before_it_is_there() {
         let names: Vec<_> =
             plans.as_array().unwrap().iter().map(|plan| plan["name"].clone()).collect();
         assert_eq!(Value::from(names), json!(["small", "standard"]));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_others() {
+    in_world(async |world| {
+        let api = &world.api;
+        let spec =
+            || api.broker.bound_apps().prometheus("tsuru:prometheus:p").unwrap().spec.clone();
+        let ready = async || {
+            let replicas = [replica(ReplicaState::Ready, "")];
+            world.note(OperationState::Succeeded, "", &replicas).await;
+        };
+        let made =
+            "name=p&team=checkout&parameters.retention=12h&parameters.rules=groups%3A%20%5B%5D";
+        assert_eq!(api.post(RESOURCES, made).await.status, 202);
+        // A new description while it is made changes nothing.
+        let same = "plan=small&team=checkout&description=d&parameters.retention=12h\
+                    &parameters.rules=groups%3A%20%5B%5D";
+        assert_eq!(api.put(P, same).await.status, 200);
+        ready().await;
+        assert_eq!(api.put(P, same).await.status, 200);
+        assert_eq!(spec().rules.as_deref(), Some("groups: []"));
+
+        // `tsuru service-instance-update --remove-param rules`
+        let without = "plan=small&team=checkout&parameters.retention=12h";
+        assert_eq!(api.put(P, without).await.status, 202);
+        ready().await;
+        assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "12h".to_owned()));
+
+        // The default is shorter, which the user has to say.
+        let shorter = api.put(P, "plan=small&team=checkout&parameters.=").await;
+        assert_eq!(shorter.status, 422);
+        assert!(shorter.text.contains("would be lost"), "{}", shorter.text);
+        assert_eq!(api.put(P, "plan=small&team=checkout&description=d").await.status, 200);
+        assert_eq!(spec().retention.to_string(), "12h", "it stays as it was");
+
+        let broken = "plan=small&team=checkout&parameters.retention=12h&parameters.rules=broken";
+        let refused = api.put(P, broken).await;
+        assert_eq!((refused.status, &*refused.text), (422, "the rules are broken"));
+        assert_eq!(world.info("Refused, not in force").await, "parameter rules");
+        let longer = broken.replace("12h", "20h");
+        let update = api.put(P, &longer).await;
+        assert_eq!(update.status, 202, "{}", update.text);
+        ready().await;
+        assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "20h".to_owned()));
+
+        // The quota is that of its team from now on.
+        assert_eq!(api.put(P, &longer.replace("checkout", "payments")).await.status, 200);
+        let prometheus = api.broker.bound_apps().prometheus("tsuru:prometheus:p").unwrap();
+        assert_eq!(prometheus.space_guid.as_str(), "tsuru:payments/");
+        for name in ["a1", "a2"] {
+            let made = api.post(RESOURCES, &format!("name={name}&team=checkout")).await;
+            assert_eq!(made.status, 202, "{}", made.text);
+        }
+        let failing = async {
+            while world.status().await.1 != "being removed" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut tx = world.store.begin_write().await.unwrap();
+            instances::delete(&mut tx, &world.id).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let (deleted, ()) = tokio::join!(api.delete(P, ""), failing);
+        assert_eq!(deleted.status, 200, "what was refused goes with it");
     })
     .await;
 }

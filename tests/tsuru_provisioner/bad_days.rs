@@ -137,6 +137,35 @@ async fn what_may_pass_is_tried_again_and_what_will_not_says_what_to_do() {
 }
 
 #[actix_web::test]
+async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
+    for text in [
+        "plan not found",
+        "default plan not found",
+        "no plan found for pool",
+        "Pool does not exist.",
+        "Platform doesn't exist.",
+        "Invalid platform",
+        "router \"ingress\" not found",
+        "No default router found",
+        "you have access to \"pool-a\",\"pool-b\" pools. Please choose one in app creation",
+        "tsuru failed to create the app \"p\": Pool does not exist.",
+    ] {
+        let platform = Platform::start().await;
+        platform.api.fault_at("POST", Fault::Says(500, text));
+        let failure = failure(platform.provisioner().apply(&wanted()).await);
+        assert!(!failure.retry, "{text}: {failure}");
+        assert!(failure.reason.contains(text), "{text}: {failure}");
+        assert!(failure.reason.contains("prometheus.tsuru"), "{text}: {failure}");
+    }
+    for text in ["dial tcp: i/o timeout", "no reachable servers", "event locked: plan", ""] {
+        let platform = Platform::start().await;
+        platform.api.fault_at("POST", Fault::Says(500, text));
+        let failure = failure(platform.provisioner().apply(&wanted()).await);
+        assert!(failure.retry, "{text}: {failure}");
+    }
+}
+
+#[actix_web::test]
 async fn an_api_that_is_down_is_waited_for() {
     let mut platform = Platform::start().await;
     let provisioner = platform.provisioner();

@@ -30,6 +30,9 @@ const MAX_CONNS: &str = "a scrape asks an instance once; scrape.concurrency boun
                          instances it asks at a time";
 const DEFAULT_CREDENTIAL: &str = "is not set, so this is promfetcher's default, which everybody \
                                   knows; change it with cf update-service-broker";
+const DEFAULT_PASSWORD: &str = "password";
+const SHORT_PASSWORD: &str = "is shorter than the 12 characters that broker.password needs: put a \
+                              longer one here, and tell the platform by cf update-service-broker";
 const ADOPT: &str = "is for the time of the move only; see docs/MIGRATING.md";
 const SKIP_VERIFY: &str = "backends.skip_verify takes any certificate for that of an instance";
 const IDLE_FOR_EVER: &str = "0 keeps idle connections for ever; ours are closed after \
@@ -131,6 +134,10 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(Stri
         }
         Some((service_id, plan_id, user, pass))
     })?;
+    let password = pass.as_ref().map(|given| given.as_deref().unwrap_or(DEFAULT_PASSWORD));
+    if password.is_some_and(|it| it.chars().count() < values::SHORTEST_PASSWORD) {
+        to.remark("broker.pass", SHORT_PASSWORD);
+    }
     let mut credential = |key: &str, old: &str, default: &str, given: Option<Option<String>>| {
         let Some(given) = given else { return };
         if given.is_none() {
@@ -139,7 +146,7 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(Stri
         to.set(&["broker", key], given.unwrap_or_else(|| default.to_owned()));
     };
     credential("username", "broker.user", "user", user);
-    credential("password", "broker.pass", "password", pass);
+    credential("password", "broker.pass", DEFAULT_PASSWORD, pass);
     to.set(&["broker", "catalog"], catalog);
     to.set(&["broker", "adopt_unknown_instances"], true);
     to.remark("broker.adopt_unknown_instances", ADOPT);

@@ -26,7 +26,8 @@ const HTTP2: &str = "an instance that registers with protocol http2 is spoken to
                      HTTP/1.1";
 const KEEP_ALIVE: &str = "connections to instances are kept; a request that fails on a kept one is \
                           repeated on a new one";
-const IDLE: &str = "idle connections are bounded by backends.idle_timeout, not by number";
+const IDLE: &str = "idle connections are closed after backends.idle_timeout; backends.max_connections bounds \
+                    all of them";
 
 /// Of the first level. Those deeper stand where their level is read.
 const KEYS: [(&str, Form, &str); 10] = [

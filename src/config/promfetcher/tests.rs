@@ -68,7 +68,7 @@ broker:
   broker_service_id: e44a55b7-b532-4247-89f3-4ea92054b793
   broker_plan_id: 3294e4fa-42b3-4505-b289-8fb3695b5b3a
   user: admin
-  pass: 0x1F
+  pass: 0x1F0123456789
 external_exporters: []
 "#;
 
@@ -112,6 +112,7 @@ idle_conn_timeout: 45
 disable_keep_alives: true
 db_conn: postgres://promfetcher:hunter2@db.example.com/promfetcher
 sql_cnx_max_open: 20
+broker: {{ pass: of twelve characters }}
 external_exporters:
 - name: cf
   host: exporter.example.com:8086
@@ -138,7 +139,7 @@ fn the_polling_generation_becomes_settings_that_our_own_check_accepts() {
     let credentials = config.broker.credentials.unwrap();
     assert_eq!(
         (credentials.username.as_str(), secret(&credentials.password).as_str()),
-        ("admin", "0x1F")
+        ("admin", "0x1F0123456789")
     );
     assert!(config.broker.adopt_unknown_instances);
     assert_eq!(secret(&config.database_url), "sqlite://scrapebroker.db");
@@ -222,7 +223,11 @@ fn an_empty_file_is_promfetchers_defaults() {
     assert_eq!(settings["broker"]["password"].as_str(), Some("password"));
     assert_eq!(settings["routes"]["nats"]["servers"][0].as_str(), Some("nats://localhost:4222"));
     let text = converted("").unwrap().settings;
-    assert!(text.contains("everybody knows"), "{text}");
+    assert!(text.contains("everybody knows") && text.contains("shorter than the 12"), "{text}");
+    let short = converted("broker: { pass: elevenchars }").unwrap().settings;
+    assert!(short.contains("broker.pass: is shorter than the 12 characters"), "{short}");
+    let long = converted("broker: { pass: of twelve characters }").unwrap().settings;
+    assert!(!long.contains("shorter than"), "{long}");
 }
 
 #[test]
@@ -337,14 +342,15 @@ fn durations_are_read_as_promfetcher_reads_them() {
     // What our own check asks for beside it is set, too.
     for given in ["3h", "10s"] {
         loaded(&format!(
-            "gorouters: [{{ host: a, port: 1 }}]\nport: 1\ndroplet_stale_threshold: {given}"
+            "gorouters: [{{ host: a, port: 1 }}]\nport: 1\ndroplet_stale_threshold: {given}\n\
+             broker: {{ pass: of twelve characters }}"
         ));
     }
 }
 
 proptest::proptest! {
     #[test]
-    fn any_secret_comes_out_as_it_went_in(secret in "[^\\p{Cc}\\s'][^\\p{Cc}']{0,20}[^\\p{Cc}\\s']") {
+    fn any_secret_comes_out_as_it_went_in(secret in "[^\\p{Cc}\\s'][^\\p{Cc}']{10,30}[^\\p{Cc}\\s']") {
         let router = "gorouters: [{ host: a, port: 1 }]";
         let yaml = format!("{router}\nbroker: {{ user: u, pass: '{secret}' }}");
         let password = loaded(&yaml).broker.credentials.unwrap().password;

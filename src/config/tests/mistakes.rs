@@ -108,9 +108,15 @@ fn settings_that_do_not_fit_each_other_are_mistakes() {
     let damaged = operator(HASH.split_at(59).0);
     let cases = [
         ("broker: { username: u }", "broker.password", "is missing"),
-        ("broker: { password: p }", "broker.username", "is missing"),
-        ("broker: { username: 'a:b', password: p }", "broker.username", "colon"),
-        ("broker: { username: 007, password: p }", "broker.username", "quotes"),
+        ("broker: { password: of twelve characters }", "broker.username", "is missing"),
+        (
+            "broker: { username: u, password: elevenchars }",
+            "broker.password",
+            "at least 12 characters",
+        ),
+        ("broker: { username: u, password: 'äöüäöüäöüäö' }", "broker.password", "openssl rand"),
+        ("broker: { username: 'a:b', password: of twelve characters }", "broker.username", "colon"),
+        ("broker: { username: 007, password: of twelve characters }", "broker.username", "quotes"),
         ("scrape: { timeout: 5m }", "scrape.timeout", "max_timeout"),
         ("scrape: { timeout_offset: 30s }", "scrape.timeout_offset", "timeout"),
         ("scrape: { max_memory: 32MiB }", "scrape.max_memory", "max_instance_body"),

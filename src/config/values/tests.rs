@@ -117,15 +117,31 @@ fn a_database_is_sqlite_or_postgresql() {
 fn passwords_of_a_database_are_never_shown() {
     let cases = [
         ("sqlite://my data.db", "sqlite://my data.db"),
-        ("postgres://u:hunter2@db/x", "postgres://u:********@db/x"),
+        ("postgres://u:hunter2@db/x", "postgres://u:************@db/x"),
         ("postgres://u@db/x?sslmode=require", "postgres://u@db/x?sslmode=require"),
         (
             "postgres://u@db/x?sslmode=require&PassWord=hunter2",
-            "postgres://u@db/x?sslmode=require&PassWord=********",
+            "postgres://u@db/x?sslmode=require&PassWord=************",
         ),
         ("hunter2", MASK),
     ];
     for (input, expected) in cases {
         assert_eq!(masked_url(input), expected, "{input}");
+    }
+}
+
+#[test]
+fn query_values_of_urls_are_never_shown() {
+    let cases = [
+        (
+            "https://u.example.com/write?key=hunter2&x=&y",
+            "https://u.example.com/write?key=************&x=************&y",
+        ),
+        ("/federate?token=hunter2=a", "/federate?token=************"),
+        ("http://u.example.com/a=b", "http://u.example.com/a=b"),
+        ("{app=~\"a?b=c\"}", "{app=~\"a?b=c\"}"),
+    ];
+    for (input, expected) in cases {
+        assert_eq!(without_query_values(input), expected, "{input}");
     }
 }

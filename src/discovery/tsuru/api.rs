@@ -5,9 +5,12 @@ use crate::{
     net,
     tls::{ClientConfig, ClientSettings, TlsError},
 };
-use awc::http::{
-    Uri,
-    header::{self, HeaderValue},
+use awc::{
+    ClientRequest,
+    http::{
+        Uri,
+        header::{self, HeaderValue},
+    },
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -74,16 +77,21 @@ impl Client {
     /// What the API says of an app.
     pub(super) async fn ask(&self, app: &str) -> Result<Vec<u8>, SourceError> {
         let app = utf8_percent_encode(app, NON_ALPHANUMERIC);
-        let url = format!("{}/1.0/apps/{app}", self.url);
+        let request = self.get(&format!("/1.0/apps/{app}"))?;
+        fetch(request, self.body_bytes).await.map_err(|error| match error {
+            SourceError::Credentials(status) => SourceError::Token(status),
+            error => error,
+        })
+    }
+
+    /// A request with the token, not sent yet.
+    pub(super) fn get(&self, path: &str) -> Result<ClientRequest, SourceError> {
+        let url = format!("{}{path}", self.url);
         let url: Uri = url.parse().map_err(|_| SourceError::Url)?;
         let authorization = format!("bearer {}", self.token.expose_secret());
         let mut authorization =
             HeaderValue::from_str(&authorization).map_err(|_| SourceError::Url)?;
         authorization.set_sensitive(true);
-        let request = self.http.get(url).insert_header((header::AUTHORIZATION, authorization));
-        fetch(request, self.body_bytes).await.map_err(|error| match error {
-            SourceError::Credentials(status) => SourceError::Token(status),
-            error => error,
-        })
+        Ok(self.http.get(url).insert_header((header::AUTHORIZATION, authorization)))
     }
 }

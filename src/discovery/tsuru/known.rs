@@ -149,6 +149,14 @@ impl Known {
         self.turns.insert((next, name.clone()));
         self.has_news = true;
         let was_well = state.told.is_some() && !self.failing.contains(name);
+        let had_endpoints = state.told.as_ref().is_some_and(|(told, _)| told.has_endpoints());
+        let answer = match answer {
+            // It has units, and where they are is not known any more.
+            Ok(Some(told)) if had_endpoints && told.skipped > 0 && !told.has_endpoints() => {
+                Err(SourceError::App("names no address of any unit"))
+            }
+            answer => answer,
+        };
         match answer {
             Ok(told) => {
                 let told = told.unwrap_or_default();

@@ -29,6 +29,7 @@ pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
     if text(&json, "name") != Some(&bound.name) {
         return Err(SourceError::App("does not describe the app; is this the address of Tsuru?"));
     }
+    check_has_units(&json)?;
     // The platform knows better than a binding that may be years old.
     let newer = |key, known: &String| text(&json, key).map_or_else(|| known.clone(), str::to_owned);
     let app = TsuruApp {
@@ -39,7 +40,43 @@ pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
     };
     let app = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
     let (units, skipped) = units(&json, &Arc::new(app));
-    Ok(Told { entries: under(hosts(&json), units, bound)?, skipped })
+    if units.is_empty() && skipped > 0 && says(&json, NO_PORTS) {
+        return Err(SourceError::App("says that Tsuru cannot tell the ports of the app's units"));
+    }
+    let mut hosts = hosts(&json);
+    if says(&json, NO_HOSTS) {
+        hosts.extend(bound.hosts.iter().filter_map(|host| route(host)));
+    }
+    Ok(Told { entries: under(hosts, units, bound)?, skipped })
+}
+
+// What Tsuru says in the `error` of a 200 when a part of the answer is missing (tsuru/tsuru,
+// app/app.go, `AppInfo`). Other parts are of no use here.
+const NO_POOL: &str = "unable to get provisioner name";
+const NO_UNITS: &str = "unable to list app units";
+const NO_PORTS: &str = "unable to get app cluster internal addresses";
+const NO_HOSTS: &str = "unable to get app addresses";
+
+fn says(json: &Value, part: &str) -> bool {
+    text(json, "error").is_some_and(|error| error.contains(part))
+}
+
+/// Whether the answer tells of all units, so that a unit which is missing is gone. A list that is
+/// `null` is empty, as Go writes it, unless there is an error.
+fn check_has_units(json: &Value) -> Result<(), SourceError> {
+    if says(json, NO_UNITS) || says(json, NO_POOL) {
+        return Err(SourceError::App("says that Tsuru cannot list the app's units"));
+    }
+    let has_error = match json.get("error") {
+        None | Some(Value::Null) => false,
+        Some(Value::String(error)) => !error.is_empty(),
+        Some(_) => true,
+    };
+    match json.get("units") {
+        Some(Value::Array(_)) => Ok(()),
+        _ if has_error => Err(SourceError::App("has an error instead of the app's units")),
+        _ => Ok(()),
+    }
 }
 
 /// The units under each host, or the hosts alone. An app that no router knows
@@ -74,7 +111,11 @@ fn hosts(json: &Value) -> BTreeSet<Arc<str>> {
         address.chain(list(router, "addresses"))
     });
     let hosts = addresses.chain(list(json, "cname")).filter_map(Value::as_str);
-    hosts.filter_map(super::hosts::Host::parse).map(|host| host.route()).collect()
+    hosts.filter_map(route).collect()
+}
+
+fn route(host: &str) -> Option<Arc<str>> {
+    Some(super::hosts::Host::parse(host)?.route())
 }
 
 /// The units that can be scraped, and how many more should be.

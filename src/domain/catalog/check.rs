@@ -133,7 +133,7 @@ impl Check {
             self.mistake(plan.at("name"), "is used by another plan of this service, too");
         }
         self.description(plan);
-        self.flag(plan, "free");
+        let free = self.flag(plan, "free").unwrap_or(true);
         self.metadata(plan);
         if let Some(value) = plan.get("maximum_polling_duration")
             && !value.is_u64()
@@ -149,6 +149,7 @@ impl Check {
             maintenance_version: self.maintenance_version(plan),
             id: id?,
             name: name?,
+            free,
             provision,
             update,
             bind,

@@ -48,6 +48,12 @@ impl ParameterSchema {
         texts::typed(&self.document, parameters)
     }
 
+    /// Whether there may be a parameter with this name.
+    pub fn takes(&self, name: &str) -> bool {
+        texts::names(&self.document).contains(&name)
+            || self.document.get("additionalProperties") != Some(&Value::Bool(false))
+    }
+
     /// Whether `parameters` fit.
     ///
     /// # Errors

@@ -326,3 +326,30 @@ fn without_a_provisioner_the_plans_of_prometheus_are_not_offered() {
     assert_eq!(names(&without), ["metrics"]);
     assert_eq!(without.document()["services"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_plan_says_itself_what_holds_for_it() {
+    let mut document = shipped();
+    let service = &mut document["services"][0];
+    service["plan_updateable"] = json!(null);
+    service["bindable"] = json!(false);
+    let mut plan = service["plans"][0].clone();
+    plan.as_object_mut().unwrap().remove("free");
+    let mut second = plan.clone();
+    second["id"] = json!("second");
+    second["name"] = json!("second");
+    second["free"] = json!(false);
+    second["bindable"] = json!(true);
+    second["plan_updateable"] = json!(true);
+    plan["bindable"] = json!(null);
+    service["plans"] = json!([plan, second]);
+    let catalog = Catalog::parse(&document, "http://x").unwrap();
+    for catalog in [catalog.clone(), catalog.without_prometheus()] {
+        let flags = |plan: usize| {
+            let plan = &catalog.document()["services"][0]["plans"][plan];
+            ["free", "bindable", "plan_updateable"].map(|flag| plan[flag].as_bool())
+        };
+        assert_eq!(flags(0), [Some(true), Some(false), Some(false)]);
+        assert_eq!(flags(1), [Some(false), Some(true), Some(true)]);
+    }
+}

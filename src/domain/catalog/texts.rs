@@ -136,6 +136,8 @@ impl<'a> Place<'a> {
             return flag.into();
         }
         match serde_json::from_str(&text) {
+            _ if text.is_empty() && self.takes("array") => Value::Array(Vec::new()),
+            _ if text.is_empty() && self.takes("object") => Value::Object(Map::new()),
             Ok(Value::Object(map)) if self.takes("object") => Value::Object(map),
             Ok(Value::Array(values)) if self.takes("array") => Value::Array(values),
             // As if it were the only one of `name.0`, `name.1` and so on.
@@ -190,6 +192,12 @@ mod tests {
             ("paths", json!({"0": "/a", "1": "/b"}), json!(["/a", "/b"])),
             ("paths", json!("[\"/a\"]"), json!(["/a"])),
             ("paths", json!("/a,b"), json!(["/a,b"])),
+            ("paths", json!(""), json!([])),
+            ("sizes", json!(""), json!([])),
+            ("deep", json!(""), json!({})),
+            ("labels", json!(""), json!({})),
+            ("text", json!(""), json!("")),
+            ("params", json!({"x": ""}), json!({"x": ""})),
             ("sizes", json!({"0": "1", "1": "2"}), json!([1, 2])),
             ("sizes", json!(["1", 2]), json!([1, 2])),
             ("sizes", json!("7"), json!([7])),

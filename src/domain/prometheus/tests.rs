@@ -134,6 +134,20 @@ fn wishes_are_kept_within_the_plan() {
 }
 
 #[test]
+fn what_is_shown_of_parameters_holds_no_secret() {
+    let parameters = json!({
+        "scrape_interval": "1s", "retention": "1d", "rules": {"groups": []},
+        "alertmanager_url": "https://canary:canary@alerts.example.com/x", "other": "canary",
+    });
+    let shown = Wishes::without_secrets(parameters.as_object().unwrap());
+    let expected = json!({
+        "scrape_interval": "1s", "retention": "1d", "rules": {"groups": []},
+        "alertmanager_url": "https://alerts.example.com/x",
+    });
+    assert_eq!(Value::Object(shown), expected);
+}
+
+#[test]
 fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
     let plan = PrometheusPlan::parse(&plan()).unwrap();
     let spec = wishes(json!({})).unwrap().with(&plan).unwrap();

@@ -1,7 +1,10 @@
 //! What a user may ask of a Prometheus: the parameters of its service instance.
 
 use super::{AlertmanagerUrl, Bounds, Period, PrometheusPlan, Spec};
-use crate::domain::BindingError;
+use crate::domain::{
+    BindingError,
+    disclosure::{self, Disclosure, Parameter},
+};
 use serde_json::{Map, Value};
 
 /// Parameters of a service instance, checked.
@@ -17,7 +20,14 @@ pub struct Wishes {
     pub alertmanager_url: Option<AlertmanagerUrl>,
 }
 
-const KNOWN: [&str; 4] = ["scrape_interval", "retention", "rules", "alertmanager_url"];
+/// Every parameter that an instance may have, and what is shown of it once it is stored.
+const PARAMETERS: [Parameter; 4] = [
+    ("scrape_interval", Disclosure::Value),
+    ("retention", Disclosure::Value),
+    // The API of the Prometheus shows them.
+    ("rules", Disclosure::Value),
+    ("alertmanager_url", Disclosure::WithoutUserinfo),
+];
 
 /// The longest accepted rule file, in bytes.
 const MAX_RULES: usize = 256 << 10;
@@ -29,9 +39,11 @@ impl Wishes {
     /// # Errors
     /// Names the first parameter that is wrong, without its value.
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, BindingError> {
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+        let is_unknown = |key: &&String| !disclosure::is_known(&PARAMETERS, key);
+        if let Some(unknown) = parameters.keys().find(is_unknown) {
             let unknown: String = unknown.chars().filter(|c| !c.is_control()).take(60).collect();
-            return Err(wrong(&unknown, format!("is unknown; known are {}", KNOWN.join(", "))));
+            let known = disclosure::names(&PARAMETERS);
+            return Err(wrong(&unknown, format!("is unknown; known are {known}")));
         }
         let text = |key: &str| match parameters.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -52,6 +64,13 @@ impl Wishes {
                 .transpose()
                 .map_err(|error: String| wrong("alertmanager_url", error))?,
         })
+    }
+
+    /// The parameters that may be shown to the platform's user again, without their
+    /// secret parts. Instances of other plans have only parameters of the operator's own
+    /// schema, of which nothing is shown: they may be secrets.
+    pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
+        disclosure::disclosed(&PARAMETERS, parameters)
     }
 
     /// What comes of them with a plan.

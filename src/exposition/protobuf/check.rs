@@ -2,8 +2,7 @@
 
 use super::{
     super::{
-        error::ErrorKind, labels::Labels, limits::Limits, names::RESERVED_LABEL,
-        names::is_legacy_label_name,
+        error::ErrorKind, labels::Labels, limits::Limits, names::RESERVED_LABEL, renames::LabelUse,
     },
     message::{self, Content, Kind, Label, METRIC, MetricType, Schema, Type, number},
     native,
@@ -21,11 +20,8 @@ pub(super) struct Checked {
     pub(super) kind: Kind,
     /// It is a histogram that Prometheus takes for a native one.
     pub(super) is_native: bool,
-    /// A label has the name of an added one.
-    pub(super) clashes: bool,
+    pub(super) labels: LabelUse,
     pub(super) is_valueless: bool,
-    /// A label's name is none that older scrapers know.
-    pub(super) is_odd: bool,
     /// How many samples Prometheus sees in it.
     pub(super) samples: usize,
     /// How long the labels are that single samples would repeat.
@@ -49,7 +45,7 @@ pub(super) fn metric(
         return Err(ErrorKind::Message);
     }
     let kind = content.kind(metric_type);
-    let (clashes, is_odd) = labels(metric, kind, added, limits)?;
+    let labels = labels(metric, kind, added, limits)?;
     let value = content.value(kind);
     let is_native = kind == Kind::Histogram && native::is_native(value);
     if is_native && !native::is_sound(value) {
@@ -58,9 +54,8 @@ pub(super) fn metric(
     Ok(Checked {
         kind,
         is_native,
-        clashes,
+        labels,
         is_valueless: !content.has(kind),
-        is_odd,
         samples: samples(kind, value, is_native),
         repeated: (metric.len() - value.len()).saturating_mul(samples(kind, value, false)),
     })
@@ -89,17 +84,16 @@ pub(super) fn text(value: Value<'_>) -> Result<(), ErrorKind> {
     std::str::from_utf8(value.bytes()?).map(drop).map_err(|_| ErrorKind::Encoding)
 }
 
-/// Returns whether one clashes with an added one, and whether one has an odd name.
 fn labels(
     metric: &[u8],
     kind: Kind,
     added: &Labels,
     limits: &Limits,
-) -> Result<(bool, bool), ErrorKind> {
+) -> Result<LabelUse, ErrorKind> {
     /// Up to here a name is compared with each one before; with more, that would take too long.
     const FEW: usize = 16;
 
-    let (mut clashes, mut is_odd) = (false, false);
+    let mut used = LabelUse::default();
     let mut few = [&[][..]; FEW];
     for (i, label) in Label::all(metric).enumerate() {
         if i >= limits.max_labels {
@@ -111,10 +105,7 @@ fn labels(
             // Readers add such a label themselves.
             b"le" if kind == Kind::Histogram => return Err(ErrorKind::DuplicateLabel),
             b"quantile" if kind == Kind::Summary => return Err(ErrorKind::DuplicateLabel),
-            name => {
-                clashes |= added.has(name);
-                is_odd |= !is_legacy_label_name(name);
-            }
+            name => used.join(LabelUse::of(name, added)),
         }
         let before = few.get(..i.min(FEW)).unwrap_or_default();
         if before.contains(&label.name) {
@@ -126,7 +117,7 @@ fn labels(
             all_differ(metric)?;
         }
     }
-    Ok((clashes, is_odd))
+    Ok(used)
 }
 
 fn all_differ(metric: &[u8]) -> Result<(), ErrorKind> {

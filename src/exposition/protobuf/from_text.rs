@@ -16,11 +16,12 @@ use super::{
 };
 
 /// Writes strict OpenMetrics text, with names in quotes where they must be, as a stream of
-/// delimited `MetricFamily` messages.
+/// delimited `MetricFamily` messages. Returns also how many sums and counts a reader of these finds
+/// that the text does not have.
 ///
 /// Beyond the standard, a counter's sample can have its family's name. Info and
 /// stateset become gauges and unknown becomes untyped, named as their samples are.
-pub(in super::super) fn from_text(text: &[u8]) -> Vec<u8> {
+pub(in super::super) fn from_text(text: &[u8]) -> (Vec<u8>, usize) {
     let mut writer = Writer::default();
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(comment) = line.strip_prefix(b"# ") {
@@ -41,7 +42,7 @@ pub(in super::super) fn from_text(text: &[u8]) -> Vec<u8> {
         }
     }
     writer.end_family();
-    writer.out
+    (writer.out, writer.invented)
 }
 
 /// A family that is being read.
@@ -64,6 +65,8 @@ struct Writer {
     family: Family,
     metric: Metric,
     out: Vec<u8>,
+    /// Sums and counts that the text does not have.
+    invented: usize,
 }
 
 impl Writer {
@@ -108,6 +111,7 @@ impl Writer {
 
     fn end_metric(&mut self) {
         let metric = std::mem::take(&mut self.metric);
+        self.invented += metric.invented(self.family.text_type);
         metric.write(self.family.text_type, &mut self.family.metrics);
         metric.write_lonely_created(&mut self.family.created);
     }

@@ -8,10 +8,12 @@ use super::{
         labels::Labels,
         limits::Limits,
         names::is_legacy_metric_name,
+        renames::LabelUse,
         span::Span,
     },
     check,
     message::{Kind, MetricType, number},
+    series,
     wire::{Fields, take_delimited},
 };
 
@@ -27,11 +29,24 @@ pub(super) struct Index {
     /// How many samples the dropped metrics have.
     pub(super) duplicates: usize,
     pub(super) renamed_labels: usize,
-    /// Whether some name is none that older scrapers know.
+    /// Whether the name of some family is none that older scrapers know.
     pub(super) is_odd: bool,
+    /// Of all metrics.
+    pub(super) labels: LabelUse,
 }
 
 impl Index {
+    /// Drops the metric at `place`; returns how many samples it has.
+    pub(super) fn drop(&mut self, place: u32, body: &[u8]) -> usize {
+        let metric = self.metrics.get(place as usize).copied();
+        let family = self.family_of(place).zip(metric);
+        let samples = family.map_or(0, |(family, metric)| series::samples(body, family, metric));
+        if let Some(metric) = self.metrics.get_mut(place as usize) {
+            metric.flags |= Metric::DROPPED;
+        }
+        samples
+    }
+
     /// The family of the metric at `place`.
     pub(super) fn family_of(&self, place: u32) -> Option<&Family> {
         let before = self.families.partition_point(|family| family.metrics.end <= place);
@@ -54,6 +69,11 @@ pub(super) struct Family {
 }
 
 impl Family {
+    /// The number of the field for the values of its type.
+    pub(super) fn kind(&self) -> u32 {
+        self.metric_type.kind() as u32
+    }
+
     pub(super) fn metrics<'i>(&self, index: &'i Index) -> &'i [Metric] {
         let range = self.metrics.start as usize..self.metrics.end as usize;
         index.metrics.get(range).unwrap_or_default()
@@ -88,8 +108,9 @@ impl Metric {
         self.flags & flag != 0
     }
 
-    pub(super) fn drop(&mut self) {
-        self.flags |= Self::DROPPED;
+    /// Takes it back that it was dropped.
+    pub(super) fn keep(&mut self) {
+        self.flags &= !Self::DROPPED;
     }
 }
 
@@ -219,14 +240,14 @@ impl<'a> Walk<'a> {
         }
         let mut flags = 0;
         for (is_set, flag) in [
-            (checked.clashes, Metric::CLASH),
+            (checked.labels.has(LabelUse::CLASH), Metric::CLASH),
             (checked.is_valueless, Metric::VALUELESS),
-            (checked.is_odd, Metric::ODD),
+            (checked.labels.has(LabelUse::ODD), Metric::ODD),
             (checked.is_native, Metric::NATIVE),
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        self.index.is_odd |= checked.is_odd;
+        self.index.labels.join(checked.labels);
         self.index.metrics.push(Metric { span: Span::within(self.body, message), flags });
         Ok(checked.kind)
     }

@@ -6,8 +6,10 @@ use super::{
         format::Escaping,
         labels::Labels,
         limits::Limits,
+        renames::{LabelUse, Renames},
     },
-    index::{self, Index, Metric},
+    collisions,
+    index::{self, Family, Index, Metric},
     message::number,
     naming::{self, Naming},
     series,
@@ -21,6 +23,12 @@ pub(in super::super) struct Instance {
     /// The labels as they are appended to each metric.
     added: Vec<u8>,
     index: Index,
+    renames: Renames,
+    is_of_text: bool,
+    /// How many samples are dropped since another instance has them.
+    repeated: usize,
+    /// Its samples are kept where another body has the same.
+    pub(in super::super) is_preferred: bool,
 }
 
 impl Instance {
@@ -43,15 +51,25 @@ impl Instance {
         }
         let index = index::index(&body, &labels, limits)?;
         let added = naming::added_fields(&labels);
-        let mut instance = Self { body, labels, added, index };
-        instance.measure(Escaping::AllowUtf8);
+        let renames = Renames::default();
+        let mut instance = Self {
+            body,
+            labels,
+            added,
+            index,
+            renames,
+            is_of_text: false,
+            repeated: 0,
+            is_preferred: false,
+        };
+        instance.rename(collisions::find(&[&instance], Escaping::AllowUtf8), Escaping::AllowUtf8);
         Ok(instance)
     }
 
     /// How many samples Prometheus sees in it, without its duplicates. A native
     /// histogram is one.
     pub(in super::super) fn samples(&self) -> usize {
-        self.index.samples - self.index.duplicates
+        self.index.samples - self.index.duplicates - self.repeated
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -67,20 +85,62 @@ impl Instance {
     }
 
     pub(super) fn naming(&self, escaping: Escaping) -> Naming<'_> {
-        Naming { added: &self.labels, escaping }
+        Naming { added: &self.labels, escaping, renames: &self.renames }
     }
 
     /// Takes note that names will be escaped, by which they can become equal.
     pub(super) fn escape(&mut self, escaping: Escaping) {
-        if escaping != Escaping::AllowUtf8 && self.index.is_odd {
-            self.measure(escaping);
+        let is_odd = self.index.is_odd || self.index.labels.has(LabelUse::ODD);
+        if escaping != Escaping::AllowUtf8 && is_odd {
+            self.rename(collisions::find(&[&*self], escaping), escaping);
         }
+    }
+
+    /// Takes note of the names that are not the usual ones.
+    pub(super) fn rename(&mut self, renames: Renames, escaping: Escaping) {
+        self.renames = renames;
+        self.measure(escaping);
+    }
+
+    pub(super) fn renames(&self) -> &Renames {
+        &self.renames
+    }
+
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The body was text without duplicates: those that it has now are equal in milliseconds only.
+    #[must_use]
+    pub(in super::super) fn of_text(self) -> Self {
+        Self { is_of_text: true, ..self }
+    }
+
+    /// How many samples are dropped: duplicates, and those whose timestamps are equal in
+    /// milliseconds only.
+    pub(super) fn dropped(&self) -> (usize, usize) {
+        let (dropped, repeated) = (self.index.duplicates, self.repeated);
+        if self.is_of_text { (repeated, dropped) } else { (dropped + repeated, 0) }
     }
 
     /// Drops what is equal under the names that go out, and measures the rest.
     fn measure(&mut self, escaping: Escaping) {
-        let naming = Naming { added: &self.labels, escaping };
-        self.index.duplicates += series::drop_duplicates(&self.body, &mut self.index, naming);
+        let naming = Naming { added: &self.labels, escaping, renames: &self.renames };
+        self.index.metrics.iter_mut().for_each(Metric::keep);
+        self.index.duplicates = series::drop_duplicates(&self.body, &mut self.index, naming);
+        self.measure_lengths(escaping);
+    }
+
+    /// Drops metrics that another instance has.
+    pub(super) fn drop_metrics(&mut self, places: &[u32], escaping: Escaping) {
+        for &place in places {
+            self.repeated += self.index.drop(place, &self.body);
+        }
+        self.measure_lengths(escaping);
+    }
+
+    fn measure_lengths(&mut self, escaping: Escaping) {
+        let naming = Naming { added: &self.labels, escaping, renames: &self.renames };
         let (mut renamed_labels, mut scratch) = (0, Vec::new());
         let mut lengths = Vec::with_capacity(self.index.families.len());
         for family in &self.index.families {
@@ -92,8 +152,8 @@ impl Instance {
                 let message = metric.span.of(&self.body);
                 let own = if must_be_rewritten(*metric, naming) {
                     scratch.clear();
-                    let kind = family.metric_type.kind();
-                    renamed_labels += rewrite(message, kind as u32, naming, &mut scratch);
+                    let name = family.name.of(&self.body);
+                    renamed_labels += rewrite(message, (name, family.kind()), naming, &mut scratch);
                     scratch.len()
                 } else {
                     message.len()
@@ -110,12 +170,11 @@ impl Instance {
         }
     }
 
-    /// Writes a metric with the added labels, as a field of its family; `kind`
-    /// is the number of the field for its value.
+    /// Writes a metric of a family with the added labels, as a field of it.
     pub(super) fn write(
         &self,
         metric: Metric,
-        kind: u32,
+        family: &Family,
         escaping: Escaping,
         scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
@@ -124,7 +183,7 @@ impl Instance {
         let naming = self.naming(escaping);
         let own = if must_be_rewritten(metric, naming) {
             scratch.clear();
-            rewrite(message, kind, naming, scratch);
+            rewrite(message, (family.name.of(&self.body), family.kind()), naming, scratch);
             scratch
         } else {
             message
@@ -144,10 +203,15 @@ pub(super) fn must_be_renamed(metric: Metric, naming: Naming<'_>) -> bool {
     metric.is(Metric::CLASH) || naming.escaping != Escaping::AllowUtf8 && metric.is(Metric::ODD)
 }
 
-/// Writes a metric with its labels under free names, and a value if it has none;
+/// Writes a metric of a family with its labels under free names, and a value if it has none;
 /// returns how many labels were renamed.
-fn rewrite(message: &[u8], kind: u32, naming: Naming<'_>, out: &mut Vec<u8>) -> usize {
-    let (labels, renamed) = naming.labels(message);
+fn rewrite(
+    message: &[u8],
+    (family, kind): (&[u8], u32),
+    naming: Naming<'_>,
+    out: &mut Vec<u8>,
+) -> usize {
+    let (labels, renamed) = naming.labels(family, message);
     for label in &labels {
         label.write(out);
     }

@@ -1,6 +1,6 @@
 use super::{
     super::{families::Role, stats::Stats},
-    Dropped, Options,
+    Dropped, Options, collisions,
     index::Metric,
     instance::Instance,
     plan::{Message, Nativeness, Part, Plan},
@@ -41,13 +41,17 @@ impl Merge {
     /// other in the order given here.
     pub(in super::super) fn new(mut instances: Vec<Instance>, options: Options) -> Self {
         instances.iter_mut().for_each(|instance| instance.escape(options.escaping));
+        collisions::resolve(&mut instances, options.escaping);
+        collisions::drop_repeated(&mut instances, options.escaping);
         let plan = Plan::new(&instances, options.escaping);
         let twice = Twice::find(&instances, &plan, options.escaping);
         let mut stats = Stats { type_conflicts: plan.type_conflicts, ..Stats::default() };
         stats.duplicates = twice.count();
-        for index in instances.iter().map(Instance::index) {
-            stats.renamed_labels += index.renamed_labels;
-            stats.duplicates += index.duplicates;
+        for instance in &instances {
+            stats.renamed_labels += instance.index().renamed_labels;
+            let (duplicates, lost_timestamps) = instance.dropped();
+            stats.duplicates += duplicates;
+            stats.lost_timestamps += lost_timestamps;
         }
         let dropped = untyped::dropped(&instances, &plan);
         let mut merge = Self {
@@ -185,7 +189,6 @@ impl Merge {
         out: &mut Vec<u8>,
     ) -> bool {
         let Some((instance, family)) = part.of(&self.instances) else { return false };
-        let kind = family.metric_type.kind() as u32;
         let mut scratch = Vec::new();
         for (place, metric) in family.kept(instance.index(), next.metric) {
             let is_native = metric.is(Metric::NATIVE);
@@ -196,7 +199,7 @@ impl Merge {
                 next.metric = place;
                 return true;
             }
-            instance.write(metric, kind, self.options.escaping, &mut scratch, out);
+            instance.write(metric, family, self.options.escaping, &mut scratch, out);
         }
         false
     }

@@ -6,45 +6,36 @@ use super::{
     super::{
         format::Escaping,
         labels::Labels,
-        names::RESERVED_LABEL,
         names::{
             escape_label_name, escape_metric_name, is_legacy_label_name, is_legacy_metric_name,
         },
+        renames::{LabelNames, Renames, exported},
     },
     message::{Label, number},
     wire::{put_bytes, put_message},
 };
-
-const EXPORTED: &[u8] = b"exported_";
 
 /// How an instance's names become those of the output.
 #[derive(Clone, Copy)]
 pub(super) struct Naming<'a> {
     pub(super) added: &'a Labels,
     pub(super) escaping: Escaping,
+    /// Names that are not the usual ones.
+    pub(super) renames: &'a Renames,
 }
 
 /// A label as it goes out.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named<'a> {
-    /// As the instance has it.
-    own: &'a [u8],
-    name: Cow<'a, [u8]>,
-    /// How many times `exported_` goes before the name.
-    exported: usize,
+    pub(super) name: Cow<'a, [u8]>,
+    is_renamed: bool,
     pub(super) value: &'a [u8],
 }
 
 impl Named<'_> {
-    pub(super) fn full_name(&self) -> Vec<u8> {
-        let exported = std::iter::repeat_n(EXPORTED, self.exported);
-        exported.chain([&*self.name]).flatten().copied().collect()
-    }
-
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         put_message(number::LABEL, out, |out| {
-            let name = self.full_name();
-            put_bytes(number::LABEL_NAME, &name, out);
+            put_bytes(number::LABEL_NAME, &self.name, out);
             put_bytes(number::LABEL_VALUE, self.value, out);
         });
     }
@@ -53,6 +44,9 @@ impl Named<'_> {
 impl<'a> Naming<'a> {
     /// What a family is called.
     pub(super) fn family<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        if let Some(renamed) = self.renames.metric(name) {
+            return Cow::Owned(renamed.to_vec());
+        }
         if self.escaping == Escaping::AllowUtf8 || is_legacy_metric_name(name) {
             return Cow::Borrowed(name);
         }
@@ -61,57 +55,37 @@ impl<'a> Naming<'a> {
         Cow::Owned(escaped)
     }
 
-    /// The labels of a metric under free names, and how many had to make way.
-    ///
-    /// One makes way for an added label, and a name that was escaped for one
-    /// that was not. The shortest goes first, so that the names do not depend on
-    /// the order of the labels, only on which there are.
-    pub(super) fn labels(&self, metric: &'a [u8]) -> (Vec<Named<'a>>, usize) {
-        let mut labels: Vec<_> = Label::all(metric).map(|label| self.label(label)).collect();
-        let mut clashing: Vec<_> =
-            (0..labels.len()).filter(|&i| self.must_make_way(&labels, i)).collect();
-        clashing.sort_by_key(|&i| labels.get(i).map(|label| (label.name.len(), label.own)));
-        for &i in &clashing {
-            let Some(mut candidate) = labels.get(i).map(|label| label.name.to_vec()) else {
-                continue;
-            };
-            let mut exported = 0;
-            while self.is_taken(&labels, i, &candidate) {
-                candidate.splice(..0, EXPORTED.iter().copied());
-                exported += 1;
-            }
-            if let Some(label) = labels.get_mut(i) {
-                label.exported = exported;
-            }
-        }
-        (labels, clashing.len())
+    /// The labels of a metric of a family under the names that they get, and how many of
+    /// these are not the usual ones.
+    pub(super) fn labels(&self, family: &[u8], metric: &'a [u8]) -> (Vec<Named<'a>>, usize) {
+        let chosen = self.renames.labels(family);
+        let labels: Vec<_> = Label::all(metric).map(|label| self.label(label, chosen)).collect();
+        let renamed = labels.iter().filter(|label| label.is_renamed).count();
+        (labels, renamed)
     }
 
-    fn label(&self, label: Label<'a>) -> Named<'a> {
-        let name = if self.escaping == Escaping::AllowUtf8 || is_legacy_label_name(label.name) {
-            Cow::Borrowed(label.name)
-        } else {
+    fn label(&self, label: Label<'a>, chosen: Option<&'a LabelNames>) -> Named<'a> {
+        let Label { name, value } = label;
+        let is_odd = self.escaping != Escaping::AllowUtf8 && !is_legacy_label_name(name);
+        let usual = || {
             let mut escaped = Vec::new();
-            escape_label_name(label.name, self.escaping, &mut escaped);
-            Cow::Owned(escaped)
+            escape_label_name(name, self.escaping, &mut escaped);
+            escaped
         };
-        Named { own: label.name, name, exported: 0, value: label.value }
-    }
-
-    fn must_make_way(&self, labels: &[Named<'_>], i: usize) -> bool {
-        let Some(label) = labels.get(i) else { return false };
-        if self.added.has(&label.name) {
-            return true;
+        if !is_odd && !self.added.has(name) {
+            return Named { name: Cow::Borrowed(name), is_renamed: false, value };
         }
-        matches!(label.name, Cow::Owned(_)) && self.is_taken(labels, i, &label.name)
-    }
-
-    /// Whether the label at `i` cannot be called this.
-    fn is_taken(&self, labels: &[Named<'_>], i: usize, name: &[u8]) -> bool {
-        let is_other = |(other, label): (usize, &Named<'_>)| {
-            other != i && (*label.name == *name || label.exported > 0 && label.full_name() == name)
-        };
-        name == RESERVED_LABEL || self.added.has(name) || labels.iter().enumerate().any(is_other)
+        match chosen.and_then(|chosen| chosen.get(name)) {
+            Some(chosen) => {
+                let is_renamed = !is_odd || *usual() != **chosen;
+                Named { name: Cow::Borrowed(chosen), is_renamed, value }
+            }
+            None if is_odd => Named { name: Cow::Owned(usual()), is_renamed: false, value },
+            None => {
+                let name = Cow::Owned(exported(name, self.added));
+                Named { name, is_renamed: true, value }
+            }
+        }
     }
 }
 
@@ -128,7 +102,7 @@ pub(super) fn added_fields(added: &Labels) -> Vec<u8> {
 }
 
 /// The added labels, read off the text in which they are kept: `,a="1",b="2"`.
-fn added_pairs(added: &Labels) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn added_pairs(added: &Labels) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut text = added.inserted_at(b"}", 0).iter().copied();
     let mut pairs = Vec::new();
     while text.next() == Some(b',') {
@@ -153,56 +127,6 @@ fn added_pairs(added: &Labels) -> Vec<(Vec<u8>, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn renamed(own: &[&str], added: &[&str], escaping: Escaping) -> Vec<String> {
-        let mut metric = Vec::new();
-        for name in own {
-            put_message(number::LABEL, &mut metric, |out| {
-                put_bytes(number::LABEL_NAME, name.as_bytes(), out);
-            });
-        }
-        let added = Labels::new(added.iter().map(|&name| (name, "")));
-        let (labels, _) = Naming { added: &added, escaping }.labels(&metric);
-        labels.iter().map(|label| String::from_utf8(label.full_name()).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_clashing_label_is_renamed_until_its_name_is_free() {
-        let cases: [(&[&str], &[&str], &[&str]); 6] = [
-            (&["i", "b"], &["i"], &["exported_i", "b"]),
-            (&["i", "exported_i"], &["i"], &["exported_exported_i", "exported_i"]),
-            (&["i"], &["i", "exported_i"], &["exported_exported_i"]),
-            (
-                &["i", "exported_i"],
-                &["i", "exported_i"],
-                &["exported_exported_i", "exported_exported_exported_i"],
-            ),
-            (
-                &["exported_i", "i"],
-                &["i", "exported_i"],
-                &["exported_exported_exported_i", "exported_exported_i"],
-            ),
-            (&["ii", "i"], &["i"], &["ii", "exported_i"]),
-        ];
-        for (own, added, expected) in cases {
-            assert_eq!(renamed(own, added, Escaping::AllowUtf8), expected, "{own:?} + {added:?}");
-        }
-    }
-
-    #[test]
-    fn an_escaped_name_makes_way_for_one_that_is_taken() {
-        let cases: [(&[&str], &[&str], &[&str]); 5] = [
-            (&["a.b"], &[], &["a_b"]),
-            (&["a.b", "a_b"], &[], &["exported_a_b", "a_b"]),
-            (&["a.b"], &["a_b"], &["exported_a_b"]),
-            (&["a.b", "a-b"], &[], &["exported_exported_a_b", "exported_a_b"]),
-            (&["..name.."], &[], &["exported___name__"]),
-        ];
-        for (own, added, expected) in cases {
-            assert_eq!(renamed(own, added, Escaping::Underscores), expected, "{own:?} + {added:?}");
-        }
-        assert_eq!(renamed(&["a.b", "a:b"], &[], Escaping::AllowUtf8), ["a.b", "a:b"]);
-    }
 
     #[test]
     fn added_labels_are_read_as_they_were_given() {

@@ -9,7 +9,7 @@ use super::{
     index::{Family, Index, Metric},
     instance,
     message::{Content, Kind, Label},
-    naming::Naming,
+    naming::{self, Naming},
 };
 
 /// A metric, for the look for duplicates.
@@ -32,21 +32,9 @@ pub(super) fn drop_duplicates(body: &[u8], index: &mut Index, naming: Naming<'_>
             if metric.is(Metric::DROPPED) {
                 continue;
             }
-            let message = metric.span.of(body);
-            let content = Content::of(message);
-            let mut sum = name.wrapping_add(class(family, *metric, &content));
-            if let Some(timestamp_ms) = content.timestamp_ms() {
+            let mut sum = name.wrapping_add(print(body, family, *metric, naming, &state));
+            if let Some(timestamp_ms) = Content::of(metric.span.of(body)).timestamp_ms() {
                 sum = sum.wrapping_add(hash(&state, [timestamp_ms.to_le_bytes().as_slice()]));
-            }
-            // A sum, because labels are equal in any order.
-            if instance::must_be_renamed(*metric, naming) {
-                for label in naming.labels(message).0 {
-                    sum = sum.wrapping_add(hash(&state, [&*label.full_name(), label.value]));
-                }
-            } else {
-                for label in Label::all(message) {
-                    sum = sum.wrapping_add(hash(&state, [label.name, label.value]));
-                }
             }
             prints.push(Print { hash: sum, place });
         }
@@ -60,18 +48,58 @@ pub(super) fn drop_duplicates(body: &[u8], index: &mut Index, naming: Naming<'_>
     };
     let dropped = repeated(&prints, is_same);
     let mut samples = 0;
-    for &place in &dropped {
-        let Some(metric_type) = index.family_of(place).map(|family| family.metric_type) else {
-            continue;
-        };
-        if let Some(metric) = index.metrics.get_mut(place as usize) {
-            metric.drop();
-            let content = Content::of(metric.span.of(body));
-            let kind = content.kind(metric_type);
-            samples += check::samples(kind, content.value(kind), metric.is(Metric::NATIVE));
-        }
+    for place in dropped {
+        samples += index.drop(place, body);
     }
     samples
+}
+
+/// Equal for equal labels of metrics of one family.
+fn print(
+    body: &[u8],
+    family: &Family,
+    metric: Metric,
+    naming: Naming<'_>,
+    state: &RandomState,
+) -> u64 {
+    let message = metric.span.of(body);
+    let content = Content::of(message);
+    let mut sum = class(family, metric, &content);
+    // A sum, because labels are equal in any order.
+    if instance::must_be_renamed(metric, naming) {
+        for label in naming.labels(family.name.of(body), message).0 {
+            sum = sum.wrapping_add(hash(state, [&*label.name, label.value]));
+        }
+    } else {
+        for label in Label::all(message) {
+            sum = sum.wrapping_add(hash(state, [label.name, label.value]));
+        }
+    }
+    sum
+}
+
+/// The same for metrics of all instances, with the labels that are added.
+pub(super) fn full_print(
+    body: &[u8],
+    family: &Family,
+    metric: Metric,
+    naming: Naming<'_>,
+    states: &[RandomState; 2],
+) -> [u64; 2] {
+    states.each_ref().map(|state| {
+        let name = hash(state, [naming.family(family.name.of(body)).as_ref()]);
+        let added = naming::added_pairs(naming.added).into_iter();
+        let added = added.map(|(name, value)| hash(state, [&*name, &*value]));
+        let sum = print(body, family, metric, naming, state).wrapping_add(name);
+        added.fold(sum, u64::wrapping_add)
+    })
+}
+
+/// How many samples a metric of a family has.
+pub(super) fn samples(body: &[u8], family: &Family, metric: Metric) -> usize {
+    let content = Content::of(metric.span.of(body));
+    let kind = content.kind(family.metric_type);
+    check::samples(kind, content.value(kind), metric.is(Metric::NATIVE))
 }
 
 /// The places of all prints that are the same as an earlier one.
@@ -150,9 +178,9 @@ impl Series {
         let metric = *index.metrics.get(place as usize)?;
         let message = metric.span.of(body);
         let content = Content::of(message);
-        let labels = naming.labels(message).0.into_iter();
+        let labels = naming.labels(family.name.of(body), message).0.into_iter();
         let mut labels: Vec<_> =
-            labels.map(|label| (label.full_name(), label.value.to_vec())).collect();
+            labels.map(|label| (label.name.into_owned(), label.value.to_vec())).collect();
         labels.sort_unstable();
         Some(Self {
             family: naming.family(family.name.of(body)).into_owned(),

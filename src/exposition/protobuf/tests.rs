@@ -22,7 +22,7 @@ type Added<'a> = &'a [(&'a str, &'a str)];
 
 /// Text as a body, with its end.
 fn body(lines: &str) -> Vec<u8> {
-    from_text(format!("{lines}# EOF\n").as_bytes())
+    from_text(format!("{lines}# EOF\n").as_bytes()).0
 }
 
 /// A body as text, without its end.

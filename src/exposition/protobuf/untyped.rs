@@ -145,7 +145,8 @@ impl<'a> Writer<'a> {
         self.value = content.value(self.kind);
         self.timestamp_ms = content.timestamp_ms();
         self.added = instance.added();
-        self.labels = instance.naming(escaping).labels(message).0;
+        let family = family.name.of(instance.body());
+        self.labels = instance.naming(escaping).labels(family, message).0;
         self.written.clear();
         for label in &self.labels {
             label.write(&mut self.written);
@@ -206,7 +207,7 @@ impl<'a> Writer<'a> {
     fn print(&self, states: &[RandomState; 2]) -> [u64; 2] {
         let time = self.timestamp_ms.unwrap_or_default().to_le_bytes();
         states.each_ref().map(|state| {
-            let label = |label: &Named<'_>| print_label(&label.full_name(), label.value, state);
+            let label = |label: &Named<'_>| print_label(&label.name, label.value, state);
             // A sum, because labels are equal in any order.
             let labels = self.labels.iter().map(label).fold(0, u64::wrapping_add);
             labels.wrapping_add(print_label(b"", &time, state))

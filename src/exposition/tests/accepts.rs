@@ -45,7 +45,7 @@ fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
         (b"Not found 404\n", 1, ErrorKind::Value),
         (b"# TYPE a_ok gauge\na_ok 1\nthis is { not ] a metric\n", 3, ErrorKind::Value),
         (b"x 1\n\n\r\ny{a=\"b", 4, ErrorKind::LabelValue),
-        (b"x{a=\"b\nc\"} 1\n", 1, ErrorKind::LabelValue),
+        (b"x{a=\"b\nc} 1\n", 1, ErrorKind::LabelValue),
         (b"x 1\nx{a=\"\xff\xfe\"} 1\n", 2, ErrorKind::Encoding),
         (b"x 1\n# HELP x \xff\n", 2, ErrorKind::Encoding),
         (b"x\xff 1\n", 1, ErrorKind::Encoding),
@@ -135,4 +135,28 @@ fn hostile_bodies_cost_what_their_length_costs() {
     let labels: Vec<String> = (0..80_000).map(|i| format!("l{i}=\"\"")).collect();
     let line = format!("x{{{}}} 1\n", labels.join(","));
     assert!(parse(line, Labels::new([("l1", "")]), &limits).is_ok());
+}
+
+#[test]
+fn a_line_break_in_a_label_value_is_read_as_prometheus_reads_it() {
+    let body = "page_hits{path=\"/a\nb\"} 1\npage_hits{path=\"\r\n\n\"} 2\n# HELP x \"\nx 3\n";
+    let expected =
+        "page_hits{path=\"/a\\nb\"} 1\npage_hits{path=\"\r\\n\\n\"} 2\n# HELP x \"\nx 3\n";
+    assert_eq!(merged(&[body]), expected);
+    let (out, _) = merged_with("x{a=\"\n\",i=\"1\"} 1\n", &[("i", "0")]);
+    assert_eq!(out, "x{a=\"\\n\",exported_i=\"1\",i=\"0\"} 1\n");
+    // What is wrong behind it is told with the line of the body.
+    assert_eq!(refused("x{a=\"\n\n\"} 1\ny one\n", &Limits::default()).line(), 4);
+    // A quote that nobody closes takes no other line with it.
+    let error = refused("x{a=\"1\ny 1\n", &Limits::default());
+    assert_eq!((error.line(), error.kind()), (1, ErrorKind::LabelValue));
+    // OpenMetrics has no such values.
+    let reader = Reader::new(Target::new(Format::OpenMetrics100), Limits::default());
+    let body = "x{a=\"\n\"} 1\n# EOF\n";
+    assert!(reader.parse(body, Format::OpenMetrics100, Labels::new([])).is_err());
+}
+
+#[test]
+fn a_help_line_for_a_name_that_is_none_is_a_comment() {
+    assert_eq!(merged(&["# HELP 1x Text.\n# HELP my-app Text.\n# HELP \"a b\nx 1\n"]), "x 1\n");
 }

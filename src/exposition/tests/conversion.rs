@@ -7,6 +7,8 @@ const NONE: Stats = Stats {
     broken_rules: 0,
     renamed_labels: 0,
     duplicates: 0,
+    lost_timestamps: 0,
+    invented: 0,
     lost_exemplars: 0,
     lost_units: 0,
     lost_native_histograms: 0,
@@ -95,7 +97,7 @@ fn openmetrics_becomes_text() {
             "x 1 1520879607789\ny 1 1500000000000\nz 1 1\n",
             NONE,
         ),
-        ("x 1 1.0001\nx 2 1.0002\n# EOF\n", "x 1 1000\n", Stats { duplicates: 1, ..NONE }),
+        ("x 1 1.0001\nx 2 1.0002\n# EOF\n", "x 1 1000\n", Stats { lost_timestamps: 1, ..NONE }),
         (
             "# TYPE x counter\nx_total 1 # {a=\"b\"} 0.5\n# TYPE y gauge\ny 1 5 # {} 1 2\n# EOF\n",
             "# TYPE x_total counter\nx_total 1\n# TYPE y gauge\ny 1 5000\n",

@@ -68,43 +68,6 @@ fn names_are_escaped_for_a_reader_that_does_not_know_them() {
 }
 
 #[test]
-fn names_that_become_equal_are_one_family() {
-    let target = Target::new(Text004);
-    let same = "# HELP \"a.b\" One.\n# TYPE \"a.b\" gauge\n{\"a.b\",i=\"1\"} 1\n# TYPE a_b gauge\na_b{i=\"2\"} 2\n";
-    let expected = "# HELP a_b One.\n# TYPE a_b gauge\na_b{i=\"1\"} 1\na_b{i=\"2\"} 2\n";
-    assert_eq!(converted(&[(Text100, same)], target), (expected.to_owned(), Stats::default()));
-
-    let conflict =
-        "# TYPE \"a.b\" gauge\n{\"a.b\",i=\"1\"} 1\n# TYPE a_b counter\na_b{i=\"2\"} 2\n";
-    let expected = "# TYPE a_b untyped\na_b{i=\"1\"} 1\na_b{i=\"2\"} 2\n";
-    let stats = Stats { type_conflicts: 1, ..Stats::default() };
-    assert_eq!(converted(&[(Text100, conflict)], target), (expected.to_owned(), stats));
-
-    let duplicate = "{\"a.b\",\"c.d\"=\"1\"} 1\na_b{c_d=\"1\"} 2\n";
-    let stats = Stats { duplicates: 1, ..Stats::default() };
-    assert_eq!(
-        converted(&[(Text100, duplicate)], target),
-        ("a_b{c_d=\"1\"} 1\n".to_owned(), stats)
-    );
-}
-
-#[test]
-fn labels_that_become_equal_are_told_apart() {
-    let body = "x{\"a.b\"=\"1\",a_b=\"2\"} 1\nx{\"a.b\"=\"3\",\"a-b\"=\"4\"} 2\n";
-    let (out, stats) = converted(&[(Text100, body)], Target::new(Text004));
-    assert_eq!(out, "x{exported_a_b=\"1\",a_b=\"2\"} 1\nx{exported_a_b=\"3\",a_b=\"4\"} 2\n");
-    assert_eq!(stats, Stats { renamed_labels: 2, ..Stats::default() });
-    // It may also become an added one, or the reserved one.
-    let reader = Reader::new(Target::new(Text004), Limits::default());
-    let body = "x{\"a.b\"=\"1\",\"__name_.\"=\"2\"} 1\n";
-    let instance = reader.parse(body, Text100, Labels::new([("a_b", "0")])).unwrap();
-    let merge = Merge::new(Target::new(Text004), vec![instance]);
-    assert_eq!(merge.stats(), Stats { renamed_labels: 2, ..Stats::default() });
-    let expected = "x{exported_a_b=\"1\",exported___name__=\"2\",a_b=\"0\"} 1\n";
-    assert_eq!(written(merge, 100), expected);
-}
-
-#[test]
 fn instances_in_different_formats_share_their_families() {
     let openmetrics = "# HELP x Things.\n# TYPE x counter\nx_total{i=\"0\"} 1 # {a=\"b\"} 1\nx_created{i=\"0\"} 5\n\
         # TYPE y_seconds histogram\n# UNIT y_seconds seconds\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\n\

@@ -131,13 +131,15 @@ fn sample_text(sample: &Sample, style: Style) -> String {
     format!("{lead}{}{braces} {}{timestamp}{}\n", sample.name, sample.value, style.end)
 }
 
-/// What must come out for an instance, in any order; told as plainly as can be.
-fn expected(lines: &[Line], added: &[(&str, &str)]) -> Vec<Sample> {
+/// What must come out for an instance, in any order; told as plainly as can be. Its `peers` get
+/// the same labels, and it is one of them.
+fn expected(lines: &[Line], peers: &[&[Line]], added: &[(&str, &str)]) -> Vec<Sample> {
     let mut seen = BTreeSet::new();
     let mut samples = Vec::new();
     for line in lines {
         let Line::Sample(sample, _) = line else { continue };
-        let mut sample = Sample { labels: renamed(&sample.labels, added), ..sample.clone() };
+        let own = label_names(stem(&sample.name), peers);
+        let mut sample = Sample { labels: renamed(sample, &own, added), ..sample.clone() };
         sample
             .labels
             .extend(added.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
@@ -148,23 +150,42 @@ fn expected(lines: &[Line], added: &[(&str, &str)]) -> Vec<Sample> {
     samples
 }
 
-fn renamed(own: &BTreeMap<String, String>, added: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let is_added = |name: &String| added.iter().any(|(added, _)| added == name);
-    let mut renamed: BTreeMap<_, _> = own
-        .iter()
-        .filter(|(name, _)| !is_added(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let mut clashing: Vec<_> = own.iter().filter(|(name, _)| is_added(name)).collect();
-    clashing.sort_by_key(|(name, _)| name.len());
-    for (name, value) in clashing {
-        let mut free = name.clone();
-        while is_added(&free) || own.contains_key(&free) || renamed.contains_key(&free) {
+/// What the names of a family's samples have in common.
+fn stem(name: &str) -> &str {
+    let suffixes = ["_sum", "_count", "_bucket"].iter();
+    let mut stems = suffixes.filter_map(|suffix| name.strip_suffix(suffix));
+    stems.find(|stem| !stem.is_empty()).map_or(name, stem)
+}
+
+/// The labels of a family.
+fn label_names<'a>(family: &str, instances: &[&'a [Line]]) -> BTreeSet<&'a str> {
+    let lines = instances.iter().copied().flatten();
+    let samples = lines.filter_map(|line| match line {
+        Line::Sample(sample, _) => Some(sample),
+        _ => None,
+    });
+    let of_family = samples.filter(|sample| stem(&sample.name) == family);
+    of_family.flat_map(|sample| sample.labels.keys().map(String::as_str)).collect()
+}
+
+fn renamed(
+    sample: &Sample,
+    own: &BTreeSet<&str>,
+    added: &[(&str, &str)],
+) -> BTreeMap<String, String> {
+    let is_added = |name: &str| added.iter().any(|(added, _)| *added == name);
+    let mut clashing: Vec<_> = own.iter().filter(|name| is_added(name)).collect();
+    clashing.sort_by_key(|name| name.len());
+    let mut names = BTreeMap::<&str, String>::new();
+    for name in clashing {
+        let mut free = format!("exported_{name}");
+        while is_added(&free) || own.contains(&*free) || names.values().any(|name| *name == free) {
             free.insert_str(0, "exported_");
         }
-        renamed.insert(free, value.clone());
+        names.insert(name, free);
     }
-    renamed
+    let name = |own: &String| names.get(&**own).unwrap_or(own).clone();
+    sample.labels.iter().map(|(own, value)| (name(own), value.clone())).collect()
 }
 
 fn sorted(mut samples: Vec<Sample>) -> Vec<Sample> {
@@ -182,8 +203,18 @@ proptest! {
     ) {
         let parse = || inputs.iter().map(|(lines, added, ends)| parsed(&text(lines, *ends), added)).collect();
         let out = written(merge_of(parse()), 1 << 16);
-        let samples: Vec<_> = inputs.iter().flat_map(|(lines, added, _)| expected(lines, added)).collect();
+        let mut owners = BTreeMap::new();
+        let samples: Vec<_> = inputs.iter().enumerate().flat_map(|(i, (lines, added, _))| {
+            let peers = inputs.iter().filter(|(_, of_peer, _)| of_peer == added);
+            let peers: Vec<_> = peers.map(|(lines, _, _)| &lines[..]).collect();
+            expected(lines, &peers, added).into_iter().map(move |sample| (i, sample))
+        }).collect();
         prop_assert_eq!(parse().iter().map(Instance::samples).sum::<usize>(), samples.len());
+        // The first instance that has a series keeps it.
+        let samples: Vec<_> = samples.into_iter().filter(|(i, sample)| {
+            let series = (sample.name.clone(), sample.labels.clone());
+            *owners.entry(series).or_insert(*i) == *i
+        }).map(|(_, sample)| sample).collect();
         prop_assert_eq!(sorted(strict::read(&out, false)), sorted(samples), "{}", out);
         prop_assert_eq!(written(merge_of(parse()), chunk), out, "chunks make no difference");
     }
@@ -211,7 +242,7 @@ proptest! {
             let of_name = |samples: &[Sample]| -> Vec<_> {
                 samples.iter().filter(|sample| sample.name == *name).cloned().collect()
             };
-            prop_assert_eq!(of_name(&out), of_name(&expected(&lines, &[])));
+            prop_assert_eq!(of_name(&out), of_name(&expected(&lines, &[&lines], &[])));
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     limits::Limits,
     names::RESERVED_LABEL,
     number,
+    renames::LabelUse,
     sample::{self, Label, Name, Next, TakeLabels},
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Checked<'a> {
     pub(super) is_canonical: bool,
     /// Of no use if the line is not canonical.
     pub(super) facts: Facts,
+    pub(super) labels: LabelUse,
 }
 
 /// What a canonical series says, whatever its value.
@@ -120,8 +122,11 @@ impl<'a> Checker<'a> {
             name: series.name,
             insert: series.insert,
             end: series.end,
-            is_canonical: series.is_canonical && found.clashes == 0 && is_written_so,
+            is_canonical: series.is_canonical
+                && !found.labels.has(LabelUse::CLASH)
+                && is_written_so,
             facts: found.facts,
+            labels: found.labels,
         })
     }
 
@@ -139,7 +144,7 @@ pub(super) fn facts<'b>(
 ) -> Result<(&'b [u8], Facts), ErrorKind> {
     let mut facts = Facts::default();
     let series = sample::parse(line, &[], &mut |label: Label<'_>| {
-        facts.add(&Known::new(label, Meaning::of(label.name), state, wants_bounds));
+        facts.add(&Known::new(label, LabelUse::default(), state, wants_bounds));
         Ok(())
     })?;
     Ok((series.name.text, facts))
@@ -153,7 +158,7 @@ impl Facts {
         match known.meaning {
             Meaning::Le => (self.le, self.le_hash) = (known.bound, known.hash),
             Meaning::Quantile => (self.quantile, self.quantile_hash) = (known.bound, known.hash),
-            Meaning::Clash | Meaning::Other => return,
+            Meaning::Other => return,
         }
         self.has_odd_bound |= known.is_odd;
     }
@@ -179,17 +184,19 @@ struct Known<'a> {
     label: Label<'a>,
     hash: u64,
     meaning: Meaning,
+    used: LabelUse,
     bound: Bound,
     /// It is a bound, and not as OpenMetrics wants it.
     is_odd: bool,
 }
 
 impl<'a> Known<'a> {
-    fn new(label: Label<'a>, meaning: Meaning, state: &RandomState, wants_bounds: bool) -> Self {
+    fn new(label: Label<'a>, used: LabelUse, state: &RandomState, wants_bounds: bool) -> Self {
         let mut known = Self {
             label,
             hash: hash(state, label.text),
-            meaning,
+            meaning: Meaning::of(label.name),
+            used,
             bound: Bound::Absent,
             is_odd: false,
         };
@@ -213,8 +220,6 @@ impl<'a> Known<'a> {
 enum Meaning {
     Le,
     Quantile,
-    /// It is the name of an added label.
-    Clash,
     Other,
 }
 
@@ -231,9 +236,8 @@ impl Meaning {
 /// What the labels of one line have in common.
 #[derive(Clone, Copy, Default)]
 struct Found {
-    /// How many have the name of an added one.
-    clashes: usize,
     facts: Facts,
+    labels: LabelUse,
     /// Whether to compare all names in the end.
     is_unsure: bool,
 }
@@ -256,7 +260,7 @@ impl<'a> TakeLabels<'a> for LabelChecker<'a> {
             known.look_at_bound(self.wants_bounds);
         }
         self.count += 1;
-        self.found.clashes += usize::from(matches!(known.meaning, Meaning::Clash));
+        self.found.labels.join(known.used);
         self.found.facts.add(known);
         Ok(())
     }
@@ -272,17 +276,16 @@ impl<'a> LabelChecker<'a> {
         if self.count >= self.max_labels {
             return Err(ErrorKind::TooManyLabels);
         }
-        let meaning = match label.name.text {
-            RESERVED_LABEL => return Err(ErrorKind::ReservedLabel),
-            name if self.added.has(name) => Meaning::Clash,
-            _ => Meaning::of(label.name),
-        };
+        if label.name.text == RESERVED_LABEL {
+            return Err(ErrorKind::ReservedLabel);
+        }
         if self.count > Self::FEW {
             self.found.is_unsure = true;
         } else if self.known.iter().any(|known| known.label.name.text == label.name.text) {
             return Err(ErrorKind::DuplicateLabel);
         }
-        self.known.push(Known::new(label, meaning, &self.state, self.wants_bounds));
+        let used = LabelUse::of(&label.name.unescaped(), self.added);
+        self.known.push(Known::new(label, used, &self.state, self.wants_bounds));
         Ok(())
     }
 

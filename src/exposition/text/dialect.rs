@@ -29,6 +29,10 @@ impl Dialect {
         self.naming == Naming::OpenMetrics
     }
 
+    pub(super) fn escaping(&self) -> Escaping {
+        self.escaping
+    }
+
     /// Whether names may be quoted.
     pub(super) fn has_quotes(&self) -> bool {
         self.escaping == Escaping::AllowUtf8

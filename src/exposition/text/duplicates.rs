@@ -71,18 +71,19 @@ impl Slots {
     }
 }
 
-/// Calls `drop` with every sample that `is_same` as an earlier one, in their order;
-/// `is_same` gets the offsets of both.
+/// Calls `drop` with every sample that `is_same` as an earlier one, and the offset of that one,
+/// in their order; `is_same` gets the offsets of both.
 pub(super) fn find(
     prints: &[Print],
     is_same: impl Fn(u32, u32) -> bool,
-    mut drop: impl FnMut(&Print),
+    mut drop: impl FnMut(&Print, u32),
 ) {
     let mut slots = Slots::new(prints.len());
     for (i, print) in prints.iter().enumerate() {
         let is_same = |earlier: Print| is_same(earlier.offset, print.offset);
-        if slots.find_or_insert(prints, i, is_same).is_some() {
-            drop(print);
+        let earlier = slots.find_or_insert(prints, i, is_same).and_then(|i| prints.get(i));
+        if let Some(earlier) = earlier {
+            drop(print, earlier.offset);
         }
     }
 }
@@ -95,6 +96,33 @@ pub(super) fn are_same(lines: [(&[u8], Form<'_>); 2], task: &Task<'_>) -> bool {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     }
+}
+
+/// Why two samples are the same in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// They are the same in their source.
+    Repeated,
+    /// The output cannot tell their timestamps apart.
+    Timestamp,
+    /// Their bounds are one number, differently spelled.
+    Bound,
+}
+
+/// Why two lines are the [same](are_same).
+pub(super) fn cause(lines: [(&[u8], Form<'_>); 2], task: &Task<'_>) -> Cause {
+    let spelled = lines.map(|(line, form)| (line, Form { has_bounds: false, ..form }));
+    if lines.iter().any(|(_, form)| form.has_bounds) && !are_same(spelled, task) {
+        return Cause::Bound;
+    }
+    let [one, other] = lines.map(|(line, _)| source_timestamp(line, task));
+    if one == other { Cause::Repeated } else { Cause::Timestamp }
+}
+
+fn source_timestamp(line: &[u8], task: &Task<'_>) -> Option<u64> {
+    let series = sample::parse(line, &[], &mut |_: Label<'_>| Ok(())).ok()?;
+    let tail = tail::parse(line.get(series.end..).unwrap_or_default(), task.source).ok()?;
+    tail.timestamp.map(|text| tail::timestamp_key(text, task.source, task.source))
 }
 
 /// The name, the labels in order of their text, the timestamp.
@@ -140,7 +168,7 @@ mod tests {
 
     fn found(hashes: &[u64], is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let mut found = Vec::new();
-        find(&prints(hashes), is_same, |print| found.push(print.line));
+        find(&prints(hashes), is_same, |print, _| found.push(print.line));
         found
     }
 
@@ -164,9 +192,10 @@ mod tests {
         let (labels, limits) = (Labels::new([("i", "")]), Limits::default());
         let dialect = Dialect::new(Target::new(Format::Text004));
         let source = Naming::Classic;
-        let task = Task { body: b"", labels: &labels, limits: &limits, source, dialect };
+        let task =
+            Task { body: b"", labels: &labels, limits: &limits, source, dialect, renames: None };
         let name = Name { text: b"x", is_quoted: false };
-        let family = Source { name, metric_type: None, naming: source };
+        let family = Source { name, metric_type: None, naming: source, renames: None };
         let form = Form { family, has_bounds: false, keeps_exemplar: true };
         let are_same =
             |lines: [&str; 2]| are_same(lines.map(|line| (line.as_bytes(), form)), &task);

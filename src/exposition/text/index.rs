@@ -22,6 +22,8 @@ pub(super) struct Index {
     /// The length of all samples when written, without exemplars.
     pub(super) sample_bytes: u64,
     pub(super) duplicates: usize,
+    /// Samples that are dropped since their timestamps are equal in milliseconds only.
+    pub(super) lost_timestamps: usize,
     pub(super) renamed_labels: usize,
     /// Exemplars that no answer in the dialect can carry.
     pub(super) lost_exemplars: usize,
@@ -77,6 +79,8 @@ pub(super) struct Strictness {
     pub(super) is_irregular: bool,
     /// Nobody looked, since the type was not known yet.
     pub(super) is_unchecked: bool,
+    /// Two of their bounds are one number, so that their series would become equal.
+    pub(super) has_equal_bounds: bool,
 }
 
 impl Strictness {
@@ -84,6 +88,7 @@ impl Strictness {
         self.is_broken |= other.is_broken;
         self.is_irregular |= other.is_irregular;
         self.is_unchecked |= other.is_unchecked;
+        self.has_equal_bounds |= other.has_equal_bounds;
     }
 }
 

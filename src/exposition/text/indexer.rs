@@ -250,6 +250,7 @@ impl<'a> Indexer<'a> {
         let Previous { family, role, .. } = self.previous;
         if let Some(family) = self.family_mut(family) {
             family.shape.add(role, checked.facts.le, checked.facts.quantile);
+            family.shape.labels.join(checked.labels);
         }
         let offset = offset as u32;
         let has_bounds = self.follow_run(family, offset, count as u32);
@@ -418,7 +419,12 @@ impl<'a> Indexer<'a> {
         let source = self.source(family);
         let metric_type = source.destination(source.main_role(), naming).metric_type;
         self.watch.begin(family, metric_type);
-        metric_type.is_some_and(MetricType::is_compound)
+        let is_compound = metric_type.is_some_and(MetricType::is_compound);
+        let has_equal_bounds = is_compound && source.has_equal_bounds();
+        if let Some(family) = self.family_mut(family).filter(|_| has_equal_bounds) {
+            family.strictness.has_equal_bounds = true;
+        }
+        is_compound && !has_equal_bounds
     }
 
     fn end_run(&mut self) {

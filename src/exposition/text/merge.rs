@@ -1,5 +1,6 @@
 use super::{
     super::stats::Stats,
+    collisions,
     dialect::Dialect,
     families::Roles,
     format::Target,
@@ -9,8 +10,10 @@ use super::{
     plan::Plan,
     planned::{Part, Planned},
     regroup::Regrouped,
+    repeated::{Repeated, RepeatedPlace},
     rewrite::{Form, Rewriter},
     sample,
+    sources::{self, Found},
 };
 
 /// The last line of OpenMetrics.
@@ -23,6 +26,8 @@ pub(in super::super) struct Merge {
     plan: Plan,
     content_length: u64,
     stats: Stats,
+    /// The first of the samples that an earlier instance has.
+    repeated: Vec<Repeated>,
     next: Position,
 }
 
@@ -48,7 +53,22 @@ impl Merge {
     /// The instances are those of a [`Reader`](super::super::Reader) for the same target.
     pub(in super::super) fn new(target: Target, instances: Vec<Instance>) -> Self {
         let dialect = Dialect::new(target);
-        let plan = Plan::new(&instances, &dialect);
+        let mut instances = collisions::resolve(instances, dialect);
+        let mut plan = Plan::new(&instances, &dialect);
+        let mut found = sources::find(&instances, &plan, dialect);
+        if !found.equal_bounds.is_empty() {
+            instances = spell_bounds(instances, &found, dialect);
+            plan = Plan::new(&instances, &dialect);
+            found = sources::find(&instances, &plan, dialect);
+        }
+        if !found.lines.is_empty() {
+            for (&i, offsets) in &found.lines {
+                if let Some(instance) = instances.get_mut(i) {
+                    instance.drop_lines(offsets, dialect);
+                }
+            }
+            plan = Plan::new(&instances, &dialect);
+        }
         let mut stats = Stats {
             type_conflicts: plan.type_conflicts,
             broken_rules: plan.broken_rules,
@@ -61,7 +81,8 @@ impl Merge {
         for instance in &instances {
             let index = &instance.index;
             stats.renamed_labels += index.renamed_labels;
-            stats.duplicates += index.duplicates;
+            stats.duplicates += index.duplicates - index.lost_timestamps;
+            stats.lost_timestamps += index.lost_timestamps;
             stats.lost_exemplars += index.lost_exemplars;
             content_length += index.sample_bytes;
         }
@@ -76,7 +97,9 @@ impl Merge {
         if dialect.is_openmetrics() {
             content_length += EOF.len() as u64;
         }
-        Self { dialect, instances, plan, content_length, stats, next: Position::default() }
+        let repeated = tell(found.told, &instances);
+        let next = Position::default();
+        Self { dialect, instances, plan, content_length, stats, repeated, next }
     }
 
     /// The length of the whole output in bytes, exact.
@@ -87,6 +110,10 @@ impl Merge {
     /// What was done to the samples.
     pub(in super::super) fn stats(&self) -> Stats {
         self.stats
+    }
+
+    pub(in super::super) fn repeated(&self) -> &[Repeated] {
+        &self.repeated
     }
 
     /// Writes the next lines, until the sink has `goal` bytes and then up to the end of
@@ -127,6 +154,24 @@ impl Merge {
     pub(in super::super) fn labels(&self) -> impl Iterator<Item = &Labels> {
         self.instances.iter().map(|instance| &instance.labels)
     }
+}
+
+fn spell_bounds(instances: Vec<Instance>, found: &Found, dialect: Dialect) -> Vec<Instance> {
+    let spelled = |(i, instance): (usize, Instance)| match found.equal_bounds.get(&i) {
+        Some(families) => instance.with_spelled_bounds(families, dialect),
+        None => instance,
+    };
+    instances.into_iter().enumerate().map(spelled).collect()
+}
+
+fn tell(told: Vec<(String, [(usize, u32); 2])>, instances: &[Instance]) -> Vec<Repeated> {
+    let place = |(instance, offset): (usize, u32)| {
+        let line = instances.get(instance).map(|one| one.line_number(offset));
+        RepeatedPlace { instance, line }
+    };
+    let repeated =
+        |(series, places): (String, [_; 2])| Repeated { series, places: places.map(place) };
+    told.into_iter().map(repeated).collect()
 }
 
 /// Where an answer is written.

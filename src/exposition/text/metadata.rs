@@ -49,7 +49,12 @@ pub(super) fn parse(line: &[u8], naming: Naming) -> Result<Metadata<'_>, ErrorKi
     if rest.is_empty() {
         return Ok(Metadata::Comment);
     }
-    let (name, rest) = family_name(rest)?;
+    let (name, rest) = match family_name(rest) {
+        Ok(named) => named,
+        // As in Prometheus, which looks at the names of types only.
+        Err(_) if keyword == b"HELP" => return Ok(Metadata::Comment),
+        Err(kind) => return Err(kind),
+    };
     let text = skip_blanks(rest);
     Ok(match keyword {
         b"HELP" => Metadata::Help { name, text: without_returns(text) },
@@ -217,7 +222,7 @@ mod tests {
     #[test]
     fn help_and_type_are_told_from_comments() {
         use Metadata::{Comment, Help, Type};
-        let cases: [(&str, Result<Metadata<'_>, ErrorKind>); 23] = [
+        let cases: [(&str, Result<Metadata<'_>, ErrorKind>); 25] = [
             ("# HELP x some text ", Ok(Help { name: X, text: b"some text " })),
             ("#\t HELP\tx \t text", Ok(Help { name: X, text: b"text" })),
             ("# HELP x", Ok(Help { name: X, text: b"" })),
@@ -249,7 +254,9 @@ mod tests {
             ("# TYPE \"a.b gauge", Err(ErrorKind::MetricName)),
             ("# TYPE \"\" gauge", Err(ErrorKind::MetricName)),
             ("# TYPE \"a\"b gauge", Err(ErrorKind::MetricName)),
-            ("# HELP 1x text", Err(ErrorKind::MetricName)),
+            ("# HELP 1x text", Ok(Comment)),
+            ("# HELP \"x text", Ok(Comment)),
+            ("# TYPE 1x gauge", Err(ErrorKind::MetricName)),
         ];
         for (line, expected) in cases {
             assert_eq!(parse(line.as_bytes(), Naming::Classic), expected, "{line:?}");

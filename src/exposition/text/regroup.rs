@@ -3,14 +3,14 @@
 //! Mostly they stand so in their body. Where not, because metrics are interleaved, have
 //! several timestamps, or come from two families, the lines are read again and sorted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
 use super::{
     check::{self, Facts},
     dialect::Dialect,
-    families::{Bound, MetricType, Role, Roles},
+    families::{MetricType, Role, Roles},
     index::Line,
     instance::Instance,
     number,
@@ -62,10 +62,7 @@ impl Entry {
 
     /// Samples without a bound follow those that have one.
     fn bound(&self) -> f64 {
-        match self.point.bound {
-            Bound::Number(bound) => bound,
-            _ => f64::INFINITY,
-        }
+        self.point.bound.number().unwrap_or(f64::INFINITY)
     }
 }
 
@@ -193,53 +190,36 @@ impl Gather<'_> {
     }
 
     fn finish(mut self) -> Regrouped {
-        if !self.are_in_order() {
-            let order = |entry: &Entry| (entry.point_of(), rank(entry.point.role));
-            self.entries.sort_by(|one, other| {
-                order(one).cmp(&order(other)).then(one.bound().total_cmp(&other.bound()))
-            });
+        self.entries.sort_by_key(Entry::point_of);
+        // Each point by itself: those of an output that is read again stay as they are.
+        if matches!(self.metric_type, MetricType::Histogram | MetricType::GaugeHistogram) {
+            for point in self.entries.chunk_by_mut(|one, next| one.point_of() == next.point_of()) {
+                put_in_order(point);
+            }
         }
         let (ambiguous, ambiguous_bytes) = self.drop_ambiguous();
         let mut rules = Rules::new(self.metric_type);
         for entry in &self.entries {
             rules.add(&entry.point);
         }
-        let is_broken = self.is_broken || self.has_equal_quantiles() || rules.are_broken();
+        let is_broken = self.is_broken || self.has_equal_points() || rules.are_broken();
         let lines = self.entries.iter().map(|entry| entry.line).collect();
         let has_bounds = self.metric_type.is_compound();
         let grown_bytes = self.grown_bytes;
         Regrouped { lines, is_broken, has_bounds, grown_bytes, ambiguous, ambiguous_bytes }
     }
 
-    /// Whether they can stay as they stand, so that an output which is read again stays the same.
-    fn are_in_order(&self) -> bool {
-        let mut last = (0, None);
-        let mut last_bound = f64::NEG_INFINITY;
-        self.entries.iter().all(|entry| {
-            let point = entry.point_of();
-            if point != last {
-                last_bound = f64::NEG_INFINITY;
-            }
-            let is_next = last <= point && last_bound <= entry.bound();
-            last = point;
-            if rank(entry.point.role) == 0 {
-                last_bound = entry.bound();
-            }
-            is_next
-        })
-    }
-
-    /// Whether two quantiles became one when they were spelled alike.
-    fn has_equal_quantiles(&self) -> bool {
-        let mut last: Option<&Entry> = None;
-        let mut quantiles = self.entries.iter().filter(|entry| entry.point.role == Role::Plain);
-        self.metric_type == MetricType::Summary
-            && quantiles.any(|entry| {
-                let is_same = |last: &Entry| {
-                    last.point_of() == entry.point_of() && last.point.bound == entry.point.bound
-                };
-                last.replace(entry).is_some_and(is_same)
-            })
+    /// Whether two samples became one when their bounds were spelled alike.
+    fn has_equal_points(&self) -> bool {
+        let mut seen = HashSet::<_, RandomState>::default();
+        let mut points = self.entries.iter().map(|entry| {
+            (
+                entry.point_of(),
+                entry.point.role,
+                entry.point.bound.number().map(|n| (n + 0.0).to_bits()),
+            )
+        });
+        self.metric_type.is_compound() && points.any(|point| !seen.insert(point))
     }
 
     /// Sees to it that a metric has timestamps, or has none.
@@ -274,7 +254,19 @@ impl Gather<'_> {
     }
 }
 
-/// Buckets and quantiles, then what they come to, in whichever order.
+/// Sorts the samples of a point whose buckets do not ascend.
+fn put_in_order(point: &mut [Entry]) {
+    let buckets = point.iter().filter(|entry| rank(entry.point.role) == 0);
+    if buckets.is_sorted_by(|one, next| one.bound() <= next.bound()) {
+        return;
+    }
+    point.sort_by(|one, other| {
+        let (rank, other_rank) = (rank(one.point.role), rank(other.point.role));
+        rank.cmp(&other_rank).then(one.bound().total_cmp(&other.bound()))
+    });
+}
+
+/// Buckets, then what they come to, in whichever order.
 fn rank(role: Role) -> u8 {
     match role {
         Role::Plain | Role::Bucket | Role::Total | Role::Info => 0,

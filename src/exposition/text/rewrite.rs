@@ -10,23 +10,20 @@ use super::{
     families::{Naming, Role},
     labels::Labels,
     metadata::write_escaped,
-    names::{RESERVED_LABEL, is_legacy_metric_name},
+    names::is_legacy_metric_name,
     number,
+    renames::{EXPORTED, LabelNames},
     sample::{self, Label},
     tail::{self, Exemplar, Tail},
     translate::Source,
 };
-
-const EXPORTED: &[u8] = b"exported_";
 
 /// Rewrites lines; kept for several, it allocates for the first ones only.
 #[derive(Debug)]
 pub(super) struct Rewriter<'a> {
     dialect: Dialect,
     own: Vec<Own<'a>>,
-    /// The labels in `own` that must be renamed.
-    clashing: Vec<usize>,
-    candidate: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -36,6 +33,7 @@ struct Own<'a> {
     label: Label<'a>,
     /// How many times `exported_` goes before the name.
     exported: usize,
+    is_renamed: bool,
 }
 
 /// What the form of a line depends on, besides the line and the dialect.
@@ -76,7 +74,7 @@ pub(super) struct Rewritten {
 
 impl<'a> Rewriter<'a> {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, own: Vec::new(), clashing: Vec::new(), candidate: Vec::new() }
+        Self { dialect, own: Vec::new(), scratch: Vec::new() }
     }
 
     /// Appends a whole line with its line break, still without the added labels.
@@ -120,13 +118,13 @@ impl<'a> Rewriter<'a> {
                 false => Cow::Borrowed(label.name.text),
                 true => dialect.label_name(label.name.unescaped()),
             };
-            self.own.push(Own { name, label, exported: 0 });
+            self.own.push(Own { name, label, exported: 0, is_renamed: false });
             Ok(())
         })?;
-        self.rename(added);
+        let renamed = self.rename(added, form.family.label_names());
 
         let start = out.len();
-        let name = if dialect.keeps_suffixes() {
+        let name = if dialect.keeps_suffixes() && form.family.renames.is_none() {
             match series.name.is_quoted {
                 false => Cow::Borrowed(series.name.text),
                 true => dialect.metric_name(series.name.unescaped()),
@@ -146,7 +144,7 @@ impl<'a> Rewriter<'a> {
         for own in &self.own {
             out.push(separator);
             separator = b',';
-            own.write_name(&dialect, &mut self.candidate, out);
+            own.write_name(&dialect, &mut self.scratch, out);
             out.extend_from_slice(b"=\"");
             let is_bound = form.has_bounds && matches!(&*own.name, b"le" | b"quantile");
             if !is_bound || !write_bound(own.label.value, out) {
@@ -159,49 +157,16 @@ impl<'a> Rewriter<'a> {
             out.push(b'}');
         }
         out.push(b' ');
-        Ok(Rewritten { insert: insert - start, end: series.end, renamed: self.clashing.len() })
+        Ok(Rewritten { insert: insert - start, end: series.end, renamed })
     }
 
-    /// Finds free names for the labels whose name is taken: by an added one, or because
-    /// escaping made two names equal.
-    ///
-    /// The shortest goes first, so that the names do not depend on the order of
-    /// the labels, only on which there are.
-    fn rename(&mut self, added: &Labels) {
-        self.clashing.clear();
-        for (i, own) in self.own.iter().enumerate() {
-            if added.has(&own.name) || own.is_escaped() && self.is_taken(i, own) {
-                self.clashing.push(i);
-            }
+    /// Gives other names to labels whose name is that of an added one, or that `chosen` has
+    /// another one for. Returns how many there are.
+    fn rename(&mut self, added: &Labels, chosen: Option<&LabelNames>) -> usize {
+        for own in &mut self.own {
+            own.rename(added, chosen, &mut self.scratch);
         }
-        self.clashing.sort_by_key(|&i| self.own.get(i).map(|own| own.name.len()));
-        for &clashing in &self.clashing {
-            let Some(own) = self.own.get(clashing) else { continue };
-            self.candidate.clear();
-            self.candidate.extend_from_slice(&own.name);
-            let mut exported = 0;
-            while exported == 0
-                || added.has(&self.candidate)
-                || self.own.iter().any(|own| own.is_called(&self.candidate))
-            {
-                self.candidate.splice(..0, EXPORTED.iter().copied());
-                exported += 1;
-            }
-            if let Some(own) = self.own.get_mut(clashing) {
-                own.exported = exported;
-            }
-        }
-    }
-
-    /// Whether another label has the name that escaping gave to this one; of two that were
-    /// escaped the one with the lesser text keeps it.
-    fn is_taken(&self, i: usize, escaped: &Own<'_>) -> bool {
-        &*escaped.name == RESERVED_LABEL
-            || self.own.iter().enumerate().any(|(other, own)| {
-                other != i
-                    && own.name == escaped.name
-                    && (!own.is_escaped() || own.label.name.text < escaped.label.name.text)
-            })
+        self.own.iter().filter(|own| own.is_renamed).count()
     }
 }
 
@@ -221,16 +186,25 @@ fn write_bound(value: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 impl Own<'_> {
-    fn is_escaped(&self) -> bool {
-        matches!(self.name, Cow::Owned(_)) && *self.name != *self.label.name.text
-    }
-
-    /// Whether this label has, had or gets this name.
-    fn is_called(&self, name: &[u8]) -> bool {
-        let Some(prefix) = name.strip_suffix(&*self.name) else { return false };
-        prefix.is_empty()
-            || prefix.len() == self.exported * EXPORTED.len()
-                && prefix.chunks(EXPORTED.len()).all(|part| part == EXPORTED)
+    fn rename(&mut self, added: &Labels, chosen: Option<&LabelNames>, scratch: &mut Vec<u8>) {
+        let is_clashing = added.has(&self.name);
+        if let Some(chosen) = chosen
+            && (is_clashing || self.label.name.is_quoted)
+            && let Some(name) = chosen.get(&*self.label.name.unescaped())
+        {
+            self.is_renamed = is_clashing || *self.name != **name;
+            self.name = Cow::Owned(name.to_vec());
+            return;
+        }
+        if is_clashing {
+            scratch.clear();
+            scratch.extend_from_slice(&self.name);
+            while self.exported == 0 || added.has(scratch) {
+                scratch.splice(..0, EXPORTED.iter().copied());
+                self.exported += 1;
+            }
+            self.is_renamed = true;
+        }
     }
 
     fn write_name(&self, dialect: &Dialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {

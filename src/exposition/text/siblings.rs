@@ -21,6 +21,7 @@ use super::{
     index::Family,
     labels::Labels,
     limits::Limits,
+    renames::LabelUse,
     task::Task,
 };
 
@@ -107,6 +108,7 @@ pub(super) struct Place {
     pub(super) role: Role,
     pub(super) le: Kind,
     pub(super) quantile: Kind,
+    pub(super) labels: LabelUse,
     pub(super) has_bounds: bool,
 }
 

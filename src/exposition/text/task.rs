@@ -1,4 +1,4 @@
-use super::{dialect::Dialect, families::Naming, labels::Labels, limits::Limits};
+use super::{dialect::Dialect, families::Naming, labels::Labels, limits::Limits, renames::Renames};
 
 /// How a body is to be read, and for which output.
 #[derive(Clone, Copy)]
@@ -9,4 +9,6 @@ pub(super) struct Task<'a> {
     /// Of the body's format.
     pub(super) source: Naming,
     pub(super) dialect: Dialect,
+    /// Names that are not the usual ones.
+    pub(super) renames: Option<&'a Renames>,
 }

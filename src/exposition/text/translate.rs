@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     dialect::Dialect,
     families::{MetricType, Naming, Role},
+    renames::{LabelNames, Renames},
     sample::Name,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Source<'a> {
     pub(super) name: Name<'a>,
     pub(super) metric_type: Option<MetricType>,
     pub(super) naming: Naming,
+    /// Names that are not the usual ones.
+    pub(super) renames: Option<&'a Renames>,
 }
 
 impl<'a> Source<'a> {
@@ -96,12 +99,36 @@ impl<'a> Source<'a> {
 
     /// The name that the family has at its destination.
     pub(super) fn target_name(&self, to: &Destination, dialect: &Dialect) -> Cow<'a, [u8]> {
+        if let Some(name) = self.renamed() {
+            return Cow::Owned([name, to.suffix.suffix()].concat());
+        }
         if to.suffix == Role::Plain {
             return dialect.metric_name(self.name.unescaped());
         }
         let mut name = self.name.unescaped().into_owned();
         name.extend_from_slice(to.suffix.suffix());
         dialect.metric_name(Cow::Owned(name))
+    }
+
+    /// The name that the family has where it keeps its samples.
+    pub(super) fn family_name(&self, dialect: &Dialect) -> Cow<'a, [u8]> {
+        let to = Destination { suffix: Role::Plain, metric_type: None, role: Role::Plain };
+        self.target_name(&to, dialect)
+    }
+
+    /// The name of the family in the output, if it is not the usual one.
+    fn renamed(&self) -> Option<&'a [u8]> {
+        self.renames?.metric(&self.name.unescaped())
+    }
+
+    /// The names of labels of its samples in the output, if they are not the usual ones.
+    pub(super) fn label_names(&self) -> Option<&'a LabelNames> {
+        self.renames?.labels(&self.name.unescaped())
+    }
+
+    /// Whether its samples have bounds that are one number, and stay as they are spelled.
+    pub(super) fn has_equal_bounds(&self) -> bool {
+        self.renames.is_some_and(|renames| renames.has_equal_bounds(&self.name.unescaped()))
     }
 
     /// The role of a sample of this name in the family.
@@ -162,6 +189,7 @@ mod tests {
                 name: Name { text, is_quoted: false },
                 metric_type: Some(metric_type),
                 naming,
+                renames: None,
             };
             let target = match naming {
                 Classic => Format::OpenMetrics100,
@@ -179,6 +207,7 @@ mod tests {
             name: Name { text: b"x", is_quoted: false },
             metric_type: Some(Counter),
             naming: OpenMetrics,
+            renames: None,
         };
         let dialect = Dialect::new(Target::new(Format::OpenMetrics100));
         for name in ["x_total", "x_created", "x"] {

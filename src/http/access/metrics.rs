@@ -37,7 +37,7 @@ impl AccessMetrics {
             Denied::Wrong | Denied::NoOperator => "wrong",
             Denied::NotYours | Denied::OperatorsOnly => "forbidden",
             Denied::NoOperators => "not_configured",
-            Denied::TooMany => "too_many",
+            Denied::TooMany(_) => "too_many",
         };
         self.0.get_or_create(&ReasonLabel { reason }).inc();
     }

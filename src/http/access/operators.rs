@@ -5,6 +5,7 @@
 //! is remembered, as an HMAC with a random key, so that a Prometheus that asks
 //! every second does not cost a core.
 
+use super::Denied;
 use crate::http::auth::Presented;
 use ring::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +19,11 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 
+/// Passwords that wait to be checked at most: each takes up to a second of a core.
+const WAITING: usize = 16;
+/// After this a place among them may be free.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// The configured operators.
 pub struct Operators {
     list: Vec<Operator>,
@@ -25,6 +31,7 @@ pub struct Operators {
     /// Where passwords are checked.
     elsewhere: Handle,
     one_at_a_time: Arc<Semaphore>,
+    waiting: Semaphore,
     /// How long the last check took, in microseconds.
     last_check: AtomicU64,
 }
@@ -59,6 +66,7 @@ impl Operators {
                 .expect("the system has random numbers"),
             elsewhere,
             one_at_a_time: Arc::new(Semaphore::new(1)),
+            waiting: Semaphore::new(WAITING),
             last_check: AtomicU64::new(0),
         }
     }
@@ -66,6 +74,11 @@ impl Operators {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// All user names.
+    pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|operator| operator.username.as_str())
     }
 
     /// Whether this is an operator whose password was found right before.
@@ -78,10 +91,14 @@ impl Operators {
     }
 
     /// Whether this is an operator.
-    pub(super) async fn verify(&self, presented: &Presented) -> bool {
+    ///
+    /// # Errors
+    /// Too many passwords wait to be checked.
+    pub(super) async fn verify(&self, presented: &Presented) -> Result<bool, Denied> {
         if presented.user.is_none() || self.is_empty() {
-            return false;
+            return Ok(false);
         }
+        let _place = self.waiting.try_acquire().map_err(|_| Denied::TooMany(BUSY))?;
         let mut exists = false;
         for operator in self.named(presented) {
             exists = true;
@@ -89,7 +106,7 @@ impl Operators {
                 let tag = hmac::sign(&self.key, presented.secret.as_bytes());
                 let mut last = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
                 *last = Some(tag);
-                return true;
+                return Ok(true);
             }
         }
         if !exists {
@@ -97,7 +114,7 @@ impl Operators {
             let usual = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
             tokio::time::sleep(usual).await;
         }
-        false
+        Ok(false)
     }
 
     fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a Operator> {
@@ -143,7 +160,7 @@ mod tests {
         let operators = Operators::new(list, Handle::current());
         let ann = presented(Some("ann"), "one");
         assert!(!operators.is_known(&ann));
-        assert!(operators.verify(&ann).await && operators.is_known(&ann));
+        assert!(operators.verify(&ann).await.unwrap() && operators.is_known(&ann));
         for (user, password, right) in [
             (Some("ann"), "three", true),
             (Some("ann"), "two", false),
@@ -155,9 +172,11 @@ mod tests {
             (None, "one", false),
         ] {
             let presented = presented(user, password);
-            assert_eq!(operators.verify(&presented).await, right, "{user:?} {password}");
+            assert_eq!(operators.verify(&presented).await.unwrap(), right, "{user:?} {password}");
             assert_eq!(operators.is_known(&presented), right, "{user:?} {password}");
         }
-        assert!(!Operators::new([], Handle::current()).verify(&ann).await);
+        assert!(!Operators::new([], Handle::current()).verify(&ann).await.unwrap());
+        let _all = operators.waiting.try_acquire_many(16).unwrap();
+        assert!(operators.verify(&ann).await.is_err(), "there is no place to wait");
     }
 }

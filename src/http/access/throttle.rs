@@ -1,114 +1,119 @@
-//! Failed tries take longer and longer.
+//! Limits how often credentials are compared for one client.
 //!
-//! Counted per peer and user: behind a router all have one address, and one
-//! that guesses must not slow the others. A peer is an IPv4 address or the /64
-//! of an IPv6 one. Memory is bounded twice: so many pairs are remembered, and so
-//! many tries wait at once.
+//! A login is counted before its password is compared, so a client that closes its
+//! connection early has used it up. A client over its limit is refused without a
+//! comparison; nothing ever waits. Logins are counted per client address and user
+//! name, and per address for all user names together. An address is an IPv4
+//! address or the /64 network of an IPv6 one.
+//!
+//! A password that was right before is no guess and is not counted (`access::proven`).
 
+use super::proven::Origin;
+use crate::http::rate::RateLimit;
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-/// Tries of somebody who mistyped.
-const FREE: u32 = 3;
-/// The wait of the first try after these; each further one waits twice as long.
-const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait.
-const LONGEST: Duration = Duration::from_secs(5);
-/// After so long without a failed try, a pair is forgotten.
-const FORGET: Duration = Duration::from_secs(600);
-/// Pairs remembered at most.
-const PAIRS: usize = 4096;
-/// Tries that wait at most.
-const WAITING: usize = 256;
+/// Logins of one address with one user name: so many at once, then one every so often.
+const PAIR: (Duration, u32) = (Duration::from_secs(6), 10);
+/// Logins of one address with any user names.
+const ADDRESS: (Duration, u32) = (Duration::from_secs(1), 100);
+/// Comparisons with passwords that other addresses have proven, for one address and
+/// user name. This bounds how many guesses a client can test against them.
+const LOOKS: (Duration, u32) = (Duration::from_secs(1), 5000);
+/// Wrong tokens of one address and user name. A token is too long to be guessed: this
+/// only tells a client with an old one to stop.
+const TOKENS: (Duration, u32) = (Duration::from_secs(1), 100);
 
-/// The memory of failed tries.
+/// Counts logins.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    pairs: Mutex<HashMap<u64, Failures>>,
-    /// Keyed at random, so that nobody can choose pairs that look the same.
+    limits: Mutex<Limits>,
+    /// Keyed at random, so that no client can choose pairs that collide.
     hasher: RandomState,
-    places: Semaphore,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Failures {
-    count: u32,
-    last: Instant,
-}
-
-/// A try, taken for a failed one until it is forgotten.
 #[derive(Debug)]
+struct Limits {
+    pairs: RateLimit,
+    addresses: RateLimit,
+    looks: RateLimit,
+    tokens: RateLimit,
+}
+
+/// A login that was counted. It stays counted unless it succeeds.
+#[derive(Debug)]
+#[must_use]
 pub(super) struct Attempt<'a> {
     throttle: &'a Throttle,
     pair: u64,
-    wait: Duration,
-    _place: SemaphorePermit<'a>,
+    address: u64,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self {
-            pairs: Mutex::default(),
-            hasher: RandomState::new(),
-            places: Semaphore::new(WAITING),
-        }
+        let limit = |(every, burst)| RateLimit::new(every, burst);
+        let limits = Limits {
+            pairs: limit(PAIR),
+            addresses: limit(ADDRESS),
+            looks: limit(LOOKS),
+            tokens: limit(TOKENS),
+        };
+        Self { limits: Mutex::new(limits), hasher: RandomState::new() }
     }
 }
 
 impl Throttle {
-    /// Counts a try; none when too many wait already.
-    pub(super) fn begin(&self, peer: Option<IpAddr>, user: Option<&str>) -> Option<Attempt<'_>> {
-        let place = self.places.try_acquire().ok()?;
-        let pair = self.hasher.hash_one((peer.map(network), user));
+    /// Counts a login.
+    ///
+    /// # Errors
+    /// The time after which another one is allowed.
+    pub(super) fn begin(&self, origin: Origin, user: &str) -> Result<Attempt<'_>, Duration> {
+        let (pair, address) = (self.hasher.hash_one((origin, user)), self.hasher.hash_one(origin));
         let now = Instant::now();
-        let mut pairs = self.pairs();
-        if !pairs.contains_key(&pair) && pairs.len() >= PAIRS {
-            make_room(&mut pairs, now);
-        }
-        let failures = pairs.entry(pair).or_insert(Failures { count: 0, last: now });
-        if now.duration_since(failures.last) >= FORGET {
-            failures.count = 0;
-        }
-        *failures = Failures { count: failures.count.saturating_add(1), last: now };
-        let wait = wait(failures.count);
-        Some(Attempt { throttle: self, pair, wait, _place: place })
+        let mut limits = self.limits();
+        // In this order: a client that invents user names leaves no trace among the pairs.
+        limits.addresses.check(address, now)?;
+        limits.pairs.take(pair, now)?;
+        limits.addresses.take(address, now)?;
+        Ok(Attempt { throttle: self, pair, address })
     }
 
-    fn pairs(&self) -> MutexGuard<'_, HashMap<u64, Failures>> {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a client may be compared with what other addresses have proven.
+    pub(super) fn may_look(&self, origin: Origin, user: &str) -> bool {
+        let pair = self.hasher.hash_one((origin, user));
+        self.limits().looks.take(pair, Instant::now()).is_ok()
+    }
+
+    /// Counts a wrong token.
+    ///
+    /// # Errors
+    /// The client has sent too many; the time after which it may send another one.
+    pub(super) fn wrong_token(&self, origin: Origin, user: Option<&str>) -> Result<(), Duration> {
+        let pair = self.hasher.hash_one((origin, user));
+        self.limits().tokens.take(pair, Instant::now())
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Attempt<'_> {
-    /// Until it may be looked at.
-    pub(super) async fn wait(&self) {
-        tokio::time::sleep(self.wait).await;
-    }
-
-    /// It was right in the end.
-    pub(super) fn forget(self) {
-        self.throttle.pairs().remove(&self.pair);
+    /// The credentials were right.
+    pub(super) fn succeeded(self) {
+        let mut limits = self.throttle.limits();
+        limits.pairs.give_back(self.pair);
+        limits.addresses.give_back(self.address);
     }
 }
 
-fn wait(count: u32) -> Duration {
-    match count.checked_sub(FREE + 1) {
-        None => Duration::ZERO,
-        Some(more) => FIRST.saturating_mul(1_u32 << more.min(16)).min(LONGEST),
-    }
-}
-
-/// Who owns an IPv6 address, owns its whole network.
-fn network(address: IpAddr) -> IpAddr {
+/// The owner of an IPv6 address has its whole /64 network.
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -118,78 +123,61 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Drops what is forgotten anyway, else the pair with the fewest tries: who
-/// floods us with names must not make us forget the one that is guessed at.
-fn make_room(pairs: &mut HashMap<u64, Failures>, now: Instant) {
-    pairs.retain(|_, failures| now.duration_since(failures.last) < FORGET);
-    if pairs.len() >= PAIRS {
-        let fewest = pairs.iter().min_by_key(|(_, one)| (one.count, one.last));
-        if let Some(pair) = fewest.map(|(pair, _)| *pair) {
-            pairs.remove(&pair);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn peer(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn origin(text: &str) -> Origin {
+        Origin::of(Some(text.parse().unwrap()))
     }
 
-    fn waits(throttle: &Throttle, who: &str, user: Option<&str>, tries: usize) -> Vec<u128> {
-        let wait = |_| throttle.begin(peer(who), user).unwrap().wait.as_millis();
-        (0..tries).map(wait).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failed_tries_wait_longer_and_longer_per_peer_and_user() {
-        let throttle = Throttle::default();
-        let expected = [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000];
-        assert_eq!(waits(&throttle, "10.0.0.1", Some("a"), 11), expected);
-        assert_eq!(waits(&throttle, "10.0.0.1", Some("b"), 1), [0]);
-        assert_eq!(waits(&throttle, "10.0.0.1", None, 1), [0]);
-        assert_eq!(waits(&throttle, "10.0.0.2", Some("a"), 1), [0]);
-        assert_eq!(waits(&throttle, "::ffff:10.0.0.1", Some("a"), 1), [5000]);
-
-        let before = Instant::now();
-        throttle.begin(peer("10.0.0.1"), Some("a")).unwrap().wait().await;
-        assert_eq!(before.elapsed().as_secs(), 5);
-
-        throttle.begin(peer("10.0.0.1"), Some("a")).unwrap().forget();
-        assert_eq!(waits(&throttle, "10.0.0.1", Some("a"), 4), [0, 0, 0, 100]);
-        tokio::time::advance(FORGET).await;
-        assert_eq!(waits(&throttle, "10.0.0.1", Some("a"), 4), [0, 0, 0, 100]);
+    fn logins(throttle: &Throttle, from: &str, user: &str, tries: usize) -> usize {
+        (0..tries).filter(|_| throttle.begin(origin(from), user).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_network_of_ipv6_is_one_peer() {
+    async fn logins_are_limited_per_address_and_user() {
         let throttle = Throttle::default();
-        for host in 1..=4 {
-            waits(&throttle, &format!("2001:db8:1:2::{host}"), None, 1);
+        assert_eq!(logins(&throttle, "10.0.0.1", "a", 50), 10);
+        assert_eq!(logins(&throttle, "::ffff:10.0.0.1", "a", 50), 0);
+        assert_eq!(logins(&throttle, "10.0.0.1", "b", 50), 10);
+        assert_eq!(logins(&throttle, "10.0.0.2", "a", 50), 10);
+        let wait = throttle.begin(origin("10.0.0.1"), "a").unwrap_err();
+        assert_eq!(wait, Duration::from_secs(6));
+        tokio::time::advance(wait).await;
+        assert_eq!(logins(&throttle, "10.0.0.1", "a", 50), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_is_limited_whatever_user_names_it_invents() {
+        let throttle = Throttle::default();
+        let invented: usize =
+            (0..10_000).map(|name| logins(&throttle, "10.0.0.1", &name.to_string(), 1)).sum();
+        assert_eq!(invented, 100);
+        assert!(throttle.limits().pairs.len() <= 100);
+        assert_eq!(logins(&throttle, "10.0.0.2", "a", 1), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_network_of_ipv6_is_one_address() {
+        let throttle = Throttle::default();
+        for host in 1..=10 {
+            assert_eq!(logins(&throttle, &format!("2001:db8:1:2::{host}"), "a", 1), 1);
         }
-        assert_eq!(waits(&throttle, "2001:db8:1:2:ffff::", None, 1), [200]);
-        assert_eq!(waits(&throttle, "2001:db8:1:3::1", None, 1), [0]);
+        assert_eq!(logins(&throttle, "2001:db8:1:2:ffff::", "a", 1), 0);
+        assert_eq!(logins(&throttle, "2001:db8:1:3::1", "a", 1), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_names_neither_fills_the_memory_nor_makes_it_forget() {
+    async fn logins_that_succeed_are_not_counted_and_unfinished_ones_are() {
         let throttle = Throttle::default();
-        waits(&throttle, "10.0.0.1", Some("guessed at"), 6);
-        for name in 0..2 * PAIRS {
-            waits(&throttle, "10.0.0.1", Some(&name.to_string()), 1);
+        for _ in 0..1000 {
+            throttle.begin(origin("10.0.0.1"), "a").unwrap().succeeded();
         }
-        assert_eq!(throttle.pairs().len(), PAIRS);
-        assert_eq!(waits(&throttle, "10.0.0.1", Some("guessed at"), 1), [800]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_tries_wait_than_there_are_places() {
-        let throttle = Throttle::default();
-        let waiting: Vec<_> = (0..WAITING).map(|_| throttle.begin(None, None).unwrap()).collect();
-        assert!(throttle.begin(peer("10.0.0.1"), Some("a")).is_none());
-        drop(waiting);
-        assert!(throttle.begin(peer("10.0.0.1"), Some("a")).is_some());
+        for _ in 0..10 {
+            // As when the client closes its connection.
+            drop(throttle.begin(origin("10.0.0.1"), "a").unwrap());
+        }
+        assert_eq!(logins(&throttle, "10.0.0.1", "a", 1), 0);
     }
 }

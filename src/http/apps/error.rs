@@ -48,6 +48,10 @@ pub(super) enum AppsError {
         "The answer would be {length} bytes, more than the {limit} that scrape.max_response allows."
     )]
     TooLarge { length: u64, limit: u64 },
+    #[error(
+        "The query holds a credential of this installation, which no app may receive: send it as `Authorization: Bearer TOKEN`. What the app itself needs belongs into the parameters of its binding."
+    )]
+    OwnCredential,
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("The scraper broke off its request.")]
@@ -60,7 +64,9 @@ pub(super) enum AppsError {
 
 fn refused(refused: &Refused) -> String {
     match refused {
-        Refused::TooLate { .. } => format!("{refused} Try again in a few seconds."),
+        Refused::TooLate { .. } | Refused::NoConnection { .. } => {
+            format!("{refused} Try again in a few seconds.")
+        }
         Refused::TooLarge { .. } => {
             format!("{refused} Scrape fewer instances at once, or raise it.")
         }
@@ -85,13 +91,15 @@ fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
 impl ResponseError for AppsError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::OwnCredential => StatusCode::BAD_REQUEST,
             Self::UnknownApp(_) | Self::UnknownInstance(..) | Self::NothingBound(_) => {
                 StatusCode::NOT_FOUND
             }
             Self::NoTableYet(_)
             | Self::UnknownRoutes(..)
-            | Self::NoMemory(Refused::TooLate { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NoMemory(Refused::TooLate { .. } | Refused::NoConnection { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             // For the log only.
             Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,

@@ -104,6 +104,12 @@ impl AppRequest {
         let process_type = process_type.map(|name| decode(&name.replace('+', " "))).transpose()?;
         Ok(Self { key, view, metric_path, process_type, others })
     }
+
+    /// The texts that the app gets to see.
+    pub(super) fn for_the_app(&self) -> impl Iterator<Item = &str> {
+        let path = self.metric_path.iter().map(MetricsPath::as_str);
+        self.others.iter().map(String::as_str).chain(path)
+    }
 }
 
 fn key_of_query(app: Option<&str>, route_url: Option<&str>) -> Result<AppKey, BadRequest> {

@@ -3,7 +3,7 @@
 use super::{
     OsbError, OsbState,
     credentials::credentials,
-    fields::{BindingPath, Fields, Named},
+    fields::{BindingPath, Fields, Hints, Named},
     instances::is_delete,
 };
 use crate::{
@@ -21,10 +21,11 @@ pub(super) async fn bind(
 ) -> Result<HttpResponse, OsbError> {
     let bound = match body.optional("predecessor_binding_id")? {
         Some(predecessor_id) => {
-            state.broker.rotate(Rotate { instance_id, binding_id, predecessor_id }).await?
+            state.broker.rotate(Rotate { instance_id, binding_id, predecessor_id }).await
         }
         None => {
             let request = Bind {
+                replaces: false,
                 instance_id,
                 binding_id,
                 service_id: body.required("service_id")?,
@@ -34,10 +35,10 @@ pub(super) async fn bind(
                 place: place(&body),
                 tsuru: None,
             };
-            state.broker.bind(request).await?
+            state.broker.bind(request).await
         }
     };
-    let (mut response, given) = match bound {
+    let (mut response, given) = match bound.map_err(OsbError::Put)? {
         Bound::Created(given) => (HttpResponse::Created(), given),
         Bound::AlreadyExists(given) => (HttpResponse::Ok(), given),
     };
@@ -47,6 +48,7 @@ pub(super) async fn bind(
 /// `GET`; the ids in its query are hints that we do not need.
 pub(super) async fn fetch(
     BindingPath(instance_id, binding_id): BindingPath,
+    _hints: Hints,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let binding = state.broker.fetch_binding(&instance_id, &binding_id).await?;
@@ -77,6 +79,7 @@ pub(super) async fn unbind(
 /// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
 pub(super) async fn last_operation(
     BindingPath(instance_id, binding_id): BindingPath,
+    _hints: Hints,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {

@@ -3,7 +3,7 @@
 use crate::{
     broker::BrokerError,
     domain::prometheus::Refusal,
-    http::{auth::CHALLENGE, body::BodyError},
+    http::{access::Denied, auth::CHALLENGE, body::BodyError},
     store::StoreError,
 };
 use actix_web::{
@@ -19,6 +19,8 @@ pub(super) enum OsbError {
     NotConfigured,
     #[error("wrong or missing credentials")]
     Unauthorized,
+    #[error(transparent)]
+    TooManyLogins(Denied),
     #[error("X-Broker-API-Version must be 2.x, as in 2.17")]
     UnsupportedVersion,
     #[error("there is nothing at this URL")]
@@ -32,6 +34,9 @@ pub(super) enum OsbError {
     Malformed(String),
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// A provision or a bind that is refused.
+    #[error(transparent)]
+    Put(BrokerError),
 }
 
 #[derive(Serialize)]
@@ -83,17 +88,38 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
     }
 }
 
+/// As [`parts`], for a PUT. Cloud Controller takes a 422 without one of the standard codes for
+/// a broken answer and deletes what it has asked for (cloud_controller_ng,
+/// lib/services/service_brokers/v2/response_parser.rb).
+fn parts_of_put(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
+    match parts(error) {
+        (StatusCode::UNPROCESSABLE_ENTITY, None) => (StatusCode::FORBIDDEN, None),
+        parts => parts,
+    }
+}
+
+impl From<Denied> for OsbError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            _ => Self::Unauthorized,
+        }
+    }
+}
+
 impl ResponseError for OsbError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyLogins(denied) => denied.status_code(),
             Self::UnsupportedVersion => StatusCode::PRECONDITION_FAILED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body(error) => error.status(),
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Broker(error) => parts(error).0,
+            Self::Put(error) => parts_of_put(error).0,
         }
     }
 
@@ -101,6 +127,10 @@ impl ResponseError for OsbError {
         let mut response = HttpResponse::build(self.status_code());
         match self {
             Self::Unauthorized => response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE)),
+            Self::TooManyLogins(denied) => {
+                let seconds = denied.retry_after().unwrap_or_default();
+                response.insert_header((header::RETRY_AFTER, seconds.to_string()))
+            }
             Self::MethodNotAllowed { allow } => response.insert_header((header::ALLOW, *allow)),
             // The specification wants an empty object: gone is what was asked for.
             Self::Broker(BrokerError::InstanceGone | BrokerError::BindingGone) => {
@@ -109,7 +139,7 @@ impl ResponseError for OsbError {
             _ => &mut response,
         };
         let error = match self {
-            Self::Broker(error) => parts(error).1,
+            Self::Broker(error) | Self::Put(error) => parts(error).1,
             _ => None,
         };
         let fixed = matches!(

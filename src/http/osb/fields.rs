@@ -25,9 +25,14 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// A value that is there; `null` means absent.
+    /// A value that is there. `null` and an empty string mean absent: platforms that are
+    /// written in Go send all fields (Korifi, controllers/controllers/services/osbapi).
     fn get(&self, name: &str) -> Option<&Value> {
-        self.map.get(name).filter(|value| !value.is_null())
+        self.map.get(name).filter(|value| !value.is_null() && !self.is_empty(name))
+    }
+
+    fn is_empty(&self, name: &str) -> bool {
+        self.map.get(name).and_then(Value::as_str) == Some("")
     }
 
     fn wrong(&self, name: &str, problem: impl std::fmt::Display) -> OsbError {
@@ -40,13 +45,18 @@ impl Fields {
         value.as_str().map(Some).ok_or_else(|| self.wrong(name, "must be a string"))
     }
 
-    /// An id that may be missing.
+    /// An id that may be missing. One of the catalog must not be empty, even where it may be
+    /// missing.
     pub(super) fn optional<T>(&self, name: &str) -> Result<Option<T>, OsbError>
     where
         T: FromStr<Err = IdError>,
     {
+        let is_of_catalog = OF_THE_CATALOG.contains(&name);
+        if is_of_catalog && self.is_empty(name) {
+            return Err(self.wrong(name, IdError::Empty));
+        }
         let text = self.text(name)?;
-        if text.is_some_and(is_of_tsuru) && !OF_THE_CATALOG.contains(&name) {
+        if text.is_some_and(is_of_tsuru) && !is_of_catalog {
             return Err(self.wrong(name, KEPT_FOR_TSURU));
         }
         text.map(str::parse).transpose().map_err(|error| self.wrong(name, error))
@@ -57,7 +67,10 @@ impl Fields {
     where
         T: FromStr<Err = IdError>,
     {
-        self.optional(name)?.ok_or_else(|| self.wrong(name, "is missing"))
+        self.optional(name)?.ok_or_else(|| match self.is_empty(name) {
+            true => self.wrong(name, IdError::Empty),
+            false => self.wrong(name, "is missing"),
+        })
     }
 
     /// An object; empty when it is missing.
@@ -164,15 +177,38 @@ pub(super) struct Named;
 
 impl Named {
     pub(super) fn in_query(request: &HttpRequest) -> Result<Self, OsbError> {
-        for name in ["service_id", "plan_id"] {
-            let wrong = |problem: &dyn std::fmt::Display| {
-                OsbError::Malformed(format!("{name} in the query {problem}"))
-            };
-            let value = query(request, name).ok_or_else(|| wrong(&"is missing"))?;
-            // Any of the ids has the same limits.
-            value.parse::<InstanceId>().map_err(|error| wrong(&error))?;
+        for name in OF_THE_CATALOG {
+            if !is_in_query(request, name)? {
+                let problem = format!("{name} in the query is missing");
+                return Err(OsbError::Malformed(problem));
+            }
         }
         Ok(Self)
+    }
+}
+
+/// The `service_id` and `plan_id` that a GET may name. They are not needed, but an id must not
+/// be empty.
+pub(super) struct Hints;
+
+impl FromRequest for Hints {
+    type Error = OsbError;
+    type Future = std::future::Ready<Result<Self, OsbError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let checked =
+            OF_THE_CATALOG.iter().try_for_each(|name| is_in_query(request, name).map(drop));
+        std::future::ready(checked.map(|()| Self))
+    }
+}
+
+/// Whether the query names an id; it must be one then.
+fn is_in_query(request: &HttpRequest, name: &str) -> Result<bool, OsbError> {
+    let Some(value) = query(request, name) else { return Ok(false) };
+    // Any of the ids has the same limits.
+    match value.parse::<InstanceId>() {
+        Ok(_) => Ok(true),
+        Err(error) => Err(OsbError::Malformed(format!("{name} in the query {error}"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What comes before every broker request, and on every answer.
 
 use super::{OsbError, OsbState};
+use crate::http::access::Access;
 use actix_web::{
     HttpResponse,
     body::MessageBody,
@@ -46,8 +47,11 @@ fn check(request: &ServiceRequest) -> Result<(), OsbError> {
         .app_data::<web::Data<OsbState>>()
         .and_then(|state| state.credentials.as_ref())
         .ok_or(OsbError::NotConfigured)?;
-    if !credentials.are_in(request.headers()) {
-        return Err(OsbError::Unauthorized);
+    let is_right = || credentials.are_in(request.headers());
+    match request.app_data::<web::Data<Access>>() {
+        Some(access) => access.platform(request.peer_addr(), request.headers(), is_right)?,
+        None if is_right() => {}
+        None => return Err(OsbError::Unauthorized),
     }
     if !is_supported(request.headers()) {
         return Err(OsbError::UnsupportedVersion);

@@ -2,12 +2,12 @@
 
 use super::{
     OsbError, OsbState,
-    fields::{Fields, InstancePath, Named, query},
+    fields::{Fields, Hints, InstancePath, Named, query},
 };
 use crate::{
     broker::{
-        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Update,
-        Updated,
+        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Unnamed,
+        Update, Updated,
     },
     domain::{IdError, InstanceId, OperationKind, OperationState},
     http::links,
@@ -45,11 +45,12 @@ pub(super) async fn provision(
         maintenance_version: body.maintenance_version()?,
         accepts_incomplete: accepts_incomplete(&http),
     };
-    let (mut response, ordered) = match state.broker.provision(request).await? {
-        Provisioned::Created => (HttpResponse::Created(), None),
-        Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
-        Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
-    };
+    let (mut response, ordered) =
+        match state.broker.provision(request).await.map_err(OsbError::Put)? {
+            Provisioned::Created => (HttpResponse::Created(), None),
+            Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
+            Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
+        };
     Ok(response.json(state.answer(&id, ordered.as_ref())))
 }
 
@@ -67,6 +68,8 @@ pub(super) async fn update(
         service_id: body.required("service_id")?,
         plan_id: body.optional("plan_id")?,
         parameters: body.parameters()?,
+        unnamed: Unnamed::Keep,
+        moves_to: Place::default(),
         maintenance_version: body.maintenance_version()?,
         previous_plan_id: before(&body, "plan_id"),
         place: place(&body),
@@ -84,6 +87,7 @@ pub(super) async fn update(
 /// `GET`; the ids in its query are hints that we do not need.
 pub(super) async fn fetch(
     InstancePath(instance_id): InstancePath,
+    _hints: Hints,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let instance = state.broker.fetch(&instance_id).await?;
@@ -137,6 +141,7 @@ pub(super) async fn deprovision(
 /// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
 pub(super) async fn last_operation(
     InstancePath(instance_id): InstancePath,
+    _hints: Hints,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {

@@ -53,7 +53,7 @@ impl Problem {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             // The second one is for the log only.
             Self::TooSlow | Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
-            Self::Failed(Failure::Away(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(Failure::Away(_) | Failure::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(Failure::Late(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(Failure::Broken | Failure::Refused | Failure::Unfit(_)) => {
                 StatusCode::BAD_GATEWAY
@@ -64,7 +64,7 @@ impl Problem {
     /// The nearest of Prometheus' words.
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Failed(Failure::Away(_)) => "unavailable",
+            Self::Failed(Failure::Away(_) | Failure::Busy) => "unavailable",
             Self::Failed(Failure::Late(_)) => "timeout",
             Self::Failed(_) => "internal",
             Self::Unknown | Self::NotForwarded => "not_found",

@@ -11,6 +11,13 @@ use std::{
 const LISTS: usize = 256;
 /// Bytes of lists kept at most; a list of 20,000 targets has 13 MB.
 const BYTES: usize = 128 << 20;
+/// Lists of one caller kept at most: parameters such as `port` make any number of
+/// them, which must not displace those of others.
+const LISTS_OF_ONE: usize = 16;
+/// The same in bytes.
+const BYTES_OF_ONE: usize = BYTES / 2;
+/// What a list takes besides its text and its key.
+const OVERHEAD: usize = 512;
 
 /// Whose list of what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,14 +67,23 @@ impl Cache {
     pub(super) fn put(&self, key: Key, editions: Editions, answer: Arc<Answer>) {
         let mut kept = self.kept();
         kept.remove(&key);
-        let bytes = answer.body.len();
+        let bytes = weight(&key, &answer);
         if bytes > BYTES {
             return;
         }
+        loop {
+            let (lists, held) = kept.of(&key.sees);
+            if lists < LISTS_OF_ONE && held + bytes <= BYTES_OF_ONE {
+                break;
+            }
+            if !kept.remove_oldest(|other| other.sees == key.sees) {
+                break;
+            }
+        }
         while kept.lists.len() >= LISTS || kept.bytes + bytes > BYTES {
-            let oldest = kept.lists.iter().min_by_key(|(_, list)| list.asked_for);
-            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
-            kept.remove(&oldest);
+            if !kept.remove_oldest(|_| true) {
+                break;
+            }
         }
         let asked_for = kept.clock;
         kept.bytes += bytes;
@@ -82,9 +98,28 @@ impl Cache {
 impl Kept {
     fn remove(&mut self, key: &Key) {
         if let Some(list) = self.lists.remove(key) {
-            self.bytes -= list.answer.body.len();
+            self.bytes -= weight(key, &list.answer);
         }
     }
+
+    /// Removes the list among those that was asked for longest ago.
+    fn remove_oldest(&mut self, among: impl Fn(&Key) -> bool) -> bool {
+        let lists = self.lists.iter().filter(|(key, _)| among(key));
+        let oldest = lists.min_by_key(|(_, list)| list.asked_for).map(|(key, _)| key.clone());
+        oldest.inspect(|key| self.remove(key)).is_some()
+    }
+
+    /// How many lists of one caller there are, and their bytes.
+    fn of(&self, sees: &Sees) -> (usize, usize) {
+        let lists = self.lists.iter().filter(|(key, _)| key.sees == *sees);
+        lists.fold((0, 0), |(count, bytes), (key, list)| {
+            (count + 1, bytes + weight(key, &list.answer))
+        })
+    }
+}
+
+fn weight(key: &Key, answer: &Answer) -> usize {
+    OVERHEAD + key.question.text_len() + answer.body.len()
 }
 
 #[cfg(test)]
@@ -136,9 +171,42 @@ mod tests {
         put("half", BYTES / 2);
         put("more", BYTES / 2 + 1);
         assert!(!is_kept("half") && is_kept("more"));
-        let bytes: usize = cache.kept().lists.values().map(|list| list.answer.body.len()).sum();
-        assert!(bytes == cache.kept().bytes && bytes <= BYTES);
+        let kept = cache.kept();
+        let bytes: usize = kept.lists.iter().map(|(key, list)| weight(key, &list.answer)).sum();
+        assert!(bytes == kept.bytes && bytes <= BYTES);
+        drop(kept);
         put("more", BYTES + 1);
         assert!(!is_kept("more"), "too large to be kept, and the one before is not true any more");
+    }
+
+    #[test]
+    fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
+        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let editions = Editions { routes: table.edition(), bindings: bound.now().edition() };
+        let cache = Cache::default();
+        let with_port = |port| Key {
+            question: Question { port: Some(port), ..Question::default() },
+            ..key("busy")
+        };
+        for app in 0..100 {
+            cache.put(key(&app.to_string()), editions.clone(), answer(10));
+        }
+        for port in 1..2000 {
+            cache.put(with_port(port), editions.clone(), answer(1 << 20));
+        }
+        assert!((0..100).all(|app| cache.get(&key(&app.to_string()), &editions).is_some()));
+        let sees = Sees::App("busy".parse().unwrap());
+        let (lists, bytes) = cache.kept().of(&sees);
+        assert!(lists == LISTS_OF_ONE && bytes <= BYTES_OF_ONE);
+        assert!(cache.get(&with_port(1999), &editions).is_some());
+        for port in 1..20 {
+            cache.put(with_port(port), editions.clone(), answer(BYTES_OF_ONE / 2 - 1000));
+        }
+        assert!(cache.kept().of(&sees).1 <= BYTES_OF_ONE);
+        let long = Question {
+            which: crate::http::sd::question::Which::Parts(vec!["x".repeat(1000)]),
+            ..Question::default()
+        };
+        assert!(weight(&Key { question: long, ..key("a") }, &answer(1)) > 1000);
     }
 }

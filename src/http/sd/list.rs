@@ -6,10 +6,10 @@ use super::{
     target::AppTargets,
 };
 use crate::{
-    broker::{BindingsInForce, InForce},
+    broker::{BindingsInForce, InForce, Scope},
     discovery::{Endpoint, Match, Snapshot},
     domain::{App, OrganizationGuid, SpaceGuid},
-    http::links::Place,
+    http::{access::visible, links::Place},
 };
 use std::sync::Arc;
 
@@ -22,15 +22,18 @@ pub(super) fn list(
     question: &Question,
     base: &Place,
 ) -> serde_json::Result<Vec<u8>> {
-    let mut apps: Vec<_> = candidates(table, bound, sees, &question.which)
+    let scope = sees.scope(bound);
+    // The same decision as for a scrape.
+    let covers = |app: &App| scope.as_ref().is_none_or(|scope| scope.covers(app));
+    let mut apps: Vec<_> = candidates(table, scope.as_ref(), &question.which)
         .into_iter()
+        .filter_map(|found| visible(found, covers))
         .filter(|found| is_asked_for(found.app, &question.which))
-        .filter_map(|found| seen(found, bound, sees))
         .collect();
     apps.sort_unstable_by(|a, b| order(a.app).cmp(&order(b.app)));
     let mut text = b"[".to_vec();
     for found in &apps {
-        let bound = options_of(bound, sees, found.app);
+        let bound = options_of(bound, scope.as_ref(), found.app);
         let first = || table.routes_of(found.app.id.as_str()).next();
         let route = found.route.or_else(first).unwrap_or_default();
         let targets = AppTargets { bound, route, question, base };
@@ -53,21 +56,15 @@ pub(super) fn list(
 }
 
 /// Apps among which all that are wanted are.
-fn candidates<'a>(
-    table: &'a Snapshot,
-    bound: &BindingsInForce,
-    sees: &Sees,
-    which: &'a Which,
-) -> Vec<Match<'a>> {
-    match (which, sees) {
+fn candidates<'a>(table: &'a Snapshot, scope: Option<&Scope>, which: &'a Which) -> Vec<Match<'a>> {
+    match (which, scope) {
         (Which::Key(key), _) => table.find(key),
-        (_, Sees::App(app)) => table.app(app.as_str()).into_iter().collect(),
-        (_, Sees::BoundTo(instance)) => {
-            let prometheus = bound.prometheus(instance.as_str());
-            let apps = prometheus.into_iter().flat_map(|it| it.targets.apps());
-            apps.filter_map(|app| table.app(app.as_str())).collect()
+        (_, Some(Scope::App(app))) => table.app(app.as_str()).into_iter().collect(),
+        (_, Some(Scope::Scraper(_, targets))) => {
+            targets.apps().filter_map(|app| table.app(app.as_str())).collect()
         }
-        (_, Sees::Everything | Sees::Space(_)) => table.apps_in_no_order().collect(),
+        (_, None | Some(Scope::Space(_))) => table.apps_in_no_order().collect(),
+        (_, Some(Scope::Query(_))) => Vec::new(),
     }
 }
 
@@ -83,28 +80,18 @@ fn is_asked_for(app: &App, which: &Which) -> bool {
     parts.iter().zip(levels).all(|(part, (name, guid))| part == name || part == guid)
 }
 
-/// What of it the caller sees.
-fn seen<'a>(mut found: Match<'a>, bound: &BindingsInForce, sees: &Sees) -> Option<Match<'a>> {
-    let is_seen = |app: &App| match sees {
-        Sees::Everything => true,
-        Sees::BoundTo(_) => options_of(bound, sees, app).is_some(),
-        Sees::App(guid) => app.id == *guid,
-        Sees::Space(guid) => app.space_id.as_ref() == Some(guid),
-    };
-    found.endpoints.retain(|endpoint| is_seen(&endpoint.app));
-    (!found.endpoints.is_empty()).then_some(found)
-}
-
 fn order(app: &App) -> [&str; 4] {
     [&app.organization_name, &app.space_name, &app.name, app.id.as_str()]
 }
 
 /// How it is scraped by who asks.
-fn options_of<'a>(bound: &'a BindingsInForce, sees: &Sees, app: &App) -> Option<&'a InForce> {
-    let options = match sees {
-        Sees::BoundTo(instance) => {
-            bound.prometheus(instance.as_str())?.targets.options_of(app.id.as_str())
-        }
+fn options_of<'a>(
+    bound: &'a BindingsInForce,
+    scope: Option<&'a Scope>,
+    app: &App,
+) -> Option<&'a InForce> {
+    let options = match scope {
+        Some(Scope::Scraper(_, targets)) => targets.options_of(app.id.as_str()),
         _ => bound.options_of(app.id.as_str()),
     };
     options.map(Arc::as_ref)

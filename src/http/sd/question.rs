@@ -96,6 +96,15 @@ impl Question {
         Ok(question)
     }
 
+    /// Bytes of the texts in it.
+    pub(super) fn text_len(&self) -> usize {
+        match &self.which {
+            Which::All => 0,
+            Which::Parts(parts) => parts.iter().map(String::len).sum(),
+            Which::Key(key) => key.as_str().len(),
+        }
+    }
+
     fn name(&mut self, key: &str, prefer: Prefer) -> Result<(), BadQuestion> {
         if self.which != Which::All {
             return Err(BadQuestion::Twice);

@@ -8,13 +8,13 @@ use super::question::{Mode, Question, Scheme};
 use crate::{
     broker::InForce,
     discovery::Endpoint,
-    domain::{MetricsPath, OrganizationGuid, SpaceGuid},
+    domain::{OrganizationGuid, SpaceGuid},
     http::links::Place,
     scrape::WEB,
 };
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
-use std::{borrow::Cow, collections::BTreeSet};
+use std::borrow::Cow;
 
 /// The beginning of the GUIDs of apps of a Tsuru, whose pools are our spaces.
 const TSURU: &str = "tsuru:";
@@ -61,23 +61,34 @@ impl<'a> AppTargets<'a> {
         let address = || Cow::Owned(endpoint.address.to_string());
         let index = endpoint.index.as_deref().filter(digits).filter(|_| is_first);
         let which = index.map_or_else(address, Cow::Borrowed);
-        let mut labels = LabelMap(Vec::with_capacity(20));
+        let mut labels = LabelMap(Vec::with_capacity(26));
         let target = match self.question.mode {
             Mode::Router => self.through_us(endpoint, &which, &mut labels),
             Mode::Direct => self.direct(endpoint, &mut labels),
         };
         labels.push("instance", format!("{}/{which}", endpoint.process_type));
-        labels.push("app_name", &*app.name);
+        let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
+        let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
+        let index = endpoint.index.as_deref().unwrap_or_default();
+        // What samples have, so that `up` can be joined with them.
+        labels.push("organization_id", organization);
+        labels.push("space_id", space);
+        labels.push("app_id", app.id.as_str());
         labels.push("organization_name", &*app.organization_name);
         labels.push("space_name", &*app.space_name);
+        labels.push("app_name", &*app.name);
+        labels.push("index", index);
+        labels.push("instance_id", index);
+        if &*endpoint.process_type != WEB {
+            labels.push("process_type", &*endpoint.process_type);
+        }
         labels.push("__meta_cf_app_id", app.id.as_str());
-        let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
         labels.push("__meta_cf_org_id", organization);
-        labels.push("__meta_cf_space_id", app.space_id.as_ref().map_or("", SpaceGuid::as_str));
-        labels.push("__meta_cf_instance_index", endpoint.index.as_deref().unwrap_or_default());
+        labels.push("__meta_cf_space_id", space);
+        labels.push("__meta_cf_instance_index", index);
         labels.push("__meta_cf_process_type", &*endpoint.process_type);
         labels.push("__meta_cf_route", self.route);
-        labels.push("__meta_cf_metrics_path", self.metrics_path().0);
+        labels.push("__meta_cf_metrics_path", self.metrics_path());
         if app.id.as_str().starts_with(TSURU) {
             labels.push("__meta_tsuru_pool", &*app.space_name);
         }
@@ -110,40 +121,18 @@ impl<'a> AppTargets<'a> {
     fn direct(&self, endpoint: &'a Endpoint, labels: &mut LabelMap<'a>) -> Cow<'a, str> {
         let scheme = if endpoint.tls { Scheme::Https } else { Scheme::Http };
         labels.push("__scheme__", self.question.scheme.unwrap_or(scheme).as_str());
-        let (path, query) = self.metrics_path();
-        labels.push("__metrics_path__", path);
-        let mut known = BTreeSet::new();
-        let mut param = |name: &str, value: String, labels: &mut LabelMap<'a>| {
-            // One value of each is all that Prometheus can be told here.
-            let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if is_name && !name.is_empty() && known.insert(name.to_owned()) {
-                labels.push(format!("__param_{name}"), value);
-            }
-        };
-        for pair in query.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            param(&decoded(name), decoded(value).into_owned(), labels);
-        }
-        for (name, values) in self.bound.iter().flat_map(|it| &it.options.params) {
-            if let Some(value) = values.first() {
-                param(name, value.clone(), labels);
-            }
-        }
+        labels.push("__metrics_path__", self.metrics_path());
         let mut address = endpoint.address;
         address.set_port(self.question.port.unwrap_or(address.port()));
         address.to_string().into()
     }
 
-    /// The path of the instance itself, and its query, which may hold a key.
-    fn metrics_path(&self) -> (String, Option<&'a str>) {
-        let Some(endpoint) = self.bound.and_then(|bound| bound.options.endpoint.as_ref()) else {
-            return (MetricsPath::default().as_str().to_owned(), None);
-        };
-        let (path, query) = match endpoint.as_str().split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (endpoint.as_str(), None),
-        };
-        (decoded(path).into_owned(), query)
+    /// The path of the instance itself. Its query and the parameters of the binding may be
+    /// keys, so no list has them.
+    fn metrics_path(&self) -> String {
+        let endpoint = self.bound.and_then(|bound| bound.options.endpoint.as_ref());
+        let endpoint = endpoint.cloned().unwrap_or_default();
+        decoded(endpoint.as_str().split('?').next().unwrap_or_default()).into_owned()
     }
 }
 

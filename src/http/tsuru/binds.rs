@@ -3,7 +3,8 @@
 use super::{
     TsuruError, TsuruState,
     environment::variables,
-    fields::Fields,
+    event,
+    fields::{BindCall, Fields},
     ids::{Bindable, InstancePath, app_guid, part, team_of},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-/// How often a bind is tried while others change the instance at the same moment.
+/// How often a bind is tried while others change the plan of the instance at the same moment.
 const TRIES: usize = 3;
 
 /// Most addresses of one app.
@@ -39,28 +40,28 @@ pub(super) async fn unbind_app(
     remove(instance, Bindable::App(fields.required("app-name")?), &state).await
 }
 
-/// `POST …/bind`: of a unit, as Tsuru before 1.18 sends it after `bind-app`, which
-/// has said all; else what `bind-app` is.
+/// `POST …/bind`: nothing for a unit, since its app is bound by a call of its own; else what
+/// `bind-app` is.
 pub(super) async fn bind(
     instance: InstancePath,
-    fields: Fields,
+    call: BindCall,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    match is_of_unit(&fields)? {
-        true => Ok(HttpResponse::Ok().json(json!({}))),
-        false => bind_app(instance, fields, state).await,
+    match call {
+        BindCall::Unit => Ok(HttpResponse::Ok().json(json!({}))),
+        BindCall::App(fields) => bind_app(instance, fields, state).await,
     }
 }
 
 /// `DELETE …/bind`
 pub(super) async fn unbind(
     instance: Result<InstancePath, TsuruError>,
-    fields: Fields,
+    call: BindCall,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    match is_of_unit(&fields)? {
-        true => Ok(HttpResponse::Ok().finish()),
-        false => unbind_app(instance, fields, state).await,
+    match call {
+        BindCall::Unit => Ok(HttpResponse::Ok().finish()),
+        BindCall::App(fields) => unbind_app(instance, fields, state).await,
     }
 }
 
@@ -94,8 +95,8 @@ struct App<'a> {
     hosts: Vec<String>,
 }
 
-/// Binds. There is no id that Tsuru could know an older binding by: when it binds again in another
-/// way, it has forgotten the one before, and nobody else could remove that.
+/// Binds. Tsuru has no ids of bindings: when it binds again in another way, it has forgotten the
+/// binding before, so this one takes its place.
 async fn make(
     instance: &InstancePath,
     bound: Bindable<'_>,
@@ -105,6 +106,7 @@ async fn make(
 ) -> Result<HttpResponse, TsuruError> {
     let service = instance.service.service()?;
     let binding_id = instance.binding_id(bound)?;
+    event::confirm(state, &instance.id, bound).await?;
     let mut tried = 0;
     loop {
         let current = state.broker.fetch(&instance.id).await?;
@@ -118,6 +120,7 @@ async fn make(
             app_guid: app.map(|app| app.guid.clone()),
             parameters: fields.parameters(plan.and_then(|plan| plan.bind.as_ref()))?,
             place: Place::default(),
+            replaces: true,
             tsuru: app.map(|app| TsuruApp {
                 name: app.name.to_owned(),
                 team: team.to_owned(),
@@ -129,12 +132,6 @@ async fn make(
         let (mut response, given) = match state.broker.bind(request).await {
             Ok(Bound::Created(given)) => (HttpResponse::Created(), given),
             Ok(Bound::AlreadyExists(given)) => (HttpResponse::Ok(), given),
-            Err(BrokerError::BindingConflict) if tried < TRIES => {
-                match state.broker.unbind(&instance.id, &binding_id).await {
-                    Ok(()) | Err(BrokerError::BindingGone) => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
             Err(BrokerError::OtherPlan) if tried < TRIES => continue,
             Err(BrokerError::Concurrency(OperationKind::Provision)) => {
                 return Err(TsuruError::NotReady);
@@ -159,10 +156,6 @@ async fn remove(
         Ok(()) | Err(BrokerError::BindingGone) => Ok(HttpResponse::Ok().finish()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn is_of_unit(fields: &Fields) -> Result<bool, TsuruError> {
-    Ok(fields.text("unit-host")?.is_some())
 }
 
 fn pool(fields: &Fields) -> Result<&str, TsuruError> {

@@ -2,7 +2,7 @@
 
 use crate::{
     broker::BrokerError,
-    http::{auth::CHALLENGE, body::BodyError, osb},
+    http::{access::Denied, auth::CHALLENGE, body::BodyError, osb},
 };
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,14 +19,22 @@ pub(super) enum TsuruError {
     NotConfigured,
     #[error("wrong or missing credentials")]
     Unauthorized,
+    #[error(transparent)]
+    TooManyLogins(Denied),
     #[error("there is no service with this name in the catalog; there are: {known}")]
     UnknownService { known: String },
     #[error("there is no plan with this name; there are: {known}")]
     UnknownPlan { known: String },
     #[error("there is no service instance with this name")]
     UnknownInstance,
-    #[error("the team of a service instance cannot be changed here: create another instance")]
-    OtherTeam,
+    #[error(
+        "a request that changes something must be spelled as Tsuru spells its own calls; through Tsuru's proxy nothing can be created, updated, bound, unbound or deleted"
+    )]
+    NotPlain,
+    #[error(
+        "the request {problem}, so it may have come through Tsuru's proxy, where nothing can be created, updated, bound, unbound or deleted; for Tsuru before 1.30 see broker.tsuru_calls_without_event_id"
+    )]
+    NotOfTsuru { problem: &'static str },
     /// Tsuru says it in its own words, and so does not show these.
     #[error("the service instance is not ready yet")]
     NotReady,
@@ -64,16 +72,50 @@ fn words(error: &BrokerError) -> String {
     }
 }
 
+impl TsuruError {
+    /// Whether it is what the request asks for that is refused, and the same would be refused
+    /// again.
+    pub(super) fn is_refusal(&self) -> bool {
+        use BrokerError::{
+            Loss, NoParameters, OtherKind, Parameter, PlanNotUpdateable, Refused, UnknownPlan,
+        };
+        match self {
+            Self::UnknownPlan { .. } => true,
+            Self::Broker(error) => matches!(
+                error,
+                Loss(_)
+                    | NoParameters
+                    | OtherKind
+                    | Parameter(_)
+                    | PlanNotUpdateable
+                    | Refused(_)
+                    | UnknownPlan
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<Denied> for TsuruError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            _ => Self::Unauthorized,
+        }
+    }
+}
+
 impl ResponseError for TsuruError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyLogins(denied) => denied.status_code(),
             Self::UnknownService { .. }
             | Self::UnknownInstance
             | Self::NotFound
             | Self::NoInstanceData => StatusCode::NOT_FOUND,
-            Self::OtherTeam => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotPlain | Self::NotOfTsuru { .. } => StatusCode::FORBIDDEN,
             Self::NotReady => StatusCode::PRECONDITION_FAILED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownPlan { .. } | Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -87,6 +129,10 @@ impl ResponseError for TsuruError {
         match self {
             Self::Unauthorized => {
                 response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
+            }
+            Self::TooManyLogins(denied) => {
+                let seconds = denied.retry_after().unwrap_or_default();
+                response.insert_header((header::RETRY_AFTER, seconds.to_string()));
             }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, *allow));

@@ -1,14 +1,29 @@
 //! Requests, field by field, whichever of its two encodings Tsuru uses.
 
-use super::{TsuruError, form};
+use super::{TsuruError, event, form};
 use crate::{domain::ParameterSchema, http::body};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_TYPE, HeaderMap},
+};
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 
 /// The fields of a form or a JSON object, by their names in forms. Unknown ones
 /// are never asked for.
+///
+/// A handler gets only those of Tsuru's own calls ([`event::check`]).
 pub(super) struct Fields(Map<String, Value>);
+
+/// What a call of `…/bind` is about.
+pub(super) enum BindCall {
+    /// One unit of an app. Tsuru before 1.18 sends these beside the call for the app, without an
+    /// event id; `unit-host` is empty while the unit has no address.
+    Unit,
+    /// The app.
+    App(Fields),
+}
 
 fn wrong<T>(name: &str, problem: &str) -> Result<T, TsuruError> {
     Err(TsuruError::Malformed(format!("{name} {problem}")))
@@ -47,41 +62,89 @@ impl Fields {
         &self,
         schema: Option<&ParameterSchema>,
     ) -> Result<Map<String, Value>, TsuruError> {
-        let parameters = match self.0.get("parameters") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(map)) => map.clone(),
-            Some(_) => return wrong("parameters", "must be an object"),
+        Ok(typed(self.raw_parameters()?, schema))
+    }
+
+    /// The user's parameters as they came.
+    pub(super) fn raw_parameters(&self) -> Result<Map<String, Value>, TsuruError> {
+        match self.0.get("parameters") {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(map)) => Ok(map.clone()),
+            Some(_) => wrong("parameters", "must be an object"),
+        }
+    }
+
+    /// The body of a request that changes something, a DELETE among them.
+    async fn read(headers: &HeaderMap, payload: Payload) -> Result<Self, TsuruError> {
+        let body = body::read(payload).await?;
+        if body.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        let fields = match content_type(headers) {
+            Some(FORM) => form::parse(&body),
+            Some(JSON) => json(&body),
+            _ => Err(format!("Content-Type must be {FORM} or {JSON}")),
         };
-        Ok(match schema {
-            Some(schema) => schema.typed(parameters),
-            None => parameters,
-        })
+        fields.map(Self).map_err(TsuruError::Malformed)
     }
 }
 
-/// The body of a request that changes something, a DELETE among them. Tsuru
-/// says what it sends; without a word it is taken for a form.
+/// Parameters with texts made what the first schema that knows them expects.
+pub(super) fn typed<'a>(
+    parameters: Map<String, Value>,
+    schemas: impl IntoIterator<Item = &'a ParameterSchema>,
+) -> Map<String, Value> {
+    let parameters = schemas.into_iter().fold(parameters, |map, schema| schema.typed(map));
+    // Forms cannot tell an empty list from one that is not given.
+    parameters.into_iter().filter(|(_, value)| !is_empty_container(value)).collect()
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// The one content type, as it is written: of forwarded requests with other ones, Tsuru makes
+/// the event before it reads the body, so that its sender could find out the event id.
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(CONTENT_TYPE);
+    let (first, second) = (values.next()?, values.next());
+    first.to_str().ok().filter(|_| second.is_none())
+}
+
+fn is_empty_container(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
 impl FromRequest for Fields {
     type Error = TsuruError;
     type Future = LocalBoxFuture<'static, Result<Self, TsuruError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        let payload = payload.take();
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let body = body::read(payload).await?;
-            if body.is_empty() {
-                return Ok(Self(Map::new()));
+            let fields = Self::read(request.headers(), payload).await?;
+            event::check(&request, &fields)?;
+            Ok(fields)
+        })
+    }
+}
+
+impl FromRequest for BindCall {
+    type Error = TsuruError;
+    type Future = LocalBoxFuture<'static, Result<Self, TsuruError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let fields = Fields::read(request.headers(), payload).await?;
+            if fields.0.contains_key("unit-host") {
+                return Ok(Self::Unit);
             }
-            let fields = match request.mime_type() {
-                Ok(Some(mime)) if mime.subtype() == "json" => json(&body),
-                Ok(Some(mime)) if mime.subtype() == "x-www-form-urlencoded" => form::parse(&body),
-                Ok(None) => form::parse(&body),
-                _ => Err("Content-Type must be application/x-www-form-urlencoded or \
-                          application/json"
-                    .to_owned()),
-            };
-            fields.map(Self).map_err(TsuruError::Malformed)
+            event::check(&request, &fields)?;
+            Ok(Self::App(fields))
         })
     }
 }
@@ -95,8 +158,11 @@ fn json(body: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(map.into_iter().map(|(name, value)| (name_in_forms(&name), value)).collect())
 }
 
-/// `appInternalHosts` is `app-internal-hosts`.
+/// `appInternalHosts` is `app-internal-hosts`, but `eventID` is `eventid`.
 fn name_in_forms(name: &str) -> String {
+    if name == "eventID" {
+        return "eventid".to_owned();
+    }
     let mut name_in_forms = String::with_capacity(name.len() + 4);
     for character in name.chars() {
         if character.is_ascii_uppercase() {
@@ -119,14 +185,16 @@ mod tests {
     fn json_has_the_fields_of_forms() {
         let fields = fields(
             r#"{"name": "m", "plan": "", "appName": "shop", "appInternalHosts": ["tcp://a:1", "tcp://b:2"],
-                "tags": null, "parameters": {"a": {"b": 1}}, "eventID": 5}"#,
+                "tags": null, "parameters": {"a": {"b": 1}, "c": [], "d": {}}, "eventID": "e"}"#,
         );
         assert_eq!(fields.required("name").unwrap(), "m");
         assert_eq!(fields.text("plan").unwrap(), None);
         assert_eq!(fields.text("app-name").unwrap(), Some("shop"));
         assert_eq!(fields.list("app-internal-hosts").unwrap(), ["tcp://a:1", "tcp://b:2"]);
         assert_eq!(fields.list("tags").unwrap(), [""; 0]);
-        assert_eq!(fields.parameters(None).unwrap()["a"]["b"], 1);
+        assert_eq!(fields.text("eventid").unwrap(), Some("e"));
+        let parameters = Value::Object(fields.parameters(None).unwrap());
+        assert_eq!(parameters, serde_json::json!({"a": {"b": 1}}));
     }
 
     #[test]

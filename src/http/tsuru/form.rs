@@ -25,6 +25,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     for (name, value) in form_urlencoded::parse(body) {
         let value = Value::from(value);
         match name.strip_prefix(PARAMETERS) {
+            // An empty map.
+            Some("") if value == "" => {}
             Some(path) => {
                 let shown = || name.chars().take(SHOWN).collect::<String>();
                 let path =
@@ -96,6 +98,8 @@ mod tests {
             })
         );
         assert_eq!(Value::Object(parse(b"").unwrap()), json!({"parameters": {}}));
+        let empty = parse(b"parameters.=&parameters.=&plan=").unwrap();
+        assert_eq!(Value::Object(empty), json!({"parameters": {}, "plan": [""]}));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What comes before every request of Tsuru.
 
-use super::{TsuruError, TsuruState};
+use super::{TsuruError, TsuruState, event::EVENT_ID};
+use crate::http::access::Access;
 use actix_web::{
     HttpResponse,
     body::MessageBody,
@@ -13,7 +14,6 @@ use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
 const USER: &str = "X-Tsuru-User";
-const EVENT: &str = "X-Tsuru-Eventid";
 
 /// Lets Tsuru in, and nobody else.
 pub(super) async fn gate(
@@ -36,14 +36,21 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     let credentials = state.credentials.as_ref().ok_or(TsuruError::NotConfigured)?;
     let service = request.match_info().get("service").unwrap_or_default();
     let service = percent_decode_str(service).decode_utf8_lossy();
-    let known = credentials.are_in(request.headers())
-        || credentials.password_is_in(request.headers(), &service);
-    if !known {
-        return Err(TsuruError::Unauthorized);
+    let is_right = || {
+        credentials.are_in(request.headers())
+            || credentials.password_is_in(request.headers(), &service)
+    };
+    match request.app_data::<web::Data<Access>>() {
+        Some(access) => access.platform(request.peer_addr(), request.headers(), is_right)?,
+        None if is_right() => {}
+        None => return Err(TsuruError::Unauthorized),
     }
     // Later the framework would put replacement characters where it cannot decode.
     if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
         return Err(TsuruError::Malformed("the URL is not UTF-8".to_owned()));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && !is_plain(request) {
+        return Err(TsuruError::NotPlain);
     }
     let catalog = state.broker.catalog();
     // What has left the catalog can be removed all the same.
@@ -54,9 +61,23 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     Ok(())
 }
 
+/// Whether the URL is spelled as Tsuru's own calls spell theirs: they need no encoding, no query
+/// and no dots. Any other spelling may be a way round the paths that Tsuru does not forward.
+fn is_plain(request: &ServiceRequest) -> bool {
+    let uri = request.uri();
+    // Without the name of the service, which may hold anything. The framework has decoded this.
+    let path = request.match_info().unprocessed();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+    path.bytes().all(is_plain)
+        && !path.contains("//")
+        && !path.ends_with('/')
+        && uri.path().ends_with(path)
+        && uri.query().is_none()
+}
+
 /// Who made Tsuru ask, for the log. Tsuru vouches for it; nothing is decided by it.
 fn span(headers: &HeaderMap) -> tracing::Span {
     // As debug output: what a header says must not break a line of the log.
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    tracing::info_span!("tsuru", tsuru.user = ?text(USER), tsuru.event = ?text(EVENT))
+    tracing::info_span!("tsuru", tsuru.user = ?text(USER), tsuru.event = ?text(EVENT_ID))
 }

@@ -81,7 +81,7 @@ impl ServicePath {
         })
     }
 
-    /// The id of a new instance.
+    /// The id of an instance of this service.
     pub(super) fn instance_id(&self, name: &str) -> Result<InstanceId, TsuruError> {
         if !is_name(name) {
             let problem = "name must be made of letters, digits, - and _";
@@ -91,23 +91,52 @@ impl ServicePath {
             let problem = "name must not be \"plans\": Tsuru could not ask for its info";
             return Err(TsuruError::Malformed(problem.to_owned()));
         }
-        parsed("name", format!("{TSURU_PREFIX}{}:{name}", self.name).parse())
+        instance_id(&self.name, name)
+    }
+}
+
+/// The id of an instance.
+pub(super) fn instance_id(service: &str, name: &str) -> Result<InstanceId, TsuruError> {
+    parsed("name", format!("{TSURU_PREFIX}{service}:{name}").parse())
+}
+
+/// The names of the service and the instance that an id was made of; none if it is no id of
+/// Tsuru.
+pub(super) fn names_of(id: &InstanceId) -> Option<(&str, &str)> {
+    id.as_str().strip_prefix(TSURU_PREFIX)?.rsplit_once(':')
+}
+
+/// What is bound, by the id of its binding.
+pub(super) fn bindable_of<'a>(instance: &InstanceId, id: &'a BindingId) -> Option<Bindable<'a>> {
+    let rest = id.as_str().strip_prefix(instance.as_str())?.strip_prefix(':')?;
+    match rest.split_once(':')? {
+        ("app", name) => Some(Bindable::App(name)),
+        ("job", name) => Some(Bindable::Job(name)),
+        _ => None,
     }
 }
 
 impl InstancePath {
     /// The id of a binding.
     pub(super) fn binding_id(&self, bound: Bindable<'_>) -> Result<BindingId, TsuruError> {
-        let (field, kind, name) = match bound {
-            Bindable::App(name) => ("app-name", "app", name),
-            Bindable::Job(name) => ("the job's name", "job", name),
-        };
-        if !is_name(name) {
-            let problem = "must be made of letters, digits, - and _";
-            return Err(TsuruError::Malformed(format!("{field} {problem}")));
-        }
-        parsed(field, format!("{}:{kind}:{name}", self.id).parse())
+        binding_id(&self.id, bound)
     }
+}
+
+/// The id of a binding.
+pub(super) fn binding_id(
+    instance: &InstanceId,
+    bound: Bindable<'_>,
+) -> Result<BindingId, TsuruError> {
+    let (field, kind, name) = match bound {
+        Bindable::App(name) => ("app-name", "app", name),
+        Bindable::Job(name) => ("the job's name", "job", name),
+    };
+    if !is_name(name) {
+        let problem = "must be made of letters, digits, - and _";
+        return Err(TsuruError::Malformed(format!("{field} {problem}")));
+    }
+    parsed(field, format!("{instance}:{kind}:{name}").parse())
 }
 
 /// An app of the platform.
@@ -126,6 +155,12 @@ pub(super) fn organization(team: &str) -> Result<OrganizationGuid, TsuruError> {
 /// The team of an organization; empty if it is none of Tsuru.
 pub(super) fn team_of(organization: &OrganizationGuid) -> &str {
     organization.as_str().strip_prefix(TSURU_PREFIX).unwrap_or_default()
+}
+
+/// The pool of a space; empty if it is none of Tsuru.
+pub(super) fn pool_of<'a>(organization: &OrganizationGuid, space: &'a SpaceGuid) -> &'a str {
+    let pool = space.as_str().strip_prefix(organization.as_str());
+    pool.and_then(|pool| pool.strip_prefix('/')).unwrap_or_default()
 }
 
 /// A pool is a space of each of its teams.

@@ -4,10 +4,11 @@ use super::{
     TsuruError, TsuruState,
     condition::{self, Condition, State},
     fields::Fields,
-    ids::{InstancePath, ServicePath, organization, space, team_of},
+    ids::{InstancePath, ServicePath, organization, space},
+    update::{self, Kept, UpdateCall},
 };
 use crate::{
-    broker::{BoundPrometheus, BrokerError, Place, Provision, Provisioned, Update, Updated},
+    broker::{BoundPrometheus, BrokerError, Provision, Provisioned, RefusedUpdate, Updated},
     http::{links, prometheus},
     query::Client,
     store::Names,
@@ -58,37 +59,39 @@ pub(super) async fn create(
     })
 }
 
-/// `PUT`; what is missing or empty stays as it is.
+/// `PUT`: everything that the instance is to be. Tsuru keeps what it asked for even when it is
+/// refused, so a later update that repeats it succeeds with all the rest.
 pub(super) async fn update(
     instance: InstancePath,
     fields: Fields,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    let service = instance.service.service()?;
-    let current = state.broker.fetch(&instance.id).await?;
-    let team = fields.text("team")?;
-    if team.is_some_and(|team| team != team_of(&current.organization_guid)) {
-        return Err(TsuruError::OtherTeam);
-    }
-    let plan = match fields.text("plan")? {
-        Some(name) => Some(instance.service.plan(Some(name))?),
-        None => service.plan(&current.plan_id),
-    };
-    let request = Update {
-        instance_id: instance.id.clone(),
-        service_id: service.id.clone(),
-        plan_id: plan.map(|plan| plan.id.clone()),
-        names: names(None, None, Some(&instance.name)),
-        parameters: fields.parameters(plan.and_then(|plan| plan.update.as_ref()))?,
-        maintenance_version: None,
-        previous_plan_id: None,
-        place: Place::default(),
-        accepts_incomplete: true,
-    };
-    Ok(match state.broker.update(request).await? {
+    let plan = fields.text("plan")?.map(str::to_owned);
+    let desired = RefusedUpdate { plan, parameters: fields.raw_parameters()? };
+    let update = UpdateCall { instance: &instance, team: fields.text("team")?, desired };
+    let answer = |updated| match updated {
         Updated::Done => HttpResponse::Ok().finish(),
         Updated::InProgress(_) => HttpResponse::Accepted().finish(),
-    })
+    };
+    let refused = match update.apply(&state.broker, &Kept::default()).await {
+        Err(error) if error.is_refusal() => error,
+        updated => {
+            let updated = updated?;
+            if state.broker.refused_update(&instance.id).await?.is_some() {
+                state.broker.note_refused_update(&instance.id, None).await?;
+            }
+            return Ok(answer(updated));
+        }
+    };
+    let refused = match update.kept(&state.broker).await? {
+        None => refused,
+        Some(kept) => match update.apply(&state.broker, &kept).await {
+            Err(error) if error.is_refusal() => error,
+            updated => return Ok(answer(updated?)),
+        },
+    };
+    state.broker.note_refused_update(&instance.id, Some(&update.desired)).await?;
+    Err(refused)
 }
 
 /// `DELETE`; what is not there is removed already. Anything but a success keeps
@@ -120,15 +123,18 @@ pub(super) async fn info(
 ) -> Result<HttpResponse, TsuruError> {
     let fetched = state.broker.fetch(&instance.id).await?;
     let mut condition = condition::of(&state, &instance.id).await?;
-    let plan = instance.service.service()?.plan(&fetched.plan_id);
-    let plan = plan.map_or("not in the catalog any more", |plan| plan.name.as_str());
     let is_prometheus = condition.prometheus.is_some();
     let url = match is_prometheus {
         true => links::prometheus(&state.base_url, &instance.id),
         false => format!("{}/v1/apps", state.base_url),
     };
-    let mut lines =
-        vec![("URL", url), ("Plan", plan.to_owned()), ("State", condition.words.to_owned())];
+    // Tsuru shows the plan itself.
+    let mut lines = vec![("URL", url), ("State", condition.words.to_owned())];
+    if let Some(refused) = state.broker.refused_update(&instance.id).await? {
+        let parameters = state.broker.stored_parameters(&instance.id).await?;
+        let not_in_force = update::not_in_force(&instance, &refused, &fetched, &parameters)?;
+        lines.push(("Refused, not in force", not_in_force));
+    }
     if let Some(prometheus) = &condition.prometheus {
         let said = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
         let (up, all) = match (said.targets_up, said.targets) {
@@ -197,7 +203,7 @@ fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
 }
 
 /// For the operator's eyes.
-fn names(team: Option<&str>, pool: Option<&str>, instance: Option<&str>) -> Names {
+pub(super) fn names(team: Option<&str>, pool: Option<&str>, instance: Option<&str>) -> Names {
     let kept = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
     Names { organization: kept(team), space: kept(pool), instance: kept(instance) }
 }

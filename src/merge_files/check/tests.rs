@@ -110,8 +110,8 @@ fn what_a_merge_mends_is_noted() {
     assert_eq!(broken, 0);
     let expected = "\
         note: merged as text: families that lose their type, as types conflict: 1\n\
-        note: merged as text: labels that become exported_…, as one of their name is added: 2\n\
-        note: merged as text: samples that are left out, as their file has them before: 1\n";
+        note: merged as text: labels that get another name, as an added or another label has theirs: 2\n\
+        note: merged as text: samples that are left out, as their file or another one has them before: 1\n";
     assert_eq!(said, expected);
 }
 

@@ -24,13 +24,15 @@ impl ProcessAdmission {
     }
 
     fn check(&self, spec: &Spec, before: Option<&Spec>) -> Result<(), String> {
-        find_program(&self.0.binary, &self.0.search)?;
+        program(&self.0)?;
         let (key, root) = match spec.storage {
             Storage::Disk => ("prometheus.data_dir", &self.0.data_dir),
             Storage::Tmpfs => ("prometheus.tmpfs_dir", &self.0.tmpfs_dir),
         };
-        let cannot =
-            |why: String| format!("{key}: no folder can be made in {}: {why}", root.display());
+        let cannot = |why: String| {
+            tracing::error!(path = %root.display(), problem = why, "no folder for an instance");
+            format!("{key}: no folder can be made there: {why}; ask the operator")
+        };
         make_root(root).map_err(|error| cannot(error.to_string()))?;
         access(root, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| cannot(error.to_string()))?;
@@ -71,6 +73,14 @@ fn more_room(spec: &Spec, before: Option<&Spec>) -> u64 {
     };
     let given = before.filter(|before| before.storage == spec.storage).map_or(0, room);
     room(spec).saturating_sub(given)
+}
+
+/// The program to start, or a reason for users, who are not shown the operator's paths.
+pub(super) fn program(places: &Places) -> Result<PathBuf, String> {
+    find_program(&places.binary, &places.search).map_err(|problem| {
+        tracing::error!(problem, "no prometheus can be started");
+        "prometheus.binary names no program that can be started; ask the operator".to_owned()
+    })
 }
 
 /// The program that a path or a name stands for.

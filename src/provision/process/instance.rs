@@ -2,7 +2,7 @@
 
 use super::{
     Tools,
-    admission::find_program,
+    admission::program,
     data,
     files::Files,
     folder::Folder,
@@ -65,7 +65,7 @@ impl Instance {
         let turn = self.turns.take().await;
         self.halt();
         let places = &self.tools.places;
-        let program = find_program(&places.binary, &places.search).map_err(Failure::lasting)?;
+        let program = program(places).map_err(Failure::lasting)?;
         let (home, other) = match wanted.spec.storage {
             Storage::Disk => (&places.data_dir, &places.tmpfs_dir),
             Storage::Tmpfs => (&places.tmpfs_dir, &places.data_dir),
@@ -270,7 +270,8 @@ impl Plan {
                 return Ok(true);
             }
             if before.was_successful && !now.was_successful {
-                let said = log_file::last_words(&self.slot.folder, log_start);
+                let redaction = &self.launch.redaction;
+                let said = log_file::last_words(&self.slot.folder, log_start, redaction);
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
                 return Err(Failure::lasting(format!(
                     "Prometheus refuses its configuration{said}"

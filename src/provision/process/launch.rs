@@ -5,7 +5,7 @@ use super::{
     memory::query_flags,
     search::CONFIG_FILE,
 };
-use crate::provision::{Wanted, config_file};
+use crate::provision::{Wanted, config_file, redaction::Redaction};
 use procfs::process::Process;
 use secrecy::SecretString;
 use std::{
@@ -35,6 +35,8 @@ pub(super) struct Launch {
     /// The path below which it answers.
     path: String,
     pub(super) password: SecretString,
+    /// Removes its secrets from what it writes into its log.
+    pub(super) redaction: Redaction,
     /// What it loads at its start.
     pub(super) digest: String,
 }
@@ -61,6 +63,7 @@ impl Launch {
             // it have to be encoded once more.
             path: route_prefix.trim_end_matches('/').replace('%', "%25"),
             password: wanted.web_password.clone(),
+            redaction: Redaction::of(wanted),
             digest,
         }
     }

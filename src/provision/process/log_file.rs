@@ -2,6 +2,7 @@
 //! when we are killed.
 
 use super::folder::{Folder, LOG, OLD_LOG};
+use crate::provision::redaction::Redaction;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
@@ -42,8 +43,8 @@ pub(super) fn length(folder: &Folder) -> u64 {
 }
 
 /// Why it ended, in its own words behind `start`: what Go says before it lists what
-/// was running, or else the last error, or else the last line.
-pub(super) fn last_words(folder: &Folder, start: u64) -> Option<String> {
+/// was running, or else the last error, or else the last line. Without secrets.
+pub(super) fn last_words(folder: &Folder, start: u64, redaction: &Redaction) -> Option<String> {
     let mut log = File::open(folder.file(LOG)).ok()?;
     let start = start.max(length(folder).saturating_sub(TAIL));
     log.seek(SeekFrom::Start(start)).ok()?;
@@ -57,6 +58,8 @@ pub(super) fn last_words(folder: &Folder, start: u64) -> Option<String> {
     let words = words.or_else(|| lines().next_back().map(str::to_owned))?;
     let path = folder.path().display().to_string();
     let words = words.replace(&format!("{path}/"), "").replace(&path, "its folder");
+    // Before it is cut: the beginning of a secret is not recognized.
+    let words = redaction.apply(&words);
     Some(words.chars().filter(|c| !c.is_control()).take(LONGEST).collect())
 }
 
@@ -110,15 +113,18 @@ mod tests {
         write(&mut log, "level=error err=\"b c\"\nlast\n");
         assert_eq!(fs::metadata(folder.file(OLD_LOG)).unwrap().len(), 100);
         assert_eq!(fs::read_to_string(folder.file(LOG)).unwrap().lines().next_back(), Some("last"));
-        assert_eq!(last_words(&folder, 0).as_deref(), Some("b c"));
+        assert_eq!(last_words(&folder, 0, &Redaction::default()).as_deref(), Some("b c"));
         write(&mut log, &format!("x err=\"open {}/y: z\"\nend\n", folder.path().display()));
-        assert_eq!(last_words(&folder, 0).as_deref(), Some("open y: z"));
+        assert_eq!(last_words(&folder, 0, &Redaction::default()).as_deref(), Some("open y: z"));
         write(
             &mut log,
             "fatal error: fault\n[signal SIGBUS]\n\ngoroutine 1 [running]:\n\tx.go:1\n",
         );
-        assert_eq!(last_words(&folder, 0).as_deref(), Some("fatal error: fault"));
-        assert_eq!(last_words(&folder, length(&folder)), None);
+        assert_eq!(
+            last_words(&folder, 0, &Redaction::default()).as_deref(),
+            Some("fatal error: fault")
+        );
+        assert_eq!(last_words(&folder, length(&folder), &Redaction::default()), None);
         put_aside(&folder).unwrap();
         assert_eq!(length(&folder), 0);
     }

@@ -3,8 +3,8 @@
 use std::{fs::File, os::unix::fs::FileExt, time::Duration};
 
 /// A process that grows no faster than this, in bytes a second, is looked at before it has passed
-/// its limit. Go fills memory with the points of a query at about half of it.
-const FASTEST_GROWTH: u64 = 512 << 20;
+/// its limit. It is about as fast as one thread gets new memory from the kernel.
+const FASTEST_GROWTH: u64 = 1 << 30;
 /// The shortest pause between two looks, just below the limit.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -48,6 +48,18 @@ pub(super) fn pause(memory: u64, limit: u64, longest: Duration) -> Duration {
     pause.clamp(SHORTEST_PAUSE.min(longest), longest)
 }
 
+/// The last common moment within a pause that begins `since` a common start. Looks at many
+/// processes then wake us once.
+pub(super) fn aligned(since: Duration, pause: Duration) -> Duration {
+    let step = SHORTEST_PAUSE.as_millis();
+    let (now, end) = (since.as_millis(), (since + pause).as_millis());
+    let common = end / step * step;
+    match common > now {
+        true => Duration::from_millis(u64::try_from(common - now).unwrap_or(u64::MAX)),
+        false => pause,
+    }
+}
+
 /// What queries may take of the memory of a plan, as flags of Prometheus.
 ///
 /// A query that loads more samples fails with Prometheus' own words, and the server goes on.
@@ -65,9 +77,9 @@ mod tests {
     fn the_pause_shrinks_with_the_room_below_the_limit() {
         let longest = Duration::from_secs(2);
         for (memory, limit, milliseconds) in [
-            (40 << 20, 2 << 30, 2000),
-            (64 << 20, 576 << 20, 1000),
-            (40 << 20, 104 << 20, 125),
+            (40 << 20, 4 << 30, 2000),
+            (64 << 20, 576 << 20, 500),
+            (40 << 20, 168 << 20, 125),
             (100 << 20, 104 << 20, 20),
             (200 << 20, 104 << 20, 20),
             (0, u64::MAX, 2000),
@@ -78,6 +90,23 @@ mod tests {
         // As tests set it.
         let short = Duration::from_millis(5);
         assert_eq!(pause(1, 1, short), short);
+    }
+
+    #[test]
+    fn looks_at_many_processes_come_together_and_never_late() {
+        let milliseconds = Duration::from_millis;
+        for (since, pause, expected) in [
+            (0, 20, 20),
+            (1, 20, 19),
+            (7, 125, 113),
+            (20, 20, 20),
+            (39, 500, 481),
+            // Shorter than the distance of two common moments, as tests set it.
+            (1, 5, 5),
+        ] {
+            let aligned = aligned(milliseconds(since), milliseconds(pause));
+            assert_eq!(aligned, milliseconds(expected), "{since} {pause}");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Supervisor {
         }
         let how = running.as_ref().map(Running::how_it_ended).unwrap_or_default();
         *running = None;
-        let said = log_file::last_words(&self.slot.folder, log_start);
+        let said = log_file::last_words(&self.slot.folder, log_start, &self.launch.redaction);
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         let place = match is_full(self.slot.folder.path()) {
             true => "; no space is left where its samples are stored",
@@ -228,7 +228,8 @@ impl Supervisor {
                     "Prometheus was stopped: it took more memory than its plan allows ({limit})"
                 );
             }
-            tokio::time::sleep(memory::pause(memory, limit, longest)).await;
+            let pause = memory::pause(memory, limit, longest);
+            tokio::time::sleep(memory::aligned(self.tools.started.elapsed(), pause)).await;
         }
     }
 

@@ -41,6 +41,28 @@ pub(super) enum ApiError {
     Foreign(String),
 }
 
+/// What Tsuru says with status 500 of settings that no later try changes, in lower case
+/// (tsuru/tsuru, types/app/error.go, provision/pool/pool.go, router/router.go, app/app.go).
+const WRONG_SETTINGS: [&str; 10] = [
+    "plan not found",
+    "default plan found",
+    "no plan found for pool",
+    "platform doesn't exist",
+    "invalid platform",
+    "pool does not exist",
+    "no router found for pool",
+    "no default router found",
+    "please choose one in app creation",
+    "choose one to be owner for this app",
+];
+
+/// Whether a 500 is about a plan, pool, platform or router that there is not.
+fn is_about_settings(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).trim().to_lowercase();
+    let is_about_router = text.starts_with("router \"") && text.ends_with("\" not found");
+    is_about_router || WRONG_SETTINGS.iter().any(|said| text.contains(said))
+}
+
 impl ApiError {
     /// Of an answer that is no success, with what it says.
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
@@ -49,6 +71,7 @@ impl ApiError {
             300..=399 => Self::Redirect(status),
             401 => Self::Token,
             403 => Self::Forbidden(words()),
+            500 if is_about_settings(body) => Self::Refused(status, words()),
             // Somebody else is at it, or there were too many of us.
             408 | 412 | 423 | 429 | 500.. => Self::Broken(status, words()),
             _ => Self::Refused(status, words()),

@@ -4,7 +4,7 @@
 use super::{
     Settings,
     api::{self, Answer, Api},
-    error::ApiError,
+    error::{ApiError, shown},
     state,
     wire::AppInfo,
 };
@@ -86,6 +86,10 @@ impl Eye {
     pub(super) async fn look(&self, watched: &Watched) -> Result<Replica, ApiError> {
         match self.api.app(&watched.app).await? {
             None => Ok(state::gone(watched.number)),
+            // Nothing is known of the units, which is no news of them.
+            Some(app) if app.units.is_empty() && !app.error.is_empty() => {
+                Err(ApiError::InStream(shown(&app.error)))
+            }
             Some(app) => Ok(self.look_at(watched, &app).await),
         }
     }

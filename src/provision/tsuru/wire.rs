@@ -15,6 +15,9 @@ pub(super) struct AppInfo {
     pub(super) routers: Vec<Router>,
     #[serde(default, deserialize_with = "or_default", rename = "internalAddresses")]
     pub(super) internal_addresses: Vec<InternalAddress>,
+    /// What Tsuru could not find out about the app.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) error: String,
     /// Address of the first router, on older versions the only place of it.
     #[serde(default, deserialize_with = "or_default")]
     ip: String,

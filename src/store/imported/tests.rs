@@ -7,6 +7,7 @@ fn binding(id: &str) -> ImportedBinding {
         app_guid: "app".parse().unwrap(),
         parameters: "sealed".to_owned(),
         token_hash: "hash".to_owned(),
+        token_salt: "salt".to_owned(),
     }
 }
 

@@ -241,3 +241,23 @@ fn apps_that_fail_may_be_unbound_and_bound_again() {
     story.at(REFRESH);
     assert_eq!(story.asked(), ["a", "b"]);
 }
+
+#[test]
+fn an_app_whose_units_lose_all_addresses_keeps_what_it_had_until_it_is_stale() {
+    let mut story = Story::of(&["a", "b"]);
+    story.answers("a", &["10.0.0.1:80"]).answers("b", &["10.0.0.9:80"]);
+    let no_address = || Ok(Some(Told { entries: Vec::new(), skipped: 1 }));
+    for seconds in (10..STALE_AFTER).step_by(10) {
+        story.at(seconds).answers("a", &["10.0.0.1:80"]);
+        story.known.take(&app("b"), no_address(), story.now);
+        story.report().sees(&["a 10.0.0.1:80", "b 10.0.0.9:80"]);
+    }
+    assert_eq!((story.failed, story.skipped), (11, 1));
+    story.at(STALE_AFTER).sees(&["a 10.0.0.1:80"]);
+    // It has never had an address since then: that is how it is.
+    story.known.take(&app("b"), no_address(), story.now);
+    story.report();
+    assert_eq!((story.failed, story.skipped, story.standing), (11, 1, Some(Standing::Current)));
+    // No units at all are none.
+    story.answers("b", &["10.0.0.9:80"]).answers("b", &[]).sees(&["a 10.0.0.1:80"]);
+}

@@ -176,3 +176,47 @@ fn an_answer_about_something_else_is_a_failure() {
     let long = "x".repeat(300);
     assert!(read(json!({"name": long}).to_string().as_bytes(), &bound(&long)).is_err());
 }
+
+#[test]
+fn an_answer_without_units_and_with_an_error_is_a_failure() {
+    let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
+    let pod = json!({"Status": "started", "InternalIP": "10.0.0.1"});
+    let (units, ports) = (
+        "unable to list app units: dial tcp: i/o timeout",
+        "unable to get app cluster internal addresses: timeout",
+    );
+    for (units, error, expected) in [
+        (json!(null), json!(units), Some("cannot list the app's units")),
+        (json!([]), json!(units), Some("cannot list the app's units")),
+        (json!([unit]), json!(format!("{ports}\n{units}")), Some("cannot list the app's units")),
+        (json!(null), json!("unable to get app quota: x"), Some("an error instead")),
+        (json!(null), json!({"code": 500}), Some("an error instead")),
+        (json!([pod]), json!(ports), Some("cannot tell the ports")),
+        (json!([unit]), json!(ports), None),
+        (json!([unit]), json!("unable to get autoscale info: x"), None),
+        (json!([]), json!("unable to get autoscale info: x"), None),
+        (json!([]), json!(""), None),
+        (json!(null), json!(null), None),
+        (json!([pod]), json!(null), None),
+    ] {
+        let body = json!({"name": "shop", "units": units, "error": error}).to_string();
+        match (read(body.as_bytes(), &bound("shop")), expected) {
+            (Ok(_), None) => {}
+            (Err(error), Some(expected)) => {
+                assert!(error.to_string().contains(expected), "{body}: {error}");
+            }
+            (other, _) => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn hosts_that_tsuru_cannot_tell_are_those_of_the_bind() {
+    let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
+    let error = "unable to get app addresses: router is away";
+    let told = read_json(&json!({
+        "name": "shop", "units": [unit], "cname": ["www.example.test"], "error": error,
+    }));
+    let routes: Vec<_> = told.entries.iter().map(|entry| &*entry.route).collect();
+    assert_eq!(routes, ["old.example.test", "www.example.test"]);
+}

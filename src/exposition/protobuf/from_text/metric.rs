@@ -180,6 +180,15 @@ impl Metric {
         }
     }
 
+    /// How many of its sum and count are not there, although each reader of protobuf finds some.
+    pub(super) fn invented(&self, text_type: TextType) -> usize {
+        let has_both = matches!(text_type.metric_type().kind(), Kind::Summary | Kind::Histogram);
+        if !has_both || !self.has_value() {
+            return 0;
+        }
+        usize::from(self.sum.is_none()) + usize::from(self.count.is_none())
+    }
+
     /// Writes the metric as a field of its family, if it has a value.
     pub(super) fn write(&self, text_type: TextType, out: &mut Vec<u8>) {
         if !self.has_value() {

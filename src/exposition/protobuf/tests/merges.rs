@@ -115,16 +115,19 @@ fn what_an_instance_has_twice_goes_out_once() {
     assert_eq!(out, expected);
     assert_eq!(stats, Stats { duplicates: 2, ..Stats::default() });
 
-    // Also across messages of one family, and under the names that go out.
+    // Also across messages of one family, but not because a label gets another name.
     let twice = ["# TYPE x gauge\nx{i=\"1\"} 1\n", "# TYPE x gauge\nx{exported_i=\"1\"} 2\n"];
-    let twice = twice.map(body).concat();
+    let twice = [twice[0], twice[0], twice[1]].map(body).concat();
     let (out, stats, _) = merged(&[&twice], &[("i", "0")]);
-    assert_eq!(shown(&out), "# TYPE x gauge\nx{exported_i=\"1\",i=\"0\"} 1\n");
+    let expected =
+        "# TYPE x gauge\nx{exported_exported_i=\"1\",i=\"0\"} 1\nx{exported_i=\"1\",i=\"0\"} 2\n";
+    assert_eq!(shown(&out), expected);
     assert_eq!(stats, Stats { duplicates: 1, renamed_labels: 1, ..Stats::default() });
 
-    // But not what two instances have.
-    let (_, stats) = merged_text(&["x 1\n", "x 1\n"], &[]);
-    assert_eq!(stats.duplicates, 0);
+    // As does what two instances have that get the same labels.
+    let (out, stats) = merged_text(&["x 1\n", "x 2\n"], &[]);
+    assert_eq!(out, "# TYPE x unknown\nx 1\n");
+    assert_eq!(stats.duplicates, 1);
 }
 
 #[test]
@@ -177,14 +180,17 @@ fn names_are_escaped_where_the_scraper_knows_no_other() {
         (merge.stats(), shown(&written(merge, 3)))
     };
     let (stats, text) = out(&[]);
-    assert_eq!(text, "# TYPE a_b gauge\na_b{c_d=\"1\"} 1\na_b{exported_c_d=\"1\",c_d=\"2\"} 2\n");
-    assert_eq!(stats.renamed_labels, 1);
+    assert_eq!(
+        text,
+        "# TYPE a_b gauge\na_b{U__c_2e_d=\"1\"} 1\na_b{U__c_2e_d=\"1\",c_d=\"2\"} 2\n"
+    );
+    assert_eq!(stats.renamed_labels, 2);
     let (_, text) = out(&[("c_d", "0")]);
-    assert!(text.contains("a_b{exported_c_d=\"1\",c_d=\"0\"} 1\n"), "{text}");
+    assert!(text.contains("a_b{U__c_2e_d=\"1\",c_d=\"0\"} 1\n"), "{text}");
 }
 
 #[test]
-fn what_escaping_makes_equal_is_one_family_and_its_duplicates_go() {
+fn names_that_escaping_makes_equal_are_told_apart() {
     let lines = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n{\"a.b\",\"c-d\"=\"1\"} 2\n\
         # TYPE a_b gauge\na_b 3\n# TYPE \"x.y\" counter\n{\"x.y_total\"} 1\n# TYPE x_y_total gauge\nx_y_total{a=\"1\"} 2\n";
     let merge =
@@ -192,10 +198,10 @@ fn what_escaping_makes_equal_is_one_family_and_its_duplicates_go() {
     let stats = merge.stats();
     assert_eq!(
         shown(&written(merge, 1)),
-        "# TYPE a_b gauge\na_b{c_d=\"1\"} 1\na_b 3\n\
-         # TYPE x_y_total unknown\nx_y_total 1\nx_y_total{a=\"1\"} 2\n"
+        "# TYPE U__a_2e_b gauge\nU__a_2e_b{U__c_2e_d=\"1\"} 1\nU__a_2e_b{c_d=\"1\"} 2\n# TYPE a_b gauge\na_b 3\n\
+         # TYPE U__x_2e_y_ counter\nU__x_2e_y__total 1\n# TYPE x_y_total gauge\nx_y_total{a=\"1\"} 2\n"
     );
-    assert_eq!(stats, Stats { type_conflicts: 1, duplicates: 1, ..Stats::default() });
+    assert_eq!(stats, Stats { renamed_labels: 1, ..Stats::default() });
 }
 
 #[test]

@@ -118,7 +118,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read(text in "(?s)[#{}\"\\\\ =,.xTYPE_total01\n]{0,80}") {
-        let body = from_text(text.as_bytes());
+        let body = from_text(text.as_bytes()).0;
         let _ = Instance::parse(body, Labels::new([]), &Limits::default());
     }
 }

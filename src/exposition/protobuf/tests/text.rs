@@ -88,7 +88,7 @@ fn a_counter_without_total_is_unknown() {
     let expected = "# TYPE x gauge\nx 1\n# TYPE x_total unknown\nx_total 2\n# EOF\n";
     assert_eq!(text_of(&both).0, expected);
     // Reading it, the second type is what counts.
-    assert_eq!(from_text(lines.as_bytes()).len(), both.len());
+    assert_eq!(from_text(lines.as_bytes()).0.len(), both.len());
 }
 
 #[test]
@@ -97,10 +97,10 @@ fn text_becomes_the_messages_that_others_write() {
         [golden::GAUGE, golden::UNTYPED, golden::GAUGE_HISTOGRAM, golden::HISTOGRAM_CLOSED]
     {
         let (text, _) = text_of(golden);
-        assert_eq!(text_of(&from_text(text.as_bytes())).0, text);
+        assert_eq!(text_of(&from_text(text.as_bytes()).0).0, text);
     }
     let (text, _) = text_of(golden::UNTYPED);
-    assert_eq!(from_text(text.as_bytes()), golden::UNTYPED);
+    assert_eq!(from_text(text.as_bytes()).0, golden::UNTYPED);
 }
 
 #[test]

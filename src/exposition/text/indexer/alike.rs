@@ -126,6 +126,7 @@ impl<'a> Indexer<'a> {
         self.alike_to = Some(fact.place);
         if let Some(family) = self.family_mut(family) {
             family.shape.add(role, place.le.into(), place.quantile.into());
+            family.shape.labels.join(place.labels);
         }
         Ok(true)
     }
@@ -258,7 +259,9 @@ impl<'a> Indexer<'a> {
         let naming = self.task.dialect.naming;
         let source = self.source(family);
         let metric_type = source.destination(source.main_role(), naming).metric_type;
-        self.task.dialect.is_openmetrics() && metric_type.is_some_and(MetricType::is_compound)
+        self.task.dialect.is_openmetrics()
+            && metric_type.is_some_and(MetricType::is_compound)
+            && !source.has_equal_bounds()
     }
 }
 
@@ -272,6 +275,7 @@ impl Previous<'_> {
             role: self.role,
             le: Kind::from(checked.facts.le),
             quantile: Kind::from(checked.facts.quantile),
+            labels: checked.labels,
             has_bounds,
         }
     }

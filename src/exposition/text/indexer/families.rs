@@ -105,6 +105,7 @@ impl Index {
             name: family.map(|family| family.name.of(task.body)).unwrap_or_default(),
             metric_type: family.and_then(|family| family.metric_type),
             naming: task.source,
+            renames: task.renames,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     super::{
-        duplicates,
+        duplicates::{self, Cause},
         index::{self, Index, Line, Run},
-        rewrite::Form,
+        rewrite::{Form, Rewriter},
         sample,
         task::Task,
     },
@@ -22,32 +22,50 @@ impl Indexer<'_> {
         let mut dropped: Vec<_> = suspects
             .iter()
             .filter(|suspect| is_same(suspect.earlier, suspect.offset))
-            .map(|suspect| (suspect.line, suspect.offset))
+            .map(|suspect| (suspect.line, suspect.offset, suspect.earlier))
             .collect();
-        duplicates::find(prints, is_same, |print| dropped.push((print.line, print.offset)));
-        for (line, offset) in dropped {
-            self.drop_line(line as usize, offset);
+        duplicates::find(prints, is_same, |print, earlier| {
+            dropped.push((print.line, print.offset, earlier));
+        });
+        let cause = |&(_, offset, earlier): &(u32, u32, u32)| {
+            duplicates::cause([line(earlier), line(offset)], task)
+        };
+        let causes: Vec<_> = dropped.iter().map(cause).collect();
+        for ((line, offset, _), cause) in dropped.into_iter().zip(causes) {
+            self.drop_line(line as usize, offset, cause);
         }
     }
 
-    fn drop_line(&mut self, i: usize, offset: u32) {
-        let Self { task, rewriter, rewritten, index, .. } = self;
-        if let Some(line) = index.lines.get_mut(i) {
-            *line = Line::DROPPED;
-        }
+    fn drop_line(&mut self, i: usize, offset: u32, cause: Cause) {
         if let Some(fact) = self.lessons.as_mut().and_then(|lessons| lessons.facts.get_mut(i)) {
             fact.end = 0;
         }
-        index.duplicates += 1;
-        rewritten.clear();
-        let text = index::line(task.body, offset as usize).text;
-        let form = index.form_at(offset, task);
-        let role = form.family.role_of(sample::name_of(text));
-        // It was read before, so there is no error to see here.
-        let Ok(line) = rewriter.line(text, task.labels, form, rewritten) else { return };
-        index.sample_bytes -= line.length(rewritten, task.labels) as u64;
+        let index = &mut self.index;
+        index.lost_timestamps += usize::from(cause == Cause::Timestamp);
+        index.drop_line(i, offset, &self.task);
         let run = index.run_at(offset).copied();
         if let Some(family) = run.and_then(|run| index.families.get_mut(run.family as usize)) {
+            family.strictness.has_equal_bounds |= cause == Cause::Bound;
+        }
+    }
+}
+
+impl Index {
+    /// Takes the sample `i` out, whose line starts at `offset`.
+    pub(in super::super) fn drop_line(&mut self, i: usize, offset: u32, task: &Task<'_>) {
+        if let Some(line) = self.lines.get_mut(i) {
+            *line = Line::DROPPED;
+        }
+        self.duplicates += 1;
+        let (mut rewriter, mut rewritten) = (Rewriter::new(task.dialect), Vec::new());
+        let text = index::line(task.body, offset as usize).text;
+        let form = self.form_at(offset, task);
+        let role = form.family.role_of(sample::name_of(text));
+        // It was read before, so there is no error to see here.
+        let Ok(line) = rewriter.line(text, task.labels, form, &mut rewritten) else { return };
+        self.sample_bytes -= line.length(&rewritten, task.labels) as u64;
+        let run = self.run_at(offset).copied();
+        if let Some(family) = run.and_then(|run| self.families.get_mut(run.family as usize)) {
             // The rules were asked before it went.
             family.strictness.is_irregular |= task.dialect.is_openmetrics();
             let exemplars = family.exemplars.of(role);
@@ -55,9 +73,7 @@ impl Indexer<'_> {
             exemplars.bytes -= line.exemplar as u32;
         }
     }
-}
 
-impl Index {
     /// The run in which the line at `offset` is.
     fn run_at(&self, offset: u32) -> Option<&Run> {
         let after = self.runs.partition_point(|run| run.offset <= offset);

@@ -118,7 +118,7 @@ impl Collected {
             *likely += 1;
             return *likely - 1;
         }
-        self.place(&dialect.metric_name(source.name.unescaped()), likely)
+        self.place(&source.family_name(dialect), likely)
     }
 
     /// The place of the family with this name. Instances mostly name them in

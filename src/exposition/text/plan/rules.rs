@@ -23,6 +23,7 @@ impl Plan {
         let mut broken = Vec::new();
         for planned in &self.families {
             let mut is_broken = !planned.unit_fits(instances);
+            let has_rules = planned.has_rules();
             let parts = self.parts.get_mut(planned.parts.clone()).unwrap_or_default();
             for parts in parts.chunk_by_mut(|one, next| one.instance == next.instance) {
                 let Some(instance) =
@@ -30,12 +31,13 @@ impl Plan {
                 else {
                     continue;
                 };
+                is_broken |= has_rules && have_equal_bounds(parts, instance);
                 if !must_regroup(parts, instance, planned.metric_type, dialect) {
-                    is_broken |= planned.has_rules() && any_is_broken(parts, instance);
+                    is_broken |= has_rules && any_is_broken(parts, instance);
                     continue;
                 }
                 let regrouped = regroup(instance, parts, dialect, planned);
-                is_broken |= planned.has_rules() && regrouped.is_broken;
+                is_broken |= has_rules && regrouped.is_broken;
                 self.ambiguous += regrouped.ambiguous;
                 self.ambiguous_bytes += regrouped.ambiguous_bytes;
                 self.grown_bytes += regrouped.grown_bytes;
@@ -136,4 +138,8 @@ fn must_regroup(
 
 fn any_is_broken(parts: &[Part], instance: &Instance) -> bool {
     families(parts, instance).any(|(_, family)| family.strictness.is_broken)
+}
+
+fn have_equal_bounds(parts: &[Part], instance: &Instance) -> bool {
+    families(parts, instance).any(|(_, family)| family.strictness.has_equal_bounds)
 }

@@ -21,18 +21,34 @@ fn a_program_that_is_not_there_or_does_not_start_is_named() {
         let wanted = wanted("a");
         let mut house = House::new();
         house.places.binary = "/nowhere/prometheus".into();
-        let missing = "prometheus.binary: /nowhere/prometheus does not exist, or is no file";
+        let missing = "prometheus.binary names no program that can be started; ask the operator";
         assert_eq!(failure(&house, &wanted).await, Failure::lasting(missing));
         house.places.binary = "no-such-prometheus".into();
-        let missing = "prometheus.binary: no-such-prometheus is not in PATH";
         assert_eq!(failure(&house, &wanted).await, Failure::lasting(missing));
         house.places.binary = "/etc/passwd".into();
-        let no_program = "prometheus.binary: /etc/passwd is not executable";
-        assert_eq!(failure(&house, &wanted).await, Failure::lasting(no_program));
+        assert_eq!(failure(&house, &wanted).await, Failure::lasting(missing));
+        let find = |binary: &str| {
+            admission::find_program(Path::new(binary), &house.places.search).unwrap_err()
+        };
+        let cases = [
+            ("/nowhere/prometheus", "does not exist, or is no file"),
+            ("no-such-prometheus", "is not in PATH"),
+            ("/etc/passwd", "is not executable"),
+        ];
+        for (binary, problem) in cases {
+            assert_eq!(find(binary), format!("prometheus.binary: {binary} {problem}"));
+        }
 
         let house = House::with_script("echo 'level=error err=\"no luck\"'; exit 3");
         let crash = "Prometheus ended (exit status: 3): no luck";
         assert_eq!(failure(&house, &wanted).await, Failure::lasting(crash));
+        // It quotes what it was told, as a Prometheus does that refuses its configuration.
+        let house = House::with_script("cat web.yml prometheus.yml | tr '\\n' ' '; exit 3");
+        let mut wanted = wanted.clone();
+        wanted.spec.alertmanager_url =
+            Some("https://canary-user:canary%22pass@alerts.example.com".parse().unwrap());
+        let quoted = failure(&house, &wanted).await;
+        assert!(!quoted.reason.contains("canary"), "{quoted}");
         let house = House::with_script("kill -SEGV $$");
         let crash = failure(&house, &wanted).await;
         assert!(crash.reason.starts_with("Prometheus ended (signal: 11"), "{crash}");
@@ -263,9 +279,10 @@ fn admission_says_which_setting_stands_in_the_way() {
         fs::remove_dir_all(&house.places.data_dir).unwrap();
         fs::write(&house.places.data_dir, "").unwrap();
         let words = admit(&house, &spec, None).await;
-        assert!(words.starts_with("prometheus.data_dir: no folder can be made in "), "{words}");
+        assert!(words.starts_with("prometheus.data_dir: no folder can be made there: "), "{words}");
         house.places.binary = "/nowhere/prometheus".into();
         let words = admit(&house, &spec, None).await;
-        assert!(words.starts_with("prometheus.binary: /nowhere/prometheus "), "{words}");
+        assert!(words.starts_with("prometheus.binary names no program "), "{words}");
+        assert!(!words.contains("nowhere"), "{words}");
     });
 }

@@ -1,0 +1,7 @@
+//! What the compressor writes is what was compressed.
+//!
+//! `cargo fuzz run compress /tmp/corpus fuzz/seeds/merge -- -dict=fuzz/exposition.dict`
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker_fuzz::compress(input));

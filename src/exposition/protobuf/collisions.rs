@@ -1,0 +1,127 @@
+//! Finds the names of a body that would become equal in the output.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    super::{
+        format::Escaping,
+        label_sets::LabelSets,
+        renames::{LabelUse, Names, Renames, stem},
+    },
+    index::{Family, Metric},
+    instance::Instance,
+    message::Label,
+    plan, series,
+};
+
+/// Gives bodies names under which the series of no two of them become equal that differ.
+///
+/// Only those with the same added labels are looked at together: of others, an added label
+/// tells the series apart.
+pub(super) fn resolve(instances: &mut [Instance], escaping: Escaping) {
+    let mut groups = HashMap::<&[u8], Vec<usize>>::new();
+    for (i, instance) in instances.iter().enumerate() {
+        groups.entry(instance.added()).or_default().push(i);
+    }
+    let groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
+    for group in groups {
+        let bodies: Vec<_> = group.iter().filter_map(|&i| instances.get(i)).collect();
+        let renames = find(&bodies, escaping);
+        for i in group {
+            if let Some(instance) = instances.get_mut(i).filter(|one| *one.renames() != renames) {
+                instance.rename(renames.clone(), escaping);
+            }
+        }
+    }
+}
+
+/// Drops the metrics that an earlier instance has, where no added label tells them apart. A
+/// preferred instance goes before all others.
+pub(super) fn drop_repeated(instances: &mut [Instance], escaping: Escaping) {
+    let sets = LabelSets::new(instances.iter().map(Instance::labels));
+    if sets.are_apart {
+        return;
+    }
+    let shared = shared_families(instances, &sets, escaping);
+    let mut order: Vec<_> = (0..instances.len()).collect();
+    order.sort_by_key(|&i| (instances.get(i).is_some_and(|one| !one.is_preferred), i));
+    let states = [RandomState::default(), RandomState::default()];
+    let mut seen = HashMap::<[u64; 2], usize>::new();
+    for i in order {
+        let Some(instance) = instances.get_mut(i) else { continue };
+        let naming = instance.naming(escaping);
+        let mut repeated = Vec::new();
+        for family in &instance.index().families {
+            if !shared.contains(&*naming.family(family.name.of(instance.body()))) {
+                continue;
+            }
+            for (place, metric) in family.metrics.clone().zip(family.metrics(instance.index())) {
+                let print = series::full_print(instance.body(), family, *metric, naming, &states);
+                let is_kept = !metric.is(Metric::DROPPED);
+                if is_kept && *seen.entry(print).or_insert(i) != i {
+                    repeated.push(place);
+                }
+            }
+        }
+        if !repeated.is_empty() {
+            instance.drop_metrics(&repeated, escaping);
+        }
+    }
+}
+
+/// The names of families of which several instances have metrics that could be the same.
+fn shared_families(
+    instances: &[Instance],
+    sets: &LabelSets<'_>,
+    escaping: Escaping,
+) -> HashSet<Vec<u8>> {
+    let mut first = HashMap::<Vec<u8>, usize>::new();
+    let mut shared = HashSet::new();
+    for (i, instance) in instances.iter().enumerate() {
+        let naming = instance.naming(escaping);
+        for family in &instance.index().families {
+            let name = naming.family(family.name.of(instance.body()));
+            match first.get(&*name) {
+                None => _ = first.insert(name.into_owned(), i),
+                Some(&first) if sets.can_meet(first, i) => _ = shared.insert(name.into_owned()),
+                Some(_) => {}
+            }
+        }
+    }
+    shared
+}
+
+/// How the names of bodies that get the same labels differ from the usual ones.
+pub(super) fn find(bodies: &[&Instance], escaping: Escaping) -> Renames {
+    let Some(first) = bodies.first() else { return Renames::default() };
+    let mut names = Names::default();
+    if escaping != Escaping::AllowUtf8 && bodies.iter().any(|body| body.index().is_odd) {
+        for (body, family) in families(bodies) {
+            names.add_family(family.name.of(body.body()), plan::roles(family.kinds));
+        }
+    }
+    let mut used = LabelUse::default();
+    bodies.iter().for_each(|body| used.join(body.index().labels));
+    if used.must_be_checked(escaping) {
+        for (body, family) in families(bodies) {
+            add_labels(body, family, names.labels_of(stem(family.name.of(body.body()))));
+        }
+    }
+    Renames::new(&names, first.labels(), escaping)
+}
+
+fn families<'a>(bodies: &'a [&'a Instance]) -> impl Iterator<Item = (&'a Instance, &'a Family)> {
+    bodies.iter().flat_map(|body| body.index().families.iter().map(|family| (*body, family)))
+}
+
+fn add_labels(body: &Instance, family: &Family, names: &mut BTreeSet<Box<[u8]>>) {
+    for metric in family.metrics(body.index()) {
+        for label in Label::all(metric.span.of(body.body())) {
+            if !names.contains(label.name) {
+                names.insert(label.name.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Recognizes credentials of this installation in what a scraper sends.
+//!
+//! An app must never receive a credential that belongs, or once belonged, to us:
+//! a token under any scheme, or a pair with the user name of the broker or of an
+//! operator, whatever the password. Encoded text is decoded a few times, since a
+//! lenient reader at the app would decode it as well. When in doubt the value is
+//! ours: the worst result is that an app answers 401.
+
+use crate::{broker::TOKEN_PREFIX, http::auth::BasicCredentials};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use percent_encoding::percent_decode;
+use std::{borrow::Cow, fmt};
+
+/// Decodings inside each other that are tried.
+const ROUNDS: usize = 3;
+
+/// Shorter words are not compared with the broker's password, which is never shorter.
+const SHORTEST_PASSWORD: usize = 12;
+
+/// Padding may be missing, and bits behind the end may be set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The credentials of the broker and of operators, as far as they are needed to
+/// recognize them.
+pub(super) struct OwnCredentials {
+    /// In lower case; a name that is not ASCII also as Latin-1.
+    usernames: Vec<Vec<u8>>,
+    broker: Option<BasicCredentials>,
+}
+
+impl fmt::Debug for OwnCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCredentials").field("usernames", &self.usernames.len()).finish()
+    }
+}
+
+impl OwnCredentials {
+    pub(super) fn new<'a>(
+        broker: Option<BasicCredentials>,
+        operators: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let of_broker = broker.iter().flat_map(|broker| spellings(broker.username()));
+        let all = of_broker.chain(operators.into_iter().flat_map(spellings));
+        let usernames = all.filter(|name| !name.is_empty()).collect();
+        Self { usernames, broker }
+    }
+
+    /// Whether this is the user name of the broker or of an operator.
+    pub(super) fn is_username(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.usernames.iter().any(|own| own == name.as_bytes())
+    }
+
+    /// Whether the value of an `Authorization` holds a credential of ours, or may
+    /// hold one that cannot be read.
+    pub(super) fn are_in_authorization(&self, value: &[u8]) -> bool {
+        let (scheme, rest) = first_word(value);
+        let is_unreadable = scheme.eq_ignore_ascii_case(b"basic") && !is_basic_pair(rest);
+        is_unreadable || self.names_our_user(value) || self.are_in(value)
+    }
+
+    /// Whether any other text of a request holds a credential of ours.
+    pub(super) fn are_in(&self, text: &[u8]) -> bool {
+        self.are_in_text(text, 0)
+    }
+
+    fn are_in_text(&self, text: &[u8], round: usize) -> bool {
+        let is_decoded = round > 0;
+        contains_token(text)
+            || self.is_pair(text, is_decoded)
+            // Words of a decoded text are data, such as the scopes of a JSON Web Token.
+            || (!is_decoded && self.is_pair(first_word(text).1, false))
+            || (!is_decoded && words(text).any(|word| self.is_pair(word, false)))
+            || (round < ROUNDS
+                && readings(text).any(|reading| self.are_in_text(&reading, round + 1)))
+    }
+
+    /// Whether `text` is a user name of ours with a password, or the broker's password.
+    fn is_pair(&self, text: &[u8], is_decoded: bool) -> bool {
+        let text = text.trim_ascii();
+        let lower = text.to_ascii_lowercase();
+        let begins = |text: &[u8], name: &[u8]| {
+            text.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":"))
+        };
+        let is_ours = |name: &Vec<u8>| {
+            begins(&lower, name)
+                || is_decoded && lower == *name
+                || after(&lower, b"//").any(|rest| begins(rest, name))
+        };
+        let password = text.iter().position(|b| *b == b':').and_then(|at| text.get(at + 1..));
+        self.usernames.iter().any(is_ours)
+            || self.is_password(text)
+            || password.is_some_and(|password| self.is_password(password))
+    }
+
+    fn is_password(&self, text: &[u8]) -> bool {
+        text.len() >= SHORTEST_PASSWORD
+            && self.broker.as_ref().is_some_and(|broker| broker.has_password(text))
+    }
+
+    /// Whether a parameter `username` is ours, as in the scheme Digest (RFC 7616).
+    fn names_our_user(&self, value: &[u8]) -> bool {
+        let lower = value.to_ascii_lowercase();
+        after(&lower, b"username").any(|rest| {
+            let rest = trim_start(rest, b"*= \t");
+            let rest = rest.strip_prefix(b"utf-8''").unwrap_or(rest);
+            let rest = trim_start(rest, b"\"'");
+            self.usernames.iter().any(|name| {
+                let behind = rest.strip_prefix(name.as_slice());
+                behind.is_some_and(|it| it.first().is_none_or(|b| b"\"', \t".contains(b)))
+            })
+        })
+    }
+}
+
+/// The lower-case name in UTF-8, and in Latin-1 where that is another text.
+fn spellings(name: &str) -> Vec<Vec<u8>> {
+    let name = name.to_lowercase();
+    let latin1: Option<Vec<u8>> = name.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let utf8 = name.into_bytes();
+    let latin1 = latin1.filter(|latin1| *latin1 != utf8);
+    std::iter::once(utf8).chain(latin1).collect()
+}
+
+fn contains_token(text: &[u8]) -> bool {
+    let prefix = TOKEN_PREFIX.as_bytes();
+    text.windows(prefix.len()).any(|window| window.eq_ignore_ascii_case(prefix))
+}
+
+/// Strict where it matters: what this accepts has one meaning for every reader.
+fn is_basic_pair(encoded: &[u8]) -> bool {
+    LENIENT.decode(encoded.trim_ascii()).is_ok_and(|pair| pair.contains(&b':'))
+}
+
+/// The first word and what follows the space behind it.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii();
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    let (first, rest) = text.split_at(end);
+    (first, rest.trim_ascii_start())
+}
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_separator = |b: &u8| b.is_ascii_whitespace() || b",;\"'=&?".contains(b);
+    text.split(is_separator).filter(|word| !word.is_empty() && word.len() < text.len())
+}
+
+/// Each rest of `text` behind `pattern`.
+fn after<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    text.windows(pattern.len())
+        .enumerate()
+        .filter(move |(_, window)| *window == pattern)
+        .filter_map(move |(at, _)| text.get(at + pattern.len()..))
+}
+
+fn trim_start<'a>(text: &'a [u8], unwanted: &[u8]) -> &'a [u8] {
+    let kept = text.iter().position(|b| !unwanted.contains(b)).unwrap_or(text.len());
+    text.get(kept..).unwrap_or_default()
+}
+
+/// What a text may mean to a reader that decodes it.
+fn readings(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let percent = match percent_decode(text).into() {
+        Cow::Owned(decoded) => Some(decoded),
+        Cow::Borrowed(_) => None,
+    };
+    let rest = Some(first_word(text).1).filter(|rest| !rest.is_empty());
+    let encoded = std::iter::once(text).chain(rest).chain(words(text));
+    percent.into_iter().chain(encoded.filter_map(lenient_base64))
+}
+
+/// Decodes base64 as lenient readers do: characters of no meaning are left out, and
+/// both alphabets are accepted.
+fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |b: &u8| match b {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'+' | b'/' => Some(*b),
+        b if b.is_ascii_alphanumeric() => Some(*b),
+        _ => None,
+    };
+    let mut digits: Vec<u8> = text.iter().filter_map(digit).collect();
+    // A single digit behind the last group is no byte.
+    let whole = if digits.len() % 4 == 1 { digits.len() - 1 } else { digits.len() };
+    digits.truncate(whole);
+    LENIENT.decode(digits).ok().filter(|decoded| !decoded.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    fn own() -> OwnCredentials {
+        let broker = BasicCredentials::new("broker", &"correct horse".into());
+        OwnCredentials::new(Some(broker), ["Jörg", "admin"])
+    }
+
+    #[test]
+    fn names_are_recognized_in_both_encodings_and_whatever_the_case() {
+        let own = own();
+        assert!(own.is_username("BROKER") && own.is_username("jörg") && !own.is_username("eve"));
+        for pair in ["broker:x".as_bytes(), "JÖRG:x".to_lowercase().as_bytes(), b"j\xf6rg:x"] {
+            let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+            assert!(own.are_in_authorization(value.as_bytes()), "{value}");
+        }
+        for other in ["brokers:x", "a broker:x", "ad:min", "x:admin"] {
+            let value = format!("Basic {}", BASE64_STANDARD.encode(other));
+            assert!(!own.are_in_authorization(value.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn words_that_only_look_like_ours_are_not() {
+        let own = own();
+        let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
+        let head = part(r#"{"alg":"HS256","typ":"JWT"}"#);
+        assert_eq!(head.len() % 4, 0, "what follows is decoded, too");
+        for claims in [r#"{"sub":"admin","scope":"admin:org x"}"#, r#"{"a": "broker: x"}"#] {
+            let token = format!("Bearer {head}.{}.c2ln", part(claims));
+            assert!(!own.are_in_authorization(token.as_bytes()), "{claims}");
+        }
+        for text in ["admin", "Bearer of-the-app", "read:admin", "sbt", "https://x/admin:y", ""] {
+            assert!(!own.are_in(text.as_bytes()), "{text}");
+        }
+        for text in ["correct horse", "key correct horse", "x:correct horse", "//broker:x@y"] {
+            assert!(own.are_in(text.as_bytes()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_found_however_it_is_wrapped(
+            before in "[ -~]{0,20}",
+            behind in "[ -~]{0,20}",
+            layers in prop::collection::vec(0..3_u8, 0..3),
+        ) {
+            let token = "sbt_47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+            let mut text = format!("{before}{token}{behind}");
+            for layer in layers {
+                text = match layer {
+                    0 => BASE64_STANDARD.encode(text),
+                    1 => BASE64_URL_SAFE_NO_PAD.encode(text),
+                    _ => text.bytes().map(|b| format!("%{b:02x}")).collect(),
+                };
+            }
+            prop_assert!(own().are_in(text.as_bytes()), "{}", text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            own().are_in_authorization(&text);
+        }
+    }
+}

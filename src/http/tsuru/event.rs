@@ -1,0 +1,107 @@
+//! Tells Tsuru's own calls from requests of its users.
+//!
+//! Tsuru forwards requests of its users to `/resources/{instance}/…` with the credentials of the
+//! service (tsuru/tsuru, service/endpoint.go, `Proxy`). It stops only those whose path is spelled
+//! like a bind call. It makes an event for each request that may change something, and sets
+//! `X-Tsuru-Eventid` itself. Only its own calls repeat that id in their body
+//! (service/payloads.go): Tsuru reads the body of a forwarded request before it makes the event.
+//!
+//! That is no proof: an event id can be guessed from earlier ones, and Tsuru reads no form of a
+//! DELETE. So its API confirms binds where that is set up ([`confirm`]).
+
+use super::{
+    TsuruError, TsuruState,
+    fields::Fields,
+    ids::{Bindable, names_of},
+};
+use crate::domain::{CallsWithoutEventId, InstanceId};
+use actix_web::{
+    HttpRequest,
+    http::{Method, header::HeaderMap},
+    web,
+};
+
+/// Set by Tsuru on each request that may change something, the forwarded ones included.
+pub(super) const EVENT_ID: &str = "X-Tsuru-Eventid";
+
+/// The field of a body.
+const FIELD: &str = "eventid";
+
+/// Refuses a request that is not Tsuru's own.
+pub(super) fn check(request: &HttpRequest, fields: &Fields) -> Result<(), TsuruError> {
+    let (header, body) = (in_header(request.headers())?, in_body(fields)?);
+    match (header, body) {
+        (Some(header), Some(body)) if header == body => Ok(()),
+        (Some(_), Some(_)) => Err(refused("has another event id in its body than in its header")),
+        (header, None) if accepts_no_body(request, header) => Ok(()),
+        (None, Some(_)) if accepted(request) == CallsWithoutEventId::Accept => Ok(()),
+        (None, _) => Err(refused("has no event id in its header")),
+        (_, None) => Err(refused("has no event id in its body")),
+    }
+}
+
+/// Refuses a bind that Tsuru does not know: it stores a bind before it calls the service
+/// (tsuru/tsuru, service/service_instance.go, `BindApp` and `BindJob`). While the API cannot be
+/// asked, the event id alone decides.
+pub(super) async fn confirm(
+    state: &TsuruState,
+    id: &InstanceId,
+    bound: Bindable<'_>,
+) -> Result<(), TsuruError> {
+    let (Some(api), Some((service, instance))) = (&state.api, names_of(id)) else { return Ok(()) };
+    let is_known = match api.binds_of(service, instance).await {
+        Ok(None) => false,
+        Ok(Some(known)) => match bound {
+            Bindable::App(name) => known.apps.contains(name),
+            Bindable::Job(name) => known.jobs.is_none_or(|jobs| jobs.contains(name)),
+        },
+        Err(error) => {
+            tracing::warn!(instance.id = %id, %error, "a bind could not be confirmed");
+            true
+        }
+    };
+    match is_known {
+        true => Ok(()),
+        false => Err(refused("names what Tsuru has not bound to the service instance")),
+    }
+}
+
+/// Whether a call may come without an event id in its body.
+fn accepts_no_body(request: &HttpRequest, header: Option<&str>) -> bool {
+    match accepted(request) {
+        CallsWithoutEventId::Refuse => false,
+        CallsWithoutEventId::JobUnbinds => {
+            let is_of_job = request.match_info().get("job").is_some();
+            header.is_some() && is_of_job && request.method() == Method::DELETE
+        }
+        CallsWithoutEventId::Accept => true,
+    }
+}
+
+fn accepted(request: &HttpRequest) -> CallsWithoutEventId {
+    let state = request.app_data::<web::Data<TsuruState>>();
+    state.map(|state| state.calls_without_event_id).unwrap_or_default()
+}
+
+fn in_header(headers: &HeaderMap) -> Result<Option<&str>, TsuruError> {
+    let mut values = headers.get_all(EVENT_ID);
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(refused("has several event ids in its header"));
+    }
+    // What cannot be read equals no id of a body.
+    Ok(first.map(|value| value.to_str().unwrap_or_default()).filter(|id| !id.is_empty()))
+}
+
+fn in_body(fields: &Fields) -> Result<Option<&str>, TsuruError> {
+    match fields.list(FIELD)?.as_slice() {
+        [] | [""] => Ok(None),
+        [id] => Ok(Some(*id)),
+        _ => Err(refused("has several event ids in its body")),
+    }
+}
+
+fn refused(problem: &'static str) -> TsuruError {
+    tracing::warn!(problem, "tsuru call refused");
+    TsuruError::NotOfTsuru { problem }
+}

@@ -1,0 +1,120 @@
+//! What an update of Tsuru makes of an instance, in whole or without what was refused before.
+
+use super::{
+    TsuruError,
+    fields::typed,
+    ids::{InstancePath, organization, pool_of, space},
+    instances::names,
+};
+use crate::{
+    broker::{Broker, FetchedInstance, Place, RefusedUpdate, Unnamed, Update, Updated},
+    domain::{ParameterSchema, Plan},
+};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// An update as Tsuru asks for it: it names everything that there is to be.
+pub(super) struct UpdateCall<'a> {
+    pub(super) instance: &'a InstancePath,
+    /// The team that it belongs to from now on, if the request says so.
+    pub(super) team: Option<&'a str>,
+    /// Plan and parameters.
+    pub(super) desired: RefusedUpdate,
+}
+
+/// What stays as it is, whatever a request says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    plan: bool,
+    parameters: BTreeSet<String>,
+}
+
+impl UpdateCall<'_> {
+    /// Asks for all but what is kept.
+    pub(super) async fn apply(&self, broker: &Broker, kept: &Kept) -> Result<Updated, TsuruError> {
+        let service = self.instance.service.service()?;
+        let current = broker.fetch(&self.instance.id).await?;
+        let plan = match &self.desired.plan {
+            Some(name) if !kept.plan => Some(self.instance.service.plan(Some(name))?),
+            _ => service.plan(&current.plan_id),
+        };
+        let except = match plan {
+            Some(_) => kept.parameters.clone(),
+            // It has left the catalog, and what parameters it takes is not known any more.
+            None => {
+                let current = broker.stored_parameters(&self.instance.id).await?;
+                self.parameter_names(&current).cloned().collect()
+            }
+        };
+        let request = Update {
+            instance_id: self.instance.id.clone(),
+            service_id: service.id.clone(),
+            plan_id: plan.map(|plan| plan.id.clone()),
+            names: names(self.team, None, Some(&self.instance.name)),
+            parameters: typed(self.desired.parameters.clone(), schemas(plan)),
+            unnamed: Unnamed::Reset { except },
+            moves_to: self.moves_to(&current)?,
+            maintenance_version: None,
+            previous_plan_id: None,
+            place: Place::default(),
+            accepts_incomplete: true,
+        };
+        Ok(broker.update(request).await?)
+    }
+
+    /// What was refused before and is asked for again; none if nothing is.
+    pub(super) async fn kept(&self, broker: &Broker) -> Result<Option<Kept>, TsuruError> {
+        let Some(refused) = broker.refused_update(&self.instance.id).await? else {
+            return Ok(None);
+        };
+        let current = broker.stored_parameters(&self.instance.id).await?;
+        let is_repeated =
+            |name: &&String| self.desired.parameters.get(*name) == refused.parameters.get(*name);
+        Ok(Some(Kept {
+            plan: self.desired.plan == refused.plan,
+            parameters: self.parameter_names(&current).filter(is_repeated).cloned().collect(),
+        }))
+    }
+
+    fn parameter_names<'a>(
+        &'a self,
+        current: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = &'a String> {
+        self.desired.parameters.keys().chain(current.keys())
+    }
+
+    fn moves_to(&self, current: &FetchedInstance) -> Result<Place, TsuruError> {
+        let Some(team) = self.team else { return Ok(Place::default()) };
+        let pool = pool_of(&current.organization_guid, &current.space_guid);
+        Ok(Place {
+            organization_guid: Some(organization(team)?),
+            space_guid: Some(space(team, pool)?),
+        })
+    }
+}
+
+/// Names of what a refused update asked for and that is otherwise.
+pub(super) fn not_in_force(
+    instance: &InstancePath,
+    refused: &RefusedUpdate,
+    current: &FetchedInstance,
+    parameters: &Map<String, Value>,
+) -> Result<String, TsuruError> {
+    let plan = instance.service.service()?.plan(&current.plan_id);
+    let mut names = Vec::new();
+    if let Some(name) = &refused.plan
+        && plan.is_none_or(|plan| plan.name != *name)
+    {
+        names.push(format!("plan {name}"));
+    }
+    let asked = typed(refused.parameters.clone(), schemas(plan));
+    let all: BTreeSet<_> = asked.keys().chain(parameters.keys()).collect();
+    let differ = all.into_iter().filter(|name| asked.get(*name) != parameters.get(*name));
+    names.extend(differ.map(|name| format!("parameter {name}")));
+    Ok(names.join(", "))
+}
+
+/// What a plan says of parameters; of those that an update cannot change, at the making.
+fn schemas(plan: Option<&Plan>) -> impl Iterator<Item = &ParameterSchema> {
+    plan.into_iter().flat_map(|plan| [&plan.update, &plan.provision]).flatten()
+}

@@ -1,0 +1,169 @@
+//! The bytes from and to a client.
+//!
+//! A [`ClientStream`] ends when its [`Connection`] is ended, and fails when the
+//! client takes nothing of what is written for too long. With that the framework
+//! drops the answer, and all the memory that it holds.
+
+use super::connections::Connection;
+use crate::tls::AcceptedTls;
+use actix_web::rt::net::TcpStream;
+use socket2::SockRef;
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+/// What the kernel takes of us before it was sent, bytes. With more, a client that reads slowly
+/// looks for a long time like one that does not read; with less, large answers are slower.
+const UNSENT: u32 = 128 << 10;
+
+/// A client's connection, below TLS.
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    socket: TcpStream,
+    connection: Connection,
+    write_timeout: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    is_stalled: bool,
+}
+
+impl ClientStream {
+    pub(super) fn new(socket: TcpStream, connection: Connection, write_timeout: Duration) -> Self {
+        // Without it slow clients are ended somewhat too early.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
+        let _ = socket.set_nodelay(true);
+        Self { socket, connection, write_timeout, stalled: None, is_stalled: false }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
+    }
+
+    /// Resolves with an error when nothing was taken for `write_timeout`.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let limit = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.is_stalled {
+            self.is_stalled = true;
+            stalled.as_mut().reset(Instant::now() + limit);
+        }
+        ready!(stalled.as_mut().poll(cx));
+        self.connection.all().count_stalled();
+        // What lies in the kernel's buffers is given up as well.
+        let _ = self.socket.set_zero_linger();
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.connection.is_ended(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.socket).poll_write(cx, bytes) {
+            Poll::Pending => self.poll_stalled(cx).map(Err),
+            written => {
+                self.is_stalled = false;
+                written
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// A client's connection, plain or secured by TLS.
+#[derive(Debug)]
+pub(super) enum ClientIo {
+    Plain(ClientStream),
+    Tls(Box<AcceptedTls<ClientStream>>),
+}
+
+impl ClientIo {
+    pub(super) fn stream(&self) -> &ClientStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether the client chose HTTP/2 in the TLS handshake.
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

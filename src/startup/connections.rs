@@ -1,0 +1,232 @@
+//! The open connections of the main listener: how many there may be, and which
+//! are ended by us.
+//!
+//! ```text
+//! accepted ─ limit reached? ─► the one that is idle the longest ends; is none, the new one does
+//! every second ─► one on which no request ran for the limit of idle connections ends
+//! ```
+//!
+//! The framework bounds the time for the head of a connection's first request
+//! only. Later a client could send a byte a second for ever. Here it is known
+//! that no request runs, so such connections are ended like idle ones.
+
+mod metrics;
+
+pub(super) use metrics::ConnectionMetrics;
+
+use crate::telemetry::running::Use;
+use futures_util::task::AtomicWaker;
+use metrics::Ended;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Pause between two looks for idle connections.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A connection that was opened or used more recently does not make room for a new one.
+const IDLE_ENOUGH: Duration = Duration::from_secs(1);
+/// Connections that are looked at to find an idle one.
+const LOOKED_AT: usize = 64;
+
+/// The connections of one listener; clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max: usize,
+    open: AtomicUsize,
+    /// In no order; those that ended are removed when they are met.
+    listed: Mutex<VecDeque<Weak<Handle>>>,
+    metrics: ConnectionMetrics,
+}
+
+/// One connection, which counts until it is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    handle: Arc<Handle>,
+    connections: Connections,
+}
+
+#[derive(Debug, Default)]
+struct Handle {
+    in_use: Use,
+    ended: AtomicBool,
+    /// The place of an ended connection is free before its task has dropped it.
+    counted: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Connections {
+    /// At most `max` connections, counted by `metrics`.
+    pub(super) fn new(max: usize, metrics: ConnectionMetrics) -> Self {
+        let open = AtomicUsize::new(0);
+        Self(Arc::new(Shared { max, open, listed: Mutex::default(), metrics }))
+    }
+
+    /// Most connections at once.
+    pub(super) fn max(&self) -> usize {
+        self.0.max
+    }
+
+    /// Counts a connection that was accepted. None when all others are in use.
+    pub(super) fn admit(&self) -> Option<Connection> {
+        let handle = Arc::new(Handle::default());
+        let mut listed = self.listed();
+        if self.0.open.load(Ordering::Relaxed) >= self.0.max && !self.end_an_idle_one(&mut listed) {
+            self.0.metrics.refuse();
+            return None;
+        }
+        listed.push_back(Arc::downgrade(&handle));
+        drop(listed);
+        handle.counted.store(true, Ordering::Relaxed);
+        self.0.metrics.open_now(self.0.open.fetch_add(1, Ordering::Relaxed) + 1);
+        Some(Connection { handle, connections: self.clone() })
+    }
+
+    /// Ends connections on which no request has run for `limit`, until `shutdown`.
+    pub(super) async fn end_idle(self, limit: Duration, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY.min(limit));
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.listed().retain(|listed| {
+                let Some(handle) = listed.upgrade() else { return false };
+                let is_idle = handle.idle_for().is_some_and(|idle| idle >= limit);
+                if is_idle {
+                    self.end(&handle, Ended::Idle);
+                }
+                !is_idle
+            });
+        }
+    }
+
+    /// An answer was ended because its client took nothing of it.
+    pub(super) fn count_stalled(&self) {
+        self.0.metrics.stalled();
+    }
+
+    /// Ends the connection that is idle the longest of those that are looked at. Each look
+    /// begins where the last one ended.
+    fn end_an_idle_one(&self, listed: &mut VecDeque<Weak<Handle>>) -> bool {
+        let mut idlest: Option<(Duration, Arc<Handle>)> = None;
+        for _ in 0..listed.len().min(LOOKED_AT) {
+            let Some(handle) = listed.pop_front().and_then(|it| it.upgrade()) else { continue };
+            listed.push_back(Arc::downgrade(&handle));
+            let Some(idle) = handle.idle_for().filter(|idle| *idle >= IDLE_ENOUGH) else {
+                continue;
+            };
+            if idlest.as_ref().is_none_or(|(longest, _)| idle > *longest) {
+                idlest = Some((idle, handle));
+            }
+        }
+        let Some((_, handle)) = idlest else { return false };
+        self.end(&handle, Ended::ForAnother);
+        true
+    }
+
+    fn end(&self, handle: &Handle, why: Ended) {
+        self.0.metrics.end(why);
+        handle.ended.store(true, Ordering::Release);
+        handle.task.wake();
+        self.release(handle);
+    }
+
+    fn release(&self, handle: &Handle) {
+        if handle.counted.swap(false, Ordering::Relaxed) {
+            self.0.metrics.open_now(self.0.open.fetch_sub(1, Ordering::Relaxed) - 1);
+        }
+    }
+
+    fn listed(&self) -> MutexGuard<'_, VecDeque<Weak<Handle>>> {
+        self.0.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// How long no request has run; none when it was ended already.
+    fn idle_for(&self) -> Option<Duration> {
+        let ended = self.ended.load(Ordering::Relaxed);
+        if ended { None } else { self.in_use.unused_for() }
+    }
+}
+
+impl Connection {
+    /// How it is used, for the requests on it.
+    pub(super) fn in_use(&self) -> Use {
+        self.handle.in_use.clone()
+    }
+
+    /// Whether it was ended; the task of `cx` is woken when that happens.
+    pub(super) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        self.handle.task.register(cx.waker());
+        self.handle.ended.load(Ordering::Acquire)
+    }
+
+    /// The listener's connections.
+    pub(super) fn all(&self) -> &Connections {
+        &self.connections
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.connections.release(&self.handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn connections(max: usize) -> Connections {
+        Connections::new(max, ConnectionMetrics::default())
+    }
+
+    fn is_ended(connection: &Connection) -> bool {
+        connection.is_ended(&Context::from_waker(Waker::noop()))
+    }
+
+    #[actix_web::test]
+    async fn a_connection_ends_when_no_request_ran_on_it_for_too_long() {
+        let connections = connections(10);
+        let shutdown = CancellationToken::new();
+        let limit = Duration::from_millis(50);
+        let (idle, busy) = (connections.admit().unwrap(), connections.admit().unwrap());
+        let running = busy.in_use().begin();
+        actix_web::rt::spawn(connections.clone().end_idle(limit, shutdown.clone()));
+        while !is_ended(&idle) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!is_ended(&busy));
+        drop(running);
+        while !is_ended(&busy) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(connections.listed().is_empty(), "those that ended are forgotten");
+        shutdown.cancel();
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_an_idle_connection_makes_room_and_a_busy_one_does_not() {
+        let connections = connections(2);
+        let (first, second) = (connections.admit().unwrap(), connections.admit().unwrap());
+        assert!(connections.admit().is_none(), "neither was idle for long enough");
+        let running = first.in_use().begin();
+        tokio::time::sleep(IDLE_ENOUGH).await;
+        let third = connections.admit().unwrap();
+        assert!(is_ended(&second) && !is_ended(&first));
+        assert!(connections.admit().is_none());
+        drop(second);
+        assert!(connections.admit().is_none(), "its place was taken already");
+        drop((running, first));
+        let _fourth = connections.admit().unwrap();
+        assert!(!is_ended(&third));
+    }
+}

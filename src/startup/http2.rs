@@ -1,0 +1,248 @@
+//! HTTP/2 of the main listener.
+//!
+//! The framework's own server has no settings for what a client may make us
+//! hold: the size of a list of header fields and the number of streams, and a
+//! stream whose client takes nothing waits for ever. All three are bounded here.
+
+use super::{client_stream::ClientIo, connections::Connections};
+use actix_http::Request;
+use actix_web::{
+    HttpMessage, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, ResponseHead, Service, ServiceResponse},
+    error::PayloadError,
+    http::{
+        Method,
+        header::{self, HttpDate},
+    },
+    web::Bytes,
+};
+use futures_util::{Stream, future::poll_fn};
+use h2::{
+    RecvStream, SendStream,
+    server::{Builder, SendResponse},
+};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+use tokio::{task::JoinSet, time::timeout};
+
+/// Largest list of header fields that is read, as HTTP/2 counts: 32 bytes for each field beside
+/// its text. Larger than the limit on requests, so that these get an answer that names it, and
+/// small enough that no list has more fields than a `HeaderMap` takes (24,576).
+const MAX_HEADER_LIST: u32 = 256 << 10;
+/// Requests under way on one connection.
+const MAX_STREAMS: u32 = 100;
+/// What a client may send of a request's body, and of all on a connection, before it is read.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// What is written of an answer before the client has taken it, bytes.
+const MAX_UNSENT: usize = 64 << 10;
+/// Largest piece of an answer, bytes; that of a frame, unless a client allows more.
+const MAX_PIECE: usize = 16 << 10;
+
+/// Headers that HTTP/2 has no place for (RFC 9113, section 8.2.2).
+const OF_HTTP1: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// Time for the client's preface.
+    pub(super) preface_timeout: Duration,
+    /// Time in which a client must take something of an answer.
+    pub(super) write_timeout: Duration,
+}
+
+/// Serves the requests of a connection until it ends. After `stopping` no new ones are taken.
+pub(super) async fn serve<S, B>(
+    io: ClientIo,
+    app: Rc<S>,
+    settings: &Settings,
+    stopping: impl Future<Output = ()>,
+) where
+    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error> + 'static,
+    B: MessageBody + 'static,
+    S::Future: 'static,
+{
+    let (peer, connection) = (io.stream().peer(), io.stream().connection());
+    let (in_use, connections) = (connection.in_use(), connection.all().clone());
+    let mut builder = Builder::new();
+    builder
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(MAX_UNSENT);
+    let handshake = timeout(settings.preface_timeout, builder.handshake(io));
+    let Ok(Ok(mut connection)) = handshake.await else { return };
+    let mut stopping = pin!(stopping);
+    let mut is_stopping = false;
+    let mut answers = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, respond))) = accepted else { return };
+                let request = request_of(request, peer);
+                request.extensions_mut().insert(in_use.clone());
+                let answer = Answer {
+                    only_head: request.method() == Method::HEAD,
+                    write_timeout: settings.write_timeout,
+                    connections: connections.clone(),
+                };
+                let answering = app.call(request);
+                answers.spawn_local(async move {
+                    let response = match answering.await {
+                        Ok(response) => response.map_into_boxed_body().into_parts().1,
+                        Err(error) => error.error_response(),
+                    };
+                    answer.send(response, respond).await;
+                });
+            }
+            // Those that ended give their memory back.
+            Some(_) = answers.join_next() => {}
+            () = &mut stopping, if !is_stopping => {
+                is_stopping = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn request_of(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Request {
+    let (parts, body) = request.into_parts();
+    let payload = Payload::Stream { payload: Box::pin(Body(body)) as _ };
+    let mut request = Request::with_payload(payload);
+    let head = request.head_mut();
+    head.uri = parts.uri;
+    head.method = parts.method;
+    head.version = parts.version;
+    head.headers = parts.headers.into();
+    head.peer_addr = peer;
+    request
+}
+
+/// The body of a request.
+struct Body(RecvStream);
+
+impl Stream for Body {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(piece) = ready!(self.0.poll_data(cx)) else { return Poll::Ready(None) };
+        let taken = piece.and_then(|piece| {
+            self.0.flow_control().release_capacity(piece.len())?;
+            Ok(piece)
+        });
+        Poll::Ready(Some(taken.map_err(PayloadError::from)))
+    }
+}
+
+/// How one request is answered.
+struct Answer {
+    only_head: bool,
+    write_timeout: Duration,
+    connections: Connections,
+}
+
+impl Answer {
+    async fn send(self, response: HttpResponse, mut respond: SendResponse<Bytes>) {
+        let (response, body) = response.into_parts();
+        let size = body.size();
+        let ends = self.only_head || size.is_eof();
+        // Errors mean that the client has gone.
+        let Ok(mut stream) = respond.send_response(head(response.head(), size), ends) else {
+            return;
+        };
+        if !ends && let Err(error) = self.send_body(body, &mut stream).await {
+            let reason = match error {
+                Unsent::Gone => return,
+                Unsent::Stalled => {
+                    self.connections.count_stalled();
+                    h2::Reason::CANCEL
+                }
+                Unsent::Cut => h2::Reason::INTERNAL_ERROR,
+            };
+            stream.send_reset(reason);
+        }
+    }
+
+    async fn send_body(&self, body: BoxBody, stream: &mut SendStream<Bytes>) -> Result<(), Unsent> {
+        let mut body = pin!(body);
+        loop {
+            let next = poll_fn(|cx| match body.as_mut().poll_next(cx) {
+                Poll::Pending => stream.poll_reset(cx).map(|_| Err(Unsent::Gone)),
+                piece => piece.map(Ok),
+            });
+            let Some(piece) = next.await? else { break };
+            let piece = piece.map_err(|error| {
+                tracing::warn!(error = &*error as &dyn std::error::Error, "an answer was cut");
+                Unsent::Cut
+            })?;
+            self.send_piece(piece, stream).await?;
+        }
+        stream.send_data(Bytes::new(), true).map_err(|_| Unsent::Gone)
+    }
+
+    async fn send_piece(
+        &self,
+        mut piece: Bytes,
+        stream: &mut SendStream<Bytes>,
+    ) -> Result<(), Unsent> {
+        while !piece.is_empty() {
+            stream.reserve_capacity(piece.len().min(MAX_PIECE));
+            let capacity = timeout(self.write_timeout, capacity(stream)).await;
+            let capacity = capacity.map_err(|_| Unsent::Stalled)?.ok_or(Unsent::Gone)?;
+            let now = piece.split_to(capacity.min(piece.len()));
+            stream.send_data(now, false).map_err(|_| Unsent::Gone)?;
+        }
+        Ok(())
+    }
+}
+
+/// How much may be sent, once it is more than nothing.
+async fn capacity(stream: &mut SendStream<Bytes>) -> Option<usize> {
+    loop {
+        match poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(Ok(0)) => {}
+            Some(Ok(capacity)) => return Some(capacity),
+            Some(Err(_)) | None => return None,
+        }
+    }
+}
+
+/// Why an answer did not reach its end.
+enum Unsent {
+    Gone,
+    Stalled,
+    Cut,
+}
+
+fn head(answer: &ResponseHead, size: BodySize) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = answer.status;
+    *head.version_mut() = http::Version::HTTP_2;
+    let headers = head.headers_mut();
+    for (name, value) in answer.headers() {
+        if !OF_HTTP1.contains(&name.as_str()) && name != header::CONTENT_LENGTH {
+            headers.append(name, value.clone());
+        }
+    }
+    let bodiless =
+        answer.status.is_informational() || answer.status == http::StatusCode::NO_CONTENT;
+    if let BodySize::Sized(length) = size
+        && !bodiless
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    if !headers.contains_key(header::DATE)
+        && let Ok(now) = HttpDate::from(SystemTime::now()).to_string().parse()
+    {
+        headers.insert(header::DATE, now);
+    }
+    head
+}

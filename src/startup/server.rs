@@ -1,0 +1,224 @@
+//! The main listener: accepts connections within their limit, secures them, and
+//! hands their requests to the application.
+
+use super::{
+    client_stream::{ClientIo, ClientStream},
+    connections::Connections,
+    http1_head::HeadGuard,
+    http2,
+};
+use crate::{telemetry::running::Use, tls::TlsAcceptor};
+use actix_http::{HttpService, Request};
+use actix_server::{GracefulShutdownSignal, ServerBuilder};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, always_ready, fn_factory, fn_service,
+};
+use actix_web::{
+    HttpMessage,
+    body::MessageBody,
+    dev::{AppConfig, Server, ServiceResponse},
+    rt::net::TcpStream,
+};
+use futures_util::future::LocalBoxFuture;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    rc::Rc,
+    thread::available_parallelism,
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+/// Connections of a worker beside its part of those that are allowed: until it has refused them.
+const UNDECIDED: usize = 16;
+/// Time for a client to close its side after the last answer.
+const DISCONNECT: Duration = Duration::from_secs(1);
+
+/// How the listener serves.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) tls: Option<Tls>,
+    pub(super) connections: Connections,
+    /// How long an idle connection is kept.
+    pub(super) keep_alive: Duration,
+    /// Time for the head of a connection's first request.
+    pub(super) head_timeout: Duration,
+    /// Time in which a client must take something of an answer.
+    pub(super) write_timeout: Duration,
+    /// Time for running requests after a stop.
+    pub(super) shutdown_timeout: Duration,
+}
+
+/// How connections are secured.
+#[derive(Clone)]
+pub(super) struct Tls {
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) handshake_timeout: Duration,
+}
+
+impl Settings {
+    /// Listens on `listen` and serves `app`, which each worker builds for itself.
+    pub(super) fn serve<F, I, S, B>(
+        self,
+        listen: SocketAddr,
+        app: F,
+    ) -> io::Result<(Server, SocketAddr)>
+    where
+        F: Fn() -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request> + 'static,
+        S: Application<B>,
+        S::Service: 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        B: MessageBody + 'static,
+    {
+        let listener = bind(listen)?;
+        let address = listener.local_addr()?;
+        let workers = available_parallelism().map_or(2, NonZeroUsize::get);
+        let builder = ServerBuilder::new()
+            .workers(workers)
+            .disable_signals()
+            .max_concurrent_connections(self.connections.max() / workers + UNDECIDED)
+            // Bodies are checked there, which is work for a core, not waiting.
+            .worker_max_blocking_threads(workers)
+            .shutdown_timeout(self.shutdown_timeout.as_secs());
+        let stopping = builder.graceful_shutdown_signal();
+        let server = builder.listen("main", listener, move || {
+            let (app, settings, stopping) = (app.clone(), self.clone(), stopping.clone());
+            fn_factory(move || worker(app(), settings.clone(), stopping.clone()))
+        })?;
+        Ok((server.run(), address))
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// An application of the framework.
+pub(super) trait Application<B>:
+    ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Response = ServiceResponse<B>,
+        Error = actix_web::Error,
+        InitError: fmt::Debug,
+        Future: 'static,
+    > + 'static
+{
+}
+
+impl<B, S> Application<B> for S where
+    S: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<B>,
+            Error = actix_web::Error,
+            InitError: fmt::Debug,
+            Future: 'static,
+        > + 'static
+{
+}
+
+/// Builds what one worker serves connections with.
+async fn worker<I, S, B>(
+    app: I,
+    settings: Settings,
+    stopping: GracefulShutdownSignal,
+) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()>
+where
+    I: IntoServiceFactory<S, Request>,
+    S: Application<B>,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let app = app.into_factory().new_service(AppConfig::default()).await;
+    let app = Rc::new(app.map_err(|error| tracing::error!(?error, "the application failed"))?);
+    let (of_http1, stops) = (Rc::clone(&app), stopping.clone());
+    let http1 = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stops = stops.clone();
+            async move { stops.notified().await }
+        })
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.head_timeout)
+        .client_disconnect_timeout(DISCONNECT)
+        // A scraper that closes its connection has gone away; only so is its work dropped.
+        .h1_allow_half_closed(false)
+        .on_connect_ext(|io: &HeadGuard, data| {
+            data.insert(io.stream().connection().in_use());
+        })
+        .h1(fn_service(move |request: Request| {
+            if let Some(in_use) = request.conn_data::<Use>().cloned() {
+                request.extensions_mut().insert(in_use);
+            }
+            of_http1.call(request)
+        }))
+        .new_service(())
+        .await?;
+    Ok(Worker { http1: Rc::new(http1), app, settings, stopping })
+}
+
+struct Worker<H, S> {
+    http1: Rc<H>,
+    app: Rc<S>,
+    settings: Settings,
+    stopping: GracefulShutdownSignal,
+}
+
+impl<H, S, B> Service<TcpStream> for Worker<H, S>
+where
+    H: Service<(HeadGuard, Option<SocketAddr>), Response = ()> + 'static,
+    S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error> + 'static,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ();
+    type Error = ();
+    type Future = LocalBoxFuture<'static, Result<(), ()>>;
+
+    always_ready!();
+
+    fn call(&self, socket: TcpStream) -> Self::Future {
+        let settings = self.settings.clone();
+        // Dropped, it is closed.
+        let Some(connection) = settings.connections.admit() else {
+            return Box::pin(std::future::ready(Ok(())));
+        };
+        let stream = ClientStream::new(socket, connection, settings.write_timeout);
+        let (http1, app) = (Rc::clone(&self.http1), Rc::clone(&self.app));
+        let stopping = self.stopping.clone();
+        Box::pin(async move {
+            let io = secure(stream, settings.tls.as_ref()).await.ok_or(())?;
+            if io.speaks_http2() {
+                let settings = http2::Settings {
+                    preface_timeout: settings.head_timeout,
+                    write_timeout: settings.write_timeout,
+                };
+                http2::serve(io, app, &settings, stopping.notified()).await;
+                return Ok(());
+            }
+            let peer = io.stream().peer();
+            http1.call((HeadGuard::new(io), peer)).await.map_err(drop)
+        })
+    }
+}
+
+/// The connection after the TLS handshake, where there is one; none when that has failed.
+async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
+    let Some(Tls { acceptor, handshake_timeout }) = tls else {
+        return Some(ClientIo::Plain(stream));
+    };
+    match timeout(*handshake_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(secured)) => Some(ClientIo::Tls(Box::new(secured))),
+        Ok(Err(_)) | Err(_) => None,
+    }
+}

@@ -1,0 +1,465 @@
+//! What one client may take of the program: descriptors, memory, connections.
+
+use crate::{certificates::*, helpers::*, process::Server};
+use bytes::Bytes;
+use rustls::{pki_types::ServerName, version::TLS13};
+use serde_json::json;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
+
+const SCRAPE: &str = "/v1/apps/app-guid/metrics";
+
+/// The value of one of the program's own series.
+async fn own(url: &str, series: &str) -> u64 {
+    let answer = send("GET", &format!("{url}/metrics"), &[], None).await;
+    let lines = answer.lines(series);
+    let line = lines.first().unwrap_or_else(|| panic!("no {series} in {answer:?}"));
+    line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
+}
+
+/// A port of the whole loopback network at which nothing ever answers, and its endpoints.
+async fn hanging(app: &str, instances: u8) -> (Vec<serde_json::Value>, impl Drop) {
+    struct Abort(actix_web::rt::task::JoinHandle<()>);
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = actix_web::rt::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(listener.accept().await.unwrap());
+        }
+    });
+    let address = |n: u8| SocketAddr::from(([127, 0, 1, n], port));
+    let endpoints = (0..instances).map(|n| endpoint(app, n.into(), address(n))).collect();
+    (endpoints, Abort(task))
+}
+
+#[actix_web::test]
+async fn idle_connections_leave_room_for_everything_else() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let (_, file) = routes.setting();
+    let folder = tempfile::tempdir().unwrap();
+    let health = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let settings = [
+        ("SCRAPEBROKER__ROUTES__FILE", &*file),
+        ("SCRAPEBROKER__HEALTH_LISTEN", &*health.to_string()),
+    ];
+    let server = Server::start_with_open_files(folder.path(), (256, 1024), &settings);
+    let url = format!("http://{}", server.address);
+    let get = async |path: &str| send("GET", &format!("{url}{path}"), &[], None).await;
+    eventually(async || (get("/-/ready").await.status == 200).then_some(())).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let limit = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(limit.split_whitespace().nth(3), Some("1024"), "{limit}");
+
+    let mut idle = Vec::new();
+    for _ in 0..1500 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // A new one gets the place of one that has been idle for a second.
+    eventually(async || {
+        let mut stream = TcpStream::connect(server.address).await.ok()?;
+        stream
+            .write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        answer.starts_with(b"HTTP/1.1 200").then_some(())
+    })
+    .await;
+    let healthy = send("GET", &format!("http://{health}/-/healthy"), &[], None).await;
+    assert_eq!(healthy.status, 200);
+    assert_eq!(get(SCRAPE).await.lines("a{").len(), 1);
+    assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    assert!(descriptors < 700, "{descriptors}");
+    assert!(own(&url, "scrapebroker_connections ").await > 100);
+    assert!(own(&url, "scrapebroker_connections_refused_total").await > 0);
+    assert!(own(&url, "scrapebroker_connections_closed_total{reason=\"evicted\"}").await > 0);
+    drop(idle);
+    let open = async || own(&url, "scrapebroker_connections ").await;
+    eventually(async || (open().await < 10).then_some(())).await;
+}
+
+#[actix_web::test]
+async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
+    let slow =
+        Instance::start(|_| Reply::Late(Duration::from_secs(3), Box::new(Reply::metrics("a 1\n"))))
+            .await;
+    let routes = RouteFile::of_app([&slow]);
+    let app = spawn_app(&[routes.setting(), ("MAX_CONNECTIONS", "2".to_owned())]).await;
+    let scrape = || {
+        let url = app.url(SCRAPE);
+        actix_web::rt::spawn(async move { send("GET", &url, &[], None).await })
+    };
+    let scrapes = [scrape(), scrape()];
+    eventually(async || (slow.open() == 2).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut third = TcpStream::connect(app.address).await.unwrap();
+    // An end, or a reset.
+    assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed at once");
+    for scrape in scrapes {
+        assert_eq!(scrape.await.unwrap().lines("a{").len(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
+    let (hung, _listener) = hanging("hung", 250).await;
+    let instance = Instance::with_metrics("a 1\n").await;
+    let table = json!({
+        "hung.example.com": hung,
+        "app.example.com": [endpoint("app", 0, instance.address)],
+    });
+    let routes = RouteFile::new(&table);
+    let settings = [routes.setting(), ("BACKENDS__MAX_CONNECTIONS", "100".to_owned())];
+    let app = spawn_app(&settings).await;
+    let timeout = ("X-Prometheus-Scrape-Timeout-Seconds", "8");
+    let scrapes: Vec<_> = (0..6)
+        .map(|_| {
+            let url = app.url("/v1/apps/hung-guid/metrics");
+            actix_web::rt::spawn(async move { send("GET", &url, &[timeout], None).await })
+        })
+        .collect();
+    let in_use = async || own(&app.url(""), "scrapebroker_backend_connections_in_use ").await;
+    eventually(async || (in_use().await == 50).then_some(())).await;
+    for _ in 0..20 {
+        let answer = app.get(SCRAPE).await;
+        assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
+    }
+    let mut refused = 0;
+    for scrape in scrapes {
+        let answer = scrape.await.unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.headers.contains_key("retry-after"));
+        assert!(answer.text().contains("backends.max_connections"), "{}", answer.text());
+        refused += 1;
+    }
+    let counted = own(&app.url(""), "scrapebroker_backend_connection_refused_total").await;
+    assert_eq!(counted, refused);
+    assert!(own(&app.url(""), "scrapebroker_backend_connection_waits_total").await > 0);
+    eventually(async || (in_use().await == 0).then_some(())).await;
+}
+
+#[actix_web::test]
+async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
+    let mut instances = Vec::new();
+    for n in 0..30 {
+        instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
+    }
+    let routes = RouteFile::of_app(&instances);
+    let settings = [routes.setting(), ("BACKENDS__MAX_CONNECTIONS", "6".to_owned())];
+    let app = spawn_app(&settings).await;
+    for _ in 0..5 {
+        let answer = app.get(SCRAPE).await;
+        assert_eq!(answer.lines("a{").len(), 30, "{}", answer.text());
+        let open: usize = instances.iter().map(Instance::open).sum();
+        assert!(open <= 8, "{open} connections are open");
+    }
+}
+
+/// An app whose answer is larger than what kernels buffer.
+async fn large() -> (Instance, RouteFile) {
+    let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
+    let body: String = (0..40_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
+    let instance = Instance::with_metrics(&body).await;
+    let routes = RouteFile::of_app([&instance]);
+    (instance, routes)
+}
+
+/// Begins a request and reads nothing of the answer.
+async fn begin(address: SocketAddr, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[actix_web::test]
+async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
+    let (_instance, routes) = large().await;
+    let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
+    let url = app.url("");
+    let held = async || own(&url, "scrapebroker_body_bytes ").await;
+    let mut unread = Vec::new();
+    for path in [SCRAPE, "/v2/apps/app-guid/metrics"] {
+        unread.push(begin(app.address, path).await);
+    }
+    eventually(async || (held().await > 0).then_some(())).await;
+    eventually(async || (held().await == 0).then_some(())).await;
+    assert_eq!(own(&url, "scrapebroker_answers_stalled_total").await, 2);
+    for mut stream in unread {
+        let mut text = Vec::new();
+        // It is reset, or what the kernels had is read.
+        let _ = stream.read_to_end(&mut text).await;
+        assert!(text.len() < 30_000_000, "{} bytes of 40 MB", text.len());
+    }
+}
+
+#[actix_web::test]
+async fn an_answer_that_is_read_slowly_is_sent_whole() {
+    let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
+    let body: String = (0..3_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
+    let instance = Instance::with_metrics(&body).await;
+    let routes = RouteFile::of_app([&instance]);
+    let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
+    let started = Instant::now();
+    let mut stream = begin(app.address, SCRAPE).await;
+    let (mut text, mut piece) = (Vec::new(), vec![0; 16 << 10]);
+    loop {
+        match stream.read(&mut piece).await.unwrap() {
+            0 => break,
+            n => text.extend_from_slice(&piece[..n]),
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(parse_answer(&text).lines("m{").len(), 3_000);
+    assert!(started.elapsed() > Duration::from_secs(5), "longer than the timeout");
+}
+
+#[actix_web::test]
+async fn every_large_answer_is_ended_when_it_is_not_read() {
+    let endpoints: Vec<_> = (0..8_000)
+        .map(|n: u32| {
+            let [_, a, b, c] = n.to_be_bytes();
+            endpoint("app", n as usize, SocketAddr::from(([10, a, b, c], 8080)))
+        })
+        .collect();
+    let routes = RouteFile::new(&json!({ "app.example.com": endpoints }));
+    let settings = [routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())];
+    let app = spawn_app(&settings).await;
+    let url = app.url("");
+    let before = own(&url, "scrapebroker_connections ").await;
+    for (n, path) in ["/routes", "/sd", "/v1/apps/app-guid"].into_iter().enumerate() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let mut stream = socket.connect(app.address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n",
+            basic(USER, PASSWORD)
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let stalled = async || own(&url, "scrapebroker_answers_stalled_total").await;
+        eventually(async || (stalled().await == n as u64 + 1).then_some(())).await;
+        let open = async || own(&url, "scrapebroker_connections ").await;
+        eventually(async || (open().await <= before).then_some(())).await;
+        drop(stream);
+    }
+}
+
+/// The program behind TLS.
+struct Secured {
+    authority: Authority,
+    _files: Files,
+    app: TestApp,
+}
+
+type Http2 = h2::client::SendRequest<Bytes>;
+
+impl Secured {
+    async fn start(routes: &RouteFile, more: &[(&'static str, String)]) -> Self {
+        let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+        files.write_identity(&authority.issue("localhost"));
+        let mut settings = vec![
+            routes.setting(),
+            ("TLS__CERT_FILE", files.path("cert")),
+            ("TLS__KEY_FILE", files.path("key")),
+        ];
+        settings.extend(more.iter().cloned());
+        let app = spawn_app(&settings).await;
+        let secured = Self { authority, _files: files, app };
+        eventually(async || {
+            let (status, _) = get(&mut secured.connect().await, "/-/ready", &[]).await;
+            (status == 200).then_some(())
+        })
+        .await;
+        secured
+    }
+
+    async fn connect(&self) -> Http2 {
+        let client = client(&self.authority, None, &["h2"], &[&TLS13]);
+        let stream = TcpStream::connect(self.app.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = client.connect(name, stream).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(64 << 10).initial_connection_window_size(1 << 20);
+        let (sender, connection) = builder.handshake(stream).await.unwrap();
+        actix_web::rt::spawn(async move {
+            let _ = connection.await;
+        });
+        sender
+    }
+
+    /// Sends a request with these header fields, as HPACK has them, and waits for the end of the
+    /// connection or an answer.
+    async fn send_head(&self, fields: &[u8]) {
+        let client = client(&self.authority, None, &["h2"], &[&TLS13]);
+        let stream = TcpStream::connect(self.app.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = client.connect(name, stream).await.unwrap();
+        let frame = |kind: u8, flags: u8, id: u8, content: &[u8]| {
+            let length = (content.len() as u32).to_be_bytes();
+            let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, id];
+            [&head[..], content].concat()
+        };
+        let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        sent.extend(frame(4, 0, 0, &[]));
+        // GET, https, the authority, and the path.
+        let mut block = vec![0x82, 0x87, 0x01, 9];
+        block.extend_from_slice(b"localhost");
+        block.extend_from_slice(&[0x04, SCRAPE.len() as u8]);
+        block.extend_from_slice(SCRAPE.as_bytes());
+        block.extend_from_slice(fields);
+        let pieces: Vec<_> = block.chunks(16 << 10).collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            let kind = if n == 0 { 1 } else { 9 };
+            let ends_stream = u8::from(n == 0);
+            let ends_headers = if n + 1 == pieces.len() { 4 } else { 0 };
+            sent.extend(frame(kind, ends_stream | ends_headers, 1, piece));
+        }
+        // It may be closed meanwhile.
+        let _ = stream.write_all(&sent).await;
+        let mut answer = [0; 9];
+        loop {
+            // A head, a reset, or a goodbye.
+            match stream.read_exact(&mut answer).await {
+                Ok(_) if [1, 3, 7].contains(&answer[3]) => return,
+                Ok(_) => {
+                    let length = u32::from_be_bytes([0, answer[0], answer[1], answer[2]]);
+                    stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn own(&self, series: &str) -> u64 {
+        let (_, text) = get(&mut self.connect().await, "/metrics", &[]).await;
+        let line = text.lines().find(|line| line.starts_with(series)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
+    }
+}
+
+fn request(path: &str, headers: &[(String, String)]) -> http::Request<()> {
+    let mut request = http::Request::get(format!("https://localhost{path}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(()).unwrap()
+}
+
+/// Status and body; status 0 when the connection or the stream was ended.
+async fn get(sender: &mut Http2, path: &str, headers: &[(String, String)]) -> (u16, String) {
+    let Ok(mut ready) = sender.clone().ready().await else { return (0, String::new()) };
+    let (answer, _) = ready.send_request(request(path, headers), true).unwrap();
+    let Ok(answer) = answer.await else { return (0, String::new()) };
+    let (head, mut body) = answer.into_parts();
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = body.data().await {
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        text.extend_from_slice(&piece);
+    }
+    (head.status.as_u16(), String::from_utf8(text).unwrap())
+}
+
+fn fields(count: usize, length: usize) -> Vec<(String, String)> {
+    (0..count).map(|n| (format!("x-{n}"), "v".repeat(length))).collect()
+}
+
+#[actix_web::test]
+async fn large_heads_are_refused_in_both_versions_of_http() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    let routes = RouteFile::of_app([&instance]);
+    let secured = Secured::start(&routes, &[]).await;
+    let plain = spawn_app(&[routes.setting()]).await;
+    let refused =
+        [(91, 10, "has 9"), (60, 1000, "have 6"), (200, 1000, "has 20"), (250, 10, "has 2")];
+    for (count, length, why) in refused {
+        let headers = fields(count, length);
+        let (status, text) = get(&mut secured.connect().await, SCRAPE, &headers).await;
+        assert_eq!(status, 431, "{count} {length}");
+        assert!(text.contains(why) && text.contains("that are allowed"), "{count} {length} {text}");
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let answer = plain.get_with(SCRAPE, &headers).await;
+        assert_eq!(answer.status, 431, "{count} {length} {}", answer.text());
+        assert!(answer.text().contains("that are allowed"), "{count} {length} {answer:?}");
+    }
+    for (count, length) in [(80, 100), (30, 1000)] {
+        let (status, text) =
+            get(&mut secured.connect().await, SCRAPE, &fields(count, length)).await;
+        assert_eq!(status, 200, "{text}");
+        let headers = fields(count, length);
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(plain.get_with(SCRAPE, &headers).await.status, 200);
+    }
+}
+
+#[actix_web::test]
+async fn heads_that_only_http2_allows_end_at_their_limit() {
+    let mut instances = Vec::new();
+    for _ in 0..40 {
+        instances.push(Instance::with_metrics("a 1\n").await);
+    }
+    let routes = RouteFile::of_app(&instances);
+    let secured = Secured::start(&routes, &[]).await;
+    let literal = |name: &str, value: &str| {
+        let mut field = vec![0x40, name.len() as u8];
+        field.extend_from_slice(name.as_bytes());
+        // A length of 127 or more goes on in the next byte.
+        let length = value.len() - 127;
+        field.extend_from_slice(&[127, (length % 128) as u8 | 128, (length / 128) as u8]);
+        field.extend_from_slice(value.as_bytes());
+        field
+    };
+    // A field of the dynamic table is a byte on the wire.
+    let mut indexed = literal("x-large", &"v".repeat(3_900));
+    indexed.extend_from_slice(&[0xbe; 100_000]);
+    let names = (0..40_000).flat_map(|n| {
+        let name = format!("x-{n}");
+        [&[0, name.len() as u8][..], name.as_bytes(), &[1, b'v']].concat()
+    });
+    for block in [indexed, names.collect()] {
+        let before = secured.own("process_resident_memory_bytes").await;
+        secured.send_head(&block).await;
+        let after = secured.own("process_resident_memory_bytes").await;
+        assert!(after < before + (64 << 20), "{before} {after}");
+    }
+    assert!(instances.iter().all(|instance| instance.seen().is_empty()), "none was asked");
+    let (status, _) = get(&mut secured.connect().await, SCRAPE, &[]).await;
+    assert_eq!(status, 200, "others are served as ever");
+}
+
+#[actix_web::test]
+async fn a_stream_that_is_not_read_is_reset_and_the_connection_stays() {
+    let (_instance, routes) = large().await;
+    let write_timeout = [("WRITE_TIMEOUT", "2s".to_owned())];
+    let secured = Secured::start(&routes, &write_timeout).await;
+    let mut sender = secured.connect().await;
+    let (answer, _) = sender.send_request(request(SCRAPE, &[]), true).unwrap();
+    let (head, mut body) = answer.await.unwrap().into_parts();
+    assert_eq!(head.status, 200);
+    eventually(async || (secured.own("scrapebroker_body_bytes ").await == 0).then_some(())).await;
+    assert_eq!(secured.own("scrapebroker_answers_stalled_total").await, 1);
+    let error = loop {
+        match body.data().await.unwrap() {
+            Ok(piece) => body.flow_control().release_capacity(piece.len()).unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    assert_eq!(get(&mut sender, "/-/ready", &[]).await.0, 200);
+}
