@@ -38,7 +38,7 @@ impl Broker {
             return Ok(at_once);
         }
         self.reading(async |tx| {
-            // The instance second: a removal that ends in between is told as gone, not as done at once.
+            // The instance second: a removal that ends in between is answered as gone, not as succeeded.
             let operation = operations::find(tx, instance).await?;
             find(tx, instance).await?;
             Ok(operation.map_or(at_once, |it| LastOperation {

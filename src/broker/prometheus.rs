@@ -88,7 +88,7 @@ impl Broker {
         put_operation(tx, id, OperationKind::Provision, None).await
     }
 
-    /// Quotas are counted while nobody else orders: the transaction has locked them.
+    /// The transaction has locked the quotas, so no other operation changes them meanwhile.
     pub(super) async fn check_room(
         &self,
         tx: &mut Tx,

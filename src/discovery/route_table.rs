@@ -82,7 +82,7 @@ pub struct SourceStatus {
     pub without_app: usize,
     /// What it said was dropped because of its age.
     pub(super) is_forgotten: bool,
-    /// False for a source that nobody configured and that says nothing.
+    /// False for a source that is not configured and reports nothing.
     pub(super) is_listed: bool,
 }
 

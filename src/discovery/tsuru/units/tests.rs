@@ -213,7 +213,7 @@ fn an_answer_without_units_and_with_an_error_is_a_failure() {
 #[test]
 fn hosts_that_tsuru_cannot_tell_are_those_of_the_bind() {
     let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
-    let error = "unable to get app addresses: router is away";
+    let error = "unable to get app addresses: router is unreachable";
     let told = read_json(&json!({
         "name": "shop", "units": [unit], "cname": ["www.example.test"], "error": error,
     }));
