@@ -60,3 +60,13 @@ fn route_messages() {
 fn route_tables() {
     replay("routes", checks::routes);
 }
+
+#[test]
+fn heads_of_answers() {
+    replay("answers", checks::answers);
+}
+
+#[test]
+fn tsuru_forms() {
+    replay("tsuru_form", checks::tsuru_form);
+}

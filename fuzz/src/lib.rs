@@ -8,6 +8,12 @@ mod strict;
 #[path = "../../src/exposition/tests/strict_openmetrics.rs"]
 mod strict_openmetrics;
 
+mod answers;
+mod tsuru_form;
+
+pub use answers::answers;
+pub use tsuru_form::tsuru_form;
+
 use scrapebroker::{
     discovery::{self, Snapshot},
     domain::{AppKey, Prefer},

@@ -29,6 +29,7 @@ use crate::{
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
+pub use form::parse as parse_form;
 pub use leftovers::{Leftovers, configure_leftovers};
 use std::sync::Arc;
 

@@ -66,6 +66,10 @@ impl PartialHead {
     /// what follows it.
     fn take(&mut self) -> Result<Option<(Vec<u8>, bool)>, AnswerError> {
         while let Some(end) = head::end(&self.bytes, self.searched) {
+            // Also of a head that is whole: the limit must not depend on the lengths of reads.
+            if self.skipped + end > MAX_HEAD {
+                return Err(AnswerError::TooLong);
+            }
             let (whole, rest) = self.bytes.split_at(end);
             match head::read(whole)? {
                 Head::Interim => {
@@ -260,6 +264,18 @@ mod tests {
         for bytes in [flood, endless] {
             let (read, error) = read(&[&bytes]).await;
             assert_eq!((read.as_str(), error), ("", Some(AnswerError::TooLong.to_string())));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_too_long_or_not_in_whichever_pieces_it_comes() {
+        for (excess, expected) in [(0, None), (1, Some(AnswerError::TooLong.to_string()))] {
+            let (start, end) = (b"HTTP/1.1 200 OK\r\nA: ", b"\r\n\r\n");
+            let value = vec![b'b'; MAX_HEAD - start.len() - end.len() + excess];
+            let head = [&start[..], &value, end].concat();
+            let (first, last) = head.split_at(head.len() - 1);
+            assert_eq!(read(&[&head]).await.1, expected, "{excess}");
+            assert_eq!(read(&[first, last]).await.1, expected, "{excess}");
         }
     }
 }

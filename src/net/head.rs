@@ -7,6 +7,9 @@ use std::io::Write;
 /// As many as awc takes.
 const MAX_HEADERS: usize = 96;
 
+/// The longest name of a field, bytes. awc panics at longer ones.
+const MAX_NAME: usize = u16::MAX as usize;
+
 /// Why an answer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
@@ -68,6 +71,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Head, AnswerError> {
         Ok(Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(AnswerError::TooLong),
         Ok(Status::Partial) | Err(_) => return Err(AnswerError::NotHttp),
+    }
+    if answer.headers.iter().any(|header| header.name.len() > MAX_NAME) {
+        return Err(AnswerError::TooLong);
     }
     let (Some(status), Some(version)) = (answer.code, answer.version) else {
         return Err(AnswerError::NotHttp);
@@ -254,6 +260,10 @@ mod tests {
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(MAX_HEADERS + 1));
         assert_eq!(framing_of(&many), Err(TooLong));
+        let name = "a".repeat(MAX_NAME);
+        let longest = format!("HTTP/1.1 200 OK\r\n{name}: b\r\n");
+        assert_eq!(framing_of(&longest), Ok(format!("{name}: b;{close}")));
+        assert_eq!(framing_of(&format!("HTTP/1.1 200 OK\r\na{name}: b\r\n")), Err(TooLong));
     }
 
     #[test]

@@ -16,7 +16,11 @@ const MAX_DEPTH: usize = 16;
 const SHOWN: usize = 80;
 
 /// The fields, each a list of texts, and with them `parameters` as an object of texts and objects.
-pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
+///
+/// # Errors
+///
+/// A body that is not UTF-8, or that names a parameter twice, too deeply, or with an empty name.
+pub fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     // The decoder would put replacement characters where it cannot decode.
     if percent_encoding::percent_decode(body).decode_utf8().is_err() {
         return Err("the body is not UTF-8".to_owned());
