@@ -219,7 +219,7 @@ fn escaped_metric(name: &[u8], escaping: Escaping) -> Vec<u8> {
     escaped
 }
 
-/// A name, and what becomes of it when it is escaped again and again.
+/// A name and the results of escaping it repeatedly.
 fn escapes(name: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     iter::successors(Some(name), |name| Some(escape_again(name)))
 }

@@ -18,5 +18,5 @@ pub struct RepeatedPlace {
     pub line: Option<usize>,
 }
 
-/// So many are told of; the others are only counted.
+/// So many are named; the others are only counted.
 pub(super) const MOST: usize = 100;

@@ -1,4 +1,4 @@
-//! What browsers are told, and which of their requests are refused.
+//! Security headers for browsers, and the refusal of cross-site requests.
 //!
 //! A browser sends cached credentials along with whatever a page of another site
 //! makes it request, so a form on that site could use the APIs of a person who is

@@ -145,9 +145,9 @@ fn a_line_break_in_a_label_value_is_read_as_prometheus_reads_it() {
     assert_eq!(merged(&[body]), expected);
     let (out, _) = merged_with("x{a=\"\n\",i=\"1\"} 1\n", &[("i", "0")]);
     assert_eq!(out, "x{a=\"\\n\",exported_i=\"1\",i=\"0\"} 1\n");
-    // What is wrong behind it is told with the line of the body.
+    // An error after the line break has the line number of the body.
     assert_eq!(refused("x{a=\"\n\n\"} 1\ny one\n", &Limits::default()).line(), 4);
-    // A quote that nobody closes takes no other line with it.
+    // A quote that is not closed affects no other line.
     let error = refused("x{a=\"1\ny 1\n", &Limits::default());
     assert_eq!((error.line(), error.kind()), (1, ErrorKind::LabelValue));
     // OpenMetrics has no such values.
