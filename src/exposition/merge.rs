@@ -28,8 +28,10 @@ impl Merge {
     pub fn new(target: Target, instances: Vec<Instance>) -> Self {
         let mut stats = Stats::default();
         let (mut texts, mut messages) = (Vec::new(), Vec::new());
+        let mut formats = Vec::with_capacity(instances.len());
         for instance in instances {
             stats += instance.stats;
+            formats.push(instance.format);
             match instance.body {
                 Body::Text(instance) => texts.push(instance),
                 Body::Protobuf(instance) => messages.push(instance),
@@ -42,7 +44,8 @@ impl Merge {
             stats += merge.dropped().into();
             Merging::Protobuf(Box::new(merge))
         } else {
-            let merge = text::Merge::new(target, texts);
+            let mut merge = text::Merge::new(target, texts);
+            merge.forget_lines_of(|i| formats.get(i) == Some(&Format::Protobuf));
             stats += merge.stats();
             Merging::Text(Box::new(merge))
         };
@@ -62,7 +65,7 @@ impl Merge {
     pub fn repeated(&self) -> &[Repeated] {
         match &self.merging {
             Merging::Text(merge) => merge.repeated(),
-            Merging::Protobuf(_) => &[],
+            Merging::Protobuf(merge) => merge.repeated(),
         }
     }
 

@@ -14,9 +14,9 @@ pub struct Repeated {
 pub struct RepeatedPlace {
     /// The place of its source among those of the merge.
     pub instance: usize,
-    /// The line, counted from 1; none if its source is no text.
+    /// The line, counted from 1; none where the source or the output is protobuf.
     pub line: Option<usize>,
 }
 
-/// So many are named; the others are only counted.
-pub(super) const MOST: usize = 100;
+/// The number of samples that are named; all others are only counted.
+pub(super) const MAX_NAMED: usize = 100;

@@ -110,11 +110,60 @@ fn a_series_in_two_files_is_written_once_and_told() {
         assert!(matches!(error, MergeError::Repeated));
         assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
     }
+    let told = format!("{two}: x{{a=\"1\"}} is in {one} too");
+    let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
+    let arguments = arguments.written_as(Format::Protobuf, None).unwrap();
+    let mut protobuf = Vec::new();
+    let merged = merge_with(&arguments, &mut &b""[..], &mut protobuf).unwrap();
+    assert_eq!(merged.repeated, std::slice::from_ref(&told));
+    assert_eq!(merged.stats.duplicates, 1);
+    let mut out = Vec::new();
+    let error = check::check_with(&arguments, &mut &b""[..], &mut out).unwrap_err();
+    assert!(matches!(error, MergeError::Repeated));
+    assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
+
+    // Lines of a protobuf file have no numbers.
+    let three = directory.path().join("three.pb");
+    fs::write(&three, protobuf).unwrap();
+    let three = three.display().to_string();
+    let arguments = Arguments::parse::<&str, _>([], [&one, &three]).unwrap();
+    let merged = merge_with(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
+    assert_eq!(merged.repeated, [format!("{three}: x{{a=\"1\"}} is in {one}:2 too")]);
+
     // A label tells them apart.
     let files = [format!("{one}:file=1"), format!("{two}:file=2")];
     let arguments = Arguments::parse::<&str, _>([], files).unwrap();
     let merged = merge_with(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
     assert_eq!(merged.repeated, [""; 0]);
+}
+
+#[test]
+fn a_series_of_families_of_two_names_is_written_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, body: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, body).unwrap();
+        path.display().to_string()
+    };
+    let one = file("one.prom", "# TYPE x_sum gauge\nx_sum{a=\"1\"} 1\nx_sum{a=\"2\"} 1\n");
+    let two = file("two.prom", "# TYPE x summary\nx_sum{a=\"1\"} 2\nx_count{a=\"1\"} 3\n");
+    for to in [Format::Text004, Format::OpenMetrics100, Format::Protobuf] {
+        let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
+        let arguments = arguments.written_as(to, None).unwrap();
+        let path = directory.path().join("merged");
+        let mut out = fs::File::create(&path).unwrap();
+        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        assert_eq!(merged.repeated.len(), 1, "{to}");
+        assert!(merged.repeated[0].contains("x_sum{a=\"1\"}"), "{to}: {:?}", merged.repeated);
+
+        let arguments = Arguments::parse::<&str, _>([], [path.as_os_str()]).unwrap();
+        let mut out = Vec::new();
+        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        assert_eq!(merged.stats.duplicates, 0, "{to}");
+        let out = String::from_utf8(out).unwrap();
+        let sums: Vec<_> = out.lines().filter(|line| line.starts_with("x_sum{a=\"1\"}")).collect();
+        assert_eq!(sums, ["x_sum{a=\"1\"} 1"], "{to}: {out}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
         format::Escaping,
         label_sets::LabelSets,
         renames::{LabelUse, Names, Renames, stem},
+        repeated::{MAX_NAMED, Repeated, RepeatedPlace},
     },
     index::{Family, Metric},
     instance::Instance,
@@ -37,12 +38,13 @@ pub(super) fn resolve(instances: &mut [Instance], escaping: Escaping) {
     }
 }
 
-/// Drops the metrics that an earlier instance has, where no added label tells them apart. A
-/// preferred instance goes before all others.
-pub(super) fn drop_repeated(instances: &mut [Instance], escaping: Escaping) {
+/// Drops the metrics that an earlier instance has, where no added label tells them apart, and
+/// returns the first of them. A preferred instance goes before all others.
+pub(super) fn drop_repeated(instances: &mut [Instance], escaping: Escaping) -> Vec<Repeated> {
+    let mut found = Vec::new();
     let sets = LabelSets::new(instances.iter().map(Instance::labels));
     if sets.are_apart {
-        return;
+        return found;
     }
     let shared = shared_families(instances, &sets, escaping);
     let mut order: Vec<_> = (0..instances.len()).collect();
@@ -59,9 +61,21 @@ pub(super) fn drop_repeated(instances: &mut [Instance], escaping: Escaping) {
             }
             for (place, metric) in family.metrics.clone().zip(family.metrics(instance.index())) {
                 let print = series::full_print(instance.body(), family, *metric, naming, &states);
-                let is_kept = !metric.is(Metric::DROPPED);
-                if is_kept && *seen.entry(print).or_insert(i) != i {
+                if metric.is(Metric::DROPPED) {
+                    continue;
+                }
+                let first = *seen.entry(print).or_insert(i);
+                if first != i {
                     repeated.push(place);
+                    if found.len() < MAX_NAMED {
+                        let series = naming.series(
+                            family.name.of(instance.body()),
+                            metric.span.of(instance.body()),
+                        );
+                        let places =
+                            [first, i].map(|instance| RepeatedPlace { instance, line: None });
+                        found.push(Repeated { series, places });
+                    }
                 }
             }
         }
@@ -69,6 +83,7 @@ pub(super) fn drop_repeated(instances: &mut [Instance], escaping: Escaping) {
             instance.drop_metrics(&repeated, escaping);
         }
     }
+    found
 }
 
 /// The names of families of which several instances have metrics that could be the same.

@@ -1,5 +1,9 @@
 use super::{
-    super::{families::Role, stats::Stats},
+    super::{
+        families::Role,
+        repeated::{MAX_NAMED, Repeated},
+        stats::Stats,
+    },
     Dropped, Options, collisions,
     index::Metric,
     instance::Instance,
@@ -19,6 +23,8 @@ pub(in super::super) struct Merge {
     content_length: u64,
     stats: Stats,
     dropped: Dropped,
+    /// The first of the samples that an earlier instance has.
+    repeated: Vec<Repeated>,
     next: Position,
 }
 
@@ -42,11 +48,13 @@ impl Merge {
     pub(in super::super) fn new(mut instances: Vec<Instance>, options: Options) -> Self {
         instances.iter_mut().for_each(|instance| instance.escape(options.escaping));
         collisions::resolve(&mut instances, options.escaping);
-        collisions::drop_repeated(&mut instances, options.escaping);
+        let mut repeated = collisions::drop_repeated(&mut instances, options.escaping);
         let plan = Plan::new(&instances, options.escaping);
         let twice = Twice::find(&instances, &plan, options.escaping);
         let mut stats = Stats { type_conflicts: plan.type_conflicts, ..Stats::default() };
         stats.duplicates = twice.count();
+        repeated.extend_from_slice(&twice.repeated);
+        repeated.truncate(MAX_NAMED);
         for instance in &instances {
             stats.renamed_labels += instance.index().renamed_labels;
             let (duplicates, lost_timestamps) = instance.dropped();
@@ -63,6 +71,7 @@ impl Merge {
             content_length: 0,
             stats,
             dropped,
+            repeated,
             next: Position::default(),
         };
         merge.measure();
@@ -131,6 +140,10 @@ impl Merge {
     /// What single samples cannot carry, of families that became untyped.
     pub(in super::super) fn dropped(&self) -> Dropped {
         self.dropped
+    }
+
+    pub(in super::super) fn repeated(&self) -> &[Repeated] {
+        &self.repeated
     }
 
     pub(super) fn instances(&self) -> &[Instance] {

@@ -12,6 +12,7 @@ use super::{
         renames::{LabelNames, Renames, exported},
     },
     message::{Label, number},
+    text,
     wire::{put_bytes, put_message},
 };
 
@@ -33,6 +34,10 @@ pub(super) struct Named<'a> {
 }
 
 impl Named<'_> {
+    pub(super) fn label(&self) -> Label<'_> {
+        Label { name: &self.name, value: self.value }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         put_message(number::LABEL, out, |out| {
             put_bytes(number::LABEL_NAME, &self.name, out);
@@ -62,6 +67,13 @@ impl<'a> Naming<'a> {
         let labels: Vec<_> = Label::all(metric).map(|label| self.label(label, chosen)).collect();
         let renamed = labels.iter().filter(|label| label.is_renamed).count();
         (labels, renamed)
+    }
+
+    /// The series of a metric of a family in the text format, with the added labels.
+    pub(super) fn series(&self, family: &[u8], metric: &'a [u8]) -> String {
+        let (own, added) = (self.labels(family, metric).0, added_pairs(self.added));
+        let added = added.iter().map(|(name, value)| Label { name, value });
+        text::series(&self.family(family), own.iter().map(Named::label).chain(added), None)
     }
 
     fn label(&self, label: Label<'a>, chosen: Option<&'a LabelNames>) -> Named<'a> {

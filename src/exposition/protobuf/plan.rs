@@ -11,6 +11,7 @@ use super::{
     super::{
         families::{Role, Roles},
         format::Escaping,
+        label_sets::LabelSets,
         span::Span,
     },
     index::{Family, Kinds},
@@ -98,8 +99,23 @@ impl Plan {
         let mut planner = Planner::default();
         planner.collect(instances, escaping);
         planner.find_conflicts();
+        planner.find_shared_samples(instances);
         planner.split();
         planner.line_up(instances)
+    }
+
+    /// The parts of a message with their places, those of preferred instances first.
+    pub(super) fn by_preference(
+        &self,
+        message: &Message,
+        instances: &[Instance],
+    ) -> Vec<(u32, Part)> {
+        let parts = self.parts.get(message.parts.clone()).unwrap_or_default();
+        let mut parts: Vec<_> = (message.parts.start as u32..).zip(parts.iter().copied()).collect();
+        parts.sort_by_key(|(_, part)| {
+            !part.of(instances).is_some_and(|(instance, _)| instance.is_preferred)
+        });
+        parts
     }
 }
 
@@ -140,6 +156,12 @@ impl Known {
     fn is_untyped(&self) -> bool {
         let is_untyped = self.types.agreed() == Some(MetricType::Untyped);
         self.own.is_empty() || is_untyped && self.kinds.are_all(Kind::Untyped)
+    }
+
+    /// Whether two instances that no added label tells apart have one of these families each.
+    fn can_meet(&self, other: &Self, sets: &LabelSets<'_>) -> bool {
+        let mut instances = self.own.iter().map(|(instance, _)| *instance as usize);
+        instances.any(|one| other.own.iter().any(|(other, _)| sets.can_meet(one, *other as usize)))
     }
 }
 
@@ -188,6 +210,29 @@ impl Planner {
             let fits = agreed.is_some_and(|one| known.kinds.are_all(one.kind()));
             known.is_split = !fits;
             self.type_conflicts += usize::from(!fits);
+        }
+    }
+
+    /// Finds families whose samples have the name of another family, where no added label tells
+    /// the two apart: only as single samples can the two be compared.
+    fn find_shared_samples(&mut self, instances: &[Instance]) {
+        let sets = LabelSets::new(instances.iter().map(Instance::labels));
+        if sets.are_apart {
+            return;
+        }
+        for place in 0..self.known.len() {
+            let is_shared =
+                self.known.get(place).filter(|known| !known.is_split).is_some_and(|one| {
+                    let names = roles(one.kinds).iter().filter(|role| *role != Role::Plain);
+                    let mut others = names.filter_map(|role| {
+                        self.known.get(*self.names.get(&*[&one.name, role.suffix()].concat())?)
+                    });
+                    others.any(|other| one.can_meet(other, &sets))
+                });
+            if let Some(known) = self.known.get_mut(place).filter(|_| is_shared) {
+                known.is_split = true;
+                self.type_conflicts += 1;
+            }
         }
     }
 

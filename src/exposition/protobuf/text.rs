@@ -62,6 +62,18 @@ pub(super) fn write_series(
     out.push(b' ');
 }
 
+/// A series with these labels.
+pub(super) fn series<'a>(
+    name: &[u8],
+    labels: impl Iterator<Item = Label<'a>>,
+    bound: Option<(&[u8], f64)>,
+) -> String {
+    let (mut written, mut series) = (Vec::new(), Vec::new());
+    labels.for_each(|label| write_label(label, &mut written));
+    write_series([name, b""], &written, bound, &mut series);
+    String::from_utf8_lossy(series.trim_ascii_end()).into_owned()
+}
+
 /// Ends what was opened with a brace.
 fn close(start: usize, out: &mut Vec<u8>) {
     match out.last() {

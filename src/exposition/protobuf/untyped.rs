@@ -1,21 +1,28 @@
 //! Samples of metrics whose families contradict each other, as untyped metrics.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, Hasher},
 };
 
 use foldhash::quality::RandomState;
 
 use super::{
-    super::{canonical::write_canonical, families::Role, format::Escaping},
+    super::{
+        canonical::write_canonical,
+        families::Role,
+        format::Escaping,
+        label_sets::LabelSets,
+        repeated::{MAX_NAMED, Repeated, RepeatedPlace},
+    },
     Dropped,
     index::{Family, Metric},
     instance::Instance,
-    message::{Content, Kind, MetricType, bytes, messages, number},
+    message::{Content, Kind, Label, MetricType, bytes, messages, number},
     naming::Named,
     plan::Plan,
     points::{self, Bucketless, Point},
+    text,
     wire::{field_length, put_bytes, put_double, put_message, put_start, put_varint_field},
 };
 
@@ -25,42 +32,56 @@ pub(super) type Place = (u32, u32, u32);
 
 /// The samples that come twice.
 #[derive(Default)]
-pub(super) struct Twice(HashSet<Place, RandomState>);
+pub(super) struct Twice {
+    places: HashSet<Place, RandomState>,
+    /// The first of those that another instance has.
+    pub(super) repeated: Vec<Repeated>,
+}
 
 impl Twice {
     pub(super) fn contains(&self, place: Place) -> bool {
-        self.0.contains(&place)
+        self.places.contains(&place)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
-    /// Finds the samples that an instance has several times under one name, now
-    /// that samples of several families have it.
+    /// Finds the samples that come several times under one name, now that samples of several
+    /// families have it: from one instance, or from several that no added label tells apart.
     pub(super) fn find(instances: &[Instance], plan: &Plan, escaping: Escaping) -> Self {
+        let are_apart = LabelSets::new(instances.iter().map(Instance::labels)).are_apart;
         let mut twice = Self::default();
         // Two seeded hashes of 64 bits: that they agree by chance is not to be expected.
         let states = [RandomState::default(), RandomState::default()];
-        let mut seen = HashSet::<[u64; 2], RandomState>::default();
+        let mut seen = HashMap::<[u64; 2], (u32, Place), RandomState>::default();
         let mut writer = Writer::default();
         for message in &plan.messages {
+            seen.clear();
             let mut instance_before = None;
-            for place in message.parts.clone() {
-                let Some(part) = plan.parts.get(place) else { continue };
+            for (place, part) in plan.by_preference(message, instances) {
                 let (Some(role), Some((instance, family))) = (part.only, part.of(instances)) else {
                     continue;
                 };
-                if instance_before.replace(part.instance) != Some(part.instance) {
+                if are_apart && instance_before.replace(part.instance) != Some(part.instance) {
                     seen.clear();
                 }
+                let added = if are_apart { [0; 2] } else { print_added(instance, &states) };
                 for (m, metric) in family.kept(instance.index(), 0) {
                     writer.start(instance, metric, family, escaping);
-                    let series = writer.print(&states);
-                    writer.each(role, &mut |_, p, point| {
+                    let series = add(writer.print(&states), added);
+                    writer.each(role, &mut |writer, p, point| {
                         let bound = states.each_ref().map(|state| print_bound(&point, state));
-                        if !seen.insert(add(series, bound)) {
-                            twice.0.insert((place as u32, m, p));
+                        let first = *seen
+                            .entry(add(series, bound))
+                            .or_insert((part.instance, (place, m, p)));
+                        if first.1 != (place, m, p) {
+                            twice.places.insert((place, m, p));
+                            if first.0 != part.instance && twice.repeated.len() < MAX_NAMED {
+                                let places = [first.0, part.instance].map(repeated_place);
+                                let series = writer.series(&message.name, &point);
+                                twice.repeated.push(Repeated { series, places });
+                            }
                         }
                         true
                     });
@@ -203,6 +224,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The series of a sample of a family in the text format.
+    fn series(&self, family: &[u8], point: &Point<'_>) -> String {
+        let own = self.labels.iter().map(Named::label);
+        let bound = point.bound.map(|bound| (points::bound_label(point.role), bound));
+        text::series(family, own.chain(Label::all(self.added)), bound)
+    }
+
     /// Equal for equal labels of their own and timestamps.
     fn print(&self, states: &[RandomState; 2]) -> [u64; 2] {
         let time = self.timestamp_ms.unwrap_or_default().to_le_bytes();
@@ -213,6 +241,19 @@ impl<'a> Writer<'a> {
             labels.wrapping_add(print_label(b"", &time, state))
         })
     }
+}
+
+fn repeated_place(instance: u32) -> RepeatedPlace {
+    RepeatedPlace { instance: instance as usize, line: None }
+}
+
+/// Equal for equal added labels.
+fn print_added(instance: &Instance, states: &[RandomState; 2]) -> [u64; 2] {
+    states.each_ref().map(|state| {
+        let added = Label::all(instance.added());
+        let print = |label: Label<'_>| print_label(label.name, label.value, state);
+        added.map(print).fold(0, u64::wrapping_add)
+    })
 }
 
 fn print_bound(point: &Point<'_>, state: &RandomState) -> u64 {

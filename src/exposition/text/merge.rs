@@ -116,6 +116,12 @@ impl Merge {
         &self.repeated
     }
 
+    /// Removes the line numbers of instances that were converted: no reader has seen these lines.
+    pub(in super::super) fn forget_lines_of(&mut self, is_converted: impl Fn(usize) -> bool) {
+        let places = self.repeated.iter_mut().flat_map(|repeated| &mut repeated.places);
+        places.filter(|place| is_converted(place.instance)).for_each(|place| place.line = None);
+    }
+
     /// Writes the next lines, until the sink has `goal` bytes and then up to the end of
     /// the line, but one line at least. Returns whether there was something to write.
     pub(in super::super) fn write(&mut self, sink: &mut impl Sink, goal: usize) -> bool {

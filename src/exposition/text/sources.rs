@@ -15,7 +15,7 @@ use super::{
     label_sets::LabelSets,
     plan::Plan,
     planned::Part,
-    repeated::MOST,
+    repeated::MAX_NAMED,
     rewrite::{Form, Rewriter},
     sample::{self, Label},
 };
@@ -189,7 +189,7 @@ impl<'f> Search<'f> {
             return;
         }
         self.found.lines.entry(i).or_default().insert(offset);
-        if self.found.told.len() < MOST {
+        if self.found.told.len() < MAX_NAMED {
             let series = instance.series(form, line, self.dialect);
             self.found.told.push((series, [(first, at), (i, offset)]));
         }
