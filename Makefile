@@ -8,12 +8,12 @@ run:
 
 test:
 	scripts/install-test-tools
-	scripts/with-postgres cargo test --locked
+	scripts/with-postgres cargo test --locked --workspace
 
 lint:
-	cargo fmt --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 bench:
-	cargo bench --locked
+	cargo bench --locked --workspace

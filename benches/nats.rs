@@ -12,9 +12,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
 
-mod bodies;
 mod program;
 
+use exposition::testing::service_body;
 use program::{Program, instance};
 use scrapebroker::{
     discovery::{Discovery, Limits, Nats, NatsTls, RouteTable, Settings},
@@ -151,7 +151,7 @@ async fn measure(server: String) {
 fn while_scraping(server: &str) {
     let (instances, samples) = SCRAPED;
     let addresses: Vec<_> =
-        (0..instances).map(|i| instance(bodies::body(i as u64 + 1, samples))).collect();
+        (0..instances).map(|i| instance(service_body(i as u64 + 1, samples))).collect();
     let messages: Vec<_> = addresses.iter().zip(0..).map(scraped_message).collect();
     let to = server.to_owned();
     thread::spawn(move || {

@@ -5,9 +5,9 @@
 //! scrapes it over and over, and reads its CPU time and memory from /proc. The
 //! instances run in this process and are not counted.
 
-mod bodies;
 mod program;
 
+use exposition::testing::service_body;
 use std::{
     error::Error,
     fs,
@@ -26,7 +26,7 @@ const SCRAPES: usize = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let addresses: Vec<_> =
-        (0..INSTANCES).map(|i| instance(bodies::body(i as u64 + 1, SAMPLES))).collect();
+        (0..INSTANCES).map(|i| instance(service_body(i as u64 + 1, SAMPLES))).collect();
     let folder = tempfile::tempdir()?;
     let routes = folder.path().join("routes.json");
     fs::write(&routes, table(&addresses))?;

@@ -37,6 +37,8 @@ mod nats;
 mod route_key;
 mod route_table;
 mod sources;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod tsuru;
 mod wire;
 mod writer;

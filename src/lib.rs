@@ -22,7 +22,6 @@ pub mod demo;
 pub mod demo_app;
 pub mod discovery;
 pub mod domain;
-pub mod exposition;
 pub mod http;
 pub mod merge_files;
 pub mod net;

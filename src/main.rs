@@ -2,6 +2,7 @@
 //! the library.
 
 use clap::{Parser, Subcommand};
+use exposition::{Escaping, Format};
 use futures_util::StreamExt;
 use scrapebroker::{
     COMMIT, VERSION,
@@ -10,7 +11,6 @@ use scrapebroker::{
     demo::{Demo, DemoError},
     demo_app::{DemoApp, Options},
     domain::{BasicAuth, MetricsPath},
-    exposition::{Escaping, Format},
     merge_files::{self, Arguments, MergeError},
     sd_export::{self, Export, ExportError},
     shutdown,

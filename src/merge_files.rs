@@ -19,7 +19,7 @@ pub use error::MergeError;
 
 use std::io::{self, Read, Write};
 
-use crate::exposition::{Limits, Merge, Reader, Stats};
+use exposition::{Limits, Merge, Reader, Stats};
 
 const CHUNK_BYTES: usize = 256 << 10;
 

@@ -11,6 +11,8 @@ mod dial;
 mod head;
 mod outgoing;
 mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use answers::Answers;
 pub use dial::{Dial, connector, unsecured};

@@ -43,12 +43,10 @@ pub use negotiated::Negotiated;
 pub use report::Series;
 pub use target::{Secrets, Target, WEB, targets};
 
-pub use crate::exposition::{Compressed, Merge};
-use crate::{
-    domain::MetricsPath,
-    exposition::{self, Format, Labels, Reader},
-};
+use crate::domain::MetricsPath;
 use awc::http::header::{HeaderName, HeaderValue};
+pub use exposition::{Compressed, Merge};
+use exposition::{Format, Labels, Reader};
 use external::{ScrapedExternal, UnfilledExporter};
 use tokio::time::Instant;
 

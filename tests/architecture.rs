@@ -7,7 +7,6 @@ use std::{fs, path::Path};
 
 /// Each room, and the rooms it may import. `startup` and `main` import all.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("exposition", &[]),
     ("domain", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
@@ -19,10 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("discovery", &["domain", "net", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
     ("provision", &["domain", "net", "secrets", "store", "tls"]),
-    ("scrape", &["domain", "discovery", "exposition", "net", "tls"]),
+    ("scrape", &["domain", "discovery", "net", "tls"]),
     ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
-    ("merge_files", &["exposition"]),
+    ("merge_files", &[]),
     ("sd_export", &["net", "tls"]),
     ("demo_app", &["domain"]),
     ("demo", &["config", "demo_app", "shutdown", "startup"]),
@@ -82,11 +81,9 @@ fn foreign_vocabulary_stays_at_the_edge() {
 
 #[test]
 fn pure_rooms_do_no_io_and_know_no_clock() {
-    for room in ["exposition", "domain"] {
-        for (file, source) in sources_of(room) {
-            for word in IMPURE {
-                assert!(!source.contains(word), "{file}: `{room}` must not use `{word}`");
-            }
+    for (file, source) in sources_of("domain") {
+        for word in IMPURE {
+            assert!(!source.contains(word), "{file}: `domain` must not use `{word}`");
         }
     }
 }

@@ -4,19 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-#[path = "support/bodies.rs"]
-mod bodies;
 #[path = "support/reference_parser.rs"]
 mod reference_parser;
 
-use bodies::{Line, Random};
-use scrapebroker::exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
+use exposition::testing::bodies::{self, Line, Random};
+use exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
 
 /// Real ones, and a few that break rules.
 const BODIES: &[(Format, &str)] = &[
-    (Format::Text004, include_str!("fixtures/expositions/text.prom")),
-    (Format::Text004, include_str!("fixtures/expositions/type_conflict.prom")),
-    (Format::OpenMetrics100, include_str!("fixtures/expositions/openmetrics.txt")),
+    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/text.prom")),
+    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/type_conflict.prom")),
+    (Format::OpenMetrics100, include_str!("../crates/exposition/tests/fixtures/openmetrics.txt")),
     (
         Format::Text004,
         "# TYPE x counter\nx 1\n# TYPE y_total counter\ny_total -1\n# TYPE y gauge\ny 2\n",

@@ -4,4 +4,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|payload: &[u8]| scrapebroker_fuzz::nats(payload));
+libfuzzer_sys::fuzz_target!(|payload: &[u8]| scrapebroker::discovery::testing::check_registration(payload));

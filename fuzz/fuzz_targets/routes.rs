@@ -5,4 +5,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| scrapebroker_fuzz::routes(body));
+libfuzzer_sys::fuzz_target!(|body: &[u8]| scrapebroker::discovery::testing::check_document(body));

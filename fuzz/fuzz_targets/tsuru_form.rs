@@ -5,4 +5,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker_fuzz::tsuru_form(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker::http::tsuru::testing::check_form(input));

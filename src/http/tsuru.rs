@@ -18,6 +18,8 @@ mod gate;
 mod ids;
 mod instances;
 mod leftovers;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod update;
 
 use super::auth::BasicCredentials;
@@ -29,7 +31,6 @@ use crate::{
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
-pub use form::parse as parse_form;
 pub use leftovers::{Leftovers, configure_leftovers};
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::{
     error::MergeError,
     input::{self, Input},
 };
-use crate::exposition::{Escaping, Format, Target};
+use exposition::{Escaping, Format, Target};
 
 /// What to merge: files in their order, each with the labels that its samples get;
 /// and the formats in which they are read and written.

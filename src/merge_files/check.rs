@@ -8,7 +8,7 @@
 use std::io::{self, Read, Write};
 
 use super::{arguments::Arguments, error::MergeError, input::Input, repeated};
-use crate::exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
+use exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
 
 /// Who sees this many in one file does not want to see the others; and for each of
 /// them the file is read once more.

@@ -1,6 +1,6 @@
 //! The format of a body that nobody named one for.
 
-use crate::exposition::Format;
+use exposition::Format;
 
 /// The tag of a family's name, its first field.
 const NAME: u8 = 0x0a;

@@ -1,6 +1,6 @@
 use std::io;
 
-use crate::exposition::{self, Format};
+use exposition::{self, Format};
 
 /// Why nothing, or not all, was merged or found whole.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::exposition::Labels;
+use exposition::Labels;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Input {

@@ -1,7 +1,7 @@
 //! Samples that two files have, told as a reader of the files looks for them.
 
 use super::input::Input;
-use crate::exposition::{Repeated, RepeatedPlace};
+use exposition::{Repeated, RepeatedPlace};
 
 /// One line for each sample that is left out: where it is, and where it is kept.
 pub(super) fn describe(repeated: &[Repeated], inputs: &[Input]) -> Vec<String> {

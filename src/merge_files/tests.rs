@@ -1,7 +1,7 @@
 use std::{ffi::OsStr, fs};
 
 use super::*;
-use crate::exposition::{Escaping, Format};
+use exposition::{Escaping, Format};
 
 fn merged(arguments: &Arguments, stdin: &[u8]) -> (String, Stats) {
     let mut out = Vec::new();

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     discovery::Endpoint,
     domain::{App, ExternalExporter, Unfilled},
-    exposition::{Instance, Labels},
 };
+use exposition::{Instance, Labels};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::{net::SocketAddr, sync::Arc};
 

@@ -14,7 +14,7 @@ use super::{
     inflate::Inflation,
     target::Target,
 };
-use crate::exposition::{self, Format, Instance, Labels, Reader};
+use exposition::{self, Format, Instance, Labels, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};

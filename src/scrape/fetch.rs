@@ -9,11 +9,11 @@ use super::{
     request::{Answer, cut, send},
     target::{Secrets, Target},
 };
-use crate::exposition::Format;
 use awc::http::{
     StatusCode,
     header::{self, HeaderMap},
 };
+use exposition::Format;
 use std::sync::Arc;
 use url::Url;
 

@@ -2,11 +2,8 @@
 //! up.
 
 use super::{Negotiated, Wanted, external::ScrapedExternal, fan_out::Scraped};
-use crate::{
-    discovery::Snapshot,
-    domain::AppGuid,
-    exposition::{Format, Instance},
-};
+use crate::{discovery::Snapshot, domain::AppGuid};
+use exposition::{Format, Instance};
 use std::{
     collections::HashMap,
     net::SocketAddr,

@@ -1,7 +1,8 @@
 //! Counters of this room; it registers them, nobody else sees their names.
 
 use super::{failure::Reason, fan_out::Scraped};
-use crate::{discovery::Snapshot, domain::App, exposition::Stats};
+use crate::{discovery::Snapshot, domain::App};
+use exposition::Stats;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},

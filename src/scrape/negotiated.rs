@@ -1,6 +1,6 @@
 //! Which format a scraper gets, and which ones the instances are asked for.
 
-use crate::exposition::{self, Format, Target};
+use exposition::{self, Format, Target};
 use std::borrow::Cow;
 
 /// What one request came to: the formats on both sides.

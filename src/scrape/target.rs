@@ -5,10 +5,10 @@ use super::Ask;
 use crate::{
     discovery::{Endpoint, Match},
     domain::{MetricsPath, ScrapeOptions},
-    exposition::Labels,
 };
 use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use exposition::Labels;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;

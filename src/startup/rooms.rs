@@ -12,7 +12,6 @@ use crate::{
     config::{self, AllFailed, Config, catalog},
     discovery::{self, Discovery, RouteTable},
     domain::TsuruApp,
-    exposition,
     http::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,

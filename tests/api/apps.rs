@@ -320,8 +320,9 @@ async fn gap_23_redirects_are_followed_three_times_and_only_to_the_same_instance
 /// promfetcher, gap 24: where types differ all samples are in the answer, and it is counted.
 #[actix_web::test]
 async fn gap_24_a_type_conflict_loses_no_sample() {
-    let fixture =
-        |name: &str| std::fs::read_to_string(format!("tests/fixtures/expositions/{name}")).unwrap();
+    let fixture = |name: &str| {
+        std::fs::read_to_string(format!("crates/exposition/tests/fixtures/{name}")).unwrap()
+    };
     let zero = Instance::with_metrics(&fixture("text.prom")).await;
     let one = Instance::with_metrics(&fixture("type_conflict.prom")).await;
     let routes = RouteFile::of_app([&zero, &one]);

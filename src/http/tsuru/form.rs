@@ -20,7 +20,7 @@ const SHOWN: usize = 80;
 /// # Errors
 ///
 /// A body that is not UTF-8, or that names a parameter twice, too deeply, or with an empty name.
-pub fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
+pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     // The decoder would put replacement characters where it cannot decode.
     if percent_encoding::percent_decode(body).decode_utf8().is_err() {
         return Err("the body is not UTF-8".to_owned());

@@ -1,23 +1,19 @@
 //! The rules of the merge as a whole; what one module does is tested beside it.
 
 use super::*;
+use crate::testing::{bodies, strict, strict_openmetrics};
 
 mod accepts;
 mod bad_input;
-#[path = "../../tests/support/bodies.rs"]
-mod bodies;
 mod collisions;
 mod conversion;
 mod conversion_properties;
 mod direct;
 mod families;
-mod grammar;
 mod names;
 mod openmetrics;
 mod properties;
 mod siblings;
-mod strict;
-mod strict_openmetrics;
 
 const TEXT_FORMAT: Format = Format::Text004;
 
@@ -192,9 +188,9 @@ fn long_lines_and_late_labels_are_written_as_short_ones_are() {
     assert_eq!(out, format!("x{{a=\"{long}\",i=\"0\"}} 1\nx{{b=\"1\",i=\"0\"}} 2\n"));
 }
 
-const TEXT: &str = include_str!("../../tests/fixtures/expositions/text.prom");
-const TYPE_CONFLICT: &str = include_str!("../../tests/fixtures/expositions/type_conflict.prom");
-const MERGED: &str = include_str!("../../tests/fixtures/expositions/merged.prom");
+const TEXT: &str = include_str!("../tests/fixtures/text.prom");
+const TYPE_CONFLICT: &str = include_str!("../tests/fixtures/type_conflict.prom");
+const MERGED: &str = include_str!("../tests/fixtures/merged.prom");
 
 #[test]
 fn real_expositions_merge_as_they_should() {

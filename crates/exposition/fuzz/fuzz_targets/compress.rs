@@ -4,4 +4,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker_fuzz::compress(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| exposition::testing::compress(input));

@@ -1,10 +1,10 @@
 //! Bodies as apps might send them, well-formed or not so well, each made from a number.
 
 /// Numbers that are the same at each run (SplitMix64).
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -15,19 +15,19 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    pub(crate) fn percent(&mut self, percent: usize) -> bool {
+    pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub(crate) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
 
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }
@@ -36,19 +36,19 @@ impl Random {
 
 /// A line of a body.
 #[derive(Clone, Debug)]
-pub(crate) enum Line {
+pub enum Line {
     Metadata(String),
     Sample(Sample),
 }
 
 /// A sample before somebody writes it down.
 #[derive(Clone, Debug)]
-pub(crate) struct Sample {
-    pub(crate) name: String,
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) value: String,
-    pub(crate) timestamp_ms: Option<u64>,
-    pub(crate) has_exemplar: bool,
+pub struct Sample {
+    pub name: String,
+    pub labels: Vec<(String, String)>,
+    pub value: String,
+    pub timestamp_ms: Option<u64>,
+    pub has_exemplar: bool,
 }
 
 /// Few names, so that they meet.
@@ -70,7 +70,7 @@ const NAMES: &[&str] = &[
 const VALUES: &[&str] = &["1", "0", "2", "3", "-1", "NaN", "1.5", "+Inf", "1e3", "5"];
 
 /// Lines about one family, most of them right.
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     random: &'a mut Random,
     is_openmetrics: bool,
     /// What its samples have of all there must be, in the right order.
@@ -79,14 +79,14 @@ pub(crate) struct Block<'a> {
 }
 
 /// The lines of a family.
-pub(crate) fn block(seed: u64, is_openmetrics: bool) -> Vec<Line> {
+pub fn block(seed: u64, is_openmetrics: bool) -> Vec<Line> {
     let random = &mut Random::new(seed);
     let is_good = random.percent(60);
     Block { random, is_openmetrics, is_good, samples: Vec::new() }.lines()
 }
 
 /// All lines as text; OpenMetrics ends with `# EOF`.
-pub(crate) fn text(lines: &[Line], is_openmetrics: bool) -> String {
+pub fn text(lines: &[Line], is_openmetrics: bool) -> String {
     let mut text = String::new();
     for line in lines {
         match line {

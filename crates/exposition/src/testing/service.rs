@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// A body of at least `samples` samples whose values differ by `seed`.
-pub(crate) fn body(seed: u64, samples: usize) -> String {
+pub fn service_body(seed: u64, samples: usize) -> String {
     let mut body = Body { text: String::new(), samples: 0, state: seed };
     for name in ["go_goroutines", "process_open_fds", "process_resident_memory_bytes"] {
         body.family(name, "gauge", "What the process uses of it at the moment.");

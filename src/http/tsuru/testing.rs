@@ -1,6 +1,6 @@
-//! What must hold of forms of Tsuru.
+//! A check of forms of Tsuru, for a fuzz target.
 
-use scrapebroker::http::tsuru::parse_form;
+use super::form::parse;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 
@@ -8,11 +8,11 @@ use url::form_urlencoded::Serializer;
 const MAX_DEPTH: usize = 16;
 
 /// A form, and parameters in JSON for a form.
-pub fn tsuru_form(input: &[u8]) {
+pub fn check_form(input: &[u8]) {
     if let Ok(Value::Object(parameters)) = serde_json::from_slice(input) {
         check_parameters(&parameters);
     }
-    let Ok(fields) = parse_form(input) else { return };
+    let Ok(fields) = parse(input) else { return };
     let mut size = Size::default();
     let mut form = Serializer::new(String::new());
     for (name, value) in &fields {
@@ -35,7 +35,7 @@ pub fn tsuru_form(input: &[u8]) {
     assert!(fields.contains_key("parameters"));
     assert!(size.bytes <= input.len(), "{} bytes", size.bytes);
     assert!(size.values <= input.split(|byte| *byte == b'&').count(), "{} values", size.values);
-    assert_eq!(parse_form(form.finish().as_bytes()), Ok(fields), "a form written again");
+    assert_eq!(parse(form.finish().as_bytes()), Ok(fields), "a form written again");
 }
 
 /// Parameters come back as the form can tell them: as texts and objects of these.
@@ -46,7 +46,7 @@ fn check_parameters(parameters: &Map<String, Value>) {
     }
     let mut form = Serializer::new(String::new());
     write_parameters(&mut form, parameters);
-    let found = parse_form(form.finish().as_bytes());
+    let found = parse(form.finish().as_bytes());
     if parameters.iter().all(|(name, value)| is_readable(name, value, 1)) {
         let parameters: Map<_, _> =
             parameters.iter().map(|(name, value)| (name.clone(), as_read(value))).collect();
@@ -143,4 +143,9 @@ fn is_readable(name: &str, value: &Value, depth: usize) -> bool {
             Value::Array(list) => list.iter().all(|value| is_readable("0", value, depth + 1)),
             _ => true,
         }
+}
+
+#[test]
+fn seeds_of_the_fuzz_target() {
+    exposition::testing::replay("fuzz/seeds/tsuru_form", check_form);
 }

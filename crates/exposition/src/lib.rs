@@ -1,7 +1,6 @@
 //! Merges Prometheus expositions of several instances into one, in any of their formats.
 //!
-//! Pure: bytes in, bytes out. No clock, no socket, no log line, and nothing of
-//! the rest of the program, so that it could be a crate of its own.
+//! Bytes in, bytes out: no clock, no socket and no log line.
 //!
 //! # Why a merge is more than concatenation
 //!
@@ -30,7 +29,7 @@
 //! [`Compressed`] takes the same parts of lines, and never has the answer uncompressed.
 //!
 //! ```
-//! use scrapebroker::exposition::{Format, Labels, Limits, Merge, Reader, Target};
+//! use exposition::{Format, Labels, Limits, Merge, Reader, Target};
 //!
 //! let target = Target::new(Format::Text004);
 //! let reader = Reader::new(target, Limits::default()).for_siblings();
@@ -50,7 +49,7 @@
 //!      jobs_total{zone=\"b\",index=\"1\"} 2\n"
 //! );
 //! assert_eq!(answer.len() as u64, length);
-//! # Ok::<(), scrapebroker::exposition::Error>(())
+//! # Ok::<(), exposition::Error>(())
 //! ```
 //!
 //! # Invariants
@@ -86,7 +85,7 @@
 //! does not have (a counter is not negative, a histogram has `+Inf`). A family that
 //! breaks one is written as `unknown` there, sample name by sample name.
 //!
-//! # Rooms
+//! # Modules
 //!
 //! `text` merges the line formats, `protobuf` the binary one; `gzip` compresses lines. What
 //! they share lies beside them: formats and their negotiation, names and their escapes,
@@ -127,5 +126,11 @@ pub use reader::Reader;
 pub use repeated::{Repeated, RepeatedPlace};
 pub use stats::Stats;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,4 +5,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker_fuzz::protobuf(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| exposition::testing::protobuf(input));

@@ -1,25 +1,9 @@
-//! What must hold of parsers of foreign input, the merge and the compressor for every input, for the
-//! fuzz targets, and for the test that replays their corpora.
+//! What holds of every input: checks for the fuzz targets and for the tests that replay their seeds.
 
-#[path = "../../src/exposition/tests/grammar.rs"]
-mod grammar;
-#[path = "../../src/exposition/tests/strict.rs"]
-mod strict;
-#[path = "../../src/exposition/tests/strict_openmetrics.rs"]
-mod strict_openmetrics;
+use std::io::Read;
 
-mod answers;
-mod tsuru_form;
-
-pub use answers::answers;
-pub use tsuru_form::tsuru_form;
-
-use scrapebroker::{
-    discovery::{self, Snapshot},
-    domain::{AppKey, Prefer},
-    exposition::{Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target},
-};
-use std::{collections::HashSet, io::Read};
+use super::{strict, strict_openmetrics};
+use crate::{Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target};
 
 const FORMATS: [Format; 5] = [
     Format::Text004,
@@ -113,31 +97,6 @@ pub fn compress(input: &[u8]) {
     let mut decoder = flate2::read::MultiGzDecoder::new(&*packed);
     decoder.read_to_end(&mut out).expect("what is compressed can be decompressed");
     assert_eq!(out, merged(target, instances(), 1 << 16).0, "it is what was compressed");
-}
-
-/// A message of a router on NATS: it is refused, or names an address and routes.
-pub fn nats(payload: &[u8]) {
-    let Ok(message) = discovery::parse_message(payload) else { return };
-    assert_ne!(message.address().port(), 0);
-    let routes: Vec<_> = message.routes().collect();
-    assert!(!routes.is_empty());
-    assert!(routes.iter().all(|route| !route.is_empty()));
-    assert_eq!(routes.iter().collect::<HashSet<_>>().len(), routes.len());
-}
-
-/// A gorouter's route table: it is refused, or every app in it can be found by its GUID.
-pub fn routes(body: &[u8]) {
-    let Ok(document) = discovery::parse(body) else { return };
-    let table = Snapshot::from(&document);
-    for found in table.apps() {
-        let Ok(key) = AppKey::parse(found.app.id.as_str(), Prefer::Name) else { continue };
-        assert!(!table.find(&key).is_empty());
-    }
-    for (route, _) in table.routes() {
-        if let Ok(key) = AppKey::parse(route, Prefer::Route) {
-            let _ = table.find(&key);
-        }
-    }
 }
 
 fn format(choice: u8) -> Format {

@@ -9,11 +9,11 @@ use super::grammar::{Cursor, unescape};
 
 /// A sample as its reader understands it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Sample {
-    pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) value: String,
-    pub(super) timestamp: Option<i64>,
+pub struct Sample {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub value: String,
+    pub timestamp: Option<i64>,
 }
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ struct Family {
 }
 
 /// Reads an output; what is not strict is a panic that says why.
-pub(super) fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
+pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
     assert!(text.is_empty() || text.ends_with('\n'), "the last line must end");
     let mut families: HashMap<String, Family> = HashMap::new();
     let mut current = String::new();

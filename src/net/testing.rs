@@ -1,11 +1,11 @@
-//! What must hold of [`Answers`] for every answer and for every way it arrives.
+//! A check of [`Answers`] for every answer and for every way it arrives, for a fuzz target.
 
+use super::Answers;
 use actix_http::{
     ResponseHead, ServiceConfig,
     h1::{ClientCodec, MessageType},
 };
 use bytes::BytesMut;
-use scrapebroker::net::Answers;
 use std::{
     collections::HashSet,
     io,
@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// An answer: the first byte picks how long the pieces are in which it arrives.
-pub fn answers(input: &[u8]) {
+pub fn check_answer(input: &[u8]) {
     let Some((choice, answer)) = input.split_first() else { return };
     let answer = expanded(answer);
     let whole = read(&answer, MAX_ANSWER, MAX_ANSWER);
@@ -55,7 +55,7 @@ pub fn answers(input: &[u8]) {
     if whole.bytes.is_empty() {
         assert_eq!(whole.error.is_none(), answer.is_empty(), "only no answer is no error");
     } else {
-        check_answer(&answer, &whole);
+        check_outcome(&answer, &whole);
     }
 }
 
@@ -173,7 +173,7 @@ struct RawHead<'a> {
 }
 
 /// Checks that awc reads from the outcome what is in the answer.
-fn check_answer(answer: &[u8], outcome: &Outcome) {
+fn check_outcome(answer: &[u8], outcome: &Outcome) {
     let (head, body) = raw_head(answer);
     assert!(answer.len() - body.len() <= MAX_HEAD, "a head beyond the limit");
     let mut left = BytesMut::from(&*outcome.bytes);
@@ -295,4 +295,9 @@ fn end_of_body(status: u16, is_http10: bool, fields: &[(String, &[u8])]) -> End 
     let lengths: HashSet<_> = items("content-length").map(length).collect();
     assert!(lengths.len() < 2, "lengths that differ");
     lengths.into_iter().next().map_or(End::Connection, End::Length)
+}
+
+#[test]
+fn seeds_of_the_fuzz_target() {
+    exposition::testing::replay("fuzz/seeds/answers", check_answer);
 }

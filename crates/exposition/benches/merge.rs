@@ -5,14 +5,12 @@
 //! bodies are like what Go and JVM services expose: histograms, labelled counters,
 //! gauges with labels that clash or have escapes, summaries.
 
-mod bodies;
-
 use std::{
     hint::black_box,
     time::{Duration, Instant},
 };
 
-use scrapebroker::exposition::{Format, Instance, Labels, Limits, Merge, Reader, Target};
+use exposition::{Format, Instance, Labels, Limits, Merge, Reader, Target, testing::service_body};
 
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
@@ -21,7 +19,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 fn main() {
     let text: Vec<Vec<u8>> =
-        (0..INSTANCES).map(|i| bodies::body(i as u64 + 1, SAMPLES).into_bytes()).collect();
+        (0..INSTANCES).map(|i| service_body(i as u64 + 1, SAMPLES).into_bytes()).collect();
     let openmetrics: Vec<Vec<u8>> = text.iter().map(|body| in_openmetrics(body)).collect();
     let bodies = [(Format::Text004, text), (Format::OpenMetrics100, openmetrics)];
     for (from, bodies) in &bodies {

@@ -81,7 +81,7 @@ fn a_body_can_be_cut_at_every_byte() {
     for end in 0..=text.len() {
         outcomes(Text100, &text.as_bytes()[..end]);
     }
-    let openmetrics = include_str!("../../../tests/fixtures/expositions/openmetrics.txt");
+    let openmetrics = include_str!("../../tests/fixtures/openmetrics.txt");
     let is_whole = |end: usize| end + 1 >= openmetrics.len();
     for end in 0..=openmetrics.len() {
         for outcome in outcomes(OpenMetrics100, &openmetrics.as_bytes()[..end]) {

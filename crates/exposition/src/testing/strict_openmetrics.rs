@@ -7,13 +7,13 @@ use super::grammar::{Cursor, Labels, unescape};
 
 /// A sample as its reader understands it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Sample {
-    pub(super) name: String,
-    pub(super) labels: Labels,
-    pub(super) value: String,
-    pub(super) timestamp: Option<String>,
+pub struct Sample {
+    pub name: String,
+    pub labels: Labels,
+    pub value: String,
+    pub timestamp: Option<String>,
     /// What follows the `#`.
-    pub(super) exemplar: Option<String>,
+    pub exemplar: Option<String>,
 }
 
 impl Sample {
@@ -36,7 +36,7 @@ struct Family {
 }
 
 /// Reads an output; what is not strict is a panic that says why.
-pub(super) fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
+pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
     let text = text.strip_suffix("# EOF\n").expect("`# EOF` comes last");
     assert!(text.is_empty() || text.ends_with('\n'), "`# EOF` is a line of its own");
     let mut reader = Reader::default();

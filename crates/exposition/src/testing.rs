@@ -1,0 +1,41 @@
+//! Strict readers, generated bodies and checks for tests, benchmarks and fuzz targets.
+//!
+//! The readers share no code with the parsers of this crate: they are written from the
+//! specifications, and panic at the first line that a specification does not allow.
+
+#![expect(missing_docs, reason = "helpers of tests")]
+
+pub mod bodies;
+mod checks;
+mod grammar;
+mod service;
+pub mod strict;
+pub mod strict_openmetrics;
+
+pub use checks::{compress, merge, openmetrics, parse, protobuf};
+pub use service::service_body;
+
+use std::{fs, path::Path};
+
+/// Calls `check` with every file of a folder, and with every beginning of each of them.
+///
+/// # Panics
+///
+/// If the folder cannot be read or is empty.
+pub fn replay(folder: impl AsRef<Path>, check: fn(&[u8])) {
+    let folder = folder.as_ref();
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut inputs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "{} is empty", folder.display());
+    for path in inputs {
+        let input = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // A failed test shows the file.
+        println!("{}", path.display());
+        check(&input);
+        for end in 0..input.len() {
+            check(&input[..end]);
+        }
+    }
+}
