@@ -10,7 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
 
 use futures_util::stream;
-use scrapebroker::{config::Config, startup::Application};
+use scrapebroker::{app::Application, config::Config};
 use serde_json::json;
 use std::{
     path::Path,

@@ -6,32 +6,27 @@
 //! look-up, fan-out ([`scrape`]) and merge ([`exposition`]), and [`http`] writes
 //! the answer.
 //!
-//! Two rules hold the house together, and `tests/architecture.rs` keeps them:
-//! imports point inwards ([`startup`] alone knows every room), and foreign
-//! vocabulary stays at the edge (requests in [`http`], SQL in [`store`];
-//! [`exposition`] and [`domain`] know neither sockets nor clocks).
+//! `tests/architecture.rs` checks two rules: each module imports only modules below it ([`app`] and
+//! [`cli`] import all), and requests are handled only in [`http`], SQL only in [`store`].
+//! [`domain`] and the crate [`exposition`] use neither sockets nor clocks.
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that it was built from; `unknown` outside of a repository.
 pub const COMMIT: &str = env!("SCRAPEBROKER_COMMIT");
 
+pub mod app;
 pub mod broker;
+pub mod cli;
 pub mod config;
-pub mod demo;
-pub mod demo_app;
 pub mod discovery;
 pub mod domain;
 pub mod http;
-pub mod merge_files;
 pub mod net;
 pub mod provision;
 pub mod query;
 pub mod scrape;
-pub mod sd_export;
 pub mod secrets;
-pub mod shutdown;
-pub mod startup;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

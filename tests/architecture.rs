@@ -5,10 +5,9 @@
 
 use std::{fs, path::Path};
 
-/// Each room, and the rooms it may import. `startup` and `main` import all.
+/// Each module, and the modules it may import. `app`, `cli` and `main` import all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("shutdown", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("net", &["tls"]),
@@ -21,19 +20,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("scrape", &["domain", "discovery", "net", "tls"]),
     ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
-    ("merge_files", &[]),
-    ("sd_export", &["net", "tls"]),
-    ("demo_app", &["domain"]),
-    ("demo", &["config", "demo_app", "shutdown", "startup"]),
 ];
 
 /// Rooms without rules of their own.
-const FREE: &[&str] = &["lib", "main", "startup"];
+const FREE: &[&str] = &["app", "cli", "lib", "main"];
 
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
-    ("actix_web", &["http", "startup", "main", "demo_app", "demo", "telemetry"]),
-    ("awc", &["net", "scrape", "discovery", "provision", "query", "sd_export", "demo", "demo_app"]),
+    ("actix_web", &["http", "telemetry"]),
+    ("awc", &["net", "scrape", "discovery", "provision", "query"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

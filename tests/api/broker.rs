@@ -136,7 +136,7 @@ async fn bindings_outlive_a_restart() {
     let database = ("DATABASE_URL", format!("sqlite://{}/kept.db", folder.path().display()));
     let mut app = spawn_app(&[routes.setting(), database.clone()]).await;
     assert_eq!(app.bind("b1", "app-guid", json!({"endpoint": "/kept"})).await.status, 201);
-    app.stop(scrapebroker::shutdown::Stop::Graceful).await.unwrap();
+    app.stop(scrapebroker::app::Stop::Graceful).await.unwrap();
     let app = spawn_app(&[routes.setting(), database]).await;
     app.get("/v1/apps/app-guid/metrics").await;
     assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");

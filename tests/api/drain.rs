@@ -2,7 +2,7 @@
 //! was changed.
 
 use crate::{balancer::Balancer, helpers::*, process::*};
-use scrapebroker::shutdown::Stop;
+use scrapebroker::app::Stop;
 use serde_json::{Value, json};
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

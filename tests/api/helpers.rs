@@ -2,7 +2,10 @@
 //! what they are told, a route table file, and a client.
 
 use futures_util::{StreamExt, stream};
-use scrapebroker::{config::Config, shutdown::Stop, startup::Application};
+use scrapebroker::{
+    app::{Application, Stop},
+    config::Config,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

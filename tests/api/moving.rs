@@ -1,10 +1,7 @@
 //! The move from promfetcher, as scrapes see it; its broker API has a test in `tests/osb`.
 
 use crate::helpers::*;
-use scrapebroker::{
-    config::{Config, promfetcher},
-    startup::import_promfetcher,
-};
+use scrapebroker::config::promfetcher;
 use serde_json::json;
 use sqlx::{AnyConnection, Connection, Executor};
 
@@ -35,9 +32,12 @@ async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances()
 
     let environment =
         settings.iter().map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value.clone()));
-    let config = Config::load(None, environment).unwrap();
-    let import = import_promfetcher(config, from.into()).await.unwrap();
-    assert_eq!((import.imported, import.known), (1, 0));
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
+    command.env_clear().envs(environment).args(["import-promfetcher", "--from", &from]);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("1 imported, 0 known before"), "{said}");
     eventually(async || {
         app.get("/v1/apps/app-guid/metrics").await;
         let asked = instance.seen().pop()?.line;

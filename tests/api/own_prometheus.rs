@@ -2,7 +2,7 @@
 //! the platform's requests, fed by discovery, asked through us, and removed.
 
 use crate::{helpers::*, query::encoded};
-use scrapebroker::shutdown::Stop;
+use scrapebroker::app::Stop;
 use serde_json::{Value, json};
 use std::{
     fs,

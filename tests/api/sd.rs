@@ -4,13 +4,13 @@
 use crate::{helpers::*, prometheus::Prometheus};
 use futures_util::future::LocalBoxFuture;
 use scrapebroker::{
+    app::Stop,
     broker::{Broker, Provision, Provisioning},
     domain::{
         Catalog, InstanceId, OperationState,
         prometheus::{Admission, Refusal, Spec},
     },
     secrets::Keys,
-    shutdown::Stop,
     store::{Names, Store, operations, prometheus},
 };
 use secrecy::{ExposeSecret, SecretString};

@@ -4,7 +4,7 @@ use crate::{
     helpers::*,
     tsuru_api::{Fault, TOKEN, TsuruApi},
 };
-use scrapebroker::shutdown::Stop;
+use scrapebroker::app::Stop;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;

@@ -4,7 +4,9 @@
 //! Prometheus reads the file whenever it changes, so it is exchanged whole, and
 //! only for a list that was read to its end.
 
+use super::{block_on, failure::Failure, log, print};
 use crate::{
+    config::LogFormat,
     net,
     tls::{ClientSettings, TlsError},
 };
@@ -32,20 +34,30 @@ const LONGEST: usize = 512 << 20;
 /// Longest text of an error that is shown, in characters.
 const SHOWN: usize = 500;
 
-/// What is to be fetched, and where it goes.
-#[derive(Clone, Debug)]
-pub struct Export {
-    /// Of `/sd`, with its query; without a path that is added.
-    pub url: String,
-    /// Holds a token, or an operator's user name and password with a colon between.
-    pub token_file: Option<PathBuf>,
-    /// The file that is exchanged.
-    pub out: PathBuf,
+#[derive(clap::Args)]
+pub(super) struct Sd {
+    /// That of /sd, as in https://scrapebroker.example.com/sd?mode=direct
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// Holds a token, or USER:PASSWORD of an operator
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The file; it is replaced as a whole, and kept when there is no answer
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Sd {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        log("warn", LogFormat::Text)?;
+        let targets = block_on(export(&self))?;
+        print(&format_args!("{targets} targets in {}", self.out.display()))
+    }
 }
 
 /// Why there is no new file.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+enum ExportError {
     /// The command line.
     #[error(
         "--url must be a URL like https://scrapebroker.example.com/sd, without user and password; those belong into --token-file"
@@ -71,20 +83,17 @@ pub enum ExportError {
     Write(PathBuf, io::Error),
 }
 
-impl ExportError {
-    /// Whether the command line is wrong.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Url | Self::TokenFile(..))
-    }
-
-    /// Whether the same may work a little later.
-    pub fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Unreachable(_) => true,
-            Self::Status(status, _) => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        match &error {
+            ExportError::Url | ExportError::TokenFile(..) => Self::usage(error),
+            ExportError::Unreachable(_) => Self::unavailable(error),
+            ExportError::Status(status, _)
+                if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                Self::unavailable(error)
             }
-            _ => false,
+            _ => Self::other(error),
         }
     }
 }
@@ -97,13 +106,8 @@ struct Group {
     _labels: BTreeMap<String, String>,
 }
 
-/// Writes the file, and gives the number of targets in it.
-///
-/// Must run where `spawn_local` works.
-///
-/// # Errors
-/// [`ExportError`] tells what to change from what to wait for. The file is as it was then.
-pub async fn export(export: &Export) -> Result<usize, ExportError> {
+/// Writes the file, and returns the number of targets in it. After an error the file is unchanged.
+async fn export(export: &Sd) -> Result<usize, ExportError> {
     let url = url(&export.url)?;
     let secret = match &export.token_file {
         None => None,

@@ -6,14 +6,20 @@
 
 mod sample;
 
-use crate::domain::{BasicAuth, MetricsPath};
+use super::{Environment, block_on, failure::Failure, print};
+use crate::{
+    app::signals,
+    domain::{BasicAuth, MetricsPath},
+};
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
     dev::Server,
     http::{Method, header},
     web,
 };
+use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::StreamExt;
 use ring::digest::{SHA256, digest};
 use sample::{HANDLERS, Sample};
 use secrecy::ExposeSecret;
@@ -26,19 +32,76 @@ use std::{
     time::Duration,
 };
 
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Path of its metrics
+    #[arg(long, value_name = "P", default_value = "/metrics")]
+    path: MetricsPath,
+    /// Who may read its metrics
+    // Parsed below: an error of clap would show the password.
+    #[arg(long, value_name = "U:P")]
+    basic_auth: Option<String>,
+}
+
+impl Arguments {
+    pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
+        let listen = SocketAddr::from(([0, 0, 0, 0], number(environment, "PORT", 8080)?));
+        let index = number(environment, "CF_INSTANCE_INDEX", 0)?.into();
+        let basic_auth = self.basic_auth.map(credentials).transpose()?;
+        block_on(run(listen, Options { path: self.path, basic_auth, index }))
+    }
+}
+
+fn number(environment: &Environment, name: &str, default: u16) -> Result<u16, Failure> {
+    match environment.get(name).map(|text| text.trim()) {
+        None | Some("") => Ok(default),
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::usage(anyhow!("{name} is not a number from 0 to 65535"))),
+    }
+}
+
+fn credentials(text: String) -> Result<BasicAuth, Failure> {
+    match text.split_once(':') {
+        Some((username, password)) if !username.is_empty() => {
+            Ok(BasicAuth { username: username.to_owned(), password: password.into() })
+        }
+        _ => {
+            Err(Failure::usage(anyhow!("--basic-auth must be a user name, a colon and a password")))
+        }
+    }
+}
+
+async fn run(listen: SocketAddr, options: Options) -> Result<(), Failure> {
+    // Registered before the listener, so that no signal is missed.
+    let stops = signals::stops().map_err(Failure::other)?;
+    let metrics = options.path.to_string();
+    let app = DemoApp::bind(listen, options).map_err(|error| {
+        Failure::unavailable(
+            anyhow::Error::from(error)
+                .context(format!("cannot listen on {listen}; set PORT to another port")),
+        )
+    })?;
+    print(&format_args!("demo app on http://{}, its metrics at {metrics}", app.address()))?;
+    let stop = async {
+        pin!(stops).next().await;
+    };
+    app.run_until(stop).await.map_err(Failure::other)
+}
+
 /// How one instance differs from the next.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(super) struct Options {
     /// Where the metrics are; a query in it is ignored.
-    pub path: MetricsPath,
+    pub(super) path: MetricsPath,
     /// Who may read the metrics; everybody when it is not set.
-    pub basic_auth: Option<BasicAuth>,
+    pub(super) basic_auth: Option<BasicAuth>,
     /// Which instance of the app this is, from 0.
-    pub index: u32,
+    pub(super) index: u32,
 }
 
 /// An instance that listens, and answers once [`run_until`](Self::run_until) is polled.
-pub struct DemoApp {
+pub(super) struct DemoApp {
     address: SocketAddr,
     server: Server,
     instance: Arc<Instance>,
@@ -59,7 +122,7 @@ impl DemoApp {
     /// # Errors
     ///
     /// When the address is in use or not ours.
-    pub fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
+    pub(super) fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let sample = Mutex::new(Sample::new(options.index));
@@ -71,7 +134,7 @@ impl DemoApp {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -80,7 +143,7 @@ impl DemoApp {
     /// # Errors
     ///
     /// When the server fails.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub(super) async fn run_until(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let handle = self.server.handle();
         let mut server = pin!(self.server);
         tokio::select! {

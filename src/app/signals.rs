@@ -1,26 +1,21 @@
-//! Leaving in order: readiness first, then the listeners, then the loops.
-//!
-//! This room only says what was asked for; `startup` does it.
+//! Signals that stop the program.
 
 use futures_util::{Stream, stream};
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How we were asked to leave.
+/// A signal to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT. Asked for again later than a second after the first, it means at once.
+    /// SIGTERM or SIGINT. A second one, more than a second after the first, forces the stop.
     Graceful,
-    /// SIGUSR1, from a drain script: as before, and whoever asks for our health is told that it is
-    /// over. Asked for again, it changes nothing.
+    /// SIGUSR1, from a drain script: the same, and the health listener answers 503. Repeated, it
+    /// changes nothing.
     Drain,
 }
 
-/// Every signal to stop that arrives from the call on, not from the first poll.
-///
-/// # Errors
-/// When the platform does not let us listen to signals.
-pub fn requested() -> io::Result<impl Stream<Item = Stop>> {
+/// Every signal to stop that arrives after the call, even before the first poll.
+pub(crate) fn stops() -> io::Result<impl Stream<Item = Stop>> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let user = signal(SignalKind::user_defined1())?;

@@ -49,7 +49,7 @@ pub(super) fn nats(tls: &config::NatsTls) -> Result<NatsTls, TlsError> {
 ///
 /// # Errors
 /// The first that cannot be used of the listener's, the instances', the routes'.
-pub fn check(config: &Config) -> Result<(), TlsError> {
+pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
     listener(config)?;
     backends(config)?;
     if let Some(wanted) = &config.routes.nats {

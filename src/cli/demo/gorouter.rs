@@ -12,13 +12,12 @@ pub(super) const APP_GUID: &str = "7c3d2a4e-5b1f-4a86-9d27-0d3e6f1c9a55";
 pub(super) const ORGANIZATION_GUID: &str = "2f9a7c10-64d1-4c57-8f0b-6a1d8be0e7c3";
 pub(super) const SPACE_GUID: &str = "b84e1f6d-0a92-4e3c-a5d7-91c2f4380b6e";
 
-/// The stand-in, listening.
-pub(super) struct StandIn {
+pub(super) struct FakeGorouter {
     pub(super) address: SocketAddr,
     pub(super) server: Server,
 }
 
-impl StandIn {
+impl FakeGorouter {
     /// Shows an instance of the demo's app at each of `instances`.
     pub(super) fn bind(instances: &[SocketAddr]) -> io::Result<Self> {
         let table = table(instances);

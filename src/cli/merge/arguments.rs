@@ -10,7 +10,7 @@ use exposition::{Escaping, Format, Target};
 /// What to merge: files in their order, each with the labels that its samples get;
 /// and the formats in which they are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arguments {
+pub(super) struct Arguments {
     pub(super) inputs: Vec<Input>,
     pub(super) target: Target,
     /// Of all files; without it each is told from its content.
@@ -28,7 +28,7 @@ impl Arguments {
     /// # Errors
     ///
     /// Those for which [`MergeError::is_usage`] holds.
-    pub fn parse<S: AsRef<str>, F: AsRef<OsStr>>(
+    pub(super) fn parse<S: AsRef<str>, F: AsRef<OsStr>>(
         labels: impl IntoIterator<Item = S>,
         files: impl IntoIterator<Item = F>,
     ) -> Result<Self, MergeError> {
@@ -50,7 +50,7 @@ impl Arguments {
 
     /// All files are read in this format, or in the one that their content shows.
     #[must_use]
-    pub fn read_as(self, from: Option<Format>) -> Self {
+    pub(super) fn read_as(self, from: Option<Format>) -> Self {
         Self { from, ..self }
     }
 
@@ -61,7 +61,11 @@ impl Arguments {
     /// # Errors
     ///
     /// [`MergeError::Escaping`], since who asked for raw names should not get others.
-    pub fn written_as(self, to: Format, escaping: Option<Escaping>) -> Result<Self, MergeError> {
+    pub(super) fn written_as(
+        self,
+        to: Format,
+        escaping: Option<Escaping>,
+    ) -> Result<Self, MergeError> {
         if escaping == Some(Escaping::AllowUtf8) && !to.has_utf8_names() {
             return Err(MergeError::Escaping(to));
         }

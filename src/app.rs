@@ -1,25 +1,25 @@
-//! The composition root: builds every room, binds, serves, drains.
+//! The composition root: builds the components, binds the listeners, serves and drains.
 //!
-//! Everything that can fail fails in [`Application::build`], before the
-//! platform is told that we are there. Only this room knows all others.
+//! Everything that can fail at start fails in [`Application::build`], before a listener is ready.
 
 mod certificates;
 mod client_stream;
+mod components;
 mod connections;
 mod descriptors;
+mod drain;
 mod http1_head;
 mod http2;
-mod import;
-mod leaving;
 mod metrics;
 mod processes;
 mod provisioning;
-mod rooms;
 mod server;
+pub(crate) mod signals;
 mod tsuru_apps;
 mod warnings;
 
-pub use certificates::check as check_certificates;
+pub(crate) use certificates::check as check_certificates;
+pub(crate) use components::{broker_failure, store_failure};
 
 use crate::{
     broker::Broker,
@@ -31,16 +31,15 @@ use crate::{
         head_limits, lifecycle,
     },
     query, scrape,
-    shutdown::Stop,
     telemetry::{RequestSpan, running},
     tls,
 };
 use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
+use components::Components;
 use descriptors::Descriptors;
+use drain::{Drain, DrainOutcome};
 use futures_util::{Stream, StreamExt};
-pub use import::import_promfetcher;
-use leaving::{Leaving, Left};
-use rooms::Rooms;
+pub use signals::Stop;
 use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 use tracing_actix_web::TracingLogger;
 
@@ -68,12 +67,12 @@ pub enum StartError {
 
 /// The whole program, listening but not yet serving.
 pub struct Application {
-    rooms: Rooms,
+    components: Components,
     server: Server,
     health: Option<Server>,
     address: SocketAddr,
     health_address: Option<SocketAddr>,
-    leaving: Leaving,
+    drain: Drain,
     reloader: Reloader,
 }
 
@@ -98,32 +97,32 @@ impl Application {
     /// [`StartError`] tells what to change from what to wait for.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let descriptors = Descriptors::share_out(&config);
-        let rooms = Rooms::open(&config, descriptors).await?;
-        let leaving = Leaving {
+        let components = Components::open(&config, descriptors).await?;
+        let drain = Drain {
             drain_wait: config.drain_wait,
             grace: config.shutdown_grace,
-            lifecycle: rooms.lifecycle.clone(),
+            lifecycle: components.lifecycle.clone(),
             running: running::Running::default(),
         };
         if config.platform == Some(Platform::CloudFoundry) {
-            leaving.check_cloud_foundry();
+            drain.check_cloud_foundry();
         }
-        let (server, address) = serve(&config, &rooms, &leaving)?;
-        rooms.conduct(&config, address)?;
+        let (server, address) = serve(&config, &components, &drain)?;
+        components.conduct(&config, address)?;
         let health = match config.health_listen {
-            Some(listen) => Some(serve_health(listen, &rooms)?),
+            Some(listen) => Some(serve_health(listen, &components)?),
             None => None,
         };
         let (health, health_address) = health.unzip();
         let reloader = Reloader {
-            broker: rooms.broker.clone(),
+            broker: components.broker.clone(),
             catalog: config.broker.catalog.clone(),
             base_url: config.base_url.clone(),
-            may_offer_prometheus: rooms.may_offer_prometheus,
-            routes: rooms.discovery.reload.clone(),
-            certificates: rooms.certificates.clone(),
+            may_offer_prometheus: components.may_offer_prometheus,
+            routes: components.discovery.reload.clone(),
+            certificates: components.certificates.clone(),
         };
-        Ok(Self { rooms, server, health, address, health_address, leaving, reloader })
+        Ok(Self { components, server, health, address, health_address, drain, reloader })
     }
 
     /// Where the main listener is; tests and the log want to know.
@@ -148,7 +147,7 @@ impl Application {
     /// # Errors
     /// When a listener fails.
     pub async fn run_until(self, stops: impl Stream<Item = Stop>) -> io::Result<()> {
-        let Self { rooms, server, health, leaving, .. } = self;
+        let Self { components, server, health, drain, .. } = self;
         let main = server.handle();
         let mut serving = actix_web::rt::spawn(server);
         let health_handle = health.as_ref().map(Server::handle);
@@ -158,12 +157,14 @@ impl Application {
             ended = &mut serving => return ended.unwrap_or_else(|error| Err(io::Error::other(error))),
             stop = stops.next() => stop.unwrap_or(Stop::Graceful),
         };
-        let left = leaving.leave(stop, stops, main, serving).await;
-        match left {
+        let outcome = drain.run(stop, stops, main, serving).await;
+        match outcome {
             // The database is as safe without a farewell.
-            Ok(Left::AtOnce) => {}
-            Ok(Left::Cut) => drop(tokio::time::timeout(HURRY, rooms.stop()).await),
-            Ok(Left::Whole) | Err(_) => rooms.stop().await,
+            Ok(DrainOutcome::Forced) => {}
+            Ok(DrainOutcome::TimedOut) => {
+                drop(tokio::time::timeout(HURRY, components.stop()).await)
+            }
+            Ok(DrainOutcome::Complete) | Err(_) => components.stop().await,
         }
         if let (Some(handle), Some(health)) = (health_handle, health) {
             handle.stop(false).await;
@@ -171,7 +172,7 @@ impl Application {
             let _ = health.await;
         }
         tracing::info!("stopped");
-        left.map(drop)
+        outcome.map(drop)
     }
 }
 
@@ -203,17 +204,17 @@ impl Reloader {
 
 fn serve(
     config: &Config,
-    rooms: &Rooms,
-    leaving: &Leaving,
+    components: &Components,
+    drain: &Drain,
 ) -> Result<(Server, SocketAddr), StartError> {
-    let data = rooms.data(config);
-    let lifecycle = web::Data::new(leaving.lifecycle.clone());
-    let requests = web::Data::new(leaving.running.clone());
+    let data = components.data(config);
+    let lifecycle = web::Data::new(drain.lifecycle.clone());
+    let requests = web::Data::new(drain.running.clone());
     let base_path = web::Data::new(BasePath::of(&config.base_url));
-    let (idle_timeout, backends) = (config.backends.idle_timeout, rooms.backends.clone());
+    let (idle_timeout, backends) = (config.backends.idle_timeout, components.backends.clone());
     // Here no requests are served.
-    let (servers, elsewhere) = (rooms.servers.clone(), tokio::runtime::Handle::current());
-    let outgoing = rooms.outgoing.clone();
+    let (servers, elsewhere) = (components.servers.clone(), tokio::runtime::Handle::current());
+    let outgoing = components.outgoing.clone();
     let heads = web::Data::new(head_limits::RequestHeads::default());
     let app = move || {
         App::new()
@@ -262,26 +263,29 @@ fn serve(
             .service(web::scope("/tsuru").configure(http::tsuru::configure))
             .default_service(web::route().to(http::not_found))
     };
-    let tls = rooms.listener.as_ref().zip(config.tls.as_ref());
+    let tls = components.listener.as_ref().zip(config.tls.as_ref());
     let tls = tls.map(|(listener, tls)| {
         let acceptor = listener.acceptor().map_err(certificates::failure)?;
         Ok::<_, StartError>(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout })
     });
     let settings = server::Settings {
         tls: tls.transpose()?,
-        connections: rooms.connections.clone(),
+        connections: components.connections.clone(),
         keep_alive: KEEP_ALIVE,
         head_timeout: REQUEST_HEAD,
         write_timeout: config.write_timeout,
-        shutdown_timeout: leaving.grace + leaving::LONGER,
+        shutdown_timeout: drain.grace + drain::ACTIX_MARGIN,
     };
-    rooms.watch_connections(KEEP_ALIVE + REQUEST_HEAD);
+    components.watch_connections(KEEP_ALIVE + REQUEST_HEAD);
     let served = settings.serve(config.listen, app);
     served.map_err(|error| cannot_listen(error, "listen", config.listen))
 }
 
-fn serve_health(listen: SocketAddr, rooms: &Rooms) -> Result<(Server, SocketAddr), StartError> {
-    let ops = web::Data::new(rooms.ops());
+fn serve_health(
+    listen: SocketAddr,
+    components: &Components,
+) -> Result<(Server, SocketAddr), StartError> {
+    let ops = web::Data::new(components.ops());
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(http::paths::tidy))

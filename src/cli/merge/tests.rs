@@ -5,14 +5,14 @@ use exposition::{Escaping, Format};
 
 fn merged(arguments: &Arguments, stdin: &[u8]) -> (String, Stats) {
     let mut out = Vec::new();
-    let merged = merge_with(arguments, &mut &*stdin, &mut out).unwrap();
+    let merged = merge(arguments, &mut &*stdin, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), merged.stats)
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let arguments = Arguments::parse::<&str, _>([], ["/does/not/exist"]).unwrap();
-    let error = merge(&arguments, &mut Vec::new()).unwrap_err();
+    let error = merge(&arguments, &mut io::empty(), &mut Vec::new()).unwrap_err();
     assert!(!error.is_usage());
     assert_eq!(error.to_string(), "cannot read /does/not/exist");
 }
@@ -69,7 +69,7 @@ fn a_broken_file_is_named_with_its_line_and_nothing_is_written() {
     fs::write(&path, "x 1\nx one\n").unwrap();
     let arguments = Arguments::parse::<&str, _>([], [OsStr::new("-"), path.as_os_str()]).unwrap();
     let mut out = Vec::new();
-    let error = merge_with(&arguments, &mut &b"y 1\n"[..], &mut out).unwrap_err();
+    let error = merge(&arguments, &mut &b"y 1\n"[..], &mut out).unwrap_err();
     assert!(!error.is_usage());
     let expected = format!("{}, line 2: the value is missing or not a number", path.display());
     assert_eq!(error.to_string(), expected);
@@ -80,7 +80,7 @@ fn a_broken_file_is_named_with_its_line_and_nothing_is_written() {
 fn an_output_that_is_gone_is_an_error() {
     let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
     let mut full: &mut [u8] = &mut [0; 2];
-    let error = merge_with(&arguments, &mut &b"x 1\n"[..], &mut full).unwrap_err();
+    let error = merge(&arguments, &mut &b"x 1\n"[..], &mut full).unwrap_err();
     assert!(matches!(error, MergeError::Write(_)));
 }
 
@@ -99,14 +99,14 @@ fn a_series_in_two_files_is_written_once_and_told() {
         let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
         let arguments = arguments.written_as(to, None).unwrap();
         let mut out = Vec::new();
-        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        let merged = merge(&arguments, &mut &b""[..], &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains("x{a=\"1\"} 1\nx{a=\"2\"} 2\n"), "{out}");
         assert_eq!(merged.repeated, std::slice::from_ref(&told));
         assert_eq!(merged.stats, Stats { duplicates: 1, ..Stats::default() });
 
         let mut out = Vec::new();
-        let error = check::check_with(&arguments, &mut &b""[..], &mut out).unwrap_err();
+        let error = check::check(&arguments, &mut &b""[..], &mut out).unwrap_err();
         assert!(matches!(error, MergeError::Repeated));
         assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
     }
@@ -114,11 +114,11 @@ fn a_series_in_two_files_is_written_once_and_told() {
     let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
     let arguments = arguments.written_as(Format::Protobuf, None).unwrap();
     let mut protobuf = Vec::new();
-    let merged = merge_with(&arguments, &mut &b""[..], &mut protobuf).unwrap();
+    let merged = merge(&arguments, &mut &b""[..], &mut protobuf).unwrap();
     assert_eq!(merged.repeated, std::slice::from_ref(&told));
     assert_eq!(merged.stats.duplicates, 1);
     let mut out = Vec::new();
-    let error = check::check_with(&arguments, &mut &b""[..], &mut out).unwrap_err();
+    let error = check::check(&arguments, &mut &b""[..], &mut out).unwrap_err();
     assert!(matches!(error, MergeError::Repeated));
     assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
 
@@ -127,13 +127,13 @@ fn a_series_in_two_files_is_written_once_and_told() {
     fs::write(&three, protobuf).unwrap();
     let three = three.display().to_string();
     let arguments = Arguments::parse::<&str, _>([], [&one, &three]).unwrap();
-    let merged = merge_with(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
+    let merged = merge(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
     assert_eq!(merged.repeated, [format!("{three}: x{{a=\"1\"}} is in {one}:2 too")]);
 
     // A label tells them apart.
     let files = [format!("{one}:file=1"), format!("{two}:file=2")];
     let arguments = Arguments::parse::<&str, _>([], files).unwrap();
-    let merged = merge_with(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
+    let merged = merge(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
     assert_eq!(merged.repeated, [""; 0]);
 }
 
@@ -152,13 +152,13 @@ fn a_series_of_families_of_two_names_is_written_once() {
         let arguments = arguments.written_as(to, None).unwrap();
         let path = directory.path().join("merged");
         let mut out = fs::File::create(&path).unwrap();
-        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        let merged = merge(&arguments, &mut &b""[..], &mut out).unwrap();
         assert_eq!(merged.repeated.len(), 1, "{to}");
         assert!(merged.repeated[0].contains("x_sum{a=\"1\"}"), "{to}: {:?}", merged.repeated);
 
         let arguments = Arguments::parse::<&str, _>([], [path.as_os_str()]).unwrap();
         let mut out = Vec::new();
-        let merged = merge_with(&arguments, &mut &b""[..], &mut out).unwrap();
+        let merged = merge(&arguments, &mut &b""[..], &mut out).unwrap();
         assert_eq!(merged.stats.duplicates, 0, "{to}");
         let out = String::from_utf8(out).unwrap();
         let sums: Vec<_> = out.lines().filter(|line| line.starts_with("x_sum{a=\"1\"}")).collect();
@@ -169,7 +169,7 @@ fn a_series_of_families_of_two_names_is_written_once() {
 #[test]
 fn the_reason_is_told_once() {
     let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
-    let error = merge_with(&arguments, &mut &b"x one\n"[..], &mut Vec::new()).unwrap_err();
+    let error = merge(&arguments, &mut &b"x one\n"[..], &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");
     assert!(std::error::Error::source(&error).is_none());
 }

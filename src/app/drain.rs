@@ -1,58 +1,56 @@
-//! How the main listener leaves: seen, then closed, then finished or cut.
+//! Graceful stop of the main listener.
 //!
 //! ```text
-//! asked ── drain_wait ──► no new connections ── shutdown_grace ──► what still runs is cut
-//!   └ unready; every answer ends its connection
+//! signal ── drain_wait ──► no new connections ── shutdown_grace ──► running requests are cut
+//!   └ not ready; every answer closes its connection
 //! ```
 //!
-//! Connections that balancers opened before they saw that we are unready are
-//! served like any other, so none of them is refused.
+//! During `drain_wait`, connections of balancers that have not yet seen the readiness change are
+//! served like any other.
 
-use crate::{http::lifecycle::Lifecycle, shutdown::Stop, telemetry::running::Running};
+use crate::{app::signals::Stop, http::lifecycle::Lifecycle, telemetry::running::Running};
 use actix_web::{dev::ServerHandle, rt::task::JoinHandle};
 use futures_util::{Stream, StreamExt};
 use std::{io, pin::Pin, time::Duration};
 use tokio::time::Instant;
 
-/// Cloud Foundry kills this long after it asked.
-const CLOUD_FOUNDRY_KILLS: Duration = Duration::from_secs(10);
+/// Time from Cloud Foundry's SIGTERM to its SIGKILL.
+const CLOUD_FOUNDRY_KILL: Duration = Duration::from_secs(10);
 
-/// The framework's own patience ends after ours, so that we know what is cut.
-pub(super) const LONGER: Duration = Duration::from_secs(2);
+/// Added to the shutdown timeout of actix, so that the drain ends first and logs the cut requests.
+pub(super) const ACTIX_MARGIN: Duration = Duration::from_secs(2);
 
 /// A second SIGTERM or SIGINT within this time of the first is the same request: supervisors
 /// send one to the process and one to its group.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
-/// What leaving takes.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct Drain {
     pub(super) drain_wait: Duration,
     pub(super) grace: Duration,
     pub(super) lifecycle: Lifecycle,
     pub(super) running: Running,
 }
 
-/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum DrainOutcome {
     /// Every request was answered.
-    Whole,
-    /// Some were not, after `shutdown_grace`.
-    Cut,
-    /// Nobody waited for anything: we were asked again.
-    AtOnce,
+    Complete,
+    /// Some requests were cut after `shutdown_grace`.
+    TimedOut,
+    /// A second signal forced the stop.
+    Forced,
 }
 
-impl Leaving {
-    /// Leaves as `stop` asks, or at once when `stops` asks again.
-    pub(super) async fn leave(
+impl Drain {
+    /// Drains as `stop` says, or stops at once when another signal of `stops` forces it.
+    pub(super) async fn run(
         &self,
         stop: Stop,
         stops: Pin<&mut impl Stream<Item = Stop>>,
         main: ServerHandle,
         serving: JoinHandle<io::Result<()>>,
-    ) -> io::Result<Left> {
+    ) -> io::Result<DrainOutcome> {
         self.lifecycle.drain();
         if stop == Stop::Drain {
             self.lifecycle.end();
@@ -60,13 +58,13 @@ impl Leaving {
         let running = self.running.count();
         tracing::info!(?stop, running, "stopping");
         tokio::select! {
-            left = self.in_order(&main, serving) => left,
-            () = self.asked_again(stop, stops) => {
-                tracing::warn!("asked to stop again: stopping at once");
+            outcome = self.in_order(&main, serving) => outcome,
+            () = self.forced(stop, stops) => {
+                tracing::warn!("second signal; stopping at once");
                 self.running.log_cut();
-                // Said to the workers on the call; nobody waits for their answer.
+                // The call itself tells the workers; their answer is not awaited.
                 drop(main.stop(false));
-                Ok(Left::AtOnce)
+                Ok(DrainOutcome::Forced)
             }
         }
     }
@@ -75,30 +73,30 @@ impl Leaving {
         &self,
         main: &ServerHandle,
         serving: JoinHandle<io::Result<()>>,
-    ) -> io::Result<Left> {
+    ) -> io::Result<DrainOutcome> {
         tokio::time::sleep(self.drain_wait).await;
         let finished = async {
             main.stop(true).await;
             serving.await.unwrap_or_else(|error| Err(io::Error::other(error)))
         };
         match tokio::time::timeout(self.grace, finished).await {
-            Ok(served) => served.map(|()| Left::Whole),
+            Ok(served) => served.map(|()| DrainOutcome::Complete),
             Err(_) => {
                 self.running.log_cut();
-                Ok(Left::Cut)
+                Ok(DrainOutcome::TimedOut)
             }
         }
     }
 
-    /// Resolves when a stop at once is asked for, `first` having been asked for now.
-    async fn asked_again(&self, first: Stop, mut stops: Pin<&mut impl Stream<Item = Stop>>) {
+    /// Resolves when a signal after `first`, which has just arrived, forces the stop.
+    async fn forced(&self, first: Stop, mut stops: Pin<&mut impl Stream<Item = Stop>>) {
         let graceful = (first == Stop::Graceful).then(Instant::now);
         loop {
             match stops.next().await {
                 Some(Stop::Graceful)
                     if graceful.is_some_and(|first| first.elapsed() < SAME_REQUEST) =>
                 {
-                    tracing::debug!("the same request to stop again");
+                    tracing::debug!("duplicate signal ignored");
                 }
                 Some(Stop::Graceful) => return,
                 Some(Stop::Drain) => self.lifecycle.end(),
@@ -107,15 +105,15 @@ impl Leaving {
         }
     }
 
-    /// Warns when Cloud Foundry would kill us on the way.
+    /// Warns if Cloud Foundry would kill the process during the drain.
     pub(super) fn check_cloud_foundry(&self) {
         let together = self.drain_wait + self.grace;
-        if together >= CLOUD_FOUNDRY_KILLS {
+        if together >= CLOUD_FOUNDRY_KILL {
             tracing::warn!(
                 "drain_wait and shutdown_grace are {} s together, and Cloud Foundry kills {} s after it \
                  asked for a stop",
                 together.as_secs_f64(),
-                CLOUD_FOUNDRY_KILLS.as_secs()
+                CLOUD_FOUNDRY_KILL.as_secs()
             );
         }
     }

@@ -3,7 +3,7 @@ use super::*;
 /// What a check says of standard input, and of how many files it finds something.
 fn said(arguments: &Arguments, stdin: &[u8]) -> (String, usize) {
     let mut out = Vec::new();
-    let broken = match check_with(arguments, &mut &*stdin, &mut out) {
+    let broken = match check(arguments, &mut &*stdin, &mut out) {
         Ok(()) => 0,
         Err(MergeError::Broken { broken, .. }) => broken,
         Err(error) => panic!("{error}"),
@@ -153,6 +153,6 @@ fn a_line_is_emptied() {
 #[test]
 fn an_output_that_is_gone_is_an_error() {
     let mut full: &mut [u8] = &mut [0; 2];
-    let error = check_with(&stdin(), &mut &b"x one\n"[..], &mut full).unwrap_err();
+    let error = check(&stdin(), &mut &b"x one\n"[..], &mut full).unwrap_err();
     assert!(matches!(error, MergeError::Write(_)));
 }

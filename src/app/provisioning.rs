@@ -1,7 +1,7 @@
 //! Joins the broker, which orders, with who carries it out: neither room knows
 //! the other.
 
-use super::{StartError, processes, rooms::store_failure, tsuru_apps};
+use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
     config::{self, Config},
     domain::{Catalog, prometheus::Admission},

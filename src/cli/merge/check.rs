@@ -16,15 +16,7 @@ const MAX_PROBLEMS: usize = 100;
 
 /// Writes what is wrong with the files to `out`, and if nothing is, what a merge in
 /// the target format would have to do besides adding labels.
-///
-/// # Errors
-///
-/// [`MergeError::Broken`] when something is wrong; an output that takes no more.
-pub fn check(arguments: &Arguments, out: &mut dyn Write) -> Result<(), MergeError> {
-    check_with(arguments, &mut io::stdin(), out)
-}
-
-pub(super) fn check_with(
+pub(super) fn check(
     arguments: &Arguments,
     stdin: &mut dyn Read,
     out: &mut dyn Write,

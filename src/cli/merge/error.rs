@@ -4,7 +4,7 @@ use exposition::{self, Format};
 
 /// Why nothing, or not all, was merged or found whole.
 #[derive(Debug, thiserror::Error)]
-pub enum MergeError {
+pub(super) enum MergeError {
     /// Nothing to merge was named.
     #[error("no file to merge; `-` stands for standard input")]
     NoFiles,
@@ -53,7 +53,7 @@ pub enum MergeError {
 
 impl MergeError {
     /// Whether the command line itself is wrong, whatever the files hold.
-    pub fn is_usage(&self) -> bool {
+    pub(super) fn is_usage(&self) -> bool {
         matches!(self, Self::NoFiles | Self::SecondStdin | Self::Label(_) | Self::Escaping(_))
     }
 }

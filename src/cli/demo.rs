@@ -9,15 +9,22 @@ mod gorouter;
 mod platform;
 mod prometheus;
 
-use crate::{
-    config::{Config, catalog},
+use super::{
+    block_on,
     demo_app::{DemoApp, Options},
-    shutdown::Stop,
-    startup::{Application, StartError},
+    failure::Failure,
+    log, write_line,
+};
+use crate::{
+    app::{
+        Application, StartError,
+        signals::{self, Stop},
+    },
+    config::{Config, LogFormat, catalog},
 };
 use anyhow::Context;
 use futures_util::Stream;
-use gorouter::StandIn;
+use gorouter::FakeGorouter;
 use platform::Platform;
 use prometheus::Own;
 use std::{
@@ -37,11 +44,29 @@ const ENDPOINT: &str = "/actuator/prometheus";
 /// The demo's own requests are answered sooner.
 const SLOWEST: Duration = Duration::from_secs(60);
 
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Where to listen [default: 127.0.0.1:8085, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        log("warn", LogFormat::Text)?;
+        block_on(async {
+            let stops = signals::stops().map_err(Failure::other)?;
+            let demo = Demo::build(self.listen).await?;
+            Ok(demo.run_until(stops, |summary| write_line(summary)).await?)
+        })
+    }
+}
+
 /// The demo, listening.
-pub struct Demo {
+struct Demo {
     application: Application,
     instances: Vec<DemoApp>,
-    gorouter: StandIn,
+    gorouter: FakeGorouter,
     password: String,
     /// The Prometheus to run.
     program: Option<PathBuf>,
@@ -51,7 +76,7 @@ pub struct Demo {
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+enum DemoError {
     /// The program itself did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -60,20 +85,29 @@ pub enum DemoError {
     Other(#[from] anyhow::Error),
 }
 
+impl From<DemoError> for Failure {
+    fn from(error: DemoError) -> Self {
+        match error {
+            DemoError::Start(error) => error.into(),
+            DemoError::Other(error) => Self::other(error),
+        }
+    }
+}
+
 impl Demo {
     /// Starts three instances, a route table that names them, and the program;
     /// on `listen`, else on the usual port, else on a free one.
     ///
     /// # Errors
     /// When a port cannot be had or the disk cannot be written.
-    pub async fn build(listen: Option<SocketAddr>) -> Result<Self, DemoError> {
+    async fn build(listen: Option<SocketAddr>) -> Result<Self, DemoError> {
         let folder = tempfile::tempdir().context("no place for the demo's files")?;
         let mut instances = Vec::new();
         for index in 0..3 {
             instances.push(instance(index).context("no port for an instance")?);
         }
         let addresses: Vec<_> = instances.iter().map(DemoApp::address).collect();
-        let gorouter = StandIn::bind(&addresses).context("no port for the route table")?;
+        let gorouter = FakeGorouter::bind(&addresses).context("no port for the route table")?;
         let listen = chosen(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
         let program = prometheus::program();
@@ -89,10 +123,10 @@ impl Demo {
     ///
     /// # Errors
     /// When a listener fails or the app cannot be bound.
-    pub async fn run_until(
+    async fn run_until(
         self,
         stops: impl Stream<Item = Stop> + 'static,
-        ready: impl FnOnce(&Tour) -> io::Result<()>,
+        ready: impl FnOnce(&DemoSummary) -> io::Result<()>,
     ) -> Result<(), DemoError> {
         let Self { application, instances, gorouter, password, program, _folder } = self;
         for instance in instances {
@@ -112,7 +146,7 @@ impl Demo {
             served = &mut serving => return ended(served),
             own = prepare => own?,
         };
-        ready(&Tour { address, own }).context("cannot say what there is to try")?;
+        ready(&DemoSummary { address, own }).context("cannot say what there is to try")?;
         ended(serving.await)
     }
 }
@@ -142,7 +176,7 @@ fn instance(index: u32) -> io::Result<DemoApp> {
 fn config(
     folder: &TempDir,
     listen: SocketAddr,
-    gorouter: &StandIn,
+    gorouter: &FakeGorouter,
     password: &str,
     more: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Config> {
@@ -168,12 +202,12 @@ fn config(
 
 /// What there is to try, as text for a terminal.
 #[derive(Clone, Debug)]
-pub struct Tour {
+struct DemoSummary {
     address: SocketAddr,
     own: Own,
 }
 
-impl fmt::Display for Tour {
+impl fmt::Display for DemoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, own } = self;
         write!(

@@ -1,4 +1,4 @@
-//! Opens every room, and hands each what it needs of the others.
+//! Builds every component with what it needs of the others.
 
 use super::{
     StartError, certificates,
@@ -50,8 +50,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often changes made by other replicas are looked for.
 const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
 
-/// Everything that lives as long as the program.
-pub(super) struct Rooms {
+/// The components that live as long as the program.
+pub(super) struct Components {
     store: Store,
     pub(super) broker: Broker,
     pub(super) discovery: Discovery,
@@ -100,7 +100,7 @@ pub(super) struct HttpData {
     pub(super) prometheus: web::Data<Prometheus>,
 }
 
-impl Rooms {
+impl Components {
     pub(super) async fn open(
         config: &Config,
         descriptors: Descriptors,
@@ -336,14 +336,14 @@ fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
     )
 }
 
-pub(super) fn store_failure(error: StoreError) -> StartError {
+pub(crate) fn store_failure(error: StoreError) -> StartError {
     if matches!(error, StoreError::Url(_) | StoreError::KeyChanged) {
         return StartError::Configuration(error.into());
     }
     StartError::Unavailable(anyhow::Error::from(error).context("database_url"))
 }
 
-pub(super) fn broker_failure(error: OpenError) -> StartError {
+pub(crate) fn broker_failure(error: OpenError) -> StartError {
     match error {
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),

@@ -1,0 +1,131 @@
+//! The command line: one module per subcommand, with its arguments, its work and its exit codes.
+
+mod backup;
+mod check_config;
+mod demo;
+mod demo_app;
+mod failure;
+mod import_promfetcher;
+mod merge;
+mod sd;
+mod serve;
+
+use crate::{
+    config::{Config, LogFormat, catalog},
+    telemetry,
+};
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// Makes Prometheus metrics a service of the platform.
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the fetch router and the broker
+    Serve(serve::Serve),
+    /// Run everything embedded: a route table, three app instances, a bound app
+    Demo(demo::Arguments),
+    /// Print the settings in force, secrets masked, or every mistake; with --promfetcher, print
+    /// settings and catalog converted from promfetcher's
+    CheckConfig(check_config::CheckConfig),
+    /// Copy the bindings of promfetcher's database; safe to repeat
+    ImportPromfetcher(import_promfetcher::ImportPromfetcher),
+    /// Copy the SQLite database, and its generated token key, while the broker runs
+    Backup(backup::Backup),
+    /// Run one sample app instance on its own, on PORT (default: 8080)
+    DemoApp(demo_app::Arguments),
+    /// Write the targets of a running installation to a file, for file_sd_configs
+    Sd(sd::Sd),
+    /// Print the built-in catalog, as a start for a catalog of your own (broker.catalog)
+    Catalog,
+    /// Merge exposition files to standard output, or only check them, without any network
+    Merge(merge::Options),
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// YAML file with settings
+    #[arg(long = "config", value_name = "FILE", env = "SCRAPEBROKER_CONFIG")]
+    file: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self, environment: Environment) -> Result<Config, Failure> {
+        Config::load(self.file.as_deref(), environment).map_err(Failure::usage)
+    }
+}
+
+type Environment = BTreeMap<String, String>;
+
+/// Runs the subcommand that `arguments` name; writes the reason of a failure to standard error.
+pub fn main(arguments: impl Iterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let command = match CommandLine::try_parse_from(arguments) {
+        Ok(CommandLine { command }) => command,
+        Err(error) => {
+            // Help and version are errors of clap, too. A closed output is no reason to fail.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    match run(command, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            let _ = writeln!(io::stderr(), "scrapebroker: {}", telemetry::causes(error.as_ref()));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(command: Command, environment: Environment) -> Result<(), Failure> {
+    match command {
+        Command::Serve(serve) => serve.run(environment),
+        Command::Demo(demo) => demo.run(),
+        Command::CheckConfig(check) => check.run(environment),
+        Command::ImportPromfetcher(import) => import.run(environment),
+        Command::Backup(backup) => backup.run(environment),
+        Command::DemoApp(app) => app.run(&environment),
+        Command::Sd(sd) => sd.run(),
+        Command::Catalog => print(&catalog::BUILT_IN.trim_end()),
+        Command::Merge(options) => options.run(),
+    }
+}
+
+/// Runs `work` on an actix system, which provides `spawn_local`.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    actix_web::rt::System::new().block_on(work)
+}
+
+fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
+    let format = match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(level, format).map_err(Failure::usage)
+}
+
+fn print(text: &dyn Display) -> Result<(), Failure> {
+    write_line(text).map_err(Failure::other)
+}
+
+/// Writes to standard output. A reader that closed it (`| head`) is not a failure.
+fn write_line(text: &dyn Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}

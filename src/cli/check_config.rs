@@ -1,0 +1,52 @@
+//! `scrapebroker check-config`: the settings in force, or every mistake.
+
+use super::{ConfigFile, Environment, failure::Failure, print};
+use crate::{
+    app::check_certificates,
+    config::{Config, catalog, promfetcher},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[derive(clap::Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// promfetcher's configuration, which is converted; secrets are printed as they are
+    #[arg(long, value_name = "FILE")]
+    promfetcher: Option<PathBuf>,
+    /// Where to write the catalog [default: printed after the settings, as a second document]
+    #[arg(long, value_name = "FILE", requires = "promfetcher")]
+    catalog: Option<PathBuf>,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self, environment: Environment) -> Result<(), Failure> {
+        match self.promfetcher {
+            Some(file) => convert(&file, self.catalog),
+            None => check(&self.config, environment),
+        }
+    }
+}
+
+fn check(config: &ConfigFile, environment: Environment) -> Result<(), Failure> {
+    let loaded = Config::load_effective(config.file.as_deref(), environment);
+    let (config, effective) = loaded.map_err(Failure::usage)?;
+    catalog::read(config.broker.catalog.as_deref(), &config.base_url).map_err(Failure::usage)?;
+    check_certificates(&config).map_err(Failure::usage)?;
+    print(&effective)
+}
+
+fn convert(file: &Path, catalog: Option<PathBuf>) -> Result<(), Failure> {
+    let converted = promfetcher::convert(file, catalog.as_deref()).map_err(Failure::usage)?;
+    let Some(path) = catalog else {
+        return print(&format_args!("{}\n---\n{}", converted.settings, converted.catalog));
+    };
+    fs::write(&path, format!("{}\n", converted.catalog)).map_err(|error| {
+        let what = format!("cannot write {}", path.display());
+        Failure::other(anyhow::Error::from(error).context(what))
+    })?;
+    print(&converted.settings)
+}

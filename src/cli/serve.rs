@@ -1,0 +1,55 @@
+//! `scrapebroker serve`: the server.
+
+use super::{ConfigFile, Environment, block_on, failure::Failure, log};
+use crate::{
+    COMMIT, VERSION,
+    app::{Application, Reloader, signals},
+    config::Config,
+};
+use futures_util::StreamExt;
+use std::{path::PathBuf, pin::pin};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::field;
+
+#[derive(clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(self, environment: Environment) -> Result<(), Failure> {
+        let config = self.config.load(environment)?;
+        log(&config.log.level, config.log.format)?;
+        block_on(serve(config, self.config.file))
+    }
+}
+
+async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
+    // Registered before the listeners, so that no signal is missed.
+    let mut stops = pin!(signals::stops().map_err(Failure::other)?);
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
+    let database = config.shown_database_url();
+    let application = tokio::select! {
+        built = Application::build(config) => built?,
+        // The start may be waiting for the database; no request is served yet.
+        _ = stops.next() => return Ok(()),
+    };
+    tracing::info!(
+        address = %application.address(),
+        health_address = application.health_address().map(field::display),
+        version = VERSION,
+        commit = COMMIT,
+        configuration = file.as_deref().map(|file| field::display(file.display())),
+        database,
+        "listening"
+    );
+    actix_web::rt::spawn(reload_on(hangup, application.reloader()));
+    application.run_until(stops).await.map_err(Failure::other)
+}
+
+async fn reload_on(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        reloader.reload();
+    }
+}
