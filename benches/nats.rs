@@ -14,6 +14,7 @@
 
 mod program;
 
+use allocator as _;
 use exposition::testing::service_body;
 use program::{Program, instance};
 use scrapebroker::{
@@ -34,10 +35,6 @@ use std::{
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// As the program has it.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ROUTES: usize = 200_000;
 /// Messages a second: each route once in twenty.

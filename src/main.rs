@@ -1,11 +1,7 @@
 //! The program: allocator, arguments and environment, exit code.
 
+use allocator as _;
 use std::{collections::BTreeMap, process::ExitCode};
-
-/// Bodies of many megabytes are allocated and freed with every scrape. The system's allocator
-/// keeps fragmented memory for each thread.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     scrapebroker::cli::main(std::env::args_os(), environment())
