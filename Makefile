@@ -1,7 +1,6 @@
-# The commands of this project. `make run` shows the main job, `make test` runs
-# every test; both need nothing prepared but a Rust toolchain (rustup).
+# The commands of this project. They need a Rust toolchain (rustup) and a C compiler.
 
-.PHONY: run test lint bench
+.PHONY: run test lint audit bench
 
 run:
 	cargo run --locked -- demo
@@ -14,6 +13,9 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+audit:
+	scripts/audit
 
 bench:
 	cargo bench --locked --workspace
