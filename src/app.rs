@@ -231,7 +231,7 @@ fn serve(
             .app_data(base_path.clone())
             .app_data(heads.clone())
             .app_data(data.apps.clone())
-            .app_data(data.ops.clone())
+            .app_data(data.health.clone())
             .app_data(data.ui.clone())
             .app_data(data.osb.clone())
             .app_data(data.tsuru.clone())
@@ -253,7 +253,7 @@ fn serve(
                 outgoing.clone(),
             )))
             .configure(http::apps::configure)
-            .configure(http::ops::configure)
+            .configure(http::health::configure)
             .configure(http::ui::configure)
             .configure(http::routes::configure)
             .configure(http::prometheus::configure)
@@ -285,12 +285,12 @@ fn serve_health(
     listen: SocketAddr,
     components: &Components,
 ) -> Result<(Server, SocketAddr), StartError> {
-    let ops = web::Data::new(components.ops());
+    let health = web::Data::new(components.health());
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(http::paths::tidy))
-            .app_data(ops.clone())
-            .configure(http::ops::configure_health)
+            .app_data(health.clone())
+            .configure(http::health::configure_health)
     })
     .disable_signals()
     // Whoever looks at us comes once in a while, and is not waited for.

@@ -40,7 +40,7 @@ use crate::{
     secrets::Keys,
     store::{Store, StoreError, Tx, state},
 };
-pub use adoption::Place;
+pub use adoption::OrgSpace;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};

@@ -10,12 +10,11 @@ pub mod auth;
 pub mod base_path;
 mod body;
 pub mod browser;
+mod disconnect;
 mod forwarded;
-mod gone;
 pub mod head_limits;
+pub mod health;
 pub mod lifecycle;
-mod links;
-pub mod ops;
 pub mod osb;
 pub mod paths;
 pub mod prometheus;
@@ -25,6 +24,7 @@ pub mod routes;
 pub mod sd;
 pub mod tsuru;
 pub mod ui;
+mod urls;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder,

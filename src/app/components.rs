@@ -17,8 +17,8 @@ use crate::{
         apps::Apps,
         auth::BasicCredentials,
         browser::OwnOrigin,
+        health::{Health, OwnMetrics},
         lifecycle::Lifecycle,
-        ops::{Ops, OwnMetrics},
         osb::OsbState,
         prometheus::Prometheus,
         routes::Routes,
@@ -88,7 +88,7 @@ pub(super) struct Components {
 #[derive(Clone)]
 pub(super) struct HttpData {
     pub(super) apps: web::Data<Apps>,
-    pub(super) ops: web::Data<Ops>,
+    pub(super) health: web::Data<Health>,
     pub(super) ui: web::Data<Ui>,
     pub(super) osb: web::Data<OsbState>,
     pub(super) tsuru: web::Data<TsuruState>,
@@ -243,7 +243,7 @@ impl Components {
         HttpData {
             sd: web::Data::new(sd),
             apps: web::Data::new(apps),
-            ops: web::Data::new(self.ops()),
+            health: web::Data::new(self.health()),
             ui: web::Data::new(ui),
             osb: web::Data::new(OsbState {
                 broker: self.broker.clone(),
@@ -281,8 +281,8 @@ impl Components {
         }
     }
 
-    pub(super) fn ops(&self) -> Ops {
-        Ops {
+    pub(super) fn health(&self) -> Health {
+        Health {
             lifecycle: self.lifecycle.clone(),
             table: self.discovery.table.clone(),
             own_metrics: Arc::clone(&self.own_metrics),

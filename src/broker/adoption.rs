@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 /// Where an instance is, as far as a request says; a provision always does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct OrgSpace {
     /// Its organization.
     pub organization_guid: Option<OrganizationGuid>,
     /// Its space.
@@ -27,7 +27,7 @@ pub struct Place {
 pub(super) struct Unseen<'a> {
     pub(super) service: &'a Service,
     pub(super) plan_id: Option<&'a PlanId>,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a OrgSpace,
 }
 
 impl Broker {
@@ -51,7 +51,7 @@ impl Broker {
         if let Some(known) = instances::find(tx, id).await? {
             return Ok(known);
         }
-        let Place { organization_guid, space_guid } = unseen.place.clone();
+        let OrgSpace { organization_guid, space_guid } = unseen.place.clone();
         let (Some(plan_id), Some(organization_guid), Some(space_guid)) =
             (unseen.plan_id, organization_guid, space_guid)
         else {

@@ -5,7 +5,7 @@
 //! instance.
 
 use super::{
-    Broker, BrokerError, Place, Scope, adoption::Unseen, error::unsealable, find_plan,
+    Broker, BrokerError, OrgSpace, Scope, adoption::Unseen, error::unsealable, find_plan,
     instances::find,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct Bind {
     /// How the app is scraped ([`ScrapeOptions`]).
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
-    pub place: Place,
+    pub place: OrgSpace,
     /// Whether it takes the place of a different binding with its id and instance. Otherwise that
     /// is a conflict.
     pub replaces: bool,

@@ -66,7 +66,7 @@ pub enum Scope {
     /// No app: what a Prometheus has stored.
     Query(InstanceId),
     /// The apps bound to a Prometheus, which scrapes them.
-    Scraper(InstanceId, Targets),
+    PrometheusTargets(InstanceId, Targets),
 }
 
 impl Scope {
@@ -88,7 +88,7 @@ impl Scope {
                 .as_ref()
                 .is_some_and(|space| space == guid || is_pool_of(guid.as_str(), space.as_str())),
             Self::Query(_) => false,
-            Self::Scraper(_, targets) => targets.options_of(app.id.as_str()).is_some(),
+            Self::PrometheusTargets(_, targets) => targets.options_of(app.id.as_str()).is_some(),
         }
     }
 }
@@ -213,7 +213,7 @@ impl BoundApps {
         }
         let prometheus = bound_prometheus::read(&mut tx, keys, of_prometheus).await?;
         for one in prometheus.values() {
-            let scope = Scope::Scraper(one.instance_id.clone(), one.targets.clone());
+            let scope = Scope::PrometheusTargets(one.instance_id.clone(), one.targets.clone());
             snapshot.scopes.insert(one.scraper_token_hash.clone(), scope);
         }
         snapshot.prometheus = Arc::new(prometheus);

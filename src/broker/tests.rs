@@ -85,10 +85,10 @@ fn update(id: &str) -> Update {
         names: Names::default(),
         parameters: Map::new(),
         unnamed: Unnamed::Keep,
-        moves_to: Place::default(),
+        moves_to: OrgSpace::default(),
         maintenance_version: None,
         previous_plan_id: None,
-        place: Place::default(),
+        place: OrgSpace::default(),
         accepts_incomplete: false,
     }
 }
@@ -102,7 +102,7 @@ fn bind(instance: &str, id: &str, app: &str) -> Bind {
         plan_id: "p".parse().unwrap(),
         app_guid: Some(app.parse().unwrap()),
         parameters: Map::new(),
-        place: Place::default(),
+        place: OrgSpace::default(),
         tsuru: None,
     }
 }

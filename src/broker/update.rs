@@ -4,7 +4,7 @@
 //! like is ordered, and undone by who carries it out when it cannot be.
 
 use super::{
-    Broker, BrokerError, Place, UsesQuotas,
+    Broker, BrokerError, OrgSpace, UsesQuotas,
     adoption::Unseen,
     check_maintenance,
     instances::check,
@@ -42,13 +42,13 @@ pub struct Update {
     pub unnamed: Unnamed,
     /// The organization and space that it moves to; none: where it is. Its bindings do not move:
     /// a service key was given to those who could read its space then.
-    pub moves_to: Place,
+    pub moves_to: OrgSpace,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
     /// Its plan until now, if the request says so.
     pub previous_plan_id: Option<PlanId>,
     /// Where it is, if the request says so.
-    pub place: Place,
+    pub place: OrgSpace,
     /// Whether the platform waits for what takes longer than a request.
     pub accepts_incomplete: bool,
 }
@@ -255,7 +255,7 @@ impl Broker {
         }
         let mut updated = existing.clone();
         updated.plan_id = plan_id.clone();
-        let Place { organization_guid, space_guid } = request.moves_to.clone();
+        let OrgSpace { organization_guid, space_guid } = request.moves_to.clone();
         updated.organization_guid = organization_guid.unwrap_or(updated.organization_guid);
         updated.space_guid = space_guid.unwrap_or(updated.space_guid);
         let Names { organization, space, instance } = request.names.clone();

@@ -210,7 +210,7 @@ impl Access {
             return Ok(Caller::Anyone);
         }
         Ok(match self.caller(request).await {
-            Ok(Caller::Token(scope @ Scope::Scraper(..))) => Caller::Token(scope),
+            Ok(Caller::Token(scope @ Scope::PrometheusTargets(..))) => Caller::Token(scope),
             Ok(Caller::Token(scope)) => Caller::Holder(scope),
             Ok(caller) => caller,
             // Everybody may scrape here: wrong credentials allow no less than none.

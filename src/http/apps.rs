@@ -13,8 +13,9 @@ use crate::{
     domain::ScrapeOptions,
     http::{
         access::{Access, Caller, visible},
+        disconnect,
         forwarded::forwarded_for,
-        gone, readiness,
+        readiness,
     },
     scrape::{
         self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
@@ -31,7 +32,7 @@ use actix_web::{
 };
 use body::{Gzip, Plain, accepts_gzip};
 use error::AppsError;
-use request::{AppRequest, View, Which};
+use request::{AppRequest, InstanceSelector, View};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -87,7 +88,9 @@ async fn apps(
 ) -> Result<HttpResponse, AppsError> {
     let version = request.version();
     let answer = answer(request, apps, client);
-    gone::while_waited_for(version, payload, answer).await.unwrap_or(Err(AppsError::NobodyWaits))
+    disconnect::cancel_on_disconnect(version, payload, answer)
+        .await
+        .unwrap_or(Err(AppsError::ClientDisconnected))
 }
 
 async fn answer(
@@ -189,7 +192,7 @@ impl Apps {
     /// as the app is bound to that.
     fn options_of(&self, caller: &Caller, app: &str) -> Option<Arc<InForce>> {
         match caller {
-            Caller::Token(Scope::Scraper(_, targets)) => targets.options_of(app).cloned(),
+            Caller::Token(Scope::PrometheusTargets(_, targets)) => targets.options_of(app).cloned(),
             _ => self.bound.options_of(app),
         }
     }
@@ -231,8 +234,8 @@ impl Apps {
             let max_samples = self.limits.exposition.max_samples;
             targets.extend(scrape::targets(one, options, ask, is_authorized, max_samples));
         }
-        if let View::Instance { which, .. } = &asked.view {
-            return one_instance(targets, which, asked.process_type.as_deref());
+        if let View::Instance { selector, .. } = &asked.view {
+            return one_instance(targets, selector, asked.process_type.as_deref());
         }
         if targets.is_empty() {
             let wanted: Vec<_> = wanted.into_iter().collect();
@@ -293,7 +296,7 @@ impl Apps {
 /// else of `web`, else of the only type there is.
 fn one_instance(
     mut targets: Vec<Target>,
-    which: &Which,
+    selector: &InstanceSelector,
     process_type: Option<&str>,
 ) -> Result<Vec<Target>, AppsError> {
     let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
@@ -306,14 +309,14 @@ fn one_instance(
         let index = target.endpoint.index.as_ref().map(ToString::to_string);
         format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
     };
-    let wanted = match which {
-        Which::Index(index) => format!("{process_type}/{index}"),
-        Which::Address(address) => address.to_string(),
+    let wanted = match selector {
+        InstanceSelector::Index(index) => format!("{process_type}/{index}"),
+        InstanceSelector::Address(address) => address.to_string(),
     };
     let known: BTreeSet<_> = targets.iter().map(name).collect();
-    targets.retain(|target| match which {
-        Which::Index(_) => name(target) == wanted,
-        Which::Address(address) => target.endpoint.address == *address,
+    targets.retain(|target| match selector {
+        InstanceSelector::Index(_) => name(target) == wanted,
+        InstanceSelector::Address(address) => target.endpoint.address == *address,
     });
     // A route shared by two apps may have the index twice; one is one.
     targets.truncate(1);

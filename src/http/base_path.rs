@@ -19,7 +19,7 @@ pub struct BasePath(String);
 impl BasePath {
     /// Of a URL that was checked when it was read.
     pub fn of(base_url: &str) -> Self {
-        Self(super::links::path_of(base_url).to_owned())
+        Self(super::urls::path_of(base_url).to_owned())
     }
 
     /// The URI without this path; none if it does not begin with it.

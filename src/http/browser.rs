@@ -6,7 +6,7 @@
 //! which browsers mark them: `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin`
 //! (RFC 6454). Clients that are no browsers send neither.
 
-use super::links::Place;
+use super::urls::BaseUrl;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{EitherBody, MessageBody},
@@ -47,12 +47,12 @@ const APIS: [&str; 2] = ["/broker", "/tsuru"];
 
 /// Where users reach us; one for all workers.
 #[derive(Clone, Debug)]
-pub struct OwnOrigin(Place);
+pub struct OwnOrigin(BaseUrl);
 
 impl OwnOrigin {
     /// Of a checked `base_url`.
     pub fn of(base_url: &str) -> Self {
-        Self(Place::of(base_url))
+        Self(BaseUrl::of(base_url))
     }
 
     /// Whether the value of an `Origin` names this installation: as users reach it, or

@@ -16,8 +16,8 @@ mod catalog;
 mod credentials;
 mod error;
 mod fields;
-mod gate;
 mod instances;
+mod preconditions;
 
 use super::auth::BasicCredentials;
 use crate::broker::Broker;
@@ -45,7 +45,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         "/v2/service_instances/{instance_id:[^/]*}/service_bindings/{binding_id:[^/]*}";
     let last_operation_of = |path: &str| format!("{path}/last_operation");
     let scope = web::scope("")
-        .wrap(from_fn(gate::gate))
+        .wrap(from_fn(preconditions::enforce))
         .service(
             resource("/v2/catalog", "GET, HEAD")
                 .route(web::get().to(catalog::fetch))

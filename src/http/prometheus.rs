@@ -17,7 +17,7 @@ use crate::{
     broker::{BoundApps, BoundPrometheus, Broker},
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
-    http::{access::Access, browser::PROMETHEUS_PAGES, forwarded::forwarded_for, gone},
+    http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
     query::{Answer, Ask, Client, Read, Upstream},
     scrape::LastScrapes,
 };
@@ -141,8 +141,8 @@ async fn finished(
     payload: web::Payload,
     work: impl Future<Output = Result<HttpResponse, Problem>>,
 ) -> Result<HttpResponse, Problem> {
-    let done = gone::while_waited_for(request.version(), payload, work).await;
-    done.unwrap_or(Err(Problem::NobodyWaits))
+    let done = disconnect::cancel_on_disconnect(request.version(), payload, work).await;
+    done.unwrap_or(Err(Problem::ClientDisconnected))
 }
 
 /// Finds the instance, for those who may know of it.
@@ -179,7 +179,7 @@ async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes
     let reading = async {
         let mut form = BytesMut::new();
         while let Some(piece) = payload.next().await {
-            let piece = piece.map_err(|_| Problem::NobodyWaits)?;
+            let piece = piece.map_err(|_| Problem::ClientDisconnected)?;
             if form.len() + piece.len() > LONGEST_FORM {
                 return Err(Problem::TooLong);
             }

@@ -15,7 +15,7 @@ mod incomplete;
 mod limit;
 mod list;
 mod metrics;
-mod question;
+mod query;
 mod target;
 
 pub use metrics::SdMetrics;
@@ -26,8 +26,8 @@ use crate::{
     domain::{AppGuid, InstanceId, SpaceGuid},
     http::{
         access::{Access, Caller},
-        links::Place,
         read_only, readiness,
+        urls::BaseUrl,
     },
 };
 use actix_web::{
@@ -40,7 +40,7 @@ use cache::{Cache, Editions, Key};
 use error::SdError;
 use limit::Limit;
 use metrics::Outcome;
-use question::Question;
+use query::SdQuery;
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -54,7 +54,7 @@ pub struct Sd {
     bound: BoundApps,
     access: Access,
     keep: Duration,
-    base: Place,
+    base: BaseUrl,
     /// Where a Prometheus of ours finds us.
     own_base: Arc<OnceLock<String>>,
     cache: Cache,
@@ -85,25 +85,25 @@ pub struct SdSettings {
 
 /// What a caller may see.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Sees {
+enum Visibility {
     Everything,
     App(AppGuid),
     Space(SpaceGuid),
     /// The apps that are bound to a Prometheus, which asks.
-    BoundTo(InstanceId),
+    BoundApps(InstanceId),
 }
 
-impl Sees {
+impl Visibility {
     /// The same as a scope, with the bindings of one moment; none for everything.
     fn scope(&self, bound: &BindingsInForce) -> Option<Scope> {
         Some(match self {
             Self::Everything => return None,
             Self::App(app) => Scope::App(app.clone()),
             Self::Space(space) => Scope::Space(space.clone()),
-            Self::BoundTo(instance) => {
+            Self::BoundApps(instance) => {
                 let prometheus = bound.prometheus(instance.as_str());
                 let targets = prometheus.map(|it| it.targets.clone()).unwrap_or_default();
-                Scope::Scraper(instance.clone(), targets)
+                Scope::PrometheusTargets(instance.clone(), targets)
             }
         })
     }
@@ -113,7 +113,7 @@ impl Sd {
     /// Nothing was asked yet.
     pub fn new(settings: SdSettings) -> Self {
         Self {
-            base: Place::of(&settings.base_url),
+            base: BaseUrl::of(&settings.base_url),
             table: settings.table,
             bound: settings.bound,
             access: settings.access,
@@ -126,10 +126,10 @@ impl Sd {
         }
     }
 
-    /// Where the targets are that `sees` is told of; none while that is unknown.
-    fn base_for(&self, sees: &Sees) -> Option<Place> {
-        match sees {
-            Sees::BoundTo(_) => self.own_base.get().map(|own| Place::of(own)),
+    /// Where the targets are that `visibility` is told of; none while that is unknown.
+    fn base_for(&self, visibility: &Visibility) -> Option<BaseUrl> {
+        match visibility {
+            Visibility::BoundApps(_) => self.own_base.get().map(|own| BaseUrl::of(own)),
             _ => Some(self.base.clone()),
         }
     }
@@ -145,15 +145,15 @@ impl Sd {
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }
-        let base = self.base_for(&key.sees).ok_or(SdError::NotYet)?;
+        let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?;
         let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
         // Another request may have made it meanwhile.
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }
-        let (sees, question) = (key.sees.clone(), key.question.clone());
+        let (visibility, query) = (key.visibility.clone(), key.query.clone());
         let made = web::block(move || {
-            let made = Answer::of(list::list(&table, &bound, &sees, &question, &base));
+            let made = Answer::of(list::list(&table, &bound, &visibility, &query, &base));
             // The turn ends with the work, even if the client has closed its connection.
             drop(turn);
             made
@@ -197,7 +197,7 @@ async fn answer(
         return Err(SdError::TooOften(wait));
     }
     let rest = request.uri().path().strip_prefix("/v1/sd/apps").unwrap_or_default();
-    let question = Question::parse(rest, request.query_string())?;
+    let query = SdQuery::parse(rest, request.query_string())?;
     let table = sd.table.snapshot();
     let bound = sd.bound.now();
     if sd.bound.age().is_none() {
@@ -206,7 +206,7 @@ async fn answer(
     if !table.has_table() {
         return Err(SdError::NoTableYet(readiness::waiting_for(&table)));
     }
-    let key = Key { sees: sees(&caller, sd)?, question };
+    let key = Key { visibility: visibility(&caller, sd)?, query };
     let unknown = incomplete::unknown_routes(&table, &bound, &key, sd.keep);
     if !unknown.is_empty() {
         return Err(SdError::Incomplete(readiness::keys(&unknown)));
@@ -232,12 +232,14 @@ async fn answer(
     Ok((response, outcome))
 }
 
-fn sees(caller: &Caller, sd: &Sd) -> Result<Sees, SdError> {
+fn visibility(caller: &Caller, sd: &Sd) -> Result<Visibility, SdError> {
     match caller {
-        Caller::Operator => Ok(Sees::Everything),
-        Caller::Token(Scope::App(app)) => Ok(Sees::App(app.clone())),
-        Caller::Token(Scope::Space(space)) => Ok(Sees::Space(space.clone())),
-        Caller::Token(Scope::Scraper(instance, _)) => Ok(Sees::BoundTo(instance.clone())),
+        Caller::Operator => Ok(Visibility::Everything),
+        Caller::Token(Scope::App(app)) => Ok(Visibility::App(app.clone())),
+        Caller::Token(Scope::Space(space)) => Ok(Visibility::Space(space.clone())),
+        Caller::Token(Scope::PrometheusTargets(instance, _)) => {
+            Ok(Visibility::BoundApps(instance.clone()))
+        }
         Caller::Token(Scope::Query(_)) | Caller::Holder(_) | Caller::Anyone => {
             Err(sd.access.not_yours().into())
         }

@@ -14,10 +14,10 @@ mod error;
 mod event;
 mod fields;
 mod form;
-mod gate;
 mod ids;
 mod instances;
 mod leftovers;
+mod preconditions;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod update;
@@ -60,7 +60,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     const INSTANCE: &str = "/resources/{instance:[^/]*}";
     let below = |rest: &str| format!("{INSTANCE}/{rest}");
     let scope = web::scope("/{service:[^/]*}")
-        .wrap(from_fn(gate::gate))
+        .wrap(from_fn(preconditions::enforce))
         .service(resource("/resources", "POST").route(web::post().to(instances::create)))
         .service(
             resource("/resources/plans", "GET, HEAD")

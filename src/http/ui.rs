@@ -7,8 +7,8 @@ use crate::{
         access::{Access, Caller, Denied},
         browser,
         lifecycle::Lifecycle,
-        links::{self, Place},
         read_only,
+        urls::{self, BaseUrl},
     },
 };
 use actix_web::{
@@ -119,7 +119,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         (false, false) => (false, "waiting for the first route table"),
     };
     Ok(page(&Landing {
-        base: links::path_of(&ui.base_url),
+        base: urls::path_of(&ui.base_url),
         version: crate::VERSION,
         warning: ui.warning,
         ready,
@@ -129,10 +129,10 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
 }
 
 async fn doc(ui: web::Data<Ui>) -> HttpResponse {
-    let place = Place::of(&ui.base_url);
+    let place = BaseUrl::of(&ui.base_url);
     let token_required = ui.access.token_required();
     page(&Doc {
-        base: links::path_of(&ui.base_url),
+        base: urls::path_of(&ui.base_url),
         curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
         base_url: &ui.base_url,
         scheme: &place.scheme,

@@ -3,6 +3,7 @@
 //! The readers share no code with the parsers of this crate: they are written from the
 //! specifications, and panic at the first line that a specification does not allow.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 #![expect(missing_docs, reason = "helpers of tests")]
 
 pub mod bodies;

@@ -9,8 +9,8 @@ fn row(guid: &str, app_guid: &str, endpoint: &str) -> AppEndpoint {
     }
 }
 
-fn place() -> Place {
-    Place {
+fn place() -> OrgSpace {
+    OrgSpace {
         organization_guid: Some("org".parse().unwrap()),
         space_guid: Some("space".parse().unwrap()),
     }

@@ -55,7 +55,7 @@ pub(super) enum AppsError {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("The scraper broke off its request.")]
-    NobodyWaits,
+    ClientDisconnected,
     #[error("{}", refused(.0))]
     NoMemory(#[from] Refused),
     #[error("{}", describe(.failures, .externals))]
@@ -101,7 +101,7 @@ impl ResponseError for AppsError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             // For the log only.
-            Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
                 StatusCode::BAD_GATEWAY

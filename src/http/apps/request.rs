@@ -28,12 +28,12 @@ pub(super) enum View {
     /// Merged metrics of the app alone.
     OnlyAppMetrics,
     /// Metrics of one instance.
-    Instance { which: Which, only_app: bool },
+    Instance { selector: InstanceSelector, only_app: bool },
 }
 
 /// How an instance is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum InstanceSelector {
     /// Digits.
     Index(String),
     /// The address that its `instance` label shows: not every instance has an
@@ -132,20 +132,20 @@ fn split_path(path: &str) -> Result<(String, View), BadRequest> {
     };
     let instance = key.rsplit_once('/').and_then(|(before, index)| {
         let key = before.strip_suffix("/instances")?;
-        Some((key, which(index)?)).filter(|_| !key.is_empty())
+        Some((key, selector(index)?)).filter(|_| !key.is_empty())
     });
     match instance {
-        Some((key, which)) => Ok((decode(key)?, View::Instance { which, only_app: false })),
+        Some((key, selector)) => Ok((decode(key)?, View::Instance { selector, only_app: false })),
         None => Ok((decode(key)?, View::Metrics)),
     }
 }
 
 /// What else stands there is part of a route.
-fn which(segment: &str) -> Option<Which> {
+fn selector(segment: &str) -> Option<InstanceSelector> {
     if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Which::Index(segment.to_owned()));
+        return Some(InstanceSelector::Index(segment.to_owned()));
     }
-    decode(segment).ok()?.parse().ok().map(Which::Address)
+    decode(segment).ok()?.parse().ok().map(InstanceSelector::Address)
 }
 
 fn split_query(query: &str) -> Result<(Own, Vec<String>), BadRequest> {
@@ -190,11 +190,14 @@ mod tests {
     }
 
     fn instance(index: &str) -> View {
-        View::Instance { which: Which::Index(index.to_owned()), only_app: false }
+        View::Instance { selector: InstanceSelector::Index(index.to_owned()), only_app: false }
     }
 
     fn at(address: &str) -> View {
-        View::Instance { which: Which::Address(address.parse().unwrap()), only_app: false }
+        View::Instance {
+            selector: InstanceSelector::Address(address.parse().unwrap()),
+            only_app: false,
+        }
     }
 
     #[test]

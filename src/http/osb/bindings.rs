@@ -7,7 +7,7 @@ use super::{
     instances::is_delete,
 };
 use crate::{
-    broker::{Bind, Bound, BrokerError, Place, Rotate},
+    broker::{Bind, Bound, BrokerError, OrgSpace, Rotate},
     domain::AppGuid,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -94,11 +94,11 @@ pub(super) async fn last_operation(
 
 /// Where the instance is. Needed only in the move from promfetcher, so what is not understood
 /// counts as not said.
-fn place(body: &Fields) -> Place {
+fn place(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let resource = body.object("bind_resource").unwrap_or_default();
     let space = context.optional("space_guid").ok().flatten();
-    Place {
+    OrgSpace {
         organization_guid: context.optional("organization_guid").ok().flatten(),
         space_guid: space.or_else(|| resource.optional("space_guid").ok().flatten()),
     }

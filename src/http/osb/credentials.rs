@@ -2,7 +2,7 @@
 
 use crate::{
     broker::{Credentials, Scope},
-    http::links,
+    http::urls,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -50,11 +50,11 @@ pub(super) fn credentials(given: &Credentials, base_url: &str) -> Value {
     let apps = format!("{base_url}/v1/apps");
     let mut credentials = match &given.scope {
         Scope::App(app) => json!({
-            "url": links::metrics(base_url, app),
-            "only_app_metrics_url": links::only_app_metrics(base_url, app),
+            "url": urls::metrics(base_url, app),
+            "only_app_metrics_url": urls::only_app_metrics(base_url, app),
         }),
-        Scope::Query(instance) | Scope::Scraper(instance, _) => json!({
-            "url": links::prometheus(base_url, instance),
+        Scope::Query(instance) | Scope::PrometheusTargets(instance, _) => json!({
+            "url": urls::prometheus(base_url, instance),
         }),
         Scope::Space(space) => json!({
             "scope": { "space_guid": space.as_str() },

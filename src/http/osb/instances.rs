@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, Deprovisioned, LastOperation, Ordered, Place, Provision, Provisioned, Unnamed,
-        Update, Updated,
+        BrokerError, Deprovisioned, LastOperation, Ordered, OrgSpace, Provision, Provisioned,
+        Unnamed, Update, Updated,
     },
     domain::{IdError, InstanceId, OperationKind, OperationState},
-    http::links,
+    http::urls,
     store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -69,7 +69,7 @@ pub(super) async fn update(
         plan_id: body.optional("plan_id")?,
         parameters: body.parameters()?,
         unnamed: Unnamed::Keep,
-        moves_to: Place::default(),
+        moves_to: OrgSpace::default(),
         maintenance_version: body.maintenance_version()?,
         previous_plan_id: before(&body, "plan_id"),
         place: place(&body),
@@ -207,17 +207,17 @@ impl OsbState {
     /// The page of an instance, if it is a Prometheus.
     fn dashboard_url(&self, id: &InstanceId) -> Option<String> {
         self.broker.bound_apps().prometheus(id.as_str())?;
-        Some(format!("{}/", links::prometheus(&self.base_url, id)))
+        Some(format!("{}/", urls::prometheus(&self.base_url, id)))
     }
 }
 
 /// Where the instance is. Needed only in the move from promfetcher, so what is not understood
 /// counts as not said.
-fn place(body: &Fields) -> Place {
+fn place(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let organization = context.optional("organization_guid").ok().flatten();
     let space = context.optional("space_guid").ok().flatten();
-    Place {
+    OrgSpace {
         organization_guid: organization.or_else(|| before(body, "organization_id")),
         space_guid: space.or_else(|| before(body, "space_id")),
     }

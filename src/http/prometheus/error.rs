@@ -30,7 +30,7 @@ pub(super) enum Problem {
     #[error("The form did not arrive in time.")]
     TooSlow,
     #[error("The client broke off its request.")]
-    NobodyWaits,
+    ClientDisconnected,
     #[error("{0}.")]
     Failed(#[from] Failure),
 }
@@ -52,7 +52,7 @@ impl Problem {
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             // The second one is for the log only.
-            Self::TooSlow | Self::NobodyWaits => StatusCode::REQUEST_TIMEOUT,
+            Self::TooSlow | Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Failed(Failure::Away(_) | Failure::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(Failure::Late(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(Failure::Broken | Failure::Refused | Failure::Unfit(_)) => {

@@ -8,7 +8,7 @@ use crate::{
     broker::BoundPrometheus,
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
-    http::{links, ui},
+    http::{ui, urls},
     query::{Client, Summary, Target},
     scrape::{Failure, LastScrapes},
 };
@@ -53,9 +53,9 @@ pub(super) async fn show(
     };
     let id = prometheus.instance_id.as_str();
     let page = Page {
-        base: links::path_of(&of.base_url),
+        base: urls::path_of(&of.base_url),
         name: prometheus.names.instance.as_deref().unwrap_or(id),
-        url: links::prometheus(&of.base_url, &prometheus.instance_id),
+        url: urls::prometheus(&of.base_url, &prometheus.instance_id),
         service: service.map_or("prometheus", |service| &service.name).to_owned(),
         plan: plan.map_or_else(|| prometheus.plan_id.to_string(), |plan| plan.name.clone()),
         state: state(prometheus),

@@ -1,6 +1,6 @@
 //! Lists that were made before, for as long as they are true.
 
-use super::{Sees, answer::Answer, question::Question};
+use super::{Visibility, answer::Answer, query::SdQuery};
 use crate::{broker::BindingsEdition, discovery::Edition};
 use std::{
     collections::HashMap,
@@ -22,8 +22,8 @@ const OVERHEAD: usize = 512;
 /// Whose list of what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) sees: Sees,
-    pub(super) question: Question,
+    pub(super) visibility: Visibility,
+    pub(super) query: SdQuery,
 }
 
 /// What a list was made of.
@@ -72,11 +72,11 @@ impl Cache {
             return;
         }
         loop {
-            let (lists, held) = kept.of(&key.sees);
+            let (lists, held) = kept.of(&key.visibility);
             if lists < LISTS_OF_ONE && held + bytes <= BYTES_OF_ONE {
                 break;
             }
-            if !kept.remove_oldest(|other| other.sees == key.sees) {
+            if !kept.remove_oldest(|other| other.visibility == key.visibility) {
                 break;
             }
         }
@@ -110,8 +110,8 @@ impl Kept {
     }
 
     /// How many lists of one caller there are, and their bytes.
-    fn of(&self, sees: &Sees) -> (usize, usize) {
-        let lists = self.lists.iter().filter(|(key, _)| key.sees == *sees);
+    fn of(&self, visibility: &Visibility) -> (usize, usize) {
+        let lists = self.lists.iter().filter(|(key, _)| key.visibility == *visibility);
         lists.fold((0, 0), |(count, bytes), (key, list)| {
             (count + 1, bytes + weight(key, &list.answer))
         })
@@ -119,7 +119,7 @@ impl Kept {
 }
 
 fn weight(key: &Key, answer: &Answer) -> usize {
-    OVERHEAD + key.question.text_len() + answer.body.len()
+    OVERHEAD + key.query.text_len() + answer.body.len()
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
     use actix_web::http::header::EntityTag;
 
     fn key(app: &str) -> Key {
-        Key { sees: Sees::App(app.parse().unwrap()), question: Question::default() }
+        Key { visibility: Visibility::App(app.parse().unwrap()), query: SdQuery::default() }
     }
 
     fn answer(bytes: usize) -> Arc<Answer> {
@@ -184,10 +184,8 @@ mod tests {
         let (table, bound) = (Snapshot::default(), BoundApps::default());
         let editions = Editions { routes: table.edition(), bindings: bound.now().edition() };
         let cache = Cache::default();
-        let with_port = |port| Key {
-            question: Question { port: Some(port), ..Question::default() },
-            ..key("busy")
-        };
+        let with_port =
+            |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };
         for app in 0..100 {
             cache.put(key(&app.to_string()), editions.clone(), answer(10));
         }
@@ -195,18 +193,18 @@ mod tests {
             cache.put(with_port(port), editions.clone(), answer(1 << 20));
         }
         assert!((0..100).all(|app| cache.get(&key(&app.to_string()), &editions).is_some()));
-        let sees = Sees::App("busy".parse().unwrap());
-        let (lists, bytes) = cache.kept().of(&sees);
+        let visibility = Visibility::App("busy".parse().unwrap());
+        let (lists, bytes) = cache.kept().of(&visibility);
         assert!(lists == LISTS_OF_ONE && bytes <= BYTES_OF_ONE);
         assert!(cache.get(&with_port(1999), &editions).is_some());
         for port in 1..20 {
             cache.put(with_port(port), editions.clone(), answer(BYTES_OF_ONE / 2 - 1000));
         }
-        assert!(cache.kept().of(&sees).1 <= BYTES_OF_ONE);
-        let long = Question {
-            which: crate::http::sd::question::Which::Parts(vec!["x".repeat(1000)]),
-            ..Question::default()
+        assert!(cache.kept().of(&visibility).1 <= BYTES_OF_ONE);
+        let long = SdQuery {
+            selector: crate::http::sd::query::Selector::Parts(vec!["x".repeat(1000)]),
+            ..SdQuery::default()
         };
-        assert!(weight(&Key { question: long, ..key("a") }, &answer(1)) > 1000);
+        assert!(weight(&Key { query: long, ..key("a") }, &answer(1)) > 1000);
     }
 }

@@ -1,6 +1,6 @@
 //! Why there is no list, in words for whoever reads Prometheus' log.
 
-use super::{metrics::Outcome, question::BadQuestion};
+use super::{metrics::Outcome, query::InvalidQuery};
 use crate::http::access::Denied;
 use actix_web::{
     HttpResponse, ResponseError,
@@ -16,7 +16,7 @@ pub(super) enum SdError {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("{0}.")]
-    Question(#[from] BadQuestion),
+    Query(#[from] InvalidQuery),
     #[error("The bindings are not loaded yet. Try again in a few seconds.")]
     NotYet,
     #[error(
@@ -43,7 +43,7 @@ impl From<serde_json::Error> for SdError {
 impl SdError {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Denied(_) | Self::Question(_) => Outcome::Refused,
+            Self::Denied(_) | Self::Query(_) => Outcome::Refused,
             Self::TooOften(_) => Outcome::TooOften,
             Self::NotYet | Self::NoTableYet(_) | Self::Incomplete(_) | Self::Failed => {
                 Outcome::Unavailable
@@ -56,7 +56,7 @@ impl ResponseError for SdError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => denied.status_code(),
-            Self::Question(_) => StatusCode::BAD_REQUEST,
+            Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::NotYet | Self::NoTableYet(_) | Self::Incomplete(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -75,7 +75,7 @@ impl ResponseError for SdError {
             Self::TooOften(wait) => {
                 response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1).to_string()));
             }
-            Self::Question(_) | Self::Failed => {}
+            Self::Query(_) | Self::Failed => {}
         }
         response.content_type(ContentType::plaintext()).body(format!("{self}\n"))
     }

@@ -1,9 +1,9 @@
-//! Which lists may lack targets because the routes of some source are not known.
+//! Selector lists may lack targets because the routes of some source are not known.
 //!
 //! An app runs on one platform, and each source shows all instances of its apps. So a list of
 //! given apps is complete when all of them are in the table, unless a source is still filling it.
 
-use super::{Sees, cache::Key, question::Which};
+use super::{Visibility, cache::Key, query::Selector};
 use crate::{
     broker::BindingsInForce,
     discovery::{Snapshot, UnknownRoutes},
@@ -25,9 +25,9 @@ pub(super) fn unknown_routes(
         unknown
     };
     let of_app = |app: &AppGuid| of_key(app.as_str(), table.contains_app(app.as_str()));
-    match (&list.sees, &list.question.which) {
-        (Sees::App(app), _) => of_app(app),
-        (Sees::BoundTo(instance), _) => {
+    match (&list.visibility, &list.query.selector) {
+        (Visibility::App(app), _) => of_app(app),
+        (Visibility::BoundApps(instance), _) => {
             let prometheus = bound.prometheus(instance.as_str());
             let apps = prometheus.into_iter().flat_map(|it| it.targets.apps());
             let mut unknown: Vec<_> = apps.flat_map(of_app).collect();
@@ -35,8 +35,8 @@ pub(super) fn unknown_routes(
             unknown.dedup_by_key(|unknown| unknown.kind);
             unknown
         }
-        (_, Which::Key(key)) => of_key(key.as_str(), !table.find(key).is_empty()),
-        (Sees::Space(space), _) => readiness::unknown_for(table, keep, space.as_str()),
-        (Sees::Everything, _) => table.unknown_routes(keep),
+        (_, Selector::Key(key)) => of_key(key.as_str(), !table.find(key).is_empty()),
+        (Visibility::Space(space), _) => readiness::unknown_for(table, keep, space.as_str()),
+        (Visibility::Everything, _) => table.unknown_routes(keep),
     }
 }

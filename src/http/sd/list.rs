@@ -1,15 +1,15 @@
 //! All targets that a caller asks for and may see, in order.
 
 use super::{
-    Sees,
-    question::{Question, Which},
+    Visibility,
+    query::{SdQuery, Selector},
     target::AppTargets,
 };
 use crate::{
     broker::{BindingsInForce, InForce, Scope},
     discovery::{Endpoint, Match, Snapshot},
     domain::{App, OrganizationGuid, SpaceGuid},
-    http::{access::visible, links::Place},
+    http::{access::visible, urls::BaseUrl},
 };
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use std::sync::Arc;
 pub(super) fn list(
     table: &Snapshot,
     bound: &BindingsInForce,
-    sees: &Sees,
-    question: &Question,
-    base: &Place,
+    visibility: &Visibility,
+    query: &SdQuery,
+    base: &BaseUrl,
 ) -> serde_json::Result<Vec<u8>> {
-    let scope = sees.scope(bound);
+    let scope = visibility.scope(bound);
     // The same decision as for a scrape.
     let covers = |app: &App| scope.as_ref().is_none_or(|scope| scope.covers(app));
-    let mut apps: Vec<_> = candidates(table, scope.as_ref(), &question.which)
+    let mut apps: Vec<_> = candidates(table, scope.as_ref(), &query.selector)
         .into_iter()
         .filter_map(|found| visible(found, covers))
-        .filter(|found| is_asked_for(found.app, &question.which))
+        .filter(|found| is_asked_for(found.app, &query.selector))
         .collect();
     apps.sort_unstable_by(|a, b| order(a.app).cmp(&order(b.app)));
     let mut text = b"[".to_vec();
@@ -36,7 +36,7 @@ pub(super) fn list(
         let bound = options_of(bound, scope.as_ref(), found.app);
         let first = || table.routes_of(found.app.id.as_str()).next();
         let route = found.route.or_else(first).unwrap_or_default();
-        let targets = AppTargets { bound, route, question, base };
+        let targets = AppTargets { bound, route, query, base };
         let mut before: Option<&Endpoint> = None;
         for endpoint in endpoints(found, bound) {
             let is_same = |it: &Endpoint| {
@@ -56,11 +56,15 @@ pub(super) fn list(
 }
 
 /// Apps among which all that are wanted are.
-fn candidates<'a>(table: &'a Snapshot, scope: Option<&Scope>, which: &'a Which) -> Vec<Match<'a>> {
-    match (which, scope) {
-        (Which::Key(key), _) => table.find(key),
+fn candidates<'a>(
+    table: &'a Snapshot,
+    scope: Option<&Scope>,
+    selector: &'a Selector,
+) -> Vec<Match<'a>> {
+    match (selector, scope) {
+        (Selector::Key(key), _) => table.find(key),
         (_, Some(Scope::App(app))) => table.app(app.as_str()).into_iter().collect(),
-        (_, Some(Scope::Scraper(_, targets))) => {
+        (_, Some(Scope::PrometheusTargets(_, targets))) => {
             targets.apps().filter_map(|app| table.app(app.as_str())).collect()
         }
         (_, None | Some(Scope::Space(_))) => table.apps_in_no_order().collect(),
@@ -68,8 +72,8 @@ fn candidates<'a>(table: &'a Snapshot, scope: Option<&Scope>, which: &'a Which) 
     }
 }
 
-fn is_asked_for(app: &App, which: &Which) -> bool {
-    let Which::Parts(parts) = which else { return true };
+fn is_asked_for(app: &App, selector: &Selector) -> bool {
+    let Selector::Parts(parts) = selector else { return true };
     let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
     let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
     let levels = [
@@ -91,7 +95,7 @@ fn options_of<'a>(
     app: &App,
 ) -> Option<&'a InForce> {
     let options = match scope {
-        Some(Scope::Scraper(_, targets)) => targets.options_of(app.id.as_str()),
+        Some(Scope::PrometheusTargets(_, targets)) => targets.options_of(app.id.as_str()),
         _ => bound.options_of(app.id.as_str()),
     };
     options.map(Arc::as_ref)

@@ -4,12 +4,12 @@
 //! there as they are meant, not percent-encoded. A label whose name it does not
 //! accept would cost the whole list.
 
-use super::question::{Mode, Question, Scheme};
+use super::query::{Mode, Scheme, SdQuery};
 use crate::{
     broker::InForce,
     discovery::Endpoint,
     domain::{OrganizationGuid, SpaceGuid},
-    http::links::Place,
+    http::urls::BaseUrl,
     scrape::WEB,
 };
 use percent_encoding::percent_decode_str;
@@ -23,8 +23,8 @@ const TSURU: &str = "tsuru:";
 pub(super) struct AppTargets<'a> {
     pub(super) bound: Option<&'a InForce>,
     pub(super) route: &'a str,
-    pub(super) question: &'a Question,
-    pub(super) base: &'a Place,
+    pub(super) query: &'a SdQuery,
+    pub(super) base: &'a BaseUrl,
 }
 
 /// A group of one target, as JSON: groups share labels, and no two targets do.
@@ -62,7 +62,7 @@ impl<'a> AppTargets<'a> {
         let index = endpoint.index.as_deref().filter(digits).filter(|_| is_first);
         let which = index.map_or_else(address, Cow::Borrowed);
         let mut labels = LabelMap(Vec::with_capacity(26));
-        let target = match self.question.mode {
+        let target = match self.query.mode {
             Mode::Router => self.through_us(endpoint, &which, &mut labels),
             Mode::Direct => self.direct(endpoint, &mut labels),
         };
@@ -105,8 +105,8 @@ impl<'a> AppTargets<'a> {
         which: &str,
         labels: &mut LabelMap<'a>,
     ) -> Cow<'a, str> {
-        let (base, question) = (self.base, self.question);
-        let scheme = question.scheme.map_or(base.scheme.as_str(), |it| it.as_str());
+        let (base, query) = (self.base, self.query);
+        let scheme = query.scheme.map_or(base.scheme.as_str(), |it| it.as_str());
         let app = endpoint.app.id.as_str();
         labels.push("__scheme__", scheme);
         let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.path);
@@ -114,16 +114,16 @@ impl<'a> AppTargets<'a> {
         if &*endpoint.process_type != WEB {
             labels.push("__param_process_type", &*endpoint.process_type);
         }
-        let (scheme, port) = (scheme.to_owned(), question.port.or(base.port));
-        Place { scheme, port, ..base.clone() }.target().into()
+        let (scheme, port) = (scheme.to_owned(), query.port.or(base.port));
+        BaseUrl { scheme, port, ..base.clone() }.target().into()
     }
 
     fn direct(&self, endpoint: &'a Endpoint, labels: &mut LabelMap<'a>) -> Cow<'a, str> {
         let scheme = if endpoint.tls { Scheme::Https } else { Scheme::Http };
-        labels.push("__scheme__", self.question.scheme.unwrap_or(scheme).as_str());
+        labels.push("__scheme__", self.query.scheme.unwrap_or(scheme).as_str());
         labels.push("__metrics_path__", self.metrics_path());
         let mut address = endpoint.address;
-        address.set_port(self.question.port.unwrap_or(address.port()));
+        address.set_port(self.query.port.unwrap_or(address.port()));
         address.to_string().into()
     }
 

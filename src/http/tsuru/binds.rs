@@ -8,7 +8,7 @@ use super::{
     ids::{Bindable, InstancePath, app_guid, part, team_of},
 };
 use crate::{
-    broker::{Bind, Bound, BrokerError, Place},
+    broker::{Bind, Bound, BrokerError, OrgSpace},
     domain::{AppGuid, OperationKind, TsuruApp},
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -119,7 +119,7 @@ async fn make(
             plan_id: current.plan_id.clone(),
             app_guid: app.map(|app| app.guid.clone()),
             parameters: fields.parameters(plan.and_then(|plan| plan.bind.as_ref()))?,
-            place: Place::default(),
+            place: OrgSpace::default(),
             replaces: true,
             tsuru: app.map(|app| TsuruApp {
                 name: app.name.to_owned(),

@@ -3,7 +3,7 @@
 use crate::{
     broker::{Credentials, Scope},
     domain::AppGuid,
-    http::{links, osb},
+    http::{osb, urls},
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -19,14 +19,14 @@ pub(super) fn variables(
     base_url: &str,
 ) -> Map<String, Value> {
     let token = given.token.expose_secret();
-    let metrics_url = app.map(|app| links::metrics(base_url, app));
+    let metrics_url = app.map(|app| urls::metrics(base_url, app));
     let variables: Vec<(&str, Option<String>)> = match &given.scope {
         Scope::App(_) | Scope::Space(_) => vec![
             ("METRICS_URL", metrics_url.or_else(|| Some(format!("{base_url}/v1/apps")))),
             ("METRICS_TOKEN", Some(token.to_owned())),
         ],
-        Scope::Query(instance) | Scope::Scraper(instance, _) => vec![
-            ("PROMETHEUS_URL", Some(links::prometheus(base_url, instance))),
+        Scope::Query(instance) | Scope::PrometheusTargets(instance, _) => vec![
+            ("PROMETHEUS_URL", Some(urls::prometheus(base_url, instance))),
             ("PROMETHEUS_USERNAME", Some(osb::USERNAME.to_owned())),
             ("PROMETHEUS_PASSWORD", Some(token.to_owned())),
             ("METRICS_URL", metrics_url),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     broker::{BoundPrometheus, BrokerError, Provision, Provisioned, RefusedUpdate, Updated},
-    http::{links, prometheus},
+    http::{prometheus, urls},
     query::Client,
     store::Names,
 };
@@ -125,7 +125,7 @@ pub(super) async fn info(
     let mut condition = condition::of(&state, &instance.id).await?;
     let is_prometheus = condition.prometheus.is_some();
     let url = match is_prometheus {
-        true => links::prometheus(&state.base_url, &instance.id),
+        true => urls::prometheus(&state.base_url, &instance.id),
         false => format!("{}/v1/apps", state.base_url),
     };
     // Tsuru shows the plan itself.

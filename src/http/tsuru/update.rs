@@ -7,7 +7,7 @@ use super::{
     instances::names,
 };
 use crate::{
-    broker::{Broker, FetchedInstance, Place, RefusedUpdate, Unnamed, Update, Updated},
+    broker::{Broker, FetchedInstance, OrgSpace, RefusedUpdate, Unnamed, Update, Updated},
     domain::{ParameterSchema, Plan},
 };
 use serde_json::{Map, Value};
@@ -56,7 +56,7 @@ impl UpdateCall<'_> {
             moves_to: self.moves_to(&current)?,
             maintenance_version: None,
             previous_plan_id: None,
-            place: Place::default(),
+            place: OrgSpace::default(),
             accepts_incomplete: true,
         };
         Ok(broker.update(request).await?)
@@ -83,10 +83,10 @@ impl UpdateCall<'_> {
         self.desired.parameters.keys().chain(current.keys())
     }
 
-    fn moves_to(&self, current: &FetchedInstance) -> Result<Place, TsuruError> {
-        let Some(team) = self.team else { return Ok(Place::default()) };
+    fn moves_to(&self, current: &FetchedInstance) -> Result<OrgSpace, TsuruError> {
+        let Some(team) = self.team else { return Ok(OrgSpace::default()) };
         let pool = pool_of(&current.organization_guid, &current.space_guid);
-        Ok(Place {
+        Ok(OrgSpace {
             organization_guid: Some(organization(team)?),
             space_guid: Some(space(team, pool)?),
         })

@@ -3,7 +3,7 @@ use crate::{
     broker::BoundApps,
     discovery::parse,
     domain::ScrapeOptions,
-    http::sd::question::{Mode, Scheme},
+    http::sd::query::{Mode, Scheme},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,16 +25,16 @@ fn table(routes: &Value) -> Snapshot {
     Snapshot::from(&parse(routes.to_string().as_bytes()).unwrap())
 }
 
-fn ask(table: &Snapshot, sees: &Sees, question: &Question) -> Vec<Value> {
-    let base = Place::of("https://broker.example.com");
+fn ask(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
+    let base = BaseUrl::of("https://broker.example.com");
     let bound = BoundApps::default().now();
-    let text = list(table, &bound, sees, question, &base).unwrap();
+    let text = list(table, &bound, visibility, query, &base).unwrap();
     let list: Vec<Value> = serde_json::from_slice(&text).unwrap();
     list
 }
 
-fn question(rest: &str, query: &str) -> Question {
-    Question::parse(rest, query).unwrap()
+fn sd_query(rest: &str, query: &str) -> SdQuery {
+    SdQuery::parse(rest, query).unwrap()
 }
 
 fn instances(list: &[Value]) -> Vec<String> {
@@ -48,13 +48,13 @@ fn instances(list: &[Value]) -> Vec<String> {
 }
 
 /// How one instance is told of, with a binding's parameters.
-fn group(instance: Value, parameters: &Value, question: &Question, base: &str) -> Value {
+fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Value {
     let table = table(&json!({"web.example.com/x": [instance]}));
     let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
     let bound = InForce { binding_id: "b".parse().unwrap(), options };
-    let base = Place::of(base);
+    let base = BaseUrl::of(base);
     let targets =
-        AppTargets { bound: Some(&bound), route: "web.example.com/x", question, base: &base };
+        AppTargets { bound: Some(&bound), route: "web.example.com/x", query, base: &base };
     let found = table.apps_in_no_order().next().unwrap();
     serde_json::to_value(targets.group(found.endpoints[0], true)).unwrap()
 }
@@ -62,7 +62,7 @@ fn group(instance: Value, parameters: &Value, question: &Question, base: &str) -
 #[test]
 fn an_instance_is_a_target_with_the_labels_of_the_contract() {
     let web = || endpoint("guid", "web", Some("0"), "10.0.0.1:61001");
-    let found = group(web(), &json!({}), &Question::default(), "https://broker.example.com");
+    let found = group(web(), &json!({}), &SdQuery::default(), "https://broker.example.com");
     let expected = json!({
         "targets": ["broker.example.com:443"],
         "labels": {
@@ -88,7 +88,7 @@ fn an_instance_is_a_target_with_the_labels_of_the_contract() {
     });
     assert_eq!(found, expected);
 
-    let direct = question("", "mode=direct");
+    let direct = sd_query("", "mode=direct");
     let parameters = json!({
         "endpoint": "/a%20b?x=canary",
         "params": {"z": ["canary", "2"], "collect[]": "canary"},
@@ -170,7 +170,7 @@ fn odd_names_lead_to_paths_that_lead_back() {
         ),
     ] {
         let odd = endpoint(app, kind, index, address);
-        let found = group(odd, &json!({}), &Question::default(), base);
+        let found = group(odd, &json!({}), &SdQuery::default(), base);
         assert_eq!(found["targets"], json!([target]), "{app}");
         assert_eq!(found["labels"]["__metrics_path__"], path, "{app}");
         assert_eq!(found["labels"]["instance"], instance, "{app}");
@@ -191,13 +191,13 @@ fn scheme_and_port_can_be_others() {
         ("mode=direct", "https://b", "http", "10.0.0.1:80"),
     ] {
         let web = endpoint("guid", "web", Some("0"), "10.0.0.1:80");
-        let found = group(web, &json!({}), &question("", query), base);
+        let found = group(web, &json!({}), &sd_query("", query), base);
         assert_eq!(found["labels"]["__scheme__"], scheme, "{query}");
         assert_eq!(found["targets"], json!([target]), "{query}");
     }
     let mut secured = endpoint("guid", "web", Some("0"), "10.0.0.1:80");
     secured["tls"] = true.into();
-    let found = group(secured, &json!({}), &question("", "mode=direct"), "http://b");
+    let found = group(secured, &json!({}), &sd_query("", "mode=direct"), "http://b");
     assert_eq!(found["labels"]["__scheme__"], Scheme::Https.as_str());
 }
 
@@ -213,7 +213,7 @@ fn instances_stand_in_order_and_two_with_one_index_are_told_apart() {
         ],
         "y.example.com": [endpoint("a", "web", Some("0"), "10.0.1.1:80")],
     }));
-    let list = ask(&table, &Sees::Everything, &Question::default());
+    let list = ask(&table, &Visibility::Everything, &SdQuery::default());
     let expected =
         ["a web/0", "b cron/2", "b web/2", "b web/10.0.0.3:80", "b web/10", "b web/10.0.0.4:80"];
     assert_eq!(instances(&list), expected);
@@ -230,19 +230,19 @@ fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
         "b.example.com": [other.clone()],
         "both.example.com": [endpoint("a", "web", Some("0"), "10.0.0.1:80"), other],
     }));
-    let app = |guid: &str| Sees::App(guid.parse().unwrap());
-    let space = |guid: &str| Sees::Space(guid.parse().unwrap());
-    for (sees, rest, query, expected) in [
-        (Sees::Everything, "", "", &["b web/0", "a web/0"][..]),
-        (Sees::Everything, "/acme", "", &["b web/0", "a web/0"]),
-        (Sees::Everything, "/org-guid/prod", "", &["a web/0"]),
-        (Sees::Everything, "/acme/dev-guid/b", "", &["b web/0"]),
-        (Sees::Everything, "/acme/dev/name%20of%20b", "", &["b web/0"]),
-        (Sees::Everything, "/acme/prod/b", "", &[]),
-        (Sees::Everything, "/ACME", "", &[]),
-        (Sees::Everything, "", "app=a", &["a web/0"]),
-        (Sees::Everything, "", "app=acme/dev/name%20of%20b", &["b web/0"]),
-        (Sees::Everything, "", "route_url=both.example.com/x", &["b web/0", "a web/0"]),
+    let app = |guid: &str| Visibility::App(guid.parse().unwrap());
+    let space = |guid: &str| Visibility::Space(guid.parse().unwrap());
+    for (visibility, rest, query, expected) in [
+        (Visibility::Everything, "", "", &["b web/0", "a web/0"][..]),
+        (Visibility::Everything, "/acme", "", &["b web/0", "a web/0"]),
+        (Visibility::Everything, "/org-guid/prod", "", &["a web/0"]),
+        (Visibility::Everything, "/acme/dev-guid/b", "", &["b web/0"]),
+        (Visibility::Everything, "/acme/dev/name%20of%20b", "", &["b web/0"]),
+        (Visibility::Everything, "/acme/prod/b", "", &[]),
+        (Visibility::Everything, "/ACME", "", &[]),
+        (Visibility::Everything, "", "app=a", &["a web/0"]),
+        (Visibility::Everything, "", "app=acme/dev/name%20of%20b", &["b web/0"]),
+        (Visibility::Everything, "", "route_url=both.example.com/x", &["b web/0", "a web/0"]),
         (app("a"), "", "", &["a web/0"]),
         (app("a"), "", "route_url=both.example.com", &["a web/0"]),
         (app("a"), "", "app=b", &[]),
@@ -250,13 +250,17 @@ fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
         (app("nobody"), "", "", &[]),
         (space("dev-guid"), "", "", &["b web/0"]),
         (space("dev-guid"), "/acme/prod", "", &[]),
-        (Sees::BoundTo("i".parse().unwrap()), "", "", &[]),
+        (Visibility::BoundApps("i".parse().unwrap()), "", "", &[]),
     ] {
-        let question = question(rest, query);
-        assert_eq!(instances(&ask(&table, &sees, &question)), expected, "{sees:?} {question:?}");
+        let query = sd_query(rest, query);
+        assert_eq!(
+            instances(&ask(&table, &visibility, &query)),
+            expected,
+            "{visibility:?} {query:?}"
+        );
     }
-    let by_route = question("", "route_url=both.example.com");
-    let list = ask(&table, &Sees::Everything, &by_route);
+    let by_route = sd_query("", "route_url=both.example.com");
+    let list = ask(&table, &Visibility::Everything, &by_route);
     assert_eq!(list[0]["labels"]["__meta_cf_route"], "both.example.com");
 }
 
@@ -277,9 +281,9 @@ proptest! {
             )
         }).collect::<Vec<_>>()});
         let mode = if direct { Mode::Direct } else { Mode::Router };
-        let question = Question { mode, ..Question::default() };
+        let query = SdQuery { mode, ..SdQuery::default() };
         let table = table(&routes);
-        let list = ask(&table, &Sees::Everything, &question);
+        let list = ask(&table, &Visibility::Everything, &query);
         prop_assert_eq!(list.len(), table.size().1);
         let text = |one: &Value, name: &str| {
             one["labels"][name].as_str().unwrap_or_default().to_owned()

@@ -11,7 +11,7 @@ const APP: &AsciiSet = &SEGMENT.remove(b':');
 
 /// A base URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BaseUrl {
     pub(super) scheme: String,
     /// A name, an IPv4 address, or an IPv6 one in brackets.
     pub(super) host: String,
@@ -21,7 +21,7 @@ pub(super) struct Place {
     pub(super) path: String,
 }
 
-impl Place {
+impl BaseUrl {
     /// Of a URL that was checked when it was read.
     pub(super) fn of(base_url: &str) -> Self {
         let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));

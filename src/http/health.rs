@@ -12,7 +12,7 @@ pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Er
 
 /// What these handlers need; one for all workers.
 #[derive(Clone)]
-pub struct Ops {
+pub struct Health {
     /// Alive, ready, leaving.
     pub lifecycle: Lifecycle,
     /// The first table of a configured source makes us ready.
@@ -24,7 +24,7 @@ pub struct Ops {
     pub warning: Option<&'static str>,
 }
 
-/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Needs [`Ops`] as app data.
+/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Needs [`Health`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/metrics", own_metrics))
@@ -38,18 +38,18 @@ pub fn configure_health(config: &mut web::ServiceConfig) {
     config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
 }
 
-async fn healthy(ops: web::Data<Ops>) -> HttpResponse {
-    let (mut response, state) = match ops.lifecycle.is_over() {
+async fn healthy(health: web::Data<Health>) -> HttpResponse {
+    let (mut response, state) = match health.lifecycle.is_over() {
         true => (HttpResponse::ServiceUnavailable(), "stopping\n"),
         false => (HttpResponse::Ok(), "healthy\n"),
     };
     response.content_type(header::ContentType::plaintext()).body(state)
 }
 
-async fn ready(ops: web::Data<Ops>) -> HttpResponse {
-    let table = ops.table.snapshot();
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    let table = health.table.snapshot();
     let waiting_for = readiness::waiting_for(&table);
-    let (mut response, mut text) = if ops.lifecycle.is_draining() {
+    let (mut response, mut text) = if health.lifecycle.is_draining() {
         (HttpResponse::ServiceUnavailable(), "stopping\n".to_owned())
     } else if !table.has_table() {
         let text = format!("waiting for the first route table of: {waiting_for}\n");
@@ -60,15 +60,15 @@ async fn ready(ops: web::Data<Ops>) -> HttpResponse {
         let text = format!("ready\nwarning: no route table yet of: {waiting_for}\n");
         (HttpResponse::Ok(), text)
     };
-    if let Some(warning) = ops.warning {
+    if let Some(warning) = health.warning {
         text.push_str(&format!("warning: {warning}\n"));
     }
     response.content_type(header::ContentType::plaintext()).body(text)
 }
 
-async fn own_metrics(request: HttpRequest, ops: web::Data<Ops>) -> HttpResponse {
+async fn own_metrics(request: HttpRequest, health: web::Data<Health>) -> HttpResponse {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    match (ops.own_metrics)(accept.unwrap_or_default()) {
+    match (health.own_metrics)(accept.unwrap_or_default()) {
         Ok((content_type, text)) => HttpResponse::Ok().content_type(content_type).body(text),
         Err(error) => {
             tracing::error!(%error, "own metrics could not be written");

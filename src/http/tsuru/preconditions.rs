@@ -16,7 +16,7 @@ use tracing::Instrument;
 const USER: &str = "X-Tsuru-User";
 
 /// Lets Tsuru in, and nobody else.
-pub(super) async fn gate(
+pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {

@@ -21,7 +21,7 @@ const REQUEST_IDENTITY: HeaderName = HeaderName::from_static("x-broker-api-reque
 
 /// Checks in the order that the conformance checkers want (contract: osb.md 1.1),
 /// and repeats the request's identity on the answer, whatever that is.
-pub(super) async fn gate(
+pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {

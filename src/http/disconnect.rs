@@ -1,10 +1,8 @@
-//! Work that ends with the client that waits for it, in HTTP/2 as well.
+//! Cancels a handler when its client disconnects, in HTTP/2 as well.
 //!
-//! In HTTP/1.1 a client that goes away closes its connection, and the server
-//! drops what it was doing. In HTTP/2 the client breaks off one stream of many,
-//! and the server runs each request as a task of its own that nobody ends. But
-//! a request's body tells that its stream was broken off, when it is asked
-//! again after its end.
+//! In HTTP/1.1 a client disconnects by closing its connection, and actix drops the handler. In
+//! HTTP/2 a client resets one stream of many, and actix runs each request as a detached task that
+//! it does not cancel. The payload of a request returns an error after its stream was reset.
 
 use actix_web::{error::PayloadError, http::Version, web::Payload};
 use bytes::Bytes;
@@ -16,13 +14,12 @@ use std::{
     time::Duration,
 };
 
-/// Pause between two questions whether the client is still there: nothing
-/// wakes a task when it leaves.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Interval between two looks at the stream: a reset wakes no task.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The result of `work`, unless the client of a request with this `payload`
-/// goes away first.
-pub(super) async fn while_waited_for<T>(
+/// Returns the result of `work`, or nothing if the client of the request with this `payload`
+/// disconnects first.
+pub(super) async fn cancel_on_disconnect<T>(
     version: Version,
     mut payload: Payload,
     work: impl Future<Output = T>,
@@ -31,13 +28,13 @@ pub(super) async fn while_waited_for<T>(
         return Some(work.await);
     }
     let mut work = pin!(work);
-    let mut ticks = tokio::time::interval(ASK_EVERY);
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
         tokio::select! {
             biased;
             done = &mut work => return Some(done),
             _ = ticks.tick() => {
-                if is_broken_off(&mut payload) {
+                if is_reset(&mut payload) {
                     return None;
                 }
             }
@@ -45,9 +42,9 @@ pub(super) async fn while_waited_for<T>(
     }
 }
 
-fn is_broken_off(payload: &mut Payload) -> bool {
+fn is_reset(payload: &mut Payload) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
-    // A body is of no use here; what there is of it makes room for the rest.
+    // The handlers use no request body. Reading it makes room for what follows in the stream.
     loop {
         let next: Poll<Option<Result<Bytes, PayloadError>>> =
             Pin::new(&mut *payload).poll_next(&mut cx);

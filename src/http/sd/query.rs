@@ -1,4 +1,4 @@
-//! Which targets a request is about, and how they are to be named.
+//! Selector targets a request is about, and how they are to be named.
 
 use crate::domain::{AppKey, AppKeyError, Prefer};
 use percent_encoding::percent_decode_str;
@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 /// A request, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Question {
-    pub(super) which: Which,
+pub(super) struct SdQuery {
+    pub(super) selector: Selector,
     pub(super) mode: Mode,
     /// In place of the one that the target has.
     pub(super) scheme: Option<Scheme>,
@@ -15,9 +15,9 @@ pub(super) struct Question {
     pub(super) port: Option<u16>,
 }
 
-/// Which apps, among those that the caller sees.
+/// Selector apps, among those that the caller visibility.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Which {
+pub(super) enum Selector {
     #[default]
     All,
     /// Parts are names or GUIDs: organization, space, app.
@@ -52,7 +52,7 @@ impl Scheme {
 
 /// Why a URL makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadQuestion {
+pub(super) enum InvalidQuery {
     #[error("the path or a query parameter is not UTF-8 after percent-decoding")]
     NotUtf8,
     #[error(
@@ -75,87 +75,87 @@ pub(super) enum BadQuestion {
     Unknown,
 }
 
-impl Question {
+impl SdQuery {
     /// Reads what follows `/v1/sd/apps`, and the query, both as they came.
-    pub(super) fn parse(rest: &str, query: &str) -> Result<Self, BadQuestion> {
-        let mut question = Self { which: parts(rest)?, ..Self::default() };
+    pub(super) fn parse(rest: &str, query: &str) -> Result<Self, InvalidQuery> {
+        let mut parsed = Self { selector: parts(rest)?, ..Self::default() };
         let mut mode = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decode(value)?;
             match &*decode(name)? {
-                "app" => question.name(&value, Prefer::Name)?,
-                "route_url" => question.name(&value, Prefer::Route)?,
+                "app" => parsed.name(&value, Prefer::Name)?,
+                "route_url" => parsed.name(&value, Prefer::Route)?,
                 "mode" => once("mode", &mut mode, mode_of(&value)?)?,
-                "scheme" => once("scheme", &mut question.scheme, scheme_of(&value)?)?,
-                "port" => once("port", &mut question.port, port_of(&value)?)?,
-                _ => return Err(BadQuestion::Unknown),
+                "scheme" => once("scheme", &mut parsed.scheme, scheme_of(&value)?)?,
+                "port" => once("port", &mut parsed.port, port_of(&value)?)?,
+                _ => return Err(InvalidQuery::Unknown),
             }
         }
-        question.mode = mode.unwrap_or_default();
-        Ok(question)
+        parsed.mode = mode.unwrap_or_default();
+        Ok(parsed)
     }
 
     /// Bytes of the texts in it.
     pub(super) fn text_len(&self) -> usize {
-        match &self.which {
-            Which::All => 0,
-            Which::Parts(parts) => parts.iter().map(String::len).sum(),
-            Which::Key(key) => key.as_str().len(),
+        match &self.selector {
+            Selector::All => 0,
+            Selector::Parts(parts) => parts.iter().map(String::len).sum(),
+            Selector::Key(key) => key.as_str().len(),
         }
     }
 
-    fn name(&mut self, key: &str, prefer: Prefer) -> Result<(), BadQuestion> {
-        if self.which != Which::All {
-            return Err(BadQuestion::Twice);
+    fn name(&mut self, key: &str, prefer: Prefer) -> Result<(), InvalidQuery> {
+        if self.selector != Selector::All {
+            return Err(InvalidQuery::Twice);
         }
-        self.which = Which::Key(AppKey::parse(key, prefer)?);
+        self.selector = Selector::Key(AppKey::parse(key, prefer)?);
         Ok(())
     }
 }
 
-fn parts(rest: &str) -> Result<Which, BadQuestion> {
+fn parts(rest: &str) -> Result<Selector, InvalidQuery> {
     let rest = rest.trim_matches('/');
     if rest.is_empty() {
-        return Ok(Which::All);
+        return Ok(Selector::All);
     }
     let parts = rest.split('/').map(|part| Ok(decode(part)?.into_owned()));
-    let parts: Vec<_> = parts.collect::<Result<_, BadQuestion>>()?;
+    let parts: Vec<_> = parts.collect::<Result<_, InvalidQuery>>()?;
     match parts.len() <= 3 && parts.iter().all(|part| !part.is_empty()) {
-        true => Ok(Which::Parts(parts)),
-        false => Err(BadQuestion::Path),
+        true => Ok(Selector::Parts(parts)),
+        false => Err(InvalidQuery::Path),
     }
 }
 
-fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), BadQuestion> {
+fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), InvalidQuery> {
     match place.replace(value) {
-        Some(_) => Err(BadQuestion::Repeated(name)),
+        Some(_) => Err(InvalidQuery::Repeated(name)),
         None => Ok(()),
     }
 }
 
-fn mode_of(text: &str) -> Result<Mode, BadQuestion> {
+fn mode_of(text: &str) -> Result<Mode, InvalidQuery> {
     match text {
         "router" => Ok(Mode::Router),
         "direct" => Ok(Mode::Direct),
-        _ => Err(BadQuestion::Mode),
+        _ => Err(InvalidQuery::Mode),
     }
 }
 
-fn scheme_of(text: &str) -> Result<Scheme, BadQuestion> {
+fn scheme_of(text: &str) -> Result<Scheme, InvalidQuery> {
     match text {
         "http" => Ok(Scheme::Http),
         "https" => Ok(Scheme::Https),
-        _ => Err(BadQuestion::Scheme),
+        _ => Err(InvalidQuery::Scheme),
     }
 }
 
-fn port_of(text: &str) -> Result<u16, BadQuestion> {
-    text.parse().ok().filter(|port| *port > 0).ok_or(BadQuestion::Port)
+fn port_of(text: &str) -> Result<u16, InvalidQuery> {
+    text.parse().ok().filter(|port| *port > 0).ok_or(InvalidQuery::Port)
 }
 
-fn decode(text: &str) -> Result<Cow<'_, str>, BadQuestion> {
-    percent_decode_str(text).decode_utf8().map_err(|_| BadQuestion::NotUtf8)
+fn decode(text: &str) -> Result<Cow<'_, str>, InvalidQuery> {
+    percent_decode_str(text).decode_utf8().map_err(|_| InvalidQuery::NotUtf8)
 }
 
 #[cfg(test)]
@@ -165,11 +165,11 @@ mod tests {
     #[test]
     fn every_documented_url_is_understood() {
         let parts =
-            |parts: &[&str]| Which::Parts(parts.iter().map(|it| (*it).to_owned()).collect());
-        let key = |text: &str, prefer| Which::Key(AppKey::parse(text, prefer).unwrap());
-        for (rest, query, which) in [
-            ("", "", Which::All),
-            ("/", "mode=router", Which::All),
+            |parts: &[&str]| Selector::Parts(parts.iter().map(|it| (*it).to_owned()).collect());
+        let key = |text: &str, prefer| Selector::Key(AppKey::parse(text, prefer).unwrap());
+        for (rest, query, selector) in [
+            ("", "", Selector::All),
+            ("/", "mode=router", Selector::All),
             ("/acme", "", parts(&["acme"])),
             ("/acme/prod/", "", parts(&["acme", "prod"])),
             ("/a%20b/p%2Fq/s%C3%BC", "", parts(&["a b", "p/q", "sü"])),
@@ -177,33 +177,33 @@ mod tests {
             ("", "app=%22guid%22", key("guid", Prefer::Name)),
             ("", "route_url=a.example.com%2Fx", key("a.example.com/x", Prefer::Route)),
         ] {
-            assert_eq!(Question::parse(rest, query).unwrap().which, which, "{rest}?{query}");
+            assert_eq!(SdQuery::parse(rest, query).unwrap().selector, selector, "{rest}?{query}");
         }
-        let question = Question::parse("", "mode=direct&scheme=https&port=8443&").unwrap();
+        let query = SdQuery::parse("", "mode=direct&scheme=https&port=8443&").unwrap();
         let (scheme, port) = (Some(Scheme::Https), Some(8443));
-        assert_eq!(question, Question { which: Which::All, mode: Mode::Direct, scheme, port });
+        assert_eq!(query, SdQuery { selector: Selector::All, mode: Mode::Direct, scheme, port });
     }
 
     #[test]
     fn requests_that_make_no_sense_are_refused() {
         for (rest, query, error) in [
-            ("/a/b/c/d", "", BadQuestion::Path),
-            ("/a//c", "", BadQuestion::Path),
-            ("/%ff", "", BadQuestion::NotUtf8),
-            ("", "app=%ff", BadQuestion::NotUtf8),
-            ("", "app=", BadQuestion::Key(AppKeyError::Empty)),
-            ("", "route_url=a%00", BadQuestion::Key(AppKeyError::Control)),
-            ("/a", "app=b", BadQuestion::Twice),
-            ("", "app=a&route_url=b", BadQuestion::Twice),
-            ("", "app=a&app=a", BadQuestion::Twice),
-            ("", "mode=router&mode=router", BadQuestion::Repeated("mode")),
-            ("", "mode=", BadQuestion::Mode),
-            ("", "scheme=ftp", BadQuestion::Scheme),
-            ("", "port=0", BadQuestion::Port),
-            ("", "port=65536", BadQuestion::Port),
-            ("", "rout_url=a", BadQuestion::Unknown),
+            ("/a/b/c/d", "", InvalidQuery::Path),
+            ("/a//c", "", InvalidQuery::Path),
+            ("/%ff", "", InvalidQuery::NotUtf8),
+            ("", "app=%ff", InvalidQuery::NotUtf8),
+            ("", "app=", InvalidQuery::Key(AppKeyError::Empty)),
+            ("", "route_url=a%00", InvalidQuery::Key(AppKeyError::Control)),
+            ("/a", "app=b", InvalidQuery::Twice),
+            ("", "app=a&route_url=b", InvalidQuery::Twice),
+            ("", "app=a&app=a", InvalidQuery::Twice),
+            ("", "mode=router&mode=router", InvalidQuery::Repeated("mode")),
+            ("", "mode=", InvalidQuery::Mode),
+            ("", "scheme=ftp", InvalidQuery::Scheme),
+            ("", "port=0", InvalidQuery::Port),
+            ("", "port=65536", InvalidQuery::Port),
+            ("", "rout_url=a", InvalidQuery::Unknown),
         ] {
-            assert_eq!(Question::parse(rest, query), Err(error), "{rest}?{query}");
+            assert_eq!(SdQuery::parse(rest, query), Err(error), "{rest}?{query}");
         }
     }
 }
