@@ -179,8 +179,7 @@ impl Broker {
             let was_away = self.0.away.swap(away).is_some();
             match refreshed {
                 Err(error) if !was_away => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "keeping the last known bindings: {error}");
+                    tracing::warn!(%error, "keeping the last known bindings");
                 }
                 Ok(()) if was_away => tracing::info!("bindings are up to date again"),
                 _ => {}
@@ -231,8 +230,7 @@ impl Broker {
         .await?;
         // It is committed: if the publishing fails now, the next round of `keep_current` does it.
         if let Err(error) = within_patience(self.refresh()).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "a change is stored, but not yet in force: {error}");
+            tracing::warn!(%error, "a change is stored, but not yet in force");
         }
         Ok(done)
     }
@@ -267,7 +265,6 @@ async fn within_patience<T, E: From<StoreError>>(
         Ok(done) => done,
         Err(_) => Err(E::from(StoreError::Unavailable {
             reason: format!("no answer within {} s", PATIENCE.as_secs()),
-            source: None,
         })),
     }
 }

@@ -48,6 +48,9 @@ pub fn reason(error: &SendRequestError) -> String {
         SendRequestError::Connect(ConnectError::Disconnected) => {
             "the connection was closed before an answer".to_owned()
         }
+        SendRequestError::Connect(ConnectError::Timeout) => {
+            "no connection, or no TLS handshake, in time".to_owned()
+        }
         SendRequestError::Connect(error) => error.to_string(),
         error => error.to_string(),
     }

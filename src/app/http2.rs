@@ -5,6 +5,7 @@
 //! stream whose client takes nothing waits for ever. All three are bounded here.
 
 use super::{client_stream::ClientIo, connections::Connections};
+use crate::telemetry::causes;
 use actix_http::Request;
 use actix_web::{
     HttpMessage, HttpResponse,
@@ -180,7 +181,7 @@ impl Answer {
             });
             let Some(piece) = next.await? else { break };
             let piece = piece.map_err(|error| {
-                tracing::warn!(error = &*error as &dyn std::error::Error, "an answer was cut");
+                tracing::warn!(error = causes(&*error), "an answer was cut");
                 Unsent::Cut
             })?;
             self.send_piece(piece, stream).await?;

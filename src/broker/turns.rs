@@ -36,7 +36,6 @@ impl Turns {
         let turn = tokio::time::timeout(PATIENCE, self.queues[index].lock()).await;
         turn.map_err(|_| StoreError::Unavailable {
             reason: "the requests before this one still wait for it".to_owned(),
-            source: None,
         })
     }
 }

@@ -7,7 +7,7 @@
 //! makes no sense is counted and left out. One of them never costs the rest.
 
 use super::{
-    drop_log::Dropped,
+    drop_log::{DESCRIBED, Dropped},
     endpoint::Endpoint,
     intern::{Interner, Read},
     route_key,
@@ -29,9 +29,6 @@ pub struct Document {
     /// The first of the skipped ones.
     pub(super) dropped: Vec<Dropped>,
 }
-
-/// Skipped endpoints of a document that are described.
-const DESCRIBED: usize = 20;
 
 impl Document {
     fn skip(&mut self, app: &str, route: &str, reason: impl fmt::Display) {

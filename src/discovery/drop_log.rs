@@ -16,18 +16,27 @@ const REMEMBERED: usize = 256;
 /// For how long they are remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
+/// Drops of one answer that are described; the others are only counted.
+pub(super) const DESCRIBED: usize = 20;
+
 /// An endpoint or a message that was dropped. Texts are short enough for a log line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Dropped {
     app: String,
     route: String,
+    unit: String,
     reason: String,
 }
 
 impl Dropped {
     /// `app` and `route` are foreign texts; empty when they are not known.
     pub(super) fn new(app: &str, route: &str, reason: impl std::fmt::Display) -> Self {
-        Self { app: cause(app), route: cause(route), reason: cause(reason) }
+        Self { app: cause(app), route: cause(route), unit: String::new(), reason: cause(reason) }
+    }
+
+    /// A unit of a Tsuru app.
+    pub(super) fn unit(app: &str, unit: &str, reason: impl std::fmt::Display) -> Self {
+        Self { unit: cause(unit), ..Self::new(app, "", reason) }
     }
 }
 
@@ -82,13 +91,16 @@ impl DropLog {
         }
         self.lines += 1;
         let suppressed = mem::take(&mut self.suppressed);
+        let known =
+            |text: &str| (!text.is_empty()).then(|| tracing::field::display(text.to_owned()));
         tracing::warn!(
             source.name = %self.source,
-            app = %dropped.app,
-            route = %dropped.route,
+            app = known(&dropped.app),
+            route = known(&dropped.route),
+            unit = known(&dropped.unit),
             reason = %dropped.reason,
             suppressed,
-            "route dropped"
+            "endpoint dropped"
         );
         if self.remembered.len() < REMEMBERED {
             self.remembered.insert(dropped);

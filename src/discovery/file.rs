@@ -64,7 +64,7 @@ pub(super) async fn watch(
             let look = spawn_blocking(move || {
                 let looked = look(&path, known, limits.body_bytes);
                 if asked {
-                    answer_whoever_asked(&looked);
+                    answer_whoever_asked(&path, &looked);
                 }
                 looked
             });
@@ -96,15 +96,16 @@ pub(super) async fn watch(
 
 /// Logs what came of a reload, also when the file is as bad as it was before: the source itself
 /// is heard only when that changes.
-fn answer_whoever_asked(looked: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
+fn answer_whoever_asked(path: &Path, looked: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
+    let path = tracing::field::display(path.display());
     let outcome = match looked {
         Ok(Some((_, body))) => parse_into(body, &mut Interner::default()).map(drop),
         Ok(None) => Ok(()),
-        Err(error) => return tracing::error!(%error, "keeping the routes from before"),
+        Err(error) => return tracing::error!(path, %error, "keeping the routes from before"),
     };
     match outcome {
-        Ok(()) => tracing::info!("the route file was read again"),
-        Err(error) => tracing::error!(%error, "keeping the routes from before"),
+        Ok(()) => tracing::info!(path, "the route file was read again"),
+        Err(error) => tracing::error!(path, %error, "keeping the routes from before"),
     }
 }
 

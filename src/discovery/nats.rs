@@ -214,7 +214,8 @@ impl Listener {
                 self.cause = Some(cause);
             }
             None if !is_reported && waited >= connection::TIMEOUT => {
-                self.away("cannot be reached", now);
+                let seconds = connection::TIMEOUT.as_secs();
+                self.away(&format!("cannot be reached: no answer within {seconds} s"), now);
             }
             _ => {}
         }

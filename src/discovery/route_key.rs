@@ -3,7 +3,7 @@
 //! Table and look-up spell alike: what an operator wrote into a route file is
 //! found again when it is asked for in the same words.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::Ipv6Addr};
 
 /// Longest host that can be a name on the network (RFC 1035, section 2.3.4);
 /// a longer one is not worth a walk through its wildcards.
@@ -11,12 +11,18 @@ const MAX_HOST: usize = 253;
 
 /// The spelling under which a route is kept: lower-cased as a whole, without
 /// scheme, port, query and closing slashes. Gorouter has no scheme and no port
-/// in its keys; people paste URLs.
+/// in its keys; people paste URLs. An IPv6 address is kept in brackets.
 pub(super) fn normalize(text: &str) -> Cow<'_, str> {
     let text = without_scheme(text);
     let text = text.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let (host, path) = split(text);
-    let key = match without_port(host) {
+    let bare = without_port(host);
+    let key = match bare {
+        bare if bare.contains(':')
+            && let Some(address) = ipv6(bare) =>
+        {
+            Cow::Owned(format!("[{address}]{path}"))
+        }
         bare if bare.len() == host.len() => Cow::Borrowed(text),
         bare if path.is_empty() => Cow::Borrowed(bare),
         bare => Cow::Owned(format!("{bare}{path}")),
@@ -81,11 +87,21 @@ fn without_scheme(text: &str) -> &str {
         .unwrap_or(text)
 }
 
+/// Without brackets an IPv6 address may end in what looks like a port: `fd00::1`.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) => bare,
+        Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            let is_address = |text| ipv6(text).is_some();
+            if bare.contains(':') && (is_address(host) || !is_address(bare)) { host } else { bare }
+        }
         _ => host,
     }
+}
+
+/// An IPv6 address, with or without brackets.
+fn ipv6(host: &str) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
 }
 
 #[cfg(test)]
@@ -106,6 +122,16 @@ mod tests {
             ("*.Example.com", "*.example.com"),
             ("MÜNCHEN.example", "münchen.example"),
             ("a:b", "a:b"),
+            ("::1", "[::1]"),
+            ("[::1]:8080/x", "[::1]/x"),
+            ("http://FD00:0::1/x", "[fd00::1]/x"),
+            // Not one route, though both end in what may be a port.
+            ("fd00::1", "[fd00::1]"),
+            ("fd00::2", "[fd00::2]"),
+            ("2001:db8:0:0:0:0:0:1:8080", "[2001:db8::1]"),
+            // No host, and no two of them are one route.
+            ("[::1", "[::1"),
+            ("a:b:1", "a:b:1"),
             ("", ""),
             ("/", ""),
             ("https://", ""),

@@ -18,7 +18,13 @@ mod units;
 pub use api::TsuruApi;
 pub use instances::{TsuruApiError, TsuruBinds};
 
-use super::{Limits, document::Entry, error::SourceError, writer::Reporter};
+use super::{
+    Limits,
+    document::Entry,
+    drop_log::{DESCRIBED, DropLog, Dropped},
+    error::SourceError,
+    writer::Reporter,
+};
 use crate::domain::TsuruApp;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hosts::Hosts;
@@ -72,11 +78,25 @@ pub(super) struct Pace {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     entries: Vec<Entry>,
-    /// Units that should be scraped, and whose address nobody tells.
+    /// Units and hosts that should be scraped and cannot be.
     skipped: usize,
+    /// The first of these.
+    dropped: Vec<Dropped>,
 }
 
 impl Told {
+    fn skip(&mut self, dropped: Dropped) {
+        self.skipped += 1;
+        self.describe(dropped);
+    }
+
+    /// For what is no target: it is not counted.
+    fn describe(&mut self, dropped: Dropped) {
+        if self.dropped.len() < DESCRIBED {
+            self.dropped.push(dropped);
+        }
+    }
+
     fn has_endpoints(&self) -> bool {
         self.entries.iter().any(|entry| entry.endpoint.is_some())
     }
@@ -114,6 +134,7 @@ pub(super) async fn follow(
     reporter: Reporter,
     shutdown: CancellationToken,
 ) {
+    let drop_log = DropLog::new(tsuru.name().into());
     let Tsuru { api, mut apps } = tsuru;
     let time = pace.limits.timeout.min(TIMEOUT);
     let body_bytes = pace.limits.body_bytes.min(BODY_BYTES);
@@ -127,7 +148,7 @@ pub(super) async fn follow(
         keep: pace.keep,
     };
     let following = async {
-        let mut known = Known::new(ages, Instant::now());
+        let mut known = Known::new(ages, drop_log, Instant::now());
         let bound = apps.borrow_and_update().clone();
         known.bind(&bound, Instant::now());
         let mut asking = FuturesUnordered::new();

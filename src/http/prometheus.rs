@@ -32,6 +32,7 @@ use actix_web::{
 };
 use error::{Problem, PrometheusError};
 use futures_util::StreamExt;
+pub(super) use page::explain;
 use percent_encoding::percent_decode_str;
 pub use state::state;
 use std::{
@@ -171,15 +172,17 @@ fn to_the_page(target: &Target<'_>) -> HttpResponse {
         .finish()
 }
 
-/// The parameters that came as a form.
+/// The parameters that came as a form. A POST without a body has its parameters in the query,
+/// whatever type it names: vmalert names `application/json`, later versions none.
 async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes, Problem> {
-    if !is_form(request.headers().get(header::CONTENT_TYPE)) {
-        return Err(Problem::NoForm);
-    }
+    let is_form = is_form(request.headers().get(header::CONTENT_TYPE));
     let reading = async {
         let mut form = BytesMut::new();
         while let Some(piece) = payload.next().await {
             let piece = piece.map_err(|_| Problem::ClientDisconnected)?;
+            if !is_form && !piece.is_empty() {
+                return Err(Problem::NoForm);
+            }
             if form.len() + piece.len() > LONGEST_FORM {
                 return Err(Problem::TooLong);
             }
@@ -190,8 +193,7 @@ async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes
     timeout(SLOWEST_FORM, reading).await.unwrap_or(Err(Problem::TooSlow))
 }
 
-/// Without a type it is a form: vmalert sends its parameters in the query of a POST
-/// that has no body.
+/// Without a type it is a form.
 fn is_form(content_type: Option<&HeaderValue>) -> bool {
     let Some(content_type) = content_type else { return true };
     let media_type = content_type.to_str().unwrap_or_default();

@@ -45,6 +45,8 @@ struct Landing<'a> {
     waiting: &'static str,
     /// For operators only.
     details: Option<Details<'a>>,
+    /// Whether a login may show the details; other credentials were sent already.
+    offer_login: bool,
 }
 
 struct Details<'a> {
@@ -125,6 +127,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         ready,
         waiting,
         details: is_operator.then(details),
+        offer_login: !has_credentials,
     }))
 }
 

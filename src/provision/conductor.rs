@@ -123,13 +123,12 @@ impl Conductor {
                 }
                 self.report_other_home();
                 if std::mem::take(&mut self.is_away) {
-                    tracing::info!("orders are found again");
+                    tracing::info!("pending operations can be read again");
                 }
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_away, true) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "cannot look for orders: {error}");
+                    tracing::warn!(%error, "pending operations cannot be read");
                 }
                 if self.lease.has_run_out() && self.conducts() {
                     self.leave().await;

@@ -214,8 +214,7 @@ impl Errand {
             match written.await {
                 Ok(()) => return,
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, instance.id = %self.id, "cannot write what was done: {error}");
+                    tracing::warn!(%error, instance.id = %self.id, "result of an operation not stored");
                 }
             }
             tokio::time::sleep(WRITE_AGAIN).await;

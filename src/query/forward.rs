@@ -26,7 +26,7 @@ const OF_REQUEST: [HeaderName; 4] =
 
 /// What a reader needs of an answer. All others stay behind: those of the
 /// connection, cookies, challenges, and what opens it to other sites.
-const OF_ANSWER: [HeaderName; 10] = [
+const OF_ANSWER: [HeaderName; 11] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -37,6 +37,8 @@ const OF_ANSWER: [HeaderName; 10] = [
     header::LOCATION,
     header::RETRY_AFTER,
     header::VARY,
+    // The pages tell a server that stops from one that starts by it.
+    HeaderName::from_static("x-prometheus-stopping"),
 ];
 
 /// A request to pass on.
@@ -85,7 +87,12 @@ impl Client {
                 // Nothing was sent yet.
                 Ok(Err(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
-                    tracing::debug!(instance = upstream.external_url, replica.number, why);
+                    tracing::debug!(
+                        instance = upstream.external_url,
+                        replica.number,
+                        why,
+                        "prometheus server unreachable"
+                    );
                     refused = Some(format!("server {} {why}", replica.number));
                 }
                 Ok(Err(_)) => return Err(Failure::Broken),

@@ -4,17 +4,20 @@
 //! segment or a way up matches nothing. Only the name of a label may be encoded,
 //! and it is encoded anew.
 //!
-//! Left out on purpose, though they can only be read: `status/config` and
-//! `status/flags` (secrets, paths), `status/runtimeinfo` (paths), `status/tsdb` (walks
-//! through all series in memory under a lock), `alertmanagers` (a URL that may hold a key),
-//! `/metrics` and `/debug` (the process, not what it has stored), `/consoles` (files of the
-//! disk), and the pages about these. `notifications/live` never ends; see
-//! `http::prometheus`, which answers it as a server with too many subscribers does.
+//! Left out on purpose, though they can only be read: `status/config`,
+//! `scrape_pools/config` and `status/flags` (secrets, paths), `status/runtimeinfo` (paths),
+//! `status/tsdb` (walks through all series in memory under a lock), `alertmanagers` (a URL that
+//! may hold a key), `status/self_metrics`, `/metrics` and `/debug` (the process, not what it has
+//! stored), `/consoles` and `/user` (files of the disk), and the pages about these.
+//! `notifications/live` never ends; see `http::prometheus`, which answers it as a server with
+//! too many subscribers does.
 //!
-//! Who asks for what: the pages of versions 2 and 3 for queries, labels, `metadata`, `targets`,
-//! `scrape_pools`, `rules`, `alerts`, `walreplay`, and version 3 also for `notifications`,
-//! `parse_query`, `format_query` and `features`; Grafana for queries, labels, `series`, `metadata`, `rules`,
-//! `alerts`, `query_exemplars`, `buildinfo`; vmalert and promtool for queries, labels and `series`.
+//! Clients and what they read: the pages of versions 2 and 3 read queries, labels, `metadata`,
+//! `targets`, `scrape_pools`, `rules`, `walreplay`, and version 3 also `series`, `notifications`,
+//! `parse_query`, `format_query`, `relabel_steps` and `features`. Grafana reads queries, labels,
+//! `series`, `metadata`, `rules`, `alerts`, `query_exemplars` and `buildinfo`; it tries POST
+//! first and repeats a request that gets 405 as a GET. vmalert reads `query` and `query_range`.
+//! promtool reads queries, labels, `series`, `/-/healthy` and `/-/ready`.
 
 use super::FilesIn;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -44,6 +47,10 @@ const READS: &[(&str, By)] = &[
     ("/api/v1/format_query", By::GetOrForm),
     // The query page of version 3 shows the tree of a query.
     ("/api/v1/parse_query", By::GetOrForm),
+    // Searches of the same index as labels, since version 3.13.
+    ("/api/v1/search/metric_names", By::GetOrForm),
+    ("/api/v1/search/label_names", By::GetOrForm),
+    ("/api/v1/search/label_values", By::GetOrForm),
     ("/api/v1/metadata", By::Get),
     ("/api/v1/targets", By::Get),
     ("/api/v1/targets/metadata", By::Get),
@@ -52,9 +59,12 @@ const READS: &[(&str, By)] = &[
     ("/api/v1/scrape_pools", By::Get),
     ("/api/v1/notifications", By::Get),
     ("/api/v1/features", By::Get),
+    ("/api/v1/openapi.yaml", By::Get),
     (RULES, By::Get),
     ("/api/v1/alerts", By::Get),
     ("/api/v1/status/buildinfo", By::Get),
+    // The same for people.
+    ("/version", By::Get),
     ("/federate", By::Get),
     // Pages: /graph of version 2, which Debian has below /classic, and /query of
     // version 3; and those that show what the API above says.
@@ -72,9 +82,11 @@ const READS: &[(&str, By)] = &[
     (CLASSIC_ALERTS, By::Get),
     ("/classic/rules", By::Get),
     ("/classic/targets", By::Get),
+    ("/classic/service-discovery", By::Get),
     // Before it shows anything, a page asks whether the server is ready, or how far
     // it is with starting.
     ("/-/ready", By::Get),
+    ("/-/healthy", By::Get),
     ("/api/v1/status/walreplay", By::Get),
     ("/favicon.ico", By::Get),
     ("/favicon.svg", By::Get),
@@ -168,6 +180,9 @@ mod tests {
             "labels",
             "format_query",
             "parse_query",
+            "search/metric_names",
+            "search/label_names",
+            "search/label_values",
         ];
         for form in forms {
             let read = Read::find(&format!("/api/v1/{form}")).unwrap();
@@ -195,7 +210,11 @@ mod tests {
             "/graph",
             "/graph/",
             "/query",
+            "/version",
+            "/api/v1/openapi.yaml",
             "/-/ready",
+            "/-/healthy",
+            "/classic/service-discovery",
             "/favicon.ico",
             "/static/js/main.1a2b.js",
             "/assets/index-C0ff_ee.css",
@@ -285,7 +304,6 @@ mod tests {
             "/api/v1/notifications/live",
             "/-/reload",
             "/-/quit",
-            "/-/healthy",
             "/metrics",
             "/debug/pprof/",
             "/consoles/x.html",
@@ -296,12 +314,14 @@ mod tests {
             "/agent",
             "/api/v1/alertmanagers",
             "/api/v1/status/tsdb/blocks",
+            "/api/v1/status/self_metrics",
+            "/api/v1/search/",
+            "/api/v1/search/metric_names/x",
             "/api/v1/scrape_pools/config",
             "/tsdb-status",
             "/classic/config",
             "/classic/status",
             "/classic/flags",
-            "/classic/service-discovery",
             "/new/graph",
         ] {
             assert_eq!(Read::find(path), None, "{path}");

@@ -29,8 +29,6 @@ pub struct Summary {
     pub targets_up: Option<usize>,
     /// All targets.
     pub targets: Option<usize>,
-    /// What one target fails with: which, and why.
-    pub last_error: Option<String>,
     /// Some of the targets, those that fail first.
     pub shown: Vec<Target>,
     /// What it has stored.
@@ -128,11 +126,14 @@ impl Summary {
         });
         self.targets = Some(targets.len());
         self.targets_up = Some(targets.iter().filter(|target| target.health == "up").count());
-        let failed = targets.first().filter(|target| !target.error.is_empty());
-        self.last_error =
-            failed.map(|it| format!("{} instance {}: {}", it.app, it.instance, it.error));
         targets.truncate(SHOWN);
         self.shown = targets;
+    }
+
+    /// What one target fails with: which, and why.
+    pub fn last_error(&self) -> Option<String> {
+        let failed = self.shown.first().filter(|target| !target.error.is_empty());
+        failed.map(|it| format!("{} instance {}: {}", it.app, it.instance, it.error))
     }
 }
 
@@ -266,13 +267,13 @@ mod tests {
         assert_eq!((first.app.as_str(), first.instance.as_str()), ("acme/prod/shop", "151"));
         assert_eq!(first.last_scrape, "2026-11-21 11:18:06Z");
         let error = "acme/prod/shop instance 151: server returned HTTP status 404 Not Found";
-        assert_eq!(summary.last_error.as_deref(), Some(error));
+        assert_eq!(summary.last_error().as_deref(), Some(error));
 
         let mut summary = Summary::default();
         let unnamed = r#"{"data":{"activeTargets":[{"labels":{"instance":"a:1"},"health":"unknown","lastScrape":"0001-01-01T00:00:00Z"}]}}"#;
         summary.add(parse(unnamed.as_bytes()).unwrap());
         assert_eq!(
-            (summary.targets, summary.targets_up, summary.last_error),
+            (summary.targets, summary.targets_up, summary.last_error()),
             (Some(1), Some(0), None)
         );
         let expected = Target {

@@ -12,10 +12,8 @@ pub enum StoreError {
     /// The database is away, full, or refuses us; it may be back in a moment.
     #[error("the database is not available: {reason}")]
     Unavailable {
-        /// What is wrong, without secrets.
+        /// What is wrong and its cause, without secrets.
         reason: String,
-        /// The cause, when there is one.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// Migrated by a newer version of us; going on could harm it.
     #[error(
@@ -54,15 +52,13 @@ impl StoreError {
     /// Names the server that is not available.
     pub(super) fn at(self, server: &str) -> Self {
         match self {
-            Self::Unavailable { reason, source } => {
-                Self::Unavailable { reason: format!("{server}: {reason}"), source }
-            }
+            Self::Unavailable { reason } => Self::away(format!("{server}: {reason}")),
             other => other,
         }
     }
 
     pub(super) fn away(reason: impl Into<String>) -> Self {
-        Self::Unavailable { reason: reason.into(), source: None }
+        Self::Unavailable { reason: reason.into() }
     }
 }
 
@@ -70,7 +66,11 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match reason(&error) {
             Some(reason) => Self::away(reason),
-            None => Self::Query(error),
+            None => {
+                // Users see the text of a `StoreError`, so the cause is logged here.
+                tracing::error!(%error, "database query failed");
+                Self::Query(error)
+            }
         }
     }
 }
@@ -83,10 +83,7 @@ impl From<MigrateError> for StoreError {
             // Migrations are only ever added, so one that we lack is from the future.
             MigrateError::VersionMissing(found) => Self::NewerVersion { found, known },
             MigrateError::VersionMismatch(found) => Self::ForeignMigration(found),
-            error => Self::Unavailable {
-                reason: "it could not be migrated".to_owned(),
-                source: Some(Box::new(error)),
-            },
+            error => Self::away(format!("it could not be migrated: {error}")),
         }
     }
 }
@@ -97,7 +94,10 @@ fn reason(error: &sqlx::Error) -> Option<String> {
     match error {
         Io(error) => Some(error.to_string()),
         Tls(error) => Some(format!("TLS: {error}")),
-        PoolTimedOut => Some(format!("no connection within {} s", super::ACQUIRE.as_secs())),
+        PoolTimedOut => Some(format!(
+            "no connection within {} s: the server accepts none, or all are in use",
+            super::ACQUIRE.as_secs()
+        )),
         PoolClosed => Some("it was closed".to_owned()),
         WorkerCrashed => Some("its worker thread ended".to_owned()),
         Protocol(problem) => Some(format!("it broke the protocol, or hung up: {problem}")),

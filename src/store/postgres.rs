@@ -6,7 +6,7 @@ use sqlx::{
     any::{AnyConnectOptions, AnyPoolOptions},
     postgres::{PgConnectOptions, PgSslMode},
 };
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, str::FromStr, time::Duration};
 use url::Url;
 
 /// A replica that dies of a power cut holds its locks until the server notices;
@@ -14,10 +14,14 @@ use url::Url;
 const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '10s'; \
                        SET idle_in_transaction_session_timeout = '10s'";
 
+/// PostgreSQL notes at each migration that a table exists, and the driver logs it as news.
+const QUIET: &str = "SET client_min_messages = warning";
+
 /// An unused connection is closed after this long.
 const IDLE: Duration = Duration::from_secs(300);
 
 pub(super) async fn open(url: &str, max_connections: u32) -> Result<AnyPool, StoreError> {
+    let url = &*named_host(url);
     // The parser's own message could show a part of the URL, and so of the password.
     let options = AnyConnectOptions::from_str(url).map_err(|_| {
         StoreError::Url("is not a URL like postgres://user:password@host/db".into())
@@ -35,6 +39,19 @@ pub(super) async fn open(url: &str, max_connections: u32) -> Result<AnyPool, Sto
         })
         .connect_lazy_with(options);
     Ok(pool)
+}
+
+/// Names the host of an IPv6 URL once more, without brackets: the driver looks up the host of the
+/// URL with its brackets, and compares it so with the certificate of the server.
+fn named_host(url: &str) -> Cow<'_, str> {
+    let Ok(mut named) = Url::parse(url) else { return Cow::Borrowed(url) };
+    let bare = named.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'));
+    let Some(bare) = bare.map(str::to_owned) else { return Cow::Borrowed(url) };
+    let has_host = named.query_pairs().any(|(key, _)| key == "host" || key == "hostaddr");
+    if !has_host {
+        named.query_pairs_mut().append_pair("host", &bare);
+    }
+    Cow::Owned(named.into())
 }
 
 /// What somebody in the network can do to the connection; none on the machine itself.
@@ -71,6 +88,7 @@ async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
     let timed_out = || StoreError::away(format!("no connection within {} s", ACQUIRE.as_secs()));
     let connected = connect.await.unwrap_or_else(|_| Err(timed_out()));
     let mut connection = connected.map_err(|error| error.at(&server(&options.database_url)))?;
+    connection.execute(QUIET).await?;
     super::migrate(&mut connection).await?;
     connection.close().await?;
     Ok(())
@@ -79,6 +97,20 @@ async fn migrate(options: &AnyConnectOptions) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_of_an_ipv6_url_has_no_brackets() {
+        for (rest, expected) in [
+            ("[::1]:5433/x", "::1"),
+            ("[::1]:5433/x?sslmode=verify-full&sslrootcert=/etc/ca.pem", "::1"),
+            ("[fd00::1]/x?host=db.example.com", "db.example.com"),
+            ("db.example.com/x", "db.example.com"),
+        ] {
+            let url = format!("postgres://u:hunter2@{rest}");
+            let options = PgConnectOptions::from_str(&named_host(&url)).unwrap();
+            assert_eq!(options.get_host(), expected, "{rest}");
+        }
+    }
 
     #[test]
     fn a_connection_that_others_can_read_or_take_over_is_named() {

@@ -223,7 +223,7 @@ impl Files {
                 ),
                 _ => format!("the file {path}: {error}"),
             };
-            StoreError::Unavailable { reason, source: Some(Box::new(error)) }
+            StoreError::away(reason)
         })?;
         Ok(Self { database, log: FileId::of(&beside(path, "-wal")).await.ok() })
     }
@@ -285,10 +285,8 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, StoreError> {
         return wrong("must name a file: what is kept in memory would not outlive a restart");
     }
     // The working directory may change; the file must not change with it.
-    std::path::absolute(&*path).map_err(|error| StoreError::Unavailable {
-        reason: "the working directory is not known".to_owned(),
-        source: Some(Box::new(error)),
-    })
+    std::path::absolute(&*path)
+        .map_err(|error| StoreError::away(format!("the working directory is not known: {error}")))
 }
 
 #[cfg(test)]

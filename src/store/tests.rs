@@ -255,6 +255,19 @@ async fn what_cannot_be_opened_is_named_without_the_password() {
     }
 }
 
+#[tokio::test]
+async fn a_postgresql_is_reached_over_ipv6() {
+    let schema = Schema::create().await;
+    let server = super::testing::postgres().replace("127.0.0.1", "[::1]");
+    let store = Store::open(&schema.url_at(&server), 2).await.unwrap();
+    with_instance(&store, "over IPv6").await;
+    store.close().await;
+    let error = Store::open(&"postgres://u:hunter2@[::1]:1/d".to_owned().into(), 2).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("[::1]:1: Connection refused"), "{error}");
+    schema.drop().await;
+}
+
 /// An SQLite store at a path that the test plays with.
 async fn sqlite_in(dir: &tempfile::TempDir) -> (Store, std::path::PathBuf) {
     let path = dir.path().join("test.db");

@@ -55,7 +55,7 @@ pub(super) fn shown(path: &str, query: &str) -> String {
 }
 
 /// Milliseconds with one decimal place.
-fn rounded_ms(duration: Duration) -> f64 {
+pub(super) fn rounded_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
 

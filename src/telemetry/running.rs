@@ -1,6 +1,6 @@
 //! The requests under way, for the moment when some must be cut.
 
-use super::root_span::shown;
+use super::root_span::{rounded_ms, shown};
 use actix_web::{
     Error, HttpMessage,
     body::{BodySize, BoxBody, MessageBody},
@@ -45,7 +45,7 @@ impl Running {
     pub fn log_cut(&self) {
         let requests = self.requests();
         for Request { what, since } in requests.running.values().take(NAMED) {
-            let running_ms = since.elapsed().as_secs_f64() * 1000.0;
+            let running_ms = rounded_ms(since.elapsed());
             tracing::warn!(request = what, running_ms, "cut: {what}");
         }
         let cut = requests.running.len();

@@ -50,7 +50,8 @@ pub fn refused(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => {
-            "the peer wants a client certificate: set backends.cert and backends.key".to_owned()
+            "the peer wants a client certificate; for instances set backends.cert and backends.key"
+                .to_owned()
         }
         Alert::BadCertificate
         | Alert::UnsupportedCertificate

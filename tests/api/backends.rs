@@ -187,7 +187,10 @@ async fn an_instance_that_refuses_our_certificate_says_why() {
     let settings = [routes.setting(), ("BACKENDS__CA_FILE", backends.files.path("ca"))];
     let app = spawn_app(&settings).await;
     let said = app.get(METRICS).await.text();
-    assert!(said.contains("tls: the peer wants a client certificate: set backends.cert"), "{said}");
+    assert!(
+        said.contains("tls: the peer wants a client certificate; for instances set backends.cert"),
+        "{said}"
+    );
 }
 
 #[actix_web::test]

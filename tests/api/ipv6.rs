@@ -3,6 +3,8 @@
 use crate::{
     helpers::*,
     nats::test_server::{TestServer, instance, publish},
+    tsuru_api::{TOKEN, TsuruApi, TsuruApp, internal_address, pod},
+    tsuru_service::ask_tsuru,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -111,4 +113,78 @@ async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
         let label = format!("instance=\"{}\"", good.address);
         assert!(page.text().contains(&label), "{}", page.text());
     }
+}
+
+/// Binds the app `shop` of Tsuru, for which routers answer at `hosts`.
+async fn bind_shop(app: &TestApp, hosts: &[String]) {
+    let made = "name=of-team&team=team&user=u";
+    let made = ask_tsuru(app.address, "metrics", "POST", "", made).await.unwrap();
+    assert!(made.status < 300, "{}", made.text());
+    let hosts = hosts.iter().map(|host| format!("&app-hosts={}", crate::query::encoded(host)));
+    let form = format!("app-name=shop&app-pool-name=pool&user=u{}", hosts.collect::<String>());
+    let bound = ask_tsuru(app.address, "metrics", "POST", "/of-team/bind-app", &form).await;
+    let bound = bound.unwrap();
+    assert!(bound.status < 300, "{}", bound.text());
+}
+
+#[actix_web::test]
+async fn units_and_the_api_of_tsuru_are_ipv6() {
+    let api = TsuruApi::start_on("[::1]:0").await;
+    assert!(api.url().starts_with("http://[::1]:"), "{}", api.url());
+    let mut fleet = Vec::new();
+    for _ in 0..4 {
+        fleet.push(on_ipv6("a 1\n").await);
+    }
+    let mut shop = TsuruApp::new("shop", "team", "pool");
+    shop.hosts = vec!["shop.example.test".to_owned()];
+    shop.units = (0..4).map(|nth| pod("shop", "web", &format!("unit-{nth}"), "")).collect();
+    shop.units[0]["InternalIP"] = json!("::1");
+    shop.internal_addresses = vec![internal_address("shop", "web", fleet[0].address.port())];
+    shop.units[1]["Address"] = json!({"Scheme": "http", "Host": fleet[1].address.to_string()});
+    shop.units[2]["Address"] =
+        json!({"Scheme": "http", "Host": without_brackets(fleet[2].address)});
+    shop.units[3]["HostAddr"] = json!("::1");
+    shop.units[3]["HostPort"] = json!(fleet[3].address.port().to_string());
+    api.put(shop);
+    let settings =
+        [("ROUTES__TSURU__API_URL", api.url()), ("ROUTES__TSURU__TOKEN", TOKEN.to_owned())];
+    let app = spawn_app(&settings).await;
+    bind_shop(&app, &[]).await;
+    let lines = eventually(async || {
+        let lines = app.get("/v1/apps/tsuru:shop/metrics").await.lines("a{");
+        (lines.len() == 4).then_some(lines)
+    })
+    .await;
+    for instance in &fleet {
+        let label = format!("instance=\"{}\"", instance.address);
+        assert_eq!(lines.iter().filter(|line| line.contains(&label)).count(), 1, "{lines:?}");
+    }
+}
+
+#[actix_web::test]
+async fn hosts_of_tsuru_apps_and_routes_are_ipv6_in_every_spelling() {
+    let router = on_ipv6("a 1\n").await;
+    let port = router.address.port();
+    // The bare `::1` names port 80, where nothing may listen; it is a route all the same.
+    for host in [format!("[::1]:{port}"), format!("0:0:0:0:0:0:0:1:{port}"), "::1".to_owned()] {
+        let app = spawn_app(&[]).await;
+        bind_shop(&app, std::slice::from_ref(&host)).await;
+        for asked in ["::1", "[::1]", "http://[::1]:9/", "0:0:0:0:0:0:0:1", "[0::1]:80"] {
+            let path = format!("/v1/apps/metrics?route_url={}", crate::query::encoded(asked));
+            let page = eventually(async || {
+                let page = app.get(&path).await;
+                (page.status != 404 && page.status != 503).then_some(page)
+            })
+            .await;
+            if host != "::1" {
+                assert_eq!((page.status, page.lines("a{").len()), (200, 1), "{host} as {asked}");
+            }
+        }
+        assert_eq!(app.get("/v1/apps/metrics?route_url=::2").await.status, 404, "{host}");
+    }
+    let hosts: Vec<_> = router.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    assert!(
+        !hosts.is_empty() && hosts.iter().all(|it| *it == format!("[::1]:{port}")),
+        "{hosts:?}"
+    );
 }

@@ -11,6 +11,7 @@ mod base_path;
 mod broker;
 mod browser;
 mod budget;
+mod causes;
 mod certificates;
 mod connections;
 mod crash;
@@ -31,6 +32,7 @@ mod nats;
 mod ops;
 mod own_prometheus;
 mod own_prometheus_tsuru;
+mod pages;
 mod process;
 mod prometheus;
 #[path = "../support/promtool.rs"]

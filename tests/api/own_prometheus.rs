@@ -12,9 +12,9 @@ use std::{
 };
 use tempfile::TempDir;
 
-const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
-const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
-const INSTANCE: &str = "/v2/service_instances/own";
+pub(crate) const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
+pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
+pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
 
 /// Folders of instances, which are looked at, and whose processes end with the test.
 pub(crate) struct Premises {
@@ -107,7 +107,7 @@ impl TestApp {
         Some((up, targets.len()))
     }
 
-    async fn end_of_operation(&self) -> Value {
+    pub(crate) async fn end_of_operation(&self) -> Value {
         eventually(async || {
             let last = self
                 .broker("GET", &format!("{INSTANCE}/last_operation?operation=deprovision"), None)

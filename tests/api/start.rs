@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-struct Server {
+pub(crate) struct Server {
     child: Child,
     log: mpsc::Receiver<String>,
 }
@@ -23,7 +23,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(program: &Path, folder: &Path, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(program: &Path, folder: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(program)
             .arg("serve")
             .env_clear()
@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// The lines up to the one with `text`, which is the last.
-    fn lines_until(&self, text: &str) -> Vec<String> {
+    pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         while lines.last().is_none_or(|line: &String| !line.contains(text)) {
             let line = self.log.recv_timeout(Duration::from_secs(60));
@@ -54,12 +54,12 @@ impl Server {
     }
 }
 
-fn field<'a>(line: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let (_, rest) = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("{line}"));
     rest.split(' ').next().unwrap().trim_matches('"')
 }
 
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_scrapebroker"))
 }
 
@@ -173,7 +173,7 @@ fn a_dropped_endpoint_is_logged_with_app_route_and_reason() {
     let settings = [("SCRAPEBROKER__ROUTES__FILE", "routes.json")];
     let server = Server::start(program(), folder.path(), &settings);
     let lines = server.lines_until("first route table");
-    let dropped: Vec<_> = lines.iter().filter(|line| line.contains("route dropped")).collect();
+    let dropped: Vec<_> = lines.iter().filter(|line| line.contains("endpoint dropped")).collect();
     assert_eq!(dropped.len(), 3, "{lines:#?}");
     assert_eq!((field(dropped[0], "app"), field(dropped[0], "route")), ("app-a", "a.example.com"));
     assert!(dropped[0].contains("reason=the address is not an IP address and a port"));

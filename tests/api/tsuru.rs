@@ -6,6 +6,7 @@ use crate::{
         Answer, Instance, PASSWORD, Reply, RouteFile, Seen, TestApp, USER, basic, endpoint,
         eventually, send, spawn_app,
     },
+    start::{Server, field, program},
     tsuru_api::{Fault, TOKEN, TsuruApi, TsuruApp, container, internal_address, pod},
     tsuru_service::ask_tsuru,
 };
@@ -445,4 +446,63 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].line, "GET /1.0/apps/shop HTTP/1.1");
     assert_eq!(seen[0].headers["authorization"], format!("bearer {TOKEN}"));
+}
+
+#[actix_web::test]
+async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
+    let api = TsuruApi::start().await;
+    let mut app = shop(&instances(1).await);
+    app.units.push(pod("shop", "worker", "shop-worker-0", "127.31.0.9"));
+    app.units.push(pod("shop", "web", "shop-web-8", "127.31.0.1"));
+    app.units.push(pod("shop", "web", "shop-web-9", "pod.local"));
+    app.hosts.push("shop example".to_owned());
+    api.put(app);
+    let with_api = [("SCRAPEBROKER__ROUTES__TSURU__API_URL", &*api.url())];
+    let token = [("SCRAPEBROKER__ROUTES__TSURU__TOKEN", TOKEN)];
+    let hosts = ["ftp://shop.example.test", "shop.invalid", "127.31.0.1:9"].map(str::to_owned);
+    for (settings, source, expected) in [
+        (
+            [with_api, token].concat(),
+            format!("tsuru {}", api.address),
+            [
+                ("unit=shop-web-8", "another unit has the address 127.31.0.1:"),
+                ("unit=shop-web-9", "\"pod.local\" is not an IP address with a port"),
+                ("unit=shop-worker-0", "Tsuru names no TCP port of process worker"),
+                ("route=shop example", "it is not a host, host:port or URL"),
+            ]
+            .as_slice(),
+        ),
+        (
+            Vec::new(),
+            "hosts of tsuru apps".to_owned(),
+            [
+                ("route=ftp://shop.example.test", "it is not a host, host:port or URL"),
+                ("route=shop.invalid", "the host cannot be looked up: "),
+            ]
+            .as_slice(),
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(program(), folder.path(), &settings);
+        let lines = server.lines_until("listening ");
+        let address = field(lines.last().unwrap(), "address").parse().unwrap();
+        let made = "name=of-checkout&team=checkout&user=u";
+        let made = ask_tsuru(address, "metrics", "POST", "", made).await.unwrap();
+        assert!(made.status < 300, "{}", made.text());
+        let hosts: String = hosts.iter().map(|host| format!("&app-hosts={host}")).collect();
+        let form = format!("app-name=shop&app-pool-name=pool-a&user=u{hosts}");
+        let bound = ask_tsuru(address, "metrics", "POST", "/of-checkout/bind-app", &form).await;
+        assert!(bound.unwrap().status < 300);
+        let mut dropped = Vec::new();
+        while dropped.len() < expected.len() {
+            dropped.extend(server.lines_until("endpoint dropped").pop());
+        }
+        for (what, reason) in expected {
+            let found = dropped.iter().filter(|line| line.contains(what) && line.contains(reason));
+            assert_eq!(found.count(), 1, "{what}: {reason} in {dropped:#?}");
+        }
+        for line in dropped {
+            assert!(line.contains(&source) && line.contains(" app=shop "), "{line}");
+        }
+    }
 }

@@ -117,6 +117,10 @@ pub(crate) struct TsuruApi {
 
 impl TsuruApi {
     pub(crate) async fn start() -> Self {
+        Self::start_on("127.0.0.1:0").await
+    }
+
+    pub(crate) async fn start_on(address: &str) -> Self {
         let make_unit: MakeUnit = Box::new(|app, nth| {
             let id = format!("{}-web-{nth}", app.name);
             pod(&app.name, "web", &id, &format!("127.250.0.{}", nth % 250 + 1))
@@ -134,7 +138,7 @@ impl TsuruApi {
             events: 0,
             service_instances: None,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let mut api = Self { address, state: Arc::new(Mutex::new(state)), server: None };
         api.serve(listener);

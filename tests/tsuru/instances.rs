@@ -245,6 +245,44 @@ async fn what_was_refused_once_does_not_block_later_updates() {
     .await;
 }
 
+/// As with any refused request nothing is changed, and the user is told.
+#[actix_web::test]
+async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
+    on_both(async |api| {
+        let refused = async || {
+            let info = api.get(M).await.json();
+            let lines = info.as_array().unwrap().clone();
+            let line = lines.into_iter().find(|line| line["label"] == "Refused, not in force");
+            line.map(|line| line["value"].as_str().unwrap().to_owned())
+        };
+        let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
+        assert_eq!(api.post(RESOURCES, made).await.status, 201);
+        let before = kept(&api).await;
+        let bad = "plan=small&parameters.limits.series=many&parameters.paths.0=/a";
+        let answer = api.put(M, bad).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(answer.text.contains("limits.series"), "{}", answer.text);
+        assert!(answer.text.contains("nothing of this update is in force"), "{}", answer.text);
+        assert_eq!(kept(&api).await, before);
+        let both = Some("parameter limits, parameter paths");
+        assert_eq!(refused().await.as_deref(), both);
+        // A later update that has nothing to do with it changes nothing about that.
+        assert_eq!(api.put(M, &format!("{bad}&description=new")).await.status, 200);
+        assert_eq!((kept(&api).await, refused().await.as_deref()), (before, both));
+        // Another value of the good one is taken by itself.
+        let other = bad.replace("/a", "/b");
+        assert_eq!(api.put(M, &other).await.status, 200);
+        assert_eq!(kept(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
+        for right in ["parameters.limits.series=6&parameters.paths.0=/a", "parameters.paths.0=/a"] {
+            let again = api.put(M, bad).await;
+            assert!([200, 400].contains(&again.status) && refused().await.is_some(), "{right}");
+            assert_eq!(api.put(M, &format!("plan=small&{right}")).await.status, 200, "{right}");
+            assert_eq!((&kept(&api).await.1["paths"], refused().await), (&json!(["/a"]), None));
+        }
+    })
+    .await;
+}
+
 #[actix_web::test]
 async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps() {
     on_both(async |api| {

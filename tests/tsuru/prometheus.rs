@@ -333,7 +333,12 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
 
         let broken = "plan=small&team=checkout&parameters.retention=12h&parameters.rules=broken";
         let refused = api.put(P, broken).await;
-        assert_eq!((refused.status, &*refused.text), (422, "the rules are broken"));
+        assert_eq!(refused.status, 422);
+        assert!(
+            refused.text.starts_with("the rules are broken; nothing of this"),
+            "{}",
+            refused.text
+        );
         assert_eq!(world.info("Refused, not in force").await, "parameter rules");
         let longer = broken.replace("12h", "20h");
         let update = api.put(P, &longer).await;

@@ -10,7 +10,8 @@ use crate::{
     tls::{ClientConfig, ClientSettings, TlsError},
 };
 use async_nats::{
-    Client, ConnectOptions, Event, Server, ServerAddr, Subject, Subscriber, connection::State,
+    Client, ClientError, ConnectErrorKind, ConnectOptions, Event, Server, ServerAddr, Subject,
+    Subscriber, connection::State,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -23,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{net::lookup_host, sync::watch};
 
 /// All that routers and emitters say to each other. One subscription, since
 /// only within one the order of messages is kept.
@@ -116,6 +117,7 @@ impl Bus {
         let failures = cause_sender.clone();
         let missed = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&missed);
+        let named: Arc<[ServerAddr]> = servers.clone().into();
         let mut options = ConnectOptions::new()
             .name("scrapebroker")
             .retry_on_initial_connect()
@@ -134,7 +136,13 @@ impl Bus {
             })
             .event_callback(move |event| {
                 note(&event, &cause_sender, &counter);
-                std::future::ready(())
+                let looked_up = is_unknown_name(&event).then(|| Arc::clone(&named));
+                let cause_sender = cause_sender.clone();
+                async move {
+                    if let Some(servers) = looked_up {
+                        note_unknown_names(&servers, &cause_sender).await;
+                    }
+                }
             });
         if let Some((username, password)) = &nats.credentials {
             options = options.user_and_password(username.clone(), password.expose_secret().into());
@@ -218,6 +226,29 @@ fn note_failures(servers: &[Server], cause_sender: &watch::Sender<Option<Arc<str
     let mut failures: Vec<String> = servers.iter().filter_map(failure).collect();
     // The client mixes the order of its servers.
     failures.sort_unstable();
+    if !failures.is_empty() {
+        cause_sender.send_replace(Some(cause(failures.join("; ")).into()));
+    }
+}
+
+/// The client keeps no error of a server whose name it cannot look up.
+fn is_unknown_name(event: &Event) -> bool {
+    let unknown = ConnectErrorKind::Dns.to_string();
+    matches!(event, Event::ClientError(ClientError::Other(kind)) if *kind == unknown)
+}
+
+/// Looks the names up once more, to tell which one is not known and why.
+async fn note_unknown_names(
+    servers: &[ServerAddr],
+    cause_sender: &watch::Sender<Option<Arc<str>>>,
+) {
+    let mut failures = Vec::new();
+    for server in servers {
+        let host = server.host().trim_matches(['[', ']']);
+        if let Err(error) = lookup_host((host, server.port())).await {
+            failures.push(format!("{}:{}: {error}", server.host(), server.port()));
+        }
+    }
     if !failures.is_empty() {
         cause_sender.send_replace(Some(cause(failures.join("; ")).into()));
     }

@@ -5,6 +5,7 @@ use super::Told;
 use crate::{
     discovery::{
         document::Entry,
+        drop_log::Dropped,
         endpoint::Endpoint,
         error::{SourceError, cause},
         route_key,
@@ -12,9 +13,17 @@ use crate::{
     domain::TsuruApp,
 };
 use foldhash::{HashMap, HashSet};
-use std::{cell::RefCell, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 use tokio::net::lookup_host;
 use url::Url;
+
+/// Why an address of a router is of no use.
+pub(super) const NO_HOST: &str = "it is not a host, host:port or URL";
 
 /// A router's address for an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,13 +39,15 @@ pub(super) struct Host {
 impl Host {
     /// Reads `host`, `host:port`, `tcp://host:port` or a URL.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let full = match text.split_once("://") {
-            None => format!("http://{text}"),
-            Some(("tcp", rest)) => format!("http://{rest}"),
-            Some(("http" | "https", _)) => text.to_owned(),
+        let (scheme, has_port, rest) = match text.split_once("://") {
+            None => ("http", false, text),
+            Some(("tcp", rest)) => ("http", true, rest),
+            Some((scheme @ ("http" | "https"), rest)) => (scheme, false, rest),
             Some(_) => return None,
         };
-        let url = Url::parse(&full).ok()?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let authority = with_brackets(authority, has_port);
+        let url = Url::parse(&format!("{scheme}://{authority}{path}")).ok()?;
         let host = url.host()?;
         let port = url.port_or_known_default().filter(|port| *port != 0)?;
         let is_name = match &host {
@@ -58,6 +69,17 @@ impl Host {
     }
 }
 
+/// An IPv6 address without brackets gets them. `fd00::1:80` is an address, and is an address
+/// and a port where there always is a port.
+fn with_brackets(authority: &str, has_port: bool) -> Cow<'_, str> {
+    let is_ipv6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    match authority.rsplit_once(':') {
+        _ if !has_port && is_ipv6(authority) => Cow::Owned(format!("[{authority}]")),
+        Some((host, port)) if is_ipv6(host) => Cow::Owned(format!("[{host}]:{port}")),
+        _ => Cow::Borrowed(authority),
+    }
+}
+
 /// Looks hosts up, and remembers where they were.
 #[derive(Default)]
 pub(super) struct Hosts {
@@ -73,16 +95,17 @@ impl Hosts {
         let described = Arc::new(described);
         let mut told = Told::default();
         let mut problem = None;
-        for (position, host) in app.hosts.iter().enumerate() {
-            let Some(host) = Host::parse(host) else {
-                told.skipped += 1;
+        for (position, text) in app.hosts.iter().enumerate() {
+            let Some(host) = Host::parse(text) else {
+                told.skip(Dropped::new(&app.name, text, NO_HOST));
                 continue;
             };
             let address = match self.look_up(&host).await {
                 Ok(address) => address,
                 Err(error) => {
+                    let reason = format_args!("the host cannot be looked up: {error}");
+                    told.skip(Dropped::new(&app.name, text, reason));
                     problem = Some(error);
-                    told.skipped += 1;
                     continue;
                 }
             };
@@ -131,5 +154,38 @@ impl Hosts {
         let address = address.ok_or_else(|| problem.unwrap_or_else(|| "no address".to_owned()))?;
         taken.insert(host.clone(), address);
         Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_read_in_every_spelling() {
+        for (text, expected) in [
+            ("shop.example.test", Some(("shop.example.test", 80, "shop.example.test"))),
+            ("shop.example.test:8080", Some(("shop.example.test", 8080, "shop.example.test:8080"))),
+            ("tcp://shop.svc:8888", Some(("shop.svc", 8888, "shop.svc:8888"))),
+            ("https://shop.example.test/x", Some(("shop.example.test", 443, "shop.example.test"))),
+            ("::1", Some(("::1", 80, "[::1]"))),
+            ("[::1]", Some(("::1", 80, "[::1]"))),
+            ("[::1]:8080", Some(("::1", 8080, "[::1]:8080"))),
+            ("https://fd00::a", Some(("fd00::a", 443, "[fd00::a]"))),
+            ("https://fd00::a/x", Some(("fd00::a", 443, "[fd00::a]"))),
+            ("tcp://::1:8888", Some(("::1", 8888, "[::1]:8888"))),
+            ("::1:8888", Some(("::1:8888", 80, "[::1:8888]"))),
+            ("tcp://2001:db8:0:0:0:0:0:1:8888", Some(("2001:db8::1", 8888, "[2001:db8::1]:8888"))),
+            ("", None),
+            ("ftp://shop.example.test", None),
+            ("http://user@shop.example.test", None),
+            ("shop.example.test:0", None),
+            ("[::1", None),
+            ("::1]", None),
+        ] {
+            let host = Host::parse(text);
+            let found = host.as_ref().map(|it| (&*it.name, it.port, &*it.authority));
+            assert_eq!(found, expected, "{text}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     discovery::{
         claims::{Change, Key},
         document::Entry,
+        drop_log::DropLog,
         error::SourceError,
         sources::{Changes, Report, Standing},
     },
@@ -47,6 +48,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Known {
     ages: Ages,
+    drop_log: DropLog,
     apps: BTreeMap<String, State>,
     /// The turns of all apps, the next one first.
     turns: BTreeSet<(Instant, String)>,
@@ -74,9 +76,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(ages: Ages, now: Instant) -> Self {
+    pub(super) fn new(ages: Ages, drop_log: DropLog, now: Instant) -> Self {
         Self {
             ages,
+            drop_log,
             apps: BTreeMap::new(),
             turns: BTreeSet::new(),
             failing: BTreeSet::new(),
@@ -135,7 +138,7 @@ impl Known {
     }
 
     /// Takes what was answered when `app` was asked for.
-    pub(super) fn take(&mut self, app: &TsuruApp, answer: Answer, now: Instant) {
+    pub(super) fn take(&mut self, app: &TsuruApp, mut answer: Answer, now: Instant) {
         let Some(state) = self.apps.get_mut(&app.name) else { return };
         // It was bound anew meanwhile, and is asked for again.
         if state.app != *app {
@@ -148,6 +151,11 @@ impl Known {
         }
         self.turns.insert((next, name.clone()));
         self.has_news = true;
+        if let Ok(Some(told)) = &mut answer {
+            for dropped in mem::take(&mut told.dropped) {
+                self.drop_log.note(dropped, now);
+            }
+        }
         let was_well = state.told.is_some() && !self.failing.contains(name);
         let had_endpoints = state.told.as_ref().is_some_and(|(told, _)| told.has_endpoints());
         let answer = match answer {
@@ -170,7 +178,7 @@ impl Known {
                     }
                 }
                 if self.failing.remove(name) && self.failing.is_empty() {
-                    tracing::info!("all apps of tsuru are told of again");
+                    tracing::info!("units of all Tsuru apps are known again");
                 }
             }
             Err(error) => {
@@ -178,8 +186,9 @@ impl Known {
                 // One line: how many there are is counted.
                 if self.failing.is_empty() {
                     tracing::warn!(
+                        app = %name,
                         %error,
-                        "the app {name} of tsuru keeps the units it had: {error}; more of these are only counted"
+                        "units of a Tsuru app are unknown; keeping the last known ones"
                     );
                 }
                 self.failing.insert(name.clone());

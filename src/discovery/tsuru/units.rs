@@ -9,7 +9,14 @@
 
 use super::Told;
 use crate::{
-    discovery::{address, document::Entry, endpoint::Endpoint, error::SourceError},
+    discovery::{
+        address,
+        document::Entry,
+        drop_log::Dropped,
+        endpoint::Endpoint,
+        error::SourceError,
+        tsuru::hosts::{Host, NO_HOST},
+    },
     domain::{App, TsuruApp},
 };
 use serde_json::Value;
@@ -39,15 +46,17 @@ pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
         hosts: Vec::new(),
     };
     let app = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
-    let (units, skipped) = units(&json, &Arc::new(app));
-    if units.is_empty() && skipped > 0 && says(&json, NO_PORTS) {
+    let mut told = Told::default();
+    let units = units(&json, &Arc::new(app), &mut told);
+    if units.is_empty() && told.skipped > 0 && says(&json, NO_PORTS) {
         return Err(SourceError::App("says that Tsuru cannot tell the ports of the app's units"));
     }
-    let mut hosts = hosts(&json);
+    let mut hosts = hosts(&json, &mut told);
     if says(&json, NO_HOSTS) {
         hosts.extend(bound.hosts.iter().filter_map(|host| route(host)));
     }
-    Ok(Told { entries: under(hosts, units, bound)?, skipped })
+    told.entries = under(hosts, units, bound)?;
+    Ok(told)
 }
 
 // What Tsuru says in the `error` of a 200 when a part of the answer is missing (tsuru/tsuru,
@@ -104,28 +113,38 @@ fn under(
 }
 
 /// Where routers answer for the app, as keys of routes.
-fn hosts(json: &Value) -> BTreeSet<Arc<str>> {
+fn hosts(json: &Value, told: &mut Told) -> BTreeSet<Arc<str>> {
     let routers = list(json, "routers");
     let addresses = routers.iter().flat_map(|router| {
         let address = router.get("address").into_iter();
         address.chain(list(router, "addresses"))
     });
     let hosts = addresses.chain(list(json, "cname")).filter_map(Value::as_str);
-    hosts.filter_map(route).collect()
+    // A router that is not ready has an empty address.
+    let hosts = hosts.filter(|host| !host.is_empty());
+    let read = |host| {
+        let route = route(host);
+        if route.is_none() {
+            let app = text(json, "name").unwrap_or_default();
+            told.describe(Dropped::new(app, host, NO_HOST));
+        }
+        route
+    };
+    hosts.filter_map(read).collect()
 }
 
 fn route(host: &str) -> Option<Arc<str>> {
-    Some(super::hosts::Host::parse(host)?.route())
+    Some(Host::parse(host)?.route())
 }
 
-/// The units that can be scraped, and how many more should be.
-fn units(json: &Value, app: &Arc<App>) -> (Vec<Arc<Endpoint>>, usize) {
+/// The units that can be scraped; those that should be and cannot be are noted in `told`.
+fn units(json: &Value, app: &Arc<App>, told: &mut Told) -> Vec<Arc<Endpoint>> {
     let ports = list(json, "internalAddresses");
     let mut units: Vec<&Value> = list(json, "units").iter().collect();
     units.sort_by_key(|unit| (text(unit, "Name"), text(unit, "ID")));
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: Vec<Arc<Endpoint>> = Vec::with_capacity(units.len());
-    let mut skipped = 0;
+    let name_of_app = text(json, "name").unwrap_or_default();
     for unit in units {
         let process = text(unit, "ProcessName").unwrap_or(WEB);
         let place = places.entry(process).or_default();
@@ -136,14 +155,15 @@ fn units(json: &Value, app: &Arc<App>) -> (Vec<Arc<Endpoint>>, usize) {
         if unit.is_object() && (text(unit, "Status") != Some("started") || !is_ready) {
             continue;
         }
-        let Some(address) = address(unit, process, ports) else {
-            skipped += 1;
-            continue;
+        let address = match address(unit, process, ports) {
+            Some(address) if found.iter().all(|known| known.address != address) => address,
+            found => {
+                let reason = why_dropped(unit, process, found);
+                let name = text(unit, "Name").or_else(|| text(unit, "ID")).unwrap_or_default();
+                told.skip(Dropped::unit(name_of_app, name, reason));
+                continue;
+            }
         };
-        if found.iter().any(|known| known.address == address) {
-            skipped += 1;
-            continue;
-        }
         found.push(Arc::new(Endpoint {
             address,
             app: Arc::clone(app),
@@ -159,7 +179,26 @@ fn units(json: &Value, app: &Arc<App>) -> (Vec<Arc<Endpoint>>, usize) {
             behind_host: None,
         }));
     }
-    (found, skipped)
+    found
+}
+
+/// Why a unit is not scraped: `taken` is the address that another unit has, else there is none.
+fn why_dropped(unit: &Value, process: &str, taken: Option<SocketAddr>) -> String {
+    if let Some(address) = taken {
+        return format!("another unit has the address {address}");
+    }
+    if !unit.is_object() {
+        return "the unit is not an object".to_owned();
+    }
+    let pod = text(unit, "InternalIP");
+    if pod.and_then(address::ip).is_some_and(|ip| !ip.is_unspecified()) {
+        return format!("Tsuru names no TCP port of process {process}");
+    }
+    let address = unit.get("Address").and_then(|address| text(address, "Host"));
+    match pod.or(address).or_else(|| text(unit, "HostAddr")) {
+        Some(address) => format!("{address:?} is not an IP address with a port"),
+        None => "Tsuru names no address of the unit".to_owned(),
+    }
 }
 
 /// Where a unit listens, if anything tells.

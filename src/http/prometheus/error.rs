@@ -18,7 +18,7 @@ pub(super) enum Problem {
     #[error("There is no Prometheus of this name, or not any more.")]
     Unknown,
     #[error(
-        "This path is not forwarded. Only what reads is: the query API below /api/v1, /federate and /graph."
+        "This path is not forwarded. Users can read queries, labels, targets, rules and alerts; configuration, flags and statistics of the server are for its operator."
     )]
     NotForwarded,
     #[error("This cannot be asked that way: use {0}.")]
@@ -80,7 +80,7 @@ impl PrometheusError {
         }
         let status = self.problem.status();
         if status.is_server_error() {
-            tracing::warn!("a Prometheus was asked in vain: {}", self.problem);
+            tracing::warn!(error = %self.problem, "prometheus query failed");
         }
         let mut response = HttpResponse::build(status);
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -81,7 +81,7 @@ pub(super) async fn show(
 
 /// Replaces what Prometheus says of failing targets by the reason of our last scrape: Prometheus
 /// knows the status of our answer only.
-fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
+pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
     for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
             target.error = failure.to_string();

@@ -53,6 +53,11 @@ pub(super) enum TsuruError {
     Malformed(String),
     #[error("{}", words(.0))]
     Broker(#[from] BrokerError),
+    /// Tsuru shows what the update asked for as if it were so.
+    #[error(
+        "{0}; nothing of this update is in force, although Tsuru shows it: correct it or take it back with service-instance-update"
+    )]
+    RefusedUpdate(Box<TsuruError>),
 }
 
 /// The broker's words, where they name ids that Tsuru's users never see.
@@ -109,6 +114,7 @@ impl ResponseError for TsuruError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RefusedUpdate(why) => why.status_code(),
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooManyLogins(denied) => denied.status_code(),
             Self::UnknownService { .. }

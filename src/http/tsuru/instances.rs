@@ -91,7 +91,7 @@ pub(super) async fn update(
         },
     };
     state.broker.note_refused_update(&instance.id, Some(&update.desired)).await?;
-    Err(refused)
+    Err(TsuruError::RefusedUpdate(Box::new(refused)))
 }
 
 /// `DELETE`; what is not there is removed already. Anything but a success keeps
@@ -136,13 +136,14 @@ pub(super) async fn info(
         lines.push(("Refused, not in force", not_in_force));
     }
     if let Some(prometheus) = &condition.prometheus {
-        let said = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
+        let mut said = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
+        prometheus::explain(&mut said, &state.table.snapshot(), &state.last);
         let (up, all) = match (said.targets_up, said.targets) {
             (Some(up), Some(all)) => (up, all),
             _ => targets(&state, prometheus),
         };
         if condition.problem.is_empty() {
-            condition.problem = said.last_error.unwrap_or_default();
+            condition.problem = said.last_error().unwrap_or_default();
         }
         lines.push(("Retention", prometheus.spec.retention.to_string()));
         lines.push(("Targets up / all", format!("{up} / {all}")));

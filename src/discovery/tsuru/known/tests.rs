@@ -42,7 +42,7 @@ fn units(name: &str, addresses: &[&str]) -> Told {
         };
         Entry { route: name.into(), endpoint: Some(Arc::new(endpoint)) }
     };
-    Told { entries: addresses.iter().map(entry).collect(), skipped: 0 }
+    Told { entries: addresses.iter().map(entry).collect(), ..Told::default() }
 }
 
 impl Story {
@@ -54,7 +54,7 @@ impl Story {
         };
         let now = Instant::now();
         let mut story = Self {
-            known: Known::new(ages, now),
+            known: Known::new(ages, DropLog::new("tsuru".into()), now),
             started: now,
             now,
             told: BTreeMap::new(),
@@ -246,7 +246,7 @@ fn apps_that_fail_may_be_unbound_and_bound_again() {
 fn an_app_whose_units_lose_all_addresses_keeps_what_it_had_until_it_is_stale() {
     let mut story = Story::of(&["a", "b"]);
     story.answers("a", &["10.0.0.1:80"]).answers("b", &["10.0.0.9:80"]);
-    let no_address = || Ok(Some(Told { entries: Vec::new(), skipped: 1 }));
+    let no_address = || Ok(Some(Told { skipped: 1, ..Told::default() }));
     for seconds in (10..STALE_AFTER).step_by(10) {
         story.at(seconds).answers("a", &["10.0.0.1:80"]);
         story.known.take(&app("b"), no_address(), story.now);

@@ -1,0 +1,181 @@
+//! Pages for people: where their links lead, and what they say of failing targets.
+
+use crate::{
+    helpers::*,
+    own_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
+    tsuru_service::{ask_tsuru, table_of_shop},
+};
+use serde_json::json;
+
+/// A provisioned Prometheus with a bound app, below the path `/base`.
+struct Bound {
+    _premises: Premises,
+    app: TestApp,
+    /// Basic authentication of the binding.
+    user: String,
+}
+
+impl Bound {
+    async fn start(routes: &RouteFile, scrape_interval: &str) -> Self {
+        let premises = Premises::new();
+        let mut settings = premises.settings();
+        settings.push(routes.setting());
+        settings.push(("SCRAPE__ACCESS", "token".to_owned()));
+        let app = spawn_app(&settings).await;
+        let provision = json!({
+            "service_id": SERVICE_ID, "plan_id": STANDARD, "organization_guid": "org-guid",
+            "space_guid": "space-guid", "parameters": {"scrape_interval": scrape_interval},
+        });
+        let path = format!("{INSTANCE}?accepts_incomplete=true");
+        let answer = app.broker("PUT", &path, Some(provision)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        assert_eq!(app.end_of_operation().await, "succeeded");
+        let bind = json!({
+            "service_id": SERVICE_ID, "plan_id": STANDARD,
+            "bind_resource": {"app_guid": "app-guid"},
+        });
+        let path = format!("{INSTANCE}/service_bindings/b1");
+        let bound = app.broker("PUT", &path, Some(bind)).await.json();
+        let text = |name: &str| bound["credentials"][name].as_str().unwrap().to_owned();
+        let user = basic(&text("username"), &text("password"));
+        Self { _premises: premises, app, user }
+    }
+}
+
+#[actix_web::test]
+async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
+    let good = Instance::with_metrics("a 1\n").await;
+    let broken = Instance::start(|_| Reply::Http(500, vec![], b"secret".to_vec())).await;
+    let html = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
+    let gone = crate::prometheus::free_address();
+    let addresses = [good.address, broken.address, html.address, gone];
+    let routes = RouteFile::of_addresses(addresses);
+    let bound = Bound::start(&routes, "1s").await;
+    let page = eventually(async || {
+        let headers = [("Authorization", &*bound.user)];
+        let page = bound.app.get_with("/prometheus/own/", &headers).await.text();
+        let is_complete =
+            page.contains("1 of 4 are up") && page.matches("class=\"bad\">down").count() == 3;
+        is_complete.then_some(page)
+    })
+    .await;
+    for reason in ["status_5xx: ", "not_exposition: ", "connect: "] {
+        assert_eq!(page.matches(reason).count(), 1, "{reason} in {page}");
+    }
+    assert!(page.contains("refused") && page.contains("500"), "{page}");
+    assert!(!page.contains("502") && !page.contains("secret"), "{page}");
+}
+
+#[actix_web::test]
+async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
+    let good = Instance::with_metrics("a 1\n").await;
+    let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
+    let routes = RouteFile::new(&table_of_shop([&good, &broken]));
+    let premises = Premises::new();
+    let mut settings = premises.settings();
+    settings.push(routes.setting());
+    let app = spawn_app(&settings).await;
+    let ask = async |method, path, form| {
+        ask_tsuru(app.address, "prometheus", method, path, form).await.unwrap()
+    };
+    let made = "name=own&team=checkout&plan=standard&parameters.scrape_interval=1s&user=u";
+    let made = ask("POST", "", made).await;
+    assert!(made.status < 300, "{}", made.text());
+    let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a&user=u";
+    eventually(async || {
+        let bound = ask("POST", "/own/bind-app", form).await;
+        (bound.status == 201).then_some(())
+    })
+    .await;
+    let path = "/tsuru/prometheus/resources/own";
+    let authorization = basic("prometheus", PASSWORD);
+    let error = eventually(async || {
+        let info = app.get_with(path, &[("Authorization", &*authorization)]).await.json();
+        let line = |label: &str| {
+            let line = info.as_array().unwrap().iter().find(|line| line["label"] == label);
+            line.map(|line| line["value"].as_str().unwrap().to_owned())
+        };
+        let is_up = line("Targets up / all").as_deref() == Some("1 / 2");
+        // At first the other one was not scraped yet.
+        line("Last error").filter(|error| is_up && error != "none")
+    })
+    .await;
+    assert_eq!(
+        error,
+        "checkout/pool-a/shop instance 1: status_5xx: the answer was 500 Internal Server Error"
+    );
+}
+
+/// Links of a page to things on the same host.
+fn links(page: &str) -> Vec<String> {
+    let parts = ["href=\"", "src=\"", "action=\""].into_iter();
+    let parts = parts.flat_map(|attribute| page.split(attribute).skip(1));
+    parts.filter_map(|part| Some(part.split_once('"')?.0.replace("&amp;", "&"))).collect()
+}
+
+/// A link of the page at `page`, which ends in a slash or names no folder.
+fn resolve(page: &str, link: &str) -> String {
+    if link.starts_with('/') {
+        return link.to_owned();
+    }
+    assert!(!link.contains("//"), "{link} leads to another host");
+    let folder = &page[..page.rfind('/').unwrap() + 1];
+    format!("{folder}{}", link.trim_start_matches("./"))
+}
+
+impl TestApp {
+    /// The answer at the end of the redirects that begin at `path`.
+    async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut path = path.to_owned();
+        for _ in 0..5 {
+            let answer = self.get_with(&path, headers).await;
+            match answer.headers.get("location") {
+                Some(next) => path = resolve(&path, next),
+                None => return answer,
+            }
+        }
+        panic!("{path} is redirected without end");
+    }
+}
+
+#[actix_web::test]
+async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
+    let instance = Instance::with_metrics("a 1\n").await;
+    // More than the page shows, so that it links to the whole list.
+    let routes = RouteFile::of_addresses(
+        std::iter::repeat_n(instance.address, 1)
+            .chain((1..=101).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)))),
+    );
+    let bound = Bound::start(&routes, "1m").await;
+    let operator = basic(USER, PASSWORD);
+    let pages = ["/base/", "/base/doc"].as_slice();
+    let all_pages = ["/base/", "/base/doc", "/base/prometheus/own/"].as_slice();
+    eventually(async || {
+        let headers = [("Authorization", &*bound.user)];
+        let page = bound.app.get_with("/base/prometheus/own/", &headers).await;
+        page.text().contains("more are not shown").then_some(())
+    })
+    .await;
+    let mut seen = 0;
+    for (credentials, pages) in [
+        (None, pages),
+        (Some(bound.user.as_str()), all_pages),
+        (Some(operator.as_str()), all_pages),
+    ] {
+        let headers: Vec<_> = credentials.map(|it| ("Authorization", it)).into_iter().collect();
+        for page in pages {
+            let answer = bound.app.get_with(page, &headers).await;
+            assert_eq!(answer.status, 200, "{page}: {}", answer.text());
+            for link in links(&answer.text()) {
+                let path = resolve(page, &link);
+                let answer = bound.app.follow(&path, &headers).await;
+                // This one is there to log in.
+                let is_login = credentials.is_none() && path == "/base/?details";
+                let expected = if is_login { 401 } else { 200 };
+                assert_eq!(answer.status, expected, "{link} of {page} with {credentials:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} links");
+}
