@@ -219,7 +219,8 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
                 while !is_over.load(Ordering::SeqCst) {
                     let path = format!("/v1/apps/hung{n}-guid/metrics");
                     let status = get_status(address, &path).await;
-                    assert!([None, Some(503)].contains(&status), "{status:?}");
+                    // 504 when each instance got a connection before the deadline.
+                    assert!([None, Some(503), Some(504)].contains(&status), "{status:?}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             })
