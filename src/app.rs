@@ -36,7 +36,7 @@ use crate::{
 };
 use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
 use components::Components;
-use descriptors::Descriptors;
+use descriptors::{Descriptors, HEALTH_CONNECTIONS};
 use drain::{Drain, DrainOutcome};
 use futures_util::{Stream, StreamExt};
 pub use signals::Stop;
@@ -297,6 +297,7 @@ fn serve_health(
     .keep_alive(KeepAlive::Disabled)
     .client_request_timeout(REQUEST_HEAD)
     .workers(1)
+    .max_connections(HEALTH_CONNECTIONS)
     .bind(listen)
     .map_err(|error| cannot_listen(error, "health_listen", listen))?;
     let address = server.addrs().first().copied().unwrap_or(listen);

@@ -51,7 +51,7 @@ pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
 pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus, UnknownRoutes};
 pub use sources::Kind as SourceKind;
-pub use tsuru::{Tsuru, TsuruApi, TsuruApiError, TsuruBinds};
+pub use tsuru::{TSURU_CALLS, Tsuru, TsuruApi, TsuruApiError, TsuruBinds};
 
 use sources::{Ages, Kind, Named, Sources};
 use std::{path::PathBuf, time::Duration};

@@ -29,7 +29,7 @@ mod redaction;
 pub mod tsuru;
 mod wanted;
 
-pub use admission::{AdmissionSettings, CommonAdmission};
+pub use admission::{ALERTMANAGER_LOOKUPS, AdmissionSettings, CommonAdmission};
 pub use conductor::Conductor;
 pub use lease::{ClaimError, Lease};
 pub use none::NotProvisioned;

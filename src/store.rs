@@ -108,6 +108,16 @@ enum Step {
     Rows,
 }
 
+/// Most files and sockets that [`Store::open`] and its transactions use with the same arguments.
+pub fn max_descriptors(url: &SecretString, max_connections: u32) -> usize {
+    let connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
+    match url.expose_secret().starts_with("sqlite:") {
+        true => sqlite::max_descriptors(connections),
+        // One more migrates.
+        false => connections.saturating_add(1),
+    }
+}
+
 impl Store {
     /// Opens the database behind `url`, creating (SQLite) and migrating it as needed.
     ///

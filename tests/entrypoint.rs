@@ -150,6 +150,8 @@ fn it_starts_a_prometheus(shell: &Shell) {
             "storage.tsdb.retention.size" => "PROMETHEUS_RETENTION_SIZE",
             "web.external-url" => "PROMETHEUS_EXTERNAL_URL",
             "web.route-prefix" => "PROMETHEUS_ROUTE_PREFIX",
+            "query.max-concurrency" => "PROMETHEUS_QUERY_MAX_CONCURRENCY",
+            "query.max-samples" => "PROMETHEUS_QUERY_MAX_SAMPLES",
             "enable-feature" => "PROMETHEUS_FEATURES",
             other => panic!("{other} has no variable"),
         };
@@ -184,6 +186,8 @@ fn it_starts_a_prometheus(shell: &Shell) {
         r#""storage.tsdb.retention.size":"4MiB""#,
         external_url.as_str(),
         r#""web.route-prefix":"/""#,
+        r#""query.max-concurrency":"2""#,
+        r#""query.max-samples":"1048576""#,
         r#""web.enable-admin-api":"false""#,
         r#""web.enable-lifecycle":"false""#,
     ] {

@@ -4,6 +4,7 @@
 use super::{
     client_stream::{ClientIo, ClientStream},
     connections::Connections,
+    descriptors::{UNDECIDED, workers},
     http1_head::HeadGuard,
     http2,
 };
@@ -24,17 +25,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
     rc::Rc,
-    thread::available_parallelism,
     time::Duration,
 };
 use tokio::time::timeout;
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
-/// Connections of a worker beside its part of those that are allowed: until it has refused them.
-const UNDECIDED: usize = 16;
 /// Time for a client to close its side after the last answer.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
@@ -77,7 +74,7 @@ impl Settings {
     {
         let listener = bind(listen)?;
         let address = listener.local_addr()?;
-        let workers = available_parallelism().map_or(2, NonZeroUsize::get);
+        let workers = workers();
         let builder = ServerBuilder::new()
             .workers(workers)
             .disable_signals()

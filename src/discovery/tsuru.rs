@@ -36,8 +36,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Apps that are asked for at once.
-const CONCURRENCY: usize = 16;
+/// Apps that are asked for at once, and as many calls of [`TsuruApi::binds_of`].
+pub const TSURU_CALLS: usize = 16;
 /// Longest time for one app: it is a small answer of a database.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer about one app, in bytes; a unit takes less than one KiB.
@@ -157,7 +157,7 @@ pub(super) async fn follow(
         loop {
             let now = Instant::now();
             known.expire(now);
-            while asking.len() < CONCURRENCY
+            while asking.len() < TSURU_CALLS
                 && let Some(app) = known.next_to_ask(now)
             {
                 let teller = &teller;
@@ -173,7 +173,7 @@ pub(super) async fn follow(
                 report_at = now + GATHER;
             }
             let news = known.has_news().then_some(report_at);
-            let turn = known.next_turn().filter(|_| asking.len() < CONCURRENCY);
+            let turn = known.next_turn().filter(|_| asking.len() < TSURU_CALLS);
             let wake = [news, turn, known.next_due()].into_iter().flatten().min();
             let wait = async {
                 match wake {

@@ -19,7 +19,7 @@ pub use admission::{Admission, Refusal};
 pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use names::{segment, slug};
 pub use period::Period;
-pub use plan::{Bounds, PrometheusPlan, Storage};
+pub use plan::{Bounds, MOST_REPLICAS, PrometheusPlan, Storage};
 pub use replica::{Replica, ReplicaState};
 pub use spec::{LossOfData, Spec};
 pub use wishes::Wishes;

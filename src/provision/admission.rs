@@ -14,11 +14,15 @@ use crate::domain::{
 };
 use futures_util::future::LocalBoxFuture;
 use rules::Promtool;
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
-use tokio::runtime::Handle;
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 /// The longest look-up of a name.
 const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Look-ups of Alertmanagers' names at once. Each blocks a thread, also when no request waits for it
+/// any more.
+pub const ALERTMANAGER_LOOKUPS: usize = 8;
 
 /// What the operator has set.
 #[derive(Clone, Debug)]
@@ -39,13 +43,16 @@ pub struct AdmissionSettings {
 pub struct CommonAdmission {
     own: Box<dyn Admission>,
     promtool: Promtool,
+    lookups: Arc<Semaphore>,
     settings: AdmissionSettings,
 }
 
 impl CommonAdmission {
     /// Asked before `own`.
     pub fn new(own: Box<dyn Admission>, settings: AdmissionSettings) -> Self {
-        Self { own, promtool: Promtool::new(settings.promtool.clone()), settings }
+        let promtool = Promtool::new(settings.promtool.clone());
+        let lookups = Arc::new(Semaphore::new(ALERTMANAGER_LOOKUPS));
+        Self { own, promtool, lookups, settings }
     }
 
     fn remote_write(&self, name: &str) -> Result<(), Refusal> {
@@ -82,15 +89,18 @@ impl CommonAdmission {
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
+        let turn = timeout(LOOKUP, Arc::clone(&self.lookups).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(not_looked_up()) };
         let name = name.to_owned();
         let lookup = async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            drop(turn);
             found.map(|addresses| addresses.map(|it| it.ip()).collect::<Vec<_>>())
         };
-        let lookup = tokio::time::timeout(LOOKUP, self.settings.elsewhere.spawn(lookup));
-        match lookup.await {
+        match timeout(LOOKUP, self.settings.elsewhere.spawn(lookup)).await {
             Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
-            _ => Err(unresolved()),
+            Ok(_) => Err(unresolved()),
+            Err(_) => Err(not_looked_up()),
         }
     }
 }
@@ -123,6 +133,10 @@ impl Admission for CommonAdmission {
 
 fn unresolved() -> Refusal {
     wrong("alertmanager_url", "names a host that is not found")
+}
+
+fn not_looked_up() -> Refusal {
+    wrong("alertmanager_url", "names a host that could not be looked up in time; try again later")
 }
 
 fn wrong(field: &str, problem: impl Into<String>) -> Refusal {

@@ -6,6 +6,7 @@
 //! since 2.42; nothing newer than that is used. One and the same input makes
 //! the same bytes, so that equal texts mean that nothing has to be restarted.
 
+mod query_limits;
 mod yaml;
 
 use super::Wanted;
@@ -166,8 +167,8 @@ pub fn web_config(password: &SecretString) -> Result<String, bcrypt::BcryptError
     Ok(yaml::text(&json!({ "basic_auth_users": { Wanted::WEB_USER: hash } })))
 }
 
-/// Flags that say what is kept, and under which address it is reached: the name
-/// of each, without dashes, and its value.
+/// Flags that say what is kept, under which address it is reached, and what queries may take: the
+/// name of each, without dashes, and its value.
 ///
 /// `route_prefix` is the path of everything as it reaches Prometheus, decoded.
 /// Prometheus takes `:` and `*` at the beginning of one of its segments, or within,
@@ -181,6 +182,7 @@ pub fn flags(wanted: &Wanted, route_prefix: &str) -> Vec<(&'static str, String)>
     if let Some(bytes) = wanted.spec.retention_size {
         flags.push(("storage.tsdb.retention.size", format!("{bytes}B")));
     }
+    flags.extend(query_limits::flags(wanted.spec.memory_limit));
     let features = features(wanted.instance_id.as_str());
     flags.extend(features.map(|feature| ("enable-feature", feature.to_owned())));
     flags

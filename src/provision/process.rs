@@ -47,6 +47,7 @@
 
 mod admission;
 mod asking;
+mod cgroup;
 mod child;
 mod data;
 mod files;
@@ -75,11 +76,12 @@ use crate::domain::{
     prometheus::{Replica, slug},
 };
 use asking::Asking;
+use cgroup::Cgroups;
 use futures_util::future::{LocalBoxFuture, join_all};
 use instance::Instance;
 use ports::Ports;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     ops::RangeInclusive,
     path::PathBuf,
@@ -165,6 +167,29 @@ struct Tools {
     ports: Ports,
     asking: Asking,
     metrics: Metrics,
+    cgroups: OnceCell<Option<Cgroups>>,
+}
+
+impl Tools {
+    /// Where replicas get cgroups; none where they cannot. Found at the first use, since a process
+    /// that only stands by touches nothing.
+    fn cgroups(&self) -> Option<&Cgroups> {
+        let open = || match Cgroups::open() {
+            Ok(cgroups) => {
+                let directory = cgroups.directory().display();
+                tracing::info!(%directory, "Prometheus servers get cgroups of their own");
+                Some(cgroups)
+            }
+            Err(reason) => {
+                tracing::info!(
+                    %reason,
+                    "Prometheus servers get no cgroups; their memory is watched instead"
+                );
+                None
+            }
+        };
+        self.cgroups.get_or_init(open).as_ref()
+    }
 }
 
 impl Processes {
@@ -173,7 +198,8 @@ impl Processes {
         let places = places.absolute();
         let ports = Ports::read(places.ports.clone(), [&places.data_dir, &places.tmpfs_dir]);
         let (started, asking) = (Instant::now(), Asking::new());
-        let tools = Tools { started, places, patience, ports, asking, metrics };
+        let cgroups = OnceCell::new();
+        let tools = Tools { started, places, patience, ports, asking, metrics, cgroups };
         Self { tools: Rc::new(tools), instances: RefCell::default(), has_begun: Cell::new(false) }
     }
 

@@ -28,7 +28,7 @@ use super::{Failure, Provisioner, Wanted};
 use crate::{
     domain::{
         InstanceId,
-        prometheus::{Replica, ReplicaState},
+        prometheus::{MOST_REPLICAS, Replica, ReplicaState},
     },
     tls::ClientConfig,
 };
@@ -36,7 +36,7 @@ use api::{Api, Created};
 use creations::Creations;
 use error::ApiError;
 use futures_util::future::LocalBoxFuture;
-use order::{DEPLOYED, FINGERPRINT, MOST_REPLICAS, Order};
+use order::{DEPLOYED, FINGERPRINT, Order};
 use secrecy::SecretString;
 use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};

@@ -115,8 +115,9 @@ async fn open(
 ) -> io::Result<(MaybeTlsStream, OpenConnection)> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(80);
-    let addresses = addresses(host.clone(), port, elsewhere).await?;
+    // Before the look-up, which needs a descriptor as well.
     let open = outgoing.open().await;
+    let addresses = addresses(host.clone(), port, elsewhere).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok((MaybeTlsStream::Plain(stream), open)) };

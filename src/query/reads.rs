@@ -78,6 +78,9 @@ const READS: &[(&str, By)] = &[
     ("/service-discovery", By::Get),
     // Where the pages of version 2 wait for a server that starts.
     ("/starting", By::Get),
+    // The name of the program on each page of Debian leads there, and on to its graph.
+    ("/classic", By::Get),
+    ("/classic/", By::Get),
     ("/classic/graph", By::Get),
     (CLASSIC_ALERTS, By::Get),
     ("/classic/rules", By::Get),
@@ -218,7 +221,10 @@ mod tests {
             "/favicon.ico",
             "/static/js/main.1a2b.js",
             "/assets/index-C0ff_ee.css",
+            "/classic",
+            "/classic/",
             "/classic/graph",
+            "/classic/service-discovery",
             "/classic/static/vendor/popper.js/popper.min.js",
         ] {
             let read = Read::find(path).unwrap_or_else(|| panic!("{path}"));

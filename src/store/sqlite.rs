@@ -55,6 +55,15 @@ pub(super) struct Opened {
     files: Files,
 }
 
+/// Each connection opens the file, its write-ahead log, and the index of that.
+const PER_CONNECTION: usize = 3;
+/// The writer, the anchor, and a backup.
+const BESIDE_READERS: usize = 3;
+
+pub(super) fn max_descriptors(readers: usize) -> usize {
+    readers.saturating_add(BESIDE_READERS).saturating_mul(PER_CONNECTION)
+}
+
 impl Sqlite {
     /// Opens `path`, as it stands in a URL behind `sqlite:`; creates the file but no directory.
     pub(super) async fn open(url: &str, max_readers: u32) -> Result<Self, StoreError> {

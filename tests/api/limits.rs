@@ -1,11 +1,21 @@
 //! What one client may take of the program: descriptors, memory, connections.
 
-use crate::{certificates::*, helpers::*, process::Server};
+use crate::{
+    certificates::*,
+    helpers::*,
+    process::Server,
+    query::{QUERY, World, server},
+    replicas::Database,
+};
 use bytes::Bytes;
 use rustls::{pki_types::ServerName, version::TLS13};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -24,7 +34,7 @@ async fn own(url: &str, series: &str) -> u64 {
 }
 
 /// A port of the whole loopback network at which nothing ever answers, and its endpoints.
-async fn hanging(app: &str, instances: u8) -> (Vec<serde_json::Value>, impl Drop) {
+async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
     struct Abort(actix_web::rt::task::JoinHandle<()>);
     impl Drop for Abort {
         fn drop(&mut self) {
@@ -153,6 +163,117 @@ async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
     eventually(async || (in_use().await == 0).then_some(())).await;
 }
 
+/// The status of an answer; none when the connection is closed without one, as for lack of room.
+async fn get_status(address: SocketAddr, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    // It may end in a reset.
+    let _ = stream.read_to_end(&mut answer).await;
+    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+/// Clients and scrapes take all descriptors that they may, while a gorouter is polled and bindings
+/// are made in the database.
+async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Option<String>) {
+    const HUNG_APPS: u8 = 8;
+    let instance = Instance::with_metrics("a 1\n").await;
+    let mut table = serde_json::Map::new();
+    let mut listeners = Vec::new();
+    for n in 0..HUNG_APPS {
+        let app = format!("hung{n}");
+        let (endpoints, listener) = hanging(&app, 100).await;
+        table.insert(format!("hung{n}.example.com"), endpoints.into());
+        listeners.push(listener);
+    }
+    let table = Arc::new(Mutex::new(Value::Object(table)));
+    let shown = Arc::clone(&table);
+    let router = Instance::start(move |_| {
+        Reply::Http(200, vec![], shown.lock().unwrap().to_string().into_bytes())
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let health = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{}/routes", router.address);
+    let routers = json!([{ "url": url }]).to_string();
+    let health_listen = health.to_string();
+    let mut settings = vec![
+        ("SCRAPEBROKER__ROUTES__GOROUTERS", &*routers),
+        ("SCRAPEBROKER__ROUTES__REFRESH_INTERVAL", "1s"),
+        ("SCRAPEBROKER__HEALTH_LISTEN", &*health_listen),
+        ("SCRAPEBROKER__PROMETHEUS__PROVISIONER", "none"),
+        ("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key that is long enough"),
+    ];
+    settings.extend(database_url.as_deref().map(|url| ("SCRAPEBROKER__DATABASE_URL", url)));
+    let server = Server::start_with_open_files(folder.path(), (450, 450), &settings);
+    let url = format!("http://{}", server.address);
+    let get = async |path: &str| send("GET", &format!("{url}{path}"), &[], None).await;
+    eventually(async || (get("/-/ready").await.status == 200).then_some(())).await;
+
+    let is_over = Arc::<AtomicBool>::default();
+    let scrapes: Vec<_> = (0..HUNG_APPS)
+        .map(|n| {
+            let (is_over, address) = (is_over.clone(), server.address);
+            actix_web::rt::spawn(async move {
+                while !is_over.load(Ordering::SeqCst) {
+                    let path = format!("/v1/apps/hung{n}-guid/metrics");
+                    let status = get_status(address, &path).await;
+                    // 504 when each instance got a connection before the deadline.
+                    assert!([None, Some(503), Some(504)].contains(&status), "{status:?}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            })
+        })
+        .collect();
+    let in_use = async || own(&url, "scrapebroker_backend_connections_in_use ").await;
+    eventually(async || (in_use().await > 80).then_some(())).await;
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    eventually(async || (descriptors() > 200).then_some(())).await;
+    // From now on each new connection gets the place of one that was idle for a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+
+    table.lock().unwrap()["new.example.com"] = json!([endpoint("new", 0, instance.address)]);
+    let is_scraped = async || get_status(server.address, "/v1/apps/new-guid/metrics").await;
+    eventually(async || (is_scraped().await == Some(200)).then_some(())).await;
+    let catalog = eventually(async || server.ask("GET", "/v2/catalog", None).await).await.json();
+    let (service, plan) =
+        (&catalog["services"][0]["id"], &catalog["services"][0]["plans"][0]["id"]);
+    for n in 0..5 {
+        let provision = json!({
+            "service_id": service, "plan_id": plan,
+            "organization_guid": "org-guid", "space_guid": "space-guid",
+        });
+        let path = format!("/v2/service_instances/i{n}");
+        let made = eventually(async || server.ask("PUT", &path, Some(provision.clone())).await);
+        let made = made.await;
+        assert!([200, 201].contains(&made.status), "{}", made.text());
+    }
+    let healthy = send("GET", &format!("http://{health}/-/healthy"), &[], None).await;
+    assert_eq!(healthy.status, 200);
+    eventually(async || (in_use().await > 80).then_some(())).await;
+    assert!(descriptors() < 450, "{}", descriptors());
+    let log = server.log_text();
+    assert!(!log.contains("Too many open files") && !log.contains("os error 24"), "{log}");
+    drop(idle);
+    is_over.store(true, Ordering::SeqCst);
+    for scrape in scrapes {
+        scrape.await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn routes_and_bindings_change_while_clients_and_scrapes_take_all_they_may() {
+    routes_and_bindings_change_while_descriptors_are_short(None).await;
+    let database = Database::create().await;
+    routes_and_bindings_change_while_descriptors_are_short(Some(database.url())).await;
+    database.drop().await;
+}
+
 #[actix_web::test]
 async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
     let mut instances = Vec::new();
@@ -258,6 +379,93 @@ async fn every_large_answer_is_ended_when_it_is_not_read() {
         let open = async || own(&url, "scrapebroker_connections ").await;
         eventually(async || (open().await <= before).then_some(())).await;
         drop(stream);
+    }
+}
+
+/// A Prometheus whose answers have this head and a body that never ends.
+struct Endless {
+    address: SocketAddr,
+    /// Bytes that were taken from it.
+    sent: Arc<AtomicUsize>,
+    /// Connections to it.
+    open: Arc<AtomicUsize>,
+}
+
+impl Endless {
+    async fn start(head: &'static str, piece: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sent, open) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let endless = Self { address, sent: Arc::clone(&sent), open: Arc::clone(&open) };
+        let piece = Arc::new(piece);
+        actix_web::rt::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (sent, open, piece) = (sent.clone(), open.clone(), piece.clone());
+                open.fetch_add(1, Ordering::SeqCst);
+                actix_web::rt::spawn(async move {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    while stream.write_all(&piece).await.is_ok() {
+                        sent.fetch_add(piece.len(), Ordering::SeqCst);
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        endless
+    }
+}
+
+#[actix_web::test]
+async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
+    let chunk = [b"10000\r\n", vec![b'x'; 0x10000].as_slice(), b"\r\n"].concat();
+    let heads = [
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n", vec![b'x'; 0x10000]),
+    ];
+    let write_timeout = ("WRITE_TIMEOUT", "2s".to_owned());
+    let world = World::start_with("http://metrics.example.com", &[write_timeout]).await;
+    let url = world.app.url("");
+    for (nth, (head, piece)) in heads.into_iter().enumerate() {
+        let prometheus = Endless::start(head, piece).await;
+        let id = format!("endless-{nth}");
+        let token =
+            world.instance(&id, &[server(0, &format!("http://{}", prometheus.address))]).await;
+        let before = own(&url, "scrapebroker_connections ").await;
+        let mut unread = Vec::new();
+        for _ in 0..3 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(16 << 10).unwrap();
+            let mut stream = socket.connect(world.app.address).await.unwrap();
+            let authorization = basic("anyone", &token);
+            let request = format!(
+                "GET /prometheus/{id}{QUERY} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            unread.push(stream);
+        }
+        let open = || prometheus.open.load(Ordering::SeqCst);
+        eventually(async || (open() == 3).then_some(())).await;
+        eventually(async || (open() == 0).then_some(())).await;
+        // What is not read stays with the server but for what buffers on the way hold.
+        let taken = prometheus.sent.load(Ordering::SeqCst) / 3;
+        assert!(taken < 20 << 20, "{taken} bytes of each answer");
+        let stalled = own(&url, "scrapebroker_answers_stalled_total").await;
+        assert_eq!(stalled, 3 * (nth as u64 + 1), "{head}");
+        for series in
+            ["scrapebroker_backend_connections_in_use ", "scrapebroker_backend_connections "]
+        {
+            eventually(async || (own(&url, series).await == 0).then_some(())).await;
+        }
+        let connections = async || own(&url, "scrapebroker_connections ").await;
+        eventually(async || (connections().await <= before).then_some(())).await;
+        for mut stream in unread {
+            let mut text = Vec::new();
+            // It is reset, or what the kernels had is read.
+            let _ = stream.read_to_end(&mut text).await;
+            assert!(text.len() < 20 << 20, "{} bytes", text.len());
+        }
     }
 }
 

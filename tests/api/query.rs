@@ -50,16 +50,20 @@ impl World {
     }
 
     pub(crate) async fn start_at(base_url: &str) -> Self {
+        Self::start_with(base_url, &[]).await
+    }
+
+    pub(crate) async fn start_with(base_url: &str, settings: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}/world.db", folder.path().display());
         let key = "a key that is long enough";
-        let app = spawn_app(&[
+        let own = [
             ("DATABASE_URL", database_url.clone()),
             ("BROKER__TOKEN_KEY", key.to_owned()),
             ("BASE_URL", base_url.to_owned()),
             ("PROMETHEUS__PROVISIONER", "none".to_owned()),
-        ])
-        .await;
+        ];
+        let app = spawn_app(&[&own, settings].concat()).await;
         let store = Store::open(&database_url.into(), 1).await.unwrap();
         let keys = Keys::derive(&key.into()).unwrap();
         Self { app, store, keys, _folder: folder }

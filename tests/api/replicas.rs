@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 const IN_FORCE: Duration = Duration::from_secs(2);
 
 /// A database of the test's own on the test server.
-struct Database {
+pub(crate) struct Database {
     server: url::Url,
     name: String,
 }
 
 impl Database {
     #[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
-    async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES")
             .expect("a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`");
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
@@ -26,7 +26,7 @@ impl Database {
         database
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let mut url = self.server.clone();
         url.set_path(&self.name);
         url.into()
@@ -43,7 +43,7 @@ impl Database {
         connection.close().await.unwrap();
     }
 
-    async fn drop(self) {
+    pub(crate) async fn drop(self) {
         self.on_server(format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 }

@@ -13,6 +13,8 @@
 #   PROMETHEUS_STORAGE_PATH     where samples are kept; /prometheus when not set
 #   PROMETHEUS_FEATURES         for --enable-feature
 #   PROMETHEUS_MEMORY_LIMIT     what the garbage collector aims at, as in 256MiB
+#   PROMETHEUS_QUERY_MAX_CONCURRENCY, PROMETHEUS_QUERY_MAX_SAMPLES
+#                               limits of queries; Prometheus' defaults when not set
 #   PORT                        where it listens; 8888, as on Tsuru, when not set
 set -eu
 umask 077
@@ -50,6 +52,8 @@ set -- \
 [ -z "${PROMETHEUS_RETENTION_TIME:-}" ] || set -- "$@" "--storage.tsdb.retention.time=$PROMETHEUS_RETENTION_TIME"
 [ -z "${PROMETHEUS_RETENTION_SIZE:-}" ] || set -- "$@" "--storage.tsdb.retention.size=$PROMETHEUS_RETENTION_SIZE"
 [ -z "${PROMETHEUS_FEATURES:-}" ] || set -- "$@" "--enable-feature=$PROMETHEUS_FEATURES"
+[ -z "${PROMETHEUS_QUERY_MAX_CONCURRENCY:-}" ] || set -- "$@" "--query.max-concurrency=$PROMETHEUS_QUERY_MAX_CONCURRENCY"
+[ -z "${PROMETHEUS_QUERY_MAX_SAMPLES:-}" ] || set -- "$@" "--query.max-samples=$PROMETHEUS_QUERY_MAX_SAMPLES"
 if [ -n "${PROMETHEUS_MEMORY_LIMIT:-}" ]; then
     export GOMEMLIMIT="$PROMETHEUS_MEMORY_LIMIT"
 fi

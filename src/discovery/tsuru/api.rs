@@ -1,5 +1,6 @@
 //! The calls of Tsuru's API.
 
+use super::TSURU_CALLS;
 use crate::{
     discovery::{error::SourceError, fetch::fetch},
     net,
@@ -15,6 +16,7 @@ use awc::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// An idle connection is used again within this time only: apps are asked for
 /// in bursts, and between these the API may have closed it.
@@ -26,6 +28,8 @@ pub struct TsuruApi {
     url: String,
     token: SecretString,
     tls: Arc<ClientConfig>,
+    /// Calls that requests wait for.
+    pub(super) calls: Arc<Semaphore>,
 }
 
 // What is inside holds a key.
@@ -42,7 +46,8 @@ impl TsuruApi {
     /// When one of the certificates of `tls` cannot be used.
     pub fn new(url: &str, token: SecretString, tls: &ClientSettings) -> Result<Self, TlsError> {
         let tls = Arc::new(tls.config()?);
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, tls })
+        let calls = Arc::new(Semaphore::new(TSURU_CALLS));
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, tls, calls })
     }
 
     /// What to call it where people read it.

@@ -61,6 +61,9 @@ impl TsuruApi {
         service: &str,
         instance: &str,
     ) -> Result<Option<TsuruBinds>, TsuruApiError> {
+        // Waiting takes none of the call's time: a flood of calls must not make this one fail. A
+        // closed semaphore would only mean no bound.
+        let _turn = self.calls.acquire().await.ok();
         let asked = timeout(TIMEOUT, self.ask_binds(service, instance)).await;
         asked.unwrap_or(Err(SourceError::Timeout(TIMEOUT))).map_err(TsuruApiError)
     }

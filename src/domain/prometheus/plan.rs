@@ -60,7 +60,7 @@ impl fmt::Display for Storage {
 const LEAST_MEMORY: u64 = 32 << 20;
 
 /// More replicas than this are a typing mistake.
-const MOST_REPLICAS: u64 = 5;
+pub const MOST_REPLICAS: u8 = 5;
 
 const KNOWN: [&str; 8] = [
     "retention",
@@ -104,7 +104,9 @@ impl PrometheusPlan {
             reader.mistake::<()>("retention_size", "is missing: memory storage needs a limit");
         }
         let replicas = match reader.get("replicas").map_or(Some(1), Value::as_u64) {
-            Some(replicas @ 1..=MOST_REPLICAS) => u8::try_from(replicas).ok(),
+            Some(replicas) if (1..=MOST_REPLICAS.into()).contains(&replicas) => {
+                u8::try_from(replicas).ok()
+            }
             _ => reader
                 .mistake("replicas", format!("must be a whole number from 1 to {MOST_REPLICAS}")),
         };

@@ -206,10 +206,14 @@ fn flags_say_what_is_kept_and_where_it_is_reached() {
     let prefix = ("web.route-prefix", "/".to_owned());
     let time = |time: &str| ("storage.tsdb.retention.time", time.to_owned());
     let size = ("storage.tsdb.retention.size", "1048576B".to_owned());
-    assert_eq!(flags(&wanted, "/"), [time("15d"), url.clone(), prefix.clone(), size]);
+    let queries = ("query.max-concurrency", "2".to_owned());
+    let samples = ("query.max-samples", "1048576".to_owned());
+    let expected =
+        [time("15d"), url.clone(), prefix.clone(), size, queries.clone(), samples.clone()];
+    assert_eq!(flags(&wanted, "/"), expected);
     wanted.spec.retention_size = None;
     wanted.spec.retention = "90m".parse().unwrap();
-    assert_eq!(flags(&wanted, "/"), [time("1h30m"), url, prefix]);
+    assert_eq!(flags(&wanted, "/"), [time("1h30m"), url, prefix, queries, samples]);
     wanted.instance_id = "$".parse().unwrap();
     let feature = ("enable-feature", "expand-external-labels".to_owned());
     assert_eq!(flags(&wanted, "/").last(), Some(&feature));

@@ -5,7 +5,7 @@
 //! this process only. One of our own keeps its number until we have asked
 //! how it ended, so it cannot be mistaken, and is no zombie for long.
 
-use super::memory::Memory;
+use super::{cgroup::Cgroup, memory::Memory};
 use procfs::process::Process;
 use rustix::{
     io::Errno,
@@ -48,6 +48,8 @@ pub(super) struct Running {
     pidfd: Option<OwnedFd>,
     status: Option<ExitStatus>,
     memory: Option<Memory>,
+    /// None where cgroups cannot be used.
+    cgroup: Option<Cgroup>,
 }
 
 impl Identity {
@@ -64,21 +66,22 @@ impl Identity {
 }
 
 impl Running {
-    pub(super) fn adopted(identity: Identity) -> Self {
+    pub(super) fn adopted(identity: Identity, cgroup: Option<Cgroup>) -> Self {
         // Whose it is tells `has_ended`: it looks at the start time after this.
         let pid = Pid::from_raw(identity.pid);
         let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let memory = Memory::of(identity.pid);
-        Self { identity, child: None, pidfd, status: None, memory }
+        Self { identity, child: None, pidfd, status: None, memory, cgroup }
     }
 
     /// One that was just started.
-    pub(super) fn own(child: Child) -> Self {
+    pub(super) fn own(child: Child, cgroup: Option<Cgroup>) -> Self {
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let process = Process::new(pid).ok();
         let start_time = process.and_then(|process| process.stat().ok()).map(|it| it.starttime);
         let identity = Identity { pid, start_time: start_time.unwrap_or_default() };
-        Self { identity, child: Some(child), pidfd: None, status: None, memory: Memory::of(pid) }
+        let memory = Memory::of(pid);
+        Self { identity, child: Some(child), pidfd: None, status: None, memory, cgroup }
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -103,6 +106,11 @@ impl Running {
     /// Reads after "Prometheus ended".
     pub(super) fn how_it_ended(&self) -> String {
         self.status.map_or_else(String::new, |status| format!(" ({status})"))
+    }
+
+    /// Whether the kernel has killed it for taking more memory than its cgroup allows.
+    pub(super) fn was_killed_for_memory(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Cgroup::has_killed)
     }
 
     /// Does nothing when it has ended.
@@ -152,12 +160,12 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let identity = Identity::of(&Process::new(pid).unwrap()).unwrap();
         let earlier = Identity { start_time: identity.start_time - 1, ..identity };
-        let mut gone = Running::adopted(earlier);
+        let mut gone = Running::adopted(earlier, None);
         gone.signal(Signal::KILL).unwrap();
         assert!(gone.has_ended());
         assert!(child.try_wait().unwrap().is_none());
 
-        let mut adopted = Running::adopted(identity);
+        let mut adopted = Running::adopted(identity, None);
         assert!(adopted.pidfd.is_some() && !adopted.has_ended());
         adopted.signal(Signal::KILL).unwrap();
         child.wait().unwrap();
@@ -168,7 +176,7 @@ mod tests {
     #[test]
     fn a_child_is_ended_before_us_when_memory_runs_out() {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let mut running = Running::own(child);
+        let mut running = Running::own(child, None);
         running.prefer_for_oom();
         let read = |pid: &str| {
             let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();

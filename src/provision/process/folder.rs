@@ -55,6 +55,14 @@ impl Folder {
         self.0.file_name()?.to_str()?.parse().ok()
     }
 
+    /// A name that no other folder of this machine has, for what lies elsewhere.
+    pub(super) fn unique_name(&self) -> io::Result<String> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+        let slug = self.0.parent().map(name).unwrap_or_default();
+        let metadata = fs::metadata(&self.0)?;
+        Ok(format!("{slug}-{}-{:x}-{:x}", name(&self.0), metadata.dev(), metadata.ino()))
+    }
+
     pub(super) fn is_below(&self, root: &Path) -> bool {
         self.0.parent().and_then(Path::parent) == Some(root)
     }

@@ -3,6 +3,7 @@
 use super::{
     Tools,
     admission::program,
+    cgroup::Cgroup,
     data,
     files::Files,
     folder::Folder,
@@ -150,13 +151,22 @@ impl Instance {
         for found in found {
             let slot = self.slot(&found.folder);
             match slot.identity() {
-                None => slot.adopt(found.identity),
+                None => {
+                    let cgroup = self.cgroup_of(&found);
+                    slot.adopt(found.identity, cgroup);
+                }
                 Some(known) if known == found.identity => {}
                 // Prometheus locks its data, so the second one is of no use.
                 Some(_) => slot::end(found.identity, self.tools.patience.end).await?,
             }
         }
         Ok(())
+    }
+
+    /// The cgroup of a process that was started by an earlier Scrapebroker.
+    fn cgroup_of(&self, found: &Found) -> Option<Cgroup> {
+        let name = found.folder.unique_name().ok()?;
+        self.tools.cgroups()?.of(&name, found.identity.pid)
     }
 
     /// Ends the processes of some slots, which then are none any more.

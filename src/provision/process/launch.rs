@@ -2,10 +2,12 @@
 
 use super::{
     folder::{CONFIG, DATA, Folder, LOG, WEB},
-    memory::query_flags,
     search::CONFIG_FILE,
 };
-use crate::provision::{Wanted, config_file, redaction::Redaction};
+use crate::{
+    domain::prometheus::Storage,
+    provision::{Wanted, config_file, redaction::Redaction},
+};
 use procfs::process::Process;
 use secrecy::SecretString;
 use std::{
@@ -32,6 +34,8 @@ pub(super) struct Launch {
     arguments: Vec<String>,
     /// In bytes.
     pub(super) memory_limit: u64,
+    /// The same for a cgroup. None where samples are in memory: the kernel would count them.
+    pub(super) cgroup_limit: Option<u64>,
     /// The path below which it answers.
     path: String,
     pub(super) password: SecretString,
@@ -52,13 +56,14 @@ impl Launch {
             format!("--web.config.file={}", file(WEB)),
             "--log.format=logfmt".to_owned(),
         ];
-        arguments.extend(query_flags(wanted.spec.memory_limit));
         arguments.extend(flags.into_iter().map(|(name, value)| format!("--{name}={value}")));
         Self {
             program,
             folder: folder.clone(),
             arguments,
             memory_limit: wanted.spec.memory_limit,
+            cgroup_limit: (wanted.spec.storage == Storage::Disk)
+                .then_some(wanted.spec.memory_limit),
             // It compares the prefix with a decoded path, so encoded characters in
             // it have to be encoded once more.
             path: route_prefix.trim_end_matches('/').replace('%', "%25"),

@@ -8,15 +8,6 @@ const FASTEST_GROWTH: u64 = 1 << 30;
 /// The shortest pause between two looks, just below the limit.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Memory per sample of a query, with what the garbage collector has not freed yet, in bytes.
-const SAMPLE_SIZE: u64 = 32;
-/// All queries together may load samples into one part in so many of the plan's memory.
-const QUERY_PART: u64 = 4;
-/// Of the plan's memory, in bytes, that allows one more query at a time.
-const MEMORY_OF_QUERY: u64 = 256 << 20;
-/// Most queries at a time: Prometheus' own default.
-const MOST_QUERIES: u64 = 20;
-
 /// The kernel's numbers about the memory of one process.
 #[derive(Debug)]
 pub(super) struct Memory(File);
@@ -60,15 +51,6 @@ pub(super) fn aligned(since: Duration, pause: Duration) -> Duration {
     }
 }
 
-/// What queries may take of the memory of a plan, as flags of Prometheus.
-///
-/// A query that loads more samples fails with Prometheus' own words, and the server goes on.
-pub(super) fn query_flags(limit: u64) -> [String; 2] {
-    let concurrency = (limit / MEMORY_OF_QUERY).clamp(2, MOST_QUERIES);
-    let samples = (limit / QUERY_PART / SAMPLE_SIZE / concurrency).max(1);
-    [format!("--query.max-concurrency={concurrency}"), format!("--query.max-samples={samples}")]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,19 +88,6 @@ mod tests {
         ] {
             let aligned = aligned(milliseconds(since), milliseconds(pause));
             assert_eq!(aligned, milliseconds(expected), "{since} {pause}");
-        }
-    }
-
-    #[test]
-    fn queries_share_a_part_of_the_memory() {
-        for (limit, concurrency, samples) in
-            [(64 << 20, 2, 262_144), (1 << 30, 4, 2_097_152), (64 << 30, 20, 26_843_545), (1, 2, 1)]
-        {
-            let expected = [
-                format!("--query.max-concurrency={concurrency}"),
-                format!("--query.max-samples={samples}"),
-            ];
-            assert_eq!(query_flags(limit), expected, "{limit}");
         }
     }
 

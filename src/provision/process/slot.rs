@@ -2,6 +2,7 @@
 //! it, so that whoever is dropped half-way loses nobody.
 
 use super::{
+    cgroup::Cgroup,
     child::{Identity, PidFile, Running},
     folder::{Folder, PID},
 };
@@ -48,12 +49,12 @@ impl Slot {
     }
 
     /// Takes a process that was found.
-    pub(super) fn adopt(&self, identity: Identity) {
+    pub(super) fn adopt(&self, identity: Identity, cgroup: Option<Cgroup>) {
         let noted = self.folder.read(PID);
         let noted = noted.and_then(|text| serde_json::from_str::<PidFile>(&text).ok());
         let noted = noted.filter(|noted| noted.identity == identity);
         self.loaded.replace(noted.map(|noted| noted.loaded).unwrap_or_default());
-        self.running.replace(Some(Running::adopted(identity)));
+        self.running.replace(Some(Running::adopted(identity, cgroup)));
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
@@ -148,7 +149,7 @@ impl Slot {
 
 /// Ends a process that has no slot.
 pub(super) async fn end(identity: Identity, limit: Duration) -> Result<(), Failure> {
-    let place = RefCell::new(Some(Running::adopted(identity)));
+    let place = RefCell::new(Some(Running::adopted(identity, None)));
     end_place(&place, &[Signal::TERM, Signal::KILL], limit).await
 }
 

@@ -5,6 +5,7 @@
 
 use super::{
     Tools,
+    cgroup::Cgroup,
     child::Running,
     folder::{PORT, room},
     launch::Launch,
@@ -144,13 +145,24 @@ impl Supervisor {
         }
         let noted = slot.folder.write(PORT, &format!("{port}\n"));
         noted.map_err(|error| cannot("write its files", error))?;
+        let cgroup = self.new_cgroup();
         let child = self.launch.spawn(port).map_err(|error| cannot("start Prometheus", error))?;
-        slot.running.replace(Some(Running::own(child)));
+        let cgroup =
+            cgroup.filter(|cgroup| cgroup.add(child.id()).inspect_err(warn_of_cgroup).is_ok());
+        slot.running.replace(Some(Running::own(child, cgroup)));
         if let Err(error) = slot.note(&self.launch.digest) {
             slot.end(tools.patience.end).await?;
             return Err(cannot("write its files", error));
         }
         Ok(port)
+    }
+
+    /// None where cgroups cannot be used; then its memory is only watched.
+    fn new_cgroup(&self) -> Option<Cgroup> {
+        let (limit, cgroups) = (self.launch.cgroup_limit?, self.tools.cgroups()?);
+        let name = self.slot.folder.unique_name();
+        let cgroup = name.and_then(|name| cgroups.create(&name, limit));
+        cgroup.inspect_err(warn_of_cgroup).ok()
     }
 
     /// Reading what it has stored may take minutes, so only its end ends this.
@@ -204,7 +216,11 @@ impl Supervisor {
             return None;
         }
         let how = running.as_ref().map(Running::how_it_ended).unwrap_or_default();
+        let is_too_large = running.as_ref().is_some_and(Running::was_killed_for_memory);
         *running = None;
+        if is_too_large {
+            return Some(self.took_too_much());
+        }
         let said = log_file::last_words(&self.slot.folder, log_start, &self.launch.redaction);
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         let place = match is_full(self.slot.folder.path()) {
@@ -223,14 +239,16 @@ impl Supervisor {
             if memory > limit {
                 // One that were asked to end would first write, and grow meanwhile.
                 self.slot.send_kill();
-                let limit = ByteSize(limit).display().iec().to_string();
-                return format!(
-                    "Prometheus was stopped: it took more memory than its plan allows ({limit})"
-                );
+                return self.took_too_much();
             }
             let pause = memory::pause(memory, limit, longest);
             tokio::time::sleep(memory::aligned(self.tools.started.elapsed(), pause)).await;
         }
+    }
+
+    fn took_too_much(&self) -> String {
+        let limit = ByteSize(self.launch.memory_limit).display().iec();
+        format!("Prometheus was stopped: it took more memory than its plan allows ({limit})")
     }
 
     async fn killed_by_us(&self, why: String) -> String {
@@ -259,6 +277,10 @@ impl Supervisor {
             tracing::warn!(%error, folder = path, "a log cannot be kept whole");
         }
     }
+}
+
+fn warn_of_cgroup(error: &std::io::Error) {
+    tracing::warn!(%error, "a Prometheus gets no cgroup; its memory is watched instead");
 }
 
 /// A Prometheus that cannot write says many things, but not always this.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{
         InstanceId, TSURU_PREFIX,
-        prometheus::{Storage, slug},
+        prometheus::{MOST_REPLICAS, Storage, slug},
     },
     provision::{Failure, Wanted, config_file},
 };
@@ -16,8 +16,6 @@ use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt::Write, ops::Range};
 
-/// Plans have at most as many replicas.
-pub(super) const MOST_REPLICAS: u8 = 5;
 /// The longest name of an app (Tsuru's validation.go).
 const LONGEST_NAME: usize = 40;
 /// Linux starts no program that has a longer variable, less some for its name.
@@ -30,6 +28,12 @@ const ROUTE_PREFIX: &str = "/";
 pub(super) const FINGERPRINT: &str = "PROMETHEUS_FINGERPRINT";
 /// The fingerprint of those that were there at the last deploy.
 pub(super) const DEPLOYED: &str = "PROMETHEUS_DEPLOYED";
+
+/// Variables that follow from `PROMETHEUS_MEMORY_LIMIT`. They are no part of the fingerprint, so that
+/// apps of versions without them are not deployed again, which would lose samples.
+const QUERY_LIMITS: [&str; 2] = [QUERY_MAX_CONCURRENCY, QUERY_MAX_SAMPLES];
+const QUERY_MAX_CONCURRENCY: &str = "PROMETHEUS_QUERY_MAX_CONCURRENCY";
+const QUERY_MAX_SAMPLES: &str = "PROMETHEUS_QUERY_MAX_SAMPLES";
 
 /// Everything about a replica.
 #[derive(Debug)]
@@ -66,7 +70,8 @@ pub(super) fn order(settings: &Settings, wanted: &Wanted, replica: u8) -> Result
     let Wanted { instance_id: id, spec, .. } = wanted;
     let password = wanted.web_password.clone();
     let mut variables = variables(settings, wanted, replica)?;
-    let fingerprint = fingerprint(&settings.image, &variables);
+    let deployed = variables.iter().filter(|it| !QUERY_LIMITS.contains(&it.name));
+    let fingerprint = fingerprint(&settings.image, deployed);
     variables.push(public(FINGERPRINT, fingerprint.clone()));
     let plan = match (spec.storage, &settings.tmpfs_plan) {
         (Storage::Tmpfs, Some(plan)) => plan.clone(),
@@ -107,6 +112,8 @@ fn variables(settings: &Settings, wanted: &Wanted, replica: u8) -> Result<Vec<Se
             "storage.tsdb.retention.size" => "PROMETHEUS_RETENTION_SIZE",
             "web.external-url" => "PROMETHEUS_EXTERNAL_URL",
             "web.route-prefix" => "PROMETHEUS_ROUTE_PREFIX",
+            "query.max-concurrency" => QUERY_MAX_CONCURRENCY,
+            "query.max-samples" => QUERY_MAX_SAMPLES,
             _ => "PROMETHEUS_FEATURES",
         };
         variables.push(public(name, value));
@@ -130,7 +137,7 @@ pub(super) fn public(name: &'static str, value: String) -> Setting {
 
 /// Of what a deploy depends on. Nobody finds the secrets among it by trying,
 /// since they are derived from a key.
-fn fingerprint(image: &str, variables: &[Setting]) -> String {
+fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a Setting>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |text: &str| {
         context.update(&text.len().to_be_bytes());

@@ -72,6 +72,29 @@ fn who_takes_more_memory_than_the_plan_allows_is_stopped() {
 /// Needs no samples that are stored, and a quarter of a gigabyte for its points.
 const BAD_QUERY: &str = "count_over_time(vector(1)%5B180d:1s%5D)";
 
+/// The most memory that a process has taken, known after its end.
+fn highest_memory(pid: i32) -> std::thread::JoinHandle<u64> {
+    let memory = memory::Memory::of(pid).unwrap();
+    std::thread::spawn(move || {
+        let mut highest = 0;
+        while let Some(now) = memory.anonymous().filter(|now| *now > 0) {
+            highest = now.max(highest);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        highest
+    })
+}
+
+/// A request that ends with its server.
+fn send_bad_query(replica: &Replica, wanted: &Wanted) -> tokio::task::JoinHandle<()> {
+    let url = format!("{}/api/v1/query?query={BAD_QUERY}", replica.url);
+    let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+    let password = wanted.web_password.expose_secret().to_owned();
+    tokio::task::spawn_local(async move {
+        let _ = client.get(url).basic_auth(Wanted::WEB_USER, password).send().await;
+    })
+}
+
 #[test]
 fn a_query_that_would_take_too_much_of_the_plan_is_refused_by_the_server_which_goes_on() {
     run(async {
@@ -101,22 +124,8 @@ fn a_server_that_grows_fast_is_killed_soon_after_it_has_passed_its_limit() {
         let mut wanted = wanted("a");
         wanted.spec.memory_limit = 128 << 20;
         let replicas = processes.apply(&wanted).await.unwrap();
-        let memory = memory::Memory::of(house.only_pid()).unwrap();
-        let highest = std::thread::spawn(move || {
-            let mut highest = 0;
-            while let Some(now) = memory.anonymous().filter(|now| *now > 0) {
-                highest = now.max(highest);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            highest
-        });
-        let url = format!("{}/api/v1/query?query={BAD_QUERY}", replicas[0].url);
-        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
-        let password = wanted.web_password.expose_secret().to_owned();
-        let asked = tokio::task::spawn_local(async move {
-            // It ends with the server.
-            let _ = client.get(url).basic_auth(Wanted::WEB_USER, password).send().await;
-        });
+        let highest = highest_memory(house.only_pid());
+        let asked = send_bad_query(&replicas[0], &wanted);
         let problem = eventually(async || {
             let (state, problem) = state(&processes, &wanted).remove(0);
             (state == ReplicaState::Failed).then_some(problem)
@@ -131,6 +140,90 @@ fn a_server_that_grows_fast_is_killed_soon_after_it_has_passed_its_limit() {
         println!("{highest} MiB at most");
         assert!(highest < 3 * 128, "{highest} MiB");
         asked.await.unwrap();
+        processes.stop().await;
+    });
+}
+
+/// Whether the kernel can limit the memory of servers here; prints why not.
+fn has_cgroups(processes: &Processes) -> bool {
+    let reason = match processes.tools.cgroups() {
+        Some(_) => return true,
+        None => cgroup::Cgroups::open().map(drop).unwrap_err(),
+    };
+    println!("skipped: servers get no cgroups here: {reason}");
+    false
+}
+
+#[test]
+fn the_kernel_kills_a_server_at_the_limit_of_its_cgroup() {
+    run(async {
+        // Without the limits on queries, which would refuse this one.
+        let script = r#"exec prometheus $(printf '%s\n' "$@" | grep -v -e --query.max)"#;
+        let house = House::with_script(script);
+        // Just below the limit it may answer nothing for a while.
+        let silence = Duration::from_secs(60);
+        let processes = house.open_with(Patience { restarts: 1, silence, ..patience() });
+        if !has_cgroups(&processes) {
+            return;
+        }
+        let mut wanted = wanted("a");
+        wanted.spec.memory_limit = 128 << 20;
+        let replicas = processes.apply(&wanted).await.unwrap();
+        let (cgroups, pid) = (processes.tools.cgroups().unwrap(), house.only_pid());
+        let name = house.replica(&wanted, 0).unique_name().unwrap();
+        assert!(cgroups.of(&name, pid).is_some());
+        let highest = highest_memory(pid);
+        let asked = send_bad_query(&replicas[0], &wanted);
+        let problem = eventually(async || {
+            let (state, problem) = state(&processes, &wanted).remove(0);
+            (state == ReplicaState::Failed).then_some(problem)
+        })
+        .await;
+        assert!(
+            problem.ends_with("took more memory than its plan allows (128.0 MiB)"),
+            "{problem}"
+        );
+        let highest = highest.join().unwrap();
+        println!("{highest} bytes at most");
+        // What it had taken before it was placed counts elsewhere.
+        assert!(highest <= (128 << 20) + (16 << 20), "{highest}");
+        assert!(!cgroups.path(&name).exists(), "the cgroup is removed");
+        asked.await.unwrap();
+        processes.stop().await;
+    });
+}
+
+#[test]
+fn a_server_that_is_adopted_keeps_its_cgroup_until_it_ends() {
+    run(async {
+        let house = House::new();
+        let processes = house.open();
+        if !has_cgroups(&processes) {
+            return;
+        }
+        let wanted = wanted("a");
+        processes.apply(&wanted).await.unwrap();
+        let pid = house.only_pid();
+        let name = house.replica(&wanted, 0).unique_name().unwrap();
+        // As after a kill of ours.
+        drop(processes);
+        let processes = house.open();
+        processes.apply(&wanted).await.unwrap();
+        assert_eq!(house.only_pid(), pid);
+        let cgroups = processes.tools.cgroups().unwrap();
+        assert!(cgroups.of(&name, pid).is_some());
+        processes.stop().await;
+        eventually(async || {
+            cgroups.remove_stale();
+            (!cgroups.path(&name).exists()).then_some(())
+        })
+        .await;
+        // Samples in memory would count in it.
+        let mut in_memory = wanted.clone();
+        in_memory.spec.storage = Storage::Tmpfs;
+        processes.apply(&in_memory).await.unwrap();
+        let name = house.replica(&in_memory, 0).unique_name().unwrap();
+        assert!(!cgroups.path(&name).exists());
         processes.stop().await;
     });
 }

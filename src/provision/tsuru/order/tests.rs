@@ -58,6 +58,8 @@ fn secrets_are_private_and_the_rest_can_be_seen() {
             "https://broker.example.com/prometheus/metheus-shop-cce4e0aa27f88a76",
         ),
         ("PROMETHEUS_ROUTE_PREFIX", "/"),
+        ("PROMETHEUS_QUERY_MAX_CONCURRENCY", "2"),
+        ("PROMETHEUS_QUERY_MAX_SAMPLES", "1048576"),
         (FINGERPRINT, &order.fingerprint),
     ] {
         let setting = seen(name).unwrap();
@@ -99,6 +101,16 @@ fn the_fingerprint_changes_with_all_that_needs_a_deploy_and_only_with_that() {
         change(&mut changed);
         assert!(seen.insert(fingerprint(&plain, &changed, 0)));
     }
+}
+
+#[test]
+fn query_limits_alone_are_no_reason_to_deploy_an_app_again() {
+    let order = order(&settings(), &wanted("i"), 0).unwrap();
+    let of_earlier_versions =
+        |it: &&Setting| it.name != FINGERPRINT && !it.name.starts_with("PROMETHEUS_QUERY_");
+    let earlier = order.settings.iter().filter(of_earlier_versions);
+    assert_eq!(earlier.clone().count(), order.settings.len() - 3);
+    assert_eq!(fingerprint(&settings().image, earlier), order.fingerprint);
 }
 
 #[test]
