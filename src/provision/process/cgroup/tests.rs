@@ -19,12 +19,15 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// Root and mount point.
+type Mount = (&'static str, &'static str);
+
 #[test]
 fn a_cgroup_is_found_below_the_mount_that_shows_it() {
     let host = ("/", "/sys/fs/cgroup");
     let hybrid = ("/", "/sys/fs/cgroup/unified");
     let container = ("/docker/abc", "/sys/fs/cgroup");
-    let cases: [(&str, &[(&str, &str)], Option<&str>); 8] = [
+    let cases: [(&str, &[Mount], Option<&str>); 8] = [
         ("/", &[host], Some("/sys/fs/cgroup")),
         ("/system.slice/a.service", &[host], Some("/sys/fs/cgroup/system.slice/a.service")),
         ("/a", &[hybrid], Some("/sys/fs/cgroup/unified/a")),
@@ -35,8 +38,7 @@ fn a_cgroup_is_found_below_the_mount_that_shows_it() {
         ("/a", &[], None),
     ];
     for (path, mounts, expected) in cases {
-        let own =
-            |(root, mount_point): &(&str, &str)| ((*root).to_owned(), PathBuf::from(*mount_point));
+        let own = |(root, mount_point): &Mount| ((*root).to_owned(), PathBuf::from(*mount_point));
         let found = directory_of(path, mounts.iter().map(own));
         assert_eq!(found.as_deref(), expected.map(Path::new), "{path} {mounts:?}");
     }
