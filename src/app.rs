@@ -43,29 +43,27 @@ pub use signals::Stop;
 use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 use tracing_actix_web::TracingLogger;
 
-/// Longer than gorouter and Prometheus keep an idle connection, so that it is
-/// theirs to close and no request meets a closing one.
+/// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections, so no
+/// request meets a connection that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
-/// A client gets this long for the head of a request.
+/// Timeout for the head of a request.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
-/// How long the loops and the store may take to end after requests were cut.
-const HURRY: Duration = Duration::from_millis(500);
+/// Timeout for the end of loops and database after requests were cut.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Why there is no [`Application`].
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting, a secret or the catalog is wrong; starting again will not
-    /// help.
+    /// A setting, a secret or the catalog is wrong. A restart does not help.
     #[error(transparent)]
     Configuration(anyhow::Error),
-    /// Something that we need is not there; it may be later.
+    /// A database, a port or a peer is not available. A later start may succeed.
     #[error(transparent)]
     Unavailable(anyhow::Error),
 }
 
-/// The whole program, listening but not yet serving.
+/// The whole program. Its listeners are bound, but do not serve yet.
 pub struct Application {
     components: Components,
     server: Server,
@@ -76,7 +74,7 @@ pub struct Application {
     reloader: Reloader,
 }
 
-/// What SIGHUP reads again.
+/// What SIGHUP reloads.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     broker: Broker,
@@ -88,13 +86,12 @@ pub struct Reloader {
 }
 
 impl Application {
-    /// Opens the store, starts the sources of routes, binds the listeners.
+    /// Opens the database, starts the route sources and binds the listeners.
     ///
-    /// Runs on an actix system, on a thread that serves no requests: loops stay
-    /// on it.
+    /// Must run on an actix system, on a thread that serves no requests: background loops stay on it.
     ///
     /// # Errors
-    /// [`StartError`] tells what to change from what to wait for.
+    /// [`StartError`] distinguishes a wrong configuration from an unavailable service.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let descriptors = Descriptors::share_out(&config);
         let components = Components::open(&config, descriptors).await?;
@@ -125,12 +122,10 @@ impl Application {
         Ok(Self { components, server, health, address, health_address, drain, reloader })
     }
 
-    /// Where the main listener is; tests and the log want to know.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the health listener is, if there is one.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health_address
     }
@@ -140,9 +135,9 @@ impl Application {
         self.reloader.clone()
     }
 
-    /// Serves until `stops` asks to stop, then leaves in order: readiness first,
-    /// after `drain_wait` the main listener with its running requests, then the
-    /// loops, and the health listener last. Asked again, it stops at once.
+    /// Serves until a signal of `stops`, then stops in order: readiness, after `drain_wait` the main
+    /// listener with its running requests, the loops, the health listener. A second signal forces
+    /// the stop.
     ///
     /// # Errors
     /// When a listener fails.
@@ -159,16 +154,16 @@ impl Application {
         };
         let outcome = drain.run(stop, stops, main, serving).await;
         match outcome {
-            // The database is as safe without a farewell.
+            // Committed data is safe without closing the database.
             Ok(DrainOutcome::Forced) => {}
             Ok(DrainOutcome::TimedOut) => {
-                drop(tokio::time::timeout(HURRY, components.stop()).await)
+                drop(tokio::time::timeout(STOP_TIMEOUT, components.stop()).await)
             }
             Ok(DrainOutcome::Complete) | Err(_) => components.stop().await,
         }
         if let (Some(handle), Some(health)) = (health_handle, health) {
             handle.stop(false).await;
-            // It has nothing left to say.
+            // Its result does not matter any more.
             let _ = health.await;
         }
         tracing::info!("stopped");
@@ -177,26 +172,26 @@ impl Application {
 }
 
 impl Reloader {
-    /// Reads the catalog, the route file and the certificates again; what is
-    /// broken stays as it was, and the log says so.
+    /// Reads the catalog, the route file and the certificates again. An invalid one is logged, and the
+    /// one before stays in use.
     pub fn reload(&self) {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Keeper::trigger);
-        // The built-in one does not change.
+        // The built-in catalog does not change.
         let Some(catalog) = &self.catalog else { return };
         match catalog::read(Some(catalog), &self.base_url) {
             Ok(catalog) if catalog.offers_prometheus() && !self.may_offer_prometheus => {
                 tracing::error!(
-                    "keeping the catalog from before: the first plans of Prometheus need a restart, \
-                     which checks that no other Scrapebroker provisions with this database"
+                    "catalog not reloaded: the first plans of Prometheus need a restart, which checks that no \
+                     other Scrapebroker provisions with this database"
                 );
             }
             Ok(catalog) => {
                 self.broker.replace_catalog(catalog);
-                tracing::info!("the catalog was read again");
+                tracing::info!("catalog reloaded");
             }
             Err(error) => {
-                tracing::error!(%error, "keeping the catalog from before");
+                tracing::error!(%error, "catalog not reloaded");
             }
         }
     }
@@ -212,7 +207,7 @@ fn serve(
     let requests = web::Data::new(drain.running.clone());
     let base_path = web::Data::new(BasePath::of(&config.base_url));
     let (idle_timeout, backends) = (config.backends.idle_timeout, components.backends.clone());
-    // Here no requests are served.
+    // This thread serves no requests.
     let (servers, elsewhere) = (components.servers.clone(), tokio::runtime::Handle::current());
     let outgoing = components.outgoing.clone();
     let heads = web::Data::new(head_limits::RequestHeads::default());
@@ -224,7 +219,7 @@ fn serve(
             .wrap(from_fn(head_limits::check))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(http::paths::tidy))
-            // First of all: what comes after compares whole paths.
+            // Runs first: the handlers compare whole paths.
             .wrap(from_fn(base_path::strip))
             .app_data(lifecycle.clone())
             .app_data(requests.clone())
@@ -293,7 +288,7 @@ fn serve_health(
             .configure(http::health::configure_health)
     })
     .disable_signals()
-    // Whoever looks at us comes once in a while, and is not waited for.
+    // Health checks are rare, and must not delay the shutdown.
     .keep_alive(KeepAlive::Disabled)
     .client_request_timeout(REQUEST_HEAD)
     .workers(1)

@@ -39,7 +39,7 @@ enum Command {
     Serve(serve::Serve),
     /// Run everything embedded: a route table, three app instances, a bound app
     Demo(demo::Arguments),
-    /// Print the settings in force, secrets masked, or every mistake; with --promfetcher, print
+    /// Print the effective settings, secrets masked, or every mistake; with --promfetcher, print
     /// settings and catalog converted from promfetcher's
     CheckConfig(check_config::CheckConfig),
     /// Copy the bindings of promfetcher's database; safe to repeat

@@ -1,7 +1,7 @@
-//! The platforms' words as types: ids, apps, paths, bindings.
+//! Checked types of the platforms' terms: ids, apps, paths, bindings.
 //!
-//! Holding one of these proves that it was checked, so no room behind the edge
-//! asks again. Nothing here does I/O, knows a clock, or speaks a wire format.
+//! A value of such a type was checked when it was created. This module does no I/O, uses no clock and
+//! knows no wire format.
 
 mod app;
 mod binding;

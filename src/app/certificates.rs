@@ -1,4 +1,4 @@
-//! Hands the certificates of the configuration to those who use them.
+//! Loads the certificates of the configuration for clients and listener.
 
 use super::StartError;
 use crate::{

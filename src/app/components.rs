@@ -44,10 +44,10 @@ use std::{
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How often what belongs to apps that are gone is forgotten.
+/// Interval at which data of deleted apps is removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// How often changes made by other replicas are looked for.
+/// Interval at which changes of other replicas are read.
 const BINDINGS_REFRESH: Duration = Duration::from_millis(500);
 
 /// The components that live as long as the program.
@@ -66,25 +66,25 @@ pub(super) struct Components {
     process_metrics: process::Metrics,
     own_metrics: OwnMetrics,
     sd_metrics: SdMetrics,
-    /// Where a Prometheus of ours finds us, once we listen.
+    /// The URL at which provisioned Prometheus servers reach this program; set once it listens.
     scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::Backends,
-    /// How Prometheus servers are verified that are reached by TLS.
+    /// Verifies provisioned Prometheus servers that are reached over TLS.
     pub(super) servers: tls::Backends,
     pub(super) listener: Option<tls::Listener>,
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
     tsuru_api: Option<discovery::TsuruApi>,
-    /// Wakes who carries out what the broker orders.
+    /// Notifies the reconciler of new operations.
     ordered: Arc<Notify>,
     lease: Lease,
-    /// Whether a reload may bring plans whose instances are a Prometheus.
+    /// Whether a reloaded catalog may offer a Prometheus.
     pub(super) may_offer_prometheus: bool,
     loops: TaskTracker,
     shutdown: CancellationToken,
 }
 
-/// What the handlers get, the same for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Clone)]
 pub(super) struct HttpData {
     pub(super) apps: web::Data<Apps>,
@@ -110,7 +110,7 @@ impl Components {
         let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
-        // They have certificates like any site, which the system's CAs have signed.
+        // Their certificates are signed by the system's CAs.
         let servers = tls::Backends::open(tls::ClientSettings::default());
         let (servers, _) = servers.map_err(certificates::failure)?;
         warnings::log(config);
@@ -150,7 +150,7 @@ impl Components {
         let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
         let exporters = Exporters::new(
             config.external_exporters.iter().cloned(),
-            // This thread serves no requests, and so do its helpers.
+            // This thread and its pool serve no requests.
             Resolver::new(tokio::runtime::Handle::current()),
             ExporterMetrics::register(&mut registry),
         );
@@ -292,7 +292,7 @@ impl Components {
 
     /// Begins to carry out what the broker orders, now that we listen on `address`.
     pub(super) fn conduct(&self, config: &Config, address: SocketAddr) -> Result<(), StartError> {
-        // Nothing else sets it.
+        // It is set only here.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
         let metrics = self.process_metrics.clone();
@@ -303,12 +303,12 @@ impl Components {
         Ok(())
     }
 
-    /// Ends connections of the main listener on which nothing has run for `limit`.
+    /// Closes connections of the main listener on which no request has run for `limit`.
     pub(super) fn watch_connections(&self, limit: Duration) {
         self.loops.spawn_local(self.connections.clone().end_idle(limit, self.shutdown.clone()));
     }
 
-    /// Ends the loops, then closes the store.
+    /// Ends the loops, then closes the database.
     pub(super) async fn stop(self) {
         self.shutdown.cancel();
         self.loops.close();
@@ -318,7 +318,6 @@ impl Components {
     }
 }
 
-/// The platform's.
 fn credentials(config: &Config) -> Option<BasicCredentials> {
     let credentials = config.broker.credentials.as_ref();
     credentials.map(|it| BasicCredentials::new(&it.username, &it.password))

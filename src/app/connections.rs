@@ -1,14 +1,12 @@
-//! The open connections of the main listener: how many there may be, and which
-//! are ended by us.
+//! The open connections of the main listener: their number is limited, and idle ones are closed.
 //!
 //! ```text
-//! accepted ─ limit reached? ─► the one that is idle the longest ends; is none, the new one does
-//! every second ─► one on which no request ran for the limit of idle connections ends
+//! accepted ─ limit reached? ─► closes the connection that is idle the longest, else the new one
+//! every second ─► closes connections on which no request has run for the idle timeout
 //! ```
 //!
-//! The framework bounds the time for the head of a connection's first request
-//! only. Later a client could send a byte a second for ever. Here it is known
-//! that no request runs, so such connections are ended like idle ones.
+//! actix has a timeout for the head of the first request of a connection only. Later a client could
+//! send one byte per second. No request runs meanwhile, so such a connection counts as idle.
 
 mod metrics;
 
@@ -28,11 +26,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks for idle connections.
+/// Interval between two searches for idle connections.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A connection that was opened or used more recently does not make room for a new one.
+/// A connection that was opened or used more recently is not closed for a new one.
 const IDLE_ENOUGH: Duration = Duration::from_secs(1);
-/// Connections that are looked at to find an idle one.
+/// Number of connections that a search for an idle one examines.
 const LOOKED_AT: usize = 64;
 
 /// The connections of one listener; clones share them.
@@ -43,12 +41,12 @@ pub(super) struct Connections(Arc<Shared>);
 struct Shared {
     max: usize,
     open: AtomicUsize,
-    /// In no order; those that ended are removed when they are met.
+    /// In no order. Closed connections are removed when a search meets them.
     listed: Mutex<VecDeque<Weak<Handle>>>,
     metrics: ConnectionMetrics,
 }
 
-/// One connection, which counts until it is dropped.
+/// One connection. It counts until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     handle: Arc<Handle>,
@@ -59,13 +57,12 @@ pub(super) struct Connection {
 struct Handle {
     in_use: Use,
     ended: AtomicBool,
-    /// The place of an ended connection is free before its task has dropped it.
+    /// A closed connection stops counting before its task has dropped it.
     counted: AtomicBool,
     task: AtomicWaker,
 }
 
 impl Connections {
-    /// At most `max` connections, counted by `metrics`.
     pub(super) fn new(max: usize, metrics: ConnectionMetrics) -> Self {
         let open = AtomicUsize::new(0);
         Self(Arc::new(Shared { max, open, listed: Mutex::default(), metrics }))
@@ -76,7 +73,7 @@ impl Connections {
         self.0.max
     }
 
-    /// Counts a connection that was accepted. None when all others are in use.
+    /// Counts an accepted connection. Returns nothing if all others are in use.
     pub(super) fn admit(&self) -> Option<Connection> {
         let handle = Arc::new(Handle::default());
         let mut listed = self.listed();
@@ -91,7 +88,7 @@ impl Connections {
         Some(Connection { handle, connections: self.clone() })
     }
 
-    /// Ends connections on which no request has run for `limit`, until `shutdown`.
+    /// Closes connections on which no request has run for `limit`, until `shutdown`.
     pub(super) async fn end_idle(self, limit: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY.min(limit));
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -106,13 +103,13 @@ impl Connections {
         }
     }
 
-    /// An answer was ended because its client took nothing of it.
+    /// Counts an answer that was cut because its client read nothing.
     pub(super) fn count_stalled(&self) {
         self.0.metrics.stalled();
     }
 
-    /// Ends the connection that is idle the longest of those that are looked at. Each look
-    /// begins where the last one ended.
+    /// Closes the connection that is idle the longest of those examined. Each search begins where
+    /// the last one ended.
     fn end_an_idle_one(&self, listed: &mut VecDeque<Weak<Handle>>) -> bool {
         let mut idlest: Option<(Duration, Arc<Handle>)> = None;
         for _ in 0..listed.len().min(LOOKED_AT) {
@@ -149,7 +146,7 @@ impl Connections {
 }
 
 impl Handle {
-    /// How long no request has run; none when it was ended already.
+    /// Time without a running request; nothing if the connection is closed.
     fn idle_for(&self) -> Option<Duration> {
         let ended = self.ended.load(Ordering::Relaxed);
         if ended { None } else { self.in_use.unused_for() }
@@ -157,12 +154,11 @@ impl Handle {
 }
 
 impl Connection {
-    /// How it is used, for the requests on it.
     pub(super) fn in_use(&self) -> Use {
         self.handle.in_use.clone()
     }
 
-    /// Whether it was ended; the task of `cx` is woken when that happens.
+    /// Whether it was closed. Wakes the task of `cx` when that happens.
     pub(super) fn is_ended(&self, cx: &Context<'_>) -> bool {
         self.handle.task.register(cx.waker());
         self.handle.ended.load(Ordering::Acquire)

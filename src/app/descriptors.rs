@@ -107,7 +107,7 @@ pub(super) fn workers() -> usize {
     available_parallelism().map_or(2, NonZeroUsize::get)
 }
 
-/// The limit of open files in force afterwards.
+/// Returns the limit of open files afterwards.
 fn raise_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };

@@ -1,5 +1,4 @@
-//! The route table and the bindings in own metrics: read when asked, so nothing
-//! keeps them up to date.
+//! Metrics of the route table and of the bindings, collected at each scrape.
 
 use crate::{
     broker::BoundApps,
@@ -13,7 +12,6 @@ use prometheus_client::{
 };
 use std::fmt;
 
-/// What is known of sources and routes.
 #[derive(Debug)]
 pub(super) struct RouteMetrics(RouteTable);
 
@@ -27,7 +25,7 @@ impl Collector for RouteMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let snapshot = self.0.snapshot();
         let sources = snapshot.sources();
-        // promfetcher's two names, in its words.
+        // Names and HELP texts of promfetcher.
         if let Some(age) = snapshot.age() {
             let gauge = ConstGauge::new(age.as_secs_f64());
             let help = "Age of the newest good route table, in seconds";
@@ -58,7 +56,6 @@ impl Collector for RouteMetrics {
     }
 }
 
-/// What is known of the bindings in force.
 #[derive(Debug)]
 pub(super) struct BindingMetrics(BoundApps);
 
@@ -74,7 +71,7 @@ impl Collector for BindingMetrics {
         let gauge = ConstGauge::new(age.as_secs_f64());
         gauge.encode(encoder.encode_descriptor(
             "scrapebroker_bindings_age_seconds",
-            "Since the database last confirmed the bindings in force",
+            "Time since the active bindings were last read from the database",
             None,
             gauge.metric_type(),
         )?)

@@ -1,5 +1,5 @@
-//! The main listener: accepts connections within their limit, secures them, and
-//! hands their requests to the application.
+//! The main listener: accepts connections up to their limit, adds TLS, and passes requests to the
+//! application.
 
 use super::{
     client_stream::{ClientIo, ClientStream},
@@ -35,22 +35,20 @@ const BACKLOG: i32 = 1024;
 /// Time for a client to close its side after the last answer.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
-/// How the listener serves.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) tls: Option<Tls>,
     pub(super) connections: Connections,
-    /// How long an idle connection is kept.
+    /// Timeout of an idle connection.
     pub(super) keep_alive: Duration,
     /// Time for the head of a connection's first request.
     pub(super) head_timeout: Duration,
-    /// Time in which a client must take something of an answer.
+    /// Timeout for a client that reads nothing of an answer.
     pub(super) write_timeout: Duration,
     /// Time for running requests after a stop.
     pub(super) shutdown_timeout: Duration,
 }
 
-/// How connections are secured.
 #[derive(Clone)]
 pub(super) struct Tls {
     pub(super) acceptor: TlsAcceptor,
@@ -79,7 +77,7 @@ impl Settings {
             .workers(workers)
             .disable_signals()
             .max_concurrent_connections(self.connections.max() / workers + UNDECIDED)
-            // Bodies are checked there, which is work for a core, not waiting.
+            // Bodies are checked on these threads, which takes CPU time.
             .worker_max_blocking_threads(workers)
             .shutdown_timeout(self.shutdown_timeout.as_secs());
         let stopping = builder.graceful_shutdown_signal();
@@ -99,7 +97,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// An application of the framework.
 pub(super) trait Application<B>:
     ServiceFactory<
         Request,
@@ -148,7 +145,7 @@ where
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)
         .client_disconnect_timeout(DISCONNECT)
-        // A scraper that closes its connection has gone away; only so is its work dropped.
+        // Otherwise actix does not cancel the handlers of a client that closed its connection.
         .h1_allow_half_closed(false)
         .on_connect_ext(|io: &HeadGuard, data| {
             data.insert(io.stream().connection().in_use());
@@ -186,7 +183,7 @@ where
 
     fn call(&self, socket: TcpStream) -> Self::Future {
         let settings = self.settings.clone();
-        // Dropped, it is closed.
+        // Dropping it closes it.
         let Some(connection) = settings.connections.admit() else {
             return Box::pin(std::future::ready(Ok(())));
         };

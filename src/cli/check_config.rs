@@ -1,4 +1,4 @@
-//! `scrapebroker check-config`: the settings in force, or every mistake.
+//! `scrapebroker check-config`: prints the effective settings, or every mistake.
 
 use super::{ConfigFile, Environment, failure::Failure, print};
 use crate::{

@@ -1,8 +1,7 @@
-//! One sample instance of an app: something to scrape without having an app.
+//! `scrapebroker demo-app`: one sample instance of an app.
 //!
-//! It counts its own visitors, and pretends to work so that every kind of
-//! metric moves by itself. `scrapebroker demo-app` runs one of it; the demo
-//! runs three in one process.
+//! It counts its visitors and simulates jobs, so that metrics of every type change by themselves. The
+//! demo runs three of them in one process.
 
 mod sample;
 
@@ -37,7 +36,7 @@ pub(super) struct Arguments {
     /// Path of its metrics
     #[arg(long, value_name = "P", default_value = "/metrics")]
     path: MetricsPath,
-    /// Who may read its metrics
+    /// User name and password for its metrics
     // Parsed below: an error of clap would show the password.
     #[arg(long, value_name = "U:P")]
     basic_auth: Option<String>,
@@ -89,31 +88,30 @@ async fn run(listen: SocketAddr, options: Options) -> Result<(), Failure> {
     app.run_until(stop).await.map_err(Failure::other)
 }
 
-/// How one instance differs from the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
-    /// Where the metrics are; a query in it is ignored.
+    /// Path of the metrics; a query in it is ignored.
     pub(super) path: MetricsPath,
-    /// Who may read the metrics; everybody when it is not set.
+    /// Credentials for the metrics; without them everyone may read.
     pub(super) basic_auth: Option<BasicAuth>,
-    /// Which instance of the app this is, from 0.
+    /// Index of the instance, from 0.
     pub(super) index: u32,
 }
 
-/// An instance that listens, and answers once [`run_until`](Self::run_until) is polled.
+/// An instance. It listens, and answers once [`run_until`](Self::run_until) is polled.
 pub(super) struct DemoApp {
     address: SocketAddr,
     server: Server,
     instance: Arc<Instance>,
 }
 
-/// What all workers of the server share.
+/// Shared by all workers of the server.
 struct Instance {
     options: Options,
     sample: Mutex<Sample>,
 }
 
-/// How often the pretended work goes on.
+/// Interval of the simulation.
 const TICK: Duration = Duration::from_secs(1);
 
 impl DemoApp {
@@ -181,7 +179,7 @@ impl Instance {
             let is_basic = scheme.eq_ignore_ascii_case("basic");
             is_basic.then(|| STANDARD.decode(credentials.trim()).ok())?
         });
-        // Digests are compared, so the time taken says nothing about the password.
+        // Comparing digests leaks nothing about the password through its duration.
         let hash = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
         given.is_some_and(|given| hash(&given) == hash(expected.as_bytes()))
     }
@@ -208,7 +206,9 @@ async fn answer(request: HttpRequest, instance: web::Data<Instance>) -> HttpResp
 fn metrics(request: &HttpRequest, instance: &Instance) -> HttpResponse {
     if !instance.may_read(request) {
         let challenge = (header::WWW_AUTHENTICATE, "Basic realm=\"metrics\", charset=\"UTF-8\"");
-        return HttpResponse::Unauthorized().insert_header(challenge).body("Who are you?\n");
+        return HttpResponse::Unauthorized()
+            .insert_header(challenge)
+            .body("Credentials are required.\n");
     }
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     HttpResponse::Ok().content_type(content_type).body(instance.sample().expose())

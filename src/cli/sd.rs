@@ -1,8 +1,8 @@
-//! `scrapebroker sd`: the list of targets of a running installation as a file,
-//! for a Prometheus that cannot ask for it (`file_sd_configs`).
+//! `scrapebroker sd`: writes the target list of a running installation to a file, for a Prometheus
+//! without HTTP service discovery (`file_sd_configs`).
 //!
-//! Prometheus reads the file whenever it changes, so it is exchanged whole, and
-//! only for a list that was read to its end.
+//! Prometheus reads the file whenever it changes. So the file is replaced as a whole, and only by a
+//! list that was received completely.
 
 use super::{block_on, failure::Failure, log, print};
 use crate::{
@@ -28,11 +28,11 @@ use std::{
 use url::Url;
 
 /// From connecting to the last byte.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest list, in bytes: that of half a million targets.
-const LONGEST: usize = 512 << 20;
-/// Longest text of an error that is shown, in characters.
-const SHOWN: usize = 500;
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit of a list in bytes: enough for half a million targets.
+const MAX_LIST: usize = 512 << 20;
+/// Limit of the text of an error, in characters.
+const MAX_ERROR: usize = 500;
 
 #[derive(clap::Args)]
 pub(super) struct Sd {
@@ -55,30 +55,22 @@ impl Sd {
     }
 }
 
-/// Why there is no new file.
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
-    /// The command line.
     #[error(
         "--url must be a URL like https://scrapebroker.example.com/sd, without user and password; those belong into --token-file"
     )]
     Url,
-    /// The command line.
     #[error("cannot read {0}: {1}")]
     TokenFile(PathBuf, io::Error),
-    /// The system's CAs.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Nobody answers.
     #[error("no answer: {0}")]
     Unreachable(String),
-    /// It says no.
     #[error("answered {0}: {1}")]
     Status(StatusCode, String),
-    /// Something else answers there.
-    #[error("answered with something else than a list of targets: {0}")]
+    #[error("the answer is not a list of targets: {0}")]
     NoList(serde_json::Error),
-    /// The disk.
     #[error("cannot write {0}: {1}")]
     Write(PathBuf, io::Error),
 }
@@ -98,7 +90,7 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// A group of targets, as Prometheus' service discovery has them.
+/// A group of targets in Prometheus' service discovery format.
 #[derive(Debug, Deserialize)]
 struct Group {
     targets: Vec<String>,
@@ -113,9 +105,9 @@ async fn export(export: &Sd) -> Result<usize, ExportError> {
         None => None,
         Some(file) => Some(secret(file)?),
     };
-    let fetched = tokio::time::timeout(PATIENCE, fetch(&url, secret.as_ref())).await;
+    let fetched = tokio::time::timeout(TIMEOUT, fetch(&url, secret.as_ref())).await;
     let body = fetched.unwrap_or_else(|_| {
-        let text = format!("not within {} s", PATIENCE.as_secs());
+        let text = format!("not within {} s", TIMEOUT.as_secs());
         Err(ExportError::Unreachable(text))
     })?;
     let groups: Vec<Group> = serde_json::from_slice(&body).map_err(ExportError::NoList)?;
@@ -147,7 +139,7 @@ async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, Expo
         None => (url.to_string(), None),
         Some(url) => (url, Some(Arc::new(ClientSettings::default().config()?))),
     };
-    let client = net::client(net::connector(tls).timeout(PATIENCE));
+    let client = net::client(net::connector(tls).timeout(TIMEOUT));
     let mut request = client.get(url).insert_header(("Accept", "application/json"));
     if let Some(secret) = secret.map(ExposeSecret::expose_secret) {
         request = match secret.split_once(':') {
@@ -159,24 +151,24 @@ async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, Expo
         SendRequestError::Url(_) => ExportError::Url,
         error => ExportError::Unreachable(net::reason(&error)),
     })?;
-    let body = response.body().limit(LONGEST).await;
+    let body = response.body().limit(MAX_LIST).await;
     let body =
         body.map_err(|error: PayloadError| ExportError::Unreachable(net::body_reason(&error)))?;
     if response.status() != StatusCode::OK {
         let text = String::from_utf8_lossy(&body);
-        let text = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        let text = text.trim().chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect();
         return Err(ExportError::Status(response.status(), text));
     }
     Ok(body.into())
 }
 
-/// Beside the file first, so that nobody sees half of it.
+/// Writes a temporary file first, so that no reader sees a partial list.
 fn write(out: &Path, body: &[u8]) -> io::Result<()> {
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut draft = tempfile::Builder::new()
         .prefix(".targets-")
         .suffix(".draft")
-        // Prometheus is another user; the umask may take away from it.
+        // Prometheus usually runs as another user. The umask may restrict the mode.
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder.unwrap_or(Path::new(".")))?;
     draft.write_all(body)?;

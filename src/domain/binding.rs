@@ -1,4 +1,4 @@
-//! What a binding says about how its app is scraped.
+//! Settings of a binding: how its app is scraped.
 
 use super::{
     APP_LABELS, MetricsPath,
@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an app is scraped while a binding is in force. All fields are optional;
-/// the default is a plain `GET /metrics` of every process type.
+/// How an app is scraped. All fields are optional; the default is a plain `GET /metrics` of every
+/// process type.
 #[derive(Clone, Debug, Default)]
 pub struct ScrapeOptions {
     /// Path (and query) of the metrics.
@@ -26,7 +26,7 @@ pub struct ScrapeOptions {
     pub labels: BTreeMap<String, String>,
     /// Process types to scrape; empty: all.
     pub process_types: BTreeSet<String>,
-    /// Most samples that one instance may answer.
+    /// Limit of samples per instance.
     pub sample_limit: Option<usize>,
 }
 
@@ -39,7 +39,7 @@ pub struct BasicAuth {
     pub password: SecretString,
 }
 
-/// Which parameter is wrong, and how.
+/// A wrong parameter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parameter {field} {problem}")]
 pub struct BindingError {
@@ -49,7 +49,7 @@ pub struct BindingError {
     pub problem: String,
 }
 
-/// Every parameter that a binding may have, and what is shown of it once it is stored.
+/// Every parameter of a binding, and what is shown of it after it was stored.
 const PARAMETERS: [Parameter; 8] = [
     ("endpoint", Disclosure::WithoutQuery),
     // Often a key.
@@ -63,7 +63,7 @@ const PARAMETERS: [Parameter; 8] = [
     ("sample_limit", Disclosure::Value),
 ];
 
-/// Most entries of one parameter, so that a request line stays a request line.
+/// Limit of entries per parameter, which bounds the request line.
 const MAX_ENTRIES: usize = 64;
 /// Longest name or value, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -197,7 +197,7 @@ fn header_value(field: &str, value: &Value) -> Result<String, BindingError> {
     Ok(text.to_owned())
 }
 
-/// Headers that belong to the connection or to us, not to the app's owner.
+/// Headers that belong to the connection or to this program.
 const FORBIDDEN_HEADERS: [&str; 14] = [
     "host",
     "connection",

@@ -1,7 +1,7 @@
-//! Apps of Tsuru, in the words that all platforms share.
+//! Apps of Tsuru in terms of all platforms.
 //!
-//! Tsuru has no GUIDs: a name is unique in an installation. So names become
-//! ids, with a prefix that no id of another platform has.
+//! Tsuru has no GUIDs, and a name is unique in an installation. So ids are derived from names, with a
+//! prefix that no id of another platform has.
 
 use super::{
     app::App,
@@ -9,10 +9,10 @@ use super::{
 };
 use std::sync::Arc;
 
-/// What ids begin with that are made of Tsuru's names.
+/// The prefix of ids that are derived from names of Tsuru.
 pub const TSURU_PREFIX: &str = "tsuru:";
 
-/// Which calls of Tsuru's service API are accepted without the event id that shows them to be
+/// Which calls of Tsuru's service API are accepted without the event id that proves them to be
 /// Tsuru's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallsWithoutEventId {
@@ -25,17 +25,15 @@ pub enum CallsWithoutEventId {
     Accept,
 }
 
-/// An app of Tsuru that is bound, as the bind call tells of it.
+/// A bound app of Tsuru, with the fields of the bind call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TsuruApp {
-    /// Its name.
     pub name: String,
     /// The team that it belongs to.
     pub team: String,
     /// The pool that it runs in.
     pub pool: String,
-    /// Where its routers answer for it: `host`, `host:port`,
-    /// `tcp://host:port`, `https://host`.
+    /// Addresses at its routers: `host`, `host:port`, `tcp://host:port`, `https://host`.
     pub hosts: Vec<String>,
 }
 
@@ -51,9 +49,8 @@ impl TsuruApp {
         format!("{TSURU_PREFIX}{name}").parse()
     }
 
-    /// The app in the words of all platforms: the organization is the team,
-    /// the space is the pool. A pool is shared by teams, and a space is in one
-    /// organization, so the id of a space names both.
+    /// The app in terms of all platforms: the team is the organization, the pool is the space. Teams
+    /// share a pool, and a space belongs to one organization, so the id of a space names both.
     ///
     /// # Errors
     /// When the name of the app cannot be one.

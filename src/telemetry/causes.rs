@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// The error and its causes, joined by colons. Many errors already contain the text of their
-/// cause, so a cause that stands in the line is left out.
+/// The error and its causes, joined by colons. Many errors contain the text of their cause, so a
+/// cause that the line already contains is left out.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! The subscriber: who gets which log line, and how it looks.
+//! The log: levels and formats.
 
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
@@ -10,14 +10,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Clients whose lines nobody needs: what goes wrong we tell ourselves, once,
-/// and at its finest this one would show passwords.
+/// Libraries whose lines are hidden: this program logs their errors itself, once. At `trace` this
+/// one would log passwords.
 const UNWANTED: &[&str] = &["async_nats"];
 
-/// Writes lines about its own start at `info`; ours say the same.
+/// Logs its own start at `info`, which this program logs too.
 const CHATTY: &str = "actix_server";
 
-/// Hides the lines of [`CHATTY`] unless `debug` is wanted, or they are asked for by name.
+/// Hides the lines of [`CHATTY`] unless `level` is `debug` or names them.
 fn quieted(filter: Targets) -> Targets {
     let is_named = filter.iter().any(|(target, _)| target.starts_with("actix"));
     match filter.default_level() {
@@ -28,27 +28,25 @@ fn quieted(filter: Targets) -> Targets {
     }
 }
 
-/// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people; coloured on a terminal.
     Text,
-    /// For machines: one JSON object a line.
+    /// For machines: one JSON object per line.
     Json,
 }
 
-/// Why nothing can be logged.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The level is no list of directives.
+    /// The level is not a list of directives.
     #[error("log.level is not a filter")]
     Level(#[source] filter::ParseError),
-    /// Somebody else was first.
+    /// A subscriber was installed before.
     #[error("logging is already set up")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Logs to standard error from here on, in the whole process.
+/// Installs the log of the process, on standard error.
 ///
 /// `level` is `info`, or directives like `warn,scrapebroker=debug`.
 ///

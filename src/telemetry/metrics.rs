@@ -1,5 +1,4 @@
-//! Own metrics: the registry, how it is written, and what is true of any
-//! program (build and process). Each room registers its own families.
+//! The registry of the program's own metrics, and its exposition. Modules register their families.
 
 use prometheus_client::{
     collector::Collector,
@@ -21,7 +20,6 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// How own metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Text format 0.0.4.
@@ -31,8 +29,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The better of the two for a scraper's Accept header: OpenMetrics when
-    /// it is named, since only scrapers that prefer it name it.
+    /// Chooses the format for an `Accept` header: OpenMetrics if the header names it.
     pub fn negotiate(accept: &str) -> Self {
         let media_type = |entry: &str| {
             let name = entry.split(';').next().unwrap_or_default().trim();
@@ -41,7 +38,6 @@ impl Format {
         if accept.split(',').any(media_type) { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The exact Content-Type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -99,13 +95,13 @@ fn as_text(openmetrics: &str) -> String {
     text
 }
 
-/// `process_*`, as every Prometheus client library has them.
+/// `process_*`, as in Prometheus' client libraries.
 #[derive(Debug)]
 struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        // Not on Linux, or /proc is not readable: no series rather than wrong ones.
+        // Without a readable /proc there are no series.
         let Ok(process) = procfs::process::Process::myself() else { return Ok(()) };
         let mut gauge = |name: &str, help: &str, value: f64| {
             let gauge = ConstGauge::new(value);

@@ -1,4 +1,4 @@
-//! One span a request, one line in the access log.
+//! One span and one line of the access log per request.
 
 use actix_web::{
     Error, HttpMessage,
@@ -11,8 +11,8 @@ use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 /// Builds the span of a request for `TracingLogger`, and writes its line in
-/// the access log when the head of the answer is ready: at `info`, health
-/// checks at `debug`, our own failures at `error`.
+/// the access log when the head of the answer is ready: at `info`, health checks at `debug`,
+/// answers with status 500 at `error`.
 ///
 /// The span has `method`, `path`, `peer`, `request_id` (ours) and
 /// `platform_request_id` (the router's); the line adds `status` and
@@ -20,8 +20,8 @@ use tracing_actix_web::{RequestId, RootSpanBuilder};
 #[derive(Clone, Copy, Debug)]
 pub struct RequestSpan;
 
-/// Query parameters whose values say which app was asked for. All others may
-/// carry keys, so only their names are logged.
+/// Query parameters that name an app. Values of all others may be keys, so only their names are
+/// logged.
 const SHOWN: [&str; 2] = ["app", "route_url"];
 
 /// Longest path in a log line, in characters.
@@ -95,7 +95,7 @@ impl RootSpanBuilder for RequestSpan {
         if is_health_check(&path) {
             tracing::debug!(status, latency_ms, "{method} {path}: {status}");
         } else if status == 500 {
-            // Of all statuses only this one is nobody's fault but ours.
+            // Only 500 is a fault of this program.
             let error = response.response().error().map(tracing::field::display);
             tracing::error!(status, latency_ms, error, "{method} {path}: {status}");
         } else {

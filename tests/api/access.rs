@@ -41,10 +41,8 @@ impl TestApp {
         self.broker("PUT", &path, Some(key)).await
     }
 }
-
-/// promfetcher, gap 13: metrics of an app can be kept for those with its token.
 #[actix_web::test]
-async fn gap_13_a_scrape_needs_a_token_and_the_app_does_not_see_it() {
+async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -82,10 +80,8 @@ async fn gap_13_a_scrape_needs_a_token_and_the_app_does_not_see_it() {
         assert!(count >= least, "{line}");
     }
 }
-
-/// promfetcher, gap 13: own metrics, which all may read, show no address and no sample of an app.
 #[actix_web::test]
-async fn gap_13_own_metrics_show_nothing_of_instances() {
+async fn own_metrics_show_nothing_of_instances() {
     let good = Instance::with_metrics("hidden 1\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], b"hidden".to_vec())).await;
     let routes = RouteFile::of_app([&good, &bad]);
@@ -112,9 +108,6 @@ async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
     assert_eq!(app.get_as(METRICS, &bearer(&token(&bound))).await.status, 200);
     assert_eq!(instance.seen()[0].headers["authorization"], "Bearer of the app");
 }
-
-/// promfetcher, gap 13: nobody reads another tenant's metrics, by whatever key.
-/// promfetcher, gap 14: with a token no path of another's app can be asked for.
 #[actix_web::test]
 async fn a_token_of_another_app_sees_nothing_of_this_one() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);

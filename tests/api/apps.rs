@@ -1,5 +1,4 @@
-//! `/v1/apps/…`: the main job, and each gap of promfetcher that concerns it,
-//! by its number.
+//! `/v1/apps/…`: scrapes of apps.
 
 use crate::helpers::*;
 use serde_json::json;
@@ -72,8 +71,6 @@ async fn requests_that_make_no_sense_are_400_and_say_why() {
         assert!(answer.text().contains(word), "{path}: {}", answer.text());
     }
 }
-
-/// promfetcher, gap 6: an empty table at the start is 503 and not ready, and no 404 for live apps.
 #[actix_web::test]
 async fn before_the_first_table_the_answer_is_503_with_retry_after() {
     let gorouter = Instance::start(|_| Reply::Hang).await;
@@ -85,8 +82,6 @@ async fn before_the_first_table_the_answer_is_503_with_retry_after() {
     assert_eq!(app.get("/-/ready").await.status, 503);
     assert_eq!(app.get("/-/healthy").await.status, 200);
 }
-
-/// promfetcher, gap 14: an app is only ever read: no method but GET and HEAD is taken.
 #[actix_web::test]
 async fn head_works_wherever_get_does_and_other_methods_are_told_so() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -118,11 +113,8 @@ async fn gzip_is_given_to_who_accepts_it() {
     std::io::Read::read_to_string(&mut decoder, &mut content).unwrap();
     assert_eq!(content, plain.text());
 }
-
-/// promfetcher, gap 10: by name and GUID workers are scraped beside the web process.
-/// promfetcher, gap 23: a scraper may choose the process and the instance.
 #[actix_web::test]
-async fn gap_10_processes_other_than_web_are_scraped_and_told_apart() {
+async fn processes_other_than_web_are_scraped_and_told_apart() {
     let (web, worker) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let mut of_worker = endpoint("app", 0, worker.address);
@@ -156,10 +148,8 @@ async fn gap_10_processes_other_than_web_are_scraped_and_told_apart() {
     assert_eq!(none.status, 404);
     assert!(none.text().contains("web/0, worker/0"), "{}", none.text());
 }
-
-/// promfetcher, gap 11: `host/api/v1` is served as the route that it is.
 #[actix_web::test]
-async fn gap_11_a_route_with_two_path_segments_is_no_name() {
+async fn a_route_with_two_path_segments_is_no_name() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(
         &json!({ "app.example.com/api/v1": [endpoint("app", 0, instance.address)] }),
@@ -174,10 +164,8 @@ async fn gap_11_a_route_with_two_path_segments_is_no_name() {
     }
     assert_eq!(app.get("/v1/apps/app.example.com/other/metrics").await.status, 404);
 }
-
-/// promfetcher, gap 12: a host below a wildcard route is served, and sent on as it is.
 #[actix_web::test]
-async fn gap_12_wildcards_and_parent_paths_are_found() {
+async fn wildcards_and_parent_paths_are_found() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes =
         RouteFile::new(&json!({ "*.example.com": [endpoint("app", 0, instance.address)] }));
@@ -187,10 +175,8 @@ async fn gap_12_wildcards_and_parent_paths_are_found() {
     let host = instance.seen()[0].headers["host"].clone();
     assert_eq!(host, "tenant-7.example.com");
 }
-
-/// promfetcher, gap 14: components of the platform get no request, by whatever route.
 #[actix_web::test]
-async fn gap_14_what_is_no_app_cannot_be_scraped() {
+async fn what_is_no_app_cannot_be_scraped() {
     let component = Instance::with_metrics("secret 1\n").await;
     let endpoint = json!({
         "address": component.address.to_string(), "tls": false, "ttl": 120,
@@ -208,10 +194,8 @@ async fn gap_14_what_is_no_app_cannot_be_scraped() {
     }
     assert!(component.seen().is_empty());
 }
-
-/// promfetcher, gap 15: a 4xx of one instance loses that instance only, exporters or not.
 #[actix_web::test]
-async fn gap_15_one_instance_with_4xx_costs_only_itself() {
+async fn one_instance_with_4xx_costs_only_itself() {
     let good = Instance::with_metrics("a 1\n").await;
     let old = Instance::start(|_| Reply::Http(404, vec![], b"no such page".to_vec())).await;
     let exporter = Instance::with_metrics("b 1\n").await;
@@ -230,10 +214,8 @@ async fn gap_15_one_instance_with_4xx_costs_only_itself() {
         );
     }
 }
-
-/// promfetcher, gap 16: instances are asked for what the scraper takes and we can parse.
 #[actix_web::test]
-async fn gap_16_instances_are_asked_for_what_is_understood() {
+async fn instances_are_asked_for_what_is_understood() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -242,11 +224,8 @@ async fn gap_16_instances_are_asked_for_what_is_understood() {
     assert!(accept.starts_with("text/plain;version=0.0.4"), "{accept}");
     assert!(!accept.contains("openmetrics"), "{accept}");
 }
-
-/// promfetcher, gap 17: Host is that of the route and never the cell's address.
-/// promfetcher, gap 20: what is left of the deadline is sent on, and no fixed 30.
 #[actix_web::test]
-async fn gap_17_an_instance_sees_the_host_of_its_route() {
+async fn an_instance_sees_the_host_of_its_route() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(&json!({
         "*.example.com": [endpoint("app", 0, instance.address)],
@@ -270,10 +249,8 @@ async fn gap_17_an_instance_sees_the_host_of_its_route() {
     let left: f64 = seen[0].headers["x-prometheus-scrape-timeout-seconds"].parse().unwrap();
     assert!(left > 1.0 && left <= 9.5, "{left}");
 }
-
-/// promfetcher, gap 21: headers and query parameters arrive at the app.
 #[actix_web::test]
-async fn gap_21_headers_and_parameters_reach_the_app() {
+async fn headers_and_parameters_reach_the_app() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -294,10 +271,8 @@ async fn gap_21_headers_and_parameters_reach_the_app() {
     assert_eq!(seen.headers["x-forwarded-for"], "10.1.2.3, 127.0.0.1");
     assert!(!seen.headers["user-agent"].contains("Prometheus"));
 }
-
-/// promfetcher, gap 23: redirects have a limit, and an app that leads to itself ends.
 #[actix_web::test]
-async fn gap_23_redirects_are_followed_three_times_and_only_to_the_same_instance() {
+async fn redirects_are_followed_three_times_and_only_to_the_same_instance() {
     let to = |location: &str| Reply::Http(302, vec![("Location", location.to_owned())], vec![]);
     let django = Instance::start(move |seen| match seen.line.split(' ').nth(1).unwrap() {
         "/metrics" => to("http://app.example.com/metrics/"),
@@ -316,10 +291,8 @@ async fn gap_23_redirects_are_followed_three_times_and_only_to_the_same_instance
     assert!(errors.iter().all(|line| line.contains("error=\"redirect\"")), "{errors:?}");
     assert_eq!(spinning.seen().len(), 4);
 }
-
-/// promfetcher, gap 24: where types differ all samples are in the answer, and it is counted.
 #[actix_web::test]
-async fn gap_24_a_type_conflict_loses_no_sample() {
+async fn a_type_conflict_loses_no_sample() {
     let fixture = |name: &str| {
         std::fs::read_to_string(format!("crates/exposition/tests/fixtures/{name}")).unwrap()
     };
@@ -338,10 +311,8 @@ async fn gap_24_a_type_conflict_loses_no_sample() {
         ["scrapebroker_merge_changes_total{kind=\"type_conflict\"} 2"]
     );
 }
-
-/// promfetcher, gap 25: labels of the app that clash are renamed, so series stay apart.
 #[actix_web::test]
-async fn gap_25_labels_that_clash_are_kept_under_another_name() {
+async fn labels_that_clash_are_kept_under_another_name() {
     let instance =
         Instance::with_metrics("a{instance=\"left\"} 1\na{instance=\"right\"} 2\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -356,12 +327,8 @@ async fn gap_25_labels_that_clash_are_kept_under_another_name() {
         ]
     );
 }
-
-/// promfetcher, gap 26: instance GUID, process type and availability zone are labels of a series.
-/// promfetcher, gap 28: each instance has its up, duration and samples, and errors have few values.
-/// promfetcher, gap 30: a header and series tell a partial answer from a whole one.
 #[actix_web::test]
-async fn gaps_26_28_30_each_instance_says_how_it_is() {
+async fn each_instance_says_how_it_is() {
     let good = Instance::with_metrics("a 1\nb 2\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], b"secret stack trace".to_vec())).await;
     let routes = RouteFile::of_app([&good, &bad]);
@@ -396,10 +363,8 @@ async fn gaps_26_28_30_each_instance_says_how_it_is() {
     assert!(only.lines("scrapebroker_instance").is_empty());
     assert_eq!(only.lines("promfetcher_scrape_error{").len(), 1);
 }
-
-/// promfetcher, gap 27: `instance` tells series apart where the index is missing.
 #[actix_web::test]
-async fn gap_27_without_an_index_instances_still_differ() {
+async fn without_an_index_instances_still_differ() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await);
     let without_index = |index, instance: &Instance| {
@@ -416,10 +381,8 @@ async fn gap_27_without_an_index_instances_still_differ() {
     assert_ne!(lines[0], lines[1]);
     assert!(lines.iter().all(|line| !line.contains("index=") && !line.contains("instance_id=")));
 }
-
-/// promfetcher, gap 29: the order of families is the same each time.
 #[actix_web::test]
-async fn gap_29_two_equal_scrapes_are_byte_equal() {
+async fn two_equal_scrapes_are_byte_equal() {
     let body: String = (0..200).map(|n| format!("# TYPE m{n} counter\nm{n} {n}\n")).collect();
     let mut instances = Vec::new();
     for _ in 0..5 {
@@ -466,10 +429,8 @@ async fn a_scrape_that_leads_back_to_us_is_508() {
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("508"), "{}", answer.text());
 }
-
-/// promfetcher, gap 20: 80 hung instances cost one deadline, and it is the scraper's.
 #[actix_web::test]
-async fn gap_20_the_answer_comes_before_the_scrapers_deadline() {
+async fn the_answer_comes_before_the_scrapers_deadline() {
     let good = Instance::with_metrics("a 1\n").await;
     let mut hung = Vec::new();
     for _ in 0..80 {

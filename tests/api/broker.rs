@@ -29,10 +29,8 @@ async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_
     assert_eq!(path().await, "/metrics");
     assert_eq!(app.unbind("b1").await.status, 410);
 }
-
-/// promfetcher, gap 22: an explicit `metric_path` wins.
 #[actix_web::test]
-async fn gap_22_a_requests_own_path_wins_over_the_bindings() {
+async fn a_requests_own_path_wins_over_the_bindings() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -46,9 +44,6 @@ async fn gap_22_a_requests_own_path_wins_over_the_bindings() {
     app.get(path).await;
     assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
 }
-
-/// promfetcher, gap 19: the samples of an instance can be limited by its binding.
-/// promfetcher, gap 23: a binding may choose the processes that are scraped.
 #[actix_web::test]
 async fn what_a_binding_says_reaches_the_app_and_the_samples() {
     let instance = Instance::with_metrics("a{team=\"own\"} 1\nb 2\n").await;
@@ -97,8 +92,6 @@ async fn a_token_of_ours_is_not_shown_to_apps() {
     assert_eq!(instance.seen().len(), 2);
     assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
 }
-
-/// promfetcher, gap 22: a scrape asks no database.
 #[actix_web::test]
 async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     let instance = Instance::with_metrics("a 1\n").await;

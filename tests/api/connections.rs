@@ -4,10 +4,8 @@
 use crate::helpers::*;
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
-
-/// promfetcher, gap 18: connections are kept and used again, over many scrapes.
 #[actix_web::test]
-async fn gap_18_connections_are_reused_across_scrapes() {
+async fn connections_are_reused_across_scrapes() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -19,10 +17,8 @@ async fn gap_18_connections_are_reused_across_scrapes() {
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
 }
-
-/// promfetcher, gap 18: an answer that is no success keeps no connection open.
 #[actix_web::test]
-async fn gap_18_failed_scrapes_leave_no_connections() {
+async fn failed_scrapes_leave_no_connections() {
     let replies = [
         Reply::Http(404, vec![], vec![b'x'; 100_000]),
         Reply::Http(500, vec![], b"no\n".to_vec()),
@@ -58,8 +54,6 @@ async fn instances_of_one_host_are_each_asked_themselves() {
         }
     }
 }
-
-/// promfetcher, gap 18: idle connections are closed, also those to instances that left.
 #[actix_web::test]
 async fn idle_connections_are_closed_while_instances_come_and_go() {
     let routes = RouteFile::of_addresses([]);
@@ -128,8 +122,6 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
         assert!(error.contains("error=\"connect\""), "{error}");
     }
 }
-
-/// promfetcher, gap 20: work ends when the client has gone.
 #[actix_web::test]
 async fn when_the_scraper_goes_away_work_for_it_stops() {
     let instance = Instance::start(|_| Reply::Hang).await;

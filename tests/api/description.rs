@@ -3,8 +3,6 @@
 use crate::helpers::*;
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// promfetcher, gap 26: the routes of an app can be asked for.
 #[actix_web::test]
 async fn an_app_is_described_without_its_secrets() {
     let instance = Instance::with_metrics("a 1\nb 2\n").await;

@@ -47,9 +47,6 @@ async fn reason_for(reply: Reply) -> Option<String> {
         line.split("error=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     })
 }
-
-/// promfetcher, gap 19: bodies, lines, families and samples have limits, compressed or not.
-/// promfetcher, gap 28: the error label is one of a few reasons, whatever an instance answers.
 #[actix_web::test]
 async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
     let head = "HTTP/1.1 200 OK\r\n";
@@ -160,8 +157,6 @@ async fn nobody_listening_is_a_connect_failure() {
     let answer = app.get("/v1/apps/app-guid/metrics").await;
     assert!(answer.lines("promfetcher_scrape_error{")[0].contains("error=\"connect\""));
 }
-
-/// promfetcher, gap 19: the merged answer has a limit, too.
 #[actix_web::test]
 async fn an_answer_over_max_response_is_502_and_never_cut() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
@@ -172,10 +167,8 @@ async fn an_answer_over_max_response_is_502_and_never_cut() {
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("scrape.max_response"), "{}", answer.text());
 }
-
-/// promfetcher, gap 14: any path of an app may be asked for, but only an exposition is given away.
 #[actix_web::test]
-async fn gap_14_what_is_no_exposition_is_not_given_away() {
+async fn what_is_no_exposition_is_not_given_away() {
     let replies = [
         typed("application/json", "{\"password\": \"hidden\"}"),
         typed("text/plain", "{\"password\": \"hidden\"}"),

@@ -22,21 +22,19 @@ mod exporters;
 mod faults;
 mod formats;
 mod forwarding;
+mod health;
 mod helpers;
 mod http2;
 mod https;
 mod ipv6;
 mod limits;
-mod moving;
+mod migration;
 mod nats;
-mod ops;
 mod own_prometheus;
 mod own_prometheus_tsuru;
 mod pages;
 mod process;
 mod prometheus;
-#[path = "../support/promtool.rs"]
-mod promtool;
 #[path = "../support/protobuf.rs"]
 mod protobuf;
 mod provision_process;
@@ -56,3 +54,5 @@ mod tsuru;
 mod tsuru_api;
 mod tsuru_apps;
 mod tsuru_service;
+
+use exposition::testing::promtool;

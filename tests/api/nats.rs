@@ -7,8 +7,6 @@ use serde_json::json;
 pub(crate) mod test_server;
 
 use test_server::{TestServer, instance, publish};
-
-/// promfetcher, gap 2: a route with capitals and slashes can be unregistered, and requests go on.
 #[actix_web::test]
 async fn instances_that_are_registered_on_nats_are_scraped_until_they_are_unregistered() {
     let server = TestServer::start("").await;

@@ -57,8 +57,6 @@ async fn a_scaled_app_is_scraped_whole_soon() {
     eventually(async || (app.get("/v1/apps/app-guid/metrics").await.status == 404).then_some(()))
         .await;
 }
-
-/// promfetcher, gap 9: the tables of several gorouters are united, and a broken one is told.
 #[actix_web::test]
 async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
@@ -86,8 +84,6 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     assert!(page.contains(&broken.address.to_string()), "{page}");
     assert!(!page.contains("s3cret"), "{page}");
 }
-
-/// promfetcher, gap 9: neither a failure nor an empty table takes away a good one.
 #[actix_web::test]
 async fn what_a_failing_gorouter_said_is_kept() {
     let a = Instance::with_metrics("a 1\n").await;
@@ -129,10 +125,8 @@ async fn the_table_of_a_running_gorouter_is_understood() {
     assert_eq!(described["space_name"], "tools");
     assert_eq!(described["instances"].as_array().unwrap().len(), 2);
 }
-
-/// promfetcher, gap 1: what a gorouter said that is away is dropped when it is stale.
 #[actix_web::test]
-async fn gap_1_what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
+async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let (first, reply) =
         gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
@@ -148,10 +142,8 @@ async fn gap_1_what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
     eventually(async || (status("a-guid").await == 404).then_some(())).await;
     assert_eq!(status("b-guid").await, 200);
 }
-
-/// promfetcher, gap 2: a route with capitals loses its instances like any other, and is served.
 #[actix_web::test]
-async fn gap_2_a_route_with_capitals_loses_its_instances_like_any_other() {
+async fn a_route_with_capitals_loses_its_instances_like_any_other() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let of = |instances: &[&Instance]| {

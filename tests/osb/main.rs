@@ -5,13 +5,13 @@
 mod bindings;
 #[path = "../support/databases.rs"]
 mod databases;
-mod gate;
 mod helpers;
 mod input;
 mod instances;
 mod korifi;
-mod moving;
+mod migration;
 mod outage;
+mod preconditions;
 mod prometheus;
 mod races;
 mod rejections;

@@ -7,11 +7,11 @@ mod binds;
 mod bodies;
 #[path = "../support/databases.rs"]
 mod databases;
-mod gate;
 mod helpers;
 mod instances;
 mod manifests;
 mod own_calls;
+mod preconditions;
 mod prometheus;
 mod races;
 mod replay;

@@ -9,6 +9,7 @@
 pub mod bodies;
 mod checks;
 mod grammar;
+pub mod promtool;
 mod service;
 pub mod strict;
 pub mod strict_openmetrics;

@@ -1,5 +1,5 @@
-//! Binds the demo's app, and makes a Prometheus for it, by the requests that Cloud
-//! Controller sends for `cf create-service` and `cf bind-service`.
+//! Binds the demo's app and creates a Prometheus for it, with the requests that Cloud Controller sends
+//! for `cf create-service` and `cf bind-service`.
 
 use super::{
     ENDPOINT,
@@ -19,10 +19,10 @@ const BINDING: &str = "/service_bindings/e0c7f5a9-1b7d-4b52-b0d4-86c9e2c7d3a1";
 /// The service instance that is a Prometheus.
 pub(super) const PROMETHEUS: &str = "c51d6f0a-2e94-4b7e-8a3c-71f5d9b0e642";
 
-/// How often is asked whether an operation has ended.
-const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Polling interval of an operation.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a bound app is told of its Prometheus.
+/// The credentials of the binding.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     pub(super) url: String,
@@ -30,7 +30,7 @@ pub(super) struct Credentials {
     pub(super) password: String,
 }
 
-/// Says how the demo's app is scraped.
+/// Sets the metrics path of the demo's app.
 pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
     let catalog = platform.ask("/v2/catalog", None).await?;
     let service = catalog.pointer("/services/0").context("the catalog has no service")?;
@@ -41,7 +41,7 @@ pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a Prometheus, and binds the demo's app to it.
+/// Creates a Prometheus, and binds the demo's app to it.
 pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Credentials> {
     let catalog = platform.ask("/v2/catalog", None).await?;
     let named =
@@ -55,7 +55,7 @@ pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Creden
     loop {
         let last = platform.ask(&format!("{instance}/last_operation"), None).await?;
         match last["state"].as_str() {
-            Some("in progress") => tokio::time::sleep(ASK_EVERY).await,
+            Some("in progress") => tokio::time::sleep(POLL_INTERVAL).await,
             Some("succeeded") => break,
             _ => bail!("{}", last["description"].as_str().unwrap_or("it could not be made")),
         }
@@ -88,7 +88,7 @@ fn bind_app(service: &Value, plan: &Value, parameters: Value) -> Value {
     })
 }
 
-/// Cloud Controller, as the demo plays it.
+/// A client of the broker in place of Cloud Controller.
 pub(super) struct Platform<'a> {
     pub(super) broker: SocketAddr,
     pub(super) password: &'a str,

@@ -1,4 +1,4 @@
-//! A Prometheus of the demo's own, if the program is there.
+//! The Prometheus of the demo, if the program is installed.
 
 use super::platform::{self, Credentials, Platform};
 use anyhow::anyhow;
@@ -14,25 +14,24 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Ports that it may choose from, after the first free one.
+/// Number of ports after the first free one that it may use.
 const PORTS: u16 = 20;
-/// How long the first samples may take: discovery looks every five seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Timeout for the first samples: service discovery runs every five seconds.
+const SAMPLES_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Series of the demo's app.
 pub(super) const SERIES: &str = "api_http_requests_total";
 
-/// A demo needs no more room for samples than this.
-const ROOM: &str = "128MiB";
+/// Storage of the demo's Prometheus.
+const RETENTION_SIZE: &str = "128MiB";
 
-/// What became of it.
 #[derive(Clone, Debug)]
 pub(super) enum Own {
     /// It runs, and has samples.
     Runs(Credentials),
     /// There is no program to run.
     NoProgram,
-    /// It could not be made.
+    /// It could not be created.
     Failed(String),
 }
 
@@ -64,7 +63,7 @@ pub(super) fn settings(
     ])
 }
 
-/// The catalog with plans that find room on every disk.
+/// The catalog with plans that fit on every disk.
 pub(super) fn modest(catalog: &str) -> serde_json::Result<String> {
     let mut catalog: Value = serde_json::from_str(catalog)?;
     let services = catalog.get_mut("services").and_then(Value::as_array_mut);
@@ -74,21 +73,21 @@ pub(super) fn modest(catalog: &str) -> serde_json::Result<String> {
         .filter_map(|service| service.get_mut("plans").and_then(Value::as_array_mut));
     for plan in plans.flatten() {
         if let Some(size) = plan.pointer_mut("/metadata/prometheus/retention_size") {
-            *size = ROOM.into();
+            *size = RETENTION_SIZE.into();
         }
     }
     Ok(catalog.to_string())
 }
 
-/// Makes it, binds the app, and waits for samples.
+/// Creates it, binds the app, and waits for samples.
 pub(super) async fn make(program: Option<&Path>, platform: &Platform<'_>) -> Own {
     if program.is_none() {
         return Own::NoProgram;
     }
     let made = async {
         let credentials = platform::prometheus(platform).await?;
-        let samples = timeout(PATIENCE, samples(platform, &credentials)).await;
-        samples.map_err(|_| anyhow!("it has no samples after {} s", PATIENCE.as_secs()))?;
+        let samples = timeout(SAMPLES_TIMEOUT, samples(platform, &credentials)).await;
+        samples.map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))?;
         Ok::<_, anyhow::Error>(credentials)
     };
     match made.await {
@@ -109,7 +108,7 @@ async fn samples(platform: &Platform<'_>, credentials: &Credentials) {
         {
             return;
         }
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -119,7 +118,7 @@ impl fmt::Display for Own {
             Self::Runs(Credentials { url, username, password }) => write!(
                 f,
                 "\
-A Prometheus of its own scrapes the app every second (cf create-service prometheus standard):
+A dedicated Prometheus scrapes the app every second (cf create-service prometheus standard):
 
 Query it:                    curl -u {username}:{password} '{url}/api/v1/query?query={SERIES}'
 Open in a browser:           {url}/
@@ -127,11 +126,11 @@ Open in a browser:           {url}/
             ),
             Self::NoProgram => f.write_str(
                 "\
-There is no Prometheus of its own: no program prometheus is in the PATH. Install it, as with
+There is no dedicated Prometheus: the program prometheus is not in the PATH. Install it, as with
 apt-get install prometheus, or take it from https://prometheus.io/download, and start the demo again.",
             ),
             Self::Failed(why) => {
-                f.write_str("There is no Prometheus of its own: ")?;
+                f.write_str("There is no dedicated Prometheus: ")?;
                 f.write_str(why)?;
                 f.write_char('.')
             }
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_prometheus_is_told_how_to_get_one() {
+    fn the_summary_says_how_to_install_prometheus() {
         let text = Own::NoProgram.to_string();
         assert!(text.contains("apt-get install prometheus") && text.contains("PATH"), "{text}");
         assert!(Own::Failed("no port is free".to_owned()).to_string().ends_with("is free."));

@@ -1,4 +1,4 @@
-//! The numbers of a sample instance, and how they move.
+//! The metrics of a sample instance, and their simulation.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,13 +9,13 @@ use std::{
 /// The pages whose visits are counted.
 pub(super) const HANDLERS: [&str; 3] = ["/", "/path1", "/path2"];
 
-/// The queues that are pretended to be worked on.
+/// The simulated queues.
 const QUEUES: [&str; 2] = ["images", "mail"];
 
 /// Upper bounds of the histogram, in seconds.
 const BOUNDS: [f64; 6] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-/// How many of the last waits the summary speaks of.
+/// Number of the last waiting times in the summary.
 const WINDOW: usize = 200;
 
 /// Everything that one instance exposes.
@@ -51,7 +51,7 @@ impl Sample {
             queues: Default::default(),
             sessions: BTreeMap::new(),
         };
-        // Nobody wants to look at an empty graph.
+        // Some history makes graphs useful from the start.
         (0..10).for_each(|_| sample.tick());
         sample
     }
@@ -63,12 +63,12 @@ impl Sample {
         }
     }
 
-    /// A second of pretended work goes by.
+    /// Simulates one second.
     pub(super) fn tick(&mut self) {
         let Self { random, queues, sessions, .. } = self;
         for queue in queues {
             queue.length += random.below(6);
-            // A little faster than they come in, or the queue would grow for ever.
+            // Slightly faster than jobs arrive, so that the queue does not grow.
             for _ in 0..queue.length.min(random.below(7)) {
                 queue.work(random);
             }

@@ -13,7 +13,7 @@ use exposition::{Escaping, Format, Target};
 pub(super) struct Arguments {
     pub(super) inputs: Vec<Input>,
     pub(super) target: Target,
-    /// Of all files; without it each is told from its content.
+    /// The format of all files; without it each file's format is recognised from its content.
     from: Option<Format>,
 }
 
@@ -22,8 +22,8 @@ impl Arguments {
     /// standard input, or either of them with labels of its own as `FILE:K=V,K=V`.
     ///
     /// A file's own labels come after the common ones, and instead of those of the same name.
-    /// The path ends before the first `:` behind which there is nothing but labels, so
-    /// paths and label values may have colons in them.
+    /// The path ends before the first `:` that is followed by labels only, so paths and label values
+    /// may contain colons.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// [`MergeError::Escaping`], since who asked for raw names should not get others.
+    /// [`MergeError::Escaping`] if the format cannot have the names that were requested.
     pub(super) fn written_as(
         self,
         to: Format,
@@ -78,7 +78,7 @@ impl Arguments {
         self.from.unwrap_or_else(|| content::format_of(body))
     }
 
-    /// Whether the user leaves the formats of the files to us.
+    /// Whether formats are recognised from content.
     pub(super) fn tells_formats(&self) -> bool {
         self.from.is_none()
     }

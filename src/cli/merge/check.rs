@@ -1,17 +1,15 @@
 //! `--check`: what keeps files from being merged, and what a merge would mend.
 //!
-//! A merge stops at the first thing that is wrong. Who mends files wants all of
-//! them, one a line, in the form `FILE:LINE: reason` that editors follow. What a merge
-//! takes care of by itself is a note: no line of one file is to blame for two
-//! files that do not agree.
+//! A merge stops at the first mistake. A check lists all mistakes, one per line, in the form
+//! `FILE:LINE: reason` that editors understand. Differences between files that a merge resolves are
+//! notes without a line.
 
 use std::io::{self, Read, Write};
 
 use super::{arguments::Arguments, error::MergeError, input::Input, repeated};
 use exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
 
-/// Who sees this many in one file does not want to see the others; and for each of
-/// them the file is read once more.
+/// Limit of mistakes per file: the file is read once more for each of them.
 const MAX_PROBLEMS: usize = 100;
 
 /// Writes what is wrong with the files to `out`, and if nothing is, what a merge in
@@ -46,7 +44,7 @@ pub(super) fn check(
     if broken == 0 { Ok(()) } else { Err(MergeError::Broken { broken, files }) }
 }
 
-/// Returns the file if nothing is wrong with it, and an error only of `out`.
+/// Returns the file if it has no mistakes. The error is one of `out`.
 fn check_file(
     arguments: &Arguments,
     reader: &Reader,

@@ -1,4 +1,4 @@
-//! The format of a body that nobody named one for.
+//! Recognises the format of a body from its content.
 
 use exposition::Format;
 

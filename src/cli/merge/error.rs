@@ -2,35 +2,22 @@ use std::io;
 
 use exposition::{self, Format};
 
-/// Why nothing, or not all, was merged or found whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MergeError {
-    /// Nothing to merge was named.
-    #[error("no file to merge; `-` stands for standard input")]
+    #[error("no file to merge; `-` is standard input")]
     NoFiles,
-    /// Standard input can be read once.
     #[error("`-` is given more than once")]
     SecondStdin,
-    /// A `--label` that is none.
     #[error(
         "`{0}` is no label to add: K=V, where K is a label name, and not `le`, `quantile` or `__name__`"
     )]
     Label(String),
-    /// UTF-8 names in a format that has none.
     #[error("`{0}` has no UTF-8 names to allow: escape them, or write another format")]
     Escaping(Format),
-    /// A file that cannot be read.
     #[error("cannot read {file}")]
-    Read {
-        /// Its name, or that it is standard input.
-        file: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file that is no exposition in its format.
+    Read { file: String, source: io::Error },
     #[error("{file}, {problem}")]
     Exposition {
-        /// Its name, or that it is standard input.
         file: String,
         /// Where and why; a part of the message, so no source of it.
         problem: exposition::Error,

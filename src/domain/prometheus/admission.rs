@@ -1,12 +1,12 @@
-//! Who is asked before a Prometheus is ordered, and why it may be refused.
+//! Validation of a Prometheus before its operation is stored.
 
 use super::Spec;
 use crate::domain::BindingError;
 use futures_util::future::LocalBoxFuture;
 use std::fmt::Debug;
 
-/// Tells before anything is stored whether it can be made. Unlike what makes
-/// it, it is asked by the threads that serve requests.
+/// Says whether a Prometheus can be created or changed, before anything is stored. The threads that
+/// serve requests call it.
 pub trait Admission: Debug + Send + Sync {
     /// Whether a Prometheus like `spec` can be made of what is there now, or one
     /// like `before` changed into it.
@@ -20,13 +20,12 @@ pub trait Admission: Debug + Send + Sync {
     fn capacity(&self) -> Option<u64>;
 }
 
-/// Why something cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The user can change that.
+    /// The user can change the request.
     #[error(transparent)]
     Parameter(BindingError),
-    /// Only the operator can; reads as a sentence for the user.
+    /// Only the operator can help. A sentence for the user.
     #[error("{0}")]
     NoRoom(String),
 }

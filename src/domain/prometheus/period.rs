@@ -1,12 +1,12 @@
-//! Durations in Prometheus' words.
+//! Durations in Prometheus' syntax.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 
 /// A duration as Prometheus reads and writes it: `15d`, `1h30m`, `500ms`.
 ///
-/// Prometheus has no fractions, each unit stands at most once, and larger ones come
-/// first (prometheus/common, model.ParseDuration).
+/// There are no fractions, each unit occurs at most once, and larger units come first
+/// (prometheus/common, model.ParseDuration).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Period(Duration);
@@ -22,16 +22,14 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
-/// A hundred years; whatever is longer is a typing mistake.
+/// A hundred years. A longer duration is a typing mistake.
 const LONGEST: u64 = 100 * 365 * 24 * 3_600_000;
 
 impl Period {
-    /// `seconds` long.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// As the standard library has it.
     pub fn duration(self) -> Duration {
         self.0
     }

@@ -1,11 +1,10 @@
-//! What an instance should be like.
+//! The desired state of a Prometheus.
 
 use super::{AlertmanagerUrl, Period, Storage};
 use serde::{Deserialize, Serialize};
 
-/// Everything that makes one Prometheus differ from another, as it is stored
-/// when an instance is made or changed: what the operator does to the plan
-/// afterwards reaches the instance with its next update.
+/// The settings of a Prometheus, stored when an instance is created or updated. A later change of the
+/// plan takes effect with the next update of the instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// How long samples are kept.
@@ -14,13 +13,13 @@ pub struct Spec {
     pub retention_size: Option<u64>,
     /// Where they are kept.
     pub storage: Storage,
-    /// Equal instances that scrape the same.
+    /// Number of identical servers.
     pub replicas: u8,
-    /// Memory that one of them may take, in bytes.
+    /// Memory limit of one server, in bytes.
     pub memory_limit: u64,
     /// How often targets are scraped.
     pub scrape_interval: Period,
-    /// Most samples of one target; 0: no limit.
+    /// Limit of samples per target; 0: no limit.
     pub sample_limit: u64,
     /// Name of a target of `prometheus.remote_writes`.
     pub remote_write: Option<String>,
@@ -30,15 +29,15 @@ pub struct Spec {
     pub alertmanager_url: Option<AlertmanagerUrl>,
 }
 
-/// Why a change is refused: stored samples would be lost.
+/// A change that would delete stored samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossOfData {
-    /// Memory is smaller than disks, and gone with the machine.
+    /// Memory is smaller than a disk, and lost with the machine.
     #[error(
         "the plan keeps samples in memory, and this instance has them on disk: they would be lost; create another instance"
     )]
     ToMemory,
-    /// Replicas scrape each for itself.
+    /// Each replica stores its own samples.
     #[error(
         "the plan has {to} replicas instead of {from}: what the others have stored would be lost; create another instance"
     )]
@@ -71,11 +70,11 @@ pub enum LossOfData {
 }
 
 impl Spec {
-    /// Whether an instance can become like `next` with all that it has stored.
-    /// `retention_is_said` if the request itself names the retention.
+    /// Whether an instance can change to `next` and keep all stored samples.
+    /// `retention_is_said`: the request itself names the retention.
     ///
     /// # Errors
-    /// [`LossOfData`] tells what would be lost.
+    /// [`LossOfData`] names what would be lost.
     pub fn check_change(&self, next: &Self, retention_is_said: bool) -> Result<(), LossOfData> {
         if (self.storage, next.storage) == (Storage::Disk, Storage::Tmpfs) {
             return Err(LossOfData::ToMemory);

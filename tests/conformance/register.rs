@@ -1,7 +1,5 @@
 //! `deploy/cf/register.sh` against a `cf` that keeps its brokers in files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

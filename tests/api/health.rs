@@ -20,8 +20,6 @@ async fn the_health_listener_answers_any_path_and_has_nothing_else() {
         assert!(answer.body.len() < 20, "{}", answer.text());
     }
 }
-
-/// promfetcher, gap 7: the age of the route table is an age.
 #[actix_web::test]
 async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -77,10 +75,8 @@ async fn the_pages_show_this_installation() {
     assert!(doc.contains("targets: ['metrics.example.com:443']"), "{doc}");
     assert_eq!(app.get("/nowhere").await.status, 404);
 }
-
-/// promfetcher, gap 13: addresses of all instances are shown to operators only.
 #[actix_web::test]
-async fn gap_13_the_route_table_is_for_the_operator() {
+async fn the_route_table_is_for_the_operator() {
     let instance = Instance::with_metrics("").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;

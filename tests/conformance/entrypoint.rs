@@ -2,8 +2,6 @@
 //!
 //! Needs `prometheus`, and `busybox`, whose shell and tools are all that the stock image has.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
     domain::prometheus::{Spec, Storage},

@@ -1,13 +1,17 @@
-//! `promtool check metrics`, the judge of expositions.
+//! `promtool check metrics`, as a check of text expositions.
 
 use std::{
     io::Write,
     process::{Command, Stdio},
 };
 
-/// What promtool says of `exposition`, and its exit code: 0 is fine, 3 is fine
-/// to read but not in good style, anything else cannot be read.
-pub(crate) fn check(exposition: &[u8]) -> (Option<i32>, String) {
+/// Runs promtool, and returns its exit code and its output. Code 0 means no finding, 3 findings of
+/// style, and any other code that it cannot read the exposition.
+///
+/// # Panics
+///
+/// If promtool is not installed or fails.
+pub fn check(exposition: &[u8]) -> (Option<i32>, String) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -2,19 +2,20 @@
 //!
 //! Needs `promtool`, which comes with Debian's `prometheus`.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-#[path = "support/promtool.rs"]
-mod promtool;
-
-use exposition::testing::bodies::{self, Random};
+use exposition::testing::{
+    bodies::{self, Random},
+    promtool,
+};
 use exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
 
 /// Bodies that are taken, though promtool would refuse most of them as they are.
 const BODIES: &[(Format, &str)] = &[
-    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/text.prom")),
-    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/type_conflict.prom")),
-    (Format::OpenMetrics100, include_str!("../crates/exposition/tests/fixtures/openmetrics.txt")),
+    (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/text.prom")),
+    (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/type_conflict.prom")),
+    (
+        Format::OpenMetrics100,
+        include_str!("../../crates/exposition/tests/fixtures/openmetrics.txt"),
+    ),
     (
         Format::Text004,
         "# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_sum 3\nx_count 2\n",

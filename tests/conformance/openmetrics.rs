@@ -2,19 +2,17 @@
 //!
 //! Needs Debian's `python3-prometheus-client`.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
-#[path = "support/reference_parser.rs"]
-mod reference_parser;
-
 use exposition::testing::bodies::{self, Line, Random};
 use exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
 
 /// Real ones, and a few that break rules.
 const BODIES: &[(Format, &str)] = &[
-    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/text.prom")),
-    (Format::Text004, include_str!("../crates/exposition/tests/fixtures/type_conflict.prom")),
-    (Format::OpenMetrics100, include_str!("../crates/exposition/tests/fixtures/openmetrics.txt")),
+    (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/text.prom")),
+    (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/type_conflict.prom")),
+    (
+        Format::OpenMetrics100,
+        include_str!("../../crates/exposition/tests/fixtures/openmetrics.txt"),
+    ),
     (
         Format::Text004,
         "# TYPE x counter\nx 1\n# TYPE y_total counter\ny_total -1\n# TYPE y gauge\ny 2\n",
@@ -61,7 +59,7 @@ fn merged(bodies: &[(Format, &str)], target: Target) -> (String, usize) {
 }
 
 fn assert_readable(documents: &[(String, usize)]) {
-    let verdicts = reference_parser::read(documents.iter().map(|(text, _)| &**text));
+    let verdicts = super::reference_parser::read(documents.iter().map(|(text, _)| &**text));
     assert_eq!(verdicts.len(), documents.len());
     for ((text, samples), verdict) in documents.iter().zip(verdicts) {
         assert_eq!(verdict, Ok(*samples), "{text}");
