@@ -45,8 +45,8 @@ pub use target::{Secrets, Target, WEB, targets};
 
 use crate::domain::MetricsPath;
 use awc::http::header::{HeaderName, HeaderValue};
-pub use exposition::{Compressed, Merge};
-use exposition::{Format, Labels, Reader};
+use exposition::{AddedLabels, Format, Reader};
+pub use exposition::{CompressedMerge, Merge};
 use external::{ScrapedExternal, UnfilledExporter};
 use tokio::time::Instant;
 
@@ -207,7 +207,7 @@ fn merge(
     };
     let target = ask.negotiated.target();
     let reader = Reader::new(target, no_limits);
-    match reader.parse(own.into_bytes(), Format::Text004, Labels::new([])) {
+    match reader.parse(own.into_bytes(), Format::Text004, AddedLabels::new([])) {
         // An app cannot take the place of our own series.
         Ok(own) => instances.push(own.preferred()),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),

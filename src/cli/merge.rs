@@ -45,7 +45,7 @@ pub(super) struct Options {
 }
 
 fn escaping(name: &str) -> Result<Escaping, &'static str> {
-    Escaping::of_parameter(name).ok_or("not one of allow-utf-8, underscores, dots, values")
+    Escaping::from_parameter(name).ok_or("not one of allow-utf-8, underscores, dots, values")
 }
 
 impl Options {
@@ -105,7 +105,7 @@ fn merge(
         instances.push(instance);
     }
     let mut merge = Merge::new(arguments.target, instances);
-    let repeated = repeated::describe(merge.repeated(), &arguments.inputs);
+    let repeated = repeated::describe(merge.duplicate_samples(), &arguments.inputs);
     let mut chunk = Vec::new();
     while merge.next_chunk(&mut chunk, CHUNK_BYTES) {
         out.write_all(&chunk).map_err(MergeError::Write)?;

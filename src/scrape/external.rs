@@ -24,7 +24,7 @@ use crate::{
     discovery::Endpoint,
     domain::{App, ExternalExporter, Unfilled},
 };
-use exposition::{Instance, Labels};
+use exposition::{AddedLabels, IndexedBody};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -51,7 +51,7 @@ pub(super) struct ExternalTarget {
     pub(super) app: Arc<App>,
     /// Path and query of the request.
     path: Arc<str>,
-    pub(super) labels: Labels,
+    pub(super) labels: AddedLabels,
     pub(super) max_samples: usize,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct ScrapedExternal {
     pub(super) target: ExternalTarget,
     /// What its body takes in memory.
     pub(super) bytes: u64,
-    pub(super) result: Result<Instance, Failure>,
+    pub(super) result: Result<IndexedBody, Failure>,
 }
 
 impl Exporters {
@@ -117,9 +117,9 @@ impl Exporters {
 
     /// The labels of the app, and of several exporters the name of this one: else two that
     /// expose the same family would have the same series.
-    fn labels(&self, exporter: &ExternalExporter, app: &App) -> Labels {
+    fn labels(&self, exporter: &ExternalExporter, app: &App) -> AddedLabels {
         let name = (self.list.len() > 1).then_some(("exporter", &*exporter.name));
-        Labels::new(app.labels().into_iter().chain(name))
+        AddedLabels::new(app.labels().into_iter().chain(name))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     inflate::Inflation,
     target::Target,
 };
-use exposition::{self, Format, Instance, Labels, Reader};
+use exposition::{self, AddedLabels, Format, IndexedBody, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
@@ -37,12 +37,12 @@ pub struct Scraped {
     /// What its body takes in memory.
     pub bytes: u64,
     /// The checked body, or why there is none.
-    pub result: Result<Instance, Failure>,
+    pub result: Result<IndexedBody, Failure>,
 }
 
 /// What came of one target: how long it took, and the checked body with what it
 /// takes in memory, or why there is none.
-pub(super) type Outcome = (Duration, Result<(Instance, u64), Failure>);
+pub(super) type Outcome = (Duration, Result<(IndexedBody, u64), Failure>);
 
 /// One of those that are asked at once.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl Asked<'_> {
     }
 
     /// How its body is read.
-    fn reading(self) -> (Arc<Reader>, Labels, usize) {
+    fn reading(self) -> (Arc<Reader>, AddedLabels, usize) {
         match self {
             Self::Instance(target, reader) => {
                 (Arc::clone(reader), target.labels.clone(), target.max_samples)
@@ -96,7 +96,7 @@ pub(super) async fn fan_out(
     let reader = || Reader::new(ask.negotiated.target(), limits.exposition);
     // Exporters are no siblings of instances, nor of each other.
     let single = Arc::new(reader());
-    let shared = Arc::new(if instances.len() > 1 { reader().for_siblings() } else { reader() });
+    let shared = Arc::new(if instances.len() > 1 { reader().with_template() } else { reader() });
     let resolver = externals.resolver();
     let instances = instances.iter().map(|target| Asked::Instance(target, &shared));
     let externals =
@@ -164,7 +164,7 @@ async fn scrape_one(
     ask: &Ask,
     limits: &Limits,
     share: &Share,
-) -> Result<(Instance, u64), Failure> {
+) -> Result<(IndexedBody, u64), Failure> {
     let max_body = limits.max_instance_body;
     let fetched = asked.fetch(client, ask, max_body, share).await?;
     let Fetched { mut body, format, gzip, doubt, whole } = fetched;
@@ -216,9 +216,9 @@ fn check(
     reader: &Reader,
     body: Buffer,
     claims: Claims,
-    labels: Labels,
+    labels: AddedLabels,
     max_samples: usize,
-) -> Result<(Instance, Held), Failure> {
+) -> Result<(IndexedBody, Held), Failure> {
     let Claims { format, whole, doubt } = claims;
     if !whole && is_cut(body.bytes(), format) {
         return Err(Failure::new(

@@ -158,7 +158,7 @@ struct Described {
 fn described(headers: &HeaderMap) -> Described {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (format, foreign) = match Format::of_content_type(content_type) {
+    let (format, foreign) = match Format::from_content_type(content_type) {
         Ok(format) => (format, None),
         Err(foreign) => (Format::Text004, Some(foreign.to_string())),
     };

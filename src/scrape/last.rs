@@ -3,7 +3,7 @@
 
 use super::{Negotiated, Wanted, external::ScrapedExternal, fan_out::Scraped};
 use crate::{discovery::Snapshot, domain::AppGuid};
-use exposition::{Format, Instance};
+use exposition::{Format, IndexedBody};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -83,7 +83,7 @@ impl LastScrapes {
         let at = SystemTime::now();
         let mut by_app = self.lock();
         for one in scraped {
-            let result = one.result.as_ref().map(Instance::samples).map_err(Clone::clone);
+            let result = one.result.as_ref().map(IndexedBody::samples).map_err(Clone::clone);
             let endpoint = &one.target.endpoint;
             let instances = by_app.entry(endpoint.app.id.clone()).or_default();
             let before = || instances.get(&endpoint.address).and_then(|last| last.bytes);

@@ -168,8 +168,8 @@ impl Metrics {
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
         count("timestamp", stats.lost_timestamps);
-        count("invented", stats.invented);
-        count("broken_rule", stats.broken_rules);
+        count("invented", stats.synthesized);
+        count("broken_rule", stats.spec_violations);
         count("exemplar", stats.lost_exemplars);
         count("unit", stats.lost_units);
         count("native_histogram", stats.lost_native_histograms);

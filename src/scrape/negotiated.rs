@@ -1,14 +1,14 @@
 //! Which format a scraper gets, and which ones the instances are asked for.
 
-use exposition::{self, Format, Target};
+use exposition::{self, Format, OutputFormat};
 use std::borrow::Cow;
 
 /// What one request came to: the formats on both sides.
 #[derive(Clone, Debug)]
 pub struct Negotiated {
     /// What the scraper takes, in the order in which it prefers them.
-    accepted: Vec<Target>,
-    target: Target,
+    accepted: Vec<OutputFormat>,
+    target: OutputFormat,
     /// The format that instances are asked for first.
     asked: Format,
     /// The `Accept` that instances get.
@@ -23,12 +23,12 @@ impl Negotiated {
     /// answer: so they answer as they would answer the scraper, and the formats do not change
     /// from scrape to scrape. `text_only` asks them for text format 0.0.4 alone.
     pub fn new(accept: Option<&str>, text_only: bool) -> Self {
-        let accepted = exposition::accepted(accept);
+        let accepted = exposition::accepted_formats(accept);
         let preferred = accepted.first().copied().unwrap_or_default();
         Self {
-            target: exposition::choose(&accepted, &[]),
+            target: exposition::choose_format(&accepted, &[]),
             asked: if text_only { Format::Text004 } else { preferred.format() },
-            accept: exposition::accept_for_instances(preferred, text_only, true),
+            accept: exposition::scrape_accept_header(preferred, text_only, true),
             accepted,
         }
     }
@@ -36,7 +36,7 @@ impl Negotiated {
     /// Answers in a format of instances that have these.
     #[must_use]
     pub fn follow(self, spoken: &[Format]) -> Self {
-        Self { target: exposition::choose(&self.accepted, spoken), ..self }
+        Self { target: exposition::choose_format(&self.accepted, spoken), ..self }
     }
 
     /// The `Content-Type` of the answer.
@@ -44,7 +44,7 @@ impl Negotiated {
         self.target.content_type()
     }
 
-    pub(super) fn target(&self) -> Target {
+    pub(super) fn target(&self) -> OutputFormat {
         self.target
     }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use exposition::Labels;
+use exposition::AddedLabels;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Target {
     /// Most samples it may answer; 0: no limit.
     pub max_samples: usize,
     /// Labels added to each of its samples.
-    pub labels: Labels,
+    pub labels: AddedLabels,
 }
 
 /// How far the secrets of a binding go along with a request: its headers and
@@ -213,12 +213,12 @@ pub(super) fn instance_labels(endpoint: &Endpoint) -> Vec<(&'static str, String)
     labels
 }
 
-fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> Labels {
+fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> AddedLabels {
     let mut labels = instance_labels(endpoint);
     if &*endpoint.process_type != WEB {
         // Indexes repeat across process types.
         labels.push(("process_type", endpoint.process_type.to_string()));
     }
     let of_binding = options.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Labels::new(labels.iter().map(|(name, value)| (*name, value.as_str())).chain(of_binding))
+    AddedLabels::new(labels.iter().map(|(name, value)| (*name, value.as_str())).chain(of_binding))
 }

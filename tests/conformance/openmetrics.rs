@@ -3,7 +3,7 @@
 //! Needs Debian's `python3-prometheus-client`.
 
 use exposition::testing::bodies::{self, Line, Random};
-use exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
+use exposition::{AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader};
 
 /// Real ones, and a few that break rules.
 const BODIES: &[(Format, &str)] = &[
@@ -41,11 +41,11 @@ const BODIES: &[(Format, &str)] = &[
 ];
 
 /// The answer, and how many samples must be in it.
-fn merged(bodies: &[(Format, &str)], target: Target) -> (String, usize) {
+fn merged(bodies: &[(Format, &str)], target: OutputFormat) -> (String, usize) {
     let reader = Reader::new(target, Limits::default());
     let parse = |(i, &(format, body)): (usize, &(Format, &str))| {
         let index = i.to_string();
-        let labels = Labels::new([("app", "q\"b\\\n"), ("index", &*index)]);
+        let labels = AddedLabels::new([("app", "q\"b\\\n"), ("index", &*index)]);
         reader.parse(body, format, labels).unwrap()
     };
     let instances: Vec<_> = bodies.iter().enumerate().map(parse).collect();
@@ -67,11 +67,11 @@ fn assert_readable(documents: &[(String, usize)]) {
 }
 
 /// The formats that the parser knows; its names are old ones.
-fn targets() -> Vec<Target> {
-    let formats = [Format::OpenMetrics001, Format::OpenMetrics100].map(Target::new);
+fn targets() -> Vec<OutputFormat> {
+    let formats = [Format::OpenMetrics001, Format::OpenMetrics100].map(OutputFormat::new);
     let escapings = [Escaping::Underscores, Escaping::Dots, Escaping::Values];
     let escaped =
-        escapings.map(|escaping| Target::new(Format::OpenMetrics100).with_escaping(escaping));
+        escapings.map(|escaping| OutputFormat::new(Format::OpenMetrics100).with_escaping(escaping));
     formats.into_iter().chain(escaped).collect()
 }
 

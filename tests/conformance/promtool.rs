@@ -6,7 +6,7 @@ use exposition::testing::{
     bodies::{self, Random},
     promtool,
 };
-use exposition::{Escaping, Format, Labels, Limits, Merge, Reader, Target};
+use exposition::{AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader};
 
 /// Bodies that are taken, though promtool would refuse most of them as they are.
 const BODIES: &[(Format, &str)] = &[
@@ -51,12 +51,12 @@ const BODIES: &[(Format, &str)] = &[
 ];
 
 /// 0: fine; 3: fine to read, but names or help are not as they should be, which is for the app.
-fn assert_readable(bodies: &[(Format, &str)], target: Target) {
+fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
     let reader = Reader::new(target, Limits::default());
     let parse = |(i, (format, body)): (usize, &(Format, &str))| {
         let index = i.to_string();
         let added = [("instance", "10.0.0.1:80"), ("app", "q\"b\\\n"), ("index", &*index)];
-        reader.parse(*body, *format, Labels::new(added)).unwrap()
+        reader.parse(*body, *format, AddedLabels::new(added)).unwrap()
     };
     let mut merge = Merge::new(target, bodies.iter().enumerate().map(parse).collect());
     let mut output = Vec::new();
@@ -69,9 +69,9 @@ fn assert_readable(bodies: &[(Format, &str)], target: Target) {
 #[test]
 fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
     for (i, one) in BODIES.iter().enumerate() {
-        assert_readable(&[*one], Target::default());
+        assert_readable(&[*one], OutputFormat::default());
         for other in &BODIES[i + 1..] {
-            assert_readable(&[*one, *other], Target::default());
+            assert_readable(&[*one, *other], OutputFormat::default());
         }
     }
 }
@@ -81,7 +81,7 @@ fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
     let backwards: Vec<_> = BODIES.iter().rev().copied().collect();
     for escaping in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
         for format in [Format::Text004, Format::Text100] {
-            let target = Target::new(format).with_escaping(escaping);
+            let target = OutputFormat::new(format).with_escaping(escaping);
             assert_readable(BODIES, target);
             assert_readable(&backwards, target);
         }
@@ -104,6 +104,6 @@ fn promtool_reads_what_comes_of_generated_bodies() {
             })
             .collect();
         let bodies: Vec<_> = sources.iter().map(|(format, text)| (*format, &**text)).collect();
-        assert_readable(&bodies, Target::default());
+        assert_readable(&bodies, OutputFormat::default());
     }
 }

@@ -1,4 +1,4 @@
-//! Times the exposition engine alone: parse, merge and emit of 50 instances with 2,000 samples
+//! Times the exposition engine in_braces: parse, merge and emit of 50 instances with 2,000 samples
 //! each, from and to each grammar, on one core.
 //!
 //! `cargo bench --bench merge`; prints the median of several rounds, and the fastest and slowest. The
@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exposition::{Format, Instance, Labels, Limits, Merge, Reader, Target, testing::service_body};
+use exposition::{
+    AddedLabels, Format, IndexedBody, Limits, Merge, OutputFormat, Reader, testing::service_body,
+};
 
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
@@ -31,7 +33,7 @@ fn main() {
 
 fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
     let input_bytes: usize = bodies.iter().map(Vec::len).sum();
-    let target = Target::new(to);
+    let output = OutputFormat::new(to);
     // Parse, plan, emit, emit compressed, and the first, the second and the third together.
     let mut times = [const { Vec::new() }; 5];
     let mut samples = 0;
@@ -41,12 +43,12 @@ fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
         // As they arrive: each in a buffer of its own.
         let received = bodies.to_vec();
         let start = Instant::now();
-        let instances = parse(from, target, received);
+        let instances = parse(from, output, received);
         let parsed = start.elapsed();
-        samples = instances.iter().map(Instance::samples).sum();
+        samples = instances.iter().map(IndexedBody::samples).sum();
 
         let start = Instant::now();
-        let mut merge = Merge::new(target, instances);
+        let mut merge = Merge::new(output, instances);
         let planned = start.elapsed();
 
         let start = Instant::now();
@@ -59,7 +61,7 @@ fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
         let emitted = start.elapsed();
         assert_eq!(output_bytes as u64, merge.content_length(), "the announced length");
 
-        let merge = Merge::new(target, parse(from, target, bodies.to_vec()));
+        let merge = Merge::new(output, parse(from, output, bodies.to_vec()));
         let start = Instant::now();
         compressed_bytes = 0;
         if let Ok(mut compressed) = merge.compress() {
@@ -93,8 +95,8 @@ fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
     }
 }
 
-fn parse(from: Format, target: Target, bodies: Vec<Vec<u8>>) -> Vec<Instance> {
-    let reader = Reader::new(target, Limits::default()).for_siblings();
+fn parse(from: Format, output: OutputFormat, bodies: Vec<Vec<u8>>) -> Vec<IndexedBody> {
+    let reader = Reader::new(output, Limits::default()).with_template();
     let parse = |(i, body): (usize, Vec<u8>)| match reader.parse(body, from, labels(i)) {
         Ok(instance) => instance,
         Err(error) => panic!("a body of our own is refused: {error}"),
@@ -103,19 +105,19 @@ fn parse(from: Format, target: Target, bodies: Vec<Vec<u8>>) -> Vec<Instance> {
 }
 
 fn in_openmetrics(body: &[u8]) -> Vec<u8> {
-    let target = Target::new(Format::OpenMetrics100);
-    let reader = Reader::new(target, Limits::default());
-    let instances = reader.parse(body, Format::Text004, Labels::new([])).into_iter().collect();
-    let mut merge = Merge::new(target, instances);
+    let output = OutputFormat::new(Format::OpenMetrics100);
+    let reader = Reader::new(output, Limits::default());
+    let instances = reader.parse(body, Format::Text004, AddedLabels::new([])).into_iter().collect();
+    let mut merge = Merge::new(output, instances);
     let mut out = Vec::new();
     while merge.next_chunk(&mut out, CHUNK_BYTES) {}
     out
 }
 
 /// The nine labels that an instance's samples get.
-fn labels(i: usize) -> Labels {
+fn labels(i: usize) -> AddedLabels {
     let (index, address) = (i.to_string(), format!("10.0.{i}.7:61002"));
-    Labels::new([
+    AddedLabels::new([
         ("organization_id", "9f6e1f11-2a5c-5021-ae8f-19597ea2d722"),
         ("space_id", "4ba40828-416b-53b1-abc0-89637f5e22e2"),
         ("app_id", "a1da57f0-08f3-5b8e-9775-5bd401b1f2d5"),

@@ -4,21 +4,21 @@
 
 use std::{env, error::Error, fs, io::Write as _};
 
-use exposition::{Format, Labels, Limits, Merge, Reader, Target};
+use exposition::{AddedLabels, Format, Limits, Merge, OutputFormat, Reader};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let target = Target::new(Format::Text004);
-    let reader = Reader::new(target, Limits::default()).for_siblings();
+    let output = OutputFormat::new(Format::Text004);
+    let reader = Reader::new(output, Limits::default()).with_template();
     let mut instances = Vec::new();
     for (index, file) in env::args().skip(1).enumerate() {
-        let labels = Labels::new([("index", &*index.to_string())]);
+        let labels = AddedLabels::new([("index", &*index.to_string())]);
         match reader.parse(fs::read(&file)?, Format::Text004, labels) {
             Ok(instance) => instances.push(instance),
             // The samples of the other instances are still merged.
             Err(error) => eprintln!("{file}: {error}"),
         }
     }
-    let mut merge = Merge::new(target, instances);
+    let mut merge = Merge::new(output, instances);
     let mut chunk = Vec::new();
     let mut out = std::io::stdout().lock();
     while merge.next_chunk(&mut chunk, 64 * 1024) {

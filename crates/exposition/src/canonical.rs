@@ -1,31 +1,31 @@
-//! Numbers in the one spelling that OpenMetrics asks for, and its timestamps.
+//! Canonical numbers of OpenMetrics, and conversion of its timestamps.
 //!
-//! `le` and `quantile` are labels, so `1` and `1.0` are two series: whoever
-//! writes them must spell a number as every exporter does. That is the shortest
-//! text that gives the same number again, with an exponent below 0.0001 and from
-//! a million on, and `.0` where neither a point nor an exponent is.
+//! `le` and `quantile` are labels, so `le="1"` and `le="1.0"` are two series. OpenMetrics 1.0.0
+//! therefore defines one canonical form (section "Considerations: Canonical Numbers"). It is the
+//! shortest text that gives the same number again. It has an exponent below 0.0001 and from a
+//! million on. It has `.0` if there is neither a point nor an exponent.
 
 use std::io::Write;
 
-/// Room for every number: a sign, 17 digits, a point, `e-308`.
-const ROOM: usize = 32;
+/// The space for any number: a sign, 17 digits, a point and `e-308`.
+const MAX_LENGTH: usize = 32;
 
-/// Appends `value` as OpenMetrics wants it in `le` and `quantile`.
+/// Appends `value` in the canonical form.
 pub(super) fn write_canonical(value: f64, out: &mut Vec<u8>) {
-    out.extend_from_slice(Spelling::canonical(value).as_bytes());
+    out.extend_from_slice(CanonicalNumber::canonical(value).as_bytes());
 }
 
-/// Whether `text` is what [`write_canonical`] writes.
+/// Whether `text` is in the form that [`write_canonical`] writes.
 pub(super) fn is_canonical(text: &[u8]) -> bool {
     if is_plainly_canonical(text) {
         return true;
     }
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.is_some_and(|number| Spelling::canonical(number).as_bytes() == text)
+    number.is_some_and(|number| CanonicalNumber::canonical(number).as_bytes() == text)
 }
 
-/// Whether `text` is canonical at a look: short, without an exponent. Up to 15 digits
-/// no other text that is as short gives the same number.
+/// Fast check of short texts without an exponent. A decimal text of up to 15 digits is the shortest
+/// text of its number, unless it has surplus zeros.
 fn is_plainly_canonical(text: &[u8]) -> bool {
     let (unsigned, is_negative) = match text {
         b"+Inf" => return true,
@@ -46,43 +46,42 @@ fn is_plainly_canonical(text: &[u8]) -> bool {
     }
 }
 
-/// A number as text, on the stack.
+/// The text of a number, on the stack.
 #[derive(Clone, Copy)]
-struct Spelling {
-    bytes: [u8; ROOM],
+struct CanonicalNumber {
+    bytes: [u8; MAX_LENGTH],
     length: usize,
 }
 
-impl Spelling {
+impl CanonicalNumber {
     fn canonical(value: f64) -> Self {
-        let mut spelling = Self::shortest(value);
-        if value.is_finite() && !spelling.as_bytes().iter().any(|byte| matches!(byte, b'.' | b'e'))
-        {
-            spelling.push(b".0");
+        let mut number = Self::shortest(value);
+        if value.is_finite() && !number.as_bytes().iter().any(|byte| matches!(byte, b'.' | b'e')) {
+            number.push(b".0");
         }
-        spelling
+        number
     }
 
     fn shortest(value: f64) -> Self {
-        let mut spelling = Self { bytes: [0; ROOM], length: 0 };
+        let mut number = Self { bytes: [0; MAX_LENGTH], length: 0 };
         let size = value.abs();
         if value.is_nan() {
-            spelling.push(b"NaN");
+            number.push(b"NaN");
         } else if size.is_infinite() {
-            spelling.push(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+            number.push(if value > 0.0 { b"+Inf" } else { b"-Inf" });
         } else if size == 0.0 {
-            // Zero has no sign.
-            spelling.push(b"0");
+            // The canonical zero has no sign.
+            number.push(b"0");
         } else if (1e-4..1e6).contains(&size) {
-            spelling.print(format_args!("{value}"));
+            number.print(format_args!("{value}"));
         } else {
-            spelling.print(format_args!("{value:e}"));
-            spelling.widen_exponent();
+            number.print(format_args!("{value:e}"));
+            number.widen_exponent();
         }
-        spelling
+        number
     }
 
-    /// `e5` becomes `e+05`, `e-7` becomes `e-07`.
+    /// Replaces `e5` by `e+05` and `e-7` by `e-07`.
     fn widen_exponent(&mut self) {
         let printed = *self;
         let Some(at) = printed.as_bytes().iter().position(|&byte| byte == b'e') else { return };
@@ -102,9 +101,9 @@ impl Spelling {
 
     fn print(&mut self, text: std::fmt::Arguments<'_>) {
         let mut room = self.bytes.as_mut_slice();
-        // There is room for every number.
+        // `MAX_LENGTH` is enough for any number.
         let _ = room.write_fmt(text);
-        self.length = ROOM - room.len();
+        self.length = MAX_LENGTH - room.len();
     }
 
     fn push(&mut self, text: &[u8]) {
@@ -119,11 +118,10 @@ impl Spelling {
     }
 }
 
-/// Seconds as OpenMetrics has them, in milliseconds.
+/// Converts a timestamp in seconds to milliseconds.
 ///
-/// Computed in decimal, so that `1.001` is 1001. What is less than a millisecond
-/// is cut off, as Prometheus does. `None` for what is no decimal number, or too
-/// large.
+/// The conversion is decimal, so that `1.001` becomes 1001. Digits below a millisecond are cut off,
+/// as Prometheus does. `None` if `text` is no decimal number or the result does not fit.
 pub(super) fn seconds_to_millis(text: &[u8]) -> Option<i64> {
     let (unsigned, is_negative) = match text {
         [b'-', rest @ ..] => (rest, true),
@@ -143,12 +141,12 @@ pub(super) fn seconds_to_millis(text: &[u8]) -> Option<i64> {
         [b'e' | b'E', rest @ ..] => exponent(rest)?,
         _ => return None,
     };
-    // How many digits stand before the point once it is milliseconds.
+    // The number of digits before the point of the value in milliseconds.
     let length = i64::try_from(whole.len()).ok()?.checked_add(exponent)?.checked_add(3)?;
     let length = usize::try_from(length).unwrap_or(0);
     let mut millis = 0i64;
     for digit in whole.iter().chain(fraction).take(length) {
-        // Downwards, where there is one number more.
+        // Counts downwards, because `i64` has one more negative number.
         millis = millis.checked_mul(10)?.checked_sub(i64::from(digit.saturating_sub(b'0')))?;
     }
     let mut missing = length.saturating_sub(whole.len().saturating_add(fraction.len()));
@@ -159,7 +157,7 @@ pub(super) fn seconds_to_millis(text: &[u8]) -> Option<i64> {
     if is_negative { Some(millis) } else { millis.checked_neg() }
 }
 
-/// Bounded, so that it can be added to lengths; no number comes near.
+/// Reads an exponent. The result is bounded, so that lengths can be added to it without overflow.
 fn exponent(text: &[u8]) -> Option<i64> {
     let (unsigned, is_negative) = match text {
         [b'-', rest @ ..] => (rest, true),
@@ -177,14 +175,14 @@ fn exponent(text: &[u8]) -> Option<i64> {
     Some(if is_negative { -exponent } else { exponent })
 }
 
-/// The digits that `text` starts with, and what follows them.
+/// The digits at the start of `text`, and the rest.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
 }
 
-/// The number that a reader finds in what [`write_seconds`] writes.
+/// The number that a reader parses from the text of [`write_seconds`].
 pub(super) fn seconds(millis: i64) -> f64 {
-    /// Up to here all whole numbers are there, and a quotient is the nearest number.
+    /// Up to this value all integers are exact, so that the quotient is the nearest number.
     const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
     if millis.unsigned_abs() <= EXACT {
         return millis as f64 / 1000.0;
@@ -195,11 +193,11 @@ pub(super) fn seconds(millis: i64) -> f64 {
     text.parse().unwrap_or_default()
 }
 
-/// Appends milliseconds as seconds, without a zero too many: `1520879607.789`.
+/// Appends milliseconds as seconds without trailing zeros: `1520879607.789`.
 pub(super) fn write_seconds(millis: i64, out: &mut Vec<u8>) {
     let sign = if millis < 0 { "-" } else { "" };
     let millis = millis.unsigned_abs();
-    // A `Vec` takes all that is written to it.
+    // Writing to a `Vec` does not fail.
     let _ = write!(out, "{sign}{}", millis / 1000);
     if millis.is_multiple_of(1000) {
         return;

@@ -1,9 +1,8 @@
 use std::fmt;
 
-/// Why a body is refused, and where.
+/// The reason why a body is refused, and the position in the body.
 ///
-/// `Display` never quotes the body: it can hold what its app's owner would not
-/// want in a log.
+/// `Display` never quotes the body, because a body can contain data that does not belong in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -11,65 +10,66 @@ pub struct Error {
     number: usize,
 }
 
-/// What a format consists of.
+/// The unit in which a position is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Line,
-    /// A family in protobuf.
+    /// A `MetricFamily` message of a protobuf body.
     Message,
 }
 
-/// What is wrong with a line.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The body is larger than an index can address (4 GiB).
+    /// The body is larger than 4 GiB, the limit of an index.
     BodyTooLarge,
-    /// Longer than [`Limits::max_line`](super::Limits::max_line).
+    /// A line is longer than [`Limits::max_line`](super::Limits::max_line).
     LineTooLong,
-    /// More than [`Limits::max_samples`](super::Limits::max_samples).
+    /// The body has more samples than [`Limits::max_samples`](super::Limits::max_samples).
     TooManySamples,
-    /// More than [`Limits::max_families`](super::Limits::max_families).
+    /// The body has more metric families than
+    /// [`Limits::max_families`](super::Limits::max_families).
     TooManyFamilies,
-    /// More than [`Limits::max_labels`](super::Limits::max_labels).
+    /// A sample has more labels than [`Limits::max_labels`](super::Limits::max_labels).
     TooManyLabels,
-    /// Not UTF-8.
+    /// The text is not UTF-8.
     Encoding,
-    /// No metric name where one belongs: the first line of HTML ends here.
+    /// A metric name is missing or invalid. HTML fails with this kind at its first line.
     MetricName,
-    /// A `TYPE` that its format does not know.
+    /// A `TYPE` line has a type that the format does not have.
     MetricType,
-    /// No label name where one belongs: the first line of JSON ends here.
+    /// A label name is missing or invalid. JSON fails with this kind at its first line.
     LabelName,
-    /// `__name__` as a label.
+    /// A sample has a label `__name__`.
     ReservedLabel,
-    /// The same label twice on one sample.
+    /// A sample has two labels of one name.
     DuplicateLabel,
-    /// A label value that is missing, unquoted or not closed.
+    /// A label value is missing, unquoted or not terminated.
     LabelValue,
-    /// No number where the value belongs.
+    /// The value of a sample is missing or is not a number.
     Value,
-    /// Something after the value that is no timestamp.
+    /// The text after the value is not a valid timestamp.
     Timestamp,
-    /// Something after the timestamp.
+    /// There is text after the timestamp.
     Trailing,
-    /// An exemplar in text format 0.0.4, or one that is not well-formed.
+    /// An exemplar is malformed, or the format has no exemplars.
     Exemplar,
-    /// A unit that is no word.
+    /// The unit of a `UNIT` line has an invalid character.
     Unit,
-    /// OpenMetrics without its `# EOF`, so that nobody knows whether it is whole.
+    /// An OpenMetrics body has no `# EOF`, so it can be truncated.
     MissingEof,
-    /// Something after `# EOF`.
+    /// There is text after `# EOF`.
     AfterEof,
-    /// A protobuf message that is cut short, or not what its schema says.
+    /// A protobuf message is truncated or does not match its schema.
     Message,
-    /// A field of protobuf longer than [`Limits::max_line`](super::Limits::max_line): a
-    /// metric, or the text of a family.
+    /// A metric or a text of a protobuf body is longer than
+    /// [`Limits::max_line`](super::Limits::max_line).
     FieldTooLong,
-    /// A body of which each sample on its own would be too long by far: labels are
-    /// repeated for each bucket then.
+    /// The body would be too long in the output format. Text repeats the labels of a histogram for
+    /// each bucket.
     TextTooLong,
-    /// A native histogram whose parts contradict each other.
+    /// The fields of a native histogram contradict each other.
     NativeHistogram,
 }
 
@@ -78,27 +78,28 @@ impl Error {
         Self { kind, unit: Unit::Line, number: line }
     }
 
-    /// In a body of protobuf.
+    /// An error in a protobuf body.
     pub(super) fn in_message(kind: ErrorKind, message: usize) -> Self {
         Self { kind, unit: Unit::Message, number: message }
     }
 
-    /// The same in a body that has so many lines more before it.
-    pub(super) fn moved(self, lines_before: impl Fn(usize) -> usize) -> Self {
+    /// The error with its line number increased by `lines_before(line)`.
+    pub(super) fn shifted(self, lines_before: impl Fn(usize) -> usize) -> Self {
         Self { number: self.number + lines_before(self.number), ..self }
     }
 
-    /// What is wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The line, or in protobuf the message, counted from 1.
+    /// The line, counted from 1. In a protobuf body it is the number of the `MetricFamily` message.
     pub fn line(&self) -> usize {
         self.number
     }
 
-    /// Whether the body may be well formed but is more than its [`Limits`](super::Limits) allow.
+    /// Whether the body exceeds one of its [`Limits`](super::Limits). Such a body can be
+    /// well-formed.
     pub fn is_limit(&self) -> bool {
         matches!(
             self.kind,
@@ -114,8 +115,8 @@ impl Error {
 }
 
 impl ErrorKind {
-    /// Whether a quote that is not closed on its line has this reason.
-    pub(super) fn is_of_quotes(self) -> bool {
+    /// Whether a line break inside quotes causes this error.
+    pub(super) fn is_quote_error(self) -> bool {
         matches!(self, Self::LabelName | Self::LabelValue)
     }
 }

@@ -1,24 +1,25 @@
-//! Which samples a family of some type has, and what they must look like.
+//! Metric types, and the samples that a family of each type has.
 
-use super::renames::LabelUse;
+use super::renames::LabelTraits;
 
-/// Who belongs to whom: the two ways in which formats name families.
+/// The two ways in which formats name the samples of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    /// A family is named as its samples are; only histograms and summaries have suffixes.
+pub(super) enum FamilyNaming {
+    /// Text formats: samples have the name of their family. Only histograms and summaries have
+    /// suffixes.
     Classic,
-    /// A counter `x` has a sample `x_total`, and more types have more suffixes.
+    /// OpenMetrics: a counter `x` has a sample `x_total`, and more types have suffixes.
     OpenMetrics,
 }
 
-/// The types of all formats.
+/// The metric types of all text formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MetricType {
     Counter,
     Gauge,
     Histogram,
     Summary,
-    /// `untyped` in the text format.
+    /// `untyped` in the text formats.
     Unknown,
     GaugeHistogram,
     Info,
@@ -37,13 +38,13 @@ impl MetricType {
         Self::StateSet,
     ];
 
-    pub(super) fn as_str(self, naming: Naming) -> &'static str {
+    pub(super) fn as_str(self, naming: FamilyNaming) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
             Self::Summary => "summary",
-            Self::Unknown if naming == Naming::Classic => "untyped",
+            Self::Unknown if naming == FamilyNaming::Classic => "untyped",
             Self::Unknown => "unknown",
             Self::GaugeHistogram => "gaugehistogram",
             Self::Info => "info",
@@ -51,25 +52,26 @@ impl MetricType {
         }
     }
 
-    /// Whether a format of this naming has the type.
-    fn is_in(self, naming: Naming) -> bool {
-        naming == Naming::OpenMetrics
+    /// Whether formats of this naming have the type.
+    fn is_in(self, naming: FamilyNaming) -> bool {
+        naming == FamilyNaming::OpenMetrics
             || !matches!(self, Self::GaugeHistogram | Self::Info | Self::StateSet)
     }
 
-    /// Reads a type in whatever case; `untyped` in OpenMetrics too, where it is none.
-    pub(super) fn parse(text: &[u8], naming: Naming) -> Option<Self> {
+    /// Parses a type without regard to case. `untyped` is accepted in OpenMetrics too, although
+    /// OpenMetrics does not have it.
+    pub(super) fn parse(text: &[u8], naming: FamilyNaming) -> Option<Self> {
         let is = |known: Self, naming| {
             text.eq_ignore_ascii_case(known.as_str(naming).as_bytes()) && known.is_in(naming)
         };
-        Self::ALL.into_iter().find(|&known| is(known, naming) || is(known, Naming::Classic))
+        Self::ALL.into_iter().find(|&known| is(known, naming) || is(known, FamilyNaming::Classic))
     }
 
     /// Whether a family of this type has samples in `role`.
-    pub(super) fn has(self, role: Role, naming: Naming) -> bool {
-        let created = role == Role::Created && naming == Naming::OpenMetrics;
+    pub(super) fn has(self, role: Role, naming: FamilyNaming) -> bool {
+        let created = role == Role::Created && naming == FamilyNaming::OpenMetrics;
         match self {
-            Self::Counter if naming == Naming::OpenMetrics => role == Role::Total || created,
+            Self::Counter if naming == FamilyNaming::OpenMetrics => role == Role::Total || created,
             Self::Counter | Self::Gauge | Self::Unknown | Self::StateSet => role == Role::Plain,
             Self::Histogram => matches!(role, Role::Bucket | Role::Sum | Role::Count) || created,
             Self::Summary => matches!(role, Role::Plain | Role::Sum | Role::Count) || created,
@@ -80,27 +82,27 @@ impl MetricType {
         }
     }
 
-    /// Whether a family of this type has samples in `role` once it has its place in a
-    /// merge, where a counter is named as its samples are.
-    pub(super) fn takes(self, role: Role, naming: Naming) -> bool {
+    /// Whether a family of this type has samples in `role` inside a merge. There a counter is named
+    /// like its samples.
+    pub(super) fn takes(self, role: Role, naming: FamilyNaming) -> bool {
         match (self, role) {
             (Self::Counter, Role::Plain) => true,
-            (Self::Counter, Role::TotalCreated) => naming == Naming::OpenMetrics,
+            (Self::Counter, Role::TotalCreated) => naming == FamilyNaming::OpenMetrics,
             (Self::Counter, _) => false,
             _ => self.has(role, naming),
         }
     }
 
-    /// Whether the points of one metric are several samples.
+    /// Whether one metric of this type has several samples.
     pub(super) fn is_compound(self) -> bool {
         matches!(self, Self::Histogram | Self::GaugeHistogram | Self::Summary)
     }
 }
 
-/// What a sample's name says about its place in its family.
+/// The role of a sample in its family, which its name suffix shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
-    /// Named as the family is.
+    /// The sample has the name of its family.
     #[default]
     Plain,
     Bucket,
@@ -110,7 +112,7 @@ pub(super) enum Role {
     GaugeCount,
     Total,
     Created,
-    /// As [`Created`](Self::Created), of a counter that is named as its samples are.
+    /// The role [`Created`](Self::Created) of a counter that is named like its samples.
     TotalCreated,
     Info,
 }
@@ -143,9 +145,9 @@ impl Role {
         }
     }
 
-    /// Splits a sample's name into family and role, where it ends as a part of some family may.
-    pub(super) fn of(name: &[u8]) -> Option<(&[u8], Self)> {
-        // Most names end in no suffix, and their last byte says so.
+    /// Splits a sample name into a family name and a role. `None` if the name ends in no suffix.
+    pub(super) fn split(name: &[u8]) -> Option<(&[u8], Self)> {
+        // Most names have no suffix, and their last byte shows it.
         let likely: &[Self] = match name.last()? {
             b't' => &[Self::Bucket, Self::Count, Self::GaugeCount],
             b'm' => &[Self::Sum, Self::GaugeSum],
@@ -196,9 +198,9 @@ impl From<Role> for Roles {
 
 /// A set of [`MetricType`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Types(u8);
+pub(super) struct MetricTypes(u8);
 
-impl Types {
+impl MetricTypes {
     pub(super) fn insert(&mut self, metric_type: MetricType) {
         self.0 |= 1 << metric_type as u8;
     }
@@ -207,7 +209,7 @@ impl Types {
         self.0 == 0
     }
 
-    /// The type, where there is one and no other.
+    /// The only type of the set. `None` if the set has no or several types.
     pub(super) fn agreed(self) -> Option<MetricType> {
         MetricType::ALL.into_iter().find(|&one| self.0 == 1 << one as u8)
     }
@@ -220,19 +222,19 @@ impl Types {
         self.0 & (1 << metric_type as u8) != 0
     }
 
-    /// Whether samples in `role` would belong to a family of one of these types.
-    pub(super) fn take(self, role: Role, naming: Naming) -> bool {
+    /// Whether one of these types has samples in `role` inside a merge.
+    pub(super) fn take(self, role: Role, naming: FamilyNaming) -> bool {
         MetricType::ALL.into_iter().any(|one| self.contain(one) && one.takes(role, naming))
     }
 }
 
-impl Extend<MetricType> for Types {
+impl Extend<MetricType> for MetricTypes {
     fn extend<I: IntoIterator<Item = MetricType>>(&mut self, types: I) {
         types.into_iter().for_each(|metric_type| self.insert(metric_type));
     }
 }
 
-impl From<MetricType> for Types {
+impl From<MetricType> for MetricTypes {
     fn from(metric_type: MetricType) -> Self {
         let mut types = Self::default();
         types.insert(metric_type);
@@ -240,7 +242,7 @@ impl From<MetricType> for Types {
     }
 }
 
-/// What a label that is a number in some types holds.
+/// The value of a label `le` or `quantile`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Bound {
     #[default]
@@ -258,49 +260,49 @@ impl Bound {
     }
 }
 
-/// What the samples of a family look like, as far as a type can contradict it.
+/// Properties of the samples of a family that can contradict a metric type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct FamilyShape {
     pub(super) roles: Roles,
     /// Roles with a sample that has no `le`.
     without_le: Roles,
     /// Roles with a sample that has no `quantile`.
     without_quantile: Roles,
-    /// Some sample's `le` is no number.
-    odd_le: bool,
-    /// Some sample's `quantile` is no number.
-    odd_quantile: bool,
-    pub(super) labels: LabelUse,
+    /// Whether the `le` of a sample is not a number.
+    has_invalid_le: bool,
+    /// Whether the `quantile` of a sample is not a number.
+    has_invalid_quantile: bool,
+    pub(super) labels: LabelTraits,
 }
 
-impl Shape {
-    /// Takes note of a sample.
+impl FamilyShape {
+    /// Adds a sample.
     #[inline(always)]
     pub(super) fn add(&mut self, role: Role, le: Bound, quantile: Bound) {
         self.roles.insert(role);
         match le {
             Bound::Absent => self.without_le.insert(role),
             Bound::Number(_) => {}
-            Bound::Other => self.odd_le = true,
+            Bound::Other => self.has_invalid_le = true,
         }
         match quantile {
             Bound::Absent => self.without_quantile.insert(role),
             Bound::Number(_) => {}
-            Bound::Other => self.odd_quantile = true,
+            Bound::Other => self.has_invalid_quantile = true,
         }
     }
 
-    /// Takes note of another instance's samples of the family.
+    /// Adds the samples of another instance.
     pub(super) fn join(&mut self, other: Self) {
         self.roles.join(other.roles);
         self.without_le.join(other.without_le);
         self.without_quantile.join(other.without_quantile);
-        self.odd_le |= other.odd_le;
-        self.odd_quantile |= other.odd_quantile;
+        self.has_invalid_le |= other.has_invalid_le;
+        self.has_invalid_quantile |= other.has_invalid_quantile;
         self.labels.join(other.labels);
     }
 
-    /// The shape that the samples in `from` have in the family in which they are in role `to`.
+    /// The shape of the samples with role `from`, in a family where they have role `to`.
     pub(super) fn in_role(self, from: Role, to: Role) -> Self {
         let moved = |roles: Roles| match roles.contains(from) {
             true => to.into(),
@@ -314,21 +316,21 @@ impl Shape {
         }
     }
 
-    /// Whether a reader that knows the type takes every such sample.
-    pub(super) fn fits(self, metric_type: MetricType, naming: Naming) -> bool {
-        if naming == Naming::OpenMetrics
+    /// Whether a parser that knows the type accepts all samples.
+    pub(super) fn fits(self, metric_type: MetricType, naming: FamilyNaming) -> bool {
+        if naming == FamilyNaming::OpenMetrics
             && self.roles.iter().any(|role| !metric_type.takes(role, naming))
         {
             return false;
         }
         match metric_type {
             MetricType::Histogram | MetricType::GaugeHistogram => {
-                !self.odd_le
+                !self.has_invalid_le
                     && !self.without_le.contains(Role::Bucket)
                     && !self.roles.contains(Role::Plain)
             }
             MetricType::Summary => {
-                !self.odd_quantile && !self.without_quantile.contains(Role::Plain)
+                !self.has_invalid_quantile && !self.without_quantile.contains(Role::Plain)
             }
             _ => true,
         }

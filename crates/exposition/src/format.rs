@@ -1,50 +1,52 @@
-//! The formats that an exposition can have, and what an answer is written in.
+//! Exposition formats and their media types.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use super::{families::Naming, media_type::MediaType};
+use super::{families::FamilyNaming, media_type::MediaType};
 
 /// The media type of both text formats.
 pub(super) const TEXT: &str = "text/plain";
 /// The media type of both OpenMetrics formats.
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text";
-/// The media type of protobuf; two parameters tell what is in it.
+/// The media type of protobuf. Its parameters `proto` and `encoding` are required.
 const PROTOBUF: &str = "application/vnd.google.protobuf";
 
-/// What an instance can send that is certainly no exposition. Everything else
-/// is tried, because apps send expositions under the oddest types.
-const FOREIGN: [&str; 5] = ["html", "json", "xml", "javascript", "protobuf"];
+/// Endings of media types that are never expositions. All other types are parsed, because apps use
+/// many wrong types for expositions.
+const UNSUPPORTED: [&str; 5] = ["html", "json", "xml", "javascript", "protobuf"];
 
 /// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus text format 0.0.4.
     Text004,
-    /// Prometheus text format 1.0.0: 0.0.4 with quoted UTF-8 names.
+    /// Prometheus text format 1.0.0: version 0.0.4 with quoted UTF-8 names.
     Text100,
     /// OpenMetrics 0.0.1.
     OpenMetrics001,
-    /// OpenMetrics 1.0.0, with quoted UTF-8 names if its reader wants them.
+    /// OpenMetrics 1.0.0. Names can be quoted UTF-8 if the reader accepts `escaping=allow-utf-8`.
     OpenMetrics100,
-    /// Messages of `io.prometheus.client.MetricFamily`, each after its length.
+    /// Delimited protobuf: messages of type `io.prometheus.client.MetricFamily`, each after its
+    /// length.
     Protobuf,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub fn all() -> [Self; 5] {
         [Self::Text004, Self::Text100, Self::OpenMetrics001, Self::OpenMetrics100, Self::Protobuf]
     }
 
-    /// What an answer with this `Content-Type` (empty if it has none) is read as.
+    /// The format of a response with this `Content-Type`. Pass an empty string for a response
+    /// without one.
     ///
-    /// Text of no or an unknown version is 0.0.4, OpenMetrics likewise 1.0.0, and
-    /// what is not known at all is tried as text 0.0.4.
+    /// `text/plain` with an unknown version is text format 0.0.4. `application/openmetrics-text`
+    /// with an unknown version is OpenMetrics 1.0.0. Any other type is text format 0.0.4.
     ///
     /// # Errors
     ///
-    /// A type that cannot be an exposition.
-    pub fn of_content_type(content_type: &str) -> Result<Self, ForeignType> {
+    /// The media type is that of HTML, JSON, XML, JavaScript or another kind of protobuf.
+    pub fn from_content_type(content_type: &str) -> Result<Self, UnsupportedMediaType> {
         let media_type = MediaType::new(content_type);
         if media_type.is(TEXT) {
             let is_newer = media_type.has("version", "1.0.0");
@@ -58,18 +60,18 @@ impl Format {
             return Ok(Self::Protobuf);
         }
         let name = media_type.name.to_ascii_lowercase();
-        if FOREIGN.iter().any(|foreign| name.ends_with(foreign)) {
-            return Err(ForeignType(name));
+        if UNSUPPORTED.iter().any(|unsupported| name.ends_with(unsupported)) {
+            return Err(UnsupportedMediaType(name));
         }
         Ok(Self::Text004)
     }
 
-    /// The format that an entry of `Accept` names, wildcards aside.
+    /// The format of an entry of `Accept`. `None` for wildcards and unknown formats.
     ///
-    /// Stricter than [`of_content_type`](Self::of_content_type): who asks for a
-    /// version that we do not know could not read another one. Without a version
-    /// it is the oldest, as exporters have it.
-    pub(super) fn of_accepted(media_type: &MediaType<'_>) -> Option<Self> {
+    /// An unknown version is not replaced by another one, unlike in
+    /// [`from_content_type`](Self::from_content_type), because the reader could not parse it. An
+    /// entry without a version means the oldest version, as in Prometheus' client libraries.
+    pub(super) fn from_accept(media_type: &MediaType<'_>) -> Option<Self> {
         let version = media_type.parameter("version");
         if media_type.is(TEXT) {
             match version {
@@ -88,8 +90,8 @@ impl Format {
         }
     }
 
-    /// The name on the command line; [`FromStr`] also takes `text-0.0.4` and
-    /// `openmetrics-1.0.0`.
+    /// The name of the format for command lines, such as `openmetrics`. [`FromStr`] accepts these
+    /// names, and `text-0.0.4` and `openmetrics-1.0.0`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Text004 => "text",
@@ -100,8 +102,7 @@ impl Format {
         }
     }
 
-    /// Whether a name can be more than letters, digits and `_`, and whether
-    /// `escaping` is a parameter of its media type.
+    /// Whether the format allows UTF-8 names. The media type has a parameter `escaping` then.
     pub fn has_utf8_names(self) -> bool {
         match self {
             Self::Text004 | Self::OpenMetrics001 => false,
@@ -109,15 +110,17 @@ impl Format {
         }
     }
 
-    /// How the format names families; for protobuf, how the text does that becomes it.
-    pub(super) fn naming(self) -> Naming {
+    /// How the format names samples. Protobuf bodies are converted from and to OpenMetrics.
+    pub(super) fn naming(self) -> FamilyNaming {
         match self {
-            Self::Text004 | Self::Text100 => Naming::Classic,
-            Self::OpenMetrics001 | Self::OpenMetrics100 | Self::Protobuf => Naming::OpenMetrics,
+            Self::Text004 | Self::Text100 => FamilyNaming::Classic,
+            Self::OpenMetrics001 | Self::OpenMetrics100 | Self::Protobuf => {
+                FamilyNaming::OpenMetrics
+            }
         }
     }
 
-    /// The media type, without `escaping`.
+    /// The `Content-Type` without the parameter `escaping`.
     fn content_type(self) -> &'static str {
         match self {
             Self::Text004 => "text/plain; version=0.0.4; charset=utf-8",
@@ -157,7 +160,7 @@ impl FromStr for Format {
     }
 }
 
-/// No format has this name on the command line.
+/// The error for an unknown format name. `Display` lists the known names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownFormat;
 
@@ -173,33 +176,36 @@ impl fmt::Display for UnknownFormat {
 
 impl std::error::Error for UnknownFormat {}
 
-/// A `Content-Type` that no exposition has.
+/// The error for a `Content-Type` that cannot be an exposition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForeignType(String);
+pub struct UnsupportedMediaType(String);
 
-impl fmt::Display for ForeignType {
+impl fmt::Display for UnsupportedMediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is not the media type of an exposition", self.0)
     }
 }
 
-impl std::error::Error for ForeignType {}
+impl std::error::Error for UnsupportedMediaType {}
 
-/// How names are written that old readers would not know.
+/// How names are written that are not legacy names (`[a-zA-Z_:][a-zA-Z0-9_:]*`).
+///
+/// These are the schemes of Prometheus' "Escaping schemes" (content negotiation documentation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Escaping {
-    /// As they are, in quotes.
+    /// `allow-utf-8`: names are quoted and not escaped.
     AllowUtf8,
-    /// `_` for each character that is not allowed.
+    /// `underscores`: each invalid character becomes `_`.
     Underscores,
-    /// `_dot_` for a dot, `__` for `_` and for everything else.
+    /// `dots`: a dot becomes `_dot_`, and `_` and all other invalid characters become `__`.
     Dots,
-    /// `U__`, then `_2e_` for a dot and so on for every other character.
+    /// `values`: the name gets the prefix `U__`, and each invalid character becomes its code point,
+    /// such as `_2e_` for a dot.
     Values,
 }
 
 impl Escaping {
-    /// The value of the parameter `escaping`.
+    /// The value of the media type parameter `escaping`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AllowUtf8 => "allow-utf-8",
@@ -209,34 +215,33 @@ impl Escaping {
         }
     }
 
-    /// The escaping of this name, in capitals or not.
-    pub fn of_parameter(value: &str) -> Option<Self> {
+    /// Parses the value of the media type parameter `escaping`, without regard to case.
+    pub fn from_parameter(value: &str) -> Option<Self> {
         [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values]
             .into_iter()
             .find(|escaping| escaping.as_str().eq_ignore_ascii_case(value))
     }
 }
 
-/// What an answer is written in.
+/// The format of an output and the escaping of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
+pub struct OutputFormat {
     format: Format,
     escaping: Escaping,
-    /// The reader named the escaping, so the answer tells what became of it.
+    /// Whether the reader asked for an escaping. The `Content-Type` names it then.
     is_named: bool,
 }
 
-impl Target {
-    /// This format for a reader that did not say which names it knows, so that
-    /// it gets old ones.
+impl OutputFormat {
+    /// An output for a reader that asked for no escaping. Names are escaped with
+    /// [`Escaping::Underscores`].
     pub fn new(format: Format) -> Self {
         Self { format, escaping: Escaping::Underscores, is_named: false }
     }
 
-    /// The same for a reader that asked for this escaping.
+    /// The same output for a reader that asked for this escaping.
     ///
-    /// A format that has no other names than the old ones cannot have
-    /// [`Escaping::AllowUtf8`] and gets underscores.
+    /// [`Escaping::AllowUtf8`] becomes [`Escaping::Underscores`] in a format without UTF-8 names.
     #[must_use]
     pub fn with_escaping(self, escaping: Escaping) -> Self {
         let is_kept = self.format.has_utf8_names() || escaping != Escaping::AllowUtf8;
@@ -244,17 +249,17 @@ impl Target {
         Self { escaping, is_named: true, ..self }
     }
 
-    /// The format.
+    /// The format of the output.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What happens to names that old readers do not know.
+    /// The escaping of names that are not legacy names.
     pub fn escaping(&self) -> Escaping {
         self.escaping
     }
 
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the output.
     pub fn content_type(&self) -> Cow<'static, str> {
         let content_type = self.format.content_type();
         if self.is_named && self.format.has_utf8_names() {
@@ -265,8 +270,8 @@ impl Target {
     }
 }
 
-impl Default for Target {
-    /// What everybody can read.
+impl Default for OutputFormat {
+    /// Text format 0.0.4, which all scrapers can read.
     fn default() -> Self {
         Self::new(Format::Text004)
     }

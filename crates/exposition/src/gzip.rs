@@ -1,52 +1,49 @@
-//! Compresses an exposition while it is merged, for less than it costs to send it plain.
+//! A gzip compressor for merged expositions.
 //!
-//! Pure: bytes in, bytes out; nothing of the rest of the program.
+//! # Why a compressor of its own
 //!
-//! # Why not a compressor for everything
+//! About three quarters of a merged output are added labels, which are equal on all lines of an
+//! instance. The rest of a line is mostly equal to a line of the instance before, except for its
+//! value. A general compressor must hash and search all bytes to find these repetitions. This
+//! compressor gets the parts of each line from the merge and knows where they occurred before. It
+//! does not search. It neither reads nor copies the added labels, and it updates the checksum by
+//! their length. The plain output is never built.
 //!
-//! Three quarters of a merged answer is the block of labels that a merge adds,
-//! the same on all lines of an instance; and the line it is added to was there
-//! one instance before, but for its value. A merge knows that. A compressor
-//! that gets only bytes must write, read, hash and search them all to find it.
-//! Here the parts of a line come as they are known: nothing is searched, a block is
-//! neither read nor copied, its checksum is moved on by its length alone, and the
-//! plain answer is never written anywhere.
-//!
-//! # How
+//! # How it works
 //!
 //! ```text
 //! line(before, labels, after)
-//!   before ─► lines: the one that followed last time? ─► copy from one instance before
-//!             or else: how it differs from the line before it
-//!   labels ─► copy from the line before
-//!   after  ─► bytes, as far as they differ from the line before
+//!   before ─► same text as the line that followed last time? ─► copy from there
+//!             otherwise: edit steps from the previous line
+//!   labels ─► copy from the previous line
+//!   after  ─► literals, except for the prefix that equals the previous line's
 //! ```
 //!
-//! The result is one gzip member (RFC 1952) of deflate blocks (RFC 1951), for
-//! any bytes. What is not like an exposition costs its bytes and in the worst case
-//! three quarters more.
+//! The result is one gzip member (RFC 1952) of DEFLATE blocks (RFC 1951). Any input is allowed.
+//! Incompressible input grows by at most three quarters.
 //!
 //! # Invariants
 //!
-//! * Decompressed, it is what was given, byte for byte. No promise of a caller is
-//!   trusted for that: a copy is only made of what was compared, or is the same block.
-//! * Equal calls give equal bytes, whenever they are taken.
-//! * Memory is bounded by what waits to be taken, the blocks of labels, and a constant.
+//! * Decompression gives exactly the input. A copy is only written of text that was compared, or of
+//!   the same label block.
+//! * Equal calls give equal bytes, independent of when the output is taken.
+//! * Memory is bounded by the pending output, the label blocks and a constant.
 
+mod alphabet;
 mod bits;
+mod block_code;
 mod checksum;
-mod code;
 mod difference;
 mod encoder;
 mod huffman;
-mod labels;
+mod label_blocks;
+mod line_ring;
 mod line_writer;
-mod lines;
 mod member;
-mod tally;
+mod symbol_counts;
 
-pub(super) use labels::Labels;
-pub(super) use member::Gzip;
+pub(super) use label_blocks::LabelBlockId;
+pub(super) use member::GzipWriter;
 
 #[cfg(test)]
 mod tests;

@@ -2,29 +2,29 @@ use std::sync::Arc;
 
 use super::names::{RESERVED_LABEL, is_legacy_label_name};
 
-/// The labels that an instance's samples get, after their own ones.
+/// The labels that are added to the samples of an instance, after the labels of the sample.
 ///
-/// A sample that already has a label of one of these names keeps its value under
-/// `exported_<name>`. Cloning shares the labels.
+/// A sample label with the name of an added label is renamed to `exported_<name>`, as Prometheus
+/// does without `honor_labels`. A clone shares its memory with the original.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Labels(Arc<Inner>);
+pub struct AddedLabels(Arc<Inner>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Inner {
     names: Vec<Box<[u8]>>,
-    /// The [`look`]s of all names.
-    looks: u64,
-    /// `,a="1",b="2"`, to follow a sample's own labels.
-    following: Vec<u8>,
-    /// `{a="1",b="2"}`, for a sample without labels.
-    alone: Vec<u8>,
+    /// The union of [`name_bit`] of all names.
+    name_bits: u64,
+    /// `,a="1",b="2"`: the labels after the labels of a sample.
+    after_labels: Vec<u8>,
+    /// `{a="1",b="2"}`: the labels of a sample without labels.
+    in_braces: Vec<u8>,
 }
 
-impl Labels {
-    /// Labels in this order; the values are escaped here.
+impl AddedLabels {
+    /// Creates labels in the given order from names and unescaped values.
     ///
-    /// A pair that would break the output is left out: a name for which
-    /// [`can_add`](Self::can_add) says no, or one that was there before.
+    /// Pairs are ignored if [`can_add`](Self::can_add) refuses the name or if the name occurred
+    /// before.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut inner = Inner::default();
         for (name, value) in pairs {
@@ -32,22 +32,21 @@ impl Labels {
                 continue;
             }
             inner.names.push(name.as_bytes().into());
-            inner.looks |= look(name.as_bytes());
-            inner.following.push(b',');
-            inner.following.extend_from_slice(name.as_bytes());
-            inner.following.extend_from_slice(b"=\"");
-            escape(value, &mut inner.following);
-            inner.following.push(b'"');
+            inner.name_bits |= name_bit(name.as_bytes());
+            inner.after_labels.push(b',');
+            inner.after_labels.extend_from_slice(name.as_bytes());
+            inner.after_labels.extend_from_slice(b"=\"");
+            escape(value, &mut inner.after_labels);
+            inner.after_labels.push(b'"');
         }
-        if let Some(listed) = inner.following.get(1..) {
-            inner.alone = [b"{", listed, b"}"].concat();
+        if let Some(listed) = inner.after_labels.get(1..) {
+            inner.in_braces = [b"{", listed, b"}"].concat();
         }
         Self(Arc::new(inner))
     }
 
-    /// Whether `name` can be added to samples: it is a label name, not
-    /// `__name__`, and neither `le` nor `quantile`, which are part of what a
-    /// histogram or summary is.
+    /// Whether a label of this name can be added: a legacy label name (`[a-zA-Z_][a-zA-Z0-9_]*`)
+    /// other than `__name__`, `le` and `quantile`. The last two belong to histograms and summaries.
     pub fn can_add(name: &str) -> bool {
         let name = name.as_bytes();
         is_legacy_label_name(name) && name != RESERVED_LABEL && name != b"le" && name != b"quantile"
@@ -62,42 +61,42 @@ impl Labels {
         self.0.names.iter().map(|name| &**name)
     }
 
-    /// Whether others have the same names in the same order.
-    pub(super) fn have_the_names_of(&self, others: &Self) -> bool {
+    /// Whether both have the same names in the same order.
+    pub(super) fn have_names_of(&self, others: &Self) -> bool {
         self.0.names == others.0.names
     }
 
-    /// What goes into a canonical line at `insert`.
+    /// The text to insert into a canonical line at `insert`.
     #[inline(always)]
     pub(super) fn inserted_at(&self, line: &[u8], insert: usize) -> &[u8] {
         self.inserted(line.get(insert) == Some(&b'}'))
     }
 
-    /// What goes into braces, or with braces of its own into a line that has none.
+    /// The text to insert into the braces of a line, or with braces into a line that has none.
     #[inline(always)]
     pub(super) fn inserted(&self, has_braces: bool) -> &[u8] {
-        if has_braces { &self.0.following } else { &self.0.alone }
+        if has_braces { &self.0.after_labels } else { &self.0.in_braces }
     }
 
-    /// Writes a canonical line with the labels between its two parts.
+    /// Writes a canonical line with the labels inserted.
     #[inline(always)]
-    pub(super) fn join(&self, line: &Split<'_>, out: &mut Vec<u8>) {
+    pub(super) fn join(&self, line: &SplitLine<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(line.before);
         out.extend_from_slice(self.inserted(line.has_braces));
         out.extend_from_slice(line.after);
     }
 }
 
-/// A canonical line in the two parts between which labels go.
+/// A canonical line, split at the position where labels are inserted.
 #[derive(Clone, Copy)]
-pub(super) struct Split<'a> {
+pub(super) struct SplitLine<'a> {
     pub(super) before: &'a [u8],
     pub(super) after: &'a [u8],
-    /// Whether it has labels of its own.
+    /// Whether the line has labels.
     pub(super) has_braces: bool,
 }
 
-impl<'a> Split<'a> {
+impl<'a> SplitLine<'a> {
     #[inline(always)]
     pub(super) fn new(line: &'a [u8], insert: usize) -> Option<Self> {
         let (before, after) = line.split_at_checked(insert)?;
@@ -108,13 +107,13 @@ impl<'a> Split<'a> {
 impl Inner {
     #[inline(always)]
     fn has(&self, name: &[u8]) -> bool {
-        self.looks & look(name) != 0 && self.names.iter().any(|own| **own == *name)
+        self.name_bits & name_bit(name) != 0 && self.names.iter().any(|own| **own == *name)
     }
 }
 
-/// One bit of 64, equal for equal names and mostly different for others.
+/// A one-bit hash: equal names give equal bits, so a missing bit rules a name out.
 #[inline(always)]
-pub(super) fn look(name: &[u8]) -> u64 {
+pub(super) fn name_bit(name: &[u8]) -> u64 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
     let sum = usize::from(*first) * 7 + usize::from(*last) * 3 + name.len();
     1 << (sum % 64)
@@ -135,15 +134,15 @@ fn escape(value: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn joined(labels: &Labels, line: &str, insert: usize) -> String {
+    fn joined(labels: &AddedLabels, line: &str, insert: usize) -> String {
         let mut out = Vec::new();
-        labels.join(&Split::new(line.as_bytes(), insert).unwrap(), &mut out);
+        labels.join(&SplitLine::new(line.as_bytes(), insert).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn labels_keep_their_order_and_are_escaped() {
-        let labels = Labels::new([("b", "1"), ("a", "q\"b\\\nl"), ("c", "é")]);
+        let labels = AddedLabels::new([("b", "1"), ("a", "q\"b\\\nl"), ("c", "é")]);
         let added = r#"b="1",a="q\"b\\\nl",c="é""#;
         assert_eq!(joined(&labels, "x 1", 1), format!("x{{{added}}} 1"));
         assert_eq!(joined(&labels, "x{d=\"1\"} 1", 7), format!("x{{d=\"1\",{added}}} 1"));
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn no_labels_add_nothing() {
-        let labels = Labels::new([]);
+        let labels = AddedLabels::new([]);
         assert_eq!(joined(&labels, "x 1", 1), "x 1");
         assert_eq!(joined(&labels, "x{d=\"1\"} 1", 7), "x{d=\"1\"} 1");
     }
@@ -160,7 +159,7 @@ mod tests {
     #[test]
     fn labels_that_would_break_the_output_are_left_out() {
         let long = "n".repeat(100);
-        let labels = Labels::new([
+        let labels = AddedLabels::new([
             ("", "1"),
             ("1a", "1"),
             ("a-b", "1"),

@@ -1,103 +1,111 @@
-//! Merges Prometheus expositions of several instances into one, in any of their formats.
+//! Merges Prometheus expositions of several instances into one exposition.
 //!
-//! Bytes in, bytes out: no clock, no socket and no log line.
+//! The crate reads and writes text format 0.0.4 and 1.0.0, OpenMetrics 0.0.1 and 1.0.0, and
+//! protobuf. It has no I/O and no clock.
 //!
-//! # Why a merge is more than concatenation
+//! # Why concatenation is not enough
 //!
-//! Each format wants the metadata of a metric family once and all samples of the
-//! family together. Instances of one app expose the same families, so a plain
-//! concatenation is refused by a strict parser, and two instances can disagree
-//! about a family's type, or speak different formats. What one instance gets wrong
-//! must not cost the samples of the others, because a scraper takes or refuses
-//! an answer as a whole.
+//! Each format allows the metadata of a metric family once, and requires the samples of a family to
+//! be contiguous. The instances of an app expose the same families, so strict parsers refuse
+//! concatenated expositions. Instances can also disagree about the type of a family or use
+//! different formats. A scraper accepts or refuses a response as a whole, so an error of one
+//! instance must not affect the samples of the others.
 //!
-//! # How
+//! # How it works
 //!
 //! ```text
-//! Accept ──► negotiate ──► Target
-//! body ──► Reader::parse ──► Instance ─┐
-//! body ──► Reader::parse ──► Instance ─┼─► Merge::new ──► next_chunk, next_chunk, …
-//! body ──► Reader::parse ──► error     ┘   (plan)    └──► compress ──► next_chunk, …
+//! Accept ──► negotiate ──► OutputFormat
+//! body ──► Reader::parse ──► IndexedBody ─┐
+//! body ──► Reader::parse ──► IndexedBody ─┼─► Merge::new ──► next_chunk, next_chunk, …
+//! body ──► Reader::parse ──► Error        ┘       └─────────► compress ──► next_chunk, …
 //! ```
 //!
-//! A [`Reader`] checks a body whole and writes an index for the [`Target`]: one word
-//! for each sample line and a few for each stretch of lines of one family. The body
-//! stays as it came. Bodies of one merge are mostly alike, so the first one teaches what
-//! there is to know about the lines of the others. [`Merge`] lines the families up and
-//! copies lines out of the bodies when a chunk is asked for, so that memory is the
-//! bodies, their index and one chunk, however much longer the answer is.
-//! [`Compressed`] takes the same parts of lines, and never has the answer uncompressed.
+//! 1. [`Reader`] validates each body and indexes it for an [`OutputFormat`]. The body itself is not
+//!    changed. The index has 4 bytes per sample, and an entry for each group of lines of one family.
+//!    If [`Reader::with_template`] is used, the reader compares each body with the first one and
+//!    parses only the differences.
+//! 2. [`Merge`] aligns the families of all bodies and resolves conflicts. It copies lines from the
+//!    bodies when a chunk is requested. The memory for a merge is therefore that of the bodies, the
+//!    indexes and one chunk.
+//! 3. [`CompressedMerge`] compresses the same lines without building the plain output.
 //!
 //! ```
-//! use exposition::{Format, Labels, Limits, Merge, Reader, Target};
+//! use exposition::{AddedLabels, Format, Limits, Merge, OutputFormat, Reader};
 //!
-//! let target = Target::new(Format::Text004);
-//! let reader = Reader::new(target, Limits::default()).for_siblings();
-//! let label = |index| Labels::new([("index", index)]);
+//! let output = OutputFormat::new(Format::Text004);
+//! let reader = Reader::new(output, Limits::default()).with_template();
+//! let label = |index| AddedLabels::new([("index", index)]);
 //! let text = "# TYPE jobs_total counter\njobs_total 1 1500\n";
 //! let openmetrics = "# TYPE jobs counter\njobs_total{zone=\"b\"} 2\n# EOF\n";
 //! let one = reader.parse(text, Format::Text004, label("0"))?;
 //! let two = reader.parse(openmetrics, Format::OpenMetrics100, label("1"))?;
-//! let mut merge = Merge::new(target, vec![one, two]);
+//! let mut merge = Merge::new(output, vec![one, two]);
 //! let length = merge.content_length();
-//! let mut answer = Vec::new();
-//! while merge.next_chunk(&mut answer, 64 * 1024) {}
+//! let mut merged = Vec::new();
+//! while merge.next_chunk(&mut merged, 64 * 1024) {}
 //! assert_eq!(
-//!     String::from_utf8_lossy(&answer),
+//!     String::from_utf8_lossy(&merged),
 //!     "# TYPE jobs_total counter\n\
 //!      jobs_total{index=\"0\"} 1 1500\n\
 //!      jobs_total{zone=\"b\",index=\"1\"} 2\n"
 //! );
-//! assert_eq!(answer.len() as u64, length);
+//! assert_eq!(merged.len() as u64, length);
 //! # Ok::<(), exposition::Error>(())
 //! ```
 //!
 //! # Invariants
 //!
-//! * No sample is lost or altered; only exact duplicates within one instance go
-//!   (same name, label set and timestamp; the first is kept). What a format has no
-//!   place for besides samples is left out and [counted](Stats).
-//! * The output is strict: readable for `promtool check metrics`, for a strict
-//!   OpenMetrics parser and for Prometheus, whatever leniency the input needed.
-//! * Equal inputs give equal bytes; merging an output again changes nothing.
-//! * The length is known, and exact, before the first byte.
+//! * No sample is lost or changed, except for duplicates: within one instance, samples with the
+//!   same name, labels and timestamp; between instances, samples with the same series. The first
+//!   sample is kept. [`Stats`] counts them, and all other data that the output format cannot carry.
+//! * The output is spec-compliant even if the input is not: `promtool check metrics`, a strict
+//!   OpenMetrics parser and Prometheus accept it.
+//! * Equal inputs give equal bytes. Merging an output again does not change it.
+//! * [`Merge::content_length`] is exact before the first byte is written.
 //!
-//! # What is accepted
+//! # Accepted input
 //!
-//! Everything that Prometheus' own parsers take. Also, as other parsers do: `\r\n`, blanks at the start of a
-//! line, a type in capitals, blanks after a type, a byte order mark. Written out
-//! it is one canonical form: no blank lines or comments, single blanks, unknown
-//! escapes with their backslash doubled. Refused, because a reader of the output
-//! would refuse all of it: signed timestamps in the text format, hexadecimal or
-//! overflowing values, duplicate label names, and OpenMetrics without its `# EOF`.
+//! The reader accepts all input that Prometheus' parsers accept. It also accepts `\r\n`, blanks at
+//! the start of a line, types in capital letters, blanks after a type, and a byte order mark. The
+//! output has one canonical form: no empty lines or comments, single blanks, and unknown escapes
+//! with a doubled backslash.
 //!
-//! # Families
+//! The reader refuses input that would make a scraper refuse the whole output: timestamps with a
+//! sign in the text format, hexadecimal or overflowing values, duplicate label names, and
+//! OpenMetrics without `# EOF`.
 //!
-//! `x_bucket`, `x_sum` and `x_count` belong to a histogram `x`; `x_sum`, `x_count`
-//! and `x{quantile="…"}` to a summary `x`, wherever in the body its `TYPE` line
-//! stands and whichever instance has it. A *conflict* is a family of two
-//! types; a histogram or summary beside a family whose `TYPE` line claims one of its
-//! sample names; and samples that their type cannot have (a bucket without a
-//! number in `le`). Then every sample name becomes an untyped family of its own.
-//! A family that only lacks its `TYPE` line in some instances is no conflict.
+//! # Families and conflicts
 //!
-//! OpenMetrics has rules for the samples of a type besides, which the text format
-//! does not have (a counter is not negative, a histogram has `+Inf`). A family that
-//! breaks one is written as `unknown` there, sample name by sample name.
+//! `x_bucket`, `x_sum` and `x_count` belong to a histogram `x`. `x_sum`, `x_count` and
+//! `x{quantile="…"}` belong to a summary `x`. The `TYPE` line can be at any position and in any
+//! instance. There is a conflict in these cases:
+//!
+//! * A family has two types.
+//! * Another family's `TYPE` line claims a sample name of a histogram or summary.
+//! * The samples do not fit the type, such as a bucket whose `le` is not a number.
+//!
+//! In a conflict each sample name becomes an untyped family. It is no conflict if some instances
+//! have no `TYPE` line.
+//!
+//! OpenMetrics has rules for the samples of each type that the text format does not have. For
+//! example, a counter is not negative and a histogram has a bucket `+Inf`. A family that violates a
+//! rule is written with type `unknown`, one family per sample name.
 //!
 //! # Modules
 //!
-//! `text` merges the line formats, `protobuf` the binary one; `gzip` compresses lines. What
-//! they share lies beside them: formats and their negotiation, names and their escapes,
-//! numbers, labels, families.
+//! * `text` merges text formats and OpenMetrics, `protobuf` merges protobuf.
+//! * `gzip` compresses lines.
+//! * The other modules are shared: formats and negotiation, names and escaping, numbers, labels,
+//!   families.
 
 mod canonical;
 mod compressed;
+mod duplicate_sample;
 mod error;
 mod families;
 mod format;
 mod gzip;
-mod instance;
+mod indexed_body;
 mod label_sets;
 mod labels;
 mod limits;
@@ -109,21 +117,20 @@ mod number;
 mod protobuf;
 mod reader;
 mod renames;
-mod repeated;
 mod span;
 mod stats;
 mod text;
 
-pub use compressed::Compressed;
+pub use compressed::CompressedMerge;
+pub use duplicate_sample::{DuplicateSample, SampleLocation};
 pub use error::{Error, ErrorKind};
-pub use format::{Escaping, ForeignType, Format, Target, UnknownFormat};
-pub use instance::Instance;
-pub use labels::Labels;
+pub use format::{Escaping, Format, OutputFormat, UnknownFormat, UnsupportedMediaType};
+pub use indexed_body::IndexedBody;
+pub use labels::AddedLabels;
 pub use limits::Limits;
 pub use merge::Merge;
-pub use negotiate::{accept_for_instances, accepted, choose, negotiate};
+pub use negotiate::{accepted_formats, choose_format, negotiate, scrape_accept_header};
 pub use reader::Reader;
-pub use repeated::{Repeated, RepeatedPlace};
 pub use stats::Stats;
 
 #[cfg(any(test, feature = "testing"))]

@@ -1,21 +1,21 @@
-//! Bounds on the content of one body, so that one instance cannot take what
-//! all share.
+//! Limits of one body.
 
-/// How much one body may hold.
+/// Limits of one body. They protect the resources that all instances share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in a line, without its line break.
+    /// The length of a line in bytes, without its line break. It also limits the fields of a
+    /// protobuf body.
     pub max_line: usize,
-    /// Samples, duplicates among them; 0 for no limit.
+    /// The number of samples with duplicates; 0 for no limit.
     pub max_samples: usize,
-    /// Metric families; a sample whose family has neither `HELP` nor `TYPE` makes one too.
+    /// The number of metric families. A sample without `HELP` and `TYPE` has a family too.
     pub max_families: usize,
-    /// Labels of one sample, before labels are added.
+    /// The number of labels of one sample, without added labels.
     pub max_labels: usize,
 }
 
 impl Limits {
-    /// For what was within the limits before it was brought into another form.
+    /// For text that was within the limits before it was converted.
     pub(super) const NONE: Self = Self {
         max_line: usize::MAX,
         max_samples: 0,
@@ -23,7 +23,7 @@ impl Limits {
         max_labels: usize::MAX,
     };
 
-    /// Whether each line that these allow is also allowed by `others`.
+    /// Whether a line within these limits is also within the `others`.
     pub(super) fn are_within(&self, others: &Self) -> bool {
         self.max_line <= others.max_line
             && self.max_families <= others.max_families

@@ -1,26 +1,26 @@
-//! Media types with their parameters, as `Accept` and `Content-Type` have them.
+//! Media types with parameters, as in `Accept` and `Content-Type`.
 
-/// One media type; a view of the header.
+/// A media type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MediaType<'a> {
-    /// `text/plain`, as it was written.
+    /// Type and subtype as received: `text/plain`.
     pub(super) name: &'a str,
     parameters: &'a str,
 }
 
 impl<'a> MediaType<'a> {
-    /// Anything is one; what makes no sense has a name that nobody knows.
+    /// Splits a media type from its parameters. Any text is accepted.
     pub(super) fn new(text: &'a str) -> Self {
         let (name, parameters) = split_once(text, b';').unwrap_or((text, ""));
         Self { name: name.trim(), parameters }
     }
 
-    /// Whether it has this name, in whichever letters.
+    /// Whether type and subtype are `name`, without regard to case.
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The first parameter of this name, without its quotes.
+    /// The first parameter of this name, without quotes.
     pub(super) fn parameter(&self, name: &str) -> Option<&'a str> {
         split(self.parameters, b';').find_map(|parameter| {
             let (key, value) = parameter.split_once('=')?;
@@ -28,13 +28,13 @@ impl<'a> MediaType<'a> {
         })
     }
 
-    /// Whether the parameter of this name has this value, in whichever letters.
+    /// Whether the parameter `name` has this value, without regard to case.
     pub(super) fn has(&self, name: &str, value: &str) -> bool {
         self.parameter(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
     }
 }
 
-/// The media types of a list that is separated by commas, without empty ones.
+/// The media types of a comma-separated list. Empty entries are skipped.
 pub(super) fn list(header: &str) -> impl Iterator<Item = MediaType<'_>> {
     split(header, b',').filter(|text| !text.trim().is_empty()).map(MediaType::new)
 }
@@ -44,7 +44,7 @@ fn unquoted(value: &str) -> &str {
     rest.strip_suffix('"').unwrap_or(rest).trim()
 }
 
-/// Splits at every `separator` that is not in quotes.
+/// Splits at each `separator` outside quotes.
 fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -69,7 +69,7 @@ fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
         }
         false
     });
-    // A quote that nobody closes hides nothing, or one slip would cost the rest.
+    // An unclosed quote is ignored. Otherwise one error would hide the rest of the header.
     let at = if quoted { text.bytes().position(|byte| byte == separator) } else { found }?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }

@@ -1,31 +1,30 @@
 use super::{
-    compressed::Compressed,
-    format::{Format, Target},
-    instance::{Body, Instance},
+    compressed::CompressedMerge,
+    duplicate_sample::DuplicateSample,
+    format::{Format, OutputFormat},
+    indexed_body::{Body, IndexedBody},
     protobuf,
-    repeated::Repeated,
     stats::Stats,
     text,
 };
 
-/// One exposition of several instances, written in chunks.
+/// The merged exposition of several instances, written in chunks.
 pub struct Merge {
-    merging: Merging,
-    /// Of what was done before the merge, too.
+    merge: MergeFormat,
+    /// The changes by the conversion of the bodies and by the merge.
     stats: Stats,
 }
 
-enum Merging {
-    Text(Box<text::Merge>),
-    Protobuf(Box<protobuf::Merge>),
+enum MergeFormat {
+    Text(Box<text::TextMerge>),
+    Protobuf(Box<protobuf::ProtobufMerge>),
 }
 
 impl Merge {
-    /// Lines up the families of all instances; samples of one family follow each
-    /// other in the order given here.
+    /// Plans the merge of bodies that a [`Reader`](super::Reader) parsed for the same output.
     ///
-    /// The instances are those of a [`Reader`](super::Reader) for the same target.
-    pub fn new(target: Target, instances: Vec<Instance>) -> Self {
+    /// Within a family, samples are in the order of `instances`.
+    pub fn new(output: OutputFormat, instances: Vec<IndexedBody>) -> Self {
         let mut stats = Stats::default();
         let (mut texts, mut messages) = (Vec::new(), Vec::new());
         let mut formats = Vec::with_capacity(instances.len());
@@ -37,67 +36,65 @@ impl Merge {
                 Body::Protobuf(instance) => messages.push(instance),
             }
         }
-        let merging = if target.format() == Format::Protobuf {
-            let options = protobuf::Options { escaping: target.escaping() };
-            let merge = protobuf::Merge::new(messages, options);
+        let merge = if output.format() == Format::Protobuf {
+            let merge = protobuf::ProtobufMerge::new(messages, output.escaping());
             stats += merge.stats();
             stats += merge.dropped().into();
-            Merging::Protobuf(Box::new(merge))
+            MergeFormat::Protobuf(Box::new(merge))
         } else {
-            let mut merge = text::Merge::new(target, texts);
-            merge.forget_lines_of(|i| formats.get(i) == Some(&Format::Protobuf));
+            let mut merge = text::TextMerge::new(output, texts);
+            merge.clear_line_numbers(|i| formats.get(i) == Some(&Format::Protobuf));
             stats += merge.stats();
-            Merging::Text(Box::new(merge))
+            MergeFormat::Text(Box::new(merge))
         };
-        Self { merging, stats }
+        Self { merge, stats }
     }
 
-    /// The length of the whole output in bytes, exact.
+    /// The exact length of the whole output in bytes.
     pub fn content_length(&self) -> u64 {
-        match &self.merging {
-            Merging::Text(merge) => merge.content_length(),
-            Merging::Protobuf(merge) => merge.content_length(),
+        match &self.merge {
+            MergeFormat::Text(merge) => merge.content_length(),
+            MergeFormat::Protobuf(merge) => merge.content_length(),
         }
     }
 
-    /// The first samples that are left out, since an earlier instance has them; not all of them
-    /// where they are very many.
-    pub fn repeated(&self) -> &[Repeated] {
-        match &self.merging {
-            Merging::Text(merge) => merge.repeated(),
-            Merging::Protobuf(merge) => merge.repeated(),
+    /// The first samples that are left out because an earlier instance has the same series. The
+    /// list has at most 100 samples; [`Stats::duplicates`] counts all of them.
+    pub fn duplicate_samples(&self) -> &[DuplicateSample] {
+        match &self.merge {
+            MergeFormat::Text(merge) => merge.duplicate_samples(),
+            MergeFormat::Protobuf(merge) => merge.duplicate_samples(),
         }
     }
 
-    /// What was done to the samples.
+    /// The changes that were made to the samples.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Appends what comes next: `max` bytes, and then up to the end of the line or
-    /// message, but one at least. Returns whether there was something to append.
+    /// Appends the next chunk to `out`: at least one line or metric, and further ones until the
+    /// chunk has `max` bytes. Returns whether anything was appended.
     pub fn next_chunk(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
-        match &mut self.merging {
-            Merging::Text(merge) => {
+        match &mut self.merge {
+            MergeFormat::Text(merge) => {
                 let start = out.len();
                 let goal = start.saturating_add(max.max(1));
                 while out.len() == start && merge.write(out, goal) {}
                 out.len() > start
             }
-            Merging::Protobuf(merge) => merge.next_chunk(out, max),
+            MergeFormat::Protobuf(merge) => merge.next_chunk(out, max),
         }
     }
 
-    /// The same answer compressed with gzip while it is written; back as it is if it is
-    /// no text, which a general compressor does better.
+    /// Compresses the output with gzip while it is written.
     ///
     /// # Errors
     ///
-    /// The merge, if it is not for this compressor.
-    pub fn compress(self) -> Result<Compressed, Self> {
-        match self.merging {
-            Merging::Text(merge) => Ok(Compressed::new(merge)),
-            Merging::Protobuf(_) => Err(self),
+    /// Returns the merge unchanged if the output is protobuf. Use a general compressor for it.
+    pub fn compress(self) -> Result<CompressedMerge, Self> {
+        match self.merge {
+            MergeFormat::Text(merge) => Ok(CompressedMerge::new(merge)),
+            MergeFormat::Protobuf(_) => Err(self),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Names that every reader knows, and how the others are written for old ones.
+//! Legacy names and the escaping of other names.
 //!
-//! The schemes are those of `escaping` in `Accept`. Who escapes a sample's name must
-//! escape its family's and put the suffix after that, as exporters do:
-//! `_bucket` follows `U__a_2e_b`, and its `_` is not doubled.
+//! The escaping schemes are those of the parameter `escaping` of `Accept`. A suffix is appended
+//! after the family name is escaped, as Prometheus' client libraries do. `_bucket` is appended to
+//! `U__a_2e_b`, and its `_` is not doubled.
 
 use super::format::Escaping;
 
-/// The label under which Prometheus itself keeps a metric's name.
+/// The label that holds the metric name in Prometheus.
 pub(super) const RESERVED_LABEL: &[u8] = b"__name__";
 
 /// Whether `name` is a metric name in every format.
@@ -14,29 +14,29 @@ pub(super) fn is_legacy_metric_name(name: &[u8]) -> bool {
     is_legacy(name, true)
 }
 
-/// Whether `name` is a label name in every format; it has no colons.
+/// Whether `name` is a label name in every format. Label names have no colons.
 pub(super) fn is_legacy_label_name(name: &[u8]) -> bool {
     is_legacy(name, false)
 }
 
-/// Appends a metric name as `escaping` has it; `name` is UTF-8.
+/// Appends an escaped metric name. `name` is UTF-8.
 ///
-/// A name that every reader knows stays as it is under each scheme. So it is
-/// with exporters, although the scheme `dots` on its own would double each `_`.
+/// A legacy name is not changed by any scheme. Prometheus' client libraries do the same, although
+/// the scheme `dots` is defined to double each `_`.
 pub(super) fn escape_metric_name(name: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
     escape(name, escaping, true, out);
 }
 
-/// Appends a label name as `escaping` has it; `name` is UTF-8.
+/// Appends an escaped label name. `name` is UTF-8.
 ///
-/// Exporters leave colons in it. Old readers refuse them, so here they are escaped too.
+/// Colons are escaped too, because old parsers refuse them. Prometheus' client libraries do not
+/// escape them.
 pub(super) fn escape_label_name(name: &[u8], escaping: Escaping, out: &mut Vec<u8>) {
     escape(name, escaping, false, out);
 }
 
-/// Escapes a name that every reader knows as [`Escaping::Values`] escapes others, so that it
-/// can be taken back.
-pub(super) fn escape_again(name: &[u8]) -> Vec<u8> {
+/// Escapes a legacy name with [`Escaping::Values`], so that it can be unescaped.
+pub(super) fn escape_legacy_name(name: &[u8]) -> Vec<u8> {
     let mut escaped = b"U__".to_vec();
     for &byte in name {
         escaped.extend_from_slice(if byte == b'_' { b"__" } else { std::slice::from_ref(&byte) });
@@ -97,7 +97,7 @@ fn escape_character(
     }
 }
 
-/// In small letters, without zeros in front.
+/// Writes lower-case hexadecimal digits without leading zeros.
 fn write_hex(code: u32, out: &mut Vec<u8>) {
     let digits = (u32::BITS - code.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn names_are_escaped_as_exporters_do() {
         let cases = [
-            // name, underscores, dots, values
+            // Name, and the results of underscores, dots and values.
             ("", "", "", ""),
             (
                 "no:escaping_needed",
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(out, b"U__a_fffd_b");
     }
 
-    /// Only to show that nothing is lost.
+    /// The inverse of [`Escaping::Values`]. It shows that the escaping is reversible.
     fn unescaped(escaped: &str) -> Option<String> {
         let Some(rest) = escaped.strip_prefix("U__") else { return Some(escaped.to_owned()) };
         let mut name = String::new();
@@ -236,7 +236,7 @@ mod tests {
 
         #[test]
         fn what_is_escaped_again_can_be_taken_back(name in "[a-z_U]{1,20}") {
-            let escaped = String::from_utf8(escape_again(name.as_bytes())).unwrap();
+            let escaped = String::from_utf8(escape_legacy_name(name.as_bytes())).unwrap();
             prop_assert!(is_legacy_label_name(escaped.as_bytes()));
             prop_assert_eq!(unescaped(&escaped), Some(name));
         }

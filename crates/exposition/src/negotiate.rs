@@ -1,60 +1,59 @@
-//! What a scraper is answered, and what instances are asked for, by `Accept`.
+//! Content negotiation with scrapers and with instances.
 
 use std::cmp::Reverse;
 
 use super::{
-    format::{Escaping, Format, Target},
+    format::{Escaping, Format, OutputFormat},
     media_type::{self, MediaType},
 };
 
-/// A whole, in thousandths: HTTP gives `q` three decimals.
+/// The quality 1 in thousandths. HTTP allows three decimals in `q`.
 const WHOLE: u16 = 1000;
 
-/// The format that a scraper with this `Accept` prefers.
+/// The output format that a scraper with this `Accept` header prefers.
 ///
-/// That is the format that it names with the greatest `q`, the first of equals. A
-/// wildcard wins against no format that is named: Prometheus 2.49 ends its list
-/// with `*/*;q=2`. Who names none that we have gets text format 0.0.4, rather
-/// than an error that nobody would see.
-pub fn negotiate(accept: Option<&str>) -> Target {
-    accepted(accept).first().copied().unwrap_or_default()
+/// It is the supported format with the highest `q`, the first one among equals. A wildcard does not
+/// take precedence over a named format, because Prometheus 2.49 ends its header with `*/*;q=2`. A
+/// header without a supported format gives text format 0.0.4.
+pub fn negotiate(accept: Option<&str>) -> OutputFormat {
+    accepted_formats(accept).first().copied().unwrap_or_default()
 }
 
-/// The formats that a scraper with this `Accept` takes, in the order in which it prefers
-/// them; one at least.
-pub fn accepted(accept: Option<&str>) -> Vec<Target> {
-    let (mut accepted, mut named) = (Vec::<(u16, Target)>::new(), Vec::new());
+/// All output formats that a scraper with this `Accept` header accepts, in order of preference.
+/// There is at least one.
+pub fn accepted_formats(accept: Option<&str>) -> Vec<OutputFormat> {
+    let (mut accepted, mut named) = (Vec::<(u16, OutputFormat)>::new(), Vec::new());
     let mut takes_text = false;
     for entry in media_type::list(accept.unwrap_or_default()) {
         let quality = quality(&entry);
         takes_text |= quality > 0 && (entry.is("*/*") || entry.is("text/*"));
-        let Some(format) = Format::of_accepted(&entry) else { continue };
+        let Some(format) = Format::from_accept(&entry) else { continue };
         named.push(format);
         if quality > 0 {
-            accepted.push((quality, target(format, &entry)));
+            accepted.push((quality, output(format, &entry)));
         }
     }
-    // Equal ones stay in their order.
+    // The sort is stable: entries with equal `q` keep their order.
     accepted.sort_by_key(|(quality, _)| Reverse(*quality));
-    let mut targets: Vec<Target> = Vec::new();
-    for (_, target) in accepted {
-        if targets.iter().all(|known| known.format() != target.format()) {
-            targets.push(target);
+    let mut outputs: Vec<OutputFormat> = Vec::new();
+    for (_, output) in accepted {
+        if outputs.iter().all(|known| known.format() != output.format()) {
+            outputs.push(output);
         }
     }
-    if targets.is_empty() || takes_text && !named.contains(&Format::Text004) {
-        targets.push(Target::default());
+    if outputs.is_empty() || takes_text && !named.contains(&Format::Text004) {
+        outputs.push(OutputFormat::default());
     }
-    targets
+    outputs
 }
 
-/// Which of the `accepted` formats the instances are answered in that speak these.
+/// Chooses from the `accepted` formats, given the formats in which the instances answer.
 ///
-/// Conversions change some series: `le="1"` becomes `le="1.0"` in OpenMetrics, and native
-/// histograms have no place in text. So the answer is in the format of the instances. Where they
-/// differ, text goes first, since a series of any format keeps its name and labels in it; then
-/// protobuf. Text is also for instances of which nothing is known.
-pub fn choose(accepted: &[Target], spoken: &[Format]) -> Target {
+/// Conversions change some series: `le="1"` becomes `le="1.0"` in OpenMetrics, and text cannot
+/// carry native histograms. The output is therefore in a format of the instances if possible. If
+/// their formats differ, text is preferred, because series of all formats keep their names and
+/// labels in it. Protobuf is second. If `spoken` is empty, text is preferred too.
+pub fn choose_format(accepted: &[OutputFormat], spoken: &[Format]) -> OutputFormat {
     use Format::{OpenMetrics001, OpenMetrics100, Protobuf, Text004, Text100};
     let is_spoken = |format: &Format| spoken.contains(format);
     let preferred: &[Format] = if is_spoken(&Text100) {
@@ -68,54 +67,53 @@ pub fn choose(accepted: &[Target], spoken: &[Format]) -> Target {
     } else if is_spoken(&OpenMetrics001) {
         &[OpenMetrics001, OpenMetrics100]
     } else {
-        let is_text = |target: &&Target| matches!(target.format(), Text004 | Text100);
+        let is_text = |output: &&OutputFormat| matches!(output.format(), Text004 | Text100);
         return first(accepted.iter().find(is_text), accepted);
     };
-    let find = |format: &Format| accepted.iter().find(|target| target.format() == *format);
+    let find = |format: &Format| accepted.iter().find(|output| output.format() == *format);
     first(preferred.iter().find_map(find), accepted)
 }
 
-/// The one that was found, or else the first.
-fn first(found: Option<&Target>, accepted: &[Target]) -> Target {
+/// The format that was found, or the first accepted one.
+fn first(found: Option<&OutputFormat>, accepted: &[OutputFormat]) -> OutputFormat {
     found.or(accepted.first()).copied().unwrap_or_default()
 }
 
-fn target(format: Format, entry: &MediaType<'_>) -> Target {
-    let target = Target::new(format);
-    match entry.parameter("escaping").and_then(Escaping::of_parameter) {
-        Some(escaping) => target.with_escaping(escaping),
-        None => target,
+fn output(format: Format, entry: &MediaType<'_>) -> OutputFormat {
+    let output = OutputFormat::new(format);
+    match entry.parameter("escaping").and_then(Escaping::from_parameter) {
+        Some(escaping) => output.with_escaping(escaping),
+        None => output,
     }
 }
 
-/// The `q` of an entry, in thousandths: 0 for what must not be sent.
+/// The `q` of an entry in thousandths; 0 excludes the format.
 ///
-/// Out of range it is the nearest that is allowed. What is no number counts least,
-/// but does not exclude: the format was named, after all.
+/// Values out of range are clamped. An invalid `q` gives the lowest quality and does not exclude
+/// the format.
 fn quality(entry: &MediaType<'_>) -> u16 {
     let Some(q) = entry.parameter("q") else { return WHOLE };
     match q.parse::<f64>() {
-        // A `q` of 0.0001 is still not 0.
+        // A `q` of 0.0001 does not exclude the format.
         Ok(q) if q > 0.0 => (q.min(1.0) * f64::from(WHOLE)).round().max(1.0) as u16,
         Ok(q) if q <= 0.0 => 0,
         _ => 1,
     }
 }
 
-/// The `Accept` for instances that are asked for a scraper which prefers `target`.
+/// The `Accept` header for instances, if the scraper prefers `output`.
 ///
-/// First that format, then those that lose least on the way to it, so that an instance answers
-/// as it would answer the scraper. Not
-/// every format is named: many apps take the first or the richest one that they know
-/// without a look at `q`, and would send OpenMetrics where text is wanted, and
-/// protobuf where OpenMetrics is. Names are wanted raw wherever they can be, for
-/// all instances to be escaped alike, by us.
+/// It lists the preferred format first, then the formats with the least conversion loss. An
+/// instance then answers as it would answer the scraper. Some formats are left out: many apps
+/// ignore `q` and choose the first or the richest known format. They would send OpenMetrics if text
+/// is preferred. The header asks for unescaped names if the format allows them, so that the merge
+/// escapes the names of all instances in the same way.
 ///
-/// `text_only` asks for text format 0.0.4, whatever the target. Without `protobuf`,
-/// that format is not asked for.
-pub fn accept_for_instances(target: Target, text_only: bool, protobuf: bool) -> String {
+/// `text_only` asks for text format 0.0.4 only. Without `protobuf` the header does not contain
+/// protobuf.
+pub fn scrape_accept_header(output: OutputFormat, text_only: bool, protobuf: bool) -> String {
     use Format::{OpenMetrics001, OpenMetrics100, Protobuf, Text004, Text100};
-    let formats: &[Format] = match target.format() {
+    let formats: &[Format] = match output.format() {
         _ if text_only => &[Text004],
         Text004 => &[Text004],
         Text100 => &[Text100, Text004],

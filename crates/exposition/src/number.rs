@@ -1,7 +1,7 @@
-//! Numbers as every reader of the output takes them: Go's `strconv`, without
-//! hexadecimal, `_`, a signed NaN or what overflows.
+//! Numbers that every scraper accepts: the syntax of Go's `strconv.ParseFloat` without hexadecimal
+//! numbers, `_`, a signed NaN and values that overflow.
 
-/// Whether `text` is a value: decimal, infinite or NaN.
+/// Whether `text` is a valid value: decimal, infinite or NaN.
 pub(super) fn is_float(text: &[u8]) -> bool {
     let unsigned = match text {
         [b'+' | b'-', rest @ ..] => rest,
@@ -16,10 +16,10 @@ pub(super) fn is_float(text: &[u8]) -> bool {
     }
 }
 
-/// How long the decimal number is with which a line ends that `text` starts with; `None`
-/// also for some that are less plain.
+/// The length of the decimal number at the start of `text`, if a line break follows it. `None` for
+/// numbers in another notation.
 #[inline(always)]
-pub(super) fn plain(text: &[u8]) -> Option<usize> {
+pub(super) fn plain_number_length(text: &[u8]) -> Option<usize> {
     let start = usize::from(text.first() == Some(&b'-'));
     let whole = digits_at(text, start);
     let mut at = start + whole;
@@ -28,18 +28,18 @@ pub(super) fn plain(text: &[u8]) -> Option<usize> {
         fraction = digits_at(text, at + 1);
         at += 1 + fraction;
     }
-    // A digit at least, and not so many that they could overflow.
+    // At least one digit, and not enough digits to overflow.
     (text.get(at) == Some(&b'\n') && whole + fraction > 0 && whole < 200).then_some(at)
 }
 
-/// How many digits there are from `at` on, looked at eight at a time.
+/// The number of digits from `at` on. It checks eight bytes at a time.
 #[inline(always)]
 fn digits_at(text: &[u8], at: usize) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     let mut count = 0;
     while let Some(word) = text.get(at + count..).and_then(<[u8]>::first_chunk) {
         let digits = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'0'));
-        // A digit is now 0 to 9: what is more has its highest bit set, or gets it.
+        // Digits are now 0 to 9. The addition sets the highest bit of all other bytes.
         let others = (((digits & (ONES * 0x7f)) + ONES * 0x76) | digits) & (ONES << 7);
         if others != 0 {
             return count + others.trailing_zeros() as usize / 8;
@@ -50,9 +50,9 @@ fn digits_at(text: &[u8], at: usize) -> usize {
     count + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-/// The value that `text` is.
+/// The value of `text`, or `None` if it is not valid.
 pub(super) fn parse(text: &[u8]) -> Option<f64> {
-    // Most are counts.
+    // Fast path for counts.
     if text.len() < 16 && !text.is_empty() && text.iter().all(u8::is_ascii_digit) {
         let count = text.iter().fold(0_u64, |count, digit| count * 10 + u64::from(digit - b'0'));
         return Some(count as f64);
@@ -79,7 +79,7 @@ fn is_decimal(text: &[u8]) -> bool {
     if !rest.is_empty() || whole + fraction == 0 {
         return false;
     }
-    // Under 10^300 by the count of digits alone, or else asked for its size.
+    // The number of digits shows that the value is below 10^300. Otherwise the value is parsed.
     (whole <= 200 && exponent <= 2)
         || std::str::from_utf8(text)
             .ok()
@@ -87,15 +87,16 @@ fn is_decimal(text: &[u8]) -> bool {
             .is_some_and(f64::is_finite)
 }
 
-/// How many digits `text` starts with, and what follows them.
+/// The number of digits at the start of `text`, and the rest.
 fn digits(text: &[u8]) -> (usize, &[u8]) {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (count, text.get(count..).unwrap_or_default())
 }
 
-/// A timestamp in milliseconds.
+/// Parses a timestamp in milliseconds.
 ///
-/// Without a sign: Prometheus' parser refuses a whole answer for one `-1`.
+/// A sign is refused, because Prometheus' text parser refuses the whole response for a timestamp
+/// `-1`.
 pub(super) fn timestamp_ms(text: &[u8]) -> Option<i64> {
     if !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -156,7 +157,7 @@ mod tests {
         for number in numbers {
             for after in ["", "x 1\n"] {
                 let line = format!("{number}\n{after}");
-                assert_eq!(plain(line.as_bytes()), Some(number.len()), "{line:?}");
+                assert_eq!(plain_number_length(line.as_bytes()), Some(number.len()), "{line:?}");
             }
         }
         let long = "1".repeat(200) + "\n";
@@ -165,7 +166,7 @@ mod tests {
             "1/\n", "NaN\n", &long,
         ];
         for text in others {
-            assert_eq!(plain(text.as_bytes()), None, "{text:?}");
+            assert_eq!(plain_number_length(text.as_bytes()), None, "{text:?}");
         }
     }
 

@@ -1,82 +1,71 @@
 //! Merges expositions in the delimited protobuf format: a stream of
-//! `io.prometheus.client.MetricFamily` messages, each with its length before it.
+//! `io.prometheus.client.MetricFamily` messages, each after its length.
 //!
-//! It is the one format that carries native histograms.
+//! Protobuf is the only format with native histograms. The schema is
+//! `io/prometheus/client/metrics.proto` in `github.com/prometheus/client_model`.
 //!
-//! # How
+//! # How it works
 //!
-//! As with text, a body is checked whole and indexed, and stays as it came. A
-//! metric is never decoded to be merged: its bytes are copied, the added labels
-//! follow as further label fields, and only the lengths that stand before metric
-//! and family are written anew. Fields of a metric that this program has never
-//! heard of are copied with the rest; of a family they are not.
+//! A body is validated and indexed and is not changed. Metrics are copied without decoding. The
+//! added labels are appended as label fields, and the lengths of the metric and of the family are
+//! written anew. Unknown fields of a metric are copied too; those of a family are not.
 //!
 //! # Invariants
 //!
-//! * No sample is lost or altered; only exact duplicates within one instance go
-//!   (same family, label set and timestamp; the first is kept).
-//! * Families are whole and in the order of their first appearance. A family with
-//!   native and classic histograms is two messages, the native ones first: see
-//!   [`plan`].
-//! * Equal inputs give equal bytes; merging an output again changes nothing.
-//! * The length is known, and exact, before the first byte.
+//! * No sample is lost or changed, except for duplicates: samples of one family with the same
+//!   labels and timestamp. The first is kept.
+//! * Families are in the order of their first appearance. A family with native and classic
+//!   histograms becomes two messages, with the native histograms first: see [`plan`].
+//! * Equal inputs give equal bytes. Merging an output again does not change it.
+//! * The length is exact before the first byte is written.
 //!
-//! # What is refused
+//! # Refused input
 //!
-//! Whatever makes a reader refuse a whole page: lengths that lie, wrong types on the
-//! wire, text that is not UTF-8, no names, label names that occur twice or belong
-//! to the format, native histograms that contradict themselves.
-//! Also a body that would become many times as long in single samples. Families
-//! without metrics are passed over, as Prometheus does. A timestamp of 0 is none.
+//! The reader refuses input that would make a scraper refuse the whole output: invalid lengths,
+//! wrong wire types, text that is not UTF-8, missing names, duplicate or reserved label names, and
+//! inconsistent native histograms. It also refuses a body whose conversion to single samples would
+//! be many times as long. Families without metrics are skipped, as Prometheus does. A timestamp of
+//! 0 means no timestamp.
 //!
 //! # Conflicts
 //!
-//! Instances that disagree about a family's type, or metrics whose values are not
-//! of it, make a *conflict*: every sample becomes an untyped one under its own name,
-//! `x_bucket`, `x_sum` and `x_count` of a histogram. Single samples carry neither
-//! native buckets nor exemplars nor times of creation; these are [counted](Dropped).
+//! There is a conflict if instances disagree about the type of a family, or if metrics have values
+//! of another type. Each sample then becomes an untyped metric: a histogram becomes `x_bucket`,
+//! `x_sum` and `x_count`. Untyped metrics carry neither native buckets nor exemplars nor created
+//! timestamps. [`Dropped`] counts these.
 
-mod check;
-mod collisions;
+mod body;
 mod decimal;
+mod duplicates;
 mod from_text;
 mod index;
-mod instance;
 mod merge;
 mod message;
-mod naming;
-mod native;
+mod metric_check;
+mod name_collisions;
+mod native_histogram;
+mod openmetrics_text;
+mod output_names;
 mod plan;
-mod points;
-mod series;
-mod text;
+mod samples;
 mod to_text;
-mod untyped;
+mod untyped_samples;
 mod wire;
 
+pub(super) use body::ProtobufBody;
 pub(super) use from_text::from_text;
-pub(super) use instance::Instance;
-pub(super) use merge::Merge;
+pub(super) use merge::ProtobufMerge;
 pub(super) use to_text::to_text;
 
-use super::{format::Escaping, stats::Stats};
+use super::stats::Stats;
 
-/// How a merge is written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
-    /// How names that not every reader knows are written. Where two become
-    /// equal, families are merged and labels renamed.
-    pub(super) escaping: Escaping,
-}
-
-/// What was left out because the target has no place for it, by kind.
+/// Counts of data that the output cannot carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// Exemplars.
     pub(super) exemplars: usize,
-    /// Times since when a value counts.
+    /// Created timestamps.
     pub(super) created: usize,
-    /// The native parts of histograms; their sum and count stay.
+    /// Native parts of histograms. The sum and the count remain.
     pub(super) native_histograms: usize,
 }
 

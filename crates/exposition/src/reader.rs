@@ -1,57 +1,59 @@
 use super::{
     error::Error,
-    format::{Format, Target},
-    instance::{Body, Instance},
-    labels::Labels,
+    format::{Format, OutputFormat},
+    indexed_body::{Body, IndexedBody},
+    labels::AddedLabels,
     limits::Limits,
     protobuf,
     stats::Stats,
-    text::{self, Models},
+    text::{self, Templates},
 };
 
-/// A body may grow so much when it becomes text: labels are repeated on every line.
+/// The longest text that a protobuf body may become. Text repeats the labels on each line.
 const MAX_TEXT_BYTES: usize = 1 << 30;
 
-/// Reads the bodies that go into one merge.
+/// Parses the bodies of one merge.
 ///
-/// It is told what the merge is written in, so that a body is looked at once.
+/// A reader indexes bodies for one [`OutputFormat`], so that each body is parsed once.
 #[derive(Debug)]
 pub struct Reader {
-    target: Target,
+    output: OutputFormat,
     limits: Limits,
-    /// More bodies follow that are like the first one.
-    models: Option<Models>,
+    /// The first body of each grammar, if bodies are compared with it.
+    templates: Option<Templates>,
 }
 
 impl Reader {
-    /// A reader for answers in `target`, of bodies within `limits`.
-    pub fn new(target: Target, limits: Limits) -> Self {
-        Self { target, limits, models: None }
+    /// Creates a reader for an output and for bodies within `limits`.
+    pub fn new(output: OutputFormat, limits: Limits) -> Self {
+        Self { output, limits, templates: None }
     }
 
-    /// For several bodies, which are mostly alike: each is compared with the first one, and
-    /// what is equal need not be looked at again.
+    /// Compares each body with the first one and parses only the differences.
+    ///
+    /// Use it for several instances of one app. The result is the same without it, but parsing
+    /// takes longer. A reader can be shared by threads.
     #[must_use]
-    pub fn for_siblings(self) -> Self {
-        Self { models: Some(Models::default()), ..self }
+    pub fn with_template(self) -> Self {
+        Self { templates: Some(Templates::default()), ..self }
     }
 
-    /// Checks a body and indexes it; an empty one is an exposition of the text format too.
-    /// The `labels` are added to each of its samples.
+    /// Validates and indexes a body. An empty body is a valid exposition in the text format and in
+    /// protobuf. `labels` are added to each sample.
     ///
     /// # Errors
     ///
-    /// The first line that is not as the format wants it, or is more than the limits.
+    /// The first line or message that is not valid in `format` or exceeds the limits.
     pub fn parse(
         &self,
         body: impl Into<Vec<u8>>,
         format: Format,
-        labels: Labels,
-    ) -> Result<Instance, Error> {
+        labels: AddedLabels,
+    ) -> Result<IndexedBody, Error> {
         self.parse_limited(body, format, labels, self.limits.max_samples)
     }
 
-    /// The same with a number of samples of its own; 0 for no limit.
+    /// Same as [`parse`](Self::parse), with a limit of samples for this body; 0 for no limit.
     ///
     /// # Errors
     ///
@@ -60,21 +62,21 @@ impl Reader {
         &self,
         body: impl Into<Vec<u8>>,
         format: Format,
-        labels: Labels,
+        labels: AddedLabels,
         max_samples: usize,
-    ) -> Result<Instance, Error> {
+    ) -> Result<IndexedBody, Error> {
         let body = body.into();
         let limits = Limits { max_samples, ..self.limits };
-        match (format, self.target.format()) {
+        match (format, self.output.format()) {
             (Format::Protobuf, Format::Protobuf) => {
-                let body = Body::Protobuf(protobuf::Instance::parse(body, labels, &limits)?);
-                Ok(Instance { body, stats: Stats::default(), format })
+                let body = Body::Protobuf(protobuf::ProtobufBody::parse(body, labels, &limits)?);
+                Ok(IndexedBody { body, stats: Stats::default(), format })
             }
             (Format::Protobuf, _) => self.text_of_protobuf(body, labels, &limits),
             (_, Format::Protobuf) => self.protobuf_of_text(body, format, labels, &limits),
             _ => {
                 let instance = self.text(body, format, labels, &limits)?;
-                Ok(Instance { body: Body::Text(instance), stats: Stats::default(), format })
+                Ok(IndexedBody { body: Body::Text(instance), stats: Stats::default(), format })
             }
         }
     }
@@ -83,42 +85,46 @@ impl Reader {
         &self,
         body: Vec<u8>,
         format: Format,
-        labels: Labels,
+        labels: AddedLabels,
         limits: &Limits,
-    ) -> Result<text::Instance, Error> {
-        let models = self.models.as_ref();
-        text::Instance::parse(body, format.naming(), labels, limits, self.target, models)
+    ) -> Result<text::TextBody, Error> {
+        let templates = self.templates.as_ref();
+        text::TextBody::parse(body, format.naming(), labels, limits, self.output, templates)
     }
 
     fn text_of_protobuf(
         &self,
         body: Vec<u8>,
-        labels: Labels,
+        labels: AddedLabels,
         limits: &Limits,
-    ) -> Result<Instance, Error> {
+    ) -> Result<IndexedBody, Error> {
         let text = protobuf::to_text(body, limits, MAX_TEXT_BYTES)?;
         let mut stats = text.stats;
         stats += text.dropped.into();
         let body = self.text(text.text, Format::OpenMetrics100, labels, &Limits::NONE)?;
-        Ok(Instance { body: Body::Text(body), stats, format: Format::Protobuf })
+        Ok(IndexedBody { body: Body::Text(body), stats, format: Format::Protobuf })
     }
 
-    /// Text is merged with itself first, so that what becomes protobuf is in order.
+    /// Converts text to protobuf. The text is merged first, so that its families and metrics are
+    /// contiguous.
     fn protobuf_of_text(
         &self,
         body: Vec<u8>,
         format: Format,
-        labels: Labels,
+        labels: AddedLabels,
         limits: &Limits,
-    ) -> Result<Instance, Error> {
-        let mut merge =
-            text::Merge::new(self.target, vec![self.text(body, format, Labels::new([]), limits)?]);
+    ) -> Result<IndexedBody, Error> {
+        let mut merge = text::TextMerge::new(
+            self.output,
+            vec![self.text(body, format, AddedLabels::new([]), limits)?],
+        );
         let mut text = Vec::with_capacity(merge.content_length() as usize);
         while merge.write(&mut text, usize::MAX) {}
-        let (message, invented) = protobuf::from_text(&text);
-        let instance = protobuf::Instance::parse(message, labels, &Limits::NONE)?.of_text();
+        let (message, synthesized) = protobuf::from_text(&text);
+        let instance =
+            protobuf::ProtobufBody::parse(message, labels, &Limits::NONE)?.converted_from_text();
         let mut stats = merge.stats();
-        stats.invented += invented;
-        Ok(Instance { body: Body::Protobuf(instance), stats, format })
+        stats.synthesized += synthesized;
+        Ok(IndexedBody { body: Body::Protobuf(instance), stats, format })
     }
 }

@@ -1,8 +1,8 @@
-//! Names that differ from what escaping or one `exported_` would make of them, because
-//! series that are different would become equal otherwise.
+//! Output names that differ from the usual ones, because the usual names would make different
+//! series equal.
 //!
-//! The names depend on one source alone, so that its series are the same whichever other
-//! instances answer, and not on the order of its lines.
+//! The usual name is the escaped name, or the name with one prefix `exported_`. The choice depends
+//! only on the names in one body. It depends neither on other instances nor on the order of lines.
 
 use std::{
     borrow::Cow,
@@ -13,35 +13,36 @@ use std::{
 use super::{
     families::{Role, Roles},
     format::Escaping,
-    labels::Labels,
+    labels::AddedLabels,
     names::{
-        RESERVED_LABEL, escape_again, escape_label_name, escape_metric_name, is_legacy_label_name,
-        is_legacy_metric_name,
+        RESERVED_LABEL, escape_label_name, escape_legacy_name, escape_metric_name,
+        is_legacy_label_name, is_legacy_metric_name,
     },
 };
 
 type Name = Box<[u8]>;
 
-/// The names of one family's labels: as the source has them, and as they are written.
+/// The label names of one family: name in the body, name in the output.
 pub(super) type LabelNames = BTreeMap<Name, Name>;
 
-/// What goes before the name of a label if a label of that name is added.
+/// The prefix of labels whose name is that of an added label.
 pub(super) const EXPORTED: &[u8] = b"exported_";
 
-/// How a source is written where the usual names would make series equal.
+/// The names of a body that differ from the usual ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Renames {
-    /// By the name that a family has in its source.
+    /// Output name by family name in the body.
     metrics: BTreeMap<Name, Name>,
-    /// By the [stem] of the names of its samples.
+    /// Label names by the [stem] of the sample names.
     labels: BTreeMap<Name, LabelNames>,
-    /// Families with two bounds that are one number, which stay as they are spelled.
+    /// Families with two bounds of one value, such as `1` and `1.0`. Their bounds are not made
+    /// canonical.
     equal_bounds: BTreeSet<Name>,
 }
 
 impl Renames {
-    /// Decides on the names of a source.
-    pub(super) fn new(names: &Names, added: &Labels, escaping: Escaping) -> Self {
+    /// Chooses the output names of a body.
+    pub(super) fn new(names: &SourceNames, added: &AddedLabels, escaping: Escaping) -> Self {
         let labels = names.labels.iter().filter_map(|(stem, own)| {
             let labels = label_names(own, added, escaping)?;
             Some((stem.clone(), labels))
@@ -57,12 +58,12 @@ impl Renames {
         self.metrics.is_empty() && self.labels.is_empty() && self.equal_bounds.is_empty()
     }
 
-    /// The name that a family is written under, if it is not the usual one.
+    /// The output name of a family, if it is not the usual one.
     pub(super) fn metric(&self, family: &[u8]) -> Option<&[u8]> {
         self.metrics.get(family).map(|name| &**name)
     }
 
-    /// The names of labels of samples or a family with this name, if they are not the usual ones.
+    /// The output names of the labels of this sample or family, if one is not the usual one.
     pub(super) fn labels(&self, name: &[u8]) -> Option<&LabelNames> {
         if self.labels.is_empty() { None } else { self.labels.get(stem(name)) }
     }
@@ -76,17 +77,18 @@ impl Renames {
     }
 }
 
-/// The names that a source uses, none of them escaped.
+/// The unescaped names in a body.
 #[derive(Debug, Default)]
-pub(super) struct Names {
-    /// Families, and the roles of their samples. Empty unless one must be escaped.
+pub(super) struct SourceNames {
+    /// Families and the roles of their samples. Empty unless a family name must be escaped.
     families: BTreeMap<Name, Roles>,
-    /// Labels, by the [stem] of their metrics' names. Empty for those that need no look.
+    /// Label names by the [stem] of metric names. Only families with possible collisions are
+    /// included.
     labels: BTreeMap<Name, BTreeSet<Name>>,
     equal_bounds: BTreeSet<Name>,
 }
 
-impl Names {
+impl SourceNames {
     pub(super) fn add_family(&mut self, name: &[u8], roles: Roles) {
         match self.families.get_mut(name) {
             Some(known) => known.join(roles),
@@ -98,39 +100,40 @@ impl Names {
         self.equal_bounds.insert(family.into());
     }
 
-    /// The labels of metrics whose names have this stem.
+    /// The label names of metrics with this stem.
     pub(super) fn labels_of(&mut self, stem: &[u8]) -> &mut BTreeSet<Name> {
         self.labels.entry(stem.into()).or_default()
     }
 }
 
-/// The part of a name that the samples of one family have in common, whatever its type.
+/// The part that the sample names of a family have in common for any type: `x` for `x_total` and
+/// `x_bucket`.
 pub(super) fn stem(mut name: &[u8]) -> &[u8] {
-    while let Some((stem, _)) = Role::of(name).filter(|(stem, _)| !stem.is_empty()) {
+    while let Some((stem, _)) = Role::split(name).filter(|(stem, _)| !stem.is_empty()) {
         name = stem;
     }
     name
 }
 
-/// How labels with these properties are used in a family.
+/// Properties of the label names of a family. They show whether two output names can be equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LabelUse(u8);
+pub(super) struct LabelTraits(u8);
 
-impl LabelUse {
-    /// One has the name of an added label.
+impl LabelTraits {
+    /// A label has the name of an added label.
     pub(super) const CLASH: Self = Self(1);
-    /// The name of one starts with `exported_`.
+    /// A label name starts with `exported_`.
     pub(super) const EXPORTED: Self = Self(2);
-    /// The name of one is not valid in every format.
-    pub(super) const ODD: Self = Self(4);
+    /// A label name is not a legacy name.
+    pub(super) const UTF8: Self = Self(4);
 
-    /// That of a label with this name, which is not escaped.
-    pub(super) fn of(name: &[u8], added: &Labels) -> Self {
+    /// The properties of an unescaped label name.
+    pub(super) fn of(name: &[u8], added: &AddedLabels) -> Self {
         let mut used = Self::default();
         for (is_used, this) in [
             (added.has(name), Self::CLASH),
             (name.starts_with(EXPORTED), Self::EXPORTED),
-            (!is_legacy_label_name(name), Self::ODD),
+            (!is_legacy_label_name(name), Self::UTF8),
         ] {
             if is_used {
                 used.join(this);
@@ -149,17 +152,17 @@ impl LabelUse {
         self.0 & other.0 != 0
     }
 
-    /// Whether two labels could get one name.
+    /// Whether two labels can get the same output name.
     pub(super) fn must_be_checked(self, escaping: Escaping) -> bool {
         self.has(Self::CLASH) && self.has(Self::EXPORTED)
-            || self.has(Self::ODD) && escaping != Escaping::AllowUtf8
+            || self.has(Self::UTF8) && escaping != Escaping::AllowUtf8
     }
 }
 
-/// The families that cannot have the usual name, and the one that they get.
+/// The families that cannot have the usual name, with their output names.
 ///
-/// A name that needs no escaping keeps its form. Of the others the first in the order of
-/// their bytes gets the usual form, and the rest are written with [`Escaping::Values`].
+/// Legacy names are not changed. Of the others, the first in byte order gets the usual name if it
+/// is free. The rest are escaped with [`Escaping::Values`].
 fn metric_names(families: &BTreeMap<Name, Roles>, escaping: Escaping) -> BTreeMap<Name, Name> {
     let mut renamed = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -196,18 +199,18 @@ fn metric_names(families: &BTreeMap<Name, Roles>, escaping: Escaping) -> BTreeMa
 /// Families whose samples could belong to one family.
 type Group<'a> = Vec<(&'a Name, Roles)>;
 
-/// The family to which samples with this name would belong, or the name itself.
+/// The name of the family to which a sample of this name can belong, or the name itself.
 fn base<'a>(name: &'a [u8], families: &BTreeMap<Name, Roles>) -> &'a [u8] {
-    let base = Role::of(name).map(|(base, _)| base);
+    let base = Role::split(name).map(|(base, _)| base);
     base.filter(|base| families.contains_key(*base) && !is_legacy_metric_name(base)).unwrap_or(name)
 }
 
-/// The names that the samples of a group get when its families get these.
+/// The sample names of a group if its families get these names.
 fn samples(names: &[Vec<u8>], group: &Group<'_>) -> BTreeSet<Vec<u8>> {
     names.iter().zip(group).flat_map(|(name, (_, roles))| sample_names(name, *roles)).collect()
 }
 
-/// The names that samples of a family have, and its own.
+/// The sample names of a family, and its own name.
 fn sample_names(family: &[u8], roles: Roles) -> impl Iterator<Item = Vec<u8>> {
     let suffixes = roles.iter().map(Role::suffix).chain([Role::Plain.suffix()]);
     suffixes.map(move |suffix| [family, suffix].concat())
@@ -219,14 +222,18 @@ fn escaped_metric(name: &[u8], escaping: Escaping) -> Vec<u8> {
     escaped
 }
 
-/// A name and the results of escaping it repeatedly.
+/// A name, and the results of escaping it once, twice and so on.
 fn escapes(name: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
-    iter::successors(Some(name), |name| Some(escape_again(name)))
+    iter::successors(Some(name), |name| Some(escape_legacy_name(name)))
 }
 
-/// The names of the labels of a family that are added or must be escaped, unless all of them
-/// get the usual name.
-fn label_names(own: &BTreeSet<Name>, added: &Labels, escaping: Escaping) -> Option<LabelNames> {
+/// The output names of the labels that collide with added labels or must be escaped. `None` if all
+/// of them get the usual name.
+fn label_names(
+    own: &BTreeSet<Name>,
+    added: &AddedLabels,
+    escaping: Escaping,
+) -> Option<LabelNames> {
     let is_kept = |name: &&Name| is_legacy_label_name(name) || escaping == Escaping::AllowUtf8;
     let mut taken: BTreeSet<Cow<'_, [u8]>> =
         own.iter().filter(is_kept).map(|name| Cow::Borrowed(&**name)).collect();
@@ -241,7 +248,8 @@ fn label_names(own: &BTreeSet<Name>, added: &Labels, escaping: Escaping) -> Opti
         taken.insert(Cow::Owned(free.clone()));
         choice.insert(name.clone(), free.into());
     };
-    // The shortest goes first, so that `exported_x` is not taken for `x` before its own turn.
+    // Shorter names first. Otherwise `x` could become `exported_x` before a label `exported_x` of
+    // the sample is renamed.
     let mut clashing: Vec<_> = own.iter().filter(|name| added.has(name)).collect();
     clashing.sort_by_key(|name| name.len());
     for name in clashing {
@@ -260,8 +268,8 @@ fn label_names(own: &BTreeSet<Name>, added: &Labels, escaping: Escaping) -> Opti
     (!is_usual).then_some(choice)
 }
 
-/// The usual name of a label whose name is that of an added one.
-pub(super) fn exported(name: &[u8], added: &Labels) -> Vec<u8> {
+/// The usual output name of a label whose name is that of an added label.
+pub(super) fn exported(name: &[u8], added: &AddedLabels) -> Vec<u8> {
     let mut exported = [EXPORTED, name].concat();
     while added.has(&exported) {
         exported.splice(..0, EXPORTED.iter().copied());
@@ -274,7 +282,7 @@ mod tests {
     use super::*;
 
     fn names(families: &[(&str, &[Role])]) -> BTreeMap<Name, Roles> {
-        let mut names = Names::default();
+        let mut names = SourceNames::default();
         for (name, roles) in families {
             let mut all = Roles::default();
             roles.iter().for_each(|role| all.insert(*role));
@@ -315,14 +323,14 @@ mod tests {
                 Underscores,
                 &[("a.b", "U__U____a__2e__b")],
             ),
-            // Names of samples count, not only those of families.
+            // Sample names count, not only family names.
             (&[("a.b", HISTOGRAM), ("a_b_sum", PLAIN)], Underscores, &[("a.b", "U__a_2e_b")]),
             (
                 &[("a.b_total", PLAIN), ("a_b", &[Role::Total])],
                 Underscores,
                 &[("a.b_total", "U__a_2e_b__total")],
             ),
-            // The same samples, in one place with their type and in another without.
+            // The same samples, with a type in one place and without in another.
             (
                 &[("a.b", HISTOGRAM), ("a.b_sum", PLAIN), ("a_b", PLAIN)],
                 Underscores,
@@ -358,7 +366,7 @@ mod tests {
         ];
         for (own, added, escaping, expected) in cases {
             let own = own.iter().map(|name| name.as_bytes().into()).collect();
-            let added = Labels::new(added.iter().map(|&name| (name, "")));
+            let added = AddedLabels::new(added.iter().map(|&name| (name, "")));
             let found = label_names(&own, &added, *escaping).unwrap_or_default();
             let found: Vec<_> = found.iter().map(|(own, name)| (text(own), text(name))).collect();
             assert_eq!(found, pairs(expected), "{own:?}");

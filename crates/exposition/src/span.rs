@@ -1,6 +1,6 @@
-//! Where in a body something is, in half of what a slice takes.
+//! A part of a body in 8 bytes, half the size of a slice.
 
-/// A part of a body; bodies have less than 4 GiB.
+/// A part of a body. Bodies are smaller than 4 GiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
@@ -8,7 +8,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where `part`, which is a slice of `body`, stands in it.
+    /// The position of `part`, which is a slice of `body`.
     pub(super) fn within(body: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
         Self { start: start as u32, length: part.len() as u32 }
@@ -19,8 +19,8 @@ impl Span {
         body.get(start..start + self.length as usize).unwrap_or_default()
     }
 
-    /// The span of what stands in another body as much further on as is said here.
-    pub(super) fn moved(self, distance: u32) -> Self {
+    /// The span at `distance` bytes further on.
+    pub(super) fn shifted(self, distance: u32) -> Self {
         Self { start: self.start.wrapping_add(distance), ..self }
     }
 

@@ -1,7 +1,7 @@
-//! Strict readers, generated bodies and checks for tests, benchmarks and fuzz targets.
+//! Strict parsers, generated bodies and checks for tests, benchmarks and fuzz targets.
 //!
-//! The readers share no code with the parsers of this crate: they are written from the
-//! specifications, and panic at the first line that a specification does not allow.
+//! The strict parsers share no code with the rest of the crate. They panic at the first line that
+//! the specification does not allow.
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 #![expect(missing_docs, reason = "helpers of tests")]
@@ -19,11 +19,11 @@ pub use service::service_body;
 
 use std::{fs, path::Path};
 
-/// Calls `check` with every file of a folder, and with every beginning of each of them.
+/// Calls `check` with each file of a folder and with each prefix of it.
 ///
 /// # Panics
 ///
-/// If the folder cannot be read or is empty.
+/// Panics if the folder cannot be read or is empty.
 pub fn replay(folder: impl AsRef<Path>, check: fn(&[u8])) {
     let folder = folder.as_ref();
     let entries =
@@ -33,7 +33,7 @@ pub fn replay(folder: impl AsRef<Path>, check: fn(&[u8])) {
     assert!(!inputs.is_empty(), "{} is empty", folder.display());
     for path in inputs {
         let input = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        // A failed test shows the file.
+        // A failed test prints the path.
         println!("{}", path.display());
         check(&input);
         for end in 0..input.len() {

@@ -1,4 +1,4 @@
-//! The rules of the merge as a whole; what one module does is tested beside it.
+//! Tests of whole merges. Tests of one module are in that module.
 
 use super::*;
 use crate::testing::{bodies, strict, strict_openmetrics};
@@ -13,22 +13,26 @@ mod families;
 mod names;
 mod openmetrics;
 mod properties;
-mod siblings;
+mod template;
 
 const TEXT_FORMAT: Format = Format::Text004;
 
-fn parse(body: impl Into<Vec<u8>>, labels: Labels, limits: &Limits) -> Result<Instance, Error> {
-    Reader::new(Target::new(TEXT_FORMAT), *limits).parse(body, TEXT_FORMAT, labels)
+fn parse(
+    body: impl Into<Vec<u8>>,
+    labels: AddedLabels,
+    limits: &Limits,
+) -> Result<IndexedBody, Error> {
+    Reader::new(OutputFormat::new(TEXT_FORMAT), *limits).parse(body, TEXT_FORMAT, labels)
 }
 
-fn merge_of(instances: Vec<Instance>) -> Merge {
-    Merge::new(Target::new(TEXT_FORMAT), instances)
+fn merge_of(instances: Vec<IndexedBody>) -> Merge {
+    Merge::new(OutputFormat::new(TEXT_FORMAT), instances)
 }
 
 type Added<'a> = &'a [(&'a str, &'a str)];
 
-fn parsed(body: &str, added: Added<'_>) -> Instance {
-    let labels = Labels::new(added.iter().copied());
+fn parsed(body: &str, added: Added<'_>) -> IndexedBody {
+    let labels = AddedLabels::new(added.iter().copied());
     match parse(body, labels, &Limits::default()) {
         Ok(instance) => instance,
         Err(error) => panic!("{body:?} is refused: {error}"),
@@ -38,13 +42,13 @@ fn parsed(body: &str, added: Added<'_>) -> Instance {
 fn refused(body: impl Into<Vec<u8>>, limits: &Limits) -> Error {
     let body = body.into();
     let start = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-    match parse(body, Labels::new([]), limits) {
+    match parse(body, AddedLabels::new([]), limits) {
         Ok(instance) => panic!("{start:?} is taken: {instance:?}"),
         Err(error) => error,
     }
 }
 
-/// All chunks, each of about `max` bytes.
+/// Writes all chunks, each of about `max` bytes.
 fn written(mut merge: Merge, max: usize) -> String {
     let announced = merge.content_length();
     let mut out = Vec::new();
@@ -65,11 +69,11 @@ fn merged(bodies: &[&str]) -> String {
     if let [body] = bodies {
         return written(merge_of(vec![parsed(body, &[])]), 1 << 16);
     }
-    // A label tells instances apart; what is looked at is the rest.
+    // A label makes the series of instances different and is removed again.
     without_nth(&written(merge_of(apart(bodies)), 1 << 16))
 }
 
-/// Without the labels that [`apart`] adds.
+/// Removes the labels that [`with_nth_label`] adds.
 fn without_nth(out: &str) -> String {
     let strip = |out: String, i: usize| {
         out.replace(&format!("{{nth=\"{i}\"}}"), "").replace(&format!(",nth=\"{i}\""), "")
@@ -77,7 +81,7 @@ fn without_nth(out: &str) -> String {
     (0..10).fold(out.to_owned(), strip)
 }
 
-fn apart(bodies: &[&str]) -> Vec<Instance> {
+fn apart(bodies: &[&str]) -> Vec<IndexedBody> {
     let parse = |(i, body): (usize, &&str)| parsed(body, &[("nth", &*i.to_string())]);
     bodies.iter().enumerate().map(parse).collect()
 }
@@ -91,9 +95,9 @@ fn merged_with(body: &str, added: Added<'_>) -> (String, Stats) {
 #[test]
 fn instances_and_merges_can_go_to_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<Instance>();
+    is_send::<IndexedBody>();
     is_send::<Merge>();
-    is_send::<Labels>();
+    is_send::<AddedLabels>();
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn the_first_help_with_a_text_is_written_and_help_goes_before_type() {
 fn added_labels_follow_the_own_ones_in_their_order() {
     let body = "x 1\nx{a=\"b\"} 2 5\nx{} 3\n";
     let (out, stats) = merged_with(body, &[("z", "1"), ("y", "q\"\n")]);
-    // The first and the last are the same series.
+    // The first and the last line are the same series.
     assert_eq!(out, "x{z=\"1\",y=\"q\\\"\\n\"} 1\nx{a=\"b\",z=\"1\",y=\"q\\\"\\n\"} 2 5\n");
     assert_eq!(stats, Stats { duplicates: 1, ..Stats::default() });
 }

@@ -1,33 +1,33 @@
-//! Merges text: the text format and OpenMetrics, which are lines with the same grammar
-//! but for a few, so that most lines are copied from a body to the answer.
+//! Merges the text formats and OpenMetrics.
+//!
+//! Their grammars differ in few points, so most lines are copied from a body to the output.
 
-mod check;
-mod collisions;
-mod dialect;
+mod body;
 mod duplicates;
+mod family_mapping;
 mod index;
 mod indexer;
-mod instance;
 mod line_breaks;
 mod merge;
 mod metadata;
+mod name_collisions;
+mod output_dialect;
+mod output_family;
 mod plan;
-mod planned;
 mod regroup;
 mod rewrite;
 mod sample;
-mod siblings;
-mod sources;
-mod strict;
-mod tail;
-mod task;
-mod translate;
+mod sample_check;
+mod sample_tail;
+mod shared_series;
+mod template;
+mod type_rules;
 
 use super::{
-    canonical, error, families, format, label_sets, labels, limits, names, number, renames,
-    repeated, span,
+    canonical, duplicate_sample, error, families, format, label_sets, labels, limits, names,
+    number, renames, span,
 };
 
-pub(super) use instance::Instance;
-pub(super) use merge::{Merge, Sink};
-pub(super) use siblings::Models;
+pub(super) use body::TextBody;
+pub(super) use merge::{LineSink, TextMerge};
+pub(super) use template::Templates;

@@ -5,14 +5,14 @@ use super::{
     error::MergeError,
     input::{self, Input},
 };
-use exposition::{Escaping, Format, Target};
+use exposition::{Escaping, Format, OutputFormat};
 
 /// What to merge: files in their order, each with the labels that its samples get;
 /// and the formats in which they are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
     pub(super) inputs: Vec<Input>,
-    pub(super) target: Target,
+    pub(super) target: OutputFormat,
     /// The format of all files; without it each file's format is recognised from its content.
     from: Option<Format>,
 }
@@ -45,7 +45,7 @@ impl Arguments {
         if inputs.iter().filter(|input| input.is_stdin()).count() > 1 {
             return Err(MergeError::SecondStdin);
         }
-        Ok(Self { inputs, target: Target::default(), from: None })
+        Ok(Self { inputs, target: OutputFormat::default(), from: None })
     }
 
     /// All files are read in this format, or in the one that their content shows.
@@ -69,7 +69,7 @@ impl Arguments {
         if escaping == Some(Escaping::AllowUtf8) && !to.has_utf8_names() {
             return Err(MergeError::Escaping(to));
         }
-        let target = Target::new(to).with_escaping(escaping.unwrap_or(Escaping::AllowUtf8));
+        let target = OutputFormat::new(to).with_escaping(escaping.unwrap_or(Escaping::AllowUtf8));
         Ok(Self { target, ..self })
     }
 

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 use super::{arguments::Arguments, error::MergeError, input::Input, repeated};
-use exposition::{Error, ErrorKind, Format, Instance, Limits, Merge, Reader, Stats};
+use exposition::{Error, ErrorKind, Format, IndexedBody, Limits, Merge, Reader, Stats};
 
 /// Limit of mistakes per file: the file is read once more for each of them.
 const MAX_PROBLEMS: usize = 100;
@@ -30,7 +30,7 @@ pub(super) fn check(
     if broken == 0 {
         let format = arguments.target.format();
         let merge = Merge::new(arguments.target, instances);
-        let repeated = repeated::describe(merge.repeated(), &arguments.inputs);
+        let repeated = repeated::describe(merge.duplicate_samples(), &arguments.inputs);
         for line in &repeated {
             writeln!(out, "{line}").map_err(MergeError::Write)?;
         }
@@ -51,7 +51,7 @@ fn check_file(
     input: &Input,
     stdin: &mut dyn Read,
     out: &mut dyn Write,
-) -> io::Result<Option<Instance>> {
+) -> io::Result<Option<IndexedBody>> {
     let path = input.path();
     let body = match input.read(stdin) {
         Ok(body) => body,
@@ -90,7 +90,7 @@ fn problems(
     format: Format,
     reader: &Reader,
     input: &Input,
-) -> (Vec<Error>, Option<Instance>) {
+) -> (Vec<Error>, Option<IndexedBody>) {
     let mut problems = Vec::new();
     while problems.len() < MAX_PROBLEMS {
         match reader.parse(body.clone(), format, input.labels()) {
@@ -135,11 +135,11 @@ fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<
     // Whole, so that nothing that a merge counts is forgotten here.
     let Stats {
         type_conflicts,
-        broken_rules,
+        spec_violations,
         renamed_labels,
         duplicates,
         lost_timestamps,
-        invented,
+        synthesized,
         lost_exemplars,
         lost_units,
         lost_native_histograms,
@@ -147,14 +147,14 @@ fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<
     } = stats;
     let notes = [
         (type_conflicts, "families that lose their type, as types conflict"),
-        (broken_rules, "families that lose their type, as they break its rules"),
+        (spec_violations, "families that lose their type, as they break its rules"),
         (renamed_labels, "labels that get another name, as an added or another label has theirs"),
         (duplicates, "samples that are left out, as their file or another one has them before"),
         (
             lost_timestamps,
             "samples that are left out, as an earlier timestamp is the same in milliseconds",
         ),
-        (invented, "sums and counts that no file has, as the format must have them"),
+        (synthesized, "sums and counts that no file has, as the format must have them"),
         (lost_exemplars, "exemplars that are left out, as the format or the type has none"),
         (lost_units, "units that are left out, as the format or the type has none"),
         (lost_native_histograms, "native histograms of which sum and count are left"),

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use exposition::Labels;
+use exposition::AddedLabels;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Input {
@@ -46,8 +46,8 @@ impl Input {
         }
     }
 
-    pub(super) fn labels(&self) -> Labels {
-        Labels::new(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    pub(super) fn labels(&self) -> AddedLabels {
+        AddedLabels::new(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     /// What it is called in a sentence.
@@ -75,7 +75,7 @@ fn split_labels(text: &str) -> Option<(OsString, Vec<(String, String)>)> {
 /// A label that can be added.
 pub(super) fn label(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
-    Labels::can_add(name).then(|| (name.to_owned(), value.to_owned()))
+    AddedLabels::can_add(name).then(|| (name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A merged answer as a response body, written while it is sent.
 
-use crate::scrape::{Compressed, Merge, Share};
+use crate::scrape::{CompressedMerge, Merge, Share};
 use actix_web::{
     body::{BodySize, MessageBody},
     web::Bytes,
@@ -36,7 +36,7 @@ pub(super) struct Gzip {
 
 enum Encoder {
     /// For text.
-    OfLines(Compressed),
+    OfLines(CompressedMerge),
     /// For everything else.
     General(Box<Deflating>),
 }

@@ -10,7 +10,7 @@ fn canonical(value: f64) -> String {
 
 fn shortest(value: f64) -> String {
     let mut out = Vec::new();
-    out.extend_from_slice(Spelling::shortest(value).as_bytes());
+    out.extend_from_slice(CanonicalNumber::shortest(value).as_bytes());
     String::from_utf8(out).unwrap()
 }
 
@@ -216,7 +216,7 @@ proptest! {
         let read: f64 = text.parse().unwrap();
         prop_assert!(read == value || (read.is_nan() && value.is_nan()), "{} {}", text, value);
         prop_assert!(is_canonical(text.as_bytes()));
-        prop_assert!(text.len() < ROOM);
+        prop_assert!(text.len() < MAX_LENGTH);
         let short = shortest(value).parse::<f64>().unwrap();
         prop_assert!(short == value || value.is_nan());
     }

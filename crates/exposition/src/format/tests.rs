@@ -38,7 +38,7 @@ fn an_answer_is_read_as_what_its_content_type_says() {
         ("é/ü", Text004),
     ];
     for (content_type, format) in cases {
-        assert_eq!(Format::of_content_type(content_type), Ok(format), "{content_type}");
+        assert_eq!(Format::from_content_type(content_type), Ok(format), "{content_type}");
     }
 }
 
@@ -60,9 +60,9 @@ fn what_cannot_be_an_exposition_is_refused() {
         "application/vnd.google.protobuf; proto=io.prometheus.write.v2.Request; encoding=delimited",
     ];
     for content_type in cases {
-        assert!(Format::of_content_type(content_type).is_err(), "{content_type}");
+        assert!(Format::from_content_type(content_type).is_err(), "{content_type}");
     }
-    let error = Format::of_content_type("Text/HTML; charset=utf-8").unwrap_err();
+    let error = Format::from_content_type("Text/HTML; charset=utf-8").unwrap_err();
     assert_eq!(error.to_string(), "text/html is not the media type of an exposition");
 }
 
@@ -82,10 +82,10 @@ fn names_on_the_command_line_are_taken_back() {
 
 #[test]
 fn the_content_type_is_exact() {
-    let plain = |format| Target::new(format).content_type();
+    let plain = |format| OutputFormat::new(format).content_type();
     assert_eq!(plain(Format::Text004), "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(plain(Format::Text100), "text/plain; version=1.0.0; charset=utf-8");
-    let named = |format, escaping| Target::new(format).with_escaping(escaping).content_type();
+    let named = |format, escaping| OutputFormat::new(format).with_escaping(escaping).content_type();
     assert_eq!(
         named(Format::Text004, Escaping::Values),
         "text/plain; version=0.0.4; charset=utf-8"
@@ -112,10 +112,10 @@ fn the_content_type_is_exact() {
 fn what_is_written_is_read_as_the_same() {
     for format in Format::all() {
         for escaping in [Escaping::AllowUtf8, Escaping::Underscores] {
-            let target = Target::new(format).with_escaping(escaping);
-            assert_eq!(Format::of_content_type(&target.content_type()), Ok(format));
+            let output = OutputFormat::new(format).with_escaping(escaping);
+            assert_eq!(Format::from_content_type(&output.content_type()), Ok(format));
             let knows = format.has_utf8_names();
-            assert!(knows || target.escaping() != Escaping::AllowUtf8);
+            assert!(knows || output.escaping() != Escaping::AllowUtf8);
         }
     }
 }
@@ -123,7 +123,7 @@ fn what_is_written_is_read_as_the_same() {
 proptest! {
     #[test]
     fn no_content_type_is_too_odd(content_type in "\\PC{0,60}") {
-        let _ = Format::of_content_type(&content_type);
+        let _ = Format::from_content_type(&content_type);
     }
 
     #[test]
@@ -135,6 +135,6 @@ proptest! {
     ) {
         let separator = format!("{blanks};{blanks}");
         let content_type = format!("{PROTOBUF};{}", parameters.join(&separator));
-        prop_assert_eq!(Format::of_content_type(&content_type), Ok(Format::Protobuf));
+        prop_assert_eq!(Format::from_content_type(&content_type), Ok(Format::Protobuf));
     }
 }

@@ -8,7 +8,7 @@
 const GROWTH: usize = 16 << 10;
 
 /// How many bits can be written at once, behind up to seven that wait.
-pub(super) const MOST_BITS: u32 = 56;
+pub(super) const MAX_BITS: u32 = 56;
 
 /// Collects bits into bytes.
 #[derive(Debug, Default)]
@@ -22,12 +22,12 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
-    /// Appends the lowest `count` bits of `bits`, at most [`MOST_BITS`]; the others must be zero.
+    /// Appends the lowest `count` bits of `bits`, at most [`MAX_BITS`]; the others must be zero.
     #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32) {
         self.bits |= bits << self.count;
         self.count += count;
-        // All eight bytes are written and those that are not whole are written again
+        // All eight bytes are written and those that are not whole are written found_at
         // by the next call: one store and no branch on how many there are.
         match self.bytes.get_mut(self.length..).and_then(|room| room.first_chunk_mut::<8>()) {
             Some(room) => *room = self.bits.to_le_bytes(),

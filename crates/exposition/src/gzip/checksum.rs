@@ -3,7 +3,7 @@
 //! RFC 1952 section 8: a CRC-32, its polynomial and bits reversed. It is linear:
 //! the sum over `a` and then `b` is the sum over `a` moved on by as many zero
 //! bytes as `b` has, exclusive-or the sum over `b` from zero. So text that comes
-//! again and again is summed once, and each time after that costs one [`Shift`].
+//! found_at and found_at is summed once, and each time after that costs one [`CrcShift`].
 
 use super::difference::word;
 
@@ -13,10 +13,10 @@ const POLYNOMIAL: u32 = 0xEDB8_8320;
 /// What a byte does to the sum that is followed by so many others.
 static TABLES: [[u32; 256]; 16] = tables();
 
-/// The longest text that a [`Shift`] can be made for.
-pub(super) const LONGEST_SHIFT: usize = 1024;
+/// The longest text that a [`CrcShift`] can be made for.
+pub(super) const MAX_SHIFT: usize = 1024;
 
-static ZEROS: [u8; LONGEST_SHIFT] = [0; LONGEST_SHIFT];
+static ZEROS: [u8; MAX_SHIFT] = [0; MAX_SHIFT];
 
 const fn tables() -> [[u32; 256]; 16] {
     let mut tables = [[0; 256]; 16];
@@ -31,15 +31,15 @@ const fn tables() -> [[u32; 256]; 16] {
         tables[0][byte] = sum;
         byte += 1;
     }
-    let mut following = 1;
-    while following < 16 {
+    let mut after_labels = 1;
+    while after_labels < 16 {
         let mut byte = 0;
         while byte < 256 {
-            let sum: u32 = tables[following - 1][byte];
-            tables[following][byte] = sum >> 8 ^ tables[0][(sum & 255) as usize];
+            let sum: u32 = tables[after_labels - 1][byte];
+            tables[after_labels][byte] = sum >> 8 ^ tables[0][(sum & 255) as usize];
             byte += 1;
         }
-        following += 1;
+        after_labels += 1;
     }
     tables
 }
@@ -88,10 +88,10 @@ fn fold(word: u128) -> u32 {
 /// The result is linear in the bits of the sum, so there is a table for each
 /// four of them; smaller than for each eight, for there are many lengths.
 #[derive(Debug)]
-pub(super) struct Shift([[u32; 16]; 8]);
+pub(super) struct CrcShift([[u32; 16]; 8]);
 
-impl Shift {
-    /// `length` is at most [`LONGEST_SHIFT`].
+impl CrcShift {
+    /// `length` is at most [`MAX_SHIFT`].
     pub(super) fn new(length: usize) -> Self {
         // The highest bit is one, and each bit below it stands for one more power of x.
         let mut moved = update(1 << 31, ZEROS.get(..length).unwrap_or(&ZEROS));
@@ -121,10 +121,10 @@ impl Shift {
 
 /// The shifts that were asked for.
 #[derive(Debug, Default)]
-pub(super) struct Shifts(Vec<Option<Box<Shift>>>);
+pub(super) struct CrcShifts(Vec<Option<Box<CrcShift>>>);
 
-impl Shifts {
-    /// `length` is at most [`LONGEST_SHIFT`].
+impl CrcShifts {
+    /// `length` is at most [`MAX_SHIFT`].
     #[inline(always)]
     pub(super) fn apply(&mut self, length: usize, sum: u32) -> u32 {
         match self.0.get(length) {
@@ -134,11 +134,11 @@ impl Shifts {
     }
 
     #[cold]
-    fn add(&mut self, length: usize) -> &Shift {
+    fn add(&mut self, length: usize) -> &CrcShift {
         if self.0.len() <= length {
             self.0.resize_with(length + 1, || None);
         }
-        self.0[length].get_or_insert_with(|| Box::new(Shift::new(length)))
+        self.0[length].get_or_insert_with(|| Box::new(CrcShift::new(length)))
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
             expected.update(&text);
             prop_assert_eq!(!whole, expected.sum());
             prop_assert_eq!(update(update(!0, a), b), whole);
-            prop_assert_eq!(Shift::new(b.len()).apply(update(!0, a)) ^ update(0, b), whole);
+            prop_assert_eq!(CrcShift::new(b.len()).apply(update(!0, a)) ^ update(0, b), whole);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A text as differences from one much like it that was written before.
 
-use super::encoder::Encoder;
+use super::encoder::DeflateEncoder;
 
 /// How many bytes `a` and `b` begin with that are the same.
 #[inline(always)]
@@ -37,7 +37,7 @@ pub(super) fn word(text: &[u8]) -> u128 {
 
 /// A copy from the old text, and what follows it that is not to be found there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct EditStep {
     /// Where in the old text.
     from: u16,
     copied: u16,
@@ -46,7 +46,7 @@ pub(super) struct Step {
     is_tail: bool,
 }
 
-impl Step {
+impl EditStep {
     /// How many bytes are copied from the very beginning.
     pub(super) fn prefix(self) -> usize {
         if self.from == 0 { self.copied.into() } else { 0 }
@@ -57,7 +57,7 @@ impl Step {
 ///
 /// Where they part, both go on from the next quote or brace: labels have the
 /// same names in the same order more often than values of the same length.
-pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<Step>) {
+pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<EditStep>) {
     let (mut left, mut old_left) = (text, old);
     loop {
         let from = old.len() - old_left.len();
@@ -73,7 +73,7 @@ pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<Step>) {
         let literals = next.map_or(after.len(), |(quote, ..)| quote);
         let is_tail = after.is_empty() && old_after.is_empty();
         let [from, copied, literals] = [from, copied, literals].map(|length| length as u16);
-        steps.push(Step { from, copied, literals, is_tail });
+        steps.push(EditStep { from, copied, literals, is_tail });
         let Some(next) = next else { return };
         (_, left, old_left) = next;
     }
@@ -85,11 +85,11 @@ pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<Step>) {
 /// for a copy.
 #[inline(always)]
 pub(super) fn write(
-    steps: &[Step],
+    steps: &[EditStep],
     mut text: &[u8],
     source: u64,
     is_joined: bool,
-    encoder: &mut Encoder,
+    encoder: &mut DeflateEncoder,
 ) {
     for step in steps {
         let source = source + u64::from(step.from);

@@ -5,21 +5,22 @@
 //! changes slowly.
 
 use super::{
+    alphabet::MAX_COPY,
     bits::BitWriter,
-    code::{Code, LONGEST_COPY, write_last_block},
-    tally::Tally,
+    block_code::{BlockCode, write_last_block},
+    symbol_counts::SymbolCounts,
 };
 
 /// How far back a reference can reach.
 pub(super) const WINDOW: u64 = 32 << 10;
 
 /// A shorter copy costs as much as its bytes, unless it prolongs the one before.
-pub(super) const WORTHWHILE: usize = 4;
+pub(super) const MIN_NEW_COPY: usize = 4;
 
 /// How many counted symbols the first code but one is made from; each later one
 /// from twice as many, up to a limit.
 const FIRST_BLOCK: u32 = 1 << 10;
-const LONGEST_BLOCK: u32 = 1 << 14;
+const MAX_BLOCK: u32 = 1 << 14;
 
 /// Counting every line would cost more than the codes get better by it. Not an even
 /// number, nor seven: histograms often have twelve buckets, a sum and a count.
@@ -27,40 +28,40 @@ const COUNTED_LINES: u32 = 5;
 
 /// Writes deflate blocks.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(super) struct DeflateEncoder {
     bits: BitWriter,
-    code: Code,
-    tally: Tally,
+    code: BlockCode,
+    counts: SymbolCounts,
     block: u32,
     is_counting: bool,
     lines: u32,
     /// Of the text, as far as it was given.
     position: u64,
     /// A back-reference that may become longer.
-    copy: Copy,
+    copy: PendingCopy,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Copy {
+struct PendingCopy {
     distance: u64,
     length: usize,
 }
 
-impl Encoder {
+impl DeflateEncoder {
     /// Begins after what `bits` already has.
     pub(super) fn new(mut bits: BitWriter) -> Self {
-        let tally = Tally::expected();
-        let code = Code::new(&tally);
+        let counts = SymbolCounts::expected();
+        let code = BlockCode::new(&counts);
         code.write_header(&mut bits);
         Self {
             bits,
             code,
-            tally,
+            counts,
             block: FIRST_BLOCK,
             is_counting: true,
             lines: 0,
             position: 0,
-            copy: Copy::default(),
+            copy: PendingCopy::default(),
         }
     }
 
@@ -75,7 +76,7 @@ impl Encoder {
     pub(super) fn end_line(&mut self) {
         self.lines = self.lines.wrapping_add(1);
         self.is_counting = self.lines.is_multiple_of(COUNTED_LINES) || self.block == FIRST_BLOCK;
-        if self.tally.count() >= self.block {
+        if self.counts.count() >= self.block {
             self.begin_block();
         }
     }
@@ -84,10 +85,10 @@ impl Encoder {
     fn begin_block(&mut self) {
         self.end_copy();
         self.code.write_end(&mut self.bits);
-        self.code = Code::new(&self.tally);
-        self.tally.age();
+        self.code = BlockCode::new(&self.counts);
+        self.counts.halve();
         self.code.write_header(&mut self.bits);
-        self.block = (self.block * 2).min(LONGEST_BLOCK);
+        self.block = (self.block * 2).min(MAX_BLOCK);
     }
 
     /// Writes bytes as they are.
@@ -99,7 +100,7 @@ impl Encoder {
         self.end_copy();
         self.position += text.len() as u64;
         if self.is_counting {
-            self.tally.add_literals(text);
+            self.counts.add_literals(text);
         }
         self.code.write_literals(text, &mut self.bits);
     }
@@ -119,7 +120,7 @@ impl Encoder {
     /// Writes `text`, which is also at `source`, as a copy of it if it can be one.
     #[inline(always)]
     pub(super) fn copy(&mut self, source: u64, text: &[u8]) {
-        let is_worth_it = text.len() >= WORTHWHILE && self.reaches(self.position, source);
+        let is_worth_it = text.len() >= MIN_NEW_COPY && self.reaches(self.position, source);
         if is_worth_it || self.continues(source) {
             self.extend(source, text.len());
         } else {
@@ -129,12 +130,12 @@ impl Encoder {
 
     /// Copies so many bytes from `source`, which must be within reach.
     ///
-    /// There must be [`WORTHWHILE`] of them, together with what the next call goes on with.
+    /// There must be [`MIN_NEW_COPY`] of them, together with what the next call goes on with.
     #[inline(always)]
     pub(super) fn extend(&mut self, source: u64, length: usize) {
         if !self.continues(source) {
             self.end_copy();
-            self.copy = Copy { distance: self.position.wrapping_sub(source), length: 0 };
+            self.copy = PendingCopy { distance: self.position.wrapping_sub(source), length: 0 };
         }
         self.copy.length += length;
         self.position += length as u64;
@@ -149,10 +150,10 @@ impl Encoder {
 
     #[inline(never)]
     fn write_copies(&mut self) {
-        let Copy { distance, mut length } = self.copy;
-        while length > LONGEST_COPY {
+        let PendingCopy { distance, mut length } = self.copy;
+        while length > MAX_COPY {
             // What is left must be long enough for a copy, too.
-            let part = LONGEST_COPY.min(length - 3);
+            let part = MAX_COPY.min(length - 3);
             self.write_copy(distance as usize, part);
             length -= part;
         }
@@ -163,7 +164,7 @@ impl Encoder {
     #[inline(always)]
     fn write_copy(&mut self, distance: usize, length: usize) {
         if self.is_counting {
-            self.tally.add_copy(distance, length);
+            self.counts.add_copy(distance, length);
         }
         self.code.write_copy(distance, length, &mut self.bits);
     }
@@ -180,7 +181,7 @@ impl Encoder {
     }
 
     /// How many bytes wait to be taken.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.bits.len()
     }
 

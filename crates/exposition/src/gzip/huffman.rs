@@ -1,13 +1,13 @@
 //! Prefix codes from frequencies, none of them longer than a limit.
 //!
-//! RFC 1951 section 3.2.2: lengths alone define a code. It must be complete: a
+//! RFC 1951 section 3.2.2: lengths in_braces define a code. It must be complete: a
 //! reader refuses lengths that leave bit patterns without a meaning.
 
 /// The most symbols that an alphabet of deflate has.
-const SYMBOLS: usize = 288;
+const MAX_SYMBOLS: usize = 288;
 
 /// The longest code that deflate knows.
-const LONGEST: usize = 15;
+const MAX_BITS_PER_CODE: usize = 15;
 
 /// The length of each symbol's code: the best for these frequencies, or close to
 /// it where `limit` bits do not suffice for the best.
@@ -15,12 +15,12 @@ const LONGEST: usize = 15;
 /// Symbols of frequency zero get length zero, which is no code. At least two
 /// others are needed for a complete code.
 pub(super) fn lengths<const N: usize>(frequencies: &[u32; N], limit: usize) -> [u8; N] {
-    const { assert!(N <= SYMBOLS) };
+    const { assert!(N <= MAX_SYMBOLS) };
     let mut rarest_first: Vec<(u32, usize)> =
         (0..N).map(|symbol| (frequencies[symbol], symbol)).filter(|&(n, _)| n > 0).collect();
     rarest_first.sort_unstable();
     let mut counts = counts(&rarest_first);
-    shorten(&mut counts, limit.min(LONGEST));
+    shorten(&mut counts, limit.min(MAX_BITS_PER_CODE));
 
     let mut lengths = [0; N];
     let mut rarest_first = rarest_first.into_iter();
@@ -34,7 +34,7 @@ pub(super) fn lengths<const N: usize>(frequencies: &[u32; N], limit: usize) -> [
 
 /// How many codes of each length the best code has, longer ones than we can
 /// count taken for the longest.
-fn counts(rarest_first: &[(u32, usize)]) -> [usize; SYMBOLS] {
+fn counts(rarest_first: &[(u32, usize)]) -> [usize; MAX_SYMBOLS] {
     // Leaves are sorted, and nodes come into being sorted, so the two rarest are
     // always at the front of one of two queues.
     let mut leaves = rarest_first.iter().map(|&(n, _)| u64::from(n)).enumerate().peekable();
@@ -60,7 +60,7 @@ fn counts(rarest_first: &[(u32, usize)]) -> [usize; SYMBOLS] {
         }
         nodes.push(sum);
     }
-    let mut counts = [0; SYMBOLS];
+    let mut counts = [0; MAX_SYMBOLS];
     let mut depths = vec![0_usize; 2 * leaf_count];
     // The last node is the root; parents come after their children.
     for child in (0..leaf_count + nodes.len().saturating_sub(1)).rev() {
@@ -73,7 +73,7 @@ fn counts(rarest_first: &[(u32, usize)]) -> [usize; SYMBOLS] {
 }
 
 /// Brings a complete code's lengths down to `limit`, and keeps it complete.
-fn shorten(counts: &mut [usize; SYMBOLS], limit: usize) {
+fn shorten(counts: &mut [usize; MAX_SYMBOLS], limit: usize) {
     let mut excess: usize = counts[limit + 1..].iter().sum();
     counts[limit] += excess;
     counts[limit + 1..].fill(0);
@@ -92,9 +92,9 @@ fn shorten(counts: &mut [usize; SYMBOLS], limit: usize) {
 
 /// The codes for these lengths, their first bit lowest.
 pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [u16; N] {
-    let mut next = [0_u32; LONGEST + 2];
+    let mut next = [0_u32; MAX_BITS_PER_CODE + 2];
     for &length in lengths {
-        next[usize::from(length).min(LONGEST) + 1] += u32::from(length > 0);
+        next[usize::from(length).min(MAX_BITS_PER_CODE) + 1] += u32::from(length > 0);
     }
     for length in 1..next.len() {
         next[length] = (next[length] + next[length - 1]) << 1;
@@ -103,7 +103,7 @@ pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [u16; N] {
         let Some(shift) = 16_u32.checked_sub(length.into()).filter(|&shift| shift < 16) else {
             return 0;
         };
-        let code = &mut next[usize::from(length).min(LONGEST)];
+        let code = &mut next[usize::from(length).min(MAX_BITS_PER_CODE)];
         *code += 1;
         ((*code - 1) as u16).reverse_bits() >> shift
     })

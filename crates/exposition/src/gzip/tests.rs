@@ -33,8 +33,8 @@ fn round_trip(blocks: &[Vec<u8>], calls: &[Call]) -> usize {
 
 /// Returns what came out, and the text that went in.
 fn compress(blocks: &[Vec<u8>], calls: &[Call]) -> (Vec<u8>, Vec<u8>) {
-    let mut gzip = Gzip::new();
-    let labels: Vec<Labels> = blocks.iter().map(|block| gzip.add_labels(block)).collect();
+    let mut gzip = GzipWriter::new();
+    let labels: Vec<LabelBlockId> = blocks.iter().map(|block| gzip.add_labels(block)).collect();
     let (mut expected, mut compressed) = (Vec::new(), Vec::new());
     for call in calls {
         match call {
@@ -50,7 +50,7 @@ fn compress(blocks: &[Vec<u8>], calls: &[Call]) -> (Vec<u8>, Vec<u8>) {
                 }
             }
             Call::Take => {
-                let waiting = gzip.waiting();
+                let waiting = gzip.pending();
                 let taken = gzip.take();
                 assert_eq!(taken.len(), waiting);
                 compressed.extend(taken);
@@ -224,8 +224,8 @@ fn bytes_like_no_text_grow_by_less_than_they_are() {
 
 #[test]
 fn labels_of_another_member_are_nothing() {
-    let labels = Gzip::new().add_labels(b"{a=\"1\"}");
-    let mut gzip = Gzip::new();
+    let labels = GzipWriter::new().add_labels(b"{a=\"1\"}");
+    let mut gzip = GzipWriter::new();
     gzip.line(b"x", labels, b" 1\n");
     gzip.write(b"y 1\n");
     let mut text = String::new();

@@ -135,7 +135,7 @@ fn names_are_old_ones_unless_the_chosen_entry_allows_more() {
 #[test]
 fn instances_are_asked_for_the_target_and_then_for_what_loses_least() {
     let ask = |format, text_only, protobuf| {
-        accept_for_instances(Target::new(format), text_only, protobuf)
+        scrape_accept_header(OutputFormat::new(format), text_only, protobuf)
     };
     let text = "text/plain;version=0.0.4;q=1,*/*;q=0.1";
     assert_eq!(ask(Format::Text004, false, true), text);
@@ -158,8 +158,8 @@ fn instances_are_asked_for_the_target_and_then_for_what_loses_least() {
 #[test]
 fn an_instance_that_negotiates_as_we_do_answers_in_the_target() {
     for format in Format::all() {
-        let target = Target::new(format).with_escaping(Escaping::Values);
-        let chosen = negotiate(Some(&accept_for_instances(target, false, true)));
+        let output = OutputFormat::new(format).with_escaping(Escaping::Values);
+        let chosen = negotiate(Some(&scrape_accept_header(output, false, true)));
         assert_eq!(chosen.format(), format);
     }
 }

@@ -7,11 +7,11 @@
 mod line;
 mod metric;
 
-use line::{Comment, Sample};
-use metric::{Metric, Slot, TextType};
+use line::{MetadataLine, OpenMetricsSample};
+use metric::{MetricBuilder, OpenMetricsType, SampleSlot};
 
 use super::{
-    message::{MetricType, number},
+    message::{ProtobufType, number},
     wire::{put_bytes, put_varint, put_varint_field},
 };
 
@@ -22,18 +22,18 @@ use super::{
 /// Beyond the standard, a counter's sample can have its family's name. Info and
 /// stateset become gauges and unknown becomes untyped, named as their samples are.
 pub(in super::super) fn from_text(text: &[u8]) -> (Vec<u8>, usize) {
-    let mut writer = Writer::default();
+    let mut writer = MessageWriter::default();
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(comment) = line.strip_prefix(b"# ") {
             match line::comment(comment) {
-                Some(Comment { keyword: b"TYPE", name, text }) => {
-                    writer.turn_to(&name).text_type = TextType::parse(text);
+                Some(MetadataLine { keyword: b"TYPE", name, text }) => {
+                    writer.family_named(&name).openmetrics_type = OpenMetricsType::parse(text);
                 }
-                Some(Comment { keyword: b"HELP", name, text }) => {
-                    writer.turn_to(&name).help = line::unescape(text).into_owned();
+                Some(MetadataLine { keyword: b"HELP", name, text }) => {
+                    writer.family_named(&name).help = line::unescape(text).into_owned();
                 }
-                Some(Comment { keyword: b"UNIT", name, text }) => {
-                    writer.turn_to(&name).unit = text.to_vec();
+                Some(MetadataLine { keyword: b"UNIT", name, text }) => {
+                    writer.family_named(&name).unit = text.to_vec();
                 }
                 _ => {}
             }
@@ -42,14 +42,14 @@ pub(in super::super) fn from_text(text: &[u8]) -> (Vec<u8>, usize) {
         }
     }
     writer.end_family();
-    (writer.out, writer.invented)
+    (writer.out, writer.synthesized)
 }
 
 /// A family that is being read.
 #[derive(Default)]
-struct Family {
+struct PendingFamily {
     name: Vec<u8>,
-    text_type: TextType,
+    openmetrics_type: OpenMetricsType,
     help: Vec<u8>,
     unit: Vec<u8>,
     /// With what its samples' names end beyond its own, where that belongs to the name.
@@ -61,20 +61,20 @@ struct Family {
 }
 
 #[derive(Default)]
-struct Writer {
-    family: Family,
-    metric: Metric,
+struct MessageWriter {
+    family: PendingFamily,
+    metric: MetricBuilder,
     out: Vec<u8>,
     /// Sums and counts that the text does not have.
-    invented: usize,
+    synthesized: usize,
 }
 
-impl Writer {
+impl MessageWriter {
     /// The family of this name, of which no sample was read yet.
-    fn turn_to(&mut self, name: &[u8]) -> &mut Family {
+    fn family_named(&mut self, name: &[u8]) -> &mut PendingFamily {
         if self.family.name != name || self.has_samples() {
             self.end_family();
-            self.family = Family { name: name.to_vec(), ..Family::default() };
+            self.family = PendingFamily { name: name.to_vec(), ..PendingFamily::default() };
         }
         &mut self.family
     }
@@ -83,21 +83,21 @@ impl Writer {
         !self.family.metrics.is_empty() || self.metric.has_value()
     }
 
-    fn sample(&mut self, sample: &Sample<'_>) {
-        let text_type = self.family.text_type;
+    fn sample(&mut self, sample: &OpenMetricsSample<'_>) {
+        let openmetrics_type = self.family.openmetrics_type;
         let suffix = sample.name.strip_prefix(&*self.family.name);
-        let slot = suffix.and_then(|suffix| Slot::of(text_type, suffix, sample));
+        let slot = suffix.and_then(|suffix| SampleSlot::of(openmetrics_type, suffix, sample));
         let slot = slot.unwrap_or_else(|| {
             self.end_family();
-            self.family = Family { name: sample.name.to_vec(), ..Family::default() };
-            Slot::Plain
+            self.family = PendingFamily { name: sample.name.to_vec(), ..PendingFamily::default() };
+            SampleSlot::Plain
         });
-        let suffix: &[u8] = match (self.family.text_type, slot) {
-            (TextType::Counter, Slot::Total) => b"_total",
-            (TextType::Info, _) => b"_info",
+        let suffix: &[u8] = match (self.family.openmetrics_type, slot) {
+            (OpenMetricsType::Counter, SampleSlot::Total) => b"_total",
+            (OpenMetricsType::Info, _) => b"_info",
             _ => b"",
         };
-        if slot != Slot::Created && suffix != self.family.suffix {
+        if slot != SampleSlot::Created && suffix != self.family.suffix {
             if self.has_samples() {
                 self.end_message();
             }
@@ -111,25 +111,25 @@ impl Writer {
 
     fn end_metric(&mut self) {
         let metric = std::mem::take(&mut self.metric);
-        self.invented += metric.invented(self.family.text_type);
-        metric.write(self.family.text_type, &mut self.family.metrics);
-        metric.write_lonely_created(&mut self.family.created);
+        self.synthesized += metric.synthesized(self.family.openmetrics_type);
+        metric.write(self.family.openmetrics_type, &mut self.family.metrics);
+        metric.write_created_gauge(&mut self.family.created);
     }
 
     /// Writes what there is of the family.
     fn end_message(&mut self) {
         self.end_metric();
-        let Family { name, help, unit, suffix, metrics, .. } = &self.family;
-        let metric_type = self.family.text_type.metric_type();
+        let PendingFamily { name, help, unit, suffix, metrics, .. } = &self.family;
+        let metric_type = self.family.openmetrics_type.metric_type();
         write_family(&[name, suffix], help, unit, metric_type, metrics, &mut self.out);
         self.family.metrics.clear();
     }
 
     fn end_family(&mut self) {
         self.end_message();
-        let Family { name, created, .. } = &self.family;
+        let PendingFamily { name, created, .. } = &self.family;
         let name = [&**name, &b"_created"[..]];
-        write_family(&name, b"", b"", MetricType::Gauge, created, &mut self.out);
+        write_family(&name, b"", b"", ProtobufType::Gauge, created, &mut self.out);
         self.family.created.clear();
     }
 }
@@ -138,7 +138,7 @@ fn write_family(
     name: &[&[u8]],
     help: &[u8],
     unit: &[u8],
-    metric_type: MetricType,
+    metric_type: ProtobufType,
     metrics: &[u8],
     out: &mut Vec<u8>,
 ) {

@@ -1,36 +1,38 @@
 use super::{
     super::{
+        duplicate_sample::{DuplicateSample, MAX_REPORTED},
         families::Role,
-        repeated::{MAX_NAMED, Repeated},
+        format::Escaping,
         stats::Stats,
     },
-    Dropped, Options, collisions,
-    index::Metric,
-    instance::Instance,
-    plan::{Message, Nativeness, Part, Plan},
-    untyped::{self, Twice, Writer},
+    Dropped,
+    body::ProtobufBody,
+    index::IndexedMetric,
+    name_collisions,
+    plan::{HistogramKind, MessagePart, OutputMessage, ProtobufPlan},
+    untyped_samples::{self, DuplicateSamples, SampleWriter},
     wire::{put_varint, varint_length},
 };
 
 /// One exposition of several instances, written in chunks.
-pub(in super::super) struct Merge {
-    instances: Vec<Instance>,
-    plan: Plan,
+pub(in super::super) struct ProtobufMerge {
+    instances: Vec<ProtobufBody>,
+    plan: ProtobufPlan,
     /// The lengths of the plan's messages.
     lengths: Vec<u64>,
-    twice: Twice,
-    options: Options,
+    duplicates: DuplicateSamples,
+    escaping: Escaping,
     content_length: u64,
     stats: Stats,
     dropped: Dropped,
     /// The first of the samples that an earlier instance has.
-    repeated: Vec<Repeated>,
-    next: Position,
+    duplicate_samples: Vec<DuplicateSample>,
+    next: NextMetric,
 }
 
 /// What is written next.
 #[derive(Default)]
-struct Position {
+struct NextMetric {
     message: usize,
     /// Whether what stands before its metrics is written.
     is_started: bool,
@@ -42,37 +44,37 @@ struct Position {
     point: u32,
 }
 
-impl Merge {
+impl ProtobufMerge {
     /// Lines up the families of all instances; metrics of one family follow each
     /// other in the order given here.
-    pub(in super::super) fn new(mut instances: Vec<Instance>, options: Options) -> Self {
-        instances.iter_mut().for_each(|instance| instance.escape(options.escaping));
-        collisions::resolve(&mut instances, options.escaping);
-        let mut repeated = collisions::drop_repeated(&mut instances, options.escaping);
-        let plan = Plan::new(&instances, options.escaping);
-        let twice = Twice::find(&instances, &plan, options.escaping);
+    pub(in super::super) fn new(mut instances: Vec<ProtobufBody>, escaping: Escaping) -> Self {
+        instances.iter_mut().for_each(|instance| instance.escape(escaping));
+        name_collisions::resolve(&mut instances, escaping);
+        let mut duplicate_samples = name_collisions::drop_shared_metrics(&mut instances, escaping);
+        let plan = ProtobufPlan::new(&instances, escaping);
+        let duplicates = DuplicateSamples::find(&instances, &plan, escaping);
         let mut stats = Stats { type_conflicts: plan.type_conflicts, ..Stats::default() };
-        stats.duplicates = twice.count();
-        repeated.extend_from_slice(&twice.repeated);
-        repeated.truncate(MAX_NAMED);
+        stats.duplicates = duplicates.count();
+        duplicate_samples.extend_from_slice(&duplicates.shared);
+        duplicate_samples.truncate(MAX_REPORTED);
         for instance in &instances {
             stats.renamed_labels += instance.index().renamed_labels;
             let (duplicates, lost_timestamps) = instance.dropped();
             stats.duplicates += duplicates;
             stats.lost_timestamps += lost_timestamps;
         }
-        let dropped = untyped::dropped(&instances, &plan);
+        let dropped = untyped_samples::dropped(&instances, &plan);
         let mut merge = Self {
             instances,
             plan,
             lengths: Vec::new(),
-            twice,
-            options,
+            duplicates,
+            escaping,
             content_length: 0,
             stats,
             dropped,
-            repeated,
-            next: Position::default(),
+            duplicate_samples,
+            next: NextMetric::default(),
         };
         merge.measure();
         merge
@@ -96,7 +98,7 @@ impl Merge {
         self.plan.messages = messages;
     }
 
-    fn metrics_length(&self, message: &Message) -> u64 {
+    fn metrics_length(&self, message: &OutputMessage) -> u64 {
         let mut length = 0;
         for place in message.parts.clone() {
             let Some(part) = self.plan.parts.get(place) else { continue };
@@ -104,21 +106,21 @@ impl Merge {
             let [others, native] = family.lengths;
             length += match (part.only, message.only) {
                 (None, None) => others + native,
-                (None, Some(Nativeness::Native)) => native,
-                (None, Some(Nativeness::Classic)) => others,
+                (None, Some(HistogramKind::Native)) => native,
+                (None, Some(HistogramKind::Classic)) => others,
                 (Some(role), _) => self.points_length(place, *part, role),
             };
         }
         length
     }
 
-    fn points_length(&self, part_place: usize, part: Part, role: Role) -> u64 {
+    fn points_length(&self, part_place: usize, part: MessagePart, role: Role) -> u64 {
         let Some((instance, family)) = part.of(&self.instances) else { return 0 };
-        let (mut length, mut writer) = (0, Writer::default());
+        let (mut length, mut writer) = (0, SampleWriter::default());
         for (metric_place, metric) in family.kept(instance.index(), 0) {
-            writer.start(instance, metric, family, self.options.escaping);
+            writer.start(instance, metric, family, self.escaping);
             writer.each(role, &mut |writer, point_place, point| {
-                if !self.twice.contains((part_place as u32, metric_place, point_place)) {
+                if !self.duplicates.contains((part_place as u32, metric_place, point_place)) {
                     length += writer.length(&point);
                 }
                 true
@@ -142,20 +144,20 @@ impl Merge {
         self.dropped
     }
 
-    pub(in super::super) fn repeated(&self) -> &[Repeated] {
-        &self.repeated
+    pub(in super::super) fn duplicate_samples(&self) -> &[DuplicateSample] {
+        &self.duplicate_samples
     }
 
-    pub(super) fn instances(&self) -> &[Instance] {
+    pub(super) fn instances(&self) -> &[ProtobufBody] {
         &self.instances
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &ProtobufPlan {
         &self.plan
     }
 
-    pub(super) fn twice(&self) -> &Twice {
-        &self.twice
+    pub(super) fn duplicates(&self) -> &DuplicateSamples {
+        &self.duplicates
     }
 
     /// Appends the next metrics: `max` bytes, and then up to the end of the metric,
@@ -184,7 +186,7 @@ impl Merge {
                         (next.part, next.metric, next.point) = (next.part + 1, 0, 0);
                     }
                 }
-                None => next = Position { message: next.message + 1, ..Position::default() },
+                None => next = NextMetric { message: next.message + 1, ..NextMetric::default() },
             }
         }
         self.next = next;
@@ -195,24 +197,24 @@ impl Merge {
     /// whether the chunk is full.
     fn write_metrics(
         &self,
-        part: Part,
-        message: &Message,
-        next: &mut Position,
+        part: MessagePart,
+        message: &OutputMessage,
+        next: &mut NextMetric,
         goal: usize,
         out: &mut Vec<u8>,
     ) -> bool {
         let Some((instance, family)) = part.of(&self.instances) else { return false };
         let mut scratch = Vec::new();
         for (place, metric) in family.kept(instance.index(), next.metric) {
-            let is_native = metric.is(Metric::NATIVE);
-            if message.only.is_some_and(|only| (only == Nativeness::Native) != is_native) {
+            let is_native = metric.is(IndexedMetric::NATIVE);
+            if message.only.is_some_and(|only| (only == HistogramKind::Native) != is_native) {
                 continue;
             }
             if out.len() >= goal {
                 next.metric = place;
                 return true;
             }
-            instance.write(metric, family, self.options.escaping, &mut scratch, out);
+            instance.write(metric, family, self.escaping, &mut scratch, out);
         }
         false
     }
@@ -221,22 +223,22 @@ impl Merge {
     fn write_points(
         &self,
         part_place: usize,
-        part: Part,
-        next: &mut Position,
+        part: MessagePart,
+        next: &mut NextMetric,
         goal: usize,
         out: &mut Vec<u8>,
     ) -> bool {
         let (Some((instance, family)), Some(role)) = (part.of(&self.instances), part.only) else {
             return false;
         };
-        let mut writer = Writer::default();
+        let mut writer = SampleWriter::default();
         for (metric_place, metric) in family.kept(instance.index(), next.metric) {
             let first = if metric_place == next.metric { next.point } else { 0 };
             let mut stopped = None;
-            writer.start(instance, metric, family, self.options.escaping);
+            writer.start(instance, metric, family, self.escaping);
             writer.each(role, &mut |writer, point_place, point| {
                 let place = (part_place as u32, metric_place, point_place);
-                if point_place < first || self.twice.contains(place) {
+                if point_place < first || self.duplicates.contains(place) {
                     return true;
                 }
                 if out.len() >= goal {

@@ -1,7 +1,7 @@
 //! The messages of `io.prometheus.client`: their fields, and views of those that
-//! a merge looks into.
+//! a merge name_bits into.
 
-use super::wire::{Field, Fields, Value};
+use super::wire::{Field, FieldValue, Fields};
 
 /// The numbers of fields, by message.
 pub(super) mod number {
@@ -59,61 +59,65 @@ pub(super) mod number {
 }
 
 /// What a field holds.
-pub(super) enum Type {
+pub(super) enum FieldType {
     Varint,
     Double,
     Text,
-    /// Repeated, packed or not.
+    /// DuplicateSample, sink or not.
     Varints,
     Doubles,
-    Message(Schema),
+    Message(FieldTypes),
 }
 
 /// What the fields of a message hold; the first has the number 1, and none is left out.
-pub(super) type Schema = &'static [Type];
+pub(super) type FieldTypes = &'static [FieldType];
 
-const LABEL: Schema = &[Type::Text, Type::Text];
-const TIME: Schema = &[Type::Varint, Type::Varint];
-const EXEMPLAR: Schema = &[Type::Message(LABEL), Type::Double, Type::Message(TIME)];
-const VALUE: Schema = &[Type::Double];
-const COUNTER: Schema = &[Type::Double, Type::Message(EXEMPLAR), Type::Message(TIME)];
-const QUANTILE: Schema = &[Type::Double, Type::Double];
-const SUMMARY: Schema = &[Type::Varint, Type::Double, Type::Message(QUANTILE), Type::Message(TIME)];
-const BUCKET: Schema = &[Type::Varint, Type::Double, Type::Message(EXEMPLAR), Type::Double];
-const SPAN: Schema = &[Type::Varint, Type::Varint];
-const HISTOGRAM: Schema = &[
-    Type::Varint,
-    Type::Double,
-    Type::Message(BUCKET),
-    Type::Double,
-    Type::Varint,
-    Type::Double,
-    Type::Varint,
-    Type::Double,
-    Type::Message(SPAN),
-    Type::Varints,
-    Type::Doubles,
-    Type::Message(SPAN),
-    Type::Varints,
-    Type::Doubles,
-    Type::Message(TIME),
-    Type::Message(EXEMPLAR),
+const LABEL: FieldTypes = &[FieldType::Text, FieldType::Text];
+const TIME: FieldTypes = &[FieldType::Varint, FieldType::Varint];
+const EXEMPLAR: FieldTypes =
+    &[FieldType::Message(LABEL), FieldType::Double, FieldType::Message(TIME)];
+const VALUE: FieldTypes = &[FieldType::Double];
+const COUNTER: FieldTypes =
+    &[FieldType::Double, FieldType::Message(EXEMPLAR), FieldType::Message(TIME)];
+const QUANTILE: FieldTypes = &[FieldType::Double, FieldType::Double];
+const SUMMARY: FieldTypes =
+    &[FieldType::Varint, FieldType::Double, FieldType::Message(QUANTILE), FieldType::Message(TIME)];
+const BUCKET: FieldTypes =
+    &[FieldType::Varint, FieldType::Double, FieldType::Message(EXEMPLAR), FieldType::Double];
+const SPAN: FieldTypes = &[FieldType::Varint, FieldType::Varint];
+const HISTOGRAM: FieldTypes = &[
+    FieldType::Varint,
+    FieldType::Double,
+    FieldType::Message(BUCKET),
+    FieldType::Double,
+    FieldType::Varint,
+    FieldType::Double,
+    FieldType::Varint,
+    FieldType::Double,
+    FieldType::Message(SPAN),
+    FieldType::Varints,
+    FieldType::Doubles,
+    FieldType::Message(SPAN),
+    FieldType::Varints,
+    FieldType::Doubles,
+    FieldType::Message(TIME),
+    FieldType::Message(EXEMPLAR),
 ];
 
-/// The schema of a `Metric`, down to its last number.
-pub(super) const METRIC: Schema = &[
-    Type::Message(LABEL),
-    Type::Message(VALUE),
-    Type::Message(COUNTER),
-    Type::Message(SUMMARY),
-    Type::Message(VALUE),
-    Type::Varint,
-    Type::Message(HISTOGRAM),
+/// The schema of a `IndexedMetric`, down to its last number.
+pub(super) const METRIC: FieldTypes = &[
+    FieldType::Message(LABEL),
+    FieldType::Message(VALUE),
+    FieldType::Message(COUNTER),
+    FieldType::Message(SUMMARY),
+    FieldType::Message(VALUE),
+    FieldType::Varint,
+    FieldType::Message(HISTOGRAM),
 ];
 
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MetricType {
+pub(super) enum ProtobufType {
     Counter,
     Gauge,
     Summary,
@@ -122,7 +126,7 @@ pub(super) enum MetricType {
     GaugeHistogram,
 }
 
-impl MetricType {
+impl ProtobufType {
     pub(super) const ALL: [Self; 6] = [
         Self::Counter,
         Self::Gauge,
@@ -137,35 +141,35 @@ impl MetricType {
     }
 
     /// What a metric of the family holds.
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> ValueKind {
         match self {
-            Self::Counter => Kind::Counter,
-            Self::Gauge => Kind::Gauge,
-            Self::Summary => Kind::Summary,
-            Self::Untyped => Kind::Untyped,
-            Self::Histogram | Self::GaugeHistogram => Kind::Histogram,
+            Self::Counter => ValueKind::Counter,
+            Self::Gauge => ValueKind::Gauge,
+            Self::Summary => ValueKind::Summary,
+            Self::Untyped => ValueKind::Untyped,
+            Self::Histogram | Self::GaugeHistogram => ValueKind::Histogram,
         }
     }
 }
 
-/// A set of [`MetricType`]s.
+/// A set of [`ProtobufType`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Types(u8);
+pub(super) struct ProtobufTypes(u8);
 
-impl Types {
-    pub(super) fn insert(&mut self, metric_type: MetricType) {
+impl ProtobufTypes {
+    pub(super) fn insert(&mut self, metric_type: ProtobufType) {
         self.0 |= 1 << metric_type as u8;
     }
 
     /// The type, where there is one and no other.
-    pub(super) fn agreed(self) -> Option<MetricType> {
-        MetricType::ALL.into_iter().find(|&one| self.0 == 1 << one as u8)
+    pub(super) fn agreed(self) -> Option<ProtobufType> {
+        ProtobufType::ALL.into_iter().find(|&one| self.0 == 1 << one as u8)
     }
 }
 
 /// What a metric holds; the number is that of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Gauge = 2,
     Counter = 3,
     Summary = 4,
@@ -173,7 +177,7 @@ pub(super) enum Kind {
     Histogram = 7,
 }
 
-impl Kind {
+impl ValueKind {
     pub(super) const ALL: [Self; 5] =
         [Self::Gauge, Self::Counter, Self::Summary, Self::Untyped, Self::Histogram];
 }
@@ -209,18 +213,18 @@ pub(super) fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8
 
 /// A label of a metric or an exemplar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Label<'a> {
+pub(super) struct LabelPair<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
 }
 
-impl<'a> Label<'a> {
+impl<'a> LabelPair<'a> {
     pub(super) fn of(pair: &'a [u8]) -> Self {
         let mut label = Self { name: b"", value: b"" };
         for field in fields(pair) {
             match (field.number, field.value) {
-                (number::LABEL_NAME, Value::Bytes(name)) => label.name = name,
-                (number::LABEL_VALUE, Value::Bytes(value)) => label.value = value,
+                (number::LABEL_NAME, FieldValue::Bytes(name)) => label.name = name,
+                (number::LABEL_VALUE, FieldValue::Bytes(value)) => label.value = value,
                 _ => {}
             }
         }
@@ -235,24 +239,24 @@ impl<'a> Label<'a> {
 
 /// What a metric is besides its labels.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Content<'a> {
+pub(super) struct MetricContent<'a> {
     /// By the numbers of their fields.
     values: [Option<&'a [u8]>; 8],
     timestamp_ms: i64,
-    /// Whether one kind of value is there twice.
-    is_double: bool,
+    /// Whether one kind of value is there duplicates.
+    has_repeated_value: bool,
 }
 
-impl<'a> Content<'a> {
+impl<'a> MetricContent<'a> {
     pub(super) fn of(metric: &'a [u8]) -> Self {
         let mut content = Self::default();
         for field in fields(metric) {
             match (field.number, field.value) {
-                (number::TIMESTAMP_MS, Value::Varint(ms)) => content.timestamp_ms = ms as i64,
+                (number::TIMESTAMP_MS, FieldValue::Varint(ms)) => content.timestamp_ms = ms as i64,
                 (number::LABEL, _) => {}
-                (number, Value::Bytes(value)) => {
+                (number, FieldValue::Bytes(value)) => {
                     if let Some(place) = content.values.get_mut(number as usize) {
-                        content.is_double |= place.replace(value).is_some();
+                        content.has_repeated_value |= place.replace(value).is_some();
                     }
                 }
                 _ => {}
@@ -266,27 +270,27 @@ impl<'a> Content<'a> {
         (self.timestamp_ms != 0).then_some(self.timestamp_ms)
     }
 
-    pub(super) fn is_double(&self) -> bool {
-        self.is_double
+    pub(super) fn has_repeated_value(&self) -> bool {
+        self.has_repeated_value
     }
 
     /// What it holds in a family of this type: what the type wants if it is
     /// there or nothing else is, and else what is there.
-    pub(super) fn kind(&self, metric_type: MetricType) -> Kind {
+    pub(super) fn kind(&self, metric_type: ProtobufType) -> ValueKind {
         let wanted = metric_type.kind();
         if self.has(wanted) {
             return wanted;
         }
-        Kind::ALL.into_iter().find(|&kind| self.has(kind)).unwrap_or(wanted)
+        ValueKind::ALL.into_iter().find(|&kind| self.has(kind)).unwrap_or(wanted)
     }
 
-    pub(super) fn has(&self, kind: Kind) -> bool {
+    pub(super) fn has(&self, kind: ValueKind) -> bool {
         self.values.get(kind as usize).is_some_and(Option::is_some)
     }
 
     /// The message that holds its value; empty where there is none, which means
     /// the same as zero in every field.
-    pub(super) fn value(&self, kind: Kind) -> &'a [u8] {
+    pub(super) fn value(&self, kind: ValueKind) -> &'a [u8] {
         self.values.get(kind as usize).copied().flatten().unwrap_or_default()
     }
 }

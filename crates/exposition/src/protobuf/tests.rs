@@ -4,7 +4,8 @@
 use super::{
     super::{
         error::{Error, ErrorKind},
-        labels::Labels,
+        format::Escaping,
+        labels::AddedLabels,
         limits::Limits,
         stats::Stats,
     },
@@ -37,27 +38,27 @@ fn unlimited() -> Limits {
     Limits { max_line: most, max_samples: 0, max_families: most, max_labels: most }
 }
 
-fn parsed(body: &[u8], added: Added<'_>) -> Instance {
-    let labels = Labels::new(added.iter().copied());
-    match Instance::parse(body, labels, &Limits::default()) {
+fn parsed(body: &[u8], added: Added<'_>) -> ProtobufBody {
+    let labels = AddedLabels::new(added.iter().copied());
+    match ProtobufBody::parse(body, labels, &Limits::default()) {
         Ok(instance) => instance,
         Err(error) => panic!("{body:x?} is refused: {error}"),
     }
 }
 
 fn refused(body: &[u8], limits: &Limits) -> Error {
-    match Instance::parse(body, Labels::new([]), limits) {
+    match ProtobufBody::parse(body, AddedLabels::new([]), limits) {
         Ok(instance) => panic!("{body:x?} is taken: {instance:?}"),
         Err(error) => error,
     }
 }
 
-fn merge(instances: Vec<Instance>) -> Merge {
-    Merge::new(instances, Options { escaping: Escaping::AllowUtf8 })
+fn merge(instances: Vec<ProtobufBody>) -> ProtobufMerge {
+    ProtobufMerge::new(instances, Escaping::AllowUtf8)
 }
 
 /// All chunks, each of about `max` bytes.
-fn written(mut merge: Merge, max: usize) -> Vec<u8> {
+fn written(mut merge: ProtobufMerge, max: usize) -> Vec<u8> {
     let announced = merge.content_length();
     let mut out = Vec::new();
     loop {

@@ -7,7 +7,7 @@ pub(super) struct Malformed;
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum FieldValue<'a> {
     Varint(u64),
     /// Its bits: mostly those of a double.
     Fixed64(u64),
@@ -15,7 +15,7 @@ pub(super) enum Value<'a> {
     Fixed32,
 }
 
-impl<'a> Value<'a> {
+impl<'a> FieldValue<'a> {
     pub(super) fn varint(self) -> Result<u64, Malformed> {
         if let Self::Varint(value) = self { Ok(value) } else { Err(Malformed) }
     }
@@ -28,7 +28,7 @@ impl<'a> Value<'a> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Malformed) }
     }
 
-    /// The numbers of a repeated field: one, or several in a row ("packed").
+    /// The numbers of a repeated field: one, or several in a row ("sink").
     pub(super) fn varints(self) -> impl Iterator<Item = Result<u64, Malformed>> {
         let (one, mut rest) = match self {
             Self::Bytes(bytes) => (None, bytes),
@@ -58,7 +58,7 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Field<'a> {
     pub(super) number: u32,
-    pub(super) value: Value<'a>,
+    pub(super) value: FieldValue<'a>,
     /// All of it, as it stands in the message.
     pub(super) raw: &'a [u8],
 }
@@ -79,15 +79,15 @@ impl<'a> Fields<'a> {
         let start = self.rest;
         let tag = u32::try_from(take_varint(&mut self.rest)?).map_err(|_| Malformed)?;
         let value = match tag & 7 {
-            0 => Value::Varint(take_varint(&mut self.rest)?),
-            1 => Value::Fixed64(take_fixed64(&mut self.rest)?),
+            0 => FieldValue::Varint(take_varint(&mut self.rest)?),
+            1 => FieldValue::Fixed64(take_fixed64(&mut self.rest)?),
             2 => {
                 let length = take_varint(&mut self.rest)?;
-                Value::Bytes(take(&mut self.rest, length)?)
+                FieldValue::Bytes(take(&mut self.rest, length)?)
             }
             5 => {
                 take(&mut self.rest, 4)?;
-                Value::Fixed32
+                FieldValue::Fixed32
             }
             // Groups: nobody has written them for decades, and they nest.
             _ => return Err(Malformed),
@@ -261,8 +261,11 @@ mod tests {
         let read = |bytes: &'static [u8]| Fields::new(bytes).collect::<Vec<_>>();
         let fields = read(b"\x08\x96\x01\x12\x02ab\x1d1234\x21\0\0\0\0\0\0\xf0\x3f");
         let values: Vec<_> = fields.iter().map(|field| field.unwrap().value).collect();
-        let one = Value::Fixed64(1_f64.to_bits());
-        assert_eq!(values, [Value::Varint(150), Value::Bytes(b"ab"), Value::Fixed32, one]);
+        let one = FieldValue::Fixed64(1_f64.to_bits());
+        assert_eq!(
+            values,
+            [FieldValue::Varint(150), FieldValue::Bytes(b"ab"), FieldValue::Fixed32, one]
+        );
         assert_eq!(fields[1].unwrap().raw, b"\x12\x02ab");
         let wrong: [&[u8]; 8] = [
             b"\x08",
@@ -281,17 +284,17 @@ mod tests {
 
     #[test]
     fn packed_and_single_numbers_are_the_same() {
-        let packed = Value::Bytes(b"\x01\x80\x01");
-        assert_eq!(packed.varints().collect::<Vec<_>>(), [Ok(1), Ok(128)]);
-        assert_eq!(Value::Varint(7).varints().collect::<Vec<_>>(), [Ok(7)]);
+        let sink = FieldValue::Bytes(b"\x01\x80\x01");
+        assert_eq!(sink.varints().collect::<Vec<_>>(), [Ok(1), Ok(128)]);
+        assert_eq!(FieldValue::Varint(7).varints().collect::<Vec<_>>(), [Ok(7)]);
         assert_eq!(
-            Value::Bytes(b"\x01\x80").varints().collect::<Vec<_>>(),
+            FieldValue::Bytes(b"\x01\x80").varints().collect::<Vec<_>>(),
             [Ok(1), Err(Malformed)]
         );
-        assert_eq!(Value::Fixed32.varints().collect::<Vec<_>>(), [Err(Malformed)]);
+        assert_eq!(FieldValue::Fixed32.varints().collect::<Vec<_>>(), [Err(Malformed)]);
         let two = [1_f64.to_bits().to_le_bytes(), 2_f64.to_bits().to_le_bytes()].concat();
-        assert_eq!(Value::Bytes(&two).doubles().collect::<Vec<_>>(), [Ok(1.0), Ok(2.0)]);
-        assert_eq!(Value::Bytes(&two[..9]).doubles().count(), 2);
+        assert_eq!(FieldValue::Bytes(&two).doubles().collect::<Vec<_>>(), [Ok(1.0), Ok(2.0)]);
+        assert_eq!(FieldValue::Bytes(&two[..9]).doubles().count(), 2);
     }
 
     #[test]
@@ -301,7 +304,7 @@ mod tests {
             put_message(4, &mut out, |out| out.extend(std::iter::repeat_n(b'a', length)));
             let fields: Vec<_> = Fields::new(&out[1..]).collect();
             let bytes = vec![b'a'; length];
-            assert_eq!(fields[0].unwrap().value, Value::Bytes(&bytes));
+            assert_eq!(fields[0].unwrap().value, FieldValue::Bytes(&bytes));
             assert_eq!(out.len() as u64 - 1, field_length(length as u64));
         }
     }

@@ -1,9 +1,11 @@
-//! What holds of every input: checks for the fuzz targets and for the tests that replay their seeds.
+//! What holds of every input: checks for the fuzz outputs and for the tests that replay their seeds.
 
 use std::io::Read;
 
 use super::{strict, strict_openmetrics};
-use crate::{Error, Escaping, Format, Instance, Labels, Limits, Merge, Reader, Stats, Target};
+use crate::{
+    AddedLabels, Error, Escaping, Format, IndexedBody, Limits, Merge, OutputFormat, Reader, Stats,
+};
 
 const FORMATS: [Format; 5] = [
     Format::Text004,
@@ -22,94 +24,94 @@ const UNLIMITED: Limits = Limits {
     max_labels: usize::MAX,
 };
 
-/// One body: its first byte picks its format and the target.
+/// One body: its first byte picks its format and the output.
 pub fn parse(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     let source = format(*choice);
-    check_body(body, source, target(choice / 5));
+    check_body(body, source, output(choice / 5));
 }
 
-fn check_body(body: &[u8], source: Format, target: Target) {
-    let reader = Reader::new(target, Limits::default());
-    let parse = || reader.parse(body, source, Labels::new([("a", "x\"")]));
+fn check_body(body: &[u8], source: Format, output: OutputFormat) {
+    let reader = Reader::new(output, Limits::default());
+    let parse = || reader.parse(body, source, AddedLabels::new([("a", "x\"")]));
     match parse() {
-        Ok(_) => check(target, || vec![parse().expect("it was taken before")]),
+        Ok(_) => check(output, || vec![parse().expect("it was taken before")]),
         Err(error) => check_error(&error, source, body),
     }
 }
 
-/// A body in protobuf: its first byte picks the target.
+/// A body in protobuf: its first byte picks the output.
 pub fn protobuf(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
-    check_body(body, Format::Protobuf, target(*choice));
+    check_body(body, Format::Protobuf, output(*choice));
 }
 
-/// Several bodies: the first byte picks the target; they are told apart by a byte that is in no
+/// Several bodies: the first byte picks the output; they are told apart by a byte that is in no
 /// text, and the first of each picks its format.
 pub fn merge(input: &[u8]) {
     let Some((choice, bodies)) = input.split_first() else { return };
-    let target = target(*choice);
-    let instances = |reader: Reader| -> Vec<Instance> {
+    let output = output(*choice);
+    let instances = |reader: Reader| -> Vec<IndexedBody> {
         let parse = |(i, input): (usize, &[u8])| {
             let (choice, body) = input.split_first()?;
             let index = i.to_string();
-            let labels = Labels::new([("a", "x"), ("index", &*index)]);
+            let labels = AddedLabels::new([("a", "x"), ("index", &*index)]);
             reader.parse(body, format(*choice), labels).ok()
         };
         bodies.split(|byte| *byte == 0xff).take(8).enumerate().filter_map(parse).collect()
     };
-    let reader = || Reader::new(target, Limits::default());
-    check(target, || instances(reader()));
-    let siblings = merged(target, instances(reader().for_siblings()), 1000);
-    assert_eq!(siblings, merged(target, instances(reader()), 1000), "siblings make no difference");
+    let reader = || Reader::new(output, Limits::default());
+    check(output, || instances(reader()));
+    let siblings = merged(output, instances(reader().with_template()), 1000);
+    assert_eq!(siblings, merged(output, instances(reader()), 1000), "siblings make no difference");
 }
 
-/// A body in OpenMetrics, whole: its first byte picks the target.
+/// A body in OpenMetrics, whole: its first byte picks the output.
 pub fn openmetrics(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     let end: &[u8] =
         if body.last().is_none_or(|byte| *byte == b'\n') { b"# EOF\n" } else { b"\n# EOF\n" };
-    check_body(&[body, end].concat(), Format::OpenMetrics100, target(*choice));
+    check_body(&[body, end].concat(), Format::OpenMetrics100, output(*choice));
 }
 
 /// Several bodies as for [`merge`]: what comes out compressed is what comes out.
 pub fn compress(input: &[u8]) {
     let Some((choice, bodies)) = input.split_first() else { return };
-    let target = target(*choice);
-    let instances = || -> Vec<Instance> {
-        let reader = Reader::new(target, Limits::default()).for_siblings();
+    let output = output(*choice);
+    let instances = || -> Vec<IndexedBody> {
+        let reader = Reader::new(output, Limits::default()).with_template();
         let parse = |(i, input): (usize, &[u8])| {
             let (choice, body) = input.split_first()?;
             let index = i.to_string();
-            let labels = Labels::new([("a", "x\""), ("index", &*index)]);
+            let labels = AddedLabels::new([("a", "x\""), ("index", &*index)]);
             reader.parse(body, format(*choice), labels).ok()
         };
         bodies.split(|byte| *byte == 0xff).take(8).enumerate().filter_map(parse).collect()
     };
     // Protobuf goes through a general compressor.
-    let Ok(mut compressed) = Merge::new(target, instances()).compress() else { return };
-    let mut packed = Vec::new();
+    let Ok(mut compressed) = Merge::new(output, instances()).compress() else { return };
+    let mut sink = Vec::new();
     let chunk = usize::from(*choice) * 16 + 1;
     while let Some(part) = compressed.next_chunk(chunk) {
-        packed.extend_from_slice(&part);
+        sink.extend_from_slice(&part);
     }
     let mut out = Vec::new();
-    let mut decoder = flate2::read::MultiGzDecoder::new(&*packed);
+    let mut decoder = flate2::read::MultiGzDecoder::new(&*sink);
     decoder.read_to_end(&mut out).expect("what is compressed can be decompressed");
-    assert_eq!(out, merged(target, instances(), 1 << 16).0, "it is what was compressed");
+    assert_eq!(out, merged(output, instances(), 1 << 16).0, "it is what was compressed");
 }
 
 fn format(choice: u8) -> Format {
     FORMATS[usize::from(choice) % FORMATS.len()]
 }
 
-fn target(choice: u8) -> Target {
+fn output(choice: u8) -> OutputFormat {
     let escaping = ESCAPINGS[usize::from(choice) / FORMATS.len() % ESCAPINGS.len()];
-    Target::new(format(choice)).with_escaping(escaping)
+    OutputFormat::new(format(choice)).with_escaping(escaping)
 }
 
-fn is_openmetrics(target: Target) -> bool {
-    matches!(target.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
+fn is_openmetrics(output: OutputFormat) -> bool {
+    matches!(output.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
 }
 
 fn check_error(error: &Error, source: Format, body: &[u8]) {
@@ -118,8 +120,8 @@ fn check_error(error: &Error, source: Format, body: &[u8]) {
 }
 
 /// The answer in chunks of about this length, and what was done for it.
-fn merged(target: Target, instances: Vec<Instance>, chunk: usize) -> (Vec<u8>, Stats) {
-    let mut merge = Merge::new(target, instances);
+fn merged(output: OutputFormat, instances: Vec<IndexedBody>, chunk: usize) -> (Vec<u8>, Stats) {
+    let mut merge = Merge::new(output, instances);
     let mut out = Vec::new();
     while merge.next_chunk(&mut out, chunk) {}
     assert_eq!(out.len() as u64, merge.content_length(), "the announced length");
@@ -127,25 +129,25 @@ fn merged(target: Target, instances: Vec<Instance>, chunk: usize) -> (Vec<u8>, S
 }
 
 /// Checks what comes of instances that are the same at each call.
-fn check(target: Target, instances: impl Fn() -> Vec<Instance>) {
-    let (out, stats) = merged(target, instances(), 1 << 16);
-    assert_eq!(merged(target, instances(), 1), (out.clone(), stats), "chunks make no difference");
+fn check(output: OutputFormat, instances: impl Fn() -> Vec<IndexedBody>) {
+    let (out, stats) = merged(output, instances(), 1 << 16);
+    assert_eq!(merged(output, instances(), 1), (out.clone(), stats), "chunks make no difference");
 
-    let again = Reader::new(target, UNLIMITED)
-        .parse(&*out, target.format(), Labels::new([]))
+    let again = Reader::new(output, UNLIMITED)
+        .parse(&*out, output.format(), AddedLabels::new([]))
         .expect("an answer is an exposition");
-    if target.format() != Format::Protobuf {
-        let taken = instances().iter().map(Instance::samples).sum();
-        assert_eq!(again.samples(), check_text(&out, target, taken, stats));
+    if output.format() != Format::Protobuf {
+        let taken = instances().iter().map(IndexedBody::samples).sum();
+        assert_eq!(again.samples(), check_text(&out, output, taken, stats));
     }
-    assert_eq!(merged(target, vec![again], 1000), (out, Stats::default()), "a second merge");
+    assert_eq!(merged(output, vec![again], 1000), (out, Stats::default()), "a second merge");
 }
 
 /// Reads an answer of so many samples strictly, and returns how many it has.
-fn check_text(out: &[u8], target: Target, taken: usize, stats: Stats) -> usize {
+fn check_text(out: &[u8], output: OutputFormat, taken: usize, stats: Stats) -> usize {
     let out = str::from_utf8(out).expect("an answer is UTF-8");
-    let has_quotes = target.escaping() == Escaping::AllowUtf8;
-    let found = if is_openmetrics(target) {
+    let has_quotes = output.escaping() == Escaping::AllowUtf8;
+    let found = if is_openmetrics(output) {
         strict_openmetrics::read(out, has_quotes).len()
     } else {
         strict::read(out, has_quotes).len()
@@ -153,7 +155,7 @@ fn check_text(out: &[u8], target: Target, taken: usize, stats: Stats) -> usize {
     // In OpenMetrics a series that has timestamps loses its samples that have none.
     let lost = taken - found;
     assert!(
-        lost == 0 || is_openmetrics(target) && lost <= stats.duplicates,
+        lost == 0 || is_openmetrics(output) && lost <= stats.duplicates,
         "{lost} samples are lost"
     );
     found

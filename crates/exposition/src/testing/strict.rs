@@ -1,6 +1,6 @@
 //! A reader of text format 0.0.4 that is as strict as any: Go's `expfmt`, which
 //! `promtool check metrics` uses, and single spaces besides. Written for the
-//! tests alone, from the format's description, and shares nothing with the parser.
+//! tests in_braces, from the format's description, and shares nothing with the parser.
 //! Text format 1.0.0 has quoted names besides.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,5 +1,5 @@
 //! A reader of OpenMetrics 1.0.0 that asks for all that its specification asks for, and
-//! what the one in Python asks for besides. Written for the tests alone.
+//! what the one in Python asks for besides. Written for the tests in_braces.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -267,7 +267,7 @@ impl Family {
         let last = buckets.last().unwrap_or_else(|| panic!("{name} has no buckets"));
         assert_eq!(last.0, f64::INFINITY, "{name} has no bucket for all");
         assert!(count.is_none_or(|count| count == last.1), "{name} counts in two ways");
-        assert_eq!(sum.is_some(), count.is_some(), "{name} has a sum or a count alone");
+        assert_eq!(sum.is_some(), count.is_some(), "{name} has a sum or a count in_braces");
         let has_negative = buckets[0].0 < 0.0;
         assert!(
             !has_negative || of("_sum").next().is_none(),

@@ -71,7 +71,7 @@ fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
 #[test]
 fn a_comment_need_not_be_utf_8() {
     let body = b"# caf\xe9\nx{a=\"\xc3\xa9\"} 1\n";
-    let instance = parse(&body[..], Labels::new([]), &Limits::default()).unwrap();
+    let instance = parse(&body[..], AddedLabels::new([]), &Limits::default()).unwrap();
     assert_eq!(written(merge_of(vec![instance]), 100), "x{a=\"é\"} 1\n");
 }
 
@@ -80,14 +80,14 @@ fn an_error_says_where_and_what_and_nothing_of_the_body() {
     let error = refused("x 1\nsecret{ 1\n", &Limits::default());
     assert_eq!(error.to_string(), "line 2: a label name is missing or not valid");
     let instance = parsed("secret 1\n", &[]);
-    assert_eq!(format!("{instance:?}"), "Instance { samples: 1, .. }");
+    assert_eq!(format!("{instance:?}"), "IndexedBody { samples: 1, .. }");
 }
 
 #[test]
 fn each_limit_holds_and_is_named() {
     let limits = Limits { max_line: 14, max_samples: 3, max_families: 2, max_labels: 1 };
     let at_the_limits = "x{a=\"bcd\"} 1\nx 1\ny 1\n# TYPE y gauge\n";
-    let instance = parse(at_the_limits, Labels::new([]), &limits).unwrap();
+    let instance = parse(at_the_limits, AddedLabels::new([]), &limits).unwrap();
     assert_eq!(instance.samples(), 3);
     let cases = [
         ("x{a=\"bcdefg\"} 1\n", 1, ErrorKind::LineTooLong),
@@ -134,7 +134,7 @@ fn hostile_bodies_cost_what_their_length_costs() {
     let limits = Limits { max_labels: 1 << 20, ..limits };
     let labels: Vec<String> = (0..80_000).map(|i| format!("l{i}=\"\"")).collect();
     let line = format!("x{{{}}} 1\n", labels.join(","));
-    assert!(parse(line, Labels::new([("l1", "")]), &limits).is_ok());
+    assert!(parse(line, AddedLabels::new([("l1", "")]), &limits).is_ok());
 }
 
 #[test]
@@ -151,9 +151,9 @@ fn a_line_break_in_a_label_value_is_read_as_prometheus_reads_it() {
     let error = refused("x{a=\"1\ny 1\n", &Limits::default());
     assert_eq!((error.line(), error.kind()), (1, ErrorKind::LabelValue));
     // OpenMetrics has no such values.
-    let reader = Reader::new(Target::new(Format::OpenMetrics100), Limits::default());
+    let reader = Reader::new(OutputFormat::new(Format::OpenMetrics100), Limits::default());
     let body = "x{a=\"\n\"} 1\n# EOF\n";
-    assert!(reader.parse(body, Format::OpenMetrics100, Labels::new([])).is_err());
+    assert!(reader.parse(body, Format::OpenMetrics100, AddedLabels::new([])).is_err());
 }
 
 #[test]

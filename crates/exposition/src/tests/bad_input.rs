@@ -8,14 +8,17 @@ const TARGETS: [Format; 4] = [Text004, Text100, OpenMetrics001, OpenMetrics100];
 /// What becomes of a body, or the line at which it is refused, and why.
 type Outcome<T> = Result<T, (usize, ErrorKind)>;
 
-/// What a body of this format comes to with each target.
+/// What a body of this format comes to with each output.
 fn outcomes(format: Format, body: &[u8]) -> Vec<Outcome<String>> {
     let outcome = |to| {
-        let target = Target::new(to);
-        let instance =
-            Reader::new(target, Limits::default()).parse(body, format, Labels::new([("i", "0")]));
+        let output = OutputFormat::new(to);
+        let instance = Reader::new(output, Limits::default()).parse(
+            body,
+            format,
+            AddedLabels::new([("i", "0")]),
+        );
         let instance = instance.map_err(|error| (error.line(), error.kind()))?;
-        let out = written(Merge::new(target, vec![instance]), 100);
+        let out = written(Merge::new(output, vec![instance]), 100);
         match to {
             OpenMetrics001 | OpenMetrics100 => drop(strict_openmetrics::read(&out, false)),
             _ => drop(strict::read(&out, false)),
@@ -116,8 +119,8 @@ fn every_byte_of_a_body_can_be_another_one() {
 #[test]
 fn hostile_bodies_cost_what_their_length_costs_in_every_format() {
     let limits = Limits::default();
-    let reader = |to| Reader::new(Target::new(to), limits);
-    let none = || Labels::new([]);
+    let reader = |to| Reader::new(OutputFormat::new(to), limits);
+    let none = || AddedLabels::new([]);
     let line = vec![b'x'; 64 << 20];
     let label = format!("x{{a=\"{}\"}} 1\n# EOF\n", "v".repeat((1 << 20) - 20));
     let families: String = (0..100_001).map(|i| format!("x{i} 1\n")).collect();
@@ -136,12 +139,12 @@ fn hostile_bodies_cost_what_their_length_costs_in_every_format() {
         );
         let error = reader(to).parse(&*families, OpenMetrics100, none()).unwrap_err();
         assert_eq!((error.kind(), error.line()), (ErrorKind::TooManyFamilies, 100_001));
-        let (out, _) = converted(&[(OpenMetrics100, &label)], Target::new(to));
+        let (out, _) = converted(&[(OpenMetrics100, &label)], OutputFormat::new(to));
         assert!(out.len() >= label.len() - "# EOF\n".len());
         let instance = reader(to).parse(&*interleaved, OpenMetrics100, none()).unwrap();
         assert_eq!(instance.samples(), 60_000);
         assert!(
-            written(Merge::new(Target::new(to), vec![instance]), 1 << 16).len()
+            written(Merge::new(OutputFormat::new(to), vec![instance]), 1 << 16).len()
                 > interleaved.len() / 2
         );
     }
@@ -153,9 +156,10 @@ fn very_many_families_are_taken_up_to_the_limit() {
     let limits = Limits::default();
     let body: String = (0..limits.max_families).map(|i| format!("x{i} 1\n")).collect();
     for to in [Text004, OpenMetrics100] {
-        let instance =
-            Reader::new(Target::new(to), limits).parse(&*body, Text004, Labels::new([])).unwrap();
-        let merge = Merge::new(Target::new(to), vec![instance]);
+        let instance = Reader::new(OutputFormat::new(to), limits)
+            .parse(&*body, Text004, AddedLabels::new([]))
+            .unwrap();
+        let merge = Merge::new(OutputFormat::new(to), vec![instance]);
         let eof = if to == Text004 { 0 } else { "# EOF\n".len() };
         assert_eq!(merge.content_length() as usize, body.len() + eof);
     }

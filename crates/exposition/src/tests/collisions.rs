@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::{Format::*, conversion::converted, *};
 
-fn merged_to(target: Target, bodies: &[(Format, &str)], added: Added<'_>) -> (String, Stats) {
-    let reader = Reader::new(target, Limits::default());
+fn merged_to(output: OutputFormat, bodies: &[(Format, &str)], added: Added<'_>) -> (String, Stats) {
+    let reader = Reader::new(output, Limits::default());
     let parse = |&(format, body): &(Format, &str)| {
-        reader.parse(body, format, Labels::new(added.iter().copied())).unwrap()
+        reader.parse(body, format, AddedLabels::new(added.iter().copied())).unwrap()
     };
-    let merge = Merge::new(target, bodies.iter().map(parse).collect());
+    let merge = Merge::new(output, bodies.iter().map(parse).collect());
     let stats = merge.stats();
     (written(merge, 1 << 16), stats)
 }
@@ -21,24 +21,24 @@ fn metrics_whose_escaped_names_are_equal_stay_two_families() {
     let one = "# HELP \"a.b\" One.\n# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 5\n";
     let two = "# TYPE a_b counter\na_b{c_d=\"1\"} 7\n";
     let renamed = "# HELP U__a_2e_b One.\n# TYPE U__a_2e_b gauge\nU__a_2e_b{c_d=\"1\"} 5\n";
-    let target = Target::new(Text004);
+    let output = OutputFormat::new(Text004);
     // In whichever order they stand.
     for (body, expected) in [
         ([one, two].concat(), [renamed, two].concat()),
         ([two, one].concat(), [two, renamed].concat()),
     ] {
-        assert_eq!(converted(&[(Text100, &body)], target), (expected, Stats::default()));
+        assert_eq!(converted(&[(Text100, &body)], output), (expected, Stats::default()));
     }
     // And in two bodies whose series no label tells apart.
-    let both = converted(&[(Text100, one), (Text100, two)], target);
+    let both = converted(&[(Text100, one), (Text100, two)], output);
     assert_eq!(both, ([renamed, two].concat(), Stats::default()));
     // A label that is added tells them apart, and then names do not depend on other bodies.
-    let reader = Reader::new(target, Limits::default());
+    let reader = Reader::new(output, Limits::default());
     let parse = |(i, body): (usize, &str)| {
         let index = i.to_string();
-        reader.parse(body, Text100, Labels::new([("index", &*index)])).unwrap()
+        reader.parse(body, Text100, AddedLabels::new([("index", &*index)])).unwrap()
     };
-    let apart = Merge::new(target, [one, two].into_iter().enumerate().map(parse).collect());
+    let apart = Merge::new(output, [one, two].into_iter().enumerate().map(parse).collect());
     assert_eq!(
         written(apart, 100),
         "# HELP a_b One.\n# TYPE a_b untyped\na_b{c_d=\"1\",index=\"0\"} 5\na_b{c_d=\"1\",index=\"1\"} 7\n"
@@ -50,7 +50,7 @@ fn names_of_samples_are_compared_not_only_those_of_families() {
     let body = "# TYPE a_b counter\na_b_total 1\n# TYPE \"a.b_total\" gauge\n{\"a.b_total\"} 2\n\
         # TYPE \"x.y\" histogram\n{\"x.y_bucket\",le=\"+Inf\"} 3\n{\"x.y_count\"} 3\n{\"x.y_sum\"} 3\n\
         # TYPE x_y_count gauge\nx_y_count 4\n# EOF\n";
-    let (out, stats) = converted(&[(OpenMetrics100, body)], Target::new(OpenMetrics001));
+    let (out, stats) = converted(&[(OpenMetrics100, body)], OutputFormat::new(OpenMetrics001));
     let expected = "# TYPE a_b counter\na_b_total 1\n\
         # TYPE U__a_2e_b__total gauge\nU__a_2e_b__total 2\n\
         # TYPE U__x_2e_y histogram\nU__x_2e_y_bucket{le=\"+Inf\"} 3\nU__x_2e_y_count 3\nU__x_2e_y_sum 3\n\
@@ -61,24 +61,24 @@ fn names_of_samples_are_compared_not_only_those_of_families() {
 #[test]
 fn a_name_that_looks_escaped_is_escaped_again() {
     let body = "{\"a.b\"} 1\na_b 2\nU__a_2e_b 3\n";
-    let (out, _) = converted(&[(Text100, body)], Target::new(Text004));
+    let (out, _) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "U__U____a__2e__b 1\na_b 2\nU__a_2e_b 3\n");
-    let values = Target::new(Text100).with_escaping(Escaping::Values);
+    let values = OutputFormat::new(Text100).with_escaping(Escaping::Values);
     assert_eq!(converted(&[(Text100, body)], values).0, out);
 }
 
 #[test]
 fn labels_of_one_family_that_become_equal_get_different_names() {
     let body = "x{\"a.b\"=\"1\"} 1\nx{a_b=\"1\"} 2\ny{\"a.b\"=\"1\"} 3\n";
-    let (out, stats) = converted(&[(Text100, body)], Target::new(Text004));
+    let (out, stats) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "x{U__a_2e_b=\"1\"} 1\nx{a_b=\"1\"} 2\ny{a_b=\"1\"} 3\n");
     assert_eq!(stats, Stats { renamed_labels: 1, ..Stats::default() });
     // On one line, and beside an added label or the reserved one.
     let body = "x{\"a.b\"=\"1\",a_b=\"2\"} 1\nz{\"a.b\"=\"3\",\"a-b\"=\"4\"} 2\n";
-    let (out, _) = converted(&[(Text100, body)], Target::new(Text004));
+    let (out, _) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "x{U__a_2e_b=\"1\",a_b=\"2\"} 1\nz{U__a_2e_b=\"3\",a_b=\"4\"} 2\n");
     let body = "x{\"a.b\"=\"1\",\"__name_.\"=\"2\"} 1\n";
-    let (out, stats) = merged_to(Target::new(Text004), &[(Text100, body)], &[("a_b", "0")]);
+    let (out, stats) = merged_to(OutputFormat::new(Text004), &[(Text100, body)], &[("a_b", "0")]);
     assert_eq!(out, "x{U__a_2e_b=\"1\",U______name___2e_=\"2\",a_b=\"0\"} 1\n");
     assert_eq!(stats, Stats { renamed_labels: 2, ..Stats::default() });
 }
@@ -86,8 +86,8 @@ fn labels_of_one_family_that_become_equal_get_different_names() {
 #[test]
 fn a_label_is_exported_under_one_name_in_all_samples_of_a_family() {
     let body = "m{instance=\"a\"} 1\nm{exported_instance=\"a\"} 2\nn{instance=\"a\"} 3\n";
-    for target in [Target::new(Text004), Target::new(OpenMetrics100)] {
-        let (out, stats) = merged_to(target, &[(Text004, body)], &[("instance", "i")]);
+    for output in [OutputFormat::new(Text004), OutputFormat::new(OpenMetrics100)] {
+        let (out, stats) = merged_to(output, &[(Text004, body)], &[("instance", "i")]);
         let expected = "m{exported_exported_instance=\"a\",instance=\"i\"} 1\n\
             m{exported_instance=\"a\",instance=\"i\"} 2\nn{exported_instance=\"a\",instance=\"i\"} 3\n";
         assert_eq!(out.trim_end_matches("# EOF\n"), expected);
@@ -106,20 +106,21 @@ fn bounds_that_are_one_number_make_a_family_unknown() {
         x_bucket{le=\"+Inf\"} 3\n# TYPE x_sum unknown\nx_sum 3\n# TYPE x_count unknown\nx_count 3\n\
         # TYPE y unknown\ny{quantile=\"0.5\"} 1\ny{quantile=\".5\"} 2\n\
         # TYPE y_sum unknown\ny_sum 3\n# TYPE y_count unknown\ny_count 4\n# EOF\n";
-    let (out, stats) = converted(&[(Text004, &body)], Target::new(OpenMetrics100));
+    let (out, stats) = converted(&[(Text004, &body)], OutputFormat::new(OpenMetrics100));
     assert_eq!(out, expected);
-    assert_eq!(stats, Stats { broken_rules: 2, ..Stats::default() });
+    assert_eq!(stats, Stats { spec_violations: 2, ..Stats::default() });
     // The text format has bounds as they are spelled.
-    assert_eq!(converted(&[(Text004, &body)], Target::new(Text004)).0, body);
+    assert_eq!(converted(&[(Text004, &body)], OutputFormat::new(Text004)).0, body);
     // As does protobuf, where they are no longer bounds.
-    let protobuf = Target::new(Protobuf);
-    let instance =
-        Reader::new(protobuf, Limits::default()).parse(&*body, Text004, Labels::new([])).unwrap();
+    let protobuf = OutputFormat::new(Protobuf);
+    let instance = Reader::new(protobuf, Limits::default())
+        .parse(&*body, Text004, AddedLabels::new([]))
+        .unwrap();
     assert_eq!(instance.samples(), 9);
-    for spelling in ["1e0", "+1", "01", "1.", "1.00"] {
-        let body = histogram.replace("\"1.0\"", &format!("\"{spelling}\""));
-        let (out, _) = converted(&[(Text004, &body)], Target::new(OpenMetrics001));
-        assert!(out.contains(&format!("x_bucket{{le=\"{spelling}\"}} 2\n")), "{out}");
+    for number in ["1e0", "+1", "01", "1.", "1.00"] {
+        let body = histogram.replace("\"1.0\"", &format!("\"{number}\""));
+        let (out, _) = converted(&[(Text004, &body)], OutputFormat::new(OpenMetrics001));
+        assert!(out.contains(&format!("x_bucket{{le=\"{number}\"}} 2\n")), "{out}");
         assert!(out.contains("x_bucket{le=\"1\"} 1\n"), "{out}");
     }
 }
@@ -129,12 +130,12 @@ fn timestamps_that_differ_below_a_millisecond_are_counted_apart() {
     let body = "x 1 1.0001\nx 2 1.0002\nx 3 1.0001\n# EOF\n";
     let lost = Stats { duplicates: 1, lost_timestamps: 1, ..Stats::default() };
     for format in [Text004, Text100, Protobuf] {
-        let target = Target::new(format);
-        let instance = Reader::new(target, Limits::default())
-            .parse(body, OpenMetrics100, Labels::new([]))
+        let output = OutputFormat::new(format);
+        let instance = Reader::new(output, Limits::default())
+            .parse(body, OpenMetrics100, AddedLabels::new([]))
             .unwrap();
         assert_eq!(instance.samples(), 1);
-        assert_eq!(Merge::new(target, vec![instance]).stats(), lost, "{format}");
+        assert_eq!(Merge::new(output, vec![instance]).stats(), lost, "{format}");
     }
 }
 
@@ -142,16 +143,16 @@ fn timestamps_that_differ_below_a_millisecond_are_counted_apart() {
 fn sums_and_counts_that_protobuf_makes_up_are_counted() {
     let text = "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 3\n# TYPE y summary\ny{quantile=\"0.5\"} 1\n\
         y_sum 1\n# TYPE z summary\nz_sum 1\nz_count 1\n";
-    let stats = merged_stats(Target::new(Protobuf), text);
-    assert_eq!(stats, Stats { invented: 3, ..Stats::default() });
-    let stats = merged_stats(Target::new(OpenMetrics100), text);
+    let stats = merged_stats(OutputFormat::new(Protobuf), text);
+    assert_eq!(stats, Stats { synthesized: 3, ..Stats::default() });
+    let stats = merged_stats(OutputFormat::new(OpenMetrics100), text);
     assert_eq!(stats, Stats::default());
 }
 
-fn merged_stats(target: Target, body: &str) -> Stats {
-    let reader = Reader::new(target, Limits::default());
-    let instance = reader.parse(body, Text004, Labels::new([])).unwrap();
-    Merge::new(target, vec![instance]).stats()
+fn merged_stats(output: OutputFormat, body: &str) -> Stats {
+    let reader = Reader::new(output, Limits::default());
+    let instance = reader.parse(body, Text004, AddedLabels::new([])).unwrap();
+    Merge::new(output, vec![instance]).stats()
 }
 
 /// A sample whose value no other has.
@@ -192,7 +193,7 @@ prop_compose! {
     }
 }
 
-/// Types of families and samples of one body; all of them have a timestamp, or none has.
+/// MetricTypes of families and samples of one body; all of them have a timestamp, or none has.
 type Body = (Vec<(&'static str, &'static str)>, Vec<Unique>);
 
 fn body(is_timed: bool) -> impl Strategy<Value = Body> {
@@ -238,9 +239,9 @@ fn text((types, samples): &Body, source: Format) -> String {
 }
 
 /// The values of the samples that a reader of `out` finds.
-fn values(out: &str, target: Target) -> Vec<usize> {
-    let has_quotes = target.escaping() == Escaping::AllowUtf8;
-    let values: Vec<String> = match target.format() {
+fn values(out: &str, output: OutputFormat) -> Vec<usize> {
+    let has_quotes = output.escaping() == Escaping::AllowUtf8;
+    let values: Vec<String> = match output.format() {
         Text004 | Text100 => {
             strict::read(out, has_quotes).into_iter().map(|sample| sample.value).collect()
         }
@@ -259,14 +260,14 @@ proptest! {
     fn a_merge_is_the_union_of_its_bodies(
         mut bodies in any::<bool>().prop_flat_map(|timed| prop::collection::vec(body(timed), 1..3)),
         source in prop::sample::select(&[Text100, OpenMetrics100][..]),
-        target in conversion_properties::any_escaping(),
+        output in conversion_properties::any_escaping(),
         is_labelled: bool,
     ) {
         for (i, sample) in bodies.iter_mut().flat_map(|(_, samples)| samples).enumerate() {
             sample.value = 1000 + i;
         }
         let is_millis = !matches!(
-            (source, target.format()),
+            (source, output.format()),
             (OpenMetrics100, OpenMetrics001 | OpenMetrics100),
         );
         let (mut seen, mut owners) = (BTreeSet::new(), BTreeMap::new());
@@ -280,19 +281,19 @@ proptest! {
             })
             .map(|(_, sample)| sample.value)
             .collect();
-        let reader = Reader::new(target, Limits::default());
+        let reader = Reader::new(output, Limits::default());
         let instances = bodies.iter().enumerate().map(|(i, body)| {
             let index = i.to_string();
             let added = is_labelled.then_some(("i", &*index));
-            reader.parse(text(body, source), source, Labels::new(added)).unwrap()
+            reader.parse(text(body, source), source, AddedLabels::new(added)).unwrap()
         });
-        let merge = Merge::new(target, instances.collect());
+        let merge = Merge::new(output, instances.collect());
         let out = written(merge, 1 << 16);
-        let mut found = values(&out, target);
+        let mut found = values(&out, output);
         // The type of a family in one of the bodies may change how that body's names and bounds
         // are written: `dots` doubles an underscore of a name, and not that of a suffix; bounds of a
         // summary are canonical. Without labels, both bodies then have the series, and none is lost.
-        let may_differ = target.escaping() == Escaping::Dots
+        let may_differ = output.escaping() == Escaping::Dots
             || (bodies.iter().flat_map(|(types, _)| types))
                 .any(|(_, metric_type)| ["histogram", "summary"].contains(metric_type));
         if !is_labelled && may_differ {

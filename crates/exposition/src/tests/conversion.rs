@@ -4,11 +4,11 @@ use super::{Format::*, *};
 
 const NONE: Stats = Stats {
     type_conflicts: 0,
-    broken_rules: 0,
+    spec_violations: 0,
     renamed_labels: 0,
     duplicates: 0,
     lost_timestamps: 0,
-    invented: 0,
+    synthesized: 0,
     lost_exemplars: 0,
     lost_units: 0,
     lost_native_histograms: 0,
@@ -17,30 +17,30 @@ const NONE: Stats = Stats {
 
 /// The merge of bodies in these formats, which all must be taken; the same for each length
 /// of chunks, each time, and when it is read again.
-pub(super) fn converted(bodies: &[(Format, &str)], target: Target) -> (String, Stats) {
+pub(super) fn converted(bodies: &[(Format, &str)], output: OutputFormat) -> (String, Stats) {
     let merge = || {
-        let reader = Reader::new(target, Limits::default());
+        let reader = Reader::new(output, Limits::default());
         let parse = |&(format, body): &(Format, &str)| {
-            let instance = reader.parse(body, format, Labels::new([]));
+            let instance = reader.parse(body, format, AddedLabels::new([]));
             instance.unwrap_or_else(|error| panic!("{body:?} is refused: {error}"))
         };
-        Merge::new(target, bodies.iter().map(parse).collect())
+        Merge::new(output, bodies.iter().map(parse).collect())
     };
     let out = written(merge(), 1 << 16);
     for chunk in [0, 1, 7, 50] {
         assert_eq!(written(merge(), chunk), out, "chunks of {chunk}");
     }
     let again =
-        Reader::new(target, Limits::default()).parse(&*out, target.format(), Labels::new([]));
-    let again = Merge::new(target, vec![again.unwrap()]);
+        Reader::new(output, Limits::default()).parse(&*out, output.format(), AddedLabels::new([]));
+    let again = Merge::new(output, vec![again.unwrap()]);
     assert_eq!((again.stats(), written(again, 100)), (NONE, out.clone()));
     (out, merge().stats())
 }
 
-/// Each body alone becomes this output, and this is counted.
+/// Each body in_braces becomes this output, and this is counted.
 fn assert_converted(from: Format, to: Format, cases: &[(&str, &str, Stats)]) {
     for (body, expected, stats) in cases {
-        let (out, found) = converted(&[(from, body)], Target::new(to));
+        let (out, found) = converted(&[(from, body)], OutputFormat::new(to));
         assert_eq!((&*out, found), (*expected, *stats), "{body}");
     }
 }

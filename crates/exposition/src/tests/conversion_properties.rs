@@ -51,7 +51,7 @@ impl fmt::Debug for Source {
 type Key = (String, BTreeMap<String, String>, Option<u64>);
 
 /// The values that may stand for it: the first is kept, but which that is depends on what
-/// the target takes for equal.
+/// the output takes for equal.
 type Expected = BTreeMap<Key, BTreeSet<String>>;
 
 fn key(name: &str, labels: BTreeMap<String, String>, timestamp_ms: Option<u64>) -> Key {
@@ -64,9 +64,9 @@ fn key(name: &str, labels: BTreeMap<String, String>, timestamp_ms: Option<u64>) 
 }
 
 /// What must come out of the instances, told as plainly as can be.
-fn expected(sources: &[Source], target: Target) -> Expected {
+fn expected(sources: &[Source], output: OutputFormat) -> Expected {
     let mut expected = Expected::new();
-    let written = |name: &str| match target.escaping() {
+    let written = |name: &str| match output.escaping() {
         Escaping::AllowUtf8 => name.to_owned(),
         _ => name.replace('.', "_"),
     };
@@ -91,16 +91,16 @@ fn expected(sources: &[Source], target: Target) -> Expected {
 
 /// The samples that may be missing in OpenMetrics: no reader takes a series in which only
 /// some have a timestamp.
-fn ambiguous(expected: &Expected, target: Target) -> BTreeSet<Key> {
+fn ambiguous(expected: &Expected, output: OutputFormat) -> BTreeSet<Key> {
     let untimed = |key: &Key| (key.0.clone(), key.1.clone(), None);
-    let timed = expected.keys().filter(|key| is_openmetrics(target) && key.2.is_some());
+    let timed = expected.keys().filter(|key| is_openmetrics(output) && key.2.is_some());
     timed.map(untimed).collect()
 }
 
-/// What came out, as a reader of the target's format understands it.
-fn read(text: &str, target: Target) -> Vec<(Key, String)> {
-    let has_quotes = target.escaping() == Escaping::AllowUtf8;
-    if is_openmetrics(target) {
+/// What came out, as a reader of the output's format understands it.
+fn read(text: &str, output: OutputFormat) -> Vec<(Key, String)> {
+    let has_quotes = output.escaping() == Escaping::AllowUtf8;
+    if is_openmetrics(output) {
         let samples = strict_openmetrics::read(text, has_quotes).into_iter();
         samples
             .map(|sample| {
@@ -120,15 +120,15 @@ fn read(text: &str, target: Target) -> Vec<(Key, String)> {
     }
 }
 
-fn is_openmetrics(target: Target) -> bool {
-    matches!(target.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
+fn is_openmetrics(output: OutputFormat) -> bool {
+    matches!(output.format(), Format::OpenMetrics001 | Format::OpenMetrics100)
 }
 
-fn instances(sources: &[Source], target: Target) -> Vec<Instance> {
-    let reader = Reader::new(target, Limits::default());
+fn instances(sources: &[Source], output: OutputFormat) -> Vec<IndexedBody> {
+    let reader = Reader::new(output, Limits::default());
     let parse = |(i, source): (usize, &Source)| {
         let index = i.to_string();
-        let labels = Labels::new([("index", &*index)]);
+        let labels = AddedLabels::new([("index", &*index)]);
         let text = source.text();
         reader
             .parse(&*text, source.format, labels)
@@ -137,14 +137,14 @@ fn instances(sources: &[Source], target: Target) -> Vec<Instance> {
     sources.iter().enumerate().map(parse).collect()
 }
 
-fn converted(sources: &[Source], target: Target) -> String {
-    written(Merge::new(target, instances(sources, target)), 1 << 16)
+fn converted(sources: &[Source], output: OutputFormat) -> String {
+    written(Merge::new(output, instances(sources, output)), 1 << 16)
 }
 
-fn again(text: &str, target: Target) -> Merge {
-    let reader = Reader::new(target, Limits::default());
-    let instance = reader.parse(text, target.format(), Labels::new([])).unwrap();
-    Merge::new(target, vec![instance])
+fn again(text: &str, output: OutputFormat) -> Merge {
+    let reader = Reader::new(output, Limits::default());
+    let instance = reader.parse(text, output.format(), AddedLabels::new([])).unwrap();
+    Merge::new(output, vec![instance])
 }
 
 pub(super) fn source() -> impl Strategy<Value = Source> {
@@ -160,24 +160,24 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
 }
 
 /// Every text format, with names raw or escaped so that the test can tell what comes of them.
-fn target() -> impl Strategy<Value = Target> {
-    let targets = [
-        Target::new(Format::Text004),
-        Target::new(Format::Text100),
-        Target::new(Format::Text100).with_escaping(Escaping::AllowUtf8),
-        Target::new(Format::OpenMetrics001),
-        Target::new(Format::OpenMetrics100),
-        Target::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8),
+fn output() -> impl Strategy<Value = OutputFormat> {
+    let outputs = [
+        OutputFormat::new(Format::Text004),
+        OutputFormat::new(Format::Text100),
+        OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8),
+        OutputFormat::new(Format::OpenMetrics001),
+        OutputFormat::new(Format::OpenMetrics100),
+        OutputFormat::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8),
     ];
-    prop::sample::select(targets.to_vec())
+    prop::sample::select(outputs.to_vec())
 }
 
-pub(super) fn any_escaping() -> impl Strategy<Value = Target> {
+pub(super) fn any_escaping() -> impl Strategy<Value = OutputFormat> {
     let escapings = [Escaping::Underscores, Escaping::Dots, Escaping::Values];
     prop_oneof![
-        target(),
-        (target(), prop::sample::select(escapings.to_vec()))
-            .prop_map(|(target, escaping)| target.with_escaping(escaping)),
+        output(),
+        (output(), prop::sample::select(escapings.to_vec()))
+            .prop_map(|(output, escaping)| output.with_escaping(escaping)),
     ]
 }
 
@@ -186,42 +186,42 @@ proptest! {
 
     #[test]
     fn every_sample_of_every_format_comes_out_in_strict_form(
-        sources in sources(), target in target(), chunk in 0_usize..300,
+        sources in sources(), output in output(), chunk in 0_usize..300,
     ) {
-        let out = converted(&sources, target);
-        let expected = expected(&sources, target);
-        let samples = read(&out, target);
+        let out = converted(&sources, output);
+        let expected = expected(&sources, output);
+        let samples = read(&out, output);
         for (key, value) in &samples {
             let values = expected.get(key);
             let is_right = values.is_some_and(|values| values.contains(value));
             prop_assert!(is_right, "{:?} {} in {}", key, value, out);
         }
         let found: BTreeSet<_> = samples.iter().map(|(key, _)| key).collect();
-        let ambiguous = ambiguous(&expected, target);
+        let ambiguous = ambiguous(&expected, output);
         for key in expected.keys().filter(|key| !ambiguous.contains(key)) {
             prop_assert!(found.contains(key), "{:?} is lost in {}", key, out);
         }
-        let chunks = written(Merge::new(target, instances(&sources, target)), chunk);
+        let chunks = written(Merge::new(output, instances(&sources, output)), chunk);
         prop_assert_eq!(chunks, out, "chunks make no difference");
     }
 
     #[test]
-    fn an_output_read_again_is_the_same(sources in sources(), target in any_escaping()) {
-        let out = converted(&sources, target);
-        let merge = again(&out, target);
+    fn an_output_read_again_is_the_same(sources in sources(), output in any_escaping()) {
+        let out = converted(&sources, output);
+        let merge = again(&out, output);
         prop_assert_eq!(merge.stats(), Stats::default(), "{}", out);
         prop_assert_eq!(written(merge, 1 << 16), out);
     }
 
     #[test]
-    fn the_order_of_instances_changes_no_sample(sources in sources(), target in any_escaping()) {
+    fn the_order_of_instances_changes_no_sample(sources in sources(), output in any_escaping()) {
         // The index tells them apart, so each must keep its own.
         let merge = |is_reversed: bool| {
-            let mut instances = instances(&sources, target);
+            let mut instances = instances(&sources, output);
             if is_reversed {
                 instances.reverse();
             }
-            let mut samples = read(&written(Merge::new(target, instances), 1 << 16), target);
+            let mut samples = read(&written(Merge::new(output, instances), 1 << 16), output);
             samples.sort();
             samples
         };
@@ -229,29 +229,29 @@ proptest! {
     }
 
     #[test]
-    fn a_merge_has_the_samples_of_its_instances(sources in sources(), target in any_escaping()) {
-        let mut alone = Vec::new();
-        for instance in instances(&sources, target) {
-            alone.extend(read(&written(Merge::new(target, vec![instance]), 1 << 16), target));
+    fn a_merge_has_the_samples_of_its_instances(sources in sources(), output in any_escaping()) {
+        let mut in_braces = Vec::new();
+        for instance in instances(&sources, output) {
+            in_braces.extend(read(&written(Merge::new(output, vec![instance]), 1 << 16), output));
         }
-        let mut together = read(&converted(&sources, target), target);
-        // What breaks a rule alone may not even have its bounds spelled alike together.
+        let mut together = read(&converted(&sources, output), output);
+        // What breaks a rule in_braces may not even have its bounds spelled alike together.
         let of = |samples: &mut Vec<(Key, String)>| {
             samples.sort();
             samples.dedup_by(|one, other| one.0 == other.0);
             samples.iter().map(|sample| sample.0.clone()).collect::<Vec<_>>()
         };
-        prop_assert_eq!(of(&mut alone), of(&mut together));
+        prop_assert_eq!(of(&mut in_braces), of(&mut together));
     }
 
     #[test]
     fn samples_survive_the_way_to_the_other_format_and_back(source in source()) {
-        let openmetrics = Target::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8);
-        let text = Target::new(Format::Text100).with_escaping(Escaping::AllowUtf8);
+        let openmetrics = OutputFormat::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8);
+        let text = OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8);
         for (there, back) in [(openmetrics, text), (text, openmetrics)] {
             let out = converted(std::slice::from_ref(&source), there);
             let instance = Reader::new(back, Limits::default())
-                .parse(&*out, there.format(), Labels::new([]))
+                .parse(&*out, there.format(), AddedLabels::new([]))
                 .unwrap();
             let returned = written(Merge::new(back, vec![instance]), 1 << 16);
             let sorted = |mut samples: Vec<(Key, String)>| {
@@ -270,7 +270,7 @@ proptest! {
 
     #[test]
     fn a_damaged_body_is_refused_or_comes_out_strict(
-        source in source(), target in any_escaping(),
+        source in source(), output in any_escaping(),
         cut: prop::sample::Index, at: prop::sample::Index, byte: u8, is_cut: bool,
     ) {
         let mut body = source.text().into_bytes();
@@ -281,31 +281,31 @@ proptest! {
             let at = at.index(body.len());
             body[at] = byte;
         }
-        let reader = Reader::new(target, Limits::default());
-        if let Ok(instance) = reader.parse(body, source.format, Labels::new([("index", "0")])) {
-            let out = written(Merge::new(target, vec![instance]), 100);
-            read_anything(&out, target);
-            prop_assert_eq!(written(again(&out, target), 1 << 16), out);
+        let reader = Reader::new(output, Limits::default());
+        if let Ok(instance) = reader.parse(body, source.format, AddedLabels::new([("index", "0")])) {
+            let out = written(Merge::new(output, vec![instance]), 100);
+            read_anything(&out, output);
+            prop_assert_eq!(written(again(&out, output), 1 << 16), out);
         }
     }
 
     #[test]
     fn no_text_makes_a_conversion_lose_its_strictness(
         body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|_total|_info|_created|# HELP |# TYPE |# UNIT |x counter\n|info|histogram|[a-b]|le|index|[0-9.]|NaN|1\n|é|\0| # \\{){0,40}(# EOF\n)?",
-        source in source(), target in any_escaping(),
+        source in source(), output in any_escaping(),
     ) {
-        let reader = Reader::new(target, Limits::default());
-        if let Ok(instance) = reader.parse(body, source.format, Labels::new([("index", "0")])) {
-            let out = written(Merge::new(target, vec![instance]), 100);
-            read_anything(&out, target);
+        let reader = Reader::new(output, Limits::default());
+        if let Ok(instance) = reader.parse(body, source.format, AddedLabels::new([("index", "0")])) {
+            let out = written(Merge::new(output, vec![instance]), 100);
+            read_anything(&out, output);
         }
     }
 }
 
 /// Only whether it can be read: a timestamp may be beyond what [`read`] counts in.
-fn read_anything(text: &str, target: Target) {
-    let has_quotes = target.escaping() == Escaping::AllowUtf8;
-    if is_openmetrics(target) {
+fn read_anything(text: &str, output: OutputFormat) {
+    let has_quotes = output.escaping() == Escaping::AllowUtf8;
+    if is_openmetrics(output) {
         strict_openmetrics::read(text, has_quotes);
     } else {
         strict::read(text, has_quotes);

@@ -18,10 +18,10 @@ const ACCEPTS: &[&str] = &[
 type Series = (String, BTreeMap<String, String>, Option<i64>);
 
 /// The series in an answer.
-fn read(out: &[u8], target: Target) -> BTreeSet<Series> {
-    let has_quotes = target.escaping() == Escaping::AllowUtf8;
+fn read(out: &[u8], output: OutputFormat) -> BTreeSet<Series> {
+    let has_quotes = output.escaping() == Escaping::AllowUtf8;
     let text = || str::from_utf8(out).unwrap();
-    match target.format() {
+    match output.format() {
         Format::Text004 | Format::Text100 => strict::read(text(), has_quotes)
             .into_iter()
             .map(|one| (one.name, one.labels, one.timestamp))
@@ -41,14 +41,14 @@ fn read(out: &[u8], target: Target) -> BTreeSet<Series> {
 }
 
 /// A form in which every series of any format can be read.
-fn any_name() -> Target {
-    Target::new(Format::Text100).with_escaping(Escaping::AllowUtf8)
+fn any_name() -> OutputFormat {
+    OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8)
 }
 
-fn merged(format: Format, body: &[u8], target: Target) -> Vec<u8> {
-    let labels = Labels::new([]);
-    let instance = Reader::new(target, Limits::default()).parse(body, format, labels).unwrap();
-    let mut merge = Merge::new(target, vec![instance]);
+fn merged(format: Format, body: &[u8], output: OutputFormat) -> Vec<u8> {
+    let labels = AddedLabels::new([]);
+    let instance = Reader::new(output, Limits::default()).parse(body, format, labels).unwrap();
+    let mut merge = Merge::new(output, vec![instance]);
     let mut out = Vec::new();
     while merge.next_chunk(&mut out, 1 << 16) {}
     out
@@ -58,23 +58,23 @@ fn merged(format: Format, body: &[u8], target: Target) -> Vec<u8> {
 fn answer(source: &Source, format: Format) -> Vec<u8> {
     match format {
         Format::Protobuf => {
-            let protobuf = Target::new(format).with_escaping(Escaping::AllowUtf8);
+            let protobuf = OutputFormat::new(format).with_escaping(Escaping::AllowUtf8);
             merged(source.format, source.text().as_bytes(), protobuf)
         }
         _ => source.text().into_bytes(),
     }
 }
 
-/// The series of an answer as its own scraper knows them, with names as they are written in `target`.
-fn direct(body: &[u8], format: Format, target: Target) -> BTreeSet<Series> {
+/// The series of an answer as its own scraper knows them, with names as they are written in `output`.
+fn direct(body: &[u8], format: Format, output: OutputFormat) -> BTreeSet<Series> {
     let same = match format {
         Format::Text004 | Format::Text100 => any_name(),
         Format::OpenMetrics001 | Format::OpenMetrics100 => {
-            Target::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8)
+            OutputFormat::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8)
         }
-        Format::Protobuf => Target::new(format).with_escaping(Escaping::AllowUtf8),
+        Format::Protobuf => OutputFormat::new(format).with_escaping(Escaping::AllowUtf8),
     };
-    let written = |name: String| match target.escaping() {
+    let written = |name: String| match output.escaping() {
         Escaping::AllowUtf8 => name,
         _ => name.replace('.', "_"),
     };
@@ -119,8 +119,8 @@ proptest! {
         accept in prop::sample::select(ACCEPTS),
         is_mixed: bool,
     ) {
-        let accepted = accepted(Some(accept));
-        let is_accepted = |format| accepted.iter().any(|target| target.format() == format);
+        let accepted = accepted_formats(Some(accept));
+        let is_accepted = |format| accepted.iter().any(|output| output.format() == format);
         // Instances speak what they are asked for; of one app they mostly speak the same.
         let speaks = |source: &Source, is_protobuf: bool| match source.format {
             _ if is_protobuf && is_accepted(Format::Protobuf) => Format::Protobuf,
@@ -138,21 +138,21 @@ proptest! {
         }
         let formats: Vec<_> = bodies.iter().map(|(format, _)| *format).collect();
         prop_assume!(formats.iter().any(|format| is_accepted(*format)));
-        let target = choose(&accepted, &formats);
+        let output = choose_format(&accepted, &formats);
 
-        let reader = Reader::new(target, Limits::default());
+        let reader = Reader::new(output, Limits::default());
         let instances = bodies.iter().enumerate().map(|(i, (format, body))| {
-            let labels = Labels::new([("index", &*i.to_string())]);
+            let labels = AddedLabels::new([("index", &*i.to_string())]);
             reader.parse(&**body, *format, labels).unwrap()
         });
-        let mut merge = Merge::new(target, instances.collect());
+        let mut merge = Merge::new(output, instances.collect());
         // Single samples of a gauge histogram, which a conflict leaves, have the names that
         // Prometheus gives them, not those that they have in text.
-        let is_protobuf = target.format() == Format::Protobuf;
+        let is_protobuf = output.format() == Format::Protobuf;
         prop_assume!(!is_protobuf || merge.stats().type_conflicts == 0);
         let mut out = Vec::new();
         while merge.next_chunk(&mut out, 1 << 16) {}
-        let through = read(&out, target);
+        let through = read(&out, output);
         for (i, (format, body)) in bodies.iter().enumerate() {
             let through = of_instance(&through, &i.to_string());
             // Only text has bounds that may be spelled in any way.
@@ -163,9 +163,9 @@ proptest! {
             let is_kept = |(name, _, _): &Series| {
                 !is_protobuf || !name.ends_with("_created")
             };
-            let direct = direct(body, *format, target).into_iter().filter(is_kept).map(spelled);
+            let direct = direct(body, *format, output).into_iter().filter(is_kept).map(spelled);
             for series in direct {
-                prop_assert!(through.contains(&series), "{series:?} of {format} in {target:?}");
+                prop_assert!(through.contains(&series), "{series:?} of {format} in {output:?}");
             }
         }
     }

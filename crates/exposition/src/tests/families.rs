@@ -122,7 +122,7 @@ fn on_a_conflict_of_types_every_name_becomes_an_untyped_family() {
         ),
         // Untyped in so many words is a type too.
         (&["# TYPE x untyped\nx 1\n", "# TYPE x gauge\nx 2\n"], "# TYPE x untyped\nx 1\nx 2\n", 1),
-        // Types without samples contradict each other, and leave nothing to write.
+        // MetricTypes without samples contradict each other, and leave nothing to write.
         (&["# TYPE x gauge\n", "# TYPE x counter\n"], "", 1),
         // Two conflicts that share a name.
         (

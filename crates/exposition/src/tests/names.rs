@@ -1,4 +1,4 @@
-//! Names that old readers do not know, and instances that answer in different formats.
+//! SourceNames that old readers do not know, and instances that answer in different formats.
 
 use super::{Format::*, conversion::converted, *};
 
@@ -6,22 +6,22 @@ const UTF8: &str = "# HELP \"http.requests\" Served.\n# TYPE \"http.requests\" c
     {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
     # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n";
 
-fn alone(body: (Format, &str), target: Target) -> String {
-    converted(&[body], target).0
+fn in_braces(body: (Format, &str), output: OutputFormat) -> String {
+    converted(&[body], output).0
 }
 
 #[test]
 fn names_stay_as_they_are_where_the_reader_knows_them() {
-    let openmetrics = Target::new(OpenMetrics100).with_escaping(Escaping::AllowUtf8);
-    let text = Target::new(Text100).with_escaping(Escaping::AllowUtf8);
-    let out = alone((OpenMetrics100, UTF8), openmetrics);
+    let openmetrics = OutputFormat::new(OpenMetrics100).with_escaping(Escaping::AllowUtf8);
+    let text = OutputFormat::new(Text100).with_escaping(Escaping::AllowUtf8);
+    let out = in_braces((OpenMetrics100, UTF8), openmetrics);
     assert_eq!(
         out,
         "# TYPE \"http.requests\" counter\n# HELP \"http.requests\" Served.\n\
          {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
          # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n"
     );
-    let out = alone((OpenMetrics100, UTF8), text);
+    let out = in_braces((OpenMetrics100, UTF8), text);
     assert_eq!(
         out,
         "# HELP \"http.requests_total\" Served.\n# TYPE \"http.requests_total\" counter\n\
@@ -32,7 +32,7 @@ fn names_stay_as_they_are_where_the_reader_knows_them() {
     let body =
         "# TYPE \"x\" gauge\n{\"x\",\"a\"=\"1\"} 1\n{ \"q\\\"b\\\\\" , c=\"2\", }2\n{\"y z\"} 3\n";
     let expected = "# TYPE x gauge\nx{a=\"1\"} 1\n{\"q\\\"b\\\\\",c=\"2\"} 2\n{\"y z\"} 3\n";
-    assert_eq!(alone((Text100, body), text), expected);
+    assert_eq!(in_braces((Text100, body), text), expected);
 }
 
 #[test]
@@ -51,19 +51,21 @@ fn names_are_escaped_for_a_reader_that_does_not_know_them() {
             "# TYPE {requests} counter\n# HELP {requests} Served.\n{requests}_total{{{code}=\"200\"}} 5\n{histogram}# EOF\n"
         );
         for format in [OpenMetrics001, OpenMetrics100] {
-            let target = Target::new(format).with_escaping(escaping);
-            assert_eq!(alone((OpenMetrics100, UTF8), target), expected, "{escaping:?}");
+            let output = OutputFormat::new(format).with_escaping(escaping);
+            assert_eq!(in_braces((OpenMetrics100, UTF8), output), expected, "{escaping:?}");
         }
         for format in [Text004, Text100] {
-            let target = Target::new(format).with_escaping(escaping);
-            let out = alone((OpenMetrics100, UTF8), target);
+            let output = OutputFormat::new(format).with_escaping(escaping);
+            let out = in_braces((OpenMetrics100, UTF8), output);
             assert!(out.contains(&format!("\n{requests}_total{{{code}=\"200\"}} 5\n")), "{out}");
             assert!(out.ends_with(&histogram), "{out}");
         }
     }
     // Who names no scheme gets underscores.
-    let out =
-        alone((Text100, "# TYPE \"é.b\" gauge\n{\"é.b\",\"1c\"=\"1\"} 1\n"), Target::new(Text100));
+    let out = in_braces(
+        (Text100, "# TYPE \"é.b\" gauge\n{\"é.b\",\"1c\"=\"1\"} 1\n"),
+        OutputFormat::new(Text100),
+    );
     assert_eq!(out, "# TYPE __b gauge\n__b{_c=\"1\"} 1\n");
 }
 
@@ -76,7 +78,7 @@ fn instances_in_different_formats_share_their_families() {
         # TYPE y_seconds histogram\ny_seconds_bucket{i=\"1\",le=\"1\"} 2\ny_seconds_bucket{i=\"1\",le=\"+Inf\"} 2\n\
         # TYPE z_info gauge\nz_info{i=\"1\"} 1\n";
     let bodies = [(OpenMetrics100, openmetrics), (Text004, text)];
-    let (out, stats) = converted(&bodies, Target::new(Text004));
+    let (out, stats) = converted(&bodies, OutputFormat::new(Text004));
     let expected = "# HELP x_total Things.\n# TYPE x_total counter\nx_total{i=\"0\"} 1\nx_total{i=\"1\"} 2 2500\n\
         # HELP x_created Things.\n# TYPE x_created gauge\nx_created{i=\"0\"} 5\n\
         # TYPE y_seconds histogram\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\ny_seconds_bucket{i=\"0\",le=\"+Inf\"} 1\n\
@@ -85,7 +87,7 @@ fn instances_in_different_formats_share_their_families() {
     assert_eq!(out, expected);
     assert_eq!(stats, Stats { lost_exemplars: 1, lost_units: 1, ..Stats::default() });
 
-    let (out, stats) = converted(&bodies, Target::new(OpenMetrics100));
+    let (out, stats) = converted(&bodies, OutputFormat::new(OpenMetrics100));
     let expected = "# TYPE x counter\n# HELP x Things.\nx_total{i=\"0\"} 1 # {a=\"b\"} 1\nx_created{i=\"0\"} 5\nx_total{i=\"1\"} 2 2.5\n\
         # TYPE y_seconds histogram\n# UNIT y_seconds seconds\ny_seconds_bucket{i=\"0\",le=\"1.0\"} 1\n\
         y_seconds_bucket{i=\"0\",le=\"+Inf\"} 1\ny_seconds_bucket{i=\"1\",le=\"1.0\"} 2\n\

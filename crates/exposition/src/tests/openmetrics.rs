@@ -5,12 +5,12 @@ use super::{Format::*, conversion::converted, *};
 /// The merge of bodies of one format, in OpenMetrics.
 fn merged_from(format: Format, bodies: &[&str]) -> (String, Stats) {
     let bodies: Vec<_> = bodies.iter().map(|&body| (format, body)).collect();
-    converted(&bodies, Target::new(OpenMetrics100))
+    converted(&bodies, OutputFormat::new(OpenMetrics100))
 }
 
-fn refused_from(format: Format, target: Target, body: &str) -> (usize, ErrorKind) {
-    let reader = Reader::new(target, Limits::default());
-    match reader.parse(body, format, Labels::new([])) {
+fn refused_from(format: Format, output: OutputFormat, body: &str) -> (usize, ErrorKind) {
+    let reader = Reader::new(output, Limits::default());
+    match reader.parse(body, format, AddedLabels::new([])) {
         Ok(_) => panic!("{body:?} is taken"),
         Err(error) => (error.line(), error.kind()),
     }
@@ -57,16 +57,16 @@ fn a_family_that_breaks_a_rule_is_unknown() {
         ),
     ];
     for (format, body, expected) in cases {
-        let broken_rules = Stats { broken_rules: 1, ..Stats::default() };
+        let spec_violations = Stats { spec_violations: 1, ..Stats::default() };
         assert_eq!(
             merged_from(format, &[body]),
-            (format!("{expected}# EOF\n"), broken_rules),
+            (format!("{expected}# EOF\n"), spec_violations),
             "{body}"
         );
     }
     // A unit must be the last word of the name, and some types have none.
     let body = "# TYPE x gauge\n# UNIT x seconds\nx 1\n# EOF\n";
-    let stats = Stats { broken_rules: 1, lost_units: 1, ..Stats::default() };
+    let stats = Stats { spec_violations: 1, lost_units: 1, ..Stats::default() };
     assert_eq!(
         merged_from(OpenMetrics100, &[body]),
         ("# TYPE x unknown\nx 1\n# EOF\n".to_owned(), stats)
@@ -105,7 +105,7 @@ fn types_that_differ_make_a_family_unknown() {
     let om = "# TYPE x counter\nx_total 1\nx_created 5\n# EOF\n";
     let text = "# TYPE x_total gauge\nx_total{i=\"1\"} 2\n";
     let (out, stats) =
-        converted(&[(OpenMetrics100, om), (Text004, text)], Target::new(OpenMetrics100));
+        converted(&[(OpenMetrics100, om), (Text004, text)], OutputFormat::new(OpenMetrics100));
     let expected = "# TYPE x_total unknown\nx_total 1\nx_total{i=\"1\"} 2\n# TYPE x_created unknown\nx_created 5\n# EOF\n";
     assert_eq!((&*out, stats), (expected, Stats { type_conflicts: 1, ..Stats::default() }));
 }
@@ -159,9 +159,9 @@ fn exemplars_are_carried_where_they_may_be() {
 
 #[test]
 fn a_body_has_one_end_and_a_merge_too() {
-    for target in [Target::new(OpenMetrics100), Target::new(Text004)] {
+    for output in [OutputFormat::new(OpenMetrics100), OutputFormat::new(Text004)] {
         for format in [OpenMetrics001, OpenMetrics100] {
-            let refused = |body| refused_from(format, target, body);
+            let refused = |body| refused_from(format, output, body);
             assert_eq!(refused(""), (1, ErrorKind::MissingEof));
             assert_eq!(refused("x 1\ny 1\n"), (2, ErrorKind::MissingEof));
             assert_eq!(refused("x 1\n# EO"), (2, ErrorKind::MissingEof));
@@ -170,7 +170,7 @@ fn a_body_has_one_end_and_a_merge_too() {
             assert_eq!(refused("# EOF\n\n# HELP x Text.\n"), (3, ErrorKind::AfterEof));
             for body in ["x 1\n# EOF", "x 1\r\n# EOF\r\n", "x 1\n\n# a comment\n# EOF\n\n \n"] {
                 let (out, _) =
-                    converted(&[(format, body), (format, "# EOF\n")], Target::new(format));
+                    converted(&[(format, body), (format, "# EOF\n")], OutputFormat::new(format));
                 assert_eq!(out, "x 1\n# EOF\n");
             }
         }

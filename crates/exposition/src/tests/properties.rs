@@ -22,7 +22,7 @@ struct Style {
     before_brace: &'static str,
     in_braces: &'static str,
     trailing_comma: bool,
-    /// Labels in the opposite order.
+    /// AddedLabels in the opposite order.
     backwards: bool,
     /// A backslash stays as it is where no escape comes of it.
     raw_backslash: bool,
@@ -209,7 +209,7 @@ proptest! {
             let peers: Vec<_> = peers.map(|(lines, _, _)| &lines[..]).collect();
             expected(lines, &peers, added).into_iter().map(move |sample| (i, sample))
         }).collect();
-        prop_assert_eq!(parse().iter().map(Instance::samples).sum::<usize>(), samples.len());
+        prop_assert_eq!(parse().iter().map(IndexedBody::samples).sum::<usize>(), samples.len());
         // The first instance that has a series keeps it.
         let samples: Vec<_> = samples.into_iter().filter(|(i, sample)| {
             let series = (sample.name.clone(), sample.labels.clone());
@@ -250,7 +250,7 @@ proptest! {
     fn whatever_is_taken_comes_out_strict(
         body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|HELP|TYPE|summary|[a-b]|le|[0-9.]|NaN|é|\0){0,40}",
     ) {
-        if let Ok(instance) = parse(body, Labels::new([("a", "1")]), &Limits::default()) {
+        if let Ok(instance) = parse(body, AddedLabels::new([("a", "1")]), &Limits::default()) {
             let samples = instance.samples();
             prop_assert_eq!(strict::read(&written(merge_of(vec![instance]), 100), false).len(), samples);
         }
@@ -258,7 +258,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(body: Vec<u8>) {
-        if let Ok(instance) = parse(body, Labels::new([]), &Limits::default()) {
+        if let Ok(instance) = parse(body, AddedLabels::new([]), &Limits::default()) {
             strict::read(&written(merge_of(vec![instance]), 100), false);
         }
     }
@@ -267,7 +267,7 @@ proptest! {
     fn a_body_cut_anywhere_is_refused_or_comes_out_strict(lines in instance(), cut: prop::sample::Index) {
         let text = text(&lines, true);
         let cut = cut.index(text.len() + 1);
-        if let Ok(instance) = parse(&text.as_bytes()[..cut], Labels::new([]), &Limits::default()) {
+        if let Ok(instance) = parse(&text.as_bytes()[..cut], AddedLabels::new([]), &Limits::default()) {
             strict::read(&written(merge_of(vec![instance]), 100), false);
         }
     }

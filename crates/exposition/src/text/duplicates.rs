@@ -1,55 +1,56 @@
-//! Samples that an instance has twice.
+//! Duplicate samples of one body.
 
 use super::{
     error::ErrorKind,
-    rewrite::{Form, Rewriter},
-    sample::{self, Label},
-    tail,
-    task::Task,
+    index::ParseContext,
+    rewrite::{RewriteContext, Rewriter},
+    sample::{self, TextLabel},
+    sample_tail,
 };
 
-/// A sample, for the look for duplicates.
+/// The hash and the position of a sample.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Print {
-    /// Equal for equal series and timestamps; its seed is not foreseeable.
+pub(super) struct SeriesFingerprint {
+    /// Equal for equal series and timestamps. The seed is random.
     pub(super) hash: u64,
-    /// Where its line starts in the body.
+    /// The start of the line in the body.
     pub(super) offset: u32,
-    /// The place of the line among all.
+    /// The index of the line.
     pub(super) line: u32,
 }
 
-/// Where prints are, by their hash: open addressing, half full at most.
+/// A hash table of fingerprints with open addressing and a load factor of at most one half.
 #[derive(Debug)]
-pub(super) struct Slots {
-    /// Each an index, plus one. An index is at home in the low bits of its hash, and
-    /// probes upwards.
+pub(super) struct FingerprintTable {
+    /// Indexes plus 1; 0 is empty. The low bits of the hash give the first slot, and the next slots
+    /// are probed.
     slots: Vec<u32>,
 }
 
-impl Slots {
-    /// With room for so many.
+impl FingerprintTable {
+    /// Creates a table for `count` fingerprints.
     pub(super) fn new(count: usize) -> Self {
         Self { slots: vec![0; (count * 2).next_power_of_two()] }
     }
 
-    /// The index of an earlier print that `is_same` as the one at `i`, which else takes a slot.
+    /// Returns the index of an earlier fingerprint that `is_same` as the one at `i`. If there is
+    /// none, inserts `i`.
     pub(super) fn find_or_insert(
         &mut self,
-        prints: &[Print],
+        fingerprints: &[SeriesFingerprint],
         i: usize,
-        mut is_same: impl FnMut(Print) -> bool,
+        mut is_same: impl FnMut(SeriesFingerprint) -> bool,
     ) -> Option<usize> {
-        let print = prints.get(i)?;
+        let fingerprint = fingerprints.get(i)?;
         let mask = self.slots.len() - 1;
-        let mut at = print.hash as usize & mask;
+        let mut at = fingerprint.hash as usize & mask;
         while let Some(slot) = self.slots.get_mut(at) {
             let Some(earlier) = (*slot as usize).checked_sub(1) else {
                 *slot = i as u32 + 1;
                 return None;
             };
-            let found = prints.get(earlier).copied();
-            if found.is_some_and(|found| found.hash == print.hash && is_same(found)) {
+            let found = fingerprints.get(earlier).copied();
+            if found.is_some_and(|found| found.hash == fingerprint.hash && is_same(found)) {
                 return Some(earlier);
             }
             at = (at + 1) & mask;
@@ -57,7 +58,7 @@ impl Slots {
         None
     }
 
-    /// The first index with this hash that `is_same`.
+    /// The first index with this hash for which `is_same` is true.
     pub(super) fn find(&self, hash: u64, is_same: impl Fn(usize) -> bool) -> Option<usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
@@ -71,74 +72,83 @@ impl Slots {
     }
 }
 
-/// Calls `drop` with every sample that `is_same` as an earlier one, and the offset of that one,
-/// in their order; `is_same` gets the offsets of both.
+/// Calls `drop` with each duplicate and the offset of the sample that it repeats. `is_same`
+/// compares the samples at two offsets.
 pub(super) fn find(
-    prints: &[Print],
+    fingerprints: &[SeriesFingerprint],
     is_same: impl Fn(u32, u32) -> bool,
-    mut drop: impl FnMut(&Print, u32),
+    mut drop: impl FnMut(&SeriesFingerprint, u32),
 ) {
-    let mut slots = Slots::new(prints.len());
-    for (i, print) in prints.iter().enumerate() {
-        let is_same = |earlier: Print| is_same(earlier.offset, print.offset);
-        let earlier = slots.find_or_insert(prints, i, is_same).and_then(|i| prints.get(i));
+    let mut slots = FingerprintTable::new(fingerprints.len());
+    for (i, fingerprint) in fingerprints.iter().enumerate() {
+        let is_same = |earlier: SeriesFingerprint| is_same(earlier.offset, fingerprint.offset);
+        let earlier =
+            slots.find_or_insert(fingerprints, i, is_same).and_then(|i| fingerprints.get(i));
         if let Some(earlier) = earlier {
-            drop(print, earlier.offset);
+            drop(fingerprint, earlier.offset);
         }
     }
 }
 
-/// Whether two lines, each with its form, have the same name, labels
-/// in any order and timestamp in the output.
-pub(super) fn are_same(lines: [(&[u8], Form<'_>); 2], task: &Task<'_>) -> bool {
+/// Whether two lines have equal names, labels and timestamps in the output. The order of labels
+/// does not matter.
+pub(super) fn are_same(
+    lines: [(&[u8], RewriteContext<'_>); 2],
+    context: &ParseContext<'_>,
+) -> bool {
     let [mut one, mut other] = [Vec::new(), Vec::new()];
-    match (series(lines[0], task, &mut one), series(lines[1], task, &mut other)) {
+    match (series(lines[0], context, &mut one), series(lines[1], context, &mut other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     }
 }
 
-/// Why two samples are the same in the output.
+/// The reason why two samples are equal in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// They are the same in their source.
+pub(super) enum DuplicateCause {
+    /// They are equal in the body.
     Repeated,
-    /// The output cannot tell their timestamps apart.
+    /// Their timestamps are equal in the resolution of the output.
     Timestamp,
-    /// Their bounds are one number, differently spelled.
+    /// Their bounds are the same number in different notations.
     Bound,
 }
 
-/// Why two lines are the [same](are_same).
-pub(super) fn cause(lines: [(&[u8], Form<'_>); 2], task: &Task<'_>) -> Cause {
-    let spelled = lines.map(|(line, form)| (line, Form { has_bounds: false, ..form }));
-    if lines.iter().any(|(_, form)| form.has_bounds) && !are_same(spelled, task) {
-        return Cause::Bound;
+/// The reason why two lines are [equal](are_same).
+pub(super) fn cause(
+    lines: [(&[u8], RewriteContext<'_>); 2],
+    context: &ParseContext<'_>,
+) -> DuplicateCause {
+    let original =
+        lines.map(|(line, form)| (line, RewriteContext { has_canonical_bounds: false, ..form }));
+    if lines.iter().any(|(_, form)| form.has_canonical_bounds) && !are_same(original, context) {
+        return DuplicateCause::Bound;
     }
-    let [one, other] = lines.map(|(line, _)| source_timestamp(line, task));
-    if one == other { Cause::Repeated } else { Cause::Timestamp }
+    let [one, other] = lines.map(|(line, _)| source_timestamp(line, context));
+    if one == other { DuplicateCause::Repeated } else { DuplicateCause::Timestamp }
 }
 
-fn source_timestamp(line: &[u8], task: &Task<'_>) -> Option<u64> {
-    let series = sample::parse(line, &[], &mut |_: Label<'_>| Ok(())).ok()?;
-    let tail = tail::parse(line.get(series.end..).unwrap_or_default(), task.source).ok()?;
-    tail.timestamp.map(|text| tail::timestamp_key(text, task.source, task.source))
+fn source_timestamp(line: &[u8], context: &ParseContext<'_>) -> Option<u64> {
+    let series = sample::parse(line, &[], &mut |_: TextLabel<'_>| Ok(())).ok()?;
+    let tail =
+        sample_tail::parse(line.get(series.end..).unwrap_or_default(), context.source).ok()?;
+    tail.timestamp.map(|text| sample_tail::timestamp_key(text, context.source, context.source))
 }
 
-/// The name, the labels in order of their text, the timestamp.
-type Series<'a> = (&'a [u8], Vec<&'a [u8]>, Option<u64>);
+/// The name, the sorted labels and the timestamp.
+type SeriesKey<'a> = (&'a [u8], Vec<&'a [u8]>, Option<u64>);
 
 fn series<'a>(
-    (line, form): (&[u8], Form<'_>),
-    task: &Task<'_>,
+    (line, form): (&[u8], RewriteContext<'_>),
+    context: &ParseContext<'_>,
     written: &'a mut Vec<u8>,
-) -> Result<Series<'a>, ErrorKind> {
-    let end = Rewriter::new(task.dialect).series(line, task.labels, form, written)?.end;
-    let tail = tail::parse(line.get(end..).unwrap_or_default(), task.source)?;
-    let key = |text| tail::timestamp_key(text, task.source, task.dialect.naming);
+) -> Result<SeriesKey<'a>, ErrorKind> {
+    let end = Rewriter::new(context.dialect).series(line, context.labels, form, written)?.end;
+    let tail = sample_tail::parse(line.get(end..).unwrap_or_default(), context.source)?;
+    let key = |text| sample_tail::timestamp_key(text, context.source, context.dialect.naming);
     let timestamp = tail.timestamp.map(key);
     let mut labels = Vec::new();
-    let series = sample::parse(written, &[], &mut |label: Label<'a>| {
+    let series = sample::parse(written, &[], &mut |label: TextLabel<'a>| {
         labels.push(label.text);
         Ok(())
     })?;
@@ -150,25 +160,25 @@ fn series<'a>(
 mod tests {
     use super::{
         super::{
-            dialect::Dialect,
-            families::Naming,
-            format::{Format, Target},
-            labels::Labels,
+            families::FamilyNaming,
+            family_mapping::SourceFamily,
+            format::{Format, OutputFormat},
+            labels::AddedLabels,
             limits::Limits,
-            sample::Name,
-            translate::Source,
+            output_dialect::OutputDialect,
+            sample::SourceName,
         },
         *,
     };
 
-    fn prints(hashes: &[u64]) -> Vec<Print> {
-        let print = |(i, &hash)| Print { hash, offset: i as u32, line: i as u32 };
-        hashes.iter().enumerate().map(print).collect()
+    fn fingerprints(hashes: &[u64]) -> Vec<SeriesFingerprint> {
+        let fingerprint = |(i, &hash)| SeriesFingerprint { hash, offset: i as u32, line: i as u32 };
+        hashes.iter().enumerate().map(fingerprint).collect()
     }
 
     fn found(hashes: &[u64], is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let mut found = Vec::new();
-        find(&prints(hashes), is_same, |print, _| found.push(print.line));
+        find(&fingerprints(hashes), is_same, |fingerprint, _| found.push(fingerprint.line));
         found
     }
 
@@ -183,22 +193,28 @@ mod tests {
     #[test]
     fn a_collision_of_hashes_is_no_duplicate() {
         assert_eq!(found(&[7; 5], |_, _| false), [0; 0]);
-        // The even ones are equal, the odd ones too.
+        // Even samples are equal, and so are odd ones.
         assert_eq!(found(&[7; 5], |a, b| a % 2 == b % 2), [2, 3, 4]);
     }
 
     #[test]
     fn samples_are_compared_as_they_will_be_written() {
-        let (labels, limits) = (Labels::new([("i", "")]), Limits::default());
-        let dialect = Dialect::new(Target::new(Format::Text004));
-        let source = Naming::Classic;
-        let task =
-            Task { body: b"", labels: &labels, limits: &limits, source, dialect, renames: None };
-        let name = Name { text: b"x", is_quoted: false };
-        let family = Source { name, metric_type: None, naming: source, renames: None };
-        let form = Form { family, has_bounds: false, keeps_exemplar: true };
+        let (labels, limits) = (AddedLabels::new([("i", "")]), Limits::default());
+        let dialect = OutputDialect::new(OutputFormat::new(Format::Text004));
+        let source = FamilyNaming::Classic;
+        let context = ParseContext {
+            body: b"",
+            labels: &labels,
+            limits: &limits,
+            source,
+            dialect,
+            renames: None,
+        };
+        let name = SourceName { text: b"x", is_quoted: false };
+        let family = SourceFamily { name, metric_type: None, naming: source, renames: None };
+        let form = RewriteContext { family, has_canonical_bounds: false, keeps_exemplar: true };
         let are_same =
-            |lines: [&str; 2]| are_same(lines.map(|line| (line.as_bytes(), form)), &task);
+            |lines: [&str; 2]| are_same(lines.map(|line| (line.as_bytes(), form)), &context);
         let same = [
             ["x 1", "x{} 2"],
             ["x{a=\"1\",b=\"2\"} 1", "x{b=\"2\", a=\"1\",} 2"],

@@ -1,106 +1,124 @@
-//! What is kept of a body besides its bytes.
+//! The index of a body: the form of each sample line, runs of lines, and families.
 
 use memchr::memchr;
 
 use super::{
-    families::{MetricType, Role, Shape},
-    sample::Name,
+    families::{FamilyNaming, FamilyShape, MetricType, Role},
+    labels::AddedLabels,
+    limits::Limits,
+    output_dialect::OutputDialect,
+    renames::Renames,
+    sample::SourceName,
     span::Span,
 };
 
-/// Files written on Windows start with it.
+/// UTF-8 files that were written on Windows can start with it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// How a body is read, and for which output.
+#[derive(Clone, Copy)]
+pub(super) struct ParseContext<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) labels: &'a AddedLabels,
+    pub(super) limits: &'a Limits,
+    /// The naming of the body's format.
+    pub(super) source: FamilyNaming,
+    pub(super) dialect: OutputDialect,
+    /// Names that differ from the usual ones.
+    pub(super) renames: Option<&'a Renames>,
+}
+
 #[derive(Default)]
-pub(super) struct Index {
-    /// One for each sample line, in their order.
-    pub(super) lines: Vec<Line>,
-    /// In their order.
-    pub(super) runs: Vec<Run>,
-    /// In the order in which the body first names them.
-    pub(super) families: Vec<Family>,
-    /// The length of all samples when written, without exemplars.
+pub(super) struct TextIndex {
+    /// The form of each sample line, in the order of the body.
+    pub(super) lines: Vec<LineForm>,
+    /// Runs in the order of the body.
+    pub(super) runs: Vec<SampleRun>,
+    /// Families in the order in which the body first names them.
+    pub(super) families: Vec<IndexedFamily>,
+    /// The length of all samples in the output, without exemplars.
     pub(super) sample_bytes: u64,
     pub(super) duplicates: usize,
-    /// Samples that are dropped since their timestamps are equal in milliseconds only.
+    /// Samples that were dropped because their timestamps are equal in milliseconds.
     pub(super) lost_timestamps: usize,
     pub(super) renamed_labels: usize,
-    /// Exemplars that no answer in the dialect can carry.
+    /// Exemplars that the output format cannot carry for any metric type.
     pub(super) lost_exemplars: usize,
 }
 
-/// What an instance says of a family.
+/// A family of one body.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(super) struct IndexedFamily {
     pub(super) name: NameSpan,
-    /// The first `HELP` with a text, or empty.
+    /// The first `HELP` text that is not empty, or an empty span.
     pub(super) help: Span,
-    /// The first `UNIT` with a text, or empty.
+    /// The first `UNIT` that is not empty, or an empty span.
     pub(super) unit: Span,
     /// The first `TYPE`.
     pub(super) metric_type: Option<MetricType>,
-    pub(super) shape: Shape,
-    pub(super) strictness: Strictness,
+    pub(super) shape: FamilyShape,
+    pub(super) rule_result: RuleResult,
     pub(super) exemplars: FamilyExemplars,
 }
 
-impl Family {
-    /// A family of which no more is known.
+impl IndexedFamily {
+    /// A family of which only the name is known.
     pub(super) fn new(name: NameSpan) -> Self {
         Self {
             name,
             help: Span::default(),
             unit: Span::default(),
             metric_type: None,
-            shape: Shape::default(),
-            strictness: Strictness::default(),
+            shape: FamilyShape::default(),
+            rule_result: RuleResult::default(),
             exemplars: FamilyExemplars::default(),
         }
     }
 
-    /// The family, without its samples, in a body that has the same lines so much further on.
-    pub(super) fn moved(&self, distance: u32) -> Self {
-        let name = NameSpan { text: self.name.text.moved(distance), ..self.name };
+    /// The family without its samples, for a body with the same lines `distance` bytes further on.
+    pub(super) fn shifted(&self, distance: u32) -> Self {
+        let name = NameSpan { text: self.name.text.shifted(distance), ..self.name };
         Self {
-            help: self.help.moved(distance),
-            unit: self.unit.moved(distance),
+            help: self.help.shifted(distance),
+            unit: self.unit.shifted(distance),
             metric_type: self.metric_type,
             ..Self::new(name)
         }
     }
 }
 
-/// How the samples of a family stand to the rules of OpenMetrics.
+/// The result of checking the samples of a family against the OpenMetrics rules of its type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Strictness {
-    /// They break a rule of their type.
-    pub(super) is_broken: bool,
-    /// They must be put in order first, and be looked at again.
-    pub(super) is_irregular: bool,
-    /// Nobody looked, since the type was not known yet.
+pub(super) struct RuleResult {
+    /// A rule is violated.
+    pub(super) is_violated: bool,
+    /// The samples must be sorted and checked again.
+    pub(super) needs_reordering: bool,
+    /// The samples were not checked, because the type was not known yet.
     pub(super) is_unchecked: bool,
-    /// Two of their bounds are one number, so that their series would become equal.
+    /// Two bounds have the same value. Canonical bounds would make their series equal.
     pub(super) has_equal_bounds: bool,
 }
 
-impl Strictness {
+impl RuleResult {
     pub(super) fn join(&mut self, other: Self) {
-        self.is_broken |= other.is_broken;
-        self.is_irregular |= other.is_irregular;
+        self.is_violated |= other.is_violated;
+        self.needs_reordering |= other.needs_reordering;
         self.is_unchecked |= other.is_unchecked;
         self.has_equal_bounds |= other.has_equal_bounds;
     }
 }
 
-/// Exemplars of samples that may have some, if their type is right.
+/// Exemplars on samples whose role allows them.
 ///
-/// A counter `x_total` without its type has them at `x_total`, one with it at `x_total_total`:
-/// samples of one body that need not go to the same family.
+/// The two counts are separate, because the samples of a family can go to different output
+/// families. For example, a counter `x_total` without a type has samples `x_total`, and with a type
+/// it has samples `x_total_total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FamilyExemplars {
-    /// Of samples that are named as the family is.
+    /// On samples with the name of the family.
     pub(super) plain: Exemplars,
-    /// Of buckets, or of the counter's samples.
+    /// On buckets or on samples of a counter.
     pub(super) part: Exemplars,
 }
 
@@ -110,74 +128,74 @@ impl FamilyExemplars {
     }
 }
 
-/// How many they are.
+/// A number of exemplars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Exemplars {
     pub(super) count: u32,
-    /// How long they are when written.
+    /// Their length in the output.
     pub(super) bytes: u32,
 }
 
-/// Samples of one family whose lines follow each other directly.
+/// Consecutive sample lines of one family.
 #[derive(Clone, Copy)]
-pub(super) struct Run {
-    /// Its place among the families.
+pub(super) struct SampleRun {
+    /// The index of the family.
     pub(super) family: u32,
-    /// Where in the body the first line starts.
+    /// The start of the first line in the body.
     pub(super) offset: u32,
-    /// The place of the first line among the lines.
+    /// The index of the first line.
     pub(super) line: u32,
-    /// How many lines there are.
+    /// The number of lines.
     pub(super) count: u32,
-    /// The sample of the model that its first line is alike to, and so on; for those lines
-    /// that say so.
-    pub(super) alike: u32,
-    /// Whether bounds are written as OpenMetrics wants them.
-    pub(super) has_bounds: bool,
+    /// The template sample that matches the first line. The following lines match the following
+    /// samples. Only lines with the form [`LineForm::from_template`] use it.
+    pub(super) template_sample: u32,
+    /// Whether the values of `le` and `quantile` are written in the canonical form.
+    pub(super) has_canonical_bounds: bool,
 }
 
-/// How a sample line is to be written, in one word.
+/// How a sample line is written, in 4 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line(u32);
+pub(super) struct LineForm(u32);
 
-impl Line {
-    /// A line that must be brought into form, or is too long to describe.
+impl LineForm {
+    /// The line must be rewritten, or it is too long for this encoding.
     pub(super) const REWRITE: Self = Self(u32::MAX);
-    /// A duplicate.
+    /// The sample is a duplicate.
     pub(super) const DROPPED: Self = Self(u32::MAX - 1);
 
-    /// A line of `length` bytes with its line break, to be copied with the added
-    /// labels at `insert`.
+    /// The line is copied with the added labels at `insert`. `length` includes the line break.
     pub(super) fn copy(length: usize, insert: usize) -> Self {
-        // A value and a line break follow on `insert`, so none looks like the two above.
+        // A value and a line break follow after `insert`, so the result differs from the constants.
         match (u16::try_from(length), u16::try_from(insert)) {
             (Ok(length), Ok(insert)) => Self(u32::from(length) << 16 | u32::from(insert)),
             _ => Self::REWRITE,
         }
     }
 
-    /// A line that must be brought into form as the model's was, and has so many bytes behind
-    /// the added labels.
-    pub(super) fn alike(length: usize) -> Option<Self> {
-        // No line to be copied has less than its line break.
+    /// The line starts with the rewritten prefix of the template. The last `length` bytes, after
+    /// the added labels, are copied.
+    pub(super) fn from_template(length: usize) -> Option<Self> {
+        // A copied line is never empty, so its upper half is not 0.
         u16::try_from(length).ok().map(|length| Self(length.into()))
     }
 
-    /// How long a line is behind the added labels, if it is alike to the model's.
+    /// The number of copied bytes, if the line starts with a prefix of the template.
     #[inline(always)]
-    pub(super) fn as_alike(self) -> Option<usize> {
+    pub(super) fn as_template_tail(self) -> Option<usize> {
         (self.0 >> 16 == 0).then_some(self.0 as usize)
     }
 
-    /// Length and place of the added labels, of a line to be copied.
+    /// The length of the line and the position of the added labels, if the line is copied.
     #[inline(always)]
     pub(super) fn as_copy(self) -> Option<(usize, usize)> {
-        let is_other = self == Self::REWRITE || self == Self::DROPPED || self.as_alike().is_some();
+        let is_other =
+            self == Self::REWRITE || self == Self::DROPPED || self.as_template_tail().is_some();
         (!is_other).then_some(((self.0 >> 16) as usize, (self.0 & 0xffff) as usize))
     }
 }
 
-/// A name in a body.
+/// The position of a name in a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NameSpan {
     text: Span,
@@ -185,7 +203,7 @@ pub(super) struct NameSpan {
 }
 
 impl NameSpan {
-    pub(super) fn within(body: &[u8], name: Name<'_>) -> Self {
+    pub(super) fn within(body: &[u8], name: SourceName<'_>) -> Self {
         Self { text: Span::within(body, name.text), is_quoted: name.is_quoted }
     }
 
@@ -193,29 +211,29 @@ impl NameSpan {
         self.text.start()
     }
 
-    pub(super) fn of(self, body: &[u8]) -> Name<'_> {
-        Name { text: self.text.of(body), is_quoted: self.is_quoted }
+    pub(super) fn of(self, body: &[u8]) -> SourceName<'_> {
+        SourceName { text: self.text.of(body), is_quoted: self.is_quoted }
     }
 }
 
-/// Where the first line of a body starts.
+/// The offset of the first line.
 pub(super) fn start(body: &[u8]) -> usize {
     if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
 }
 
 /// A line of a body.
-pub(super) struct TextLine<'a> {
-    /// Without its line break.
+pub(super) struct BodyLine<'a> {
+    /// The text without the line break.
     pub(super) text: &'a [u8],
-    /// Where the next one starts.
+    /// The offset of the next line.
     pub(super) next: usize,
-    /// Whether the line break is as we write it: there, and not `\r\n`.
-    pub(super) is_clean: bool,
+    /// Whether the line ends in `\n`. Other lines end in `\r\n` or at the end of the body.
+    pub(super) has_plain_break: bool,
 }
 
 /// The line that starts at `offset`.
 #[inline]
-pub(super) fn line(body: &[u8], offset: usize) -> TextLine<'_> {
+pub(super) fn line(body: &[u8], offset: usize) -> BodyLine<'_> {
     let rest = body.get(offset..).unwrap_or_default();
     let (text, is_ended) = match memchr(b'\n', rest) {
         Some(length) => (rest.get(..length).unwrap_or_default(), true),
@@ -223,7 +241,7 @@ pub(super) fn line(body: &[u8], offset: usize) -> TextLine<'_> {
     };
     let next = offset + text.len() + usize::from(is_ended);
     match text {
-        [text @ .., b'\r'] => TextLine { text, next, is_clean: false },
-        _ => TextLine { text, next, is_clean: is_ended },
+        [text @ .., b'\r'] => BodyLine { text, next, has_plain_break: false },
+        _ => BodyLine { text, next, has_plain_break: is_ended },
     }
 }

@@ -1,89 +1,90 @@
-//! The walk through a body that checks and indexes it.
+//! Validates and indexes a body.
 
-mod alike;
-mod families;
-mod removal;
+mod duplicate_removal;
+mod fast_path;
+mod placement;
 
 use std::{borrow::Cow, collections::HashMap};
 
 use foldhash::quality::RandomState;
 
 use super::{
-    check::{self, Checker, Facts},
-    duplicates::Print,
+    duplicates::SeriesFingerprint,
     error::{Error, ErrorKind},
-    families::{MetricType, Naming, Role},
-    index::{self, Index, Line, Run, TextLine},
-    metadata::{self, Metadata},
+    families::{FamilyNaming, MetricType, Role},
+    index::ParseContext,
+    index::{self, BodyLine, LineForm, SampleRun, TextIndex},
+    metadata::{self, MetadataLine},
     number,
-    rewrite::{self, Form, Rewriter},
-    sample::{Name, skip_blanks},
-    siblings::{Lessons, Likeness, Model},
+    rewrite::{self, RewriteContext, Rewriter},
+    sample::{SourceName, skip_blanks},
+    sample_check::{self, SampleChecker, SeriesFacts},
+    sample_tail::{self, SampleTail},
     span::Span,
-    strict::{Point, Watch},
-    tail::{self, Tail},
-    task::Task,
+    template::{TemplateBody, TemplateBuilder, TemplateCursor},
+    type_rules::{RuleChecker, RuleSample},
 };
 
 pub(super) struct Indexer<'a> {
-    task: Task<'a>,
-    checker: Checker<'a>,
-    /// Seeds all hashes.
+    context: ParseContext<'a>,
+    checker: SampleChecker<'a>,
+    /// The seed of all hashes.
     state: RandomState,
     rewriter: Rewriter<'a>,
     rewritten: Vec<u8>,
     names: HashMap<Cow<'a, [u8]>, u32, RandomState>,
-    index: Index,
-    /// Samples that could be duplicates of each other.
-    prints: Vec<Print>,
-    /// Lines that are likely duplicates of an earlier one.
-    suspects: Vec<Suspect>,
-    previous: Previous<'a>,
-    run: Option<Run>,
-    watch: Watch,
+    index: TextIndex,
+    /// Samples to compare with each other.
+    fingerprints: Vec<SeriesFingerprint>,
+    /// Lines whose series was seen before.
+    duplicate_candidates: Vec<DuplicateCandidate>,
+    previous: SamplePlacement<'a>,
+    run: Option<SampleRun>,
+    rule_checker: RuleChecker,
     has_ended: bool,
-    likeness: Option<Likeness<'a>>,
-    /// The place in the model that `previous` stands for, if its family knows of it.
-    alike_to: Option<u32>,
-    /// Where the samples of one family of the model belong, by their role.
-    alike_places: (u32, [Option<Previous<'a>>; Role::ALL.len()]),
+    cursor: Option<TemplateCursor<'a>>,
+    /// The template placement that `previous` corresponds to, if its family already has the
+    /// properties of such samples.
+    template_placement: Option<u32>,
+    /// A family of the template, and the placements of its samples by role.
+    placements: (u32, [Option<SamplePlacement<'a>>; Role::ALL.len()]),
     /// The family that was named last.
-    last_family: (Name<'a>, u32),
-    /// Whether the families so far are the model's first ones, of the same types.
-    is_in_step: bool,
-    /// What this body teaches about others.
-    lessons: Option<Lessons>,
+    last_family: (SourceName<'a>, u32),
+    /// Whether the families so far are the first ones of the template, with the same types.
+    matches_template: bool,
+    /// Collects the properties of this body if it becomes the template.
+    template_builder: Option<TemplateBuilder>,
 }
 
-/// Where the sample before belonged: mostly the next one belongs there too.
+/// The placement of the last sample. The next sample mostly has the same one.
 #[derive(Clone, Copy)]
-struct Previous<'a> {
-    name: Name<'a>,
-    /// Of the name in the output.
+struct SamplePlacement<'a> {
+    name: SourceName<'a>,
+    /// The hash of the output name.
     hash: u64,
     family: u32,
     role: Role,
-    /// The role that it has by the names of the output's format.
+    /// The role in the naming of the output format.
     target_role: Role,
-    /// Whether its samples may have exemplars.
+    /// Whether samples of this name may have exemplars.
     takes_exemplars: bool,
 }
 
 /// A line whose series was seen before.
-struct Suspect {
+struct DuplicateCandidate {
     line: u32,
     offset: u32,
-    /// Where it was seen.
+    /// The offset of the earlier line.
     earlier: u32,
 }
 
-/// How a line is written, and how long it is then.
-struct Written {
-    form: Line,
+/// The output form of a sample line.
+struct WrittenSeries {
+    form: LineForm,
     length: usize,
-    facts: Facts,
+    facts: SeriesFacts,
     name_hash: u64,
-    /// How long the series is, without the added labels.
+    /// The length of the series, without the added labels.
     series: usize,
     has_braces: bool,
     renamed: usize,
@@ -91,36 +92,40 @@ struct Written {
 }
 
 impl<'a> Indexer<'a> {
-    /// With a `model`, the body is compared with it first; without, it becomes one if it
-    /// `teaches`.
-    pub(super) fn new(task: Task<'a>, model: Option<&'a Model>, teaches: bool) -> Self {
-        let model = model.filter(|model| {
-            // Else the name in the output depends on more than the line.
-            task.dialect.keeps_suffixes() && model.is_for(&task)
+    /// With a `template`, the body is compared with it. Otherwise the body becomes a template if
+    /// `becomes_template`.
+    pub(super) fn new(
+        context: ParseContext<'a>,
+        template: Option<&'a TemplateBody>,
+        becomes_template: bool,
+    ) -> Self {
+        let template = template.filter(|template| {
+            // Otherwise the output name depends on more than the line.
+            context.dialect.keeps_suffixes() && template.is_for(&context)
         });
-        let state = model.map_or_else(RandomState::default, |model| model.state.clone());
-        let Task { body, labels, limits, dialect, .. } = task;
+        let state = template.map_or_else(RandomState::default, |template| template.state.clone());
+        let ParseContext { body, labels, limits, dialect, .. } = context;
         let mut names = HashMap::default();
-        let mut index = Index::default();
-        if let Some(model) = model {
-            names.reserve(model.families.len());
-            index.families.reserve_exact(model.families.len());
-            index.lines.reserve_exact(model.facts.len());
+        let mut index = TextIndex::default();
+        if let Some(template) = template {
+            names.reserve(template.families.len());
+            index.families.reserve_exact(template.families.len());
+            index.lines.reserve_exact(template.samples.len());
         }
-        // With a model, few lines have to be looked at for that.
-        let is_utf8 = model.is_none() && std::str::from_utf8(body).is_ok();
+        // With a template, few lines need this check.
+        let is_utf8 = template.is_none() && std::str::from_utf8(body).is_ok();
         Self {
-            task,
-            checker: Checker::new(is_utf8, labels, limits, dialect, state.clone()),
+            context,
+            checker: SampleChecker::new(is_utf8, labels, limits, dialect, state.clone()),
             state,
             rewriter: Rewriter::new(dialect),
             rewritten: Vec::new(),
             names,
             index,
-            prints: Vec::new(),
-            suspects: Vec::new(),
-            previous: Previous {
-                name: Name::default(),
+            fingerprints: Vec::new(),
+            duplicate_candidates: Vec::new(),
+            previous: SamplePlacement {
+                name: SourceName::default(),
                 hash: 0,
                 family: 0,
                 role: Role::Plain,
@@ -128,26 +133,28 @@ impl<'a> Indexer<'a> {
                 takes_exemplars: false,
             },
             run: None,
-            watch: Watch::default(),
+            rule_checker: RuleChecker::default(),
             has_ended: false,
-            likeness: model.map(Likeness::new),
-            alike_to: None,
-            alike_places: Default::default(),
-            last_family: (Name::default(), u32::MAX),
-            is_in_step: model.is_some(),
-            lessons: (teaches && model.is_none()).then(Lessons::default),
+            cursor: template.map(TemplateCursor::new),
+            template_placement: None,
+            placements: Default::default(),
+            last_family: (SourceName::default(), u32::MAX),
+            matches_template: template.is_some(),
+            template_builder: (becomes_template && template.is_none())
+                .then(TemplateBuilder::default),
         }
     }
 
-    /// The index, and what there is to learn for other bodies.
-    pub(super) fn index(mut self) -> Result<(Index, Option<Lessons>), Error> {
-        let body = self.task.body;
+    /// Returns the index, and the builder of a template if this body becomes one.
+    pub(super) fn index(mut self) -> Result<(TextIndex, Option<TemplateBuilder>), Error> {
+        let body = self.context.body;
         let mut offset = index::start(body);
         let mut number = 0;
         while offset < body.len() {
             number += 1;
-            let (count, next) =
-                self.alike(offset).map_err(|(count, kind)| Error::new(kind, number + count))?;
+            let (count, next) = self
+                .take_matching_lines(offset)
+                .map_err(|(count, kind)| Error::new(kind, number + count))?;
             if count > 0 {
                 (number, offset) = (number + count - 1, next);
                 continue;
@@ -156,7 +163,7 @@ impl<'a> Indexer<'a> {
             self.line(&line, offset).map_err(|kind| Error::new(kind, number))?;
             offset = line.next;
         }
-        if self.task.source == Naming::OpenMetrics && !self.has_ended {
+        if self.context.source == FamilyNaming::OpenMetrics && !self.has_ended {
             return Err(Error::new(ErrorKind::MissingEof, number.max(1)));
         }
         self.end_run();
@@ -165,20 +172,20 @@ impl<'a> Indexer<'a> {
         self.index.runs.shrink_to_fit();
         self.index.families.shrink_to_fit();
         let families = self
-            .lessons
+            .template_builder
             .is_some()
-            .then(|| self.index.families.iter().map(|family| family.moved(0)).collect());
-        let lessons = self.lessons.map(|lessons| Lessons {
+            .then(|| self.index.families.iter().map(|family| family.shifted(0)).collect());
+        let template_builder = self.template_builder.map(|template_builder| TemplateBuilder {
             state: self.state,
             families: families.unwrap_or_default(),
-            ..lessons
+            ..template_builder
         });
-        Ok((self.index, lessons))
+        Ok((self.index, template_builder))
     }
 
     #[inline]
-    fn line(&mut self, line: &TextLine<'a>, offset: usize) -> Result<(), ErrorKind> {
-        if line.text.len() > self.task.limits.max_line {
+    fn line(&mut self, line: &BodyLine<'a>, offset: usize) -> Result<(), ErrorKind> {
+        if line.text.len() > self.context.limits.max_line {
             return Err(ErrorKind::LineTooLong);
         }
         let text = skip_blanks(line.text);
@@ -195,11 +202,11 @@ impl<'a> Indexer<'a> {
     }
 
     fn metadata(&mut self, text: &'a [u8]) -> Result<(), ErrorKind> {
-        let body = self.task.body;
-        match metadata::parse(text, self.task.source)? {
-            Metadata::Comment => {}
-            Metadata::Eof => self.has_ended = true,
-            Metadata::Help { name, text } => {
+        let body = self.context.body;
+        match metadata::parse(text, self.context.source)? {
+            MetadataLine::Comment => {}
+            MetadataLine::Eof => self.has_ended = true,
+            MetadataLine::Help { name, text } => {
                 self.checker.encoding(text)?;
                 let family = self.family(name)?;
                 if let Some(family) = self.family_mut(family)
@@ -208,7 +215,7 @@ impl<'a> Indexer<'a> {
                     family.help = Span::within(body, text);
                 }
             }
-            Metadata::Unit { name, unit } => {
+            MetadataLine::Unit { name, unit } => {
                 let family = self.family(name)?;
                 if let Some(family) = self.family_mut(family)
                     && family.unit.is_empty()
@@ -216,48 +223,52 @@ impl<'a> Indexer<'a> {
                     family.unit = Span::within(body, unit);
                 }
             }
-            Metadata::Type { name, metric_type } => {
+            MetadataLine::Type { name, metric_type } => {
                 let family = self.family(name)?;
                 if let Some(family) = self.family_mut(family) {
                     family.metric_type.get_or_insert(metric_type);
                 }
-                self.is_in_step = false;
-                self.forget_places();
+                self.matches_template = false;
+                self.reset_placements();
             }
         }
         Ok(())
     }
 
-    /// The names that follow may now be parts of another family.
-    fn forget_places(&mut self) {
-        self.previous.name = Name::default();
-        self.alike_to = None;
-        self.alike_places = Default::default();
+    /// Samples of the following names can belong to another family now.
+    fn reset_placements(&mut self) {
+        self.previous.name = SourceName::default();
+        self.template_placement = None;
+        self.placements = Default::default();
     }
 
     #[inline]
-    fn sample(&mut self, line: &TextLine<'a>, offset: usize) -> Result<(), ErrorKind> {
+    fn sample(&mut self, line: &BodyLine<'a>, offset: usize) -> Result<(), ErrorKind> {
         let checked = self.checker.series(line.text)?;
-        let tail = tail::parse(line.text.get(checked.end..).unwrap_or_default(), self.task.source)?;
+        let tail = sample_tail::parse(
+            line.text.get(checked.end..).unwrap_or_default(),
+            self.context.source,
+        )?;
         let count = self.index.lines.len();
-        if self.task.limits.max_samples != 0 && count == self.task.limits.max_samples {
+        if self.context.limits.max_samples != 0 && count == self.context.limits.max_samples {
             return Err(ErrorKind::TooManySamples);
         }
         if checked.name != self.previous.name {
             self.previous = self.place(checked.name)?;
-            self.alike_to = None;
+            self.template_placement = None;
         }
-        let Previous { family, role, .. } = self.previous;
+        let SamplePlacement { family, role, .. } = self.previous;
         if let Some(family) = self.family_mut(family) {
             family.shape.add(role, checked.facts.le, checked.facts.quantile);
             family.shape.labels.join(checked.labels);
         }
         let offset = offset as u32;
-        let has_bounds = self.follow_run(family, offset, count as u32);
+        let has_canonical_bounds = self.extend_run(family, offset, count as u32);
 
-        let must_rewrite = !checked.is_canonical || has_bounds && checked.facts.has_odd_bound;
+        let must_rewrite =
+            !checked.is_canonical || has_canonical_bounds && checked.facts.has_noncanonical_bound;
         let written = if must_rewrite {
-            self.rewrite(line.text, &tail, has_bounds)?
+            self.rewrite(line.text, &tail, has_canonical_bounds)?
         } else {
             self.keep(line, checked.insert, checked.end, checked.facts, &tail)?
         };
@@ -268,16 +279,17 @@ impl<'a> Indexer<'a> {
         }
         let timestamp = tail.timestamp.map(|text| self.timestamp_key(text));
         let series = written.facts.series.wrapping_add(written.name_hash);
-        self.note(series, timestamp, offset, count as u32);
-        if let Some(lessons) = &mut self.lessons {
-            let is_clear = timestamp.is_none();
-            let place = lessons.place(self.previous.place(&checked, has_bounds));
-            let fact = self.previous.fact(offset, &checked, &written, place, is_clear);
-            lessons.facts.push(fact);
+        self.record_sample(series, timestamp, offset, count as u32);
+        if let Some(template_builder) = &mut self.template_builder {
+            let is_usable = timestamp.is_none();
+            let place = template_builder.place(self.previous.place(&checked, has_canonical_bounds));
+            let sample =
+                self.previous.template_sample(offset, &checked, &written, place, is_usable);
+            template_builder.samples.push(sample);
         }
-        if self.task.dialect.is_openmetrics() {
+        if self.context.dialect.is_openmetrics() {
             let role = self.previous.target_role;
-            self.watch.add(&Point {
+            self.rule_checker.add(&RuleSample {
                 role,
                 metric: written.facts.metric(role),
                 bound: written.facts.bound(role),
@@ -288,32 +300,32 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    /// Takes a canonical series as it is.
+    /// Keeps a series that is canonical.
     #[inline]
     fn keep(
         &mut self,
-        line: &TextLine<'a>,
+        line: &BodyLine<'a>,
         insert: usize,
         end: usize,
-        facts: Facts,
-        tail: &Tail<'_>,
-    ) -> Result<Written, ErrorKind> {
-        if let Some(lessons) = &mut self.lessons {
-            lessons.heads.push(None);
+        facts: SeriesFacts,
+        tail: &SampleTail<'_>,
+    ) -> Result<WrittenSeries, ErrorKind> {
+        if let Some(template_builder) = &mut self.template_builder {
+            template_builder.prefixes.push(None);
         }
         let has_braces = line.text.get(insert) == Some(&b'}');
-        let added = self.task.labels.inserted(has_braces).len();
+        let added = self.context.labels.inserted(has_braces).len();
         let is_same = tail.exemplar.is_none()
-            && (tail.timestamp.is_none() || self.task.source == self.task.dialect.naming);
-        let (form, length) = if is_same && tail.is_canonical && line.is_clean {
+            && (tail.timestamp.is_none() || self.context.source == self.context.dialect.naming);
+        let (form, length) = if is_same && tail.is_canonical && line.has_plain_break {
             let length = line.text.len() + 1;
-            (Line::copy(length, insert), length + added)
+            (LineForm::copy(length, insert), length + added)
         } else {
-            (Line::REWRITE, end + added + self.tail_length(tail)?)
+            (LineForm::REWRITE, end + added + self.tail_length(tail)?)
         };
         let name_hash = self.previous.hash;
         let (renamed, is_rewritten) = (0, false);
-        Ok(Written {
+        Ok(WrittenSeries {
             form,
             length,
             facts,
@@ -325,42 +337,51 @@ impl<'a> Indexer<'a> {
         })
     }
 
-    /// Brings a series into form.
+    /// Rewrites a series into the canonical form.
     fn rewrite(
         &mut self,
         line: &'a [u8],
-        tail: &Tail<'_>,
-        has_bounds: bool,
-    ) -> Result<Written, ErrorKind> {
+        tail: &SampleTail<'_>,
+        has_canonical_bounds: bool,
+    ) -> Result<WrittenSeries, ErrorKind> {
         self.rewritten.clear();
-        let Task { labels, .. } = self.task;
+        let ParseContext { labels, .. } = self.context;
         let family = self.source(self.previous.family);
-        let form = Form { family, has_bounds, keeps_exemplar: false };
+        let form = RewriteContext { family, has_canonical_bounds, keeps_exemplar: false };
         let written = self.rewriter.series(line, labels, form, &mut self.rewritten)?;
-        if let Some(lessons) = &mut self.lessons {
-            lessons.heads.push(self.rewritten.get(..written.insert));
+        if let Some(template_builder) = &mut self.template_builder {
+            template_builder.prefixes.push(self.rewritten.get(..written.insert));
         }
         let has_braces = self.rewritten.get(written.insert) == Some(&b'}');
         let series = self.rewritten.len();
         let (name, facts) = self.checker.facts(&self.rewritten)?;
-        let name_hash = check::hash(&self.state, name);
+        let name_hash = sample_check::hash(&self.state, name);
         let renamed = written.renamed;
         self.index.renamed_labels += renamed;
         let length = series + labels.inserted(has_braces).len() + self.tail_length(tail)?;
-        let (form, is_rewritten) = (Line::REWRITE, true);
-        Ok(Written { form, length, facts, name_hash, series, has_braces, renamed, is_rewritten })
+        let (form, is_rewritten) = (LineForm::REWRITE, true);
+        Ok(WrittenSeries {
+            form,
+            length,
+            facts,
+            name_hash,
+            series,
+            has_braces,
+            renamed,
+            is_rewritten,
+        })
     }
 
-    /// How long value and timestamp are when written, with the line break.
-    fn tail_length(&mut self, tail: &Tail<'_>) -> Result<usize, ErrorKind> {
+    /// The length of the value, timestamp and line break in the output.
+    fn tail_length(&mut self, tail: &SampleTail<'_>) -> Result<usize, ErrorKind> {
         self.rewritten.clear();
-        let Task { source, dialect, .. } = self.task;
+        let ParseContext { source, dialect, .. } = self.context;
         rewrite::write_tail(tail, source, dialect.naming, &mut self.rewritten)?;
         Ok(self.rewritten.len() + 1)
     }
 
-    fn exemplar(&mut self, exemplar: &tail::Exemplar<'_>) {
-        if !self.task.dialect.is_openmetrics()
+    fn exemplar(&mut self, exemplar: &sample_tail::TextExemplar<'_>) {
+        if !self.context.dialect.is_openmetrics()
             || !self.previous.takes_exemplars
             || exemplar.is_too_long
         {
@@ -368,9 +389,9 @@ impl<'a> Indexer<'a> {
             return;
         }
         self.rewritten.clear();
-        rewrite::write_exemplar(exemplar, &self.task.dialect, &mut self.rewritten);
+        rewrite::write_exemplar(exemplar, &self.context.dialect, &mut self.rewritten);
         let length = self.rewritten.len() as u32;
-        let Previous { family, role, .. } = self.previous;
+        let SamplePlacement { family, role, .. } = self.previous;
         if let Some(family) = self.family_mut(family) {
             let exemplars = family.exemplars.of(role);
             exemplars.count += 1;
@@ -378,60 +399,73 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// Remembers a sample for the look for duplicates.
-    fn note(&mut self, series: u64, timestamp: Option<u64>, offset: u32, line: u32) {
-        if let Some(likeness) = &mut self.likeness
-            && let Some(i) = likeness.follow(series)
+    /// Records a sample for the detection of duplicates.
+    fn record_sample(&mut self, series: u64, timestamp: Option<u64>, offset: u32, line: u32) {
+        if let Some(cursor) = &mut self.cursor
+            && let Some(i) = cursor.seek(series)
             && timestamp.is_none()
         {
-            let earlier = likeness.note(i, offset);
-            self.suspects.extend(earlier.map(|earlier| Suspect { line, offset, earlier }));
+            let earlier = cursor.mark_found(i, offset);
+            self.duplicate_candidates.extend(earlier.map(|earlier| DuplicateCandidate {
+                line,
+                offset,
+                earlier,
+            }));
             return;
         }
-        let time = timestamp.map_or(0, |key| check::hash(&self.state, &key.to_le_bytes()));
-        self.prints.push(Print { hash: series.wrapping_add(time), offset, line });
+        let time = timestamp.map_or(0, |key| sample_check::hash(&self.state, &key.to_le_bytes()));
+        self.fingerprints.push(SeriesFingerprint { hash: series.wrapping_add(time), offset, line });
     }
 
-    /// Equal for timestamps that are the same in the output.
+    /// Equal for timestamps that are equal in the output.
     fn timestamp_key(&self, text: &[u8]) -> u64 {
-        tail::timestamp_key(text, self.task.source, self.task.dialect.naming)
+        sample_tail::timestamp_key(text, self.context.source, self.context.dialect.naming)
     }
 
-    /// Counts a sample to the run of its family, and says whether bounds matter in it.
+    /// Adds a sample to the run of its family. Returns whether bounds are canonical in the run.
     #[inline]
-    fn follow_run(&mut self, family: u32, offset: u32, line: u32) -> bool {
+    fn extend_run(&mut self, family: u32, offset: u32, line: u32) -> bool {
         if let Some(run) = &mut self.run
             && run.family == family
         {
             run.count += 1;
-            return run.has_bounds;
+            return run.has_canonical_bounds;
         }
         self.end_run();
-        let has_bounds = self.task.dialect.is_openmetrics() && self.begin_watch(family);
-        let alike = self.likeness.as_ref().map_or(0, |likeness| likeness.next as u32);
-        self.run = Some(Run { family, offset, line, count: 1, alike, has_bounds });
-        has_bounds
+        let has_canonical_bounds =
+            self.context.dialect.is_openmetrics() && self.begin_rule_check(family);
+        let template_sample = self.cursor.as_ref().map_or(0, |cursor| cursor.next as u32);
+        self.run = Some(SampleRun {
+            family,
+            offset,
+            line,
+            count: 1,
+            template_sample,
+            has_canonical_bounds,
+        });
+        has_canonical_bounds
     }
 
-    /// Returns whether the family's type, as far as it is known, has bounds.
-    fn begin_watch(&mut self, family: u32) -> bool {
-        let naming = self.task.dialect.naming;
+    /// Returns whether the samples of the family have bounds that are written in the canonical
+    /// form.
+    fn begin_rule_check(&mut self, family: u32) -> bool {
+        let naming = self.context.dialect.naming;
         let source = self.source(family);
         let metric_type = source.destination(source.main_role(), naming).metric_type;
-        self.watch.begin(family, metric_type);
+        self.rule_checker.begin(family, metric_type);
         let is_compound = metric_type.is_some_and(MetricType::is_compound);
         let has_equal_bounds = is_compound && source.has_equal_bounds();
         if let Some(family) = self.family_mut(family).filter(|_| has_equal_bounds) {
-            family.strictness.has_equal_bounds = true;
+            family.rule_result.has_equal_bounds = true;
         }
         is_compound && !has_equal_bounds
     }
 
     fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        let strictness = self.watch.end();
+        let rule_result = self.rule_checker.end();
         if let Some(family) = self.family_mut(run.family) {
-            family.strictness.join(strictness);
+            family.rule_result.join(rule_result);
         }
         self.index.runs.push(run);
     }

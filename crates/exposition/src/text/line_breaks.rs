@@ -1,36 +1,36 @@
-//! Line breaks inside quotes.
+//! Unescaped line breaks inside quotes.
 //!
-//! Prometheus reads them in the text format as a part of the label's value, and so they are
-//! brought into the form that a line has.
+//! Prometheus' text parser accepts them as part of a label value. They are escaped before the body
+//! is parsed.
 
 use super::sample::skip_blanks;
 
-/// The lines in which line breaks were escaped, once for each, counted from 1.
-pub(super) struct Breaks(Vec<usize>);
+/// For each escaped line break, the number of its line in the escaped body, counted from 1.
+pub(super) struct EscapedBreaks(Vec<usize>);
 
-impl Breaks {
-    /// How many lines the original body has more up to this line.
+impl EscapedBreaks {
+    /// The number of line breaks that were escaped before this line.
     pub(super) fn before(&self, line: usize) -> usize {
         self.0.partition_point(|escaped| *escaped < line)
     }
 }
 
-/// Escapes the line breaks inside quotes of sample lines; `None` if there are none, or a quote is
+/// Escapes the line breaks inside quotes of sample lines. `None` if there are none or a quote is
 /// not closed.
-pub(super) fn escape(body: &[u8]) -> Option<(Vec<u8>, Breaks)> {
+pub(super) fn escape(body: &[u8]) -> Option<(Vec<u8>, EscapedBreaks)> {
     let (mut escaped, mut breaks) = (Vec::with_capacity(body.len() + 16), Vec::new());
     let (mut rest, mut line) = (body, 0);
     while !rest.is_empty() {
         line += 1;
         let is_sample = !matches!(skip_blanks(rest).first(), Some(b'#' | b'\n'));
-        let mut quotes = Quotes::default();
+        let mut quotes = QuoteState::default();
         let mut is_ended = false;
         while let Some((&byte, after)) = rest.split_first()
             && !is_ended
         {
             rest = after;
             if byte == b'\n' && is_sample && quotes.are_open {
-                // Prometheus has no escape for a line break as it is.
+                // A backslash before a line break is not a valid escape in Prometheus.
                 if quotes.is_escaped {
                     return None;
                 }
@@ -46,17 +46,17 @@ pub(super) fn escape(body: &[u8]) -> Option<(Vec<u8>, Breaks)> {
             return None;
         }
     }
-    (!breaks.is_empty()).then_some((escaped, Breaks(breaks)))
+    (!breaks.is_empty()).then_some((escaped, EscapedBreaks(breaks)))
 }
 
-/// Whether what follows stands in quotes.
+/// Whether the next byte is inside quotes.
 #[derive(Default)]
-struct Quotes {
+struct QuoteState {
     are_open: bool,
     is_escaped: bool,
 }
 
-impl Quotes {
+impl QuoteState {
     fn pass(&mut self, byte: u8) {
         match byte {
             _ if self.is_escaped => self.is_escaped = false,

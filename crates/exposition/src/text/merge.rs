@@ -1,65 +1,65 @@
 use super::{
     super::stats::Stats,
-    collisions,
-    dialect::Dialect,
+    body::TextBody,
+    duplicate_sample::{DuplicateSample, SampleLocation},
     families::Roles,
-    format::Target,
-    index::{Line, Run},
-    instance::Instance,
-    labels::{Labels, Split},
-    plan::Plan,
-    planned::{Part, Planned},
+    format::OutputFormat,
+    index::{LineForm, SampleRun},
+    labels::{AddedLabels, SplitLine},
+    name_collisions,
+    output_dialect::OutputDialect,
+    output_family::{OutputFamily, OutputPart},
+    plan::TextPlan,
     regroup::Regrouped,
-    repeated::{Repeated, RepeatedPlace},
-    rewrite::{Form, Rewriter},
+    rewrite::{RewriteContext, Rewriter},
     sample,
-    sources::{self, Found},
+    shared_series::{self, SharedSeries},
 };
 
 /// The last line of OpenMetrics.
 const EOF: &[u8] = b"# EOF\n";
 
-/// One exposition of several instances, written in chunks.
-pub(in super::super) struct Merge {
-    dialect: Dialect,
-    instances: Vec<Instance>,
-    plan: Plan,
+/// The merged exposition of several text bodies, written in chunks.
+pub(in super::super) struct TextMerge {
+    dialect: OutputDialect,
+    instances: Vec<TextBody>,
+    plan: TextPlan,
     content_length: u64,
     stats: Stats,
-    /// The first of the samples that an earlier instance has.
-    repeated: Vec<Repeated>,
-    next: Position,
+    /// The first samples that are left out because an earlier instance has the same series.
+    duplicate_samples: Vec<DuplicateSample>,
+    next: NextLine,
 }
 
-/// What is written next.
+/// The position of the next line to write.
 #[derive(Default)]
-struct Position {
+struct NextLine {
     family: usize,
-    /// Whether the lines before its samples are written.
+    /// Whether the metadata of the family is written.
     is_started: bool,
-    /// Counted through all families.
+    /// The index in the parts of the plan.
     part: usize,
-    /// Within the run.
+    /// The index within the run.
     line: usize,
-    /// Of that line, in the body; unless it is the first.
+    /// The offset of that line in the body, unless it is the first line of the run.
     offset: usize,
     has_ended: bool,
 }
 
-impl Merge {
-    /// Lines up the families of all instances; samples of one family follow each
-    /// other in the order given here.
+impl TextMerge {
+    /// Plans the merge of bodies that a [`Reader`](super::super::Reader) parsed for the same
+    /// output.
     ///
-    /// The instances are those of a [`Reader`](super::super::Reader) for the same target.
-    pub(in super::super) fn new(target: Target, instances: Vec<Instance>) -> Self {
-        let dialect = Dialect::new(target);
-        let mut instances = collisions::resolve(instances, dialect);
-        let mut plan = Plan::new(&instances, &dialect);
-        let mut found = sources::find(&instances, &plan, dialect);
+    /// Within a family, samples are in the order of `instances`.
+    pub(in super::super) fn new(output: OutputFormat, instances: Vec<TextBody>) -> Self {
+        let dialect = OutputDialect::new(output);
+        let mut instances = name_collisions::resolve(instances, dialect);
+        let mut plan = TextPlan::new(&instances, &dialect);
+        let mut found = shared_series::find(&instances, &plan, dialect);
         if !found.equal_bounds.is_empty() {
-            instances = spell_bounds(instances, &found, dialect);
-            plan = Plan::new(&instances, &dialect);
-            found = sources::find(&instances, &plan, dialect);
+            instances = keep_bound_spelling(instances, &found, dialect);
+            plan = TextPlan::new(&instances, &dialect);
+            found = shared_series::find(&instances, &plan, dialect);
         }
         if !found.lines.is_empty() {
             for (&i, offsets) in &found.lines {
@@ -67,11 +67,11 @@ impl Merge {
                     instance.drop_lines(offsets, dialect);
                 }
             }
-            plan = Plan::new(&instances, &dialect);
+            plan = TextPlan::new(&instances, &dialect);
         }
         let mut stats = Stats {
             type_conflicts: plan.type_conflicts,
-            broken_rules: plan.broken_rules,
+            spec_violations: plan.spec_violations,
             duplicates: plan.ambiguous,
             lost_exemplars: plan.lost_exemplars,
             lost_units: plan.lost_units,
@@ -97,39 +97,42 @@ impl Merge {
         if dialect.is_openmetrics() {
             content_length += EOF.len() as u64;
         }
-        let repeated = tell(found.told, &instances);
-        let next = Position::default();
-        Self { dialect, instances, plan, content_length, stats, repeated, next }
+        let duplicate_samples = duplicate_samples(found.reported, &instances);
+        let next = NextLine::default();
+        Self { dialect, instances, plan, content_length, stats, duplicate_samples, next }
     }
 
-    /// The length of the whole output in bytes, exact.
+    /// The exact length of the whole output in bytes.
     pub(in super::super) fn content_length(&self) -> u64 {
         self.content_length
     }
 
-    /// What was done to the samples.
+    /// The changes that were made to the samples.
     pub(in super::super) fn stats(&self) -> Stats {
         self.stats
     }
 
-    pub(in super::super) fn repeated(&self) -> &[Repeated] {
-        &self.repeated
+    pub(in super::super) fn duplicate_samples(&self) -> &[DuplicateSample] {
+        &self.duplicate_samples
     }
 
-    /// Removes the line numbers of instances that were converted: no reader has seen these lines.
-    pub(in super::super) fn forget_lines_of(&mut self, is_converted: impl Fn(usize) -> bool) {
-        let places = self.repeated.iter_mut().flat_map(|repeated| &mut repeated.places);
+    /// Removes the line numbers of converted bodies, because they are not those of the original
+    /// body.
+    pub(in super::super) fn clear_line_numbers(&mut self, is_converted: impl Fn(usize) -> bool) {
+        let samples = self.duplicate_samples.iter_mut();
+        let places = samples.flat_map(|sample| [&mut sample.kept, &mut sample.dropped]);
         places.filter(|place| is_converted(place.instance)).for_each(|place| place.line = None);
     }
 
-    /// Writes the next lines, until the sink has `goal` bytes and then up to the end of
-    /// the line, but one line at least. Returns whether there was something to write.
-    pub(in super::super) fn write(&mut self, sink: &mut impl Sink, goal: usize) -> bool {
+    /// Writes at least one line, and further ones until the sink has `goal` bytes. Returns whether
+    /// anything was written.
+    pub(in super::super) fn write(&mut self, sink: &mut impl LineSink, goal: usize) -> bool {
         let Self { dialect, instances, plan, next, .. } = self;
         let mut written = false;
         let mut metadata = Vec::new();
         let rewriter = Rewriter::new(*dialect);
-        let mut writer = Writer { instances, plan, rewriter, rewritten: Vec::new(), goal, sink };
+        let mut writer =
+            ChunkWriter { instances, plan, rewriter, rewritten: Vec::new(), goal, sink };
         while !written || writer.sink.length() < goal {
             let Some(family) = plan.families.get(next.family) else { break };
             if !next.is_started {
@@ -156,43 +159,52 @@ impl Merge {
         written
     }
 
-    /// The labels that each instance's samples get, in the order of the instances.
-    pub(in super::super) fn labels(&self) -> impl Iterator<Item = &Labels> {
+    /// The added labels of each instance.
+    pub(in super::super) fn labels(&self) -> impl Iterator<Item = &AddedLabels> {
         self.instances.iter().map(|instance| &instance.labels)
     }
 }
 
-fn spell_bounds(instances: Vec<Instance>, found: &Found, dialect: Dialect) -> Vec<Instance> {
-    let spelled = |(i, instance): (usize, Instance)| match found.equal_bounds.get(&i) {
-        Some(families) => instance.with_spelled_bounds(families, dialect),
+fn keep_bound_spelling(
+    instances: Vec<TextBody>,
+    found: &SharedSeries,
+    dialect: OutputDialect,
+) -> Vec<TextBody> {
+    let original = |(i, instance): (usize, TextBody)| match found.equal_bounds.get(&i) {
+        Some(families) => instance.with_original_bounds(families, dialect),
         None => instance,
     };
-    instances.into_iter().enumerate().map(spelled).collect()
+    instances.into_iter().enumerate().map(original).collect()
 }
 
-fn tell(told: Vec<(String, [(usize, u32); 2])>, instances: &[Instance]) -> Vec<Repeated> {
-    let place = |(instance, offset): (usize, u32)| {
-        let line = instances.get(instance).map(|one| one.line_number(offset));
-        RepeatedPlace { instance, line }
+fn duplicate_samples(
+    reported: Vec<(String, [(usize, u32); 2])>,
+    instances: &[TextBody],
+) -> Vec<DuplicateSample> {
+    let location = |(instance, offset): (usize, u32)| {
+        let line = instances.get(instance).map(|body| body.line_number(offset));
+        SampleLocation { instance, line }
     };
-    let repeated =
-        |(series, places): (String, [_; 2])| Repeated { series, places: places.map(place) };
-    told.into_iter().map(repeated).collect()
+    let sample = |(series, locations): (String, [_; 2])| {
+        let [kept, dropped] = locations.map(location);
+        DuplicateSample { series, kept, dropped }
+    };
+    reported.into_iter().map(sample).collect()
 }
 
-/// Where an answer is written.
-pub(in super::super) trait Sink {
-    /// How many bytes of it wait here.
+/// Receives the lines of an output.
+pub(in super::super) trait LineSink {
+    /// The number of bytes that the sink holds.
     fn length(&self) -> usize;
 
-    /// Takes lines that are no samples.
+    /// Writes lines that are not samples.
     fn text(&mut self, text: &[u8]);
 
-    /// Takes a sample and its added labels, those of an instance.
-    fn line(&mut self, line: &Split<'_>, labels: &Labels, instance: usize);
+    /// Writes a sample line and the added labels of an instance.
+    fn line(&mut self, line: &SplitLine<'_>, labels: &AddedLabels, instance: usize);
 }
 
-impl Sink for Vec<u8> {
+impl LineSink for Vec<u8> {
     #[inline(always)]
     fn length(&self) -> usize {
         self.len()
@@ -203,26 +215,26 @@ impl Sink for Vec<u8> {
     }
 
     #[inline(always)]
-    fn line(&mut self, line: &Split<'_>, labels: &Labels, _: usize) {
+    fn line(&mut self, line: &SplitLine<'_>, labels: &AddedLabels, _: usize) {
         labels.join(line, self);
     }
 }
 
 /// Writes one chunk.
-struct Writer<'a, 's, S> {
-    instances: &'a [Instance],
-    plan: &'a Plan,
+struct ChunkWriter<'a, 's, S> {
+    instances: &'a [TextBody],
+    plan: &'a TextPlan,
     rewriter: Rewriter<'a>,
     rewritten: Vec<u8>,
-    /// The length of the sink with which the chunk is long enough.
+    /// The length of the sink at which the chunk ends.
     goal: usize,
     sink: &'s mut S,
 }
 
-impl<'a, S: Sink> Writer<'a, '_, S> {
-    /// Writes the rest of a part, or as much of it as the chunk takes, but a line if there
-    /// is one.
-    fn write(&mut self, family: &Planned, part: &Part, next: &mut Position) -> bool {
+impl<'a, S: LineSink> ChunkWriter<'a, '_, S> {
+    /// Writes the rest of a part until the chunk ends, but at least one line. Returns whether
+    /// anything was written.
+    fn write(&mut self, family: &OutputFamily, part: &OutputPart, next: &mut NextLine) -> bool {
         let start = (next.part, next.line);
         match self.write_part(family, part, next) {
             Some(stop) => (next.line, next.offset) = stop,
@@ -234,12 +246,13 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
         start != (next.part, next.line)
     }
 
-    /// Returns the line before which the chunk ends, and where it is; `None` after the last.
+    /// Returns the index and offset of the line at which the chunk ends, or `None` after the last
+    /// line.
     fn write_part(
         &mut self,
-        family: &Planned,
-        part: &Part,
-        next: &Position,
+        family: &OutputFamily,
+        part: &OutputPart,
+        next: &NextLine,
     ) -> Option<(usize, usize)> {
         let at = part.instance as usize;
         let instance = self.instances.get(at)?;
@@ -255,14 +268,14 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
 
     fn write_run(
         &mut self,
-        (at, instance): (usize, &'a Instance),
-        (r, run): (u32, &Run),
+        (at, instance): (usize, &'a TextBody),
+        (r, run): (u32, &SampleRun),
         only: Roles,
         keeps_exemplars: bool,
-        next: &Position,
+        next: &NextLine,
     ) -> Option<(usize, usize)> {
         let family = instance.source(run.family);
-        let is_wanted = |line: &'a [u8]| {
+        let is_selected = |line: &'a [u8]| {
             only == Roles::ANY || only.contains(family.role_of(sample::name_of(line)))
         };
         let lines = instance.index.lines.iter().skip(run.line as usize).take(run.count as usize);
@@ -271,14 +284,18 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
             if i > next.line && self.sink.length() >= self.goal {
                 return Some((i, offset));
             }
-            let split = match form.as_alike() {
-                Some(length) => instance.alike(run.alike.wrapping_add(i as u32), offset, length),
+            let split = match form.as_template_tail() {
+                Some(length) => instance.template_line(
+                    run.template_sample.wrapping_add(i as u32),
+                    offset,
+                    length,
+                ),
                 None => form.as_copy().and_then(|(length, insert)| {
-                    Some((Split::new(instance.bytes(offset, length), insert)?, length))
+                    Some((SplitLine::new(instance.bytes(offset, length), insert)?, length))
                 }),
             };
             if let Some((line, length)) = split {
-                if is_wanted(instance.bytes(offset, length)) {
+                if is_selected(instance.bytes(offset, length)) {
                     self.sink.line(&line, &instance.labels, at);
                 }
                 offset += length;
@@ -286,7 +303,7 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
             }
             let line = instance.line(offset);
             offset = line.next;
-            if *form == Line::REWRITE && is_wanted(line.text) {
+            if *form == LineForm::REWRITE && is_selected(line.text) {
                 let form = instance.form(r as usize, keeps_exemplars);
                 self.rewrite((at, instance), form, line.text);
             }
@@ -296,10 +313,10 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
 
     fn write_regrouped(
         &mut self,
-        (at, instance): (usize, &'a Instance),
+        (at, instance): (usize, &'a TextBody),
         regrouped: &Regrouped,
         keeps_exemplars: bool,
-        next: &Position,
+        next: &NextLine,
     ) -> Option<(usize, usize)> {
         for (i, line) in regrouped.lines.iter().enumerate().skip(next.line) {
             if i > next.line && self.sink.length() >= self.goal {
@@ -307,18 +324,23 @@ impl<'a, S: Sink> Writer<'a, '_, S> {
             }
             let text = instance.line(line.offset as usize).text;
             let form = instance.form(line.run as usize, keeps_exemplars);
-            let has_bounds = form.has_bounds || regrouped.has_bounds;
-            self.rewrite((at, instance), Form { has_bounds, ..form }, text);
+            let has_canonical_bounds = form.has_canonical_bounds || regrouped.has_canonical_bounds;
+            self.rewrite((at, instance), RewriteContext { has_canonical_bounds, ..form }, text);
         }
         None
     }
 
-    fn rewrite(&mut self, (at, instance): (usize, &'a Instance), form: Form<'_>, line: &'a [u8]) {
+    fn rewrite(
+        &mut self,
+        (at, instance): (usize, &'a TextBody),
+        form: RewriteContext<'_>,
+        line: &'a [u8],
+    ) {
         self.rewritten.clear();
         let labels = &instance.labels;
-        // It was written so when it was measured, so there is no error to see here.
+        // The line was rewritten before to measure it, so there is no error.
         if let Ok(line) = self.rewriter.line(line, labels, form, &mut self.rewritten)
-            && let Some(line) = Split::new(&self.rewritten, line.insert)
+            && let Some(line) = SplitLine::new(&self.rewritten, line.insert)
         {
             self.sink.line(&line, labels, at);
         }

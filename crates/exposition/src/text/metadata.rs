@@ -3,77 +3,79 @@
 use memchr::memchr;
 
 use super::{
-    dialect::Dialect,
     error::ErrorKind,
-    families::{MetricType, Naming},
-    sample::{self, Name, is_blank, metric_name, skip_blanks},
+    families::{FamilyNaming, MetricType},
+    output_dialect::OutputDialect,
+    sample::{self, SourceName, is_blank, metric_name, skip_blanks},
 };
 
-/// What a line that starts with `#` says.
+/// A parsed line that starts with `#`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Metadata<'a> {
-    /// The text is still escaped, and can be empty.
+pub(super) enum MetadataLine<'a> {
+    /// The text is still escaped and can be empty.
     Help {
-        name: Name<'a>,
+        name: SourceName<'a>,
         text: &'a [u8],
     },
     Type {
-        name: Name<'a>,
+        name: SourceName<'a>,
         metric_type: MetricType,
     },
     Unit {
-        name: Name<'a>,
+        name: SourceName<'a>,
         unit: &'a [u8],
     },
-    /// The end of an exposition in OpenMetrics.
+    /// The last line of OpenMetrics.
     Eof,
     Comment,
 }
 
-/// Reads a line from its `#` on.
-pub(super) fn parse(line: &[u8], naming: Naming) -> Result<Metadata<'_>, ErrorKind> {
+/// Parses a line from its `#` on.
+pub(super) fn parse(line: &[u8], naming: FamilyNaming) -> Result<MetadataLine<'_>, ErrorKind> {
     let after_hash = line.get(1..).unwrap_or_default();
     let text = skip_blanks(after_hash);
-    // Prometheus takes `#HELP` for a comment.
+    // `#HELP` is a comment, as in Prometheus.
     if text.len() == after_hash.len() {
-        return Ok(Metadata::Comment);
+        return Ok(MetadataLine::Comment);
     }
     let (keyword, rest) = word(text);
     let rest = skip_blanks(rest);
     match keyword {
-        b"EOF" if naming == Naming::OpenMetrics && rest.is_empty() => return Ok(Metadata::Eof),
-        b"UNIT" if naming == Naming::OpenMetrics => {}
+        b"EOF" if naming == FamilyNaming::OpenMetrics && rest.is_empty() => {
+            return Ok(MetadataLine::Eof);
+        }
+        b"UNIT" if naming == FamilyNaming::OpenMetrics => {}
         b"HELP" | b"TYPE" => {}
-        _ => return Ok(Metadata::Comment),
+        _ => return Ok(MetadataLine::Comment),
     }
     if rest.is_empty() {
-        return Ok(Metadata::Comment);
+        return Ok(MetadataLine::Comment);
     }
     let (name, rest) = match family_name(rest) {
         Ok(named) => named,
-        // As in Prometheus, which looks at the names of types only.
-        Err(_) if keyword == b"HELP" => return Ok(Metadata::Comment),
+        // A comment, as in Prometheus, which validates only the names in `TYPE` lines.
+        Err(_) if keyword == b"HELP" => return Ok(MetadataLine::Comment),
         Err(kind) => return Err(kind),
     };
     let text = skip_blanks(rest);
     Ok(match keyword {
-        b"HELP" => Metadata::Help { name, text: without_returns(text) },
-        b"UNIT" => Metadata::Unit { name, unit: unit(text)? },
+        b"HELP" => MetadataLine::Help { name, text: without_returns(text) },
+        b"UNIT" => MetadataLine::Unit { name, unit: unit(text)? },
         _ => {
             let metric_type = MetricType::parse(text.trim_ascii_end(), naming);
-            Metadata::Type { name, metric_type: metric_type.ok_or(ErrorKind::MetricType)? }
+            MetadataLine::Type { name, metric_type: metric_type.ok_or(ErrorKind::MetricType)? }
         }
     })
 }
 
-/// A family's name, and what follows it.
-fn family_name(text: &[u8]) -> Result<(Name<'_>, &[u8]), ErrorKind> {
+/// The name of a family, and the rest of the line.
+fn family_name(text: &[u8]) -> Result<(SourceName<'_>, &[u8]), ErrorKind> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let (name, rest) = text.split_at_checked(metric_name(text).len()).unwrap_or_default();
         if rest.first().is_some_and(|&byte| !is_blank(byte)) {
             return Err(ErrorKind::MetricName);
         }
-        return Ok((Name { text: name, is_quoted: false }, rest));
+        return Ok((SourceName { text: name, is_quoted: false }, rest));
     };
     let mut is_escaped = false;
     let end = quoted.iter().position(|&byte| {
@@ -86,18 +88,18 @@ fn family_name(text: &[u8]) -> Result<(Name<'_>, &[u8]), ErrorKind> {
     if name.is_empty() || rest.first().is_some_and(|&byte| !is_blank(byte)) {
         return Err(ErrorKind::MetricName);
     }
-    Ok((Name { text: name, is_quoted: true }, rest))
+    Ok((SourceName { text: name, is_quoted: true }, rest))
 }
 
-/// A unit is as a label's name is, or absent.
+/// A unit has the characters of a metric name, or is empty.
 fn unit(text: &[u8]) -> Result<&[u8], ErrorKind> {
     let unit = text.trim_ascii_end();
-    let is_fine = unit.iter().all(|byte| sample::is_in_metric_name(*byte));
-    if is_fine { Ok(unit) } else { Err(ErrorKind::Unit) }
+    let is_valid = unit.iter().all(|byte| sample::is_in_metric_name(*byte));
+    if is_valid { Ok(unit) } else { Err(ErrorKind::Unit) }
 }
 
-/// A carriage return at the end of a text would be taken for half of a line
-/// break by whoever reads the output.
+/// Removes carriage returns at the end of a text. Parsers would read them as part of the line
+/// break.
 fn without_returns(mut text: &[u8]) -> &[u8] {
     while let [shorter @ .., b'\r'] = text {
         text = shorter;
@@ -105,37 +107,37 @@ fn without_returns(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Up to the first blank, and the rest.
+/// The text up to the first blank, and the rest.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|&byte| is_blank(byte)).unwrap_or(text.len());
     text.split_at(end)
 }
 
-/// Writes a `HELP` line. An escape that the source's format does not have keeps its
-/// backslash, which is what Prometheus reads in it.
+/// Writes a `HELP` line. The backslash of an unknown escape is kept and doubled, as Prometheus
+/// reads it.
 pub(super) fn write_help(
     name: &[u8],
-    (text, source): (&[u8], Naming),
-    dialect: &Dialect,
+    (text, source): (&[u8], FamilyNaming),
+    dialect: &OutputDialect,
     out: &mut Vec<u8>,
 ) {
     write_start("# HELP ", name, dialect, out);
     match (source, dialect.naming) {
-        (Naming::Classic, Naming::Classic) => write_escaped(text, b"n\\", out),
+        (FamilyNaming::Classic, FamilyNaming::Classic) => write_escaped(text, b"n\\", out),
         (source, target) => convert_help(text, source, target, out),
     }
     out.push(b'\n');
 }
 
-/// In OpenMetrics a quote is escaped, in the text format it is not.
-fn convert_help(text: &[u8], source: Naming, target: Naming, out: &mut Vec<u8>) {
+/// Converts the escapes of a `HELP` text. Quotes are escaped in OpenMetrics only.
+fn convert_help(text: &[u8], source: FamilyNaming, target: FamilyNaming, out: &mut Vec<u8>) {
     let mut rest = text;
     while let [byte, after @ ..] = rest {
         rest = after;
         let plain = match (byte, after.first()) {
             (b'\\', Some(b'n')) => b'\n',
             (b'\\', Some(b'\\')) => b'\\',
-            (b'\\', Some(b'"')) if source == Naming::OpenMetrics => b'"',
+            (b'\\', Some(b'"')) if source == FamilyNaming::OpenMetrics => b'"',
             _ => {
                 push_help(*byte, target, out);
                 continue;
@@ -146,11 +148,11 @@ fn convert_help(text: &[u8], source: Naming, target: Naming, out: &mut Vec<u8>) 
     }
 }
 
-fn push_help(plain: u8, target: Naming, out: &mut Vec<u8>) {
+fn push_help(plain: u8, target: FamilyNaming, out: &mut Vec<u8>) {
     match plain {
         b'\n' => out.extend_from_slice(b"\\n"),
         b'\\' => out.extend_from_slice(b"\\\\"),
-        b'"' if target == Naming::OpenMetrics => out.extend_from_slice(b"\\\""),
+        b'"' if target == FamilyNaming::OpenMetrics => out.extend_from_slice(b"\\\""),
         _ => out.push(plain),
     }
 }
@@ -159,7 +161,7 @@ fn push_help(plain: u8, target: Naming, out: &mut Vec<u8>) {
 pub(super) fn write_type(
     name: &[u8],
     metric_type: MetricType,
-    dialect: &Dialect,
+    dialect: &OutputDialect,
     out: &mut Vec<u8>,
 ) {
     write_start("# TYPE ", name, dialect, out);
@@ -168,20 +170,20 @@ pub(super) fn write_type(
 }
 
 /// Writes a `UNIT` line.
-pub(super) fn write_unit(name: &[u8], unit: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
+pub(super) fn write_unit(name: &[u8], unit: &[u8], dialect: &OutputDialect, out: &mut Vec<u8>) {
     write_start("# UNIT ", name, dialect, out);
     out.extend_from_slice(unit);
     out.push(b'\n');
 }
 
-fn write_start(keyword: &str, name: &[u8], dialect: &Dialect, out: &mut Vec<u8>) {
+fn write_start(keyword: &str, name: &[u8], dialect: &OutputDialect, out: &mut Vec<u8>) {
     out.extend_from_slice(keyword.as_bytes());
     dialect.write_family_name(name, out);
     out.push(b' ');
 }
 
-/// Copies escaped text and doubles each backslash that does not start one of
-/// the escapes in `known`.
+/// Copies escaped text. A backslash is doubled if it does not start an escape of a character in
+/// `known`.
 pub(super) fn write_escaped(text: &[u8], known: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some((before, from)) = memchr(b'\\', rest).and_then(|at| rest.split_at_checked(at)) {
@@ -205,24 +207,24 @@ pub(super) fn write_escaped(text: &[u8], known: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    const X: Name<'_> = name(b"x");
+    const X: SourceName<'_> = name(b"x");
 
-    const fn name(text: &[u8]) -> Name<'_> {
-        Name { text, is_quoted: false }
+    const fn name(text: &[u8]) -> SourceName<'_> {
+        SourceName { text, is_quoted: false }
     }
 
     #[test]
     fn a_help_text_does_not_end_in_carriage_returns() {
         for line in ["# HELP x text", "# HELP x text\r", "# HELP x text\r\r\r"] {
-            let expected = Metadata::Help { name: X, text: b"text" };
-            assert_eq!(parse(line.as_bytes(), Naming::Classic), Ok(expected), "{line:?}");
+            let expected = MetadataLine::Help { name: X, text: b"text" };
+            assert_eq!(parse(line.as_bytes(), FamilyNaming::Classic), Ok(expected), "{line:?}");
         }
     }
 
     #[test]
     fn help_and_type_are_told_from_comments() {
-        use Metadata::{Comment, Help, Type};
-        let cases: [(&str, Result<Metadata<'_>, ErrorKind>); 25] = [
+        use MetadataLine::{Comment, Help, Type};
+        let cases: [(&str, Result<MetadataLine<'_>, ErrorKind>); 25] = [
             ("# HELP x some text ", Ok(Help { name: X, text: b"some text " })),
             ("#\t HELP\tx \t text", Ok(Help { name: X, text: b"text" })),
             ("# HELP x", Ok(Help { name: X, text: b"" })),
@@ -247,7 +249,7 @@ mod tests {
             (
                 "# TYPE \"a.b\" gauge",
                 Ok(Type {
-                    name: Name { text: b"a.b", is_quoted: true },
+                    name: SourceName { text: b"a.b", is_quoted: true },
                     metric_type: MetricType::Gauge,
                 }),
             ),
@@ -259,7 +261,7 @@ mod tests {
             ("# TYPE 1x gauge", Err(ErrorKind::MetricName)),
         ];
         for (line, expected) in cases {
-            assert_eq!(parse(line.as_bytes(), Naming::Classic), expected, "{line:?}");
+            assert_eq!(parse(line.as_bytes(), FamilyNaming::Classic), expected, "{line:?}");
         }
     }
 

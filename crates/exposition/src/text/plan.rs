@@ -1,168 +1,168 @@
-//! Which lines stand together: the families of all instances, lined up.
+//! Plans a merge: aligns the families of all instances and assigns their lines.
 
-mod clashes;
-mod collect;
-mod rules;
+mod merged_families;
+mod name_claims;
+mod openmetrics;
 
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{
-    dialect::Dialect,
-    families::{MetricType, Role, Roles, Shape, Types},
-    index::Family,
-    instance::Instance,
-    planned::{Part, Planned, Text},
+    body::TextBody,
+    families::{FamilyShape, MetricType, MetricTypes, Role, Roles},
+    family_mapping,
+    index::IndexedFamily,
+    output_dialect::OutputDialect,
+    output_family::{BodyText, OutputFamily, OutputPart},
     regroup::Regrouped,
     span::Span,
-    translate,
 };
-use collect::Collected;
+use merged_families::MergedFamilies;
 
-/// What is written, in its order.
-pub(super) struct Plan {
-    pub(super) families: Vec<Planned>,
-    /// Those of the first family, then those of the second, and so on.
-    pub(super) parts: Vec<Part>,
-    /// Samples that are not written in the order in which they stand in their body.
+/// The families and lines of the output in their order.
+pub(super) struct TextPlan {
+    pub(super) families: Vec<OutputFamily>,
+    /// The parts of all families, grouped by family.
+    pub(super) parts: Vec<OutputPart>,
+    /// Samples whose order in the output differs from that in the body.
     pub(super) regrouped: Vec<Regrouped>,
-    /// How many families had to become untyped because somebody contradicts.
+    /// Families that became untyped because of a conflict.
     pub(super) type_conflicts: usize,
-    /// How many families had to become unknown because they break a rule of their type.
-    pub(super) broken_rules: usize,
-    /// The length of all exemplars that are written.
+    /// Families that became `unknown` because they violate a rule of their type.
+    pub(super) spec_violations: usize,
+    /// The length of all exemplars in the output.
     pub(super) exemplar_bytes: u64,
     pub(super) lost_exemplars: usize,
     pub(super) lost_units: usize,
-    /// Samples that are left out, because their series has some with and some without a timestamp.
+    /// Samples that are left out, because their series has samples with and without a timestamp.
     pub(super) ambiguous: usize,
-    /// How long those would be.
+    /// The length of these samples.
     pub(super) ambiguous_bytes: u64,
-    /// How much longer lines are than they were measured, since their type came later.
+    /// The change in length of lines that were measured before their type was known.
     pub(super) grown_bytes: i64,
 }
 
-impl Plan {
-    pub(super) fn new(instances: &[Instance], dialect: &Dialect) -> Self {
-        let mut broken = BTreeSet::new();
+impl TextPlan {
+    pub(super) fn new(instances: &[TextBody], dialect: &OutputDialect) -> Self {
+        let mut violating = BTreeSet::new();
         loop {
-            let mut planner = Planner::new(instances, dialect);
+            let mut planner = TextPlanner::new(instances, dialect);
             planner.find_owners();
             planner.find_conflicts();
             if dialect.is_openmetrics() {
-                planner.find_clashes();
+                planner.resolve_name_claims();
             }
             let type_conflicts = planner.splits();
-            planner.split(&broken);
-            if dialect.is_openmetrics() && !broken.is_empty() {
-                planner.find_clashes();
+            planner.split(&violating);
+            if dialect.is_openmetrics() && !violating.is_empty() {
+                planner.resolve_name_claims();
             }
-            planner.send_samples();
-            let mut plan = planner.line_up(type_conflicts);
+            planner.assign_targets();
+            let mut plan = planner.arrange(type_conflicts);
             if !dialect.is_openmetrics() {
                 return plan;
             }
             plan.count_exemplars(instances);
-            let before = broken.len();
-            broken.extend(plan.put_in_order(instances, dialect));
-            if broken.len() == before {
-                plan.broken_rules = before;
+            let before = violating.len();
+            violating.extend(plan.sort_samples(instances, dialect));
+            if violating.len() == before {
+                plan.spec_violations = before;
                 return plan;
             }
         }
     }
 }
 
-/// A family as all instances together know it, under the name that it has in the output.
-struct Known {
+/// A family of all instances, under its name in the merge.
+struct MergedFamily {
     name: Box<[u8]>,
-    /// The first of all instances.
-    help: Option<Text>,
-    unit: Option<Text>,
-    types: Types,
-    /// Those that its own samples have.
+    /// The first `HELP` of all instances.
+    help: Option<BodyText>,
+    unit: Option<BodyText>,
+    types: MetricTypes,
+    /// The roles of the samples that the family has in bodies.
     roles: Roles,
-    /// Of its samples, and of those that stand elsewhere but belong to it.
-    shape: Shape,
-    /// The family to which its samples belong.
+    /// The shape of these samples and of samples without a type that belong to the family.
+    shape: FamilyShape,
+    /// The family to which the samples of this family belong.
     owner: Option<usize>,
-    /// The family of which it was a part in its source.
-    follows: Option<usize>,
-    /// Its samples become untyped families by their names.
+    /// The family from which this one was split off by the conversion.
+    split_from: Option<usize>,
+    /// Whether each sample name becomes an untyped family.
     is_split: bool,
-    /// Where its samples go, by role.
-    goes_to: [usize; Role::ALL.len()],
-    /// Whether it is written, and in which order.
+    /// The output family of the samples, by role.
+    targets: [usize; Role::ALL.len()],
+    /// The sort key in the output. `None` if the family is not written.
     position: Option<(usize, Role)>,
 }
 
-impl Known {
+impl MergedFamily {
     fn new(name: &[u8]) -> Self {
         Self {
             name: name.into(),
             help: None,
             unit: None,
-            types: Types::default(),
+            types: MetricTypes::default(),
             roles: Roles::default(),
-            shape: Shape::default(),
+            shape: FamilyShape::default(),
             owner: None,
-            follows: None,
+            split_from: None,
             is_split: false,
-            goes_to: Default::default(),
+            targets: Default::default(),
             position: None,
         }
     }
 
-    /// Takes note of the texts that an instance has for the family.
-    fn hear(&mut self, family: &Family, text: impl Fn(Span) -> Text) {
+    /// Adds the metadata of one instance.
+    fn add_metadata(&mut self, family: &IndexedFamily, text: impl Fn(Span) -> BodyText) {
         if self.help.is_none() && !family.help.is_empty() {
             self.help = Some(text(family.help));
         }
-        if self.unit.is_none() && self.follows.is_none() && !family.unit.is_empty() {
+        if self.unit.is_none() && self.split_from.is_none() && !family.unit.is_empty() {
             self.unit = Some(text(family.unit));
         }
     }
 
-    /// Takes note that samples go here which first appeared at `position`.
-    fn is_at(&mut self, position: (usize, Role)) {
+    /// Adds samples that first occurred at `position`.
+    fn note_position(&mut self, position: (usize, Role)) {
         self.position = Some(self.position.map_or(position, |earlier| earlier.min(position)));
     }
 }
 
-struct Planner<'a> {
-    instances: &'a [Instance],
-    dialect: &'a Dialect,
-    collected: Collected,
+struct TextPlanner<'a> {
+    instances: &'a [TextBody],
+    dialect: &'a OutputDialect,
+    merged: MergedFamilies,
 }
 
-impl<'a> Planner<'a> {
-    fn new(instances: &'a [Instance], dialect: &'a Dialect) -> Self {
-        Self { instances, dialect, collected: Collected::new(instances, dialect) }
+impl<'a> TextPlanner<'a> {
+    fn new(instances: &'a [TextBody], dialect: &'a OutputDialect) -> Self {
+        Self { instances, dialect, merged: MergedFamilies::new(instances, dialect) }
     }
 
     /// Splits the families of these names.
     fn split(&mut self, names: &BTreeSet<Box<[u8]>>) {
         for name in names {
-            let Collected { known, names, .. } = &mut self.collected;
+            let MergedFamilies { families, names, .. } = &mut self.merged;
             let place = names.get(name);
-            if let Some(known) = place.and_then(|&place| known.get_mut(place)) {
-                known.is_split = true;
+            if let Some(merged_family) = place.and_then(|&place| families.get_mut(place)) {
+                merged_family.is_split = true;
             }
         }
     }
 
     fn splits(&self) -> usize {
-        self.collected.known.iter().filter(|known| known.is_split).count()
+        self.merged.families.iter().filter(|merged_family| merged_family.is_split).count()
     }
 
-    /// Gives samples that stand without a type to the family of which they are a part;
-    /// where they have one of their own, it is a conflict.
+    /// Assigns samples without a type to the family of which they are a part. A type of their own
+    /// is a conflict.
     fn find_owners(&mut self) {
         let naming = self.dialect.naming;
-        let Collected { known: all, names, .. } = &mut self.collected;
+        let MergedFamilies { families: all, names, .. } = &mut self.merged;
         for place in 0..all.len() {
-            let Some(known) = all.get(place) else { continue };
-            let (shape, types) = (known.shape, known.types);
-            let Some((base, role)) = Role::of(&known.name) else { continue };
+            let Some(merged_family) = all.get(place) else { continue };
+            let (shape, types) = (merged_family.shape, merged_family.types);
+            let Some((base, role)) = Role::split(&merged_family.name) else { continue };
             let owner = |name: &[u8], role| {
                 let &place = names.get(name)?;
                 all.get(place)?.types.take(role, naming).then_some((place, role))
@@ -174,109 +174,114 @@ impl<'a> Planner<'a> {
             };
             let Some((owner_place, role)) = found else { continue };
             let Some(owner) = all.get_mut(owner_place) else { continue };
-            // The text format has no other type for the time at which a metric was created.
+            // Text formats have no other type for created timestamps.
             let is_same = types.is_empty()
                 || matches!(role, Role::Created | Role::TotalCreated)
                     && types.agreed() == Some(MetricType::Gauge);
             owner.is_split |= !is_same;
             owner.shape.join(shape.in_role(Role::Plain, role));
-            if let Some(known) = all.get_mut(place) {
-                known.is_split |= !is_same;
-                known.owner = Some(owner_place);
+            if let Some(merged_family) = all.get_mut(place) {
+                merged_family.is_split |= !is_same;
+                merged_family.owner = Some(owner_place);
             }
         }
     }
 
     fn find_conflicts(&mut self) {
         let naming = self.dialect.naming;
-        for known in &mut self.collected.known {
-            let misfits =
-                known.types.agreed().is_some_and(|agreed| !known.shape.fits(agreed, naming));
-            known.is_split |= known.types.are_several() || misfits;
+        for merged_family in &mut self.merged.families {
+            let misfits = merged_family
+                .types
+                .agreed()
+                .is_some_and(|agreed| !merged_family.shape.fits(agreed, naming));
+            merged_family.is_split |= merged_family.types.are_several() || misfits;
         }
     }
 
-    /// Decides where the samples of each family go, and so which families are written.
-    fn send_samples(&mut self) {
-        for place in 0..self.collected.known.len() {
-            let Some(known) = self.collected.known.get(place) else { continue };
-            if known.is_split {
-                for role in known.roles.iter() {
-                    self.send_untyped(place, role);
+    /// Decides which families are written, and with which samples.
+    fn assign_targets(&mut self) {
+        for place in 0..self.merged.families.len() {
+            let Some(merged_family) = self.merged.families.get(place) else { continue };
+            if merged_family.is_split {
+                for role in merged_family.roles.iter() {
+                    self.assign_untyped(place, role);
                 }
                 continue;
             }
-            let owner = known
+            let owner = merged_family
                 .owner
-                .and_then(|owner| Some((owner, self.collected.known.get(owner)?.is_split)));
+                .and_then(|owner| Some((owner, self.merged.families.get(owner)?.is_split)));
             match owner {
-                // It goes with the other samples that are split off there.
-                Some((_, true)) => self.send_untyped(place, Role::Plain),
-                Some((owner, false)) => self.send_all(place, owner),
-                None => self.send_all(place, place),
+                // It joins the samples that are split off from its owner.
+                Some((_, true)) => self.assign_untyped(place, Role::Plain),
+                Some((owner, false)) => self.assign_all(place, owner),
+                None => self.assign_all(place, place),
             }
         }
     }
 
-    /// Sends all samples of the family at `place` to the one at `target`.
-    fn send_all(&mut self, place: usize, target: usize) {
-        let all = &mut self.collected.known;
-        let follows = all.get(place).and_then(|known| known.follows);
+    /// Assigns all samples of the family at `place` to the family at `target`.
+    fn assign_all(&mut self, place: usize, target: usize) {
+        let all = &mut self.merged.families;
+        let split_from = all.get(place).and_then(|merged_family| merged_family.split_from);
         if let Some(target) = all.get_mut(target) {
-            target.is_at(follows.map_or((place, Role::Plain), |before| (before, Role::Created)));
+            target.note_position(
+                split_from.map_or((place, Role::Plain), |before| (before, Role::Created)),
+            );
         }
-        if let Some(known) = all.get_mut(place) {
-            known.goes_to = [target; Role::ALL.len()];
+        if let Some(merged_family) = all.get_mut(place) {
+            merged_family.targets = [target; Role::ALL.len()];
         }
     }
 
-    /// Sends the samples of one role to the untyped family of their name.
-    fn send_untyped(&mut self, place: usize, role: Role) {
-        let Some(known) = self.collected.known.get(place) else { return };
-        let help = known.help;
+    /// Assigns the samples of one role to the untyped family of their name.
+    fn assign_untyped(&mut self, place: usize, role: Role) {
+        let Some(merged_family) = self.merged.families.get(place) else { return };
+        let help = merged_family.help;
         let target = match role {
             Role::Plain => place,
             _ => {
-                let name = translate::sample_name(&known.name, role);
-                self.collected.place_named(&name)
+                let name = family_mapping::sample_name(&merged_family.name, role);
+                self.merged.place_named(&name)
             }
         };
-        let all = &mut self.collected.known;
+        let all = &mut self.merged.families;
         if let Some(target) = all.get_mut(target) {
-            target.is_at((place, role));
+            target.note_position((place, role));
             target.help = target.help.or(help);
-            target.types = Types::from(MetricType::Unknown);
+            target.types = MetricTypes::from(MetricType::Unknown);
             target.unit = None;
         }
-        if let Some(goes_to) =
-            all.get_mut(place).and_then(|known| known.goes_to.get_mut(role as usize))
+        if let Some(targets) = all
+            .get_mut(place)
+            .and_then(|merged_family| merged_family.targets.get_mut(role as usize))
         {
-            *goes_to = target;
+            *targets = target;
         }
     }
 
-    /// Puts the families in order, and the runs of samples below them.
-    fn line_up(self, type_conflicts: usize) -> Plan {
-        let mut counts = vec![0_usize; self.collected.known.len()];
+    /// Sorts the families and lists the parts of each.
+    fn arrange(self, type_conflicts: usize) -> TextPlan {
+        let mut counts = vec![0_usize; self.merged.families.len()];
         self.each_part(|target, _| {
             if let Some(count) = counts.get_mut(target) {
                 *count += 1;
             }
         });
         let mut parts = vec![NOWHERE; counts.iter().sum()];
-        let mut order: Vec<_> = self.collected.known.iter().zip(0..).collect();
-        order.retain(|(known, _)| known.position.is_some());
-        order.sort_unstable_by_key(|(known, _)| known.position);
-        // From here on a count is where the next part of its family goes.
+        let mut order: Vec<_> = self.merged.families.iter().zip(0..).collect();
+        order.retain(|(merged_family, _)| merged_family.position.is_some());
+        order.sort_unstable_by_key(|(merged_family, _)| merged_family.position);
+        // From here on, a count is the index of the next part of its family.
         let mut end = 0;
         let families = order
             .iter()
-            .map(|&(known, place): &(&Known, usize)| {
+            .map(|&(merged_family, place): &(&MergedFamily, usize)| {
                 let start = end;
                 if let Some(count) = counts.get_mut(place) {
                     end += std::mem::replace(count, start);
                 }
-                self.planned(known, start..end)
+                self.planned(merged_family, start..end)
             })
             .collect();
         self.each_part(|target, part| {
@@ -287,12 +292,12 @@ impl<'a> Planner<'a> {
                 *next += 1;
             }
         });
-        let mut plan = Plan {
+        let mut plan = TextPlan {
             families,
             parts,
             regrouped: Vec::new(),
             type_conflicts,
-            broken_rules: 0,
+            spec_violations: 0,
             exemplar_bytes: 0,
             lost_exemplars: 0,
             lost_units: 0,
@@ -304,32 +309,37 @@ impl<'a> Planner<'a> {
         plan
     }
 
-    fn planned(&self, known: &Known, parts: Range<usize>) -> Planned {
-        let unit = known.unit.filter(|_| self.dialect.is_openmetrics() && !known.is_split);
-        let metric_type = known.types.agreed();
+    fn planned(&self, merged_family: &MergedFamily, parts: Range<usize>) -> OutputFamily {
+        let unit =
+            merged_family.unit.filter(|_| self.dialect.is_openmetrics() && !merged_family.is_split);
+        let metric_type = merged_family.types.agreed();
         let is_cut = self.dialect.is_openmetrics() && metric_type == Some(MetricType::Counter);
-        let cut = is_cut.then(|| translate::stem_of_total(&known.name)).flatten();
-        Planned {
-            key: known.name.clone(),
-            name: cut.unwrap_or(&known.name).into(),
-            help: known.help,
+        let cut = is_cut.then(|| family_mapping::stem_of_total(&merged_family.name)).flatten();
+        OutputFamily {
+            key: merged_family.name.clone(),
+            name: cut.unwrap_or(&merged_family.name).into(),
+            help: merged_family.help,
             unit,
             metric_type,
             parts,
         }
     }
 
-    fn lost_units(&self, plan: &Plan) -> usize {
-        let said = self.collected.units;
+    fn lost_units(&self, plan: &TextPlan) -> usize {
+        let said = self.merged.units;
         said.saturating_sub(plan.families.iter().filter(|family| family.unit.is_some()).count())
     }
 
-    /// Names every part with the place of its family, the parts of one family in their order.
-    fn each_part(&self, mut each: impl FnMut(usize, Part)) {
+    /// Calls `each` with each part and the index of its family, in the order of the parts.
+    fn each_part(&self, mut each: impl FnMut(usize, OutputPart)) {
         for (i, instance) in self.instances.iter().enumerate() {
             for (r, run) in instance.index.runs.iter().enumerate() {
-                let part =
-                    |only| Part { instance: i as u32, run: r as u32, only, is_regrouped: false };
+                let part = |only| OutputPart {
+                    instance: i as u32,
+                    run: r as u32,
+                    only,
+                    is_regrouped: false,
+                };
                 let roles = instance
                     .index
                     .families
@@ -337,7 +347,7 @@ impl<'a> Planner<'a> {
                     .map_or(Roles::default(), |family| family.shape.roles);
                 let mut pending: Option<(usize, Roles)> = None;
                 for role in roles.iter() {
-                    let target = self.collected.target_of(i, run.family, role);
+                    let target = self.merged.target_of(i, run.family, role);
                     match &mut pending {
                         Some((same, only)) if *same == target => only.insert(role),
                         _ => {
@@ -355,4 +365,5 @@ impl<'a> Planner<'a> {
     }
 }
 
-const NOWHERE: Part = Part { instance: 0, run: 0, only: Roles::ANY, is_regrouped: false };
+const NOWHERE: OutputPart =
+    OutputPart { instance: 0, run: 0, only: Roles::ANY, is_regrouped: false };

@@ -1,79 +1,79 @@
-//! Samples of one family of one instance, put in the order that OpenMetrics wants.
+//! Sorts the samples of one family of one instance into the order that OpenMetrics requires.
 //!
-//! Mostly they stand so in their body. Where not, because metrics are interleaved, have
-//! several timestamps, or come from two families, the lines are read again and sorted.
+//! Most bodies have this order. Samples are sorted if metrics are interleaved, have several
+//! timestamps, or come from two families.
 
 use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
 use super::{
-    check::{self, Facts},
-    dialect::Dialect,
+    body::TextBody,
     families::{MetricType, Role, Roles},
-    index::Line,
-    instance::Instance,
+    index::LineForm,
     number,
-    planned::{Part, Planned},
-    rewrite::{Form, Rewriter},
-    sample::{self, Label},
-    strict::{Point, Rules},
-    tail,
+    output_dialect::OutputDialect,
+    output_family::{OutputFamily, OutputPart},
+    rewrite::{RewriteContext, Rewriter},
+    sample::{self, TextLabel},
+    sample_check::{self, SeriesFacts},
+    sample_tail,
+    type_rules::{RuleSample, TypeRules},
 };
 
-/// Lines in the order in which they are written.
+/// Lines in the order of the output.
 pub(super) struct Regrouped {
     pub(super) lines: Vec<RegroupedLine>,
-    /// Whether they break a rule of the type.
-    pub(super) is_broken: bool,
-    /// Whether bounds are written as OpenMetrics wants them, although the type was not known
-    /// when the body was read.
-    pub(super) has_bounds: bool,
-    /// How much longer the lines are for that.
+    /// Whether a rule of the type is violated.
+    pub(super) is_violated: bool,
+    /// Whether bounds are written in the canonical form, although the type was not known when the
+    /// body was parsed.
+    pub(super) has_canonical_bounds: bool,
+    /// The change in length of the lines.
     pub(super) grown_bytes: i64,
-    /// Lines that are left out: their series has some with and some without a timestamp, which
-    /// no reader of OpenMetrics takes, whatever the type.
+    /// Lines that are left out. Their series has samples with and without a timestamp, which
+    /// OpenMetrics forbids for all types.
     pub(super) ambiguous: usize,
     pub(super) ambiguous_bytes: u64,
 }
 
-/// Where a line is.
+/// The position of a line.
 #[derive(Clone, Copy)]
 pub(super) struct RegroupedLine {
     pub(super) run: u32,
     pub(super) offset: u32,
 }
 
-/// A line that was read again.
-struct Entry {
+/// A line that was parsed again.
+struct RegroupedSample {
     line: RegroupedLine,
-    /// How long it is when written, without an exemplar.
+    /// The length in the output, without an exemplar.
     length: usize,
-    point: Point,
-    /// In the order of first appearance.
+    point: RuleSample,
+    /// The number of the metric, in the order of first appearance.
     metric: usize,
 }
 
-impl Entry {
-    /// What is equal for the samples of one point.
+impl RegroupedSample {
+    /// The metric and timestamp. It is equal for the samples of one metric point.
     fn point_of(&self) -> (usize, Option<u64>) {
         (self.metric, self.point.timestamp)
     }
 
-    /// Samples without a bound follow those that have one.
+    /// The bound as a sort key. Samples without a bound are last.
     fn bound(&self) -> f64 {
         self.point.bound.number().unwrap_or(f64::INFINITY)
     }
 }
 
-/// Sorts the lines of `parts`, all of one instance, for this family.
+/// Sorts the lines of `parts`, which are of one instance, for this family.
 pub(super) fn regroup(
-    instance: &Instance,
-    parts: &[Part],
-    dialect: &Dialect,
-    family: &Planned,
+    instance: &TextBody,
+    parts: &[OutputPart],
+    dialect: &OutputDialect,
+    family: &OutputFamily,
 ) -> Regrouped {
-    let mut gather = Gather {
+    let mut regrouper = Regrouper {
         instance,
         dialect,
         family,
@@ -82,29 +82,29 @@ pub(super) fn regroup(
         rewritten: Vec::new(),
         metrics: HashMap::default(),
         entries: Vec::new(),
-        is_broken: false,
+        is_violated: false,
         grown_bytes: 0,
     };
     for part in parts {
-        gather.run(part.run, part.only);
+        regrouper.run(part.run, part.only);
     }
-    gather.finish()
+    regrouper.finish()
 }
 
-struct Gather<'a> {
-    instance: &'a Instance,
-    dialect: &'a Dialect,
-    family: &'a Planned,
+struct Regrouper<'a> {
+    instance: &'a TextBody,
+    dialect: &'a OutputDialect,
+    family: &'a OutputFamily,
     metric_type: MetricType,
     state: RandomState,
     rewritten: Vec<u8>,
     metrics: HashMap<u64, usize, RandomState>,
-    entries: Vec<Entry>,
-    is_broken: bool,
+    entries: Vec<RegroupedSample>,
+    is_violated: bool,
     grown_bytes: i64,
 }
 
-impl Gather<'_> {
+impl Regrouper<'_> {
     fn run(&mut self, r: u32, only: Roles) {
         let index = &self.instance.index;
         let Some(run) = index.runs.get(r as usize) else { return };
@@ -114,7 +114,7 @@ impl Gather<'_> {
             let text = self.instance.line(offset);
             let entry = RegroupedLine { run: r, offset: offset as u32 };
             offset = text.next;
-            if *form != Line::DROPPED {
+            if *form != LineForm::DROPPED {
                 self.line(entry, text.text, only);
             }
         }
@@ -126,40 +126,44 @@ impl Gather<'_> {
         if !only.contains(source_role) {
             return None;
         }
-        // It was read and written before, so all of this is there.
+        // The line was parsed and rewritten before, so there is no error.
         let labels = &self.instance.labels;
         let mut rewriter = Rewriter::new(*self.dialect);
         let measured = self.length(&mut rewriter, text, form)?;
-        let form = Form { has_bounds: form.has_bounds || self.metric_type.is_compound(), ..form };
+        let form = RewriteContext {
+            has_canonical_bounds: form.has_canonical_bounds || self.metric_type.is_compound(),
+            ..form
+        };
         let length = self.length(&mut rewriter, text, form)?;
         self.grown_bytes += length as i64 - measured as i64;
         self.rewritten.clear();
         let written = rewriter.series(text, labels, form, &mut self.rewritten).ok()?;
         let naming = self.instance.naming;
-        let tail = tail::parse(text.get(written.end..)?, naming).ok()?;
-        let (name, facts) = check::facts(&self.rewritten, &self.state, true).ok()?;
+        let tail = sample_tail::parse(text.get(written.end..)?, naming).ok()?;
+        let (name, facts) = sample_check::facts(&self.rewritten, &self.state, true).ok()?;
         let role = self.family.role_of(name);
         let metric = self.metric(&facts, role)?;
         let next = self.metrics.len();
         let position = *self.metrics.entry(metric).or_insert(next);
-        let timestamp =
-            tail.timestamp.map(|text| tail::timestamp_key(text, naming, self.dialect.naming));
+        let timestamp = tail
+            .timestamp
+            .map(|text| sample_tail::timestamp_key(text, naming, self.dialect.naming));
         let value = number::parse(tail.value)?;
-        self.entries.push(Entry {
+        self.entries.push(RegroupedSample {
             line,
             length,
-            point: Point { role, metric, bound: facts.bound(role), value, timestamp },
+            point: RuleSample { role, metric, bound: facts.bound(role), value, timestamp },
             metric: position,
         });
         Some(())
     }
 
-    /// How long a line is when written, without an exemplar.
+    /// The length of a line in the output, without an exemplar.
     fn length<'a>(
         &mut self,
         rewriter: &mut Rewriter<'a>,
         text: &'a [u8],
-        form: Form<'_>,
+        form: RewriteContext<'_>,
     ) -> Option<usize> {
         self.rewritten.clear();
         let labels = &self.instance.labels;
@@ -167,21 +171,21 @@ impl Gather<'_> {
         Some(line.length(&self.rewritten, labels))
     }
 
-    /// What is equal for the samples of one metric.
-    fn metric(&mut self, facts: &Facts, role: Role) -> Option<u64> {
+    /// A hash that is equal for the samples of one metric.
+    fn metric(&mut self, facts: &SeriesFacts, role: Role) -> Option<u64> {
         match self.metric_type {
             MetricType::Info => Some(0),
             MetricType::StateSet => {
                 let mut state = None;
                 let family = self.family.name();
-                sample::parse(&self.rewritten, &[], &mut |label: Label<'_>| {
+                sample::parse(&self.rewritten, &[], &mut |label: TextLabel<'_>| {
                     if *label.name.unescaped() == *family {
-                        state = Some(check::hash(&self.state, label.text));
+                        state = Some(sample_check::hash(&self.state, label.text));
                     }
                     Ok(())
                 })
                 .ok()?;
-                self.is_broken |= state.is_none();
+                self.is_violated |= state.is_none();
                 Some(facts.series.wrapping_sub(state.unwrap_or_default()))
             }
             metric_type if metric_type.is_compound() => Some(facts.metric(role)),
@@ -190,26 +194,34 @@ impl Gather<'_> {
     }
 
     fn finish(mut self) -> Regrouped {
-        self.entries.sort_by_key(Entry::point_of);
-        // Each point by itself: those of an output that is read again stay as they are.
+        self.entries.sort_by_key(RegroupedSample::point_of);
+        // Only points with unsorted buckets are sorted. Merging an output again does not change it
+        // then.
         if matches!(self.metric_type, MetricType::Histogram | MetricType::GaugeHistogram) {
             for point in self.entries.chunk_by_mut(|one, next| one.point_of() == next.point_of()) {
-                put_in_order(point);
+                sort_samples(point);
             }
         }
         let (ambiguous, ambiguous_bytes) = self.drop_ambiguous();
-        let mut rules = Rules::new(self.metric_type);
+        let mut rules = TypeRules::new(self.metric_type);
         for entry in &self.entries {
             rules.add(&entry.point);
         }
-        let is_broken = self.is_broken || self.has_equal_points() || rules.are_broken();
+        let is_violated = self.is_violated || self.has_equal_points() || rules.are_violated();
         let lines = self.entries.iter().map(|entry| entry.line).collect();
-        let has_bounds = self.metric_type.is_compound();
+        let has_canonical_bounds = self.metric_type.is_compound();
         let grown_bytes = self.grown_bytes;
-        Regrouped { lines, is_broken, has_bounds, grown_bytes, ambiguous, ambiguous_bytes }
+        Regrouped {
+            lines,
+            is_violated,
+            has_canonical_bounds,
+            grown_bytes,
+            ambiguous,
+            ambiguous_bytes,
+        }
     }
 
-    /// Whether two samples became one when their bounds were spelled alike.
+    /// Whether canonical bounds made two samples equal.
     fn has_equal_points(&self) -> bool {
         let mut seen = HashSet::<_, RandomState>::default();
         let mut points = self.entries.iter().map(|entry| {
@@ -222,7 +234,8 @@ impl Gather<'_> {
         self.metric_type.is_compound() && points.any(|point| !seen.insert(point))
     }
 
-    /// Sees to it that a metric has timestamps, or has none.
+    /// Drops samples without a timestamp from metrics that have samples with one. Returns the count
+    /// and the length of dropped samples.
     fn drop_ambiguous(&mut self) -> (usize, u64) {
         let mixed: Vec<_> = self
             .entries
@@ -237,7 +250,7 @@ impl Gather<'_> {
             return (0, 0);
         }
         if !matches!(self.metric_type, MetricType::Gauge | MetricType::Unknown) {
-            self.is_broken = true;
+            self.is_violated = true;
             return (0, 0);
         }
         let (mut count, mut bytes) = (0, 0);
@@ -254,8 +267,8 @@ impl Gather<'_> {
     }
 }
 
-/// Sorts the samples of a point whose buckets do not ascend.
-fn put_in_order(point: &mut [Entry]) {
+/// Sorts the samples of a point if its buckets do not ascend.
+fn sort_samples(point: &mut [RegroupedSample]) {
     let buckets = point.iter().filter(|entry| rank(entry.point.role) == 0);
     if buckets.is_sorted_by(|one, next| one.bound() <= next.bound()) {
         return;
@@ -266,7 +279,7 @@ fn put_in_order(point: &mut [Entry]) {
     });
 }
 
-/// Buckets, then what they come to, in whichever order.
+/// The position in a point: buckets first, then count and sum, then the created timestamp.
 fn rank(role: Role) -> u8 {
     match role {
         Role::Plain | Role::Bucket | Role::Total | Role::Info => 0,

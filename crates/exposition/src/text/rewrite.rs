@@ -1,93 +1,92 @@
-//! Brings a sample line into the one form in which the output has it, and its
-//! labels out of the way of the added ones.
+//! Rewrites sample lines into the canonical form, and renames labels that collide with added ones.
 
 use std::{borrow::Cow, io::Write};
 
 use super::{
     canonical,
-    dialect::{self, Dialect},
     error::ErrorKind,
-    families::{Naming, Role},
-    labels::Labels,
+    families::{FamilyNaming, Role},
+    family_mapping::SourceFamily,
+    labels::AddedLabels,
     metadata::write_escaped,
     names::is_legacy_metric_name,
     number,
+    output_dialect::{self, OutputDialect},
     renames::{EXPORTED, LabelNames},
-    sample::{self, Label},
-    tail::{self, Exemplar, Tail},
-    translate::Source,
+    sample::{self, TextLabel},
+    sample_tail::{self, SampleTail, TextExemplar},
 };
 
-/// Rewrites lines; kept for several, it allocates for the first ones only.
+/// Rewrites lines. It reuses its buffers.
 #[derive(Debug)]
 pub(super) struct Rewriter<'a> {
-    dialect: Dialect,
-    own: Vec<Own<'a>>,
+    dialect: OutputDialect,
+    labels: Vec<SampleLabel<'a>>,
     scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Own<'a> {
-    /// In the output, but for `exported_`.
+struct SampleLabel<'a> {
+    /// The output name, without `exported_`.
     name: Cow<'a, [u8]>,
-    label: Label<'a>,
-    /// How many times `exported_` goes before the name.
+    label: TextLabel<'a>,
+    /// The number of `exported_` prefixes.
     exported: usize,
     is_renamed: bool,
 }
 
-/// What the form of a line depends on, besides the line and the dialect.
+/// The properties of a family on which the form of a line depends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form<'a> {
-    /// The family that the line is in.
-    pub(super) family: Source<'a>,
-    /// Whether `le` and `quantile` are brought into the form that OpenMetrics wants.
-    pub(super) has_bounds: bool,
-    /// Whether an exemplar is written, if its sample may have one.
+pub(super) struct RewriteContext<'a> {
+    /// The family of the line.
+    pub(super) family: SourceFamily<'a>,
+    /// Whether `le` and `quantile` are written in the canonical form.
+    pub(super) has_canonical_bounds: bool,
+    /// Whether an exemplar is written, if the sample may have one.
     pub(super) keeps_exemplar: bool,
 }
 
-/// What was written of a line.
-pub(super) struct WrittenLine {
-    /// Where in it the added labels go.
+/// A rewritten line.
+pub(super) struct RewrittenLine {
+    /// The position of the added labels in the rewritten line.
     pub(super) insert: usize,
-    /// How long its exemplar is.
+    /// The length of the exemplar.
     pub(super) exemplar: usize,
 }
 
-impl WrittenLine {
-    /// How long `line` is without its exemplar and with the added labels.
-    pub(super) fn length(&self, line: &[u8], added: &Labels) -> usize {
+impl RewrittenLine {
+    /// The length of `line` without its exemplar and with the added labels.
+    pub(super) fn length(&self, line: &[u8], added: &AddedLabels) -> usize {
         line.len() - self.exemplar + added.inserted_at(line, self.insert).len()
     }
 }
 
-/// What was written of a series.
-pub(super) struct Rewritten {
-    /// Where in it the added labels go.
+/// A rewritten series.
+pub(super) struct RewrittenSeries {
+    /// The position of the added labels in the rewritten series.
     pub(super) insert: usize,
-    /// Where in the line that was read the value starts.
+    /// The position of the value in the original line.
     pub(super) end: usize,
-    /// How many labels were renamed.
+    /// The number of renamed labels.
     pub(super) renamed: usize,
 }
 
 impl<'a> Rewriter<'a> {
-    pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, own: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(dialect: OutputDialect) -> Self {
+        Self { dialect, labels: Vec::new(), scratch: Vec::new() }
     }
 
-    /// Appends a whole line with its line break, still without the added labels.
+    /// Appends a whole line with its line break, without the added labels.
     pub(super) fn line(
         &mut self,
         line: &'a [u8],
-        added: &Labels,
-        form: Form<'_>,
+        added: &AddedLabels,
+        form: RewriteContext<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<WrittenLine, ErrorKind> {
+    ) -> Result<RewrittenLine, ErrorKind> {
         let series = self.series(line, added, form, out)?;
         let naming = form.family.naming;
-        let tail = tail::parse(line.get(series.end..).unwrap_or_default(), naming)?;
+        let tail = sample_tail::parse(line.get(series.end..).unwrap_or_default(), naming)?;
         write_tail(&tail, naming, self.dialect.naming, out)?;
         let before = out.len();
         if form.keeps_exemplar
@@ -99,26 +98,26 @@ impl<'a> Rewriter<'a> {
         }
         let exemplar = out.len() - before;
         out.push(b'\n');
-        Ok(WrittenLine { insert: series.insert, exemplar })
+        Ok(RewrittenLine { insert: series.insert, exemplar })
     }
 
-    /// Appends the series of `line` up to its value, still without the added labels.
+    /// Appends the series of `line` and a space, without the added labels.
     pub(super) fn series(
         &mut self,
         line: &'a [u8],
-        added: &Labels,
-        form: Form<'_>,
+        added: &AddedLabels,
+        form: RewriteContext<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Rewritten, ErrorKind> {
-        self.own.clear();
+    ) -> Result<RewrittenSeries, ErrorKind> {
+        self.labels.clear();
         let dialect = self.dialect;
-        let series = sample::parse(line, &[], &mut |label: Label<'a>| {
-            // Without quotes it is a name that everybody knows.
+        let series = sample::parse(line, &[], &mut |label: TextLabel<'a>| {
+            // A name without quotes is a legacy name.
             let name = match label.name.is_quoted {
                 false => Cow::Borrowed(label.name.text),
                 true => dialect.label_name(label.name.unescaped()),
             };
-            self.own.push(Own { name, label, exported: 0, is_renamed: false });
+            self.labels.push(SampleLabel { name, label, exported: 0, is_renamed: false });
             Ok(())
         })?;
         let renamed = self.rename(added, form.family.label_names());
@@ -137,18 +136,18 @@ impl<'a> Rewriter<'a> {
             out.extend_from_slice(&name);
         } else {
             out.push(separator);
-            dialect::quote(&name, out);
+            output_dialect::quote(&name, out);
             separator = b',';
         }
         let mut insert = out.len();
-        for own in &self.own {
+        for label in &self.labels {
             out.push(separator);
             separator = b',';
-            own.write_name(&dialect, &mut self.scratch, out);
+            label.write_name(&dialect, &mut self.scratch, out);
             out.extend_from_slice(b"=\"");
-            let is_bound = form.has_bounds && matches!(&*own.name, b"le" | b"quantile");
-            if !is_bound || !write_bound(own.label.value, out) {
-                write_escaped(own.label.value, b"n\\\"", out);
+            let is_bound = form.has_canonical_bounds && matches!(&*label.name, b"le" | b"quantile");
+            if !is_bound || !write_bound(label.label.value, out) {
+                write_escaped(label.label.value, b"n\\\"", out);
             }
             out.push(b'"');
         }
@@ -157,20 +156,20 @@ impl<'a> Rewriter<'a> {
             out.push(b'}');
         }
         out.push(b' ');
-        Ok(Rewritten { insert: insert - start, end: series.end, renamed })
+        Ok(RewrittenSeries { insert: insert - start, end: series.end, renamed })
     }
 
-    /// Gives other names to labels whose name is that of an added one, or that `chosen` has
-    /// another one for. Returns how many there are.
-    fn rename(&mut self, added: &Labels, chosen: Option<&LabelNames>) -> usize {
-        for own in &mut self.own {
-            own.rename(added, chosen, &mut self.scratch);
+    /// Renames labels that have the name of an added label or a name in `chosen`. Returns the
+    /// number of renamed labels.
+    fn rename(&mut self, added: &AddedLabels, chosen: Option<&LabelNames>) -> usize {
+        for label in &mut self.labels {
+            label.rename(added, chosen, &mut self.scratch);
         }
-        self.own.iter().filter(|own| own.is_renamed).count()
+        self.labels.iter().filter(|label| label.is_renamed).count()
     }
 }
 
-/// Appends a bound as OpenMetrics wants it; false if it is no number.
+/// Appends a bound in the canonical form. Returns false if the value is not a number.
 fn write_bound(value: &[u8], out: &mut Vec<u8>) -> bool {
     let is_short = value.len() <= 6 && value.iter().all(u8::is_ascii_digit);
     if is_short && !matches!(value, [] | [b'0', _, ..]) {
@@ -185,8 +184,8 @@ fn write_bound(value: &[u8], out: &mut Vec<u8>) -> bool {
     bound.is_some()
 }
 
-impl Own<'_> {
-    fn rename(&mut self, added: &Labels, chosen: Option<&LabelNames>, scratch: &mut Vec<u8>) {
+impl SampleLabel<'_> {
+    fn rename(&mut self, added: &AddedLabels, chosen: Option<&LabelNames>, scratch: &mut Vec<u8>) {
         let is_clashing = added.has(&self.name);
         if let Some(chosen) = chosen
             && (is_clashing || self.label.name.is_quoted)
@@ -207,7 +206,7 @@ impl Own<'_> {
         }
     }
 
-    fn write_name(&self, dialect: &Dialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    fn write_name(&self, dialect: &OutputDialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         if self.exported == 0 && !self.label.name.is_quoted {
             return out.extend_from_slice(&self.name);
         }
@@ -220,47 +219,52 @@ impl Own<'_> {
     }
 }
 
-/// Whether samples of this name may have exemplars, if their type is one that has some.
+/// Whether samples of this name may have exemplars in a family whose type allows them.
 pub(super) fn takes_exemplars(name: &[u8]) -> bool {
     name.ends_with(Role::Total.suffix()) || name.ends_with(Role::Bucket.suffix())
 }
 
-/// Appends value and timestamp in the output's form, without a line break.
+/// Appends the value and the timestamp, without a line break.
 ///
 /// # Errors
 ///
-/// A timestamp that the target cannot have.
+/// The target format cannot express the timestamp.
 pub(super) fn write_tail(
-    tail: &Tail<'_>,
-    source: Naming,
-    target: Naming,
+    tail: &SampleTail<'_>,
+    source: FamilyNaming,
+    target: FamilyNaming,
     out: &mut Vec<u8>,
 ) -> Result<(), ErrorKind> {
     out.extend_from_slice(tail.value);
     let Some(timestamp) = tail.timestamp else { return Ok(()) };
     out.push(b' ');
     match (source, target) {
-        (Naming::Classic, Naming::Classic) | (Naming::OpenMetrics, Naming::OpenMetrics) => {
+        (FamilyNaming::Classic, FamilyNaming::Classic)
+        | (FamilyNaming::OpenMetrics, FamilyNaming::OpenMetrics) => {
             out.extend_from_slice(timestamp);
         }
-        (Naming::Classic, Naming::OpenMetrics) => {
+        (FamilyNaming::Classic, FamilyNaming::OpenMetrics) => {
             let timestamp_ms = number::timestamp_ms(timestamp).ok_or(ErrorKind::Timestamp)?;
             canonical::write_seconds(timestamp_ms, out);
         }
-        (Naming::OpenMetrics, Naming::Classic) => {
-            // The text format has none with a sign.
+        (FamilyNaming::OpenMetrics, FamilyNaming::Classic) => {
+            // Timestamps of the text format have no sign.
             let timestamp_ms = canonical::seconds_to_millis(timestamp)
                 .filter(|timestamp_ms| *timestamp_ms >= 0)
                 .ok_or(ErrorKind::Timestamp)?;
-            // A `Vec` takes all that is written to it.
+            // Writing to a `Vec` does not fail.
             let _ = write!(out, "{timestamp_ms}");
         }
     }
     Ok(())
 }
 
-/// Appends an exemplar in OpenMetrics' form.
-pub(super) fn write_exemplar(exemplar: &Exemplar<'_>, dialect: &Dialect, out: &mut Vec<u8>) {
+/// Appends an exemplar in OpenMetrics syntax.
+pub(super) fn write_exemplar(
+    exemplar: &TextExemplar<'_>,
+    dialect: &OutputDialect,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b" # {");
     let mut is_first = true;
     exemplar.labels(|label| {

@@ -1,4 +1,4 @@
-//! The grammar of a sample line, as lenient as it is read.
+//! Parser of sample lines. It accepts more than the specifications allow.
 
 use std::borrow::Cow;
 
@@ -9,32 +9,32 @@ use super::{
     names::{is_legacy_label_name, is_legacy_metric_name},
 };
 
-/// What a sample line says before its value; its labels were handed out while it was read.
+/// The parsed part of a sample line before its value. The labels were passed to a [`LabelVisitor`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Series<'a> {
-    pub(super) name: Name<'a>,
-    /// Where in the line further labels go: its `}`, or the end of its name.
+pub(super) struct ParsedSeries<'a> {
+    pub(super) name: SourceName<'a>,
+    /// The position in the line where labels can be added: the `}` or the end of the name.
     pub(super) insert: usize,
-    /// Where the value starts.
+    /// The position of the value.
     pub(super) end: usize,
-    /// Written as we write lines: labels or no braces, no blank but the single
-    /// space before the value, no trailing comma, known escapes, quoted names only where
-    /// they must be.
+    /// Whether the line is as the rewriter would write it: labels or no braces, one space before
+    /// the value and no other blanks, no trailing comma, known escapes, and quotes only for names
+    /// that need them.
     pub(super) is_canonical: bool,
-    /// Whether a name in it is quoted.
+    /// Whether a name is quoted.
     pub(super) has_quoted: bool,
 }
 
-/// A metric's or label's name.
+/// The name of a metric or label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Name<'a> {
-    /// Without its quotes, and then still escaped.
+pub(super) struct SourceName<'a> {
+    /// The text without quotes, still escaped.
     pub(super) text: &'a [u8],
     pub(super) is_quoted: bool,
 }
 
-impl<'a> Name<'a> {
-    /// Without escapes.
+impl<'a> SourceName<'a> {
+    /// The name without escapes.
     pub(super) fn unescaped(self) -> Cow<'a, [u8]> {
         if !self.is_quoted || memchr(b'\\', self.text).is_none() {
             return Cow::Borrowed(self.text);
@@ -47,76 +47,76 @@ impl<'a> Name<'a> {
 
 /// A label of a sample.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Label<'a> {
-    pub(super) name: Name<'a>,
-    /// What stands between the quotes, still escaped.
+pub(super) struct TextLabel<'a> {
+    pub(super) name: SourceName<'a>,
+    /// The text between the quotes, still escaped.
     pub(super) value: &'a [u8],
-    /// From the name's first byte, or its opening quote, up to and with the closing quote.
+    /// The whole label, with the closing quote.
     pub(super) text: &'a [u8],
 }
 
-impl<'a> Label<'a> {
-    /// What stands before the value: `name="`.
-    fn head(&self) -> &'a [u8] {
+impl<'a> TextLabel<'a> {
+    /// The text before the value: `name="`.
+    fn prefix(&self) -> &'a [u8] {
         let length = self.text.len().saturating_sub(self.value.len() + 1);
         self.text.get(..length).unwrap_or_default()
     }
 }
 
-/// Takes the labels of a sample while its line is read.
+/// Receives the labels of a sample during parsing.
 ///
-/// Lines that follow each other have mostly the same label names, and some equal
-/// labels. Who says which label is likely next saves a close look at it.
-pub(super) trait TakeLabels<'a> {
-    /// A canonical label that the next one may equal, in its name at least.
-    fn likely(&self) -> Option<&Label<'a>>;
+/// Consecutive lines mostly have the same label names and some equal labels. A visitor that
+/// predicts the next label makes parsing faster.
+pub(super) trait LabelVisitor<'a> {
+    /// The predicted next label. It must be canonical.
+    fn likely(&self) -> Option<&TextLabel<'a>>;
 
-    /// Takes the next label.
-    fn take(&mut self, label: Next<'a>) -> Result<(), ErrorKind>;
+    /// Receives the next label.
+    fn take(&mut self, label: NextLabel<'a>) -> Result<(), ErrorKind>;
 }
 
-/// A label, as far as it differs from the [likely](TakeLabels::likely) one.
+/// A label, compared with the [predicted](LabelVisitor::likely) one.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Next<'a> {
-    /// It is the same.
+pub(super) enum NextLabel<'a> {
+    /// The label is equal.
     Equal,
-    /// It has the same name.
+    /// The label has the same name.
     Named { value: &'a [u8], text: &'a [u8] },
-    /// Nothing is known of it.
-    Unknown(Label<'a>),
+    /// The label is different, or none was predicted.
+    Unknown(TextLabel<'a>),
 }
 
-impl<'a, F: FnMut(Label<'a>) -> Result<(), ErrorKind>> TakeLabels<'a> for F {
-    fn likely(&self) -> Option<&Label<'a>> {
+impl<'a, F: FnMut(TextLabel<'a>) -> Result<(), ErrorKind>> LabelVisitor<'a> for F {
+    fn likely(&self) -> Option<&TextLabel<'a>> {
         None
     }
 
-    fn take(&mut self, label: Next<'a>) -> Result<(), ErrorKind> {
+    fn take(&mut self, label: NextLabel<'a>) -> Result<(), ErrorKind> {
         match label {
-            Next::Unknown(label) => self(label),
-            // There is no likely one that it could be like.
-            Next::Equal | Next::Named { .. } => Ok(()),
+            NextLabel::Unknown(label) => self(label),
+            // These variants occur only if a label was predicted.
+            NextLabel::Equal | NextLabel::Named { .. } => Ok(()),
         }
     }
 }
 
-/// Reads a line without its line break, up to its value.
+/// Parses a line without its line break, up to the value.
 ///
-/// `likely_name` is tried as the metric's name first: mostly it is that of the line before.
+/// `likely_name` is the predicted metric name, mostly that of the previous line.
 #[inline]
 pub(super) fn parse<'a>(
     line: &'a [u8],
     likely_name: &[u8],
-    labels: &mut impl TakeLabels<'a>,
-) -> Result<Series<'a>, ErrorKind> {
-    let mut cursor = Cursor { line, at: 0, is_canonical: true, has_quoted: false };
+    labels: &mut impl LabelVisitor<'a>,
+) -> Result<ParsedSeries<'a>, ErrorKind> {
+    let mut cursor = LineCursor { line, at: 0, is_canonical: true, has_quoted: false };
     cursor.expect_no_blank();
     let (name, insert, gap) = if cursor.peek() == Some(b'{') {
         cursor.at += 1;
         let (insert, name) = cursor.labels(None, labels)?;
         (name, insert, cursor.gap())
     } else {
-        let name = Name { text: cursor.metric_name(likely_name)?, is_quoted: false };
+        let name = SourceName { text: cursor.metric_name(likely_name)?, is_quoted: false };
         let name_end = cursor.at;
         let gap = cursor.gap();
         if cursor.eat(b'{') {
@@ -124,7 +124,7 @@ pub(super) fn parse<'a>(
             let (insert, name) = cursor.labels(Some(name), labels)?;
             (name, insert, cursor.gap())
         } else if gap == Gap::None {
-            // Nothing between name and value, or a byte that is in no name.
+            // Either the line ends here, or this byte is invalid in a name.
             let is_end = cursor.peek().is_none();
             return Err(if is_end { ErrorKind::Value } else { ErrorKind::MetricName });
         } else {
@@ -132,24 +132,24 @@ pub(super) fn parse<'a>(
         }
     };
     cursor.is_canonical &= gap == Gap::Space;
-    let Cursor { at: end, is_canonical, has_quoted, .. } = cursor;
-    Ok(Series { name, insert, end, is_canonical, has_quoted })
+    let LineCursor { at: end, is_canonical, has_quoted, .. } = cursor;
+    Ok(ParsedSeries { name, insert, end, is_canonical, has_quoted })
 }
 
-/// Reads labels from their `{` on, and says where behind their `}` the rest starts.
+/// Parses labels in braces, and returns the position after the `}`.
 pub(super) fn parse_labels<'a>(
     text: &'a [u8],
-    labels: &mut impl TakeLabels<'a>,
+    labels: &mut impl LabelVisitor<'a>,
 ) -> Result<usize, ErrorKind> {
-    let mut cursor = Cursor { line: text, at: 0, is_canonical: true, has_quoted: false };
+    let mut cursor = LineCursor { line: text, at: 0, is_canonical: true, has_quoted: false };
     if !cursor.eat(b'{') {
         return Err(ErrorKind::LabelName);
     }
-    cursor.labels(Some(Name::default()), labels)?;
+    cursor.labels(Some(SourceName::default()), labels)?;
     Ok(cursor.at)
 }
 
-/// What stands between two parts of a line.
+/// The blanks between two parts of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gap {
     None,
@@ -158,14 +158,14 @@ enum Gap {
     Other,
 }
 
-struct Cursor<'a> {
+struct LineCursor<'a> {
     line: &'a [u8],
     at: usize,
     is_canonical: bool,
     has_quoted: bool,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> LineCursor<'a> {
     #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.line.get(self.at).copied()
@@ -229,15 +229,15 @@ impl<'a> Cursor<'a> {
         Ok(self.take(name))
     }
 
-    /// Reads on from behind the `{` to behind the `}`, and says where that was. The metric's
-    /// name is in the braces if it is not before them.
+    /// Parses from after the `{` to after the `}`. Returns the position of the `}` and the metric
+    /// name, which can be in the braces.
     #[inline(always)]
     fn labels(
         &mut self,
-        mut name: Option<Name<'a>>,
-        labels: &mut impl TakeLabels<'a>,
-    ) -> Result<(usize, Name<'a>), ErrorKind> {
-        // Canonical braces end right after a label.
+        mut name: Option<SourceName<'a>>,
+        labels: &mut impl LabelVisitor<'a>,
+    ) -> Result<(usize, SourceName<'a>), ErrorKind> {
+        // In canonical braces, the `}` follows a label.
         let mut after_label = false;
         let mut is_first = true;
         loop {
@@ -246,7 +246,7 @@ impl<'a> Cursor<'a> {
                 self.is_canonical &= after_label;
                 return Ok((self.at - 1, name.ok_or(ErrorKind::MetricName)?));
             }
-            // Prometheus takes labels without a comma between them.
+            // Prometheus accepts labels without a comma between them.
             self.is_canonical &= !after_label;
             if self.peek() == Some(b'"') {
                 let quoted = self.quoted()?;
@@ -258,7 +258,7 @@ impl<'a> Cursor<'a> {
                     name = Some(quoted.label.name);
                 } else {
                     self.is_canonical &= !is_legacy_label_name(quoted.label.name.text);
-                    labels.take(Next::Unknown(quoted.label))?;
+                    labels.take(NextLabel::Unknown(quoted.label))?;
                 }
             } else {
                 let label = self.label(labels.likely())?;
@@ -270,8 +270,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A quoted name, and its value if it is a label's.
-    fn quoted(&mut self) -> Result<Quoted<'a>, ErrorKind> {
+    /// Parses a quoted metric name, or a label with a quoted name.
+    fn quoted(&mut self) -> Result<QuotedItem<'a>, ErrorKind> {
         self.has_quoted = true;
         let start = self.at;
         self.at += 1;
@@ -279,31 +279,31 @@ impl<'a> Cursor<'a> {
         if text.is_empty() {
             return Err(ErrorKind::LabelName);
         }
-        let name = Name { text, is_quoted: true };
+        let name = SourceName { text, is_quoted: true };
         let end = self.at;
         let gap = self.gap();
         if self.peek() != Some(b'=') {
             self.at = end;
-            let label = Label { name, value: &[], text: self.since(start) };
-            return Ok(Quoted { label, is_name: true });
+            let label = TextLabel { name, value: &[], text: self.since(start) };
+            return Ok(QuotedItem { label, is_name: true });
         }
         self.is_canonical &= gap == Gap::None;
         let value = self.value_after_name()?;
-        Ok(Quoted { label: Label { name, value, text: self.since(start) }, is_name: false })
+        Ok(QuotedItem { label: TextLabel { name, value, text: self.since(start) }, is_name: false })
     }
 
     #[inline(always)]
-    fn label(&mut self, likely: Option<&Label<'a>>) -> Result<Next<'a>, ErrorKind> {
+    fn label(&mut self, likely: Option<&TextLabel<'a>>) -> Result<NextLabel<'a>, ErrorKind> {
         let (start, rest) = (self.at, self.rest());
         if let Some(likely) = likely {
             if rest.starts_with(likely.text) {
                 self.at += likely.text.len();
-                return Ok(Next::Equal);
+                return Ok(NextLabel::Equal);
             }
-            if rest.starts_with(likely.head()) {
-                self.at += likely.head().len();
+            if rest.starts_with(likely.prefix()) {
+                self.at += likely.prefix().len();
                 let value = self.label_value()?;
-                return Ok(Next::Named { value, text: self.since(start) });
+                return Ok(NextLabel::Named { value, text: self.since(start) });
             }
         }
         let text = self.take(label_name(rest));
@@ -311,12 +311,12 @@ impl<'a> Cursor<'a> {
             return Err(ErrorKind::LabelName);
         }
         self.expect_no_blank();
-        let name = Name { text, is_quoted: false };
+        let name = SourceName { text, is_quoted: false };
         let value = self.value_after_name()?;
-        Ok(Next::Unknown(Label { name, value, text: self.since(start) }))
+        Ok(NextLabel::Unknown(TextLabel { name, value, text: self.since(start) }))
     }
 
-    /// Reads `="value"`.
+    /// Parses `="value"`.
     #[inline(always)]
     fn value_after_name(&mut self) -> Result<&'a [u8], ErrorKind> {
         if !self.eat(b'=') {
@@ -329,7 +329,7 @@ impl<'a> Cursor<'a> {
         self.label_value()
     }
 
-    /// Reads on from behind the opening to behind the closing quote.
+    /// Parses from after the opening quote to after the closing quote.
     #[inline(always)]
     fn label_value(&mut self) -> Result<&'a [u8], ErrorKind> {
         let start = self.at;
@@ -348,10 +348,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What a quote in braces started.
-struct Quoted<'a> {
-    label: Label<'a>,
-    /// The metric's name: nothing but the label's name is set.
+/// A quoted metric name, or a label with a quoted name.
+struct QuotedItem<'a> {
+    label: TextLabel<'a>,
+    /// Whether it is the metric name. Only the name of `label` is set then.
     is_name: bool,
 }
 
@@ -364,10 +364,10 @@ pub(super) fn skip_blanks(text: &[u8]) -> &[u8] {
     text.get(blanks..).unwrap_or_default()
 }
 
-/// Where the first `"` or `\` is.
+/// The position of the first `"` or `\`.
 #[inline(always)]
 fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    // Most values are short, and a call of memchr costs as much as this.
+    // For short values this loop is as fast as the call of memchr.
     let mut at = 0;
     while let Some(word) = text.get(at..at + 8).and_then(|word| word.try_into().ok()) {
         let word = u64::from_le_bytes(word);
@@ -383,7 +383,8 @@ fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     memchr2(b'"', b'\\', text.get(at..)?).map(|found| at + found)
 }
 
-/// A word whose lowest set bit is in the first byte that is `byte`, 0 if there is none.
+/// Finds a byte in a word. The lowest set bit of the result is in the first equal byte; 0 if there
+/// is none.
 #[inline(always)]
 fn has_byte(word: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
@@ -391,13 +392,13 @@ fn has_byte(word: u64, byte: u8) -> u64 {
     zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7)
 }
 
-/// The metric name that `text` starts with; empty if it does not.
+/// The metric name at the start of `text`, or an empty slice.
 #[inline(always)]
 pub(super) fn metric_name(text: &[u8]) -> &[u8] {
     name(text, IN_METRIC_NAME)
 }
 
-/// The label name that `text` starts with; empty if it does not.
+/// The label name at the start of `text`, or an empty slice.
 #[inline(always)]
 pub(super) fn label_name(text: &[u8]) -> &[u8] {
     name(text, IN_LABEL_NAME)
@@ -418,7 +419,7 @@ fn name(text: &[u8], allowed: u8) -> &[u8] {
 const IN_METRIC_NAME: u8 = 1;
 const IN_LABEL_NAME: u8 = 2;
 
-/// Which names each byte may be in, after their first one.
+/// For each byte, the kinds of names that can contain it after the first byte.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;
@@ -432,19 +433,19 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// Whether a name that ends where `text` starts would go on.
+/// Whether `text` starts with a byte of metric names.
 pub(super) fn goes_on(text: &[u8]) -> bool {
     text.first().is_some_and(|&byte| CLASSES[usize::from(byte)] & IN_METRIC_NAME != 0)
 }
 
-/// The metric name of a sample line that was read before.
-pub(super) fn name_of(line: &[u8]) -> Name<'_> {
+/// The metric name of a sample line that was parsed before.
+pub(super) fn name_of(line: &[u8]) -> SourceName<'_> {
     let line = skip_blanks(line);
     let text = metric_name(line);
     if !text.is_empty() {
-        return Name { text, is_quoted: false };
+        return SourceName { text, is_quoted: false };
     }
-    let is_found = parse(line, &[], &mut |_: Label<'_>| Ok(()));
+    let is_found = parse(line, &[], &mut |_: TextLabel<'_>| Ok(()));
     is_found.map(|series| series.name).unwrap_or_default()
 }
 
@@ -452,7 +453,7 @@ pub(super) fn is_in_metric_name(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & IN_METRIC_NAME != 0
 }
 
-/// Appends what escaped text stands for; an unknown escape stands for itself.
+/// Appends unescaped text. The backslash of an unknown escape is kept.
 pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let [byte, after @ ..] = rest {

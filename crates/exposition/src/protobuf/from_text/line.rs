@@ -6,7 +6,7 @@ use memchr::memchr;
 
 /// What a line says of a family.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Comment<'a> {
+pub(super) struct MetadataLine<'a> {
     pub(super) keyword: &'a [u8],
     pub(super) name: Cow<'a, [u8]>,
     /// Still escaped.
@@ -14,27 +14,27 @@ pub(super) struct Comment<'a> {
 }
 
 /// A label; its name and value are not escaped any more.
-pub(super) type Label<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+pub(super) type UnescapedLabel<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// A sample's line.
 #[derive(Debug, PartialEq)]
-pub(super) struct Sample<'a> {
+pub(super) struct OpenMetricsSample<'a> {
     pub(super) name: Cow<'a, [u8]>,
-    pub(super) labels: Vec<Label<'a>>,
+    pub(super) labels: Vec<UnescapedLabel<'a>>,
     pub(super) value: &'a str,
     pub(super) timestamp: Option<&'a str>,
-    pub(super) exemplar: Option<Exemplar<'a>>,
+    pub(super) exemplar: Option<OpenMetricsExemplar<'a>>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) struct Exemplar<'a> {
-    pub(super) labels: Vec<Label<'a>>,
+pub(super) struct OpenMetricsExemplar<'a> {
+    pub(super) labels: Vec<UnescapedLabel<'a>>,
     pub(super) value: &'a str,
     pub(super) timestamp: Option<&'a str>,
 }
 
 /// Reads a line from behind its `# ` on.
-pub(super) fn comment(text: &[u8]) -> Option<Comment<'_>> {
+pub(super) fn comment(text: &[u8]) -> Option<MetadataLine<'_>> {
     let (keyword, rest) = word(text);
     let mut rest = rest.strip_prefix(b" ")?;
     let name = if rest.starts_with(b"\"") {
@@ -44,10 +44,10 @@ pub(super) fn comment(text: &[u8]) -> Option<Comment<'_>> {
         rest = after;
         Cow::Borrowed(name)
     };
-    Some(Comment { keyword, name, text: rest.strip_prefix(b" ").unwrap_or(rest) })
+    Some(MetadataLine { keyword, name, text: rest.strip_prefix(b" ").unwrap_or(rest) })
 }
 
-pub(super) fn sample(line: &[u8]) -> Option<Sample<'_>> {
+pub(super) fn sample(line: &[u8]) -> Option<OpenMetricsSample<'_>> {
     let end = line.iter().position(|byte| matches!(byte, b'{' | b' '))?;
     let (name, mut rest) = line.split_at_checked(end)?;
     let mut name = Cow::Borrowed(name);
@@ -61,7 +61,8 @@ pub(super) fn sample(line: &[u8]) -> Option<Sample<'_>> {
     }
     rest = rest.strip_prefix(b" ")?;
     let (value, after) = word(rest);
-    let mut sample = Sample { name, labels, value: str(value)?, timestamp: None, exemplar: None };
+    let mut sample =
+        OpenMetricsSample { name, labels, value: str(value)?, timestamp: None, exemplar: None };
     rest = after;
     if !rest.is_empty() && !rest.starts_with(b" # ") {
         let (timestamp, after) = word(rest.strip_prefix(b" ")?);
@@ -72,13 +73,13 @@ pub(super) fn sample(line: &[u8]) -> Option<Sample<'_>> {
         let (_, labels) = braces(&mut rest)?;
         let (value, rest) = word(rest.strip_prefix(b" ")?);
         let timestamp = rest.strip_prefix(b" ").map(str).unwrap_or_default();
-        sample.exemplar = Some(Exemplar { labels, value: str(value)?, timestamp });
+        sample.exemplar = Some(OpenMetricsExemplar { labels, value: str(value)?, timestamp });
     }
     (!sample.name.is_empty()).then_some(sample)
 }
 
 /// A metric's name, where it stands in braces, and labels.
-type Braces<'a> = (Option<Cow<'a, [u8]>>, Vec<Label<'a>>);
+type Braces<'a> = (Option<Cow<'a, [u8]>>, Vec<UnescapedLabel<'a>>);
 
 /// Reads `{"name",label="value"}`, in which all is optional.
 fn braces<'a>(rest: &mut &'a [u8]) -> Option<Braces<'a>> {
@@ -169,7 +170,11 @@ mod tests {
         for (line, keyword, name, text) in cases {
             let read = comment(line.as_bytes()).unwrap();
             let (keyword, text) = (keyword.as_bytes(), text.as_bytes());
-            assert_eq!(read, Comment { keyword, name: name.as_bytes().into(), text }, "{line}");
+            assert_eq!(
+                read,
+                MetadataLine { keyword, name: name.as_bytes().into(), text },
+                "{line}"
+            );
         }
         assert_eq!(comment(b"EOF"), None);
         assert_eq!(comment(b"TYPE \"a"), None);
@@ -177,11 +182,11 @@ mod tests {
 
     #[test]
     fn samples_are_read_with_all_that_they_have() {
-        fn label<'a>(name: &'a str, value: &'a str) -> Label<'a> {
+        fn label<'a>(name: &'a str, value: &'a str) -> UnescapedLabel<'a> {
             (name.as_bytes().into(), value.as_bytes().into())
         }
         let read = |line: &'static str| sample(line.as_bytes());
-        let plain = Sample {
+        let plain = OpenMetricsSample {
             name: b"x"[..].into(),
             labels: vec![],
             value: "1",
@@ -190,10 +195,11 @@ mod tests {
         };
         assert_eq!(read("x 1").as_ref(), Some(&plain));
         let full = read(r#"{"a.b","c d"="}\" ",e="\n"} 1.5 2.5 # {t="1"} 3 4"#).unwrap();
-        let exemplar = Exemplar { labels: vec![label("t", "1")], value: "3", timestamp: Some("4") };
+        let exemplar =
+            OpenMetricsExemplar { labels: vec![label("t", "1")], value: "3", timestamp: Some("4") };
         assert_eq!(
             full,
-            Sample {
+            OpenMetricsSample {
                 name: b"a.b"[..].into(),
                 labels: vec![label("c d", "}\" "), label("e", "\n")],
                 value: "1.5",
@@ -202,7 +208,10 @@ mod tests {
             }
         );
         let bare = read("x_total{a=\"1\"} 1 # {} 3").unwrap();
-        assert_eq!(bare.exemplar, Some(Exemplar { labels: vec![], value: "3", timestamp: None }));
+        assert_eq!(
+            bare.exemplar,
+            Some(OpenMetricsExemplar { labels: vec![], value: "3", timestamp: None })
+        );
         for wrong in ["", "x", "x{ 1", "x{a=\"1\"", "{} 1", "{a=\"1\"} 1", "x{a} 1", "x 1 # 1"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }

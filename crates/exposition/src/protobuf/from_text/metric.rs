@@ -4,16 +4,16 @@ use super::{
     super::{
         super::families::Role,
         decimal::read_scaled,
-        message::{Kind, MetricType, number},
-        points::{self, Number},
+        message::{ProtobufType, ValueKind, number},
+        samples::{self, SampleValue},
         wire::{put_bytes, put_double, put_message, put_varint_field},
     },
-    line::{Exemplar, Label, Sample},
+    line::{OpenMetricsExemplar, OpenMetricsSample, UnescapedLabel},
 };
 
 /// The types of OpenMetrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum TextType {
+pub(super) enum OpenMetricsType {
     #[default]
     Unknown,
     Gauge,
@@ -25,7 +25,7 @@ pub(super) enum TextType {
     StateSet,
 }
 
-impl TextType {
+impl OpenMetricsType {
     pub(super) fn parse(text: &[u8]) -> Self {
         match text {
             b"gauge" => Self::Gauge,
@@ -39,21 +39,21 @@ impl TextType {
         }
     }
 
-    pub(super) fn metric_type(self) -> MetricType {
+    pub(super) fn metric_type(self) -> ProtobufType {
         match self {
-            Self::Unknown => MetricType::Untyped,
-            Self::Gauge | Self::Info | Self::StateSet => MetricType::Gauge,
-            Self::Counter => MetricType::Counter,
-            Self::Summary => MetricType::Summary,
-            Self::Histogram => MetricType::Histogram,
-            Self::GaugeHistogram => MetricType::GaugeHistogram,
+            Self::Unknown => ProtobufType::Untyped,
+            Self::Gauge | Self::Info | Self::StateSet => ProtobufType::Gauge,
+            Self::Counter => ProtobufType::Counter,
+            Self::Summary => ProtobufType::Summary,
+            Self::Histogram => ProtobufType::Histogram,
+            Self::GaugeHistogram => ProtobufType::GaugeHistogram,
         }
     }
 }
 
 /// What a sample is within its metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Slot {
+pub(super) enum SampleSlot {
     /// Its value, under the name of the family.
     Plain,
     /// Its value, under a counter's own name.
@@ -65,17 +65,21 @@ pub(super) enum Slot {
     Count,
 }
 
-impl Slot {
+impl SampleSlot {
     /// What a sample is whose name has this suffix to the family's; `None` if
     /// the type has no such samples.
-    pub(super) fn of(text_type: TextType, suffix: &[u8], sample: &Sample<'_>) -> Option<Self> {
-        use TextType::{Counter, GaugeHistogram, Histogram, Info, Summary};
+    pub(super) fn of(
+        openmetrics_type: OpenMetricsType,
+        suffix: &[u8],
+        sample: &OpenMetricsSample<'_>,
+    ) -> Option<Self> {
+        use OpenMetricsType::{Counter, GaugeHistogram, Histogram, Info, Summary};
         let bound = |role| {
-            let is_bound = |(name, _): &&Label<'_>| **name == *points::bound_label(role);
+            let is_bound = |(name, _): &&UnescapedLabel<'_>| **name == *samples::bound_label(role);
             let (_, value) = sample.labels.iter().find(is_bound)?;
             std::str::from_utf8(value).ok()?.parse().ok()
         };
-        match (text_type, suffix) {
+        match (openmetrics_type, suffix) {
             (Counter, b"_total") => Some(Self::Total),
             (Counter | Summary | Histogram, b"_created") => Some(Self::Created),
             (Summary, b"") => bound(Role::Plain).map(Self::Quantile),
@@ -93,15 +97,15 @@ impl Slot {
 
 /// A metric that is being read.
 #[derive(Debug, Default)]
-pub(super) struct Metric {
+pub(super) struct MetricBuilder {
     /// Its labels, as fields.
     labels: Vec<u8>,
     timestamp_ms: Option<i64>,
     plain: Option<f64>,
     sum: Option<f64>,
-    count: Option<Number>,
+    count: Option<SampleValue>,
     /// That of the bucket up to +Inf.
-    count_of_all: Option<Number>,
+    count_of_all: Option<SampleValue>,
     /// Its quantiles or buckets, as fields.
     parts: Vec<u8>,
     /// Theirs.
@@ -112,59 +116,60 @@ pub(super) struct Metric {
     created: Option<i64>,
 }
 
-impl Metric {
+impl MetricBuilder {
     pub(super) fn has_value(&self) -> bool {
         let has_parts = !self.parts.is_empty();
         has_parts || self.plain.is_some() || self.sum.is_some() || self.count.is_some()
     }
 
     /// Whether the sample is of this metric, and a new one.
-    pub(super) fn takes(&self, slot: Slot, sample: &Sample<'_>) -> bool {
+    pub(super) fn takes(&self, slot: SampleSlot, sample: &OpenMetricsSample<'_>) -> bool {
         if !self.has_value() && self.created.is_none() {
             return true;
         }
         let is_free = match slot {
-            Slot::Plain | Slot::Total => self.plain.is_none(),
-            Slot::Created => self.created.is_none(),
-            Slot::Quantile(bound) | Slot::Bucket(bound) => {
+            SampleSlot::Plain | SampleSlot::Total => self.plain.is_none(),
+            SampleSlot::Created => self.created.is_none(),
+            SampleSlot::Quantile(bound) | SampleSlot::Bucket(bound) => {
                 // Mostly they ascend.
                 self.bounds.last().is_some_and(|last| *last < bound)
                     || !self.bounds.contains(&bound)
             }
-            Slot::Sum => self.sum.is_none(),
-            Slot::Count => self.count.is_none(),
+            SampleSlot::Sum => self.sum.is_none(),
+            SampleSlot::Count => self.count.is_none(),
         };
-        let is_same_time =
-            slot == Slot::Created || !self.has_value() || self.timestamp_ms == timestamp_ms(sample);
+        let is_same_time = slot == SampleSlot::Created
+            || !self.has_value()
+            || self.timestamp_ms == timestamp_ms(sample);
         is_free && is_same_time && self.labels == labels(sample, slot)
     }
 
-    pub(super) fn take(&mut self, slot: Slot, sample: &Sample<'_>) {
+    pub(super) fn take(&mut self, slot: SampleSlot, sample: &OpenMetricsSample<'_>) {
         let Ok(value) = sample.value.parse::<f64>() else { return };
         if !self.has_value() && self.created.is_none() {
             self.labels = labels(sample, slot);
         }
-        if slot != Slot::Created {
+        if slot != SampleSlot::Created {
             self.timestamp_ms = timestamp_ms(sample);
         }
         match slot {
-            Slot::Plain | Slot::Total => {
+            SampleSlot::Plain | SampleSlot::Total => {
                 self.plain = Some(value);
                 if let Some(exemplar) = &sample.exemplar {
                     write_exemplar(number::COUNTER_EXEMPLAR, exemplar, &mut self.exemplar);
                 }
             }
-            Slot::Created => self.created = read_scaled(sample.value, 9),
-            Slot::Sum => self.sum = Some(value),
-            Slot::Count => self.count = Some(count(sample.value, value)),
-            Slot::Quantile(bound) => {
+            SampleSlot::Created => self.created = read_scaled(sample.value, 9),
+            SampleSlot::Sum => self.sum = Some(value),
+            SampleSlot::Count => self.count = Some(count(sample.value, value)),
+            SampleSlot::Quantile(bound) => {
                 self.bounds.push(bound);
                 put_message(number::PARTS, &mut self.parts, |out| {
                     put_double(number::QUANTILE, bound, out);
                     put_double(number::QUANTILE_VALUE, value, out);
                 });
             }
-            Slot::Bucket(bound) => {
+            SampleSlot::Bucket(bound) => {
                 self.bounds.push(bound);
                 let count = count(sample.value, value);
                 put_message(number::PARTS, &mut self.parts, |out| {
@@ -181,8 +186,11 @@ impl Metric {
     }
 
     /// How many of its sum and count are not there, although each reader of protobuf finds some.
-    pub(super) fn invented(&self, text_type: TextType) -> usize {
-        let has_both = matches!(text_type.metric_type().kind(), Kind::Summary | Kind::Histogram);
+    pub(super) fn synthesized(&self, openmetrics_type: OpenMetricsType) -> usize {
+        let has_both = matches!(
+            openmetrics_type.metric_type().kind(),
+            ValueKind::Summary | ValueKind::Histogram
+        );
         if !has_both || !self.has_value() {
             return 0;
         }
@@ -190,13 +198,13 @@ impl Metric {
     }
 
     /// Writes the metric as a field of its family, if it has a value.
-    pub(super) fn write(&self, text_type: TextType, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, openmetrics_type: OpenMetricsType, out: &mut Vec<u8>) {
         if !self.has_value() {
             return;
         }
         put_message(number::FAMILY_METRIC, out, |out| {
             out.extend_from_slice(&self.labels);
-            let kind = text_type.metric_type().kind();
+            let kind = openmetrics_type.metric_type().kind();
             put_message(kind as u32, out, |out| self.write_value(kind, out));
             if let Some(timestamp_ms) = self.timestamp_ms {
                 put_varint_field(number::TIMESTAMP_MS, timestamp_ms as u64, out);
@@ -204,20 +212,20 @@ impl Metric {
         });
     }
 
-    fn write_value(&self, kind: Kind, out: &mut Vec<u8>) {
+    fn write_value(&self, kind: ValueKind, out: &mut Vec<u8>) {
         let created_number = match kind {
-            Kind::Counter => number::COUNTER_CREATED,
-            Kind::Summary => number::SUMMARY_CREATED,
+            ValueKind::Counter => number::COUNTER_CREATED,
+            ValueKind::Summary => number::SUMMARY_CREATED,
             _ => number::HISTOGRAM_CREATED,
         };
         match kind {
-            Kind::Gauge | Kind::Counter | Kind::Untyped => {
+            ValueKind::Gauge | ValueKind::Counter | ValueKind::Untyped => {
                 put_double(number::VALUE, self.plain.unwrap_or_default(), out);
             }
-            Kind::Summary | Kind::Histogram => {
+            ValueKind::Summary | ValueKind::Histogram => {
                 match (kind, self.count.or(self.count_of_all)) {
                     (_, None) => {}
-                    (Kind::Histogram, Some(count)) => {
+                    (ValueKind::Histogram, Some(count)) => {
                         write_count([number::COUNT, number::COUNT_FLOAT], count, out);
                     }
                     // It has no other number for it.
@@ -229,7 +237,7 @@ impl Metric {
                 out.extend_from_slice(&self.parts);
             }
         }
-        if kind == Kind::Counter {
+        if kind == ValueKind::Counter {
             out.extend_from_slice(&self.exemplar);
         }
         if let Some(nanos) = self.created {
@@ -238,11 +246,11 @@ impl Metric {
     }
 
     /// Writes a time of creation without anything created, as a gauge.
-    pub(super) fn write_lonely_created(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_created_gauge(&self, out: &mut Vec<u8>) {
         if let Some(nanos) = self.created.filter(|_| !self.has_value()) {
             put_message(number::FAMILY_METRIC, out, |out| {
                 out.extend_from_slice(&self.labels);
-                put_message(Kind::Gauge as u32, out, |out| {
+                put_message(ValueKind::Gauge as u32, out, |out| {
                     put_double(number::VALUE, nanos as f64 / 1e9, out);
                 });
             });
@@ -250,15 +258,15 @@ impl Metric {
     }
 }
 
-fn timestamp_ms(sample: &Sample<'_>) -> Option<i64> {
+fn timestamp_ms(sample: &OpenMetricsSample<'_>) -> Option<i64> {
     read_scaled(sample.timestamp?, 3)
 }
 
 /// A metric's own labels, as fields.
-fn labels(sample: &Sample<'_>, slot: Slot) -> Vec<u8> {
+fn labels(sample: &OpenMetricsSample<'_>, slot: SampleSlot) -> Vec<u8> {
     let bound = match slot {
-        Slot::Quantile(_) => points::bound_label(Role::Plain),
-        Slot::Bucket(_) => points::bound_label(Role::Bucket),
+        SampleSlot::Quantile(_) => samples::bound_label(Role::Plain),
+        SampleSlot::Bucket(_) => samples::bound_label(Role::Bucket),
         _ => b"",
     };
     let mut out = Vec::new();
@@ -267,14 +275,14 @@ fn labels(sample: &Sample<'_>, slot: Slot) -> Vec<u8> {
     out
 }
 
-fn write_label((name, value): &Label<'_>, out: &mut Vec<u8>) {
+fn write_label((name, value): &UnescapedLabel<'_>, out: &mut Vec<u8>) {
     put_message(number::LABEL, out, |out| {
         put_bytes(number::LABEL_NAME, name, out);
         put_bytes(number::LABEL_VALUE, value, out);
     });
 }
 
-fn write_exemplar(number: u32, exemplar: &Exemplar<'_>, out: &mut Vec<u8>) {
+fn write_exemplar(number: u32, exemplar: &OpenMetricsExemplar<'_>, out: &mut Vec<u8>) {
     put_message(number, out, |out| {
         exemplar.labels.iter().for_each(|label| write_label(label, out));
         put_double(number::EXEMPLAR_VALUE, exemplar.value.parse().unwrap_or_default(), out);
@@ -290,13 +298,13 @@ fn write_time(nanos: i64, out: &mut Vec<u8>) {
 }
 
 /// A count as it is written: a whole number stays one, however large.
-fn count(text: &str, value: f64) -> Number {
-    text.parse().map(Number::Count).unwrap_or_else(|_| Number::of(value))
+fn count(text: &str, value: f64) -> SampleValue {
+    text.parse().map(SampleValue::Count).unwrap_or_else(|_| SampleValue::of(value))
 }
 
-fn write_count([integer, float]: [u32; 2], count: Number, out: &mut Vec<u8>) {
+fn write_count([integer, float]: [u32; 2], count: SampleValue, out: &mut Vec<u8>) {
     match count {
-        Number::Count(count) => put_varint_field(integer, count, out),
-        Number::Float(value) => put_double(float, value, out),
+        SampleValue::Count(count) => put_varint_field(integer, count, out),
+        SampleValue::Float(value) => put_double(float, value, out),
     }
 }

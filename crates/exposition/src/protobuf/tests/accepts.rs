@@ -157,7 +157,7 @@ fn many_labels_are_compared_too() {
         let all: Vec<(&[u8], &[u8])> = (names.iter().map(String::as_str).chain(again))
             .map(|name| (name.as_bytes(), &b""[..]))
             .collect();
-        let found = Instance::parse(labelled(&all), Labels::new([]), &limits).map(|_| ());
+        let found = ProtobufBody::parse(labelled(&all), AddedLabels::new([]), &limits).map(|_| ());
         let expected = repeated.map_or(Ok(()), |_| Err(ErrorKind::DuplicateLabel));
         assert_eq!(found.map_err(|error| error.kind()), expected, "{repeated:?}");
     }

@@ -144,9 +144,11 @@ fn native_and_classic_histograms_of_a_family_are_two_messages() {
     assert!(shown(&classic).contains("native_second_count"));
     let (out, stats, _) = merged(&[&body(classic_lines), &native], &[]);
     assert_eq!(stats, Stats::default());
-    let index = index::index(&out, &Labels::new([]), &Limits::default()).unwrap();
+    let index = index::index(&out, &AddedLabels::new([]), &Limits::default()).unwrap();
     let natives: Vec<Vec<_>> = (index.families.iter())
-        .map(|family| family.metrics(&index).iter().map(|m| m.is(index::Metric::NATIVE)).collect())
+        .map(|family| {
+            family.metrics(&index).iter().map(|m| m.is(index::IndexedMetric::NATIVE)).collect()
+        })
         .collect();
     assert_eq!(natives, [vec![true, true, true], vec![false]]);
     // Which stays so, and is one family in text.
@@ -176,7 +178,7 @@ fn names_are_escaped_where_the_scraper_knows_no_other() {
         "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n{\"a.b\",\"c.d\"=\"1\",c_d=\"2\"} 2\n";
     let (escaping, body) = (Escaping::Underscores, body(lines));
     let out = |added| {
-        let merge = Merge::new(vec![parsed(&body, added)], Options { escaping });
+        let merge = ProtobufMerge::new(vec![parsed(&body, added)], escaping);
         (merge.stats(), shown(&written(merge, 3)))
     };
     let (stats, text) = out(&[]);
@@ -193,8 +195,7 @@ fn names_are_escaped_where_the_scraper_knows_no_other() {
 fn names_that_escaping_makes_equal_are_told_apart() {
     let lines = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n{\"a.b\",\"c-d\"=\"1\"} 2\n\
         # TYPE a_b gauge\na_b 3\n# TYPE \"x.y\" counter\n{\"x.y_total\"} 1\n# TYPE x_y_total gauge\nx_y_total{a=\"1\"} 2\n";
-    let merge =
-        Merge::new(vec![parsed(&body(lines), &[])], Options { escaping: Escaping::Underscores });
+    let merge = ProtobufMerge::new(vec![parsed(&body(lines), &[])], Escaping::Underscores);
     let stats = merge.stats();
     assert_eq!(
         shown(&written(merge, 1)),
@@ -207,6 +208,6 @@ fn names_that_escaping_makes_equal_are_told_apart() {
 #[test]
 fn merges_can_go_to_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<Instance>();
-    is_send::<Merge>();
+    is_send::<ProtobufBody>();
+    is_send::<ProtobufMerge>();
 }

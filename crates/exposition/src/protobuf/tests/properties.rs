@@ -101,7 +101,7 @@ proptest! {
     #[test]
     fn escaping_leaves_old_names_only(text in lines(), i in 0..3_usize) {
         let escaping = [Escaping::Underscores, Escaping::Dots, Escaping::Values][i];
-        let merge = Merge::new(vec![parsed(&body(&text), &[("i", "0")])], Options { escaping });
+        let merge = ProtobufMerge::new(vec![parsed(&body(&text), &[("i", "0")])], escaping);
         let out = written(merge, 50);
         let text = shown(&out);
         prop_assert!(!text.contains("{\"") && !text.contains(",\""), "{}", text);
@@ -111,7 +111,7 @@ proptest! {
     fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = to_text(bytes.as_slice(), &Limits::default(), 1 << 20);
         let _ = from_text(&bytes);
-        if let Ok(instance) = Instance::parse(bytes, Labels::new([("a", "1")]), &Limits::default()) {
+        if let Ok(instance) = ProtobufBody::parse(bytes, AddedLabels::new([("a", "1")]), &Limits::default()) {
             written(merge(vec![instance]), 16);
         }
     }
@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn any_text_is_read(text in "(?s)[#{}\"\\\\ =,.xTYPE_total01\n]{0,80}") {
         let body = from_text(text.as_bytes()).0;
-        let _ = Instance::parse(body, Labels::new([]), &Limits::default());
+        let _ = ProtobufBody::parse(body, AddedLabels::new([]), &Limits::default());
     }
 }
 
@@ -132,7 +132,7 @@ fn golden() -> Vec<u8> {
 fn a_body_cut_short_is_refused_unless_it_ends_with_a_family() {
     let body = golden();
     for end in 0..body.len() {
-        let taken = Instance::parse(&body[..end], Labels::new([]), &Limits::default());
+        let taken = ProtobufBody::parse(&body[..end], AddedLabels::new([]), &Limits::default());
         if let Ok(instance) = taken {
             let out = written(merge(vec![instance]), 100);
             assert_eq!(out, &body[..end], "{end}");
@@ -156,8 +156,8 @@ fn every_byte_can_be_any_other() {
         ] {
             let mut changed = body.clone();
             changed[at] = byte;
-            let labels = Labels::new([("code", "1"), ("n", "2")]);
-            let Ok(instance) = Instance::parse(changed, labels, &Limits::default()) else {
+            let labels = AddedLabels::new([("code", "1"), ("n", "2")]);
+            let Ok(instance) = ProtobufBody::parse(changed, labels, &Limits::default()) else {
                 continue;
             };
             let out = written(merge(vec![instance]), 1 << 16);

@@ -1,8 +1,9 @@
-use super::to_text::Text;
+use super::to_text::ConvertedText;
 use super::*;
 
 fn text_of(body: &[u8]) -> (String, Dropped) {
-    let Text { text, dropped, .. } = to_text(body, &Limits::default(), usize::MAX).unwrap();
+    let ConvertedText { text, dropped, .. } =
+        to_text(body, &Limits::default(), usize::MAX).unwrap();
     (String::from_utf8(text).unwrap(), dropped)
 }
 
@@ -177,7 +178,10 @@ fn a_text_that_gets_too_long_is_a_limit() {
 fn units_that_text_cannot_have_are_left_out() {
     let cases = [("x_s", "s", true), ("x", "s", false), ("s", "s", false), ("a.b_s", "s", true)];
     for (name, unit, is_kept) in cases {
-        assert_eq!(super::super::text::can_be_unit(unit.as_bytes(), name.as_bytes()), is_kept);
+        assert_eq!(
+            super::super::openmetrics_text::can_be_unit(unit.as_bytes(), name.as_bytes()),
+            is_kept
+        );
     }
-    assert!(!super::super::text::can_be_unit(b"a b", b"x_a b"));
+    assert!(!super::super::openmetrics_text::can_be_unit(b"a b", b"x_a b"));
 }

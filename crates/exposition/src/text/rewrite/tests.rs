@@ -1,21 +1,21 @@
 use super::{
     super::{
-        format::{Format, Target},
-        sample::Name,
+        format::{Format, OutputFormat},
+        sample::SourceName,
     },
     *,
 };
 
-fn form(naming: Naming) -> Form<'static> {
-    let name = Name { text: b"x", is_quoted: false };
-    let family = Source { name, metric_type: None, naming, renames: None };
-    Form { family, has_bounds: true, keeps_exemplar: true }
+fn form(naming: FamilyNaming) -> RewriteContext<'static> {
+    let name = SourceName { text: b"x", is_quoted: false };
+    let family = SourceFamily { name, metric_type: None, naming, renames: None };
+    RewriteContext { family, has_canonical_bounds: true, keeps_exemplar: true }
 }
 
-fn rewritten(line: &str, added: &[&str], from: Naming, to: Format) -> String {
-    let added = Labels::new(added.iter().map(|&name| (name, "added")));
+fn rewritten(line: &str, added: &[&str], from: FamilyNaming, to: Format) -> String {
+    let added = AddedLabels::new(added.iter().map(|&name| (name, "added")));
     let mut out = Vec::new();
-    let mut rewriter = Rewriter::new(Dialect::new(Target::new(to)));
+    let mut rewriter = Rewriter::new(OutputDialect::new(OutputFormat::new(to)));
     let written = rewriter.line(line.as_bytes(), &added, form(from), &mut out).unwrap();
     assert!(matches!(out[written.insert], b'}' | b' '), "{line}: {}", written.insert);
     String::from_utf8(out).unwrap()
@@ -38,13 +38,17 @@ fn a_line_becomes_canonical() {
         ("{\"x.y\",\"a.b\"=\"c\"} 1", "x_y{a_b=\"c\"} 1\n"),
     ];
     for (line, expected) in cases {
-        assert_eq!(rewritten(line, &[], Naming::Classic, Format::Text004), expected, "{line:?}");
+        assert_eq!(
+            rewritten(line, &[], FamilyNaming::Classic, Format::Text004),
+            expected,
+            "{line:?}"
+        );
     }
 }
 
 #[test]
 fn a_line_gets_the_form_of_another_format() {
-    use Naming::{Classic, OpenMetrics};
+    use FamilyNaming::{Classic, OpenMetrics};
     let cases = [
         ("x 1 1520879607789", Classic, Format::OpenMetrics100, "x 1 1520879607.789\n"),
         ("x 1 1520879607.789", OpenMetrics, Format::Text004, "x 1 1520879607789\n"),
@@ -80,7 +84,7 @@ fn a_label_that_has_the_name_of_an_added_one_is_exported() {
         (r#"x{"a.b"="1"} 1"#, &["a"], r#"x{a_b="1"} 1"#),
     ];
     for (line, added, expected) in cases {
-        let written = rewritten(line, added, Naming::Classic, Format::Text004);
+        let written = rewritten(line, added, FamilyNaming::Classic, Format::Text004);
         assert_eq!(written.trim_end(), expected, "{line} + {added:?}");
     }
 }

@@ -1,10 +1,10 @@
 use super::*;
 
-use super::super::{families::Naming, number, tail};
+use super::super::{families::FamilyNaming, number, sample_tail};
 
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
-/// A whole line of text format.
+/// A parsed line of the text format.
 #[derive(Debug, PartialEq, Eq)]
 struct Sample<'a> {
     name: &'a [u8],
@@ -20,11 +20,11 @@ fn text(bytes: &[u8]) -> &str {
 
 fn read<'a>(line: &'a str) -> Result<(Sample<'a>, Labels<'a>), ErrorKind> {
     let mut labels = Vec::new();
-    let series = parse(line.as_bytes(), b"likely", &mut |label: Label<'a>| {
+    let series = parse(line.as_bytes(), b"likely", &mut |label: TextLabel<'a>| {
         labels.push((text(label.name.text), text(label.value)));
         Ok(())
     })?;
-    let tail = tail::parse(&line.as_bytes()[series.end..], Naming::Classic)?;
+    let tail = sample_tail::parse(&line.as_bytes()[series.end..], FamilyNaming::Classic)?;
     let sample = Sample {
         name: series.name.text,
         value: tail.value,

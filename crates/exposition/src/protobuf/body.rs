@@ -1,0 +1,232 @@
+use std::fmt;
+
+use super::{
+    super::{
+        error::{Error, ErrorKind},
+        format::Escaping,
+        labels::AddedLabels,
+        limits::Limits,
+        renames::{LabelTraits, Renames},
+    },
+    duplicates,
+    index::{self, FamilyMessage, IndexedMetric, ProtobufIndex},
+    message::number,
+    name_collisions,
+    output_names::{self, OutputNames},
+    wire::{field_length, put_bytes, put_start},
+};
+
+/// The exposition of one instance: a body that was checked whole, and its index.
+pub(in super::super) struct ProtobufBody {
+    body: Vec<u8>,
+    labels: AddedLabels,
+    /// The labels as they are appended to each metric.
+    added: Vec<u8>,
+    index: ProtobufIndex,
+    renames: Renames,
+    is_from_text: bool,
+    /// How many samples are dropped since another instance has them.
+    repeated: usize,
+    /// Its samples are kept where another body has the same.
+    pub(in super::super) is_preferred: bool,
+}
+
+impl ProtobufBody {
+    /// Checks a body, which is a stream of delimited `MetricFamily` messages, and
+    /// indexes it; an empty one is an exposition too. The `labels` are added to
+    /// each of its metrics.
+    ///
+    /// # Errors
+    ///
+    /// The first family that is not as the format wants it, or is more than the `limits`; its
+    /// number, counted from 1, is the error's line.
+    pub(in super::super) fn parse(
+        body: impl Into<Vec<u8>>,
+        labels: AddedLabels,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let body = body.into();
+        if u32::try_from(body.len()).is_err() {
+            return Err(Error::in_message(ErrorKind::BodyTooLarge, 1));
+        }
+        let index = index::index(&body, &labels, limits)?;
+        let added = output_names::added_fields(&labels);
+        let renames = Renames::default();
+        let mut instance = Self {
+            body,
+            labels,
+            added,
+            index,
+            renames,
+            is_from_text: false,
+            repeated: 0,
+            is_preferred: false,
+        };
+        instance
+            .rename(name_collisions::find(&[&instance], Escaping::AllowUtf8), Escaping::AllowUtf8);
+        Ok(instance)
+    }
+
+    /// How many samples Prometheus sees in it, without its duplicates. A native
+    /// histogram is one.
+    pub(in super::super) fn samples(&self) -> usize {
+        self.index.samples - self.index.duplicates - self.repeated
+    }
+
+    pub(super) fn index(&self) -> &ProtobufIndex {
+        &self.index
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(super) fn added(&self) -> &[u8] {
+        &self.added
+    }
+
+    pub(super) fn output_names(&self, escaping: Escaping) -> OutputNames<'_> {
+        OutputNames { added: &self.labels, escaping, renames: &self.renames }
+    }
+
+    /// Takes note that names will be escaped, by which they can become equal.
+    pub(super) fn escape(&mut self, escaping: Escaping) {
+        let has_utf8_names = self.index.has_utf8_names || self.index.labels.has(LabelTraits::UTF8);
+        if escaping != Escaping::AllowUtf8 && has_utf8_names {
+            self.rename(name_collisions::find(&[&*self], escaping), escaping);
+        }
+    }
+
+    /// Takes note of the names that are not the usual ones.
+    pub(super) fn rename(&mut self, renames: Renames, escaping: Escaping) {
+        self.renames = renames;
+        self.update_lengths_and_duplicates(escaping);
+    }
+
+    pub(super) fn renames(&self) -> &Renames {
+        &self.renames
+    }
+
+    pub(super) fn labels(&self) -> &AddedLabels {
+        &self.labels
+    }
+
+    /// The body was text without duplicates: those that it has now are equal in milliseconds only.
+    #[must_use]
+    pub(in super::super) fn converted_from_text(self) -> Self {
+        Self { is_from_text: true, ..self }
+    }
+
+    /// How many samples are dropped: duplicates, and those whose timestamps are equal in
+    /// milliseconds only.
+    pub(super) fn dropped(&self) -> (usize, usize) {
+        let (dropped, repeated) = (self.index.duplicates, self.repeated);
+        if self.is_from_text { (repeated, dropped) } else { (dropped + repeated, 0) }
+    }
+
+    /// Drops what is equal under the names that go out, and measures the rest.
+    fn update_lengths_and_duplicates(&mut self, escaping: Escaping) {
+        let output_names = OutputNames { added: &self.labels, escaping, renames: &self.renames };
+        self.index.metrics.iter_mut().for_each(IndexedMetric::keep);
+        self.index.duplicates =
+            duplicates::drop_duplicates(&self.body, &mut self.index, output_names);
+        self.measure_lengths(escaping);
+    }
+
+    /// Drops metrics that another instance has.
+    pub(super) fn drop_metrics(&mut self, places: &[u32], escaping: Escaping) {
+        for &place in places {
+            self.repeated += self.index.drop(place, &self.body);
+        }
+        self.measure_lengths(escaping);
+    }
+
+    fn measure_lengths(&mut self, escaping: Escaping) {
+        let output_names = OutputNames { added: &self.labels, escaping, renames: &self.renames };
+        let (mut renamed_labels, mut scratch) = (0, Vec::new());
+        let mut lengths = Vec::with_capacity(self.index.families.len());
+        for family in &self.index.families {
+            let mut length = [0, 0];
+            for metric in family.metrics(&self.index) {
+                if metric.is(IndexedMetric::DROPPED) {
+                    continue;
+                }
+                let message = metric.span.of(&self.body);
+                let own = if must_be_rewritten(*metric, output_names) {
+                    scratch.clear();
+                    let name = family.name.of(&self.body);
+                    renamed_labels +=
+                        rewrite(message, (name, family.kind()), output_names, &mut scratch);
+                    scratch.len()
+                } else {
+                    message.len()
+                };
+                let [others, native] = &mut length;
+                let length = if metric.is(IndexedMetric::NATIVE) { native } else { others };
+                *length += field_length((own + self.added.len()) as u64);
+            }
+            lengths.push(length);
+        }
+        self.index.renamed_labels = renamed_labels;
+        for (family, lengths) in self.index.families.iter_mut().zip(lengths) {
+            family.lengths = lengths;
+        }
+    }
+
+    /// Writes a metric of a family with the added labels, as a field of it.
+    pub(super) fn write(
+        &self,
+        metric: IndexedMetric,
+        family: &FamilyMessage,
+        escaping: Escaping,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        let message = metric.span.of(&self.body);
+        let output_names = self.output_names(escaping);
+        let own = if must_be_rewritten(metric, output_names) {
+            scratch.clear();
+            rewrite(message, (family.name.of(&self.body), family.kind()), output_names, scratch);
+            scratch
+        } else {
+            message
+        };
+        put_start(number::FAMILY_METRIC, (own.len() + self.added.len()) as u64, out);
+        out.extend_from_slice(own);
+        out.extend_from_slice(&self.added);
+    }
+}
+
+fn must_be_rewritten(metric: IndexedMetric, output_names: OutputNames<'_>) -> bool {
+    metric.is(IndexedMetric::VALUELESS) || output_names.must_rename(metric)
+}
+
+/// Writes a metric of a family with its labels under free names, and a value if it has none;
+/// returns how many labels were renamed.
+fn rewrite(
+    message: &[u8],
+    (family, kind): (&[u8], u32),
+    output_names: OutputNames<'_>,
+    out: &mut Vec<u8>,
+) -> usize {
+    let (labels, renamed) = output_names.labels(family, message);
+    for label in &labels {
+        label.write(out);
+    }
+    let mut has_value = false;
+    for field in super::message::fields(message).filter(|field| field.number != number::LABEL) {
+        has_value |= field.number == kind;
+        out.extend_from_slice(field.raw);
+    }
+    if !has_value {
+        put_bytes(kind, b"", out);
+    }
+    renamed
+}
+
+impl fmt::Debug for ProtobufBody {
+    /// Without the body, which does not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProtobufBody").field("samples", &self.samples()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! Which metrics an instance has duplicates.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    index::{FamilyMessage, IndexedMetric, ProtobufIndex},
+    message::{LabelPair, MetricContent, ValueKind},
+    output_names::{self, OutputNames},
+};
+
+/// A metric, for the look for duplicates.
+#[derive(Clone, Copy)]
+struct MetricFingerprint {
+    /// Equal for equal series and timestamps.
+    hash: u64,
+    /// Its place among the metrics.
+    place: u32,
+}
+
+/// Marks every metric that is as an earlier one as dropped; returns how many samples they have.
+pub(super) fn drop_duplicates(
+    body: &[u8],
+    index: &mut ProtobufIndex,
+    output_names: OutputNames<'_>,
+) -> usize {
+    // Seeded for each body: nobody can prepare metrics whose hashes collide.
+    let state = RandomState::default();
+    let mut fingerprints = Vec::with_capacity(index.metrics.len());
+    for family in &index.families {
+        let name = hash(&state, [output_names.family(family.name.of(body)).as_ref()]);
+        for (metric, place) in family.metrics(index).iter().zip(family.metrics.clone()) {
+            if metric.is(IndexedMetric::DROPPED) {
+                continue;
+            }
+            let mut sum =
+                name.wrapping_add(fingerprint(body, family, *metric, output_names, &state));
+            if let Some(timestamp_ms) = MetricContent::of(metric.span.of(body)).timestamp_ms() {
+                sum = sum.wrapping_add(hash(&state, [timestamp_ms.to_le_bytes().as_slice()]));
+            }
+            fingerprints.push(MetricFingerprint { hash: sum, place });
+        }
+    }
+    let is_same = |one: u32, other: u32| {
+        if have_equal_labels(body, index, [one, other]) {
+            return true;
+        }
+        let one = MetricKey::of(body, index, output_names, one);
+        one.is_some() && one == MetricKey::of(body, index, output_names, other)
+    };
+    let dropped = repeated(&fingerprints, is_same);
+    let mut samples = 0;
+    for place in dropped {
+        samples += index.drop(place, body);
+    }
+    samples
+}
+
+/// Equal for equal labels of metrics of one family.
+fn fingerprint(
+    body: &[u8],
+    family: &FamilyMessage,
+    metric: IndexedMetric,
+    output_names: OutputNames<'_>,
+    state: &RandomState,
+) -> u64 {
+    let message = metric.span.of(body);
+    let content = MetricContent::of(message);
+    let mut sum = sample_class(family, metric, &content);
+    // A sum, because labels are equal in any order.
+    if output_names.must_rename(metric) {
+        for label in output_names.labels(family.name.of(body), message).0 {
+            sum = sum.wrapping_add(hash(state, [&*label.name, label.value]));
+        }
+    } else {
+        for label in LabelPair::all(message) {
+            sum = sum.wrapping_add(hash(state, [label.name, label.value]));
+        }
+    }
+    sum
+}
+
+/// The same for metrics of all instances, with the labels that are added.
+pub(super) fn full_fingerprint(
+    body: &[u8],
+    family: &FamilyMessage,
+    metric: IndexedMetric,
+    output_names: OutputNames<'_>,
+    states: &[RandomState; 2],
+) -> [u64; 2] {
+    states.each_ref().map(|state| {
+        let name = hash(state, [output_names.family(family.name.of(body)).as_ref()]);
+        let added = output_names::added_pairs(output_names.added).into_iter();
+        let added = added.map(|(name, value)| hash(state, [&*name, &*value]));
+        let sum = fingerprint(body, family, metric, output_names, state).wrapping_add(name);
+        added.fold(sum, u64::wrapping_add)
+    })
+}
+
+/// The places of all fingerprints that are the same as an earlier one.
+fn repeated(fingerprints: &[MetricFingerprint], is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+    // Open addressing, half full at most; a slot holds an index, plus one.
+    let mut slots = vec![0_u32; (fingerprints.len() * 2).next_power_of_two()];
+    let mask = slots.len() - 1;
+    let mut repeated = Vec::new();
+    for (i, fingerprint) in fingerprints.iter().enumerate() {
+        // The index is at home in the low bits of the hash, and probes upwards.
+        let mut at = fingerprint.hash as usize & mask;
+        while let Some(slot) = slots.get_mut(at) {
+            let Some(earlier) = (*slot as usize).checked_sub(1).and_then(|i| fingerprints.get(i))
+            else {
+                *slot = i as u32 + 1;
+                break;
+            };
+            if earlier.hash == fingerprint.hash && is_same(earlier.place, fingerprint.place) {
+                repeated.push(fingerprint.place);
+                break;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+    repeated
+}
+
+fn hash<'p>(state: &RandomState, parts: impl IntoIterator<Item = &'p [u8]>) -> u64 {
+    let mut hasher = state.build_hasher();
+    for part in parts {
+        hasher.write_usize(part.len());
+        hasher.write(part);
+    }
+    hasher.finish()
+}
+
+/// Metrics of different classes have different samples, whatever their labels.
+fn sample_class(family: &FamilyMessage, metric: IndexedMetric, content: &MetricContent<'_>) -> u64 {
+    match content.kind(family.metric_type) {
+        ValueKind::Gauge | ValueKind::Counter | ValueKind::Untyped => 0,
+        ValueKind::Summary => 1,
+        ValueKind::Histogram if metric.is(IndexedMetric::NATIVE) => 2,
+        ValueKind::Histogram => 3,
+    }
+}
+
+/// Whether two metrics are the same at first sight: most that are have their
+/// labels in one order.
+fn have_equal_labels(body: &[u8], index: &ProtobufIndex, places: [u32; 2]) -> bool {
+    let [Some(one), Some(other)] = places.map(|place| {
+        let (family, metric) = (index.family_of(place)?, *index.metrics.get(place as usize)?);
+        let message = metric.span.of(body);
+        let content = MetricContent::of(message);
+        let sample_class = sample_class(family, metric, &content);
+        Some((family.name.of(body), sample_class, content.timestamp_ms(), message))
+    }) else {
+        return false;
+    };
+    // Under whatever names they go out, these depend on nothing else.
+    (one.0, one.1, one.2) == (other.0, other.1, other.2)
+        && LabelPair::all(one.3).eq(LabelPair::all(other.3))
+}
+
+/// What makes a metric the same as another.
+#[derive(PartialEq, Eq)]
+struct MetricKey {
+    family: Vec<u8>,
+    sample_class: u64,
+    timestamp_ms: Option<i64>,
+    /// SourceNames and values, in their order.
+    labels: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl MetricKey {
+    fn of(
+        body: &[u8],
+        index: &ProtobufIndex,
+        output_names: OutputNames<'_>,
+        place: u32,
+    ) -> Option<Self> {
+        let family = index.family_of(place)?;
+        let metric = *index.metrics.get(place as usize)?;
+        let message = metric.span.of(body);
+        let content = MetricContent::of(message);
+        let labels = output_names.labels(family.name.of(body), message).0.into_iter();
+        let mut labels: Vec<_> =
+            labels.map(|label| (label.name.into_owned(), label.value.to_vec())).collect();
+        labels.sort_unstable();
+        Some(Self {
+            family: output_names.family(family.name.of(body)).into_owned(),
+            sample_class: sample_class(family, metric, &content),
+            timestamp_ms: content.timestamp_ms(),
+            labels,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(hashes: &[u64], is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+        let fingerprints: Vec<_> = hashes
+            .iter()
+            .zip(0..)
+            .map(|(&hash, place)| MetricFingerprint { hash, place })
+            .collect();
+        repeated(&fingerprints, is_same)
+    }
+
+    #[test]
+    fn all_but_the_first_of_equal_ones_are_found() {
+        assert_eq!(found(&[], |_, _| true), [0; 0]);
+        assert_eq!(found(&[7, 8, 7, 9, 7, 8], |_, _| true), [2, 4, 5]);
+        assert_eq!(found(&[0, u64::MAX, 0], |_, _| true), [2]);
+    }
+
+    #[test]
+    fn a_collision_of_hashes_is_no_duplicate() {
+        assert_eq!(found(&[7; 5], |_, _| false), [0; 0]);
+        // The even ones are equal, the odd ones too.
+        assert_eq!(found(&[7; 5], |one, other| one % 2 == other % 2), [2, 3, 4]);
+    }
+}

@@ -1,0 +1,282 @@
+//! Samples of metrics whose families contradict each other, as untyped metrics.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, Hasher},
+};
+
+use foldhash::quality::RandomState;
+
+use super::{
+    super::{
+        canonical::write_canonical,
+        duplicate_sample::{DuplicateSample, MAX_REPORTED, SampleLocation},
+        families::Role,
+        format::Escaping,
+        label_sets::LabelSets,
+    },
+    Dropped,
+    body::ProtobufBody,
+    index::{FamilyMessage, IndexedMetric},
+    message::{LabelPair, MetricContent, ProtobufType, ValueKind, bytes, messages, number},
+    openmetrics_text,
+    output_names::OutputLabel,
+    plan::ProtobufPlan,
+    samples::{self, MetricSample, MissingBuckets},
+    wire::{field_length, put_bytes, put_double, put_message, put_start, put_varint_field},
+};
+
+/// The place of a sample: its part in the plan, its metric in the family, its
+/// place among the metric's samples of that role.
+pub(super) type SampleId = (u32, u32, u32);
+
+/// The samples that come duplicates.
+#[derive(Default)]
+pub(super) struct DuplicateSamples {
+    places: HashSet<SampleId, RandomState>,
+    /// The first of those that another instance has.
+    pub(super) shared: Vec<DuplicateSample>,
+}
+
+impl DuplicateSamples {
+    pub(super) fn contains(&self, place: SampleId) -> bool {
+        self.places.contains(&place)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Finds the samples that come several times under one name, now that samples of several
+    /// families have it: from one instance, or from several that no added label tells apart.
+    pub(super) fn find(
+        instances: &[ProtobufBody],
+        plan: &ProtobufPlan,
+        escaping: Escaping,
+    ) -> Self {
+        let are_disjoint = LabelSets::new(instances.iter().map(ProtobufBody::labels)).are_disjoint;
+        let mut duplicates = Self::default();
+        // Two seeded hashes of 64 bits: that they agree by chance is not to be expected.
+        let states = [RandomState::default(), RandomState::default()];
+        let mut seen = HashMap::<[u64; 2], (u32, SampleId), RandomState>::default();
+        let mut writer = SampleWriter::default();
+        for message in &plan.messages {
+            seen.clear();
+            let mut instance_before = None;
+            for (place, part) in plan.by_preference(message, instances) {
+                let (Some(role), Some((instance, family))) = (part.only, part.of(instances)) else {
+                    continue;
+                };
+                if are_disjoint && instance_before.replace(part.instance) != Some(part.instance) {
+                    seen.clear();
+                }
+                let added =
+                    if are_disjoint { [0; 2] } else { added_fingerprint(instance, &states) };
+                for (m, metric) in family.kept(instance.index(), 0) {
+                    writer.start(instance, metric, family, escaping);
+                    let series = add(writer.fingerprint(&states), added);
+                    writer.each(role, &mut |writer, p, point| {
+                        let bound = states.each_ref().map(|state| bound_fingerprint(&point, state));
+                        let first = *seen
+                            .entry(add(series, bound))
+                            .or_insert((part.instance, (place, m, p)));
+                        if first.1 != (place, m, p) {
+                            duplicates.places.insert((place, m, p));
+                            if first.0 != part.instance && duplicates.shared.len() < MAX_REPORTED {
+                                let [kept, dropped] = [first.0, part.instance].map(sample_location);
+                                let series = writer.series(&message.name, &point);
+                                duplicates.shared.push(DuplicateSample { series, kept, dropped });
+                            }
+                        }
+                        true
+                    });
+                }
+            }
+        }
+        duplicates
+    }
+}
+
+/// What is lost of the families of which single samples remain.
+pub(super) fn dropped(instances: &[ProtobufBody], plan: &ProtobufPlan) -> Dropped {
+    let mut dropped = Dropped::default();
+    let mut done = HashSet::<(u32, u32), RandomState>::default();
+    for part in &plan.parts {
+        let Some((instance, family)) = part.of(instances) else { continue };
+        if part.only.is_none() || !done.insert((part.instance, part.family)) {
+            continue;
+        }
+        for (_, metric) in family.kept(instance.index(), 0) {
+            let message = metric.span.of(instance.body());
+            let content = MetricContent::of(message);
+            let kind = content.kind(family.metric_type);
+            let value = content.value(kind);
+            dropped.native_histograms += usize::from(metric.is(IndexedMetric::NATIVE));
+            dropped.created += usize::from(samples::created(kind, value).is_some());
+            dropped.exemplars += exemplars(kind, value);
+        }
+    }
+    dropped
+}
+
+fn exemplars(kind: ValueKind, value: &[u8]) -> usize {
+    let in_value = match kind {
+        ValueKind::Counter => usize::from(bytes(value, number::COUNTER_EXEMPLAR).is_some()),
+        ValueKind::Histogram => messages(value, number::PARTS)
+            .filter(|bucket| bytes(bucket, number::BUCKET_EXEMPLAR).is_some())
+            .count(),
+        _ => 0,
+    };
+    in_value + samples::native_exemplars(kind, value)
+}
+
+/// Writes single samples of one metric after the other.
+pub(super) struct SampleWriter<'a> {
+    kind: ValueKind,
+    value: &'a [u8],
+    timestamp_ms: Option<i64>,
+    added: &'a [u8],
+    labels: Vec<OutputLabel<'a>>,
+    /// The labels as they are written.
+    written: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Default for SampleWriter<'_> {
+    fn default() -> Self {
+        Self {
+            kind: ProtobufType::Untyped.kind(),
+            value: b"",
+            timestamp_ms: None,
+            added: b"",
+            labels: Vec::new(),
+            written: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl<'a> SampleWriter<'a> {
+    /// Turns to a metric.
+    pub(super) fn start(
+        &mut self,
+        instance: &'a ProtobufBody,
+        metric: IndexedMetric,
+        family: &FamilyMessage,
+        escaping: Escaping,
+    ) {
+        let message = metric.span.of(instance.body());
+        let content = MetricContent::of(message);
+        self.kind = content.kind(family.metric_type);
+        self.value = content.value(self.kind);
+        self.timestamp_ms = content.timestamp_ms();
+        self.added = instance.added();
+        let family = family.name.of(instance.body());
+        self.labels = instance.output_names(escaping).labels(family, message).0;
+        self.written.clear();
+        for label in &self.labels {
+            label.write(&mut self.written);
+        }
+    }
+
+    /// Calls `each` with the samples of a role and their places, until it returns false.
+    pub(super) fn each(
+        &mut self,
+        role: Role,
+        each: &mut dyn FnMut(&mut Self, u32, MetricSample<'a>) -> bool,
+    ) {
+        let (mut place, mut goes_on) = (0, true);
+        let (kind, value) = (self.kind, self.value);
+        samples::each(kind, value, MissingBuckets::for_samples(value), &mut |point| {
+            if point.role == role && goes_on {
+                goes_on = each(self, place, point);
+                place += 1;
+            }
+        });
+    }
+
+    /// Writes a sample as a metric of a family.
+    pub(super) fn write(&mut self, point: &MetricSample<'_>, out: &mut Vec<u8>) {
+        self.compose(point);
+        let length = self.written.len() + self.scratch.len();
+        put_start(number::FAMILY_METRIC, length as u64, out);
+        out.extend_from_slice(&self.written);
+        out.extend_from_slice(&self.scratch);
+    }
+
+    /// How long a sample is when written.
+    pub(super) fn length(&mut self, point: &MetricSample<'_>) -> u64 {
+        self.compose(point);
+        field_length((self.written.len() + self.scratch.len()) as u64)
+    }
+
+    /// Puts what matches_fields the metric's own labels into `scratch`.
+    fn compose(&mut self, point: &MetricSample<'_>) {
+        let scratch = &mut self.scratch;
+        scratch.clear();
+        if let Some(bound) = point.bound {
+            put_message(number::LABEL, scratch, |out| {
+                put_bytes(number::LABEL_NAME, samples::bound_label(point.role), out);
+                put_message(number::LABEL_VALUE, out, |out| write_canonical(bound, out));
+            });
+        }
+        scratch.extend_from_slice(self.added);
+        put_message(ValueKind::Untyped as u32, scratch, |out| {
+            put_double(number::VALUE, point.value.to_f64(), out);
+        });
+        if let Some(timestamp_ms) = self.timestamp_ms {
+            put_varint_field(number::TIMESTAMP_MS, timestamp_ms as u64, scratch);
+        }
+    }
+
+    /// The series of a sample of a family in the text format.
+    fn series(&self, family: &[u8], point: &MetricSample<'_>) -> String {
+        let own = self.labels.iter().map(OutputLabel::label);
+        let bound = point.bound.map(|bound| (samples::bound_label(point.role), bound));
+        openmetrics_text::series(family, own.chain(LabelPair::all(self.added)), bound)
+    }
+
+    /// Equal for equal labels of their own and timestamps.
+    fn fingerprint(&self, states: &[RandomState; 2]) -> [u64; 2] {
+        let time = self.timestamp_ms.unwrap_or_default().to_le_bytes();
+        states.each_ref().map(|state| {
+            let label =
+                |label: &OutputLabel<'_>| label_fingerprint(&label.name, label.value, state);
+            // A sum, because labels are equal in any order.
+            let labels = self.labels.iter().map(label).fold(0, u64::wrapping_add);
+            labels.wrapping_add(label_fingerprint(b"", &time, state))
+        })
+    }
+}
+
+fn sample_location(instance: u32) -> SampleLocation {
+    SampleLocation { instance: instance as usize, line: None }
+}
+
+/// Equal for equal added labels.
+fn added_fingerprint(instance: &ProtobufBody, states: &[RandomState; 2]) -> [u64; 2] {
+    states.each_ref().map(|state| {
+        let added = LabelPair::all(instance.added());
+        let fingerprint = |label: LabelPair<'_>| label_fingerprint(label.name, label.value, state);
+        added.map(fingerprint).fold(0, u64::wrapping_add)
+    })
+}
+
+fn bound_fingerprint(point: &MetricSample<'_>, state: &RandomState) -> u64 {
+    let Some(bound) = point.bound else { return 0 };
+    let mut text = Vec::new();
+    write_canonical(bound, &mut text);
+    label_fingerprint(samples::bound_label(point.role), &text, state)
+}
+
+fn label_fingerprint(name: &[u8], value: &[u8], state: &RandomState) -> u64 {
+    let mut hasher = state.build_hasher();
+    hasher.write_usize(name.len());
+    hasher.write(name);
+    hasher.write(value);
+    hasher.finish()
+}
+
+fn add([a, b]: [u64; 2], [c, d]: [u64; 2]) -> [u64; 2] {
+    [a.wrapping_add(c), b.wrapping_add(d)]
+}

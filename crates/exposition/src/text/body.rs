@@ -1,0 +1,228 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    error::{Error, ErrorKind},
+    families::FamilyNaming,
+    family_mapping::SourceFamily,
+    format::OutputFormat,
+    index::ParseContext,
+    index::{self, BodyLine, TextIndex},
+    indexer::Indexer,
+    labels::{AddedLabels, SplitLine},
+    limits::Limits,
+    line_breaks, name_collisions,
+    output_dialect::OutputDialect,
+    renames::Renames,
+    rewrite::{RewriteContext, Rewriter},
+    sample::SourceName,
+    span::Span,
+    template::{RewrittenPrefixes, Templates},
+};
+
+/// A validated body in the text format or OpenMetrics, and its index.
+pub(in super::super) struct TextBody {
+    pub(super) body: Arc<Vec<u8>>,
+    pub(super) labels: AddedLabels,
+    pub(super) index: TextIndex,
+    pub(super) naming: FamilyNaming,
+    /// The rewritten prefixes of the template, if the body was compared with one.
+    prefixes: Option<Arc<RewrittenPrefixes>>,
+    renames: Renames,
+    /// Whether its samples are kept if another body has the same series.
+    pub(in super::super) is_preferred: bool,
+}
+
+impl TextBody {
+    /// Validates a body in the text format or OpenMetrics, and indexes it for `output`.
+    ///
+    /// With `templates` the body is compared with the first body of the same grammar.
+    pub(in super::super) fn parse(
+        body: Vec<u8>,
+        naming: FamilyNaming,
+        labels: AddedLabels,
+        limits: &Limits,
+        output: OutputFormat,
+        templates: Option<&Templates>,
+    ) -> Result<Self, Error> {
+        let body = Arc::new(body);
+        let read = |body| Self::read(body, naming, labels.clone(), limits, output, templates);
+        match read(Arc::clone(&body)) {
+            Err(error) if naming == FamilyNaming::Classic && error.kind().is_quote_error() => {
+                let Some((escaped, breaks)) = line_breaks::escape(&body) else {
+                    return Err(error);
+                };
+                drop(body);
+                read(Arc::new(escaped)).map_err(|error| error.shifted(|line| breaks.before(line)))
+            }
+            read => read,
+        }
+    }
+
+    fn read(
+        body: Arc<Vec<u8>>,
+        naming: FamilyNaming,
+        labels: AddedLabels,
+        limits: &Limits,
+        output: OutputFormat,
+        templates: Option<&Templates>,
+    ) -> Result<Self, Error> {
+        if u32::try_from(body.len()).is_err() {
+            return Err(Error::new(ErrorKind::BodyTooLarge, 1));
+        }
+        let dialect = OutputDialect::new(output);
+        let context = ParseContext {
+            body: &body,
+            labels: &labels,
+            limits,
+            source: naming,
+            dialect,
+            renames: None,
+        };
+        let template = templates.and_then(|templates| templates.get(naming));
+        let (index, template_builder) =
+            Indexer::new(context, template, templates.is_some()).index()?;
+        if let (Some(templates), Some(template_builder)) = (templates, template_builder) {
+            templates.set(context, Arc::clone(&body), template_builder);
+        }
+        let prefixes = template.map(|template| Arc::clone(&template.prefixes));
+        let instance = Self {
+            body,
+            labels,
+            index,
+            naming,
+            prefixes,
+            renames: Renames::default(),
+            is_preferred: false,
+        };
+        let renames = name_collisions::find(&[&instance], &dialect);
+        Ok(instance.renamed(renames, dialect))
+    }
+
+    /// Drops the samples whose lines start at these offsets.
+    pub(super) fn drop_lines(&mut self, offsets: &BTreeSet<u32>, dialect: OutputDialect) {
+        let Self { body, labels, naming: source, renames, index, .. } = self;
+        let renames = (!renames.is_empty()).then_some(&*renames);
+        let context =
+            ParseContext { body, labels, limits: &Limits::NONE, source: *source, dialect, renames };
+        for run in index.runs.clone() {
+            let mut offset = run.offset as usize;
+            for i in run.line..run.line + run.count {
+                if offsets.contains(&(offset as u32)) {
+                    index.drop_line(i as usize, offset as u32, &context);
+                }
+                offset = index::line(body, offset).next;
+            }
+        }
+    }
+
+    /// The same body, with the bounds of these families left as they are.
+    pub(super) fn with_original_bounds(
+        self,
+        families: &BTreeSet<Vec<u8>>,
+        dialect: OutputDialect,
+    ) -> Self {
+        let mut renames = self.renames.clone();
+        families.iter().for_each(|family| renames.add_equal_bounds(family));
+        self.renamed(renames, dialect)
+    }
+
+    /// The series of a line in the output, with the added labels.
+    pub(super) fn series(
+        &self,
+        form: RewriteContext<'_>,
+        line: &[u8],
+        dialect: OutputDialect,
+    ) -> String {
+        let mut written = Vec::new();
+        let mut rewriter = Rewriter::new(dialect);
+        // The line was parsed before, so there is no error.
+        let Ok(series) = rewriter.series(line, &self.labels, form, &mut written) else {
+            return String::new();
+        };
+        let mut out = Vec::new();
+        if let Some(split) = SplitLine::new(&written, series.insert) {
+            self.labels.join(&split, &mut out);
+        }
+        String::from_utf8_lossy(out.trim_ascii_end()).into_owned()
+    }
+
+    /// The number of the line that starts at `offset`, counted from 1.
+    pub(super) fn line_number(&self, offset: u32) -> usize {
+        let before = self.body.get(..offset as usize).unwrap_or_default();
+        memchr::memchr_iter(b'\n', before).count() + 1
+    }
+
+    /// The same body with other output names.
+    pub(super) fn renamed(self, renames: Renames, dialect: OutputDialect) -> Self {
+        if self.renames == renames {
+            return self;
+        }
+        let Self { body, labels, naming: source, .. } = &self;
+        let (limits, renames_of_task) = (&Limits::NONE, Some(&renames));
+        let context = ParseContext {
+            body,
+            labels,
+            limits,
+            source: *source,
+            dialect,
+            renames: renames_of_task,
+        };
+        match Indexer::new(context, None, false).index() {
+            Ok((index, _)) => Self { index, prefixes: None, renames, ..self },
+            // The body was parsed before, so there is no error.
+            Err(_) => self,
+        }
+    }
+
+    /// The number of samples, without duplicates.
+    pub(in super::super) fn samples(&self) -> usize {
+        self.index.lines.len() - self.index.duplicates
+    }
+
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.body)
+    }
+
+    /// The family under its name in the body.
+    pub(super) fn source(&self, family: u32) -> SourceFamily<'_> {
+        let family = self.index.families.get(family as usize);
+        SourceFamily {
+            name: family.map_or_else(SourceName::default, |family| family.name.of(&self.body)),
+            metric_type: family.and_then(|family| family.metric_type),
+            naming: self.naming,
+            renames: (!self.renames.is_empty()).then_some(&self.renames),
+        }
+    }
+
+    /// The context for rewriting the lines of a run.
+    pub(super) fn form(&self, run: usize, keeps_exemplar: bool) -> RewriteContext<'_> {
+        let run = self.index.runs.get(run);
+        RewriteContext {
+            family: self.source(run.map_or(0, |run| run.family)),
+            has_canonical_bounds: run.is_some_and(|run| run.has_canonical_bounds),
+            keeps_exemplar,
+        }
+    }
+
+    pub(super) fn line(&self, offset: usize) -> BodyLine<'_> {
+        index::line(&self.body, offset)
+    }
+
+    /// The line at `offset`, written like `sample` of the template, and the length of the line in
+    /// the body. The line has `length` bytes after the added labels.
+    #[inline(always)]
+    pub(super) fn template_line(
+        &self,
+        sample: u32,
+        offset: usize,
+        length: usize,
+    ) -> Option<(SplitLine<'_>, usize)> {
+        let (before, has_braces, start) = self.prefixes.as_ref()?.get(sample as usize)?;
+        let after = self.bytes(offset + start, length);
+        Some((SplitLine { before, after, has_braces }, start + length))
+    }
+
+    pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {
+        self.body.get(start..start + length).unwrap_or_default()
+    }
+}

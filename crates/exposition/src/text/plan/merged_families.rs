@@ -1,0 +1,174 @@
+//! Collects the families of all instances under their names in the output.
+
+use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
+
+use super::{
+    super::{
+        body::TextBody, families::Role, family_mapping::SourceFamily, index::IndexedFamily,
+        output_dialect::OutputDialect, output_family::BodyText,
+    },
+    MergedFamily,
+};
+
+/// The families of all instances.
+pub(super) struct MergedFamilies {
+    /// In the order of first appearance.
+    pub(super) families: Vec<MergedFamily>,
+    pub(super) names: HashMap<Box<[u8]>, usize, RandomState>,
+    /// For each instance and family, the destination of its samples.
+    places: Vec<Vec<SampleDestination>>,
+    /// The destinations by role, for families whose samples go to several ones.
+    split: Vec<Vec<(Role, u32, Role)>>,
+    /// The number of families with a unit.
+    pub(super) units: usize,
+}
+
+/// The destination of the samples of an instance's family.
+#[derive(Clone, Copy)]
+enum SampleDestination {
+    /// All samples go to this family and keep their roles.
+    Same(u32),
+    /// An index in `split`.
+    Split(u32),
+}
+
+impl MergedFamilies {
+    pub(super) fn new(instances: &[TextBody], dialect: &OutputDialect) -> Self {
+        let mut merged = Self {
+            families: Vec::new(),
+            names: HashMap::default(),
+            places: Vec::with_capacity(instances.len()),
+            split: Vec::new(),
+            units: 0,
+        };
+        for (i, instance) in instances.iter().enumerate() {
+            let mut places = Vec::with_capacity(instance.index.families.len());
+            let mut expected = 0;
+            for (f, family) in instance.index.families.iter().enumerate() {
+                let place = merged.add(instance, (i, f), family, dialect, &mut expected);
+                places.push(place);
+            }
+            merged.places.push(places);
+        }
+        merged.units =
+            merged.families.iter().filter(|merged_family| merged_family.unit.is_some()).count();
+        merged
+    }
+
+    /// Adds a family of one instance.
+    fn add(
+        &mut self,
+        instance: &TextBody,
+        (i, f): (usize, usize),
+        family: &IndexedFamily,
+        dialect: &OutputDialect,
+        expected: &mut usize,
+    ) -> SampleDestination {
+        let source = instance.source(f as u32);
+        let text = |span| BodyText { instance: i as u32, span };
+        if source.stays_whole(dialect.naming) {
+            let place = self.place_of(source, dialect, expected);
+            if let Some(merged_family) = self.families.get_mut(place) {
+                merged_family.add_metadata(family, text);
+                merged_family.types.extend(source.metric_type);
+                merged_family.shape.join(family.shape);
+                merged_family.roles = merged_family.shape.roles;
+            }
+            return SampleDestination::Same(place as u32);
+        }
+        let mut roles = family.shape.roles;
+        if roles.is_empty() {
+            roles.insert(source.main_role());
+        }
+        let mut split: Vec<(Role, u32, Role)> = Vec::new();
+        for role in roles.iter() {
+            let to = source.destination(role, dialect.naming);
+            let name = source.target_name(&to, dialect);
+            let place = self.place(&name, expected);
+            let Some(merged_family) = self.families.get_mut(place) else { continue };
+            if to.is_split_off() {
+                merged_family.split_from = split.first().map(|&(_, place, _)| place as usize);
+            }
+            if split.is_empty() || merged_family.split_from.is_some() {
+                merged_family.add_metadata(family, text);
+            }
+            merged_family.types.extend(to.metric_type);
+            merged_family.shape.join(family.shape.in_role(role, to.role));
+            merged_family.roles = merged_family.shape.roles;
+            split.push((role, place as u32, to.role));
+        }
+        match split.first() {
+            Some(&(_, place, _)) if split.iter().all(|one| one.1 == place && one.0 == one.2) => {
+                SampleDestination::Same(place)
+            }
+            _ => {
+                self.split.push(split);
+                SampleDestination::Split(self.split.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// The index of a family that keeps its name.
+    fn place_of(
+        &mut self,
+        source: SourceFamily<'_>,
+        dialect: &OutputDialect,
+        expected: &mut usize,
+    ) -> usize {
+        // A name that was found before needs no conversion.
+        if !source.name.is_quoted
+            && self
+                .families
+                .get(*expected)
+                .is_some_and(|merged_family| *merged_family.name == *source.name.text)
+        {
+            *expected += 1;
+            return *expected - 1;
+        }
+        self.place(&source.family_name(dialect), expected)
+    }
+
+    /// The index of the family with this name. The family after the last one is tried first,
+    /// because instances mostly have the same order.
+    fn place(&mut self, name: &[u8], expected: &mut usize) -> usize {
+        // Several roles can go to one family.
+        let is_here = |place: &usize| {
+            self.families.get(*place).is_some_and(|merged_family| *merged_family.name == *name)
+        };
+        let found = [*expected, expected.wrapping_sub(1)].into_iter().find(is_here);
+        let place = found.unwrap_or_else(|| self.place_named(name));
+        *expected = place + 1;
+        place
+    }
+
+    pub(super) fn place_named(&mut self, name: &[u8]) -> usize {
+        if let Some(&place) = self.names.get(name) {
+            return place;
+        }
+        let place = self.families.len();
+        self.families.push(MergedFamily::new(name));
+        self.names.insert(name.into(), place);
+        place
+    }
+
+    /// The index of the output family of the samples in `role`.
+    pub(super) fn target_of(&self, instance: usize, family: u32, role: Role) -> usize {
+        let place = self.places.get(instance).and_then(|places| places.get(family as usize));
+        let (place, role) = match place {
+            Some(&SampleDestination::Same(place)) => (place, role),
+            Some(&SampleDestination::Split(split)) => self
+                .split
+                .get(split as usize)
+                .and_then(|split| split.iter().find(|one| one.0 == role))
+                .map_or((0, role), |&(_, place, role)| (place, role)),
+            None => (0, role),
+        };
+        let merged_family = self.families.get(place as usize);
+        merged_family
+            .and_then(|merged_family| merged_family.targets.get(role as usize))
+            .copied()
+            .unwrap_or_default()
+    }
+}
