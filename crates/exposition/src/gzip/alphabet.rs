@@ -19,7 +19,7 @@ pub(super) const MAX_COPY: usize = 258;
 /// The shortest copy that one back-reference can describe, in bytes.
 pub(super) const MIN_COPY: usize = 3;
 
-/// The symbol of a length, and the bits that follow it with their number.
+/// The symbol of a length, the value of its extra bits and their number.
 pub(super) fn length_symbol(length: usize) -> (usize, u16, u8) {
     if length >= MAX_COPY {
         return (FIRST_LENGTH + 28, 0, 0);
@@ -34,7 +34,7 @@ pub(super) fn length_symbol(length: usize) -> (usize, u16, u8) {
     (symbol, beyond & ((1 << extra) - 1), extra as u8)
 }
 
-/// The symbol of a distance, and the bits that follow it with their number.
+/// The symbol of a distance, the value of its extra bits and their number.
 #[inline(always)]
 pub(super) fn distance_symbol(distance: usize) -> (usize, u32, u32) {
     let beyond = (distance as u32).wrapping_sub(1);

@@ -1,19 +1,19 @@
-//! The stream of bits that deflate is made of.
+//! The bit stream of DEFLATE.
 //!
-//! RFC 1951 section 3.1.1: bytes are filled from their least significant bit;
-//! numbers go in with their least significant bit first. Huffman codes go in
-//! with their first bit first, so they are reversed when the code is made.
+//! RFC 1951 section 3.1.1: bytes are filled from the least significant bit, and numbers are written
+//! from the least significant bit. Huffman codes are written from the most significant bit, so they
+//! are reversed when a code is built.
 
-/// How much longer the output gets when it is full.
+/// The number of bytes by which the buffer grows.
 const GROWTH: usize = 16 << 10;
 
-/// How many bits can be written at once, behind up to seven that wait.
+/// The largest number of bits in one call. Up to seven bits can be pending before.
 pub(super) const MAX_BITS: u32 = 56;
 
-/// Collects bits into bytes.
+/// Packs bits into bytes.
 #[derive(Debug, Default)]
 pub(super) struct BitWriter {
-    /// Whole bytes up to `length`; what follows is room.
+    /// Whole bytes up to `length`. The rest is reserved.
     bytes: Vec<u8>,
     length: usize,
     /// Bits that do not fill a byte yet: fewer than 8 between calls.
@@ -22,13 +22,13 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
-    /// Appends the lowest `count` bits of `bits`, at most [`MAX_BITS`]; the others must be zero.
+    /// Appends the lowest `count` bits of `bits`, at most [`MAX_BITS`]. All other bits must be 0.
     #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32) {
         self.bits |= bits << self.count;
         self.count += count;
-        // All eight bytes are written and those that are not whole are written found_at
-        // by the next call: one store and no branch on how many there are.
+        // All eight bytes are stored, and the next call overwrites those that are not full. This
+        // needs one store and no branch on the count.
         match self.bytes.get_mut(self.length..).and_then(|room| room.first_chunk_mut::<8>()) {
             Some(room) => *room = self.bits.to_le_bytes(),
             None => self.grow(),
@@ -51,12 +51,12 @@ impl BitWriter {
         self.put(0, missing);
     }
 
-    /// How many whole bytes wait to be taken.
+    /// The number of whole bytes.
     pub(super) fn len(&self) -> usize {
         self.length
     }
 
-    /// Takes the whole bytes; bits of one that is not whole stay.
+    /// Takes the whole bytes. Bits of an unfinished byte remain.
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.bytes.truncate(self.length);
         self.length = 0;
@@ -89,7 +89,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
         for i in 0..GROWTH as u64 {
-            // Seven bytes in two uneven parts.
+            // Seven bytes in two parts of different sizes.
             let value = i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 8;
             let split = (i % 55 + 1) as u32;
             writer.put(value & ((1 << split) - 1), split);

@@ -1,7 +1,6 @@
-//! The codes of one deflate block: what a byte, a length and a distance cost,
-//! and the header that tells the reader.
+//! The Huffman codes of one DEFLATE block, and its header.
 //!
-//! RFC 1951 sections 3.2.5 (lengths and distances) and 3.2.7 (the header).
+//! RFC 1951 sections 3.2.5 (lengths and distances) and 3.2.7 (dynamic Huffman codes).
 
 use super::{
     alphabet::{DISTANCES, END, LITERALS, MAX_COPY, MIN_COPY, distance_symbol, length_symbol},
@@ -10,14 +9,14 @@ use super::{
     symbol_counts::SymbolCounts,
 };
 
-/// Shorter than deflate allows, so that what is rare costs no more than it must.
+/// Shorter than the 15 bits that DEFLATE allows. A rare symbol then costs less.
 const MAX_CODE_BITS: usize = 14;
 
-/// The order in which the header gives the lengths of the code for lengths.
+/// The order of code length codes in the header.
 const HEADER_ORDER: [usize; 19] =
     [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// Bits to write, and how many: the number in the highest byte.
+/// Up to 24 bits, with their number in the highest byte.
 #[derive(Clone, Copy, Debug, Default)]
 struct BitString(u32);
 
@@ -37,20 +36,21 @@ impl BitString {
     }
 }
 
-/// Every byte and every distance has a code, so that anything can be written.
+/// The codes of one block. All bytes, lengths and distances have a code, because any of them can
+/// occur.
 #[derive(Debug)]
 pub(super) struct BlockCode {
     lengths: [u8; LITERALS],
     distance_lengths: [u8; DISTANCES],
     literals: [BitString; 256],
     end: BitString,
-    /// For each length, its code and the bits that follow.
+    /// For each length, the code with its extra bits.
     copies: [BitString; 512],
     distances: [BitString; 32],
 }
 
 impl BlockCode {
-    /// The best code for what was counted.
+    /// The best codes for these counts.
     pub(super) fn new(counts: &SymbolCounts) -> Self {
         let lengths = huffman::lengths(&counts.literals(), MAX_CODE_BITS);
         let distance_lengths = huffman::lengths(&counts.distances(), MAX_CODE_BITS);
@@ -96,7 +96,7 @@ impl BlockCode {
         out.put(bits, count);
     }
 
-    /// Writes one back-reference: 3 ≤ `length` ≤ 258, 1 ≤ `distance` ≤ 32768.
+    /// Writes a back-reference: 3 ≤ `length` ≤ 258, 1 ≤ `distance` ≤ 32768.
     #[inline(always)]
     pub(super) fn write_copy(&self, distance: usize, length: usize, out: &mut BitWriter) {
         let copy = self.copies[length & 511];
@@ -114,17 +114,18 @@ impl BlockCode {
         out.put(self.end.bits(), self.end.count());
     }
 
-    /// Begins a block, not the last one, that is written in this code.
+    /// Begins a block with these codes. It is not the last block.
     pub(super) fn write_header(&self, out: &mut BitWriter) {
         let mut runs = Vec::new();
-        // The two alphabets are one list, and a run may go from one into the other.
+        // The code lengths of both alphabets are one list, and a run can cross the border.
         let all: Vec<u8> = self.lengths.iter().chain(&self.distance_lengths).copied().collect();
         for run in all.chunk_by(|a, b| a == b) {
             let &[length, ..] = run else { continue };
             runs.push((length, 0, 0));
             let mut left = run.len() - 1;
             while left > 0 {
-                // Symbol 16 repeats the length before three to six times, told by two bits.
+                // Symbol 16 repeats the previous length three to six times. Two bits give the
+                // number.
                 let times = left.min(6);
                 let repeats = times >= 3;
                 runs.push(if repeats { (16, times as u64 - 3, 2) } else { (length, 0, 0) });
@@ -153,7 +154,7 @@ impl BlockCode {
     }
 }
 
-/// Writes a last block with nothing in it, in the code that every reader knows.
+/// Writes an empty last block with fixed Huffman codes.
 pub(super) fn write_last_block(out: &mut BitWriter) {
     out.put(0b011, 3);
     out.put(0, 7);

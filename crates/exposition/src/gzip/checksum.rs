@@ -1,19 +1,18 @@
-//! The checksum of the text, without reading twice what is known.
+//! The CRC-32 of the text (RFC 1952 section 8), without reading repeated text again.
 //!
-//! RFC 1952 section 8: a CRC-32, its polynomial and bits reversed. It is linear:
-//! the sum over `a` and then `b` is the sum over `a` moved on by as many zero
-//! bytes as `b` has, exclusive-or the sum over `b` from zero. So text that comes
-//! found_at and found_at is summed once, and each time after that costs one [`CrcShift`].
+//! CRC-32 is linear. The checksum of `a` followed by `b` is the checksum of `a` shifted by the
+//! length of `b` zero bytes, XOR the checksum of `b` that starts at 0. Repeated text is therefore
+//! summed once, and each repetition costs one [`CrcShift`].
 
 use super::difference::word;
 
-/// The generator polynomial, the highest power in the lowest bit.
+/// The generator polynomial in reversed bit order.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 
-/// What a byte does to the sum that is followed by so many others.
+/// For each number of following bytes, the contribution of each byte value.
 static TABLES: [[u32; 256]; 16] = tables();
 
-/// The longest text that a [`CrcShift`] can be made for.
+/// The longest text for which a [`CrcShift`] can be made.
 pub(super) const MAX_SHIFT: usize = 1024;
 
 static ZEROS: [u8; MAX_SHIFT] = [0; MAX_SHIFT];
@@ -48,8 +47,8 @@ const fn times_x(sum: u32) -> u32 {
     if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 }
 }
 
-/// Moves the raw sum on over `text`; the checksum proper begins with all ones and
-/// is inverted at the end.
+/// Updates the raw checksum with `text`. The final checksum starts with all ones and is inverted at
+/// the end.
 #[inline(always)]
 pub(super) fn update(mut sum: u32, text: &[u8]) -> u32 {
     let (chunks, rest) = text.as_chunks::<16>();
@@ -59,7 +58,8 @@ pub(super) fn update(mut sum: u32, text: &[u8]) -> u32 {
     update_short(sum, rest, word(rest))
 }
 
-/// Moves the raw sum on over a text shorter than 16 bytes, given as its [`word`], too.
+/// Updates the raw checksum with a text of fewer than 16 bytes, which is also given as its
+/// [`word`].
 #[inline(always)]
 fn update_short(mut sum: u32, text: &[u8], word: u128) -> u32 {
     if text.len() < 4 {
@@ -68,8 +68,8 @@ fn update_short(mut sum: u32, text: &[u8], word: u128) -> u32 {
         }
         return sum;
     }
-    // Zeros in front do not change a sum that is still zero, so a text that takes
-    // in the whole sum can be one more chunk.
+    // Leading zeros do not change a checksum of 0. A text that is at least as long as the checksum
+    // can therefore be padded to a chunk.
     fold((word ^ u128::from(sum)) << (128 - 8 * text.len()))
 }
 
@@ -83,17 +83,17 @@ fn fold(word: u128) -> u32 {
     sum
 }
 
-/// Moves a sum on over so many zero bytes.
+/// Shifts a checksum by a number of zero bytes.
 ///
-/// The result is linear in the bits of the sum, so there is a table for each
-/// four of them; smaller than for each eight, for there are many lengths.
+/// The shift is linear in the bits of the checksum, so there is a table for each four bits. Tables
+/// for eight bits would be too large for the many lengths.
 #[derive(Debug)]
 pub(super) struct CrcShift([[u32; 16]; 8]);
 
 impl CrcShift {
     /// `length` is at most [`MAX_SHIFT`].
     pub(super) fn new(length: usize) -> Self {
-        // The highest bit is one, and each bit below it stands for one more power of x.
+        // The highest bit is the polynomial 1, and each lower bit is the next power of x.
         let mut moved = update(1 << 31, ZEROS.get(..length).unwrap_or(&ZEROS));
         let mut tables = [[0; 16]; 8];
         for table in tables.iter_mut().rev() {
@@ -119,7 +119,7 @@ impl CrcShift {
     }
 }
 
-/// The shifts that were asked for.
+/// A cache of shifts by length.
 #[derive(Debug, Default)]
 pub(super) struct CrcShifts(Vec<Option<Box<CrcShift>>>);
 

@@ -1,8 +1,8 @@
-//! A text as differences from one much like it that was written before.
+//! Differences between a text and a similar text that was written before.
 
 use super::encoder::DeflateEncoder;
 
-/// How many bytes `a` and `b` begin with that are the same.
+/// The length of the common prefix of `a` and `b`.
 #[inline(always)]
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut length = 0;
@@ -17,11 +17,11 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     length + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// The first 16 bytes of a text, zeros for those that it lacks.
+/// The first 16 bytes of a text, padded with zeros.
 #[inline(always)]
 pub(super) fn word(text: &[u8]) -> u128 {
     let length = text.len();
-    // The first and the last of them, which may be some of the first.
+    // The first and the last bytes can overlap.
     if let Some(first) = text.first_chunk() {
         u128::from_le_bytes(*first)
     } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
@@ -35,28 +35,29 @@ pub(super) fn word(text: &[u8]) -> u128 {
     }
 }
 
-/// A copy from the old text, and what follows it that is not to be found there.
+/// A copy from the old text, followed by literals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EditStep {
-    /// Where in the old text.
+    /// The start of the copy in the old text.
     from: u16,
     copied: u16,
     literals: u16,
-    /// Whether the copy reaches the end of both texts.
+    /// Whether the copy ends at the end of both texts.
     is_tail: bool,
 }
 
 impl EditStep {
-    /// How many bytes are copied from the very beginning.
+    /// The length of a copy from the start of the old text.
     pub(super) fn prefix(self) -> usize {
         if self.from == 0 { self.copied.into() } else { 0 }
     }
 }
 
-/// Finds the steps from `old` to `text`, neither longer than 2^16, and adds them to `steps`.
+/// Finds the steps that make `text` from `old`, and appends them to `steps`. Both are at most 2^16
+/// bytes long.
 ///
-/// Where they part, both go on from the next quote or brace: labels have the
-/// same names in the same order more often than values of the same length.
+/// After a difference both texts continue at the next quote or brace, because labels mostly have
+/// the same names in the same order and values of different lengths.
 pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<EditStep>) {
     let (mut left, mut old_left) = (text, old);
     loop {
@@ -79,10 +80,9 @@ pub(super) fn find(text: &[u8], old: &[u8], steps: &mut Vec<EditStep>) {
     }
 }
 
-/// Writes `text`, which differs by `steps` from what was written at `source`.
+/// Writes `text`, which differs by `steps` from the text at `source`.
 ///
-/// `is_joined` says that the bytes after both texts are the same, too, and enough
-/// for a copy.
+/// `is_joined` means that the bytes after both texts are equal too, and enough for a copy.
 #[inline(always)]
 pub(super) fn write(
     steps: &[EditStep],

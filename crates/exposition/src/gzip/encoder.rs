@@ -1,8 +1,7 @@
-//! Text as bytes and back-references, in blocks whose code follows the text.
+//! Encodes literals and back-references in DEFLATE blocks (RFC 1951 section 3.2.3).
 //!
-//! RFC 1951 section 3.2.3. A block's code is made from what was written before
-//! it, so every symbol goes out at once and none is kept; what the text is like
-//! changes slowly.
+//! The codes of a block are built from the counts of the blocks before, so each symbol is written
+//! immediately. This works because the statistics of the text change slowly.
 
 use super::{
     alphabet::MAX_COPY,
@@ -11,22 +10,24 @@ use super::{
     symbol_counts::SymbolCounts,
 };
 
-/// How far back a reference can reach.
+/// The largest distance of a back-reference.
 pub(super) const WINDOW: u64 = 32 << 10;
 
-/// A shorter copy costs as much as its bytes, unless it prolongs the one before.
+/// The shortest new copy. A shorter one costs as much as literals, unless it extends the previous
+/// copy.
 pub(super) const MIN_NEW_COPY: usize = 4;
 
-/// How many counted symbols the first code but one is made from; each later one
-/// from twice as many, up to a limit.
+/// The number of counted symbols of the first block. Each following block has twice as many, up to
+/// `MAX_BLOCK`.
 const FIRST_BLOCK: u32 = 1 << 10;
 const MAX_BLOCK: u32 = 1 << 14;
 
-/// Counting every line would cost more than the codes get better by it. Not an even
-/// number, nor seven: histograms often have twelve buckets, a sum and a count.
+/// One of this number of lines is counted, because counting all would cost more time than better
+/// codes save. The number is odd and not seven: histograms often have 14 lines (twelve buckets, a
+/// sum and a count).
 const COUNTED_LINES: u32 = 5;
 
-/// Writes deflate blocks.
+/// Writes DEFLATE blocks.
 #[derive(Debug)]
 pub(super) struct DeflateEncoder {
     bits: BitWriter,
@@ -35,9 +36,9 @@ pub(super) struct DeflateEncoder {
     block: u32,
     is_counting: bool,
     lines: u32,
-    /// Of the text, as far as it was given.
+    /// The number of text bytes so far.
     position: u64,
-    /// A back-reference that may become longer.
+    /// A back-reference that can still be extended.
     copy: PendingCopy,
 }
 
@@ -48,7 +49,7 @@ struct PendingCopy {
 }
 
 impl DeflateEncoder {
-    /// Begins after what `bits` already has.
+    /// Starts after the bits that `bits` has already.
     pub(super) fn new(mut bits: BitWriter) -> Self {
         let counts = SymbolCounts::expected();
         let code = BlockCode::new(&counts);
@@ -65,13 +66,13 @@ impl DeflateEncoder {
         }
     }
 
-    /// How many bytes of text were given.
+    /// The number of text bytes so far.
     #[inline(always)]
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// To be called now and then, at best after each line: changes the code when it is time.
+    /// Starts a new block if enough symbols were counted. Call it after each line.
     #[inline(always)]
     pub(super) fn end_line(&mut self) {
         self.lines = self.lines.wrapping_add(1);
@@ -91,7 +92,7 @@ impl DeflateEncoder {
         self.block = (self.block * 2).min(MAX_BLOCK);
     }
 
-    /// Writes bytes as they are.
+    /// Writes literals.
     #[inline(always)]
     pub(super) fn literals(&mut self, text: &[u8]) {
         if text.is_empty() {
@@ -105,19 +106,19 @@ impl DeflateEncoder {
         self.code.write_literals(text, &mut self.bits);
     }
 
-    /// Whether text at `source` can be copied to `position`.
+    /// Whether text at `source` is within the window of `position`.
     #[inline(always)]
     pub(super) fn reaches(&self, position: u64, source: u64) -> bool {
         position.wrapping_sub(source) <= WINDOW
     }
 
-    /// Whether the text at `source` is the one that the last copy would go on with.
+    /// Whether text at `source` continues the pending copy.
     #[inline(always)]
     pub(super) fn continues(&self, source: u64) -> bool {
         self.copy.length > 0 && self.position.wrapping_sub(source) == self.copy.distance
     }
 
-    /// Writes `text`, which is also at `source`, as a copy of it if it can be one.
+    /// Writes `text`, which is also at `source`: as a copy if possible, otherwise as literals.
     #[inline(always)]
     pub(super) fn copy(&mut self, source: u64, text: &[u8]) {
         let is_worth_it = text.len() >= MIN_NEW_COPY && self.reaches(self.position, source);
@@ -128,9 +129,10 @@ impl DeflateEncoder {
         }
     }
 
-    /// Copies so many bytes from `source`, which must be within reach.
+    /// Copies `length` bytes from `source`, which must be within the window.
     ///
-    /// There must be [`MIN_NEW_COPY`] of them, together with what the next call goes on with.
+    /// Together with the next calls that extend the copy, there must be at least [`MIN_NEW_COPY`]
+    /// bytes.
     #[inline(always)]
     pub(super) fn extend(&mut self, source: u64, length: usize) {
         if !self.continues(source) {
@@ -152,7 +154,7 @@ impl DeflateEncoder {
     fn write_copies(&mut self) {
         let PendingCopy { distance, mut length } = self.copy;
         while length > MAX_COPY {
-            // What is left must be long enough for a copy, too.
+            // The rest must have at least `MIN_COPY` bytes.
             let part = MAX_COPY.min(length - 3);
             self.write_copy(distance as usize, part);
             length -= part;
@@ -169,7 +171,7 @@ impl DeflateEncoder {
         self.code.write_copy(distance, length, &mut self.bits);
     }
 
-    /// Ends the last block, fills its last byte and writes `words` of 32 bits behind it.
+    /// Ends the last block, aligns to a byte and writes two words of 32 bits.
     pub(super) fn finish(&mut self, words: [u64; 2]) {
         self.end_copy();
         self.code.write_end(&mut self.bits);
@@ -180,7 +182,7 @@ impl DeflateEncoder {
         }
     }
 
-    /// How many bytes wait to be taken.
+    /// The number of bytes that can be taken.
     pub(super) fn pending(&self) -> usize {
         self.bits.len()
     }

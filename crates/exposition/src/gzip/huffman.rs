@@ -1,19 +1,18 @@
-//! Prefix codes from frequencies, none of them longer than a limit.
+//! Length-limited Huffman codes.
 //!
-//! RFC 1951 section 3.2.2: lengths in_braces define a code. It must be complete: a
-//! reader refuses lengths that leave bit patterns without a meaning.
+//! RFC 1951 section 3.2.2: the lengths define a code. The code must be complete, because decoders
+//! refuse lengths that leave bit patterns unused.
 
-/// The most symbols that an alphabet of deflate has.
+/// The largest number of symbols in an alphabet of DEFLATE.
 const MAX_SYMBOLS: usize = 288;
 
-/// The longest code that deflate knows.
+/// The longest code in DEFLATE.
 const MAX_BITS_PER_CODE: usize = 15;
 
-/// The length of each symbol's code: the best for these frequencies, or close to
-/// it where `limit` bits do not suffice for the best.
+/// The code length of each symbol. The code is optimal, or nearly optimal if `limit` is too small.
 ///
-/// Symbols of frequency zero get length zero, which is no code. At least two
-/// others are needed for a complete code.
+/// Symbols of frequency 0 get length 0, which means no code. A complete code needs at least two
+/// other symbols.
 pub(super) fn lengths<const N: usize>(frequencies: &[u32; N], limit: usize) -> [u8; N] {
     const { assert!(N <= MAX_SYMBOLS) };
     let mut rarest_first: Vec<(u32, usize)> =
@@ -32,15 +31,15 @@ pub(super) fn lengths<const N: usize>(frequencies: &[u32; N], limit: usize) -> [
     lengths
 }
 
-/// How many codes of each length the best code has, longer ones than we can
-/// count taken for the longest.
+/// The number of codes of each length in the optimal code. Lengths are capped at the number of
+/// symbols.
 fn counts(rarest_first: &[(u32, usize)]) -> [usize; MAX_SYMBOLS] {
-    // Leaves are sorted, and nodes come into being sorted, so the two rarest are
-    // always at the front of one of two queues.
+    // The leaves are sorted, and the nodes are created in sorted order. The two rarest are
+    // therefore at the front of one of the two queues.
     let mut leaves = rarest_first.iter().map(|&(n, _)| u64::from(n)).enumerate().peekable();
     let leaf_count = rarest_first.len();
     let mut nodes: Vec<u64> = Vec::with_capacity(leaf_count);
-    // Of leaves, then of nodes.
+    // Parents of leaves, followed by parents of nodes.
     let mut parents = vec![0; 2 * leaf_count];
     let mut taken = 0;
     for parent in 0..leaf_count.saturating_sub(1) {
@@ -62,7 +61,7 @@ fn counts(rarest_first: &[(u32, usize)]) -> [usize; MAX_SYMBOLS] {
     }
     let mut counts = [0; MAX_SYMBOLS];
     let mut depths = vec![0_usize; 2 * leaf_count];
-    // The last node is the root; parents come after their children.
+    // The last node is the root. Parents have higher indexes than their children.
     for child in (0..leaf_count + nodes.len().saturating_sub(1)).rev() {
         depths[child] = depths[parents[child]] + 1;
         if child < leaf_count {
@@ -72,16 +71,17 @@ fn counts(rarest_first: &[(u32, usize)]) -> [usize; MAX_SYMBOLS] {
     counts
 }
 
-/// Brings a complete code's lengths down to `limit`, and keeps it complete.
+/// Limits the lengths of a complete code to `limit`, and keeps it complete.
 fn shorten(counts: &mut [usize; MAX_SYMBOLS], limit: usize) {
     let mut excess: usize = counts[limit + 1..].iter().sum();
     counts[limit] += excess;
     counts[limit + 1..].fill(0);
-    // In units of the longest code, how much more than everything is given away.
+    // The used code space in units of the longest code.
     let given: usize = (1..=limit).map(|length| counts[length] << (limit - length)).sum();
     excess = given.saturating_sub(1 << limit);
     while excess > 0 {
-        // A leaf further up becomes a node of two: itself and one of the longest.
+        // A shorter code is replaced by two codes that are one bit longer. One of them is for the
+        // symbol of a longest code.
         let Some(length) = (1..limit).rev().find(|&length| counts[length] > 0) else { return };
         counts[length] -= 1;
         counts[length + 1] += 2;
@@ -90,7 +90,7 @@ fn shorten(counts: &mut [usize; MAX_SYMBOLS], limit: usize) {
     }
 }
 
-/// The codes for these lengths, their first bit lowest.
+/// The codes for these lengths, with reversed bits.
 pub(super) fn codes<const N: usize>(lengths: &[u8; N]) -> [u16; N] {
     let mut next = [0_u32; MAX_BITS_PER_CODE + 2];
     for &length in lengths {
@@ -142,7 +142,7 @@ mod tests {
             shifts in proptest::array::uniform32(0_u32..31),
             limit in 5_usize..=15,
         ) {
-            // Powers of two give the deepest trees.
+            // Frequencies that are powers of two give the deepest trees.
             let lengths = lengths(&shifts.map(|shift| 1 << shift), limit);
             prop_assert_eq!(space(&lengths), 1 << 15);
             prop_assert!(lengths.iter().all(|&length| (1..=limit).contains(&usize::from(length))));

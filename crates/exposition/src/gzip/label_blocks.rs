@@ -1,28 +1,28 @@
-//! LabelBlocks of labels that come found_at on line after line.
+//! Blocks of added labels, which are repeated on each line of an instance.
 
 use super::{checksum, difference::common_prefix};
 
-/// A block of labels that was made known to the [`GzipWriter`](super::GzipWriter) it is from.
+/// Identifies a label block of one [`GzipWriter`](super::GzipWriter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct LabelBlockId(pub(super) u32);
 
-/// What is known about a block.
+/// A label block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LabelBlock {
     start: usize,
     pub(super) length: usize,
-    /// The checksum of the text, from zero.
+    /// The checksum of the text, starting at 0.
     pub(super) sum: u32,
-    /// Where in the whole text it stands last.
+    /// The last position of the block in the text.
     pub(super) position: Option<u64>,
 }
 
-/// All blocks of one answer.
+/// All label blocks of one output.
 #[derive(Debug, Default)]
 pub(super) struct LabelBlocks {
     text: Vec<u8>,
     blocks: Vec<LabelBlock>,
-    /// The two blocks that were compared last, and how many bytes they begin with alike.
+    /// The last comparison: two blocks and the length of their common prefix.
     compared: Option<(LabelBlockId, LabelBlockId, usize)>,
 }
 
@@ -47,15 +47,15 @@ impl LabelBlocks {
         self.text.get(block.start..block.start + block.length).unwrap_or_default()
     }
 
-    /// Notes where the block stands.
+    /// Records the last position of a block.
     #[inline(always)]
-    pub(super) fn place(&mut self, labels: LabelBlockId, position: u64) {
+    pub(super) fn record(&mut self, labels: LabelBlockId, position: u64) {
         if let Some(block) = self.blocks.get_mut(labels.0 as usize) {
             block.position = Some(position);
         }
     }
 
-    /// How many bytes `a` and `b` begin with that are the same.
+    /// The length of the common prefix of two blocks.
     #[inline(always)]
     pub(super) fn common_prefix(&mut self, a: LabelBlockId, b: LabelBlockId) -> usize {
         if let Some((c, d, length)) = self.compared

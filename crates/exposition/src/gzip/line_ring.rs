@@ -1,8 +1,7 @@
-//! The lines of a family, in the order in which instances have them.
+//! Recent lines of a family, in the order of the instances.
 //!
-//! Instances of one app expose the same lines, so the line to come is most
-//! likely the one that followed last time. A ring of lines and a place in it
-//! foresees it; one comparison tells whether that was right.
+//! Instances of one app expose the same lines. The next line is therefore mostly the one that
+//! followed the last time. The ring predicts it, and one comparison verifies the prediction.
 
 use super::{
     checksum,
@@ -10,70 +9,70 @@ use super::{
     label_blocks::LabelBlockId,
 };
 
-/// More is more than caches hold, and further back than references reach.
+/// Larger limits exceed the cache of the processor and the window of back-references.
 const MAX_TEXT: usize = 256 << 10;
 const MAX_LINES: usize = 8 << 10;
 const MAX_STEPS: usize = 32 << 10;
 
-/// How many lines are looked at after the predicted one, for an instance may lack some.
+/// The number of lines that are tried after the predicted one, for instances that lack some lines.
 const MAX_SKIPPED: usize = 4;
 
-/// A line's text before the labels.
+/// The text of a line before the labels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KnownLine {
     start: usize,
     length: usize,
-    /// The checksum of the text, from zero.
+    /// The checksum of the text, starting at 0.
     pub(super) sum: u32,
-    /// Where it came last.
-    pub(super) seen: LineOccurrence,
+    /// The last occurrence of the line.
+    pub(super) occurrence: LineOccurrence,
     next: usize,
-    /// How it differs from the line that came before it last time.
+    /// The edit steps from the line that preceded it the last time.
     steps: EditRange,
 }
 
-/// Differences that were found.
+/// A range of edit steps.
 #[derive(Clone, Copy, Debug, Default)]
 struct EditRange {
-    /// The line from which.
+    /// The line from which the steps start.
     old: Option<usize>,
     start: usize,
     end: usize,
 }
 
-/// Where a line stands.
+/// An occurrence of a line in the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineOccurrence {
-    /// In the whole text.
+    /// The position in the text.
     pub(super) position: u64,
-    /// The block that follows the line's text.
+    /// The label block after the line's text.
     pub(super) labels: LabelBlockId,
-    /// Whether a line break stands before it.
+    /// Whether a line break precedes the line.
     pub(super) is_after_break: bool,
 }
 
-/// The ring.
+/// A ring of lines.
 #[derive(Debug, Default)]
 pub(super) struct LineRing {
     text: Vec<u8>,
     ring: Vec<KnownLine>,
     steps: Vec<EditStep>,
-    /// The line found or added last; the first one comes after the last.
+    /// The last line. After the last entry of the ring the first one follows.
     place: usize,
 }
 
-/// A line in the ring.
+/// The result of a search in the ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundLine {
     pub(super) place: usize,
-    /// Whether it was there before, and not just added.
+    /// Whether the line was in the ring before.
     pub(super) is_known: bool,
-    /// The one found or added before it, unless all are forgotten since.
+    /// The line before it, unless the ring was cleared since.
     pub(super) previous: Option<usize>,
 }
 
 impl LineRing {
-    /// Forgets all lines: others will come.
+    /// Forgets all lines, because lines of another family follow.
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ring.clear();
@@ -86,11 +85,11 @@ impl LineRing {
         self.ring.get(place)
     }
 
-    /// Notes where a line stands.
+    /// Records an occurrence of a line.
     #[inline(always)]
-    pub(super) fn place(&mut self, place: usize, seen: LineOccurrence) {
+    pub(super) fn record(&mut self, place: usize, occurrence: LineOccurrence) {
         if let Some(line) = self.ring.get_mut(place) {
-            line.seen = seen;
+            line.occurrence = occurrence;
         }
     }
 
@@ -127,7 +126,7 @@ impl LineRing {
         self.text.get(line.start..line.start + line.length).unwrap_or_default()
     }
 
-    /// Finds the line that begins with `before`, or adds it after the last one.
+    /// Finds the line with this text, or adds it after the last one.
     #[inline(always)]
     pub(super) fn find(&mut self, before: &[u8]) -> FoundLine {
         if let Some(last) = self.ring.get(self.place)
@@ -135,28 +134,28 @@ impl LineRing {
             && self.text(predicted) == before
         {
             let place = last.next;
-            return self.found_at(place);
+            return self.known(place);
         }
         self.search(before)
     }
 
     #[inline(always)]
-    fn found_at(&mut self, place: usize) -> FoundLine {
+    fn known(&mut self, place: usize) -> FoundLine {
         let previous = std::mem::replace(&mut self.place, place);
         FoundLine { place, is_known: true, previous: Some(previous) }
     }
 
-    /// Looks where an instance goes on that lacks the predicted line.
+    /// Tries the lines after the predicted one and the first line of the ring.
     #[inline(never)]
     fn search(&mut self, before: &[u8]) -> FoundLine {
         let predicted = self.ring.get(self.place).map(|last| last.next);
         let mut after = predicted.and_then(|predicted| self.ring.get(predicted));
-        // It may begin found_at at the head, whatever the last instance had after this.
+        // An instance can start again at the first line of the family.
         let mut place = 0;
         for _ in 0..=MAX_SKIPPED {
             let Some(line) = self.ring.get(place) else { break };
             if self.text(line) == before {
-                return self.found_at(place);
+                return self.known(place);
             }
             let Some(line) = after else { break };
             place = line.next;
@@ -179,7 +178,11 @@ impl LineRing {
             start: self.text.len(),
             length: before.len(),
             sum: checksum::update(0, before),
-            seen: LineOccurrence { position: 0, labels: LabelBlockId(0), is_after_break: false },
+            occurrence: LineOccurrence {
+                position: 0,
+                labels: LabelBlockId(0),
+                is_after_break: false,
+            },
             next,
             steps: EditRange::default(),
         });

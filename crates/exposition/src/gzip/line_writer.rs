@@ -1,7 +1,7 @@
-//! LineRing as what is new in them.
+//! Writes lines as copies of their parts and literals.
 //!
-//! Each part of a line has a place where it most likely stands already; what is
-//! the same there is copied, and the rest is written. Nothing is searched.
+//! Each part of a line has one likely position in the text before. Equal bytes are copied from
+//! there, and the rest is written as literals. There is no search.
 
 use super::{
     alphabet::MAX_COPY,
@@ -12,39 +12,39 @@ use super::{
     line_ring::{FoundLine, KnownLine, LineOccurrence, LineRing},
 };
 
-/// How much other text goes into the counts of the code at once.
+/// The number of bytes of other text between two updates of the codes.
 const PIECE: usize = 4 << 10;
 
-/// Knows what was written, as far as it may come found_at.
+/// The state of the text so far, as far as it is used for copies.
 #[derive(Debug)]
 pub(super) struct LineWriter {
     pub(super) encoder: DeflateEncoder,
     pub(super) blocks: LabelBlocks,
     lines: LineRing,
     last: Option<PreviousLine>,
-    /// Room for differences that are not kept.
+    /// A buffer for steps that are not stored.
     steps: Vec<EditStep>,
-    /// A line break that was given and not yet written: with luck the copy of the
-    /// next line begins with it.
+    /// Whether a line break was received and is not written yet. It is held back so that the copy
+    /// of the next line can include it.
     has_pending_break: bool,
     /// Whether the text so far ends in a line break.
     is_after_break: bool,
 }
 
-/// The line before, from its labels on.
+/// The previous line from its labels on.
 #[derive(Clone, Copy, Debug)]
 struct PreviousLine {
     labels: LabelBlockId,
-    /// Of the labels.
+    /// The position of the labels.
     position: u64,
     after_position: u64,
-    /// The first bytes after them.
+    /// The first bytes after the labels.
     after: u128,
     after_length: usize,
 }
 
 impl LineWriter {
-    /// Begins after what `bits` already has.
+    /// Starts after the bits that `bits` has already.
     pub(super) fn new(bits: BitWriter) -> Self {
         Self {
             encoder: DeflateEncoder::new(bits),
@@ -57,7 +57,7 @@ impl LineWriter {
         }
     }
 
-    /// Writes anything, and forgets the lines before it.
+    /// Writes any text, and forgets the lines before it.
     pub(super) fn write(&mut self, text: &[u8]) {
         self.flush_break();
         self.lines.clear();
@@ -70,7 +70,7 @@ impl LineWriter {
         }
     }
 
-    /// Writes a line, its labels being `block`; returns the checksum of `before` from zero.
+    /// Writes a line with the labels `block`. Returns the checksum of `before`, starting at 0.
     #[inline(always)]
     pub(super) fn line(
         &mut self,
@@ -80,11 +80,13 @@ impl LineWriter {
         after: &[u8],
     ) -> u32 {
         let found = self.lines.find(before);
-        let Some(&KnownLine { sum, seen, .. }) = self.lines.get(found.place) else { return 0 };
+        let Some(&KnownLine { sum, occurrence, .. }) = self.lines.get(found.place) else {
+            return 0;
+        };
         let position = self.encoder.position() + u64::from(self.has_pending_break);
         let is_after_break = self.is_after_break;
-        let copied = if found.is_known && self.encoder.reaches(position, seen.position) {
-            self.write_repeated(before, labels, &seen)
+        let copied = if found.is_known && self.encoder.reaches(position, occurrence.position) {
+            self.write_repeated(before, labels, &occurrence)
         } else {
             self.write_changed(before, labels, found);
             0
@@ -92,33 +94,33 @@ impl LineWriter {
         self.write_labels(labels, block, copied);
         self.write_after(labels, block, after);
         self.encoder.end_line();
-        self.lines.place(found.place, LineOccurrence { position, labels, is_after_break });
+        self.lines.record(found.place, LineOccurrence { position, labels, is_after_break });
         sum
     }
 
-    /// Writes a line that came before, up to where its labels write_changed from those it
-    /// had; returns how many bytes of the labels that are.
+    /// Writes a known line and the common prefix of its labels and the labels it had before.
+    /// Returns the length of this prefix.
     #[inline(always)]
     fn write_repeated(
         &mut self,
         before: &[u8],
         labels: LabelBlockId,
-        seen: &LineOccurrence,
+        occurrence: &LineOccurrence,
     ) -> usize {
-        let takes_break = self.has_pending_break && seen.is_after_break;
+        let takes_break = self.has_pending_break && occurrence.is_after_break;
         if !takes_break {
             self.flush_break();
         }
         let prefix = usize::from(takes_break) + before.len();
-        let same = self.blocks.common_prefix(seen.labels, labels);
+        let same = self.blocks.common_prefix(occurrence.labels, labels);
         let copied = match self.last {
-            // The line before has all of the labels, and is nearer: this copy shall not
-            // be followed by another one from the same place.
+            // The previous line has the same labels and is nearer. A copy of all labels from the
+            // older line would be split at the maximal length.
             Some(last) if last.labels == labels => same.min(MAX_COPY.saturating_sub(prefix)),
             _ => same,
         };
         if prefix + copied >= MIN_NEW_COPY {
-            self.encoder.extend(seen.position - u64::from(takes_break), prefix + copied);
+            self.encoder.extend(occurrence.position - u64::from(takes_break), prefix + copied);
             self.has_pending_break = false;
             return copied;
         }
@@ -127,17 +129,18 @@ impl LineWriter {
         0
     }
 
-    /// Writes `before`, the text of `found`, as it differs from that of the line before.
+    /// Writes `before`, the text of `found`, as edit steps from the previous line.
     #[inline(always)]
     fn write_changed(&mut self, before: &[u8], labels: LabelBlockId, found: FoundLine) {
-        let previous = found.previous.and_then(|place| Some((place, self.lines.get(place)?.seen)));
-        // Nothing is between the two lines, and none is longer than 3 KiB, so everything in
-        // the line before is within reach.
-        let Some((previous, seen)) = previous else {
+        let previous =
+            found.previous.and_then(|place| Some((place, self.lines.get(place)?.occurrence)));
+        // The previous line directly precedes this one and is shorter than 3 KiB, so it is within
+        // the window.
+        let Some((previous, occurrence)) = previous else {
             self.flush_break();
             return self.encoder.literals(before);
         };
-        let takes_break = self.has_pending_break && seen.is_after_break;
+        let takes_break = self.has_pending_break && occurrence.is_after_break;
         if !takes_break {
             self.flush_break();
         }
@@ -145,16 +148,16 @@ impl LineWriter {
         let steps = self.lines.steps(previous, found.place);
         let prefix = steps.first().map_or(0, |step| step.prefix());
         if takes_break && prefix >= MIN_NEW_COPY {
-            self.encoder.extend(seen.position - 1, 1);
+            self.encoder.extend(occurrence.position - 1, 1);
         } else if takes_break {
             self.encoder.literals(b"\n");
         }
         let is_joined = self.last.is_some_and(|last| last.labels == labels)
             && self.blocks.text(labels).len() >= MIN_NEW_COPY;
-        difference::write(steps, before, seen.position, is_joined, &mut self.encoder);
+        difference::write(steps, before, occurrence.position, is_joined, &mut self.encoder);
     }
 
-    /// Writes the labels but for the first bytes, which are copied already.
+    /// Writes the labels without the first `copied` bytes.
     #[inline(always)]
     fn write_labels(&mut self, labels: LabelBlockId, block: &LabelBlock, copied: usize) {
         let position = self.encoder.position() - copied as u64;
@@ -172,10 +175,10 @@ impl LineWriter {
         } else {
             self.encoder.literals(rest);
         }
-        self.blocks.place(labels, position);
+        self.blocks.record(labels, position);
     }
 
-    /// Writes what stands after the labels, and holds back its line break.
+    /// Writes the text after the labels, and holds back its line break.
     #[inline(always)]
     fn write_after(&mut self, labels: LabelBlockId, block: &LabelBlock, after: &[u8]) {
         let position = self.encoder.position();
@@ -205,7 +208,7 @@ impl LineWriter {
         });
     }
 
-    /// Writes the line break that was held back.
+    /// Writes a line break that was held back.
     #[inline(always)]
     pub(super) fn flush_break(&mut self) {
         if self.has_pending_break {

@@ -1,4 +1,4 @@
-//! The frame: RFC 1952, one member with one compressed text.
+//! A gzip file with one member (RFC 1952).
 
 use super::{
     bits::BitWriter,
@@ -7,10 +7,10 @@ use super::{
     line_writer::LineWriter,
 };
 
-/// Section 2.3: deflate, no name, no time, the fastest algorithm, an unknown system.
+/// Section 2.3: DEFLATE, no name, no time, fastest algorithm, unknown operating system.
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 4, 255];
 
-/// One gzip member in the making.
+/// Writes one gzip member.
 #[derive(Debug)]
 pub(in super::super) struct GzipWriter {
     text: LineWriter,
@@ -26,7 +26,7 @@ impl Default for GzipWriter {
 }
 
 impl GzipWriter {
-    /// Begins a member.
+    /// Starts a member.
     pub(in super::super) fn new() -> Self {
         let mut bits = BitWriter::default();
         for byte in HEADER {
@@ -35,26 +35,25 @@ impl GzipWriter {
         Self { text: LineWriter::new(bits), sum: !0, shifts: CrcShifts::default() }
     }
 
-    /// Makes a block of labels known, with the braces or commas that come with it.
+    /// Adds a label block, including its braces or commas, and returns its identifier.
     ///
-    /// Nothing is written. The block is kept, so each is best added once.
+    /// This writes nothing. The block is kept until the member ends, so add each block once.
     pub(in super::super) fn add_labels(&mut self, text: &[u8]) -> LabelBlockId {
         self.text.blocks.add(text)
     }
 
-    /// Writes anything; best for what is not a line with labels, such as the lines
-    /// before a family's samples.
+    /// Writes any text. Use it for text that is not a line with labels, such as metadata.
     ///
-    /// LineRing that were given before are taken to be of another family.
+    /// The next lines are assumed to be of another family.
     pub(in super::super) fn write(&mut self, text: &[u8]) {
         self.sum = checksum::update(self.sum, text);
         self.text.write(text);
     }
 
-    /// Writes `before`, a block of labels and `after`, best a line with its line break.
+    /// Writes `before`, a label block and `after`. Use it for a line with its line break.
     ///
-    /// `labels` are from [`add_labels`](Self::add_labels) of the same member; those
-    /// of another one are taken for a block of this one, or for no text at all.
+    /// `labels` must be from [`add_labels`](Self::add_labels) of this writer. An unknown identifier
+    /// means no text.
     pub(in super::super) fn line(&mut self, before: &[u8], labels: LabelBlockId, after: &[u8]) {
         let Some(&block) = self.text.blocks.get(labels) else {
             self.write(before);
@@ -69,7 +68,7 @@ impl GzipWriter {
         self.sum = checksum::update(self.sum, after);
     }
 
-    /// Writes a line that is longer than what is prepared for.
+    /// Writes a line that is longer than the prepared shifts.
     #[cold]
     fn write_parts(&mut self, before: &[u8], labels: LabelBlockId, after: &[u8]) {
         let block = self.text.blocks.text(labels).to_vec();
@@ -78,20 +77,20 @@ impl GzipWriter {
         self.write(after);
     }
 
-    /// How many bytes wait to be taken.
+    /// The number of bytes that can be taken.
     pub(in super::super) fn pending(&self) -> usize {
         self.text.encoder.pending()
     }
 
-    /// Takes what can be sent so far; some of the last text may come only later.
+    /// Takes the output so far. The end of the text can be missing from it.
     pub(in super::super) fn take(&mut self) -> Vec<u8> {
         self.text.encoder.take()
     }
 
-    /// Ends the member, and returns what was not taken yet.
+    /// Ends the member, and returns the rest of the output.
     pub(in super::super) fn finish(mut self) -> Vec<u8> {
         self.text.flush_break();
-        // Section 2.3.1: both modulo 2^32.
+        // Section 2.3.1: checksum and length are modulo 2^32.
         let length = self.text.encoder.position() & u64::from(u32::MAX);
         self.text.encoder.finish([u64::from(!self.sum), length]);
         self.text.encoder.take()

@@ -1,21 +1,21 @@
-//! What was written, counted, so that the next block's code fits it.
+//! Counts of written symbols, from which the codes of the next block are built.
 
 use super::alphabet::{DISTANCES, END, LITERALS, distance_symbol, length_symbol};
 
-/// How much a symbol that was seen outweighs one that only might come.
+/// The weight of an occurrence, compared with symbols that did not occur.
 const SEEN_WEIGHT: u32 = 16;
 
-/// How often each symbol came.
+/// The number of occurrences of each symbol.
 #[derive(Debug)]
 pub(super) struct SymbolCounts {
     literals: [u32; LITERALS],
     distances: [u32; DISTANCES],
-    /// Symbols since the last code.
+    /// The number of symbols since the last code was built.
     count: u32,
 }
 
 impl SymbolCounts {
-    /// What is to be expected of an exposition.
+    /// The initial counts: all printable ASCII characters are equally frequent.
     pub(super) fn expected() -> Self {
         let mut counts = Self { literals: [0; LITERALS], distances: [0; DISTANCES], count: 0 };
         for (symbol, count) in counts.literals.iter_mut().enumerate() {
@@ -43,18 +43,18 @@ impl SymbolCounts {
         self.count += 2;
     }
 
-    /// How many symbols were added since the code was made from it.
+    /// The number of symbols since the last code was built.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
 
-    /// Lets the past count half.
+    /// Halves the counts, so that recent symbols count more.
     pub(super) fn halve(&mut self) {
         self.literals.iter_mut().chain(&mut self.distances).for_each(|count| *count /= 2);
         self.count = 0;
     }
 
-    /// No symbol is zero, for any may come.
+    /// The frequencies of bytes and lengths. None is 0, because any symbol can occur.
     pub(super) fn literals(&self) -> [u32; LITERALS] {
         let mut counts = self.literals.map(|count| count * SEEN_WEIGHT + 1);
         counts[END] = 1;

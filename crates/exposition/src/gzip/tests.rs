@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// What a caller can do.
+/// A call of the writer.
 #[derive(Clone, Debug)]
 enum Call {
     Write(Vec<u8>),
@@ -13,8 +13,8 @@ enum Call {
     Take,
 }
 
-/// Compresses, also without taking anything before the end, and decompresses; checks
-/// that the text is what was given.
+/// Compresses and decompresses. Checks that the text is unchanged and that the result does not
+/// depend on the calls of `take`.
 fn round_trip(blocks: &[Vec<u8>], calls: &[Call]) -> usize {
     let (compressed, expected) = compress(blocks, calls);
     if calls.iter().any(|call| matches!(call, Call::Take)) {
@@ -24,14 +24,14 @@ fn round_trip(blocks: &[Vec<u8>], calls: &[Call]) -> usize {
     }
     let mut decoder = GzDecoder::new(&*compressed);
     let mut text = Vec::new();
-    // Checks the sum and the length, too.
+    // Verifies the checksum and the length too.
     decoder.read_to_end(&mut text).unwrap();
     assert!(decoder.into_inner().is_empty(), "bytes after the member");
     assert!(text == expected, "the text is another one");
     compressed.len()
 }
 
-/// Returns what came out, and the text that went in.
+/// Returns the compressed and the expected text.
 fn compress(blocks: &[Vec<u8>], calls: &[Call]) -> (Vec<u8>, Vec<u8>) {
     let mut gzip = GzipWriter::new();
     let labels: Vec<LabelBlockId> = blocks.iter().map(|block| gzip.add_labels(block)).collect();
@@ -127,7 +127,8 @@ fn an_instance_may_lack_lines_or_have_more() {
 #[test]
 fn a_copy_reaches_no_further_than_the_window() {
     let blocks = label_blocks(3);
-    // The first line again, so far behind that each of its parts is once in reach and once not.
+    // At these distances each part of the first line is sometimes inside and sometimes outside the
+    // window.
     for distance in 32_900..33_500 {
         let calls = [
             line("requests{code=\"200\"", 0, "} 12345\n"),
@@ -137,7 +138,7 @@ fn a_copy_reaches_no_further_than_the_window() {
         ];
         round_trip(&blocks, &calls);
     }
-    // A family as long as the window: the line one instance before is at its edge.
+    // The family is as long as the window, so the same line of the instance before is at its edge.
     for filling in (0..300).step_by(3) {
         let mut calls = Vec::new();
         for i in 0..3 {
@@ -233,7 +234,7 @@ fn labels_of_another_member_are_nothing() {
     assert_eq!(text, "x 1\ny 1\n");
 }
 
-/// Text of few words, so that it comes again in part and whole.
+/// Texts of few words, which repeat in whole or in part.
 fn words(most: usize) -> impl Strategy<Value = Vec<u8>> {
     let word = prop::sample::select(vec![
         "",

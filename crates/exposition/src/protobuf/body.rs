@@ -16,30 +16,29 @@ use super::{
     wire::{field_length, put_bytes, put_start},
 };
 
-/// The exposition of one instance: a body that was checked whole, and its index.
+/// A validated protobuf body and its index.
 pub(in super::super) struct ProtobufBody {
     body: Vec<u8>,
     labels: AddedLabels,
-    /// The labels as they are appended to each metric.
+    /// The added labels as fields of a metric.
     added: Vec<u8>,
     index: ProtobufIndex,
     renames: Renames,
     is_from_text: bool,
-    /// How many samples are dropped since another instance has them.
+    /// The number of samples that are dropped because another instance has them.
     repeated: usize,
-    /// Its samples are kept where another body has the same.
+    /// Whether its samples are kept if another body has the same series.
     pub(in super::super) is_preferred: bool,
 }
 
 impl ProtobufBody {
-    /// Checks a body, which is a stream of delimited `MetricFamily` messages, and
-    /// indexes it; an empty one is an exposition too. The `labels` are added to
-    /// each of its metrics.
+    /// Validates and indexes a stream of delimited `MetricFamily` messages. An empty body is valid.
+    /// `labels` are added to each metric.
     ///
     /// # Errors
     ///
-    /// The first family that is not as the format wants it, or is more than the `limits`; its
-    /// number, counted from 1, is the error's line.
+    /// The first message that is not valid or exceeds the `limits`. The line of the error is the
+    /// number of the message, counted from 1.
     pub(in super::super) fn parse(
         body: impl Into<Vec<u8>>,
         labels: AddedLabels,
@@ -67,8 +66,8 @@ impl ProtobufBody {
         Ok(instance)
     }
 
-    /// How many samples Prometheus sees in it, without its duplicates. A native
-    /// histogram is one.
+    /// The number of samples as Prometheus counts them, without duplicates. A native histogram is
+    /// one sample.
     pub(in super::super) fn samples(&self) -> usize {
         self.index.samples - self.index.duplicates - self.repeated
     }
@@ -89,7 +88,7 @@ impl ProtobufBody {
         OutputNames { added: &self.labels, escaping, renames: &self.renames }
     }
 
-    /// Takes note that names will be escaped, by which they can become equal.
+    /// Prepares the body for an output with this escaping, which can make names equal.
     pub(super) fn escape(&mut self, escaping: Escaping) {
         let has_utf8_names = self.index.has_utf8_names || self.index.labels.has(LabelTraits::UTF8);
         if escaping != Escaping::AllowUtf8 && has_utf8_names {
@@ -97,7 +96,7 @@ impl ProtobufBody {
         }
     }
 
-    /// Takes note of the names that are not the usual ones.
+    /// Sets the output names that differ from the usual ones.
     pub(super) fn rename(&mut self, renames: Renames, escaping: Escaping) {
         self.renames = renames;
         self.update_lengths_and_duplicates(escaping);
@@ -111,20 +110,21 @@ impl ProtobufBody {
         &self.labels
     }
 
-    /// The body was text without duplicates: those that it has now are equal in milliseconds only.
+    /// Marks a body that was converted from text without duplicates. Its duplicates differ in
+    /// timestamps below a millisecond.
     #[must_use]
     pub(in super::super) fn converted_from_text(self) -> Self {
         Self { is_from_text: true, ..self }
     }
 
-    /// How many samples are dropped: duplicates, and those whose timestamps are equal in
-    /// milliseconds only.
+    /// The number of dropped duplicates, and of samples dropped because their timestamps are equal
+    /// in milliseconds.
     pub(super) fn dropped(&self) -> (usize, usize) {
         let (dropped, repeated) = (self.index.duplicates, self.repeated);
         if self.is_from_text { (repeated, dropped) } else { (dropped + repeated, 0) }
     }
 
-    /// Drops what is equal under the names that go out, and measures the rest.
+    /// Drops metrics that are equal under their output names, and measures the rest.
     fn update_lengths_and_duplicates(&mut self, escaping: Escaping) {
         let output_names = OutputNames { added: &self.labels, escaping, renames: &self.renames };
         self.index.metrics.iter_mut().for_each(IndexedMetric::keep);
@@ -173,7 +173,7 @@ impl ProtobufBody {
         }
     }
 
-    /// Writes a metric of a family with the added labels, as a field of it.
+    /// Writes a metric with the added labels as a field of its family.
     pub(super) fn write(
         &self,
         metric: IndexedMetric,
@@ -201,8 +201,8 @@ fn must_be_rewritten(metric: IndexedMetric, output_names: OutputNames<'_>) -> bo
     metric.is(IndexedMetric::VALUELESS) || output_names.must_rename(metric)
 }
 
-/// Writes a metric of a family with its labels under free names, and a value if it has none;
-/// returns how many labels were renamed.
+/// Writes a metric with its output labels. A missing value is written as an empty message. Returns
+/// the number of renamed labels.
 fn rewrite(
     message: &[u8],
     (family, kind): (&[u8], u32),
@@ -225,7 +225,7 @@ fn rewrite(
 }
 
 impl fmt::Debug for ProtobufBody {
-    /// Without the body, which does not belong in a log.
+    /// Omits the body, which does not belong in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProtobufBody").field("samples", &self.samples()).finish_non_exhaustive()
     }

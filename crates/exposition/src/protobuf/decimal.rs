@@ -1,11 +1,10 @@
-//! Numbers as text.
+//! Numbers and timestamps of OpenMetrics text.
 
 use std::io::Write;
 
 use super::message::{number, varint};
 
-/// Writes a value in as few digits as name it, with an exponent where it is very
-/// large or small.
+/// Writes the shortest text of a value, with an exponent for very large and small values.
 pub(super) fn write_value(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
         let positive: &[u8] = if value.is_nan() { b"NaN" } else { b"+Inf" };
@@ -15,7 +14,7 @@ pub(super) fn write_value(value: f64, out: &mut Vec<u8>) {
     let scientific = format!("{value:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return };
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    // A `Vec` takes all that is written to it.
+    // Writing to a `Vec` does not fail.
     let _ = if (-5..21).contains(&exponent) {
         write!(out, "{value}")
     } else {
@@ -29,14 +28,14 @@ pub(super) fn write_ms(timestamp_ms: i64, out: &mut Vec<u8>) {
     write_scaled(i128::from(timestamp_ms), 3, out);
 }
 
-/// Writes a `Timestamp` message as seconds.
+/// Writes a `google.protobuf.Timestamp` as seconds.
 pub(super) fn write_time(time: &[u8], out: &mut Vec<u8>) {
     let seconds = i128::from(varint(time, number::SECONDS) as i64);
     let nanos = i128::from(varint(time, number::NANOS) as i32);
     write_scaled(seconds * 1_000_000_000 + nanos, 9, out);
 }
 
-/// Writes `number` with its last `places` digits behind the point.
+/// Writes `number` with its last `places` digits after the sample.
 fn write_scaled(number: i128, places: u32, out: &mut Vec<u8>) {
     if number < 0 {
         out.push(b'-');
@@ -49,7 +48,7 @@ fn write_scaled(number: i128, places: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads seconds as units of which there are 10^`places` in one; what is smaller is left out.
+/// Reads a decimal number as an integer of 10^-`places` units. Further digits are cut off.
 pub(super) fn read_scaled(text: &str, places: u32) -> Option<i64> {
     let unit = 10_i128.pow(places);
     let (sign, digits) = match text.strip_prefix('-') {
@@ -59,7 +58,7 @@ pub(super) fn read_scaled(text: &str, places: u32) -> Option<i64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.len() + fraction.len() == 0 || !is_number(whole) || !is_number(fraction) {
-        // With an exponent, or no number at all.
+        // A number with an exponent, or no number.
         let scaled = text.parse::<f64>().ok().filter(|value| value.is_finite())? * unit as f64;
         return Some(scaled.round() as i64);
     }

@@ -1,4 +1,4 @@
-//! Which metrics an instance has duplicates.
+//! Duplicate metrics of one body.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -10,22 +10,22 @@ use super::{
     output_names::{self, OutputNames},
 };
 
-/// A metric, for the look for duplicates.
+/// The hash and the index of a metric.
 #[derive(Clone, Copy)]
 struct MetricFingerprint {
     /// Equal for equal series and timestamps.
     hash: u64,
-    /// Its place among the metrics.
+    /// The index of the metric.
     place: u32,
 }
 
-/// Marks every metric that is as an earlier one as dropped; returns how many samples they have.
+/// Drops each metric that repeats an earlier one. Returns the number of dropped samples.
 pub(super) fn drop_duplicates(
     body: &[u8],
     index: &mut ProtobufIndex,
     output_names: OutputNames<'_>,
 ) -> usize {
-    // Seeded for each body: nobody can prepare metrics whose hashes collide.
+    // A random seed for each body, so that colliding hashes cannot be prepared.
     let state = RandomState::default();
     let mut fingerprints = Vec::with_capacity(index.metrics.len());
     for family in &index.families {
@@ -57,7 +57,7 @@ pub(super) fn drop_duplicates(
     samples
 }
 
-/// Equal for equal labels of metrics of one family.
+/// Equal for metrics of one family with equal labels.
 fn fingerprint(
     body: &[u8],
     family: &FamilyMessage,
@@ -68,7 +68,7 @@ fn fingerprint(
     let message = metric.span.of(body);
     let content = MetricContent::of(message);
     let mut sum = sample_class(family, metric, &content);
-    // A sum, because labels are equal in any order.
+    // The sum does not depend on the order of labels.
     if output_names.must_rename(metric) {
         for label in output_names.labels(family.name.of(body), message).0 {
             sum = sum.wrapping_add(hash(state, [&*label.name, label.value]));
@@ -81,7 +81,7 @@ fn fingerprint(
     sum
 }
 
-/// The same for metrics of all instances, with the labels that are added.
+/// A fingerprint with the added labels, to compare metrics of all instances.
 pub(super) fn full_fingerprint(
     body: &[u8],
     family: &FamilyMessage,
@@ -98,14 +98,14 @@ pub(super) fn full_fingerprint(
     })
 }
 
-/// The places of all fingerprints that are the same as an earlier one.
+/// The indexes of the metrics that repeat an earlier one.
 fn repeated(fingerprints: &[MetricFingerprint], is_same: impl Fn(u32, u32) -> bool) -> Vec<u32> {
-    // Open addressing, half full at most; a slot holds an index, plus one.
+    // Open addressing with a load factor of at most one half. A slot holds an index plus 1.
     let mut slots = vec![0_u32; (fingerprints.len() * 2).next_power_of_two()];
     let mask = slots.len() - 1;
     let mut repeated = Vec::new();
     for (i, fingerprint) in fingerprints.iter().enumerate() {
-        // The index is at home in the low bits of the hash, and probes upwards.
+        // The low bits of the hash give the first slot, and the next slots are probed.
         let mut at = fingerprint.hash as usize & mask;
         while let Some(slot) = slots.get_mut(at) {
             let Some(earlier) = (*slot as usize).checked_sub(1).and_then(|i| fingerprints.get(i))
@@ -132,7 +132,7 @@ fn hash<'p>(state: &RandomState, parts: impl IntoIterator<Item = &'p [u8]>) -> u
     hasher.finish()
 }
 
-/// Metrics of different classes have different samples, whatever their labels.
+/// Metrics of different classes have different samples.
 fn sample_class(family: &FamilyMessage, metric: IndexedMetric, content: &MetricContent<'_>) -> u64 {
     match content.kind(family.metric_type) {
         ValueKind::Gauge | ValueKind::Counter | ValueKind::Untyped => 0,
@@ -142,8 +142,7 @@ fn sample_class(family: &FamilyMessage, metric: IndexedMetric, content: &MetricC
     }
 }
 
-/// Whether two metrics are the same at first sight: most that are have their
-/// labels in one order.
+/// Fast check for equal metrics, whose labels are mostly in the same order.
 fn have_equal_labels(body: &[u8], index: &ProtobufIndex, places: [u32; 2]) -> bool {
     let [Some(one), Some(other)] = places.map(|place| {
         let (family, metric) = (index.family_of(place)?, *index.metrics.get(place as usize)?);
@@ -154,18 +153,18 @@ fn have_equal_labels(body: &[u8], index: &ProtobufIndex, places: [u32; 2]) -> bo
     }) else {
         return false;
     };
-    // Under whatever names they go out, these depend on nothing else.
+    // The output names depend on nothing else.
     (one.0, one.1, one.2) == (other.0, other.1, other.2)
         && LabelPair::all(one.3).eq(LabelPair::all(other.3))
 }
 
-/// What makes a metric the same as another.
+/// The properties that make two metrics equal.
 #[derive(PartialEq, Eq)]
 struct MetricKey {
     family: Vec<u8>,
     sample_class: u64,
     timestamp_ms: Option<i64>,
-    /// SourceNames and values, in their order.
+    /// Sorted names and values.
     labels: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn a_collision_of_hashes_is_no_duplicate() {
         assert_eq!(found(&[7; 5], |_, _| false), [0; 0]);
-        // The even ones are equal, the odd ones too.
+        // Even metrics are equal, and so are odd ones.
         assert_eq!(found(&[7; 5], |one, other| one % 2 == other % 2), [2, 3, 4]);
     }
 }

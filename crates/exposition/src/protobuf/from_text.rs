@@ -1,8 +1,8 @@
-//! OpenMetrics as protobuf.
+//! Converts OpenMetrics text to protobuf.
 //!
-//! What is read here was written by our own merge: families are whole, what is said
-//! of one stands before its samples, the points of one metric follow each other. A line
-//! that is not so is passed over or makes a family of its own; nothing is refused.
+//! The text is the output of [`TextMerge`](super::super::text::TextMerge): families are contiguous,
+//! metadata precedes samples, and the samples of a metric sample are contiguous. A line that does
+//! not follow this is skipped or starts a family. Nothing is refused.
 
 mod line;
 mod metric;
@@ -15,12 +15,12 @@ use super::{
     wire::{put_bytes, put_varint, put_varint_field},
 };
 
-/// Writes strict OpenMetrics text, with names in quotes where they must be, as a stream of
-/// delimited `MetricFamily` messages. Returns also how many sums and counts a reader of these finds
-/// that the text does not have.
+/// Writes spec-compliant OpenMetrics text as a stream of delimited `MetricFamily` messages. Returns
+/// the stream, and the number of sums and counts that the text does not have and that a parser of
+/// protobuf reads as 0.
 ///
-/// Beyond the standard, a counter's sample can have its family's name. Info and
-/// stateset become gauges and unknown becomes untyped, named as their samples are.
+/// Samples of a counter can also have the name of their family. Info and stateset become gauges,
+/// and unknown becomes untyped. They get the names of their samples.
 pub(in super::super) fn from_text(text: &[u8]) -> (Vec<u8>, usize) {
     let mut writer = MessageWriter::default();
     for line in text.split(|byte| *byte == b'\n') {
@@ -45,18 +45,18 @@ pub(in super::super) fn from_text(text: &[u8]) -> (Vec<u8>, usize) {
     (writer.out, writer.synthesized)
 }
 
-/// A family that is being read.
+/// The family that is being read.
 #[derive(Default)]
 struct PendingFamily {
     name: Vec<u8>,
     openmetrics_type: OpenMetricsType,
     help: Vec<u8>,
     unit: Vec<u8>,
-    /// With what its samples' names end beyond its own, where that belongs to the name.
+    /// The suffix of the sample names, if it belongs to the output name.
     suffix: &'static [u8],
-    /// Its metrics, as fields.
+    /// The metrics as fields.
     metrics: Vec<u8>,
-    /// Times of creation that belong to no metric.
+    /// Created timestamps without a metric.
     created: Vec<u8>,
 }
 
@@ -70,7 +70,7 @@ struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// The family of this name, of which no sample was read yet.
+    /// The current family if it has this name and no samples. Otherwise a new family.
     fn family_named(&mut self, name: &[u8]) -> &mut PendingFamily {
         if self.family.name != name || self.has_samples() {
             self.end_family();
@@ -116,7 +116,7 @@ impl MessageWriter {
         metric.write_created_gauge(&mut self.family.created);
     }
 
-    /// Writes what there is of the family.
+    /// Writes the metrics read so far.
     fn end_message(&mut self) {
         self.end_metric();
         let PendingFamily { name, help, unit, suffix, metrics, .. } = &self.family;
@@ -142,7 +142,7 @@ fn write_family(
     metrics: &[u8],
     out: &mut Vec<u8>,
 ) {
-    // Readers pass over a family without metrics.
+    // Parsers skip a family without metrics.
     if metrics.is_empty() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What is kept of a body besides its bytes, and the walk that finds it.
+//! The index of a protobuf body: families and metrics.
 
 use std::ops::Range;
 
@@ -16,26 +16,26 @@ use super::{
     wire::{Fields, take_delimited},
 };
 
-/// What is kept of a body.
+/// The index of a body.
 #[derive(Default)]
 pub(super) struct ProtobufIndex {
-    /// Those with metrics, in their order; a name can occur again.
+    /// Messages with metrics, in the order of the body. A name can occur in several messages.
     pub(super) families: Vec<FamilyMessage>,
-    /// Those of the first family, then those of the second, and so on.
+    /// The metrics of all families, grouped by family.
     pub(super) metrics: Vec<IndexedMetric>,
-    /// How many samples Prometheus sees, duplicates among them.
+    /// The number of samples as Prometheus counts them, with duplicates.
     pub(super) samples: usize,
-    /// How many samples the dropped metrics have.
+    /// The number of samples of dropped metrics.
     pub(super) duplicates: usize,
     pub(super) renamed_labels: usize,
-    /// Whether the name of some family is none that older scrapers know.
+    /// Whether a family name is not a legacy name.
     pub(super) has_utf8_names: bool,
-    /// Of all metrics.
+    /// The properties of all label names.
     pub(super) labels: LabelTraits,
 }
 
 impl ProtobufIndex {
-    /// Drops the metric at `place`; returns how many samples it has.
+    /// Drops the metric at `place`. Returns the number of its samples.
     pub(super) fn drop(&mut self, place: u32, body: &[u8]) -> usize {
         let metric = self.metrics.get(place as usize).copied();
         let family = self.family_of(place).zip(metric);
@@ -53,22 +53,22 @@ impl ProtobufIndex {
     }
 }
 
-/// A message in a body that says what a family is and has some of its metrics.
+/// A `MetricFamily` message of a body.
 pub(super) struct FamilyMessage {
     pub(super) name: Span,
     pub(super) help: Span,
     pub(super) unit: Span,
     pub(super) metric_type: ProtobufType,
-    /// What its metrics hold.
+    /// The kinds of values of its metrics.
     pub(super) kinds: ValueKinds,
-    /// The places of its metrics.
+    /// The indexes of its metrics.
     pub(super) metrics: Range<u32>,
-    /// How long they are when written, the native histograms apart: \[others, native\].
+    /// The length of the metrics in the output: \[other metrics, native histograms\].
     pub(super) lengths: [u64; 2],
 }
 
 impl FamilyMessage {
-    /// The number of the field for the values of its type.
+    /// The field number of values of its type.
     pub(super) fn kind(&self) -> u32 {
         self.metric_type.kind() as u32
     }
@@ -85,7 +85,7 @@ impl FamilyMessage {
         metric_check::samples(kind, content.value(kind), metric.is(IndexedMetric::NATIVE))
     }
 
-    /// The metrics that are not dropped and their places, from the place `start` on.
+    /// The indexes and metrics that are not dropped, from the index `start` in the family on.
     pub(super) fn kept(
         &self,
         index: &ProtobufIndex,
@@ -97,7 +97,7 @@ impl FamilyMessage {
     }
 }
 
-/// A metric: its place in the body, and what to do with it.
+/// The position and properties of a metric.
 #[derive(Clone, Copy)]
 pub(super) struct IndexedMetric {
     pub(super) span: Span,
@@ -105,12 +105,12 @@ pub(super) struct IndexedMetric {
 }
 
 impl IndexedMetric {
-    /// A label has the name of an added one.
+    /// A label has the name of an added label.
     pub(super) const CLASH: u8 = 1;
-    /// A label's name is none that older scrapers know.
+    /// A label name is not a legacy name.
     pub(super) const UTF8_LABEL: u8 = 2;
     pub(super) const NATIVE: u8 = 4;
-    /// A duplicate.
+    /// The metric is a duplicate.
     pub(super) const DROPPED: u8 = 8;
     pub(super) const VALUELESS: u8 = 16;
 
@@ -118,7 +118,7 @@ impl IndexedMetric {
         self.flags & flag != 0
     }
 
-    /// Takes it back that it was dropped.
+    /// Marks the metric as not dropped.
     pub(super) fn keep(&mut self) {
         self.flags &= !Self::DROPPED;
     }
@@ -146,15 +146,15 @@ impl ValueKinds {
     }
 }
 
-/// A body may become so many times as long if each of its samples stands on its
-/// own. AddedLabels of 1 kB on a thousand buckets are 80 times as long then; a body can be made
-/// up that becomes a million times as long.
+/// The largest growth by conversion to single samples, which repeat the labels for each bucket.
+/// Labels of 1 kB on a thousand buckets give a factor of 80, and a crafted body can give a factor
+/// of a million.
 const MAX_GROWTH: usize = 64;
 
-/// What is not worth a look.
+/// The number of repeated bytes that is always allowed.
 const FREE_REPEATED_BYTES: usize = 16 << 20;
 
-/// Checks a body and indexes it.
+/// Validates and indexes a body.
 pub(super) fn index(
     body: &[u8],
     added: &AddedLabels,
@@ -180,7 +180,7 @@ struct IndexBuilder<'a> {
     added: &'a AddedLabels,
     limits: &'a Limits,
     index: ProtobufIndex,
-    /// How long the labels are that single samples would repeat.
+    /// The length of the labels that single samples would repeat.
     repeated: usize,
 }
 
@@ -190,7 +190,7 @@ impl<'a> IndexBuilder<'a> {
             return Err(ErrorKind::TooManyFamilies);
         }
         let (mut name, mut help, mut unit): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
-        // The type that is meant by none is the first.
+        // The default type is the first of the enumeration.
         let (mut type_number, mut has_metrics) = (0, false);
         for field in Fields::new(message) {
             let field = field?;
@@ -206,7 +206,7 @@ impl<'a> IndexBuilder<'a> {
                 _ => {}
             }
         }
-        // Prometheus does not look at them either.
+        // Prometheus skips these families too.
         if !has_metrics {
             return Ok(());
         }

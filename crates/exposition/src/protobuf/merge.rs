@@ -14,39 +14,38 @@ use super::{
     wire::{put_varint, varint_length},
 };
 
-/// One exposition of several instances, written in chunks.
+/// The merged exposition of several protobuf bodies, written in chunks.
 pub(in super::super) struct ProtobufMerge {
     instances: Vec<ProtobufBody>,
     plan: ProtobufPlan,
-    /// The lengths of the plan's messages.
+    /// The lengths of the messages of the plan.
     lengths: Vec<u64>,
     duplicates: DuplicateSamples,
     escaping: Escaping,
     content_length: u64,
     stats: Stats,
     dropped: Dropped,
-    /// The first of the samples that an earlier instance has.
+    /// The first samples that are left out because an earlier instance has the same series.
     duplicate_samples: Vec<DuplicateSample>,
     next: NextMetric,
 }
 
-/// What is written next.
+/// The position of the next metric to write.
 #[derive(Default)]
 struct NextMetric {
     message: usize,
-    /// Whether what stands before its metrics is written.
+    /// Whether the fields before the metrics are written.
     is_started: bool,
-    /// Counted from the message's first one.
+    /// The index in the parts of the message.
     part: usize,
-    /// Within the instance's family.
+    /// The index in the family of the instance.
     metric: u32,
-    /// Within the metric, where single samples are written.
-    point: u32,
+    /// The index in the metric, if single samples are written.
+    sample: u32,
 }
 
 impl ProtobufMerge {
-    /// Lines up the families of all instances; metrics of one family follow each
-    /// other in the order given here.
+    /// Plans the merge. Within a family, metrics are in the order of `instances`.
     pub(in super::super) fn new(mut instances: Vec<ProtobufBody>, escaping: Escaping) -> Self {
         instances.iter_mut().for_each(|instance| instance.escape(escaping));
         name_collisions::resolve(&mut instances, escaping);
@@ -80,7 +79,7 @@ impl ProtobufMerge {
         merge
     }
 
-    /// Finds how long each message is, and leaves out those without a metric.
+    /// Measures each message, and removes messages without metrics.
     fn measure(&mut self) {
         let mut messages = std::mem::take(&mut self.plan.messages);
         let mut head = Vec::new();
@@ -108,20 +107,20 @@ impl ProtobufMerge {
                 (None, None) => others + native,
                 (None, Some(HistogramKind::Native)) => native,
                 (None, Some(HistogramKind::Classic)) => others,
-                (Some(role), _) => self.points_length(place, *part, role),
+                (Some(role), _) => self.samples_length(place, *part, role),
             };
         }
         length
     }
 
-    fn points_length(&self, part_place: usize, part: MessagePart, role: Role) -> u64 {
+    fn samples_length(&self, part_place: usize, part: MessagePart, role: Role) -> u64 {
         let Some((instance, family)) = part.of(&self.instances) else { return 0 };
         let (mut length, mut writer) = (0, SampleWriter::default());
         for (metric_place, metric) in family.kept(instance.index(), 0) {
             writer.start(instance, metric, family, self.escaping);
-            writer.each(role, &mut |writer, point_place, point| {
-                if !self.duplicates.contains((part_place as u32, metric_place, point_place)) {
-                    length += writer.length(&point);
+            writer.each(role, &mut |writer, sample_number, sample| {
+                if !self.duplicates.contains((part_place as u32, metric_place, sample_number)) {
+                    length += writer.length(&sample);
                 }
                 true
             });
@@ -129,17 +128,17 @@ impl ProtobufMerge {
         length
     }
 
-    /// The length of the whole output in bytes, exact.
+    /// The exact length of the whole output in bytes.
     pub(in super::super) fn content_length(&self) -> u64 {
         self.content_length
     }
 
-    /// What was done to the samples.
+    /// The changes that were made to the samples.
     pub(in super::super) fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// What single samples cannot carry, of families that became untyped.
+    /// The data that was lost in families that became untyped.
     pub(in super::super) fn dropped(&self) -> Dropped {
         self.dropped
     }
@@ -160,8 +159,8 @@ impl ProtobufMerge {
         &self.duplicates
     }
 
-    /// Appends the next metrics: `max` bytes, and then up to the end of the metric,
-    /// but one at least. Returns whether there was something to append.
+    /// Appends at least one metric, and further ones until the chunk has `max` bytes. Returns
+    /// whether anything was appended.
     pub(in super::super) fn next_chunk(&mut self, out: &mut Vec<u8>, max: usize) -> bool {
         let start = out.len();
         let goal = start.saturating_add(max.max(1));
@@ -180,10 +179,10 @@ impl ProtobufMerge {
                 Some(part) => {
                     let is_full = match part.only {
                         None => self.write_metrics(*part, message, &mut next, goal, out),
-                        Some(_) => self.write_points(place, *part, &mut next, goal, out),
+                        Some(_) => self.write_samples(place, *part, &mut next, goal, out),
                     };
                     if !is_full {
-                        (next.part, next.metric, next.point) = (next.part + 1, 0, 0);
+                        (next.part, next.metric, next.sample) = (next.part + 1, 0, 0);
                     }
                 }
                 None => next = NextMetric { message: next.message + 1, ..NextMetric::default() },
@@ -193,8 +192,7 @@ impl ProtobufMerge {
         out.len() > start
     }
 
-    /// Writes the rest of a part, or as much of it as the chunk takes; returns
-    /// whether the chunk is full.
+    /// Writes the rest of a part until the chunk ends. Returns whether the chunk is full.
     fn write_metrics(
         &self,
         part: MessagePart,
@@ -219,8 +217,9 @@ impl ProtobufMerge {
         false
     }
 
-    /// The same for a part of which single samples are written.
-    fn write_points(
+    /// Same as [`write_metrics`](Self::write_metrics), for a part that is written as single
+    /// samples.
+    fn write_samples(
         &self,
         part_place: usize,
         part: MessagePart,
@@ -233,23 +232,23 @@ impl ProtobufMerge {
         };
         let mut writer = SampleWriter::default();
         for (metric_place, metric) in family.kept(instance.index(), next.metric) {
-            let first = if metric_place == next.metric { next.point } else { 0 };
+            let first = if metric_place == next.metric { next.sample } else { 0 };
             let mut stopped = None;
             writer.start(instance, metric, family, self.escaping);
-            writer.each(role, &mut |writer, point_place, point| {
-                let place = (part_place as u32, metric_place, point_place);
-                if point_place < first || self.duplicates.contains(place) {
+            writer.each(role, &mut |writer, sample_number, sample| {
+                let place = (part_place as u32, metric_place, sample_number);
+                if sample_number < first || self.duplicates.contains(place) {
                     return true;
                 }
                 if out.len() >= goal {
-                    stopped = Some(point_place);
+                    stopped = Some(sample_number);
                     return false;
                 }
-                writer.write(&point, out);
+                writer.write(&sample, out);
                 true
             });
-            if let Some(point) = stopped {
-                (next.metric, next.point) = (metric_place, point);
+            if let Some(sample) = stopped {
+                (next.metric, next.sample) = (metric_place, sample);
                 return true;
             }
         }

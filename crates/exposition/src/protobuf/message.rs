@@ -1,9 +1,8 @@
-//! The messages of `io.prometheus.client`: their fields, and views of those that
-//! a merge name_bits into.
+//! The messages of package `io.prometheus.client`, as far as a merge reads them.
 
 use super::wire::{Field, FieldValue, Fields};
 
-/// The numbers of fields, by message.
+/// Field numbers by message.
 pub(super) mod number {
     pub(in super::super) const FAMILY_NAME: u32 = 1;
     pub(in super::super) const FAMILY_HELP: u32 = 2;
@@ -16,15 +15,15 @@ pub(super) mod number {
     pub(in super::super) const LABEL_VALUE: u32 = 2;
     pub(in super::super) const TIMESTAMP_MS: u32 = 6;
 
-    /// Of a counter, gauge or untyped value.
+    /// The value of a counter, gauge or untyped metric.
     pub(in super::super) const VALUE: u32 = 1;
     pub(in super::super) const COUNTER_EXEMPLAR: u32 = 2;
     pub(in super::super) const COUNTER_CREATED: u32 = 3;
 
-    /// Of a summary or histogram.
+    /// The count of a summary or histogram.
     pub(in super::super) const COUNT: u32 = 1;
     pub(in super::super) const SUM: u32 = 2;
-    /// Of a summary's quantiles or a histogram's buckets.
+    /// The quantiles of a summary or the buckets of a histogram.
     pub(in super::super) const PARTS: u32 = 3;
     pub(in super::super) const SUMMARY_CREATED: u32 = 4;
 
@@ -36,9 +35,9 @@ pub(super) mod number {
     pub(in super::super) const ZERO_THRESHOLD: u32 = 6;
     pub(in super::super) const ZERO_COUNT: u32 = 7;
     pub(in super::super) const ZERO_COUNT_FLOAT: u32 = 8;
-    /// Spans, deltas and counts of the buckets below zero.
+    /// The spans, deltas and counts of the negative buckets.
     pub(in super::super) const NEGATIVE: [u32; 3] = [9, 10, 11];
-    /// Those of the buckets above zero.
+    /// The spans, deltas and counts of the positive buckets.
     pub(in super::super) const POSITIVE: [u32; 3] = [12, 13, 14];
     pub(in super::super) const HISTOGRAM_CREATED: u32 = 15;
     pub(in super::super) const NATIVE_EXEMPLAR: u32 = 16;
@@ -58,18 +57,18 @@ pub(super) mod number {
     pub(in super::super) const NANOS: u32 = 2;
 }
 
-/// What a field holds.
+/// The type of a field.
 pub(super) enum FieldType {
     Varint,
     Double,
     Text,
-    /// DuplicateSample, sink or not.
+    /// Repeated, packed or not.
     Varints,
     Doubles,
     Message(FieldTypes),
 }
 
-/// What the fields of a message hold; the first has the number 1, and none is left out.
+/// The types of the fields of a message from number 1 on, without gaps.
 pub(super) type FieldTypes = &'static [FieldType];
 
 const LABEL: FieldTypes = &[FieldType::Text, FieldType::Text];
@@ -104,7 +103,7 @@ const HISTOGRAM: FieldTypes = &[
     FieldType::Message(EXEMPLAR),
 ];
 
-/// The schema of a `IndexedMetric`, down to its last number.
+/// The fields of a `Metric` message.
 pub(super) const METRIC: FieldTypes = &[
     FieldType::Message(LABEL),
     FieldType::Message(VALUE),
@@ -140,7 +139,7 @@ impl ProtobufType {
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
 
-    /// What a metric of the family holds.
+    /// The kind of value that metrics of this type have.
     pub(super) fn kind(self) -> ValueKind {
         match self {
             Self::Counter => ValueKind::Counter,
@@ -161,13 +160,13 @@ impl ProtobufTypes {
         self.0 |= 1 << metric_type as u8;
     }
 
-    /// The type, where there is one and no other.
+    /// The only type of the set. `None` if the set has no or several types.
     pub(super) fn agreed(self) -> Option<ProtobufType> {
         ProtobufType::ALL.into_iter().find(|&one| self.0 == 1 << one as u8)
     }
 }
 
-/// What a metric holds; the number is that of the field.
+/// The kind of a metric's value. The number is that of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueKind {
     Gauge = 2,
@@ -182,12 +181,12 @@ impl ValueKind {
         [Self::Gauge, Self::Counter, Self::Summary, Self::Untyped, Self::Histogram];
 }
 
-/// The fields of a message that was checked.
+/// The fields of a validated message.
 pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     Fields::new(message).map_while(Result::ok)
 }
 
-/// The last field with this number, which is the one that counts.
+/// The last field with this number, which overrides earlier ones.
 pub(super) fn last(message: &[u8], number: u32) -> Option<Field<'_>> {
     fields(message).filter(|field| field.number == number).last()
 }
@@ -211,7 +210,7 @@ pub(super) fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8
         .filter_map(|field| field.value.bytes().ok())
 }
 
-/// A label of a metric or an exemplar.
+/// A `LabelPair` of a metric or an exemplar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LabelPair<'a> {
     pub(super) name: &'a [u8],
@@ -231,19 +230,19 @@ impl<'a> LabelPair<'a> {
         label
     }
 
-    /// The labels of a metric, or of an exemplar.
+    /// The labels of a metric or an exemplar.
     pub(super) fn all(message: &'a [u8]) -> impl Iterator<Item = Self> {
         messages(message, number::LABEL).map(Self::of)
     }
 }
 
-/// What a metric is besides its labels.
+/// The values and the timestamp of a metric.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MetricContent<'a> {
-    /// By the numbers of their fields.
+    /// The values by field number.
     values: [Option<&'a [u8]>; 8],
     timestamp_ms: i64,
-    /// Whether one kind of value is there duplicates.
+    /// Whether a field of a value occurs several times.
     has_repeated_value: bool,
 }
 
@@ -265,7 +264,7 @@ impl<'a> MetricContent<'a> {
         content
     }
 
-    /// When it was taken; 0 is no time to Prometheus, so it is none here.
+    /// The timestamp. A timestamp of 0 means none, as in Prometheus.
     pub(super) fn timestamp_ms(&self) -> Option<i64> {
         (self.timestamp_ms != 0).then_some(self.timestamp_ms)
     }
@@ -274,8 +273,8 @@ impl<'a> MetricContent<'a> {
         self.has_repeated_value
     }
 
-    /// What it holds in a family of this type: what the type wants if it is
-    /// there or nothing else is, and else what is there.
+    /// The kind of value in a family of this type. It is the kind of the type, unless the metric
+    /// has only a value of another kind.
     pub(super) fn kind(&self, metric_type: ProtobufType) -> ValueKind {
         let wanted = metric_type.kind();
         if self.has(wanted) {
@@ -288,8 +287,7 @@ impl<'a> MetricContent<'a> {
         self.values.get(kind as usize).is_some_and(Option::is_some)
     }
 
-    /// The message that holds its value; empty where there is none, which means
-    /// the same as zero in every field.
+    /// The message with the value. It is empty if there is none, which means 0 in each field.
     pub(super) fn value(&self, kind: ValueKind) -> &'a [u8] {
         self.values.get(kind as usize).copied().flatten().unwrap_or_default()
     }

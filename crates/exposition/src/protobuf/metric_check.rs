@@ -1,4 +1,4 @@
-//! What must hold of a `IndexedMetric` before a byte of it is copied.
+//! Validates `Metric` messages.
 
 use super::{
     super::{
@@ -19,20 +19,20 @@ impl From<Malformed> for ErrorKind {
     }
 }
 
-/// What an index needs to know of a metric.
+/// The properties of a metric.
 pub(super) struct CheckedMetric {
     pub(super) kind: ValueKind,
-    /// It is a histogram that Prometheus takes for a native one.
+    /// Whether Prometheus reads the metric as a native histogram.
     pub(super) is_native: bool,
     pub(super) labels: LabelTraits,
     pub(super) is_valueless: bool,
-    /// How many samples Prometheus sees in it.
+    /// The number of samples as Prometheus counts them.
     pub(super) samples: usize,
-    /// How long the labels are that single samples would repeat.
+    /// The length of the labels that single samples would repeat.
     pub(super) repeated: usize,
 }
 
-/// Checks a `IndexedMetric` whole.
+/// Validates a `Metric` message.
 pub(super) fn metric(
     metric: &[u8],
     metric_type: ProtobufType,
@@ -44,7 +44,7 @@ pub(super) fn metric(
     }
     matches_fields(metric, METRIC)?;
     let content = MetricContent::of(metric);
-    // A reader would merge the two; nobody writes that.
+    // Parsers would merge two values of one kind. No client library writes this.
     if content.has_repeated_value() {
         return Err(ErrorKind::Message);
     }
@@ -65,7 +65,7 @@ pub(super) fn metric(
     })
 }
 
-/// Checks that each field has the type that its schema says; others are skipped.
+/// Checks the types of known fields. Unknown fields are skipped.
 fn matches_fields(message: &[u8], schema: FieldTypes) -> Result<(), ErrorKind> {
     for field in Fields::new(message) {
         let field = field?;
@@ -76,7 +76,7 @@ fn matches_fields(message: &[u8], schema: FieldTypes) -> Result<(), ErrorKind> {
             FieldType::Text => text(field.value)?,
             FieldType::Varints => field.value.varints().try_for_each(|value| value.map(drop))?,
             FieldType::Doubles => field.value.doubles().try_for_each(|value| value.map(drop))?,
-            // No deeper than the schema, in which no message holds itself.
+            // The recursion is as deep as the schema, which is not recursive.
             FieldType::Message(inner) => matches_fields(field.value.bytes()?, inner)?,
         }
     }
@@ -94,7 +94,8 @@ fn labels(
     added: &AddedLabels,
     limits: &Limits,
 ) -> Result<LabelTraits, ErrorKind> {
-    /// Up to here a name is compared with each one before; with more, that would take too long.
+    /// Up to this number of labels each name is compared with all previous ones. For more labels
+    /// the names are sorted.
     const PAIRWISE_LIMIT: usize = 16;
 
     let mut used = LabelTraits::default();
@@ -106,7 +107,7 @@ fn labels(
         match label.name {
             b"" => return Err(ErrorKind::LabelName),
             RESERVED_LABEL => return Err(ErrorKind::ReservedLabel),
-            // Readers add such a label themselves.
+            // Parsers add this label to each bucket or quantile.
             b"le" if kind == ValueKind::Histogram => return Err(ErrorKind::DuplicateLabel),
             b"quantile" if kind == ValueKind::Summary => return Err(ErrorKind::DuplicateLabel),
             name => used.join(LabelTraits::of(name, added)),
@@ -133,7 +134,7 @@ fn all_differ(metric: &[u8]) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// How many samples Prometheus sees in a value.
+/// The number of samples of a value as Prometheus counts them.
 pub(super) fn samples(kind: ValueKind, value: &[u8], is_native: bool) -> usize {
     let parts = || message::messages(value, number::PARTS);
     match kind {

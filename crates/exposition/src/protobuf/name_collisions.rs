@@ -1,4 +1,4 @@
-//! Finds the names of a body that would become equal in the output.
+//! Finds names and metrics of bodies that would become equal in the output.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -18,10 +18,10 @@ use super::{
     plan,
 };
 
-/// Gives bodies names under which the series of no two of them become equal that differ.
+/// Gives bodies output names under which different series stay different.
 ///
-/// Only those with the same added labels are looked at together: of others, an added label
-/// tells the series apart.
+/// Only bodies with equal added labels are compared. Otherwise the added labels make the series
+/// different.
 pub(super) fn resolve(instances: &mut [ProtobufBody], escaping: Escaping) {
     let mut groups = HashMap::<&[u8], Vec<usize>>::new();
     for (i, instance) in instances.iter().enumerate() {
@@ -39,8 +39,8 @@ pub(super) fn resolve(instances: &mut [ProtobufBody], escaping: Escaping) {
     }
 }
 
-/// Drops the metrics that an earlier instance has, where no added label tells them apart, and
-/// returns the first of them. A preferred instance goes before all others.
+/// Drops metrics that an earlier instance has, unless the added labels make them different. Returns
+/// the first of them. A preferred instance has precedence.
 pub(super) fn drop_shared_metrics(
     instances: &mut [ProtobufBody],
     escaping: Escaping,
@@ -96,7 +96,7 @@ pub(super) fn drop_shared_metrics(
     found
 }
 
-/// The names of families of which several instances have metrics that could be the same.
+/// The names of families of which several instances can have equal series.
 fn shared_families(
     instances: &[ProtobufBody],
     sets: &LabelSets<'_>,
@@ -118,7 +118,7 @@ fn shared_families(
     shared
 }
 
-/// How the names of bodies that get the same labels differ from the usual ones.
+/// The output names that differ from the usual ones, for bodies with equal added labels.
 pub(super) fn find(bodies: &[&ProtobufBody], escaping: Escaping) -> Renames {
     let Some(first) = bodies.first() else { return Renames::default() };
     let mut names = SourceNames::default();

@@ -1,14 +1,14 @@
-//! Native histograms.
+//! Detects and validates native histograms.
 //!
-//! Prometheus refuses a whole page for one native histogram that contradicts
-//! itself, so such a one must not get into an answer.
+//! Prometheus refuses a whole response for one inconsistent native histogram, so the output must
+//! not contain one.
 
 use super::{
     message::{double, fields, messages, number, varint},
     wire::{FieldValue, unzigzag},
 };
 
-/// Buckets on one side of zero, under the numbers of their fields.
+/// The field numbers of the buckets on one side of zero.
 struct BucketSide {
     spans: u32,
     deltas: u32,
@@ -28,8 +28,8 @@ const SIDES: [BucketSide; 2] = [
     },
 ];
 
-/// Whether some version of Prometheus takes the histogram for a native one: it
-/// has spans or buckets of one, or a zero bucket.
+/// Whether a version of Prometheus reads the histogram as native: it has spans, native buckets or a
+/// zero bucket.
 pub(super) fn is_native(histogram: &[u8]) -> bool {
     let [[spans_below, ..], [spans_above, ..]] = [number::NEGATIVE, number::POSITIVE];
     fields(histogram).any(|field| match field.number {
@@ -38,9 +38,9 @@ pub(super) fn is_native(histogram: &[u8]) -> bool {
         number::ZERO_COUNT_FLOAT | number::ZERO_THRESHOLD => {
             field.value.double().is_ok_and(|value| value > 0.0)
         }
-        // One without fields is one, too, and is there to say that this is a native histogram.
+        // An empty span marks a native histogram without observations.
         number if number == spans_below || number == spans_above => true,
-        // A sink list can be there and be empty.
+        // A packed list can be present and empty.
         number if number::NEGATIVE.contains(&number) || number::POSITIVE.contains(&number) => {
             field.value != FieldValue::Bytes(b"")
         }
@@ -48,7 +48,7 @@ pub(super) fn is_native(histogram: &[u8]) -> bool {
     })
 }
 
-/// Whether no version of Prometheus refuses the native histogram.
+/// Whether all versions of Prometheus accept the native histogram.
 pub(super) fn is_consistent(histogram: &[u8]) -> bool {
     let schema = unzigzag(varint(histogram, number::SCHEMA));
     if !(-4..=52).contains(&schema) {
@@ -77,11 +77,11 @@ pub(super) fn is_consistent(histogram: &[u8]) -> bool {
     }
     let count = varint(histogram, number::COUNT);
     let is_nan = double(histogram, number::SUM).is_nan();
-    // An observation of NaN is in no bucket, and makes the sum NaN.
+    // An observation of NaN is in no bucket and makes the sum NaN.
     observations.is_some_and(|sum| if is_nan { sum <= count } else { sum == count })
 }
 
-/// How many buckets the spans are for; `None` if one goes backwards.
+/// The number of buckets that the spans describe. `None` if the offset of a span is negative.
 fn buckets_of_spans(histogram: &[u8], side: &BucketSide) -> Option<u64> {
     let mut buckets = 0_u64;
     for (i, span) in messages(histogram, side.spans).enumerate() {
@@ -93,8 +93,7 @@ fn buckets_of_spans(histogram: &[u8], side: &BucketSide) -> Option<u64> {
     Some(buckets)
 }
 
-/// How many buckets there are, and the observations in them; `None` if some
-/// bucket has less than none.
+/// The number of buckets and of their observations. `None` if a bucket has a negative count.
 fn sum_of_deltas(histogram: &[u8], side: &BucketSide) -> Option<(u64, u64)> {
     let (mut buckets, mut sum, mut bucket) = (0, 0_u64, 0_i64);
     for list in fields(histogram).filter(|field| field.number == side.deltas) {
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn a_histogram_is_native_if_it_has_any_part_of_one() {
         assert!(!is_native(b""));
-        // An empty list of buckets says nothing; an empty span is there to say it.
+        // An empty list of buckets is not a mark of a native histogram, but an empty span is.
         assert!(!is_native(&histogram(0, &[], &[])));
         assert!(is_native(&histogram(0, &[(0, 0)], &[])));
         assert!(is_native(&histogram(1, &[], &[1])));

@@ -1,4 +1,4 @@
-//! Pieces of OpenMetrics text.
+//! Writes parts of OpenMetrics text.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ use super::{
 
 /// Writes `# KEYWORD name `.
 pub(super) fn write_comment(keyword: &str, name: &[u8], out: &mut Vec<u8>) {
-    // A `Vec` takes all that is written to it.
+    // Writing to a `Vec` does not fail.
     let _ = write!(out, "# {keyword} ");
     if is_legacy_metric_name(name) {
         out.extend_from_slice(name);
@@ -25,15 +25,14 @@ pub(super) fn write_comment(keyword: &str, name: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
 }
 
-/// A unit is a word with which the family's name ends.
+/// Whether the family name ends in `_` and the unit, as OpenMetrics requires.
 pub(super) fn can_be_unit(unit: &[u8], family: &[u8]) -> bool {
     let before = family.strip_suffix(unit).and_then(|before| before.strip_suffix(b"_"));
     let is_word = unit.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     !unit.is_empty() && is_word && before.is_some_and(|before| !before.is_empty())
 }
 
-/// Writes a sample's line up to its value; the `labels` are written already, each
-/// with a comma behind it.
+/// Writes a sample line up to its value. In `labels` a comma follows each label.
 pub(super) fn write_series(
     name: [&[u8]; 2],
     labels: &[u8],
@@ -62,7 +61,7 @@ pub(super) fn write_series(
     out.push(b' ');
 }
 
-/// A series with these labels.
+/// The text of a series.
 pub(super) fn series<'a>(
     name: &[u8],
     labels: impl Iterator<Item = LabelPair<'a>>,
@@ -74,14 +73,14 @@ pub(super) fn series<'a>(
     String::from_utf8_lossy(series.trim_ascii_end()).into_owned()
 }
 
-/// Ends what was opened with a brace.
+/// Closes braces that were opened at `start`.
 fn close(start: usize, out: &mut Vec<u8>) {
     match out.last() {
         Some(b',') => {
             out.pop();
             out.push(b'}');
         }
-        // A name in_braces needs no braces, but nothing is not an exemplar's labels.
+        // A name needs no braces, but an exemplar without labels does.
         _ if out.len() > start + 1 => _ = out.pop(),
         _ => out.push(b'}'),
     }
@@ -102,7 +101,7 @@ pub(super) fn write_exemplar(exemplar: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a label with a comma behind it.
+/// Writes a label and a comma.
 pub(super) fn write_label(label: LabelPair<'_>, out: &mut Vec<u8>) {
     if is_legacy_label_name(label.name) {
         out.extend_from_slice(label.name);

@@ -1,4 +1,4 @@
-//! The names that go out, and the labels that are added.
+//! Output names and added labels.
 
 use std::borrow::Cow;
 
@@ -17,16 +17,16 @@ use super::{
     wire::{put_bytes, put_message},
 };
 
-/// How an instance's names become those of the output.
+/// Maps the names of a body to output names.
 #[derive(Clone, Copy)]
 pub(super) struct OutputNames<'a> {
     pub(super) added: &'a AddedLabels,
     pub(super) escaping: Escaping,
-    /// SourceNames that are not the usual ones.
+    /// Output names that differ from the usual ones.
     pub(super) renames: &'a Renames,
 }
 
-/// A label as it goes out.
+/// A label of the output.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OutputLabel<'a> {
     pub(super) name: Cow<'a, [u8]>,
@@ -48,14 +48,14 @@ impl OutputLabel<'_> {
 }
 
 impl<'a> OutputNames<'a> {
-    /// Whether the output can have another name for a label of the metric.
+    /// Whether a label of the metric can have another name in the output.
     pub(super) fn must_rename(&self, metric: IndexedMetric) -> bool {
         let has_escaped_label =
             self.escaping != Escaping::AllowUtf8 && metric.is(IndexedMetric::UTF8_LABEL);
         metric.is(IndexedMetric::CLASH) || has_escaped_label
     }
 
-    /// What a family is called.
+    /// The output name of a family.
     pub(super) fn family<'n>(&self, name: &'n [u8]) -> Cow<'n, [u8]> {
         if let Some(renamed) = self.renames.metric(name) {
             return Cow::Owned(renamed.to_vec());
@@ -68,8 +68,8 @@ impl<'a> OutputNames<'a> {
         Cow::Owned(escaped)
     }
 
-    /// The labels of a metric of a family under the names that they get, and how many of
-    /// these are not the usual ones.
+    /// The labels of a metric under their output names, and the number of those that are not the
+    /// usual ones.
     pub(super) fn labels(&self, family: &[u8], metric: &'a [u8]) -> (Vec<OutputLabel<'a>>, usize) {
         let chosen = self.renames.labels(family);
         let labels: Vec<_> =
@@ -78,7 +78,7 @@ impl<'a> OutputNames<'a> {
         (labels, renamed)
     }
 
-    /// The series of a metric of a family in the text format, with the added labels.
+    /// The series of a metric in text syntax, with the added labels.
     pub(super) fn series(&self, family: &[u8], metric: &'a [u8]) -> String {
         let (own, added) = (self.labels(family, metric).0, added_pairs(self.added));
         let added = added.iter().map(|(name, value)| LabelPair { name, value });
@@ -116,7 +116,7 @@ impl<'a> OutputNames<'a> {
     }
 }
 
-/// The fields that add the labels to a metric.
+/// The added labels as fields of a metric.
 pub(super) fn added_fields(added: &AddedLabels) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in added_pairs(added) {
@@ -128,7 +128,7 @@ pub(super) fn added_fields(added: &AddedLabels) -> Vec<u8> {
     out
 }
 
-/// The added labels, read off the text in which they are kept: `,a="1",b="2"`.
+/// The added labels, parsed from the text `,a="1",b="2"`.
 pub(super) fn added_pairs(added: &AddedLabels) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut text = added.inserted_at(b"}", 0).iter().copied();
     let mut pairs = Vec::new();

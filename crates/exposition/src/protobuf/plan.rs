@@ -1,4 +1,4 @@
-//! Which metrics stand together: the families of all instances, lined up.
+//! Plans a merge: aligns the families of all instances and assigns their metrics to messages.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -20,16 +20,16 @@ use super::{
     wire::{put_bytes, put_varint_field},
 };
 
-/// What is written, in its order.
+/// The messages of the output in their order.
 pub(super) struct ProtobufPlan {
     pub(super) messages: Vec<OutputMessage>,
-    /// Those of the first family, then those of the second, and so on.
+    /// The parts of all messages, grouped by message.
     pub(super) parts: Vec<MessagePart>,
-    /// How many families had to become untyped.
+    /// Families that became untyped because of a conflict.
     pub(super) type_conflicts: usize,
 }
 
-/// A family of the output, or its native histograms, or the others.
+/// A family of the output, or only its native or only its classic histograms.
 pub(super) struct OutputMessage {
     pub(super) name: Box<[u8]>,
     pub(super) help: Option<MessageText>,
@@ -39,23 +39,23 @@ pub(super) struct OutputMessage {
     pub(super) parts: Range<usize>,
 }
 
-/// Which metrics of a family stand in one message.
+/// The kind of histograms in a message.
 ///
-/// Prometheus 2.42 takes all histograms in a message for what the first one is,
-/// and 3.14 all that follow on a classic one for classic. So the two kinds go into
-/// messages of their sources, where a family has both.
+/// Prometheus 2.42 reads all histograms of a message as the kind of the first one. Prometheus 3.14
+/// reads all histograms after a classic one as classic. A family with both kinds is therefore
+/// written as two messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HistogramKind {
     Native,
     Classic,
 }
 
-/// What one message of an instance has for a family.
+/// The metrics of one message of an instance.
 #[derive(Clone, Copy)]
 pub(super) struct MessagePart {
     pub(super) instance: u32,
     pub(super) family: u32,
-    /// The samples of this role as untyped ones, instead of whole metrics.
+    /// Only the samples of this role are written, as untyped metrics.
     pub(super) only: Option<Role>,
 }
 
@@ -81,7 +81,7 @@ impl MessageText {
 }
 
 impl OutputMessage {
-    /// Writes the fields that go before the metrics.
+    /// Writes the fields before the metrics.
     pub(super) fn write_head(&self, instances: &[ProtobufBody], out: &mut Vec<u8>) {
         put_bytes(number::FAMILY_NAME, &self.name, out);
         if let Some(help) = self.help {
@@ -104,7 +104,7 @@ impl ProtobufPlan {
         planner.arrange(instances)
     }
 
-    /// The parts of a message with their places, those of preferred instances first.
+    /// The parts of a message with their indexes. Parts of preferred instances are first.
     pub(super) fn by_preference(
         &self,
         message: &OutputMessage,
@@ -119,7 +119,7 @@ impl ProtobufPlan {
     }
 }
 
-/// The roles of the samples that such values have.
+/// The roles of the samples of these values.
 pub(super) fn roles(kinds: ValueKinds) -> Roles {
     let mut roles = Roles::default();
     let mut insert = |is_there, role| {
@@ -136,7 +136,7 @@ pub(super) fn roles(kinds: ValueKinds) -> Roles {
     roles
 }
 
-/// A family as all instances together know it.
+/// A family of all instances.
 #[derive(Default)]
 struct CollectedFamily {
     name: Box<[u8]>,
@@ -144,11 +144,11 @@ struct CollectedFamily {
     unit: Option<MessageText>,
     types: ProtobufTypes,
     kinds: ValueKinds,
-    /// Instances, and the places of their messages.
+    /// Instances, and the indexes of their messages.
     sources: Vec<(u32, u32)>,
-    /// Its samples become untyped families by their names.
+    /// Whether each sample name becomes an untyped family.
     is_split: bool,
-    /// Families, and the samples of them that come here, where that is so.
+    /// Families and roles whose samples are written in this family, if it is split.
     incoming: Vec<(usize, Role)>,
 }
 
@@ -158,7 +158,7 @@ impl CollectedFamily {
         self.sources.is_empty() || is_untyped && self.kinds.are_all(ValueKind::Untyped)
     }
 
-    /// Whether two instances that no added label tells apart have one of these families each.
+    /// Whether two instances with possibly equal series have one of these families each.
     fn can_overlap(&self, other: &Self, sets: &LabelSets<'_>) -> bool {
         let mut instances = self.sources.iter().map(|(instance, _)| *instance as usize);
         instances.any(|one| {
@@ -169,7 +169,7 @@ impl CollectedFamily {
 
 #[derive(Default)]
 struct ProtobufPlanner {
-    /// In the order of their first appearance.
+    /// In the order of first appearance.
     families: Vec<CollectedFamily>,
     names: HashMap<Box<[u8]>, usize, RandomState>,
     type_conflicts: usize,
@@ -193,7 +193,7 @@ impl ProtobufPlanner {
         }
     }
 
-    /// The place of the family with this name.
+    /// The index of the family with this name.
     fn place(&mut self, name: &[u8]) -> usize {
         if let Some(&place) = self.names.get(name) {
             return place;
@@ -217,8 +217,8 @@ impl ProtobufPlanner {
         }
     }
 
-    /// Finds families whose samples have the name of another family, where no added label tells
-    /// the two apart: only as single samples can the two be compared.
+    /// Splits families whose sample names are names of other families, if their series can be
+    /// equal. Only single samples can be compared between the two.
     fn find_shared_samples(&mut self, instances: &[ProtobufBody]) {
         let sets = LabelSets::new(instances.iter().map(ProtobufBody::labels));
         if sets.are_disjoint {
@@ -243,8 +243,8 @@ impl ProtobufPlanner {
         }
     }
 
-    /// Sends the samples of families in conflict to families of their names,
-    /// which may bring others into conflict.
+    /// Assigns the samples of split families to families of their names. This can split further
+    /// families.
     fn split(&mut self) {
         let is_split =
             |(place, collected): (usize, &CollectedFamily)| collected.is_split.then_some(place);
@@ -315,7 +315,7 @@ impl ProtobufPlanner {
         plan
     }
 
-    /// Adds the parts of a family, in the order of instances.
+    /// Adds the parts of a family in the order of instances.
     fn add_parts(&self, place: usize, instances: &[ProtobufBody], parts: &mut Vec<MessagePart>) {
         let Some(collected) = self.families.get(place) else { return };
         if !collected.is_split {

@@ -1,4 +1,4 @@
-//! What a metric is as single samples, the way text formats have them.
+//! The samples of a metric, as text formats have them.
 
 use super::{
     super::families::Role,
@@ -10,13 +10,13 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct MetricSample<'a> {
     pub(super) role: Role,
-    /// The value of the label `le` or `quantile`, as the role has it.
+    /// The value of `le` or `quantile`.
     pub(super) bound: Option<f64>,
     pub(super) value: SampleValue,
     pub(super) exemplar: Option<&'a [u8]>,
 }
 
-/// A value.
+/// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SampleValue {
     Float(f64),
@@ -31,10 +31,10 @@ impl SampleValue {
         }
     }
 
-    /// The number as a count where it is one.
+    /// A count if the value is a non-negative integer, otherwise a float.
     pub(super) fn of(value: f64) -> Self {
         let count = value as u64;
-        // Beyond that not every whole number is a float.
+        // Larger floats do not represent all integers.
         let is_count = value < 2_f64.powi(53) && count as f64 == value && value.is_sign_positive();
         if is_count { Self::Count(count) } else { Self::Float(value) }
     }
@@ -47,47 +47,47 @@ impl SampleValue {
     }
 }
 
-/// What a histogram that has no classic bucket gets as buckets.
+/// The buckets of a histogram without classic buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingBuckets {
     None,
-    /// The one up to +Inf.
+    /// One bucket `+Inf`.
     Infinity,
 }
 
 impl MissingBuckets {
-    /// A native histogram has its samples elsewhere; of any other, Prometheus makes up that bucket.
+    /// A native histogram gets no bucket. For other histograms Prometheus adds the bucket `+Inf`.
     pub(super) fn for_samples(histogram: &[u8]) -> Self {
         if native_histogram::is_native(histogram) { Self::None } else { Self::Infinity }
     }
 }
 
-/// Calls `each` with the samples of a value, in their order.
+/// Calls `each` with the samples of a value in their order.
 pub(super) fn each<'a>(
     kind: ValueKind,
     value: &'a [u8],
     missing_buckets: MissingBuckets,
     each: &mut dyn FnMut(MetricSample<'a>),
 ) {
-    let point = |role, value| MetricSample { role, bound: None, value, exemplar: None };
-    let sum = point(Role::Sum, SampleValue::Float(double(value, number::SUM)));
+    let sample = |role, value| MetricSample { role, bound: None, value, exemplar: None };
+    let sum = sample(Role::Sum, SampleValue::Float(double(value, number::SUM)));
     match kind {
         ValueKind::Gauge | ValueKind::Untyped => {
-            each(point(Role::Plain, SampleValue::Float(double(value, number::VALUE))));
+            each(sample(Role::Plain, SampleValue::Float(double(value, number::VALUE))));
         }
         ValueKind::Counter => {
             let exemplar = bytes(value, number::COUNTER_EXEMPLAR);
             let number = SampleValue::Float(double(value, number::VALUE));
-            each(MetricSample { exemplar, ..point(Role::Plain, number) });
+            each(MetricSample { exemplar, ..sample(Role::Plain, number) });
         }
         ValueKind::Summary => {
             for quantile in messages(value, number::PARTS) {
                 let number = SampleValue::Float(double(quantile, number::QUANTILE_VALUE));
                 let bound = Some(double(quantile, number::QUANTILE));
-                each(MetricSample { bound, ..point(Role::Plain, number) });
+                each(MetricSample { bound, ..sample(Role::Plain, number) });
             }
             each(sum);
-            each(point(Role::Count, SampleValue::Count(varint(value, number::COUNT))));
+            each(sample(Role::Count, SampleValue::Count(varint(value, number::COUNT))));
         }
         ValueKind::Histogram => {
             let count = count(value, number::COUNT, number::COUNT_FLOAT);
@@ -104,15 +104,15 @@ pub(super) fn each<'a>(
                 });
             }
             if !has_infinity {
-                each(MetricSample { bound: Some(f64::INFINITY), ..point(Role::Bucket, count) });
+                each(MetricSample { bound: Some(f64::INFINITY), ..sample(Role::Bucket, count) });
             }
             each(sum);
-            each(point(Role::Count, count));
+            each(sample(Role::Count, count));
         }
     }
 }
 
-/// A count, which can also be given as a float.
+/// A count, which is an integer or a float field.
 fn count(message: &[u8], integer: u32, float: u32) -> SampleValue {
     match double(message, float) {
         0.0 => SampleValue::Count(varint(message, integer)),
@@ -120,7 +120,7 @@ fn count(message: &[u8], integer: u32, float: u32) -> SampleValue {
     }
 }
 
-/// The message that says since when a value counts.
+/// The created timestamp.
 pub(super) fn created(kind: ValueKind, value: &[u8]) -> Option<&[u8]> {
     let number = match kind {
         ValueKind::Counter => number::COUNTER_CREATED,
@@ -131,12 +131,12 @@ pub(super) fn created(kind: ValueKind, value: &[u8]) -> Option<&[u8]> {
     bytes(value, number)
 }
 
-/// How many exemplars the native part of a value has.
+/// The number of exemplars of a native histogram.
 pub(super) fn native_exemplars(kind: ValueKind, value: &[u8]) -> usize {
     if kind == ValueKind::Histogram { messages(value, number::NATIVE_EXEMPLAR).count() } else { 0 }
 }
 
-/// The label that a bound is the value of.
+/// The name of the bound's label.
 pub(super) fn bound_label(role: Role) -> &'static [u8] {
     if role == Role::Bucket { b"le" } else { b"quantile" }
 }

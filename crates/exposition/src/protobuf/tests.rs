@@ -1,5 +1,5 @@
-//! The rules of the merge as a whole, mostly told in text; [`golden`] ties that
-//! text to bytes which others wrote.
+//! Tests of whole merges. Most use text; [`golden`] checks the conversion with bytes from other
+//! programs.
 
 use super::{
     super::{
@@ -21,12 +21,12 @@ mod text;
 
 type Added<'a> = &'a [(&'a str, &'a str)];
 
-/// Text as a body, with its end.
+/// Converts lines to a body.
 fn body(lines: &str) -> Vec<u8> {
     from_text(format!("{lines}# EOF\n").as_bytes()).0
 }
 
-/// A body as text, without its end.
+/// Converts a body to text without `# EOF`.
 fn shown(body: &[u8]) -> String {
     let text = to_text(body, &unlimited(), usize::MAX).unwrap().text;
     let text = String::from_utf8(text).unwrap();
@@ -57,7 +57,7 @@ fn merge(instances: Vec<ProtobufBody>) -> ProtobufMerge {
     ProtobufMerge::new(instances, Escaping::AllowUtf8)
 }
 
-/// All chunks, each of about `max` bytes.
+/// Writes all chunks, each of about `max` bytes.
 fn written(mut merge: ProtobufMerge, max: usize) -> Vec<u8> {
     let announced = merge.content_length();
     let mut out = Vec::new();
@@ -73,7 +73,7 @@ fn written(mut merge: ProtobufMerge, max: usize) -> Vec<u8> {
     out
 }
 
-/// What comes of bodies, whose labels are `added`.
+/// Merges bodies. `added` are the added labels of all of them.
 fn merged(bodies: &[&[u8]], added: Added<'_>) -> (Vec<u8>, Stats, Dropped) {
     let instances = || bodies.iter().map(|body| parsed(body, added)).collect();
     let whole = merge(instances());
@@ -85,7 +85,7 @@ fn merged(bodies: &[&[u8]], added: Added<'_>) -> (Vec<u8>, Stats, Dropped) {
     (out, stats, dropped)
 }
 
-/// The same in text.
+/// Merges bodies that are given and compared as text.
 fn merged_text(bodies: &[&str], added: Added<'_>) -> (String, Stats) {
     let bodies: Vec<_> = bodies.iter().map(|text| body(text)).collect();
     let bodies: Vec<_> = bodies.iter().map(Vec::as_slice).collect();

@@ -1,4 +1,4 @@
-//! Protobuf as OpenMetrics 1.0.0.
+//! Converts protobuf to OpenMetrics 1.0.0.
 
 use std::collections::HashSet;
 
@@ -21,25 +21,25 @@ use super::{
     samples::{self, MetricSample, MissingBuckets},
 };
 
-/// An exposition as OpenMetrics text.
+/// The OpenMetrics text of a protobuf body.
 #[derive(Debug)]
 pub(in super::super) struct ConvertedText {
-    /// The text, with its `# EOF`. SourceNames that are not of the old form stand in quotes.
+    /// The text with its `# EOF`. Names that are not legacy names are quoted.
     pub(in super::super) text: Vec<u8>,
-    /// What was done to the samples.
+    /// The changes that were made to the samples.
     pub(in super::super) stats: Stats,
-    /// What the text cannot carry.
+    /// Data that text cannot carry.
     pub(in super::super) dropped: Dropped,
 }
 
-/// Checks a body, which is a stream of delimited `MetricFamily` messages, and writes it as text.
+/// Validates a stream of delimited `MetricFamily` messages, and writes it as text.
 ///
-/// ConvertedText repeats the labels of a histogram for each of its buckets, so it can be
-/// many times as long: little more than `max_bytes` are written.
+/// Text repeats the labels of a histogram for each bucket, so it can be many times as long as the
+/// body. The conversion stops soon after `max_bytes`.
 ///
 /// # Errors
 ///
-/// Those of [`ProtobufBody::parse`], and the family at which the text gets too long.
+/// The errors of [`ProtobufBody::parse`], and an error if the text becomes too long.
 pub(in super::super) fn to_text(
     body: impl Into<Vec<u8>>,
     limits: &Limits,
@@ -54,7 +54,7 @@ pub(in super::super) fn to_text(
     let mut before = None;
     for (i, message) in messages.iter().enumerate() {
         let family = writer.family(message);
-        // Native and classic histograms of a family are two messages, but one family.
+        // The native and classic histograms of a family are two messages of one family.
         if before.replace(&message.name) != Some(&message.name) {
             writer.head(family, message);
         }
@@ -70,12 +70,12 @@ pub(in super::super) fn to_text(
     Ok(ConvertedText { text: out, stats: merge.stats(), dropped })
 }
 
-/// A family as the text has it.
+/// A family of the text.
 #[derive(Clone, Copy)]
 struct TextFamily<'a> {
     name: &'a [u8],
     type_name: &'static str,
-    /// Its samples are named `…_total`.
+    /// Whether the sample names end in `_total`.
     is_counter: bool,
     has_created: bool,
     has_exemplars: bool,
@@ -83,7 +83,7 @@ struct TextFamily<'a> {
 
 struct TextWriter<'a> {
     merge: &'a ProtobufMerge,
-    /// Those of all families.
+    /// The names of all families.
     names: HashSet<&'a [u8]>,
     max_bytes: usize,
     out: Vec<u8>,
@@ -119,11 +119,11 @@ impl<'a> TextWriter<'a> {
             ),
         };
         if message.metric_type == ProtobufType::Counter {
-            // A family of that name beside it would take the same lines before its samples.
+            // Another family of this name would have the same metadata lines.
             let is_free = |base: &&[u8]| !base.is_empty() && !self.names.contains(base);
             match name.strip_suffix(b"_total").filter(is_free) {
                 Some(base) => family = TextFamily { name: base, is_counter: true, ..family },
-                // OpenMetrics has no counter of such a name.
+                // OpenMetrics cannot express a counter with this name.
                 None => {
                     let (has_created, has_exemplars) = (false, false);
                     family =
@@ -173,9 +173,9 @@ impl<'a> TextWriter<'a> {
 
     /// Writes all samples of a metric.
     fn metric(&mut self, line: &MetricLines<'_>, is_native: bool) {
-        samples::each(line.kind, line.value, MissingBuckets::Infinity, &mut |point| {
+        samples::each(line.kind, line.value, MissingBuckets::Infinity, &mut |sample| {
             if !self.is_full() {
-                self.point(line, point);
+                self.sample(line, sample);
             }
         });
         self.dropped.native_histograms += usize::from(is_native);
@@ -184,7 +184,7 @@ impl<'a> TextWriter<'a> {
         if line.family.has_created {
             line.write_series(b"_created", None, &mut self.out);
             openmetrics_text::write_time(created, &mut self.out);
-            // Strict readers want it on all lines of a metric or on none.
+            // Strict parsers require a timestamp on all lines of a metric or on none.
             self.timestamp(line);
             self.out.push(b'\n');
         } else {
@@ -192,29 +192,29 @@ impl<'a> TextWriter<'a> {
         }
     }
 
-    /// Writes the samples of one role, which stand in a family of their name.
+    /// Writes the samples of one role, in a family of their name.
     fn samples(&mut self, line: &MetricLines<'_>, only: Role, (part, metric): (u32, u32)) {
         let missing_buckets = MissingBuckets::for_samples(line.value);
         let mut place = 0;
-        samples::each(line.kind, line.value, missing_buckets, &mut |point| {
-            if point.role == only {
+        samples::each(line.kind, line.value, missing_buckets, &mut |sample| {
+            if sample.role == only {
                 let is_duplicate = self.merge.duplicates().contains((part, metric, place));
                 place += 1;
                 if !is_duplicate && !self.is_full() {
-                    // What it has besides was counted with the conflict.
-                    self.point(line, MetricSample { exemplar: None, ..point });
+                    // Lost exemplars were counted with the conflict.
+                    self.sample(line, MetricSample { exemplar: None, ..sample });
                 }
             }
         });
     }
 
-    fn point(&mut self, line: &MetricLines<'_>, point: MetricSample<'_>) {
-        let label = samples::bound_label(point.role);
-        let bound = point.bound.map(|bound| (label, bound));
-        line.write_series(line.suffix(point.role), bound, &mut self.out);
-        openmetrics_text::write_number(point.value, &mut self.out);
+    fn sample(&mut self, line: &MetricLines<'_>, sample: MetricSample<'_>) {
+        let label = samples::bound_label(sample.role);
+        let bound = sample.bound.map(|bound| (label, bound));
+        line.write_series(line.suffix(sample.role), bound, &mut self.out);
+        openmetrics_text::write_number(sample.value, &mut self.out);
         self.timestamp(line);
-        match point.exemplar {
+        match sample.exemplar {
             Some(exemplar) if line.family.has_exemplars => {
                 openmetrics_text::write_exemplar(exemplar, &mut self.out);
             }
@@ -232,7 +232,7 @@ impl<'a> TextWriter<'a> {
     }
 }
 
-/// What the lines of one metric have in common.
+/// The common properties of all lines of one metric.
 struct MetricLines<'a> {
     timestamp_ms: Option<i64>,
     kind: ValueKind,
@@ -259,9 +259,9 @@ impl<'a> MetricLines<'a> {
         Self { timestamp_ms, kind, value, only, family, metric_type: message.metric_type, labels }
     }
 
-    /// What the family's name gets in a sample of this role.
+    /// The suffix of a sample name.
     fn suffix(&self, role: Role) -> &'static [u8] {
-        // In a family of single samples the suffix is part of the name.
+        // The name of a family of single samples includes the suffix.
         if self.only.is_some() {
             return b"";
         }

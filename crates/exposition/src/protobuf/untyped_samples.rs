@@ -1,4 +1,4 @@
-//! Samples of metrics whose families contradict each other, as untyped metrics.
+//! Writes the samples of families in conflict as untyped metrics.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,15 +26,15 @@ use super::{
     wire::{field_length, put_bytes, put_double, put_message, put_start, put_varint_field},
 };
 
-/// The place of a sample: its part in the plan, its metric in the family, its
-/// place among the metric's samples of that role.
+/// Identifies a sample: the part of the plan, the metric in the family, and the number of the
+/// sample among those of its role.
 pub(super) type SampleId = (u32, u32, u32);
 
-/// The samples that come duplicates.
+/// Duplicate samples of families in conflict.
 #[derive(Default)]
 pub(super) struct DuplicateSamples {
     places: HashSet<SampleId, RandomState>,
-    /// The first of those that another instance has.
+    /// The first samples that another instance has.
     pub(super) shared: Vec<DuplicateSample>,
 }
 
@@ -47,8 +47,8 @@ impl DuplicateSamples {
         self.places.len()
     }
 
-    /// Finds the samples that come several times under one name, now that samples of several
-    /// families have it: from one instance, or from several that no added label tells apart.
+    /// Finds duplicates among samples of several families that have one name now. They can be of
+    /// one instance, or of instances whose added labels do not make them different.
     pub(super) fn find(
         instances: &[ProtobufBody],
         plan: &ProtobufPlan,
@@ -56,7 +56,7 @@ impl DuplicateSamples {
     ) -> Self {
         let are_disjoint = LabelSets::new(instances.iter().map(ProtobufBody::labels)).are_disjoint;
         let mut duplicates = Self::default();
-        // Two seeded hashes of 64 bits: that they agree by chance is not to be expected.
+        // Two seeded hashes of 64 bits, so that accidental collisions are not expected.
         let states = [RandomState::default(), RandomState::default()];
         let mut seen = HashMap::<[u64; 2], (u32, SampleId), RandomState>::default();
         let mut writer = SampleWriter::default();
@@ -75,8 +75,9 @@ impl DuplicateSamples {
                 for (m, metric) in family.kept(instance.index(), 0) {
                     writer.start(instance, metric, family, escaping);
                     let series = add(writer.fingerprint(&states), added);
-                    writer.each(role, &mut |writer, p, point| {
-                        let bound = states.each_ref().map(|state| bound_fingerprint(&point, state));
+                    writer.each(role, &mut |writer, p, sample| {
+                        let bound =
+                            states.each_ref().map(|state| bound_fingerprint(&sample, state));
                         let first = *seen
                             .entry(add(series, bound))
                             .or_insert((part.instance, (place, m, p)));
@@ -84,7 +85,7 @@ impl DuplicateSamples {
                             duplicates.places.insert((place, m, p));
                             if first.0 != part.instance && duplicates.shared.len() < MAX_REPORTED {
                                 let [kept, dropped] = [first.0, part.instance].map(sample_location);
-                                let series = writer.series(&message.name, &point);
+                                let series = writer.series(&message.name, &sample);
                                 duplicates.shared.push(DuplicateSample { series, kept, dropped });
                             }
                         }
@@ -97,7 +98,7 @@ impl DuplicateSamples {
     }
 }
 
-/// What is lost of the families of which single samples remain.
+/// The data that is lost in families in conflict.
 pub(super) fn dropped(instances: &[ProtobufBody], plan: &ProtobufPlan) -> Dropped {
     let mut dropped = Dropped::default();
     let mut done = HashSet::<(u32, u32), RandomState>::default();
@@ -130,14 +131,14 @@ fn exemplars(kind: ValueKind, value: &[u8]) -> usize {
     in_value + samples::native_exemplars(kind, value)
 }
 
-/// Writes single samples of one metric after the other.
+/// Writes samples of a metric as untyped metrics.
 pub(super) struct SampleWriter<'a> {
     kind: ValueKind,
     value: &'a [u8],
     timestamp_ms: Option<i64>,
     added: &'a [u8],
     labels: Vec<OutputLabel<'a>>,
-    /// The labels as they are written.
+    /// The labels as fields.
     written: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -157,7 +158,7 @@ impl Default for SampleWriter<'_> {
 }
 
 impl<'a> SampleWriter<'a> {
-    /// Turns to a metric.
+    /// Starts with a metric.
     pub(super) fn start(
         &mut self,
         instance: &'a ProtobufBody,
@@ -179,7 +180,7 @@ impl<'a> SampleWriter<'a> {
         }
     }
 
-    /// Calls `each` with the samples of a role and their places, until it returns false.
+    /// Calls `each` with the samples of a role and their numbers, until it returns false.
     pub(super) fn each(
         &mut self,
         role: Role,
@@ -187,62 +188,62 @@ impl<'a> SampleWriter<'a> {
     ) {
         let (mut place, mut goes_on) = (0, true);
         let (kind, value) = (self.kind, self.value);
-        samples::each(kind, value, MissingBuckets::for_samples(value), &mut |point| {
-            if point.role == role && goes_on {
-                goes_on = each(self, place, point);
+        samples::each(kind, value, MissingBuckets::for_samples(value), &mut |sample| {
+            if sample.role == role && goes_on {
+                goes_on = each(self, place, sample);
                 place += 1;
             }
         });
     }
 
-    /// Writes a sample as a metric of a family.
-    pub(super) fn write(&mut self, point: &MetricSample<'_>, out: &mut Vec<u8>) {
-        self.compose(point);
+    /// Writes a sample as a metric of its family.
+    pub(super) fn write(&mut self, sample: &MetricSample<'_>, out: &mut Vec<u8>) {
+        self.compose(sample);
         let length = self.written.len() + self.scratch.len();
         put_start(number::FAMILY_METRIC, length as u64, out);
         out.extend_from_slice(&self.written);
         out.extend_from_slice(&self.scratch);
     }
 
-    /// How long a sample is when written.
-    pub(super) fn length(&mut self, point: &MetricSample<'_>) -> u64 {
-        self.compose(point);
+    /// The length of a sample in the output.
+    pub(super) fn length(&mut self, sample: &MetricSample<'_>) -> u64 {
+        self.compose(sample);
         field_length((self.written.len() + self.scratch.len()) as u64)
     }
 
-    /// Puts what matches_fields the metric's own labels into `scratch`.
-    fn compose(&mut self, point: &MetricSample<'_>) {
+    /// Writes the fields after the labels of the metric into `scratch`.
+    fn compose(&mut self, sample: &MetricSample<'_>) {
         let scratch = &mut self.scratch;
         scratch.clear();
-        if let Some(bound) = point.bound {
+        if let Some(bound) = sample.bound {
             put_message(number::LABEL, scratch, |out| {
-                put_bytes(number::LABEL_NAME, samples::bound_label(point.role), out);
+                put_bytes(number::LABEL_NAME, samples::bound_label(sample.role), out);
                 put_message(number::LABEL_VALUE, out, |out| write_canonical(bound, out));
             });
         }
         scratch.extend_from_slice(self.added);
         put_message(ValueKind::Untyped as u32, scratch, |out| {
-            put_double(number::VALUE, point.value.to_f64(), out);
+            put_double(number::VALUE, sample.value.to_f64(), out);
         });
         if let Some(timestamp_ms) = self.timestamp_ms {
             put_varint_field(number::TIMESTAMP_MS, timestamp_ms as u64, scratch);
         }
     }
 
-    /// The series of a sample of a family in the text format.
-    fn series(&self, family: &[u8], point: &MetricSample<'_>) -> String {
+    /// The series of a sample in text syntax.
+    fn series(&self, family: &[u8], sample: &MetricSample<'_>) -> String {
         let own = self.labels.iter().map(OutputLabel::label);
-        let bound = point.bound.map(|bound| (samples::bound_label(point.role), bound));
+        let bound = sample.bound.map(|bound| (samples::bound_label(sample.role), bound));
         openmetrics_text::series(family, own.chain(LabelPair::all(self.added)), bound)
     }
 
-    /// Equal for equal labels of their own and timestamps.
+    /// Equal for equal labels and timestamps.
     fn fingerprint(&self, states: &[RandomState; 2]) -> [u64; 2] {
         let time = self.timestamp_ms.unwrap_or_default().to_le_bytes();
         states.each_ref().map(|state| {
             let label =
                 |label: &OutputLabel<'_>| label_fingerprint(&label.name, label.value, state);
-            // A sum, because labels are equal in any order.
+            // The sum does not depend on the order of labels.
             let labels = self.labels.iter().map(label).fold(0, u64::wrapping_add);
             labels.wrapping_add(label_fingerprint(b"", &time, state))
         })
@@ -262,11 +263,11 @@ fn added_fingerprint(instance: &ProtobufBody, states: &[RandomState; 2]) -> [u64
     })
 }
 
-fn bound_fingerprint(point: &MetricSample<'_>, state: &RandomState) -> u64 {
-    let Some(bound) = point.bound else { return 0 };
+fn bound_fingerprint(sample: &MetricSample<'_>, state: &RandomState) -> u64 {
+    let Some(bound) = sample.bound else { return 0 };
     let mut text = Vec::new();
     write_canonical(bound, &mut text);
-    label_fingerprint(samples::bound_label(point.role), &text, state)
+    label_fingerprint(samples::bound_label(sample.role), &text, state)
 }
 
 fn label_fingerprint(name: &[u8], value: &[u8], state: &RandomState) -> u64 {

@@ -1,7 +1,6 @@
-//! The wire format: fields with a number and a value, and no word about what
-//! they mean.
+//! The protobuf wire format: numbered fields and their values.
 
-/// The bytes are no message.
+/// The error for bytes that are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -9,7 +8,7 @@ pub(super) struct Malformed;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum FieldValue<'a> {
     Varint(u64),
-    /// Its bits: mostly those of a double.
+    /// The bits of a `double` or another 64-bit type.
     Fixed64(u64),
     Bytes(&'a [u8]),
     Fixed32,
@@ -28,7 +27,7 @@ impl<'a> FieldValue<'a> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Malformed) }
     }
 
-    /// The numbers of a repeated field: one, or several in a row ("sink").
+    /// The numbers of a repeated field: one, or several if the field is packed.
     pub(super) fn varints(self) -> impl Iterator<Item = Result<u64, Malformed>> {
         let (one, mut rest) = match self {
             Self::Bytes(bytes) => (None, bytes),
@@ -59,11 +58,11 @@ impl<'a> FieldValue<'a> {
 pub(super) struct Field<'a> {
     pub(super) number: u32,
     pub(super) value: FieldValue<'a>,
-    /// All of it, as it stands in the message.
+    /// The bytes of the whole field.
     pub(super) raw: &'a [u8],
 }
 
-/// The fields of a message, in their order; ends after the first error.
+/// The fields of a message in their order. The iterator ends after an error.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -89,7 +88,7 @@ impl<'a> Fields<'a> {
                 take(&mut self.rest, 4)?;
                 FieldValue::Fixed32
             }
-            // Groups: nobody has written them for decades, and they nest.
+            // Groups are deprecated and can be nested without limit.
             _ => return Err(Malformed),
         };
         let number = tag >> 3;
@@ -117,11 +116,11 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Takes the next message off a stream of messages with their lengths before them.
+/// Takes the next message from a stream of delimited messages.
 pub(super) fn take_delimited<'a>(stream: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let before = stream.len();
     let length = take_varint(stream)?;
-    // Prometheus reads no more than five bytes of length here.
+    // Prometheus reads at most five bytes of length here.
     if before - stream.len() > 5 {
         return Err(Malformed);
     }
@@ -146,7 +145,7 @@ fn take_fixed64(rest: &mut &[u8]) -> Result<u64, Malformed> {
 #[inline]
 fn take_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     match *rest {
-        // Most are so small.
+        // Fast path for small numbers.
         [byte, after @ ..] if *byte < 0x80 => {
             *rest = after;
             Ok(u64::from(*byte))
@@ -158,7 +157,7 @@ fn take_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
 fn take_long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0;
     for (i, &byte) in rest.iter().enumerate().take(10) {
-        // Of the tenth byte only one bit has room.
+        // The tenth byte has one bit.
         if i == 9 && byte > 1 {
             return Err(Malformed);
         }
@@ -171,7 +170,7 @@ fn take_long_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Err(Malformed)
 }
 
-/// The number that a `sint32` or `sint64` stands for.
+/// Decodes a `sint32` or `sint64`.
 pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
@@ -184,12 +183,12 @@ pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// How many bytes [`put_varint`] writes.
+/// The number of bytes that [`put_varint`] writes.
 pub(super) fn varint_length(value: u64) -> u64 {
     u64::from((64 - (value | 1).leading_zeros()).div_ceil(7))
 }
 
-/// How long a field is whose number is less than 16 and whose value are so many bytes.
+/// The length of a field with a number below 16 and a value of `length` bytes.
 pub(super) fn field_length(length: u64) -> u64 {
     1 + varint_length(length) + length
 }
@@ -204,7 +203,7 @@ pub(super) fn put_double(number: u32, value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
-/// Writes what stands before `length` bytes.
+/// Writes the tag and the length of a field.
 pub(super) fn put_start(number: u32, length: u64, out: &mut Vec<u8>) {
     put_varint(u64::from(number << 3 | 2), out);
     put_varint(length, out);
@@ -215,12 +214,12 @@ pub(super) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes a message that `write` fills in.
+/// Writes a message whose content is written by `write`.
 pub(super) fn put_message(number: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     let length = (out.len() - start) as u64;
-    // The length goes before what it measures, so it is written behind and turned round.
+    // The length precedes the message, so it is written after it and rotated to the front.
     let end = out.len();
     put_start(number, length, out);
     let head = out.len() - end;

@@ -1,22 +1,22 @@
-//! Lines of OpenMetrics text.
+//! Parses lines of OpenMetrics text.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// What a line says of a family.
+/// A metadata line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MetadataLine<'a> {
     pub(super) keyword: &'a [u8],
     pub(super) name: Cow<'a, [u8]>,
-    /// Still escaped.
+    /// The escaped text.
     pub(super) text: &'a [u8],
 }
 
-/// A label; its name and value are not escaped any more.
+/// An unescaped label name and value.
 pub(super) type UnescapedLabel<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// A sample's line.
+/// A sample line.
 #[derive(Debug, PartialEq)]
 pub(super) struct OpenMetricsSample<'a> {
     pub(super) name: Cow<'a, [u8]>,
@@ -33,7 +33,7 @@ pub(super) struct OpenMetricsExemplar<'a> {
     pub(super) timestamp: Option<&'a str>,
 }
 
-/// Reads a line from behind its `# ` on.
+/// Parses a metadata line from after its `# `.
 pub(super) fn comment(text: &[u8]) -> Option<MetadataLine<'_>> {
     let (keyword, rest) = word(text);
     let mut rest = rest.strip_prefix(b" ")?;
@@ -78,10 +78,10 @@ pub(super) fn sample(line: &[u8]) -> Option<OpenMetricsSample<'_>> {
     (!sample.name.is_empty()).then_some(sample)
 }
 
-/// A metric's name, where it stands in braces, and labels.
+/// The metric name, if it is in the braces, and the labels.
 type Braces<'a> = (Option<Cow<'a, [u8]>>, Vec<UnescapedLabel<'a>>);
 
-/// Reads `{"name",label="value"}`, in which all is optional.
+/// Parses `{"name",label="value"}`. Each part is optional.
 fn braces<'a>(rest: &mut &'a [u8]) -> Option<Braces<'a>> {
     let (mut name, mut labels) = (None, Vec::new());
     *rest = rest.strip_prefix(b"{")?;
@@ -108,7 +108,7 @@ fn braces<'a>(rest: &mut &'a [u8]) -> Option<Braces<'a>> {
     }
 }
 
-/// Reads on from the opening to behind the closing quote.
+/// Parses from the opening quote to after the closing quote.
 fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let text = rest.strip_prefix(b"\"")?;
     let mut end = 0;
@@ -123,7 +123,7 @@ fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     Some(unescape(text.get(..end)?))
 }
 
-/// What escaped text stands for; an unknown escape stands for itself.
+/// Unescapes text. The backslash of an unknown escape is kept.
 pub(super) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\\', text).is_none() {
         return Cow::Borrowed(text);
@@ -146,7 +146,7 @@ pub(super) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Up to the first blank, and the rest from that on.
+/// The text up to the first space, and the rest.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(memchr(b' ', text).unwrap_or(text.len()))
 }

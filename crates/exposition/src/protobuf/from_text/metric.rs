@@ -1,4 +1,4 @@
-//! Points of one metric, gathered into a message.
+//! Collects the samples of one metric into a `Metric` message.
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
     line::{OpenMetricsExemplar, OpenMetricsSample, UnescapedLabel},
 };
 
-/// The types of OpenMetrics.
+/// The metric types of OpenMetrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum OpenMetricsType {
     #[default]
@@ -51,12 +51,12 @@ impl OpenMetricsType {
     }
 }
 
-/// What a sample is within its metric.
+/// The field of a metric that a sample fills.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SampleSlot {
-    /// Its value, under the name of the family.
+    /// The value. The sample has the name of the family.
     Plain,
-    /// Its value, under a counter's own name.
+    /// The value of a counter. The sample name ends in `_total`.
     Total,
     Created,
     Quantile(f64),
@@ -66,8 +66,8 @@ pub(super) enum SampleSlot {
 }
 
 impl SampleSlot {
-    /// What a sample is whose name has this suffix to the family's; `None` if
-    /// the type has no such samples.
+    /// The slot of a sample whose name is that of the family with this suffix. `None` if the type
+    /// has no such sample.
     pub(super) fn of(
         openmetrics_type: OpenMetricsType,
         suffix: &[u8],
@@ -95,24 +95,24 @@ impl SampleSlot {
     }
 }
 
-/// A metric that is being read.
+/// The metric that is being read.
 #[derive(Debug, Default)]
 pub(super) struct MetricBuilder {
-    /// Its labels, as fields.
+    /// The labels as fields.
     labels: Vec<u8>,
     timestamp_ms: Option<i64>,
     plain: Option<f64>,
     sum: Option<f64>,
     count: Option<SampleValue>,
-    /// That of the bucket up to +Inf.
+    /// The value of the bucket `+Inf`.
     count_of_all: Option<SampleValue>,
-    /// Its quantiles or buckets, as fields.
+    /// The quantiles or buckets as fields.
     parts: Vec<u8>,
-    /// Theirs.
+    /// The bounds of the quantiles or buckets.
     bounds: Vec<f64>,
-    /// A counter's.
+    /// The exemplar of a counter.
     exemplar: Vec<u8>,
-    /// In nanoseconds.
+    /// The created timestamp in nanoseconds.
     created: Option<i64>,
 }
 
@@ -122,7 +122,7 @@ impl MetricBuilder {
         has_parts || self.plain.is_some() || self.sum.is_some() || self.count.is_some()
     }
 
-    /// Whether the sample is of this metric, and a new one.
+    /// Whether the sample belongs to this metric and fills an empty slot.
     pub(super) fn takes(&self, slot: SampleSlot, sample: &OpenMetricsSample<'_>) -> bool {
         if !self.has_value() && self.created.is_none() {
             return true;
@@ -131,7 +131,7 @@ impl MetricBuilder {
             SampleSlot::Plain | SampleSlot::Total => self.plain.is_none(),
             SampleSlot::Created => self.created.is_none(),
             SampleSlot::Quantile(bound) | SampleSlot::Bucket(bound) => {
-                // Mostly they ascend.
+                // Bounds are mostly ascending.
                 self.bounds.last().is_some_and(|last| *last < bound)
                     || !self.bounds.contains(&bound)
             }
@@ -185,7 +185,7 @@ impl MetricBuilder {
         }
     }
 
-    /// How many of its sum and count are not there, although each reader of protobuf finds some.
+    /// The number of missing sums and counts. Protobuf does not distinguish them from 0.
     pub(super) fn synthesized(&self, openmetrics_type: OpenMetricsType) -> usize {
         let has_both = matches!(
             openmetrics_type.metric_type().kind(),
@@ -228,7 +228,7 @@ impl MetricBuilder {
                     (ValueKind::Histogram, Some(count)) => {
                         write_count([number::COUNT, number::COUNT_FLOAT], count, out);
                     }
-                    // It has no other number for it.
+                    // A summary has no count as a float.
                     (_, Some(count)) => put_varint_field(number::COUNT, count.to_u64(), out),
                 }
                 if let Some(sum) = self.sum {
@@ -245,7 +245,7 @@ impl MetricBuilder {
         }
     }
 
-    /// Writes a time of creation without anything created, as a gauge.
+    /// Writes a created timestamp without a metric as a gauge.
     pub(super) fn write_created_gauge(&self, out: &mut Vec<u8>) {
         if let Some(nanos) = self.created.filter(|_| !self.has_value()) {
             put_message(number::FAMILY_METRIC, out, |out| {
@@ -262,7 +262,7 @@ fn timestamp_ms(sample: &OpenMetricsSample<'_>) -> Option<i64> {
     read_scaled(sample.timestamp?, 3)
 }
 
-/// A metric's own labels, as fields.
+/// The labels of a metric as fields.
 fn labels(sample: &OpenMetricsSample<'_>, slot: SampleSlot) -> Vec<u8> {
     let bound = match slot {
         SampleSlot::Quantile(_) => samples::bound_label(Role::Plain),
@@ -297,7 +297,7 @@ fn write_time(nanos: i64, out: &mut Vec<u8>) {
     put_varint_field(number::NANOS, nanos.rem_euclid(1_000_000_000) as u64, out);
 }
 
-/// A count as it is written: a whole number stays one, however large.
+/// A count. An integer is kept exactly.
 fn count(text: &str, value: f64) -> SampleValue {
     text.parse().map(SampleValue::Count).unwrap_or_else(|_| SampleValue::of(value))
 }
