@@ -296,7 +296,7 @@ fn merge_check_lists_every_problem_of_every_file() {
 
     let (code, out, _) = run_with_stdin(&["merge", "--check", "--", "-:index=0"], "y 1\n<html>\n");
     assert_eq!(code, 1);
-    assert!(out.starts_with("-:2: a metric name is missing or not valid\n"), "{out}");
+    assert!(out.starts_with("-:2: a metric name is missing or invalid\n"), "{out}");
 }
 
 #[test]

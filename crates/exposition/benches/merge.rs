@@ -1,9 +1,9 @@
-//! Times the exposition engine in_braces: parse, merge and emit of 50 instances with 2,000 samples
-//! each, from and to each grammar, on one core.
+//! Measures parsing, merging and writing of 50 instances with 2,000 samples each, for each pair of
+//! line formats, on one core.
 //!
-//! `cargo bench --bench merge`; prints the median of several rounds, and the fastest and slowest. The
-//! bodies are like what Go and JVM services expose: histograms, labelled counters,
-//! gauges with labels that clash or have escapes, summaries.
+//! `cargo bench --bench merge` prints the median of several rounds, and the fastest and slowest
+//! round. The bodies are like those of Go and JVM services: histograms, counters, gauges whose
+//! labels collide or have escapes, and summaries.
 
 use std::{
     hint::black_box,
@@ -34,13 +34,13 @@ fn main() {
 fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
     let input_bytes: usize = bodies.iter().map(Vec::len).sum();
     let output = OutputFormat::new(to);
-    // Parse, plan, emit, emit compressed, and the first, the second and the third together.
+    // Parse, plan, write, write compressed, and the sum of the first three.
     let mut times = [const { Vec::new() }; 5];
     let mut samples = 0;
     let mut output_bytes = 0;
     let mut compressed_bytes = 0;
     for _ in 0..ROUNDS {
-        // As they arrive: each in a buffer of its own.
+        // Each body is in a buffer of its own, as it is received.
         let received = bodies.to_vec();
         let start = Instant::now();
         let instances = parse(from, output, received);
@@ -59,7 +59,7 @@ fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
             chunk.clear();
         }
         let emitted = start.elapsed();
-        assert_eq!(output_bytes as u64, merge.content_length(), "the announced length");
+        assert_eq!(output_bytes as u64, merge.content_length(), "content_length is wrong");
 
         let merge = Merge::new(output, parse(from, output, bodies.to_vec()));
         let start = Instant::now();
@@ -86,7 +86,7 @@ fn time(from: Format, to: Format, bodies: &[Vec<u8>]) {
         let Some(median) = times.get(times.len() / 2) else { continue };
         let input_mb_per_s = input_bytes as f64 / median.as_secs_f64() / 1e6;
         println!(
-            "  {what:12} {:8.3} ms  {:6.1} ns a sample ({:.1} to {:.1})  {input_mb_per_s:7.0} MB/s of input",
+            "  {what:12} {:8.3} ms  {:6.1} ns/sample ({:.1} to {:.1})  {input_mb_per_s:7.0} MB/s of input",
             median.as_secs_f64() * 1e3,
             per_sample_ns(median),
             per_sample_ns(first),
@@ -99,7 +99,7 @@ fn parse(from: Format, output: OutputFormat, bodies: Vec<Vec<u8>>) -> Vec<Indexe
     let reader = Reader::new(output, Limits::default()).with_template();
     let parse = |(i, body): (usize, Vec<u8>)| match reader.parse(body, from, labels(i)) {
         Ok(instance) => instance,
-        Err(error) => panic!("a body of our own is refused: {error}"),
+        Err(error) => panic!("a generated body is refused: {error}"),
     };
     bodies.into_iter().enumerate().map(parse).collect()
 }
@@ -114,7 +114,7 @@ fn in_openmetrics(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The nine labels that an instance's samples get.
+/// Nine added labels, as Scrapebroker adds them.
 fn labels(i: usize) -> AddedLabels {
     let (index, address) = (i.to_string(), format!("10.0.{i}.7:61002"));
     AddedLabels::new([

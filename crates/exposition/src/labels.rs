@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_would_break_the_output_are_left_out() {
+    fn invalid_and_reserved_labels_are_left_out() {
         let long = "n".repeat(100);
         let labels = AddedLabels::new([
             ("", "1"),

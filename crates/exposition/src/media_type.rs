@@ -80,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn parameters_are_found_in_any_spelling() {
+    fn parameters_are_found_in_any_notation() {
         let media_type =
             MediaType::new(" Text/Plain ;VERSION = \"1.0.0\";a;b=\"x;y\" ; q=0.5;q=1;");
         assert!(media_type.is("text/plain"));
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_is_too_odd(header in "[a-z/;,=\" \\\\*é]{0,40}") {
+        fn any_header_is_parsed_without_panic(header in "[a-z/;,=\" \\\\*é]{0,40}") {
             for media_type in list(&header) {
                 media_type.parameter("q");
             }

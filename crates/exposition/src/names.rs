@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_as_exporters_do() {
+    fn names_are_escaped_as_client_libraries_do() {
         let cases = [
             // Name, and the results of underscores, dots and values.
             ("", "", "", ""),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_name_has_no_colon() {
+    fn colons_in_label_names_are_escaped() {
         assert_eq!(label("a:b", Escaping::Underscores), "a_b");
         assert_eq!(label("a:b_c", Escaping::Dots), "a__b__c");
         assert_eq!(label("a:b_c", Escaping::Values), "U__a_3a_b__c");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_legacy() {
+    fn legacy_names_are_recognized() {
         for name in ["a", "_", "A9_", "__name__"] {
             assert!(
                 is_legacy_metric_name(name.as_bytes()) && is_legacy_label_name(name.as_bytes())
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_do_no_harm() {
+    fn invalid_utf8_is_escaped_without_panic() {
         let mut out = Vec::new();
         escape_metric_name(b"a\xffb", Escaping::Values, &mut out);
         assert_eq!(out, b"U__a_fffd_b");
@@ -214,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_is_legacy(name in "([a-z_:0-9. ]|\\PC|[\\x00-\\x1f]){1,20}") {
+        fn escaped_names_are_legacy_names(name in "([a-z_:0-9. ]|\\PC|[\\x00-\\x1f]){1,20}") {
             for escaping in OLD {
                 prop_assert!(is_legacy_metric_name(metric(&name, escaping).as_bytes()));
                 prop_assert!(is_legacy_label_name(label(&name, escaping).as_bytes()));
@@ -222,20 +222,20 @@ mod tests {
         }
 
         #[test]
-        fn what_is_legacy_stays(name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,20}") {
+        fn legacy_names_are_not_changed(name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,20}") {
             for escaping in OLD {
                 prop_assert_eq!(metric(&name, escaping), name.clone());
             }
         }
 
         #[test]
-        fn values_can_be_taken_back(name in "([a-z_0-9.]|\\PC){1,20}") {
+        fn the_scheme_values_is_reversible(name in "([a-z_0-9.]|\\PC){1,20}") {
             prop_assume!(!name.starts_with("U__"));
             prop_assert_eq!(unescaped(&metric(&name, Escaping::Values)), Some(name));
         }
 
         #[test]
-        fn what_is_escaped_again_can_be_taken_back(name in "[a-z_U]{1,20}") {
+        fn escaping_of_legacy_names_is_reversible(name in "[a-z_U]{1,20}") {
             let escaped = String::from_utf8(escape_legacy_name(name.as_bytes())).unwrap();
             prop_assert!(is_legacy_label_name(escaped.as_bytes()));
             prop_assert_eq!(unescaped(&escaped), Some(name));

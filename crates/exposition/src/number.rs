@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_what_promtool_and_prometheus_both_take() {
+    fn valid_values_are_those_of_promtool_and_prometheus() {
         let nines = "9".repeat(308);
         let long = "1".repeat(310);
         let small = format!("0.{}1", "0".repeat(400));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_number_is_found_up_to_its_line_break() {
+    fn a_decimal_number_is_found_up_to_the_line_break() {
         let numbers = ["0", "-1", "12345678", "123456789.25", ".5", "5.", "1234567.12345678901"];
         for number in numbers {
             for after in ["", "x 1\n"] {

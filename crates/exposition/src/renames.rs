@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stem_is_common_to_all_samples_of_a_family() {
+    fn all_sample_names_of_a_family_have_one_stem() {
         for name in ["x", "x_total", "x_bucket", "x_sum", "x_count", "x_created", "x_sum_count"] {
             assert_eq!(stem(name.as_bytes()), b"x", "{name}");
         }

@@ -43,7 +43,7 @@ fn refused(body: impl Into<Vec<u8>>, limits: &Limits) -> Error {
     let body = body.into();
     let start = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
     match parse(body, AddedLabels::new([]), limits) {
-        Ok(instance) => panic!("{start:?} is taken: {instance:?}"),
+        Ok(instance) => panic!("{start:?} is accepted: {instance:?}"),
         Err(error) => error,
     }
 }
@@ -55,13 +55,13 @@ fn written(mut merge: Merge, max: usize) -> String {
     loop {
         let before = out.len();
         let more = merge.next_chunk(&mut out, max);
-        assert_eq!(more, out.len() > before, "a chunk has something in it, or is none");
+        assert_eq!(more, out.len() > before, "an empty chunk was reported");
         assert!(out.is_empty() || out.ends_with(b"\n"), "a chunk ends with a line");
         if !more {
             break;
         }
     }
-    assert_eq!(out.len() as u64, announced, "the announced length is that of the output");
+    assert_eq!(out.len() as u64, announced, "content_length is wrong");
     String::from_utf8(out).unwrap()
 }
 
@@ -70,18 +70,18 @@ fn merged(bodies: &[&str]) -> String {
         return written(merge_of(vec![parsed(body, &[])]), 1 << 16);
     }
     // A label makes the series of instances different and is removed again.
-    without_nth(&written(merge_of(apart(bodies)), 1 << 16))
+    without_nth_label(&written(merge_of(with_nth_label(bodies)), 1 << 16))
 }
 
 /// Removes the labels that [`with_nth_label`] adds.
-fn without_nth(out: &str) -> String {
+fn without_nth_label(out: &str) -> String {
     let strip = |out: String, i: usize| {
         out.replace(&format!("{{nth=\"{i}\"}}"), "").replace(&format!(",nth=\"{i}\""), "")
     };
     (0..10).fold(out.to_owned(), strip)
 }
 
-fn apart(bodies: &[&str]) -> Vec<IndexedBody> {
+fn with_nth_label(bodies: &[&str]) -> Vec<IndexedBody> {
     let parse = |(i, body): (usize, &&str)| parsed(body, &[("nth", &*i.to_string())]);
     bodies.iter().enumerate().map(parse).collect()
 }
@@ -93,7 +93,7 @@ fn merged_with(body: &str, added: Added<'_>) -> (String, Stats) {
 }
 
 #[test]
-fn instances_and_merges_can_go_to_another_thread() {
+fn bodies_and_merges_are_send() {
     fn is_send<T: Send>() {}
     is_send::<IndexedBody>();
     is_send::<Merge>();
@@ -101,14 +101,14 @@ fn instances_and_merges_can_go_to_another_thread() {
 }
 
 #[test]
-fn nothing_merges_to_nothing() {
+fn a_merge_of_no_bodies_is_empty() {
     assert_eq!(merged(&[]), "");
     assert_eq!(merged(&["", "\n\n", "# a comment\n", "# HELP x\n"]), "");
     assert_eq!(parsed("", &[]).samples(), 0);
 }
 
 #[test]
-fn families_come_in_order_of_first_appearance_and_samples_in_order_of_instances() {
+fn families_are_in_order_of_appearance_and_samples_in_order_of_instances() {
     let one = "# TYPE b gauge\nb{i=\"2\"} 1\nb{i=\"1\"} 2\n# TYPE a gauge\na 3\n";
     let two = "# TYPE c gauge\nc 4\n# TYPE a gauge\na 5\n# TYPE b gauge\nb 6\n";
     let expected = "# TYPE b gauge\nb{i=\"2\"} 1\nb{i=\"1\"} 2\nb 6\n# TYPE a gauge\na 3\na 5\n# TYPE c gauge\nc 4\n";
@@ -116,7 +116,7 @@ fn families_come_in_order_of_first_appearance_and_samples_in_order_of_instances(
 }
 
 #[test]
-fn interleaved_families_of_one_instance_are_put_together() {
+fn interleaved_families_of_one_instance_are_joined() {
     let body = "# TYPE a gauge\n# TYPE b gauge\na{x=\"1\"} 1\nb 1\na{x=\"2\"} 1\nb{x=\"2\"} 1\n";
     let expected =
         "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 1\n# TYPE b gauge\nb 1\nb{x=\"2\"} 1\n";
@@ -124,7 +124,7 @@ fn interleaved_families_of_one_instance_are_put_together() {
 }
 
 #[test]
-fn the_first_help_with_a_text_is_written_and_help_goes_before_type() {
+fn the_first_help_with_text_is_written_before_the_type() {
     let bodies = [
         "# TYPE x gauge\n# HELP x\nx 1\n",
         "# TYPE x gauge\n# HELP x second\n# HELP x third\nx 2\n",
@@ -134,7 +134,7 @@ fn the_first_help_with_a_text_is_written_and_help_goes_before_type() {
 }
 
 #[test]
-fn added_labels_follow_the_own_ones_in_their_order() {
+fn added_labels_follow_those_of_the_sample() {
     let body = "x 1\nx{a=\"b\"} 2 5\nx{} 3\n";
     let (out, stats) = merged_with(body, &[("z", "1"), ("y", "q\"\n")]);
     // The first and the last line are the same series.
@@ -143,7 +143,7 @@ fn added_labels_follow_the_own_ones_in_their_order() {
 }
 
 #[test]
-fn a_label_with_an_added_name_is_exported_and_has_one_name_in_its_family() {
+fn a_label_with_an_added_name_is_exported_under_one_name_per_family() {
     let body = "x{instance=\"left\"} 4\nx{instance=\"right\",exported_instance=\"old\"} 9\n";
     let (out, stats) = merged_with(body, &[("instance", "10.0.0.1:80"), ("index", "0")]);
     let expected = "x{exported_exported_instance=\"left\",instance=\"10.0.0.1:80\",index=\"0\"} 4\n\
@@ -164,14 +164,14 @@ fn only_the_first_of_equal_samples_of_an_instance_is_kept() {
 }
 
 #[test]
-fn a_sample_of_two_instances_that_get_the_same_labels_is_written_once() {
+fn a_series_of_two_instances_with_equal_added_labels_is_written_once() {
     let merge = merge_of(["x 1\n", "x 2\n"].map(|body| parsed(body, &[])).into());
     assert_eq!(merge.stats(), Stats { duplicates: 1, ..Stats::default() });
     assert_eq!(written(merge, 1), "x 1\n");
 }
 
 #[test]
-fn a_chunk_has_a_line_at_least_and_then_about_as_many_bytes_as_asked_for() {
+fn a_chunk_has_at_least_one_line_and_about_the_requested_length() {
     let body: String = (0..100).map(|i| format!("x{{i=\"{i}\"}} {i}\n")).collect();
     let whole = merged(&[&body]);
     for max in [0, 1, 7, 64, 1000] {
@@ -185,7 +185,7 @@ fn a_chunk_has_a_line_at_least_and_then_about_as_many_bytes_as_asked_for() {
 }
 
 #[test]
-fn long_lines_and_late_labels_are_written_as_short_ones_are() {
+fn long_lines_and_late_labels_are_written_like_short_ones() {
     let long = "v".repeat(70_000);
     let body = format!("x{{a=\"{long}\"}} 1\nx{{b=\"1\"}} 2\n");
     let (out, _) = merged_with(&body, &[("i", "0")]);
@@ -197,7 +197,7 @@ const TYPE_CONFLICT: &str = include_str!("../tests/fixtures/type_conflict.prom")
 const MERGED: &str = include_str!("../tests/fixtures/merged.prom");
 
 #[test]
-fn real_expositions_merge_as_they_should() {
+fn real_expositions_give_the_expected_output() {
     let nine = |index: &'static str| {
         [
             ("app_id", "a1da57f0"),

@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, and what fuzzing found once, as ordinary tests.
+//! Replays the seeds of the fuzz targets, including inputs that once failed.
 
 use exposition::testing::{self, replay};
 

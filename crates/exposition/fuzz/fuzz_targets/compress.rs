@@ -1,4 +1,4 @@
-//! What the compressor writes is what was compressed.
+//! Decompressed output equals the plain output.
 //!
 //! `cargo fuzz run compress /tmp/corpus fuzz/seeds/merge -- -dict=fuzz/exposition.dict`
 

@@ -1,5 +1,5 @@
-//! Several bodies in any formats lose no sample in a merge, and what comes out is strict and
-//! does not change any more.
+//! A merge of several bodies in any formats loses no sample. Its output is spec-compliant, and
+//! merging it again does not change it.
 //!
 //! `cargo fuzz run merge /tmp/corpus fuzz/seeds/merge -- -dict=fuzz/exposition.dict`
 

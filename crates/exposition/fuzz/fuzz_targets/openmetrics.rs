@@ -1,4 +1,4 @@
-//! Any body in OpenMetrics is refused, or comes out in a strict form in each format.
+//! An OpenMetrics body is refused, or gives spec-compliant output in each format.
 //!
 //! `cargo fuzz run openmetrics /tmp/corpus fuzz/seeds/openmetrics -- -dict=fuzz/exposition.dict`
 

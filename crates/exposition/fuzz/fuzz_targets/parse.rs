@@ -1,4 +1,4 @@
-//! Any body is refused, or comes out in a strict form that does not change any more.
+//! A body is refused, or gives spec-compliant output that does not change when it is merged again.
 //!
 //! `cargo fuzz run parse /tmp/corpus fuzz/seeds/parse -- -dict=fuzz/exposition.dict`
 

@@ -1,5 +1,5 @@
-//! Any bytes are refused as protobuf, or come out in a form that does not change any more, and
-//! strict in each text format.
+//! A protobuf body is refused, or gives output that does not change when it is merged again. Text
+//! output is spec-compliant.
 //!
 //! `cargo fuzz run protobuf /tmp/corpus fuzz/seeds/protobuf -- -dict=fuzz/exposition.dict`
 

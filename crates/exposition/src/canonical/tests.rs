@@ -20,9 +20,9 @@ fn seconds(millis: i64) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The examples of the OpenMetrics specification are among them.
+/// Includes the examples of the OpenMetrics specification.
 #[test]
-fn numbers_have_one_spelling() {
+fn numbers_have_one_canonical_form() {
     let cases = [
         (0.0, "0.0"),
         (-0.0, "0.0"),
@@ -68,7 +68,7 @@ fn numbers_have_one_spelling() {
 }
 
 #[test]
-fn other_spellings_are_not_canonical() {
+fn other_forms_are_not_canonical() {
     let cases = [
         "",
         "1",
@@ -222,25 +222,25 @@ proptest! {
     }
 
     #[test]
-    fn a_look_is_never_wrong(text in "-?0?[0-9]{0,7}\\.?[0-9]{0,17}(e[+-]?[0-9]{1,3})?") {
+    fn the_fast_check_agrees_with_the_slow_one(text in "-?0?[0-9]{0,7}\\.?[0-9]{0,17}(e[+-]?[0-9]{1,3})?") {
         let slow = text.parse().is_ok_and(|number| canonical(number) == text);
         prop_assert_eq!(is_canonical(text.as_bytes()), slow);
         prop_assert!(slow || !is_plainly_canonical(text.as_bytes()));
     }
 
     #[test]
-    fn a_timestamp_comes_back(millis: i64) {
+    fn a_timestamp_survives_conversion_to_seconds_and_back(millis: i64) {
         prop_assert_eq!(seconds_to_millis(seconds(millis).as_bytes()), Some(millis));
     }
 
     #[test]
-    fn a_timestamp_of_an_exporter_is_exact(millis in -(1i64 << 50)..1i64 << 50) {
+    fn a_common_timestamp_is_exact_as_a_float(millis in -(1i64 << 50)..1i64 << 50) {
         let text = shortest(millis as f64 / 1000.0);
         prop_assert_eq!(seconds_to_millis(text.as_bytes()), Some(millis), "{}", text);
     }
 
     #[test]
-    fn no_timestamp_is_too_odd(text in "[-+0-9.eE]{0,30}") {
+    fn any_text_is_accepted_as_a_timestamp_without_panic(text in "[-+0-9.eE]{0,30}") {
         let known = text.parse::<f64>().ok().map(|seconds| seconds * 1000.0);
         let millis = seconds_to_millis(text.as_bytes());
         match known {
@@ -255,13 +255,13 @@ proptest! {
     }
 }
 
-fn a_time() -> impl Strategy<Value = i64> {
+fn any_milliseconds() -> impl Strategy<Value = i64> {
     prop_oneof![any::<i64>(), 0..10_000_i64, 1_700_000_000_000..1_800_000_000_000_i64]
 }
 
 proptest! {
     #[test]
-    fn seconds_are_the_number_that_is_written(millis in a_time()) {
+    fn seconds_equal_the_written_number(millis in any_milliseconds()) {
         let read: f64 = seconds(millis).parse().unwrap();
         prop_assert_eq!(super::seconds(millis), read);
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn an_answer_is_read_as_what_its_content_type_says() {
+fn the_content_type_determines_the_format() {
     use Format::*;
     let cases = [
         ("", Text004),
@@ -43,7 +43,7 @@ fn an_answer_is_read_as_what_its_content_type_says() {
 }
 
 #[test]
-fn what_cannot_be_an_exposition_is_refused() {
+fn media_types_of_other_documents_are_refused() {
     let cases = [
         "text/html",
         "TEXT/HTML; charset=utf-8",
@@ -67,7 +67,7 @@ fn what_cannot_be_an_exposition_is_refused() {
 }
 
 #[test]
-fn names_on_the_command_line_are_taken_back() {
+fn format_names_are_parsed() {
     for format in Format::all() {
         assert_eq!(format.as_str().parse(), Ok(format));
     }
@@ -109,7 +109,7 @@ fn the_content_type_is_exact() {
 }
 
 #[test]
-fn what_is_written_is_read_as_the_same() {
+fn the_content_type_of_an_output_gives_its_format() {
     for format in Format::all() {
         for escaping in [Escaping::AllowUtf8, Escaping::Underscores] {
             let output = OutputFormat::new(format).with_escaping(escaping);
@@ -122,7 +122,7 @@ fn what_is_written_is_read_as_the_same() {
 
 proptest! {
     #[test]
-    fn no_content_type_is_too_odd(content_type in "\\PC{0,60}") {
+    fn any_content_type_is_parsed_without_panic(content_type in "\\PC{0,60}") {
         let _ = Format::from_content_type(&content_type);
     }
 

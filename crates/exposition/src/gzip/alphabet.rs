@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_the_symbols_of_the_standard() {
+    fn lengths_have_the_symbols_of_the_rfc() {
         let cases = [
             (3, (257, 0, 0)),
             (10, (264, 0, 0)),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_have_the_symbols_of_the_standard() {
+    fn distances_have_the_symbols_of_the_rfc() {
         let cases = [
             (1, (0, 0, 0)),
             (4, (3, 0, 0)),

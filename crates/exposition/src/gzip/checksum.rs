@@ -149,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_the_standard() {
+    fn the_checksum_is_that_of_the_standard() {
         assert_eq!(!update(!0, b"123456789"), 0xCBF4_3926);
         assert_eq!(!update(!0, b""), 0);
     }
 
     proptest! {
         #[test]
-        fn a_sum_in_parts_is_the_sum_of_the_whole(
+        fn checksums_of_parts_give_the_checksum_of_the_whole(
             text in proptest::collection::vec(any::<u8>(), 0..200),
             cut in 0_usize..200,
         ) {

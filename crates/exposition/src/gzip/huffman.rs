@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_the_standard_comes_out() {
+    fn codes_equal_the_example_of_the_rfc() {
         let codes = codes(&[3, 3, 3, 3, 3, 2, 4, 4]);
         let lengths = [3, 3, 3, 3, 3, 2, 4, 4];
         let written: Vec<String> = std::iter::zip(codes, lengths)

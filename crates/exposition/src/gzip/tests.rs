@@ -20,14 +20,14 @@ fn round_trip(blocks: &[Vec<u8>], calls: &[Call]) -> usize {
     if calls.iter().any(|call| matches!(call, Call::Take)) {
         let calls: Vec<Call> =
             calls.iter().filter(|call| !matches!(call, Call::Take)).cloned().collect();
-        assert!(compressed == compress(blocks, &calls).0, "taking changes what is taken");
+        assert!(compressed == compress(blocks, &calls).0, "the calls of take change the output");
     }
     let mut decoder = GzDecoder::new(&*compressed);
     let mut text = Vec::new();
     // Verifies the checksum and the length too.
     decoder.read_to_end(&mut text).unwrap();
-    assert!(decoder.into_inner().is_empty(), "bytes after the member");
-    assert!(text == expected, "the text is another one");
+    assert!(decoder.into_inner().is_empty(), "there are bytes after the member");
+    assert!(text == expected, "decompression gives another text");
     compressed.len()
 }
 
@@ -80,14 +80,14 @@ fn label_blocks(count: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn nothing_is_a_member_of_no_text() {
+fn an_empty_text_is_a_valid_member() {
     round_trip(&[], &[]);
     round_trip(&[], &[Call::Write(Vec::new()), Call::Take]);
     round_trip(&[Vec::new()], &[line("", 0, "")]);
 }
 
 #[test]
-fn lines_of_many_instances_shrink_thirty_times() {
+fn lines_of_many_instances_shrink_to_a_thirtieth() {
     let blocks = label_blocks(50);
     let mut calls = Vec::new();
     let mut length = 0;
@@ -107,7 +107,7 @@ fn lines_of_many_instances_shrink_thirty_times() {
 }
 
 #[test]
-fn an_instance_may_lack_lines_or_have_more() {
+fn instances_can_have_fewer_or_more_lines() {
     let blocks = label_blocks(4);
     let mut calls = Vec::new();
     for family in 0..3 {
@@ -125,7 +125,7 @@ fn an_instance_may_lack_lines_or_have_more() {
 }
 
 #[test]
-fn a_copy_reaches_no_further_than_the_window() {
+fn copies_stay_within_the_window() {
     let blocks = label_blocks(3);
     // At these distances each part of the first line is sometimes inside and sometimes outside the
     // window.
@@ -152,7 +152,7 @@ fn a_copy_reaches_no_further_than_the_window() {
 }
 
 #[test]
-fn a_copy_is_as_long_as_it_must_be() {
+fn copies_of_any_length_are_split_correctly() {
     for length in (0..600).chain(1_010..1_040) {
         let blocks = [vec![b'l'; length], [&vec![b'l'; length][..], b"m"].concat()];
         let before = "b".repeat(length.min(9));
@@ -180,7 +180,7 @@ fn a_copy_is_as_long_as_it_must_be() {
 }
 
 #[test]
-fn zeros_are_not_taken_for_the_end_of_a_line() {
+fn zero_bytes_do_not_end_a_line() {
     for end in ["", "\0", "\0\0\0", "\n", "\0\n"] {
         let value = format!("}} 1{end}");
         round_trip(
@@ -195,7 +195,7 @@ fn zeros_are_not_taken_for_the_end_of_a_line() {
 }
 
 #[test]
-fn more_lines_than_are_kept_are_written_all_the_same() {
+fn more_lines_than_the_ring_holds_are_written() {
     let blocks = label_blocks(2);
     let mut calls = Vec::new();
     for i in 0..4 {
@@ -208,7 +208,7 @@ fn more_lines_than_are_kept_are_written_all_the_same() {
 }
 
 #[test]
-fn bytes_like_no_text_grow_by_less_than_they_are() {
+fn random_bytes_grow_by_less_than_their_length() {
     let mut state = 1_u64;
     let mut random = || {
         state ^= state << 13;
@@ -224,7 +224,7 @@ fn bytes_like_no_text_grow_by_less_than_they_are() {
 }
 
 #[test]
-fn labels_of_another_member_are_nothing() {
+fn labels_of_another_writer_are_ignored() {
     let labels = GzipWriter::new().add_labels(b"{a=\"1\"}");
     let mut gzip = GzipWriter::new();
     gzip.line(b"x", labels, b" 1\n");
@@ -278,7 +278,7 @@ fn call() -> impl Strategy<Value = Call> {
 
 proptest! {
     #[test]
-    fn any_calls_decompress_to_what_was_given(
+    fn any_calls_decompress_to_the_input(
         blocks in vec(bytes(1_100), 1..5),
         calls in vec(call(), 0..60),
     ) {
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn instances_with_much_the_same_lines_decompress_to_what_was_given(
+    fn similar_instances_decompress_to_the_input(
         count in 1_usize..6,
         family in vec(words(6), 1..120),
         lacking in vec(any::<u8>(), 1..50),

@@ -10,7 +10,7 @@ const PROTOBUF: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 const PROTOBUF_UTF8: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";
 
-/// Each scraper's own words, and the `Content-Type` it gets.
+/// A scraper, its `Accept` header, and the `Content-Type` of the output.
 const SCRAPERS: [(&str, &str, &str); 10] = [
     (
         "Prometheus 2.42",
@@ -57,7 +57,7 @@ const SCRAPERS: [(&str, &str, &str); 10] = [
 ];
 
 #[test]
-fn every_scraper_gets_what_it_wants_most() {
+fn every_scraper_gets_its_preferred_format() {
     for (scraper, accept, content_type) in SCRAPERS {
         assert_eq!(negotiate(Some(accept)).content_type(), content_type, "{scraper}");
     }
@@ -81,15 +81,15 @@ fn an_accept_header_is_read_leniently() {
         ("application/openmetrics-text;version=2.0.0", TEXT_004),
         ("application/openmetrics-text;version=2.0.0, text/plain;version=1.0.0;q=0.1", text_100),
         (" Application/OpenMetrics-Text ; charset=utf-8 ; Version = \"1.0.0\" ", OPENMETRICS_100),
-        // No named format loses against a wildcard.
+        // A named format takes precedence over a wildcard.
         ("*/*,application/openmetrics-text;version=1.0.0;q=0.1", OPENMETRICS_100),
-        // The greatest wins, the first of equals, whatever the range.
+        // The greatest `q` wins, and the first among equals. Values out of range are clamped.
         ("text/plain;q=0.5,application/openmetrics-text;version=1.0.0;q=0.6", OPENMETRICS_100),
         ("text/plain;q=0.501,application/openmetrics-text;version=1.0.0;Q=0.502", OPENMETRICS_100),
         ("text/plain,application/openmetrics-text;version=1.0.0", TEXT_004),
         ("application/openmetrics-text;version=1.0.0;q=1,text/plain;q=9e99", OPENMETRICS_100),
         ("application/openmetrics-text;version=1.0.0;q=inf,text/plain", OPENMETRICS_100),
-        // Nothing of it: not even below what is malformed.
+        // `q=0` excludes a format; an invalid `q` does not.
         ("text/plain;version=1.0.0;q=0,application/openmetrics-text;q=0.001", openmetrics_001),
         ("application/openmetrics-text;version=1.0.0;q=0", TEXT_004),
         ("application/openmetrics-text;version=1.0.0;q=-1", TEXT_004),
@@ -97,14 +97,14 @@ fn an_accept_header_is_read_leniently() {
         ("application/openmetrics-text;version=1.0.0;q=high", OPENMETRICS_100),
         ("application/openmetrics-text;version=1.0.0;q=", OPENMETRICS_100),
         ("text/plain;version=1.0.0;q=nan,application/openmetrics-text;q=0.01", openmetrics_001),
-        // Escaping is that of the entry.
+        // The escaping is that of the chosen entry.
         ("application/openmetrics-text;version=1.0.0;escaping=ALLOW-UTF-8", OPENMETRICS_100_UTF8),
         ("application/openmetrics-text;version=1.0.0;escaping=rot13", OPENMETRICS_100),
         (
             "text/plain;version=1.0.0;escaping=values;q=0.1,application/openmetrics-text;version=1.0.0",
             OPENMETRICS_100,
         ),
-        // Only the delimited form of protobuf.
+        // Only delimited protobuf is supported.
         ("application/vnd.google.protobuf", TEXT_004),
         (
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
@@ -121,7 +121,7 @@ fn an_accept_header_is_read_leniently() {
 }
 
 #[test]
-fn names_are_old_ones_unless_the_chosen_entry_allows_more() {
+fn names_are_escaped_unless_the_chosen_entry_allows_utf8() {
     let escaping = |accept: &str| negotiate(Some(accept)).escaping();
     let openmetrics = "application/openmetrics-text;version=1.0.0;escaping=";
     assert_eq!(escaping("application/openmetrics-text;version=1.0.0"), Escaping::Underscores);
@@ -133,7 +133,7 @@ fn names_are_old_ones_unless_the_chosen_entry_allows_more() {
 }
 
 #[test]
-fn instances_are_asked_for_the_target_and_then_for_what_loses_least() {
+fn instances_are_asked_for_the_output_format_first() {
     let ask = |format, text_only, protobuf| {
         scrape_accept_header(OutputFormat::new(format), text_only, protobuf)
     };
@@ -156,7 +156,7 @@ fn instances_are_asked_for_the_target_and_then_for_what_loses_least() {
 }
 
 #[test]
-fn an_instance_that_negotiates_as_we_do_answers_in_the_target() {
+fn an_instance_that_negotiates_answers_in_the_output_format() {
     for format in Format::all() {
         let output = OutputFormat::new(format).with_escaping(Escaping::Values);
         let chosen = negotiate(Some(&scrape_accept_header(output, false, true)));
@@ -166,14 +166,14 @@ fn an_instance_that_negotiates_as_we_do_answers_in_the_target() {
 
 proptest! {
     #[test]
-    fn no_accept_header_is_too_odd(
+    fn any_accept_header_is_parsed_without_panic(
         accept in "(text/plain|application/openmetrics-text|\\*/\\*|[;,=\"q 0-9.e+-]|version=|1\\.0\\.0|\\PC){0,30}",
     ) {
         let _ = negotiate(Some(&accept));
     }
 
     #[test]
-    fn wildcards_change_nothing(
+    fn wildcards_do_not_change_the_format(
         scraper in 0..SCRAPERS.len(),
         wildcard in "(\\*/\\*|text/\\*|application/\\*)(;q=[0-9.]{1,4})?",
     ) {

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_short_and_read_back_as_they_were() {
+    fn values_are_short_and_parse_to_the_same_number() {
         let cases = [
             (0.0, "0"),
             (-0.0, "-0"),

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn all_but_the_first_of_equal_ones_are_found() {
+    fn all_but_the_first_of_equal_metrics_are_found() {
         assert_eq!(found(&[], |_, _| true), [0; 0]);
         assert_eq!(found(&[7, 8, 7, 9, 7, 8], |_, _| true), [2, 4, 5]);
         assert_eq!(found(&[0, u64::MAX, 0], |_, _| true), [2]);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_native_if_it_has_any_part_of_one() {
+    fn a_histogram_with_native_fields_is_native() {
         assert!(!is_native(b""));
         // An empty list of buckets is not a mark of a native histogram, but an empty span is.
         assert!(!is_native(&histogram(0, &[], &[])));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_must_fit_each_other() {
+    fn the_fields_must_be_consistent() {
         let sound: [Parts<'_>; 3] =
             [(0, &[(0, 0)], &[]), (4, &[(-3, 2)], &[1, 2]), (9, &[(-3, 2), (1, 1)], &[2, 0, 3])];
         for (count, spans, deltas) in sound {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_is_nan_leaves_observations_in_no_bucket() {
+    fn with_a_sum_of_nan_some_observations_are_in_no_bucket() {
         let mut one = histogram(5, &[(0, 2)], &[1, 2]);
         put_double(number::SUM, f64::NAN, &mut one);
         assert!(is_consistent(&one));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_must_be_one_that_can_be_read() {
+    fn the_schema_must_be_in_range() {
         for (schema, is_known) in [(-4, true), (8, true), (52, true), (-5, false), (53, false)] {
             let mut one = histogram(4, &[(0, 2)], &[1, 2]);
             put_varint_field(number::SCHEMA, zigzag(schema), &mut one);

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn added_labels_are_read_as_they_were_given() {
+    fn added_labels_are_parsed_as_they_were_given() {
         let given = [("a", "q\"b\\\nl,=\\n"), ("b", ""), ("c", "é")];
         let bytes = |text: &str| text.as_bytes().to_vec();
         let expected: Vec<_> = given.iter().map(|(n, v)| (bytes(n), bytes(v))).collect();

@@ -48,7 +48,7 @@ fn parsed(body: &[u8], added: Added<'_>) -> ProtobufBody {
 
 fn refused(body: &[u8], limits: &Limits) -> Error {
     match ProtobufBody::parse(body, AddedLabels::new([]), limits) {
-        Ok(instance) => panic!("{body:x?} is taken: {instance:?}"),
+        Ok(instance) => panic!("{body:x?} is accepted: {instance:?}"),
         Err(error) => error,
     }
 }
@@ -64,12 +64,12 @@ fn written(mut merge: ProtobufMerge, max: usize) -> Vec<u8> {
     loop {
         let before = out.len();
         let more = merge.next_chunk(&mut out, max);
-        assert_eq!(more, out.len() > before, "a chunk has something in it, or is none");
+        assert_eq!(more, out.len() > before, "an empty chunk was reported");
         if !more {
             break;
         }
     }
-    assert_eq!(out.len() as u64, announced, "the announced length is that of the output");
+    assert_eq!(out.len() as u64, announced, "content_length is wrong");
     out
 }
 

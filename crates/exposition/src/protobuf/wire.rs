@@ -249,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn zigzag_numbers_are_undone() {
+    fn zigzag_numbers_are_decoded() {
         for (coded, number) in [(0, 0), (1, -1), (2, 1), (3, -2), (u64::MAX, i64::MIN)] {
             assert_eq!(unzigzag(coded), number);
         }
     }
 
     #[test]
-    fn fields_are_told_apart_and_errors_end_them() {
+    fn fields_are_parsed_up_to_the_first_error() {
         let read = |bytes: &'static [u8]| Fields::new(bytes).collect::<Vec<_>>();
         let fields = read(b"\x08\x96\x01\x12\x02ab\x1d1234\x21\0\0\0\0\0\0\xf0\x3f");
         let values: Vec<_> = fields.iter().map(|field| field.unwrap().value).collect();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_gets_its_length_before_it() {
+    fn the_length_of_a_message_precedes_it() {
         for length in [0, 1, 127, 128, 20_000] {
             let mut out = b"x".to_vec();
             put_message(4, &mut out, |out| out.extend(std::iter::repeat_n(b'a', length)));

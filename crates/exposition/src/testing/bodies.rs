@@ -1,6 +1,6 @@
-//! Bodies as apps might send them, well-formed or not so well, each made from a number.
+//! Generated bodies, partly with errors, each made from a seed.
 
-/// Numbers that are the same at each run (SplitMix64).
+/// A reproducible random number generator (SplitMix64).
 pub struct Random(u64);
 
 impl Random {
@@ -41,7 +41,7 @@ pub enum Line {
     Sample(Sample),
 }
 
-/// A sample before somebody writes it down.
+/// A sample before it is written.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Sample {
     pub has_exemplar: bool,
 }
 
-/// Few names, so that they meet.
+/// A few names, so that they often occur together.
 const NAMES: &[&str] = &[
     "x",
     "x_total",
@@ -69,23 +69,23 @@ const NAMES: &[&str] = &[
 ];
 const VALUES: &[&str] = &["1", "0", "2", "3", "-1", "NaN", "1.5", "+Inf", "1e3", "5"];
 
-/// Lines about one family, most of them right.
+/// Generates the lines of one family, mostly valid ones.
 pub struct Block<'a> {
     random: &'a mut Random,
     is_openmetrics: bool,
-    /// What its samples have of all there must be, in the right order.
+    /// Whether the samples are complete and in the required order.
     is_good: bool,
     samples: Vec<Sample>,
 }
 
-/// The lines of a family.
+/// The lines of one family.
 pub fn block(seed: u64, is_openmetrics: bool) -> Vec<Line> {
     let random = &mut Random::new(seed);
     let is_good = random.percent(60);
     Block { random, is_openmetrics, is_good, samples: Vec::new() }.lines()
 }
 
-/// All lines as text; OpenMetrics ends with `# EOF`.
+/// All lines as text. OpenMetrics ends with `# EOF`.
 pub fn text(lines: &[Line], is_openmetrics: bool) -> String {
     let mut text = String::new();
     for line in lines {

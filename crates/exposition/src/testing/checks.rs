@@ -1,4 +1,4 @@
-//! What holds of every input: checks for the fuzz outputs and for the tests that replay their seeds.
+//! Properties of every input. The fuzz targets and the tests that replay their seeds check them.
 
 use std::io::Read;
 
@@ -16,7 +16,7 @@ const FORMATS: [Format; 5] = [
 ];
 const ESCAPINGS: [Escaping; 4] =
     [Escaping::AllowUtf8, Escaping::Underscores, Escaping::Dots, Escaping::Values];
-/// Enough for whatever comes of a body within the default limits.
+/// Enough for the output of any body within the default limits.
 const UNLIMITED: Limits = Limits {
     max_line: usize::MAX,
     max_samples: 0,
@@ -24,7 +24,7 @@ const UNLIMITED: Limits = Limits {
     max_labels: usize::MAX,
 };
 
-/// One body: its first byte picks its format and the output.
+/// Checks one body. Its first byte selects the format and the output.
 pub fn parse(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     let source = format(*choice);
@@ -35,19 +35,19 @@ fn check_body(body: &[u8], source: Format, output: OutputFormat) {
     let reader = Reader::new(output, Limits::default());
     let parse = || reader.parse(body, source, AddedLabels::new([("a", "x\"")]));
     match parse() {
-        Ok(_) => check(output, || vec![parse().expect("it was taken before")]),
+        Ok(_) => check(output, || vec![parse().expect("the body was accepted before")]),
         Err(error) => check_error(&error, source, body),
     }
 }
 
-/// A body in protobuf: its first byte picks the output.
+/// Checks a protobuf body. Its first byte selects the output.
 pub fn protobuf(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     check_body(body, Format::Protobuf, output(*choice));
 }
 
-/// Several bodies: the first byte picks the output; they are told apart by a byte that is in no
-/// text, and the first of each picks its format.
+/// Checks several bodies. The first byte selects the output. A byte that cannot occur in text
+/// separates the bodies, and the first byte of each selects its format.
 pub fn merge(input: &[u8]) {
     let Some((choice, bodies)) = input.split_first() else { return };
     let output = output(*choice);
@@ -63,10 +63,14 @@ pub fn merge(input: &[u8]) {
     let reader = || Reader::new(output, Limits::default());
     check(output, || instances(reader()));
     let siblings = merged(output, instances(reader().with_template()), 1000);
-    assert_eq!(siblings, merged(output, instances(reader()), 1000), "siblings make no difference");
+    assert_eq!(
+        siblings,
+        merged(output, instances(reader()), 1000),
+        "the template changes the output"
+    );
 }
 
-/// A body in OpenMetrics, whole: its first byte picks the output.
+/// Checks an OpenMetrics body, after adding its `# EOF`. The first byte selects the output.
 pub fn openmetrics(input: &[u8]) {
     let Some((choice, body)) = input.split_first() else { return };
     let end: &[u8] =
@@ -74,7 +78,7 @@ pub fn openmetrics(input: &[u8]) {
     check_body(&[body, end].concat(), Format::OpenMetrics100, output(*choice));
 }
 
-/// Several bodies as for [`merge`]: what comes out compressed is what comes out.
+/// Checks several bodies as [`merge`] does: decompressed output equals plain output.
 pub fn compress(input: &[u8]) {
     let Some((choice, bodies)) = input.split_first() else { return };
     let output = output(*choice);
@@ -88,7 +92,7 @@ pub fn compress(input: &[u8]) {
         };
         bodies.split(|byte| *byte == 0xff).take(8).enumerate().filter_map(parse).collect()
     };
-    // Protobuf goes through a general compressor.
+    // The compressor does not support protobuf.
     let Ok(mut compressed) = Merge::new(output, instances()).compress() else { return };
     let mut sink = Vec::new();
     let chunk = usize::from(*choice) * 16 + 1;
@@ -97,8 +101,8 @@ pub fn compress(input: &[u8]) {
     }
     let mut out = Vec::new();
     let mut decoder = flate2::read::MultiGzDecoder::new(&*sink);
-    decoder.read_to_end(&mut out).expect("what is compressed can be decompressed");
-    assert_eq!(out, merged(output, instances(), 1 << 16).0, "it is what was compressed");
+    decoder.read_to_end(&mut out).expect("the output cannot be decompressed");
+    assert_eq!(out, merged(output, instances(), 1 << 16).0, "decompression gives another text");
 }
 
 fn format(choice: u8) -> Format {
@@ -119,23 +123,27 @@ fn check_error(error: &Error, source: Format, body: &[u8]) {
     assert!(source == Format::Protobuf || (1..=lines).contains(&error.line()), "{error}");
 }
 
-/// The answer in chunks of about this length, and what was done for it.
+/// The output in chunks of about this length, and the changes.
 fn merged(output: OutputFormat, instances: Vec<IndexedBody>, chunk: usize) -> (Vec<u8>, Stats) {
     let mut merge = Merge::new(output, instances);
     let mut out = Vec::new();
     while merge.next_chunk(&mut out, chunk) {}
-    assert_eq!(out.len() as u64, merge.content_length(), "the announced length");
+    assert_eq!(out.len() as u64, merge.content_length(), "content_length is wrong");
     (out, merge.stats())
 }
 
-/// Checks what comes of instances that are the same at each call.
+/// Checks the merge of instances. Each call of `instances` must return equal ones.
 fn check(output: OutputFormat, instances: impl Fn() -> Vec<IndexedBody>) {
     let (out, stats) = merged(output, instances(), 1 << 16);
-    assert_eq!(merged(output, instances(), 1), (out.clone(), stats), "chunks make no difference");
+    assert_eq!(
+        merged(output, instances(), 1),
+        (out.clone(), stats),
+        "the chunk length changes the output"
+    );
 
     let again = Reader::new(output, UNLIMITED)
         .parse(&*out, output.format(), AddedLabels::new([]))
-        .expect("an answer is an exposition");
+        .expect("the output is an exposition");
     if output.format() != Format::Protobuf {
         let taken = instances().iter().map(IndexedBody::samples).sum();
         assert_eq!(again.samples(), check_text(&out, output, taken, stats));
@@ -143,20 +151,21 @@ fn check(output: OutputFormat, instances: impl Fn() -> Vec<IndexedBody>) {
     assert_eq!(merged(output, vec![again], 1000), (out, Stats::default()), "a second merge");
 }
 
-/// Reads an answer of so many samples strictly, and returns how many it has.
+/// Parses an output strictly. Returns its number of samples, which must be `taken` minus dropped
+/// ones.
 fn check_text(out: &[u8], output: OutputFormat, taken: usize, stats: Stats) -> usize {
-    let out = str::from_utf8(out).expect("an answer is UTF-8");
+    let out = str::from_utf8(out).expect("the output is UTF-8");
     let has_quotes = output.escaping() == Escaping::AllowUtf8;
     let found = if is_openmetrics(output) {
         strict_openmetrics::read(out, has_quotes).len()
     } else {
         strict::read(out, has_quotes).len()
     };
-    // In OpenMetrics a series that has timestamps loses its samples that have none.
+    // In OpenMetrics, a series with timestamps loses its samples without timestamps.
     let lost = taken - found;
     assert!(
         lost == 0 || is_openmetrics(output) && lost <= stats.duplicates,
-        "{lost} samples are lost"
+        "{lost} samples are missing"
     );
     found
 }

@@ -1,5 +1,5 @@
-//! The lines of strict expositions, for the readers that the tests have. Shares nothing
-//! with the parser; what is not strict is a panic that says why.
+//! The common grammar of the strict parsers. It shares no code with the crate's parsers, and panics
+//! with a reason on each deviation.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,15 @@ impl<'a> Cursor<'a> {
         assert!(self.eat(text), "{text:?} is missing before {:?}", self.rest);
     }
 
-    /// Up to the next space or the end.
+    /// The text up to the next space or the end.
     pub(super) fn word(&mut self) -> &'a str {
         let (word, rest) = self.rest.split_at(self.rest.find(' ').unwrap_or(self.rest.len()));
         self.rest = rest;
         word
     }
 
-    /// A name that may have the characters in `more`, in quotes if it must have them.
+    /// A name that may contain the characters in `more`. It must be quoted if it is not a legacy
+    /// name.
     pub(super) fn name(&mut self, more: &str) -> String {
         if self.rest.starts_with('"') {
             return self.quoted_name(more);
@@ -43,9 +44,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn quoted_name(&mut self, more: &str) -> String {
-        assert!(self.has_quotes, "a quoted name in a format without: {}", self.rest);
+        assert!(self.has_quotes, "a quoted name in a format without quoted names: {}", self.rest);
         let name = self.quoted();
-        assert!(!name.is_empty() && !is_plain(&name, more), "quoted without need: {name:?}");
+        assert!(!name.is_empty() && !is_plain(&name, more), "unnecessary quotes: {name:?}");
         name
     }
 
@@ -58,12 +59,12 @@ impl<'a> Cursor<'a> {
             closes
         });
         let (text, rest) =
-            self.rest.split_at(end.unwrap_or_else(|| panic!("not closed: {}", self.rest)));
+            self.rest.split_at(end.unwrap_or_else(|| panic!("unclosed quote: {}", self.rest)));
         self.rest = &rest[1..];
         unescape(text, "\\n\"")
     }
 
-    /// What stands in braces: the metric's name, if it is there, and the labels.
+    /// The metric name, if it is in the braces, and the labels.
     pub(super) fn braces(&mut self, may_have_name: bool) -> (Option<String>, Labels) {
         let mut labels = Labels::new();
         let mut metric = None;
@@ -80,18 +81,18 @@ impl<'a> Cursor<'a> {
             let label = self.name("");
             self.expect("=");
             let value = self.quoted();
-            assert!(labels.insert(label.clone(), value).is_none(), "{label} twice");
+            assert!(labels.insert(label.clone(), value).is_none(), "duplicate label {label}");
         }
         (metric, labels)
     }
 
-    /// The name and the labels that a sample line starts with.
+    /// The name and the labels of a sample line.
     pub(super) fn series(&mut self) -> (String, Labels) {
         if self.rest.starts_with('{') {
             let (name, labels) = self.braces(true);
-            return (name.expect("no name"), labels);
+            return (name.expect("no metric name"), labels);
         }
-        assert!(!self.rest.starts_with('"'), "a quoted name outside of braces: {}", self.rest);
+        assert!(!self.rest.starts_with('"'), "a quoted name outside braces: {}", self.rest);
         let name = self.name(":");
         let labels = if self.rest.starts_with('{') { self.braces(false).1 } else { Labels::new() };
         assert!(!labels.is_empty() || !self.rest.starts_with('}'), "empty braces");
@@ -104,7 +105,7 @@ fn is_plain(name: &str, more: &str) -> bool {
     name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_fine)
 }
 
-/// Text without its escapes, of which only `known` are there.
+/// Unescapes text. All escapes must be in `known`.
 pub(super) fn unescape(text: &str, known: &str) -> String {
     let mut unescaped = String::new();
     let mut chars = text.chars();

@@ -1,9 +1,9 @@
-//! Bodies like those of Go and JVM services: histograms, labelled counters,
-//! gauges with labels that clash or have escapes, summaries.
+//! Bodies like those of Go and JVM services: histograms, counters, gauges whose labels collide or
+//! have escapes, and summaries.
 
 use std::fmt::Write;
 
-/// A body of at least `samples` samples whose values differ by `seed`.
+/// A body of at least `samples` samples. `seed` determines the values.
 pub fn service_body(seed: u64, samples: usize) -> String {
     let mut body = Body { text: String::new(), samples: 0, state: seed };
     for name in ["go_goroutines", "process_open_fds", "process_resident_memory_bytes"] {
@@ -51,7 +51,9 @@ impl Body {
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(text).unwrap_or_else(|_| unreachable!("a String takes all"));
+        self.text
+            .write_fmt(text)
+            .unwrap_or_else(|_| unreachable!("writing to a String does not fail"));
     }
 
     fn histogram(&mut self, name: &str) {

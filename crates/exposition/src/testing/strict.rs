@@ -1,13 +1,14 @@
-//! A reader of text format 0.0.4 that is as strict as any: Go's `expfmt`, which
-//! `promtool check metrics` uses, and single spaces besides. Written for the
-//! tests in_braces, from the format's description, and shares nothing with the parser.
-//! Text format 1.0.0 has quoted names besides.
+//! A strict parser of text format 0.0.4, and of 1.0.0 if names can be quoted.
+//!
+//! It requires what Go's `expfmt` requires, which `promtool check metrics` uses, and also single
+//! spaces. It is written from the description of the format and shares no code with the crate's
+//! parser.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::grammar::{Cursor, unescape};
 
-/// A sample as its reader understands it.
+/// A parsed sample.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sample {
     pub name: String,
@@ -23,9 +24,9 @@ struct Family {
     has_samples: bool,
 }
 
-/// Reads an output; what is not strict is a panic that says why.
+/// Parses an output. Panics with a reason on each deviation.
 pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
-    assert!(text.is_empty() || text.ends_with('\n'), "the last line must end");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line has no line break");
     let mut families: HashMap<String, Family> = HashMap::new();
     let mut current = String::new();
     let mut samples = Vec::new();
@@ -39,7 +40,10 @@ pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
             samples.last().unwrap().name.clone()
         };
         let owner = owner(&families, &name);
-        assert!(owner == current || !families.contains_key(&owner), "{owner} comes back: {line}");
+        assert!(
+            owner == current || !families.contains_key(&owner),
+            "{owner} is not contiguous: {line}"
+        );
         current.clone_from(&owner);
         let family = families.entry(owner).or_default();
         if !is_comment {
@@ -49,10 +53,10 @@ pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
         }
         cursor.expect(" ");
         let text = cursor.rest;
-        assert!(!family.has_samples, "after samples: {line}");
-        assert!(family.metric_type.is_none(), "after or besides a TYPE: {line}");
+        assert!(!family.has_samples, "metadata after samples: {line}");
+        assert!(family.metric_type.is_none(), "metadata after TYPE, or two TYPE lines: {line}");
         if line.starts_with("# HELP") {
-            assert!(!family.has_help, "second HELP: {line}");
+            assert!(!family.has_help, "a second HELP: {line}");
             family.has_help = true;
             unescape(text, "\\n");
         } else {
@@ -66,7 +70,7 @@ pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
     samples
 }
 
-/// As `expfmt` finds the family of a name.
+/// The family of a name by the rules of `expfmt`.
 fn owner(families: &HashMap<String, Family>, name: &str) -> String {
     let is = |base: &str, metric_type| {
         families.get(base).is_some_and(|family| family.metric_type.as_deref() == Some(metric_type))
@@ -94,7 +98,7 @@ fn check_bound(metric_type: Option<&str>, sample: &Sample) {
         Some("histogram") => sample.name.ends_with("_bucket") && !sample.labels.contains_key("le"),
         _ => false,
     };
-    assert!(!is_bare, "a bucket without its bound: {sample:?}");
+    assert!(!is_bare, "a bucket without a bound: {sample:?}");
 }
 
 fn sample(cursor: &mut Cursor<'_>) -> Sample {
@@ -104,8 +108,8 @@ fn sample(cursor: &mut Cursor<'_>) -> Sample {
     let (value, timestamp) = match line.split(' ').collect::<Vec<_>>()[..] {
         [value] => (value, None),
         [value, timestamp] => (value, Some(timestamp.parse().unwrap())),
-        _ => panic!("too much: {line}"),
+        _ => panic!("too many words: {line}"),
     };
-    assert!(value.parse::<f64>().is_ok(), "no number: {line}");
+    assert!(value.parse::<f64>().is_ok(), "not a number: {line}");
     Sample { name, labels, value: value.to_owned(), timestamp }
 }

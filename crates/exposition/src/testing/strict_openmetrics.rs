@@ -1,18 +1,18 @@
-//! A reader of OpenMetrics 1.0.0 that asks for all that its specification asks for, and
-//! what the one in Python asks for besides. Written for the tests in_braces.
+//! A strict parser of OpenMetrics 1.0.0. It requires all that the specification and the reference
+//! parser (`prometheus/client_python`) require.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::grammar::{Cursor, Labels, unescape};
 
-/// A sample as its reader understands it.
+/// A parsed sample.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sample {
     pub name: String,
     pub labels: Labels,
     pub value: String,
     pub timestamp: Option<String>,
-    /// What follows the `#`.
+    /// The text after the `#`.
     pub exemplar: Option<String>,
 }
 
@@ -35,10 +35,10 @@ struct Family {
     samples: Vec<Sample>,
 }
 
-/// Reads an output; what is not strict is a panic that says why.
+/// Parses an output. Panics with a reason on each deviation.
 pub fn read(text: &str, has_quotes: bool) -> Vec<Sample> {
-    let text = text.strip_suffix("# EOF\n").expect("`# EOF` comes last");
-    assert!(text.is_empty() || text.ends_with('\n'), "`# EOF` is a line of its own");
+    let text = text.strip_suffix("# EOF\n").expect("`# EOF` is not the last line");
+    assert!(text.is_empty() || text.ends_with('\n'), "`# EOF` is not a line");
     let mut reader = Reader::default();
     for line in text.split_terminator('\n') {
         assert!(!line.is_empty(), "a blank line");
@@ -81,7 +81,7 @@ impl Reader {
             }
             _ => panic!("a comment: {keyword}"),
         };
-        assert!(is_first, "{keyword} of {} twice", family.name);
+        assert!(is_first, "duplicate {keyword} of {}", family.name);
     }
 
     fn sample(&mut self, mut cursor: Cursor<'_>) {
@@ -94,9 +94,9 @@ impl Reader {
         let (value, timestamp) = match rest.split(' ').collect::<Vec<_>>()[..] {
             [value] => (value, None),
             [value, timestamp] => (value, Some(timestamp.to_owned())),
-            _ => panic!("too much: {rest}"),
+            _ => panic!("too many words: {rest}"),
         };
-        assert!(value.parse::<f64>().is_ok(), "no number: {rest}");
+        assert!(value.parse::<f64>().is_ok(), "not a number: {rest}");
         assert_timestamp(timestamp.as_deref());
         if let Some(exemplar) = &exemplar {
             check_exemplar(Cursor { rest: exemplar, has_quotes: cursor.has_quotes });
@@ -124,7 +124,7 @@ impl Reader {
     }
 }
 
-/// What the names of a type's samples end in.
+/// The suffixes of the sample names of a type.
 fn suffixes(metric_type: &str) -> &'static [&'static str] {
     match metric_type {
         "counter" => &["_total", "_created"],
@@ -144,7 +144,7 @@ fn check_exemplar(mut cursor: Cursor<'_>) {
     assert!(length <= 128, "an exemplar of {length} characters");
     cursor.expect(" ");
     let value = cursor.word();
-    assert!(value.parse::<f64>().is_ok(), "no number: {value}");
+    assert!(value.parse::<f64>().is_ok(), "not a number: {value}");
     if cursor.eat(" ") {
         assert_timestamp(Some(cursor.word()));
     }
@@ -153,12 +153,12 @@ fn check_exemplar(mut cursor: Cursor<'_>) {
 
 fn assert_timestamp(timestamp: Option<&str>) {
     let is_fine = timestamp.is_none_or(|text| text.parse::<f64>().is_ok_and(f64::is_finite));
-    assert!(is_fine, "no timestamp: {timestamp:?}");
+    assert!(is_fine, "not a timestamp: {timestamp:?}");
 }
 
-/// Whether a bound is written in the one form that it has.
+/// Parses a bound, which must be canonical.
 fn bound(label: Option<&String>) -> f64 {
-    let text = label.expect("a bucket or quantile without its bound");
+    let text = label.expect("a bucket or quantile without a bound");
     let bound: f64 = text.parse().unwrap();
     let is_canonical = match bound {
         f64::INFINITY => text == "+Inf",
@@ -184,7 +184,7 @@ impl Family {
         &sample.name[self.name.len()..]
     }
 
-    /// The labels of the metric of which a sample is a part.
+    /// The labels of the metric of a sample.
     fn metric(&self, sample: &Sample) -> Labels {
         let mut labels = sample.labels.clone();
         match (self.metric_type(), self.suffix(sample)) {
@@ -267,7 +267,7 @@ impl Family {
         let last = buckets.last().unwrap_or_else(|| panic!("{name} has no buckets"));
         assert_eq!(last.0, f64::INFINITY, "{name} has no bucket for all");
         assert!(count.is_none_or(|count| count == last.1), "{name} counts in two ways");
-        assert_eq!(sum.is_some(), count.is_some(), "{name} has a sum or a count in_braces");
+        assert_eq!(sum.is_some(), count.is_some(), "{name} has only one of sum and count");
         let has_negative = buckets[0].0 < 0.0;
         assert!(
             !has_negative || of("_sum").next().is_none(),

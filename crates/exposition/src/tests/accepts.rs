@@ -1,9 +1,9 @@
-//! What is taken, in which form it is written, and what is refused.
+//! Accepted and refused input.
 
 use super::*;
 
 #[test]
-fn lenient_input_becomes_strict_output() {
+fn lenient_input_gives_canonical_output() {
     let cases = [
         ("x 1", "x 1\n"),
         ("x 1\r\ny 2\r\n", "x 1\ny 2\n"),
@@ -29,7 +29,7 @@ fn lenient_input_becomes_strict_output() {
 }
 
 #[test]
-fn what_is_no_exposition_is_refused_where_it_stops_being_one() {
+fn invalid_bodies_are_refused_at_the_first_invalid_line() {
     let cases: [(&[u8], usize, ErrorKind); 20] = [
         (
             b"<!DOCTYPE html><html><body>Whitelabel Error Page</body></html>\n",
@@ -76,15 +76,15 @@ fn a_comment_need_not_be_utf_8() {
 }
 
 #[test]
-fn an_error_says_where_and_what_and_nothing_of_the_body() {
+fn an_error_gives_position_and_kind_and_does_not_quote_the_body() {
     let error = refused("x 1\nsecret{ 1\n", &Limits::default());
-    assert_eq!(error.to_string(), "line 2: a label name is missing or not valid");
+    assert_eq!(error.to_string(), "line 2: a label name is missing or invalid");
     let instance = parsed("secret 1\n", &[]);
     assert_eq!(format!("{instance:?}"), "IndexedBody { samples: 1, .. }");
 }
 
 #[test]
-fn each_limit_holds_and_is_named() {
+fn each_limit_is_enforced_and_named() {
     let limits = Limits { max_line: 14, max_samples: 3, max_families: 2, max_labels: 1 };
     let at_the_limits = "x{a=\"bcd\"} 1\nx 1\ny 1\n# TYPE y gauge\n";
     let instance = parse(at_the_limits, AddedLabels::new([]), &limits).unwrap();
@@ -104,9 +104,9 @@ fn each_limit_holds_and_is_named() {
     }
 }
 
-/// None of these may take long or much; that they end soon is the test.
+/// The test fails by running too long or using too much memory.
 #[test]
-fn hostile_bodies_cost_what_their_length_costs() {
+fn hostile_bodies_take_linear_time() {
     let limits = Limits::default();
     let long_line = format!("x{{a=\"{}\"}} 1\n", "v".repeat(10 << 20));
     assert_eq!(refused(long_line, &limits).kind(), ErrorKind::LineTooLong);
@@ -123,7 +123,7 @@ fn hostile_bodies_cost_what_their_length_costs() {
     let backslashes = format!("x{{a=\"{}\"}} 1\n", "\\".repeat(1 << 19));
     assert_eq!(merged(&[&backslashes]), backslashes);
 
-    // Every label clashes, and so does most of what it could be renamed to.
+    // Each label collides, and so do most of its new names.
     let names: Vec<String> = (0..60).map(|i| "exported_".repeat(i) + "a").collect();
     let labels: Vec<String> = names.iter().map(|name| format!("{name}=\"1\"")).collect();
     let line = format!("x{{{}}} 1\n", labels.join(","));
@@ -138,25 +138,25 @@ fn hostile_bodies_cost_what_their_length_costs() {
 }
 
 #[test]
-fn a_line_break_in_a_label_value_is_read_as_prometheus_reads_it() {
+fn a_line_break_in_a_label_value_is_accepted_as_in_prometheus() {
     let body = "page_hits{path=\"/a\nb\"} 1\npage_hits{path=\"\r\n\n\"} 2\n# HELP x \"\nx 3\n";
     let expected =
         "page_hits{path=\"/a\\nb\"} 1\npage_hits{path=\"\r\\n\\n\"} 2\n# HELP x \"\nx 3\n";
     assert_eq!(merged(&[body]), expected);
     let (out, _) = merged_with("x{a=\"\n\",i=\"1\"} 1\n", &[("i", "0")]);
     assert_eq!(out, "x{a=\"\\n\",exported_i=\"1\",i=\"0\"} 1\n");
-    // An error after the line break has the line number of the body.
+    // An error after the line break has the line number in the original body.
     assert_eq!(refused("x{a=\"\n\n\"} 1\ny one\n", &Limits::default()).line(), 4);
-    // A quote that is not closed affects no other line.
+    // An unclosed quote affects no other line.
     let error = refused("x{a=\"1\ny 1\n", &Limits::default());
     assert_eq!((error.line(), error.kind()), (1, ErrorKind::LabelValue));
-    // OpenMetrics has no such values.
+    // OpenMetrics does not allow such values.
     let reader = Reader::new(OutputFormat::new(Format::OpenMetrics100), Limits::default());
     let body = "x{a=\"\n\"} 1\n# EOF\n";
     assert!(reader.parse(body, Format::OpenMetrics100, AddedLabels::new([])).is_err());
 }
 
 #[test]
-fn a_help_line_for_a_name_that_is_none_is_a_comment() {
+fn a_help_line_with_an_invalid_name_is_a_comment() {
     assert_eq!(merged(&["# HELP 1x Text.\n# HELP my-app Text.\n# HELP \"a b\nx 1\n"]), "x 1\n");
 }

@@ -1,14 +1,14 @@
-//! Bodies that are cut, damaged or made to do harm: no panic, no neighbour lost, and no
-//! more time than their length needs.
+//! Truncated, damaged and hostile bodies. They cause no panic, affect no other instance, and take
+//! time in proportion to their length.
 
 use super::{Format::*, conversion::converted, *};
 
 const TARGETS: [Format; 4] = [Text004, Text100, OpenMetrics001, OpenMetrics100];
 
-/// What becomes of a body, or the line at which it is refused, and why.
+/// The output, or the line and kind of the error.
 type Outcome<T> = Result<T, (usize, ErrorKind)>;
 
-/// What a body of this format comes to with each output.
+/// The outcome of a body for each output format.
 fn outcomes(format: Format, body: &[u8]) -> Vec<Outcome<String>> {
     let outcome = |to| {
         let output = OutputFormat::new(to);
@@ -28,9 +28,9 @@ fn outcomes(format: Format, body: &[u8]) -> Vec<Outcome<String>> {
     TARGETS.into_iter().map(outcome).collect()
 }
 
-/// As they are seen in the wild: whether they are taken, by format.
+/// Errors of real apps, and whether each format accepts them.
 #[test]
-fn faults_are_taken_or_refused_whatever_they_become() {
+fn common_errors_are_accepted_or_refused_for_every_output() {
     let cases: [(&str, &[u8], Outcome<()>); 22] = [
         ("malformed", b"# TYPE x gauge\nx 1\nthis is { not ] a metric\n", Err((3, ErrorKind::Value))),
         ("html", b"<!DOCTYPE html><html><body>Oh no</body></html>\n", Err((1, ErrorKind::MetricName))),
@@ -78,7 +78,7 @@ fn faults_are_taken_or_refused_whatever_they_become() {
 }
 
 #[test]
-fn a_body_can_be_cut_at_every_byte() {
+fn a_body_can_be_truncated_at_every_byte() {
     let text = "# HELP x Sizes é.\n# TYPE x histogram\nx_bucket{a=\"b\\\"\",le=\"1\"} 1 5\nx_bucket{le=\"+Inf\"} 2\nx_sum 3e1\n\
         # TYPE \"y.z\" counter\n{\"y.z\",c=\"d\"} 4\n";
     for end in 0..=text.len() {
@@ -94,7 +94,7 @@ fn a_body_can_be_cut_at_every_byte() {
 }
 
 #[test]
-fn every_byte_of_a_body_can_be_another_one() {
+fn every_byte_of_a_body_can_be_changed() {
     let bodies = [
         (Text100, "# TYPE x summary\nx{quantile=\"1\"} 1 5\n{\"y.z\",a=\"b\"} 4\n"),
         (
@@ -115,9 +115,9 @@ fn every_byte_of_a_body_can_be_another_one() {
     }
 }
 
-/// None of these may take long or much; that they end soon is the test.
+/// The test fails by running too long or using too much memory.
 #[test]
-fn hostile_bodies_cost_what_their_length_costs_in_every_format() {
+fn hostile_bodies_take_linear_time_in_every_format() {
     let limits = Limits::default();
     let reader = |to| Reader::new(OutputFormat::new(to), limits);
     let none = || AddedLabels::new([]);
@@ -150,9 +150,10 @@ fn hostile_bodies_cost_what_their_length_costs_in_every_format() {
     }
 }
 
-/// A million is over the limit; as many as that allows cost no more than they are long.
+/// A million families exceed the limit. As many as the limit allows take time in proportion to
+/// their length.
 #[test]
-fn very_many_families_are_taken_up_to_the_limit() {
+fn many_families_are_accepted_up_to_the_limit() {
     let limits = Limits::default();
     let body: String = (0..limits.max_families).map(|i| format!("x{i} 1\n")).collect();
     for to in [Text004, OpenMetrics100] {

@@ -1,4 +1,4 @@
-//! Series that differ stay different, whatever their names become.
+//! Different series stay different when their names are changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,17 +22,17 @@ fn metrics_whose_escaped_names_are_equal_stay_two_families() {
     let two = "# TYPE a_b counter\na_b{c_d=\"1\"} 7\n";
     let renamed = "# HELP U__a_2e_b One.\n# TYPE U__a_2e_b gauge\nU__a_2e_b{c_d=\"1\"} 5\n";
     let output = OutputFormat::new(Text004);
-    // In whichever order they stand.
+    // The result does not depend on the order of lines.
     for (body, expected) in [
         ([one, two].concat(), [renamed, two].concat()),
         ([two, one].concat(), [two, renamed].concat()),
     ] {
         assert_eq!(converted(&[(Text100, &body)], output), (expected, Stats::default()));
     }
-    // And in two bodies whose series no label tells apart.
+    // The same in two bodies whose series no added label makes different.
     let both = converted(&[(Text100, one), (Text100, two)], output);
     assert_eq!(both, ([renamed, two].concat(), Stats::default()));
-    // A label that is added tells them apart, and then names do not depend on other bodies.
+    // If an added label makes them different, names do not depend on other bodies.
     let reader = Reader::new(output, Limits::default());
     let parse = |(i, body): (usize, &str)| {
         let index = i.to_string();
@@ -46,7 +46,7 @@ fn metrics_whose_escaped_names_are_equal_stay_two_families() {
 }
 
 #[test]
-fn names_of_samples_are_compared_not_only_those_of_families() {
+fn sample_names_are_compared_too() {
     let body = "# TYPE a_b counter\na_b_total 1\n# TYPE \"a.b_total\" gauge\n{\"a.b_total\"} 2\n\
         # TYPE \"x.y\" histogram\n{\"x.y_bucket\",le=\"+Inf\"} 3\n{\"x.y_count\"} 3\n{\"x.y_sum\"} 3\n\
         # TYPE x_y_count gauge\nx_y_count 4\n# EOF\n";
@@ -59,7 +59,7 @@ fn names_of_samples_are_compared_not_only_those_of_families() {
 }
 
 #[test]
-fn a_name_that_looks_escaped_is_escaped_again() {
+fn a_name_with_the_prefix_of_escaped_names_is_escaped_again() {
     let body = "{\"a.b\"} 1\na_b 2\nU__a_2e_b 3\n";
     let (out, _) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "U__U____a__2e__b 1\na_b 2\nU__a_2e_b 3\n");
@@ -73,7 +73,7 @@ fn labels_of_one_family_that_become_equal_get_different_names() {
     let (out, stats) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "x{U__a_2e_b=\"1\"} 1\nx{a_b=\"1\"} 2\ny{a_b=\"1\"} 3\n");
     assert_eq!(stats, Stats { renamed_labels: 1, ..Stats::default() });
-    // On one line, and beside an added label or the reserved one.
+    // On one line, and with an added label or the reserved label.
     let body = "x{\"a.b\"=\"1\",a_b=\"2\"} 1\nz{\"a.b\"=\"3\",\"a-b\"=\"4\"} 2\n";
     let (out, _) = converted(&[(Text100, body)], OutputFormat::new(Text004));
     assert_eq!(out, "x{U__a_2e_b=\"1\",a_b=\"2\"} 1\nz{U__a_2e_b=\"3\",a_b=\"4\"} 2\n");
@@ -96,7 +96,7 @@ fn a_label_is_exported_under_one_name_in_all_samples_of_a_family() {
 }
 
 #[test]
-fn bounds_that_are_one_number_make_a_family_unknown() {
+fn bounds_of_equal_value_make_a_family_unknown() {
     let histogram = "# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"1.0\"} 2\n\
         x_bucket{le=\"+Inf\"} 3\nx_sum 3\nx_count 3\n";
     let summary =
@@ -109,9 +109,9 @@ fn bounds_that_are_one_number_make_a_family_unknown() {
     let (out, stats) = converted(&[(Text004, &body)], OutputFormat::new(OpenMetrics100));
     assert_eq!(out, expected);
     assert_eq!(stats, Stats { spec_violations: 2, ..Stats::default() });
-    // The text format has bounds as they are spelled.
+    // The text format keeps bounds as they are.
     assert_eq!(converted(&[(Text004, &body)], OutputFormat::new(Text004)).0, body);
-    // As does protobuf, where they are no longer bounds.
+    // So does protobuf, where they become labels.
     let protobuf = OutputFormat::new(Protobuf);
     let instance = Reader::new(protobuf, Limits::default())
         .parse(&*body, Text004, AddedLabels::new([]))
@@ -126,7 +126,7 @@ fn bounds_that_are_one_number_make_a_family_unknown() {
 }
 
 #[test]
-fn timestamps_that_differ_below_a_millisecond_are_counted_apart() {
+fn timestamps_that_differ_below_a_millisecond_are_counted_separately() {
     let body = "x 1 1.0001\nx 2 1.0002\nx 3 1.0001\n# EOF\n";
     let lost = Stats { duplicates: 1, lost_timestamps: 1, ..Stats::default() };
     for format in [Text004, Text100, Protobuf] {
@@ -140,7 +140,7 @@ fn timestamps_that_differ_below_a_millisecond_are_counted_apart() {
 }
 
 #[test]
-fn sums_and_counts_that_protobuf_makes_up_are_counted() {
+fn sums_and_counts_that_only_protobuf_has_are_counted() {
     let text = "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 3\n# TYPE y summary\ny{quantile=\"0.5\"} 1\n\
         y_sum 1\n# TYPE z summary\nz_sum 1\nz_count 1\n";
     let stats = merged_stats(OutputFormat::new(Protobuf), text);
@@ -155,12 +155,12 @@ fn merged_stats(output: OutputFormat, body: &str) -> Stats {
     Merge::new(output, vec![instance]).stats()
 }
 
-/// A sample whose value no other has.
+/// A sample with a unique value.
 #[derive(Clone, Debug)]
 struct Unique {
     name: &'static str,
     labels: BTreeMap<&'static str, &'static str>,
-    /// In thousandths of a millisecond.
+    /// In microseconds.
     timestamp: Option<u32>,
     value: usize,
 }
@@ -193,7 +193,8 @@ prop_compose! {
     }
 }
 
-/// MetricTypes of families and samples of one body; all of them have a timestamp, or none has.
+/// The types of the families and the samples of one body. All samples have a timestamp, or none
+/// has.
 type Body = (Vec<(&'static str, &'static str)>, Vec<Unique>);
 
 fn body(is_timed: bool) -> impl Strategy<Value = Body> {
@@ -238,7 +239,7 @@ fn text((types, samples): &Body, source: Format) -> String {
     text
 }
 
-/// The values of the samples that a reader of `out` finds.
+/// The values of the samples in `out`.
 fn values(out: &str, output: OutputFormat) -> Vec<usize> {
     let has_quotes = output.escaping() == Escaping::AllowUtf8;
     let values: Vec<String> = match output.format() {
@@ -276,7 +277,7 @@ proptest! {
             .filter(|(i, sample)| {
                 let time = sample.timestamp.map(|time| if is_millis { time / 1000 } else { time });
                 let series = (is_labelled.then_some(*i), sample.name, sample.labels.clone());
-                // The first body that has a series keeps it.
+                // The first body with a series keeps its samples.
                 *owners.entry(series.clone()).or_insert(*i) == *i && seen.insert((series, time))
             })
             .map(|(_, sample)| sample.value)
@@ -290,9 +291,10 @@ proptest! {
         let merge = Merge::new(output, instances.collect());
         let out = written(merge, 1 << 16);
         let mut found = values(&out, output);
-        // The type of a family in one of the bodies may change how that body's names and bounds
-        // are written: `dots` doubles an underscore of a name, and not that of a suffix; bounds of a
-        // summary are canonical. Without labels, both bodies then have the series, and none is lost.
+        // The type of a family in one body can change how the names and bounds of that body are
+        // written: `dots` doubles an underscore in a name and not in a suffix, and bounds of a
+        // summary are canonical. Without added labels both bodies then have the series, and none is
+        // lost.
         let may_differ = output.escaping() == Escaping::Dots
             || (bodies.iter().flat_map(|(types, _)| types))
                 .any(|(_, metric_type)| ["histogram", "summary"].contains(metric_type));

@@ -1,4 +1,4 @@
-//! What becomes of each thing that formats have in different ways.
+//! Conversions between formats, one case for each difference.
 
 use super::{Format::*, *};
 
@@ -15,8 +15,8 @@ const NONE: Stats = Stats {
     lost_created: 0,
 };
 
-/// The merge of bodies in these formats, which all must be taken; the same for each length
-/// of chunks, each time, and when it is read again.
+/// Merges bodies in these formats. The result must not depend on the chunk length, and must be the
+/// same when merged again.
 pub(super) fn converted(bodies: &[(Format, &str)], output: OutputFormat) -> (String, Stats) {
     let merge = || {
         let reader = Reader::new(output, Limits::default());
@@ -37,7 +37,7 @@ pub(super) fn converted(bodies: &[(Format, &str)], output: OutputFormat) -> (Str
     (out, merge().stats())
 }
 
-/// Each body in_braces becomes this output, and this is counted.
+/// Asserts the output and the statistics for each body.
 fn assert_converted(from: Format, to: Format, cases: &[(&str, &str, Stats)]) {
     for (body, expected, stats) in cases {
         let (out, found) = converted(&[(from, body)], OutputFormat::new(to));
@@ -52,7 +52,7 @@ fn openmetrics_becomes_text() {
     let cases = [
         ("# EOF\n", "", NONE),
         ("# TYPE x counter\nx_total 1.0\n# EOF\n", "# TYPE x_total counter\nx_total 1.0\n", NONE),
-        // A counter's and a histogram's `_created` follow as gauges, before the next family.
+        // The `_created` samples of a counter and a histogram become gauges before the next family.
         (
             "# HELP x Things.\n# TYPE x counter\nx_total{a=\"1\"} 1\nx_created{a=\"1\"} 5.5\nx_total{a=\"2\"} 2\n\
              x_created{a=\"2\"} 6\n# TYPE y gauge\ny 1\n# EOF\n",
@@ -84,14 +84,15 @@ fn openmetrics_becomes_text() {
             NONE,
         ),
         ("# TYPE x unknown\nx 1\n# EOF\n", "# TYPE x untyped\nx 1\n", NONE),
-        // Buckets and counts of a gauge histogram may go down; here no type has that.
+        // Buckets and counts of a gauge histogram can decrease, which no type of the text format
+        // allows.
         (
             "# TYPE x gaugehistogram\nx_bucket{le=\"+Inf\"} 2\nx_gcount 2\nx_gsum -3\n# EOF\n",
             "# TYPE x_bucket untyped\nx_bucket{le=\"+Inf\"} 2\n# TYPE x_gsum untyped\nx_gsum -3\n\
              # TYPE x_gcount untyped\nx_gcount 2\n",
             NONE,
         ),
-        // Seconds become milliseconds; what is less is cut off.
+        // Seconds become milliseconds, and further digits are cut off.
         (
             "x 1 1520879607.789\ny 1 1.5e9\nz 1 0.0019\n# EOF\n",
             "x 1 1520879607789\ny 1 1500000000000\nz 1 1\n",
@@ -109,7 +110,7 @@ fn openmetrics_becomes_text() {
             lost_units,
         ),
         ("# HELP x \\\"a\\\\b\\n\nx 1\n# EOF\n", "# HELP x \"a\\\\b\\n\nx 1\n", NONE),
-        // Its name is that of another family's samples.
+        // The name is that of another family's samples.
         (
             "# TYPE x gauge\nx 1\n# TYPE x_total unknown\nx_total 2\n# EOF\n",
             "# TYPE x gauge\nx 1\n# TYPE x_total untyped\nx_total 2\n",
@@ -143,9 +144,9 @@ fn text_becomes_openmetrics() {
             "# TYPE x summary\nx{quantile=\"0.5\"} 1\nx{quantile=\"1.0\"} NaN\nx_sum 3\nx_count 2\n# EOF\n",
             NONE,
         ),
-        // Elsewhere these are labels as any other.
+        // In other types these labels have no meaning.
         ("# TYPE x gauge\nx{le=\"1\"} 1\n", "# TYPE x gauge\nx{le=\"1\"} 1\n# EOF\n", NONE),
-        // What was split off for the text format is put together again.
+        // Families that were split for the text format are joined again.
         (
             "# TYPE x_total counter\nx_total{a=\"1\"} 1\nx_total{a=\"2\"} 2\n\
              # TYPE x_created gauge\nx_created{a=\"1\"} 5\nx_created{a=\"2\"} 6\n",
@@ -168,7 +169,7 @@ fn text_becomes_openmetrics() {
             "# TYPE x gauge\n# HELP x Text.\nx 1\n# EOF\n",
             NONE,
         ),
-        // `UNIT` and `EOF` are comments there.
+        // `UNIT` and `EOF` are comments in the text format.
         ("# UNIT x_s s\nx_s 1\n# EOF\nx_s{a=\"\"} 2\n", "x_s 1\nx_s{a=\"\"} 2\n# EOF\n", NONE),
     ];
     assert_converted(Text004, OpenMetrics100, &cases);
@@ -176,9 +177,9 @@ fn text_becomes_openmetrics() {
 }
 
 #[test]
-fn what_a_reader_of_openmetrics_wants_together_is_put_together() {
+fn samples_are_sorted_as_openmetrics_requires() {
     let cases = [
-        // Metrics of one family.
+        // Interleaved metrics of one family.
         (
             "# TYPE x summary\nx_sum{a=\"1\"} 1\nx_sum{a=\"2\"} 2\nx_count{a=\"1\"} 3\nx_count{a=\"2\"} 4\n",
             "# TYPE x summary\nx_sum{a=\"1\"} 1\nx_count{a=\"1\"} 3\nx_sum{a=\"2\"} 2\nx_count{a=\"2\"} 4\n# EOF\n",
@@ -189,13 +190,13 @@ fn what_a_reader_of_openmetrics_wants_together_is_put_together() {
             "# TYPE x histogram\nx_bucket{le=\"1.0\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_count 2\nx_sum 3\ny 1\n# EOF\n",
             NONE,
         ),
-        // Several points in time.
+        // Several timestamps.
         (
             "# TYPE x gauge\nx{a=\"1\"} 1 3000\nx{a=\"2\"} 2 1000\nx{a=\"1\"} 3 1000\nx{a=\"1\"} 4 2500\n",
             "# TYPE x gauge\nx{a=\"1\"} 3 1\nx{a=\"1\"} 4 2.5\nx{a=\"1\"} 1 3\nx{a=\"2\"} 2 1\n# EOF\n",
             NONE,
         ),
-        // A series has timestamps or has none.
+        // All samples of a series have timestamps, or none has.
         (
             "# TYPE x gauge\nx 1\nx 2 1000\ny 3\n",
             "# TYPE x gauge\nx 2 1\ny 3\n# EOF\n",

@@ -1,4 +1,4 @@
-//! What holds for every input in every format, tried with many.
+//! Properties of all conversions, checked with generated input.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +12,12 @@ use super::{
     strict, strict_openmetrics, *,
 };
 
-/// Families of one instance; those that are left when a test fails are few.
+/// The families of one instance. A failed test is reduced to few of them.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) format: Format,
     blocks: Vec<u64>,
-    /// Whether the lines are in no order at all.
+    /// Whether the lines are in random order.
     is_shuffled: bool,
 }
 
@@ -47,11 +47,11 @@ impl fmt::Debug for Source {
     }
 }
 
-/// What tells a sample from all others, however it is written.
+/// The identity of a sample in any notation.
 type Key = (String, BTreeMap<String, String>, Option<u64>);
 
-/// The values that may stand for it: the first is kept, but which that is depends on what
-/// the output takes for equal.
+/// The allowed values of each sample. The first sample of a series is kept, and which one is first
+/// depends on the output format.
 type Expected = BTreeMap<Key, BTreeSet<String>>;
 
 fn key(name: &str, labels: BTreeMap<String, String>, timestamp_ms: Option<u64>) -> Key {
@@ -63,7 +63,7 @@ fn key(name: &str, labels: BTreeMap<String, String>, timestamp_ms: Option<u64>) 
     (name.to_owned(), labels.collect(), timestamp_ms)
 }
 
-/// What must come out of the instances, told as plainly as can be.
+/// The expected samples, computed without the crate's code.
 fn expected(sources: &[Source], output: OutputFormat) -> Expected {
     let mut expected = Expected::new();
     let written = |name: &str| match output.escaping() {
@@ -89,15 +89,15 @@ fn expected(sources: &[Source], output: OutputFormat) -> Expected {
     expected
 }
 
-/// The samples that may be missing in OpenMetrics: no reader takes a series in which only
-/// some have a timestamp.
+/// Samples that can be missing in OpenMetrics, because only some samples of their series have a
+/// timestamp.
 fn ambiguous(expected: &Expected, output: OutputFormat) -> BTreeSet<Key> {
     let untimed = |key: &Key| (key.0.clone(), key.1.clone(), None);
     let timed = expected.keys().filter(|key| is_openmetrics(output) && key.2.is_some());
     timed.map(untimed).collect()
 }
 
-/// What came out, as a reader of the output's format understands it.
+/// The samples of an output.
 fn read(text: &str, output: OutputFormat) -> Vec<(Key, String)> {
     let has_quotes = output.escaping() == Escaping::AllowUtf8;
     if is_openmetrics(output) {
@@ -159,7 +159,7 @@ fn sources() -> impl Strategy<Value = Vec<Source>> {
     prop::collection::vec(source(), 1..4)
 }
 
-/// Every text format, with names raw or escaped so that the test can tell what comes of them.
+/// All text formats, with unescaped names or an escaping that the test can reverse.
 fn output() -> impl Strategy<Value = OutputFormat> {
     let outputs = [
         OutputFormat::new(Format::Text004),
@@ -185,7 +185,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_sample_of_every_format_comes_out_in_strict_form(
+    fn every_sample_of_every_format_is_in_the_valid_output(
         sources in sources(), output in output(), chunk in 0_usize..300,
     ) {
         let out = converted(&sources, output);
@@ -202,11 +202,11 @@ proptest! {
             prop_assert!(found.contains(key), "{:?} is lost in {}", key, out);
         }
         let chunks = written(Merge::new(output, instances(&sources, output)), chunk);
-        prop_assert_eq!(chunks, out, "chunks make no difference");
+        prop_assert_eq!(chunks, out, "the chunk length changes the output");
     }
 
     #[test]
-    fn an_output_read_again_is_the_same(sources in sources(), output in any_escaping()) {
+    fn merging_an_output_again_does_not_change_it(sources in sources(), output in any_escaping()) {
         let out = converted(&sources, output);
         let merge = again(&out, output);
         prop_assert_eq!(merge.stats(), Stats::default(), "{}", out);
@@ -215,7 +215,7 @@ proptest! {
 
     #[test]
     fn the_order_of_instances_changes_no_sample(sources in sources(), output in any_escaping()) {
-        // The index tells them apart, so each must keep its own.
+        // The label `index` makes the series different, so each instance must keep its own.
         let merge = |is_reversed: bool| {
             let mut instances = instances(&sources, output);
             if is_reversed {
@@ -230,22 +230,22 @@ proptest! {
 
     #[test]
     fn a_merge_has_the_samples_of_its_instances(sources in sources(), output in any_escaping()) {
-        let mut in_braces = Vec::new();
+        let mut separate = Vec::new();
         for instance in instances(&sources, output) {
-            in_braces.extend(read(&written(Merge::new(output, vec![instance]), 1 << 16), output));
+            separate.extend(read(&written(Merge::new(output, vec![instance]), 1 << 16), output));
         }
         let mut together = read(&converted(&sources, output), output);
-        // What breaks a rule in_braces may not even have its bounds spelled alike together.
+        // A family that violates a rule in one instance can have different bounds in a merge.
         let of = |samples: &mut Vec<(Key, String)>| {
             samples.sort();
             samples.dedup_by(|one, other| one.0 == other.0);
             samples.iter().map(|sample| sample.0.clone()).collect::<Vec<_>>()
         };
-        prop_assert_eq!(of(&mut in_braces), of(&mut together));
+        prop_assert_eq!(of(&mut separate), of(&mut together));
     }
 
     #[test]
-    fn samples_survive_the_way_to_the_other_format_and_back(source in source()) {
+    fn samples_survive_conversion_to_another_format_and_back(source in source()) {
         let openmetrics = OutputFormat::new(Format::OpenMetrics100).with_escaping(Escaping::AllowUtf8);
         let text = OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8);
         for (there, back) in [(openmetrics, text), (text, openmetrics)] {
@@ -262,14 +262,14 @@ proptest! {
             if is_openmetrics(there) {
                 prop_assert_eq!(out, returned);
             } else {
-                // Some had a timestamp, and some of the same series had none.
+                // Of a series with and without timestamps, the samples without were dropped.
                 prop_assert!(returned.iter().all(|sample| out.contains(sample)));
             }
         }
     }
 
     #[test]
-    fn a_damaged_body_is_refused_or_comes_out_strict(
+    fn a_damaged_body_is_refused_or_gives_valid_output(
         source in source(), output in any_escaping(),
         cut: prop::sample::Index, at: prop::sample::Index, byte: u8, is_cut: bool,
     ) {
@@ -290,7 +290,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_conversion_lose_its_strictness(
+    fn any_accepted_text_gives_valid_output(
         body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|_total|_info|_created|# HELP |# TYPE |# UNIT |x counter\n|info|histogram|[a-b]|le|index|[0-9.]|NaN|1\n|é|\0| # \\{){0,40}(# EOF\n)?",
         source in source(), output in any_escaping(),
     ) {
@@ -302,7 +302,7 @@ proptest! {
     }
 }
 
-/// Only whether it can be read: a timestamp may be beyond what [`read`] counts in.
+/// Checks only that the output can be parsed. A timestamp can exceed the range of [`read`].
 fn read_anything(text: &str, output: OutputFormat) {
     let has_quotes = output.escaping() == Escaping::AllowUtf8;
     if is_openmetrics(output) {

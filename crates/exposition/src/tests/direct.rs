@@ -1,4 +1,4 @@
-//! What a scraper gets through a merge is what it gets from the instances themselves.
+//! A merge gives the same series as a direct scrape of each instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{conversion_properties::Source, *};
 
-/// What real scrapers ask for.
+/// `Accept` headers of real scrapers.
 const ACCEPTS: &[&str] = &[
     "*/*",
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -14,10 +14,10 @@ const ACCEPTS: &[&str] = &[
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
 ];
 
-/// A series at a time: its name, its labels, and the timestamp in milliseconds.
+/// The name, the labels and the timestamp in milliseconds of a sample.
 type Series = (String, BTreeMap<String, String>, Option<i64>);
 
-/// The series in an answer.
+/// The series of an output.
 fn read(out: &[u8], output: OutputFormat) -> BTreeSet<Series> {
     let has_quotes = output.escaping() == Escaping::AllowUtf8;
     let text = || str::from_utf8(out).unwrap();
@@ -40,7 +40,7 @@ fn read(out: &[u8], output: OutputFormat) -> BTreeSet<Series> {
     }
 }
 
-/// A form in which every series of any format can be read.
+/// An output that can express every series of all formats.
 fn any_name() -> OutputFormat {
     OutputFormat::new(Format::Text100).with_escaping(Escaping::AllowUtf8)
 }
@@ -54,7 +54,7 @@ fn merged(format: Format, body: &[u8], output: OutputFormat) -> Vec<u8> {
     out
 }
 
-/// What an instance answers: text as it comes, or protobuf that was made of it.
+/// The response of an instance: text, or protobuf that was converted from text.
 fn answer(source: &Source, format: Format) -> Vec<u8> {
     match format {
         Format::Protobuf => {
@@ -65,7 +65,7 @@ fn answer(source: &Source, format: Format) -> Vec<u8> {
     }
 }
 
-/// The series of an answer as its own scraper knows them, with names as they are written in `output`.
+/// The series of a response as a scraper parses it, with names escaped for `output`.
 fn direct(body: &[u8], format: Format, output: OutputFormat) -> BTreeSet<Series> {
     let same = match format {
         Format::Text004 | Format::Text100 => any_name(),
@@ -87,7 +87,7 @@ fn direct(body: &[u8], format: Format, output: OutputFormat) -> BTreeSet<Series>
         .collect()
 }
 
-/// The series of one instance, without the label that was added to them.
+/// The series of one instance, without the added label.
 fn of_instance(series: &BTreeSet<Series>, index: &str) -> BTreeSet<Series> {
     let own = series.iter().filter(|(_, labels, _)| labels["index"] == index);
     own.map(|(name, labels, time)| {
@@ -121,7 +121,7 @@ proptest! {
     ) {
         let accepted = accepted_formats(Some(accept));
         let is_accepted = |format| accepted.iter().any(|output| output.format() == format);
-        // Instances speak what they are asked for; of one app they mostly speak the same.
+        // Instances of one app mostly use the same format, which depends on the request.
         let speaks = |source: &Source, is_protobuf: bool| match source.format {
             _ if is_protobuf && is_accepted(Format::Protobuf) => Format::Protobuf,
             format => format,
@@ -146,8 +146,8 @@ proptest! {
             reader.parse(&**body, *format, labels).unwrap()
         });
         let mut merge = Merge::new(output, instances.collect());
-        // Single samples of a gauge histogram, which a conflict leaves, have the names that
-        // Prometheus gives them, not those that they have in text.
+        // In a conflict, single samples of a gauge histogram get the names that Prometheus gives to
+        // samples from protobuf, not those of text.
         let is_protobuf = output.format() == Format::Protobuf;
         prop_assume!(!is_protobuf || merge.stats().type_conflicts == 0);
         let mut out = Vec::new();
@@ -155,11 +155,11 @@ proptest! {
         let through = read(&out, output);
         for (i, (format, body)) in bodies.iter().enumerate() {
             let through = of_instance(&through, &i.to_string());
-            // Only text has bounds that may be spelled in any way.
+            // Only text formats keep bounds as they are.
             let is_text = matches!(format, Format::Text004 | Format::Text100);
             let spelled = |series| if is_text { series } else { with_one_spelling(series) };
             let through: BTreeSet<_> = through.into_iter().map(spelled).collect();
-            // Single samples, which a conflict leaves, have no time of creation in protobuf.
+            // In a conflict, single samples in protobuf have no created timestamps.
             let is_kept = |(name, _, _): &Series| {
                 !is_protobuf || !name.ends_with("_created")
             };

@@ -1,4 +1,4 @@
-//! SourceNames that old readers do not know, and instances that answer in different formats.
+//! UTF-8 names, and instances with different formats.
 
 use super::{Format::*, conversion::converted, *};
 
@@ -6,40 +6,40 @@ const UTF8: &str = "# HELP \"http.requests\" Served.\n# TYPE \"http.requests\" c
     {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
     # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n";
 
-fn in_braces(body: (Format, &str), output: OutputFormat) -> String {
+fn merged_alone(body: (Format, &str), output: OutputFormat) -> String {
     converted(&[body], output).0
 }
 
 #[test]
-fn names_stay_as_they_are_where_the_reader_knows_them() {
+fn names_are_not_escaped_for_a_scraper_with_utf8_names() {
     let openmetrics = OutputFormat::new(OpenMetrics100).with_escaping(Escaping::AllowUtf8);
     let text = OutputFormat::new(Text100).with_escaping(Escaping::AllowUtf8);
-    let out = in_braces((OpenMetrics100, UTF8), openmetrics);
+    let out = merged_alone((OpenMetrics100, UTF8), openmetrics);
     assert_eq!(
         out,
         "# TYPE \"http.requests\" counter\n# HELP \"http.requests\" Served.\n\
          {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
          # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n# EOF\n"
     );
-    let out = in_braces((OpenMetrics100, UTF8), text);
+    let out = merged_alone((OpenMetrics100, UTF8), text);
     assert_eq!(
         out,
         "# HELP \"http.requests_total\" Served.\n# TYPE \"http.requests_total\" counter\n\
          {\"http.requests_total\",\"status.code\"=\"200\"} 5\n\
          # TYPE \"rpc.time\" histogram\n{\"rpc.time_bucket\",le=\"+Inf\"} 2\n{\"rpc.time_count\"} 2\n{\"rpc.time_sum\"} 3\n"
     );
-    // Quotes that are not needed go, those that are come with their escapes.
+    // Quotes are removed if they are not needed. Other quoted names keep their escapes.
     let body =
         "# TYPE \"x\" gauge\n{\"x\",\"a\"=\"1\"} 1\n{ \"q\\\"b\\\\\" , c=\"2\", }2\n{\"y z\"} 3\n";
     let expected = "# TYPE x gauge\nx{a=\"1\"} 1\n{\"q\\\"b\\\\\",c=\"2\"} 2\n{\"y z\"} 3\n";
-    assert_eq!(in_braces((Text100, body), text), expected);
+    assert_eq!(merged_alone((Text100, body), text), expected);
 }
 
 #[test]
-fn names_are_escaped_for_a_reader_that_does_not_know_them() {
+fn names_are_escaped_for_a_scraper_without_utf8_names() {
     let cases = [
         (Escaping::Underscores, "http_requests", "status_code", "rpc_time"),
-        // The name of a counter has its `_total` when it is escaped, as with exporters.
+        // The name of a counter is escaped with its `_total`, as Prometheus' client libraries do.
         (Escaping::Dots, "http_dot_requests_", "status_dot_code", "rpc_dot_time"),
         (Escaping::Values, "U__http_2e_requests_", "U__status_2e_code", "U__rpc_2e_time"),
     ];
@@ -52,17 +52,17 @@ fn names_are_escaped_for_a_reader_that_does_not_know_them() {
         );
         for format in [OpenMetrics001, OpenMetrics100] {
             let output = OutputFormat::new(format).with_escaping(escaping);
-            assert_eq!(in_braces((OpenMetrics100, UTF8), output), expected, "{escaping:?}");
+            assert_eq!(merged_alone((OpenMetrics100, UTF8), output), expected, "{escaping:?}");
         }
         for format in [Text004, Text100] {
             let output = OutputFormat::new(format).with_escaping(escaping);
-            let out = in_braces((OpenMetrics100, UTF8), output);
+            let out = merged_alone((OpenMetrics100, UTF8), output);
             assert!(out.contains(&format!("\n{requests}_total{{{code}=\"200\"}} 5\n")), "{out}");
             assert!(out.ends_with(&histogram), "{out}");
         }
     }
-    // Who names no scheme gets underscores.
-    let out = in_braces(
+    // Without a scheme, names are escaped with underscores.
+    let out = merged_alone(
         (Text100, "# TYPE \"é.b\" gauge\n{\"é.b\",\"1c\"=\"1\"} 1\n"),
         OutputFormat::new(Text100),
     );
@@ -94,6 +94,6 @@ fn instances_in_different_formats_share_their_families() {
         y_seconds_bucket{i=\"1\",le=\"+Inf\"} 2\n\
         # TYPE z_info unknown\nz_info{i=\"0\"} 1\nz_info{i=\"1\"} 1\n# EOF\n";
     assert_eq!(out, expected);
-    // The info and the gauge that claims the name of its samples.
+    // The info, and the gauge that claims its sample name.
     assert_eq!(stats, Stats { type_conflicts: 2, ..Stats::default() });
 }

@@ -1,8 +1,8 @@
-//! What OpenMetrics asks for besides other names: rules, exemplars, an end.
+//! Rules, exemplars and the end of OpenMetrics.
 
 use super::{Format::*, conversion::converted, *};
 
-/// The merge of bodies of one format, in OpenMetrics.
+/// Merges bodies of one format to OpenMetrics.
 fn merged_from(format: Format, bodies: &[&str]) -> (String, Stats) {
     let bodies: Vec<_> = bodies.iter().map(|&body| (format, body)).collect();
     converted(&bodies, OutputFormat::new(OpenMetrics100))
@@ -11,14 +11,14 @@ fn merged_from(format: Format, bodies: &[&str]) -> (String, Stats) {
 fn refused_from(format: Format, output: OutputFormat, body: &str) -> (usize, ErrorKind) {
     let reader = Reader::new(output, Limits::default());
     match reader.parse(body, format, AddedLabels::new([])) {
-        Ok(_) => panic!("{body:?} is taken"),
+        Ok(_) => panic!("{body:?} is accepted"),
         Err(error) => (error.line(), error.kind()),
     }
 }
 
-/// A family that a strict reader would refuse is written under names of no type.
+/// A family that a strict parser would refuse becomes untyped.
 #[test]
-fn a_family_that_breaks_a_rule_is_unknown() {
+fn a_family_that_violates_a_rule_is_unknown() {
     let cases = [
         (Text004, "# TYPE x_total counter\nx_total -1\n", "# TYPE x_total unknown\nx_total -1\n"),
         (Text004, "# TYPE x_total counter\nx_total NaN\n", "# TYPE x_total unknown\nx_total NaN\n"),
@@ -64,14 +64,14 @@ fn a_family_that_breaks_a_rule_is_unknown() {
             "{body}"
         );
     }
-    // A unit must be the last word of the name, and some types have none.
+    // The unit must be the last word of the name, and some types have no unit.
     let body = "# TYPE x gauge\n# UNIT x seconds\nx 1\n# EOF\n";
     let stats = Stats { spec_violations: 1, lost_units: 1, ..Stats::default() };
     assert_eq!(
         merged_from(OpenMetrics100, &[body]),
         ("# TYPE x unknown\nx 1\n# EOF\n".to_owned(), stats)
     );
-    // One instance that breaks the rule is enough, but it costs no sample of the others.
+    // A violation by one instance changes the type, but no sample is lost.
     let bodies = [
         "# TYPE x_total counter\nx_total{i=\"0\"} 1\n",
         "# TYPE x_total counter\nx_total{i=\"1\"} -1\n",
@@ -81,7 +81,7 @@ fn a_family_that_breaks_a_rule_is_unknown() {
 }
 
 #[test]
-fn a_counter_gives_way_where_its_name_is_taken() {
+fn a_counter_loses_its_type_if_its_name_is_taken() {
     let expected = "# TYPE x gauge\nx 1\n# TYPE x_total unknown\nx_total 2\n# EOF\n";
     let conflict = Stats { type_conflicts: 1, ..Stats::default() };
     let (gauge, counter) = ("# TYPE x gauge\nx 1\n", "# TYPE x_total counter\nx_total 2\n");
@@ -93,7 +93,7 @@ fn a_counter_gives_way_where_its_name_is_taken() {
     let (out, stats) = merged_from(Text004, &[counter, gauge]);
     assert_eq!(out, "# TYPE x_total unknown\nx_total 2\n# TYPE x gauge\nx 1\n# EOF\n");
     assert_eq!(stats, conflict);
-    // A bare sample without a type takes the name as well.
+    // A sample without a type claims the name too.
     let (out, _) = merged_from(Text004, &["x 1\n", counter]);
     assert_eq!(out, "x 1\n# TYPE x_total unknown\nx_total 2\n# EOF\n");
     let (out, _) = merged_from(Text004, &["# TYPE x_info gauge\nx_info 1\n"]);
@@ -111,7 +111,7 @@ fn types_that_differ_make_a_family_unknown() {
 }
 
 #[test]
-fn exemplars_are_carried_where_they_may_be() {
+fn exemplars_are_kept_if_the_type_allows_them() {
     let long = "é".repeat(127);
     let carried = [
         "# TYPE x counter\nx_total 1 # {trace_id=\"a\\\"b\"} 0.5 1.5\n# EOF\n".to_owned(),
@@ -139,13 +139,13 @@ fn exemplars_are_carried_where_they_may_be() {
         let stats = Stats { lost_exemplars: 1, ..Stats::default() };
         assert_eq!(merged_from(OpenMetrics100, &[&body]), (expected, stats), "{body}");
     }
-    // The form is ours.
+    // Exemplars are written in the canonical form.
     let (out, _) = merged_from(
         OpenMetrics100,
         &["# TYPE x counter\nx_total 1  #{ a = \"b\", }0.5  1 \n# EOF\n"],
     );
     assert_eq!(out, "# TYPE x counter\nx_total 1 # {a=\"b\"} 0.5 1\n# EOF\n");
-    // The samples of the sibling without a type belong to the counter too.
+    // Samples of an instance without the type belong to the counter too.
     let bodies = [
         "# TYPE x counter\nx_total{i=\"0\"} 1\n# EOF\n",
         "x_total{i=\"1\"} 1 # {a=\"b\"} 1\n# EOF\n",
@@ -158,7 +158,7 @@ fn exemplars_are_carried_where_they_may_be() {
 }
 
 #[test]
-fn a_body_has_one_end_and_a_merge_too() {
+fn a_body_and_a_merge_have_one_eof() {
     for output in [OutputFormat::new(OpenMetrics100), OutputFormat::new(Text004)] {
         for format in [OpenMetrics001, OpenMetrics100] {
             let refused = |body| refused_from(format, output, body);

@@ -1,4 +1,4 @@
-//! What holds for every input, tried with many.
+//! Properties of all merges of text, checked with generated input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{strict::Sample, *};
 
-/// A line of an instance's exposition, before somebody writes it down.
+/// A line of a body before it is written.
 #[derive(Clone, Debug)]
 enum Line {
     Help(&'static str, &'static str),
@@ -15,21 +15,21 @@ enum Line {
     Other(&'static str),
 }
 
-/// How carelessly a sample is written.
+/// Deviations from the canonical form.
 #[derive(Clone, Copy, Debug)]
 struct Style {
     lead: &'static str,
     before_brace: &'static str,
     in_braces: &'static str,
     trailing_comma: bool,
-    /// AddedLabels in the opposite order.
+    /// Whether the labels are in reverse order.
     backwards: bool,
-    /// A backslash stays as it is where no escape comes of it.
+    /// Whether backslashes are not escaped if no escape results.
     raw_backslash: bool,
     end: &'static str,
 }
 
-/// Few names, so that they meet.
+/// A few names, so that they often occur together.
 const NAMES: &[&str] =
     &["x", "x_sum", "x_count", "x_bucket", "x_sum_count", "y", "y_count", "y:z", "_count"];
 const LABELS: &[&str] =
@@ -131,8 +131,8 @@ fn sample_text(sample: &Sample, style: Style) -> String {
     format!("{lead}{}{braces} {}{timestamp}{}\n", sample.name, sample.value, style.end)
 }
 
-/// What must come out for an instance, in any order; told as plainly as can be. Its `peers` get
-/// the same labels, and it is one of them.
+/// The expected samples of an instance in any order. Its `peers` have the same added labels and
+/// include the instance.
 fn expected(lines: &[Line], peers: &[&[Line]], added: &[(&str, &str)]) -> Vec<Sample> {
     let mut seen = BTreeSet::new();
     let mut samples = Vec::new();
@@ -150,14 +150,14 @@ fn expected(lines: &[Line], peers: &[&[Line]], added: &[(&str, &str)]) -> Vec<Sa
     samples
 }
 
-/// What the names of a family's samples have in common.
+/// The common part of the sample names of a family.
 fn stem(name: &str) -> &str {
     let suffixes = ["_sum", "_count", "_bucket"].iter();
     let mut stems = suffixes.filter_map(|suffix| name.strip_suffix(suffix));
     stems.find(|stem| !stem.is_empty()).map_or(name, stem)
 }
 
-/// The labels of a family.
+/// The label names of a family.
 fn label_names<'a>(family: &str, instances: &[&'a [Line]]) -> BTreeSet<&'a str> {
     let lines = instances.iter().copied().flatten();
     let samples = lines.filter_map(|line| match line {
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_sample_comes_out_once_in_strict_form(
+    fn every_sample_is_once_in_the_valid_output(
         inputs in prop::collection::vec((instance(), added(), any::<bool>()), 0..4),
         chunk in 0_usize..200,
     ) {
@@ -210,20 +210,20 @@ proptest! {
             expected(lines, &peers, added).into_iter().map(move |sample| (i, sample))
         }).collect();
         prop_assert_eq!(parse().iter().map(IndexedBody::samples).sum::<usize>(), samples.len());
-        // The first instance that has a series keeps it.
+        // The first instance with a series keeps its samples.
         let samples: Vec<_> = samples.into_iter().filter(|(i, sample)| {
             let series = (sample.name.clone(), sample.labels.clone());
             *owners.entry(series).or_insert(*i) == *i
         }).map(|(_, sample)| sample).collect();
         prop_assert_eq!(sorted(strict::read(&out, false)), sorted(samples), "{}", out);
-        prop_assert_eq!(written(merge_of(parse()), chunk), out, "chunks make no difference");
+        prop_assert_eq!(written(merge_of(parse()), chunk), out, "the chunk length changes the output");
     }
 
     #[test]
-    fn merging_an_output_again_changes_nothing(
+    fn merging_an_output_again_does_not_change_it(
         inputs in prop::collection::vec((instance(), added()), 1..4),
     ) {
-        // Instances are told apart by a label, as no two samples of an output are equal then.
+        // A label makes the series of instances different. Otherwise duplicates would be removed.
         let instances = inputs.iter().enumerate().map(|(i, (lines, added))| {
             let index = i.to_string();
             let added: Vec<_> = added.iter().copied().chain([("index", &*index), ("nth", &*index)]).collect();
@@ -247,7 +247,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_taken_comes_out_strict(
+    fn any_accepted_body_gives_valid_output(
         body in "([#{}=,\"\\\\ \t\r\n]|x|_sum|HELP|TYPE|summary|[a-b]|le|[0-9.]|NaN|é|\0){0,40}",
     ) {
         if let Ok(instance) = parse(body, AddedLabels::new([("a", "1")]), &Limits::default()) {
@@ -257,14 +257,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(body: Vec<u8>) {
+    fn any_bytes_are_accepted_or_refused_without_panic(body: Vec<u8>) {
         if let Ok(instance) = parse(body, AddedLabels::new([]), &Limits::default()) {
             strict::read(&written(merge_of(vec![instance]), 100), false);
         }
     }
 
     #[test]
-    fn a_body_cut_anywhere_is_refused_or_comes_out_strict(lines in instance(), cut: prop::sample::Index) {
+    fn a_truncated_body_is_refused_or_gives_valid_output(lines in instance(), cut: prop::sample::Index) {
         let text = text(&lines, true);
         let cut = cut.index(text.len() + 1);
         if let Ok(instance) = parse(&text.as_bytes()[..cut], AddedLabels::new([]), &Limits::default()) {

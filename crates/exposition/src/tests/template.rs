@@ -1,14 +1,14 @@
-//! A body is read alike, whatever bodies its reader saw before.
+//! Parsing a body with a template gives the same result as without.
 
 use proptest::prelude::*;
 
 use super::{bodies::Random, conversion_properties::*, *};
 
-/// What became of one body: its exposition in_braces, or why it has none.
+/// The output, the statistics and the number of samples of one body, or the error.
 type Outcome = Result<(String, Stats, usize), (usize, ErrorKind)>;
 
-/// An instance of the same app: the same lines, a few of them not quite.
-fn sibling(text: &str, seed: u64) -> String {
+/// A similar body: the same lines with some changes.
+fn similar_body(text: &str, seed: u64) -> String {
     let random = &mut Random::new(seed);
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     for _ in 0..random.below(4) {
@@ -35,7 +35,7 @@ fn sibling(text: &str, seed: u64) -> String {
                 lines.splice(at..at, family.split_inclusive('\n').map(str::to_owned));
             }
             8 => {
-                // A stretch of lines goes, or stands elsewhere.
+                // Removes some lines or moves them.
                 let end = (at + random.below(8)).min(lines.len());
                 let moved: Vec<_> = lines.drain(at..end).collect();
                 if random.percent(50) {
@@ -55,7 +55,7 @@ fn sibling(text: &str, seed: u64) -> String {
             }
         }
     }
-    // Values differ nearly everywhere.
+    // Changes nearly all values.
     for line in &mut lines {
         if random.percent(30) {
             change_value(line, random);
@@ -64,7 +64,7 @@ fn sibling(text: &str, seed: u64) -> String {
     lines.concat()
 }
 
-/// Another text, another type, or the same line once more somewhere else.
+/// Changes a text or a type, or repeats a metadata line at another position.
 fn change_metadata(lines: &mut Vec<String>, random: &mut Random) {
     let places: Vec<_> = (0..lines.len()).filter(|&at| lines[at].starts_with('#')).collect();
     if places.is_empty() {
@@ -118,32 +118,32 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_reader_of_siblings_finds_what_a_fresh_one_finds(
+    fn a_reader_with_a_template_gives_the_same_result(
         source in source(), output in any_escaping(), seeds in prop::collection::vec(any::<u64>(), 1..5),
         is_other_added: bool, max_samples in prop_oneof![4 => Just(0), 1 => 1_usize..20],
     ) {
         let limits = Limits { max_samples, max_line: 200, ..Limits::default() };
         let text = source.text();
         let reader = Reader::new(output, limits).with_template();
-        let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| sibling(&text, seed)));
+        let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| similar_body(&text, seed)));
         for (i, body) in bodies.enumerate() {
             let index = i.to_string().repeat(i + 1);
             let name = if is_other_added && i % 2 == 1 { "b" } else { "index" };
             let added = [(name, &*index), ("app", "q\"")];
-            let in_braces = outcome(&Reader::new(output, limits), output, &body, source.format, &added);
-            let together = outcome(&reader, output, &body, source.format, &added);
-            prop_assert_eq!(in_braces, together, "{} after {}", body, text);
+            let without_template = outcome(&Reader::new(output, limits), output, &body, source.format, &added);
+            let with_template = outcome(&reader, output, &body, source.format, &added);
+            prop_assert_eq!(without_template, with_template, "{} after {}", body, text);
         }
     }
 
     #[test]
-    fn siblings_merge_to_the_same_bytes(
+    fn a_template_does_not_change_the_output(
         source in source(), output in any_escaping(), seeds in prop::collection::vec(any::<u64>(), 1..5),
     ) {
         let text = source.text();
         let merge = |is_shared: bool| {
             let shared = Reader::new(output, Limits::default()).with_template();
-            let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| sibling(&text, seed)));
+            let bodies = std::iter::once(text.clone()).chain(seeds.iter().map(|&seed| similar_body(&text, seed)));
             let instances = bodies.enumerate().filter_map(|(i, body)| {
                 let fresh = Reader::new(output, Limits::default());
                 let reader = if is_shared { &shared } else { &fresh };

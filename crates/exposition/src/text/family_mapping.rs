@@ -43,7 +43,7 @@ impl<'a> SourceFamily<'a> {
     pub(super) fn destination(&self, role: Role, naming: FamilyNaming) -> FamilyDestination {
         let same = FamilyDestination { suffix: Role::Plain, metric_type: self.metric_type, role };
         let Some(metric_type) = self.metric_type else { return same };
-        let in_braces = |metric_type| FamilyDestination {
+        let own_family = |metric_type| FamilyDestination {
             suffix: role,
             metric_type: Some(metric_type),
             role: Role::Plain,
@@ -55,25 +55,25 @@ impl<'a> SourceFamily<'a> {
                 if stem_of_total(self.name.text).is_some() {
                     same
                 } else {
-                    in_braces(MetricType::Unknown)
+                    own_family(MetricType::Unknown)
                 }
             }
             (FamilyNaming::OpenMetrics, _) if metric_type == MetricType::Counter => {
                 match (role, naming) {
-                    (Role::Total, _) => in_braces(MetricType::Counter),
+                    (Role::Total, _) => own_family(MetricType::Counter),
                     (Role::Created, FamilyNaming::OpenMetrics) => {
                         FamilyDestination { suffix: Role::Total, role: Role::TotalCreated, ..same }
                     }
-                    (Role::Created, FamilyNaming::Classic) => in_braces(MetricType::Gauge),
-                    _ => in_braces(MetricType::Unknown),
+                    (Role::Created, FamilyNaming::Classic) => own_family(MetricType::Gauge),
+                    _ => own_family(MetricType::Unknown),
                 }
             }
             (FamilyNaming::OpenMetrics, FamilyNaming::Classic) => match (metric_type, role) {
                 (MetricType::Info, Role::Info) | (MetricType::StateSet, _) | (_, Role::Created) => {
-                    in_braces(MetricType::Gauge)
+                    own_family(MetricType::Gauge)
                 }
                 (MetricType::Info | MetricType::GaugeHistogram, _) => {
-                    in_braces(MetricType::Unknown)
+                    own_family(MetricType::Unknown)
                 }
                 _ => same,
             },

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn help_and_type_are_told_from_comments() {
+    fn metadata_lines_and_comments_are_distinguished() {
         use MetadataLine::{Comment, Help, Type};
         let cases: [(&str, Result<MetadataLine<'_>, ErrorKind>); 25] = [
             ("# HELP x some text ", Ok(Help { name: X, text: b"some text " })),

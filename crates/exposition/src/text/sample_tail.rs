@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn values_timestamps_and_exemplars_are_read() {
+    fn values_timestamps_and_exemplars_are_parsed() {
         use FamilyNaming::{Classic, OpenMetrics};
         let cases = [
             ("1", Classic, "1", None, true),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tail_is_refused_with_its_reason() {
+    fn invalid_tails_are_refused_with_their_kind() {
         use FamilyNaming::{Classic, OpenMetrics};
         let cases = [
             ("", Classic, ErrorKind::Value),

@@ -34,14 +34,14 @@ fn every_broken_line_is_named() {
         (
             "x one\r\n\r\ny 1\r\n{ 2\r\nz 3 four\n1",
             "-:1: the value is missing or not a number\n\
-             -:4: a label name is missing or not valid\n\
-             -:5: the timestamp is not one of its format\n\
-             -:6: a metric name is missing or not valid\n",
+             -:4: a label name is missing or invalid\n\
+             -:5: the timestamp is not valid in this format\n\
+             -:6: a metric name is missing or invalid\n",
         ),
         (
             "# TYPE x nonsense\nx 1\nx{a=\"1\",a=\"2\"} 1\n",
-            "-:1: the metric type is not one of its format\n\
-             -:3: a label name occurs twice on one sample\n",
+            "-:1: the metric type is not valid in this format\n\
+             -:3: a sample has two labels of one name\n",
         ),
         // With a byte order mark.
         (
@@ -58,9 +58,9 @@ fn every_broken_line_is_named() {
 #[test]
 fn what_concerns_more_than_a_line_is_said_once() {
     let openmetrics = stdin().read_as(Some(Format::OpenMetrics100));
-    let missing = "-:2: `# EOF` is missing, so the rest may be too\n";
+    let missing = "-:2: `# EOF` is missing, so the body can be truncated\n";
     assert_eq!(said(&openmetrics, b"x 1\ny 2\n"), (missing.to_owned(), 1));
-    let after = "-:1: the value is missing or not a number\n-:3: something follows `# EOF`\n";
+    let after = "-:1: the value is missing or not a number\n-:3: there is text after `# EOF`\n";
     assert_eq!(said(&openmetrics, b"x one\n# EOF\ny 1\n\nz 1\n# EOF\n"), (after.to_owned(), 1));
 }
 
@@ -75,7 +75,7 @@ fn only_so_many_problems_are_listed() {
 fn a_broken_file_is_said_to_be_read_as_what_it_seems() {
     let (said, _) = said(&stdin(), b"# TYPE x info\nx 1\n");
     let note = "note: -: read as text-1.0.0 for what it holds; `--from` names another\n";
-    assert_eq!(said, format!("-:1: the metric type is not one of its format\n{note}"));
+    assert_eq!(said, format!("-:1: the metric type is not valid in this format\n{note}"));
 }
 
 #[test]

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_read_with_their_names_in_quotes_or_not() {
+    fn metadata_lines_are_parsed_with_and_without_quotes() {
         let cases: [(&str, &str, &str, &str); 4] = [
             ("HELP x some \\n text", "HELP", "x", "some \\n text"),
             ("TYPE \"a \\\"b\" gauge", "TYPE", "a \"b", "gauge"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_read_with_all_that_they_have() {
+    fn all_parts_of_samples_are_parsed() {
         fn label<'a>(name: &'a str, value: &'a str) -> UnescapedLabel<'a> {
             (name.as_bytes().into(), value.as_bytes().into())
         }

@@ -3,7 +3,7 @@ use super::{
     *,
 };
 
-/// A body of one family, whose fields are written by `write`.
+/// A body of one family. `write` writes its fields.
 fn family(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let (mut message, mut out) = (Vec::new(), Vec::new());
     write(&mut message);
@@ -40,14 +40,14 @@ fn an_empty_body_is_an_exposition() {
 }
 
 #[test]
-fn a_family_without_metrics_is_passed_over() {
+fn a_family_without_metrics_is_skipped() {
     let empty = family(|out| put_varint_field(3, 77, out));
     let body = [&empty[..], golden::HISTOGRAM, &[0]].concat();
     assert_eq!(merged(&[&body], &[]).0, golden::HISTOGRAM);
 }
 
 #[test]
-fn what_nobody_knows_is_copied() {
+fn unknown_fields_of_a_metric_are_copied() {
     let unknown = b"\x8a\x01\x03abc\x98\x01\x05\xa5\x01abcd\xa9\x0112345678";
     let mut metric = b"\x12\x00".to_vec();
     metric.extend_from_slice(unknown);
@@ -57,7 +57,7 @@ fn what_nobody_knows_is_copied() {
         put_bytes(4, &metric, out);
     });
     assert_eq!(merged(&[&body], &[]).0, body);
-    // Also where its labels are written anew.
+    // Also if its labels are rewritten.
     let mut labelled = metric.clone();
     put_message(1, &mut labelled, |out| put_bytes(1, b"i", out));
     let body = family(|out| {
@@ -70,7 +70,7 @@ fn what_nobody_knows_is_copied() {
 }
 
 #[test]
-fn the_fields_of_a_family_can_stand_in_any_order() {
+fn the_fields_of_a_family_can_be_in_any_order() {
     let body = family(|out| {
         put_bytes(4, b"\x12\x09\x09\0\0\0\0\0\0\xf0\x3f", out);
         put_varint_field(3, 0, out);
@@ -89,7 +89,7 @@ fn a_family_without_a_type_has_counters() {
 }
 
 #[test]
-fn broken_bodies_are_refused_at_the_family_that_is_broken() {
+fn malformed_bodies_are_refused_with_the_number_of_the_family() {
     let good = golden::GAUGE;
     let cases: [(&[u8], ErrorKind); 7] = [
         (b"\x05\x0a\x01x", ErrorKind::Message),
@@ -108,7 +108,7 @@ fn broken_bodies_are_refused_at_the_family_that_is_broken() {
 }
 
 #[test]
-fn names_must_be_there_and_be_text() {
+fn names_are_required_and_must_be_utf8() {
     let metric = |name: Option<&[u8]>, metric_type| {
         family(|out| {
             name.iter().for_each(|name| put_bytes(1, name, out));
@@ -131,7 +131,7 @@ fn names_must_be_there_and_be_text() {
 }
 
 #[test]
-fn a_label_that_readers_add_may_not_be_there() {
+fn labels_that_parsers_add_are_refused() {
     let labelled = |label: &[u8], metric_type, kind| {
         family(|out| {
             put_bytes(1, b"x", out);
@@ -149,7 +149,7 @@ fn a_label_that_readers_add_may_not_be_there() {
 }
 
 #[test]
-fn many_labels_are_compared_too() {
+fn duplicates_among_many_labels_are_found() {
     let names: Vec<_> = (0..200).map(|i| format!("n{i}")).collect();
     let limits = Limits { max_labels: 1000, ..Limits::default() };
     for repeated in [None, Some(0), Some(15), Some(16), Some(17), Some(199)] {
@@ -164,8 +164,8 @@ fn many_labels_are_compared_too() {
 }
 
 #[test]
-fn wrong_types_are_found_however_deep_they_are() {
-    // Each with a histogram that is one field.
+fn wrong_field_types_are_found_at_any_depth() {
+    // Each with a histogram of one field.
     let histogram = |field: &[u8]| {
         family(|out| {
             put_bytes(1, b"x", out);
@@ -190,7 +190,7 @@ fn wrong_types_are_found_however_deep_they_are() {
     }
     assert_eq!(kind(&histogram(b"\x1a\x07\x1a\x05\x0a\x03\x0a\x01\xff")), ErrorKind::Encoding);
     assert_eq!(kind(&histogram(b"\x6a\x01\x02")), ErrorKind::NativeHistogram);
-    // A value that is there twice.
+    // Two values of one kind.
     let twice = family(|out| {
         put_bytes(1, b"x", out);
         put_bytes(4, b"\x1a\x00\x1a\x00", out);
@@ -199,7 +199,7 @@ fn wrong_types_are_found_however_deep_they_are() {
 }
 
 #[test]
-fn what_is_more_than_the_limits_is_refused_as_such() {
+fn bodies_over_a_limit_are_refused_with_its_kind() {
     let limits = Limits { max_line: 200, max_samples: 5, max_families: 3, max_labels: 2 };
     let of = |body: &[u8]| {
         let error = refused(body, &limits);
@@ -215,7 +215,7 @@ fn what_is_more_than_the_limits_is_refused_as_such() {
         of(&body("x{a=\"1\"} 1\nx{a=\"2\"} 1\nx{a=\"3\"} 1\nx{a=\"4\"} 1\nx{a=\"5\"} 1\nx 1\n")),
         ErrorKind::TooManySamples
     );
-    // Two buckets, the one up to +Inf that is not there, sum and count.
+    // Two buckets, the missing bucket `+Inf`, the sum and the count.
     assert_eq!(parsed(golden::HISTOGRAM, &[]).samples(), 5);
     assert_eq!(parsed(golden::HISTOGRAM_CLOSED, &[]).samples(), 5);
     assert_eq!(parsed(golden::SUMMARY, &[]).samples(), 4);

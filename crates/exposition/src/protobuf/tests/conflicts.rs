@@ -1,6 +1,6 @@
 use super::*;
 
-/// What comes of instances, which get a label `i`.
+/// Merges bodies of instances that get a label `i`.
 fn conflict(bodies: &[&str]) -> (String, Stats, Dropped) {
     let names: Vec<_> = (0..bodies.len()).map(|i| i.to_string()).collect();
     let instances = || {
@@ -10,7 +10,7 @@ fn conflict(bodies: &[&str]) -> (String, Stats, Dropped) {
     let (stats, dropped) = (instances().stats(), instances().dropped());
     let out = written(instances(), 1 << 16);
     assert_eq!(written(instances(), 1), out);
-    // It does not change any more.
+    // Merging the output again does not change it.
     assert_eq!(merged(&[&out], &[]).0, out);
     (shown(&out), stats, dropped)
 }
@@ -40,7 +40,7 @@ fn histograms_and_summaries_become_their_samples() {
 }
 
 #[test]
-fn a_family_that_has_the_name_of_a_sample_takes_it() {
+fn a_family_with_the_name_of_a_sample_gets_that_sample() {
     let (out, stats, _) =
         conflict(&[HISTOGRAM, "# TYPE x_count gauge\nx_count 9\n", "# TYPE x gauge\nx 1\n"]);
     assert!(out.contains(
@@ -48,13 +48,13 @@ fn a_family_that_has_the_name_of_a_sample_takes_it() {
     ));
     assert_eq!(out.matches("x_count unknown").count(), 1, "{out}");
     assert_eq!(stats, Stats { type_conflicts: 2, ..Stats::default() });
-    // One that is untyped already is in no conflict.
+    // A family that is untyped already is not in conflict.
     let (_, stats, _) = conflict(&[HISTOGRAM, "x_count 9\n", "# TYPE x gauge\nx 1\n"]);
     assert_eq!(stats.type_conflicts, 1);
 }
 
 #[test]
-fn a_conflict_can_bring_others_about() {
+fn a_conflict_can_cause_others() {
     let (out, stats, _) = conflict(&[
         HISTOGRAM,
         "# TYPE x gauge\nx 1\n# TYPE x_sum histogram\nx_sum_bucket{le=\"+Inf\"} 1\nx_sum_sum 2\nx_sum_count 1\n",
@@ -72,7 +72,7 @@ fn a_conflict_can_bring_others_about() {
 }
 
 #[test]
-fn samples_that_become_equal_go_out_once() {
+fn samples_that_become_equal_are_written_once() {
     let own = [HISTOGRAM, SUMMARY, "# TYPE x_sum gauge\nx_sum 7\n"].map(body).concat();
     let (out, stats, _) = merged(&[&own], &[]);
     let out = shown(&out);
@@ -82,7 +82,7 @@ fn samples_that_become_equal_go_out_once() {
 }
 
 #[test]
-fn of_native_histograms_sum_and_count_remain() {
+fn native_histograms_in_conflict_keep_sum_and_count() {
     let gauge = body("# TYPE native_seconds gauge\nnative_seconds 1\n");
     let (out, stats, dropped) = merged(&[golden::NATIVE, &gauge], &[]);
     let expected = "\
@@ -101,10 +101,10 @@ native_seconds_count{n=\"1\"} 12\nnative_seconds_count{n=\"2\"} 12\nnative_secon
 
 #[test]
 fn a_value_that_is_not_of_the_familys_type_is_kept() {
-    // A family of counters, in which one is a gauge.
+    // A family of counters, of which one metric is a gauge.
     let stream = b"\x1f\x0a\x01x\x18\x00\x22\x0b\x1a\x09\x09\0\0\0\0\0\0\xf0\x3f\x22\x0b\x12\x09\x09\0\0\0\0\0\0\0\x40";
     let (out, stats, _) = merged(&[stream], &[]);
-    // They are one series, so the first stays.
+    // The two have one series, so the first is kept.
     assert_eq!(shown(&out), "# TYPE x unknown\nx 1\n");
     assert_eq!(stats, Stats { type_conflicts: 1, duplicates: 1, ..Stats::default() });
 }

@@ -1,4 +1,4 @@
-//! Bodies of one family each, made by another implementation of the format.
+//! Bodies of one family each, written by another implementation of the format.
 
 pub(super) const COUNTER: &[u8] = b"\
     \xb8\x01\x0a\x13\x68\x74\x74\x70\x5f\x72\x65\x71\x75\x65\x73\x74\x73\x5f\x74\x6f\x74\x61\

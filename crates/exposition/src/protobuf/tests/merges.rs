@@ -14,7 +14,7 @@ const GOLDEN: [&[u8]; 8] = [
     golden::GAUGE_HISTOGRAM,
 ];
 
-/// The fields of a body's one family, in the order of their numbers.
+/// The fields of the only family of a body, sorted by number.
 fn fields(mut body: &[u8]) -> Vec<wire::Field<'_>> {
     let family = wire::take_delimited(&mut body).unwrap();
     assert!(body.is_empty());
@@ -24,7 +24,7 @@ fn fields(mut body: &[u8]) -> Vec<wire::Field<'_>> {
 }
 
 #[test]
-fn one_instance_without_labels_comes_out_as_it_went_in() {
+fn one_instance_without_added_labels_is_unchanged() {
     for body in GOLDEN {
         let (out, stats, dropped) = merged(&[body], &[]);
         assert_eq!(fields(&out), fields(body));
@@ -33,7 +33,7 @@ fn one_instance_without_labels_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn metrics_are_copied_whole_and_the_labels_follow() {
+fn metrics_are_copied_and_labels_appended() {
     let added = [("app", "a\"b\n"), ("index", "0")];
     let mut labels = Vec::new();
     for (name, value) in added {
@@ -77,7 +77,7 @@ fn families_are_whole_and_in_the_order_of_their_first_appearance() {
 }
 
 #[test]
-fn the_first_help_and_unit_that_say_something_are_kept() {
+fn the_first_help_and_unit_with_text_are_kept() {
     let bodies = [
         body("# TYPE a_s gauge\na_s 1\n"),
         body("# TYPE a_s gauge\n# HELP a_s one\na_s 2\n"),
@@ -92,7 +92,7 @@ fn the_first_help_and_unit_that_say_something_are_kept() {
 }
 
 #[test]
-fn a_label_of_an_added_name_makes_way() {
+fn a_label_with_the_name_of_an_added_one_is_renamed() {
     let (out, stats) = merged_text(
         &["# TYPE x gauge\nx{i=\"1\",exported_i=\"2\"} 1\nx{b=\"3\"} 2\n"],
         &[("i", "0")],
@@ -104,7 +104,7 @@ fn a_label_of_an_added_name_makes_way() {
 }
 
 #[test]
-fn what_an_instance_has_twice_goes_out_once() {
+fn duplicates_of_an_instance_are_written_once() {
     let lines = "# TYPE x gauge\n\
         x{a=\"1\",b=\"2\"} 1\nx{b=\"2\",a=\"1\"} 2\nx{a=\"1\",b=\"2\"} 3 5\nx{a=\"1\",b=\"2\"} 4 5\n\
         x{a=\"2\",b=\"1\"} 5\n# TYPE y gauge\ny{a=\"1\",b=\"2\"} 6\n";
@@ -115,7 +115,7 @@ fn what_an_instance_has_twice_goes_out_once() {
     assert_eq!(out, expected);
     assert_eq!(stats, Stats { duplicates: 2, ..Stats::default() });
 
-    // Also across messages of one family, but not because a label gets another name.
+    // Also between messages of one family, but not if a label is renamed.
     let twice = ["# TYPE x gauge\nx{i=\"1\"} 1\n", "# TYPE x gauge\nx{exported_i=\"1\"} 2\n"];
     let twice = [twice[0], twice[0], twice[1]].map(body).concat();
     let (out, stats, _) = merged(&[&twice], &[("i", "0")]);
@@ -124,7 +124,7 @@ fn what_an_instance_has_twice_goes_out_once() {
     assert_eq!(shown(&out), expected);
     assert_eq!(stats, Stats { duplicates: 1, renamed_labels: 1, ..Stats::default() });
 
-    // As does what two instances have that get the same labels.
+    // Series of two instances with equal added labels are also written once.
     let (out, stats) = merged_text(&["x 1\n", "x 2\n"], &[]);
     assert_eq!(out, "# TYPE x unknown\nx 1\n");
     assert_eq!(stats.duplicates, 1);
@@ -136,7 +136,7 @@ fn native_and_classic_histograms_of_a_family_are_two_messages() {
         let at = body.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
         [&body[..at], to.as_bytes(), &body[at + to.len()..]].concat()
     };
-    // Names of one length, so that no length changes.
+    // Names of equal length, so that no length field changes.
     let classic = rename(golden::HISTOGRAM, "request_bytes", "native_second");
     let native = rename(golden::NATIVE, "native_seconds", "native_second0");
     let classic_lines = "# TYPE native_second0 histogram\nnative_second0_bucket{le=\"+Inf\"} 1\n\
@@ -151,7 +151,7 @@ fn native_and_classic_histograms_of_a_family_are_two_messages() {
         })
         .collect();
     assert_eq!(natives, [vec![true, true, true], vec![false]]);
-    // Which stays so, and is one family in text.
+    // The output does not change when merged again, and is one family in text.
     assert_eq!(merged(&[&out], &[]).0, out);
     assert_eq!(shown(&out).matches("# TYPE").count(), 1);
 }
@@ -173,7 +173,7 @@ fn a_metric_without_a_value_gets_an_empty_one() {
 }
 
 #[test]
-fn names_are_escaped_where_the_scraper_knows_no_other() {
+fn names_are_escaped_if_the_output_requires_it() {
     let lines =
         "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n{\"a.b\",\"c.d\"=\"1\",c_d=\"2\"} 2\n";
     let (escaping, body) = (Escaping::Underscores, body(lines));
@@ -192,7 +192,7 @@ fn names_are_escaped_where_the_scraper_knows_no_other() {
 }
 
 #[test]
-fn names_that_escaping_makes_equal_are_told_apart() {
+fn names_that_escaping_makes_equal_stay_different() {
     let lines = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n{\"a.b\",\"c-d\"=\"1\"} 2\n\
         # TYPE a_b gauge\na_b 3\n# TYPE \"x.y\" counter\n{\"x.y_total\"} 1\n# TYPE x_y_total gauge\nx_y_total{a=\"1\"} 2\n";
     let merge = ProtobufMerge::new(vec![parsed(&body(lines), &[])], Escaping::Underscores);
@@ -206,7 +206,7 @@ fn names_that_escaping_makes_equal_are_told_apart() {
 }
 
 #[test]
-fn merges_can_go_to_another_thread() {
+fn merges_are_send() {
     fn is_send<T: Send>() {}
     is_send::<ProtobufBody>();
     is_send::<ProtobufMerge>();

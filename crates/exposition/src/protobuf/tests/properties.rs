@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Text of a few families, in which much is alike.
+/// Text of a few similar families.
 fn lines() -> impl Strategy<Value = String> {
     let labels =
         prop::sample::select(vec!["", "i=\"1\"", "a=\"1\"", "a=\"1\",i=\"2\"", "\"a.b\"=\"é\""]);
@@ -45,7 +45,7 @@ fn lines() -> impl Strategy<Value = String> {
     })
 }
 
-/// Lines of samples, without exemplars and times of creation, in their order as text.
+/// The sample lines without exemplars and created timestamps, sorted.
 fn samples(text: &str) -> Vec<String> {
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_created"));
     let mut samples: Vec<_> =
@@ -56,7 +56,7 @@ fn samples(text: &str) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn an_output_does_not_change_any_more(texts in prop::collection::vec(lines(), 1..4)) {
+    fn merging_an_output_again_does_not_change_it(texts in prop::collection::vec(lines(), 1..4)) {
         let bodies: Vec<_> = texts.iter().map(|text| body(text)).collect();
         let instances = bodies.iter().enumerate().map(|(i, body)| {
             parsed(body, &[("index", i.to_string().as_str())])
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn one_instance_keeps_its_samples_but_for_duplicates(text in lines()) {
+    fn one_instance_keeps_its_samples_without_duplicates(text in lines()) {
         let body = body(&text);
         let merged = merge(vec![parsed(&body, &[])]);
         let duplicates = merged.stats().duplicates;
@@ -93,13 +93,13 @@ proptest! {
     }
 
     #[test]
-    fn text_and_back_keeps_everything(text in lines()) {
+    fn conversion_to_text_and_back_is_lossless(text in lines()) {
         let text = shown(&body(&text));
         prop_assert_eq!(shown(&body(&text)), text);
     }
 
     #[test]
-    fn escaping_leaves_old_names_only(text in lines(), i in 0..3_usize) {
+    fn escaping_gives_legacy_names_only(text in lines(), i in 0..3_usize) {
         let escaping = [Escaping::Underscores, Escaping::Dots, Escaping::Values][i];
         let merge = ProtobufMerge::new(vec![parsed(&body(&text), &[("i", "0")])], escaping);
         let out = written(merge, 50);
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_accepted_or_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = to_text(bytes.as_slice(), &Limits::default(), 1 << 20);
         let _ = from_text(&bytes);
         if let Ok(instance) = ProtobufBody::parse(bytes, AddedLabels::new([("a", "1")]), &Limits::default()) {
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read(text in "(?s)[#{}\"\\\\ =,.xTYPE_total01\n]{0,80}") {
+    fn any_text_is_converted_without_panic(text in "(?s)[#{}\"\\\\ =,.xTYPE_total01\n]{0,80}") {
         let body = from_text(text.as_bytes()).0;
         let _ = ProtobufBody::parse(body, AddedLabels::new([]), &Limits::default());
     }
@@ -141,7 +141,7 @@ fn a_body_cut_short_is_refused_unless_it_ends_with_a_family() {
 }
 
 #[test]
-fn every_byte_can_be_any_other() {
+fn any_changed_byte_is_accepted_or_refused_without_panic() {
     let body = golden();
     for at in 0..body.len() {
         for byte in [

@@ -83,17 +83,17 @@ fn a_counter_without_total_is_unknown() {
     let (text, dropped) = text_of(&body(lines));
     assert_eq!(text, "# TYPE x unknown\nx 1\n# EOF\n");
     assert_eq!(dropped, Dropped { exemplars: 1, created: 1, native_histograms: 0 });
-    // So is one that would lose its family's name to another.
+    // A counter whose family name belongs to another family is unknown too.
     let lines = "# TYPE x gauge\nx 1\n# TYPE x counter\nx_total 2\n";
     let both = [body("# TYPE x gauge\nx 1\n"), body("# TYPE x counter\nx_total 2\n")].concat();
     let expected = "# TYPE x gauge\nx 1\n# TYPE x_total unknown\nx_total 2\n# EOF\n";
     assert_eq!(text_of(&both).0, expected);
-    // Reading it, the second type is what counts.
+    // The converter uses the second type.
     assert_eq!(from_text(lines.as_bytes()).0.len(), both.len());
 }
 
 #[test]
-fn text_becomes_the_messages_that_others_write() {
+fn text_becomes_the_messages_of_other_implementations() {
     for golden in
         [golden::GAUGE, golden::UNTYPED, golden::GAUGE_HISTOGRAM, golden::HISTOGRAM_CLOSED]
     {
@@ -105,7 +105,7 @@ fn text_becomes_the_messages_that_others_write() {
 }
 
 #[test]
-fn types_of_text_find_their_places() {
+fn openmetrics_types_are_converted() {
     let cases = [
         ("# TYPE x counter\nx 1\n", "x", 0),
         ("# TYPE x counter\nx_total 1\n", "x_total", 0),
@@ -117,7 +117,7 @@ fn types_of_text_find_their_places() {
         ("# TYPE x gaugehistogram\nx_bucket{le=\"+Inf\"} 1\n", "x", 5),
         ("# TYPE x info\nx_info{a=\"1\"} 1\n", "x_info", 1),
         ("# TYPE x stateset\nx{x=\"a\"} 1\n", "x", 1),
-        // Strange, and still no sample is lost.
+        // Invalid, and still no sample is lost.
         ("# TYPE x histogram\nx 1\n", "x", 3),
         ("# TYPE x gauge\ny 1\n", "y", 3),
         ("# TYPE x counter\nx_created 1\n", "x_created", 1),
@@ -130,7 +130,7 @@ fn types_of_text_find_their_places() {
 }
 
 #[test]
-fn a_counter_family_of_both_namings_is_two_families() {
+fn counters_of_both_namings_are_two_families() {
     let body = body("# TYPE x counter\n# HELP x h\nx_total 1\nx{a=\"1\"} 2\nx_total{a=\"1\"} 3\n");
     let expected = "# TYPE x_total unknown\n# HELP x_total h\nx_total 1\nx_total{a=\"1\"} 3\n\
         # TYPE x unknown\n# HELP x h\nx{a=\"1\"} 2\n# EOF\n";
@@ -138,7 +138,7 @@ fn a_counter_family_of_both_namings_is_two_families() {
 }
 
 #[test]
-fn points_of_several_metrics_are_told_apart() {
+fn samples_of_several_metrics_are_separated() {
     let lines = "# TYPE x histogram\n\
         x_bucket{a=\"1\",le=\"1.0\"} 1\nx_bucket{a=\"1\",le=\"+Inf\"} 1\nx_sum{a=\"1\"} 5\nx_count{a=\"1\"} 1\n\
         x_created{a=\"1\"} 7\n\
@@ -149,14 +149,14 @@ fn points_of_several_metrics_are_told_apart() {
 }
 
 #[test]
-fn bounds_can_stand_in_any_order() {
+fn bounds_can_be_in_any_order() {
     let lines =
         "# TYPE x summary\nx{quantile=\"0.9\"} 1\nx{quantile=\"0.5\"} 2\nx_sum 3\nx_count 4\n";
     assert_eq!(shown(&body(lines)), lines);
 }
 
 #[test]
-fn a_text_that_gets_too_long_is_a_limit() {
+fn a_text_that_becomes_too_long_exceeds_a_limit() {
     let label = "v".repeat(1000);
     let buckets: String =
         (0..1000).map(|i| format!("x_bucket{{l=\"{label}\",le=\"{i}.0\"}} 1\n")).collect();
@@ -165,7 +165,7 @@ fn a_text_that_gets_too_long_is_a_limit() {
     let error = to_text(&*body, &unlimited(), 100_000).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TextTooLong);
     assert!(to_text(body, &unlimited(), 2_000_000).is_ok());
-    // As protobuf it is not long, but it could be made to become so.
+    // The body is short in protobuf and would be long in text.
     let label = "v".repeat(100_000);
     let buckets: String =
         (0..2000).map(|i| format!("x_bucket{{l=\"{label}\",le=\"{i}.0\"}} 1\n")).collect();
@@ -175,7 +175,7 @@ fn a_text_that_gets_too_long_is_a_limit() {
 }
 
 #[test]
-fn units_that_text_cannot_have_are_left_out() {
+fn units_that_text_does_not_allow_are_left_out() {
     let cases = [("x_s", "s", true), ("x", "s", false), ("s", "s", false), ("a.b_s", "s", true)];
     for (name, unit, is_kept) in cases {
         assert_eq!(

@@ -47,7 +47,7 @@ fn a_line_becomes_canonical() {
 }
 
 #[test]
-fn a_line_gets_the_form_of_another_format() {
+fn a_line_is_converted_to_another_format() {
     use FamilyNaming::{Classic, OpenMetrics};
     let cases = [
         ("x 1 1520879607789", Classic, Format::OpenMetrics100, "x 1 1520879607.789\n"),
@@ -75,7 +75,7 @@ fn a_line_gets_the_form_of_another_format() {
 }
 
 #[test]
-fn a_label_that_has_the_name_of_an_added_one_is_exported() {
+fn a_label_with_the_name_of_an_added_one_is_exported() {
     let cases: [(&str, &[&str], &str); 5] = [
         (r#"x{i="1",b="2"} 1"#, &["i"], r#"x{exported_i="1",b="2"} 1"#),
         (r#"x{i="1"} 1"#, &["i", "exported_i"], r#"x{exported_exported_i="1"} 1"#),

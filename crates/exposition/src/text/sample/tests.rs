@@ -36,7 +36,7 @@ fn read<'a>(line: &'a str) -> Result<(Sample<'a>, Labels<'a>), ErrorKind> {
 }
 
 #[test]
-fn canonical_lines_are_read_and_known_as_such() {
+fn canonical_lines_are_parsed_and_recognized() {
     type Case<'a> = (&'a str, &'a str, usize, Labels<'a>, &'a str, Option<i64>);
     let cases: [Case<'_>; 7] = [
         ("x 1", "x", 1, vec![], "1", None),
@@ -68,7 +68,7 @@ fn canonical_lines_are_read_and_known_as_such() {
 }
 
 #[test]
-fn lenient_lines_are_read_and_known_as_such() {
+fn noncanonical_lines_are_parsed_and_recognized() {
     let lines = [
         " x{a=\"b\"} 1",
         "x {a=\"b\"} 1",
@@ -113,7 +113,7 @@ fn lenient_lines_are_read_and_known_as_such() {
 }
 
 #[test]
-fn what_is_no_sample_is_refused_with_its_reason() {
+fn invalid_samples_are_refused_with_their_kind() {
     let cases = [
         ("<!DOCTYPE html>", ErrorKind::MetricName),
         ("{\"status\":\"UP\"}", ErrorKind::LabelName),
