@@ -1,4 +1,4 @@
-//! Merges the expositions of several instances, given as files, into one text exposition.
+//! Merges files with the expositions of several instances into one text exposition.
 //!
 //! `cargo run --example merge -- one.prom two.prom`
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let labels = AddedLabels::new([("index", &*index.to_string())]);
         match reader.parse(fs::read(&file)?, Format::Text004, labels) {
             Ok(instance) => instances.push(instance),
-            // The samples of the other instances are still merged.
+            // The other files are still merged.
             Err(error) => eprintln!("{file}: {error}"),
         }
     }

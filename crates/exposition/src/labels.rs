@@ -107,7 +107,7 @@ impl<'a> SplitLine<'a> {
 impl Inner {
     #[inline(always)]
     fn has(&self, name: &[u8]) -> bool {
-        self.name_bits & name_bit(name) != 0 && self.names.iter().any(|own| **own == *name)
+        self.name_bits & name_bit(name) != 0 && self.names.iter().any(|known| **known == *name)
     }
 }
 

@@ -30,7 +30,7 @@ impl<'a> MediaType<'a> {
 
     /// Whether the parameter `name` has this value, without regard to case.
     pub(super) fn has(&self, name: &str, value: &str) -> bool {
-        self.parameter(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+        self.parameter(name).is_some_and(|found| found.eq_ignore_ascii_case(value))
     }
 }
 

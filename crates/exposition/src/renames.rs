@@ -43,8 +43,8 @@ pub(super) struct Renames {
 impl Renames {
     /// Chooses the output names of a body.
     pub(super) fn new(names: &SourceNames, added: &AddedLabels, escaping: Escaping) -> Self {
-        let labels = names.labels.iter().filter_map(|(stem, own)| {
-            let labels = label_names(own, added, escaping)?;
+        let labels = names.labels.iter().filter_map(|(stem, original)| {
+            let labels = label_names(original, added, escaping)?;
             Some((stem.clone(), labels))
         });
         Self {
@@ -187,8 +187,8 @@ fn metric_names(families: &BTreeMap<Name, Roles>, escaping: Escaping) -> BTreeMa
             }
             taken.extend(samples);
             if i > 0 {
-                let own = group.iter().map(|(name, _)| (*name).clone());
-                renamed.extend(own.zip(names.into_iter().map(Vec::into_boxed_slice)));
+                let original = group.iter().map(|(name, _)| (*name).clone());
+                renamed.extend(original.zip(names.into_iter().map(Vec::into_boxed_slice)));
             }
             break;
         }
@@ -230,13 +230,13 @@ fn escapes(name: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
 /// The output names of the labels that collide with added labels or must be escaped. `None` if all
 /// of them get the usual name.
 fn label_names(
-    own: &BTreeSet<Name>,
+    original: &BTreeSet<Name>,
     added: &AddedLabels,
     escaping: Escaping,
 ) -> Option<LabelNames> {
     let is_kept = |name: &&Name| is_legacy_label_name(name) || escaping == Escaping::AllowUtf8;
     let mut taken: BTreeSet<Cow<'_, [u8]>> =
-        own.iter().filter(is_kept).map(|name| Cow::Borrowed(&**name)).collect();
+        original.iter().filter(is_kept).map(|name| Cow::Borrowed(&**name)).collect();
     let mut choice = LabelNames::new();
     let mut is_usual = true;
     let mut choose = |name: &Name, candidates: &mut dyn Iterator<Item = Vec<u8>>| {
@@ -250,13 +250,13 @@ fn label_names(
     };
     // Shorter names first. Otherwise `x` could become `exported_x` before a label `exported_x` of
     // the sample is renamed.
-    let mut clashing: Vec<_> = own.iter().filter(|name| added.has(name)).collect();
+    let mut clashing: Vec<_> = original.iter().filter(|name| added.has(name)).collect();
     clashing.sort_by_key(|name| name.len());
     for name in clashing {
         let usual = exported(name, added);
         choose(name, &mut iter::successors(Some(usual), |name| Some([EXPORTED, name].concat())));
     }
-    for name in own.iter().filter(|name| !is_kept(name)) {
+    for name in original.iter().filter(|name| !is_kept(name)) {
         let escaped = |escaping| {
             let mut escaped = Vec::new();
             escape_label_name(name, escaping, &mut escaped);
@@ -297,11 +297,11 @@ mod tests {
 
     fn metrics(families: &[(&str, &[Role])], escaping: Escaping) -> Vec<(String, String)> {
         let renamed = metric_names(&names(families), escaping);
-        renamed.iter().map(|(own, name)| (text(own), text(name))).collect()
+        renamed.iter().map(|(original, name)| (text(original), text(name))).collect()
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|&(own, name)| (own.to_owned(), name.to_owned())).collect()
+        pairs.iter().map(|&(original, name)| (original.to_owned(), name.to_owned())).collect()
     }
 
     #[test]
@@ -364,12 +364,13 @@ mod tests {
             (&["a.b", "a_b", "U__a_2e_b"], &[], Underscores, &[("a.b", "U__U____a__2e__b")]),
             (&["__name_."], &[], Underscores, &[("__name_.", "U______name___2e_")]),
         ];
-        for (own, added, escaping, expected) in cases {
-            let own = own.iter().map(|name| name.as_bytes().into()).collect();
+        for (original, added, escaping, expected) in cases {
+            let original = original.iter().map(|name| name.as_bytes().into()).collect();
             let added = AddedLabels::new(added.iter().map(|&name| (name, "")));
-            let found = label_names(&own, &added, *escaping).unwrap_or_default();
-            let found: Vec<_> = found.iter().map(|(own, name)| (text(own), text(name))).collect();
-            assert_eq!(found, pairs(expected), "{own:?}");
+            let found = label_names(&original, &added, *escaping).unwrap_or_default();
+            let found: Vec<_> =
+                found.iter().map(|(original, name)| (text(original), text(name))).collect();
+            assert_eq!(found, pairs(expected), "{original:?}");
         }
     }
 

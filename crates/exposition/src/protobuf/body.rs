@@ -152,7 +152,7 @@ impl ProtobufBody {
                     continue;
                 }
                 let message = metric.span.of(&self.body);
-                let own = if must_be_rewritten(*metric, output_names) {
+                let metric_bytes = if must_be_rewritten(*metric, output_names) {
                     scratch.clear();
                     let name = family.name.of(&self.body);
                     renamed_labels +=
@@ -163,7 +163,7 @@ impl ProtobufBody {
                 };
                 let [others, native] = &mut length;
                 let length = if metric.is(IndexedMetric::NATIVE) { native } else { others };
-                *length += field_length((own + self.added.len()) as u64);
+                *length += field_length((metric_bytes + self.added.len()) as u64);
             }
             lengths.push(length);
         }
@@ -184,15 +184,15 @@ impl ProtobufBody {
     ) {
         let message = metric.span.of(&self.body);
         let output_names = self.output_names(escaping);
-        let own = if must_be_rewritten(metric, output_names) {
+        let metric_bytes = if must_be_rewritten(metric, output_names) {
             scratch.clear();
             rewrite(message, (family.name.of(&self.body), family.kind()), output_names, scratch);
             scratch
         } else {
             message
         };
-        put_start(number::FAMILY_METRIC, (own.len() + self.added.len()) as u64, out);
-        out.extend_from_slice(own);
+        put_start(number::FAMILY_METRIC, (metric_bytes.len() + self.added.len()) as u64, out);
+        out.extend_from_slice(metric_bytes);
         out.extend_from_slice(&self.added);
     }
 }

@@ -160,19 +160,19 @@ pub(super) fn index(
     added: &AddedLabels,
     limits: &Limits,
 ) -> Result<ProtobufIndex, Error> {
-    let mut walk =
+    let mut builder =
         IndexBuilder { body, added, limits, index: ProtobufIndex::default(), repeated: 0 };
     let (mut stream, mut number) = (body, 0);
     while !stream.is_empty() {
         number += 1;
         let family = take_delimited(&mut stream).map_err(ErrorKind::from);
         family
-            .and_then(|family| walk.family(family, number))
+            .and_then(|family| builder.family(family, number))
             .map_err(|kind| Error::in_message(kind, number))?;
     }
-    walk.index.families.shrink_to_fit();
-    walk.index.metrics.shrink_to_fit();
-    Ok(walk.index)
+    builder.index.families.shrink_to_fit();
+    builder.index.metrics.shrink_to_fit();
+    Ok(builder.index)
 }
 
 struct IndexBuilder<'a> {

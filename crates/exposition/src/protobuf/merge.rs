@@ -86,7 +86,7 @@ impl ProtobufMerge {
         messages.retain(|message| {
             let metrics = self.metrics_length(message);
             head.clear();
-            message.write_head(&self.instances, &mut head);
+            message.write_metadata(&self.instances, &mut head);
             let length = metrics + head.len() as u64;
             if metrics > 0 {
                 self.content_length += varint_length(length) + length;
@@ -171,7 +171,7 @@ impl ProtobufMerge {
             if !next.is_started {
                 let length = self.lengths.get(next.message).copied().unwrap_or_default();
                 put_varint(length, out);
-                message.write_head(&self.instances, out);
+                message.write_metadata(&self.instances, out);
                 next.is_started = true;
             }
             let place = message.parts.start + next.part;

@@ -80,11 +80,11 @@ impl<'a> OutputNames<'a> {
 
     /// The series of a metric in text syntax, with the added labels.
     pub(super) fn series(&self, family: &[u8], metric: &'a [u8]) -> String {
-        let (own, added) = (self.labels(family, metric).0, added_pairs(self.added));
+        let (labels, added) = (self.labels(family, metric).0, added_pairs(self.added));
         let added = added.iter().map(|(name, value)| LabelPair { name, value });
         openmetrics_text::series(
             &self.family(family),
-            own.iter().map(OutputLabel::label).chain(added),
+            labels.iter().map(OutputLabel::label).chain(added),
             None,
         )
     }

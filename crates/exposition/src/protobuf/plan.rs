@@ -82,7 +82,7 @@ impl MessageText {
 
 impl OutputMessage {
     /// Writes the fields before the metrics.
-    pub(super) fn write_head(&self, instances: &[ProtobufBody], out: &mut Vec<u8>) {
+    pub(super) fn write_metadata(&self, instances: &[ProtobufBody], out: &mut Vec<u8>) {
         put_bytes(number::FAMILY_NAME, &self.name, out);
         if let Some(help) = self.help {
             put_bytes(number::FAMILY_HELP, help.of(instances), out);

@@ -56,7 +56,7 @@ pub(in super::super) fn to_text(
         let family = writer.family(message);
         // The native and classic histograms of a family are two messages of one family.
         if before.replace(&message.name) != Some(&message.name) {
-            writer.head(family, message);
+            writer.metadata(family, message);
         }
         for place in message.parts.clone() {
             writer.part(place, family, message);
@@ -134,7 +134,7 @@ impl<'a> TextWriter<'a> {
         family
     }
 
-    fn head(&mut self, family: TextFamily<'_>, message: &OutputMessage) {
+    fn metadata(&mut self, family: TextFamily<'_>, message: &OutputMessage) {
         let instances = self.merge.instances();
         openmetrics_text::write_comment("TYPE", family.name, &mut self.out);
         self.out.extend_from_slice(family.type_name.as_bytes());

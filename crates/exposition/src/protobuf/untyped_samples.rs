@@ -232,9 +232,9 @@ impl<'a> SampleWriter<'a> {
 
     /// The series of a sample in text syntax.
     fn series(&self, family: &[u8], sample: &MetricSample<'_>) -> String {
-        let own = self.labels.iter().map(OutputLabel::label);
+        let labels = self.labels.iter().map(OutputLabel::label);
         let bound = sample.bound.map(|bound| (samples::bound_label(sample.role), bound));
-        openmetrics_text::series(family, own.chain(LabelPair::all(self.added)), bound)
+        openmetrics_text::series(family, labels.chain(LabelPair::all(self.added)), bound)
     }
 
     /// Equal for equal labels and timestamps.

@@ -65,27 +65,27 @@ impl Body {
         let bounds =
             ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
         for i in 0..6 {
-            let own = format!(
+            let labels = format!(
                 r#"method="GET",outcome="SUCCESS",status="200",uri="/api/v1/resource{i}/{{id}}""#
             );
             let mut count = 0;
             for bound in bounds {
                 count += self.random() % 1000;
-                let labels = format!(r#"{{{own},le="{bound}"}}"#);
+                let labels = format!(r#"{{{labels},le="{bound}"}}"#);
                 self.sample_of(&format!("{name}_bucket"), &labels, &count.to_string());
             }
-            self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
-            self.sample_of(&format!("{name}_count"), &format!("{{{own}}}"), &count.to_string());
+            self.sample(&format!("{name}_sum"), &format!("{{{labels}}}"));
+            self.sample_of(&format!("{name}_count"), &format!("{{{labels}}}"), &count.to_string());
         }
     }
 
     fn counter(&mut self, name: &str) {
         self.family(name, "counter", "Total number of application events handled since start.");
         for i in 0..25 {
-            let own = format!(
+            let labels = format!(
                 r#"{{queue="orders-{i}",result="ok",worker="w-{i}",tenant="tenant-0{i}"}}"#
             );
-            self.sample(name, &own);
+            self.sample(name, &labels);
         }
     }
 
@@ -101,23 +101,23 @@ impl Body {
             } else {
                 String::new()
             };
-            let own = format!(
+            let labels = format!(
                 r#"{{pool="HikariPool-{i}",db="jdbc:postgresql://db-{i}.internal/app?x=\"y\""{clash}}}"#
             );
-            self.sample(name, &own);
+            self.sample(name, &labels);
         }
     }
 
     fn summary(&mut self, name: &str) {
         self.family(name, "summary", "RPC latency quantiles.");
         for i in 0..4 {
-            let own = format!(r#"service="svc-{i}",method="Call{i}""#);
+            let labels = format!(r#"service="svc-{i}",method="Call{i}""#);
             for quantile in ["0.5", "0.9", "0.99"] {
-                self.sample(name, &format!(r#"{{{own},quantile="{quantile}"}}"#));
+                self.sample(name, &format!(r#"{{{labels},quantile="{quantile}"}}"#));
             }
-            self.sample(&format!("{name}_sum"), &format!("{{{own}}}"));
+            self.sample(&format!("{name}_sum"), &format!("{{{labels}}}"));
             let count = (self.random() % 1_000_000).to_string();
-            self.sample_of(&format!("{name}_count"), &format!("{{{own}}}"), &count);
+            self.sample_of(&format!("{name}_count"), &format!("{{{labels}}}"), &count);
         }
     }
 }

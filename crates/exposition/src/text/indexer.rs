@@ -282,7 +282,8 @@ impl<'a> Indexer<'a> {
         self.record_sample(series, timestamp, offset, count as u32);
         if let Some(template_builder) = &mut self.template_builder {
             let is_usable = timestamp.is_none();
-            let place = template_builder.place(self.previous.place(&checked, has_canonical_bounds));
+            let place =
+                template_builder.placement(self.previous.place(&checked, has_canonical_bounds));
             let sample =
                 self.previous.template_sample(offset, &checked, &written, place, is_usable);
             template_builder.samples.push(sample);

@@ -326,8 +326,8 @@ impl<'a> TextPlanner<'a> {
     }
 
     fn lost_units(&self, plan: &TextPlan) -> usize {
-        let said = self.merged.units;
-        said.saturating_sub(plan.families.iter().filter(|family| family.unit.is_some()).count())
+        let total = self.merged.units;
+        total.saturating_sub(plan.families.iter().filter(|family| family.unit.is_some()).count())
     }
 
     /// Calls `each` with each part and the index of its family, in the order of the parts.

@@ -117,14 +117,14 @@ impl<'a> SampleChecker<'a> {
         if !series.name.is_quoted {
             self.previous = series.name.text;
         }
-        let is_written_so = !series.has_quoted || self.dialect.allows_quotes();
+        let has_valid_quotes = !series.has_quoted || self.dialect.allows_quotes();
         Ok(CheckedSeries {
             name: series.name,
             insert: series.insert,
             end: series.end,
             is_canonical: series.is_canonical
                 && !line.labels.has(LabelTraits::CLASH)
-                && is_written_so,
+                && has_valid_quotes,
             facts: line.facts,
             labels: line.labels,
         })

@@ -62,7 +62,7 @@ pub(super) struct TemplateBody {
     /// The samples in the order of the body.
     pub(super) samples: Vec<TemplateSample>,
     /// The placements of the samples. There can be equal ones.
-    places: Vec<TemplatePlacement>,
+    placements: Vec<TemplatePlacement>,
     /// The families of the whole body, without samples.
     pub(super) families: Vec<IndexedFamily>,
     /// The metadata blocks in the order of the body. Empty if a family is named in several blocks.
@@ -89,7 +89,7 @@ pub(super) struct TemplateSample {
     /// the family of the sample.
     pub(super) families: u32,
     /// The index of its placement.
-    pub(super) place: u32,
+    pub(super) placement: u32,
     /// The position of the value in the line; 0 if the line cannot be used.
     pub(super) end: u16,
     /// The position of the added labels, if the line is copied.
@@ -121,7 +121,7 @@ pub(super) struct TemplatePlacement {
 #[derive(Default)]
 pub(super) struct TemplateBuilder {
     pub(super) samples: Vec<TemplateSample>,
-    pub(super) places: Vec<TemplatePlacement>,
+    pub(super) placements: Vec<TemplatePlacement>,
     pub(super) prefixes: RewrittenPrefixes,
     pub(super) state: RandomState,
     pub(super) families: Vec<IndexedFamily>,
@@ -129,13 +129,13 @@ pub(super) struct TemplateBuilder {
 
 impl TemplateBuilder {
     /// Returns the index of a placement, and adds it if it is new.
-    pub(super) fn place(&mut self, place: TemplatePlacement) -> u32 {
+    pub(super) fn placement(&mut self, placement: TemplatePlacement) -> u32 {
         // Equal placements are near: the samples of a histogram alternate between few roles.
-        let last = self.places.len().saturating_sub(Role::ALL.len());
-        let known = self.places.iter().skip(last).rposition(|known| *known == place);
-        let index = known.map_or(self.places.len(), |known| last + known);
+        let last = self.placements.len().saturating_sub(Role::ALL.len());
+        let known = self.placements.iter().skip(last).rposition(|known| *known == placement);
+        let index = known.map_or(self.placements.len(), |known| last + known);
         if known.is_none() {
-            self.places.push(place);
+            self.placements.push(placement);
         }
         index as u32
     }
@@ -176,7 +176,7 @@ impl TemplateBody {
         body: Arc<Vec<u8>>,
         template_builder: TemplateBuilder,
     ) -> Self {
-        let TemplateBuilder { mut samples, places, mut prefixes, state, families } =
+        let TemplateBuilder { mut samples, placements, mut prefixes, state, families } =
             template_builder;
         let blocks = metadata_blocks::find(&context, &mut samples, &families);
         prefixes.join(&mut samples, &body);
@@ -192,7 +192,7 @@ impl TemplateBody {
         }
         let (labels, limits, prefixes) =
             (context.labels.clone(), *context.limits, Arc::new(prefixes));
-        Self { body, labels, limits, state, samples, places, families, blocks, prefixes, slots }
+        Self { body, labels, limits, state, samples, placements, families, blocks, prefixes, slots }
     }
 
     /// Whether a line of the template has the same properties in the body of `context`.
@@ -214,8 +214,8 @@ impl TemplateBody {
         (!text.is_empty()).then_some((sample, text))
     }
 
-    pub(super) fn place(&self, sample: &TemplateSample) -> Option<&TemplatePlacement> {
-        self.places.get(sample.place as usize)
+    pub(super) fn placement(&self, sample: &TemplateSample) -> Option<&TemplatePlacement> {
+        self.placements.get(sample.placement as usize)
     }
 
     /// The index of a series.

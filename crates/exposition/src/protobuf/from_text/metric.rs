@@ -270,8 +270,8 @@ fn labels(sample: &OpenMetricsSample<'_>, slot: SampleSlot) -> Vec<u8> {
         _ => b"",
     };
     let mut out = Vec::new();
-    let own = sample.labels.iter().filter(|(name, _)| **name != *bound);
-    own.for_each(|label| write_label(label, &mut out));
+    let labels = sample.labels.iter().filter(|(name, _)| **name != *bound);
+    labels.for_each(|label| write_label(label, &mut out));
     out
 }
 

@@ -191,11 +191,11 @@ fn wrong_field_types_are_found_at_any_depth() {
     assert_eq!(kind(&histogram(b"\x1a\x07\x1a\x05\x0a\x03\x0a\x01\xff")), ErrorKind::Encoding);
     assert_eq!(kind(&histogram(b"\x6a\x01\x02")), ErrorKind::NativeHistogram);
     // Two values of one kind.
-    let twice = family(|out| {
+    let repeated = family(|out| {
         put_bytes(1, b"x", out);
         put_bytes(4, b"\x1a\x00\x1a\x00", out);
     });
-    assert_eq!(kind(&twice), ErrorKind::Message);
+    assert_eq!(kind(&repeated), ErrorKind::Message);
 }
 
 #[test]

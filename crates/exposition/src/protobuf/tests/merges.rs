@@ -116,9 +116,9 @@ fn duplicates_of_an_instance_are_written_once() {
     assert_eq!(stats, Stats { duplicates: 2, ..Stats::default() });
 
     // Also between messages of one family, but not if a label is renamed.
-    let twice = ["# TYPE x gauge\nx{i=\"1\"} 1\n", "# TYPE x gauge\nx{exported_i=\"1\"} 2\n"];
-    let twice = [twice[0], twice[0], twice[1]].map(body).concat();
-    let (out, stats, _) = merged(&[&twice], &[("i", "0")]);
+    let repeated = ["# TYPE x gauge\nx{i=\"1\"} 1\n", "# TYPE x gauge\nx{exported_i=\"1\"} 2\n"];
+    let repeated = [repeated[0], repeated[0], repeated[1]].map(body).concat();
+    let (out, stats, _) = merged(&[&repeated], &[("i", "0")]);
     let expected =
         "# TYPE x gauge\nx{exported_exported_i=\"1\",i=\"0\"} 1\nx{exported_i=\"1\",i=\"0\"} 2\n";
     assert_eq!(shown(&out), expected);

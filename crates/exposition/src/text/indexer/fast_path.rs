@@ -111,7 +111,7 @@ impl<'a> Indexer<'a> {
         sample: &TemplateSample,
         offset: usize,
     ) -> Result<bool, ErrorKind> {
-        if self.template_placement == Some(sample.place) {
+        if self.template_placement == Some(sample.placement) {
             return Ok(true);
         }
         self.move_to(sample, offset)
@@ -121,7 +121,7 @@ impl<'a> Indexer<'a> {
     fn move_to(&mut self, sample: &TemplateSample, offset: usize) -> Result<bool, ErrorKind> {
         self.template_placement = None;
         let template = self.cursor.as_ref().map(|cursor| cursor.template);
-        let Some(place) = template.and_then(|template| template.place(sample)) else {
+        let Some(place) = template.and_then(|template| template.placement(sample)) else {
             return Ok(false);
         };
         self.place_from_template(sample, place, offset)?;
@@ -131,7 +131,7 @@ impl<'a> Indexer<'a> {
         {
             return Ok(false);
         }
-        self.template_placement = Some(sample.place);
+        self.template_placement = Some(sample.placement);
         if let Some(family) = self.family_mut(family) {
             family.shape.add(role, place.le.into(), place.quantile.into());
             family.shape.labels.join(place.labels);
@@ -317,7 +317,7 @@ impl SamplePlacement<'_> {
             offset,
             growth: written.series as i32 - checked.end as i32,
             families: u32::MAX,
-            place,
+            placement: place,
             end: if is_usable { end } else { 0 },
             insert: checked.insert as u16,
             rest: 0,

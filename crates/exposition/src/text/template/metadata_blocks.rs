@@ -33,7 +33,7 @@ pub(super) fn find(
     samples: &mut [TemplateSample],
     families: &[IndexedFamily],
 ) -> Vec<MetadataBlock> {
-    let mut walk = BlockFinder {
+    let mut finder = BlockFinder {
         context,
         families,
         known: 0,
@@ -43,16 +43,16 @@ pub(super) fn find(
     let counts: Option<Vec<u32>> = samples
         .iter()
         .enumerate()
-        .map(|(i, sample)| walk.pass_sample(i, sample.offset as usize))
+        .map(|(i, sample)| finder.pass_sample(i, sample.offset as usize))
         .collect();
     match counts {
-        Some(counts) if walk.block(samples.len(), context.body.len()).is_some() => {
+        Some(counts) if finder.block(samples.len(), context.body.len()).is_some() => {
             for (sample, count) in samples.iter_mut().zip(counts) {
                 sample.families = count;
             }
             // Each body must have its own `# EOF`.
-            walk.blocks.retain(|block| block.sample < samples.len());
-            walk.blocks
+            finder.blocks.retain(|block| block.sample < samples.len());
+            finder.blocks
         }
         _ => Vec::new(),
     }
