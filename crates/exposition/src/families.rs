@@ -1,6 +1,6 @@
 //! Metric types, and the samples that a family of each type has.
 
-use super::renames::LabelTraits;
+use super::labels::LabelTraits;
 
 /// The two ways in which formats name the samples of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

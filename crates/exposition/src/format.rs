@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use super::{families::FamilyNaming, media_type::MediaType};
+use super::{families::FamilyNaming, media_type::MediaType, names::Escaping};
 
 /// The media type of both text formats.
 pub(super) const TEXT: &str = "text/plain";
@@ -187,41 +187,6 @@ impl fmt::Display for UnsupportedMediaType {
 }
 
 impl std::error::Error for UnsupportedMediaType {}
-
-/// How names are written that are not legacy names (`[a-zA-Z_:][a-zA-Z0-9_:]*`).
-///
-/// These are the schemes of Prometheus' "Escaping schemes" (content negotiation documentation).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Escaping {
-    /// `allow-utf-8`: names are quoted and not escaped.
-    AllowUtf8,
-    /// `underscores`: each invalid character becomes `_`.
-    Underscores,
-    /// `dots`: a dot becomes `_dot_`, and `_` and all other invalid characters become `__`.
-    Dots,
-    /// `values`: the name gets the prefix `U__`, and each invalid character becomes its code point,
-    /// such as `_2e_` for a dot.
-    Values,
-}
-
-impl Escaping {
-    /// The value of the media type parameter `escaping`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AllowUtf8 => "allow-utf-8",
-            Self::Underscores => "underscores",
-            Self::Dots => "dots",
-            Self::Values => "values",
-        }
-    }
-
-    /// Parses the value of the media type parameter `escaping`, without regard to case.
-    pub fn from_parameter(value: &str) -> Option<Self> {
-        [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values]
-            .into_iter()
-            .find(|escaping| escaping.as_str().eq_ignore_ascii_case(value))
-    }
-}
 
 /// The format of an output and the escaping of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::names::{RESERVED_LABEL, is_legacy_label_name};
+use super::names::{Escaping, RESERVED_LABEL, is_legacy_label_name};
+
+/// The prefix of labels whose name is that of an added label.
+pub(super) const EXPORTED: &[u8] = b"exported_";
 
 /// The labels that are added to the samples of an instance, after the labels of the sample.
 ///
@@ -117,6 +120,50 @@ pub(super) fn name_bit(name: &[u8]) -> u64 {
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
     let sum = usize::from(*first) * 7 + usize::from(*last) * 3 + name.len();
     1 << (sum % 64)
+}
+
+/// Properties of the label names of a family. They show whether two output names can be equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LabelTraits(u8);
+
+impl LabelTraits {
+    /// A label has the name of an added label.
+    pub(super) const CLASH: Self = Self(1);
+    /// A label name starts with `exported_`.
+    pub(super) const EXPORTED: Self = Self(2);
+    /// A label name is not a legacy name.
+    pub(super) const UTF8: Self = Self(4);
+
+    /// The properties of an unescaped label name.
+    pub(super) fn of(name: &[u8], added: &AddedLabels) -> Self {
+        let mut used = Self::default();
+        for (is_used, this) in [
+            (added.has(name), Self::CLASH),
+            (name.starts_with(EXPORTED), Self::EXPORTED),
+            (!is_legacy_label_name(name), Self::UTF8),
+        ] {
+            if is_used {
+                used.join(this);
+            }
+        }
+        used
+    }
+
+    #[inline(always)]
+    pub(super) fn join(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    #[inline(always)]
+    pub(super) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether two labels can get the same output name.
+    pub(super) fn must_be_checked(self, escaping: Escaping) -> bool {
+        self.has(Self::CLASH) && self.has(Self::EXPORTED)
+            || self.has(Self::UTF8) && escaping != Escaping::AllowUtf8
+    }
 }
 
 fn escape(value: &str, out: &mut Vec<u8>) {

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 
 use super::{
-    format::{Escaping, Format, OutputFormat},
+    format::{Format, OutputFormat},
     media_type::{self, MediaType},
+    names::Escaping,
 };
 
 /// The quality 1 in thousandths. HTTP allows three decimals in `q`.

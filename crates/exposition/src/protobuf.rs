@@ -48,6 +48,7 @@ mod openmetrics_text;
 mod output_names;
 mod plan;
 mod samples;
+mod shared_metrics;
 mod to_text;
 mod untyped_samples;
 mod wire;

@@ -12,10 +12,9 @@ use std::{
 
 use super::{
     families::{Role, Roles},
-    format::Escaping,
-    labels::AddedLabels,
+    labels::{AddedLabels, EXPORTED},
     names::{
-        RESERVED_LABEL, escape_label_name, escape_legacy_name, escape_metric_name,
+        Escaping, RESERVED_LABEL, escape_label_name, escape_legacy_name, escape_metric_name,
         is_legacy_label_name, is_legacy_metric_name,
     },
 };
@@ -24,9 +23,6 @@ type Name = Box<[u8]>;
 
 /// The label names of one family: name in the body, name in the output.
 pub(super) type LabelNames = BTreeMap<Name, Name>;
-
-/// The prefix of labels whose name is that of an added label.
-pub(super) const EXPORTED: &[u8] = b"exported_";
 
 /// The names of a body that differ from the usual ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,50 +109,6 @@ pub(super) fn stem(mut name: &[u8]) -> &[u8] {
         name = stem;
     }
     name
-}
-
-/// Properties of the label names of a family. They show whether two output names can be equal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LabelTraits(u8);
-
-impl LabelTraits {
-    /// A label has the name of an added label.
-    pub(super) const CLASH: Self = Self(1);
-    /// A label name starts with `exported_`.
-    pub(super) const EXPORTED: Self = Self(2);
-    /// A label name is not a legacy name.
-    pub(super) const UTF8: Self = Self(4);
-
-    /// The properties of an unescaped label name.
-    pub(super) fn of(name: &[u8], added: &AddedLabels) -> Self {
-        let mut used = Self::default();
-        for (is_used, this) in [
-            (added.has(name), Self::CLASH),
-            (name.starts_with(EXPORTED), Self::EXPORTED),
-            (!is_legacy_label_name(name), Self::UTF8),
-        ] {
-            if is_used {
-                used.join(this);
-            }
-        }
-        used
-    }
-
-    #[inline(always)]
-    pub(super) fn join(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    #[inline(always)]
-    pub(super) fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether two labels can get the same output name.
-    pub(super) fn must_be_checked(self, escaping: Escaping) -> bool {
-        self.has(Self::CLASH) && self.has(Self::EXPORTED)
-            || self.has(Self::UTF8) && escaping != Escaping::AllowUtf8
-    }
 }
 
 /// The families that cannot have the usual name, with their output names.

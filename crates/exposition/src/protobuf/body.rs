@@ -1,15 +1,15 @@
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use super::{
     super::{
         error::{Error, ErrorKind},
-        format::Escaping,
-        labels::AddedLabels,
+        labels::{AddedLabels, LabelTraits},
         limits::Limits,
-        renames::{LabelTraits, Renames},
+        names::Escaping,
+        renames::Renames,
     },
     duplicates,
-    index::{self, FamilyMessage, IndexedMetric, ProtobufIndex},
+    index::{self, FamilyMessage, IndexedMessages, IndexedMetric, ProtobufIndex},
     message::number,
     name_collisions,
     output_names::{self, OutputNames},
@@ -61,8 +61,7 @@ impl ProtobufBody {
             repeated: 0,
             is_preferred: false,
         };
-        instance
-            .rename(name_collisions::find(&[&instance], Escaping::AllowUtf8), Escaping::AllowUtf8);
+        instance.rename_collisions(Escaping::AllowUtf8);
         Ok(instance)
     }
 
@@ -92,17 +91,26 @@ impl ProtobufBody {
     pub(super) fn escape(&mut self, escaping: Escaping) {
         let has_utf8_names = self.index.has_utf8_names || self.index.labels.has(LabelTraits::UTF8);
         if escaping != Escaping::AllowUtf8 && has_utf8_names {
-            self.rename(name_collisions::find(&[&*self], escaping), escaping);
+            self.rename_collisions(escaping);
         }
     }
 
+    fn indexed(&self) -> IndexedMessages<'_> {
+        IndexedMessages { body: &self.body, index: &self.index }
+    }
+
+    fn rename_collisions(&mut self, escaping: Escaping) {
+        let renames = name_collisions::find(&[self.indexed()], &self.labels, escaping);
+        self.rename(renames, escaping);
+    }
+
     /// Sets the output names that differ from the usual ones.
-    pub(super) fn rename(&mut self, renames: Renames, escaping: Escaping) {
+    fn rename(&mut self, renames: Renames, escaping: Escaping) {
         self.renames = renames;
         self.update_lengths_and_duplicates(escaping);
     }
 
-    pub(super) fn renames(&self) -> &Renames {
+    fn renames(&self) -> &Renames {
         &self.renames
     }
 
@@ -222,6 +230,29 @@ fn rewrite(
         put_bytes(kind, b"", out);
     }
     renamed
+}
+
+/// Gives bodies output names under which different series stay different.
+///
+/// Only bodies with equal added labels are compared. Otherwise the added labels make the series
+/// different.
+pub(super) fn resolve_name_collisions(instances: &mut [ProtobufBody], escaping: Escaping) {
+    let mut groups = HashMap::<&[u8], Vec<usize>>::new();
+    for (i, instance) in instances.iter().enumerate() {
+        groups.entry(instance.added()).or_default().push(i);
+    }
+    let groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
+    for group in groups {
+        let bodies = group.iter().filter_map(|&i| instances.get(i));
+        let Some(added) = bodies.clone().next().map(ProtobufBody::labels) else { continue };
+        let bodies: Vec<_> = bodies.map(ProtobufBody::indexed).collect();
+        let renames = name_collisions::find(&bodies, added, escaping);
+        for i in group {
+            if let Some(instance) = instances.get_mut(i).filter(|one| *one.renames() != renames) {
+                instance.rename(renames.clone(), escaping);
+            }
+        }
+    }
 }
 
 impl fmt::Debug for ProtobufBody {

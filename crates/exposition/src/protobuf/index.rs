@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::{
     super::{
         error::{Error, ErrorKind},
-        labels::AddedLabels,
+        families::{Role, Roles},
+        labels::{AddedLabels, LabelTraits},
         limits::Limits,
         names::is_legacy_metric_name,
-        renames::LabelTraits,
         span::Span,
     },
     message::{MetricContent, ProtobufType, ValueKind, number},
@@ -51,6 +51,13 @@ impl ProtobufIndex {
         let before = self.families.partition_point(|family| family.metrics.end <= place);
         self.families.get(before)
     }
+}
+
+/// A body and its index.
+#[derive(Clone, Copy)]
+pub(super) struct IndexedMessages<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) index: &'a ProtobufIndex,
 }
 
 /// A `MetricFamily` message of a body.
@@ -143,6 +150,23 @@ impl ValueKinds {
 
     pub(super) fn are_all(self, kind: ValueKind) -> bool {
         self.0 == 1 << kind as u8
+    }
+
+    /// The roles of the samples of these values.
+    pub(super) fn roles(self) -> Roles {
+        let mut roles = Roles::default();
+        let mut insert = |is_there, role| {
+            if is_there {
+                roles.insert(role);
+            }
+        };
+        let has = |kind| self.contains(kind);
+        let is_plain = has(ValueKind::Gauge) || has(ValueKind::Counter) || has(ValueKind::Untyped);
+        insert(is_plain || has(ValueKind::Summary), Role::Plain);
+        insert(has(ValueKind::Histogram), Role::Bucket);
+        insert(has(ValueKind::Histogram) || has(ValueKind::Summary), Role::Sum);
+        insert(has(ValueKind::Histogram) || has(ValueKind::Summary), Role::Count);
+        roles
     }
 }
 

@@ -2,14 +2,14 @@ use super::{
     super::{
         duplicate_sample::{DuplicateSample, MAX_REPORTED},
         families::Role,
-        format::Escaping,
+        names::Escaping,
         stats::Stats,
     },
     Dropped,
-    body::ProtobufBody,
+    body::{self, ProtobufBody},
     index::IndexedMetric,
-    name_collisions,
     plan::{HistogramKind, MessagePart, OutputMessage, ProtobufPlan},
+    shared_metrics,
     untyped_samples::{self, DuplicateSamples, SampleWriter},
     wire::{put_varint, varint_length},
 };
@@ -48,8 +48,8 @@ impl ProtobufMerge {
     /// Plans the merge. Within a family, metrics are in the order of `instances`.
     pub(in super::super) fn new(mut instances: Vec<ProtobufBody>, escaping: Escaping) -> Self {
         instances.iter_mut().for_each(|instance| instance.escape(escaping));
-        name_collisions::resolve(&mut instances, escaping);
-        let mut duplicate_samples = name_collisions::drop_shared_metrics(&mut instances, escaping);
+        body::resolve_name_collisions(&mut instances, escaping);
+        let mut duplicate_samples = shared_metrics::drop_metrics(&mut instances, escaping);
         let plan = ProtobufPlan::new(&instances, escaping);
         let duplicates = DuplicateSamples::find(&instances, &plan, escaping);
         let mut stats = Stats { type_conflicts: plan.type_conflicts, ..Stats::default() };

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        error::ErrorKind, labels::AddedLabels, limits::Limits, names::RESERVED_LABEL,
-        renames::LabelTraits,
+        error::ErrorKind, labels::AddedLabels, labels::LabelTraits, limits::Limits,
+        names::RESERVED_LABEL,
     },
     message::{
         self, FieldType, FieldTypes, LabelPair, METRIC, MetricContent, ProtobufType, ValueKind,

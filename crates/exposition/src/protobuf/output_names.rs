@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::{
     super::{
-        format::Escaping,
         labels::AddedLabels,
         names::{
-            escape_label_name, escape_metric_name, is_legacy_label_name, is_legacy_metric_name,
+            Escaping, escape_label_name, escape_metric_name, is_legacy_label_name,
+            is_legacy_metric_name,
         },
         renames::{LabelNames, Renames, exported},
     },

@@ -8,12 +8,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use super::{
-    super::{
-        families::{Role, Roles},
-        format::Escaping,
-        label_sets::LabelSets,
-        span::Span,
-    },
+    super::{families::Role, label_sets::LabelSets, names::Escaping, span::Span},
     body::ProtobufBody,
     index::{FamilyMessage, ValueKinds},
     message::{ProtobufType, ProtobufTypes, ValueKind, number},
@@ -119,23 +114,6 @@ impl ProtobufPlan {
     }
 }
 
-/// The roles of the samples of these values.
-pub(super) fn roles(kinds: ValueKinds) -> Roles {
-    let mut roles = Roles::default();
-    let mut insert = |is_there, role| {
-        if is_there {
-            roles.insert(role);
-        }
-    };
-    let has = |kind| kinds.contains(kind);
-    let is_plain = has(ValueKind::Gauge) || has(ValueKind::Counter) || has(ValueKind::Untyped);
-    insert(is_plain || has(ValueKind::Summary), Role::Plain);
-    insert(has(ValueKind::Histogram), Role::Bucket);
-    insert(has(ValueKind::Histogram) || has(ValueKind::Summary), Role::Sum);
-    insert(has(ValueKind::Histogram) || has(ValueKind::Summary), Role::Count);
-    roles
-}
-
 /// A family of all instances.
 #[derive(Default)]
 struct CollectedFamily {
@@ -230,7 +208,7 @@ impl ProtobufPlanner {
                 .get(place)
                 .filter(|collected| !collected.is_split)
                 .is_some_and(|one| {
-                    let names = roles(one.kinds).iter().filter(|role| *role != Role::Plain);
+                    let names = one.kinds.roles().iter().filter(|role| *role != Role::Plain);
                     let mut others = names.filter_map(|role| {
                         self.families.get(*self.names.get(&*[&one.name, role.suffix()].concat())?)
                     });
@@ -251,7 +229,7 @@ impl ProtobufPlanner {
         let mut waiting: Vec<_> = self.families.iter().enumerate().filter_map(is_split).collect();
         while let Some(place) = waiting.pop() {
             let Some(collected) = self.families.get(place) else { continue };
-            let (help, roles) = (collected.help, roles(collected.kinds));
+            let (help, roles) = (collected.help, collected.kinds.roles());
             let name = collected.name.clone();
             for role in roles.iter() {
                 let target_place = match role {
@@ -328,7 +306,7 @@ impl ProtobufPlanner {
             let Some(origin) = self.families.get(origin) else { continue };
             for &(instance, family) in &origin.sources {
                 let part = MessagePart { instance, family, only: Some(role) };
-                if part.of(instances).is_some_and(|(_, family)| roles(family.kinds).contains(role))
+                if part.of(instances).is_some_and(|(_, family)| family.kinds.roles().contains(role))
                 {
                     parts.push(part);
                 }

@@ -4,9 +4,9 @@
 use super::{
     super::{
         error::{Error, ErrorKind},
-        format::Escaping,
         labels::AddedLabels,
         limits::Limits,
+        names::Escaping,
         stats::Stats,
     },
     *,

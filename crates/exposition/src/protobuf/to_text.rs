@@ -6,9 +6,9 @@ use super::{
     super::{
         error::{Error, ErrorKind},
         families::Role,
-        format::Escaping,
         labels::AddedLabels,
         limits::Limits,
+        names::Escaping,
         stats::Stats,
     },
     Dropped,

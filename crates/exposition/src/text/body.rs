@@ -1,12 +1,14 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     error::{Error, ErrorKind},
     families::FamilyNaming,
     family_mapping::SourceFamily,
     format::OutputFormat,
-    index::ParseContext,
-    index::{self, BodyLine, TextIndex},
+    index::{self, BodyLine, IndexedText, ParseContext, TextIndex},
     indexer::Indexer,
     labels::{AddedLabels, SplitLine},
     limits::Limits,
@@ -94,8 +96,12 @@ impl TextBody {
             renames: Renames::default(),
             is_preferred: false,
         };
-        let renames = name_collisions::find(&[&instance], &dialect);
+        let renames = name_collisions::find(&[instance.indexed()], &instance.labels, &dialect);
         Ok(instance.renamed(renames, dialect))
+    }
+
+    fn indexed(&self) -> IndexedText<'_> {
+        IndexedText { body: &self.body, index: &self.index }
     }
 
     /// Drops the samples whose lines start at these offsets.
@@ -225,4 +231,36 @@ impl TextBody {
     pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {
         self.body.get(start..start + length).unwrap_or_default()
     }
+}
+
+/// Gives bodies output names under which different series stay different.
+///
+/// Only bodies with equal added labels are compared. Otherwise the added labels make the series
+/// different.
+pub(super) fn resolve_name_collisions(
+    instances: Vec<TextBody>,
+    dialect: OutputDialect,
+) -> Vec<TextBody> {
+    let mut groups = HashMap::<&[u8], Vec<usize>>::new();
+    for (i, instance) in instances.iter().enumerate() {
+        groups.entry(instance.labels.inserted(true)).or_default().push(i);
+    }
+    let renames: Vec<_> = groups
+        .into_values()
+        .filter(|group| group.len() > 1)
+        .flat_map(|group| {
+            let bodies = group.iter().filter_map(|&i| instances.get(i));
+            let added = bodies.clone().next().map(|body| &body.labels);
+            let bodies: Vec<_> = bodies.map(TextBody::indexed).collect();
+            let renames = added.map(|added| name_collisions::find(&bodies, added, &dialect));
+            let renames = renames.unwrap_or_default();
+            group.into_iter().map(move |i| (i, renames.clone()))
+        })
+        .collect();
+    let mut renames: HashMap<_, _> = renames.into_iter().collect();
+    let renamed = |(i, instance): (usize, TextBody)| match renames.remove(&i) {
+        Some(renames) => instance.renamed(renames, dialect),
+        None => instance,
+    };
+    instances.into_iter().enumerate().map(renamed).collect()
 }

@@ -46,6 +46,13 @@ pub(super) struct TextIndex {
     pub(super) lost_exemplars: usize,
 }
 
+/// A body and its index.
+#[derive(Clone, Copy)]
+pub(super) struct IndexedText<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) index: &'a TextIndex,
+}
+
 /// A family of one body.
 #[derive(Debug)]
 pub(super) struct IndexedFamily {

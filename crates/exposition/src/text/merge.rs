@@ -1,12 +1,11 @@
 use super::{
     super::stats::Stats,
-    body::TextBody,
+    body::{self, TextBody},
     duplicate_sample::{DuplicateSample, SampleLocation},
     families::Roles,
     format::OutputFormat,
     index::{LineForm, SampleRun},
     labels::{AddedLabels, SplitLine},
-    name_collisions,
     output_dialect::OutputDialect,
     output_family::{OutputFamily, OutputPart},
     plan::TextPlan,
@@ -53,7 +52,7 @@ impl TextMerge {
     /// Within a family, samples are in the order of `instances`.
     pub(in super::super) fn new(output: OutputFormat, instances: Vec<TextBody>) -> Self {
         let dialect = OutputDialect::new(output);
-        let mut instances = name_collisions::resolve(instances, dialect);
+        let mut instances = body::resolve_name_collisions(instances, dialect);
         let mut plan = TextPlan::new(&instances, &dialect);
         let mut found = shared_series::find(&instances, &plan, dialect);
         if !found.equal_bounds.is_empty() {

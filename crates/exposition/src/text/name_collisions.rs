@@ -1,54 +1,27 @@
 //! Finds names of bodies that would become equal in the output.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    body::TextBody,
-    families::Roles,
-    index::{IndexedFamily, SampleRun},
+    index::{self, IndexedFamily, IndexedText, SampleRun},
+    labels::{AddedLabels, LabelTraits},
     names::is_legacy_metric_name,
     output_dialect::OutputDialect,
-    renames::{LabelTraits, Renames, SourceNames, stem},
+    renames::{Renames, SourceNames, stem},
     sample::{self, TextLabel},
 };
 
-/// Gives bodies output names under which different series stay different.
-///
-/// Only bodies with equal added labels are compared. Otherwise the added labels make the series
-/// different.
-pub(super) fn resolve(instances: Vec<TextBody>, dialect: OutputDialect) -> Vec<TextBody> {
-    let mut groups = HashMap::<&[u8], Vec<usize>>::new();
-    for (i, instance) in instances.iter().enumerate() {
-        groups.entry(instance.labels.inserted(true)).or_default().push(i);
-    }
-    let renames: Vec<_> = groups
-        .into_values()
-        .filter(|group| group.len() > 1)
-        .flat_map(|group| {
-            let bodies: Vec<_> = group.iter().filter_map(|&i| instances.get(i)).collect();
-            let renames = find(&bodies, &dialect);
-            group.into_iter().map(move |i| (i, renames.clone()))
-        })
-        .collect();
-    let mut renames: HashMap<_, _> = renames.into_iter().collect();
-    let renamed = |(i, instance): (usize, TextBody)| match renames.remove(&i) {
-        Some(renames) => instance.renamed(renames, dialect),
-        None => instance,
-    };
-    instances.into_iter().enumerate().map(renamed).collect()
-}
-
-/// The output names that differ from the usual ones, for bodies with equal added labels.
+/// The output names that differ from the usual ones, for bodies with equal `added` labels.
 ///
 /// The bodies were indexed with the usual names.
-pub(super) fn find(bodies: &[&TextBody], dialect: &OutputDialect) -> Renames {
-    let Some(first) = bodies.first() else { return Renames::default() };
+pub(super) fn find(
+    bodies: &[IndexedText<'_>],
+    added: &AddedLabels,
+    dialect: &OutputDialect,
+) -> Renames {
     let mut names = SourceNames::default();
     if !dialect.allows_quotes() && families(bodies).any(|(name, _)| !is_legacy_metric_name(&name)) {
-        families(bodies).for_each(|(name, family)| names.add_family(&name, roles(family)));
+        families(bodies).for_each(|(name, family)| names.add_family(&name, family.shape.roles));
     }
     for (name, _) in families(bodies).filter(|(_, family)| family.rule_result.has_equal_bounds) {
         names.add_equal_bounds(&name);
@@ -56,20 +29,16 @@ pub(super) fn find(bodies: &[&TextBody], dialect: &OutputDialect) -> Renames {
     if must_be_checked(families(bodies), dialect) {
         collect_labels(bodies, dialect, &mut names);
     }
-    Renames::new(&names, &first.labels, dialect.escaping())
+    Renames::new(&names, added, dialect.escaping())
 }
 
 type NamedFamily<'a> = (Cow<'a, [u8]>, &'a IndexedFamily);
 
-fn families<'a>(bodies: &'a [&'a TextBody]) -> impl Iterator<Item = NamedFamily<'a>> {
+fn families<'a>(bodies: &'a [IndexedText<'a>]) -> impl Iterator<Item = NamedFamily<'a>> {
     bodies.iter().flat_map(|body| {
         let families = body.index.families.iter();
-        families.map(|family| (family.name.of(&body.body).unescaped(), family))
+        families.map(|family| (family.name.of(body.body).unescaped(), family))
     })
-}
-
-fn roles(family: &IndexedFamily) -> Roles {
-    family.shape.roles
 }
 
 /// Whether two label names of these families can become equal.
@@ -83,7 +52,7 @@ fn must_be_checked<'a>(
 }
 
 /// Collects the label names of families in which a collision is possible.
-fn collect_labels(bodies: &[&TextBody], dialect: &OutputDialect, names: &mut SourceNames) {
+fn collect_labels(bodies: &[IndexedText<'_>], dialect: &OutputDialect, names: &mut SourceNames) {
     let mut used = BTreeMap::<Vec<u8>, LabelTraits>::new();
     for (name, family) in families(bodies) {
         used.entry(stem(&name).to_vec()).or_default().join(family.shape.labels);
@@ -92,12 +61,12 @@ fn collect_labels(bodies: &[&TextBody], dialect: &OutputDialect, names: &mut Sou
     for body in bodies {
         for run in &body.index.runs {
             let Some(family) = body.index.families.get(run.family as usize) else { continue };
-            let name = family.name.of(&body.body).unescaped();
+            let name = family.name.of(body.body).unescaped();
             if used.contains_key(stem(&name)) {
-                let own = names.labels_of(stem(&name));
-                labels(body, run, |name| {
-                    if !own.contains(&*name) {
-                        own.insert(name.into());
+                let known = names.labels_of(stem(&name));
+                labels(*body, run, |name| {
+                    if !known.contains(&*name) {
+                        known.insert(name.into());
                     }
                 });
             }
@@ -106,10 +75,10 @@ fn collect_labels(bodies: &[&TextBody], dialect: &OutputDialect, names: &mut Sou
 }
 
 /// Calls `each` with the label names of a run.
-fn labels(body: &TextBody, run: &SampleRun, mut each: impl FnMut(Cow<'_, [u8]>)) {
+fn labels(body: IndexedText<'_>, run: &SampleRun, mut each: impl FnMut(Cow<'_, [u8]>)) {
     let mut offset = run.offset as usize;
     for _ in 0..run.count {
-        let line = body.line(offset);
+        let line = index::line(body.body, offset);
         offset = line.next;
         // The line was parsed before, so there is no error.
         let _ = sample::parse(line.text, &[], &mut |label: TextLabel<'_>| {

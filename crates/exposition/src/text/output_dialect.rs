@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::{
     families::FamilyNaming,
-    format::{Escaping, Format, OutputFormat},
-    names::{escape_label_name, escape_metric_name, is_legacy_label_name, is_legacy_metric_name},
+    format::{Format, OutputFormat},
+    names::{
+        Escaping, escape_label_name, escape_metric_name, is_legacy_label_name,
+        is_legacy_metric_name,
+    },
 };
 
 /// How names and lines of an output are written.

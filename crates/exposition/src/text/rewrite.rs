@@ -8,11 +8,12 @@ use super::{
     families::{FamilyNaming, Role},
     family_mapping::SourceFamily,
     labels::AddedLabels,
+    labels::EXPORTED,
     metadata::write_escaped,
     names::is_legacy_metric_name,
     number,
     output_dialect::{self, OutputDialect},
-    renames::{EXPORTED, LabelNames},
+    renames::LabelNames,
     sample::{self, TextLabel},
     sample_tail::{self, SampleTail, TextExemplar},
 };

@@ -8,12 +8,11 @@ use super::{
     canonical,
     error::ErrorKind,
     families::{Bound, Role},
-    labels::AddedLabels,
+    labels::{AddedLabels, LabelTraits},
     limits::Limits,
     names::RESERVED_LABEL,
     number,
     output_dialect::OutputDialect,
-    renames::LabelTraits,
     sample::{self, LabelVisitor, NextLabel, SourceName, TextLabel},
 };
 

@@ -19,9 +19,8 @@ use super::{
     families::{Bound, FamilyNaming, Role},
     index::IndexedFamily,
     index::ParseContext,
-    labels::AddedLabels,
+    labels::{AddedLabels, LabelTraits},
     limits::Limits,
-    renames::LabelTraits,
 };
 
 pub(super) use metadata_blocks::MetadataBlock;
