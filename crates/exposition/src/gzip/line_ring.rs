@@ -58,13 +58,13 @@ pub(super) struct LineRing {
     ring: Vec<KnownLine>,
     steps: Vec<EditStep>,
     /// The last line. After the last entry of the ring the first one follows.
-    place: usize,
+    current: usize,
 }
 
 /// The result of a search in the ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundLine {
-    pub(super) place: usize,
+    pub(super) index: usize,
     /// Whether the line was in the ring before.
     pub(super) is_known: bool,
     /// The line before it, unless the ring was cleared since.
@@ -77,45 +77,45 @@ impl LineRing {
         self.text.clear();
         self.ring.clear();
         self.steps.clear();
-        self.place = 0;
+        self.current = 0;
     }
 
     #[inline(always)]
-    pub(super) fn get(&self, place: usize) -> Option<&KnownLine> {
-        self.ring.get(place)
+    pub(super) fn get(&self, index: usize) -> Option<&KnownLine> {
+        self.ring.get(index)
     }
 
     /// Records an occurrence of a line.
     #[inline(always)]
-    pub(super) fn record(&mut self, place: usize, occurrence: LineOccurrence) {
-        if let Some(line) = self.ring.get_mut(place) {
+    pub(super) fn record(&mut self, index: usize, occurrence: LineOccurrence) {
+        if let Some(line) = self.ring.get_mut(index) {
             line.occurrence = occurrence;
         }
     }
 
-    /// The steps from line `old` to line `place`.
+    /// The steps from line `old` to line `index`.
     #[inline(always)]
-    pub(super) fn steps(&mut self, old: usize, place: usize) -> &[EditStep] {
-        let steps = match self.ring.get(place) {
+    pub(super) fn steps(&mut self, old: usize, index: usize) -> &[EditStep] {
+        let steps = match self.ring.get(index) {
             Some(KnownLine { steps, .. }) if steps.old == Some(old) => *steps,
-            _ => self.find_steps(old, place),
+            _ => self.find_steps(old, index),
         };
         self.steps.get(steps.start..steps.end).unwrap_or_default()
     }
 
-    fn find_steps(&mut self, old: usize, place: usize) -> EditRange {
+    fn find_steps(&mut self, old: usize, index: usize) -> EditRange {
         if self.steps.len() > MAX_STEPS {
             self.steps.clear();
             self.ring.iter_mut().for_each(|line| line.steps = EditRange::default());
         }
         let start = self.steps.len();
         let mut found = std::mem::take(&mut self.steps);
-        if let (Some(line), Some(old)) = (self.ring.get(place), self.ring.get(old)) {
+        if let (Some(line), Some(old)) = (self.ring.get(index), self.ring.get(old)) {
             difference::find(self.text(line), self.text(old), &mut found);
         }
         self.steps = found;
         let steps = EditRange { old: Some(old), start, end: self.steps.len() };
-        if let Some(line) = self.ring.get_mut(place) {
+        if let Some(line) = self.ring.get_mut(index) {
             line.steps = steps;
         }
         steps
@@ -129,37 +129,37 @@ impl LineRing {
     /// Finds the line with this text, or adds it after the last one.
     #[inline(always)]
     pub(super) fn find(&mut self, before: &[u8]) -> FoundLine {
-        if let Some(last) = self.ring.get(self.place)
+        if let Some(last) = self.ring.get(self.current)
             && let Some(predicted) = self.ring.get(last.next)
             && self.text(predicted) == before
         {
-            let place = last.next;
-            return self.known(place);
+            let index = last.next;
+            return self.known(index);
         }
         self.search(before)
     }
 
     #[inline(always)]
-    fn known(&mut self, place: usize) -> FoundLine {
-        let previous = std::mem::replace(&mut self.place, place);
-        FoundLine { place, is_known: true, previous: Some(previous) }
+    fn known(&mut self, index: usize) -> FoundLine {
+        let previous = std::mem::replace(&mut self.current, index);
+        FoundLine { index, is_known: true, previous: Some(previous) }
     }
 
     /// Tries the lines after the predicted one and the first line of the ring.
     #[inline(never)]
     fn search(&mut self, before: &[u8]) -> FoundLine {
-        let predicted = self.ring.get(self.place).map(|last| last.next);
+        let predicted = self.ring.get(self.current).map(|last| last.next);
         let mut after = predicted.and_then(|predicted| self.ring.get(predicted));
         // An instance can start again at the first line of the family.
-        let mut place = 0;
+        let mut index = 0;
         for _ in 0..=MAX_SKIPPED {
-            let Some(line) = self.ring.get(place) else { break };
+            let Some(line) = self.ring.get(index) else { break };
             if self.text(line) == before {
-                return self.known(place);
+                return self.known(index);
             }
             let Some(line) = after else { break };
-            place = line.next;
-            after = self.ring.get(place);
+            index = line.next;
+            after = self.ring.get(index);
         }
         self.add(before)
     }
@@ -168,11 +168,11 @@ impl LineRing {
         if self.text.len() + before.len() > MAX_TEXT || self.ring.len() >= MAX_LINES {
             self.clear();
         }
-        let place = self.ring.len();
-        let previous = (place > 0).then_some(self.place);
-        let next = match self.ring.get_mut(self.place) {
-            Some(last) => std::mem::replace(&mut last.next, place),
-            None => place,
+        let index = self.ring.len();
+        let previous = (index > 0).then_some(self.current);
+        let next = match self.ring.get_mut(self.current) {
+            Some(last) => std::mem::replace(&mut last.next, index),
+            None => index,
         };
         self.ring.push(KnownLine {
             start: self.text.len(),
@@ -187,7 +187,7 @@ impl LineRing {
             steps: EditRange::default(),
         });
         self.text.extend_from_slice(before);
-        self.place = place;
-        FoundLine { place, is_known: false, previous }
+        self.current = index;
+        FoundLine { index, is_known: false, previous }
     }
 }

@@ -80,7 +80,7 @@ impl LineWriter {
         after: &[u8],
     ) -> u32 {
         let found = self.lines.find(before);
-        let Some(&KnownLine { sum, occurrence, .. }) = self.lines.get(found.place) else {
+        let Some(&KnownLine { sum, occurrence, .. }) = self.lines.get(found.index) else {
             return 0;
         };
         let position = self.encoder.position() + u64::from(self.has_pending_break);
@@ -94,7 +94,7 @@ impl LineWriter {
         self.write_labels(labels, block, copied);
         self.write_after(labels, block, after);
         self.encoder.end_line();
-        self.lines.record(found.place, LineOccurrence { position, labels, is_after_break });
+        self.lines.record(found.index, LineOccurrence { position, labels, is_after_break });
         sum
     }
 
@@ -133,7 +133,7 @@ impl LineWriter {
     #[inline(always)]
     fn write_changed(&mut self, before: &[u8], labels: LabelBlockId, found: FoundLine) {
         let previous =
-            found.previous.and_then(|place| Some((place, self.lines.get(place)?.occurrence)));
+            found.previous.and_then(|index| Some((index, self.lines.get(index)?.occurrence)));
         // The previous line directly precedes this one and is shorter than 3 KiB, so it is within
         // the window.
         let Some((previous, occurrence)) = previous else {
@@ -145,7 +145,7 @@ impl LineWriter {
             self.flush_break();
         }
         self.has_pending_break = false;
-        let steps = self.lines.steps(previous, found.place);
+        let steps = self.lines.steps(previous, found.index);
         let prefix = steps.first().map_or(0, |step| step.prefix());
         if takes_break && prefix >= MIN_NEW_COPY {
             self.encoder.extend(occurrence.position - 1, 1);

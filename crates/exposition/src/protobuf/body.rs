@@ -142,9 +142,9 @@ impl ProtobufBody {
     }
 
     /// Drops metrics that another instance has.
-    pub(super) fn drop_metrics(&mut self, places: &[u32], escaping: Escaping) {
-        for &place in places {
-            self.repeated += self.index.drop(place, &self.body);
+    pub(super) fn drop_metrics(&mut self, metric_indexes: &[u32], escaping: Escaping) {
+        for &metric_index in metric_indexes {
+            self.repeated += self.index.drop(metric_index, &self.body);
         }
         self.measure_lengths(escaping);
     }

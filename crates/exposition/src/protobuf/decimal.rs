@@ -35,7 +35,7 @@ pub(super) fn write_time(time: &[u8], out: &mut Vec<u8>) {
     write_scaled(seconds * 1_000_000_000 + nanos, 9, out);
 }
 
-/// Writes `number` with its last `places` digits after the sample.
+/// Writes `number` with its last `places` digits after the point.
 fn write_scaled(number: i128, places: u32, out: &mut Vec<u8>) {
     if number < 0 {
         out.push(b'-');
@@ -65,8 +65,8 @@ pub(super) fn read_scaled(text: &str, places: u32) -> Option<i64> {
     let mut scaled = whole.bytes().try_fold(0_i128, |sum, digit| {
         sum.checked_mul(10)?.checked_add(i128::from(digit - b'0'))
     })?;
-    let behind = fraction.bytes().chain(std::iter::repeat(b'0')).take(places as usize);
-    for digit in behind {
+    let fraction_digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(places as usize);
+    for digit in fraction_digits {
         scaled = scaled.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
     }
     i64::try_from(sign * scaled).ok()

@@ -16,7 +16,7 @@ struct MetricFingerprint {
     /// Equal for equal series and timestamps.
     hash: u64,
     /// The index of the metric.
-    place: u32,
+    metric_index: u32,
 }
 
 /// Drops each metric that repeats an earlier one. Returns the number of dropped samples.
@@ -30,7 +30,7 @@ pub(super) fn drop_duplicates(
     let mut fingerprints = Vec::with_capacity(index.metrics.len());
     for family in &index.families {
         let name = hash(&state, [output_names.family(family.name.of(body)).as_ref()]);
-        for (metric, place) in family.metrics(index).iter().zip(family.metrics.clone()) {
+        for (metric, metric_index) in family.metrics(index).iter().zip(family.metrics.clone()) {
             if metric.is(IndexedMetric::DROPPED) {
                 continue;
             }
@@ -39,7 +39,7 @@ pub(super) fn drop_duplicates(
             if let Some(timestamp_ms) = MetricContent::of(metric.span.of(body)).timestamp_ms() {
                 sum = sum.wrapping_add(hash(&state, [timestamp_ms.to_le_bytes().as_slice()]));
             }
-            fingerprints.push(MetricFingerprint { hash: sum, place });
+            fingerprints.push(MetricFingerprint { hash: sum, metric_index });
         }
     }
     let is_same = |one: u32, other: u32| {
@@ -51,8 +51,8 @@ pub(super) fn drop_duplicates(
     };
     let dropped = repeated(&fingerprints, is_same);
     let mut samples = 0;
-    for place in dropped {
-        samples += index.drop(place, body);
+    for metric_index in dropped {
+        samples += index.drop(metric_index, body);
     }
     samples
 }
@@ -113,8 +113,10 @@ fn repeated(fingerprints: &[MetricFingerprint], is_same: impl Fn(u32, u32) -> bo
                 *slot = i as u32 + 1;
                 break;
             };
-            if earlier.hash == fingerprint.hash && is_same(earlier.place, fingerprint.place) {
-                repeated.push(fingerprint.place);
+            if earlier.hash == fingerprint.hash
+                && is_same(earlier.metric_index, fingerprint.metric_index)
+            {
+                repeated.push(fingerprint.metric_index);
                 break;
             }
             at = (at + 1) & mask;
@@ -143,9 +145,10 @@ fn sample_class(family: &FamilyMessage, metric: IndexedMetric, content: &MetricC
 }
 
 /// Fast check for equal metrics, whose labels are mostly in the same order.
-fn have_equal_labels(body: &[u8], index: &ProtobufIndex, places: [u32; 2]) -> bool {
-    let [Some(one), Some(other)] = places.map(|place| {
-        let (family, metric) = (index.family_of(place)?, *index.metrics.get(place as usize)?);
+fn have_equal_labels(body: &[u8], index: &ProtobufIndex, metric_indexes: [u32; 2]) -> bool {
+    let [Some(one), Some(other)] = metric_indexes.map(|metric_index| {
+        let (family, metric) =
+            (index.family_of(metric_index)?, *index.metrics.get(metric_index as usize)?);
         let message = metric.span.of(body);
         let content = MetricContent::of(message);
         let sample_class = sample_class(family, metric, &content);
@@ -173,10 +176,10 @@ impl MetricKey {
         body: &[u8],
         index: &ProtobufIndex,
         output_names: OutputNames<'_>,
-        place: u32,
+        metric_index: u32,
     ) -> Option<Self> {
-        let family = index.family_of(place)?;
-        let metric = *index.metrics.get(place as usize)?;
+        let family = index.family_of(metric_index)?;
+        let metric = *index.metrics.get(metric_index as usize)?;
         let message = metric.span.of(body);
         let content = MetricContent::of(message);
         let labels = output_names.labels(family.name.of(body), message).0.into_iter();
@@ -200,7 +203,7 @@ mod tests {
         let fingerprints: Vec<_> = hashes
             .iter()
             .zip(0..)
-            .map(|(&hash, place)| MetricFingerprint { hash, place })
+            .map(|(&hash, metric_index)| MetricFingerprint { hash, metric_index })
             .collect();
         repeated(&fingerprints, is_same)
     }

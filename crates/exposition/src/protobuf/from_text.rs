@@ -1,7 +1,7 @@
 //! Converts OpenMetrics text to protobuf.
 //!
 //! The text is the output of [`TextMerge`](super::super::text::TextMerge): families are contiguous,
-//! metadata precedes samples, and the samples of a metric sample are contiguous. A line that does
+//! metadata precedes samples, and the samples of a metric point are contiguous. A line that does
 //! not follow this is skipped or starts a family. Nothing is refused.
 
 mod line;

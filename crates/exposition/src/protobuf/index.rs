@@ -35,20 +35,20 @@ pub(super) struct ProtobufIndex {
 }
 
 impl ProtobufIndex {
-    /// Drops the metric at `place`. Returns the number of its samples.
-    pub(super) fn drop(&mut self, place: u32, body: &[u8]) -> usize {
-        let metric = self.metrics.get(place as usize).copied();
-        let family = self.family_of(place).zip(metric);
+    /// Drops the metric at `metric_index`. Returns the number of its samples.
+    pub(super) fn drop(&mut self, metric_index: u32, body: &[u8]) -> usize {
+        let metric = self.metrics.get(metric_index as usize).copied();
+        let family = self.family_of(metric_index).zip(metric);
         let samples = family.map_or(0, |(family, metric)| family.samples(body, metric));
-        if let Some(metric) = self.metrics.get_mut(place as usize) {
+        if let Some(metric) = self.metrics.get_mut(metric_index as usize) {
             metric.flags |= IndexedMetric::DROPPED;
         }
         samples
     }
 
-    /// The family of the metric at `place`.
-    pub(super) fn family_of(&self, place: u32) -> Option<&FamilyMessage> {
-        let before = self.families.partition_point(|family| family.metrics.end <= place);
+    /// The family of the metric at `metric_index`.
+    pub(super) fn family_of(&self, metric_index: u32) -> Option<&FamilyMessage> {
+        let before = self.families.partition_point(|family| family.metrics.end <= metric_index);
         self.families.get(before)
     }
 }

@@ -99,27 +99,27 @@ impl ProtobufMerge {
 
     fn metrics_length(&self, message: &OutputMessage) -> u64 {
         let mut length = 0;
-        for place in message.parts.clone() {
-            let Some(part) = self.plan.parts.get(place) else { continue };
+        for part_index in message.parts.clone() {
+            let Some(part) = self.plan.parts.get(part_index) else { continue };
             let Some((_, family)) = part.of(&self.instances) else { continue };
             let [others, native] = family.lengths;
             length += match (part.only, message.only) {
                 (None, None) => others + native,
                 (None, Some(HistogramKind::Native)) => native,
                 (None, Some(HistogramKind::Classic)) => others,
-                (Some(role), _) => self.samples_length(place, *part, role),
+                (Some(role), _) => self.samples_length(part_index, *part, role),
             };
         }
         length
     }
 
-    fn samples_length(&self, part_place: usize, part: MessagePart, role: Role) -> u64 {
+    fn samples_length(&self, part_index: usize, part: MessagePart, role: Role) -> u64 {
         let Some((instance, family)) = part.of(&self.instances) else { return 0 };
         let (mut length, mut writer) = (0, SampleWriter::default());
-        for (metric_place, metric) in family.kept(instance.index(), 0) {
+        for (metric_index, metric) in family.kept(instance.index(), 0) {
             writer.start(instance, metric, family, self.escaping);
             writer.each(role, &mut |writer, sample_number, sample| {
-                if !self.duplicates.contains((part_place as u32, metric_place, sample_number)) {
+                if !self.duplicates.contains((part_index as u32, metric_index, sample_number)) {
                     length += writer.length(&sample);
                 }
                 true
@@ -174,12 +174,12 @@ impl ProtobufMerge {
                 message.write_metadata(&self.instances, out);
                 next.is_started = true;
             }
-            let place = message.parts.start + next.part;
-            match self.plan.parts.get(place).filter(|_| message.parts.contains(&place)) {
+            let part_index = message.parts.start + next.part;
+            match self.plan.parts.get(part_index).filter(|_| message.parts.contains(&part_index)) {
                 Some(part) => {
                     let is_full = match part.only {
                         None => self.write_metrics(*part, message, &mut next, goal, out),
-                        Some(_) => self.write_samples(place, *part, &mut next, goal, out),
+                        Some(_) => self.write_samples(part_index, *part, &mut next, goal, out),
                     };
                     if !is_full {
                         (next.part, next.metric, next.sample) = (next.part + 1, 0, 0);
@@ -203,13 +203,13 @@ impl ProtobufMerge {
     ) -> bool {
         let Some((instance, family)) = part.of(&self.instances) else { return false };
         let mut scratch = Vec::new();
-        for (place, metric) in family.kept(instance.index(), next.metric) {
+        for (part_index, metric) in family.kept(instance.index(), next.metric) {
             let is_native = metric.is(IndexedMetric::NATIVE);
             if message.only.is_some_and(|only| (only == HistogramKind::Native) != is_native) {
                 continue;
             }
             if out.len() >= goal {
-                next.metric = place;
+                next.metric = part_index;
                 return true;
             }
             instance.write(metric, family, self.escaping, &mut scratch, out);
@@ -221,7 +221,7 @@ impl ProtobufMerge {
     /// samples.
     fn write_samples(
         &self,
-        part_place: usize,
+        part_index: usize,
         part: MessagePart,
         next: &mut NextMetric,
         goal: usize,
@@ -231,13 +231,13 @@ impl ProtobufMerge {
             return false;
         };
         let mut writer = SampleWriter::default();
-        for (metric_place, metric) in family.kept(instance.index(), next.metric) {
-            let first = if metric_place == next.metric { next.sample } else { 0 };
+        for (metric_index, metric) in family.kept(instance.index(), next.metric) {
+            let first = if metric_index == next.metric { next.sample } else { 0 };
             let mut stopped = None;
             writer.start(instance, metric, family, self.escaping);
             writer.each(role, &mut |writer, sample_number, sample| {
-                let place = (part_place as u32, metric_place, sample_number);
-                if sample_number < first || self.duplicates.contains(place) {
+                let id = (part_index as u32, metric_index, sample_number);
+                if sample_number < first || self.duplicates.contains(id) {
                     return true;
                 }
                 if out.len() >= goal {
@@ -248,7 +248,7 @@ impl ProtobufMerge {
                 true
             });
             if let Some(sample) = stopped {
-                (next.metric, next.sample) = (metric_place, sample);
+                (next.metric, next.sample) = (metric_index, sample);
                 return true;
             }
         }

@@ -254,8 +254,8 @@ impl<'a> MetricContent<'a> {
                 (number::TIMESTAMP_MS, FieldValue::Varint(ms)) => content.timestamp_ms = ms as i64,
                 (number::LABEL, _) => {}
                 (number, FieldValue::Bytes(value)) => {
-                    if let Some(place) = content.values.get_mut(number as usize) {
-                        content.has_repeated_value |= place.replace(value).is_some();
+                    if let Some(known) = content.values.get_mut(number as usize) {
+                        content.has_repeated_value |= known.replace(value).is_some();
                     }
                 }
                 _ => {}

@@ -158,8 +158,9 @@ impl ProtobufPlanner {
         for (i, instance) in (0..).zip(instances) {
             let output_names = instance.output_names(escaping);
             for (f, family) in (0..).zip(&instance.index().families) {
-                let place = self.place(&output_names.family(family.name.of(instance.body())));
-                let Some(collected) = self.families.get_mut(place) else { continue };
+                let index =
+                    self.index_or_add(&output_names.family(family.name.of(instance.body())));
+                let Some(collected) = self.families.get_mut(index) else { continue };
                 let text =
                     |span: Span| (!span.is_empty()).then_some(MessageText { instance: i, span });
                 collected.help = collected.help.or(text(family.help));
@@ -172,12 +173,12 @@ impl ProtobufPlanner {
     }
 
     /// The index of the family with this name.
-    fn place(&mut self, name: &[u8]) -> usize {
-        if let Some(&place) = self.names.get(name) {
-            return place;
+    fn index_or_add(&mut self, name: &[u8]) -> usize {
+        if let Some(&index) = self.names.get(name) {
+            return index;
         }
         match self.names.entry(name.into()) {
-            Entry::Occupied(place) => *place.get(),
+            Entry::Occupied(index) => *index.get(),
             Entry::Vacant(entry) => {
                 self.families
                     .push(CollectedFamily { name: name.into(), ..CollectedFamily::default() });
@@ -202,10 +203,10 @@ impl ProtobufPlanner {
         if sets.are_disjoint {
             return;
         }
-        for place in 0..self.families.len() {
+        for index in 0..self.families.len() {
             let is_shared = self
                 .families
-                .get(place)
+                .get(index)
                 .filter(|collected| !collected.is_split)
                 .is_some_and(|one| {
                     let names = one.kinds.roles().iter().filter(|role| *role != Role::Plain);
@@ -214,7 +215,7 @@ impl ProtobufPlanner {
                     });
                     others.any(|other| one.can_overlap(other, &sets))
                 });
-            if let Some(collected) = self.families.get_mut(place).filter(|_| is_shared) {
+            if let Some(collected) = self.families.get_mut(index).filter(|_| is_shared) {
                 collected.is_split = true;
                 self.type_conflicts += 1;
             }
@@ -225,36 +226,36 @@ impl ProtobufPlanner {
     /// families.
     fn split(&mut self) {
         let is_split =
-            |(place, collected): (usize, &CollectedFamily)| collected.is_split.then_some(place);
+            |(index, collected): (usize, &CollectedFamily)| collected.is_split.then_some(index);
         let mut waiting: Vec<_> = self.families.iter().enumerate().filter_map(is_split).collect();
-        while let Some(place) = waiting.pop() {
-            let Some(collected) = self.families.get(place) else { continue };
+        while let Some(index) = waiting.pop() {
+            let Some(collected) = self.families.get(index) else { continue };
             let (help, roles) = (collected.help, collected.kinds.roles());
             let name = collected.name.clone();
             for role in roles.iter() {
-                let target_place = match role {
-                    Role::Plain => place,
-                    _ => self.place(&[&name, role.suffix()].concat()),
+                let target_index = match role {
+                    Role::Plain => index,
+                    _ => self.index_or_add(&[&name, role.suffix()].concat()),
                 };
-                let Some(target) = self.families.get_mut(target_place) else { continue };
+                let Some(target) = self.families.get_mut(target_index) else { continue };
                 if !target.is_split {
                     self.type_conflicts += usize::from(!target.is_untyped());
                     target.is_split = true;
-                    waiting.push(target_place);
+                    waiting.push(target_index);
                 }
                 target.help = target.help.or(help);
-                target.incoming.push((place, role));
+                target.incoming.push((index, role));
             }
         }
     }
 
     fn arrange(mut self, instances: &[ProtobufBody]) -> ProtobufPlan {
-        let position = |(place, collected): (usize, &CollectedFamily)| {
+        let position = |(index, collected): (usize, &CollectedFamily)| {
             let first = match collected.is_split {
                 true => collected.incoming.iter().copied().min()?,
-                false => (place, Role::Plain),
+                false => (index, Role::Plain),
             };
-            Some((first, place))
+            Some((first, index))
         };
         let mut order: Vec<_> = self.families.iter().enumerate().filter_map(position).collect();
         order.sort_unstable();
@@ -264,10 +265,10 @@ impl ProtobufPlanner {
             parts: Vec::new(),
             type_conflicts: self.type_conflicts,
         };
-        for (_, place) in order {
+        for (_, index) in order {
             let start = plan.parts.len();
-            self.add_parts(place, instances, &mut plan.parts);
-            let Some(collected) = self.families.get_mut(place) else { continue };
+            self.add_parts(index, instances, &mut plan.parts);
+            let Some(collected) = self.families.get_mut(index) else { continue };
             let parts = start..plan.parts.len();
             let agreed = collected.types.agreed().filter(|_| !collected.is_split);
             let metric_type = agreed.unwrap_or(ProtobufType::Untyped);
@@ -294,8 +295,8 @@ impl ProtobufPlanner {
     }
 
     /// Adds the parts of a family in the order of instances.
-    fn add_parts(&self, place: usize, instances: &[ProtobufBody], parts: &mut Vec<MessagePart>) {
-        let Some(collected) = self.families.get(place) else { return };
+    fn add_parts(&self, index: usize, instances: &[ProtobufBody], parts: &mut Vec<MessagePart>) {
+        let Some(collected) = self.families.get(index) else { return };
         if !collected.is_split {
             let whole = |&(instance, family)| MessagePart { instance, family, only: None };
             parts.extend(collected.sources.iter().map(whole));

@@ -39,7 +39,9 @@ pub(super) fn drop_metrics(
             if !shared.contains(&*output_names.family(family.name.of(instance.body()))) {
                 continue;
             }
-            for (place, metric) in family.metrics.clone().zip(family.metrics(instance.index())) {
+            for (metric_index, metric) in
+                family.metrics.clone().zip(family.metrics(instance.index()))
+            {
                 let fingerprint = duplicates::full_fingerprint(
                     instance.body(),
                     family,
@@ -52,7 +54,7 @@ pub(super) fn drop_metrics(
                 }
                 let first = *seen.entry(fingerprint).or_insert(i);
                 if first != i {
-                    repeated.push(place);
+                    repeated.push(metric_index);
                     if found.len() < MAX_REPORTED {
                         let series = output_names.series(
                             family.name.of(instance.body()),

@@ -58,8 +58,8 @@ pub(in super::super) fn to_text(
         if before.replace(&message.name) != Some(&message.name) {
             writer.metadata(family, message);
         }
-        for place in message.parts.clone() {
-            writer.part(place, family, message);
+        for part_index in message.parts.clone() {
+            writer.part(part_index, family, message);
         }
         if writer.is_full() {
             return Err(Error::in_message(ErrorKind::TextTooLong, i + 1));
@@ -152,11 +152,11 @@ impl<'a> TextWriter<'a> {
         }
     }
 
-    fn part(&mut self, place: usize, family: TextFamily<'_>, message: &OutputMessage) {
+    fn part(&mut self, part_index: usize, family: TextFamily<'_>, message: &OutputMessage) {
         let merge = self.merge;
-        let Some(part) = merge.plan().parts.get(place) else { return };
+        let Some(part) = merge.plan().parts.get(part_index) else { return };
         let Some((instance, source)) = part.of(merge.instances()) else { return };
-        for (metric_place, metric) in source.kept(instance.index(), 0) {
+        for (metric_index, metric) in source.kept(instance.index(), 0) {
             let is_native = metric.is(IndexedMetric::NATIVE);
             if message.only.is_some_and(|only| (only == HistogramKind::Native) != is_native) {
                 continue;
@@ -166,7 +166,7 @@ impl<'a> TextWriter<'a> {
                 MetricLines::new(metric.span.of(instance.body()), source, only, message, family);
             match only {
                 None => self.metric(&line, is_native),
-                Some(role) => self.samples(&line, role, (place as u32, metric_place)),
+                Some(role) => self.samples(&line, role, (part_index as u32, metric_index)),
             }
         }
     }
@@ -195,11 +195,11 @@ impl<'a> TextWriter<'a> {
     /// Writes the samples of one role, in a family of their name.
     fn samples(&mut self, line: &MetricLines<'_>, only: Role, (part, metric): (u32, u32)) {
         let missing_buckets = MissingBuckets::for_samples(line.value);
-        let mut place = 0;
+        let mut part_index = 0;
         samples::each(line.kind, line.value, missing_buckets, &mut |sample| {
             if sample.role == only {
-                let is_duplicate = self.merge.duplicates().contains((part, metric, place));
-                place += 1;
+                let is_duplicate = self.merge.duplicates().contains((part, metric, part_index));
+                part_index += 1;
                 if !is_duplicate && !self.is_full() {
                     // Lost exemplars were counted with the conflict.
                     self.sample(line, MetricSample { exemplar: None, ..sample });

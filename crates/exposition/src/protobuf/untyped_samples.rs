@@ -33,18 +33,18 @@ pub(super) type SampleId = (u32, u32, u32);
 /// Duplicate samples of families in conflict.
 #[derive(Default)]
 pub(super) struct DuplicateSamples {
-    places: HashSet<SampleId, RandomState>,
+    ids: HashSet<SampleId, RandomState>,
     /// The first samples that another instance has.
     pub(super) shared: Vec<DuplicateSample>,
 }
 
 impl DuplicateSamples {
-    pub(super) fn contains(&self, place: SampleId) -> bool {
-        self.places.contains(&place)
+    pub(super) fn contains(&self, id: SampleId) -> bool {
+        self.ids.contains(&id)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.places.len()
+        self.ids.len()
     }
 
     /// Finds duplicates among samples of several families that have one name now. They can be of
@@ -63,7 +63,7 @@ impl DuplicateSamples {
         for message in &plan.messages {
             seen.clear();
             let mut instance_before = None;
-            for (place, part) in plan.by_preference(message, instances) {
+            for (part_index, part) in plan.by_preference(message, instances) {
                 let (Some(role), Some((instance, family))) = (part.only, part.of(instances)) else {
                     continue;
                 };
@@ -80,9 +80,9 @@ impl DuplicateSamples {
                             states.each_ref().map(|state| bound_fingerprint(&sample, state));
                         let first = *seen
                             .entry(add(series, bound))
-                            .or_insert((part.instance, (place, m, p)));
-                        if first.1 != (place, m, p) {
-                            duplicates.places.insert((place, m, p));
+                            .or_insert((part.instance, (part_index, m, p)));
+                        if first.1 != (part_index, m, p) {
+                            duplicates.ids.insert((part_index, m, p));
                             if first.0 != part.instance && duplicates.shared.len() < MAX_REPORTED {
                                 let [kept, dropped] = [first.0, part.instance].map(sample_location);
                                 let series = writer.series(&message.name, &sample);
@@ -186,12 +186,12 @@ impl<'a> SampleWriter<'a> {
         role: Role,
         each: &mut dyn FnMut(&mut Self, u32, MetricSample<'a>) -> bool,
     ) {
-        let (mut place, mut goes_on) = (0, true);
+        let (mut number, mut goes_on) = (0, true);
         let (kind, value) = (self.kind, self.value);
         samples::each(kind, value, MissingBuckets::for_samples(value), &mut |sample| {
             if sample.role == role && goes_on {
-                goes_on = each(self, place, sample);
-                place += 1;
+                goes_on = each(self, number, sample);
+                number += 1;
             }
         });
     }

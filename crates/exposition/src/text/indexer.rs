@@ -254,7 +254,7 @@ impl<'a> Indexer<'a> {
             return Err(ErrorKind::TooManySamples);
         }
         if checked.name != self.previous.name {
-            self.previous = self.place(checked.name)?;
+            self.previous = self.placement_of(checked.name)?;
             self.template_placement = None;
         }
         let SamplePlacement { family, role, .. } = self.previous;
@@ -282,10 +282,10 @@ impl<'a> Indexer<'a> {
         self.record_sample(series, timestamp, offset, count as u32);
         if let Some(template_builder) = &mut self.template_builder {
             let is_usable = timestamp.is_none();
-            let place =
-                template_builder.placement(self.previous.place(&checked, has_canonical_bounds));
+            let placement = template_builder
+                .placement(self.previous.template_placement(&checked, has_canonical_bounds));
             let sample =
-                self.previous.template_sample(offset, &checked, &written, place, is_usable);
+                self.previous.template_sample(offset, &checked, &written, placement, is_usable);
             template_builder.samples.push(sample);
         }
         if self.context.dialect.is_openmetrics() {

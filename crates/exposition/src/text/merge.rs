@@ -119,8 +119,8 @@ impl TextMerge {
     /// body.
     pub(in super::super) fn clear_line_numbers(&mut self, is_converted: impl Fn(usize) -> bool) {
         let samples = self.duplicate_samples.iter_mut();
-        let places = samples.flat_map(|sample| [&mut sample.kept, &mut sample.dropped]);
-        places.filter(|place| is_converted(place.instance)).for_each(|place| place.line = None);
+        let locations = samples.flat_map(|sample| [&mut sample.kept, &mut sample.dropped]);
+        locations.filter(|one| is_converted(one.instance)).for_each(|one| one.line = None);
     }
 
     /// Writes at least one line, and further ones until the sink has `goal` bytes. Returns whether

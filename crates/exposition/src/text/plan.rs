@@ -143,8 +143,8 @@ impl<'a> TextPlanner<'a> {
     fn split(&mut self, names: &BTreeSet<Box<[u8]>>) {
         for name in names {
             let MergedFamilies { families, names, .. } = &mut self.merged;
-            let place = names.get(name);
-            if let Some(merged_family) = place.and_then(|&place| families.get_mut(place)) {
+            let index = names.get(name);
+            if let Some(merged_family) = index.and_then(|&index| families.get_mut(index)) {
                 merged_family.is_split = true;
             }
         }
@@ -159,30 +159,30 @@ impl<'a> TextPlanner<'a> {
     fn find_owners(&mut self) {
         let naming = self.dialect.naming;
         let MergedFamilies { families: all, names, .. } = &mut self.merged;
-        for place in 0..all.len() {
-            let Some(merged_family) = all.get(place) else { continue };
+        for index in 0..all.len() {
+            let Some(merged_family) = all.get(index) else { continue };
             let (shape, types) = (merged_family.shape, merged_family.types);
             let Some((base, role)) = Role::split(&merged_family.name) else { continue };
             let owner = |name: &[u8], role| {
-                let &place = names.get(name)?;
-                all.get(place)?.types.take(role, naming).then_some((place, role))
+                let &index = names.get(name)?;
+                all.get(index)?.types.take(role, naming).then_some((index, role))
             };
             let total = || owner(&[base, Role::Total.suffix()].concat(), Role::TotalCreated);
             let found = match role {
                 Role::Created => owner(base, role).or_else(total),
                 _ => owner(base, role),
             };
-            let Some((owner_place, role)) = found else { continue };
-            let Some(owner) = all.get_mut(owner_place) else { continue };
+            let Some((owner_index, role)) = found else { continue };
+            let Some(owner) = all.get_mut(owner_index) else { continue };
             // Text formats have no other type for created timestamps.
             let is_same = types.is_empty()
                 || matches!(role, Role::Created | Role::TotalCreated)
                     && types.agreed() == Some(MetricType::Gauge);
             owner.is_split |= !is_same;
             owner.shape.join(shape.in_role(Role::Plain, role));
-            if let Some(merged_family) = all.get_mut(place) {
+            if let Some(merged_family) = all.get_mut(index) {
                 merged_family.is_split |= !is_same;
-                merged_family.owner = Some(owner_place);
+                merged_family.owner = Some(owner_index);
             }
         }
     }
@@ -200,11 +200,11 @@ impl<'a> TextPlanner<'a> {
 
     /// Decides which families are written, and with which samples.
     fn assign_targets(&mut self) {
-        for place in 0..self.merged.families.len() {
-            let Some(merged_family) = self.merged.families.get(place) else { continue };
+        for index in 0..self.merged.families.len() {
+            let Some(merged_family) = self.merged.families.get(index) else { continue };
             if merged_family.is_split {
                 for role in merged_family.roles.iter() {
-                    self.assign_untyped(place, role);
+                    self.assign_untyped(index, role);
                 }
                 continue;
             }
@@ -213,47 +213,47 @@ impl<'a> TextPlanner<'a> {
                 .and_then(|owner| Some((owner, self.merged.families.get(owner)?.is_split)));
             match owner {
                 // It joins the samples that are split off from its owner.
-                Some((_, true)) => self.assign_untyped(place, Role::Plain),
-                Some((owner, false)) => self.assign_all(place, owner),
-                None => self.assign_all(place, place),
+                Some((_, true)) => self.assign_untyped(index, Role::Plain),
+                Some((owner, false)) => self.assign_all(index, owner),
+                None => self.assign_all(index, index),
             }
         }
     }
 
-    /// Assigns all samples of the family at `place` to the family at `target`.
-    fn assign_all(&mut self, place: usize, target: usize) {
+    /// Assigns all samples of the family at `index` to the family at `target`.
+    fn assign_all(&mut self, index: usize, target: usize) {
         let all = &mut self.merged.families;
-        let split_from = all.get(place).and_then(|merged_family| merged_family.split_from);
+        let split_from = all.get(index).and_then(|merged_family| merged_family.split_from);
         if let Some(target) = all.get_mut(target) {
             target.note_position(
-                split_from.map_or((place, Role::Plain), |before| (before, Role::Created)),
+                split_from.map_or((index, Role::Plain), |before| (before, Role::Created)),
             );
         }
-        if let Some(merged_family) = all.get_mut(place) {
+        if let Some(merged_family) = all.get_mut(index) {
             merged_family.targets = [target; Role::ALL.len()];
         }
     }
 
     /// Assigns the samples of one role to the untyped family of their name.
-    fn assign_untyped(&mut self, place: usize, role: Role) {
-        let Some(merged_family) = self.merged.families.get(place) else { return };
+    fn assign_untyped(&mut self, index: usize, role: Role) {
+        let Some(merged_family) = self.merged.families.get(index) else { return };
         let help = merged_family.help;
         let target = match role {
-            Role::Plain => place,
+            Role::Plain => index,
             _ => {
                 let name = family_mapping::sample_name(&merged_family.name, role);
-                self.merged.place_named(&name)
+                self.merged.index_or_add(&name)
             }
         };
         let all = &mut self.merged.families;
         if let Some(target) = all.get_mut(target) {
-            target.note_position((place, role));
+            target.note_position((index, role));
             target.help = target.help.or(help);
             target.types = MetricTypes::from(MetricType::Unknown);
             target.unit = None;
         }
         if let Some(targets) = all
-            .get_mut(place)
+            .get_mut(index)
             .and_then(|merged_family| merged_family.targets.get_mut(role as usize))
         {
             *targets = target;
@@ -276,9 +276,9 @@ impl<'a> TextPlanner<'a> {
         let mut end = 0;
         let families = order
             .iter()
-            .map(|&(merged_family, place): &(&MergedFamily, usize)| {
+            .map(|&(merged_family, index): &(&MergedFamily, usize)| {
                 let start = end;
-                if let Some(count) = counts.get_mut(place) {
+                if let Some(count) = counts.get_mut(index) {
                     end += std::mem::replace(count, start);
                 }
                 self.planned(merged_family, start..end)
@@ -286,9 +286,9 @@ impl<'a> TextPlanner<'a> {
             .collect();
         self.each_part(|target, part| {
             if let Some(next) = counts.get_mut(target)
-                && let Some(place) = parts.get_mut(*next)
+                && let Some(index) = parts.get_mut(*next)
             {
-                *place = part;
+                *index = part;
                 *next += 1;
             }
         });

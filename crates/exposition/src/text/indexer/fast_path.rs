@@ -121,20 +121,20 @@ impl<'a> Indexer<'a> {
     fn move_to(&mut self, sample: &TemplateSample, offset: usize) -> Result<bool, ErrorKind> {
         self.template_placement = None;
         let template = self.cursor.as_ref().map(|cursor| cursor.template);
-        let Some(place) = template.and_then(|template| template.placement(sample)) else {
+        let Some(placement) = template.and_then(|template| template.placement(sample)) else {
             return Ok(false);
         };
-        self.place_from_template(sample, place, offset)?;
+        self.place_from_template(sample, placement, offset)?;
         let SamplePlacement { family, role, .. } = self.previous;
-        if role != place.role
-            || self.will_have_canonical_bounds(family) != place.has_canonical_bounds
+        if role != placement.role
+            || self.will_have_canonical_bounds(family) != placement.has_canonical_bounds
         {
             return Ok(false);
         }
         self.template_placement = Some(sample.placement);
         if let Some(family) = self.family_mut(family) {
-            family.shape.add(role, place.le.into(), place.quantile.into());
-            family.shape.labels.join(place.labels);
+            family.shape.add(role, placement.le.into(), placement.quantile.into());
+            family.shape.labels.join(placement.labels);
         }
         Ok(true)
     }
@@ -146,12 +146,12 @@ impl<'a> Indexer<'a> {
         &TemplatePlacement { family, role, name, .. }: &TemplatePlacement,
         offset: usize,
     ) -> Result<(), ErrorKind> {
-        let (last, places) = &mut self.placements;
+        let (last, placements) = &mut self.placements;
         if *last != family {
-            (*last, *places) = (family, Default::default());
+            (*last, *placements) = (family, Default::default());
         }
-        if let Some(Some(place)) = places.get(role as usize) {
-            self.previous = *place;
+        if let Some(Some(placement)) = placements.get(role as usize) {
+            self.previous = *placement;
             return Ok(());
         }
         let line = self.context.body.get(offset..).unwrap_or_default();
@@ -163,9 +163,9 @@ impl<'a> Indexer<'a> {
         let matches_template = self.matches_template;
         self.previous = if matches_template && self.index.families.len() == sample.families as usize
         {
-            self.placement(name, family, role)
+            self.placement_in(name, family, role)
         } else {
-            self.place(name)?
+            self.placement_of(name)?
         };
         // The line can have named a new family, as it did in the template.
         self.matches_template |= matches_template
@@ -280,7 +280,7 @@ impl<'a> Indexer<'a> {
 
 impl SamplePlacement<'_> {
     /// The placement of a line for the template.
-    pub(super) fn place(
+    pub(super) fn template_placement(
         &self,
         checked: &CheckedSeries<'_>,
         has_canonical_bounds: bool,
@@ -303,7 +303,7 @@ impl SamplePlacement<'_> {
         offset: u32,
         checked: &CheckedSeries<'_>,
         written: &WrittenSeries,
-        place: u32,
+        placement: u32,
         is_usable: bool,
     ) -> TemplateSample {
         let facts = &written.facts;
@@ -317,7 +317,7 @@ impl SamplePlacement<'_> {
             offset,
             growth: written.series as i32 - checked.end as i32,
             families: u32::MAX,
-            placement: place,
+            placement,
             end: if is_usable { end } else { 0 },
             insert: checked.insert as u16,
             rest: 0,

@@ -52,13 +52,16 @@ impl<'a> Indexer<'a> {
     }
 
     /// The placement of samples of this name.
-    pub(super) fn place(&mut self, name: SourceName<'a>) -> Result<SamplePlacement<'a>, ErrorKind> {
+    pub(super) fn placement_of(
+        &mut self,
+        name: SourceName<'a>,
+    ) -> Result<SamplePlacement<'a>, ErrorKind> {
         let (family, role) = self.family_of_sample(name)?;
-        Ok(self.placement(name, family, role))
+        Ok(self.placement_in(name, family, role))
     }
 
     /// The placement of samples of this name in a known family.
-    pub(super) fn placement(
+    pub(super) fn placement_in(
         &self,
         name: SourceName<'a>,
         family: u32,

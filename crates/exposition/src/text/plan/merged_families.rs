@@ -18,7 +18,7 @@ pub(super) struct MergedFamilies {
     pub(super) families: Vec<MergedFamily>,
     pub(super) names: HashMap<Box<[u8]>, usize, RandomState>,
     /// For each instance and family, the destination of its samples.
-    places: Vec<Vec<SampleDestination>>,
+    destinations: Vec<Vec<SampleDestination>>,
     /// The destinations by role, for families whose samples go to several ones.
     split: Vec<Vec<(Role, u32, Role)>>,
     /// The number of families with a unit.
@@ -39,18 +39,18 @@ impl MergedFamilies {
         let mut merged = Self {
             families: Vec::new(),
             names: HashMap::default(),
-            places: Vec::with_capacity(instances.len()),
+            destinations: Vec::with_capacity(instances.len()),
             split: Vec::new(),
             units: 0,
         };
         for (i, instance) in instances.iter().enumerate() {
-            let mut places = Vec::with_capacity(instance.index.families.len());
+            let mut destinations = Vec::with_capacity(instance.index.families.len());
             let mut expected = 0;
             for (f, family) in instance.index.families.iter().enumerate() {
-                let place = merged.add(instance, (i, f), family, dialect, &mut expected);
-                places.push(place);
+                let destination = merged.add(instance, (i, f), family, dialect, &mut expected);
+                destinations.push(destination);
             }
-            merged.places.push(places);
+            merged.destinations.push(destinations);
         }
         merged.units =
             merged.families.iter().filter(|merged_family| merged_family.unit.is_some()).count();
@@ -69,14 +69,14 @@ impl MergedFamilies {
         let source = instance.source(f as u32);
         let text = |span| BodyText { instance: i as u32, span };
         if source.stays_whole(dialect.naming) {
-            let place = self.place_of(source, dialect, expected);
-            if let Some(merged_family) = self.families.get_mut(place) {
+            let index = self.index_of_source(source, dialect, expected);
+            if let Some(merged_family) = self.families.get_mut(index) {
                 merged_family.add_metadata(family, text);
                 merged_family.types.extend(source.metric_type);
                 merged_family.shape.join(family.shape);
                 merged_family.roles = merged_family.shape.roles;
             }
-            return SampleDestination::Same(place as u32);
+            return SampleDestination::Same(index as u32);
         }
         let mut roles = family.shape.roles;
         if roles.is_empty() {
@@ -86,10 +86,10 @@ impl MergedFamilies {
         for role in roles.iter() {
             let to = source.destination(role, dialect.naming);
             let name = source.target_name(&to, dialect);
-            let place = self.place(&name, expected);
-            let Some(merged_family) = self.families.get_mut(place) else { continue };
+            let index = self.index_of(&name, expected);
+            let Some(merged_family) = self.families.get_mut(index) else { continue };
             if to.is_split_off() {
-                merged_family.split_from = split.first().map(|&(_, place, _)| place as usize);
+                merged_family.split_from = split.first().map(|&(_, index, _)| index as usize);
             }
             if split.is_empty() || merged_family.split_from.is_some() {
                 merged_family.add_metadata(family, text);
@@ -97,11 +97,11 @@ impl MergedFamilies {
             merged_family.types.extend(to.metric_type);
             merged_family.shape.join(family.shape.in_role(role, to.role));
             merged_family.roles = merged_family.shape.roles;
-            split.push((role, place as u32, to.role));
+            split.push((role, index as u32, to.role));
         }
         match split.first() {
-            Some(&(_, place, _)) if split.iter().all(|one| one.1 == place && one.0 == one.2) => {
-                SampleDestination::Same(place)
+            Some(&(_, index, _)) if split.iter().all(|one| one.1 == index && one.0 == one.2) => {
+                SampleDestination::Same(index)
             }
             _ => {
                 self.split.push(split);
@@ -111,7 +111,7 @@ impl MergedFamilies {
     }
 
     /// The index of a family that keeps its name.
-    fn place_of(
+    fn index_of_source(
         &mut self,
         source: SourceFamily<'_>,
         dialect: &OutputDialect,
@@ -127,45 +127,48 @@ impl MergedFamilies {
             *expected += 1;
             return *expected - 1;
         }
-        self.place(&source.family_name(dialect), expected)
+        self.index_of(&source.family_name(dialect), expected)
     }
 
     /// The index of the family with this name. The family after the last one is tried first,
     /// because instances mostly have the same order.
-    fn place(&mut self, name: &[u8], expected: &mut usize) -> usize {
+    fn index_of(&mut self, name: &[u8], expected: &mut usize) -> usize {
         // Several roles can go to one family.
-        let is_here = |place: &usize| {
-            self.families.get(*place).is_some_and(|merged_family| *merged_family.name == *name)
+        let is_here = |index: &usize| {
+            self.families.get(*index).is_some_and(|merged_family| *merged_family.name == *name)
         };
         let found = [*expected, expected.wrapping_sub(1)].into_iter().find(is_here);
-        let place = found.unwrap_or_else(|| self.place_named(name));
-        *expected = place + 1;
-        place
+        let index = found.unwrap_or_else(|| self.index_or_add(name));
+        *expected = index + 1;
+        index
     }
 
-    pub(super) fn place_named(&mut self, name: &[u8]) -> usize {
-        if let Some(&place) = self.names.get(name) {
-            return place;
+    pub(super) fn index_or_add(&mut self, name: &[u8]) -> usize {
+        if let Some(&index) = self.names.get(name) {
+            return index;
         }
-        let place = self.families.len();
+        let index = self.families.len();
         self.families.push(MergedFamily::new(name));
-        self.names.insert(name.into(), place);
-        place
+        self.names.insert(name.into(), index);
+        index
     }
 
     /// The index of the output family of the samples in `role`.
     pub(super) fn target_of(&self, instance: usize, family: u32, role: Role) -> usize {
-        let place = self.places.get(instance).and_then(|places| places.get(family as usize));
-        let (place, role) = match place {
-            Some(&SampleDestination::Same(place)) => (place, role),
+        let destination = self
+            .destinations
+            .get(instance)
+            .and_then(|destinations| destinations.get(family as usize));
+        let (index, role) = match destination {
+            Some(&SampleDestination::Same(index)) => (index, role),
             Some(&SampleDestination::Split(split)) => self
                 .split
                 .get(split as usize)
                 .and_then(|split| split.iter().find(|one| one.0 == role))
-                .map_or((0, role), |&(_, place, role)| (place, role)),
+                .map_or((0, role), |&(_, index, role)| (index, role)),
             None => (0, role),
         };
-        let merged_family = self.families.get(place as usize);
+        let merged_family = self.families.get(index as usize);
         merged_family
             .and_then(|merged_family| merged_family.targets.get(role as usize))
             .copied()

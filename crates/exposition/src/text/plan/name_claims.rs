@@ -24,8 +24,8 @@ impl TextPlanner<'_> {
             if conflicting.is_empty() {
                 return;
             }
-            for (place, merged_family) in self.merged.families.iter_mut().enumerate() {
-                merged_family.is_split |= conflicting.contains(&place)
+            for (index, merged_family) in self.merged.families.iter_mut().enumerate() {
+                merged_family.is_split |= conflicting.contains(&index)
                     || round == ROUNDS && merged_family.types.agreed().is_some_and(claims_parts);
             }
         }
@@ -36,23 +36,23 @@ impl TextPlanner<'_> {
         let families = &self.merged.families;
         let mut claims: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut conflicting = BTreeSet::new();
-        for (place, one) in families.iter().enumerate() {
+        for (index, one) in families.iter().enumerate() {
             for name in self.claims(one) {
                 let Some(&other) = claims.get(&name) else {
-                    claims.insert(name, place);
+                    claims.insert(name, index);
                     continue;
                 };
-                if other == place {
+                if other == index {
                     continue;
                 }
-                let yields = [other, place].into_iter().filter(|&place| {
-                    families.get(place).is_some_and(|one| {
+                let yields = [other, index].into_iter().filter(|&index| {
+                    families.get(index).is_some_and(|one| {
                         !one.is_split && one.types.agreed().is_some_and(claims_parts)
                     })
                 });
                 // A counter is split first, because its samples keep their meaning without a type.
-                conflicting.extend(yields.max_by_key(|&place| {
-                    families.get(place).is_some_and(|one| one.types.contain(MetricType::Counter))
+                conflicting.extend(yields.max_by_key(|&index| {
+                    families.get(index).is_some_and(|one| one.types.contain(MetricType::Counter))
                 }));
             }
         }
