@@ -53,19 +53,19 @@ pub fn accepted_formats(accept: Option<&str>) -> Vec<OutputFormat> {
 /// Conversions change some series: `le="1"` becomes `le="1.0"` in OpenMetrics, and text cannot
 /// carry native histograms. The output is therefore in a format of the instances if possible. If
 /// their formats differ, text is preferred, because series of all formats keep their names and
-/// labels in it. Protobuf is second. If `spoken` is empty, text is preferred too.
-pub fn choose_format(accepted: &[OutputFormat], spoken: &[Format]) -> OutputFormat {
+/// labels in it. Protobuf is second. If `instance_formats` is empty, text is preferred too.
+pub fn choose_format(accepted: &[OutputFormat], instance_formats: &[Format]) -> OutputFormat {
     use Format::{OpenMetrics001, OpenMetrics100, Protobuf, Text004, Text100};
-    let is_spoken = |format: &Format| spoken.contains(format);
-    let preferred: &[Format] = if is_spoken(&Text100) {
+    let is_used = |format: &Format| instance_formats.contains(format);
+    let preferred: &[Format] = if is_used(&Text100) {
         &[Text100, Text004]
-    } else if is_spoken(&Text004) {
+    } else if is_used(&Text004) {
         &[Text004, Text100]
-    } else if is_spoken(&Protobuf) {
+    } else if is_used(&Protobuf) {
         &[Protobuf, OpenMetrics100, OpenMetrics001]
-    } else if is_spoken(&OpenMetrics100) {
+    } else if is_used(&OpenMetrics100) {
         &[OpenMetrics100, OpenMetrics001]
-    } else if is_spoken(&OpenMetrics001) {
+    } else if is_used(&OpenMetrics001) {
         &[OpenMetrics001, OpenMetrics100]
     } else {
         let is_text = |output: &&OutputFormat| matches!(output.format(), Text004 | Text100);

@@ -74,15 +74,15 @@ pub struct Block<'a> {
     random: &'a mut Random,
     is_openmetrics: bool,
     /// Whether the samples are complete and in the required order.
-    is_good: bool,
+    is_valid: bool,
     samples: Vec<Sample>,
 }
 
 /// The lines of one family.
 pub fn block(seed: u64, is_openmetrics: bool) -> Vec<Line> {
     let random = &mut Random::new(seed);
-    let is_good = random.percent(60);
-    Block { random, is_openmetrics, is_good, samples: Vec::new() }.lines()
+    let is_valid = random.percent(60);
+    Block { random, is_openmetrics, is_valid, samples: Vec::new() }.lines()
 }
 
 /// All lines as text. OpenMetrics ends with `# EOF`.
@@ -206,10 +206,10 @@ impl Block<'_> {
         for _ in 0..=self.random.below(2) {
             let labels = self.labels();
             let mut bounds = ["1", "2.5", "+Inf"];
-            if !self.is_good {
-                let mut odd = ["1", "2", "1.0", "0.5", "+Inf", "x"];
-                self.random.shuffle(&mut odd);
-                bounds.copy_from_slice(&odd[..3]);
+            if !self.is_valid {
+                let mut bounds_with_errors = ["1", "2", "1.0", "0.5", "+Inf", "x"];
+                self.random.shuffle(&mut bounds_with_errors);
+                bounds.copy_from_slice(&bounds_with_errors[..3]);
             }
             let mut count = 0;
             for bound in bounds {
@@ -218,7 +218,7 @@ impl Block<'_> {
                 self.sample_of(&format!("{name}_bucket"), &labels, Some(("le", bound)), &value);
             }
             for (part, good) in [("sum", "3".to_owned()), ("count", count.to_string())] {
-                if self.is_good || self.random.percent(70) {
+                if self.is_valid || self.random.percent(70) {
                     let value = self.value(&good);
                     self.sample_of(&format!("{name}_{gauge}{part}"), &labels, None, &value);
                 }
@@ -233,7 +233,7 @@ impl Block<'_> {
         for _ in 0..=self.random.below(2) {
             let labels = self.labels();
             let mut quantiles = ["0.5", ".9", "1", "2"];
-            self.random.shuffle(&mut quantiles[..if self.is_good { 3 } else { 4 }]);
+            self.random.shuffle(&mut quantiles[..if self.is_valid { 3 } else { 4 }]);
             for quantile in &quantiles[..2] {
                 let value = self.value("1");
                 self.sample_of(name, &labels, Some(("quantile", quantile)), &value);
@@ -264,7 +264,7 @@ impl Block<'_> {
     }
 
     fn value(&mut self, good: &str) -> String {
-        if self.is_good { good.to_owned() } else { self.random.pick(VALUES).to_owned() }
+        if self.is_valid { good.to_owned() } else { self.random.pick(VALUES).to_owned() }
     }
 }
 

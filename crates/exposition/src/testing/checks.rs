@@ -62,9 +62,9 @@ pub fn merge(input: &[u8]) {
     };
     let reader = || Reader::new(output, Limits::default());
     check(output, || instances(reader()));
-    let siblings = merged(output, instances(reader().with_template()), 1000);
+    let with_template = merged(output, instances(reader().with_template()), 1000);
     assert_eq!(
-        siblings,
+        with_template,
         merged(output, instances(reader()), 1000),
         "the template changes the output"
     );

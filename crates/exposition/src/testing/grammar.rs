@@ -101,8 +101,8 @@ impl<'a> Cursor<'a> {
 }
 
 fn is_plain(name: &str, more: &str) -> bool {
-    let is_fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || more.contains(c);
-    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_fine)
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || more.contains(c);
+    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_valid)
 }
 
 /// Unescapes text. All escapes must be in `known`.

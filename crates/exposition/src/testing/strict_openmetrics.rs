@@ -152,8 +152,8 @@ fn check_exemplar(mut cursor: Cursor<'_>) {
 }
 
 fn assert_timestamp(timestamp: Option<&str>) {
-    let is_fine = timestamp.is_none_or(|text| text.parse::<f64>().is_ok_and(f64::is_finite));
-    assert!(is_fine, "not a timestamp: {timestamp:?}");
+    let is_valid = timestamp.is_none_or(|text| text.parse::<f64>().is_ok_and(f64::is_finite));
+    assert!(is_valid, "not a timestamp: {timestamp:?}");
 }
 
 /// Parses a bound, which must be canonical.
@@ -230,7 +230,7 @@ impl Family {
     fn check_value(&self, sample: &Sample) {
         let (metric_type, suffix, value) =
             (self.metric_type(), self.suffix(sample), sample.number());
-        let is_fine = match (metric_type, suffix) {
+        let is_valid = match (metric_type, suffix) {
             ("stateset", _) => value == 0.0 || value == 1.0,
             ("info", _) => value == 1.0,
             ("summary", "") => {
@@ -242,7 +242,7 @@ impl Family {
             (_, "_gsum") => !value.is_nan(),
             _ => true,
         };
-        assert!(is_fine, "{metric_type}: {sample:?}");
+        assert!(is_valid, "{metric_type}: {sample:?}");
         let takes_exemplars = matches!(
             (metric_type, suffix),
             ("counter", "_total") | ("histogram" | "gaugehistogram", "_bucket")

@@ -89,16 +89,17 @@ fn direct(body: &[u8], format: Format, output: OutputFormat) -> BTreeSet<Series>
 
 /// The series of one instance, without the added label.
 fn of_instance(series: &BTreeSet<Series>, index: &str) -> BTreeSet<Series> {
-    let own = series.iter().filter(|(_, labels, _)| labels["index"] == index);
-    own.map(|(name, labels, time)| {
-        let mut labels = labels.clone();
-        labels.remove("index");
-        if let Some(value) = labels.remove("exported_index") {
-            labels.insert("index".to_owned(), value);
-        }
-        (name.clone(), labels, *time)
-    })
-    .collect()
+    let of_index = series.iter().filter(|(_, labels, _)| labels["index"] == index);
+    of_index
+        .map(|(name, labels, time)| {
+            let mut labels = labels.clone();
+            labels.remove("index");
+            if let Some(value) = labels.remove("exported_index") {
+                labels.insert("index".to_owned(), value);
+            }
+            (name.clone(), labels, *time)
+        })
+        .collect()
 }
 
 fn with_one_spelling((name, labels, time): Series) -> Series {
@@ -122,13 +123,13 @@ proptest! {
         let accepted = accepted_formats(Some(accept));
         let is_accepted = |format| accepted.iter().any(|output| output.format() == format);
         // Instances of one app mostly use the same format, which depends on the request.
-        let speaks = |source: &Source, is_protobuf: bool| match source.format {
+        let format_of = |source: &Source, is_protobuf: bool| match source.format {
             _ if is_protobuf && is_accepted(Format::Protobuf) => Format::Protobuf,
             format => format,
         };
         let mut bodies: Vec<_> = sources
             .iter()
-            .map(|(source, is_protobuf)| speaks(source, *is_protobuf))
+            .map(|(source, is_protobuf)| format_of(source, *is_protobuf))
             .zip(&sources)
             .map(|(format, (source, _))| (format, answer(source, format)))
             .collect();

@@ -138,8 +138,8 @@ fn expected(lines: &[Line], peers: &[&[Line]], added: &[(&str, &str)]) -> Vec<Sa
     let mut samples = Vec::new();
     for line in lines {
         let Line::Sample(sample, _) = line else { continue };
-        let own = label_names(stem(&sample.name), peers);
-        let mut sample = Sample { labels: renamed(sample, &own, added), ..sample.clone() };
+        let names = label_names(stem(&sample.name), peers);
+        let mut sample = Sample { labels: renamed(sample, &names, added), ..sample.clone() };
         sample
             .labels
             .extend(added.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
@@ -170,22 +170,25 @@ fn label_names<'a>(family: &str, instances: &[&'a [Line]]) -> BTreeSet<&'a str> 
 
 fn renamed(
     sample: &Sample,
-    own: &BTreeSet<&str>,
+    original: &BTreeSet<&str>,
     added: &[(&str, &str)],
 ) -> BTreeMap<String, String> {
     let is_added = |name: &str| added.iter().any(|(added, _)| *added == name);
-    let mut clashing: Vec<_> = own.iter().filter(|name| is_added(name)).collect();
+    let mut clashing: Vec<_> = original.iter().filter(|name| is_added(name)).collect();
     clashing.sort_by_key(|name| name.len());
     let mut names = BTreeMap::<&str, String>::new();
     for name in clashing {
         let mut free = format!("exported_{name}");
-        while is_added(&free) || own.contains(&*free) || names.values().any(|name| *name == free) {
+        while is_added(&free)
+            || original.contains(&*free)
+            || names.values().any(|name| *name == free)
+        {
             free.insert_str(0, "exported_");
         }
         names.insert(name, free);
     }
-    let name = |own: &String| names.get(&**own).unwrap_or(own).clone();
-    sample.labels.iter().map(|(own, value)| (name(own), value.clone())).collect()
+    let name = |original: &String| names.get(&**original).unwrap_or(original).clone();
+    sample.labels.iter().map(|(original, value)| (name(original), value.clone())).collect()
 }
 
 fn sorted(mut samples: Vec<Sample>) -> Vec<Sample> {

@@ -115,9 +115,10 @@ impl<'a> SharedFamily<'a> {
             let set = sets.set(i);
             let none = BTreeSet::new();
             let mut open: Vec<_> = here.iter().copied().filter(|other| *other != set).collect();
-            let mut mark_possible = |open: &mut Vec<usize>, own: &BTreeSet<Vec<u8>>| {
-                let able = open.extract_if(.., |other| sets.can_have_labels_of(set, *other, own));
-                can_be.extend(able.map(|other| (set, other)));
+            let mut mark_possible = |open: &mut Vec<usize>, names: &BTreeSet<Vec<u8>>| {
+                let reachable =
+                    open.extract_if(.., |other| sets.can_have_labels_of(set, *other, names));
+                can_be.extend(reachable.map(|other| (set, other)));
             };
             mark_possible(&mut open, &none);
             self.lines((i, instance), &mut |_, _, line| {

@@ -73,8 +73,8 @@ fn a_conflict_can_cause_others() {
 
 #[test]
 fn samples_that_become_equal_are_written_once() {
-    let own = [HISTOGRAM, SUMMARY, "# TYPE x_sum gauge\nx_sum 7\n"].map(body).concat();
-    let (out, stats, _) = merged(&[&own], &[]);
+    let untyped = [HISTOGRAM, SUMMARY, "# TYPE x_sum gauge\nx_sum 7\n"].map(body).concat();
+    let (out, stats, _) = merged(&[&untyped], &[]);
     let out = shown(&out);
     assert_eq!(out.matches("\nx_sum ").count(), 1, "{out}");
     assert_eq!(out.matches("\nx_count ").count(), 1, "{out}");

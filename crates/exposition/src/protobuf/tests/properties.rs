@@ -24,20 +24,20 @@ fn lines() -> impl Strategy<Value = String> {
                     (labels, "") => format!("{{{labels}}}"),
                     (labels, more) => format!("{{{labels},{more}}}"),
                 };
-                let own = braced("");
+                let labels = braced("");
                 out += &match kind {
-                    0 | 1 | 3 => format!("{name}{own} {value}{time}\n"),
-                    2 => format!("{name}_total{own} {value}{time} # {{t=\"1\"}} 1\n{name}_created{own} 1\n"),
+                    0 | 1 | 3 => format!("{name}{labels} {value}{time}\n"),
+                    2 => format!("{name}_total{labels} {value}{time} # {{t=\"1\"}} 1\n{name}_created{labels} 1\n"),
                     4 => format!(
-                        "{name}{} {value}{time}\n{name}_sum{own} 1{time}\n{name}_count{own} 2{time}\n",
+                        "{name}{} {value}{time}\n{name}_sum{labels} 1{time}\n{name}_count{labels} 2{time}\n",
                         braced("quantile=\"0.5\"")
                     ),
                     5 => format!(
-                        "{name}_bucket{} 1{time}\n{name}_bucket{} 2{time}\n{name}_sum{own} {value}{time}\n{name}_count{own} 2{time}\n",
+                        "{name}_bucket{} 1{time}\n{name}_bucket{} 2{time}\n{name}_sum{labels} {value}{time}\n{name}_count{labels} 2{time}\n",
                         braced("le=\"1.0\""),
                         braced("le=\"+Inf\"")
                     ),
-                    _ => format!("{name}_info{own} 1{time}\n"),
+                    _ => format!("{name}_info{labels} 1{time}\n"),
                 };
             }
         }
