@@ -1,8 +1,7 @@
 //! The only requests and responses of our own listeners.
 //!
-//! Wire types stop here: handlers turn them into domain types, call one use
-//! case, and turn what it returns into an answer. Each API says errors in its
-//! own words, and no error is told twice.
+//! Handlers convert requests into domain types, call one use case, and convert its result into an
+//! answer. Each API has its own format of errors.
 
 pub mod access;
 pub mod apps;
@@ -32,8 +31,7 @@ use actix_web::{
     web,
 };
 
-/// A resource that can only be read: HEAD works wherever GET does, and other
-/// methods are told so.
+/// A read-only resource: it answers GET and HEAD, and 405 to other methods.
 fn read_only<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
@@ -51,7 +49,7 @@ where
         }))
 }
 
-/// What is nowhere.
+/// The 404 of unknown paths.
 pub async fn not_found() -> HttpResponse {
     HttpResponse::NotFound()
         .content_type(ContentType::plaintext())

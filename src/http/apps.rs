@@ -1,6 +1,6 @@
-//! `/v1/apps/…` and `/v2/apps/…`: an app's metrics, and what is known of it.
+//! `/v1/apps/…` and `/v2/apps/…`: metrics and description of an app.
 //!
-//! `/v2` is the same as `/v1`, but asks the instances for text format 0.0.4 only.
+//! `/v2` is the same as `/v1`, but requests only text format 0.0.4 from instances.
 
 mod body;
 mod description;
@@ -36,41 +36,33 @@ use request::{AppRequest, InstanceSelector, View};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Says how whole an answer is, as in `199/200`.
+/// Number of instances that answered, of all, as in `199/200`.
 const INSTANCES: &str = "x-scrapebroker-instances";
 
-/// What the handlers of this API need; one for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Debug)]
 pub struct Apps {
-    /// Who exists.
     pub table: RouteTable,
-    /// The bindings in force.
     pub bound: BoundApps,
-    /// `routes.keep`: after this long without an answer, the routes of a source are not known.
+    /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
-    /// Who may scrape what.
     pub access: Access,
-    /// Bounds on one scrape.
     pub limits: Limits,
-    /// Bounds on its time.
     pub timeouts: Timeouts,
-    /// Answer 200 with failure series when no instance answered.
+    /// Answer 200 with failure series if no instance answered.
     pub series_when_all_failed: bool,
-    /// Names this process in the header that finds loops.
+    /// Id of this process in the header that detects loops.
     pub own_id: String,
     /// Scheme of `base_url`.
     pub scheme: &'static str,
-    /// What scrapes count.
     pub metrics: Arc<Metrics>,
-    /// How the last scrapes went.
     pub last: Arc<LastScrapes>,
     /// Memory for the bodies of all scrapes.
     pub budget: Budget,
-    /// Asked beside the instances of each app.
     pub exporters: Exporters,
 }
 
-/// The prefix below which instances are asked for text only.
+/// The prefix for text format 0.0.4 only.
 const TEXT_ONLY: &str = "/v2/";
 
 /// Adds the routes. Needs [`Apps`] and a [`Client`] of the worker as app data.
@@ -175,8 +167,8 @@ impl Apps {
         }
     }
 
-    /// The scraper's headers for the app. What it shows to us stays here. So do
-    /// several `Authorization` headers: readers disagree which of them counts.
+    /// The scraper's headers for the app, without credentials of this installation. Several
+    /// `Authorization` headers are dropped, because readers disagree which of them is valid.
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let is_single = headers.get_all(header::AUTHORIZATION).count() == 1;
         let is_for_us = self.access.token_required() || !is_single;
@@ -188,8 +180,8 @@ impl Apps {
         passed
     }
 
-    /// How an app is scraped: by the binding in force, but by a Prometheus of ours
-    /// as the app is bound to that.
+    /// How an app is scraped: as its active binding says, or for a provisioned Prometheus as the
+    /// binding to that one says.
     fn options_of(&self, caller: &Caller, app: &str) -> Option<Arc<InForce>> {
         match caller {
             Caller::Token(Scope::PrometheusTargets(_, targets)) => targets.options_of(app).cloned(),
@@ -197,7 +189,7 @@ impl Apps {
         }
     }
 
-    /// Instances, and with all of an app's metrics the external exporters.
+    /// Instances, and external exporters if all metrics of an app are requested.
     fn wanted(
         &self,
         caller: &Caller,
@@ -254,7 +246,7 @@ impl Apps {
         let none_answered = answer.answered() + answer.externals_answered == 0;
         if none_answered && !self.series_when_all_failed {
             let status = if answer.all_failed_with(Reason::Status4xx) {
-                // promfetcher's word for "none of them has this path".
+                // promfetcher's status if no instance has this path.
                 StatusCode::NOT_ACCEPTABLE
             } else if answer.all_failed_with(Reason::Timeout) {
                 StatusCode::GATEWAY_TIMEOUT
@@ -292,8 +284,8 @@ impl Apps {
     }
 }
 
-/// The instance at an address; or with an index of the process type asked for,
-/// else of `web`, else of the only type there is.
+/// The instance at an address; or with an index within the requested process type, else within
+/// `web`, else within the only type.
 fn one_instance(
     mut targets: Vec<Target>,
     selector: &InstanceSelector,
@@ -318,7 +310,7 @@ fn one_instance(
         InstanceSelector::Index(_) => name(target) == wanted,
         InstanceSelector::Address(address) => target.endpoint.address == *address,
     });
-    // A route shared by two apps may have the index twice; one is one.
+    // Two apps that share a route may both have the index.
     targets.truncate(1);
     if targets.is_empty() {
         let known: Vec<_> = known.into_iter().take(50).collect();
@@ -327,7 +319,7 @@ fn one_instance(
     Ok(targets)
 }
 
-/// The chain of Scrapebrokers with ours at its end. What is no id of one is left out.
+/// The chain of Scrapebrokers, extended by this one. Values that are not ids are left out.
 fn via(headers: &HeaderMap, own_id: &str) -> Result<String, AppsError> {
     let before = text(headers, scrape::VIA).unwrap_or_default();
     let ids = before.split(',').map(str::trim).filter(|id| uuid::Uuid::try_parse(id).is_ok());
@@ -343,7 +335,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// All values of a header that is a list, as one.
+/// All values of a list header, joined.
 fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))

@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Credentials in requests.
 
 use crate::broker::TOKEN_PREFIX;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -12,8 +12,7 @@ pub const CHALLENGE: &str = "Basic realm=\"scrapebroker\", charset=\"UTF-8\"";
 
 /// A user name and password to compare with; the password cannot be read back.
 ///
-/// The comparison takes the same time whatever was sent: both sides go through
-/// an HMAC with a random key, and only digests are compared.
+/// The comparison takes constant time: only HMACs with a random key are compared.
 #[derive(Clone)]
 pub struct BasicCredentials(Arc<Digests>);
 
@@ -25,10 +24,10 @@ struct Digests {
 }
 
 impl BasicCredentials {
-    /// Keeps what to compare with. `username` has no colon (RFC 7617, section 2).
+    /// `username` has no colon (RFC 7617, section 2).
     ///
     /// # Panics
-    /// If the system has no random numbers at the start.
+    /// If the system provides no random numbers.
     pub fn new(username: &str, password: &SecretString) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the system has random numbers");
@@ -38,7 +37,6 @@ impl BasicCredentials {
         Self(Arc::new(Digests { username: username.to_owned(), key, pair, password }))
     }
 
-    /// The user name.
     pub fn username(&self) -> &str {
         &self.0.username
     }
@@ -73,7 +71,7 @@ impl fmt::Debug for BasicCredentials {
     }
 }
 
-/// What a request says of who it is.
+/// The credentials that a request carries.
 ///
 /// Not `Debug`: it holds a secret.
 pub struct Presented {
@@ -89,8 +87,8 @@ impl Presented {
         Self::in_value(headers.get(AUTHORIZATION)?)
     }
 
-    /// Of an `Authorization` value: after `Bearer`, or as basic auth. A token of
-    /// ours may stand alone: some Prometheus' service discovery sends it so.
+    /// Parses an `Authorization` value: a bearer token, basic auth, or one of the own tokens without
+    /// a scheme, as some versions of Prometheus send it for service discovery.
     pub fn in_value(authorization: &HeaderValue) -> Option<Self> {
         let authorization = authorization.to_str().ok()?;
         if authorization.starts_with(TOKEN_PREFIX) {

@@ -12,12 +12,12 @@ use actix_web::{
     web,
 };
 
-/// The path of `base_url`, as it stands in requests; empty, or with a slash at its beginning only.
+/// The path of `base_url`, percent-encoded; empty, or with a slash at its beginning only.
 #[derive(Clone, Debug)]
 pub struct BasePath(String);
 
 impl BasePath {
-    /// Of a URL that was checked when it was read.
+    /// `base_url` must be valid.
     pub fn of(base_url: &str) -> Self {
         Self(super::urls::path_of(base_url).to_owned())
     }
@@ -25,7 +25,7 @@ impl BasePath {
     /// The URI without this path; none if it does not begin with it.
     fn strip(&self, uri: &Uri) -> Option<Uri> {
         let base = self.0.strip_prefix('/')?;
-        // Doubled slashes are dealt with later.
+        // A later middleware removes doubled slashes.
         let path = uri.path().trim_start_matches('/').strip_prefix(base)?;
         let path = match path {
             "" => "/",

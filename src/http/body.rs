@@ -1,4 +1,4 @@
-//! Bodies of platforms' requests, read whole before anything is done.
+//! Bodies of platforms' requests, read completely before they are handled.
 
 use actix_web::{dev::Payload, error::PayloadError, http::StatusCode, web::BytesMut};
 use futures_util::StreamExt;
@@ -7,10 +7,9 @@ use std::time::Duration;
 /// The largest accepted body, in bytes.
 const MAX: usize = 1 << 20;
 
-/// How long a platform may take to send it; it has it whole when it begins.
+/// Timeout for a body. Platforms have it completely before they send it.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body is larger than {MAX} bytes")]
@@ -22,7 +21,6 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// What it is answered with.
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -32,7 +30,6 @@ impl BodyError {
     }
 }
 
-/// The whole body.
 pub(super) async fn read(payload: Payload) -> Result<BytesMut, BodyError> {
     let body = tokio::time::timeout(WITHIN, gather(payload)).await;
     body.unwrap_or(Err(BodyError::TooSlow))

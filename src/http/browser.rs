@@ -23,29 +23,29 @@ use actix_web::{
 };
 use serde_json::json;
 
-/// Nothing may be loaded, sent or framed: for all that is no page.
+/// The policy for everything that is not a page: nothing may be loaded, sent or framed.
 const NOTHING: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// For our pages: nothing but the style sheet that we serve.
+/// The policy for own pages: only the own style sheet.
 pub(super) const PAGES: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
 
-/// For the pages of Prometheus, which have inline scripts and styles of their own in
-/// each version. Everything else they load comes from their server, through us.
+/// The policy for pages of Prometheus, which contain inline scripts and styles in each version. They
+/// load everything else from this server.
 pub(super) const PROMETHEUS_PAGES: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'self'; \
      form-action 'self'; frame-ancestors 'none'",
 );
 
-/// APIs of platforms. No link leads there, so that not even a navigation is let in.
+/// APIs of platforms. No link leads to them, so even navigations are refused.
 const APIS: [&str; 2] = ["/broker", "/tsuru"];
 
-/// Where users reach us; one for all workers.
+/// The public origin, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct OwnOrigin(BaseUrl);
 
@@ -102,7 +102,7 @@ pub async fn guard<B: MessageBody>(
 
 fn is_foreign(request: &HttpRequest) -> bool {
     let headers = request.headers();
-    // A sibling domain is another site's as well: apps of tenants lie there.
+    // A sibling domain is refused too: it may belong to an app of a tenant.
     let is_from_elsewhere = headers
         .get_all("sec-fetch-site")
         .any(|site| ![&b"same-origin"[..], b"none"].contains(&site.as_bytes()));
@@ -116,7 +116,7 @@ fn is_foreign(request: &HttpRequest) -> bool {
     names_another || (is_from_elsewhere && !is_link(request))
 }
 
-/// Whether this is a link that was followed to a page: the other site does not see it.
+/// Whether this is a navigation to a page, whose answer the other site cannot read.
 fn is_link(request: &HttpRequest) -> bool {
     let is = |name: &'static str, value: &str| {
         text(request.headers(), &HeaderName::from_static(name)) == Some(value)
@@ -136,7 +136,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// In the words of the API that was asked.
+/// In the format of the requested API.
 fn refuse(path: &str) -> HttpResponse {
     const WHY: &str = "This request was made by a page of another site, so it is refused. \
                        If it is yours, set base_url to the URL at which browsers reach this page.";

@@ -1,4 +1,4 @@
-//! Being operated: alive, ready, own metrics.
+//! Health, readiness and the program's own metrics.
 
 use crate::{
     discovery::RouteTable,
@@ -7,20 +7,16 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use std::{fmt, sync::Arc};
 
-/// Writes own metrics for an Accept header: Content-Type and body.
+/// Renders the own metrics for an `Accept` header: Content-Type and body.
 pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Error> + Send + Sync>;
 
-/// What these handlers need; one for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Clone)]
 pub struct Health {
-    /// Alive, ready, leaving.
     pub lifecycle: Lifecycle,
-    /// The first table of a configured source makes us ready.
     pub table: RouteTable,
-    /// Own metrics.
     pub own_metrics: OwnMetrics,
-    /// Set when accepted bindings may be lost with the local disk; shown to
-    /// those who look.
+    /// Set if accepted bindings may be lost with the local disk.
     pub warning: Option<&'static str>,
 }
 
@@ -32,8 +28,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read_only("/-/ready", ready));
 }
 
-/// The load balancer's listener: whatever it asks for, it asks whether to send
-/// requests here; promfetcher's answers any path as well.
+/// The listener for load balancers. It answers readiness on any path, as promfetcher does.
 pub fn configure_health(config: &mut web::ServiceConfig) {
     config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
 }

@@ -1,7 +1,7 @@
-//! Paths with doubled and closing slashes, read as those without.
+//! Removes doubled and trailing slashes from paths.
 //!
-//! A base URL that ends with a slash gives `//v2/catalog`, and many people write
-//! `/metrics/`. Percent-encoded slashes are part of a name and stay.
+//! A base URL that ends with a slash leads to `//v2/catalog`, and `/metrics/` is common.
+//! Percent-encoded slashes are part of a name and are kept.
 
 use actix_web::{
     Error,
@@ -12,13 +12,13 @@ use actix_web::{
 };
 use std::borrow::Cow;
 
-/// Below here every path is written out, and a closing slash matters: the page of
-/// an instance has relative links.
+/// Below this path a trailing slash matters: the page of an instance has relative links.
 const PROMETHEUS: &str = "/prometheus/";
-/// Tsuru's proxy must not reach a call by another spelling of its path.
+/// Below this path only one spelling is accepted, so that Tsuru's proxy cannot reach a reserved call
+/// by another one.
 const TSURU: &str = "/tsuru/";
 
-/// Middleware: handlers see the path without superfluous slashes.
+/// Middleware: handlers get the path without superfluous slashes.
 pub async fn tidy<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -45,7 +45,6 @@ fn tidied<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
     }
 }
 
-/// One slash instead of several.
 fn single(path: &str) -> String {
     let mut tidied = String::with_capacity(path.len());
     for character in path.chars() {

@@ -1,11 +1,10 @@
-//! The Tsuru service API (contract: tsuru.md 3.1 and 3.2), one prefix for each
-//! service of the catalog.
+//! The Tsuru service API, one prefix per service of the catalog. Source: tsuru/tsuru,
+//! `service/endpoint.go`.
 //!
-//! Tsuru names things where the Open Service Broker API has GUIDs, and has no
-//! ids of bindings: service, instance and app are the key. [`ids`] makes the
-//! broker's ids of them. It repeats what it got no answer to, and forgets what
-//! it gave up, so whatever is there and equal is a success, and whatever is
-//! removed and not there, too. Errors are plain text: Tsuru shows it as it is.
+//! Tsuru has names where the Open Service Broker API has GUIDs, and no ids of bindings: service,
+//! instance and app are the key. [`ids`] derives the broker's ids from them. Tsuru repeats requests
+//! without an answer. So the creation of an identical thing and the removal of a missing one succeed.
+//! Errors are plain text, which Tsuru shows to its users.
 
 mod binds;
 mod condition;
@@ -34,23 +33,19 @@ use error::TsuruError;
 pub use leftovers::{Leftovers, configure_leftovers};
 use std::sync::Arc;
 
-/// What the handlers need; the app keeps it as `web::Data<TsuruState>`.
+/// Data of the handlers.
 #[derive(Clone, Debug)]
 pub struct TsuruState {
-    /// Decides.
     pub broker: Broker,
-    /// The broker's; without them every URL answers 503 and says why. The password is good with
-    /// the name of the service as well, which is what Tsuru sends by default.
+    /// Those of the broker; without them every URL answers 503. The password is also accepted with
+    /// the name of the service as user name, which is Tsuru's default.
     pub credentials: Option<BasicCredentials>,
-    /// How users reach us, without a slash at its end; goes into variables of apps.
+    /// The public URL without a slash at its end, for variables of apps.
     pub base_url: String,
-    /// Confirms binds, if it can be asked.
+    /// Confirms binds, if it is configured.
     pub api: Option<TsuruApi>,
-    /// Which calls need no event id.
     pub calls_without_event_id: CallsWithoutEventId,
-    /// Who exists.
     pub table: RouteTable,
-    /// Who answered.
     pub last: Arc<LastScrapes>,
 }
 
@@ -94,7 +89,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
                 .route(web::put().to(binds::bind_job))
                 .route(web::delete().to(binds::unbind_job)),
         )
-        // Tsuru lets each of its users in there, whatever the instance.
+        // Tsuru forwards requests of every user to these paths.
         .service(
             web::scope("/authenticated-resources")
                 .default_service(web::to(|| async { refuse(TsuruError::NoInstanceData) })),
@@ -103,7 +98,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(scope);
 }
 
-/// A resource that answers 405 in our format to the methods that it does not have.
+/// A resource that answers 405 as plain text to other methods.
 fn resource(path: &str, allow: &'static str) -> Resource {
     let refuse = move || async move { refuse(TsuruError::MethodNotAllowed { allow }) };
     web::resource(path).default_service(web::to(refuse))

@@ -1,4 +1,4 @@
-//! Pages for people: what state we are in, and how to use this installation.
+//! Pages for people: the state of this installation, and how to use it.
 
 use crate::{
     broker::Broker,
@@ -18,20 +18,16 @@ use actix_web::{
 };
 use askama::Template;
 
-/// What the pages show; one for all workers.
+/// Data of the pages, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Ui {
-    /// How users reach this installation, without a slash at its end.
+    /// The public URL without a slash at its end.
     pub base_url: String,
-    /// Alive, ready, leaving.
     pub lifecycle: Lifecycle,
-    /// Who exists, and since when we know.
     pub table: RouteTable,
-    /// Who may see the details.
     pub access: Access,
-    /// Whether the store is in reach.
     pub broker: Broker,
-    /// Set when accepted bindings may be lost with the local disk.
+    /// Set if accepted bindings may be lost with the local disk.
     pub warning: Option<&'static str>,
 }
 
@@ -45,7 +41,7 @@ struct Landing<'a> {
     waiting: &'static str,
     /// For operators only.
     details: Option<Details<'a>>,
-    /// Whether a login may show the details; other credentials were sent already.
+    /// Whether a login may show the details: no other credentials were sent.
     offer_login: bool,
 }
 
@@ -83,20 +79,20 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read_only("/style.css", style));
 }
 
-/// All style of all pages, so that a Content-Security-Policy can forbid inline style.
+/// The style sheet of all pages: the Content-Security-Policy forbids inline style.
 const STYLE: &str = include_str!("ui/style.css");
 
 async fn style() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/css; charset=utf-8")
-        // Its URL has the version in it.
+        // Its URL contains the version.
         .insert_header((header::CACHE_CONTROL, "public, max-age=86400"))
         .body(STYLE)
 }
 
 const CURL_WITH_TOKEN: &str = "curl -H \"Authorization: Bearer $TOKEN\"";
 
-/// Makes a browser ask for credentials.
+/// Makes a browser request credentials from its user.
 const DETAILS: &str = "details";
 
 async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse, Denied> {

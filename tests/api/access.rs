@@ -41,6 +41,7 @@ impl TestApp {
         self.broker("PUT", &path, Some(key)).await
     }
 }
+
 #[actix_web::test]
 async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -80,6 +81,7 @@ async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
         assert!(count >= least, "{line}");
     }
 }
+
 #[actix_web::test]
 async fn own_metrics_show_nothing_of_instances() {
     let good = Instance::with_metrics("hidden 1\n").await;
@@ -108,6 +110,7 @@ async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
     assert_eq!(app.get_as(METRICS, &bearer(&token(&bound))).await.status, 200);
     assert_eq!(instance.seen()[0].headers["authorization"], "Bearer of the app");
 }
+
 #[actix_web::test]
 async fn a_token_of_another_app_sees_nothing_of_this_one() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);

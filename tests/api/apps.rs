@@ -71,6 +71,7 @@ async fn requests_that_make_no_sense_are_400_and_say_why() {
         assert!(answer.text().contains(word), "{path}: {}", answer.text());
     }
 }
+
 #[actix_web::test]
 async fn before_the_first_table_the_answer_is_503_with_retry_after() {
     let gorouter = Instance::start(|_| Reply::Hang).await;
@@ -82,6 +83,7 @@ async fn before_the_first_table_the_answer_is_503_with_retry_after() {
     assert_eq!(app.get("/-/ready").await.status, 503);
     assert_eq!(app.get("/-/healthy").await.status, 200);
 }
+
 #[actix_web::test]
 async fn head_works_wherever_get_does_and_other_methods_are_told_so() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -113,6 +115,7 @@ async fn gzip_is_given_to_who_accepts_it() {
     std::io::Read::read_to_string(&mut decoder, &mut content).unwrap();
     assert_eq!(content, plain.text());
 }
+
 #[actix_web::test]
 async fn processes_other_than_web_are_scraped_and_told_apart() {
     let (web, worker) =
@@ -148,6 +151,7 @@ async fn processes_other_than_web_are_scraped_and_told_apart() {
     assert_eq!(none.status, 404);
     assert!(none.text().contains("web/0, worker/0"), "{}", none.text());
 }
+
 #[actix_web::test]
 async fn a_route_with_two_path_segments_is_no_name() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -164,6 +168,7 @@ async fn a_route_with_two_path_segments_is_no_name() {
     }
     assert_eq!(app.get("/v1/apps/app.example.com/other/metrics").await.status, 404);
 }
+
 #[actix_web::test]
 async fn wildcards_and_parent_paths_are_found() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -175,6 +180,7 @@ async fn wildcards_and_parent_paths_are_found() {
     let host = instance.seen()[0].headers["host"].clone();
     assert_eq!(host, "tenant-7.example.com");
 }
+
 #[actix_web::test]
 async fn what_is_no_app_cannot_be_scraped() {
     let component = Instance::with_metrics("secret 1\n").await;
@@ -194,6 +200,7 @@ async fn what_is_no_app_cannot_be_scraped() {
     }
     assert!(component.seen().is_empty());
 }
+
 #[actix_web::test]
 async fn one_instance_with_4xx_costs_only_itself() {
     let good = Instance::with_metrics("a 1\n").await;
@@ -214,6 +221,7 @@ async fn one_instance_with_4xx_costs_only_itself() {
         );
     }
 }
+
 #[actix_web::test]
 async fn instances_are_asked_for_what_is_understood() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -224,6 +232,7 @@ async fn instances_are_asked_for_what_is_understood() {
     assert!(accept.starts_with("text/plain;version=0.0.4"), "{accept}");
     assert!(!accept.contains("openmetrics"), "{accept}");
 }
+
 #[actix_web::test]
 async fn an_instance_sees_the_host_of_its_route() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -249,6 +258,7 @@ async fn an_instance_sees_the_host_of_its_route() {
     let left: f64 = seen[0].headers["x-prometheus-scrape-timeout-seconds"].parse().unwrap();
     assert!(left > 1.0 && left <= 9.5, "{left}");
 }
+
 #[actix_web::test]
 async fn headers_and_parameters_reach_the_app() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -271,6 +281,7 @@ async fn headers_and_parameters_reach_the_app() {
     assert_eq!(seen.headers["x-forwarded-for"], "10.1.2.3, 127.0.0.1");
     assert!(!seen.headers["user-agent"].contains("Prometheus"));
 }
+
 #[actix_web::test]
 async fn redirects_are_followed_three_times_and_only_to_the_same_instance() {
     let to = |location: &str| Reply::Http(302, vec![("Location", location.to_owned())], vec![]);
@@ -291,6 +302,7 @@ async fn redirects_are_followed_three_times_and_only_to_the_same_instance() {
     assert!(errors.iter().all(|line| line.contains("error=\"redirect\"")), "{errors:?}");
     assert_eq!(spinning.seen().len(), 4);
 }
+
 #[actix_web::test]
 async fn a_type_conflict_loses_no_sample() {
     let fixture = |name: &str| {
@@ -311,6 +323,7 @@ async fn a_type_conflict_loses_no_sample() {
         ["scrapebroker_merge_changes_total{kind=\"type_conflict\"} 2"]
     );
 }
+
 #[actix_web::test]
 async fn labels_that_clash_are_kept_under_another_name() {
     let instance =
@@ -327,6 +340,7 @@ async fn labels_that_clash_are_kept_under_another_name() {
         ]
     );
 }
+
 #[actix_web::test]
 async fn each_instance_says_how_it_is() {
     let good = Instance::with_metrics("a 1\nb 2\n").await;
@@ -363,6 +377,7 @@ async fn each_instance_says_how_it_is() {
     assert!(only.lines("scrapebroker_instance").is_empty());
     assert_eq!(only.lines("promfetcher_scrape_error{").len(), 1);
 }
+
 #[actix_web::test]
 async fn without_an_index_instances_still_differ() {
     let (zero, one) =
@@ -381,6 +396,7 @@ async fn without_an_index_instances_still_differ() {
     assert_ne!(lines[0], lines[1]);
     assert!(lines.iter().all(|line| !line.contains("index=") && !line.contains("instance_id=")));
 }
+
 #[actix_web::test]
 async fn two_equal_scrapes_are_byte_equal() {
     let body: String = (0..200).map(|n| format!("# TYPE m{n} counter\nm{n} {n}\n")).collect();
@@ -429,6 +445,7 @@ async fn a_scrape_that_leads_back_to_us_is_508() {
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("508"), "{}", answer.text());
 }
+
 #[actix_web::test]
 async fn the_answer_comes_before_the_scrapers_deadline() {
     let good = Instance::with_metrics("a 1\n").await;

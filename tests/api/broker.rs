@@ -29,6 +29,7 @@ async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_
     assert_eq!(path().await, "/metrics");
     assert_eq!(app.unbind("b1").await.status, 410);
 }
+
 #[actix_web::test]
 async fn a_requests_own_path_wins_over_the_bindings() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -44,6 +45,7 @@ async fn a_requests_own_path_wins_over_the_bindings() {
     app.get(path).await;
     assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
 }
+
 #[actix_web::test]
 async fn what_a_binding_says_reaches_the_app_and_the_samples() {
     let instance = Instance::with_metrics("a{team=\"own\"} 1\nb 2\n").await;
@@ -92,6 +94,7 @@ async fn a_token_of_ours_is_not_shown_to_apps() {
     assert_eq!(instance.seen().len(), 2);
     assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
 }
+
 #[actix_web::test]
 async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     let instance = Instance::with_metrics("a 1\n").await;

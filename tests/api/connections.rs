@@ -4,6 +4,7 @@
 use crate::helpers::*;
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
+
 #[actix_web::test]
 async fn connections_are_reused_across_scrapes() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -17,6 +18,7 @@ async fn connections_are_reused_across_scrapes() {
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
 }
+
 #[actix_web::test]
 async fn failed_scrapes_leave_no_connections() {
     let replies = [
@@ -54,6 +56,7 @@ async fn instances_of_one_host_are_each_asked_themselves() {
         }
     }
 }
+
 #[actix_web::test]
 async fn idle_connections_are_closed_while_instances_come_and_go() {
     let routes = RouteFile::of_addresses([]);
@@ -122,6 +125,7 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
         assert!(error.contains("error=\"connect\""), "{error}");
     }
 }
+
 #[actix_web::test]
 async fn when_the_scraper_goes_away_work_for_it_stops() {
     let instance = Instance::start(|_| Reply::Hang).await;

@@ -109,6 +109,7 @@ async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
         assert_eq!(description().await, "Another description");
     }
 }
+
 #[actix_web::test]
 async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use crate::helpers::*;
 use serde_json::{Value, json};
 use std::time::Duration;
+
 #[actix_web::test]
 async fn an_app_is_described_without_its_secrets() {
     let instance = Instance::with_metrics("a 1\nb 2\n").await;

@@ -101,6 +101,7 @@ async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
     seen.sort();
     assert_eq!(seen, ["GET /metrics?app=a-guid HTTP/1.1", "GET /metrics?app=b-guid HTTP/1.1"]);
 }
+
 #[actix_web::test]
 async fn scrapes_at_once_change_no_table() {
     let instance = Instance::with_metrics("a 1\n").await;

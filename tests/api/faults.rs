@@ -47,6 +47,7 @@ async fn reason_for(reply: Reply) -> Option<String> {
         line.split("error=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     })
 }
+
 #[actix_web::test]
 async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
     let head = "HTTP/1.1 200 OK\r\n";
@@ -157,6 +158,7 @@ async fn nobody_listening_is_a_connect_failure() {
     let answer = app.get("/v1/apps/app-guid/metrics").await;
     assert!(answer.lines("promfetcher_scrape_error{")[0].contains("error=\"connect\""));
 }
+
 #[actix_web::test]
 async fn an_answer_over_max_response_is_502_and_never_cut() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
@@ -167,6 +169,7 @@ async fn an_answer_over_max_response_is_502_and_never_cut() {
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("scrape.max_response"), "{}", answer.text());
 }
+
 #[actix_web::test]
 async fn what_is_no_exposition_is_not_given_away() {
     let replies = [

@@ -94,6 +94,7 @@ const PROMETHEUS_2_49: &str = "application/openmetrics-text;version=1.0.0;q=0.5,
 const PROMETHEUS_3_0: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2";
 const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 const PROMETHEUS_3_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+
 #[actix_web::test]
 async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
     let instance = answering(TEXT, AS_TEXT).await;
@@ -189,6 +190,7 @@ async fn instances_that_speak_several_formats_are_answered_in_text() {
         }
     }
 }
+
 #[actix_web::test]
 async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -213,6 +215,7 @@ async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() 
         assert!(seen.ends_with("*/*;q=0.1"), "{seen}");
     }
 }
+
 #[actix_web::test]
 async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     let instances = three().await;
@@ -247,6 +250,7 @@ async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     let (code, said) = promtool::check(&answer.body);
     assert!(matches!(code, Some(0 | 3)), "{said}");
 }
+
 #[actix_web::test]
 async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format() {
     let instances = three().await;
@@ -312,6 +316,7 @@ async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
         .collect();
     assert_eq!(exemplars, [0, 1, 1]);
 }
+
 #[actix_web::test]
 async fn the_answer_to_everybody_is_gzip_if_asked() {
     let instances = three().await;

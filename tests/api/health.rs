@@ -20,6 +20,7 @@ async fn the_health_listener_answers_any_path_and_has_nothing_else() {
         assert!(answer.body.len() < 20, "{}", answer.text());
     }
 }
+
 #[actix_web::test]
 async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -67,14 +68,19 @@ async fn the_pages_show_this_installation() {
     let app = spawn_app(&settings).await;
     let page = app.get("/").await;
     assert!(page.headers["content-type"].starts_with("text/html"));
-    for link in ["/doc", "/metrics", "/-/healthy", "/-/ready", "/routes"] {
+    for link in ["/doc", "/metrics", "/-/healthy", "/-/ready"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
     }
+    // The route table is a link for operators only.
+    assert!(!page.text().contains("href=\"/routes\""));
+    let page = app.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await;
+    assert!(page.text().contains("href=\"/routes\""));
     let doc = app.get("/doc").await.text();
     assert!(doc.contains("curl https://metrics.example.com/v1/apps/"), "{doc}");
     assert!(doc.contains("targets: ['metrics.example.com:443']"), "{doc}");
     assert_eq!(app.get("/nowhere").await.status, 404);
 }
+
 #[actix_web::test]
 async fn the_route_table_is_for_the_operator() {
     let instance = Instance::with_metrics("").await;

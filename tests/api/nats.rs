@@ -7,6 +7,7 @@ use serde_json::json;
 pub(crate) mod test_server;
 
 use test_server::{TestServer, instance, publish};
+
 #[actix_web::test]
 async fn instances_that_are_registered_on_nats_are_scraped_until_they_are_unregistered() {
     let server = TestServer::start("").await;

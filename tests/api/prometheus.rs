@@ -184,6 +184,7 @@ async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
     // What Prometheus saw is what it announced: one second.
     assert!(first.seen()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
 }
+
 #[actix_web::test]
 async fn prometheus_sees_up_fall_when_no_instance_answers() {
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
@@ -285,6 +286,7 @@ fn native_histogram() -> Vec<u8> {
     let metric = message(4, &[message(1, &[text(1, "code"), text(2, "200")]), histogram]);
     delimited(&[text(1, "seconds"), number(3, 4), metric])
 }
+
 #[actix_web::test]
 async fn a_real_prometheus_stores_native_histograms() {
     let instance = Instance::start(|seen| {

@@ -57,6 +57,7 @@ async fn a_scaled_app_is_scraped_whole_soon() {
     eventually(async || (app.get("/v1/apps/app-guid/metrics").await.status == 404).then_some(()))
         .await;
 }
+
 #[actix_web::test]
 async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
@@ -84,6 +85,7 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
     assert!(page.contains(&broken.address.to_string()), "{page}");
     assert!(!page.contains("s3cret"), "{page}");
 }
+
 #[actix_web::test]
 async fn what_a_failing_gorouter_said_is_kept() {
     let a = Instance::with_metrics("a 1\n").await;
@@ -125,6 +127,7 @@ async fn the_table_of_a_running_gorouter_is_understood() {
     assert_eq!(described["space_name"], "tools");
     assert_eq!(described["instances"].as_array().unwrap().len(), 2);
 }
+
 #[actix_web::test]
 async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
@@ -142,6 +145,7 @@ async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
     eventually(async || (status("a-guid").await == 404).then_some(())).await;
     assert_eq!(status("b-guid").await, 200);
 }
+
 #[actix_web::test]
 async fn a_route_with_capitals_loses_its_instances_like_any_other() {
     let (zero, one) =

@@ -98,6 +98,8 @@
 //! * The other modules are shared: formats and negotiation, names and escaping, numbers, labels,
 //!   families.
 
+#![warn(missing_docs)]
+
 mod canonical;
 mod compressed;
 mod duplicate_sample;

@@ -1,9 +1,8 @@
-//! Operators with passwords of their own, kept as bcrypt hashes.
+//! Operators, whose passwords are configured as bcrypt hashes.
 //!
-//! bcrypt is slow on purpose. So it runs on a thread of its own, one password
-//! at a time, whatever comes in; and the last right password of each operator
-//! is remembered, as an HMAC with a random key, so that a Prometheus that asks
-//! every second does not cost a core.
+//! bcrypt is slow on purpose. So passwords are checked one at a time on a thread that serves no
+//! requests. The last right password of each operator is kept as an HMAC with a random key, so that a
+//! Prometheus with a short interval does not use a whole core.
 
 use super::Denied;
 use crate::http::auth::Presented;
@@ -19,20 +18,19 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 
-/// Passwords that wait to be checked at most: each takes up to a second of a core.
+/// Limit of queued passwords: each takes up to a second of a core.
 const WAITING: usize = 16;
-/// After this a place among them may be free.
+/// `Retry-After` if the queue is full.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The configured operators.
 pub struct Operators {
     list: Vec<Operator>,
     key: hmac::Key,
-    /// Where passwords are checked.
+    /// The runtime that checks passwords.
     elsewhere: Handle,
     one_at_a_time: Arc<Semaphore>,
     waiting: Semaphore,
-    /// How long the last check took, in microseconds.
+    /// Duration of the last check in microseconds.
     last_check: AtomicU64,
 }
 
@@ -49,11 +47,10 @@ impl fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Operators with the bcrypt hashes of their passwords, which are checked on
-    /// the threads of `elsewhere`, a runtime that serves no requests.
+    /// Passwords are checked on `elsewhere`, a runtime that serves no requests.
     ///
     /// # Panics
-    /// If the system has no random numbers at the start.
+    /// If the system provides no random numbers.
     pub fn new(list: impl IntoIterator<Item = (String, SecretString)>, elsewhere: Handle) -> Self {
         let operator = |(username, password_bcrypt)| Operator {
             username,
@@ -71,17 +68,15 @@ impl Operators {
         }
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All user names.
     pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|operator| operator.username.as_str())
     }
 
-    /// Whether this is an operator whose password was found right before.
+    /// Whether this is an operator, by a password that was right before.
     pub(super) fn is_known(&self, presented: &Presented) -> bool {
         self.named(presented).any(|operator| {
             let last_right = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +88,7 @@ impl Operators {
     /// Whether this is an operator.
     ///
     /// # Errors
-    /// Too many passwords wait to be checked.
+    /// The queue is full.
     pub(super) async fn verify(&self, presented: &Presented) -> Result<bool, Denied> {
         if presented.user.is_none() || self.is_empty() {
             return Ok(false);
@@ -110,7 +105,7 @@ impl Operators {
             }
         }
         if !exists {
-            // Time must not tell which names exist; to wait is cheaper than to work.
+            // The same duration as for a known name hides which names exist.
             let usual = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
             tokio::time::sleep(usual).await;
         }
@@ -126,14 +121,14 @@ impl Operators {
     async fn check(&self, operator: &Operator, presented: &Presented) -> bool {
         let Ok(turn) = Arc::clone(&self.one_at_a_time).acquire_owned().await else { return false };
         if self.is_known(presented) {
-            // Found out while this one waited for its turn.
+            // An earlier request in the queue may have proven the password.
             return true;
         }
         let (password, hash) = (presented.secret.clone(), operator.password_bcrypt.clone());
         let work = self.elsewhere.spawn_blocking(move || {
             let started = Instant::now();
             let right = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
-            // Its turn ends with the work, also when nobody waits for it any more.
+            // The permit is released after the work, even if the client has disconnected.
             drop(turn);
             (right, started.elapsed())
         });

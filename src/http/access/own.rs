@@ -1,10 +1,9 @@
-//! Recognizes credentials of this installation in what a scraper sends.
+//! Recognises credentials of this installation in requests of scrapers.
 //!
-//! An app must never receive a credential that belongs, or once belonged, to us:
-//! a token under any scheme, or a pair with the user name of the broker or of an
-//! operator, whatever the password. Encoded text is decoded a few times, since a
-//! lenient reader at the app would decode it as well. When in doubt the value is
-//! ours: the worst result is that an app answers 401.
+//! An app must never receive a current or former credential of this installation: a token under any
+//! scheme, or a user name of the broker or of an operator with any password. Encoded text is decoded
+//! several times, because a lenient reader at the app would decode it as well. A doubtful value counts
+//! as an own credential: in the worst case the app answers 401.
 
 use crate::{broker::TOKEN_PREFIX, http::auth::BasicCredentials};
 use base64::{

@@ -45,7 +45,7 @@ pub(super) async fn bind(
     Ok(response.json(json!({ "credentials": credentials(&given, &state.base_url) })))
 }
 
-/// `GET`; the ids in its query are hints that we do not need.
+/// `GET`; the ids in its query are not needed.
 pub(super) async fn fetch(
     BindingPath(instance_id, binding_id): BindingPath,
     _hints: Hints,
@@ -58,8 +58,8 @@ pub(super) async fn fetch(
     })))
 }
 
-/// `DELETE`; what exists is asked for before what it must name (contract: osb.md
-/// 1.8), the other way round than with instances.
+/// `DELETE`. A missing binding is 410 before missing query parameters are 400, unlike for instances
+/// (openservicebrokerapi/osb-checker).
 pub(super) async fn unbind(
     BindingPath(instance_id, binding_id): BindingPath,
     request: HttpRequest,
@@ -92,8 +92,8 @@ pub(super) async fn last_operation(
     }
 }
 
-/// Where the instance is. Needed only in the move from promfetcher, so what is not understood
-/// counts as not said.
+/// Organization and space of the instance. Only the migration from promfetcher needs them, so
+/// unreadable values are ignored.
 fn place(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let resource = body.object("bind_resource").unwrap_or_default();
@@ -104,7 +104,7 @@ fn place(body: &Fields) -> OrgSpace {
     }
 }
 
-/// The app to bind, which may stand in two places; none for a service key.
+/// The app to bind, from either of two fields; none for a service key.
 fn app_guid(body: &Fields) -> Result<Option<AppGuid>, OsbError> {
     let resource = body.object("bind_resource")?;
     if resource.text("route")?.is_some() {

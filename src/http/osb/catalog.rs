@@ -9,8 +9,8 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 
-/// The catalog in force. 304 only when it was asked for: Cloud Controller does
-/// not, and would not understand one.
+/// The current catalog; 304 only for a conditional request. Cloud Controller sends none, and would not
+/// understand the answer.
 pub(super) async fn fetch(
     if_none_match: Option<web::Header<IfNoneMatch>>,
     state: web::Data<OsbState>,

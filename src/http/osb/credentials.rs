@@ -1,4 +1,4 @@
-//! What a bound app or a service key gets.
+//! Credentials of bindings and service keys.
 
 use crate::{
     broker::{Credentials, Scope},
@@ -7,14 +7,13 @@ use crate::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-/// The user name that goes with a token where basic auth is used; it is not looked at.
+/// The user name beside a token in basic auth; it is not checked.
 pub(in crate::http) const USERNAME: &str = "scrapebroker";
 
 /// The `credentials` object.
 ///
-/// All have `token`, and the same as `username` and `password` for clients
-/// that know only basic auth. Of a Prometheus they are those of its query API,
-/// for a bound app and for a service key:
+/// All contain `token`, and the same as `username` and `password` for clients with basic auth only.
+/// For a Prometheus they are those of its query API:
 ///
 /// ```json
 /// {
@@ -23,7 +22,7 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 /// }
 /// ```
 ///
-/// Otherwise a binding has the URLs of its app:
+/// Otherwise a binding contains the URLs of its app:
 ///
 /// ```json
 /// {
@@ -33,7 +32,7 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 /// }
 /// ```
 ///
-/// A service key has its space, and URLs to fill in:
+/// A service key contains its space and templates of URLs:
 ///
 /// ```json
 /// {

@@ -1,4 +1,4 @@
-//! Errors in the words of the specification (OSB "Service Broker Errors").
+//! Errors of the broker API (OSB specification, section "Service Broker Errors").
 
 use crate::{
     broker::BrokerError,
@@ -12,7 +12,6 @@ use actix_web::{
 };
 use serde::Serialize;
 
-/// Whatever a broker URL answers instead of a success.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OsbError {
     #[error("the broker is not configured: set broker.username and broker.password")]
@@ -29,7 +28,7 @@ pub(super) enum OsbError {
     MethodNotAllowed { allow: &'static str },
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Reads as a sentence that names what to change.
+    /// A sentence that names what to change.
     #[error("{0}")]
     Malformed(String),
     #[error(transparent)]
@@ -44,14 +43,14 @@ struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
     description: String,
-    /// Set where repeating the same update can never help.
+    /// Set if repeating the same update cannot succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     update_repeatable: Option<bool>,
 }
 
-/// The status of a broker's refusal, and the code where the specification has one.
+/// The status, and the error code if the specification defines one.
 ///
-/// No catch-all arm: a new [`BrokerError`] has to be placed deliberately.
+/// No catch-all arm, so that the compiler asks for the status of a new [`BrokerError`].
 pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
     use BrokerError::*;
     match error {
@@ -89,7 +88,7 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
 }
 
 /// As [`parts`], for a PUT. Cloud Controller takes a 422 without one of the standard codes for
-/// a broken answer and deletes what it has asked for (cloud_controller_ng,
+/// an invalid answer and starts orphan mitigation (cloud_controller_ng,
 /// lib/services/service_brokers/v2/response_parser.rb).
 fn parts_of_put(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
     match parts(error) {
@@ -132,7 +131,7 @@ impl ResponseError for OsbError {
                 response.insert_header((header::RETRY_AFTER, seconds.to_string()))
             }
             Self::MethodNotAllowed { allow } => response.insert_header((header::ALLOW, *allow)),
-            // The specification wants an empty object: gone is what was asked for.
+            // The specification requires an empty object.
             Self::Broker(BrokerError::InstanceGone | BrokerError::BindingGone) => {
                 return response.json(serde_json::json!({}));
             }

@@ -1,4 +1,4 @@
-//! Requests, field by field, so that every mistake is answered with its place.
+//! Fields of requests. Every error names its field.
 
 use super::OsbError;
 use crate::{
@@ -10,14 +10,14 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 use std::str::FromStr;
 
-/// Ids that the operator has chosen; all others are the platform's.
+/// Ids of the catalog; all others are chosen by the platform.
 const OF_THE_CATALOG: [&str; 2] = ["service_id", "plan_id"];
 
-/// Else a broker's user could reach what belongs to a user of Tsuru.
+/// Otherwise a user of the broker could reach instances of a Tsuru user.
 const KEPT_FOR_TSURU: &str = "must not begin with tsuru:, as the ids of what Tsuru makes do";
 
-/// The fields of a JSON object. Unknown ones are never asked for, as the
-/// specification wants ("Vendor Extension Fields").
+/// The fields of a JSON object. Unknown ones are ignored (OSB specification, "Vendor Extension
+/// Fields").
 #[derive(Default)]
 pub(super) struct Fields {
     map: Map<String, Value>,
@@ -89,14 +89,13 @@ impl Fields {
         Ok(self.object("parameters")?.map)
     }
 
-    /// `maintenance_info.version`; the other fields of it are not for us.
+    /// `maintenance_info.version`; its other fields are not needed.
     pub(super) fn maintenance_version(&self) -> Result<Option<String>, OsbError> {
         Ok(self.object("maintenance_info")?.text("version")?.map(str::to_owned))
     }
 }
 
-/// The body of a PUT or PATCH. A missing content type is taken for JSON, as
-/// the specification allows.
+/// The body of a PUT or PATCH. A missing content type means JSON, as the specification allows.
 impl FromRequest for Fields {
     type Error = OsbError;
     type Future = LocalBoxFuture<'static, Result<Self, OsbError>>;
@@ -171,8 +170,8 @@ fn id<T: FromStr<Err = IdError>>(request: &HttpRequest, name: &str) -> Result<T,
 
 /// The `service_id` and `plan_id` that a DELETE must name.
 ///
-/// They are not compared with what is stored: a platform that missed the answer
-/// to an update names the plan from before, and must be able to clean up.
+/// They are not compared with the stored ones: a platform that missed the answer to an update names
+/// the previous plan, and must be able to delete.
 pub(super) struct Named;
 
 impl Named {
@@ -202,7 +201,7 @@ impl FromRequest for Hints {
     }
 }
 
-/// Whether the query names an id; it must be one then.
+/// Whether the query contains an id, which must be valid.
 fn is_in_query(request: &HttpRequest, name: &str) -> Result<bool, OsbError> {
     let Some(value) = query(request, name) else { return Ok(false) };
     // Any of the ids has the same limits.

@@ -20,10 +20,10 @@ use std::{str::FromStr, time::Duration};
 /// The longest kept name, in characters; Cloud Foundry allows 255 bytes.
 const MAX_NAME: usize = 255;
 
-/// How long a platform that does not ask again may wait for a removal; Cloud Controller waits 60 s.
+/// Timeout of a synchronous removal; Cloud Controller waits 60 s.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// When to ask again how far an operation is.
+/// `Retry-After` while an operation is in progress.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// `PUT`
@@ -84,7 +84,7 @@ pub(super) async fn update(
     })
 }
 
-/// `GET`; the ids in its query are hints that we do not need.
+/// `GET`; the ids in its query are not needed.
 pub(super) async fn fetch(
     InstancePath(instance_id): InstancePath,
     _hints: Hints,
@@ -96,7 +96,8 @@ pub(super) async fn fetch(
         (Some(OperationKind::Update), OperationState::InProgress) => {
             return Err(BrokerError::Concurrency(OperationKind::Update).into());
         }
-        // What is not made yet, or not any more, is not there (contract: osb.md 1.4).
+        // An instance that is being created or deleted is 404 (OSB specification, "Fetching a Service
+        // Instance").
         (Some(OperationKind::Provision | OperationKind::Deprovision), state)
             if state != OperationState::Succeeded =>
         {
@@ -118,7 +119,8 @@ pub(super) async fn fetch(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// `DELETE`; what it must name is asked for before what exists (contract: osb.md 1.6).
+/// `DELETE`. Missing query parameters are 400 before a missing instance is 410
+/// (openservicebrokerapi/osb-checker).
 pub(super) async fn deprovision(
     InstancePath(instance_id): InstancePath,
     request: HttpRequest,
@@ -126,7 +128,7 @@ pub(super) async fn deprovision(
 ) -> Result<HttpResponse, OsbError> {
     Named::in_query(&request)?;
     if !accepts_incomplete(&request) {
-        // Cloud Controller cleans up without a word about waiting (contract: osb.md 1.10).
+        // Orphan mitigation of Cloud Controller sends no `accepts_incomplete`.
         state.broker.deprovision_now(&instance_id, PATIENCE).await?;
         return Ok(HttpResponse::Ok().json(json!({})));
     }
@@ -154,14 +156,13 @@ pub(super) async fn last_operation(
     }
 }
 
-/// Whether the operation asked for is a delete, by its string: ours begin with
-/// the kind, and a checker sends its own.
+/// Whether the operation is a delete, by its string: it begins with the kind.
 pub(super) fn is_delete(request: &HttpRequest) -> bool {
     let operation = query(request, "operation").unwrap_or_default();
     operation.starts_with(OperationKind::Deprovision.as_str()) || operation == "unbind"
 }
 
-/// How far an operation is; while it is in progress, when to ask again.
+/// The state of an operation; while it is in progress, with `Retry-After`.
 fn progress(last: &LastOperation) -> HttpResponse {
     let mut body = json!({ "state": last.state.as_str() });
     if !last.description.is_empty() {
@@ -173,12 +174,12 @@ fn progress(last: &LastOperation) -> HttpResponse {
                 .insert_header((header::RETRY_AFTER, ASK_AGAIN.as_secs()))
                 .json(body);
         }
-        // It runs as it did before, and the same may be possible later.
+        // The instance runs as before, and a later attempt may succeed.
         (Some(OperationKind::Update), OperationState::Failed) => {
             body["instance_usable"] = json!(true);
             body["update_repeatable"] = json!(true);
         }
-        // Half of it may be gone.
+        // Parts of it may be deleted.
         (Some(OperationKind::Deprovision), OperationState::Failed) => {
             body["instance_usable"] = json!(false);
         }
@@ -192,7 +193,7 @@ fn accepts_incomplete(request: &HttpRequest) -> bool {
 }
 
 impl OsbState {
-    /// What is told of an instance that was made or ordered.
+    /// The answer for a created or accepted instance.
     fn answer(&self, id: &InstanceId, ordered: Option<&Ordered>) -> Value {
         let mut answer = json!({});
         if let Some(ordered) = ordered {
@@ -211,8 +212,8 @@ impl OsbState {
     }
 }
 
-/// Where the instance is. Needed only in the move from promfetcher, so what is not understood
-/// counts as not said.
+/// Organization and space of the instance. Only the migration from promfetcher needs them, so
+/// unreadable values are ignored.
 fn place(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let organization = context.optional("organization_guid").ok().flatten();
@@ -223,12 +224,12 @@ fn place(body: &Fields) -> OrgSpace {
     }
 }
 
-/// What the instance had before, as far as the platform says.
+/// The previous values, if the platform sent them.
 fn before<T: FromStr<Err = IdError>>(body: &Fields, name: &str) -> Option<T> {
     body.object("previous_values").ok()?.optional(name).ok()?
 }
 
-/// Names for the operator's eyes, made fit to be stored and printed.
+/// Names for operators, cut and without control characters.
 fn names(body: &Fields) -> Result<Names, OsbError> {
     let context = body.object("context")?;
     let name = |field: &str| {

@@ -1,4 +1,4 @@
-//! What comes before every broker request, and on every answer.
+//! Checks before every broker request, and a header of every answer.
 
 use super::{OsbError, OsbState};
 use crate::http::access::Access;
@@ -19,8 +19,8 @@ const API_VERSION: &str = "X-Broker-API-Version";
 const ORIGINATING_IDENTITY: &str = "X-Broker-API-Originating-Identity";
 const REQUEST_IDENTITY: HeaderName = HeaderName::from_static("x-broker-api-request-identity");
 
-/// Checks in the order that the conformance checkers want (contract: osb.md 1.1),
-/// and repeats the request's identity on the answer, whatever that is.
+/// Checks credentials, then the API version, as osb-checker expects, and copies the request's identity
+/// to every answer (OSB specification, sections "API Version Header" and "Request Identity").
 pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -56,21 +56,21 @@ fn check(request: &ServiceRequest) -> Result<(), OsbError> {
     if !is_supported(request.headers()) {
         return Err(OsbError::UnsupportedVersion);
     }
-    // Later the framework would put replacement characters where it cannot decode.
+    // actix would decode it to replacement characters.
     match percent_decode_str(request.uri().path()).decode_utf8() {
         Ok(_) => Ok(()),
         Err(_) => Err(OsbError::Malformed("the URL is not UTF-8".to_owned())),
     }
 }
 
-/// Any 2.x: newer versions only add what may be left out.
+/// Any 2.x: newer versions add only optional fields.
 fn is_supported(headers: &HeaderMap) -> bool {
     let version = headers.get(API_VERSION).and_then(|value| value.to_str().ok());
     let minor = version.and_then(|version| version.strip_prefix("2."));
     minor.is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Who made the platform ask, for the log. The platform vouches for it; nothing is decided by it.
+/// The platform's user, for the log only.
 fn span(headers: &HeaderMap) -> tracing::Span {
     let span = tracing::info_span!(
         "osb",
@@ -80,17 +80,17 @@ fn span(headers: &HeaderMap) -> tracing::Span {
     if let Some(header) = headers.get(ORIGINATING_IDENTITY) {
         match header.to_str().ok().and_then(originating_user) {
             Some((platform, user)) => {
-                // As debug output: what a header says must not break a line of the log.
+                // Debug output escapes control characters.
                 span.record("originating.platform", tracing::field::debug(platform));
                 span.record("originating.user", tracing::field::debug(user));
             }
-            None => tracing::warn!("{ORIGINATING_IDENTITY} is not understood"),
+            None => tracing::warn!("unreadable {ORIGINATING_IDENTITY}"),
         }
     }
     span
 }
 
-/// Platform and user of `cloudfoundry <base64 of {"user_id": …}>`; Kubernetes says `username`.
+/// Platform and user of `cloudfoundry <base64 of {"user_id": …}>`; Kubernetes has `username`.
 fn originating_user(header: &str) -> Option<(&str, String)> {
     let (platform, encoded) = header.split_once(' ')?;
     let json = STANDARD.decode(encoded.trim()).ok()?;

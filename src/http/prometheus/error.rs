@@ -1,4 +1,4 @@
-//! Why a request is not answered by a Prometheus.
+//! Errors of queries.
 
 use crate::{http::access::Denied, query::Failure};
 use actix_web::{
@@ -10,7 +10,6 @@ use actix_web::{
 };
 use serde_json::json;
 
-/// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     #[error(transparent)]
@@ -35,11 +34,11 @@ pub(super) enum Problem {
     Failed(#[from] Failure),
 }
 
-/// A problem, and who is told.
+/// A problem, and the format in which it is answered.
 #[derive(Debug)]
 pub(super) struct PrometheusError {
     pub(super) problem: Problem,
-    /// Clients of the API show the words of an error that looks like Prometheus' own.
+    /// JSON like Prometheus' own errors, whose text clients show.
     pub(super) is_api: bool,
 }
 
@@ -51,7 +50,7 @@ impl Problem {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            // The second one is for the log only.
+            // The client has disconnected; the status is for the log.
             Self::TooSlow | Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Failed(Failure::Away(_) | Failure::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(Failure::Late(_)) => StatusCode::GATEWAY_TIMEOUT,
@@ -61,7 +60,7 @@ impl Problem {
         }
     }
 
-    /// The nearest of Prometheus' words.
+    /// The closest of Prometheus' error types.
     fn error_type(&self) -> &'static str {
         match self {
             Self::Failed(Failure::Away(_) | Failure::Busy) => "unavailable",

@@ -1,7 +1,6 @@
-//! The page of an instance: how it does, and how to use it.
+//! The page of an instance: its state and how to use it.
 //!
-//! Everything that the instance itself has to say may be missing: then the page
-//! says why.
+//! If the instance does not answer, the page shows the reason instead of its data.
 
 use super::{Problem, Prometheus, state, upstream};
 use crate::{
@@ -35,7 +34,6 @@ struct Page<'a> {
     summary: &'a Summary,
 }
 
-/// Shows the page.
 pub(super) async fn show(
     of: &Prometheus,
     client: &Client,
@@ -64,7 +62,7 @@ pub(super) async fn show(
         scrape_interval: spec.scrape_interval.to_string(),
         storage: spec.storage.to_string(),
         stored: summary.storage.map(|it| match it.bytes {
-            // What is new lies in memory, and in a log that not every version counts.
+            // New samples are in memory and in a log that not every version counts.
             0 => format!("{} series in memory, nothing written to blocks yet", it.series),
             bytes => format!("{} in files, {} series in memory", size(bytes), it.series),
         }),
@@ -73,14 +71,14 @@ pub(super) async fn show(
         summary: &summary,
     };
     let mut response = ui::page(&page);
-    // It is about this moment, and for those who know the password.
+    // The page shows the current state, and requires credentials.
     let no_store = header::HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     Ok(response)
 }
 
-/// Replaces what Prometheus says of failing targets by the reason of our last scrape: Prometheus
-/// knows the status of our answer only.
+/// Replaces Prometheus' error of a failing target by the reason of the last scrape: Prometheus
+/// knows only the status of the answer.
 pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
     for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
@@ -91,7 +89,7 @@ pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &L
 
 fn last_failure(target: &Target, table: &Snapshot, last: &LastScrapes) -> Option<Failure> {
     let app = table.app(&target.app_id)?;
-    // As `/sd` names it: process type, and index or address.
+    // As in `/sd`: process type, and index or address.
     let (process_type, which) = target.name.rsplit_once('/')?;
     let is_it = |endpoint: &&Arc<Endpoint>| {
         &*endpoint.process_type == process_type
@@ -101,7 +99,7 @@ fn last_failure(target: &Target, table: &Snapshot, last: &LastScrapes) -> Option
     last.of(&app.app.id, endpoint.address)?.result.err()
 }
 
-/// Bytes for people.
+/// A size in a readable unit.
 fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }

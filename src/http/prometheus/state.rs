@@ -1,12 +1,11 @@
-//! How an instance does, in a few words.
+//! The state of an instance in a few words.
 
 use crate::{
     broker::BoundPrometheus,
     domain::{OperationKind, OperationState, prometheus::ReplicaState},
 };
 
-/// The state of an instance, for people: what is done about it at the moment, and
-/// how many of its servers run.
+/// The operation in progress, and the number of servers that run.
 pub fn state(prometheus: &BoundPrometheus) -> String {
     let operation = prometheus.operation.as_ref();
     let doing = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));

@@ -1,21 +1,20 @@
-//! What a path names: an instance, and something of it.
+//! Parses a path into an instance and a path below it.
 
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The parts of a path, as they came.
+/// The parts of a path, not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
-    /// The name as it stands there.
+    /// The name, not decoded.
     pub(super) segment: &'a str,
-    /// The same decoded.
+    /// The name, decoded.
     pub(super) name: Cow<'a, str>,
-    /// The rest, from its slash on; not decoded.
+    /// The rest with its first slash, not decoded.
     pub(super) rest: &'a str,
 }
 
 impl<'a> Target<'a> {
-    /// Takes a path apart.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix("/prometheus/")?;
         let (segment, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

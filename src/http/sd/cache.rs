@@ -1,4 +1,4 @@
-//! Lists that were made before, for as long as they are true.
+//! Rendered lists, valid until routes or bindings change.
 
 use super::{Visibility, answer::Answer, query::SdQuery};
 use crate::{broker::BindingsEdition, discovery::Edition};
@@ -7,33 +7,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Lists kept at most.
+/// Limit of lists.
 const LISTS: usize = 256;
-/// Bytes of lists kept at most; a list of 20,000 targets has 13 MB.
+/// Limit of all lists in bytes; a list of 20,000 targets has 13 MB.
 const BYTES: usize = 128 << 20;
-/// Lists of one caller kept at most: parameters such as `port` make any number of
-/// them, which must not displace those of others.
+/// Limit of lists per caller: parameters such as `port` create any number of lists, which must not
+/// displace those of others.
 const LISTS_OF_ONE: usize = 16;
-/// The same in bytes.
+/// Limit per caller in bytes.
 const BYTES_OF_ONE: usize = BYTES / 2;
-/// What a list takes besides its text and its key.
+/// Memory of a list besides its text and its key.
 const OVERHEAD: usize = 512;
 
-/// Whose list of what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) visibility: Visibility,
     pub(super) query: SdQuery,
 }
 
-/// What a list was made of.
+/// The versions from which a list was rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Editions {
     pub(super) routes: Edition,
     pub(super) bindings: BindingsEdition,
 }
 
-/// The lock is held for look-ups only, never while a list is made.
+/// The lock is held for look-ups only, never while a list is rendered.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Kept>);
 
@@ -41,7 +40,7 @@ pub(super) struct Cache(Mutex<Kept>);
 struct Kept {
     lists: HashMap<Key, List>,
     bytes: usize,
-    /// Counts requests, to tell which list was asked for last.
+    /// Counts requests, for the order of use.
     clock: u64,
 }
 
@@ -53,7 +52,7 @@ struct List {
 }
 
 impl Cache {
-    /// The list, if nothing has changed since.
+    /// The list, if it is still valid.
     pub(super) fn get(&self, key: &Key, editions: &Editions) -> Option<Arc<Answer>> {
         let mut kept = self.kept();
         kept.clock += 1;
@@ -63,7 +62,7 @@ impl Cache {
         (list.editions == *editions).then(|| Arc::clone(&list.answer))
     }
 
-    /// Keeps a list, in place of those that were not asked for longest.
+    /// Stores a list, and removes the least recently used ones beyond the limits.
     pub(super) fn put(&self, key: Key, editions: Editions, answer: Arc<Answer>) {
         let mut kept = self.kept();
         kept.remove(&key);
@@ -102,14 +101,14 @@ impl Kept {
         }
     }
 
-    /// Removes the list among those that was asked for longest ago.
+    /// Removes the least recently used list.
     fn remove_oldest(&mut self, among: impl Fn(&Key) -> bool) -> bool {
         let lists = self.lists.iter().filter(|(key, _)| among(key));
         let oldest = lists.min_by_key(|(_, list)| list.asked_for).map(|(key, _)| key.clone());
         oldest.inspect(|key| self.remove(key)).is_some()
     }
 
-    /// How many lists of one caller there are, and their bytes.
+    /// Number and bytes of the lists of one caller.
     fn of(&self, visibility: &Visibility) -> (usize, usize) {
         let lists = self.lists.iter().filter(|(key, _)| key.visibility == *visibility);
         lists.fold((0, 0), |(count, bytes), (key, list)| {

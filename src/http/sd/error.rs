@@ -1,4 +1,4 @@
-//! Why there is no list, in words for whoever reads Prometheus' log.
+//! Errors of service discovery, which appear in Prometheus' log.
 
 use super::{metrics::Outcome, query::InvalidQuery};
 use crate::http::access::Denied;

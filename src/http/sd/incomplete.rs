@@ -1,4 +1,4 @@
-//! Selector lists may lack targets because the routes of some source are not known.
+//! Lists that may lack targets because the routes of a source are unknown.
 //!
 //! An app runs on one platform, and each source shows all instances of its apps. So a list of
 //! given apps is complete when all of them are in the table, unless a source is still filling it.
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The kinds of sources that may know targets which the list lacks; empty for a complete list.
+/// The kinds of sources that may have targets which the list lacks; empty for a complete list.
 pub(super) fn unknown_routes(
     table: &Snapshot,
     bound: &BindingsInForce,

@@ -1,8 +1,7 @@
-//! Limits how often one caller may ask.
+//! Rate limit of service discovery, per caller.
 //!
-//! No Prometheus needs a list more often than its targets can change, and to make
-//! one of a large table costs something. A caller is what was authorized: a token
-//! or an operator, however the request is written and wherever it comes from.
+//! Prometheus needs no list more often than targets change, and a list of a large table is expensive.
+//! A caller is an authorized token or operator, whatever the address and the form of the request.
 
 use crate::http::{access::Identity, rate::RateLimit};
 use std::{
@@ -12,16 +11,16 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// A request every so often, in the long run.
+/// Interval of requests in the long run.
 const EVERY: Duration = Duration::from_secs(1);
-/// Requests at once, after a pause.
+/// Burst after a pause.
 const BURST: u32 = 10;
 
 /// Counts the requests of each caller.
 #[derive(Debug)]
 pub(super) struct Limit {
     callers: Mutex<RateLimit>,
-    /// Keyed at random, so that no client can choose callers that collide.
+    /// A random key prevents clients from choosing callers that collide.
     hasher: RandomState,
 }
 
@@ -32,10 +31,10 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// Counts a request, unless it is one too many.
+    /// Counts a request within the limit.
     ///
     /// # Errors
-    /// The time after which the caller may ask again.
+    /// The time until the next request is accepted.
     pub(super) fn take(&self, caller: &Identity) -> Result<(), Duration> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         callers.take(self.hasher.hash_one(caller), Instant::now())

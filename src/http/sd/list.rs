@@ -1,4 +1,4 @@
-//! All targets that a caller asks for and may see, in order.
+//! All requested targets that are visible to the caller, in order.
 
 use super::{
     Visibility,
@@ -13,8 +13,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The list as JSON. Apps stand in the order of their
-/// names, instances in that of process type and index.
+/// The list as JSON. Apps are sorted by name, instances by process type and index.
 pub(super) fn list(
     table: &Snapshot,
     bound: &BindingsInForce,
@@ -55,7 +54,7 @@ pub(super) fn list(
     Ok(text)
 }
 
-/// Apps among which all that are wanted are.
+/// A superset of the requested apps.
 fn candidates<'a>(
     table: &'a Snapshot,
     scope: Option<&Scope>,
@@ -88,7 +87,7 @@ fn order(app: &App) -> [&str; 4] {
     [&app.organization_name, &app.space_name, &app.name, app.id.as_str()]
 }
 
-/// How it is scraped by who asks.
+/// How the caller's Prometheus scrapes the app.
 fn options_of<'a>(
     bound: &'a BindingsInForce,
     scope: Option<&'a Scope>,
@@ -101,14 +100,14 @@ fn options_of<'a>(
     options.map(Arc::as_ref)
 }
 
-/// Those that the binding wants scraped.
+/// The process types that the binding selects.
 fn endpoints<'a>(found: &Match<'a>, bound: Option<&InForce>) -> Vec<&'a Endpoint> {
     let wanted = |endpoint: &&Endpoint| {
         let types = bound.map(|bound| &bound.options.process_types);
         types.is_none_or(|types| types.is_empty() || types.contains(&*endpoint.process_type))
     };
     let mut endpoints: Vec<_> = found.endpoints.iter().map(|it| &***it).filter(wanted).collect();
-    // Within a process type they are in order already.
+    // Within a process type they are sorted already.
     endpoints.sort_by(|a, b| a.process_type.cmp(&b.process_type));
     endpoints
 }

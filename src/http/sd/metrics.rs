@@ -1,4 +1,4 @@
-//! Counts answers.
+//! Metrics of service discovery.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,7 +11,6 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// How a request was answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
     Made,
@@ -44,7 +43,6 @@ impl Outcome {
     }
 }
 
-/// What service discovery counts.
 #[derive(Clone, Debug)]
 pub struct SdMetrics(Family<OutcomeLabel, Counter>);
 

@@ -1,21 +1,20 @@
-//! Selector targets a request is about, and how they are to be named.
+//! The query of a service discovery request.
 
 use crate::domain::{AppKey, AppKeyError, Prefer};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// A request, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct SdQuery {
     pub(super) selector: Selector,
     pub(super) mode: Mode,
-    /// In place of the one that the target has.
+    /// Replaces the scheme of the target.
     pub(super) scheme: Option<Scheme>,
-    /// In place of the one that the target has.
+    /// Replaces the port of the target.
     pub(super) port: Option<u16>,
 }
 
-/// Selector apps, among those that the caller visibility.
+/// The requested apps, among those that are visible to the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Selector {
     #[default]
@@ -25,13 +24,13 @@ pub(super) enum Selector {
     Key(AppKey),
 }
 
-/// Who is the target.
+/// What a target address is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
-    /// We, for each instance with a path of its own.
+    /// Scrapebroker, with one path per instance.
     #[default]
     Router,
-    /// The instance itself, for who is in its network.
+    /// The instance itself, for a Prometheus in its network.
     Direct,
 }
 
@@ -50,7 +49,6 @@ impl Scheme {
     }
 }
 
-/// Why a URL makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidQuery {
     #[error("the path or a query parameter is not UTF-8 after percent-decoding")]
@@ -76,7 +74,7 @@ pub(super) enum InvalidQuery {
 }
 
 impl SdQuery {
-    /// Reads what follows `/v1/sd/apps`, and the query, both as they came.
+    /// Parses the path after `/v1/sd/apps` and the query, both not decoded.
     pub(super) fn parse(rest: &str, query: &str) -> Result<Self, InvalidQuery> {
         let mut parsed = Self { selector: parts(rest)?, ..Self::default() };
         let mut mode = None;
@@ -96,7 +94,7 @@ impl SdQuery {
         Ok(parsed)
     }
 
-    /// Bytes of the texts in it.
+    /// Length of the texts in bytes.
     pub(super) fn text_len(&self) -> usize {
         match &self.selector {
             Selector::All => 0,

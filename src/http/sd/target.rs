@@ -1,8 +1,7 @@
-//! One instance, as Prometheus is told of it.
+//! One target of a list.
 //!
-//! Prometheus encodes `__metrics_path__` itself when it asks, so paths stand
-//! there as they are meant, not percent-encoded. A label whose name it does not
-//! accept would cost the whole list.
+//! Prometheus percent-encodes `__metrics_path__` itself, so paths are decoded here. One label with an
+//! invalid name would make Prometheus reject the whole list.
 
 use super::query::{Mode, Scheme, SdQuery};
 use crate::{
@@ -16,10 +15,10 @@ use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
-/// The beginning of the GUIDs of apps of a Tsuru, whose pools are our spaces.
+/// The prefix of GUIDs of Tsuru apps, whose pools are spaces.
 const TSURU: &str = "tsuru:";
 
-/// What is the same for all targets of an app.
+/// Shared by all targets of an app.
 pub(super) struct AppTargets<'a> {
     pub(super) bound: Option<&'a InForce>,
     pub(super) route: &'a str,
@@ -27,7 +26,7 @@ pub(super) struct AppTargets<'a> {
     pub(super) base: &'a BaseUrl,
 }
 
-/// A group of one target, as JSON: groups share labels, and no two targets do.
+/// A group of one target as JSON: targets of a group share labels, and no two targets do.
 #[derive(Serialize)]
 pub(super) struct Group<'a> {
     targets: [Cow<'a, str>; 1],
@@ -43,7 +42,7 @@ impl Serialize for LabelMap<'_> {
 }
 
 impl<'a> LabelMap<'a> {
-    /// Without a value it is as if it were not there.
+    /// A label without a value is omitted.
     fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         if !value.is_empty() {
@@ -53,8 +52,7 @@ impl<'a> LabelMap<'a> {
 }
 
 impl<'a> AppTargets<'a> {
-    /// Tells of an instance. `is_first` unless one before it has the same
-    /// process type and index.
+    /// Adds an instance. `is_first` unless an earlier one has the same process type and index.
     pub(super) fn group(&self, endpoint: &'a Endpoint, is_first: bool) -> Group<'a> {
         let app = &endpoint.app;
         let digits = |index: &&str| !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
@@ -70,7 +68,7 @@ impl<'a> AppTargets<'a> {
         let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
         let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
         let index = endpoint.index.as_deref().unwrap_or_default();
-        // What samples have, so that `up` can be joined with them.
+        // The labels of the samples, so that `up` can be joined with them.
         labels.push("organization_id", organization);
         labels.push("space_id", space);
         labels.push("app_id", app.id.as_str());
@@ -92,7 +90,7 @@ impl<'a> AppTargets<'a> {
         if app.id.as_str().starts_with(TSURU) {
             labels.push("__meta_tsuru_pool", &*app.space_name);
         }
-        // Samples have them too, from us; so has `up`, and what is scraped directly.
+        // Scrapebroker adds them to samples; `up` and direct scrapes get them from here.
         for (name, value) in self.bound.iter().flat_map(|it| &it.options.labels) {
             labels.push(name.as_str(), value.as_str());
         }
@@ -136,7 +134,7 @@ impl<'a> AppTargets<'a> {
     }
 }
 
-/// As it was meant; bytes that are no text stay encoded.
+/// Decoded; bytes that are not UTF-8 stay encoded.
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
 }

@@ -1,4 +1,4 @@
-//! What comes before every request of Tsuru.
+//! Checks before every request of Tsuru.
 
 use super::{TsuruError, TsuruState, event::EVENT_ID};
 use crate::http::access::Access;
@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 const USER: &str = "X-Tsuru-User";
 
-/// Lets Tsuru in, and nobody else.
+/// Accepts requests of Tsuru only.
 pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -45,7 +45,7 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
         None if is_right() => {}
         None => return Err(TsuruError::Unauthorized),
     }
-    // Later the framework would put replacement characters where it cannot decode.
+    // actix would decode it to replacement characters.
     if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
         return Err(TsuruError::Malformed("the URL is not UTF-8".to_owned()));
     }
@@ -53,7 +53,7 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
         return Err(TsuruError::NotPlain);
     }
     let catalog = state.broker.catalog();
-    // What has left the catalog can be removed all the same.
+    // Instances of services that left the catalog can still be removed.
     if catalog.service_named(&service).is_none() && request.method() != Method::DELETE {
         let names = catalog.services().iter().map(|service| service.name.as_str());
         return Err(TsuruError::UnknownService { known: names.collect::<Vec<_>>().join(", ") });
@@ -61,11 +61,11 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     Ok(())
 }
 
-/// Whether the URL is spelled as Tsuru's own calls spell theirs: they need no encoding, no query
-/// and no dots. Any other spelling may be a way round the paths that Tsuru does not forward.
+/// Whether the URL is spelled as in Tsuru's own calls, which need no encoding, no query and no dots.
+/// Another spelling may circumvent the paths that Tsuru's proxy does not forward.
 fn is_plain(request: &ServiceRequest) -> bool {
     let uri = request.uri();
-    // Without the name of the service, which may hold anything. The framework has decoded this.
+    // Without the name of the service, which may contain any character. actix has decoded this.
     let path = request.match_info().unprocessed();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     path.bytes().all(is_plain)
@@ -75,9 +75,9 @@ fn is_plain(request: &ServiceRequest) -> bool {
         && uri.query().is_none()
 }
 
-/// Who made Tsuru ask, for the log. Tsuru vouches for it; nothing is decided by it.
+/// Tsuru's user, for the log only.
 fn span(headers: &HeaderMap) -> tracing::Span {
-    // As debug output: what a header says must not break a line of the log.
+    // Debug output escapes control characters.
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     tracing::info_span!("tsuru", tsuru.user = ?text(USER), tsuru.event = ?text(EVENT_ID))
 }
