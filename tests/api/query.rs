@@ -528,6 +528,8 @@ async fn a_post_without_a_type_is_a_form() {
         for body in [None, Some("step=1".to_owned())] {
             let mut headers = types.clone();
             headers.push(("Authorization", &authorization));
+            // Without a body there is nothing to read, whatever its type would be.
+            let status = if body.is_some() { status } else { 200 };
             let answer = send("POST", &url, &headers, body).await;
             assert_eq!(answer.status, status, "{types:?}: {}", answer.text());
         }
