@@ -44,7 +44,7 @@ impl TextPlan {
                 let run = self.regrouped.len() as u32;
                 self.regrouped.push(regrouped);
                 for (i, part) in parts.iter_mut().enumerate() {
-                    // The first part stands for all samples of the instance.
+                    // The first part includes all samples of the instance.
                     let only = if i == 0 { Roles::ANY } else { Roles::default() };
                     *part = OutputPart { run, only, is_regrouped: true, ..*part };
                 }
