@@ -1,12 +1,11 @@
-//! Keeps the house in order: imports point inwards, and foreign vocabulary
-//! stays at the edge. docs/ARCHITECTURE.md explains the rules.
+//! Import rules, edges and wording. docs/ARCHITECTURE.md explains the rules.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
 use std::{fs, path::Path};
 
-/// Each module, and the modules it may import. `app`, `cli` and `main` import all.
-const ALLOWED: &[(&str, &[&str])] = &[
+/// Each module, and the modules that it may import. `app`, `cli` and `main` import all.
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
@@ -16,114 +15,176 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("discovery", &["domain", "net", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provision", &["domain", "net", "secrets", "store", "tls"]),
+    ("provisioner", &["domain", "net", "secrets", "store", "tls"]),
     ("scrape", &["domain", "discovery", "net", "tls"]),
     ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
 ];
 
-/// Rooms without rules of their own.
-const FREE: &[&str] = &["app", "cli", "lib", "main"];
+/// Modules that may import all others.
+const UNRESTRICTED: &[&str] = &["app", "cli", "lib", "main"];
 
-/// Words that only some rooms may use.
-const VOCABULARY: &[(&str, &[&str])] = &[
+/// Crates, and the modules that may use them.
+const EDGE_CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "telemetry"]),
-    ("awc", &["net", "scrape", "discovery", "provision", "query"]),
+    ("awc", &["net", "scrape", "discovery", "provisioner", "query"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];
 
-/// Words that pure rooms never use.
+/// I/O, clocks and logs, which `domain` does not use.
 const IMPURE: &[&str] =
     &["actix_web", "awc", "sqlx", "tokio", "tracing", "std::fs", "std::net::Tcp", "std::time"];
 
+/// Names from an earlier vocabulary, which readers had to learn. Use the terms of Prometheus, of the
+/// Open Service Broker API and of Kubernetes, or describe the thing.
+const COINED_NAMES: &[&str] = &[
+    "Errand",
+    "errand",
+    "Conductor",
+    "conductor",
+    "Wishes",
+    "Teller",
+    "Likeness",
+    "Lessons",
+    "Nativeness",
+    "Bucketless",
+    "LastScrapes",
+    "OurAddress",
+    "NobodyWaits",
+    "Tally",
+    "StandIn",
+    "Rooms",
+    "Leaving",
+];
+
+/// Phrases whose subject is a person in place of a component.
+const COINED_PHRASES: &[&str] =
+    &["whoever", "nobody", "somebody", "anybody", "is told", "are told", "is away", "becomes of"];
+
 #[test]
-fn rooms_import_only_what_lies_below_them() {
-    for (room, allowed) in ALLOWED {
-        for (file, source) in sources_of(room) {
-            for import in rooms_named(&source) {
-                let fine = import == *room || allowed.contains(&import.as_str());
-                assert!(fine, "{file}: `{room}` must not import `{import}`");
+fn modules_import_only_what_is_allowed() {
+    for (module, allowed) in ALLOWED_IMPORTS {
+        for (file, source) in sources_of(module) {
+            for import in imported_modules(&source) {
+                let is_allowed = import == *module || allowed.contains(&import.as_str());
+                assert!(is_allowed, "{file}: `{module}` must not import `{import}`");
             }
         }
     }
 }
 
 #[test]
-fn every_room_has_a_place_in_the_house() {
+fn every_module_has_an_import_rule() {
     for entry in fs::read_dir("src").unwrap() {
         let path = entry.unwrap().path();
-        let room = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let known = ALLOWED.iter().any(|(known, _)| *known == room) || FREE.contains(&&*room);
-        assert!(known, "`{room}` is not in tests/architecture.rs");
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let has_rule = ALLOWED_IMPORTS.iter().any(|(known, _)| *known == module);
+        let is_known = has_rule || UNRESTRICTED.contains(&&*module);
+        assert!(is_known, "`{module}` is not in tests/architecture.rs");
     }
-    for (room, _) in ALLOWED {
-        assert!(!sources_of(room).is_empty(), "`{room}` is in tests/architecture.rs only");
+    for (module, _) in ALLOWED_IMPORTS {
+        assert!(!sources_of(module).is_empty(), "`{module}` is in tests/architecture.rs only");
     }
 }
 
 #[test]
-fn foreign_vocabulary_stays_at_the_edge() {
-    for (word, rooms) in VOCABULARY {
-        for (room, _) in ALLOWED.iter().filter(|(room, _)| !rooms.contains(room)) {
-            for (file, source) in sources_of(room) {
-                let used = source.contains(&format!("{word}::"));
-                assert!(!used, "{file}: `{room}` must not use `{word}`");
+fn foreign_types_stay_at_the_edge() {
+    for (name, modules) in EDGE_CRATES {
+        for (module, _) in ALLOWED_IMPORTS.iter().filter(|(module, _)| !modules.contains(module)) {
+            for (file, source) in sources_of(module) {
+                let is_used = source.contains(&format!("{name}::"));
+                assert!(!is_used, "{file}: `{module}` must not use `{name}`");
             }
         }
     }
 }
 
 #[test]
-fn pure_rooms_do_no_io_and_know_no_clock() {
+fn domain_does_no_io_and_uses_no_clock() {
     for (file, source) in sources_of("domain") {
-        for word in IMPURE {
-            assert!(!source.contains(word), "{file}: `domain` must not use `{word}`");
+        for name in IMPURE {
+            assert!(!source.contains(name), "{file}: `domain` must not use `{name}`");
         }
     }
 }
 
 #[test]
-fn the_checks_see_what_they_look_for() {
-    let source = "use crate::{a::X, b::{self, c::D}, e};\nlet y = crate::f::g();\n// crate::h::I\n";
-    assert_eq!(rooms_named(&code(source)), ["a", "b", "e", "f"]);
-}
-
-/// Every file of a room without comments, with its name.
-fn sources_of(room: &str) -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    let door = format!("src/{room}.rs");
-    if Path::new(&door).exists() {
-        files.push((door.clone(), code(&fs::read_to_string(&door).unwrap())));
+fn no_coined_words_are_used() {
+    let mut found = Vec::new();
+    let mut texts = Vec::new();
+    for folder in ["src", "crates", "docs", "benches", "deploy"] {
+        collect(Path::new(folder), &["rs", "md", "html", "yml", "sh"], &mut texts);
     }
-    collect(Path::new(&format!("src/{room}")), &mut files);
-    files
+    for file in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        texts.push((file.to_owned(), fs::read_to_string(file).unwrap()));
+    }
+    for (file, text) in &texts {
+        for (number, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            let names = COINED_NAMES.iter().filter(|name| has_word(line, name));
+            let phrases = COINED_PHRASES.iter().filter(|phrase| has_word(&lower, phrase));
+            for word in names.chain(phrases) {
+                found.push(format!("{file}:{}: `{word}`", number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} coined words:\n{}", found.len(), found.join("\n"));
 }
 
-fn collect(folder: &Path, files: &mut Vec<(String, String)>) {
+#[test]
+fn the_checks_find_what_they_look_for() {
+    let source = "use crate::{a::X, b::{self, c::D}, e};\nlet y = crate::f::g();\n// crate::h::I\n";
+    assert_eq!(imported_modules(&without_comments(source)), ["a", "b", "e", "f"]);
+    assert!(has_word("whoever asks", "whoever") && has_word("it is told.", "is told"));
+    assert!(!has_word("Conductors", "Conductor") && !has_word("this told", "is told"));
+}
+
+/// Every file of a module without comments, with its name.
+fn sources_of(module: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let root = format!("src/{module}.rs");
+    if Path::new(&root).exists() {
+        files.push((root.clone(), fs::read_to_string(&root).unwrap()));
+    }
+    collect(Path::new(&format!("src/{module}")), &["rs"], &mut files);
+    files.into_iter().map(|(file, source)| (file, without_comments(&source))).collect()
+}
+
+/// Adds the files below a folder that have one of these extensions.
+fn collect(folder: &Path, extensions: &[&str], files: &mut Vec<(String, String)>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let source = fs::read_to_string(&path).unwrap();
-            files.push((path.display().to_string(), code(&source)));
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, extensions, files);
+        } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
+            files.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
-fn code(source: &str) -> String {
+fn without_comments(source: &str) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     source.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that `crate::…` paths name, groups included.
-fn rooms_named(source: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(start, _)| {
+        let before = text[..start].chars().next_back();
+        let after = text[start + word.len()..].chars().next();
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
+}
+
+/// The modules in `crate::…` paths, groups included.
+fn imported_modules(source: &str) -> Vec<String> {
+    let mut modules = Vec::new();
     for rest in source.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
-            None => rooms.push(identifier(rest)),
+            None => modules.push(identifier(rest)),
             Some(group) => {
                 let mut depth = 0;
                 let mut expect_name = true;
@@ -134,7 +195,7 @@ fn rooms_named(source: &str) -> Vec<String> {
                         '}' => depth -= 1,
                         ',' if depth == 0 => expect_name = true,
                         c if expect_name && (c.is_alphanumeric() || c == '_') => {
-                            rooms.push(identifier(&group[position..]));
+                            modules.push(identifier(&group[position..]));
                             expect_name = false;
                         }
                         _ => {}
@@ -143,8 +204,8 @@ fn rooms_named(source: &str) -> Vec<String> {
             }
         }
     }
-    rooms.retain(|room| room.starts_with(|c: char| c.is_lowercase()));
-    rooms
+    modules.retain(|module| module.starts_with(|c: char| c.is_lowercase()));
+    modules
 }
 
 fn identifier(text: &str) -> String {

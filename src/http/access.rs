@@ -1,9 +1,8 @@
-//! Who may see what.
+//! Access control.
 //!
-//! With `scrape.access: open` whoever reaches the listener may scrape, as with
-//! promfetcher. With `token` a scrape needs the token of a binding or service
-//! key, and sees only what that is good for. Operators see everything: they
-//! hold the broker's credentials, or some of their own.
+//! With `scrape.access: open` every client of the listener may scrape, as with promfetcher. With
+//! `token` a scrape needs the token of a binding or service key, and sees only what the token covers.
+//! Operators see everything: they use the broker's credentials, or their own.
 //!
 //! A token is looked up: it is too long to be guessed. A password is compared only
 //! while its client is within the limits of [`Throttle`], or known to be right
@@ -36,10 +35,10 @@ use proven::{Origin, Proven};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use throttle::{Attempt, Throttle};
 
-/// The `WWW-Authenticate` of a 401 where a token is good too (RFC 6750).
+/// The `WWW-Authenticate` of a 401 where tokens are accepted too (RFC 6750).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"scrapebroker\"";
 
-/// Decides who may see what; clones share the memory of failed tries.
+/// Access control; clones share the counters of failed logins.
 #[derive(Clone)]
 pub struct Access(Arc<Inner>);
 
@@ -54,17 +53,17 @@ struct Inner {
     metrics: AccessMetrics,
 }
 
-/// Who asks, as far as it matters.
+/// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Nobody asked who it is.
+    /// Credentials were not required.
     Anyone,
     /// Sees everything.
     Operator,
-    /// Has a token of ours.
+    /// Has a valid token.
     Token(Scope),
-    /// Has a token where none is needed: it may see what anyone may see, and is
-    /// authorized for what its token covers.
+    /// Has a valid token where none is required: it sees what everyone sees, and is authorized for what
+    /// its token covers.
     Holder(Scope),
 }
 
@@ -77,7 +76,7 @@ impl Caller {
         }
     }
 
-    /// Whether the caller has proven that it may use what is kept for `app`.
+    /// Whether the caller is authorized to use the stored secrets of `app`.
     pub fn is_authorized_for(&self, app: &App) -> bool {
         match self {
             Self::Anyone => false,
@@ -87,19 +86,19 @@ impl Caller {
     }
 }
 
-/// Names a caller that has proven what it may see, however its credentials were written.
+/// Identifies an authorized caller, whatever the form of its credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
-    /// The hash of a token in force.
+    /// The hash of a valid token.
     Token(String),
     /// The user name of an operator.
     Operator(String),
 }
 
-/// The instances of `found` of apps that `sees` accepts; none if there are none.
+/// The instances of `found` whose apps `sees` accepts.
 pub fn visible<'a>(mut found: Match<'a>, sees: impl Fn(&App) -> bool) -> Option<Match<'a>> {
     found.endpoints.retain(|endpoint| sees(&endpoint.app));
-    // During a move the instances may disagree about their space.
+    // While an app is moved its instances may be in different spaces.
     if !sees(found.app) {
         found.app = &found.endpoints.first()?.app;
     }
@@ -109,33 +108,33 @@ pub fn visible<'a>(mut found: Match<'a>, sees: impl Fn(&App) -> bool) -> Option<
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Denied {
-    /// Nothing to tell who it is.
+    /// Credentials are missing.
     #[error(
         "This needs a token: that of a binding or service key, sent as `Authorization: Bearer TOKEN` or as the password of basic auth."
     )]
     Missing,
-    /// Neither a token in force nor credentials of an operator.
+    /// Neither a valid token nor credentials of an operator.
     #[error(
         "The token or password is not good, or not any more: take it from the binding or service key again."
     )]
     Wrong,
-    /// Nothing to tell that it is an operator.
+    /// Credentials of an operator are missing.
     #[error("This is for operators: use an operator's user name and password, or the broker's.")]
     NoOperator,
-    /// A right token, for something else.
+    /// A valid token that does not cover the request.
     #[error(
         "The token is good for another app or space: use that of a binding of this app, or of a service key of its space."
     )]
     NotYours,
-    /// A right token, and what was asked for is for operators.
+    /// A valid token, but the resource is for operators.
     #[error("A token does not open this: it is for operators.")]
     OperatorsOnly,
-    /// There are none.
+    /// No operators are configured.
     #[error(
         "This is for operators, whose credentials are not configured: set broker.username and broker.password, or operators."
     )]
     NoOperators,
-    /// Nothing was compared.
+    /// Too many logins; the credentials were not compared.
     #[error(
         "Too many logins from this address failed, so this one was not looked at. If the user name and password, or the token, are right, try again in {} s.",
         seconds(*.0)
@@ -144,7 +143,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// When to try again, as `Retry-After` says it.
+    /// The value of `Retry-After`.
     pub fn retry_after(self) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some(seconds(wait)),
@@ -159,8 +158,7 @@ fn seconds(wait: Duration) -> u64 {
 }
 
 impl Access {
-    /// Asks for tokens if `token_required`; `broker` and `operators` are
-    /// operators.
+    /// `token_required`: scrapes need a token. `broker` and `operators` have access to everything.
     pub fn new(
         token_required: bool,
         bound: BoundApps,
@@ -180,8 +178,8 @@ impl Access {
         self.0.token_required
     }
 
-    /// Whether the value of an `Authorization` holds a credential of this
-    /// installation, now or earlier, which no app may receive.
+    /// Whether the value of an `Authorization` contains a current or former credential of this
+    /// installation, which no app may receive.
     pub fn is_own_authorization(&self, value: &[u8]) -> bool {
         self.0.own.are_in_authorization(value)
     }
@@ -191,11 +189,11 @@ impl Access {
         self.0.own.are_in(text)
     }
 
-    /// Who wants to scrape, or to see what is known of an app. A Prometheus of
-    /// ours is known in both modes, since it scrapes as its own bindings say.
+    /// Authenticates a scrape or a request for the description of an app. A provisioned Prometheus is
+    /// recognised in both modes, because its bindings decide how it scrapes.
     ///
     /// # Errors
-    /// When that needs a token and there is no good one.
+    /// A required token is missing or invalid.
     pub async fn scraper(&self, request: &HttpRequest) -> Result<Caller, Denied> {
         if self.0.token_required {
             return self.caller(request).await.map_err(|denied| self.denied(denied));
@@ -213,13 +211,12 @@ impl Access {
             Ok(Caller::Token(scope @ Scope::PrometheusTargets(..))) => Caller::Token(scope),
             Ok(Caller::Token(scope)) => Caller::Holder(scope),
             Ok(caller) => caller,
-            // Everybody may scrape here: wrong credentials allow no less than none.
+            // Everyone may scrape here, so wrong credentials are not an error.
             Err(_) => Caller::Anyone,
         })
     }
 
-    /// Who asks for what is shown to nobody unknown, whatever the mode: an
-    /// operator or who has a token.
+    /// Authenticates an operator or the holder of a token, in both modes.
     ///
     /// # Errors
     /// For everyone else.
@@ -242,7 +239,7 @@ impl Access {
         self.0.broker.is_some() || !self.0.operators.is_empty()
     }
 
-    /// Lets operators in.
+    /// Authenticates an operator.
     ///
     /// # Errors
     /// For everyone else.
@@ -259,10 +256,9 @@ impl Access {
         Err(self.denied(denied))
     }
 
-    /// Lets those in who may ask a Prometheus: the tokens of its own bindings and
-    /// service keys, and operators. `is_it` tells whether an instance is that one. A token
-    /// of another is as wrong as one that never was: which instances there are is
-    /// nobody's business.
+    /// Authenticates a query to a Prometheus: by a token of its own bindings or service keys, or as an
+    /// operator. `is_it` compares an instance with the requested one. A token of another instance counts
+    /// as invalid, which does not reveal which instances exist.
     ///
     /// # Errors
     /// For everyone else.
@@ -283,16 +279,15 @@ impl Access {
         Err(self.denied(denied))
     }
 
-    /// Refuses a token that sees nothing of what was asked for.
+    /// The refusal of a token that covers nothing of the request.
     pub fn not_yours(&self) -> Denied {
         self.denied(Denied::NotYours)
     }
 
-    /// Compares the credentials of an API that has its own, within the same limits as
-    /// all others.
+    /// Compares the credentials of an API that has its own, within the same limits.
     ///
     /// # Errors
-    /// `compare` says no, there is nothing to compare, or too many logins failed.
+    /// The credentials are missing or wrong, or too many logins failed.
     pub fn platform(
         &self,
         peer: Option<SocketAddr>,

@@ -1,4 +1,4 @@
-//! `X-Forwarded-For` of requests that go on.
+//! `X-Forwarded-For` of forwarded requests.
 
 use actix_web::{
     HttpRequest,
@@ -7,7 +7,7 @@ use actix_web::{
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's chain of addresses, with that of our peer at its end.
+/// The client's chain of addresses, extended by the address of the peer.
 pub(super) fn forwarded_for(request: &HttpRequest) -> Option<HeaderValue> {
     let before = request.headers().get_all(&FORWARDED_FOR);
     let mut chain: Vec<_> = before

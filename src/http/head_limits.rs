@@ -16,13 +16,13 @@ use actix_web::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most header fields of a request.
+/// Limit of header fields per request.
 const MAX_FIELDS: usize = 90;
-/// Most bytes of their names and values.
+/// Limit of their names and values in bytes.
 const MAX_BYTES: usize = 32 << 10;
-/// What a field takes in memory beside its text.
+/// Memory of a field besides its text, in bytes.
 const FIELD: usize = 256;
-/// What the heads of all requests under way may take.
+/// Limit for the heads of all requests in progress, in bytes.
 const MAX_HELD: usize = 64 << 20;
 
 /// The heads of requests under way.
@@ -80,7 +80,7 @@ impl ResponseError for HeadError {
     }
 }
 
-/// What to say of a head that was not read to its end.
+/// The text for a head that was not read to its end.
 pub fn refusal(has_too_many_fields: bool) -> String {
     if has_too_many_fields {
         format!("The request has more header fields than the {MAX_FIELDS} that are allowed.\n")

@@ -1,4 +1,4 @@
-//! Whether we are alive, ready, or leaving.
+//! Health, readiness and draining.
 
 use actix_web::{
     Error,
@@ -13,10 +13,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Readiness is earned once, by the first route table of any configured source, and lost once, by
-/// leaving. A source or database that is away later does not take it back: all
-/// replicas would leave the balancer together. (The store is opened and
-/// migrated before anything listens.)
+/// Readiness is set after the first complete route table, and cleared at shutdown. A source or database
+/// that fails later does not clear it: all replicas would leave the balancer together. The database is
+/// opened and migrated before the listeners start.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<State>);
 
@@ -27,29 +26,29 @@ struct State {
 }
 
 impl Lifecycle {
-    /// Readiness goes, for good.
+    /// Clears readiness for good.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether we are leaving.
+    /// Whether the program drains.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Health goes as well, for good: a drain script waits for our end.
+    /// Clears health for good: a drain script waits for the end of the process.
     pub fn end(&self) {
         self.0.over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether health is gone.
+    /// Whether health was cleared.
     pub fn is_over(&self) -> bool {
         self.0.over.load(Ordering::Relaxed)
     }
 }
 
-/// Ends kept connections while we are leaving, each with an answer that says so: whoever comes
-/// again opens a new one, which the balancer leads elsewhere. Needs [`Lifecycle`] as app data.
+/// Closes kept connections while the program drains, each after an answer with `Connection: close`. The
+/// balancer sends new connections to other replicas. Needs [`Lifecycle`] as app data.
 ///
 /// # Errors
 /// Those of the request.

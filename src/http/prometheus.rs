@@ -2,11 +2,10 @@
 //! about it.
 //!
 //! ```text
-//! credentials ─► instance ─► what is read ─► query::Client ─► the answer, while it comes
+//! credentials ─► instance ─► allowed read ─► query::Client ─► streamed answer
 //! ```
 //!
-//! In this order: who has no right credentials learns nothing, not even which
-//! instances there are.
+//! Credentials are checked first: an unauthenticated client does not learn which instances exist.
 
 mod error;
 mod page;
@@ -45,28 +44,25 @@ use std::{
 use target::Target;
 use tokio::time::timeout;
 
-/// A stream of what the pages of version 3 show as warnings, that never ends. A server with
-/// too many subscribers answers 204; then the pages ask for `notifications` every few seconds.
+/// An endless stream of warnings for the pages of version 3. A server with too many subscribers answers
+/// 204, and the pages then request `notifications` every few seconds.
 const LIVE: &str = "/api/v1/notifications/live";
 /// Longest form. Grafana writes queries of many kilobytes.
 const LONGEST_FORM: usize = 1 << 20;
-/// How long a user may take to send one.
+/// Timeout for receiving a form.
 const SLOWEST_FORM: Duration = Duration::from_secs(30);
-/// How long Prometheus works on a query, unless it is told to hurry; its own default.
+/// Prometheus' default timeout of a query.
 const LONGEST_QUERY: Duration = Duration::from_secs(120);
-/// It says itself that a query took too long, if it is given the time.
+/// Added to the timeout, so that Prometheus itself reports a query that took too long.
 const TO_SAY_SO: Duration = Duration::from_secs(5);
 
-/// What this API needs; one for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Prometheus {
-    /// Which instances there are.
     pub bound: BoundApps,
-    /// Knows the names of plans.
     pub catalog: Broker,
-    /// Who may ask which.
     pub access: Access,
-    /// How users reach us, without a slash at its end.
+    /// The public URL without a slash at its end.
     pub base_url: String,
     /// Finds the instance behind a target.
     pub table: RouteTable,
@@ -89,7 +85,7 @@ impl Prometheus {
     }
 }
 
-/// What is to be asked to reach an instance.
+/// How an instance is reached.
 pub fn upstream(base_url: &str, prometheus: &BoundPrometheus) -> Upstream {
     let segment = segment(&prometheus.instance_id);
     Upstream {
@@ -136,7 +132,7 @@ async fn ask(
     answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())
 }
 
-/// The result of `work`, while somebody waits for it.
+/// The result of `work`, unless the client disconnects.
 async fn finished(
     request: &HttpRequest,
     payload: web::Payload,
@@ -146,7 +142,7 @@ async fn finished(
     done.unwrap_or(Err(Problem::ClientDisconnected))
 }
 
-/// Finds the instance, for those who may know of it.
+/// Finds the instance for an authorized caller.
 async fn admit(
     request: &HttpRequest,
     target: &Target<'_>,
@@ -165,7 +161,7 @@ fn only_read(method: &Method) -> Result<(), Problem> {
     }
 }
 
-/// Relative, so that it is right behind every router.
+/// A relative redirect works behind every router.
 fn to_the_page(target: &Target<'_>) -> HttpResponse {
     HttpResponse::PermanentRedirect()
         .insert_header((header::LOCATION, format!("./{}/", target.segment)))
@@ -225,14 +221,14 @@ async fn forward(
     Ok(respond(answer, request.method() == Method::HEAD))
 }
 
-/// The headers without those that hold a credential of ours.
+/// The headers without credentials of this installation.
 fn without_credentials(headers: &HeaderMap, access: &Access) -> HeaderMap {
     let kept = |value: &[u8]| !access.is_own_credential(value);
     let kept = headers.iter().filter(|(_, value)| kept(value.as_bytes()));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// How long an answer may take: as long as Prometheus has for the query.
+/// Timeout of an answer: Prometheus' own timeout of the query.
 fn patience(query: &str, form: &[u8]) -> Duration {
     let form = std::str::from_utf8(form).unwrap_or_default();
     let mut pairs = form.split('&').chain(query.split('&'));
@@ -247,7 +243,7 @@ fn duration(encoded: &str) -> Option<Duration> {
     seconds.or_else(|| text.parse::<Period>().ok().map(Period::duration))
 }
 
-/// Passes an answer on. Prometheus knows no HEAD, so it was asked by GET.
+/// Forwards an answer. Prometheus has no HEAD, so the request was a GET.
 fn respond(answer: Answer, only_head: bool) -> HttpResponse {
     let Answer { status, headers, length, body } = answer;
     let mut response = HttpResponse::build(status);

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
-/// Keys remembered at most.
+/// Limit of stored keys.
 pub(super) const KEYS: usize = 4096;
 
 /// The buckets of all keys. Keys are hashes made with a random seed, so that no
@@ -58,8 +58,8 @@ impl RateLimit {
         }
     }
 
-    /// Forgets full buckets, which changes nothing for their keys, else the one that
-    /// misses least: a flood of keys must not refill the bucket of a busy one.
+    /// Removes full buckets, which has no effect on their keys, else the fullest one: a flood of keys must
+    /// not refill the bucket of a busy key.
     fn make_room(&mut self, now: Instant) {
         self.due.retain(|_, due| *due > now);
         if self.due.len() >= KEYS {

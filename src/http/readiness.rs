@@ -1,7 +1,6 @@
-//! Which routes are not known yet, in words for clients that wait for them.
+//! Names of route sources without a table, for clients that wait for them.
 //!
-//! Clients learn the configuration keys of the sources only. Addresses and errors are for
-//! operators: they are in the log and on `/`.
+//! Clients see configuration keys only. Addresses and errors are for operators, in the log and on `/`.
 
 use crate::{
     discovery::{Snapshot, SourceKind, UnknownRoutes},

@@ -1,7 +1,6 @@
 //! `GET /routes`: the route table in gorouter's format, for the operator.
 //!
-//! Written route by route while it is sent: the text of a large table is
-//! larger than the table.
+//! The table is rendered while it is sent: its text is larger than the table in memory.
 
 use crate::{
     discovery::{Endpoint, RouteTable, Snapshot},
@@ -19,15 +18,13 @@ use futures_util::{Stream, stream};
 use serde_json::{Map, Value, json};
 use std::{convert::Infallible, sync::Arc};
 
-/// Bytes gathered before they are sent.
+/// Size of a piece in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// What this handler needs; one for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// Who exists.
     pub table: RouteTable,
-    /// Knows the operators.
     pub access: Access,
 }
 
@@ -40,7 +37,7 @@ async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpR
     routes.access.operator(&request).await?;
     let table = routes.table.snapshot();
     let listed = Arc::clone(&table);
-    // Not on a thread that serves scrapes.
+    // Rendering runs on a thread that serves no scrapes.
     if web::block(move || listed.arrange()).await.is_err() {
         return Ok(HttpResponse::InternalServerError().finish());
     }

@@ -1,12 +1,11 @@
 //! `GET /sd`: service discovery for a Prometheus (`http_sd_configs`).
 //!
-//! Prometheus takes an empty list as "nothing is there" and any other answer
-//! than 200 as "keep what you have". So what is not known is never left out
-//! quietly: while routes are unknown, a list that may lack some of them is 503
+//! Prometheus drops all targets for an empty list, and keeps them for any answer other than 200. So a
+//! list is never partial: while routes are unknown, a list that may lack targets is 503
 //! ([`incomplete`]).
 //!
-//! A list is made once for as long as routes and bindings stay the same
-//! ([`cache`]), and not on a thread that serves scrapes.
+//! A list is rendered once until routes or bindings change ([`cache`]), and not on a thread that serves
+//! scrapes.
 
 mod answer;
 mod cache;
@@ -47,7 +46,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// What this handler needs; one for all workers.
+/// Data of the handler, shared by all workers.
 #[derive(Debug)]
 pub struct Sd {
     table: RouteTable,
@@ -55,46 +54,41 @@ pub struct Sd {
     access: Access,
     keep: Duration,
     base: BaseUrl,
-    /// Where a Prometheus of ours finds us.
+    /// The URL at which provisioned Prometheus servers reach this program.
     own_base: Arc<OnceLock<String>>,
     cache: Cache,
     limit: Limit,
-    /// Lists are made one after the other, so that they take one core at most.
+    /// Lists are rendered one at a time, so that they use at most one core.
     making: Arc<Semaphore>,
     metrics: SdMetrics,
 }
 
-/// What [`Sd`] is made of.
 #[derive(Debug)]
 pub struct SdSettings {
-    /// Who exists.
     pub table: RouteTable,
-    /// The bindings in force.
     pub bound: BoundApps,
-    /// Who may see what.
     pub access: Access,
-    /// `routes.keep`: a table that nobody confirmed for longer is no knowledge.
+    /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
-    /// How users reach us, without a slash at its end.
+    /// The public URL without a slash at its end.
     pub base_url: String,
-    /// The same for a Prometheus of ours, as soon as it is known.
+    /// The same for a provisioned Prometheus, once it is known.
     pub own_base_url: Arc<OnceLock<String>>,
-    /// What is counted.
     pub metrics: SdMetrics,
 }
 
-/// What a caller may see.
+/// The apps that are visible to a caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Visibility {
     Everything,
     App(AppGuid),
     Space(SpaceGuid),
-    /// The apps that are bound to a Prometheus, which asks.
+    /// The apps that are bound to the calling Prometheus.
     BoundApps(InstanceId),
 }
 
 impl Visibility {
-    /// The same as a scope, with the bindings of one moment; none for everything.
+    /// The same as a scope, with the current bindings; none for everything.
     fn scope(&self, bound: &BindingsInForce) -> Option<Scope> {
         Some(match self {
             Self::Everything => return None,
@@ -110,7 +104,6 @@ impl Visibility {
 }
 
 impl Sd {
-    /// Nothing was asked yet.
     pub fn new(settings: SdSettings) -> Self {
         Self {
             base: BaseUrl::of(&settings.base_url),
@@ -126,7 +119,7 @@ impl Sd {
         }
     }
 
-    /// Where the targets are that `visibility` is told of; none while that is unknown.
+    /// The base URL of targets in the list; none while it is unknown.
     fn base_for(&self, visibility: &Visibility) -> Option<BaseUrl> {
         match visibility {
             Visibility::BoundApps(_) => self.own_base.get().map(|own| BaseUrl::of(own)),
@@ -134,7 +127,7 @@ impl Sd {
         }
     }
 
-    /// The list, made now unless nothing has changed since it was made.
+    /// The list, from the cache if it is still valid.
     async fn list(
         &self,
         key: Key,
@@ -147,14 +140,14 @@ impl Sd {
         }
         let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?;
         let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
-        // Another request may have made it meanwhile.
+        // Another request may have rendered it meanwhile.
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }
         let (visibility, query) = (key.visibility.clone(), key.query.clone());
         let made = web::block(move || {
             let made = Answer::of(list::list(&table, &bound, &visibility, &query, &base));
-            // The turn ends with the work, even if the client has closed its connection.
+            // The permit is released after the work, even if the client has disconnected.
             drop(turn);
             made
         });

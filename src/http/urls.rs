@@ -1,4 +1,4 @@
-//! Where things of ours are, for those who are told.
+//! Public URLs of apps and instances.
 
 use crate::domain::{AppGuid, InstanceId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -6,23 +6,23 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Characters of an id that need no encoding in a path (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Those of an app's id, which has a colon on Tsuru.
+/// The same with the colon of Tsuru's app ids.
 const APP: &AsciiSet = &SEGMENT.remove(b':');
 
-/// A base URL, taken apart.
+/// The parts of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BaseUrl {
     pub(super) scheme: String,
     /// A name, an IPv4 address, or an IPv6 one in brackets.
     pub(super) host: String,
-    /// None: that of the scheme.
+    /// None: the default port of the scheme.
     pub(super) port: Option<u16>,
-    /// Before our own paths, decoded; empty, or with a slash at its beginning only.
+    /// The path before all other paths, decoded; empty, or with a slash at its beginning only.
     pub(super) path: String,
 }
 
 impl BaseUrl {
-    /// Of a URL that was checked when it was read.
+    /// `base_url` must be valid.
     pub(super) fn of(base_url: &str) -> Self {
         let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -40,7 +40,7 @@ impl BaseUrl {
         }
     }
 
-    /// As Prometheus wants its targets.
+    /// `host:port`, as in target lists of Prometheus.
     pub(super) fn target(&self) -> String {
         let port = self.port.unwrap_or(if self.scheme == "https" { 443 } else { 80 });
         format!("{}:{port}", self.host)

@@ -1,4 +1,4 @@
-//! Counts refusals.
+//! Metrics of refused requests.
 
 use super::Denied;
 use prometheus_client::{
@@ -12,7 +12,6 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// What access counts.
 #[derive(Debug)]
 pub struct AccessMetrics(Family<ReasonLabel, Counter>);
 

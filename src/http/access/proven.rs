@@ -13,10 +13,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Passwords remembered at most. There are only as many as are configured, but the
-/// broker's is also right with the name of each service of Tsuru.
+/// Limit of stored passwords. There are as many as are configured, and the broker's password is also
+/// accepted with the name of each service of Tsuru.
 const PASSWORDS: usize = 256;
-/// Addresses remembered for each.
+/// Limit of stored addresses per password.
 const ORIGINS: usize = 64;
 
 /// A client address as far as it is counted: see [`network`].
@@ -29,7 +29,7 @@ impl Origin {
     }
 }
 
-/// Remembers right passwords, and where they came from.
+/// Right passwords and the addresses that sent them.
 pub(super) struct Proven {
     key: hmac::Key,
     origins: Mutex<HashMap<[u8; 32], VecDeque<Origin>>>,
@@ -43,7 +43,7 @@ impl fmt::Debug for Proven {
 
 impl Default for Proven {
     /// # Panics
-    /// If the system has no random numbers at the start.
+    /// If the system provides no random numbers.
     fn default() -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the system has random numbers");

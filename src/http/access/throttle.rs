@@ -2,7 +2,7 @@
 //!
 //! A login is counted before its password is compared, so a client that closes its
 //! connection early has used it up. A client over its limit is refused without a
-//! comparison; nothing ever waits. Logins are counted per client address and user
+//! comparison and without a delay. Logins are counted per client address and user
 //! name, and per address for all user names together. An address is an IPv4
 //! address or the /64 network of an IPv6 one.
 //!
@@ -18,22 +18,22 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Logins of one address with one user name: so many at once, then one every so often.
+/// Logins of one address with one user name: a burst, then one per interval.
 const PAIR: (Duration, u32) = (Duration::from_secs(6), 10);
 /// Logins of one address with any user names.
 const ADDRESS: (Duration, u32) = (Duration::from_secs(1), 100);
 /// Comparisons with passwords that other addresses have proven, for one address and
 /// user name. This bounds how many guesses a client can test against them.
 const LOOKS: (Duration, u32) = (Duration::from_secs(1), 5000);
-/// Wrong tokens of one address and user name. A token is too long to be guessed: this
-/// only tells a client with an old one to stop.
+/// Wrong tokens of one address and user name. A token is too long to be guessed; this limit stops a
+/// client with an old one.
 const TOKENS: (Duration, u32) = (Duration::from_secs(1), 100);
 
 /// Counts logins.
 #[derive(Debug)]
 pub(super) struct Throttle {
     limits: Mutex<Limits>,
-    /// Keyed at random, so that no client can choose pairs that collide.
+    /// A random key prevents clients from choosing pairs that collide.
     hasher: RandomState,
 }
 
@@ -76,7 +76,7 @@ impl Throttle {
         let (pair, address) = (self.hasher.hash_one((origin, user)), self.hasher.hash_one(origin));
         let now = Instant::now();
         let mut limits = self.limits();
-        // In this order: a client that invents user names leaves no trace among the pairs.
+        // In this order, a client that invents user names does not fill the pairs.
         limits.addresses.check(address, now)?;
         limits.pairs.take(pair, now)?;
         limits.addresses.take(address, now)?;

@@ -1,4 +1,4 @@
-//! A merged answer as a response body, written while it is sent.
+//! A merged answer as a streamed response body.
 
 use crate::scrape::{CompressedMerge, Merge, Share};
 use actix_web::{
@@ -20,7 +20,7 @@ const CHUNK: usize = 256 << 10;
 /// The same for compressed bytes, which cost more time.
 const PACKED: usize = 32 << 10;
 
-/// The answer as it is; its length is known.
+/// The uncompressed answer; its length is known.
 pub(super) struct Plain {
     merge: Merge,
     /// Dropped with the merge: when all is written, or when the scraper is gone.

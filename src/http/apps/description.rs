@@ -1,4 +1,4 @@
-//! `GET /v1/apps/{app}`: what the router knows of an app, as JSON.
+//! `GET /v1/apps/{app}`: the description of an app as JSON.
 
 use crate::{
     broker::InForce,
@@ -32,7 +32,7 @@ struct AppDescription {
     instances: Vec<InstanceDescription>,
 }
 
-/// The binding in force, without its secrets.
+/// The active binding without its secrets.
 #[derive(Debug, Serialize)]
 struct BindingDescription {
     binding_id: String,
@@ -61,7 +61,7 @@ struct InstanceDescription {
     /// each scrape; nothing where it is always this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
-    /// Whether the binding in force lets it be scraped.
+    /// Whether the active binding selects it for scrapes.
     scraped: bool,
     last_scrape: Option<LastScrapeDescription>,
 }

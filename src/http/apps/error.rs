@@ -1,5 +1,4 @@
-//! Why a scrape has no metrics for an answer, in words for whoever reads them
-//! in Prometheus' target page or in a terminal.
+//! Errors of scrapes, with texts for Prometheus' target page and for terminals.
 
 use super::request::BadRequest;
 use crate::{
@@ -15,7 +14,7 @@ use actix_web::{
 };
 use std::fmt::Write;
 
-/// Failed instances named in a text; the rest is counted.
+/// Limit of failed instances that a text names; the rest is counted.
 const NAMED: usize = 50;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What a URL below `/v1/apps` asks for.
+//! Parses URLs below `/v1/apps`.
 //!
 //! Parsed from the raw path: a percent-encoded slash is a slash of the key,
 //! and a framework's path pattern would decide about it too early.
@@ -7,23 +7,22 @@ use crate::domain::{AppKey, AppKeyError, MetricsPath, Prefer};
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 
-/// A request below `/v1/apps`, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AppRequest {
     pub(super) key: AppKey,
     pub(super) view: View,
     pub(super) metric_path: Option<MetricsPath>,
     pub(super) process_type: Option<String>,
-    /// Parameters that are not ours, as they came.
+    /// Parameters for the instances, not decoded.
     pub(super) others: Vec<String>,
 }
 
-/// What of the app is wanted.
+/// The requested view of the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum View {
     /// JSON about the app.
     Description,
-    /// Merged metrics, with all of our own series.
+    /// Merged metrics with all failure series.
     Metrics,
     /// Merged metrics of the app alone.
     OnlyAppMetrics,
@@ -41,7 +40,6 @@ pub(super) enum InstanceSelector {
     Address(SocketAddr),
 }
 
-/// Why a URL makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadRequest {
     #[error("the request {0}")]
@@ -54,7 +52,7 @@ pub(super) enum BadRequest {
     Twice(&'static str),
 }
 
-/// The query parameters that are ours; all others go to the instances.
+/// The query parameters of Scrapebroker; all others are sent to the instances.
 #[derive(Default)]
 struct Own {
     app: Option<String>,
@@ -65,7 +63,7 @@ struct Own {
 }
 
 impl AppRequest {
-    /// Reads what follows `/v1/apps/`, and the query, both as they came.
+    /// Parses the path after `/v1/apps/` and the query, both not decoded.
     pub(super) fn parse(rest: &str, query: &str) -> Result<Self, BadRequest> {
         let (own, mut others) = split_query(query)?;
         let only = own.only_from_app.is_some();
@@ -105,7 +103,7 @@ impl AppRequest {
         Ok(Self { key, view, metric_path, process_type, others })
     }
 
-    /// The texts that the app gets to see.
+    /// The texts that are sent to the app.
     pub(super) fn for_the_app(&self) -> impl Iterator<Item = &str> {
         let path = self.metric_path.iter().map(MetricsPath::as_str);
         self.others.iter().map(String::as_str).chain(path)

@@ -14,10 +14,10 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-/// How often a bind is tried while others change the plan of the instance at the same moment.
+/// Attempts of a bind while the plan of the instance changes concurrently.
 const TRIES: usize = 3;
 
-/// Most addresses of one app.
+/// Limit of addresses per app.
 const MAX_HOSTS: usize = 256;
 
 /// `POST …/bind-app`
@@ -31,7 +31,7 @@ pub(super) async fn bind_app(
     make(&instance, Bindable::App(name), Some(&app), &fields, &state).await
 }
 
-/// `DELETE …/bind-app`; what is not bound is unbound already.
+/// `DELETE …/bind-app`; a missing binding is a success.
 pub(super) async fn unbind_app(
     instance: Result<InstancePath, TsuruError>,
     fields: Fields,
@@ -95,8 +95,8 @@ struct App<'a> {
     hosts: Vec<String>,
 }
 
-/// Binds. Tsuru has no ids of bindings: when it binds again in another way, it has forgotten the
-/// binding before, so this one takes its place.
+/// Binds. Tsuru has no ids of bindings: if it binds again with other parameters, it no longer tracks the
+/// previous binding, so this one replaces it.
 async fn make(
     instance: &InstancePath,
     bound: Bindable<'_>,

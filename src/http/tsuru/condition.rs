@@ -1,4 +1,4 @@
-//! How an instance is, for `status` and `info`.
+//! The state of an instance, for `status` and `info`.
 
 use super::{TsuruError, TsuruState};
 use crate::{
@@ -10,18 +10,16 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How an instance is.
 pub(super) struct Condition {
     pub(super) state: State,
-    /// What people are told of the state.
+    /// The state in words.
     pub(super) words: &'static str,
-    /// Why something does not work; empty when all does.
+    /// The reason of a failure, else empty.
     pub(super) problem: String,
-    /// What there is of a Prometheus.
+    /// The replicas of a Prometheus.
     pub(super) prometheus: Option<Arc<BoundPrometheus>>,
 }
 
-/// What Tsuru knows of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Up,
@@ -29,7 +27,7 @@ pub(super) enum State {
     Down,
 }
 
-/// How an instance is now.
+/// The current state of an instance.
 pub(super) async fn of(state: &TsuruState, id: &InstanceId) -> Result<Condition, TsuruError> {
     let last = state.broker.last_operation(id, None).await?;
     let prometheus = state.broker.bound_apps().prometheus(id.as_str());
@@ -48,7 +46,7 @@ fn judge(last: &LastOperation, replicas: &[Replica]) -> (State, &'static str) {
         (Some(Deprovision), InProgress) => (State::Pending, "being removed"),
         (Some(Provision), Failed) => (State::Down, "could not be made"),
         (Some(Deprovision), Failed) => (State::Down, "could not be removed"),
-        // An update that failed has left what was there.
+        // A failed update leaves the instance unchanged.
         _ if has(replicas, ReplicaState::Ready) => (State::Up, "ready"),
         _ if replicas.is_empty() || has(replicas, ReplicaState::Starting) => {
             (State::Pending, "starting")

@@ -35,32 +35,32 @@ pub(super) enum TsuruError {
         "the request {problem}, so it may have come through Tsuru's proxy, where nothing can be created, updated, bound, unbound or deleted; for Tsuru before 1.30 see broker.tsuru_calls_without_event_id"
     )]
     NotOfTsuru { problem: &'static str },
-    /// Tsuru says it in its own words, and so does not show these.
+    /// Tsuru replaces this text by its own.
     #[error("the service instance is not ready yet")]
     NotReady,
     #[error("there is nothing at this URL")]
     NotFound,
     #[error(
-        "there is nothing here: Tsuru asks nobody's permission for this URL, so it shows no instance"
+        "there is nothing here: Tsuru checks no permission for this URL, so it shows no instance"
     )]
     NoInstanceData,
     #[error("this URL answers only {allow}")]
     MethodNotAllowed { allow: &'static str },
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Reads as a sentence that names what to change.
+    /// A sentence that names what to change.
     #[error("{0}")]
     Malformed(String),
     #[error("{}", words(.0))]
     Broker(#[from] BrokerError),
-    /// Tsuru shows what the update asked for as if it were so.
+    /// Tsuru shows the requested values as if they were effective.
     #[error(
         "{0}; nothing of this update is in force, although Tsuru shows it: correct it or take it back with service-instance-update"
     )]
     RefusedUpdate(Box<TsuruError>),
 }
 
-/// The broker's words, where they name ids that Tsuru's users never see.
+/// The broker's error, where its text names ids that users of Tsuru do not know.
 fn words(error: &BrokerError) -> String {
     match error {
         BrokerError::InstanceConflict => "a service instance with this name exists already, \

@@ -1,4 +1,4 @@
-//! Tells Tsuru's own calls from requests of its users.
+//! Distinguishes Tsuru's own calls from forwarded requests of its users.
 //!
 //! Tsuru forwards requests of its users to `/resources/{instance}/…` with the credentials of the
 //! service (tsuru/tsuru, service/endpoint.go, `Proxy`). It stops only those whose path is spelled
@@ -6,8 +6,8 @@
 //! `X-Tsuru-Eventid` itself. Only its own calls repeat that id in their body
 //! (service/payloads.go): Tsuru reads the body of a forwarded request before it makes the event.
 //!
-//! That is no proof: an event id can be guessed from earlier ones, and Tsuru reads no form of a
-//! DELETE. So its API confirms binds where that is set up ([`confirm`]).
+//! This is not a proof: an event id can be guessed from earlier ones, and Tsuru reads no form of a
+//! DELETE. So binds are confirmed by Tsuru's API, where `routes.tsuru` is configured ([`confirm`]).
 
 use super::{
     TsuruError, TsuruState,
@@ -27,7 +27,7 @@ pub(super) const EVENT_ID: &str = "X-Tsuru-Eventid";
 /// The field of a body.
 const FIELD: &str = "eventid";
 
-/// Refuses a request that is not Tsuru's own.
+/// Accepts only Tsuru's own calls.
 pub(super) fn check(request: &HttpRequest, fields: &Fields) -> Result<(), TsuruError> {
     let (header, body) = (in_header(request.headers())?, in_body(fields)?);
     match (header, body) {

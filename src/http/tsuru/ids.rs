@@ -1,8 +1,8 @@
-//! The broker's ids of what Tsuru names.
+//! Ids derived from names of Tsuru.
 //!
-//! No two things may get one id, so a part that others follow has no separator
-//! in it: names of instances, apps and jobs have no colon, teams no slash. Only
-//! a service's name may hold anything, and it is the first.
+//! Ids must be unique, so a part before a separator does not contain it: names of instances, apps and
+//! jobs have no colon, names of teams no slash. Only the name of a service may contain any character,
+//! and it is the first part.
 
 use super::{TsuruError, TsuruState};
 use crate::domain::{

@@ -17,7 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a removal is waited for. Tsuru waits five minutes, what is between us perhaps one.
+/// Timeout of a removal. Tsuru waits five minutes, a proxy in between may wait one.
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Sent for services of several clusters only, with every request.
@@ -29,8 +29,8 @@ pub(super) async fn plans(service: ServicePath) -> HttpResponse {
     HttpResponse::Ok().json(service.plans().map(plan).collect::<Vec<Value>>())
 }
 
-/// `POST`; an equal one again is a success, since Tsuru has asked its own
-/// database for duplicates and repeats only what it got no answer to.
+/// `POST`. An identical repetition succeeds: Tsuru refuses duplicates itself, and repeats only requests
+/// without an answer.
 pub(super) async fn create(
     service: ServicePath,
     request: HttpRequest,
@@ -54,13 +54,13 @@ pub(super) async fn create(
     Ok(match state.broker.provision(request).await? {
         Provisioned::Created => HttpResponse::Created().finish(),
         Provisioned::AlreadyExists => HttpResponse::Ok().finish(),
-        // Tsuru asks for the status when somebody wants to know.
+        // Tsuru requests the status when a user does.
         Provisioned::InProgress(_) => HttpResponse::Accepted().finish(),
     })
 }
 
-/// `PUT`: everything that the instance is to be. Tsuru keeps what it asked for even when it is
-/// refused, so a later update that repeats it succeeds with all the rest.
+/// `PUT`: the full desired state. Tsuru keeps it even after a refusal, so a later update that repeats a
+/// refused parameter succeeds without it.
 pub(super) async fn update(
     instance: InstancePath,
     fields: Fields,
@@ -94,9 +94,8 @@ pub(super) async fn update(
     Err(TsuruError::RefusedUpdate(Box::new(refused)))
 }
 
-/// `DELETE`; what is not there is removed already. Anything but a success keeps
-/// the instance in Tsuru's database, and a success takes it away for good: so
-/// the end of the removal is waited for.
+/// `DELETE`; a missing instance is a success. Tsuru keeps the instance after any failure and forgets it
+/// after a success, so the handler waits for the end of the removal.
 pub(super) async fn delete(
     instance: Result<InstancePath, TsuruError>,
     _body: Fields,
@@ -159,7 +158,7 @@ pub(super) async fn info(
     Ok(HttpResponse::Ok().json(lines.into_iter().map(line).collect::<Vec<_>>()))
 }
 
-/// `GET …/status`; 404 would say that there is no such call.
+/// `GET …/status`; Tsuru reads 404 as an unsupported call.
 pub(super) async fn status(
     instance: InstancePath,
     state: web::Data<TsuruState>,
@@ -203,7 +202,7 @@ fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
     value.to_str().map_err(wrong)
 }
 
-/// For the operator's eyes.
+/// Names for operators.
 pub(super) fn names(team: Option<&str>, pool: Option<&str>, instance: Option<&str>) -> Names {
     let kept = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
     Names { organization: kept(team), space: kept(pool), instance: kept(instance) }

@@ -1,7 +1,7 @@
-//! `/v1/tsuru/leftovers`: what Tsuru has forgotten and Scrapebroker still has, for operators.
+//! `/v1/tsuru/leftovers`: bindings and instances that Tsuru no longer tracks, for operators.
 //!
-//! `tsuru service-instance-unbind --force` and `service-instance-remove --ignore-errors` go on
-//! when Scrapebroker does not answer. The binding, its token and the instance stay here then.
+//! `tsuru service-instance-unbind --force` and `service-instance-remove --ignore-errors` continue if
+//! Scrapebroker does not answer. The binding, its token and the instance remain here.
 
 use super::ids::{Bindable, bindable_of, binding_id, instance_id, names_of};
 use crate::{
@@ -25,19 +25,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Instances that Tsuru is asked for at once.
+/// Limit of concurrent requests to Tsuru.
 const CONCURRENCY: usize = 8;
 
 const NO_API: &str = "routes.tsuru.api_url is not set, so Tsuru cannot be asked";
 
-/// What the handlers need; one for all workers.
+/// Data of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Leftovers {
-    /// Has the instances and bindings.
     pub broker: Broker,
-    /// Tells which of them Tsuru knows.
     pub api: Option<TsuruApi>,
-    /// Knows the operators.
     pub access: Access,
 }
 
@@ -75,7 +72,7 @@ struct Entry {
     binding: Option<BindingId>,
 }
 
-/// What Tsuru knows of it.
+/// Whether Tsuru tracks it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 enum State {
@@ -85,7 +82,7 @@ enum State {
     Unknown { reason: String },
 }
 
-/// What is to be removed, in use or not; none: all that is gone.
+/// The entries to remove; none: everything that Tsuru does not track.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
@@ -146,7 +143,7 @@ async fn remove(
 }
 
 impl Leftovers {
-    /// All that Tsuru does not know, or of which that cannot be found out.
+    /// Everything that Tsuru does not track, or for which Tsuru did not answer.
     async fn all(&self) -> Result<Vec<Entry>, BrokerError> {
         let instances = self.broker.list().await?;
         let entries = stream::iter(instances)

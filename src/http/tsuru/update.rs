@@ -1,4 +1,4 @@
-//! What an update of Tsuru makes of an instance, in whole or without what was refused before.
+//! Updates of Tsuru, complete or without parameters that were refused before.
 
 use super::{
     TsuruError,
@@ -13,16 +13,16 @@ use crate::{
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// An update as Tsuru asks for it: it names everything that there is to be.
+/// An update of Tsuru: the full desired state.
 pub(super) struct UpdateCall<'a> {
     pub(super) instance: &'a InstancePath,
-    /// The team that it belongs to from now on, if the request says so.
+    /// The new team, if the request names one.
     pub(super) team: Option<&'a str>,
     /// Plan and parameters.
     pub(super) desired: RefusedUpdate,
 }
 
-/// What stays as it is, whatever a request says.
+/// The values that no update changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     plan: bool,
@@ -30,7 +30,7 @@ pub(super) struct Kept {
 }
 
 impl UpdateCall<'_> {
-    /// Asks for all but what is kept.
+    /// The update without the kept values.
     pub(super) async fn apply(&self, broker: &Broker, kept: &Kept) -> Result<Updated, TsuruError> {
         let service = self.instance.service.service()?;
         let current = broker.fetch(&self.instance.id).await?;
@@ -40,7 +40,7 @@ impl UpdateCall<'_> {
         };
         let except = match plan {
             Some(_) => kept.parameters.clone(),
-            // It has left the catalog, and what parameters it takes is not known any more.
+            // The plan left the catalog, so its parameters are unknown.
             None => {
                 let current = broker.stored_parameters(&self.instance.id).await?;
                 self.parameter_names(&current).cloned().collect()
@@ -62,7 +62,7 @@ impl UpdateCall<'_> {
         Ok(broker.update(request).await?)
     }
 
-    /// What was refused before and is asked for again; none if nothing is.
+    /// The parameters that were refused before and are requested again.
     pub(super) async fn kept(&self, broker: &Broker) -> Result<Option<Kept>, TsuruError> {
         let Some(refused) = broker.refused_update(&self.instance.id).await? else {
             return Ok(None);
@@ -93,7 +93,7 @@ impl UpdateCall<'_> {
     }
 }
 
-/// Names of what a refused update asked for and that is otherwise.
+/// The parameters of a refused update whose effective values differ.
 pub(super) fn not_in_force(
     instance: &InstancePath,
     refused: &RefusedUpdate,
