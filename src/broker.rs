@@ -13,23 +13,23 @@
 //!   that must find what the PUT did. Across replicas the database's lock
 //!   keeps decisions apart.
 //! * Whoever got an answer sees its effect: bindings are published to scrapes
-//!   ([`BoundApps`]) before the answer is given.
+//!   ([`BindingTable`]) before the answer is given.
 //! * A token is never stored, and parameters are stored sealed.
 
 mod adoption;
 mod backup;
+mod binding_table;
 mod bindings;
-mod bound_apps;
-mod bound_prometheus;
 mod error;
 mod import;
+mod instance_locks;
 mod instances;
 mod list;
 mod operation;
 mod prometheus;
+mod prometheus_snapshot;
 mod refused_updates;
 mod token_key;
-mod turns;
 mod update;
 
 #[cfg(test)]
@@ -43,14 +43,15 @@ use crate::{
 pub use adoption::OrgSpace;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
+pub use binding_table::{ActiveBinding, ActiveBindings, BindingTable, BindingsVersion, Scope};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
-pub use bound_apps::{BindingsEdition, BindingsInForce, BoundApps, InForce, Scope};
-pub use bound_prometheus::{BoundPrometheus, Targets};
 pub use error::BrokerError;
-pub use import::{Import, LeftOut};
+pub use import::{Import, SkippedRow};
+use instance_locks::InstanceLocks;
 pub use instances::{Deprovisioned, FetchedInstance, Provision, Provisioned};
 pub use operation::LastOperation;
-pub use prometheus::{Ordered, Provisioning};
+pub use prometheus::{AcceptedOperation, Provisioning};
+pub use prometheus_snapshot::{PrometheusSnapshot, Targets};
 pub use refused_updates::RefusedUpdate;
 use secrecy::SecretString;
 use std::{
@@ -59,14 +60,13 @@ use std::{
 };
 pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
-use turns::Turns;
-pub use update::{Unnamed, Update, Updated};
+pub use update::{OmittedParameters, Update, Updated};
 
 pub use crate::secrets::{TOKEN_PREFIX, token_hash};
 
 /// How long one request may take before it is told that the database is away.
 /// Cloud Controller waits 60 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The broker; clones share everything.
 #[derive(Clone, Debug)]
@@ -79,8 +79,8 @@ struct Shared {
     /// Who makes a Prometheus, once that is known; without it none is offered.
     provisioning: OnceLock<Provisioning>,
     catalog: ArcSwap<Catalog>,
-    bound_apps: BoundApps,
-    turns: Turns,
+    binding_table: BindingTable,
+    instance_locks: InstanceLocks,
     /// Whether instances that were never seen are taken for ours.
     adopts: AtomicBool,
     /// Why the last look at the store failed; none while it is in reach.
@@ -114,7 +114,7 @@ impl Broker {
         let known = state::read(&mut store.begin_read().await?).await?.key_fingerprint;
         let keys = match (token_key, store.file()) {
             (Some(token_key), _) => Keys::derive(token_key).map_err(TokenKeyError::from)?,
-            (None, Some(file)) => Keys::derive(&token_key::beside(file, known.is_empty())?)
+            (None, Some(file)) => Keys::derive(&token_key::load(file, known.is_empty())?)
                 .map_err(TokenKeyError::from)?,
             (None, None) => return Err(TokenKeyError::Missing.into()),
         };
@@ -126,8 +126,8 @@ impl Broker {
             keys: Arc::new(keys),
             provisioning: OnceLock::new(),
             catalog: ArcSwap::from_pointee(catalog.without_prometheus()),
-            bound_apps: BoundApps::default(),
-            turns: Turns::default(),
+            binding_table: BindingTable::default(),
+            instance_locks: InstanceLocks::default(),
             adopts: AtomicBool::new(false),
             away: ArcSwapOption::empty(),
         }));
@@ -143,7 +143,7 @@ impl Broker {
         self.replace_catalog(catalog);
     }
 
-    /// The keys, for who carries out what is ordered.
+    /// The keys, for who carries out what is operations_changed.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.0.keys)
     }
@@ -163,17 +163,17 @@ impl Broker {
     }
 
     /// The bindings in force, for scrapes.
-    pub fn bound_apps(&self) -> BoundApps {
-        self.0.bound_apps.clone()
+    pub fn binding_table(&self) -> BindingTable {
+        self.0.binding_table.clone()
     }
 
-    /// Keeps [`bound_apps`](Self::bound_apps) up to date with what other replicas
+    /// Keeps [`binding_table`](Self::binding_table) up to date with what other replicas
     /// do, until `shutdown`. While the database is away, the last bindings stay.
     pub async fn keep_current(self, every: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            let refreshed = shutdown.run_until_cancelled(within_patience(self.refresh())).await;
+            let refreshed = shutdown.run_until_cancelled(within_timeout(self.refresh())).await;
             let Some(refreshed) = refreshed else { return };
             let away = refreshed.as_ref().err().map(|error| Arc::new(error.to_string()));
             let was_away = self.0.away.swap(away).is_some();
@@ -194,29 +194,29 @@ impl Broker {
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {
-        self.0.bound_apps.refresh(&self.0.store, &self.0.keys).await
+        self.0.binding_table.refresh(&self.0.store, &self.0.keys).await
     }
 
     /// Runs `work` in a transaction in which nobody else decides about `instance`,
     /// commits it, and publishes what it changed.
-    async fn exclusively<T>(
+    async fn write_transaction<T>(
         &self,
         instance: &InstanceId,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        self.changing(instance, UsesQuotas::No, work).await
+        self.write_transaction_with(instance, UsesQuotas::No, work).await
     }
 
-    /// As [`exclusively`](Self::exclusively); with [`UsesQuotas::Yes`] no other transaction uses up
+    /// As [`write_transaction`](Self::write_transaction); with [`UsesQuotas::Yes`] no other transaction uses up
     /// quotas meanwhile.
-    async fn changing<T>(
+    async fn write_transaction_with<T>(
         &self,
         instance: &InstanceId,
         quotas: UsesQuotas,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        let _turn = self.0.turns.take(instance).await?;
-        let done = within_patience(async {
+        let _turn = self.0.instance_locks.lock(instance).await?;
+        let done = within_timeout(async {
             let mut tx = self.0.store.begin_write().await?;
             tx.lock(instance.as_str()).await?;
             if quotas == UsesQuotas::Yes {
@@ -229,18 +229,18 @@ impl Broker {
         })
         .await?;
         // It is committed: if the publishing fails now, the next round of `keep_current` does it.
-        if let Err(error) = within_patience(self.refresh()).await {
+        if let Err(error) = within_timeout(self.refresh()).await {
             tracing::warn!(%error, "a change is stored, but not yet in force");
         }
         Ok(done)
     }
 
     /// Runs `work` in a transaction that changes nothing.
-    async fn reading<T>(
+    async fn read_transaction<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        within_patience(async { work(&mut self.0.store.begin_read().await?).await }).await
+        within_timeout(async { work(&mut self.0.store.begin_read().await?).await }).await
     }
 }
 
@@ -258,13 +258,13 @@ impl UsesQuotas {
 }
 
 /// A database that does not answer at all is away, too.
-async fn within_patience<T, E: From<StoreError>>(
+async fn within_timeout<T, E: From<StoreError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(STORE_TIMEOUT, work).await {
         Ok(done) => done,
         Err(_) => Err(E::from(StoreError::Unavailable {
-            reason: format!("no answer within {} s", PATIENCE.as_secs()),
+            reason: format!("no answer within {} s", STORE_TIMEOUT.as_secs()),
         })),
     }
 }

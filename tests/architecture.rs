@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("discovery", &["domain", "net", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provision", &["domain", "net", "secrets", "store", "tls"]),
+    ("provisioner", &["domain", "net", "secrets", "store", "tls"]),
     ("scrape", &["domain", "discovery", "net", "tls"]),
     ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
@@ -28,7 +28,7 @@ const FREE: &[&str] = &["app", "cli", "lib", "main"];
 /// Words that only some rooms may use.
 const VOCABULARY: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "telemetry"]),
-    ("awc", &["net", "scrape", "discovery", "provision", "query"]),
+    ("awc", &["net", "scrape", "discovery", "provisioner", "query"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

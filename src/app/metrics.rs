@@ -2,7 +2,7 @@
 //! keeps them up to date.
 
 use crate::{
-    broker::BoundApps,
+    broker::BindingTable,
     discovery::{RouteTable, SourceStatus},
 };
 use prometheus_client::{
@@ -60,10 +60,10 @@ impl Collector for RouteMetrics {
 
 /// What is known of the bindings in force.
 #[derive(Debug)]
-pub(super) struct BindingMetrics(BoundApps);
+pub(super) struct BindingMetrics(BindingTable);
 
 impl BindingMetrics {
-    pub(super) fn register(registry: &mut Registry, bound: BoundApps) {
+    pub(super) fn register(registry: &mut Registry, bound: BindingTable) {
         registry.register_collector(Box::new(Self(bound)));
     }
 }

@@ -4,10 +4,10 @@
 use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
     config::{self, Config},
-    domain::{Catalog, prometheus::Admission},
-    provision::{
-        self, AdmissionSettings, ClaimError, CommonAdmission, Conductor, Lease, NotProvisioned,
-        OwnAddress, Provisioner, RemoteWrite, Settings, process,
+    domain::{Catalog, prometheus::ProvisionPolicy},
+    provisioner::{
+        self, ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, PolicySettings,
+        Provisioner, Reconciler, ReconcilerSettings, RemoteWrite, process,
     },
     secrets::Keys,
     store::{Store, StoreError, prometheus},
@@ -17,37 +17,37 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
 /// Who says what can be made. On a thread that serves no requests.
-pub(super) fn admission(config: &Config) -> Arc<dyn Admission> {
-    let settings = AdmissionSettings {
+pub(super) fn policy(config: &Config) -> Arc<dyn ProvisionPolicy> {
+    let settings = PolicySettings {
         promtool: config.prometheus.promtool.clone(),
         alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
         remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
         elsewhere: tokio::runtime::Handle::current(),
     };
-    Arc::new(CommonAdmission::new(own_admission(config), settings))
+    Arc::new(CommonPolicy::new(own_policy(config), settings))
 }
 
 /// What the provisioner says to it.
-fn own_admission(config: &Config) -> Box<dyn Admission> {
+fn own_policy(config: &Config) -> Box<dyn ProvisionPolicy> {
     match config.prometheus.provisioner {
-        config::Provisioner::Process => Box::new(processes::admission(config)),
-        config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
-        config::Provisioner::None => Box::new(NotProvisioned),
+        config::Provisioner::Process => Box::new(processes::policy(config)),
+        config::Provisioner::Tsuru => Box::new(tsuru_apps::policy(config)),
+        config::Provisioner::None => Box::new(DisabledProvisioner),
     }
 }
 
 /// Who makes it. On the thread that conducts.
 fn provisioner(
     config: &Config,
-    metrics: process::Metrics,
+    metrics: process::ProcessMetrics,
 ) -> Result<Rc<dyn Provisioner>, TlsError> {
     Ok(match config.prometheus.provisioner {
         config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
         config::Provisioner::Tsuru => match tsuru_apps::provisioner(config)? {
             Some(tsuru) => Rc::new(tsuru),
-            None => Rc::new(NotProvisioned),
+            None => Rc::new(DisabledProvisioner),
         },
-        config::Provisioner::None => Rc::new(NotProvisioned),
+        config::Provisioner::None => Rc::new(DisabledProvisioner),
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn claim(
     };
     let mut lease = Lease::new(store.clone(), home);
     // A container platform starts the next unit before it stops the one before, so a refusal would
-    // stop every deploy. The conductor says there what is wrong.
+    // stop every deploy. The reconciler says there what is wrong.
     if config.prometheus.provisioner != config::Provisioner::Process || config.platform.is_some() {
         return Ok((lease, true));
     }
@@ -89,20 +89,20 @@ async fn has_instances(store: &Store) -> Result<bool, StoreError> {
 }
 
 /// Who sees to it, for a program that listens on `address`.
-pub(super) fn conductor(
+pub(super) fn reconciler(
     config: &Config,
     address: SocketAddr,
     lease: Lease,
     keys: Arc<Keys>,
-    ordered: Arc<Notify>,
-    metrics: process::Metrics,
-) -> Result<Conductor, TlsError> {
-    let settings = Settings {
+    operations_changed: Arc<Notify>,
+    metrics: process::ProcessMetrics,
+) -> Result<Reconciler, TlsError> {
+    let settings = ReconcilerSettings {
         remote_writes: remote_writes(config),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Ok(Conductor::new(lease, keys, provisioner(config, metrics)?, settings, ordered))
+    Ok(Reconciler::new(lease, keys, provisioner(config, metrics)?, settings, operations_changed))
 }
 
 /// Child processes ask us directly, unless that needs a certificate for our public name.
@@ -124,7 +124,7 @@ pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     OwnAddress { base_url: config.base_url.clone(), scrape_url }
 }
 
-fn remote_writes(config: &Config) -> provision::RemoteWrites {
+fn remote_writes(config: &Config) -> provisioner::RemoteWrites {
     let target = |it: &config::RemoteWrite| RemoteWrite {
         url: it.url.clone(),
         basic_auth: it.credentials.as_ref().map(|it| (it.username.clone(), it.password.clone())),

@@ -24,10 +24,10 @@ pub struct OrgSpace {
 }
 
 /// What a request says about an instance that may have to be adopted.
-pub(super) struct Unseen<'a> {
+pub(super) struct UnknownInstance<'a> {
     pub(super) service: &'a Service,
     pub(super) plan_id: Option<&'a PlanId>,
-    pub(super) place: &'a OrgSpace,
+    pub(super) org_space: &'a OrgSpace,
 }
 
 impl Broker {
@@ -46,12 +46,12 @@ impl Broker {
         &self,
         tx: &mut Tx,
         id: &InstanceId,
-        unseen: Unseen<'_>,
+        unseen: UnknownInstance<'_>,
     ) -> Result<ServiceInstance, BrokerError> {
         if let Some(known) = instances::find(tx, id).await? {
             return Ok(known);
         }
-        let OrgSpace { organization_guid, space_guid } = unseen.place.clone();
+        let OrgSpace { organization_guid, space_guid } = unseen.org_space.clone();
         let (Some(plan_id), Some(organization_guid), Some(space_guid)) =
             (unseen.plan_id, organization_guid, space_guid)
         else {
@@ -71,7 +71,7 @@ impl Broker {
             space_guid,
             names: Names::default(),
             maintenance_version: None,
-            parameters: self.seal_of_instance(id, &Map::new())?,
+            parameters: self.encrypt_parameters(id, &Map::new())?,
         };
         match instances::insert(tx, &instance).await? {
             true => {
@@ -93,7 +93,7 @@ impl Broker {
     }
 
     /// Removes an instance that is not there: adopted and removed in one, its row is never seen.
-    pub(super) async fn let_unseen_depart(
+    pub(super) async fn record_unknown_deletion(
         &self,
         tx: &mut Tx,
         id: &InstanceId,

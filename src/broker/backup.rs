@@ -3,7 +3,7 @@
 
 use super::{
     TokenKeyError,
-    token_key::{self, beside_name},
+    token_key::{self, key_path},
 };
 use crate::{
     secrets::Keys,
@@ -73,7 +73,7 @@ pub async fn backup(
 ) -> Result<Backup, BackupError> {
     let database = backup::file_of(database_url)?.ok_or(BackupError::NotSqlite)?;
     let to = std::path::absolute(to).map_err(failed(to))?;
-    let key_to = beside_name(&to);
+    let key_to = key_path(&to);
     for path in [&to, &key_to] {
         if path.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(path.clone()));
@@ -84,7 +84,7 @@ pub async fn backup(
     let key_fingerprint = backup::copy(&database, draft.path()).await?;
     let key = match configured {
         Some(key) => key.clone(),
-        None => token_key::beside(&database, false)?,
+        None => token_key::load(&database, false)?,
     };
     // A database that nobody has used yet has none.
     let keys = Keys::derive(&key).map_err(TokenKeyError::from)?;

@@ -5,8 +5,8 @@
 //! instance.
 
 use super::{
-    Broker, BrokerError, OrgSpace, Scope, adoption::Unseen, error::unsealable, find_plan,
-    instances::find,
+    Broker, BrokerError, OrgSpace, Scope, adoption::UnknownInstance, error::cannot_decrypt,
+    find_plan, instances::find,
 };
 use crate::{
     domain::{
@@ -40,7 +40,7 @@ pub struct Bind {
     /// How the app is scraped ([`ScrapeOptions`]).
     pub parameters: Map<String, Value>,
     /// Where the instance is, if the request says so.
-    pub place: OrgSpace,
+    pub org_space: OrgSpace,
     /// Whether it takes the place of a different binding with its id and instance. Otherwise that
     /// is a conflict.
     pub replaces: bool,
@@ -118,7 +118,11 @@ impl Broker {
                 };
             }
             let (service, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
-            let unseen = Unseen { service, plan_id: Some(&request.plan_id), place: &request.place };
+            let unseen = UnknownInstance {
+                service,
+                plan_id: Some(&request.plan_id),
+                org_space: &request.org_space,
+            };
             let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
             let operation = operations::find(tx, &request.instance_id).await?;
             check_bind(plan, &instance, operation.as_ref(), &request)?;
@@ -151,7 +155,7 @@ impl Broker {
             note(tx, &request).await?;
             Ok(bound)
         };
-        let bound = self.exclusively(&request.instance_id, work).await?;
+        let bound = self.write_transaction(&request.instance_id, work).await?;
         log_if_made(&bound, &request.instance_id, &request.binding_id);
         Ok(bound)
     }
@@ -179,7 +183,7 @@ impl Broker {
             if !plan.binding_rotatable {
                 return Err(BrokerError::NotRotatable);
             }
-            let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
+            let parameters = self.decrypt(&request.predecessor_id, &predecessor.parameters)?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let token_salt = salt()?;
             let binding = ServiceBinding {
@@ -192,7 +196,7 @@ impl Broker {
             };
             self.insert(tx, &binding).await
         };
-        let bound = self.exclusively(&request.instance_id, work).await?;
+        let bound = self.write_transaction(&request.instance_id, work).await?;
         log_if_made(&bound, &request.instance_id, &request.binding_id);
         Ok(bound)
     }
@@ -206,7 +210,7 @@ impl Broker {
         instance: &InstanceId,
         id: &BindingId,
     ) -> Result<FetchedBinding, BrokerError> {
-        self.reading(async |tx| {
+        self.read_transaction(async |tx| {
             let (credentials, sealed) = match bindings::find(tx, id).await? {
                 Some(own) if own.instance_id == *instance => {
                     (self.credentials_of(tx, &own).await?, own.parameters)
@@ -218,7 +222,7 @@ impl Broker {
                     (self.credentials_of_imported(&imported), imported.parameters)
                 }
             };
-            let parameters = ScrapeOptions::without_secrets(&self.unseal(id, &sealed)?);
+            let parameters = ScrapeOptions::without_secrets(&self.decrypt(id, &sealed)?);
             Ok(FetchedBinding { credentials, parameters })
         })
         .await
@@ -232,7 +236,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::BindingGone`] when this instance has none with this id.
     pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
-        self.exclusively(instance, async |tx| match bindings::find(tx, id).await? {
+        self.write_transaction(instance, async |tx| match bindings::find(tx, id).await? {
             Some(own) if own.instance_id == *instance => {
                 bindings::delete(tx, id).await?;
                 if is_of_tsuru(id.as_str()) {
@@ -267,16 +271,16 @@ impl Broker {
             && kept.service_id == request.service_id
             && kept.plan_id == request.plan_id
             && kept.app_guid == request.app_guid
-            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
+            && self.decrypt(&kept.binding_id, &kept.parameters)? == request.parameters)
     }
 
-    pub(super) fn unseal(
+    pub(super) fn decrypt(
         &self,
         id: &BindingId,
         sealed: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
         let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
-        parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
+        parameters.ok_or_else(|| cannot_decrypt("service_bindings.parameters").into())
     }
 
     async fn credentials_of(
@@ -325,7 +329,7 @@ fn check_is_there(operation: Option<Operation>) -> Result<(), BrokerError> {
             Ok(())
         }
         (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
-        _ => Err(BrokerError::NotMade(operation.description)),
+        _ => Err(BrokerError::ProvisionFailed(operation.description)),
     }
 }
 

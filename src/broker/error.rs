@@ -83,10 +83,10 @@ pub enum BrokerError {
     Concurrency(OperationKind),
     /// It was never made, so there is nothing to use or change.
     #[error("this service instance could not be made, and can only be deleted: {0}")]
-    NotMade(String),
+    ProvisionFailed(String),
     /// It is still there.
     #[error("the service instance could not be removed; try again: {0}")]
-    NotRemoved(String),
+    DeprovisionFailed(String),
     /// A Prometheus cannot become something else, nor the other way round.
     #[error("an instance of one kind of plan cannot get a plan of another kind")]
     OtherKind,
@@ -108,6 +108,6 @@ pub enum BrokerError {
 }
 
 /// A sealed text that the key does not open.
-pub(super) fn unsealable(column: &'static str) -> StoreError {
+pub(super) fn cannot_decrypt(column: &'static str) -> StoreError {
     StoreError::Corrupt { column, problem: "broker.token_key does not open it".to_owned() }
 }

@@ -1,6 +1,6 @@
 //! Taking over the bindings of promfetcher, which are bindings of any instance, service and plan.
 
-use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_patience};
+use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_timeout};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
     secrets::{KeyError, Owner, salt},
@@ -26,12 +26,12 @@ pub struct Import {
     /// name none.
     pub without_app: usize,
     /// Rows that make no usable binding.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<SkippedRow>,
 }
 
 /// A row that makes no usable binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedRow {
     /// Its binding, as it stands there.
     pub guid: String,
     /// Why.
@@ -56,13 +56,13 @@ impl Broker {
                 Ok(Some(binding)) => usable.push(binding),
                 Ok(None) => import.without_app += 1,
                 Err(Unusable::Row(problem)) => {
-                    import.left_out.push(LeftOut { guid: endpoint.guid.clone(), problem });
+                    import.skipped.push(SkippedRow { guid: endpoint.guid.clone(), problem });
                 }
                 Err(Unusable::Broker(error)) => return Err(error),
             }
         }
         for some in usable.chunks(AT_ONCE) {
-            within_patience(async {
+            within_timeout(async {
                 let mut tx = self.0.store.begin_write().await?;
                 claim(&mut tx, &self.0.keys).await?;
                 for binding in some {
@@ -75,7 +75,7 @@ impl Broker {
             })
             .await?;
         }
-        within_patience(self.refresh()).await?;
+        within_timeout(self.refresh()).await?;
         Ok(import)
     }
 
@@ -111,7 +111,7 @@ impl Broker {
         request: &Bind,
     ) -> Result<bool, BrokerError> {
         Ok(request.app_guid.as_ref() == Some(&kept.app_guid)
-            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
+            && self.decrypt(&kept.binding_id, &kept.parameters)? == request.parameters)
     }
 
     /// The binding to be like; an imported one is one of any instance.
@@ -150,10 +150,10 @@ impl Broker {
 
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { imported, known, without_app, left_out } = self;
+        let Self { imported, known, without_app, skipped } = self;
         write!(f, "{imported} imported, {known} known before, {without_app} of service keys, ")?;
-        write!(f, "{} left out", left_out.len())?;
-        for LeftOut { guid, problem } in left_out {
+        write!(f, "{} left out", skipped.len())?;
+        for SkippedRow { guid, problem } in skipped {
             write!(f, "\n  binding {guid:?}: {problem}")?;
         }
         Ok(())

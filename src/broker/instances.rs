@@ -2,14 +2,15 @@
 
 use super::{
     Broker, BrokerError, UsesQuotas, check_maintenance,
-    error::unsealable,
+    error::cannot_decrypt,
     find_plan,
-    prometheus::{Ordered, Wanted, put_operation},
+    prometheus::{AcceptedOperation, put_operation, requested_spec},
 };
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, OrganizationGuid, ParameterSchema, Plan, PlanId,
-        ServiceId, SpaceGuid, prometheus::Wishes,
+        ServiceId, SpaceGuid,
+        prometheus::{PrometheusParams, Spec},
     },
     secrets::Owner,
     store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
@@ -50,7 +51,7 @@ pub enum Provisioned {
     /// The same instance was there before.
     AlreadyExists,
     /// It is being made, since now or before.
-    InProgress(Ordered),
+    InProgress(AcceptedOperation),
 }
 
 /// What a successful [`Broker::deprovision`] comes to.
@@ -59,7 +60,7 @@ pub enum Deprovisioned {
     /// It is gone.
     Done,
     /// It is being removed, since now or before.
-    InProgress(Ordered),
+    InProgress(AcceptedOperation),
 }
 
 /// A service instance as the platform may see it.
@@ -96,14 +97,14 @@ impl Broker {
         }
         let id = &request.instance_id;
         // It takes its time, so it is asked before the transaction, and not about what is there.
-        let wanted = match &found {
+        let requested = match &found {
             Ok((_, plan)) if plan.prometheus.is_some() && !self.exists(id).await? => {
-                Some(self.admit_new(plan, &request).await?)
+                Some(self.validate_new(plan, &request).await?)
             }
             _ => None,
         };
         let outcome = self
-            .changing(id, UsesQuotas::if_some(wanted.as_ref()), async |tx| {
+            .write_transaction_with(id, UsesQuotas::if_some(requested.as_ref()), async |tx| {
                 if let Some(existing) = instances::find(tx, id).await? {
                     return match self.is_same(&existing, &request)? {
                         true => self.is_being_made(tx, id).await,
@@ -120,21 +121,22 @@ impl Broker {
                     space_guid: request.space_guid.clone(),
                     names: request.names.clone(),
                     maintenance_version: request.maintenance_version.clone(),
-                    parameters: self.seal_of_instance(id, &request.parameters)?,
+                    parameters: self.encrypt_parameters(id, &request.parameters)?,
                 };
                 if !instances::insert(tx, &instance).await? {
                     // Unreachable while the lock holds; the unique key is the truth all the same.
                     return Err(BrokerError::InstanceConflict);
                 }
-                match &wanted {
+                match &requested {
                     None if plan.prometheus.is_some() => {
                         // It was there a moment ago, and is gone by now.
                         Err(BrokerError::Concurrency(OperationKind::Deprovision))
                     }
                     None => Ok(Provisioned::Created),
-                    Some(wanted) => {
-                        let ordered = self.order(tx, id, &request.space_guid, wanted).await?;
-                        Ok(Provisioned::InProgress(ordered))
+                    Some(spec) => {
+                        let accepted =
+                            self.accept_provision(tx, id, &request.space_guid, spec).await?;
+                        Ok(Provisioned::InProgress(accepted))
                     }
                 }
             })
@@ -143,9 +145,9 @@ impl Broker {
             Provisioned::Created => {
                 tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioned");
             }
-            Provisioned::InProgress(_) if wanted.is_some() => {
-                self.ordered();
-                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance ordered");
+            Provisioned::InProgress(_) if requested.is_some() => {
+                self.notify_operations_changed();
+                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioning started");
             }
             _ => {}
         }
@@ -153,18 +155,18 @@ impl Broker {
     }
 
     async fn exists(&self, id: &InstanceId) -> Result<bool, BrokerError> {
-        self.reading(async |tx| Ok(instances::find(tx, id).await?.is_some())).await
+        self.read_transaction(async |tx| Ok(instances::find(tx, id).await?.is_some())).await
     }
 
-    async fn admit_new(&self, plan: &Plan, request: &Provision) -> Result<Wanted, BrokerError> {
+    async fn validate_new(&self, plan: &Plan, request: &Provision) -> Result<Spec, BrokerError> {
         check(plan.provision.as_ref(), &request.parameters)?;
         if !request.accepts_incomplete {
             return Err(BrokerError::AsyncRequired);
         }
         let terms = plan.prometheus.as_ref().ok_or(BrokerError::UnknownPlan)?;
-        let wanted = self.wanted(terms, &request.parameters)?;
-        self.admit(&wanted.spec, None).await?;
-        Ok(wanted)
+        let spec = requested_spec(terms, &request.parameters)?;
+        self.validate(&spec, None).await?;
+        Ok(spec)
     }
 
     /// The answer to a repeated request.
@@ -176,14 +178,14 @@ impl Broker {
         let Some(operation) = operations::find(tx, id).await? else {
             return Ok(Provisioned::AlreadyExists);
         };
-        let ordered = Ordered { operation_id: operation.operation_id };
+        let accepted = AcceptedOperation { operation_id: operation.operation_id };
         match (operation.kind, operation.state) {
             (OperationKind::Provision, OperationState::InProgress) => {
-                Ok(Provisioned::InProgress(ordered))
+                Ok(Provisioned::InProgress(accepted))
             }
             (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
             (OperationKind::Provision | OperationKind::Deprovision, OperationState::Failed) => {
-                Err(BrokerError::NotMade(operation.description))
+                Err(BrokerError::ProvisionFailed(operation.description))
             }
             _ => Ok(Provisioned::AlreadyExists),
         }
@@ -208,9 +210,9 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::InstanceUnknown`] when there is none.
     pub async fn fetch(&self, id: &InstanceId) -> Result<FetchedInstance, BrokerError> {
-        let instance = self.reading(async |tx| find(tx, id).await).await?;
+        let instance = self.read_transaction(async |tx| find(tx, id).await).await?;
         Ok(FetchedInstance {
-            parameters: Wishes::without_secrets(&self.parameters_of(&instance)?),
+            parameters: PrometheusParams::without_secrets(&self.parameters_of(&instance)?),
             service_id: instance.service_id,
             plan_id: instance.plan_id,
             organization_guid: instance.organization_guid,
@@ -227,7 +229,7 @@ impl Broker {
         &self,
         id: &InstanceId,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let instance = self.reading(async |tx| find(tx, id).await).await?;
+        let instance = self.read_transaction(async |tx| find(tx, id).await).await?;
         self.parameters_of(&instance)
     }
 
@@ -241,9 +243,9 @@ impl Broker {
     /// [`BrokerError::InstanceGone`] when there is none.
     pub async fn deprovision(&self, id: &InstanceId) -> Result<Deprovisioned, BrokerError> {
         let outcome = self
-            .exclusively(id, async |tx| {
+            .write_transaction(id, async |tx| {
                 if instances::find(tx, id).await?.is_none() {
-                    self.let_unseen_depart(tx, id).await?;
+                    self.record_unknown_deletion(tx, id).await?;
                     return Ok(Deprovisioned::Done);
                 }
                 if prometheus::find(tx, id).await?.is_none() {
@@ -256,7 +258,7 @@ impl Broker {
                     it.kind == OperationKind::Deprovision && it.state == OperationState::InProgress
                 });
                 Ok(Deprovisioned::InProgress(match running {
-                    Some(running) => Ordered { operation_id: running.operation_id },
+                    Some(running) => AcceptedOperation { operation_id: running.operation_id },
                     None => put_operation(tx, id, OperationKind::Deprovision, None).await?,
                 }))
             })
@@ -264,7 +266,7 @@ impl Broker {
         match outcome {
             Deprovisioned::Done => tracing::info!(instance.id = %id, "instance deprovisioned"),
             Deprovisioned::InProgress(_) => {
-                self.ordered();
+                self.notify_operations_changed();
                 tracing::info!(instance.id = %id, "instance is to be removed");
             }
         }
@@ -276,7 +278,7 @@ impl Broker {
     ///
     /// # Errors
     /// Those of `deprovision`; [`BrokerError::Concurrency`] when it has not ended by then, and
-    /// [`BrokerError::NotRemoved`] when it failed.
+    /// [`BrokerError::DeprovisionFailed`] when it failed.
     pub async fn deprovision_now(
         &self,
         id: &InstanceId,
@@ -290,7 +292,7 @@ impl Broker {
                 match self.last_operation(id, None).await {
                     Err(BrokerError::InstanceUnknown) => return Ok(()),
                     Ok(last) if last.state == OperationState::Failed => {
-                        return Err(BrokerError::NotRemoved(last.description));
+                        return Err(BrokerError::DeprovisionFailed(last.description));
                     }
                     Ok(_) => tokio::time::sleep(LOOK).await,
                     Err(error) => return Err(error),
@@ -315,10 +317,10 @@ impl Broker {
     ) -> Result<Map<String, Value>, BrokerError> {
         let owner = Owner::Instance(instance.instance_id.as_str());
         let parameters = self.0.keys.unseal(owner, &instance.parameters);
-        parameters.ok_or_else(|| unsealable("service_instances.parameters").into())
+        parameters.ok_or_else(|| cannot_decrypt("service_instances.parameters").into())
     }
 
-    pub(super) fn seal_of_instance(
+    pub(super) fn encrypt_parameters(
         &self,
         id: &InstanceId,
         parameters: &Map<String, Value>,

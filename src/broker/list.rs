@@ -14,7 +14,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Store`] when the database is away.
     pub async fn list(&self) -> Result<BTreeMap<InstanceId, Vec<BindingId>>, BrokerError> {
-        self.reading(async |tx| {
+        self.read_transaction(async |tx| {
             let ids = instances::ids(tx).await?;
             let mut all: BTreeMap<_, _> = ids.into_iter().map(|id| (id, Vec::new())).collect();
             for binding in bindings::all(tx).await?.into_iter().flatten() {

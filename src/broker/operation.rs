@@ -37,7 +37,7 @@ impl Broker {
             self.fetch_binding(instance, binding).await?;
             return Ok(at_once);
         }
-        self.reading(async |tx| {
+        self.read_transaction(async |tx| {
             // The instance second: a removal that ends in between is answered as gone, not as succeeded.
             let operation = operations::find(tx, instance).await?;
             find(tx, instance).await?;

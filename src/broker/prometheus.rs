@@ -1,16 +1,18 @@
 //! Service instances that are a Prometheus: what is decided at once, and what
-//! is ordered.
+//! is operations_changed.
 //!
 //! A decision is a row in the store, made in the same transaction as the
 //! service instance: what it should be like, and an operation that is in
 //! progress. Carrying it out is somebody else's work, who finds that row,
 //! whatever was killed in between.
 
-use super::{Broker, BrokerError, error::unsealable};
+use super::{Broker, BrokerError, error::cannot_decrypt};
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, SpaceGuid,
-        prometheus::{Admission, LossOfData, PrometheusPlan, Refusal, Spec, Wishes},
+        prometheus::{
+            LossOfData, PrometheusParams, PrometheusPlan, ProvisionPolicy, Refusal, Spec,
+        },
     },
     secrets::{Owner, salt},
     store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
@@ -19,7 +21,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Which quotas there are, and who is asked before a Prometheus is ordered.
+/// Which quotas there are, and who is asked before a Prometheus is operations_changed.
 #[derive(Clone, Debug)]
 pub struct Provisioning {
     /// Most instances in all.
@@ -27,61 +29,44 @@ pub struct Provisioning {
     /// Most instances of a space.
     pub max_instances_per_space: u64,
     /// Who says what can be made.
-    pub admission: Arc<dyn Admission>,
+    pub policy: Arc<dyn ProvisionPolicy>,
     /// Tells who makes it that there is no need to wait for the next look.
-    pub ordered: Arc<Notify>,
+    pub operations_changed: Arc<Notify>,
 }
 
 /// An order that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ordered {
+pub struct AcceptedOperation {
     /// Tells it from others on the same instance; begins with the operation's kind.
     pub operation_id: String,
 }
 
-/// What a request about a Prometheus comes to.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) spec: Spec,
-    pub(super) replicas: u8,
-}
-
 impl Broker {
-    /// What an instance would be like with a plan and parameters.
-    pub(super) fn wanted(
-        &self,
-        plan: &PrometheusPlan,
-        parameters: &Map<String, Value>,
-    ) -> Result<Wanted, BrokerError> {
-        let spec = Wishes::from_parameters(parameters)?.with(plan)?;
-        Ok(Wanted { replicas: spec.replicas, spec })
-    }
-
     /// Asks who would have to make it. Takes longer than a transaction should.
-    pub(super) async fn admit(
+    pub(super) async fn validate(
         &self,
         spec: &Spec,
         before: Option<&Spec>,
     ) -> Result<(), BrokerError> {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
-        provisioning.admission.admit(spec, before).await.map_err(BrokerError::Refused)
+        provisioning.policy.validate(spec, before).await.map_err(BrokerError::Refused)
     }
 
     /// Orders a new Prometheus, within the quotas.
-    pub(super) async fn order(
+    pub(super) async fn accept_provision(
         &self,
         tx: &mut Tx,
         id: &InstanceId,
         space: &SpaceGuid,
-        wanted: &Wanted,
-    ) -> Result<Ordered, BrokerError> {
-        self.check_room(tx, space, 1, wanted.replicas.into()).await?;
+        spec: &Spec,
+    ) -> Result<AcceptedOperation, BrokerError> {
+        self.check_quotas(tx, space, 1, spec.replicas.into()).await?;
         let owner = Owner::Spec(id.as_str());
         let row = PrometheusInstance {
             instance_id: id.clone(),
             space_guid: space.clone(),
-            replicas: wanted.replicas,
-            spec: self.seal_spec(owner, &wanted.spec)?,
+            replicas: spec.replicas,
+            spec: self.encrypt_spec(owner, spec)?,
             secret_salt: salt()?,
         };
         prometheus::put(tx, &row).await?;
@@ -89,7 +74,7 @@ impl Broker {
     }
 
     /// The transaction has locked the quotas, so no other operation changes them meanwhile.
-    pub(super) async fn check_room(
+    pub(super) async fn check_quotas(
         &self,
         tx: &mut Tx,
         space: &SpaceGuid,
@@ -99,7 +84,7 @@ impl Broker {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
         let usage = prometheus::usage(tx, space).await?;
         let no_room = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
-        let Provisioning { max_instances, max_instances_per_space, admission, .. } = provisioning;
+        let Provisioning { max_instances, max_instances_per_space, policy, .. } = provisioning;
         if usage.of_space + instances > *max_instances_per_space {
             return no_room(format!(
                 "this space has {} Prometheus instances, and may have {max_instances_per_space}; delete one, or ask the operator for more",
@@ -112,7 +97,7 @@ impl Broker {
                 usage.instances
             ));
         }
-        match admission.capacity() {
+        match policy.capacity() {
             Some(capacity) if usage.replicas + replicas > capacity => no_room(format!(
                 "no port is free for another Prometheus: all {capacity} are taken; ask the operator for more"
             )),
@@ -120,21 +105,25 @@ impl Broker {
         }
     }
 
-    pub(super) fn seal_spec(&self, owner: Owner<'_>, spec: &Spec) -> Result<String, BrokerError> {
+    pub(super) fn encrypt_spec(
+        &self,
+        owner: Owner<'_>,
+        spec: &Spec,
+    ) -> Result<String, BrokerError> {
         let Ok(Value::Object(map)) = serde_json::to_value(spec) else {
-            return Err(unsealable("prometheus_instances.spec").into());
+            return Err(cannot_decrypt("prometheus_instances.spec").into());
         };
         Ok(self.0.keys.seal(owner, &map)?)
     }
 
-    pub(super) fn unseal_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
+    pub(super) fn decrypt_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
         spec_of(&self.0.keys, row)
     }
 
     /// Tells who carries it out.
-    pub(super) fn ordered(&self) {
+    pub(super) fn notify_operations_changed(&self) {
         if let Some(provisioning) = self.0.provisioning.get() {
-            provisioning.ordered.notify_one();
+            provisioning.operations_changed.notify_one();
         }
     }
 }
@@ -146,7 +135,7 @@ pub(super) fn spec_of(
 ) -> Result<Spec, StoreError> {
     let map = keys
         .unseal(Owner::Spec(row.instance_id.as_str()), &row.spec)
-        .ok_or_else(|| unsealable("prometheus_instances.spec"))?;
+        .ok_or_else(|| cannot_decrypt("prometheus_instances.spec"))?;
     serde_json::from_value(Value::Object(map)).map_err(|error| StoreError::Corrupt {
         column: "prometheus_instances.spec",
         problem: error.to_string(),
@@ -159,7 +148,7 @@ pub(super) async fn put_operation(
     id: &InstanceId,
     kind: OperationKind,
     before: Option<crate::store::Before>,
-) -> Result<Ordered, BrokerError> {
+) -> Result<AcceptedOperation, BrokerError> {
     let operation_id = format!("{kind}-{}", uuid::Uuid::new_v4());
     let operation = Operation {
         instance_id: id.clone(),
@@ -171,7 +160,15 @@ pub(super) async fn put_operation(
         before,
     };
     operations::put(tx, &operation).await?;
-    Ok(Ordered { operation_id })
+    Ok(AcceptedOperation { operation_id })
+}
+
+/// The spec of an instance that has these parameters of the user and this plan.
+pub(super) fn requested_spec(
+    plan: &PrometheusPlan,
+    parameters: &Map<String, Value>,
+) -> Result<Spec, BrokerError> {
+    Ok(PrometheusParams::from_parameters(parameters)?.resolve(plan)?)
 }
 
 impl From<LossOfData> for BrokerError {

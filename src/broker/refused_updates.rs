@@ -5,7 +5,7 @@
 //! Each later update asks for them again. What was refused is stored, so that it does not block
 //! what else a later update asks for.
 
-use super::{Broker, BrokerError, error::unsealable, instances::find};
+use super::{Broker, BrokerError, error::cannot_decrypt, instances::find};
 use crate::{domain::InstanceId, secrets::Owner, store::refused_updates};
 use serde_json::{Map, Value};
 
@@ -29,11 +29,13 @@ impl Broker {
         &self,
         id: &InstanceId,
     ) -> Result<Option<RefusedUpdate>, BrokerError> {
-        let sealed = self.reading(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
+        let sealed =
+            self.read_transaction(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
         let Some(sealed) = sealed else { return Ok(None) };
         let owner = Owner::RefusedUpdate(id.as_str());
         let column = "tsuru_refused_updates.request";
-        let mut request = self.0.keys.unseal(owner, &sealed).ok_or_else(|| unsealable(column))?;
+        let mut request =
+            self.0.keys.unseal(owner, &sealed).ok_or_else(|| cannot_decrypt(column))?;
         let parameters = match request.remove("parameters") {
             Some(Value::Object(parameters)) => parameters,
             _ => Map::new(),
@@ -61,7 +63,7 @@ impl Broker {
                 Some(self.0.keys.seal(Owner::RefusedUpdate(id.as_str()), &request)?)
             }
         };
-        self.exclusively(id, async |tx| {
+        self.write_transaction(id, async |tx| {
             find(tx, id).await?;
             match &sealed {
                 Some(sealed) => refused_updates::put(tx, id, sealed).await?,

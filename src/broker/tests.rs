@@ -3,7 +3,7 @@
 mod bindings;
 mod instances;
 mod locks;
-mod moving;
+mod migration;
 mod races;
 mod store;
 
@@ -84,11 +84,11 @@ fn update(id: &str) -> Update {
         plan_id: None,
         names: Names::default(),
         parameters: Map::new(),
-        unnamed: Unnamed::Keep,
+        omitted_parameters: OmittedParameters::Keep,
         moves_to: OrgSpace::default(),
         maintenance_version: None,
         previous_plan_id: None,
-        place: OrgSpace::default(),
+        org_space: OrgSpace::default(),
         accepts_incomplete: false,
     }
 }
@@ -102,7 +102,7 @@ fn bind(instance: &str, id: &str, app: &str) -> Bind {
         plan_id: "p".parse().unwrap(),
         app_guid: Some(app.parse().unwrap()),
         parameters: Map::new(),
-        place: OrgSpace::default(),
+        org_space: OrgSpace::default(),
         tsuru: None,
     }
 }
@@ -131,8 +131,8 @@ async fn made(broker: &Broker, request: Bind) -> Credentials {
     }
 }
 
-fn endpoint_in_force(broker: &Broker, app: &str) -> Option<String> {
-    let in_force = broker.bound_apps().options_of(app)?;
+fn active_endpoint(broker: &Broker, app: &str) -> Option<String> {
+    let in_force = broker.binding_table().binding_for(app)?;
     in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
 }
 

@@ -44,8 +44,8 @@ pub enum TokenKeyError {
 ///
 /// It is written whole under another name and then linked, so neither a crash
 /// nor a second process can leave or replace half a key.
-pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenKeyError> {
-    let path = beside_name(database);
+pub(super) fn load(database: &Path, make: bool) -> Result<SecretString, TokenKeyError> {
+    let path = key_path(database);
     match read(&path) {
         Err(TokenKeyError::Lost(_)) if make => {
             make_at(&path).map_err(|source| TokenKeyError::File { path: path.clone(), source })?;
@@ -60,7 +60,7 @@ pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenK
 }
 
 /// Where the key of a database file is.
-pub(super) fn beside_name(database: &Path) -> PathBuf {
+pub(super) fn key_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".token-key");
     PathBuf::from(name)
@@ -108,14 +108,14 @@ mod tests {
     fn a_key_is_made_once_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("my.db");
-        let key = beside(&database, true).unwrap();
+        let key = load(&database, true).unwrap();
         assert!(key.expose_secret().len() >= 43);
-        assert_eq!(beside(&database, true).unwrap().expose_secret(), key.expose_secret());
+        assert_eq!(load(&database, true).unwrap().expose_secret(), key.expose_secret());
         let file = dir.path().join("my.db.token-key");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        beside(&database, false).unwrap();
+        load(&database, false).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let database = dir.path().join("my.db");
         let keys: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| beside(&database, true).unwrap())).collect();
+                (0..8).map(|_| scope.spawn(|| load(&database, true).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let first = keys[0].expose_secret();
@@ -136,13 +136,13 @@ mod tests {
     fn a_lost_or_empty_key_of_a_used_database_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("my.db");
-        let lost = beside(&database, false).unwrap_err();
+        let lost = load(&database, false).unwrap_err();
         assert!(matches!(lost, TokenKeyError::Lost(_)), "{lost}");
         let file = dir.path().join("my.db.token-key");
         assert!(!file.exists());
         for content in [b"" as &[u8], b" \n", b"\xff"] {
             fs::write(&file, content).unwrap();
-            let unusable = beside(&database, true).unwrap_err();
+            let unusable = load(&database, true).unwrap_err();
             assert!(matches!(unusable, TokenKeyError::Unusable(_)), "{unusable}");
         }
     }

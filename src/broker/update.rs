@@ -1,14 +1,14 @@
 //! Service instances: update.
 //!
 //! What is only stored is changed at once. What a Prometheus would have to be
-//! like is ordered, and undone by who carries it out when it cannot be.
+//! like is operations_changed, and undone by who carries it out when it cannot be.
 
 use super::{
     Broker, BrokerError, OrgSpace, UsesQuotas,
-    adoption::Unseen,
+    adoption::UnknownInstance,
     check_maintenance,
     instances::check,
-    prometheus::{Ordered, put_operation},
+    prometheus::{AcceptedOperation, put_operation, requested_spec},
 };
 use crate::{
     domain::{
@@ -39,7 +39,7 @@ pub struct Update {
     /// The parameters that the request names.
     pub parameters: Map<String, Value>,
     /// What happens to the others.
-    pub unnamed: Unnamed,
+    pub omitted_parameters: OmittedParameters,
     /// The organization and space that it moves to; none: where it is. Its bindings do not move:
     /// a service key was given to those who could read its space then.
     pub moves_to: OrgSpace,
@@ -48,14 +48,14 @@ pub struct Update {
     /// Its plan until now, if the request says so.
     pub previous_plan_id: Option<PlanId>,
     /// Where it is, if the request says so.
-    pub place: OrgSpace,
+    pub org_space: OrgSpace,
     /// Whether the platform waits for what takes longer than a request.
     pub accepts_incomplete: bool,
 }
 
 /// What happens to parameters that an update does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Unnamed {
+pub enum OmittedParameters {
     /// They stay: Cloud Controller sends `{}` when its user gave none (contract: osb.md 1.5).
     #[default]
     Keep,
@@ -72,7 +72,7 @@ pub enum Updated {
     /// It is as it was asked for.
     Done,
     /// It is being changed, since now or before.
-    InProgress(Ordered),
+    InProgress(AcceptedOperation),
 }
 
 /// What a request makes of an instance.
@@ -124,26 +124,27 @@ impl Broker {
         let service = catalog.service(&request.service_id).ok_or(BrokerError::UnknownService)?;
         // It takes its time, so it is asked before the transaction; what is decided in that is the
         // same, unless somebody else changed the instance in between.
-        let admitted = self.admit_change(service, &request).await?;
+        let admitted = self.validate_change(service, &request).await?;
         let changed = self
-            .changing(id, UsesQuotas::if_some(admitted.as_ref()), async |tx| {
+            .write_transaction_with(id, UsesQuotas::if_some(admitted.as_ref()), async |tx| {
                 let change = self.change(tx, service, &request).await?;
                 let Some(next) = &change.prometheus else {
                     return Ok((change.store(tx).await?, Updated::Done));
                 };
                 if let Some(operation) = operations::find(tx, id).await? {
-                    let ordered = Ordered { operation_id: operation.operation_id };
+                    let accepted = AcceptedOperation { operation_id: operation.operation_id };
                     match (operation.kind, operation.state) {
                         (OperationKind::Update, OperationState::InProgress)
                             if change.before.plan_id == change.after.plan_id
                                 && next.spec == next.current =>
                         {
                             let is_changed = change.is_of_owner_only() && change.store(tx).await?;
-                            return Ok((is_changed, Updated::InProgress(ordered)));
+                            return Ok((is_changed, Updated::InProgress(accepted)));
                         }
                         // Tsuru sends an update for each new description.
                         (OperationKind::Provision, OperationState::InProgress)
-                            if request.unnamed != Unnamed::Keep && change.is_of_owner_only() =>
+                            if request.omitted_parameters != OmittedParameters::Keep
+                                && change.is_of_owner_only() =>
                         {
                             return Ok((change.store(tx).await?, Updated::Done));
                         }
@@ -153,7 +154,7 @@ impl Broker {
                         (
                             OperationKind::Provision | OperationKind::Deprovision,
                             OperationState::Failed,
-                        ) => return Err(BrokerError::NotMade(operation.description)),
+                        ) => return Err(BrokerError::ProvisionFailed(operation.description)),
                         _ => {}
                     }
                 }
@@ -165,7 +166,7 @@ impl Broker {
                     return Err(BrokerError::Concurrency(OperationKind::Update));
                 }
                 let more = next.spec.replicas.saturating_sub(next.current.replicas);
-                self.check_room(tx, &next.row.space_guid, 0, more.into()).await?;
+                self.check_quotas(tx, &next.row.space_guid, 0, more.into()).await?;
                 let before = Before {
                     plan_id: change.before.plan_id.clone(),
                     parameters: change.before.parameters.clone(),
@@ -174,12 +175,12 @@ impl Broker {
                 };
                 let row = PrometheusInstance {
                     replicas: next.spec.replicas,
-                    spec: self.seal_spec(Owner::Spec(id.as_str()), &next.spec)?,
+                    spec: self.encrypt_spec(Owner::Spec(id.as_str()), &next.spec)?,
                     ..next.row.clone()
                 };
                 prometheus::put(tx, &row).await?;
-                let ordered = put_operation(tx, id, OperationKind::Update, Some(before)).await?;
-                Ok((true, Updated::InProgress(ordered)))
+                let accepted = put_operation(tx, id, OperationKind::Update, Some(before)).await?;
+                Ok((true, Updated::InProgress(accepted)))
             })
             .await?;
         let (is_changed, outcome) = changed;
@@ -187,23 +188,24 @@ impl Broker {
             tracing::info!(instance.id = %id, "instance updated");
         }
         if matches!(outcome, Updated::InProgress(_)) {
-            self.ordered();
+            self.notify_operations_changed();
         }
         Ok(outcome)
     }
 
     /// Asks whether a Prometheus can be changed like that; gives what it would be.
-    async fn admit_change(
+    async fn validate_change(
         &self,
         service: &Service,
         request: &Update,
     ) -> Result<Option<Spec>, BrokerError> {
-        let change =
-            self.reading(async |tx| match instances::find(tx, &request.instance_id).await? {
+        let change = self.read_transaction(async |tx| {
+            match instances::find(tx, &request.instance_id).await? {
                 Some(_) => self.change(tx, service, request).await.map(Some),
                 // It may be adopted, which is no Prometheus.
                 None => Ok(None),
-            });
+            }
+        });
         let Some(next) = change.await?.and_then(|change| change.prometheus) else {
             return Ok(None);
         };
@@ -213,14 +215,14 @@ impl Broker {
         if !request.accepts_incomplete {
             return Err(BrokerError::AsyncRequired);
         }
-        let is_said = match &request.unnamed {
-            Unnamed::Keep => request.parameters.contains_key("retention"),
-            Unnamed::Reset { except } => {
+        let is_said = match &request.omitted_parameters {
+            OmittedParameters::Keep => request.parameters.contains_key("retention"),
+            OmittedParameters::Reset { except } => {
                 request.parameters.contains_key("retention") && !except.contains("retention")
             }
         };
         next.current.check_change(&next.spec, is_said)?;
-        self.admit(&next.spec, Some(&next.current)).await?;
+        self.validate(&next.spec, Some(&next.current)).await?;
         Ok(Some(next.spec))
     }
 
@@ -232,10 +234,10 @@ impl Broker {
         request: &Update,
     ) -> Result<Change, BrokerError> {
         let id = &request.instance_id;
-        let unseen = Unseen {
+        let unseen = UnknownInstance {
             service,
             plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
-            place: &request.place,
+            org_space: &request.org_space,
         };
         let existing = self.find_or_adopt(tx, id, unseen).await?;
         if existing.service_id != request.service_id {
@@ -271,7 +273,7 @@ impl Broker {
         let parameters = next_parameters(schema, &before, request)?;
         // Sealed twice, the same looks different.
         if parameters != before {
-            updated.parameters = self.seal_of_instance(id, &parameters)?;
+            updated.parameters = self.encrypt_parameters(id, &parameters)?;
         }
         let prometheus = match prometheus::find(tx, id).await? {
             None if plan.is_some_and(|plan| plan.prometheus.is_some()) => {
@@ -279,9 +281,9 @@ impl Broker {
             }
             None => None,
             Some(row) => {
-                let current = self.unseal_spec(&row)?;
+                let current = self.decrypt_spec(&row)?;
                 let spec = match plan.map(|plan| &plan.prometheus) {
-                    Some(Some(terms)) => self.wanted(terms, &parameters)?.spec,
+                    Some(Some(terms)) => requested_spec(terms, &parameters)?,
                     Some(None) => return Err(BrokerError::OtherKind),
                     // The plan has left the catalog.
                     None if parameters == before => current.clone(),
@@ -301,7 +303,7 @@ fn next_parameters(
     before: &Map<String, Value>,
     request: &Update,
 ) -> Result<Map<String, Value>, BrokerError> {
-    let Unnamed::Reset { except } = &request.unnamed else {
+    let OmittedParameters::Reset { except } = &request.omitted_parameters else {
         if !request.parameters.is_empty() {
             check(schema, &request.parameters)?;
         }

@@ -32,7 +32,7 @@ impl ImportPromfetcher {
         log("warn", config.log.format)?;
         let import = block_on(import(config, self.from.into()))?;
         print(&import)?;
-        match import.left_out.len() {
+        match import.skipped.len() {
             0 => Ok(()),
             count => Err(Failure::other(anyhow::anyhow!("{count} bindings could not be imported"))),
         }

@@ -20,7 +20,7 @@ pub use operators::Operators;
 
 use super::auth::{BasicCredentials, CHALLENGE, Presented};
 use crate::{
-    broker::{BoundApps, Scope, TOKEN_PREFIX, token_hash},
+    broker::{BindingTable, Scope, TOKEN_PREFIX, token_hash},
     discovery::Match,
     domain::{App, InstanceId},
 };
@@ -45,7 +45,7 @@ pub struct Access(Arc<Inner>);
 
 struct Inner {
     token_required: bool,
-    bound: BoundApps,
+    bound: BindingTable,
     broker: Option<BasicCredentials>,
     operators: Operators,
     own: OwnCredentials,
@@ -163,7 +163,7 @@ impl Access {
     /// operators.
     pub fn new(
         token_required: bool,
-        bound: BoundApps,
+        bound: BindingTable,
         broker: Option<BasicCredentials>,
         operators: Operators,
         metrics: AccessMetrics,

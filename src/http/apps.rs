@@ -8,7 +8,7 @@ mod error;
 mod request;
 
 use crate::{
-    broker::{BoundApps, InForce, Scope},
+    broker::{ActiveBinding, BindingTable, Scope},
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
@@ -45,7 +45,7 @@ pub struct Apps {
     /// Who exists.
     pub table: RouteTable,
     /// The bindings in force.
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     /// `routes.keep`: after this long without an answer, the routes of a source are not known.
     pub keep: Duration,
     /// Who may scrape what.
@@ -120,7 +120,7 @@ async fn answer(
         return Ok(HttpResponse::Ok().json(description::describe(
             &table,
             &found,
-            |app| apps.options_of(&caller, app),
+            |app| apps.binding_for(&caller, app),
             &apps.last,
         )));
     }
@@ -190,10 +190,12 @@ impl Apps {
 
     /// How an app is scraped: by the binding in force, but by a Prometheus of ours
     /// as the app is bound to that.
-    fn options_of(&self, caller: &Caller, app: &str) -> Option<Arc<InForce>> {
+    fn binding_for(&self, caller: &Caller, app: &str) -> Option<Arc<ActiveBinding>> {
         match caller {
-            Caller::Token(Scope::PrometheusTargets(_, targets)) => targets.options_of(app).cloned(),
-            _ => self.bound.options_of(app),
+            Caller::Token(Scope::PrometheusTargets(_, targets)) => {
+                targets.binding_for(app).cloned()
+            }
+            _ => self.bound.binding_for(app),
         }
     }
 
@@ -226,7 +228,7 @@ impl Apps {
         let mut targets = Vec::new();
         let mut wanted = BTreeSet::new();
         for one in found {
-            let bound = self.options_of(caller, one.app.id.as_str());
+            let bound = self.binding_for(caller, one.app.id.as_str());
             let unbound = ScrapeOptions::default();
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
             wanted.extend(options.process_types.iter().cloned());

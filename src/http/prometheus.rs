@@ -14,7 +14,7 @@ mod state;
 mod target;
 
 use crate::{
-    broker::{BoundApps, BoundPrometheus, Broker},
+    broker::{BindingTable, Broker, PrometheusSnapshot},
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
@@ -61,7 +61,7 @@ const TO_SAY_SO: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Prometheus {
     /// Which instances there are.
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     /// Knows the names of plans.
     pub catalog: Broker,
     /// Who may ask which.
@@ -81,7 +81,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 impl Prometheus {
     /// The instance that is called `name`.
-    fn find(&self, name: &str) -> Option<Arc<BoundPrometheus>> {
+    fn find(&self, name: &str) -> Option<Arc<PrometheusSnapshot>> {
         self.bound.prometheus(name).or_else(|| {
             let all = self.bound.all_prometheus();
             all.iter().find(|(id, _)| segment(id) == name).map(|(_, it)| Arc::clone(it))
@@ -90,7 +90,7 @@ impl Prometheus {
 }
 
 /// What is to be asked to reach an instance.
-pub fn upstream(base_url: &str, prometheus: &BoundPrometheus) -> Upstream {
+pub fn upstream(base_url: &str, prometheus: &PrometheusSnapshot) -> Upstream {
     let segment = segment(&prometheus.instance_id);
     Upstream {
         external_url: format!("{base_url}/prometheus/{segment}"),
@@ -151,7 +151,7 @@ async fn admit(
     request: &HttpRequest,
     target: &Target<'_>,
     state: &Prometheus,
-) -> Result<Arc<BoundPrometheus>, Problem> {
+) -> Result<Arc<PrometheusSnapshot>, Problem> {
     let name = &*target.name;
     let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || segment(id) == name;
     state.access.prometheus(request, is_it).await?;

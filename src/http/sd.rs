@@ -21,7 +21,7 @@ mod target;
 pub use metrics::SdMetrics;
 
 use crate::{
-    broker::{BindingsInForce, BoundApps, Scope},
+    broker::{ActiveBindings, BindingTable, Scope},
     discovery::{RouteTable, Snapshot},
     domain::{AppGuid, InstanceId, SpaceGuid},
     http::{
@@ -51,7 +51,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub struct Sd {
     table: RouteTable,
-    bound: BoundApps,
+    bound: BindingTable,
     access: Access,
     keep: Duration,
     base: BaseUrl,
@@ -70,7 +70,7 @@ pub struct SdSettings {
     /// Who exists.
     pub table: RouteTable,
     /// The bindings in force.
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     /// Who may see what.
     pub access: Access,
     /// `routes.keep`: a table that nobody confirmed for longer is no knowledge.
@@ -95,7 +95,7 @@ enum Visibility {
 
 impl Visibility {
     /// The same as a scope, with the bindings of one moment; none for everything.
-    fn scope(&self, bound: &BindingsInForce) -> Option<Scope> {
+    fn scope(&self, bound: &ActiveBindings) -> Option<Scope> {
         Some(match self {
             Self::Everything => return None,
             Self::App(app) => Scope::App(app.clone()),
@@ -139,9 +139,9 @@ impl Sd {
         &self,
         key: Key,
         table: Arc<Snapshot>,
-        bound: BindingsInForce,
+        bound: ActiveBindings,
     ) -> Result<(Arc<Answer>, Outcome), SdError> {
-        let editions = Editions { routes: table.edition(), bindings: bound.edition() };
+        let editions = Editions { routes: table.edition(), bindings: bound.version() };
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }

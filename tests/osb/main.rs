@@ -5,16 +5,16 @@
 mod bindings;
 #[path = "../support/databases.rs"]
 mod databases;
+mod fake_provisioner;
 mod gate;
 mod helpers;
 mod input;
 mod instances;
 mod korifi;
-mod moving;
+mod migration;
 mod outage;
 mod prometheus;
 mod races;
 mod rejections;
 mod replay;
 mod tokens;
-mod workshop;

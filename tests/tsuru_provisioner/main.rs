@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod bad_days;
+mod failures;
 mod life;
 mod platform;
 #[path = "../support/tsuru.rs"]

@@ -80,7 +80,7 @@ async fn a_bind_that_makes_no_sense_leaves_nothing_behind() {
         }
         let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
         assert!(matches!(error, BrokerError::BindingGone), "{error:?}");
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
     })
     .await;
 }
@@ -92,18 +92,18 @@ async fn the_newest_binding_of_an_app_is_in_force_and_its_removal_brings_the_one
         for id in ["i", "j"] {
             broker.provision(provision(id)).await.unwrap();
         }
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
         for (instance, id, path) in [("i", "b1", "/1"), ("j", "b2", "/2"), ("i", "b3", "/3")] {
             let parameters = map(json!({"endpoint": path}));
             made(&broker, Bind { parameters, ..bind(instance, id, "app") }).await;
-            assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some(path));
+            assert_eq!(active_endpoint(&broker, "app").as_deref(), Some(path));
         }
         broker.unbind(&instance("i"), &binding("b3")).await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/2"));
         broker.unbind(&instance("i"), &binding("b1")).await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/2"));
         broker.deprovision(&instance("j")).await.unwrap();
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
     })
     .await;
 }
@@ -117,13 +117,13 @@ async fn a_token_is_known_while_its_binding_exists_and_means_its_app_or_space() 
         let key = made(&broker, Bind { app_guid: None, ..bind("i", "k", "app") }).await;
         let space: SpaceGuid = "space".parse().unwrap();
         let scope = |credentials: &Credentials| {
-            broker.bound_apps().scope_of_token(credentials.token.expose_secret())
+            broker.binding_table().scope_of_token(credentials.token.expose_secret())
         };
         assert_eq!(scope(&app), Some(Scope::App("app".parse().unwrap())));
         assert_eq!(scope(&key), Some(Scope::Space(space)));
         assert_eq!((&app.scope, &key.scope), (&scope(&app).unwrap(), &scope(&key).unwrap()));
-        assert_eq!(broker.bound_apps().scope_of_token("sbt_guess"), None);
-        assert_eq!(broker.bound_apps().scope_of_token("an app's own token"), None);
+        assert_eq!(broker.binding_table().scope_of_token("sbt_guess"), None);
+        assert_eq!(broker.binding_table().scope_of_token("an app's own token"), None);
         broker.unbind(&instance("i"), &binding("b")).await.unwrap();
         assert_eq!(scope(&app), None);
         assert!(scope(&key).is_some());
@@ -169,12 +169,12 @@ async fn a_rotated_binding_is_like_its_predecessor_and_outlives_it() {
         assert_ne!(new.token.expose_secret(), old.token.expose_secret());
         assert_eq!(new.scope, old.scope);
         let known = |token: &SecretString| {
-            broker.bound_apps().scope_of_token(token.expose_secret()).is_some()
+            broker.binding_table().scope_of_token(token.expose_secret()).is_some()
         };
         assert!(known(&old.token) && known(&new.token));
         broker.unbind(&instance("i"), &binding("old")).await.unwrap();
         assert!(!known(&old.token) && known(&new.token));
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/a"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/a"));
         // Repeated after its predecessor has gone, as a platform does after a timeout.
         let again = broker.rotate(rotate("i", "new", "old")).await.unwrap();
         assert!(matches!(again, Bound::AlreadyExists(_)), "{again:?}");

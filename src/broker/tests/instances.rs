@@ -181,7 +181,7 @@ async fn what_has_left_the_catalog_can_still_be_used_and_removed() {
         assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
         let error = broker.provision(provision("j")).await.unwrap_err();
         assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
-        assert!(broker.bound_apps().options_of("app").is_some());
+        assert!(broker.binding_table().binding_for("app").is_some());
         broker.unbind(&instance("i"), &binding("b")).await.unwrap();
         broker.deprovision(&instance("i")).await.unwrap();
     })

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     domain::{
         OperationState,
-        prometheus::{Admission, Refusal, Spec},
+        prometheus::{ProvisionPolicy, Refusal, Spec},
     },
     store::{operations, promfetcher::AppEndpoint, replicas, testing::Schema},
 };
@@ -19,8 +19,8 @@ const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 #[derive(Debug)]
 struct Everything;
 
-impl Admission for Everything {
-    fn admit<'a>(
+impl ProvisionPolicy for Everything {
+    fn validate<'a>(
         &'a self,
         _: &'a Spec,
         _: Option<&'a Spec>,
@@ -38,8 +38,8 @@ async fn replica(store: &Store) -> Broker {
     let provisioning = Provisioning {
         max_instances: 100_000,
         max_instances_per_space: 100_000,
-        admission: Arc::new(Everything),
-        ordered: Arc::default(),
+        policy: Arc::new(Everything),
+        operations_changed: Arc::default(),
     };
     broker.provision_with(provisioning, catalog());
     broker

@@ -12,7 +12,7 @@ async fn another_replica_learns_of_a_binding_and_of_its_end() {
         here.provision(provision("i")).await.unwrap();
         made(&here, bind("i", "b", "app")).await;
         let until = async |bound: bool| {
-            while there.bound_apps().options_of("app").is_some() != bound {
+            while there.binding_table().binding_for("app").is_some() != bound {
                 tokio::time::sleep(every).await;
             }
         };
@@ -44,8 +44,8 @@ async fn a_binding_that_cannot_be_read_costs_nobody_elses() {
         tx.commit().await.unwrap();
 
         broker.refresh().await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/b1"));
-        assert_eq!(endpoint_in_force(&broker, "other").as_deref(), Some("/b3"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/b1"));
+        assert_eq!(active_endpoint(&broker, "other").as_deref(), Some("/b3"));
         broker.unbind(&instance("i"), &binding("b2")).await.unwrap();
     })
     .await;
@@ -98,10 +98,10 @@ async fn while_the_database_is_away_bindings_stay_in_force_and_changes_are_refus
     let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
     assert!(matches!(error, BrokerError::Store(StoreError::Unavailable { .. })), "{error:?}");
     assert!(broker.refresh().await.is_err());
-    assert!(broker.bound_apps().options_of("app").is_some());
+    assert!(broker.binding_table().binding_for("app").is_some());
     std::fs::rename(&away, &path).unwrap();
     broker.unbind(&instance("i"), &binding("b")).await.unwrap();
-    assert!(broker.bound_apps().options_of("app").is_none());
+    assert!(broker.binding_table().binding_for("app").is_none());
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn a_database_file_that_was_replaced_is_another_store_with_a_key_of_its_ow
 
     std::fs::rename(file("ours.db"), file("used.db")).unwrap();
     broker.refresh().await.unwrap();
-    assert!(broker.bound_apps().options_of("app").is_none());
+    assert!(broker.binding_table().binding_for("app").is_none());
 
     std::fs::rename(file("foreign.db"), file("used.db")).unwrap();
     let error = broker.deprovision(&instance("i")).await.unwrap_err();

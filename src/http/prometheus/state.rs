@@ -1,13 +1,13 @@
 //! How an instance does, in a few words.
 
 use crate::{
-    broker::BoundPrometheus,
+    broker::PrometheusSnapshot,
     domain::{OperationKind, OperationState, prometheus::ReplicaState},
 };
 
 /// The state of an instance, for people: what is done about it at the moment, and
 /// how many of its servers run.
-pub fn state(prometheus: &BoundPrometheus) -> String {
+pub fn state(prometheus: &PrometheusSnapshot) -> String {
     let operation = prometheus.operation.as_ref();
     let doing = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));
     let because = |text: &str| match text {
@@ -37,7 +37,7 @@ pub fn state(prometheus: &BoundPrometheus) -> String {
     }
 }
 
-fn running(prometheus: &BoundPrometheus) -> String {
+fn running(prometheus: &PrometheusSnapshot) -> String {
     let ready = prometheus.replicas.iter().filter(|it| it.state == ReplicaState::Ready).count();
     match (ready, prometheus.spec.replicas) {
         (0, _) => "not running".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{TsuruError, TsuruState};
 use crate::{
-    broker::{BoundPrometheus, LastOperation},
+    broker::{LastOperation, PrometheusSnapshot},
     domain::{
         InstanceId, OperationKind, OperationState,
         prometheus::{Replica, ReplicaState},
@@ -18,7 +18,7 @@ pub(super) struct Condition {
     /// Why something does not work; empty when all does.
     pub(super) problem: String,
     /// What there is of a Prometheus.
-    pub(super) prometheus: Option<Arc<BoundPrometheus>>,
+    pub(super) prometheus: Option<Arc<PrometheusSnapshot>>,
 }
 
 /// What Tsuru knows of an instance.
@@ -32,7 +32,7 @@ pub(super) enum State {
 /// How an instance is now.
 pub(super) async fn of(state: &TsuruState, id: &InstanceId) -> Result<Condition, TsuruError> {
     let last = state.broker.last_operation(id, None).await?;
-    let prometheus = state.broker.bound_apps().prometheus(id.as_str());
+    let prometheus = state.broker.binding_table().prometheus(id.as_str());
     let replicas = prometheus.as_ref().map(|one| one.replicas.as_slice()).unwrap_or_default();
     let (state, words) = judge(&last, replicas);
     Ok(Condition { state, words, problem: problem(&last, replicas), prometheus })

@@ -1,0 +1,104 @@
+//! Whether a process can be made of what is there now.
+
+use super::{
+    ProcessPaths,
+    folder::{make_root, room},
+};
+use crate::domain::prometheus::{ProvisionPolicy, Refusal, Spec, Storage};
+use bytesize::ByteSize;
+use futures_util::future::LocalBoxFuture;
+use rustix::fs::{Access, access};
+use std::path::{Path, PathBuf};
+
+/// Room for a replica whose plan has no `retention_size`, in bytes.
+const LEAST_ROOM: u64 = 512 << 20;
+
+/// Looks at the program, the folders and the room in them.
+#[derive(Clone, Debug)]
+pub struct ProcessPolicy(ProcessPaths);
+
+impl ProcessPolicy {
+    /// Of processes in `paths`.
+    pub fn new(paths: ProcessPaths) -> Self {
+        Self(paths.absolute())
+    }
+
+    fn check(&self, spec: &Spec, before: Option<&Spec>) -> Result<(), String> {
+        program(&self.0)?;
+        let (key, root) = match spec.storage {
+            Storage::Disk => ("prometheus.data_dir", &self.0.data_dir),
+            Storage::Tmpfs => ("prometheus.tmpfs_dir", &self.0.tmpfs_dir),
+        };
+        let cannot = |why: String| {
+            tracing::error!(path = %root.display(), problem = why, "no folder for an instance");
+            format!("{key}: no folder can be made there: {why}; ask the operator")
+        };
+        make_root(root).map_err(|error| cannot(error.to_string()))?;
+        access(root, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| cannot(error.to_string()))?;
+        let needed = more_room(spec, before);
+        let free = room(root).map_err(|error| cannot(error.to_string()))?;
+        if free < needed {
+            let size = |bytes| ByteSize(bytes).display().iec().to_string();
+            let (free, needed) = (size(free), size(needed));
+            return Err(format!("{key}: {needed} are needed, and {free} are free"));
+        }
+        Ok(())
+    }
+}
+
+impl ProvisionPolicy for ProcessPolicy {
+    fn validate<'a>(
+        &'a self,
+        spec: &'a Spec,
+        before: Option<&'a Spec>,
+    ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
+        let (this, spec, before) = (self.clone(), spec.clone(), before.cloned());
+        Box::pin(async move {
+            let check = tokio::task::spawn_blocking(move || this.check(&spec, before.as_ref()));
+            let checked = check.await.unwrap_or_else(|error| Err(error.to_string()));
+            checked.map_err(Refusal::NoRoom)
+        })
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        Some(self.0.ports.clone().count() as u64)
+    }
+}
+
+/// What a change, or a new instance, takes besides what is already given to it.
+fn more_room(spec: &Spec, before: Option<&Spec>) -> u64 {
+    let room = |spec: &Spec| {
+        spec.retention_size.unwrap_or(LEAST_ROOM).saturating_mul(spec.replicas.into())
+    };
+    let given = before.filter(|before| before.storage == spec.storage).map_or(0, room);
+    room(spec).saturating_sub(given)
+}
+
+/// The program to start, or a reason for users, who are not shown the operator's paths.
+pub(super) fn program(paths: &ProcessPaths) -> Result<PathBuf, String> {
+    find_program(&paths.binary, &paths.search).map_err(|problem| {
+        tracing::error!(problem, "no prometheus can be started");
+        "prometheus.binary names no program that can be started; ask the operator".to_owned()
+    })
+}
+
+/// The program that a path or a name stands for.
+///
+/// # Errors
+/// Says which setting is wrong.
+pub(super) fn find_program(binary: &Path, search: &[PathBuf]) -> Result<PathBuf, String> {
+    let shown = binary.display();
+    let is_name = binary.components().count() == 1 && !binary.to_string_lossy().contains('/');
+    let candidates: Vec<PathBuf> = match is_name {
+        true => search.iter().map(|folder| folder.join(binary)).collect(),
+        false => vec![std::path::absolute(binary).unwrap_or_else(|_| binary.to_owned())],
+    };
+    let mut files = candidates.into_iter().filter(|path| path.is_file()).peekable();
+    if files.peek().is_none() {
+        let place = if is_name { "is not in PATH" } else { "does not exist, or is no file" };
+        return Err(format!("prometheus.binary: {shown} {place}"));
+    }
+    let program = files.find(|path| access(path, Access::EXEC_OK).is_ok());
+    program.ok_or_else(|| format!("prometheus.binary: {shown} is not executable"))
+}
