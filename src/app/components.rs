@@ -75,7 +75,7 @@ pub(super) struct Components {
     pub(super) certificates: Vec<tls::Keeper>,
     warning: Option<&'static str>,
     tsuru_api: Option<discovery::TsuruApi>,
-    /// Wakes who carries out what the broker orders.
+    /// Wakes the reconciler after the broker stored an operation.
     operations_changed: Arc<Notify>,
     lease: Lease,
     /// Whether a reload may bring plans whose instances are a Prometheus.
@@ -290,7 +290,7 @@ impl Components {
         }
     }
 
-    /// Begins to carry out what the broker orders, now that we listen on `address`.
+    /// Starts the reconciler, now that the server listens on `address`.
     pub(super) fn start_reconciler(
         &self,
         config: &Config,

@@ -9,7 +9,7 @@ use crate::{
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-/// What `PATH` is where none is set, as the C library has it.
+/// Default of `PATH`, as in the C library.
 const PATH: &str = "/bin:/usr/bin";
 
 pub(super) fn policy(config: &Config) -> ProcessPolicy {
@@ -20,9 +20,9 @@ pub(super) fn provisioner(config: &Config, metrics: ProcessMetrics) -> ProcessPr
     ProcessProvisioner::new(paths(config), Timeouts::default(), metrics)
 }
 
-/// Where the processes are, for others that share the database.
-pub(super) fn home(config: &Config) -> String {
-    paths(config).home()
+/// Location of the processes, compared with that of other processes that share the database.
+pub(super) fn location(config: &Config) -> String {
+    paths(config).location()
 }
 
 /// Whether the configured Prometheus can be started.

@@ -1,5 +1,5 @@
-//! Joins the broker, which orders, with who carries it out: neither room knows
-//! the other.
+//! Connects the broker, which stores operations, with the reconciler, which runs them. The two
+//! modules do not import each other.
 
 use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
@@ -16,18 +16,19 @@ use crate::{
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
-/// Who says what can be made. On a thread that serves no requests.
+/// The policy that validates instances. DNS lookups run on the runtime of the caller, which serves
+/// no requests.
 pub(super) fn policy(config: &Config) -> Arc<dyn ProvisionPolicy> {
     let settings = PolicySettings {
         promtool: config.prometheus.promtool.clone(),
         alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
         remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
-        elsewhere: tokio::runtime::Handle::current(),
+        lookup_runtime: tokio::runtime::Handle::current(),
     };
     Arc::new(CommonPolicy::new(own_policy(config), settings))
 }
 
-/// What the provisioner says to it.
+/// The policy of the configured provisioner.
 fn own_policy(config: &Config) -> Box<dyn ProvisionPolicy> {
     match config.prometheus.provisioner {
         config::Provisioner::Process => Box::new(processes::policy(config)),
@@ -36,7 +37,7 @@ fn own_policy(config: &Config) -> Box<dyn ProvisionPolicy> {
     }
 }
 
-/// Who makes it. On the thread that conducts.
+/// The configured provisioner. It must be used on the thread of the reconciler.
 fn provisioner(
     config: &Config,
     metrics: process::ProcessMetrics,
@@ -51,24 +52,24 @@ fn provisioner(
     })
 }
 
-/// Our place in the order of those that share the database.
+/// The leader lease of the provisioner.
 ///
-/// Child processes are reached on the machine that runs them. So where instances are offered or
-/// there are some, this waits for the end of another machine's lease, and fails when that is
-/// renewed. Also tells whether a later catalog may offer instances.
+/// Child processes are reachable only on the machine that runs them. So where instances are offered
+/// or exist, this waits until the lease of another machine expires, and fails if it is renewed.
+/// Also returns whether a later catalog may offer instances.
 pub(super) async fn claim(
     config: &Config,
     store: &Store,
     catalog: &Catalog,
 ) -> Result<(Lease, bool), StartError> {
-    let home = match config.prometheus.provisioner {
-        config::Provisioner::Process => processes::home(config),
+    let location = match config.prometheus.provisioner {
+        config::Provisioner::Process => processes::location(config),
         config::Provisioner::Tsuru => "tsuru".to_owned(),
         config::Provisioner::None => "none".to_owned(),
     };
-    let mut lease = Lease::new(store.clone(), home);
-    // A container platform starts the next unit before it stops the one before, so a refusal would
-    // stop every deploy. The reconciler says there what is wrong.
+    let mut lease = Lease::new(store.clone(), location);
+    // A container platform starts the next unit before it stops the previous one, so a refusal
+    // would fail every deploy. The reconciler logs an error instead.
     if config.prometheus.provisioner != config::Provisioner::Process || config.platform.is_some() {
         return Ok((lease, true));
     }
@@ -88,7 +89,7 @@ async fn has_instances(store: &Store) -> Result<bool, StoreError> {
     Ok(!ids.is_empty())
 }
 
-/// Who sees to it, for a program that listens on `address`.
+/// The reconciler of a process that listens on `address`.
 pub(super) fn reconciler(
     config: &Config,
     address: SocketAddr,
@@ -105,7 +106,8 @@ pub(super) fn reconciler(
     Ok(Reconciler::new(lease, keys, provisioner(config, metrics)?, settings, operations_changed))
 }
 
-/// Child processes ask us directly, unless that needs a certificate for our public name.
+/// Child processes connect to the listener directly, unless that requires the certificate of the
+/// public name.
 pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
     let scrape_url = match is_child && config.tls.is_none() {

@@ -7,13 +7,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Who says what can be made.
+/// The policy of the provisioner `tsuru`.
 pub(super) fn policy(config: &Config) -> TsuruPolicy {
     let tsuru = &config.prometheus.tsuru;
     TsuruPolicy { has_tmpfs: tsuru.tmpfs_plan.is_some(), storage_is_kept: tsuru.storage_is_kept }
 }
 
-/// Who makes it; none without an API or an image, which the configuration has with this provisioner.
+/// The provisioner; `None` without an API or an image, which the configuration requires for
+/// `tsuru`.
 pub(super) fn provisioner(config: &Config) -> Result<Option<TsuruProvisioner>, TlsError> {
     let tsuru = config.prometheus.tsuru.clone();
     let (Some(api), Some(image)) = (&config.routes.tsuru, tsuru.image) else { return Ok(None) };

@@ -1,9 +1,9 @@
-//! The bindings in force, as scrapes see them.
+//! The active bindings, as scrapes see them.
 
 use super::{
     Targets,
     error::cannot_decrypt,
-    prometheus_snapshot::{self, Bindings, PrometheusSnapshot},
+    prometheus_snapshot::{self, PrometheusBindings, PrometheusSnapshot},
 };
 use crate::{
     domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
@@ -21,56 +21,54 @@ use std::{
 };
 use tokio::sync::{Mutex, watch};
 
-/// Which apps are bound and how; clones see the same.
+/// The active bindings. Clones share their state.
 ///
-/// Readers never wait. A snapshot is replaced whole, by one writer at a time,
-/// when the store's revision says that there is something new.
+/// Readers never wait. One writer at a time replaces the snapshot when the revision of the store
+/// has changed.
 #[derive(Clone, Debug, Default)]
 pub struct BindingTable(Arc<Published>);
 
 #[derive(Debug, Default)]
 struct Published {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: ArcSwap<BindingSnapshot>,
     tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
-    /// When the store last said that this is what it holds.
+    /// When the store last confirmed this snapshot.
     confirmed: ArcSwapOption<Instant>,
     refreshing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct Snapshot {
-    /// Which store, and which of its revisions, this was read from.
+struct BindingSnapshot {
+    /// Id and revision of the store from which this was read.
     source: Option<(String, i64)>,
-    /// Of several bindings of an app the newest.
-    in_force: HashMap<AppGuid, Arc<ActiveBinding>>,
+    /// The newest binding of each app.
+    active: HashMap<AppGuid, Arc<ActiveBinding>>,
     scopes: HashMap<String, Scope>,
     prometheus: Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>>,
 }
 
-/// The binding that says how an app is scraped.
+/// The active binding of an app.
 #[derive(Clone, Debug)]
 pub struct ActiveBinding {
-    /// Its id.
     pub binding_id: BindingId,
-    /// What it says.
     pub options: ScrapeOptions,
 }
 
-/// What a token allows to scrape.
+/// What a token gives access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// One app.
     App(AppGuid),
     /// All apps of a space.
     Space(SpaceGuid),
-    /// No app: what a Prometheus has stored.
+    /// The stored samples of a Prometheus, and no app.
     Query(InstanceId),
-    /// The apps bound to a Prometheus, which scrapes them.
+    /// The apps bound to a Prometheus, for its own scrapes.
     PrometheusTargets(InstanceId, Targets),
 }
 
 impl Scope {
-    /// What the token of a binding is good for; `is_prometheus` if its instance is one.
+    /// The scope of the token of a binding.
     pub(super) fn of(binding: &ServiceBinding, is_prometheus: bool) -> Self {
         match &binding.app_guid {
             _ if is_prometheus => Self::Query(binding.instance_id.clone()),
@@ -79,7 +77,7 @@ impl Scope {
         }
     }
 
-    /// Whether `app` may be scraped with it.
+    /// Whether the token gives access to `app`.
     pub fn covers(&self, app: &App) -> bool {
         match self {
             Self::App(guid) => *guid == app.id,
@@ -93,60 +91,57 @@ impl Scope {
     }
 }
 
-/// The bindings of one moment.
+/// A consistent snapshot of the active bindings.
 #[derive(Clone, Debug)]
-pub struct ActiveBindings(Arc<Snapshot>);
+pub struct ActiveBindings(Arc<BindingSnapshot>);
 
-/// Tells the bindings of one moment from those of another, without keeping them.
+/// Version of a snapshot. It does not keep the snapshot alive.
 #[derive(Clone, Debug)]
-pub struct BindingsVersion(Weak<Snapshot>);
+pub struct BindingsVersion(Weak<BindingSnapshot>);
 
 impl PartialEq for BindingsVersion {
-    /// Whether both are of the same bindings.
+    /// Whether both refer to the same snapshot.
     fn eq(&self, other: &Self) -> bool {
         Weak::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl ActiveBindings {
-    /// How this app is scraped, if it is bound.
+    /// The active binding of an app.
     pub fn binding_for(&self, app: &str) -> Option<&Arc<ActiveBinding>> {
-        self.0.in_force.get(app)
+        self.0.active.get(app)
     }
 
-    /// A Prometheus.
     pub fn prometheus(&self, instance: &str) -> Option<&Arc<PrometheusSnapshot>> {
         self.0.prometheus.get(instance)
     }
 
-    /// Which bindings these are.
     pub fn version(&self) -> BindingsVersion {
         BindingsVersion(Arc::downgrade(&self.0))
     }
 }
 
 impl BindingTable {
-    /// All bindings as they are now, for who needs more than one to fit together.
-    pub fn now(&self) -> ActiveBindings {
+    /// The current snapshot, for consistent reads of several bindings.
+    pub fn snapshot(&self) -> ActiveBindings {
         ActiveBindings(self.0.snapshot.load_full())
     }
 
-    /// How this app is scraped, if it is bound.
+    /// The active binding of an app.
     pub fn binding_for(&self, app: &str) -> Option<Arc<ActiveBinding>> {
-        self.0.snapshot.load().in_force.get(app).cloned()
+        self.0.snapshot.load().active.get(app).cloned()
     }
 
-    /// A Prometheus.
     pub fn prometheus(&self, instance: &str) -> Option<Arc<PrometheusSnapshot>> {
         self.0.snapshot.load().prometheus.get(instance).cloned()
     }
 
-    /// Every Prometheus; the same as before unless something has changed.
+    /// All Prometheus instances. The same `Arc` as before unless something has changed.
     pub fn all_prometheus(&self) -> Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>> {
         Arc::clone(&self.0.snapshot.load().prometheus)
     }
 
-    /// What this token allows, if it is one of ours.
+    /// The scope of a token of Scrapebroker.
     pub fn scope_of_token(&self, token: &str) -> Option<Scope> {
         if !token.starts_with(TOKEN_PREFIX) {
             return None;
@@ -154,25 +149,25 @@ impl BindingTable {
         self.0.snapshot.load().scopes.get(&token_hash(token)).cloned()
     }
 
-    /// The bound apps of Tsuru, sorted by name; of several bindings the newest one's word counts.
+    /// The bound apps of Tsuru, sorted by name, each with the data of its newest binding.
     pub fn tsuru_apps(&self) -> Arc<[TsuruApp]> {
         self.0.tsuru_apps.borrow().clone()
     }
 
-    /// The same, for who waits for changes.
+    /// The same, with notification of changes.
     pub fn watch_tsuru_apps(&self) -> watch::Receiver<Arc<[TsuruApp]>> {
         self.0.tsuru_apps.subscribe()
     }
 
-    /// How long ago the store last said that these are its bindings.
+    /// Time since the store last confirmed these bindings.
     pub fn age(&self) -> Option<Duration> {
         self.0.confirmed.load().as_ref().map(|confirmed| confirmed.elapsed())
     }
 
-    /// Reads the bindings anew if something has changed.
+    /// Reads all bindings if the revision of the store has changed.
     pub(super) async fn refresh(&self, store: &Store, keys: &Keys) -> Result<(), StoreError> {
-        let _one_at_a_time = self.0.refreshing.lock().await;
-        let asked = Arc::new(Instant::now());
+        let _guard = self.0.refreshing.lock().await;
+        let requested_at = Arc::new(Instant::now());
         let mut tx = store.begin_read().await?;
         let state = state::read(&mut tx).await?;
         if !state.key_fingerprint.is_empty() && state.key_fingerprint != keys.fingerprint() {
@@ -180,15 +175,16 @@ impl BindingTable {
         }
         let source = Some((state.store_id, state.revision));
         if self.0.snapshot.load().source == source {
-            self.0.confirmed.store(Some(asked));
+            self.0.confirmed.store(Some(requested_at));
             return Ok(());
         }
-        // Read after the revision: they may be newer than it, then we come again, but never older.
+        // The bindings are read after the revision. They may be newer than it, which only causes
+        // another refresh.
         let bindings = bindings::all(&mut tx).await?;
         let imported = imported::all(&mut tx).await?;
         let tsuru_apps = tsuru_apps::all(&mut tx).await?;
-        let mut snapshot = Snapshot { source, ..Snapshot::default() };
-        let mut of_prometheus = Bindings::default();
+        let mut snapshot = BindingSnapshot { source, ..BindingSnapshot::default() };
+        let mut prometheus_bindings = PrometheusBindings::default();
         let known: HashSet<_> = prometheus::ids(&mut tx).await?;
         for binding in bindings {
             let added = binding.and_then(|binding| {
@@ -197,21 +193,21 @@ impl BindingTable {
                 if let (true, Some(app), Some(options)) =
                     (is_prometheus, &binding.app_guid, options)
                 {
-                    of_prometheus.note(&binding.instance_id, app, &options);
+                    prometheus_bindings.add(&binding.instance_id, app, &options);
                 }
                 Ok(())
             });
             if let Err(error) = added {
-                tracing::error!(%error, "a binding is not in force");
+                tracing::error!(%error, "binding not readable");
             }
         }
-        // Last: whatever was bound here is newer than what was bound at promfetcher.
+        // Imported bindings come last, because bindings of this database take precedence.
         for binding in imported {
             if let Err(error) = binding.and_then(|binding| snapshot.add_imported(&binding, keys)) {
-                tracing::error!(%error, "an imported binding is not in force");
+                tracing::error!(%error, "imported binding not readable");
             }
         }
-        let prometheus = prometheus_snapshot::read(&mut tx, keys, of_prometheus).await?;
+        let prometheus = prometheus_snapshot::read(&mut tx, keys, prometheus_bindings).await?;
         for one in prometheus.values() {
             let scope = Scope::PrometheusTargets(one.instance_id.clone(), one.targets.clone());
             snapshot.scopes.insert(one.scraper_token_hash.clone(), scope);
@@ -219,7 +215,7 @@ impl BindingTable {
         snapshot.prometheus = Arc::new(prometheus);
         self.0.snapshot.store(Arc::new(snapshot));
         self.publish(tsuru_apps);
-        self.0.confirmed.store(Some(asked));
+        self.0.confirmed.store(Some(requested_at));
         Ok(())
     }
 
@@ -228,7 +224,7 @@ impl BindingTable {
         for app in newest_first {
             match app {
                 Ok(app) => drop(apps.entry(app.name.clone()).or_insert(app)),
-                Err(error) => tracing::error!(%error, "hosts of a bound app are not known"),
+                Err(error) => tracing::error!(%error, "hosts of a bound app not readable"),
             }
         }
         let apps: Arc<[TsuruApp]> = apps.into_values().collect();
@@ -240,40 +236,40 @@ impl BindingTable {
     }
 }
 
-impl Snapshot {
-    /// Adds a binding, and gives what it says; of each app the first one that is added is in
-    /// force.
+impl BindingSnapshot {
+    /// Adds a binding and returns the options of its app. The first binding that is added for an
+    /// app is active.
     fn add(
         &mut self,
         binding: &ServiceBinding,
         keys: &Keys,
         is_prometheus: bool,
     ) -> Result<Option<Arc<ActiveBinding>>, StoreError> {
-        let mut said = None;
+        let mut added = None;
         if let Some(app) = &binding.app_guid {
-            let options = in_force(&binding.binding_id, &binding.parameters, keys)?;
+            let options = active_binding(&binding.binding_id, &binding.parameters, keys)?;
             self.activate(app, &options);
-            said = Some(options);
+            added = Some(options);
         }
         self.scopes.insert(binding.token_hash.clone(), Scope::of(binding, is_prometheus));
-        Ok(said)
+        Ok(added)
     }
 
     fn add_imported(&mut self, binding: &ImportedBinding, keys: &Keys) -> Result<(), StoreError> {
         let app = &binding.app_guid;
-        self.activate(app, &in_force(&binding.binding_id, &binding.parameters, keys)?);
+        self.activate(app, &active_binding(&binding.binding_id, &binding.parameters, keys)?);
         self.scopes.insert(binding.token_hash.clone(), Scope::App(app.clone()));
         Ok(())
     }
 
     fn activate(&mut self, app: &AppGuid, options: &Arc<ActiveBinding>) {
-        if let Entry::Vacant(free) = self.in_force.entry(app.clone()) {
+        if let Entry::Vacant(free) = self.active.entry(app.clone()) {
             free.insert(Arc::clone(options));
         }
     }
 }
 
-fn in_force(id: &BindingId, sealed: &str, keys: &Keys) -> Result<Arc<ActiveBinding>, StoreError> {
+fn active_binding(id: &BindingId, sealed: &str, keys: &Keys) -> Result<Arc<ActiveBinding>, StoreError> {
     let parameters = keys
         .unseal(Owner::Binding(id.as_str()), sealed)
         .ok_or_else(|| cannot_decrypt("service_bindings.parameters"))?;

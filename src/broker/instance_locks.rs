@@ -1,41 +1,41 @@
-//! First come, first served, for each service instance.
+//! FIFO lock per service instance.
 
 use super::STORE_TIMEOUT;
 use crate::{domain::InstanceId, store::StoreError};
 use std::hash::{BuildHasher, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Instances share queues; with this many, two busy ones seldom do.
-const QUEUES: usize = 64;
+/// Number of locks. Instances share them, but with this many two busy instances rarely do.
+const LOCKS: usize = 64;
 
-/// Queues in which requests wait for their instance, in order of arrival.
+/// Requests for an instance wait here in order of arrival.
 ///
-/// The database's own lock keeps two decisions apart, too, but it knows no order
-/// and costs a connection for each one who waits.
+/// The lock of the database serializes requests as well, but in no defined order, and each waiting
+/// request occupies a connection.
 #[derive(Debug)]
 pub(super) struct InstanceLocks {
-    queues: [Mutex<()>; QUEUES],
+    locks: [Mutex<()>; LOCKS],
     hash: RandomState,
 }
 
 impl Default for InstanceLocks {
     fn default() -> Self {
-        Self { queues: [const { Mutex::const_new(()) }; QUEUES], hash: RandomState::new() }
+        Self { locks: [const { Mutex::const_new(()) }; LOCKS], hash: RandomState::new() }
     }
 }
 
 impl InstanceLocks {
-    /// Waits until everyone who came before for `instance` is done.
+    /// Waits until all earlier requests for `instance` are finished.
     ///
-    /// That takes milliseconds unless they wait for the database, too.
+    /// This takes milliseconds unless the database is slow.
     pub(super) async fn lock(
         &self,
         instance: &InstanceId,
     ) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let index = self.hash.hash_one(instance) as usize % QUEUES;
-        let turn = tokio::time::timeout(STORE_TIMEOUT, self.queues[index].lock()).await;
-        turn.map_err(|_| StoreError::Unavailable {
-            reason: "the requests before this one still wait for it".to_owned(),
+        let index = self.hash.hash_one(instance) as usize % LOCKS;
+        let guard = tokio::time::timeout(STORE_TIMEOUT, self.locks[index].lock()).await;
+        guard.map_err(|_| StoreError::Unavailable {
+            reason: "earlier requests for this instance are still waiting for it".to_owned(),
         })
     }
 }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn turns_are_taken_in_order_and_not_waited_for_for_ever() {
+    async fn a_lock_is_acquired_within_the_timeout_or_reported_as_unavailable() {
         let locks = InstanceLocks::default();
         let instance: InstanceId = "i".parse().unwrap();
         let first = locks.lock(&instance).await.unwrap();

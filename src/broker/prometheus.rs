@@ -1,10 +1,7 @@
-//! Service instances that are a Prometheus: what is decided at once, and what
-//! is operations_changed.
+//! Prometheus instances: validation, quotas and operations.
 //!
-//! A decision is a row in the store, made in the same transaction as the
-//! service instance: what it should be like, and an operation that is in
-//! progress. Carrying it out is somebody else's work, who finds that row,
-//! whatever was killed in between.
+//! The spec and an operation in progress are stored in the transaction that stores the service
+//! instance. The provisioner runs the operation, also after a crash.
 
 use super::{Broker, BrokerError, error::cannot_decrypt};
 use crate::{
@@ -21,28 +18,29 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Which quotas there are, and who is asked before a Prometheus is operations_changed.
+/// Quotas and the connection to the provisioner.
 #[derive(Clone, Debug)]
 pub struct Provisioning {
-    /// Most instances in all.
+    /// Maximum number of instances.
     pub max_instances: u64,
-    /// Most instances of a space.
+    /// Maximum number of instances per space.
     pub max_instances_per_space: u64,
-    /// Who says what can be made.
+    /// Validates requested instances.
     pub policy: Arc<dyn ProvisionPolicy>,
-    /// Tells who makes it that there is no need to wait for the next look.
+    /// Wakes the reconciler after an operation was stored.
     pub operations_changed: Arc<Notify>,
 }
 
-/// An order that was accepted.
+/// An operation that was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedOperation {
-    /// Tells it from others on the same instance; begins with the operation's kind.
+    /// Unique id; it begins with the kind of the operation.
     pub operation_id: String,
 }
 
 impl Broker {
-    /// Asks who would have to make it. Takes longer than a transaction should.
+    /// Validates an instance with the policy of the provisioner. This takes too long for a
+    /// transaction.
     pub(super) async fn validate(
         &self,
         spec: &Spec,
@@ -52,7 +50,7 @@ impl Broker {
         provisioning.policy.validate(spec, before).await.map_err(BrokerError::Refused)
     }
 
-    /// Orders a new Prometheus, within the quotas.
+    /// Stores a new instance and its operation, within the quotas.
     pub(super) async fn accept_provision(
         &self,
         tx: &mut Tx,
@@ -73,7 +71,7 @@ impl Broker {
         put_operation(tx, id, OperationKind::Provision, None).await
     }
 
-    /// The transaction has locked the quotas, so no other operation changes them meanwhile.
+    /// The transaction must hold the lock of the quotas.
     pub(super) async fn check_quotas(
         &self,
         tx: &mut Tx,
@@ -83,22 +81,22 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
         let usage = prometheus::usage(tx, space).await?;
-        let no_room = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
+        let quota_exceeded = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
         let Provisioning { max_instances, max_instances_per_space, policy, .. } = provisioning;
         if usage.of_space + instances > *max_instances_per_space {
-            return no_room(format!(
+            return quota_exceeded(format!(
                 "this space has {} Prometheus instances, and may have {max_instances_per_space}; delete one, or ask the operator for more",
                 usage.of_space
             ));
         }
         if usage.instances + instances > *max_instances {
-            return no_room(format!(
+            return quota_exceeded(format!(
                 "there are {} Prometheus instances on this platform, and may be {max_instances}; ask the operator for more",
                 usage.instances
             ));
         }
         match policy.capacity() {
-            Some(capacity) if usage.replicas + replicas > capacity => no_room(format!(
+            Some(capacity) if usage.replicas + replicas > capacity => quota_exceeded(format!(
                 "no port is free for another Prometheus: all {capacity} are taken; ask the operator for more"
             )),
             _ => Ok(()),
@@ -120,7 +118,7 @@ impl Broker {
         spec_of(&self.0.keys, row)
     }
 
-    /// Tells who carries it out.
+    /// Wakes the reconciler.
     pub(super) fn notify_operations_changed(&self) {
         if let Some(provisioning) = self.0.provisioning.get() {
             provisioning.operations_changed.notify_one();
@@ -128,7 +126,7 @@ impl Broker {
     }
 }
 
-/// What a Prometheus should be like, by the row about it.
+/// Decrypts the spec of an instance.
 pub(super) fn spec_of(
     keys: &crate::secrets::Keys,
     row: &PrometheusInstance,
@@ -142,7 +140,7 @@ pub(super) fn spec_of(
     })
 }
 
-/// Writes the order down.
+/// Stores an operation in progress.
 pub(super) async fn put_operation(
     tx: &mut Tx,
     id: &InstanceId,
@@ -163,7 +161,7 @@ pub(super) async fn put_operation(
     Ok(AcceptedOperation { operation_id })
 }
 
-/// The spec of an instance that has these parameters of the user and this plan.
+/// The spec for a plan and parameters of a user.
 pub(super) fn requested_spec(
     plan: &PrometheusPlan,
     parameters: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! Every Prometheus, as those see it who ask it or whom it asks.
+//! Snapshot of Prometheus instances for queries and scrapes.
 
 use super::{ActiveBinding, LastOperation, prometheus::spec_of};
 use crate::{
@@ -15,37 +15,30 @@ use std::{
     sync::Arc,
 };
 
-/// A service instance that is a Prometheus.
+/// A Prometheus instance.
 #[derive(Clone, Debug)]
 pub struct PrometheusSnapshot {
-    /// Its id.
     pub instance_id: InstanceId,
-    /// Its service.
     pub service_id: ServiceId,
-    /// Its plan.
     pub plan_id: PlanId,
-    /// The organization it belongs to.
     pub organization_guid: OrganizationGuid,
-    /// The space it belongs to.
     pub space_guid: SpaceGuid,
-    /// What people call it.
+    /// Names for display.
     pub names: Names,
-    /// What it should be like.
     pub spec: Spec,
-    /// What was last done about it.
+    /// The last operation.
     pub operation: Option<LastOperation>,
-    /// What there is.
+    /// State of the replicas.
     pub replicas: Vec<Replica>,
-    /// The apps that are bound to it.
+    /// The bound apps.
     pub targets: Targets,
-    /// With this we, and nobody else, ask it.
+    /// Basic auth password for requests of Scrapebroker.
     pub web_password: SecretString,
-    /// Hash of the token with which it asks us.
+    /// Hash of the token that Prometheus sends to Scrapebroker.
     pub(super) scraper_token_hash: String,
 }
 
-/// The apps that are bound to a Prometheus, and how it scrapes each; clones
-/// share them.
+/// The apps bound to a Prometheus, with their bindings. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Targets(Arc<HashMap<AppGuid, Arc<ActiveBinding>>>);
 
@@ -59,7 +52,7 @@ impl PartialEq for Targets {
 impl Eq for Targets {}
 
 impl Targets {
-    /// How an app is scraped, if it is bound.
+    /// The binding of an app.
     pub fn binding_for(&self, app: &str) -> Option<&Arc<ActiveBinding>> {
         self.0.get(app)
     }
@@ -69,24 +62,22 @@ impl Targets {
         self.0.keys()
     }
 
-    /// How many apps are bound.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether no app is bound.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The bindings of each Prometheus, the newest first.
+/// The bindings of each Prometheus.
 #[derive(Default)]
-pub(super) struct Bindings(HashMap<InstanceId, HashMap<AppGuid, Arc<ActiveBinding>>>);
+pub(super) struct PrometheusBindings(HashMap<InstanceId, HashMap<AppGuid, Arc<ActiveBinding>>>);
 
-impl Bindings {
-    /// Notes a binding, unless a newer one of the same app was noted.
-    pub(super) fn note(
+impl PrometheusBindings {
+    /// Adds a binding, unless a newer snapshot of the same app was added.
+    pub(super) fn add(
         &mut self,
         instance: &InstanceId,
         app: &AppGuid,
@@ -99,21 +90,21 @@ impl Bindings {
     }
 }
 
-/// Reads them all. One that cannot be read does not hide the others.
+/// Reads all instances. An unreadable snapshot does not hide the others.
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &Keys,
-    mut bindings: Bindings,
+    mut bindings: PrometheusBindings,
 ) -> Result<HashMap<InstanceId, Arc<PrometheusSnapshot>>, StoreError> {
-    let wanted = readable(prometheus::all(tx).await?);
-    if wanted.is_empty() {
+    let rows = readable(prometheus::all(tx).await?);
+    if rows.is_empty() {
         return Ok(HashMap::new());
     }
     let mut specs = HashMap::new();
-    for row in wanted {
+    for row in rows {
         match spec_of(keys, &row) {
             Ok(spec) => drop(specs.insert(row.instance_id, (spec, row.secret_salt))),
-            Err(error) => tracing::error!(%error, "a Prometheus is not in force"),
+            Err(error) => tracing::error!(%error, "prometheus instance not readable"),
         }
     }
     let mut last: HashMap<_, _> = readable(operations::all(tx).await?)
@@ -124,15 +115,15 @@ pub(super) async fn read(
             (it.instance_id, last)
         })
         .collect();
-    let mut there: HashMap<InstanceId, Vec<Replica>> = HashMap::new();
+    let mut replicas_by_id: HashMap<InstanceId, Vec<Replica>> = HashMap::new();
     for (id, replica) in replicas::all(tx).await? {
-        there.entry(id).or_default().push(replica);
+        replicas_by_id.entry(id).or_default().push(replica);
     }
     let mut all = HashMap::new();
     for instance in readable(instances::of_prometheus(tx).await?) {
         let id = instance.instance_id;
         let Some((spec, salt)) = specs.remove(&id) else { continue };
-        let one = PrometheusSnapshot {
+        let snapshot = PrometheusSnapshot {
             service_id: instance.service_id,
             plan_id: instance.plan_id,
             organization_guid: instance.organization_guid,
@@ -140,20 +131,20 @@ pub(super) async fn read(
             names: instance.names,
             spec,
             operation: last.remove(&id),
-            replicas: there.remove(&id).unwrap_or_default(),
+            replicas: replicas_by_id.remove(&id).unwrap_or_default(),
             targets: Targets(Arc::new(bindings.0.remove(&id).unwrap_or_default())),
             web_password: keys.web_password(&id, &salt),
             scraper_token_hash: token_hash(keys.scraper_token(&id, &salt).expose_secret()),
             instance_id: id.clone(),
         };
-        all.insert(id, Arc::new(one));
+        all.insert(id, Arc::new(snapshot));
     }
     Ok(all)
 }
 
 fn readable<T>(rows: Vec<Result<T, StoreError>>) -> Vec<T> {
     let readable = |row: Result<T, StoreError>| {
-        row.inspect_err(|error| tracing::error!(%error, "a Prometheus is not in force")).ok()
+        row.inspect_err(|error| tracing::error!(%error, "prometheus instance not readable")).ok()
     };
     rows.into_iter().filter_map(readable).collect()
 }

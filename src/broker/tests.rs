@@ -1,4 +1,4 @@
-//! The rules, on both databases.
+//! Tests of the broker on SQLite and PostgreSQL.
 
 mod bindings;
 mod instances;
@@ -16,8 +16,8 @@ use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-/// Two services; the second plan of the first has a maintenance version and parameters of its
-/// own, the third cannot be left or bound.
+/// Two services. The second plan of the first has a maintenance version and a parameter schema. The
+/// third plan is not bindable and not updateable.
 fn catalog() -> Catalog {
     let mut document: Value =
         serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
@@ -123,11 +123,11 @@ fn binding(id: &str) -> BindingId {
     id.parse().unwrap()
 }
 
-/// The credentials of a binding that had to be made.
-async fn made(broker: &Broker, request: Bind) -> Credentials {
+/// Creates a binding, which must not exist yet.
+async fn create_binding(broker: &Broker, request: Bind) -> Credentials {
     match broker.bind(request).await.unwrap() {
         Bound::Created(credentials) => credentials,
-        Bound::AlreadyExists(_) => panic!("it was there before"),
+        Bound::AlreadyExists(_) => panic!("the binding exists already"),
     }
 }
 
@@ -136,7 +136,7 @@ fn active_endpoint(broker: &Broker, app: &str) -> Option<String> {
     in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
 }
 
-/// The variant's name, for tables.
+/// The name of the variant.
 fn name(error: &BrokerError) -> String {
     let debug = format!("{error:?}");
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()

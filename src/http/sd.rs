@@ -199,7 +199,7 @@ async fn answer(
     let rest = request.uri().path().strip_prefix("/v1/sd/apps").unwrap_or_default();
     let query = SdQuery::parse(rest, request.query_string())?;
     let table = sd.table.snapshot();
-    let bound = sd.bound.now();
+    let bound = sd.bound.snapshot();
     if sd.bound.age().is_none() {
         return Err(SdError::NotYet);
     }

@@ -1,13 +1,10 @@
-//! What a Prometheus is told at its start: prometheus.yml, the file that guards
-//! its web interface, and its flags.
+//! Configuration of Prometheus: prometheus.yml, the web configuration file and flags.
 //!
-//! Everything is written as JSON, which is YAML too, so that no text of a user
-//! can become a key or a second document. The files are read by every version
-//! since 2.42; nothing newer than that is used. One and the same input makes
-//! the same bytes, so that equal texts mean that nothing has to be restarted.
+//! The files are JSON, which is valid YAML, so that no text of a user can become a key or a second
+//! document. They work with every version of Prometheus since 2.42. The same input gives the same
+//! bytes, so that an unchanged file needs no restart.
 
 mod query_limits;
-mod yaml;
 
 use super::DesiredInstance;
 use crate::domain::prometheus::{AlertmanagerUrl, Period};
@@ -15,64 +12,57 @@ use percent_encoding::percent_decode_str;
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use url::Url;
 
-/// Name of the file with recording and alerting rules, beside prometheus.yml.
+/// File name of recording and alerting rules, next to prometheus.yml.
 pub const RULES_FILE: &str = "rules.yml";
 
-/// Prometheus looks at what was discovered every five seconds; health_probe less often would make new
-/// targets wait twice.
-const SLOWEST_DISCOVERY: Period = Period::seconds(5);
-/// What Prometheus waits for a target when nothing is said.
-const LONGEST_SCRAPE: Period = Period::seconds(10);
-/// The least that there is. The password is derived from a key and cannot be
-/// guessed, while each request with it costs Prometheus one such computation.
+/// Prometheus applies discovered targets every five seconds. A longer refresh interval would delay
+/// new targets further.
+const MAX_REFRESH_INTERVAL: Period = Period::seconds(5);
+/// Default scrape timeout of Prometheus.
+const MAX_SCRAPE_TIMEOUT: Period = Period::seconds(10);
+/// The minimum cost of bcrypt. The password is derived from a key and cannot be guessed, and
+/// Prometheus computes the hash at each request.
 const BCRYPT_COST: u32 = 4;
 
-/// What goes into prometheus.yml.
+/// Input of prometheus.yml.
 #[derive(Debug)]
-struct Contents<'a> {
-    /// The service instance.
+struct ConfigContents<'a> {
     instance: &'a str,
-    /// Which of its replicas, from 0.
+    /// Number of the replica, from 0.
     replica: u8,
-    /// Where we are reached.
+    /// URL of Scrapebroker.
     base_url: &'a str,
-    /// Shown to us by the Prometheus.
+    /// Bearer token for Scrapebroker.
     scraper_token: &'a SecretString,
-    /// Pause between two scrapes of a target.
     scrape_interval: Period,
-    /// Most samples of a target; 0: no limit.
+    /// Maximum number of samples per scrape; 0: no limit.
     sample_limit: u64,
-    /// There is a file of rules.
     has_rules: bool,
-    /// Where alerts go.
     alertmanager_url: Option<&'a Url>,
-    /// Where samples are copied to.
-    remote_write: Option<RemoteWrite<'a>>,
+    remote_write: Option<RemoteWriteSection<'a>>,
 }
 
-/// A long-term store.
+/// The `remote_write` section.
 #[derive(Debug)]
-struct RemoteWrite<'a> {
-    /// Where samples are posted to.
+struct RemoteWriteSection<'a> {
     url: &'a str,
-    /// What it asks for.
-    credentials: Option<Credentials<'a>>,
-    /// Headers of each request, as in `X-Scope-OrgID`.
+    credentials: Option<RemoteWriteAuth<'a>>,
+    /// Additional request headers, for example `X-Scope-OrgID`.
     headers: Vec<(&'a str, &'a SecretString)>,
 }
 
-/// How a Prometheus shows who it is.
+/// Authorization of remote write requests.
 #[derive(Debug)]
-enum Credentials<'a> {
+enum RemoteWriteAuth<'a> {
     /// User name and password.
     Basic(&'a str, &'a SecretString),
-    /// A token.
     Bearer(&'a SecretString),
 }
 
-impl<'a> Contents<'a> {
+impl<'a> ConfigContents<'a> {
     fn of(desired: &'a DesiredInstance, replica: u8) -> Self {
         let spec = &desired.spec;
         Self {
@@ -84,29 +74,29 @@ impl<'a> Contents<'a> {
             sample_limit: spec.sample_limit,
             has_rules: spec.rules.is_some(),
             alertmanager_url: spec.alertmanager_url.as_ref().map(AlertmanagerUrl::url),
-            remote_write: desired.remote_write.as_ref().map(RemoteWrite::of),
+            remote_write: desired.remote_write.as_ref().map(RemoteWriteSection::of),
         }
     }
 }
 
-impl<'a> RemoteWrite<'a> {
+impl<'a> RemoteWriteSection<'a> {
     fn of(target: &'a super::RemoteWrite) -> Self {
         let basic = target.basic_auth.as_ref();
-        let basic = basic.map(|(username, password)| Credentials::Basic(username, password));
+        let basic = basic.map(|(username, password)| RemoteWriteAuth::Basic(username, password));
         let headers = target.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        let bearer = || target.bearer_token.as_ref().map(Credentials::Bearer);
+        let bearer = || target.bearer_token.as_ref().map(RemoteWriteAuth::Bearer);
         Self { url: &target.url, credentials: basic.or_else(bearer), headers }
     }
 }
 
-/// prometheus.yml of a replica. It holds secrets.
+/// prometheus.yml of a replica. It contains secrets.
 pub fn render(desired: &DesiredInstance, replica: u8) -> String {
-    text(&Contents::of(desired, replica))
+    text(&ConfigContents::of(desired, replica))
 }
 
-fn text(contents: &Contents<'_>) -> String {
+fn text(contents: &ConfigContents<'_>) -> String {
     let interval = contents.scrape_interval;
-    let refresh_interval = interval.clamp(Period::seconds(1), SLOWEST_DISCOVERY);
+    let refresh_interval = interval.clamp(Period::seconds(1), MAX_REFRESH_INTERVAL);
     let discovery = json!({
         "url": format!("{}/sd", contents.base_url.trim_end_matches('/')),
         "refresh_interval": refresh_interval.to_string(),
@@ -118,7 +108,7 @@ fn text(contents: &Contents<'_>) -> String {
         "honor_labels": true,
         "http_sd_configs": [discovery],
         "authorization": bearer(contents.scraper_token),
-        // The token is for us, not for whom a redirect may name.
+        // A redirect would send the token to another host.
         "follow_redirects": false,
     });
     if contents.sample_limit > 0 {
@@ -127,7 +117,7 @@ fn text(contents: &Contents<'_>) -> String {
     let mut config = json!({
         "global": {
             "scrape_interval": interval.to_string(),
-            "scrape_timeout": interval.min(LONGEST_SCRAPE).to_string(),
+            "scrape_timeout": interval.min(MAX_SCRAPE_TIMEOUT).to_string(),
             "evaluation_interval": interval.to_string(),
             "external_labels": {
                 "prometheus_instance": escaped(contents.instance),
@@ -142,37 +132,35 @@ fn text(contents: &Contents<'_>) -> String {
     if let Some(alertmanager) = contents.alertmanager_url.and_then(alertmanager) {
         config["alerting"] = json!({
             "alertmanagers": [alertmanager],
-            // Alerts of all replicas are one alert.
+            // Alertmanager deduplicates alerts of replicas only if their labels are equal.
             "alert_relabel_configs": [{ "action": "labeldrop", "regex": "prometheus_replica" }],
         });
     }
     if let Some(remote_write) = &contents.remote_write {
         config["remote_write"] = json!([self::remote_write(remote_write)]);
     }
-    yaml::text(&config)
+    yaml_text(&config)
 }
 
-/// The file that lets in who knows `password`, and nobody else.
+/// The web configuration file (basic auth) for this password.
 ///
 /// # Errors
-/// When the password cannot be hashed.
+/// If the password cannot be hashed.
 pub fn web_config(password: &SecretString) -> Result<String, bcrypt::BcryptError> {
     let password = password.expose_secret();
-    // Chosen by the password, so that the same password gives the same file.
+    // Derived from the password, so that the same password gives the same file.
     let digest = digest::digest(&digest::SHA256, password.as_bytes());
     let mut salt = [0; 16];
     salt.iter_mut().zip(digest.as_ref()).for_each(|(salt, byte)| *salt = *byte);
     let hash = bcrypt::hash_with_salt(password, BCRYPT_COST, salt)?;
     let hash = hash.format_for_version(bcrypt::Version::TwoB);
-    Ok(yaml::text(&json!({ "basic_auth_users": { DesiredInstance::WEB_USER: hash } })))
+    Ok(yaml_text(&json!({ "basic_auth_users": { DesiredInstance::WEB_USER: hash } })))
 }
 
-/// Flags that say what is kept, under which address it is reached, and what queries may take: the
-/// name of each, without dashes, and its value.
+/// Flags for retention, URLs and query limits: names without dashes, and values.
 ///
-/// `route_prefix` is the path of everything as it reaches Prometheus, decoded.
-/// Prometheus takes `:` and `*` at the beginning of one of its segments, or within,
-/// for a wildcard and does not start, so ids must not stand in it as they are.
+/// `route_prefix` is the decoded path prefix of requests that reach Prometheus. Prometheus treats
+/// `:` and `*` in it as wildcards and does not start, so it must not contain raw ids.
 pub fn flags(desired: &DesiredInstance, route_prefix: &str) -> Vec<(&'static str, String)> {
     let mut flags = vec![
         ("storage.tsdb.retention.time", desired.spec.retention.to_string()),
@@ -188,8 +176,8 @@ pub fn flags(desired: &DesiredInstance, route_prefix: &str) -> Vec<(&'static str
     flags
 }
 
-/// Since version 3 a dollar in an external label begins the name of a variable, before it does so
-/// only with this feature. Where there is a dollar it is doubled, and needs the feature.
+/// Prometheus 3 expands `$` in external labels. Prometheus 2 does so only with this feature. The
+/// configuration contains `$$` for each `$`, so labels with `$` need the feature.
 fn features(instance: &str) -> Option<&'static str> {
     instance.contains('$').then_some("expand-external-labels")
 }
@@ -206,14 +194,14 @@ fn basic(username: &str, password: &str) -> Value {
     json!({ "username": username, "password": password })
 }
 
-/// None for a URL without a host; that was refused long before.
+/// `None` for a URL without a host, which was refused before.
 fn alertmanager(url: &Url) -> Option<Value> {
     let (host, port) = (url.host_str()?, url.port_or_known_default()?);
     let mut alertmanager = Map::new();
     let mut set = |key: &str, value: Value| alertmanager.insert(key.to_owned(), value);
     set("scheme", url.scheme().into());
     set("static_configs", json!([{ "targets": [format!("{host}:{port}")] }]));
-    // Where the alerts go was checked; a redirect could lead elsewhere.
+    // The address was validated; a redirect could lead to another one.
     set("follow_redirects", false.into());
     let prefix = decoded(url.path());
     if prefix != "/" {
@@ -226,14 +214,14 @@ fn alertmanager(url: &Url) -> Option<Value> {
     Some(alertmanager.into())
 }
 
-fn remote_write(remote_write: &RemoteWrite<'_>) -> Value {
+fn remote_write(remote_write: &RemoteWriteSection<'_>) -> Value {
     let mut entry = json!({ "url": remote_write.url });
     match remote_write.credentials {
         None => {}
-        Some(Credentials::Basic(username, password)) => {
+        Some(RemoteWriteAuth::Basic(username, password)) => {
             entry["basic_auth"] = basic(username, password.expose_secret());
         }
-        Some(Credentials::Bearer(token)) => entry["authorization"] = bearer(token),
+        Some(RemoteWriteAuth::Bearer(token)) => entry["authorization"] = bearer(token),
     }
     for (name, value) in &remote_write.headers {
         entry["headers"][*name] = value.expose_secret().into();
@@ -243,6 +231,31 @@ fn remote_write(remote_write: &RemoteWrite<'_>) -> Value {
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Formats JSON so that every YAML parser reads the same value.
+fn yaml_text(value: &Value) -> String {
+    let json = format!("{value:#}");
+    let mut text = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        match is_special(character) {
+            true => {
+                let _ = write!(text, "\\u{:04x}", u32::from(character));
+            }
+            false => text.push(character),
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Characters that JSON permits in strings, but that YAML forbids or normalizes. They occur only in
+/// strings, where both formats accept the same escape.
+fn is_special(character: char) -> bool {
+    matches!(
+        character,
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+    )
 }
 
 #[cfg(test)]

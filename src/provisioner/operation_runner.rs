@@ -150,7 +150,7 @@ impl OperationRunner {
                 self.until_deadline(operation, async || self.remove_instance().await).await;
             let leftover = removed.err().map(|failure| {
                 tracing::error!(instance.id = %self.id, %failure, "failed instance not removed completely");
-                " (something of it is left, and goes when it is deleted)"
+                " (it was not removed completely; delete the instance to remove the rest)"
             });
             let why = format!("{failure}{}", leftover.unwrap_or_default());
             self.write(async |tx| {

@@ -1,10 +1,9 @@
-//! What every provisioner asks before anything is operations_changed.
+//! Validation of instances that does not depend on the provisioner.
 //!
-//! A Prometheus evaluates the rules of its user and posts alerts where its user
-//! says, from inside the platform. So rules are checked by the program that
-//! reads them later, and an address that only the inside has is refused unless
-//! the operator names it. A name is looked up once, now: whoever owns it can
-//! lead it elsewhere afterwards, which only the platform's network rules prevent.
+//! Prometheus evaluates the rules of its user and sends alerts to a URL of its user, from inside
+//! the platform. Therefore promtool checks the rules, and internal addresses are refused unless the
+//! operator allows them. Names are resolved once. The owner of a name can point it to another
+//! address later (DNS rebinding); only network rules of the platform prevent that.
 
 mod rules;
 
@@ -17,42 +16,40 @@ use rules::Promtool;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
-/// The longest look-up of a name.
-const LOOKUP: Duration = Duration::from_secs(5);
+/// Timeout of a DNS lookup, and of waiting for one.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Look-ups of Alertmanagers' names at once. Each blocks a thread, also when no request waits for it
-/// any more.
+/// Maximum number of concurrent DNS lookups of Alertmanagers. Each blocks a thread, even after its
+/// request was cancelled.
 pub const ALERTMANAGER_LOOKUPS: usize = 8;
 
-/// What the operator has set.
 #[derive(Clone, Debug)]
 pub struct PolicySettings {
-    /// The program that checks rules.
+    /// Path of promtool.
     pub promtool: PathBuf,
-    /// Inside addresses to which alerts may go.
+    /// Internal addresses to which alerts may be sent.
     pub alertmanager_allow: Vec<Allowed>,
-    /// Names of the paths to which plans may copy samples.
+    /// Names of the configured remote write targets.
     pub remote_writes: BTreeSet<String>,
-    /// A runtime that serves no requests: a look-up blocks one of its threads.
-    pub elsewhere: Handle,
+    /// Runtime for DNS lookups, which block its threads. It must not serve requests.
+    pub lookup_runtime: Handle,
 }
 
-/// Checks what has nothing to do with where an instance is made; the
-/// provisioner's own policy has the last word.
+/// Validates what is common to all provisioners, then applies the policy of the provisioner.
 #[derive(Debug)]
 pub struct CommonPolicy {
-    own: Box<dyn ProvisionPolicy>,
+    provisioner: Box<dyn ProvisionPolicy>,
     promtool: Promtool,
     lookups: Arc<Semaphore>,
     settings: PolicySettings,
 }
 
 impl CommonPolicy {
-    /// Asked before `own`.
-    pub fn new(own: Box<dyn ProvisionPolicy>, settings: PolicySettings) -> Self {
+    /// `provisioner` is the policy of the provisioner, which is applied last.
+    pub fn new(provisioner: Box<dyn ProvisionPolicy>, settings: PolicySettings) -> Self {
         let promtool = Promtool::new(settings.promtool.clone());
         let lookups = Arc::new(Semaphore::new(ALERTMANAGER_LOOKUPS));
-        Self { own, promtool, lookups, settings }
+        Self { provisioner, promtool, lookups, settings }
     }
 
     fn remote_write(&self, name: &str) -> Result<(), Refusal> {
@@ -75,32 +72,32 @@ impl CommonPolicy {
             (None, Some(name)) => self.lookup(name).await?,
             (None, None) => return Err(unresolved()),
         };
-        let may_be_asked = |address: &IpAddr| {
+        let is_allowed = |address: &IpAddr| {
             is_public(*address)
                 || self.settings.alertmanager_allow.iter().any(|it| it.contains(*address))
         };
-        if addresses.iter().all(may_be_asked) {
+        if addresses.iter().all(is_allowed) {
             return Ok(());
         }
-        Err(wrong(
+        Err(refused(
             "alertmanager_url",
             "leads to an address inside the platform; ask the operator to name it in prometheus.alertmanager_allow",
         ))
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
-        let turn = timeout(LOOKUP, Arc::clone(&self.lookups).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(not_looked_up()) };
+        let permit = timeout(LOOKUP_TIMEOUT, Arc::clone(&self.lookups).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(lookup_timed_out()) };
         let name = name.to_owned();
         let lookup = async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            drop(turn);
+            drop(permit);
             found.map(|addresses| addresses.map(|it| it.ip()).collect::<Vec<_>>())
         };
-        match timeout(LOOKUP, self.settings.elsewhere.spawn(lookup)).await {
+        match timeout(LOOKUP_TIMEOUT, self.settings.lookup_runtime.spawn(lookup)).await {
             Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
             Ok(_) => Err(unresolved()),
-            Err(_) => Err(not_looked_up()),
+            Err(_) => Err(lookup_timed_out()),
         }
     }
 }
@@ -122,24 +119,24 @@ impl ProvisionPolicy for CommonPolicy {
             if let (Some(rules), false) = (&spec.rules, unchanged) {
                 self.promtool.check(rules).await?;
             }
-            self.own.validate(spec, before).await
+            self.provisioner.validate(spec, before).await
         })
     }
 
     fn capacity(&self) -> Option<u64> {
-        self.own.capacity()
+        self.provisioner.capacity()
     }
 }
 
 fn unresolved() -> Refusal {
-    wrong("alertmanager_url", "names a host that is not found")
+    refused("alertmanager_url", "names a host that is not found")
 }
 
-fn not_looked_up() -> Refusal {
-    wrong("alertmanager_url", "names a host that could not be looked up in time; try again later")
+fn lookup_timed_out() -> Refusal {
+    refused("alertmanager_url", "names a host whose DNS lookup timed out; try again later")
 }
 
-fn wrong(field: &str, problem: impl Into<String>) -> Refusal {
+fn refused(field: &str, problem: impl Into<String>) -> Refusal {
     Refusal::Parameter(BindingError { field: field.to_owned(), problem: problem.into() })
 }
 

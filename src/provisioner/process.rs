@@ -1,49 +1,48 @@
-//! Prometheus servers as child processes of ours, on loopback ports.
+//! Prometheus servers as child processes, on ports of the loopback interface.
 //!
 //! ```text
-//! data_dir/<slug>/<replica>/   prometheus.yml  web.yml  rules.yml   what it is told
-//! (or tmpfs_dir)               port  pid                            where it is, and who
-//!                              prometheus.log  prometheus.log.1     what it says
-//!                              data/                                what it has stored
+//! data_dir/<slug>/<replica>/   prometheus.yml  web.yml  rules.yml   configuration
+//! (or tmpfs_dir)               port  pid                            port and process
+//!                              prometheus.log  prometheus.log.1     logs
+//!                              data/                                stored samples
 //! ```
 //!
-//! The folder of a replica is its working directory and stands on its command
-//! line. So a process is found by its command line whatever we have noted of it,
-//! and nothing that we lose can hide one from us.
+//! The folder of a replica is its working directory and part of its command line. A process is found
+//! by its command line, so it is found even if `port` or `pid` are lost.
 //!
-//! # What a kill leaves
+//! # Crash safety
 //!
-//! An apply goes through these steps, one replica after the other where they
-//! run already, so that one of two goes on answering:
+//! [`apply`](Provisioner::apply) goes through these steps. Replicas that run already are changed one
+//! after the other, so that one of two always answers queries.
 //!
-//! | Step | Killed behind it, the next apply finds |
+//! | Step | State after a crash at the end of the step |
 //! | --- | --- |
-//! | look for processes by their command line | nothing has changed |
-//! | end those that run elsewhere, or are too many | fewer processes |
-//! | make the folder | an empty folder, which is filled |
+//! | find processes by their command line | nothing has changed |
+//! | end processes in the other storage and surplus replicas | fewer processes |
+//! | create the folder | an empty folder, which is filled |
 //! | write `copy-id` into both folders | two equal ids and one `data`, which is copied again under a new id |
-//! | copy `data` from the other storage to `data.draft` | a draft, which is thrown away and begun again |
-//! | rename the draft to `data` | both, and equal ids: the copy is whole, and what was copied has not run since |
-//! | rename what was copied to `data.gone`, remove it | a rest that nobody takes for data, which is removed |
-//! | write the files, each by a rename | each file old or new; all are written again |
-//! | SIGHUP, and see that it took | `pid` names what was loaded before: once more |
-//! | end a process whose flags have changed | none; one is started |
+//! | copy `data` from the other storage to `data.draft` | a draft, which is deleted and copied again |
+//! | rename the draft to `data` | two `data` with equal ids: the copy is complete, and no process has written to the original since |
+//! | rename the original to `data.gone`, remove it | a `data.gone`, which is removed |
+//! | write the files, each by a rename | each file is old or new; all are written again |
+//! | send SIGHUP, wait for the reload | `pid` contains the previous digest: the reload is repeated |
+//! | end a process whose flags have changed | no process; one is started |
 //! | choose a port, write `port` | that port is tried first |
-//! | spawn | a process that no `pid` names: it is replaced |
-//! | write `pid` | a process to adopt: same start time, same flags |
+//! | start the process | a process that `pid` does not name: it is replaced |
+//! | write `pid` | a process with the same start time and flags: it is adopted |
 //! | wait until it is ready | the same |
 //!
-//! A process is started in one storage only when nothing is left in the other;
-//! this is why of two `data` with one `copy-id` each is whole, and the one where it is desired is
-//! kept. Of two without a common id none is removed.
+//! A process is started in one storage only when the other storage is empty. So if two `data` have
+//! the same `copy-id`, both are complete, and the one in the desired storage is kept. Of two `data`
+//! without a common id none is removed.
 //!
-//! A removal ends the processes, then removes the folders. Whatever is left of
-//! either is found by the next removal in the same way.
+//! A removal ends the processes and then removes the folders. After a crash the next removal finds
+//! the remaining processes and folders in the same way.
 //!
-//! A future that is dropped leaves no more than a kill, except work on files that
-//! runs on another thread: that holds the instance's turn until it is done.
+//! Dropping a future has the same effect as a crash, except for file operations on another thread:
+//! they hold the file lock of the instance until they are finished.
 //!
-//! Two servers never use one `data`: Prometheus locks it.
+//! Two servers never use the same `data`, because Prometheus locks it.
 
 mod cgroup;
 mod child;
@@ -89,76 +88,76 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where processes and their files go.
+/// Paths and ports of child processes.
 #[derive(Clone, Debug)]
 pub struct ProcessPaths {
-    /// The program: a path, or a name to be found in `search`.
+    /// Path of Prometheus, or a name that is searched in `search`.
     pub binary: PathBuf,
-    /// Folders in which programs are looked for.
+    /// Folders of `PATH`.
     pub search: Vec<PathBuf>,
-    /// Instances that store on a disk.
+    /// Folder of instances with storage `disk`.
     pub data_dir: PathBuf,
-    /// Instances that store in memory.
+    /// Folder of instances with storage `tmpfs`.
     pub tmpfs_dir: PathBuf,
-    /// Of the loopback interface, one for each replica.
+    /// Ports of the loopback interface, one per replica.
     pub ports: RangeInclusive<u16>,
 }
 
-/// How long is waited for a process, and how often it is tried again.
+/// Timeouts and limits for the supervision of processes.
 #[derive(Clone, Debug)]
 pub struct Timeouts {
-    /// How many starts may fail before it was ready once.
-    pub starts: u32,
-    /// How many may fail after that.
-    pub restarts: u32,
-    /// Pause after the first failure; it doubles up to `longest_pause`.
-    pub first_pause: Duration,
-    /// The longest pause.
-    pub longest_pause: Duration,
-    /// Ready for this long, it has failed for no reason that still holds.
-    pub settled: Duration,
-    /// How often is looked at a process that runs.
-    pub look: Duration,
-    /// How often it is asked whether it is ready.
-    pub ask: Duration,
-    /// A running process that does not answer for this long is ended.
-    pub silence: Duration,
-    /// How long a reload may take.
-    pub reload: Duration,
-    /// How long a process may take to end by itself.
-    pub end: Duration,
-    /// A log of this size is put aside, in bytes. There are two.
-    pub log_size: u64,
+    /// Number of failures after which a replica that was never ready is given up.
+    pub max_start_failures: u32,
+    /// The same for a replica that was ready before.
+    pub max_restart_failures: u32,
+    /// Pause after the first failure. It doubles up to `max_backoff`.
+    pub initial_backoff: Duration,
+    pub max_backoff: Duration,
+    /// The failure count resets when a process was ready for this long.
+    pub failure_reset: Duration,
+    /// Interval at which a running process is checked.
+    pub check_interval: Duration,
+    /// Interval of readiness probes of a running process.
+    pub probe_interval: Duration,
+    /// A running process is ended when its readiness probes fail for this long.
+    pub unresponsive_limit: Duration,
+    /// Timeout of a configuration reload.
+    pub reload_timeout: Duration,
+    /// Time between SIGTERM and SIGKILL, and between SIGKILL and a failure.
+    pub end_timeout: Duration,
+    /// A log is rotated at this size, in bytes. One rotated log is kept.
+    pub max_log_size: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            starts: 3,
-            restarts: 10,
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(60),
-            settled: Duration::from_secs(300),
-            look: Duration::from_secs(2),
-            ask: Duration::from_secs(30),
-            silence: Duration::from_secs(90),
-            reload: Duration::from_secs(20),
-            end: Duration::from_secs(8),
-            log_size: 4 << 20,
+            max_start_failures: 3,
+            max_restart_failures: 10,
+            initial_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(60),
+            failure_reset: Duration::from_secs(300),
+            check_interval: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(30),
+            unresponsive_limit: Duration::from_secs(90),
+            reload_timeout: Duration::from_secs(20),
+            end_timeout: Duration::from_secs(8),
+            max_log_size: 4 << 20,
         }
     }
 }
 
-/// Makes them. Must live where `spawn_local` works.
+/// Runs Prometheus servers as child processes. Requires a `LocalSet`.
 #[derive(Debug)]
 pub struct ProcessProvisioner {
     context: Rc<ProcessContext>,
     instances: RefCell<HashMap<InstanceId, Rc<ProcessInstance>>>,
-    /// Whether we were asked for anything; who only stands by touches nothing.
-    has_begun: Cell<bool>,
+    /// Whether any instance was applied or removed. Until then this process may be a standby, and
+    /// must not stop the processes of the leader.
+    is_in_use: Cell<bool>,
 }
 
-/// What all instances share.
+/// Dependencies shared by all instances.
 #[derive(Debug)]
 struct ProcessContext {
     started: Instant,
@@ -171,19 +170,19 @@ struct ProcessContext {
 }
 
 impl ProcessContext {
-    /// Where replicas get cgroups; none where they cannot. FoundProcess at the first use, since a process
-    /// that only stands by touches nothing.
+    /// The parent of the cgroups of replicas, or `None` if cgroups cannot be used. It is opened at
+    /// the first use, because a standby must not change any cgroup.
     fn cgroups(&self) -> Option<&Cgroups> {
         let open = || match Cgroups::open() {
             Ok(cgroups) => {
                 let directory = cgroups.directory().display();
-                tracing::info!(%directory, "Prometheus servers get cgroups of their own");
+                tracing::info!(%directory, "memory of Prometheus servers limited by cgroups");
                 Some(cgroups)
             }
             Err(reason) => {
                 tracing::info!(
                     %reason,
-                    "Prometheus servers get no cgroups; their memory is watched instead"
+                    "cgroups unavailable; memory of Prometheus servers is polled"
                 );
                 None
             }
@@ -193,7 +192,7 @@ impl ProcessContext {
 }
 
 impl ProcessProvisioner {
-    /// Ready to make some. Looks which ports those before us have chosen.
+    /// Reads the ports of the existing replicas.
     pub fn new(paths: ProcessPaths, timeouts: Timeouts, metrics: ProcessMetrics) -> Self {
         let paths = paths.absolute();
         let ports = PortAllocator::read(paths.ports.clone(), [&paths.data_dir, &paths.tmpfs_dir]);
@@ -204,12 +203,12 @@ impl ProcessProvisioner {
         Self {
             context: Rc::new(context),
             instances: RefCell::default(),
-            has_begun: Cell::new(false),
+            is_in_use: Cell::new(false),
         }
     }
 
     fn instance(&self, id: &InstanceId) -> Rc<ProcessInstance> {
-        self.has_begun.set(true);
+        self.is_in_use.set(true);
         let mut instances = self.instances.borrow_mut();
         let new = || Rc::new(ProcessInstance::new(slug(id), Rc::clone(&self.context)));
         Rc::clone(instances.entry(id.clone()).or_insert_with(new))
@@ -217,7 +216,7 @@ impl ProcessProvisioner {
 }
 
 impl ProcessPaths {
-    /// A relative path would be another one in the working directory of a child.
+    /// A relative path would be resolved against the working directory of a child.
     fn absolute(mut self) -> Self {
         for path in [&mut self.data_dir, &mut self.tmpfs_dir] {
             if let Ok(absolute) = std::path::absolute(&*path) {
@@ -254,13 +253,13 @@ impl Provisioner for ProcessProvisioner {
 
     fn stop(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async {
-            if !self.has_begun.get() {
+            if !self.is_in_use.get() {
                 return;
             }
             let instances: Vec<_> = self.instances.borrow_mut().drain().collect();
-            let known = instances.iter().map(|(_, instance)| instance.stop());
-            join_all(known).await;
-            // Those that we have not come to since our own start.
+            let stops = instances.iter().map(|(_, instance)| instance.stop());
+            join_all(stops).await;
+            // Processes of instances that were not applied since the start of Scrapebroker.
             search::end_all(&self.context).await;
             self.context.metrics.observe([]);
         })

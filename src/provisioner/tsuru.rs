@@ -1,16 +1,16 @@
 //! Prometheus instances as apps of Tsuru.
 //!
 //! ```text
-//! for each replica:  app ─► variables (no restart) ─► deploy ─► mark as deployed ─► wait until ready
+//! for each replica:  create app ─► set variables (no restart) ─► deploy ─► store fingerprint ─► wait until ready
 //! ```
 //!
-//! An app of a configured image runs each replica; what it is to do stands in its
-//! environment ([`super::config_file`], `deploy/tsuru/prometheus`). Each step
-//! can be repeated: which variables are set, and which are deployed, stands in
-//! variables of the app itself, so that whoever comes after us goes on where we
-//! were cut, and restarts nothing that is as it should be.
+//! Each replica is an app with the configured image. Its configuration is in environment variables
+//! of the app ([`super::config_file`], `deploy/tsuru/prometheus`). Each step can be repeated:
+//! variables of the app contain the fingerprint of the current and of the deployed variables, so
+//! that an interrupted operation is resumed, and an up-to-date app is not restarted.
 //!
-//! Apps are ours by their tags. One of the same name without them is left alone.
+//! Tags mark the apps of Scrapebroker. An app with the same name and without the tags is never
+//! changed.
 
 mod api;
 mod desired_app;
@@ -43,67 +43,65 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use wire::AppInfo;
 
-/// Where Tsuru is, and what it is told.
+/// Settings of the provisioner `tsuru`.
 #[derive(Clone, Debug)]
 pub struct TsuruSettings {
-    /// Its API, without a slash at the end.
+    /// URL of the API, without a trailing slash.
     pub api_url: String,
-    /// Who we are to it.
+    /// API token.
     pub token: SecretString,
     /// The image of `deploy/tsuru/prometheus`.
     pub image: String,
-    /// What the names of our apps begin with.
+    /// Prefix of the names of apps.
     pub app_prefix: String,
-    /// Pool of the apps; empty: Tsuru's choice.
+    /// Pool of the apps; empty: chosen by Tsuru.
     pub pool: String,
-    /// ReplicaPlan of the apps; empty: Tsuru's choice.
+    /// Plan of the apps; empty: chosen by Tsuru.
     pub plan: String,
-    /// ReplicaPlan of apps that keep samples in memory.
+    /// Plan of apps with storage `tmpfs`.
     pub tmpfs_plan: Option<String>,
-    /// Router of the apps; empty: Tsuru's choice.
+    /// Router of the apps; empty: chosen by Tsuru.
     pub router: String,
-    /// Platform of the apps; images need none.
+    /// Platform of the apps; optional for images.
     pub platform: String,
-    /// The team that the apps belong to.
     pub team: Team,
-    /// How apps are asked whose address has no scheme.
+    /// Scheme for addresses of apps without one.
     pub scheme: String,
-    /// Where samples are kept within a unit.
+    /// Folder of the samples in a unit.
     pub storage_path: String,
-    /// For calls that are answered at once.
+    /// Timeout of short API calls.
     pub timeout: Duration,
-    /// For deploys, and other calls that take their time.
+    /// Timeout of deploys and other long API calls.
     pub deploy_timeout: Duration,
-    /// How long a replica may take until it is ready.
+    /// Timeout until a deployed replica is ready.
     pub ready_timeout: Duration,
-    /// Pause between two looks at an app.
+    /// Interval at which the state of an app is polled.
     pub observe_interval: Duration,
 }
 
-/// Which team an app belongs to.
+/// The team that owns the apps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Team {
-    /// The one that asked for the instance.
+    /// The team of the service instance.
     FromRequest,
-    /// This one.
     Fixed(String),
 }
 
-/// Pause between two questions whether something has happened.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Polling interval while an operation waits for Tsuru.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Makes apps on Tsuru.
+/// Runs Prometheus servers as apps of Tsuru.
 #[derive(Debug)]
 pub struct TsuruProvisioner {
     api: Api,
     settings: TsuruSettings,
     probe: ReplicaProbe,
     in_flight_creations: InFlightCreations,
-    watches: RefCell<HashMap<InstanceId, ReplicaWatcher>>,
+    watchers: RefCell<HashMap<InstanceId, ReplicaWatcher>>,
 }
 
 impl TsuruProvisioner {
-    /// A provisioner that reaches Tsuru, and the apps, with `tls`.
+    /// `tls` is used for connections to Tsuru and to the apps.
     pub fn new(settings: TsuruSettings, tls: Arc<ClientConfig>) -> Self {
         let api = Api {
             url: settings.api_url.clone(),
@@ -113,29 +111,29 @@ impl TsuruProvisioner {
             deploy_timeout: settings.deploy_timeout,
         };
         let probe = ReplicaProbe::new(&api, &settings);
-        let (in_flight_creations, watches) = (InFlightCreations::default(), RefCell::default());
-        Self { api, settings, probe, in_flight_creations, watches }
+        let (in_flight_creations, watchers) = (InFlightCreations::default(), RefCell::default());
+        Self { api, settings, probe, in_flight_creations, watchers }
     }
 
     async fn apply(&self, desired: &DesiredInstance) -> Result<Vec<Replica>, Failure> {
         let id = &desired.instance_id;
-        self.watches.borrow_mut().remove(id);
+        self.watchers.borrow_mut().remove(id);
         let (mut replicas, mut apps) = (Vec::new(), Vec::new());
         let watch = |apps, replicas| {
             let interval = self.settings.observe_interval;
-            let watch = ReplicaWatcher::start(self.probe.clone(), apps, replicas, interval);
-            self.watches.borrow_mut().insert(id.clone(), watch);
+            let watcher = ReplicaWatcher::start(self.probe.clone(), apps, replicas, interval);
+            self.watchers.borrow_mut().insert(id.clone(), watcher);
         };
-        // One after the other, so that of several there is always one that answers.
+        // One replica after the other, so that one of several always answers queries.
         for number in 0..desired.spec.replicas {
-            let order = desired_app::build(&self.settings, desired, number)?;
-            self.make(id, &order).await?;
-            let app = ReplicaApp { number, app: order.app.name, password: order.password };
+            let desired_app = desired_app::build(&self.settings, desired, number)?;
+            self.create_and_deploy(id, &desired_app).await?;
+            let app = ReplicaApp { number, app: desired_app.app.name, password: desired_app.password };
             apps.push(app.clone());
-            match self.ready(&app).await {
+            match self.wait_until_ready(&app).await {
                 Ok(replica) => replicas.push(replica),
                 Err(failure) => {
-                    // It may be an instance that was ready before, which goes on.
+                    // A replica that was ready before continues to run, so it is still watched.
                     replicas.push(state::starting(number, &failure.reason));
                     watch(apps, replicas);
                     return Err(failure);
@@ -149,12 +147,13 @@ impl TsuruProvisioner {
         Ok(replicas)
     }
 
-    /// An app with its variables, deployed.
-    async fn make(&self, id: &InstanceId, order: &DesiredApp) -> Result<(), ApiError> {
-        let name = &order.app.name;
-        self.in_flight_creations.finished(name).await;
+    /// Creates the app if it is missing, sets its variables and deploys it, as far as that is
+    /// necessary.
+    async fn create_and_deploy(&self, id: &InstanceId, desired_app: &DesiredApp) -> Result<(), ApiError> {
+        let name = &desired_app.app.name;
+        self.in_flight_creations.wait(name).await;
         let (mut set, mut deployed) = (None, None);
-        if self.is_there(id, name).await? {
+        if self.exists(id, name).await? {
             for variable in self.api.settings(name, &[FINGERPRINT, DEPLOYED]).await? {
                 match &*variable.name {
                     FINGERPRINT => set = Some(variable.value),
@@ -162,47 +161,47 @@ impl TsuruProvisioner {
                     _ => {}
                 }
             }
-        } else if self.in_flight_creations.create(&self.api, &order.app).await? == Created::Before
-            && !self.is_there(id, name).await?
+        } else if self.in_flight_creations.create(&self.api, &desired_app.app).await? == Created::AlreadyExists
+            && !self.exists(id, name).await?
         {
             return Err(ApiError::Gone(name.clone()));
         }
-        let fingerprint = Some(&order.fingerprint);
+        let fingerprint = Some(&desired_app.fingerprint);
         if deployed.as_ref() == fingerprint {
             return Ok(());
         }
         if set.as_ref() != fingerprint {
-            // The mark of the last deploy is not among them, and goes.
-            self.api.set(name, &order.settings, true).await?;
-            // An answer that was cut between two lines looks whole.
+            // This removes the fingerprint of the last deploy.
+            self.api.set(name, &desired_app.settings, true).await?;
+            // A response that was truncated between two lines looks complete.
             let now = self.api.settings(name, &[FINGERPRINT]).await?;
             if now.first().map(|variable| &variable.value) != fingerprint {
-                return Err(ApiError::Cut);
+                return Err(ApiError::Truncated);
             }
         }
         self.api.deploy(name, &self.settings.image).await?;
-        let mark = desired_app::public(DEPLOYED, order.fingerprint.clone());
-        self.api.set(name, &[mark], false).await
+        let fingerprint = desired_app::public(DEPLOYED, desired_app.fingerprint.clone());
+        self.api.set(name, &[fingerprint], false).await
     }
 
-    /// Whether there is such an app, and it is this instance's.
-    async fn is_there(&self, id: &InstanceId, name: &str) -> Result<bool, ApiError> {
+    /// Whether the app exists. Fails if it belongs to something else.
+    async fn exists(&self, id: &InstanceId, name: &str) -> Result<bool, ApiError> {
         match self.api.app(name).await? {
             None => Ok(false),
-            Some(app) if is_ours(id, &app) => Ok(true),
+            Some(app) if belongs_to(id, &app) => Ok(true),
             Some(_) => Err(ApiError::Foreign(name.to_owned())),
         }
     }
 
-    /// Waits for a replica that was deployed.
-    async fn ready(&self, app: &ReplicaApp) -> Result<Replica, Failure> {
+    /// Waits until a deployed replica is ready.
+    async fn wait_until_ready(&self, app: &ReplicaApp) -> Result<Replica, Failure> {
         let deadline = Instant::now() + self.settings.ready_timeout;
         loop {
-            // While Tsuru does not answer there is still time.
-            let problem = match self.probe.look(app).await {
+            // Transient errors of Tsuru are retried until the timeout.
+            let problem = match self.probe.probe(app).await {
                 Ok(replica) if replica.state == ReplicaState::Ready => return Ok(replica),
                 Ok(replica) => replica.problem,
-                Err(error) if error.may_pass() => error.to_string(),
+                Err(error) if error.is_transient() => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
             if Instant::now() >= deadline {
@@ -210,13 +209,13 @@ impl TsuruProvisioner {
                 let reason = format!("app {} was not ready within {limit}: {problem}", app.app);
                 return Err(Failure::transient(reason));
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), Failure> {
-        self.watches.borrow_mut().remove(id);
-        // Each there may be: nobody knows how far an earlier try has come.
+        self.watchers.borrow_mut().remove(id);
+        // All possible replicas, because an interrupted operation may have created any of them.
         for number in 0..MOST_REPLICAS {
             self.remove_replica(id, number).await?;
         }
@@ -225,13 +224,13 @@ impl TsuruProvisioner {
 
     async fn remove_replica(&self, id: &InstanceId, number: u8) -> Result<(), ApiError> {
         let name = desired_app::app_name(&self.settings.app_prefix, id, number);
-        self.in_flight_creations.finished(&name).await;
+        self.in_flight_creations.wait(&name).await;
         let deadline = Instant::now() + self.settings.deploy_timeout;
         let mut is_deleted = false;
         loop {
             match self.api.app(&name).await? {
-                Some(app) if is_ours(id, &app) => {}
-                // Somebody else's is not what we are to remove.
+                Some(app) if belongs_to(id, &app) => {}
+                // A foreign app is not removed.
                 _ => return Ok(()),
             }
             if !is_deleted {
@@ -242,7 +241,7 @@ impl TsuruProvisioner {
             if Instant::now() >= deadline {
                 return Err(ApiError::Timeout(self.settings.deploy_timeout));
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
@@ -260,17 +259,17 @@ impl Provisioner for TsuruProvisioner {
     }
 
     fn observe(&self) -> HashMap<InstanceId, Vec<Replica>> {
-        let watches = self.watches.borrow();
-        watches.iter().map(|(id, watch)| (id.clone(), watch.replicas())).collect()
+        let watchers = self.watchers.borrow();
+        watchers.iter().map(|(id, watcher)| (id.clone(), watcher.replicas())).collect()
     }
 
-    /// Apps go on without us.
+    /// Apps continue to run without Scrapebroker.
     fn stop(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(async { self.watches.borrow_mut().clear() })
+        Box::pin(async { self.watchers.borrow_mut().clear() })
     }
 }
 
-fn is_ours(id: &InstanceId, app: &AppInfo) -> bool {
+fn belongs_to(id: &InstanceId, app: &AppInfo) -> bool {
     desired_app::tags(id).iter().all(|tag| app.tags.contains(tag))
 }
 

@@ -1,4 +1,4 @@
-//! A provisioner whose moments can be held, and a broker that orders from it.
+//! A fake provisioner that tests can pause, and a broker that uses it.
 
 use crate::helpers::*;
 use futures_util::future::LocalBoxFuture;
@@ -29,18 +29,18 @@ pub(crate) const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 
-/// Makes what is desired in memory, slowly, badly or not at all.
+/// Stores desired instances in memory. It can be paused, fail or refuse instances.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeProvisioner(pub(crate) Arc<Mutex<FakeState>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct FakeState {
-    pub(crate) there: HashMap<InstanceId, Spec>,
-    pub(crate) is_held: bool,
+    pub(crate) instances: HashMap<InstanceId, Spec>,
+    pub(crate) is_paused: bool,
     pub(crate) failure: Option<Failure>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) capacity: Option<u64>,
-    pub(crate) at_once: HashMap<InstanceId, u32>,
+    pub(crate) applications: HashMap<InstanceId, u32>,
 }
 
 impl FakeProvisioner {
@@ -49,11 +49,11 @@ impl FakeProvisioner {
     }
 
     pub(crate) fn specs(&self) -> Vec<Spec> {
-        self.0.lock().unwrap().there.values().cloned().collect()
+        self.0.lock().unwrap().instances.values().cloned().collect()
     }
 
     async fn wait(&self) {
-        while self.0.lock().unwrap().is_held {
+        while self.0.lock().unwrap().is_paused {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -75,9 +75,9 @@ impl Provisioner for FakeProvisioner {
         desired: &'a DesiredInstance,
     ) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
         Box::pin(async move {
-            // Half of it is there from the first moment on.
-            self.set(|it| drop(it.there.insert(desired.instance_id.clone(), desired.spec.clone())));
-            self.set(|it| *it.at_once.entry(desired.instance_id.clone()).or_default() += 1);
+            // The instance exists from the beginning of the operation.
+            self.set(|it| drop(it.instances.insert(desired.instance_id.clone(), desired.spec.clone())));
+            self.set(|it| *it.applications.entry(desired.instance_id.clone()).or_default() += 1);
             self.wait().await;
             match self.0.lock().unwrap().failure.clone() {
                 Some(failure) => Err(failure),
@@ -89,7 +89,7 @@ impl Provisioner for FakeProvisioner {
     fn remove<'a>(&'a self, id: &'a InstanceId) -> LocalBoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.wait().await;
-            self.set(|it| drop(it.there.remove(id)));
+            self.set(|it| drop(it.instances.remove(id)));
             Ok(())
         })
     }
@@ -117,7 +117,7 @@ impl ProvisionPolicy for FakeProvisioner {
     }
 }
 
-/// A broker with a fake_provisioner.
+/// A broker with a fake provisioner.
 pub(crate) struct Fixture {
     pub(crate) api: Api,
     pub(crate) fake_provisioner: FakeProvisioner,
@@ -130,7 +130,7 @@ impl Fixture {
     pub(crate) async fn open(store: &Store) -> Self {
         let api = Api::start(store).await;
         let mut fixture = Self::with(api, store, FakeProvisioner::default());
-        fixture.begin();
+        fixture.start_reconciler();
         fixture
     }
 
@@ -165,13 +165,13 @@ impl Fixture {
         )
     }
 
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn start_reconciler(&mut self) {
         let shutdown = CancellationToken::new();
         let task = tokio::task::spawn_local(self.reconciler().run(shutdown.clone()));
         self.running = Some((shutdown, task));
     }
 
-    pub(crate) async fn leave(&mut self) {
+    pub(crate) async fn stop_reconciler(&mut self) {
         if let Some((shutdown, task)) = self.running.take() {
             shutdown.cancel();
             task.await.unwrap();
@@ -183,7 +183,7 @@ impl Fixture {
             "service_id": PROMETHEUS, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
             "parameters": parameters,
         });
-        self.api.put(&waiting(&instance(id)), &body).await
+        self.api.put(&accepting_incomplete(&instance(id)), &body).await
     }
 
     pub(crate) async fn update(&self, id: &str, plan: Option<&str>, parameters: Value) -> Answer {
@@ -191,7 +191,7 @@ impl Fixture {
         if let Some(plan) = plan {
             body["plan_id"] = json!(plan);
         }
-        self.api.patch(&waiting(&instance(id)), &body).await
+        self.api.patch(&accepting_incomplete(&instance(id)), &body).await
     }
 
     pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> Answer {
@@ -218,7 +218,7 @@ impl Fixture {
         self.api.get(&format!("{}/last_operation?operation={operation}", instance(id))).await
     }
 
-    /// How the last operation ends.
+    /// Waits for the end of the last operation. Returns its state, or "gone".
     pub(crate) async fn end_of(&self, id: &str) -> Value {
         for _ in 0..3000 {
             let last = self.last(id, "deprovision-x").await;
@@ -230,16 +230,16 @@ impl Fixture {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the operation on {id} does not end");
+        panic!("the operation on {id} has not ended in time");
     }
 
-    pub(crate) async fn made(&self, id: &str, plan: &str) {
+    pub(crate) async fn provisioned(&self, id: &str, plan: &str) {
         assert_eq!(self.provision(id, plan, json!({})).await.status, 202);
         assert_eq!(self.end_of(id).await, "succeeded");
     }
 }
 
-pub(crate) fn waiting(path: &str) -> String {
+pub(crate) fn accepting_incomplete(path: &str) -> String {
     format!("{path}?accepts_incomplete=true")
 }
 

@@ -132,7 +132,7 @@ async fn the_put_after_a_202_is_200_with_the_credentials() {
         provision["organization_guid"] = json!("o");
         provision["space_guid"] = json!("s");
         provision["parameters"] = json!(null);
-        let path = waiting(&instance("i"));
+        let path = accepting_incomplete(&instance("i"));
         assert_eq!(fixture.api.put(&path, &provision).await.status, 202);
         assert_eq!(fixture.end_of("i").await, "succeeded");
         let again = fixture.api.put(&path, &provision).await;
@@ -143,7 +143,7 @@ async fn the_put_after_a_202_is_200_with_the_credentials() {
         key["parameters"] = json!(null);
         key["app_guid"] = json!("");
         key["bind_resource"] = json!({"app_guid": ""});
-        let path = waiting(&binding("i", "key"));
+        let path = accepting_incomplete(&binding("i", "key"));
         let made = fixture.api.put(&path, &key).await;
         assert_eq!(made.status, 201, "{made:?}");
         let again = fixture.api.put(&path, &key).await;

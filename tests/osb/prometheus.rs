@@ -1,6 +1,5 @@
-//! Service instances that are a Prometheus: what is answered while they are
-//! made, changed and removed. The provisioner is a fake_provisioner of the test's own,
-//! so that each moment can be held; the real ones have tests with real servers.
+//! Prometheus instances: responses while operations are in progress. The provisioner is a fake that
+//! tests can pause; tests of the real provisioners run real servers.
 
 use crate::{fake_provisioner::*, helpers::*};
 use scrapebroker::{
@@ -15,14 +14,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 #[actix_web::test]
-async fn an_instance_is_ordered_made_used_and_removed() {
+async fn an_instance_is_provisioned_used_and_deprovisioned() {
     on_both_fixtures(async |fixture| {
-        fixture.fake_provisioner.set(|it| it.is_held = true);
-        let ordered = fixture.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
-        assert_eq!(ordered.status, 202, "{ordered:?}");
-        let operation = ordered.body["operation"].as_str().unwrap().to_owned();
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
+        let accepted = fixture.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        let operation = accepted.body["operation"].as_str().unwrap().to_owned();
         assert!(operation.starts_with("provision-"));
-        assert_eq!(ordered.body["dashboard_url"], format!("{BASE_URL}/prometheus/i/"));
+        assert_eq!(accepted.body["dashboard_url"], format!("{BASE_URL}/prometheus/i/"));
         let again = fixture.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
         assert_eq!((again.status, &again.body["operation"]), (202, &json!(operation)));
         assert_eq!(fixture.provision("i", SMALL, json!({})).await.status, 409);
@@ -35,14 +34,14 @@ async fn an_instance_is_ordered_made_used_and_removed() {
         let early = fixture.update("i", None, json!({"retention": "16d"})).await;
         assert_eq!((early.status, &early.body["error"]), (422, &json!("ConcurrencyError")));
 
-        fixture.fake_provisioner.set(|it| it.is_held = false);
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "succeeded");
         let again = fixture.provision("i", STANDARD, json!({"scrape_interval": "5s"})).await;
         assert_eq!(again.status, 200);
         let fetched = fixture.api.get(&instance("i")).await;
         assert_eq!(
             (fetched.status, &fetched.body["dashboard_url"]),
-            (200, &ordered.body["dashboard_url"])
+            (200, &accepted.body["dashboard_url"])
         );
 
         let bound = fixture.bind("i", "b", STANDARD, Some("app")).await;
@@ -61,18 +60,18 @@ async fn an_instance_is_ordered_made_used_and_removed() {
             (1, "5s".to_owned())
         );
 
-        fixture.fake_provisioner.set(|it| it.is_held = true);
-        let ordered = fixture.delete("i", true).await;
-        assert_eq!(ordered.status, 202);
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
+        let accepted = fixture.delete("i", true).await;
+        assert_eq!(accepted.status, 202);
         let repeated = fixture.delete("i", true).await;
-        assert_eq!((repeated.status, &repeated.body), (202, &ordered.body));
+        assert_eq!((repeated.status, &repeated.body), (202, &accepted.body));
         assert_eq!(
             fixture.provision("i", STANDARD, json!({})).await.body["error"],
             "ConcurrencyError"
         );
         let token = SecretString::from(credentials["password"].as_str().unwrap());
         assert!(scope_of(&fixture.api.broker, &token).is_none(), "credentials go at once");
-        fixture.fake_provisioner.set(|it| it.is_held = false);
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "gone");
         assert_eq!(fixture.last("i", "provision-x").await.status, 404);
         assert_eq!(fixture.delete("i", true).await.status, 410);
@@ -87,20 +86,20 @@ fn scope_of(broker: &Broker, token: &SecretString) -> Option<scrapebroker::broke
 }
 
 #[actix_web::test]
-async fn a_platform_that_does_not_wait_is_told_so_and_may_still_clean_up() {
+async fn a_platform_without_asynchronous_operations_can_only_delete() {
     on_both_fixtures(async |fixture| {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
         let refused = fixture.api.put(&instance("i"), &body).await;
         assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
         let refused = fixture
             .api
             .patch(&instance("i"), &json!({"service_id": PROMETHEUS, "plan_id": STANDARD}))
             .await;
         assert_eq!((refused.status, &refused.body["error"]), (422, &json!("AsyncRequired")));
-        // Cloud Controller's orphan mitigation says nothing about waiting.
+        // Cloud Controller's orphan mitigation does not send accepts_incomplete.
         assert_eq!(fixture.delete("i", false).await.status, 200);
         assert_eq!(fixture.delete("i", false).await.status, 410);
         assert!(fixture.fake_provisioner.specs().is_empty());
@@ -109,24 +108,24 @@ async fn a_platform_that_does_not_wait_is_told_so_and_may_still_clean_up() {
 }
 
 #[actix_web::test]
-async fn a_delete_during_the_creation_ends_it_and_leaves_nothing() {
+async fn a_delete_during_a_provision_cancels_it_and_removes_everything() {
     on_both_fixtures(async |fixture| {
-        fixture.fake_provisioner.set(|it| it.is_held = true);
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
         assert_eq!(fixture.provision("i", SMALL, json!({})).await.status, 202);
         while fixture.fake_provisioner.specs().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(fixture.delete("i", true).await.status, 202);
-        fixture.fake_provisioner.set(|it| it.is_held = false);
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "gone");
         assert!(fixture.fake_provisioner.specs().is_empty());
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
     })
     .await;
 }
 
 #[actix_web::test]
-async fn what_cannot_be_made_leaves_nothing_but_its_reason() {
+async fn a_failed_provision_removes_everything_and_reports_its_reason() {
     on_both_fixtures(async |fixture| {
         fixture
             .fake_provisioner
@@ -146,13 +145,13 @@ async fn what_cannot_be_made_leaves_nothing_but_its_reason() {
         }
         assert_eq!(fixture.delete("i", false).await.status, 200);
         fixture.fake_provisioner.set(|it| it.failure = None);
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_failure_that_passes_is_tried_again() {
+async fn a_transient_failure_is_retried() {
     on_both_fixtures(async |fixture| {
         fixture.fake_provisioner.set(|it| it.failure = Some(Failure::transient("not now")));
         assert_eq!(fixture.provision("i", SMALL, json!({})).await.status, 202);
@@ -166,12 +165,12 @@ async fn a_failure_that_passes_is_tried_again() {
 }
 
 #[actix_web::test]
-async fn an_update_is_carried_out_or_everything_stays_as_it_was() {
+async fn an_update_succeeds_or_restores_the_previous_state() {
     on_both_fixtures(async |fixture| {
-        fixture.made("i", STANDARD).await;
-        let ordered = fixture.update("i", Some(HA), json!({"scrape_interval": "1s"})).await;
-        assert_eq!(ordered.status, 202, "{ordered:?}");
-        assert!(ordered.body["operation"].as_str().unwrap().starts_with("update-"));
+        fixture.provisioned("i", STANDARD).await;
+        let accepted = fixture.update("i", Some(HA), json!({"scrape_interval": "1s"})).await;
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        assert!(accepted.body["operation"].as_str().unwrap().starts_with("update-"));
         assert_eq!(fixture.end_of("i").await, "succeeded");
         let spec = fixture.fake_provisioner.specs().remove(0);
         assert_eq!((spec.replicas, spec.scrape_interval.to_string()), (2, "1s".to_owned()));
@@ -205,7 +204,7 @@ async fn an_update_is_carried_out_or_everything_stays_as_it_was() {
 #[actix_web::test]
 async fn a_change_that_loses_samples_is_refused_with_the_reason() {
     on_both_fixtures(async |fixture| {
-        fixture.made("i", HA).await;
+        fixture.provisioned("i", HA).await;
         for (plan, parameters, words) in [
             (SMALL, json!({}), "keeps samples in memory"),
             (STANDARD, json!({}), "1 replicas instead of 2"),
@@ -223,7 +222,7 @@ async fn a_change_that_loses_samples_is_refused_with_the_reason() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_made_now_is_refused_and_nothing_is_stored() {
+async fn refused_requests_store_nothing() {
     on_both_fixtures(async |fixture| {
         for (parameters, words) in [
             (json!({"scrape_interval": "500ms"}), "must be from 1s to 5m"),
@@ -249,37 +248,37 @@ async fn what_cannot_be_made_now_is_refused_and_nothing_is_stored() {
         assert_eq!(refused.status, 403);
         assert!(refused.description().contains("no port is free"), "{refused:?}");
         fixture.fake_provisioner.set(|it| it.capacity = None);
-        fixture.made("i", SMALL).await;
-        fixture.made("j", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
+        fixture.provisioned("j", SMALL).await;
         let refused = fixture.provision("k", SMALL, json!({})).await;
         assert_eq!(refused.status, 403);
         assert!(refused.description().contains("may have 2"), "{refused:?}");
         assert_eq!(fixture.delete("k", true).await.status, 410, "nothing was stored");
         assert_eq!(fixture.delete("i", false).await.status, 200);
-        fixture.made("k", SMALL).await;
+        fixture.provisioned("k", SMALL).await;
     })
     .await;
 }
 
 #[actix_web::test]
-async fn two_creates_at_once_make_one_instance_and_one_order() {
+async fn two_concurrent_provisions_create_one_instance_and_one_operation() {
     on_both_fixtures(async |fixture| {
-        fixture.fake_provisioner.set(|it| it.is_held = true);
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
         let asked = (0..20).map(|_| fixture.provision("i", SMALL, json!({})));
         let answers = futures_util::future::join_all(asked).await;
         let operation = answers[0].body["operation"].clone();
         for answer in answers {
             assert_eq!((answer.status, &answer.body["operation"]), (202, &operation));
         }
-        fixture.fake_provisioner.set(|it| it.is_held = false);
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "succeeded");
-        let at_once = fixture.fake_provisioner.0.lock().unwrap().at_once.values().copied().max();
-        assert_eq!(at_once, Some(1), "it was made once");
+        let applications = fixture.fake_provisioner.0.lock().unwrap().applications.values().copied().max();
+        assert_eq!(applications, Some(1), "it was applied once");
     })
     .await;
 }
 
-/// Polls `run` again and again, and drops it at its `n`th pause.
+/// Polls the reconciler and drops it after this number of polls.
 async fn run_until(reconciler: Reconciler, polls: usize) {
     let mut running = Box::pin(reconciler.run(CancellationToken::new()));
     let mut polled = 0;
@@ -294,54 +293,54 @@ async fn run_until(reconciler: Reconciler, polls: usize) {
 }
 
 #[actix_web::test]
-async fn whoever_conducts_may_be_killed_between_any_two_steps() {
+async fn the_reconciler_may_be_killed_between_any_two_steps() {
     on_both_stores(async |store| {
         let api = Api::start(&store).await;
         let mut fixture = Fixture::with(api, &store, FakeProvisioner::default());
-        // On PostgreSQL the killed one's lease has to run out each time.
+        // On PostgreSQL the lease of the killed reconciler has to expire each time.
         let kills = if store.file().is_some() { 0..14 } else { 7..8 };
         for polls in kills {
             let id = format!("i{polls}");
             assert_eq!(fixture.provision(&id, STANDARD, json!({})).await.status, 202);
             run_until(fixture.reconciler(), polls).await;
-            fixture.begin();
+            fixture.start_reconciler();
             assert_eq!(fixture.end_of(&id).await, "succeeded", "{polls}");
-            fixture.leave().await;
+            fixture.stop_reconciler().await;
 
             assert_eq!(
                 fixture.update(&id, None, json!({"scrape_interval": "2s"})).await.status,
                 202
             );
             run_until(fixture.reconciler(), polls).await;
-            fixture.begin();
+            fixture.start_reconciler();
             assert_eq!(fixture.end_of(&id).await, "succeeded", "{polls}");
             assert_eq!(fixture.fake_provisioner.specs()[0].scrape_interval.to_string(), "2s");
-            fixture.leave().await;
+            fixture.stop_reconciler().await;
 
             assert_eq!(fixture.delete(&id, true).await.status, 202);
             run_until(fixture.reconciler(), polls).await;
-            fixture.begin();
+            fixture.start_reconciler();
             assert_eq!(fixture.end_of(&id).await, "gone", "{polls}");
             assert!(fixture.fake_provisioner.specs().is_empty(), "{polls}");
-            fixture.leave().await;
+            fixture.stop_reconciler().await;
         }
     })
     .await;
 }
 
 #[actix_web::test]
-async fn of_several_replicas_one_conducts_and_another_takes_over() {
+async fn one_of_several_replicas_is_the_leader_and_another_takes_over() {
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(None), 4).await.unwrap();
     let mut first = Fixture::open(&store).await;
-    first.made("i", SMALL).await;
+    first.provisioned("i", SMALL).await;
     let second = FakeProvisioner::default();
     let other = Fixture::with(Api::start(&store).await, &store, second.clone());
     let shutdown = CancellationToken::new();
     let waiting = tokio::task::spawn_local(other.reconciler().run(shutdown.clone()));
-    first.made("j", SMALL).await;
+    first.provisioned("j", SMALL).await;
     assert!(second.specs().is_empty(), "the second one waits");
-    first.leave().await;
+    first.stop_reconciler().await;
     while second.specs().len() < 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -365,7 +364,7 @@ async fn without_a_provisioner_the_service_is_not_offered() {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
-        assert_eq!(api.put(&waiting(&instance("i")), &body).await.status, 400);
+        assert_eq!(api.put(&accepting_incomplete(&instance("i")), &body).await.status, 400);
     })
     .await;
 }

@@ -31,7 +31,7 @@ async fn a_refused_put_is_never_422_without_a_code() {
         assert_rejected(&fixture.bind("failed", "b", SMALL, Some("app")).await, "no luck");
         let update = fixture.update("failed", Some(STANDARD), json!({})).await;
         assert_eq!(update.status, 422, "a PATCH is a plain rejection: {update:?}");
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
         assert_rejected(&fixture.provision("j", SMALL, json!({})).await, "may have 2");
         assert_eq!(fixture.delete("j", true).await.status, 410, "nothing was stored");
     })
@@ -45,7 +45,7 @@ async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare()
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
         let refused = fixture.api.put(&instance("i"), &body).await;
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
         let update = json!({"service_id": PROMETHEUS, "plan_id": STANDARD});
         for refused in [refused, fixture.api.patch(&instance("i"), &update).await] {
             let expected = json!({
@@ -62,9 +62,9 @@ async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare()
 #[actix_web::test]
 async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
     on_both_fixtures(async |fixture| {
-        fixture.made("i", STANDARD).await;
+        fixture.provisioned("i", STANDARD).await;
         let bound = fixture.bind("i", "before", STANDARD, Some("app")).await;
-        fixture.fake_provisioner.set(|it| it.is_held = true);
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
         assert_eq!(fixture.update("i", Some(HA), json!({})).await.status, 202);
         for app in [Some("app"), None] {
             let early = fixture.bind("i", "b", STANDARD, app).await;
@@ -73,7 +73,7 @@ async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
         let again = fixture.bind("i", "before", STANDARD, Some("app")).await;
         assert_eq!((again.status, again.body), (200, bound.body));
         assert_eq!(fixture.bind("i", "b", SMALL, None).await.status, 400, "it never had this plan");
-        fixture.fake_provisioner.set(|it| it.is_held = false);
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "succeeded");
         assert_eq!(fixture.bind("i", "b", STANDARD, Some("app")).await.status, 400);
         assert_eq!(fixture.bind("i", "b", HA, Some("app")).await.status, 201);
@@ -96,11 +96,11 @@ async fn an_unknown_instance_of_a_prometheus_plan_is_not_adopted() {
             json!({"service_id": PROMETHEUS, "plan_id": STANDARD, "previous_values": before}),
             json!({"service_id": PROMETHEUS, "plan_id": SMALL, "context": context}),
         ] {
-            let answer = fixture.api.patch(&waiting(&instance("i")), &body).await;
+            let answer = fixture.api.patch(&accepting_incomplete(&instance("i")), &body).await;
             assert_eq!(answer.status, 404, "{body} {answer:?}");
         }
         assert_eq!(fixture.api.get(&instance("i")).await.status, 404);
-        fixture.made("i", SMALL).await;
+        fixture.provisioned("i", SMALL).await;
     })
     .await;
 }

@@ -56,13 +56,13 @@ async fn a_prometheus_that_is_made_again_has_other_credentials() {
             let known = fixture.api.broker.binding_table().prometheus("i").unwrap();
             known.web_password.expose_secret().to_owned()
         };
-        fixture.made("i", STANDARD).await;
+        fixture.provisioned("i", STANDARD).await;
         let (first, reader) = (password(), token(&fixture.bind("i", "b", STANDARD, None).await));
         assert_eq!(fixture.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
         assert_eq!(fixture.end_of("i").await, "succeeded");
         assert_eq!(password(), first, "an update keeps them");
         assert_eq!(fixture.delete("i", false).await.status, 200);
-        fixture.made("i", STANDARD).await;
+        fixture.provisioned("i", STANDARD).await;
         assert_ne!(password(), first);
         assert_ne!(token(&fixture.bind("i", "b", STANDARD, None).await), reader);
     })

@@ -1,4 +1,5 @@
-//! Whoever is cut, and whatever Tsuru answers: nothing is left, and the next one finishes.
+//! Interrupted operations and failures of Tsuru: nothing is left behind, and the next call
+//! finishes.
 
 use crate::{
     platform::*,
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[actix_web::test]
-async fn whoever_was_cut_at_any_request_is_followed_by_one_who_finishes() {
+async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() {
     let steps = {
         let platform = Platform::start().await;
         platform.provisioner().apply(&desired()).await.unwrap();
@@ -33,7 +34,8 @@ async fn whoever_was_cut_at_any_request_is_followed_by_one_who_finishes() {
                 () = eventually(|| platform.api.asked().len() >= before + step) => {}
                 applied = provisioner.apply(&desired) => drop(applied.unwrap()),
             }
-            // Even steps are finished by us, odd ones by who comes after a restart.
+            // Even steps are finished by the same provisioner, odd ones by a new one, as after a
+            // restart.
             let next = if step % 2 == 0 { provisioner } else { platform.provisioner() };
             let replicas = next.apply(&desired).await.unwrap();
             assert_eq!(replicas[0].state, ReplicaState::Ready);
@@ -47,7 +49,7 @@ async fn whoever_was_cut_at_any_request_is_followed_by_one_who_finishes() {
 }
 
 #[actix_web::test]
-async fn what_was_cut_while_it_was_made_can_be_removed_at_once() {
+async fn an_interrupted_apply_can_be_removed_at_once() {
     for step in 1..=8 {
         let platform = Platform::start().await;
         platform.api.fault(Fault::Slow(Duration::from_millis(40)));
@@ -66,7 +68,7 @@ async fn what_was_cut_while_it_was_made_can_be_removed_at_once() {
 }
 
 #[actix_web::test]
-async fn a_removal_that_was_cut_is_finished_by_the_next() {
+async fn an_interrupted_removal_is_finished_by_the_next() {
     for step in 1..=3 {
         let platform = Platform::start().await;
         let provisioner = platform.provisioner();
@@ -85,7 +87,7 @@ async fn a_removal_that_was_cut_is_finished_by_the_next() {
 }
 
 #[actix_web::test]
-async fn what_may_pass_is_tried_again_and_what_will_not_says_what_to_do() {
+async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
     let lasting = [
         (Fault::Status(401), "routes.tsuru.token"),
         (Fault::Status(403), "quota"),
@@ -166,7 +168,7 @@ async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
 }
 
 #[actix_web::test]
-async fn an_api_that_is_down_is_waited_for() {
+async fn an_unreachable_api_is_a_transient_failure() {
     let mut platform = Platform::start().await;
     let provisioner = platform.provisioner();
     platform.api.down().await;
@@ -179,7 +181,7 @@ async fn an_api_that_is_down_is_waited_for() {
 }
 
 #[actix_web::test]
-async fn a_quota_is_the_operators_to_raise() {
+async fn an_exceeded_quota_is_a_permanent_failure() {
     let platform = Platform::start().await;
     platform.api.quota(0);
     let failure = failure(platform.provisioner().apply(&desired()).await);
@@ -188,7 +190,7 @@ async fn a_quota_is_the_operators_to_raise() {
 }
 
 #[actix_web::test]
-async fn an_app_of_somebody_else_is_neither_changed_nor_removed() {
+async fn a_foreign_app_is_neither_changed_nor_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();
@@ -206,7 +208,7 @@ async fn an_app_of_somebody_else_is_neither_changed_nor_removed() {
 }
 
 #[actix_web::test]
-async fn a_removal_that_tsuru_refuses_is_not_done() {
+async fn a_removal_fails_when_tsuru_refuses_it() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();

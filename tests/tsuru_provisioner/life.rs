@@ -1,4 +1,4 @@
-//! What is asked of Tsuru while all goes well.
+//! Requests to Tsuru in the normal case.
 
 use crate::platform::*;
 use scrapebroker::{
@@ -66,7 +66,7 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(replica.url, format!("http://{}", app.hosts[0]));
     assert_eq!(provisioner.observe()[&id()], replicas);
 
-    // As it should be: nothing is done, also by who has never seen it.
+    // Up to date: nothing is changed, also by another provisioner.
     let before = platform.api.asked().len();
     assert_eq!(platform.provisioner().apply(&desired()).await.unwrap(), replicas);
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
@@ -79,7 +79,7 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
 }
 
 #[actix_web::test]
-async fn a_change_is_deployed_once_and_what_is_not_wanted_any_more_goes() {
+async fn a_change_is_deployed_once_and_surplus_variables_are_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_change_is_deployed_once_and_what_is_not_wanted_any_more_goes() {
 }
 
 #[actix_web::test]
-async fn each_replica_is_an_app_and_all_of_them_go() {
+async fn each_replica_is_an_app_and_all_apps_are_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     let mut two = desired();
@@ -122,7 +122,7 @@ async fn each_replica_is_an_app_and_all_of_them_go() {
 }
 
 #[actix_web::test]
-async fn a_prometheus_is_ready_when_it_says_so_or_tsuru_does() {
+async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
     let platform = Platform::start().await;
     platform.ready.store(503, Ordering::SeqCst);
     let impatient = with(TsuruSettings { ready_timeout: Duration::ZERO, ..platform.settings() });
@@ -138,7 +138,7 @@ async fn a_prometheus_is_ready_when_it_says_so_or_tsuru_does() {
     });
     applied.unwrap();
 
-    // Nobody answers at that address from here.
+    // The address is not reachable from here.
     let name = platform.the_app().name;
     platform.api.change(&name, |app| app.hosts = vec!["127.0.0.1:1".to_owned()]);
     let replicas = provisioner.apply(&desired).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_prometheus_is_ready_when_it_says_so_or_tsuru_does() {
 }
 
 #[actix_web::test]
-async fn how_it_does_is_seen_without_asking() {
+async fn the_state_of_replicas_is_polled_in_the_background() {
     let mut platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();

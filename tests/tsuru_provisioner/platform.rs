@@ -71,7 +71,8 @@ impl Platform {
         with(self.settings())
     }
 
-    /// What was asked since the last time, as in `POST /1.0/apps`; the name of the app as `{app}`.
+    /// Requests since the last call, for example `POST /1.0/apps`, with `{app}` in place of the
+    /// name of the app.
     pub(crate) fn calls(&self, since: usize) -> Vec<String> {
         let call = |asked: &Asked| {
             let path: Vec<_> = asked.path.split('/').collect();
@@ -94,7 +95,7 @@ pub(crate) fn with(settings: TsuruSettings) -> TsuruProvisioner {
     TsuruProvisioner::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
 }
 
-/// Answers `/-/ready` to who knows the password.
+/// Answers `/-/ready` to requests with the password.
 pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
     let credentials = BASE64_STANDARD.encode(format!("{}:web-password", DesiredInstance::WEB_USER));
     while let Ok((mut stream, _)) = listener.accept().await {

@@ -17,7 +17,7 @@ fn org_space() -> OrgSpace {
 }
 
 #[tokio::test]
-async fn imported_bindings_are_in_force_until_they_are_removed_and_never_again() {
+async fn imported_bindings_are_active_until_they_are_deleted() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let rows = [row("b1", "app1", "/one"), row("b2", "app2", "two?x=1"), row("k", "", "/key")];
@@ -31,7 +31,7 @@ async fn imported_bindings_are_in_force_until_they_are_removed_and_never_again()
         assert_eq!(active_endpoint(&broker, "app1"), None);
         assert_eq!(active_endpoint(&other, "app1").as_deref(), Some("/one"));
         other.refresh().await.unwrap();
-        assert_eq!(active_endpoint(&other, "app1"), None, "replicas notice");
+        assert_eq!(active_endpoint(&other, "app1"), None, "other replicas see the deletion");
         let gone = broker.unbind(&instance("whatever"), &binding("b1")).await.unwrap_err();
         assert_eq!(name(&gone), "BindingGone");
 
@@ -44,7 +44,7 @@ async fn imported_bindings_are_in_force_until_they_are_removed_and_never_again()
 }
 
 #[tokio::test]
-async fn an_import_takes_no_unusable_row_and_says_why() {
+async fn an_import_skips_invalid_rows_and_reports_why() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let rows = [
@@ -68,12 +68,12 @@ async fn an_import_takes_no_unusable_row_and_says_why() {
 }
 
 #[tokio::test]
-async fn of_two_imports_the_later_and_of_all_bindings_our_own_is_in_force() {
+async fn later_imports_and_own_bindings_take_precedence() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
         let parameters = map(json!({"endpoint": "/ours"}));
-        made(&broker, Bind { parameters, ..bind("i", "own", "app") }).await;
+        create_binding(&broker, Bind { parameters, ..bind("i", "own", "app") }).await;
         broker.import(&[row("b1", "app", "/first")]).await.unwrap();
         broker.import(&[row("b2", "app", "/second")]).await.unwrap();
         assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/ours"));
@@ -86,7 +86,7 @@ async fn of_two_imports_the_later_and_of_all_bindings_our_own_is_in_force() {
 }
 
 #[tokio::test]
-async fn an_imported_binding_is_one_of_any_instance_service_and_plan() {
+async fn an_imported_binding_belongs_to_any_instance_service_and_plan() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.import(&[row("b", "app", "/prom")]).await.unwrap();
@@ -122,7 +122,7 @@ async fn an_imported_binding_is_one_of_any_instance_service_and_plan() {
 }
 
 #[tokio::test]
-async fn an_instance_that_was_never_seen_is_adopted_only_when_asked_for() {
+async fn unknown_instances_are_adopted_only_when_that_is_enabled() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let binds =
@@ -138,12 +138,12 @@ async fn an_instance_that_was_never_seen_is_adopted_only_when_asked_for() {
         assert_eq!(name(&broker.deprovision(&instance("i")).await.unwrap_err()), "InstanceGone");
 
         broker.adopt_unknown_instances(true);
-        made(&broker, binds("i", "b")).await;
+        create_binding(&broker, binds("i", "b")).await;
         assert_eq!(broker.fetch(&instance("i")).await.unwrap().plan_id.as_str(), "p");
         broker.update(update_at("j")).await.unwrap();
         assert_eq!(broker.fetch(&instance("j")).await.unwrap().plan_id.as_str(), "sized");
         let same = broker.provision(provision("i")).await.unwrap();
-        assert_eq!(same, Provisioned::AlreadyExists, "its row is as a provision makes it");
+        assert_eq!(same, Provisioned::AlreadyExists, "its row equals that of a provision");
         broker.deprovision(&instance("k")).await.unwrap();
 
         let without_place = bind("l", "b2", "app");
@@ -156,21 +156,21 @@ async fn an_instance_that_was_never_seen_is_adopted_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn an_adopted_instance_that_was_removed_does_not_come_back() {
+async fn a_deleted_adopted_instance_is_not_adopted_again() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.adopt_unknown_instances(true);
         let late =
             |instance: &str| Bind { org_space: org_space(), ..bind(instance, "late", "app") };
-        made(&broker, Bind { org_space: org_space(), ..bind("i", "b", "app") }).await;
+        create_binding(&broker, Bind { org_space: org_space(), ..bind("i", "b", "app") }).await;
         for id in ["i", "never seen"] {
             broker.deprovision(&instance(id)).await.unwrap();
             let again = broker.deprovision(&instance(id)).await.unwrap_err();
             assert_eq!(name(&again), "InstanceGone");
             assert_eq!(name(&broker.bind(late(id)).await.unwrap_err()), "InstanceUnknown");
         }
-        let made_anew = broker.provision(provision("i")).await.unwrap();
-        assert_eq!(made_anew, Provisioned::Created);
+        let provisioned = broker.provision(provision("i")).await.unwrap();
+        assert_eq!(provisioned, Provisioned::Created);
         broker.deprovision(&instance("i")).await.unwrap();
     })
     .await;

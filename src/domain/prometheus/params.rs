@@ -1,4 +1,4 @@
-//! What a user may ask of a Prometheus: the parameters of its service instance.
+//! Parameters of a Prometheus instance.
 
 use super::{AlertmanagerUrl, Bounds, Period, PrometheusPlan, Spec};
 use crate::domain::{
@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use serde_json::{Map, Value};
 
-/// Parameters of a service instance, checked.
+/// Validated parameters of a service instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrometheusParams {
     /// How often targets are scraped.

@@ -1,32 +1,32 @@
-//! Who is asked before a Prometheus is ordered, and why it may be refused.
+//! Validation of a Prometheus instance before its operation is stored.
 
 use super::Spec;
 use crate::domain::BindingError;
 use futures_util::future::LocalBoxFuture;
 use std::fmt::Debug;
 
-/// Tells before anything is stored whether it can be made. Unlike what makes
-/// it, it is asked by the threads that serve requests.
+/// Decides whether an instance can be provisioned. Unlike a provisioner it is called by the threads
+/// that serve requests.
 pub trait ProvisionPolicy: Debug + Send + Sync {
-    /// Whether a Prometheus like `spec` can be made of what is there now, or one
-    /// like `before` changed into it.
+    /// Whether an instance with `spec` can be provisioned now, or an instance with the spec
+    /// `before` can be changed to it.
     fn validate<'a>(
         &'a self,
         spec: &'a Spec,
         before: Option<&'a Spec>,
     ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
 
-    /// How many replicas of all instances can be there at once; none: no limit.
+    /// Maximum number of replicas of all instances; `None`: no limit.
     fn capacity(&self) -> Option<u64>;
 }
 
-/// Why something cannot be made.
+/// Why an instance is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The user can change that.
+    /// A parameter that the user can change.
     #[error(transparent)]
     Parameter(BindingError),
-    /// Only the operator can; reads as a sentence for the user.
+    /// A problem that only the operator can solve, as a sentence for the user.
     #[error("{0}")]
     NoRoom(String),
 }

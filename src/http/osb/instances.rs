@@ -127,7 +127,7 @@ pub(super) async fn deprovision(
     Named::in_query(&request)?;
     if !accepts_incomplete(&request) {
         // Cloud Controller cleans up without a word about waiting (contract: osb.md 1.10).
-        state.broker.deprovision_now(&instance_id, PATIENCE).await?;
+        state.broker.deprovision_and_wait(&instance_id, PATIENCE).await?;
         return Ok(HttpResponse::Ok().json(json!({})));
     }
     Ok(match state.broker.deprovision(&instance_id).await? {

@@ -143,7 +143,7 @@ mod tests {
         let (bound, other_bound) = (BindingTable::default(), BindingTable::default());
         let editions = |table: &Snapshot, bound: &BindingTable| Editions {
             routes: table.edition(),
-            bindings: bound.now().version(),
+            bindings: bound.snapshot().version(),
         };
         let cache = Cache::default();
         cache.put(key("a"), editions(&table, &bound), answer(1));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
         let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.now().version() };
+        let editions = Editions { routes: table.edition(), bindings: bound.snapshot().version() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), editions.clone(), answer(bytes));
         let is_kept = |app: &str| cache.get(&key(app), &editions).is_some();
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
         let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.now().version() };
+        let editions = Editions { routes: table.edition(), bindings: bound.snapshot().version() };
         let cache = Cache::default();
         let with_port =
             |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };

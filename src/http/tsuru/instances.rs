@@ -103,7 +103,7 @@ pub(super) async fn delete(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let removed = match instance {
-        Ok(it) => state.broker.deprovision_now(&it.id, PATIENCE).await.map_err(Into::into),
+        Ok(it) => state.broker.deprovision_and_wait(&it.id, PATIENCE).await.map_err(Into::into),
         Err(error) => Err(error),
     };
     match removed {

@@ -1,20 +1,20 @@
-//! Limits of queries that follow from the memory of a plan.
+//! Query limits that follow from the memory of a plan.
 
-/// ProcessMemory per sample of a query, with what the garbage collector has not freed yet, in bytes.
+/// Memory per sample of a query, including garbage, in bytes.
 const SAMPLE_SIZE: u64 = 32;
-/// The part of the plan's memory that all queries together may fill with samples: one in so many.
-const QUERY_PART: u64 = 4;
-/// ProcessMemory of the plan, in bytes, that allows one more query at a time.
-const MEMORY_OF_QUERY: u64 = 256 << 20;
-/// Most queries at a time: the default of Prometheus.
-const MOST_QUERIES: u64 = 20;
+/// All queries together may use this fraction of the memory for samples.
+const QUERY_DIVISOR: u64 = 4;
+/// Memory of the plan per concurrent query, in bytes.
+const MEMORY_PER_QUERY: u64 = 256 << 20;
+/// Maximum number of concurrent queries: the default of Prometheus.
+const MAX_QUERIES: u64 = 20;
 
-/// Flags of Prometheus for a plan with `memory_limit` bytes.
+/// Flags for a plan with `memory_limit` bytes.
 ///
-/// A query that loads more samples fails with an error of Prometheus, and the server goes on.
+/// Prometheus rejects a query that loads more samples, and continues to run.
 pub(super) fn flags(memory_limit: u64) -> [(&'static str, String); 2] {
-    let concurrency = (memory_limit / MEMORY_OF_QUERY).clamp(2, MOST_QUERIES);
-    let samples = (memory_limit / QUERY_PART / SAMPLE_SIZE / concurrency).max(1);
+    let concurrency = (memory_limit / MEMORY_PER_QUERY).clamp(2, MAX_QUERIES);
+    let samples = (memory_limit / QUERY_DIVISOR / SAMPLE_SIZE / concurrency).max(1);
     [("query.max-concurrency", concurrency.to_string()), ("query.max-samples", samples.to_string())]
 }
 

@@ -2,8 +2,8 @@ use super::*;
 use crate::provisioner::tsuru::testing::desired;
 use std::{fs, process::Command};
 
-fn contents(token: &SecretString) -> Contents<'_> {
-    Contents {
+fn contents(token: &SecretString) -> ConfigContents<'_> {
+    ConfigContents {
         instance: "i1",
         replica: 0,
         base_url: "https://broker.example.com",
@@ -24,8 +24,8 @@ fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// promtool reads what Prometheus would, secrets and all.
-fn assert_taken(config: &str) {
+/// promtool reads the file as Prometheus does, including secrets.
+fn assert_valid(config: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prometheus.yml");
     fs::write(&file, config).unwrap();
@@ -36,7 +36,7 @@ fn assert_taken(config: &str) {
     assert!(output.status.success(), "{said}\n{config}");
 }
 
-/// Every text that a user or an operator gives.
+/// Unusual texts that a user or an operator may enter.
 const ODD: &[&str] = &[
     "plain",
     "quote\" 'and' back\\slash",
@@ -50,13 +50,13 @@ const ODD: &[&str] = &[
 ];
 
 #[test]
-fn the_whole_of_it_is_what_prometheus_is_to_do() {
+fn the_complete_configuration() {
     let (token, password, tenant) = ("t".into(), "p".into(), "acme".into());
-    let credentials = Some(Credentials::Basic("u", &password));
+    let credentials = Some(RemoteWriteAuth::Basic("u", &password));
     let headers = vec![("X-Scope-OrgID", &tenant)];
-    let remote_write = RemoteWrite { url: "https://mimir.example.com/push", credentials, headers };
+    let remote_write = RemoteWriteSection { url: "https://mimir.example.com/push", credentials, headers };
     let alertmanager = url("https://us%40er:p%3Aw@alerts.example.com/a%20b/");
-    let contents = Contents {
+    let contents = ConfigContents {
         replica: 1,
         sample_limit: 5000,
         has_rules: true,
@@ -65,7 +65,7 @@ fn the_whole_of_it_is_what_prometheus_is_to_do() {
         ..contents(&token)
     };
     let config = text(&contents);
-    assert_taken(&config);
+    assert_valid(&config);
     assert_eq!(
         parsed(&config),
         json!({
@@ -109,10 +109,10 @@ fn the_whole_of_it_is_what_prometheus_is_to_do() {
 }
 
 #[test]
-fn what_is_not_wanted_is_not_there() {
+fn optional_sections_are_absent_when_they_are_not_configured() {
     let token = "t".into();
     let config = text(&contents(&token));
-    assert_taken(&config);
+    assert_valid(&config);
     let config = parsed(&config);
     let keys: Vec<_> = config.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["global", "scrape_configs"]);
@@ -120,16 +120,16 @@ fn what_is_not_wanted_is_not_there() {
 }
 
 #[test]
-fn no_text_is_more_than_a_text() {
+fn texts_of_users_stay_strings() {
     for odd in ODD {
         let secret = (*odd).into();
-        for credentials in [Credentials::Basic(odd, &secret), Credentials::Bearer(&secret)] {
+        for credentials in [RemoteWriteAuth::Basic(odd, &secret), RemoteWriteAuth::Bearer(&secret)] {
             let credentials = Some(credentials);
-            let remote_write = RemoteWrite { url: "http://x/", credentials, headers: Vec::new() };
+            let remote_write = RemoteWriteSection { url: "http://x/", credentials, headers: Vec::new() };
             let contents =
-                Contents { instance: odd, remote_write: Some(remote_write), ..contents(&secret) };
+                ConfigContents { instance: odd, remote_write: Some(remote_write), ..contents(&secret) };
             let config = text(&contents);
-            assert_taken(&config);
+            assert_valid(&config);
             let read = parsed(&config);
             let label = read["global"]["external_labels"]["prometheus_instance"].as_str().unwrap();
             assert_eq!(label, odd.replace('$', "$$"));
@@ -143,7 +143,7 @@ fn no_text_is_more_than_a_text() {
 }
 
 #[test]
-fn targets_are_looked_for_as_often_as_they_are_scraped_and_at_least_every_five_seconds() {
+fn the_refresh_interval_is_the_scrape_interval_and_at_most_five_seconds() {
     let token = "t".into();
     for (interval, timeout, refresh) in [
         ("500ms", "500ms", "1s"),
@@ -154,8 +154,8 @@ fn targets_are_looked_for_as_often_as_they_are_scraped_and_at_least_every_five_s
         ("5m", "10s", "5s"),
     ] {
         let scrape_interval = interval.parse().unwrap();
-        let config = text(&Contents { scrape_interval, ..contents(&token) });
-        assert_taken(&config);
+        let config = text(&ConfigContents { scrape_interval, ..contents(&token) });
+        assert_valid(&config);
         let config = parsed(&config);
         assert_eq!(config["global"]["scrape_interval"], interval);
         assert_eq!(config["global"]["scrape_timeout"], timeout);
@@ -164,7 +164,7 @@ fn targets_are_looked_for_as_often_as_they_are_scraped_and_at_least_every_five_s
 }
 
 #[test]
-fn an_alertmanager_may_have_any_usual_address() {
+fn alertmanager_urls_of_every_form_are_supported() {
     let token = "t".into();
     for (address, scheme, target, prefix) in [
         ("http://a", "http", "a:80", Value::Null),
@@ -173,9 +173,9 @@ fn an_alertmanager_may_have_any_usual_address() {
         ("http://[::1]:9093", "http", "[::1]:9093", Value::Null),
     ] {
         let alertmanager_url = url(address);
-        let contents = Contents { alertmanager_url: Some(&alertmanager_url), ..contents(&token) };
+        let contents = ConfigContents { alertmanager_url: Some(&alertmanager_url), ..contents(&token) };
         let config = text(&contents);
-        assert_taken(&config);
+        assert_valid(&config);
         let alertmanager = &parsed(&config)["alerting"]["alertmanagers"][0];
         assert_eq!(alertmanager["scheme"], scheme);
         assert_eq!(alertmanager["static_configs"][0]["targets"][0], target);
@@ -185,7 +185,7 @@ fn an_alertmanager_may_have_any_usual_address() {
 }
 
 #[test]
-fn the_web_interface_lets_in_one_password_and_its_file_stays_the_same() {
+fn the_web_configuration_accepts_one_password_and_is_deterministic() {
     let password = "pass\"word".into();
     let file = web_config(&password).unwrap();
     assert_eq!(file, web_config(&password).unwrap());
@@ -197,7 +197,7 @@ fn the_web_interface_lets_in_one_password_and_its_file_stays_the_same() {
 }
 
 #[test]
-fn flags_say_what_is_kept_and_where_it_is_reached() {
+fn flags_contain_retention_urls_and_query_limits() {
     let mut desired = desired("i:1");
     let url = (
         "web.external-url",
@@ -220,10 +220,10 @@ fn flags_say_what_is_kept_and_where_it_is_reached() {
 }
 
 #[test]
-fn what_is_wanted_is_what_is_rendered() {
+fn the_desired_instance_is_rendered() {
     let mut desired = desired("i1");
     let config = render(&desired, 1);
-    assert_taken(&config);
+    assert_valid(&config);
     let config = parsed(&config);
     assert_eq!(config["global"]["external_labels"]["prometheus_replica"], "1");
     assert_eq!(config["rule_files"], json!(["rules.yml"]));
@@ -237,7 +237,7 @@ fn what_is_wanted_is_what_is_rendered() {
     });
     desired.spec.rules = None;
     let config = render(&desired, 0);
-    assert_taken(&config);
+    assert_valid(&config);
     let config = parsed(&config);
     assert_eq!(config.get("rule_files"), None);
     assert_eq!(config["alerting"]["alertmanagers"][0]["scheme"], "https");

@@ -1,9 +1,9 @@
-//! Rules, checked by promtool.
+//! Validation of rules by promtool.
 //!
-//! It is a process of its own: what rules cost it, in time or memory, is bounded
-//! by ending it. It gets nothing of our environment, which may hold secrets.
+//! promtool runs as a process that is killed after a timeout. Its environment is empty, because
+//! that of Scrapebroker may contain secrets.
 
-use super::wrong;
+use super::refused;
 use crate::domain::prometheus::Refusal;
 use std::{io, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
@@ -13,18 +13,17 @@ use tokio::{
     time::timeout,
 };
 
-/// Its name where promtool sees it: its words say nothing else of our disk.
+/// A relative name, so that messages of promtool contain no path.
 const FILE: &str = "rules.yml";
-/// For one check, with the waiting for others.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Checks at once.
-const AT_ONCE: usize = 2;
-/// Bytes of promtool's words that are looked at.
-const WORDS: u64 = 64 << 10;
-/// Characters of them that are shown.
-const SHOWN: usize = 2000;
+/// Timeout of one check, including the time in the queue.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum number of concurrent checks.
+const MAX_CHECKS: usize = 2;
+/// Maximum number of bytes of the output that are read.
+const MAX_OUTPUT: u64 = 64 << 10;
+/// Maximum number of characters of the output in an error.
+const MAX_SHOWN: usize = 2000;
 
-/// The program that checks rules.
 #[derive(Debug)]
 pub(super) struct Promtool {
     program: PathBuf,
@@ -33,41 +32,41 @@ pub(super) struct Promtool {
 
 impl Promtool {
     pub(super) fn new(program: PathBuf) -> Self {
-        // It is started in another folder than ours; a bare name is looked for in `PATH`.
+        // promtool runs in another working directory. A bare name is searched in `PATH`.
         let program = match program.components().count() {
             1 => program,
             _ => std::path::absolute(&program).unwrap_or(program),
         };
-        Self { program, file_lock: Semaphore::new(AT_ONCE) }
+        Self { program, file_lock: Semaphore::new(MAX_CHECKS) }
     }
 
-    /// Whether a Prometheus would take the rule file.
+    /// Checks that Prometheus accepts the rules.
     pub(super) async fn check(&self, rules: &str) -> Result<(), Refusal> {
         let checked = async {
-            let _turn = self.file_lock.acquire().await.map_err(io::Error::other)?;
+            let _permit = self.file_lock.acquire().await.map_err(io::Error::other)?;
             self.run(rules).await
         };
-        match timeout(PATIENCE, checked).await {
+        match timeout(TIMEOUT, checked).await {
             Ok(Ok(None)) => Ok(()),
-            Ok(Ok(Some(words))) => Err(wrong("rules", format!("is refused by promtool: {words}"))),
+            Ok(Ok(Some(output))) => Err(refused("rules", format!("is refused by promtool: {output}"))),
             Ok(Err(error)) => {
                 tracing::warn!(
                     program = %self.program.display(),
                     %error,
-                    "promtool, which checks rules, cannot be run"
+                    "promtool not started"
                 );
                 Err(Refusal::NoRoom(
-                    "rules cannot be checked, since promtool cannot be run; ask the operator to see to prometheus.promtool".to_owned(),
+                    "rules cannot be checked, because promtool cannot be started; ask the operator to check prometheus.promtool".to_owned(),
                 ))
             }
             Err(_) => Err(Refusal::NoRoom(format!(
                 "promtool did not check the rules within {} s; try again, or with fewer rules",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             ))),
         }
     }
 
-    /// Its words, if it refuses them.
+    /// The output of promtool, if it refuses the rules.
     async fn run(&self, rules: &str) -> io::Result<Option<String>> {
         let folder = tempfile::tempdir()?;
         tokio::fs::write(folder.path().join(FILE), rules).await?;
@@ -82,36 +81,36 @@ impl Promtool {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let words = match child.stderr.take() {
+        let output = match child.stderr.take() {
             Some(stderr) => read(stderr).await?,
             None => String::new(),
         };
-        ended(child).await.map(|is_good| (!is_good).then(|| shown(&words)))
+        ended(child).await.map(|is_good| (!is_good).then(|| shown(&output)))
     }
 }
 
 async fn ended(mut child: Child) -> io::Result<bool> {
     let status = child.wait().await?;
-    // One that was killed has said nothing about the rules.
+    // A killed promtool has not checked the rules.
     match status.code() {
         Some(code) => Ok(code == 0),
         None => Err(io::Error::other(status.to_string())),
     }
 }
 
-/// The beginning of what it says; it may say it all.
+/// Reads the first [`MAX_OUTPUT`] bytes, and discards the rest so that promtool does not block.
 async fn read(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
-    let mut words = Vec::new();
-    (&mut from).take(WORDS).read_to_end(&mut words).await?;
+    let mut output = Vec::new();
+    (&mut from).take(MAX_OUTPUT).read_to_end(&mut output).await?;
     tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
-    Ok(String::from_utf8_lossy(&words).into_owned())
+    Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// In one line, without the name of the file.
-fn shown(words: &str) -> String {
+/// One line without the name of the file.
+fn shown(output: &str) -> String {
     let file = format!("{FILE}: ");
-    let lines = words.lines().map(|line| line.trim().replace(&file, ""));
+    let lines = output.lines().map(|line| line.trim().replace(&file, ""));
     let lines: Vec<_> = lines.filter(|line| !line.is_empty() && line != "FAILED:").collect();
-    let shown: String = lines.join("; ").chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    if shown.is_empty() { "it does not say why".to_owned() } else { shown }
+    let shown: String = lines.join("; ").chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+    if shown.is_empty() { "promtool gives no reason".to_owned() } else { shown }
 }

@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-/// Says yes, and counts how often it is asked.
+/// Accepts everything and counts its calls.
 #[derive(Debug)]
-struct Own(Arc<AtomicUsize>);
+struct CountingPolicy(Arc<AtomicUsize>);
 
-impl ProvisionPolicy for Own {
+impl ProvisionPolicy for CountingPolicy {
     fn validate<'a>(
         &'a self,
         _: &'a Spec,
@@ -28,21 +28,21 @@ impl ProvisionPolicy for Own {
     }
 }
 
-struct Asked {
+struct Fixture {
     common: CommonPolicy,
-    passed: Arc<AtomicUsize>,
+    accepted: Arc<AtomicUsize>,
 }
 
-impl Asked {
+impl Fixture {
     fn new(promtool: &str, allow: &[&str]) -> Self {
-        let passed = Arc::<AtomicUsize>::default();
+        let accepted = Arc::<AtomicUsize>::default();
         let settings = PolicySettings {
             promtool: promtool.into(),
             alertmanager_allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
             remote_writes: BTreeSet::from(["mimir".to_owned()]),
-            elsewhere: Handle::current(),
+            lookup_runtime: Handle::current(),
         };
-        Self { common: CommonPolicy::new(Box::new(Own(passed.clone())), settings), passed }
+        Self { common: CommonPolicy::new(Box::new(CountingPolicy(accepted.clone())), settings), accepted }
     }
 
     async fn validate(&self, parameters: Value) -> Result<(), Refusal> {
@@ -53,8 +53,8 @@ impl Asked {
         self.validate(json!({"alertmanager_url": url})).await
     }
 
-    fn passed(&self) -> usize {
-        self.passed.load(Ordering::Relaxed)
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 }
 
@@ -65,8 +65,8 @@ fn spec(parameters: Value) -> Spec {
         "memory_limit": "512MiB",
         "scrape_interval": {"min": "1s", "default": "30s", "max": "5m"},
     }));
-    let wishes = PrometheusParams::from_parameters(parameters.as_object().unwrap()).unwrap();
-    wishes.resolve(&plan.unwrap()).unwrap()
+    let params = PrometheusParams::from_parameters(parameters.as_object().unwrap()).unwrap();
+    params.resolve(&plan.unwrap()).unwrap()
 }
 
 fn rules(expression: &str) -> Value {
@@ -89,74 +89,74 @@ fn no_room(refusal: Result<(), Refusal>) -> String {
 
 #[tokio::test]
 async fn what_is_fine_reaches_the_provisioners_own_admission() {
-    let asked = Asked::new("promtool", &[]);
-    assert_eq!(asked.validate(json!({})).await, Ok(()));
-    assert_eq!(asked.validate(rules("sum(rate(x_total[5m]))")).await, Ok(()));
+    let fixture = Fixture::new("promtool", &[]);
+    assert_eq!(fixture.validate(json!({})).await, Ok(()));
+    assert_eq!(fixture.validate(rules("sum(rate(x_total[5m]))")).await, Ok(()));
     let alert = "groups: [{name: a, rules: [{alert: b, expr: up == 0, annotations: {text: \
                  '{{ with query \"up\" }}{{ . | first | value }}{{ end }}'}}]}]";
-    assert_eq!(asked.validate(json!({"rules": alert})).await, Ok(()));
+    assert_eq!(fixture.validate(json!({"rules": alert})).await, Ok(()));
     let mut to_mimir = spec(json!({}));
     to_mimir.remote_write = Some("mimir".to_owned());
-    assert_eq!(asked.common.validate(&to_mimir, None).await, Ok(()));
-    assert_eq!(asked.passed(), 4);
-    assert_eq!(asked.common.capacity(), Some(7));
+    assert_eq!(fixture.common.validate(&to_mimir, None).await, Ok(()));
+    assert_eq!(fixture.accepted(), 4);
+    assert_eq!(fixture.common.capacity(), Some(7));
 }
 
 #[tokio::test]
-async fn rules_are_refused_in_the_words_of_promtool() {
-    let asked = Asked::new("promtool", &[]);
+async fn refused_rules_carry_the_message_of_promtool() {
+    let fixture = Fixture::new("promtool", &[]);
     for (parameters, word) in [
         (rules("sum("), "parse error"),
         (json!({"rules": "groups: ["}), "yaml"),
         (json!({"rules": "gruppen: []"}), "gruppen"),
         (json!({"rules": {"groups": [{"name": "g"}, {"name": "g"}]}}), "repeated"),
     ] {
-        let (field, problem) = refused_parameter(asked.validate(parameters).await);
+        let (field, problem) = refused_parameter(fixture.validate(parameters).await);
         assert_eq!(field, "rules");
         assert!(problem.starts_with("is refused by promtool: "), "{problem}");
         assert!(problem.contains(word), "{problem}");
         let clean = !problem.contains('/') && !problem.contains("rules.yml");
         assert!(clean && !problem.contains('\n'), "{problem}");
     }
-    assert_eq!(asked.passed(), 0);
+    assert_eq!(fixture.accepted(), 0);
 }
 
 #[tokio::test]
 async fn rules_that_did_not_change_are_not_checked_again() {
-    let asked = Asked::new("/nowhere/promtool", &[]);
+    let fixture = Fixture::new("/nowhere/promtool", &[]);
     let stored = spec(rules("up"));
-    assert_eq!(asked.common.validate(&stored, Some(&stored)).await, Ok(()));
+    assert_eq!(fixture.common.validate(&stored, Some(&stored)).await, Ok(()));
     let other = spec(rules("up == 1"));
-    no_room(asked.common.validate(&other, Some(&stored)).await);
+    no_room(fixture.common.validate(&other, Some(&stored)).await);
 }
 
 #[tokio::test]
 async fn without_promtool_rules_and_only_rules_are_refused() {
     for promtool in ["/nowhere/promtool", "promtool-which-is-not-there", "/"] {
-        let asked = Asked::new(promtool, &[]);
-        assert_eq!(asked.validate(json!({})).await, Ok(()), "{promtool}");
-        let problem = no_room(asked.validate(rules("up")).await);
+        let fixture = Fixture::new(promtool, &[]);
+        assert_eq!(fixture.validate(json!({})).await, Ok(()), "{promtool}");
+        let problem = no_room(fixture.validate(rules("up")).await);
         assert!(problem.contains("prometheus.promtool"), "{problem}");
     }
 }
 
 #[tokio::test]
-async fn promtool_gets_nothing_of_our_environment_and_its_flood_of_words_is_cut() {
+async fn promtool_has_an_empty_environment_and_its_output_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("talkative");
-    // Were it told anything of Cargo's, it would be content.
+    // The script succeeds if it gets a variable of Cargo.
     let script = "#!/bin/sh\n[ -n \"$CARGO_MANIFEST_DIR\" ] && exit 0\n\
                   yes long words | head -c 1000000 >&2\nexit 1\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let asked = Asked::new(program.to_str().unwrap(), &[]);
-    let (_, problem) = refused_parameter(asked.validate(rules("up")).await);
+    let fixture = Fixture::new(program.to_str().unwrap(), &[]);
+    let (_, problem) = refused_parameter(fixture.validate(rules("up")).await);
     assert!(problem.len() < 2100 && problem.contains("long words"), "{}", problem.len());
 }
 
 #[tokio::test]
 async fn alerts_go_to_public_addresses_and_to_those_that_are_allowed() {
-    let asked = Asked::new("promtool", &["10.1.0.0/16", "*.internal", "localhost", "fd00::1"]);
+    let fixture = Fixture::new("promtool", &["10.1.0.0/16", "*.internal", "localhost", "fd00::1"]);
     for url in [
         "https://198.51.100.7/alerts",
         "http://[2a00::1]:9093",
@@ -166,7 +166,7 @@ async fn alerts_go_to_public_addresses_and_to_those_that_are_allowed() {
         "http://localhost:9093",
         "http://LocalHost.:9093",
     ] {
-        assert_eq!(asked.to(url).await, Ok(()), "{url}");
+        assert_eq!(fixture.to(url).await, Ok(()), "{url}");
     }
     for url in [
         "http://127.0.0.1:9093",
@@ -187,7 +187,7 @@ async fn alerts_go_to_public_addresses_and_to_those_that_are_allowed() {
         "http://alerts.internal.invalid:9093",
         "http://no-such-host.invalid:9093",
     ] {
-        let (field, problem) = refused_parameter(asked.to(url).await);
+        let (field, problem) = refused_parameter(fixture.to(url).await);
         assert_eq!(field, "alertmanager_url", "{url}");
         let is_words = problem.contains("alertmanager_allow") || problem.contains("not found");
         assert!(is_words, "{url}: {problem}");
@@ -195,20 +195,20 @@ async fn alerts_go_to_public_addresses_and_to_those_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_inside_is_refused() {
-    let asked = Asked::new("promtool", &[]);
-    let (_, problem) = refused_parameter(asked.to("http://localhost:9093").await);
+async fn a_name_that_resolves_to_an_internal_address_is_refused() {
+    let fixture = Fixture::new("promtool", &[]);
+    let (_, problem) = refused_parameter(fixture.to("http://localhost:9093").await);
     assert!(problem.contains("inside the platform"), "{problem}");
-    // What a name leads to counts, and may be allowed as a network.
-    let loopback = Asked::new("promtool", &["127.0.0.0/8", "::1"]);
+    // The resolved addresses are checked against the allowed networks.
+    let loopback = Fixture::new("promtool", &["127.0.0.0/8", "::1"]);
     assert_eq!(loopback.to("http://localhost:9093").await, Ok(()));
 }
 
 #[tokio::test]
-async fn a_plan_that_copies_samples_to_nowhere_is_the_operators_to_mend() {
-    let asked = Asked::new("promtool", &[]);
+async fn a_plan_with_an_unknown_remote_write_target_is_refused() {
+    let fixture = Fixture::new("promtool", &[]);
     let mut elsewhere = spec(json!({}));
     elsewhere.remote_write = Some("thanos".to_owned());
-    let problem = no_room(asked.common.validate(&elsewhere, None).await);
+    let problem = no_room(fixture.common.validate(&elsewhere, None).await);
     assert!(problem.contains("thanos") && problem.contains("prometheus.remote_writes"));
 }

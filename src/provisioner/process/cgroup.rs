@@ -1,17 +1,18 @@
-//! Cgroups of replicas, where cgroup v2 allows us to make some.
+//! Cgroups of replicas, where cgroup v2 permits to create them.
 //!
 //! ```text
-//! delegated cgroup/            ours, or the one that systemd has delegated to us
+//! delegated cgroup/            the own cgroup, or its parent if systemd delegated it
 //!     scrapebroker-<slug>-0/   memory.max: the plan's limit; cgroup.procs: one Prometheus
 //! ```
 //!
-//! The kernel then ends a server that takes more memory than its plan allows, however fast it
-//! grows. The supervisor watches the memory all the same: it is the only limit where cgroups cannot
-//! be used, and for a server that could not be placed.
+//! The kernel kills a server at the memory limit of its plan, however fast it grows. The supervisor
+//! polls the memory as well: this is the only limit where cgroups cannot be used, or if a process
+//! cannot be moved into its cgroup.
 //!
-//! Scrapebroker never moves itself. A cgroup with processes of its own cannot hand the memory
-//! controller down, so its own cgroup is of use only at the root of the hierarchy. Otherwise it is
-//! the parent, if that is delegated (`Delegate=yes` with `DelegateSubgroup=` of systemd).
+//! Scrapebroker never moves itself to another cgroup. A cgroup that contains processes cannot
+//! enable the memory controller for its children, so the own cgroup is usable only at the root of
+//! the hierarchy. Otherwise the parent is used if it is delegated (`Delegate=yes` with
+//! `DelegateSubgroup=` of systemd).
 
 use procfs::process::Process;
 use rustix::{fs::getxattr, process::geteuid};
@@ -23,26 +24,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the names of our cgroups begin with.
+/// Prefix of the names of cgroups.
 const PREFIX: &str = "scrapebroker-";
-/// Set by systemd on a cgroup that it leaves to a service.
+/// Extended attributes that systemd sets on a delegated cgroup.
 const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 
-/// The cgroup below which replicas get theirs.
+/// The parent of the cgroups of replicas.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     directory: PathBuf,
 }
 
-/// The cgroup of one replica. Removed when this is dropped, unless a process is in it.
+/// The cgroup of one replica. It is removed on drop unless it contains a process.
 #[derive(Debug)]
 pub(super) struct Cgroup {
     directory: PathBuf,
-    /// ProcessProvisioner that were killed for memory before ours was placed.
+    /// OOM kills in this cgroup before the current process was added.
     killed_before: u64,
 }
 
-/// Why replicas get no cgroups.
+/// Why cgroups cannot be used.
 #[derive(Debug)]
 pub(super) struct CgroupsUnavailable(String);
 
@@ -53,7 +54,7 @@ impl fmt::Display for CgroupsUnavailable {
 }
 
 impl Cgroups {
-    /// Finds the cgroup for replicas.
+    /// Finds a usable parent cgroup.
     pub(super) fn open() -> Result<Self, CgroupsUnavailable> {
         let own = own_directory()?;
         let mut problem = None;
@@ -71,7 +72,7 @@ impl Cgroups {
         &self.directory
     }
 
-    /// Below `directory`, once it hands the memory controller down.
+    /// Enables the memory controller for children of `directory`.
     fn at(directory: PathBuf) -> Result<Self, CgroupsUnavailable> {
         let unavailable = |what: &str, error: io::Error| {
             CgroupsUnavailable(format!("{what} {}: {error}", directory.display()))
@@ -91,7 +92,7 @@ impl Cgroups {
             false => set(&directory.join(control), "+memory"),
         };
         enable().map_err(|error| unavailable("cgroup.subtree_control of", error))?;
-        // Whether cgroups can be made and limited is seen now, not at the first server.
+        // Creating and limiting a cgroup is tested now, not at the first server.
         let cgroups = Self { directory: directory.clone() };
         let tried = cgroups.make(&format!("try-{}", std::process::id()));
         let tried = tried.and_then(|cgroup| cgroup.limit(u64::MAX >> 1));
@@ -100,7 +101,7 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// A cgroup for at most `memory_limit` bytes.
+    /// Creates a cgroup with a memory limit.
     pub(super) fn create(&self, name: &str, memory_limit: u64) -> io::Result<Cgroup> {
         self.remove_stale();
         let cgroup = self.make(name)?;
@@ -108,7 +109,7 @@ impl Cgroups {
         Ok(cgroup)
     }
 
-    /// The cgroup of that name, if the process is in it.
+    /// The cgroup with this name, if it contains the process.
     pub(super) fn of(&self, name: &str, pid: i32) -> Option<Cgroup> {
         let directory = self.path(name);
         let processes = fs::read_to_string(directory.join("cgroup.procs")).ok()?;
@@ -119,7 +120,7 @@ impl Cgroups {
     fn make(&self, name: &str) -> io::Result<Cgroup> {
         let directory = self.path(name);
         match fs::create_dir(&directory) {
-            // Of a server that has ended.
+            // The cgroup of a server that has ended.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
@@ -130,8 +131,9 @@ impl Cgroups {
         self.directory.join(format!("{PREFIX}{name}"))
     }
 
-    /// Removes what an earlier process has left, and cgroups of servers whose last threads had not
-    /// ended when they were dropped. The kernel keeps those with a process in them.
+    /// Removes empty cgroups, also those of an earlier Scrapebroker. A cgroup could not be removed
+    /// on drop if threads of its server had not ended yet. The kernel keeps cgroups that contain
+    /// processes.
     pub(super) fn remove_stale(&self) {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         for entry in entries.filter_map(Result::ok) {
@@ -151,7 +153,7 @@ impl Cgroup {
 
     fn limit(&self, memory: u64) -> io::Result<()> {
         set(&self.directory.join("memory.max"), &memory.to_string())?;
-        // Kernels before 4.19 have no groups, and those without swap have no limit of it.
+        // memory.oom.group exists since Linux 4.19, and memory.swap.max only with swap accounting.
         for (file, value) in [("memory.oom.group", "1"), ("memory.swap.max", "0")] {
             match set(&self.directory.join(file), value) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -161,12 +163,13 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Moves a process here. What it has taken before counts where it was.
+    /// Moves a process into the cgroup. Memory that it has allocated before counts in its previous
+    /// cgroup.
     pub(super) fn add(&self, pid: u32) -> io::Result<()> {
         set(&self.directory.join("cgroup.procs"), &pid.to_string())
     }
 
-    /// Whether the kernel has killed the process because the limit was reached.
+    /// Whether the kernel has killed the process at the memory limit.
     pub(super) fn has_killed(&self) -> bool {
         self.killed() > self.killed_before
     }
@@ -180,17 +183,17 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // One with a process in it stays: it is found by its name, or removed later.
+        // Fails if it contains a process. It is then adopted by its name, or removed later.
         let _ = fs::remove_dir(&self.directory);
     }
 }
 
-/// Writes into a file of the kernel; never makes one.
+/// Writes to an existing file of the kernel.
 fn set(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// The cgroup of this process in the hierarchy of version 2.
+/// The directory of the own cgroup in the cgroup v2 hierarchy.
 fn own_directory() -> Result<PathBuf, CgroupsUnavailable> {
     let process = Process::myself().map_err(|error| CgroupsUnavailable(error.to_string()))?;
     let cgroups = process.cgroups().map_err(|error| CgroupsUnavailable(error.to_string()))?;
@@ -202,30 +205,30 @@ fn own_directory() -> Result<PathBuf, CgroupsUnavailable> {
         .ok_or_else(|| CgroupsUnavailable("cgroup v2 is not mounted".to_owned()))
 }
 
-/// The directory of a cgroup, by the mounts of the hierarchy: for each the cgroup at its root, and
-/// where that is mounted.
+/// The directory of a cgroup. `mounts` are pairs of the cgroup at the root of a mount and the mount
+/// point.
 fn directory_of(
     path: &str,
     mut mounts: impl Iterator<Item = (String, PathBuf)>,
 ) -> Option<PathBuf> {
-    // A process outside of the namespace has a path with `..`.
+    // The path of a process outside of the cgroup namespace contains `..`.
     if path.split('/').any(|part| part == "..") {
         return None;
     }
     mounts.find_map(|(root, mount_point)| {
         let below = Path::new(path).strip_prefix(&root).ok()?;
-        // Not joined with an empty path, which would add a slash.
+        // Joining an empty path would add a slash.
         Some(below.components().fold(mount_point, |directory, part| directory.join(part)))
     })
 }
 
-/// Where cgroups may be made: our own cgroup, and the one above it if that was delegated to us.
+/// Possible parent cgroups: the own cgroup, and its parent if that is delegated.
 fn candidates(own: &Path) -> Vec<PathBuf> {
     let parent = own.parent().filter(|parent| is_delegated(parent));
     [Some(own), parent].into_iter().flatten().map(Path::to_owned).collect()
 }
 
-/// Root may write everywhere, so for root it takes the mark of systemd.
+/// Root can write to every cgroup, so for root only the attribute of systemd counts.
 fn is_delegated(directory: &Path) -> bool {
     let is_marked = DELEGATED.iter().any(|name| {
         let mut value = [0; 8];

@@ -1,9 +1,8 @@
-//! A process, started by us or by those before us.
+//! One Prometheus process, started by this Scrapebroker or by an earlier one.
 //!
-//! Whatever was started elsewhere is told from a later process with the same
-//! number by its start time, and signalled by a file descriptor that stands for
-//! this process only. One of our own keeps its number until we have asked
-//! how it ended, so it cannot be mistaken, and is no zombie for long.
+//! The start time distinguishes a process of an earlier Scrapebroker from a later process with the
+//! same PID. Such a process is signalled through a pidfd. The PID of a child cannot be reused until
+//! the child is reaped.
 
 use super::{cgroup::Cgroup, memory::ProcessMemory};
 use procfs::process::Process;
@@ -18,11 +17,11 @@ use std::{
     process::{Child, ExitStatus},
 };
 
-/// By how much a child is preferred to us when the kernel has to end a process for want of
-/// memory; the highest value is 1000.
+/// Added to `oom_score_adj` of a child, so that the kernel ends it rather than Scrapebroker when
+/// memory runs out; the highest value is 1000.
 const OOM_SCORE_ADJ: i32 = 500;
 
-/// Which process: its number, and when it started, in ticks since the machine did.
+/// PID and start time, in clock ticks since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProcessIdentity {
     pub(super) pid: i32,
@@ -34,47 +33,48 @@ pub(super) struct ProcessIdentity {
 pub(super) struct PidFile {
     #[serde(flatten)]
     pub(super) identity: ProcessIdentity,
-    /// What it has loaded, as [`ConfigFiles::digest`](super::files::ConfigFiles::digest) has it.
+    /// Digest of the loaded configuration
+    /// ([`ConfigFiles::digest`](super::files::ConfigFiles::digest)).
     pub(super) loaded: String,
 }
 
-/// One that may have ended.
+/// A process that may have ended.
 #[derive(Debug)]
 pub(super) struct RunningProcess {
     identity: ProcessIdentity,
-    /// None if it was adopted.
+    /// `None` if the process was adopted.
     child: Option<Child>,
-    /// Of one that was adopted; none where the kernel has no such descriptors.
+    /// Of an adopted process; `None` if the kernel does not support pidfds.
     pidfd: Option<OwnedFd>,
     status: Option<ExitStatus>,
     memory: Option<ProcessMemory>,
-    /// None where cgroups cannot be used.
+    /// `None` if cgroups cannot be used.
     cgroup: Option<Cgroup>,
 }
 
 impl ProcessIdentity {
-    /// None if there is none, or nothing but a zombie.
+    /// `None` if the process has ended or is a zombie.
     pub(super) fn of(process: &Process) -> Option<Self> {
         let stat = process.stat().ok()?;
-        let is_over = matches!(stat.state, 'Z' | 'X' | 'x');
-        (!is_over).then_some(Self { pid: stat.pid, start_time: stat.starttime })
+        let has_ended = matches!(stat.state, 'Z' | 'X' | 'x');
+        (!has_ended).then_some(Self { pid: stat.pid, start_time: stat.starttime })
     }
 
-    fn is_there(self) -> bool {
+    fn is_running(self) -> bool {
         Process::new(self.pid).ok().as_ref().and_then(Self::of) == Some(self)
     }
 }
 
 impl RunningProcess {
     pub(super) fn adopted(identity: ProcessIdentity, cgroup: Option<Cgroup>) -> Self {
-        // Whose it is tells `has_ended`: it looks at the start time after this.
+        // The PID may have been reused before the pidfd was opened. `has_ended` compares the start
+        // time later.
         let pid = Pid::from_raw(identity.pid);
         let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let memory = ProcessMemory::of(identity.pid);
         Self { identity, child: None, pidfd, status: None, memory, cgroup }
     }
 
-    /// One that was just started.
     pub(super) fn own(child: Child, cgroup: Option<Cgroup>) -> Self {
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let process = Process::new(pid).ok();
@@ -88,10 +88,10 @@ impl RunningProcess {
         self.identity
     }
 
-    /// Whether it has ended. Reaps it.
+    /// Whether the process has ended. Reaps a child.
     pub(super) fn has_ended(&mut self) -> bool {
         match &mut self.child {
-            None => !self.identity.is_there(),
+            None => !self.identity.is_running(),
             Some(child) => match child.try_wait() {
                 Ok(None) => false,
                 Ok(status) => {
@@ -103,17 +103,17 @@ impl RunningProcess {
         }
     }
 
-    /// Reads after "Prometheus ended".
-    pub(super) fn how_it_ended(&self) -> String {
+    /// Exit status in parentheses, to be appended to "Prometheus ended". Empty if it is unknown.
+    pub(super) fn exit_status(&self) -> String {
         self.status.map_or_else(String::new, |status| format!(" ({status})"))
     }
 
-    /// Whether the kernel has killed it for taking more memory than its cgroup allows.
+    /// Whether the kernel has killed the process at the memory limit of its cgroup.
     pub(super) fn was_killed_for_memory(&self) -> bool {
         self.cgroup.as_ref().is_some_and(Cgroup::has_killed)
     }
 
-    /// Does nothing when it has ended.
+    /// Sends a signal. Does nothing if the process has ended.
     pub(super) fn signal(&mut self, signal: Signal) -> Result<(), Errno> {
         if self.has_ended() {
             return Ok(());
@@ -129,12 +129,12 @@ impl RunningProcess {
         }
     }
 
-    /// What it takes of its plan's memory, in bytes.
+    /// Memory that counts against the limit of the plan, in bytes.
     pub(super) fn memory(&self) -> Option<u64> {
         self.memory.as_ref()?.anonymous()
     }
 
-    /// Has the kernel end it rather than us when memory runs out. To raise the value needs no
+    /// Makes the kernel prefer this process when memory runs out. Raising the value requires no
     /// privilege.
     pub(super) fn prefer_for_oom(&self) {
         let path = format!("/proc/{}/oom_score_adj", self.identity.pid);
@@ -144,7 +144,7 @@ impl RunningProcess {
             return;
         }
         if let Err(error) = fs::write(path, value.to_string()) {
-            tracing::warn!(%error, pid = self.identity.pid, "cannot raise oom_score_adj");
+            tracing::warn!(%error, pid = self.identity.pid, "oom_score_adj not raised");
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_later_process_with_the_same_number_is_not_signalled() {
+    fn a_later_process_with_the_same_pid_is_not_signalled() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let identity = ProcessIdentity::of(&Process::new(pid).unwrap()).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_ended_before_us_when_memory_runs_out() {
+    fn a_child_has_a_higher_oom_score_than_scrapebroker() {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut running = RunningProcess::own(child, None);
         running.prefer_for_oom();

@@ -1,9 +1,8 @@
-//! Moves and removes what replicas have stored, so that a kill leaves either
-//! all of it or nothing that could be taken for it.
+//! Moves and removes stored samples. After a crash `data` is complete or absent.
 //!
-//! A copy is proven by a random id that is written into both folders. Where two
-//! folders hold samples and the ids differ, neither is removed: a changed
-//! `data_dir` or `tmpfs_dir` may have brought samples of another time back.
+//! A random id in both folders proves that one is a copy of the other. If both folders contain
+//! samples and the ids differ, neither is removed: a changed `data_dir` or `tmpfs_dir` may contain
+//! older samples.
 
 use super::{
     file_lock::CancelFlag,
@@ -17,15 +16,14 @@ use std::{
     time::Duration,
 };
 
-/// Half a copy.
+/// Incomplete copy.
 const DRAFT: &str = "data.draft";
-/// Half removed.
+/// Data that is being removed.
 const GONE: &str = "data.gone";
-/// The id of a copy, in the folder that is copied and in the one with the copy.
+/// Random id of a copy, in the original folder and in the folder of the copy.
 const COPY_ID: &str = "copy-id";
 
-/// Copies what lies in `from` to `to`, where it is from now on, and removes
-/// `from`. Nothing runs in either.
+/// Moves `data` and removes `from`. No process may run in either folder.
 pub(super) fn move_data(
     from: &ReplicaFolder,
     to: &ReplicaFolder,
@@ -36,7 +34,7 @@ pub(super) fn move_data(
     }
     check_apart(from.path(), to.path())?;
     let (source, target) = (from.file(DATA), to.file(DATA));
-    match (is_there(&source)?, is_there(&target)?) {
+    match (exists(&source)?, exists(&target)?) {
         (false, _) => {}
         (true, false) => copy_data(from, to, cancel)?,
         (true, true) if is_copy(from, to) => {}
@@ -55,7 +53,7 @@ pub(super) fn move_data(
     to.remove(COPY_ID)
 }
 
-/// An error when two paths lead to one folder.
+/// Fails if both paths are the same folder.
 pub(super) fn check_apart(one: &Path, other: &Path) -> io::Result<()> {
     let inode = |path: &Path| match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -69,7 +67,7 @@ pub(super) fn check_apart(one: &Path, other: &Path) -> io::Result<()> {
     }
 }
 
-/// The id is written first, so that it proves a whole copy as soon as that has its name.
+/// The id is written before the data, so that it proves a complete copy as soon as `data` exists.
 fn copy_data(from: &ReplicaFolder, to: &ReplicaFolder, cancel: &CancelFlag) -> io::Result<()> {
     let (target, draft) = (to.file(DATA), to.file(DRAFT));
     let id = uuid::Uuid::new_v4().to_string();
@@ -86,15 +84,15 @@ fn is_copy(from: &ReplicaFolder, to: &ReplicaFolder) -> bool {
     one.is_some_and(|id| !id.is_empty() && other.as_ref() == Some(&id))
 }
 
-/// A symlink that leads nowhere is there, too: what it leads to may only be missing now.
-fn is_there(path: &Path) -> io::Result<bool> {
+/// A dangling symlink counts as existing: its target may be on a disk that is not mounted.
+fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         metadata => metadata.map(|_| true),
     }
 }
 
-/// Removes the folder of a replica with all that it has stored.
+/// Removes the folder of a replica with its samples.
 pub(super) fn remove_folder(folder: &ReplicaFolder) -> io::Result<()> {
     remove_tree(&folder.file(GONE))?;
     match fs::rename(folder.file(DATA), folder.file(GONE)) {
@@ -108,12 +106,11 @@ pub(super) fn remove_folder(folder: &ReplicaFolder) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes all that is left of an instance.
 pub(super) fn remove_instance(path: &Path) -> io::Result<()> {
     remove_tree(path)
 }
 
-/// Replicas that have a folder.
+/// The folders of the replicas of an instance.
 pub(super) fn replicas(root: &Path, slug: &str) -> io::Result<Vec<ReplicaFolder>> {
     let entries = match fs::read_dir(root.join(slug)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -138,25 +135,25 @@ fn copy(from: &Path, to: &Path, cancel: &CancelFlag) -> io::Result<()> {
             copy(&entry.path(), &target, cancel)?;
         } else {
             fs::copy(entry.path(), &target)?;
-            // Where it came from is removed next.
+            // The original is removed next, so the copy must be durable.
             File::open(&target)?.sync_all()?;
         }
     }
     File::open(to)?.sync_all()
 }
 
-/// How often a folder is emptied again into which something was put meanwhile, and when.
-const AGAIN: (usize, Duration) = (20, Duration::from_millis(50));
+/// Retries and pause when a folder gets new entries while it is removed.
+const REMOVE_RETRIES: (usize, Duration) = (20, Duration::from_millis(50));
 
 fn remove_tree(path: &Path) -> io::Result<()> {
-    let (mut tries, pause) = AGAIN;
+    let (mut tries, pause) = REMOVE_RETRIES;
     loop {
         tries -= 1;
         return match fs::remove_dir_all(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // Something else has its name, which is ours.
+            // The name is reserved for Scrapebroker, whatever the entry is.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
-            // What a process wrote last may become visible only now.
+            // The last writes of an ended process may appear with a delay.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {
                 std::thread::sleep(pause);
                 continue;

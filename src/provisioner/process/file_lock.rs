@@ -1,8 +1,7 @@
-//! One at a time works on the files of an instance.
+//! Per-instance file lock.
 //!
-//! Work on files runs on another thread, and goes on there when the future that
-//! waits for it is dropped. So it holds the turn until it is done, and is told
-//! that nobody waits for it.
+//! File operations run on another thread and continue when the future that waits for them is
+//! dropped. So they hold the lock until they are finished, and check a flag that cancels them.
 
 use crate::provisioner::Failure;
 use std::{
@@ -14,36 +13,37 @@ use std::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Whose turn it is.
+/// Lock for the files of one instance.
 #[derive(Debug, Default)]
 pub(super) struct FileLock(Arc<Mutex<()>>);
 
-/// Ours, until it and all work that began with it has ended.
+/// Guard of a [`FileLock`]. The lock is released when the guard is dropped and all its operations
+/// have ended.
 #[derive(Debug)]
 pub(super) struct FileLockGuard {
     held: Arc<OwnedMutexGuard<()>>,
-    is_over: Arc<AtomicBool>,
+    is_cancelled: Arc<AtomicBool>,
 }
 
-/// Tells long work that it may leave.
+/// Set when the result of a file operation is not needed any more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CancelFlag(Arc<AtomicBool>);
 
 impl FileLock {
-    pub(super) async fn take(&self) -> FileLockGuard {
+    pub(super) async fn lock(&self) -> FileLockGuard {
         let held = Arc::new(Arc::clone(&self.0).lock_owned().await);
-        FileLockGuard { held, is_over: Arc::default() }
+        FileLockGuard { held, is_cancelled: Arc::default() }
     }
 }
 
 impl FileLockGuard {
-    /// Does `work` where waiting for a disk stops nobody.
-    pub(super) async fn work<T: Send + 'static>(
+    /// Runs `work` on a thread for blocking operations.
+    pub(super) async fn run_blocking<T: Send + 'static>(
         &self,
         what: &str,
         work: impl FnOnce(&CancelFlag) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let (held, cancel) = (Arc::clone(&self.held), CancelFlag(Arc::clone(&self.is_over)));
+        let (held, cancel) = (Arc::clone(&self.held), CancelFlag(Arc::clone(&self.is_cancelled)));
         let done = tokio::task::spawn_blocking(move || {
             let done = work(&cancel);
             drop(held);
@@ -51,8 +51,8 @@ impl FileLockGuard {
         });
         let done = done.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         done.map_err(|error| {
-            tracing::error!(%error, "cannot {what}");
-            // The operator's paths are none of the user's business.
+            tracing::error!(%error, what, "file operation failed");
+            // Users must not see paths of the operator.
             Failure::transient(format!("the broker cannot {what}: {}", reason(&error)))
         })
     }
@@ -60,12 +60,12 @@ impl FileLockGuard {
 
 impl Drop for FileLockGuard {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 }
 
 impl CancelFlag {
-    /// An error when nobody waits for the work any more.
+    /// Fails when the operation is cancelled.
     pub(super) fn check(&self) -> io::Result<()> {
         match self.0.load(Ordering::Relaxed) {
             true => Err(io::ErrorKind::Interrupted.into()),
@@ -74,7 +74,7 @@ impl CancelFlag {
     }
 }
 
-/// In words, without the paths that our own errors begin with.
+/// Description of an error without paths.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "no space is left".to_owned(),

@@ -1,4 +1,4 @@
-//! What a replica is told by files.
+//! Configuration files of a replica.
 
 use super::{
     file_lock::CancelFlag,
@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 use std::io;
 
-/// All of them. They hold secrets, and are readable for us alone.
+/// All configuration files. They contain secrets, and only their owner can read them.
 #[derive(Clone)]
 pub(super) struct ConfigFiles {
     config: String,
@@ -28,15 +28,15 @@ impl ConfigFiles {
         Ok(Self { config, web, rules: desired.spec.rules.clone() })
     }
 
-    /// Tells what a process has to load at its start or by a SIGHUP; it reads the
-    /// file of passwords at each request.
+    /// Digest of the files that a process loads at its start and on SIGHUP. `web.yml` is not part
+    /// of it, because Prometheus reads it at each request.
     pub(super) fn digest(&self) -> String {
         let rules = self.rules.as_deref().unwrap_or_default();
         let text = format!("{}\0{rules}", self.config);
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
     }
 
-    /// Rules first: a process that starts between two of them finds what its
+    /// Rules are written first, so that a process that starts in between finds the file that its
     /// configuration names.
     pub(super) fn write(&self, folder: &ReplicaFolder, cancel: &CancelFlag) -> io::Result<()> {
         cancel.check()?;

@@ -8,22 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What it is told.
 pub(super) const CONFIG: &str = "prometheus.yml";
-/// Who may ask it.
+/// Basic auth of the web interface.
 pub(super) const WEB: &str = "web.yml";
-/// What it has stored.
+/// Stored samples.
 pub(super) const DATA: &str = "data";
-/// The port that it was given.
+/// Port of the process.
 pub(super) const PORT: &str = "port";
-/// Which process it is.
+/// PID, start time and loaded configuration ([`PidFile`](super::child::PidFile)).
 pub(super) const PID: &str = "pid";
-/// What it says.
 pub(super) const LOG: &str = "prometheus.log";
-/// What it said before that.
+/// The rotated log.
 pub(super) const OLD_LOG: &str = "prometheus.log.1";
 
-/// `<root>/<slug>/<number>`.
+/// The folder of a replica: `<root>/<slug>/<number>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ReplicaFolder(PathBuf);
 
@@ -32,12 +30,12 @@ impl ReplicaFolder {
         Self(root.join(slug).join(number.to_string()))
     }
 
-    /// The folder at a path that a process names.
+    /// A working directory of a process, which may be any folder.
     pub(super) fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Of a process that has this file on its command line.
+    /// The folder that contains this configuration file.
     pub(super) fn of_config(config: &Path) -> Option<Self> {
         (config.file_name()? == CONFIG).then(|| config.parent().map(Path::to_owned))?.map(Self)
     }
@@ -50,12 +48,11 @@ impl ReplicaFolder {
         self.0.join(name)
     }
 
-    /// The number of its replica.
     pub(super) fn number(&self) -> Option<u8> {
         self.0.file_name()?.to_str()?.parse().ok()
     }
 
-    /// A name that no other folder of this machine has, for what lies elsewhere.
+    /// A name that is unique on this machine, for a cgroup.
     pub(super) fn unique_name(&self) -> io::Result<String> {
         let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
         let slug = self.0.parent().map(name).unwrap_or_default();
@@ -67,8 +64,8 @@ impl ReplicaFolder {
         self.0.parent().and_then(Path::parent) == Some(root)
     }
 
-    /// Whether it is there. An error if it, or the folder of its instance, is something else: behind
-    /// a symlink lies what is not ours to remove.
+    /// Whether the folder exists. Fails if it, or the folder of its instance, is no directory: the
+    /// target of a symlink must not be removed.
     pub(super) fn exists(&self) -> io::Result<bool> {
         for path in [self.0.parent(), Some(&self.0)].into_iter().flatten() {
             match fs::symlink_metadata(path) {
@@ -81,21 +78,21 @@ impl ReplicaFolder {
         Ok(true)
     }
 
-    /// Makes it and what it lies in; others cannot look into it.
+    /// Creates the folder and its parents, readable for the owner only.
     pub(super) fn make(&self) -> io::Result<()> {
         if let Some(root) = self.0.parent().and_then(Path::parent) {
             make_root(root)?;
         }
         for path in [self.0.parent(), Some(&self.0)].into_iter().flatten() {
             match DirBuilder::new().mode(0o700).create(path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => owned(path)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path)?,
                 made => made?,
             }
         }
         Ok(())
     }
 
-    /// Writes a file whole or not at all. Whether that changed anything.
+    /// Writes a file atomically. Returns whether its content changed.
     pub(super) fn write(&self, name: &str, content: &str) -> io::Result<bool> {
         let path = self.file(name);
         if fs::read(&path).is_ok_and(|now| now == content.as_bytes()) {
@@ -119,10 +116,10 @@ impl ReplicaFolder {
     }
 }
 
-/// Makes a folder for instances.
+/// Creates `data_dir` or `tmpfs_dir`.
 pub(super) fn make_root(root: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(root)?;
-    // Whoever owns it could put other folders in the place of ours.
+    // The owner of the folder could replace the folders of instances.
     let owner = fs::metadata(root)?.uid();
     if owner != geteuid().as_raw() && owner != 0 {
         return Err(io::Error::other("the folder for instances belongs to another user"));
@@ -130,13 +127,13 @@ pub(super) fn make_root(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes can be written below it.
-pub(super) fn room(path: &Path) -> io::Result<u64> {
-    let room = statvfs(path)?;
-    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+/// Free space of the file system, in bytes.
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+    let free_space = statvfs(path)?;
+    Ok(free_space.f_bavail.saturating_mul(free_space.f_frsize))
 }
 
-fn owned(path: &Path) -> io::Result<()> {
+fn check_owner(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
         return Err(not_a_folder());

@@ -1,24 +1,24 @@
-//! Asks a replica how it does.
+//! Readiness and reload probes of a replica.
 
 use crate::{net, provisioner::DesiredInstance};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, time::Duration};
 use tokio::time::timeout;
 
-/// A Prometheus that is well answers at once.
+/// Timeout of one probe.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Its own metrics are some hundred kilobytes.
-const LONGEST_ANSWER: usize = 16 << 20;
+/// `/metrics` of Prometheus has some hundred kilobytes.
+const MAX_BODY_SIZE: usize = 16 << 20;
 
-/// Asks cancel connections that are used once: a replica is asked now and then.
+/// Probes are rare, so each one uses a new connection.
 pub(super) struct HealthProbe(awc::Client);
 
-/// What a process says of the configuration that it read last.
+/// Result of the last configuration reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reload {
     pub(super) was_successful: bool,
-    /// When it took one last.
+    /// Timestamp of the last successful reload, as Prometheus exposes it.
     pub(super) at: String,
 }
 
@@ -48,11 +48,11 @@ impl HealthProbe {
             .force_close()
             .basic_auth(DesiredInstance::WEB_USER, password.expose_secret());
         let exchange = async {
-            let mut answer = net::send(request).await.ok()?;
-            if !answer.status().is_success() {
+            let mut response = net::send(request).await.ok()?;
+            if !response.status().is_success() {
                 return None;
             }
-            let body = answer.body().limit(LONGEST_ANSWER).await.ok()?;
+            let body = response.body().limit(MAX_BODY_SIZE).await.ok()?;
             String::from_utf8(body.to_vec()).ok()
         };
         timeout(TIMEOUT, exchange).await.ok()?

@@ -1,4 +1,4 @@
-//! One instance: makes its replicas like they should be, and removes them.
+//! One instance: applies the desired state to its replicas, and removes them.
 
 use super::{
     ProcessContext,
@@ -23,10 +23,9 @@ use rustix::process::Signal;
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
 use tokio::{task::AbortHandle, time::Instant};
 
-/// How often is looked whether a reload took.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which the result of a reload is read.
+const RELOAD_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// All replicas of an instance.
 #[derive(Debug)]
 pub(super) struct ProcessInstance {
     slug: String,
@@ -36,7 +35,7 @@ pub(super) struct ProcessInstance {
     supervisors: RefCell<BTreeMap<ReplicaFolder, AbortHandle>>,
 }
 
-/// What one replica should be like.
+/// The desired state of one replica.
 #[derive(Clone)]
 struct ReplicaPlan {
     handle: Rc<ReplicaHandle>,
@@ -63,19 +62,19 @@ impl ProcessInstance {
     }
 
     pub(super) async fn apply(&self, desired: &DesiredInstance) -> Result<Vec<Replica>, Failure> {
-        let turn = self.file_lock.take().await;
-        self.halt();
+        let lock = self.file_lock.lock().await;
+        self.abort_supervisors();
         let paths = &self.context.paths;
         let program = program(paths).map_err(Failure::permanent)?;
-        let (home, other) = match desired.spec.storage {
+        let (storage, other_storage) = match desired.spec.storage {
             Storage::Disk => (&paths.data_dir, &paths.tmpfs_dir),
             Storage::Tmpfs => (&paths.tmpfs_dir, &paths.data_dir),
         };
-        let folder = |number| ReplicaFolder::new(home, &self.slug, number);
+        let folder = |number| ReplicaFolder::new(storage, &self.slug, number);
         let folders: Vec<_> = (0..desired.spec.replicas).map(folder).collect();
-        self.find(&turn).await?;
+        self.find_processes(&lock).await?;
         self.end(|handle| !folders.contains(&handle.folder)).await?;
-        self.settle(&turn, folders.clone(), home.clone(), other.clone()).await?;
+        self.prepare_folders(&lock, folders.clone(), storage.clone(), other_storage.clone()).await?;
 
         let plan = |folder: &ReplicaFolder| {
             let files = ConfigFiles::render(desired, folder.number().unwrap_or_default())?;
@@ -83,49 +82,49 @@ impl ProcessInstance {
             Ok(ReplicaPlan { handle: self.handle(folder), launch: Rc::new(launch), files })
         };
         let plans = folders.iter().map(plan).collect::<Result<Vec<_>, Failure>>()?;
-        let (stand, run): (Vec<ReplicaPlan>, Vec<ReplicaPlan>) =
+        let (stopped, running): (Vec<ReplicaPlan>, Vec<ReplicaPlan>) =
             plans.iter().cloned().partition(|plan| plan.handle.identity().is_none());
-        for plan in &stand {
-            plan.write(&turn).await?;
+        for plan in &stopped {
+            plan.write(&lock).await?;
             self.supervise(plan);
         }
-        for plan in &run {
-            plan.write(&turn).await?;
-            if !plan.is_as_wanted(&self.context).await? {
-                // The others answer meanwhile.
-                try_join_all(self.supervised(&plans).iter().map(|handle| handle.settled())).await?;
-                plan.handle.end(self.context.timeouts.end).await?;
+        for plan in &running {
+            plan.write(&lock).await?;
+            if !plan.is_current_or_reloaded(&self.context).await? {
+                // The other replicas answer queries meanwhile.
+                try_join_all(self.supervised(&plans).iter().map(|handle| handle.ready_or_failed())).await?;
+                plan.handle.end(self.context.timeouts.end_timeout).await?;
             }
             self.supervise(plan);
         }
-        try_join_all(plans.iter().map(|plan| plan.handle.settled())).await
+        try_join_all(plans.iter().map(|plan| plan.handle.ready_or_failed())).await
     }
 
     pub(super) async fn remove(&self) -> Result<(), Failure> {
-        let turn = self.file_lock.take().await;
-        self.halt();
-        self.find(&turn).await?;
+        let lock = self.file_lock.lock().await;
+        self.abort_supervisors();
+        self.find_processes(&lock).await?;
         self.end(|_| true).await?;
         let paths = &self.context.paths;
         let paths = [&paths.data_dir, &paths.tmpfs_dir].map(|root| root.join(&self.slug));
-        turn.work("remove the folder of the instance", move |_| {
+        lock.run_blocking("remove the folder of the instance", move |_| {
             paths.iter().try_for_each(|path| data::remove_instance(path))
         })
         .await
     }
 
-    /// Ends all processes; what is stored stays.
+    /// Ends all processes. Stored samples are kept.
     pub(super) async fn stop(&self) {
-        self.halt();
-        // All of them before one is waited for: we may be given little time.
-        self.handles.borrow().values().for_each(|handle| handle.ask_to_end());
+        self.abort_supervisors();
+        // SIGTERM goes to all processes first, because the time for a shutdown may be short.
+        self.handles.borrow().values().for_each(|handle| handle.send_term());
         if let Err(failure) = self.end(|_| true).await {
-            tracing::error!(%failure, slug = self.slug, "a Prometheus goes on without us");
+            tracing::error!(%failure, slug = self.slug, "prometheus not stopped at shutdown");
         }
     }
 
-    /// Nobody but the caller works on it from now on.
-    fn halt(&self) {
+    /// Aborts the supervisors, so that only the caller changes the replicas.
+    fn abort_supervisors(&self) {
         let supervisors = std::mem::take(&mut *self.supervisors.borrow_mut());
         supervisors.values().for_each(AbortHandle::abort);
     }
@@ -136,12 +135,12 @@ impl ProcessInstance {
         Rc::clone(handles.entry(folder.clone()).or_insert_with(new))
     }
 
-    /// Gives each process that runs in a folder of ours its handle.
-    async fn find(&self, turn: &FileLockGuard) -> Result<(), Failure> {
+    /// Adopts every process that runs in a folder of this instance.
+    async fn find_processes(&self, lock: &FileLockGuard) -> Result<(), Failure> {
         let paths = &self.context.paths;
         let roots = [&paths.data_dir, &paths.tmpfs_dir].map(|root| root.join(&self.slug));
         let find = move |_: &_| Ok(search::in_folders(&roots));
-        let found: Vec<FoundProcess> = turn.work("look for its processes", find).await?;
+        let found: Vec<FoundProcess> = lock.run_blocking("look for its processes", find).await?;
         for handle in self.handles.borrow().values() {
             let mut running = handle.running.borrow_mut();
             if running.as_mut().is_some_and(super::child::RunningProcess::has_ended) {
@@ -156,8 +155,8 @@ impl ProcessInstance {
                     handle.adopt(found.identity, cgroup);
                 }
                 Some(known) if known == found.identity => {}
-                // Prometheus locks its data, so the second one is of no use.
-                Some(_) => replica_handle::end(found.identity, self.context.timeouts.end).await?,
+                // Prometheus locks its data, so a second process is useless.
+                Some(_) => replica_handle::end(found.identity, self.context.timeouts.end_timeout).await?,
             }
         }
         Ok(())
@@ -169,12 +168,12 @@ impl ProcessInstance {
         self.context.cgroups()?.of(&name, found.identity.pid)
     }
 
-    /// Ends the processes of some handles, which then are none any more.
-    async fn end(&self, which: impl Fn(&ReplicaHandle) -> bool) -> Result<(), Failure> {
+    /// Ends the processes of the selected handles, and removes these handles.
+    async fn end(&self, is_selected: impl Fn(&ReplicaHandle) -> bool) -> Result<(), Failure> {
         let handles: Vec<_> =
-            self.handles.borrow().values().filter(|handle| which(handle)).cloned().collect();
+            self.handles.borrow().values().filter(|handle| is_selected(handle)).cloned().collect();
         let ended =
-            join_all(handles.iter().map(|handle| handle.end(self.context.timeouts.end))).await;
+            join_all(handles.iter().map(|handle| handle.end(self.context.timeouts.end_timeout))).await;
         for (handle, ended) in handles.iter().zip(&ended) {
             if ended.is_ok() {
                 self.handles.borrow_mut().remove(&handle.folder);
@@ -183,23 +182,23 @@ impl ProcessInstance {
         ended.into_iter().collect()
     }
 
-    /// Brings what is stored to where it should be, and removes replicas that are too many.
-    async fn settle(
+    /// Moves stored samples to the desired storage, and removes surplus replicas.
+    async fn prepare_folders(
         &self,
-        turn: &FileLockGuard,
+        lock: &FileLockGuard,
         folders: Vec<ReplicaFolder>,
-        home: PathBuf,
-        other: PathBuf,
+        storage: PathBuf,
+        other_storage: PathBuf,
     ) -> Result<(), Failure> {
         let slug = self.slug.clone();
-        turn.work("write the files of the instance", move |cancel| {
-            data::check_apart(&home.join(&slug), &other.join(&slug))?;
+        lock.run_blocking("write the files of the instance", move |cancel| {
+            data::check_apart(&storage.join(&slug), &other_storage.join(&slug))?;
             for folder in &folders {
                 folder.make()?;
                 let number = folder.number().unwrap_or_default();
-                data::move_data(&ReplicaFolder::new(&other, &slug, number), folder, cancel)?;
+                data::move_data(&ReplicaFolder::new(&other_storage, &slug, number), folder, cancel)?;
             }
-            for root in [&home, &other] {
+            for root in [&storage, &other_storage] {
                 for folder in data::replicas(root, &slug)? {
                     if !folders.contains(&folder) && folder.exists()? {
                         data::remove_folder(&folder)?;
@@ -212,7 +211,7 @@ impl ProcessInstance {
     }
 
     fn supervise(&self, plan: &ReplicaPlan) {
-        plan.handle.begin();
+        plan.handle.reset();
         let supervisor = Supervisor {
             handle: Rc::clone(&plan.handle),
             launch: Rc::clone(&plan.launch),
@@ -235,20 +234,19 @@ impl ProcessInstance {
 
 impl Drop for ProcessInstance {
     fn drop(&mut self) {
-        self.halt();
+        self.abort_supervisors();
     }
 }
 
 impl ReplicaPlan {
-    async fn write(&self, turn: &FileLockGuard) -> Result<(), Failure> {
+    async fn write(&self, lock: &FileLockGuard) -> Result<(), Failure> {
         let (files, folder) = (self.files.clone(), self.handle.folder.clone());
-        turn.work("write the files of the instance", move |cancel| files.write(&folder, cancel))
+        lock.run_blocking("write the files of the instance", move |cancel| files.write(&folder, cancel))
             .await
     }
 
-    /// Whether the process that runs can stay. Has it read its files again if they
-    /// have changed.
-    async fn is_as_wanted(&self, context: &ProcessContext) -> Result<bool, Failure> {
+    /// Whether the running process can be kept. Reloads its configuration if that has changed.
+    async fn is_current_or_reloaded(&self, context: &ProcessContext) -> Result<bool, Failure> {
         let Some(identity) = self.handle.identity() else { return Ok(false) };
         let Some(port) = self.launch.port_of(identity.pid) else { return Ok(false) };
         if !context.paths.ports.contains(&port) {
@@ -256,28 +254,28 @@ impl ReplicaPlan {
         }
         match self.handle.loaded() {
             loaded if loaded == self.launch.digest => return Ok(true),
-            // Nobody knows how far it has come.
+            // Unknown: a reload was interrupted.
             loaded if loaded.is_empty() => return Ok(false),
             _ => {}
         }
         let (url, password) = (self.launch.url(port), &self.launch.password);
-        // A hangup ends a Prometheus that has not come far enough to listen to it.
+        // SIGHUP would end a Prometheus that has not installed its signal handler yet.
         if !context.health_probe.is_ready(&url, password).await {
             return Ok(false);
         }
         let Some(before) = context.health_probe.last_reload(&url, password).await else {
             return Ok(false);
         };
-        // From here on it may have either, until it says so.
+        // Until the reload is confirmed the process may have the old or the new configuration.
         self.note("")?;
         let log_start = log_file::length(&self.handle.folder);
         let sent = self.handle.running.borrow_mut().as_mut().map(|it| it.signal(Signal::HUP));
         if !matches!(sent, Some(Ok(()))) {
             return Ok(false);
         }
-        let deadline = Instant::now() + context.timeouts.reload;
+        let deadline = Instant::now() + context.timeouts.reload_timeout;
         while Instant::now() < deadline {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(RELOAD_POLL_INTERVAL).await;
             let Some(now) = context.health_probe.last_reload(&url, password).await else {
                 continue;
             };
@@ -287,20 +285,20 @@ impl ReplicaPlan {
             }
             if before.was_successful && !now.was_successful {
                 let redaction = &self.launch.redaction;
-                let said = log_file::last_words(&self.handle.folder, log_start, redaction);
-                let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+                let message = log_file::last_error(&self.handle.folder, log_start, redaction);
+                let message = message.map(|message| format!(": {message}")).unwrap_or_default();
                 return Err(Failure::permanent(format!(
-                    "Prometheus refuses its configuration{said}"
+                    "Prometheus refuses its configuration{message}"
                 )));
             }
         }
-        // It says why when it starts, or is well.
+        // The restart either succeeds or logs the reason of the failure.
         Ok(false)
     }
 
     fn note(&self, loaded: &str) -> Result<(), Failure> {
         self.handle.note(loaded).map_err(|error| {
-            tracing::error!(%error, folder = %self.handle.folder.path().display(), "cannot write pid");
+            tracing::error!(%error, folder = %self.handle.folder.path().display(), "pid file not written");
             Failure::transient(format!("the broker cannot write its files: {}", error.kind()))
         })
     }

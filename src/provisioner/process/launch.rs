@@ -2,7 +2,7 @@
 
 use super::{
     folder::{CONFIG, DATA, LOG, ReplicaFolder, WEB},
-    search::CONFIG_FILE,
+    search::CONFIG_FILE_FLAG,
 };
 use crate::{
     domain::prometheus::Storage,
@@ -19,29 +19,30 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// How Go is told to collect garbage in time.
-const MEMORY_LIMIT: &str = "GOMEMLIMIT";
-/// Of the plan's limit, in percent. The rest is for what Go does not count, and
-/// for the moment in which it notices.
-const SOFT_LIMIT: u64 = 90;
+/// Soft memory limit of the Go runtime.
+const GO_MEMORY_LIMIT: &str = "GOMEMLIMIT";
+/// Percentage of the plan's limit. The rest is for memory that Go does not count, and for
+/// allocations during a garbage collection.
+const SOFT_LIMIT_PERCENT: u64 = 90;
 const ADDRESS: &str = "--web.listen-address=127.0.0.1:";
 
-/// How a replica is started, and asked.
+/// How a replica is started and queried.
 #[derive(Debug)]
 pub(super) struct LaunchSpec {
     pub(super) program: PathBuf,
     folder: ReplicaFolder,
     arguments: Vec<String>,
-    /// In bytes.
+    /// Memory limit of the plan, in bytes.
     pub(super) memory_limit: u64,
-    /// The same for a cgroup. None where samples are in memory: the kernel would count them.
+    /// Memory limit of the cgroup. `None` with storage `tmpfs`, because the kernel counts samples
+    /// in tmpfs as memory.
     pub(super) cgroup_limit: Option<u64>,
-    /// The path below which it answers.
+    /// Path prefix of requests.
     path: String,
     pub(super) password: SecretString,
-    /// Removes its secrets from what it writes into its log.
+    /// Masks secrets in log lines.
     pub(super) redaction: Redaction,
-    /// What it loads at its start.
+    /// Digest of the configuration that it loads at its start.
     pub(super) digest: String,
 }
 
@@ -56,7 +57,7 @@ impl LaunchSpec {
         let flags = config_file::flags(desired, &route_prefix);
         let file = |name: &str| folder.file(name).display().to_string();
         let mut arguments = vec![
-            format!("{CONFIG_FILE}{}", file(CONFIG)),
+            format!("{CONFIG_FILE_FLAG}{}", file(CONFIG)),
             format!("--storage.tsdb.path={}", file(DATA)),
             format!("--web.config.file={}", file(WEB)),
             "--log.format=logfmt".to_owned(),
@@ -69,8 +70,8 @@ impl LaunchSpec {
             memory_limit: desired.spec.memory_limit,
             cgroup_limit: (desired.spec.storage == Storage::Disk)
                 .then_some(desired.spec.memory_limit),
-            // It compares the prefix with a decoded path, so encoded characters in
-            // it have to be encoded once more.
+            // Prometheus compares the prefix with the decoded path, so `%` has to be encoded once
+            // more.
             path: route_prefix.trim_end_matches('/').replace('%', "%25"),
             password: desired.web_password.clone(),
             redaction: Redaction::of(desired),
@@ -78,7 +79,7 @@ impl LaunchSpec {
         }
     }
 
-    /// Where it answers, without a slash at its end.
+    /// URL of the replica, without a trailing slash.
     pub(super) fn url(&self, port: u16) -> String {
         format!("http://127.0.0.1:{port}{}", self.path)
     }
@@ -88,11 +89,11 @@ impl LaunchSpec {
     }
 
     fn soft_limit(&self) -> String {
-        (self.memory_limit / 100 * SOFT_LIMIT).to_string()
+        (self.memory_limit / 100 * SOFT_LIMIT_PERCENT).to_string()
     }
 
-    /// Starts it in a group of its own: what a terminal sends to us is not for it.
-    /// It sees none of our environment, in which secrets may stand.
+    /// Starts the process in its own process group, so that signals of a terminal do not reach it.
+    /// Its environment is empty, because that of Scrapebroker may contain secrets.
     pub(super) fn spawn(&self, port: u16) -> io::Result<Child> {
         let log =
             OpenOptions::new().append(true).create(true).mode(0o600).open(self.folder.file(LOG))?;
@@ -100,7 +101,7 @@ impl LaunchSpec {
             .args(self.arguments(port))
             .current_dir(self.folder.path())
             .env_clear()
-            .env(MEMORY_LIMIT, self.soft_limit())
+            .env(GO_MEMORY_LIMIT, self.soft_limit())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -108,15 +109,15 @@ impl LaunchSpec {
             .spawn()
     }
 
-    /// The port of a process that was started in just this way.
+    /// The port of a process that was started with the same arguments and environment.
     pub(super) fn port_of(&self, pid: i32) -> Option<u16> {
         let process = Process::new(pid).ok()?;
         let is = process.cmdline().ok()?;
         let port = is.iter().find_map(|it| it.strip_prefix(ADDRESS))?.parse().ok()?;
         let should: Vec<_> = self.arguments(port).collect();
         let environment = process.environ().ok()?;
-        let limit = environment.get(OsStr::new(MEMORY_LIMIT))?;
-        // Before them stands the program, or who interprets it.
+        let limit = environment.get(OsStr::new(GO_MEMORY_LIMIT))?;
+        // The program, and its interpreter if it is a script, come before the arguments.
         let is_same = is.ends_with(&should) && *limit == *self.soft_limit();
         is_same.then_some(port)
     }

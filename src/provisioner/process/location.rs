@@ -1,13 +1,13 @@
-//! Where child processes and their folders are, as a text that other processes compare.
+//! Location of child processes and their folders, compared between processes that share a database.
 
 use super::ProcessPaths;
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 impl ProcessPaths {
-    /// Two processes with the same text reach the same servers and files, so that one can take cancel
-    /// from the other: they run under one kernel, in one network and with one root folder, and have
-    /// the same `data_dir`.
-    pub fn home(&self) -> String {
+    /// Two processes at the same location reach the same servers and files, so that one can take
+    /// over from the other: they have the same kernel, network namespace, root folder and
+    /// `data_dir`.
+    pub fn location(&self) -> String {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let host = text("/proc/sys/kernel/hostname");
         let data_dir =
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_is_the_same_in_each_process_and_another_for_another_folder() {
+    fn the_location_is_the_same_in_each_process_and_differs_for_another_folder() {
         let paths = |data_dir: &Path| ProcessPaths {
             binary: "prometheus".into(),
             search: Vec::new(),
@@ -41,10 +41,10 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
-        let home = paths(&one).home();
+        let location = paths(&one).location();
         fs::create_dir(&one).unwrap();
-        assert_eq!(paths(&one).home(), home, "before and after the folder is made");
-        assert_ne!(paths(&other).home(), home);
-        assert!(home.contains(&one.display().to_string()), "{home}");
+        assert_eq!(paths(&one).location(), location, "before and after the folder is made");
+        assert_ne!(paths(&other).location(), location);
+        assert!(location.contains(&one.display().to_string()), "{location}");
     }
 }

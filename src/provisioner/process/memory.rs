@@ -1,25 +1,25 @@
-//! How much memory a replica takes, and how often that is looked at.
+//! Memory usage of a replica, and the interval at which it is polled.
 
 use std::{fs::File, os::unix::fs::FileExt, time::Duration};
 
-/// A process that grows no faster than this, in bytes a second, is looked at before it has passed
-/// its limit. It is about as fast as one thread gets new memory from the kernel.
-const FASTEST_GROWTH: u64 = 1 << 30;
-/// The shortest pause between two looks, just below the limit.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// Assumed maximum growth, in bytes per second; about the rate at which one thread gets memory from
+/// the kernel. A process that grows no faster is checked before it exceeds its limit.
+const MAX_GROWTH: u64 = 1 << 30;
+/// Minimum polling interval, near the limit.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// The kernel's numbers about the memory of one process.
+/// An open `/proc/PID/statm`.
 #[derive(Debug)]
 pub(super) struct ProcessMemory(File);
 
 impl ProcessMemory {
-    /// None when there is no such process.
+    /// `None` if there is no such process.
     pub(super) fn of(pid: i32) -> Option<Self> {
         File::open(format!("/proc/{pid}/statm")).ok().map(Self)
     }
 
-    /// Resident memory in bytes that is no part of a file: pages of stored samples
-    /// are given back whenever somebody needs them, and count as its storage.
+    /// Resident anonymous memory in bytes. Mapped files do not count: the kernel can reclaim their
+    /// pages at any time.
     pub(super) fn anonymous(&self) -> Option<u64> {
         let mut text = [0; 128];
         let length = self.0.read_at(&mut text, 0).ok()?;
@@ -31,18 +31,18 @@ impl ProcessMemory {
     }
 }
 
-/// How long nobody has to look at a process that takes so much: the nearer to its limit, the
-/// shorter. At rest there is room, so that many instances cost next to nothing.
+/// Pause until the next check: the nearer to the limit, the shorter. An idle server is far from its
+/// limit, so that many instances need little CPU.
 pub(super) fn pause(memory: u64, limit: u64, longest: Duration) -> Duration {
-    let room = limit.saturating_sub(memory);
-    let pause = Duration::from_millis(room.saturating_mul(1000) / FASTEST_GROWTH);
-    pause.clamp(SHORTEST_PAUSE.min(longest), longest)
+    let headroom = limit.saturating_sub(memory);
+    let pause = Duration::from_millis(headroom.saturating_mul(1000) / MAX_GROWTH);
+    pause.clamp(MIN_PAUSE.min(longest), longest)
 }
 
-/// The last common moment within a pause that begins `since` a common start. Looks at many
-/// processes then wake us once.
+/// Shortens a pause so that it ends at a multiple of [`MIN_PAUSE`] since a common start. So checks
+/// of many processes share one wake-up.
 pub(super) fn aligned(since: Duration, pause: Duration) -> Duration {
-    let step = SHORTEST_PAUSE.as_millis();
+    let step = MIN_PAUSE.as_millis();
     let (now, end) = (since.as_millis(), (since + pause).as_millis());
     let common = end / step * step;
     match common > now {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_shrinks_with_the_room_below_the_limit() {
+    fn the_pause_shrinks_towards_the_limit() {
         let longest = Duration::from_secs(2);
         for (memory, limit, milliseconds) in [
             (40 << 20, 4 << 30, 2000),
@@ -69,13 +69,13 @@ mod tests {
             let pause = pause(memory, limit, longest).as_millis();
             assert_eq!(pause, milliseconds, "{memory} of {limit}");
         }
-        // As tests set it.
+        // Tests set a shorter interval.
         let short = Duration::from_millis(5);
         assert_eq!(pause(1, 1, short), short);
     }
 
     #[test]
-    fn looks_at_many_processes_come_together_and_never_late() {
+    fn checks_of_many_processes_are_aligned_and_never_late() {
         let milliseconds = Duration::from_millis;
         for (since, pause, expected) in [
             (0, 20, 20),
@@ -83,7 +83,7 @@ mod tests {
             (7, 125, 113),
             (20, 20, 20),
             (39, 500, 481),
-            // Shorter than the distance of two common moments, as tests set it.
+            // Tests set an interval that is shorter than MIN_PAUSE.
             (1, 5, 5),
         ] {
             let aligned = aligned(milliseconds(since), milliseconds(pause));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_read_while_the_process_is_there() {
+    fn memory_is_read_until_the_process_ends() {
         let own = ProcessMemory::of(std::process::id().try_into().unwrap()).unwrap();
         let before = own.anonymous().unwrap();
         let large = vec![1_u8; 64 << 20];

@@ -1,5 +1,4 @@
-//! Gauges and counters of this provisioner; it registers them, nobody else sees
-//! their names.
+//! Metrics of the provisioner `process`.
 
 use crate::domain::prometheus::{Replica, ReplicaState};
 use prometheus_client::{
@@ -13,7 +12,6 @@ struct StateLabel {
     state: &'static str,
 }
 
-/// How processes do.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessMetrics {
     instances: Family<StateLabel, Gauge>,
@@ -21,17 +19,17 @@ pub struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    /// Adds the families to `registry`.
+    /// Registers the metrics in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "scrapebroker_prometheus_instances",
-            "Prometheus servers that run as our child processes, each replica counted",
+            "Prometheus servers that run as child processes, by state; each replica counts",
             metrics.instances.clone(),
         );
         registry.register(
             "scrapebroker_prometheus_restarts",
-            "Starts of Prometheus servers that had ended without being asked to, or had not started",
+            "Restarts of Prometheus servers after they ended unexpectedly or failed to start",
             metrics.restarts.clone(),
         );
         metrics

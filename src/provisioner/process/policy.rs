@@ -1,8 +1,8 @@
-//! Whether a process can be made of what is there now.
+//! Validation of instances that run as child processes.
 
 use super::{
     ProcessPaths,
-    folder::{make_root, room},
+    folder::{free_space, make_root},
 };
 use crate::domain::prometheus::{ProvisionPolicy, Refusal, Spec, Storage};
 use bytesize::ByteSize;
@@ -10,15 +10,14 @@ use futures_util::future::LocalBoxFuture;
 use rustix::fs::{Access, access};
 use std::path::{Path, PathBuf};
 
-/// Room for a replica whose plan has no `retention_size`, in bytes.
-const LEAST_ROOM: u64 = 512 << 20;
+/// Disk space for a replica whose plan has no `retention_size`, in bytes.
+const DEFAULT_RETENTION_SIZE: u64 = 512 << 20;
 
-/// Looks at the program, the folders and the room in them.
+/// Checks the program, the storage folder and its free space.
 #[derive(Clone, Debug)]
 pub struct ProcessPolicy(ProcessPaths);
 
 impl ProcessPolicy {
-    /// Of processes in `paths`.
     pub fn new(paths: ProcessPaths) -> Self {
         Self(paths.absolute())
     }
@@ -29,15 +28,15 @@ impl ProcessPolicy {
             Storage::Disk => ("prometheus.data_dir", &self.0.data_dir),
             Storage::Tmpfs => ("prometheus.tmpfs_dir", &self.0.tmpfs_dir),
         };
-        let cannot = |why: String| {
-            tracing::error!(path = %root.display(), problem = why, "no folder for an instance");
-            format!("{key}: no folder can be made there: {why}; ask the operator")
+        let cannot = |reason: String| {
+            tracing::error!(path = %root.display(), reason, "storage folder not usable");
+            format!("{key}: no folder can be made there: {reason}; ask the operator")
         };
         make_root(root).map_err(|error| cannot(error.to_string()))?;
         access(root, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| cannot(error.to_string()))?;
-        let needed = more_room(spec, before);
-        let free = room(root).map_err(|error| cannot(error.to_string()))?;
+        let needed = additional_space(spec, before);
+        let free = free_space(root).map_err(|error| cannot(error.to_string()))?;
         if free < needed {
             let size = |bytes| ByteSize(bytes).display().iec().to_string();
             let (free, needed) = (size(free), size(needed));
@@ -66,27 +65,27 @@ impl ProvisionPolicy for ProcessPolicy {
     }
 }
 
-/// What a change, or a new instance, takes besides what is already given to it.
-fn more_room(spec: &Spec, before: Option<&Spec>) -> u64 {
-    let room = |spec: &Spec| {
-        spec.retention_size.unwrap_or(LEAST_ROOM).saturating_mul(spec.replicas.into())
+/// Disk space that the instance needs in addition to what it has already.
+fn additional_space(spec: &Spec, before: Option<&Spec>) -> u64 {
+    let size = |spec: &Spec| {
+        spec.retention_size.unwrap_or(DEFAULT_RETENTION_SIZE).saturating_mul(spec.replicas.into())
     };
-    let given = before.filter(|before| before.storage == spec.storage).map_or(0, room);
-    room(spec).saturating_sub(given)
+    let reserved = before.filter(|before| before.storage == spec.storage).map_or(0, size);
+    size(spec).saturating_sub(reserved)
 }
 
-/// The program to start, or a reason for users, who are not shown the operator's paths.
+/// The program to start, or an error for users, who must not see paths of the operator.
 pub(super) fn program(paths: &ProcessPaths) -> Result<PathBuf, String> {
     find_program(&paths.binary, &paths.search).map_err(|problem| {
-        tracing::error!(problem, "no prometheus can be started");
+        tracing::error!(problem, "prometheus program not usable");
         "prometheus.binary names no program that can be started; ask the operator".to_owned()
     })
 }
 
-/// The program that a path or a name stands for.
+/// Resolves a path, or a name in `PATH`.
 ///
 /// # Errors
-/// Says which setting is wrong.
+/// A sentence that names the setting.
 pub(super) fn find_program(binary: &Path, search: &[PathBuf]) -> Result<PathBuf, String> {
     let shown = binary.display();
     let is_name = binary.components().count() == 1 && !binary.to_string_lossy().contains('/');

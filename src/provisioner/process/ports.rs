@@ -1,4 +1,4 @@
-//! Which replica has which port.
+//! Ports of replicas.
 
 use super::{
     data,
@@ -13,8 +13,8 @@ use std::{
     path::PathBuf,
 };
 
-/// PortAllocator of the configured range. A replica keeps its port as long as nobody
-/// else has taken it.
+/// Assigns ports of the configured range. A replica keeps its port unless another process has taken
+/// it.
 #[derive(Debug)]
 pub(super) struct PortAllocator {
     range: RangeInclusive<u16>,
@@ -22,7 +22,7 @@ pub(super) struct PortAllocator {
 }
 
 impl PortAllocator {
-    /// Knows what those before us have chosen, whether it runs now or not.
+    /// Reads the ports of all existing replicas, whether they run or not.
     pub(super) fn read(range: RangeInclusive<u16>, roots: [&PathBuf; 2]) -> Self {
         let mut taken = HashMap::new();
         for root in roots {
@@ -37,7 +37,7 @@ impl PortAllocator {
         Self { range, taken: RefCell::new(taken) }
     }
 
-    /// A port on which nobody listens, and which no other replica has.
+    /// A free port that no other replica has.
     pub(super) fn choose(&self, folder: &ReplicaFolder) -> Option<u16> {
         let mut taken = self.taken.borrow_mut();
         let before = folder.read(PORT).and_then(|text| text.trim().parse().ok());

@@ -1,5 +1,5 @@
-//! One replica: who runs there, and how it does. Outlives the tasks that work on
-//! it, so that whoever is dropped half-way loses nobody.
+//! Handle of one replica: its process and health. It outlives the tasks that use it, so that no
+//! process is lost when such a task is dropped.
 
 use super::{
     cgroup::Cgroup,
@@ -18,15 +18,15 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How often is looked whether a process has ended at last.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval at which the end of a process is checked.
+const END_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A place for one process.
 #[derive(Debug)]
 pub(super) struct ReplicaHandle {
     pub(super) folder: ReplicaFolder,
     pub(super) running: RefCell<Option<RunningProcess>>,
-    /// What the process has loaded ([`PidFile::loaded`]); empty if that is not known.
+    /// Digest of the configuration that the process has loaded ([`PidFile::loaded`]); empty if
+    /// unknown.
     loaded: RefCell<String>,
     replica: watch::Sender<Replica>,
 }
@@ -48,7 +48,7 @@ impl ReplicaHandle {
         }
     }
 
-    /// Takes a process that was found.
+    /// Stores a process that an earlier Scrapebroker has started.
     pub(super) fn adopt(&self, identity: ProcessIdentity, cgroup: Option<Cgroup>) {
         let noted = self.folder.read(PID);
         let noted = noted.and_then(|text| serde_json::from_str::<PidFile>(&text).ok());
@@ -65,7 +65,7 @@ impl ReplicaHandle {
         self.loaded.borrow().clone()
     }
 
-    /// Notes what the process has loaded; the file as well.
+    /// Records the digest of the loaded configuration, in `pid` as well.
     pub(super) fn note(&self, loaded: &str) -> io::Result<()> {
         loaded.clone_into(&mut self.loaded.borrow_mut());
         let Some(identity) = self.identity() else { return Ok(()) };
@@ -88,8 +88,8 @@ impl ReplicaHandle {
         });
     }
 
-    /// Somebody sees to it from now on. What was given up begins anew.
-    pub(super) fn begin(&self) {
+    /// Resets the state when a supervisor starts, also after the replica was given up.
+    pub(super) fn reset(&self) {
         let runs = self.running.borrow().is_some();
         if !runs || self.replica.borrow().state != ReplicaState::Ready {
             self.set(ReplicaState::Starting, "");
@@ -100,8 +100,8 @@ impl ReplicaHandle {
         self.replica.send_modify(|replica| url.clone_into(&mut replica.url));
     }
 
-    /// Resolves when it is ready, or was given up.
-    pub(super) async fn settled(&self) -> Result<Replica, Failure> {
+    /// Waits until the replica is ready or has failed.
+    pub(super) async fn ready_or_failed(&self) -> Result<Replica, Failure> {
         let mut changes = self.replica.subscribe();
         let settled = changes.wait_for(|it| it.state != ReplicaState::Starting).await;
         let replica = settled.map_err(|error| Failure::transient(error.to_string()))?.clone();
@@ -111,67 +111,67 @@ impl ReplicaHandle {
         }
     }
 
-    /// Ends the process.
+    /// Ends the process with SIGTERM, and with SIGKILL after `limit`.
     pub(super) async fn end(&self, limit: Duration) -> Result<(), Failure> {
         self.end_by(&[Signal::TERM, Signal::KILL], limit).await
     }
 
-    /// Ends the process without health_probe it. Its log of writes survives that.
+    /// Ends the process with SIGKILL. Its write-ahead log survives that.
     pub(super) async fn kill(&self, limit: Duration) -> Result<(), Failure> {
         self.end_by(&[Signal::KILL], limit).await
     }
 
     async fn end_by(&self, signals: &[Signal], limit: Duration) -> Result<(), Failure> {
-        end_place(&self.running, signals, limit).await?;
+        end_process(&self.running, signals, limit).await?;
         self.loaded.borrow_mut().clear();
-        // Without a process of that start time it says nothing.
+        // A stale `pid` is harmless, because no process has its start time.
         let _ = self.folder.remove(PID);
         Ok(())
     }
 
-    /// Sends SIGKILL; whoever waits for the end does so afterwards.
+    /// Sends SIGKILL without waiting for the end of the process.
     pub(super) fn send_kill(&self) {
         if let Some(running) = self.running.borrow_mut().as_mut()
             && let Err(error) = running.signal(Signal::KILL)
         {
-            tracing::error!(%error, "cannot send a signal to a Prometheus");
+            tracing::error!(%error, "signal not sent to prometheus");
         }
     }
 
-    /// Lets it begin to end.
-    pub(super) fn ask_to_end(&self) {
+    /// Sends SIGTERM without waiting for the end of the process.
+    pub(super) fn send_term(&self) {
         if let Some(running) = self.running.borrow_mut().as_mut() {
-            // Whether it was heard is seen later.
+            // The caller waits for the end, so an error shows there.
             let _ = running.signal(Signal::TERM);
         }
     }
 }
 
-/// Ends a process that has no handle.
+/// Ends a process that is in no handle.
 pub(super) async fn end(identity: ProcessIdentity, limit: Duration) -> Result<(), Failure> {
-    let place = RefCell::new(Some(RunningProcess::adopted(identity, None)));
-    end_place(&place, &[Signal::TERM, Signal::KILL], limit).await
+    let slot = RefCell::new(Some(RunningProcess::adopted(identity, None)));
+    end_process(&slot, &[Signal::TERM, Signal::KILL], limit).await
 }
 
-/// The process stays in its place until it is gone, since this may be dropped.
-async fn end_place(
-    place: &RefCell<Option<RunningProcess>>,
+/// The process stays in `slot` until it has ended, because this future may be dropped.
+async fn end_process(
+    slot: &RefCell<Option<RunningProcess>>,
     signals: &[Signal],
     limit: Duration,
 ) -> Result<(), Failure> {
     for signal in signals {
-        let sent = place.borrow_mut().as_mut().map(|running| running.signal(*signal));
+        let sent = slot.borrow_mut().as_mut().map(|running| running.signal(*signal));
         if let Some(Err(error)) = sent {
-            tracing::error!(%error, "cannot send a signal to a Prometheus");
+            tracing::error!(%error, "signal not sent to prometheus");
         }
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            let has_ended = place.borrow_mut().as_mut().is_none_or(RunningProcess::has_ended);
+            let has_ended = slot.borrow_mut().as_mut().is_none_or(RunningProcess::has_ended);
             if has_ended {
-                place.replace(None);
+                slot.replace(None);
                 return Ok(());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(END_POLL_INTERVAL).await;
         }
     }
     Err(Failure::transient("a Prometheus process cannot be ended"))

@@ -1,4 +1,4 @@
-//! Finds processes by their command lines, which name the folders of ours.
+//! Finds the processes of replicas by their command lines.
 
 use super::{ProcessContext, child::ProcessIdentity, folder::ReplicaFolder, replica_handle};
 use futures_util::future::join_all;
@@ -9,47 +9,47 @@ use std::{
     time::Duration,
 };
 
-/// How the argument begins that names the folder.
-pub(super) const CONFIG_FILE: &str = "--config.file=";
+/// The argument that names the folder of the replica.
+pub(super) const CONFIG_FILE_FLAG: &str = "--config.file=";
 
-/// How often is looked again while a process is becoming another program, and the pauses.
-const LOOKS: usize = 10;
-const PAUSE: Duration = Duration::from_millis(10);
+/// Number and interval of searches while a process is in `exec` and has no command line.
+const MAX_SEARCHES: usize = 10;
+const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A process with a folder of ours.
+/// A process and the folder of its replica.
 #[derive(Clone, Debug)]
 pub(super) struct FoundProcess {
     pub(super) folder: ReplicaFolder,
     pub(super) identity: ProcessIdentity,
 }
 
-/// All in folders of replicas below one of `roots`.
+/// All processes in folders of replicas below `roots`.
 pub(super) fn below(roots: &[PathBuf]) -> Vec<FoundProcess> {
     find(|folder| roots.iter().any(|root| folder.is_below(root)))
 }
 
-/// All of one instance, whose folders these are.
+/// All processes of one instance.
 pub(super) fn in_folders(folders: &[PathBuf]) -> Vec<FoundProcess> {
     find(|folder| folders.iter().any(|it| folder.path().parent() == Some(it)))
 }
 
-fn find(is_ours: impl Fn(&ReplicaFolder) -> bool) -> Vec<FoundProcess> {
-    let (mut found, mut is_whole) = look(&is_ours);
-    for _ in 1..LOOKS {
-        if is_whole {
+fn find(is_included: impl Fn(&ReplicaFolder) -> bool) -> Vec<FoundProcess> {
+    let (mut found, mut is_complete) = search_once(&is_included);
+    for _ in 1..MAX_SEARCHES {
+        if is_complete {
             break;
         }
-        std::thread::sleep(PAUSE);
-        (found, is_whole) = look(&is_ours);
+        std::thread::sleep(SEARCH_INTERVAL);
+        (found, is_complete) = search_once(&is_included);
     }
     found
 }
 
-/// What is found, and whether that is all: a process that is just becoming another program has no
-/// command line yet. One of ours is in its folder by then.
-fn look(is_ours: impl Fn(&ReplicaFolder) -> bool) -> (Vec<FoundProcess>, bool) {
+/// Searches once. Also returns whether the result is complete: a process in `exec` has no command
+/// line, but its working directory is already the folder of its replica.
+fn search_once(is_included: impl Fn(&ReplicaFolder) -> bool) -> (Vec<FoundProcess>, bool) {
     let own_user = geteuid().as_raw();
-    let (mut found, mut is_whole) = (Vec::new(), true);
+    let (mut found, mut is_complete) = (Vec::new(), true);
     let Ok(processes) = all_processes() else { return (found, false) };
     for process in processes.filter_map(Result::ok) {
         if process.uid().ok() != Some(own_user) {
@@ -57,26 +57,26 @@ fn look(is_ours: impl Fn(&ReplicaFolder) -> bool) -> (Vec<FoundProcess>, bool) {
         }
         let Ok(arguments) = process.cmdline() else { continue };
         if arguments.is_empty() {
-            is_whole &= !is_in_folder(&process, &is_ours);
+            is_complete &= !is_in_folder(&process, &is_included);
             continue;
         }
-        let config = arguments.iter().find_map(|argument| argument.strip_prefix(CONFIG_FILE));
+        let config = arguments.iter().find_map(|argument| argument.strip_prefix(CONFIG_FILE_FLAG));
         let folder = config.and_then(|config| ReplicaFolder::of_config(Path::new(config)));
-        let Some(folder) = folder.filter(&is_ours) else { continue };
+        let Some(folder) = folder.filter(&is_included) else { continue };
         found.extend(
             ProcessIdentity::of(&process).map(|identity| FoundProcess { folder, identity }),
         );
     }
-    (found, is_whole)
+    (found, is_complete)
 }
 
-/// Threads of the kernel and zombies have no working directory, or none of ours.
-fn is_in_folder(process: &Process, is_ours: impl Fn(&ReplicaFolder) -> bool) -> bool {
-    process.cwd().is_ok_and(|folder| is_ours(&ReplicaFolder::at(folder)))
+/// Kernel threads and zombies have no working directory, or one that is not a folder of a replica.
+fn is_in_folder(process: &Process, is_included: impl Fn(&ReplicaFolder) -> bool) -> bool {
+    process.cwd().is_ok_and(|folder| is_included(&ReplicaFolder::at(folder)))
 }
 
-/// Whether a process listens on a port of the loopback interface. Only then may
-/// it be shown the password.
+/// Whether the process listens on this port of the loopback interface. The password is only sent if
+/// it does.
 pub(super) fn listens(identity: ProcessIdentity, port: u16) -> bool {
     let Ok(sockets) = procfs::net::tcp() else { return false };
     let inode = sockets.iter().find_map(|socket| {
@@ -94,13 +94,13 @@ pub(super) fn listens(identity: ProcessIdentity, port: u16) -> bool {
         .any(|file| matches!(file.target, FDTarget::Socket(it) if it == inode))
 }
 
-/// Ends whatever runs in folders of ours.
+/// Ends all processes in folders of replicas.
 pub(super) async fn end_all(context: &ProcessContext) {
     let roots = vec![context.paths.data_dir.clone(), context.paths.tmpfs_dir.clone()];
     let found = tokio::task::spawn_blocking(move || below(&roots)).await.unwrap_or_default();
     let ends = found.into_iter().map(async |found| {
-        if replica_handle::end(found.identity, context.timeouts.end).await.is_err() {
-            tracing::error!(pid = found.identity.pid, "a Prometheus cannot be ended");
+        if replica_handle::end(found.identity, context.timeouts.end_timeout).await.is_err() {
+            tracing::error!(pid = found.identity.pid, "prometheus not stopped at shutdown");
         }
     });
     join_all(ends).await;
@@ -121,24 +121,24 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_a_command_line_hides_no_other() {
+    fn a_process_without_a_command_line_does_not_hide_others() {
         let root = tempfile::tempdir().unwrap();
         let folder = ReplicaFolder::new(root.path(), "s", 0);
         folder.make().unwrap();
-        let ours = format!("{CONFIG_FILE}{}", folder.file(super::super::folder::CONFIG).display());
+        let ours = format!("{CONFIG_FILE_FLAG}{}", folder.file(super::super::folder::CONFIG).display());
         let mut ours = Command::new("sh")
             .args(["-c", "read line", "sh", &ours])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        // As foreign as can be, and as if one of ours were being started.
+        // A foreign process, and a replica that is being started.
         for place in [Path::new("/"), folder.path()] {
             let mut other = without_arguments(place);
             let found = below(&[root.path().to_owned()]);
             let pids: Vec<_> = found.iter().map(|found| found.identity.pid).collect();
             assert_eq!(pids, [i32::try_from(ours.id()).unwrap()], "{}", place.display());
             other.kill().unwrap();
-            // A zombie has no command line, either.
+            // A zombie has no command line either.
             assert_eq!(below(&[root.path().to_owned()]).len(), 1);
             other.wait().unwrap();
         }

@@ -1,4 +1,4 @@
-//! With the real Prometheus, which `scripts/install-test-context` installs.
+//! Tests with a real Prometheus, which `scripts/install-test-tools` installs.
 
 mod changes;
 mod failures;
@@ -25,13 +25,13 @@ use std::{
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
-/// Where tests take their ports from, below those that systems give away.
-static PORTS: AtomicU16 = AtomicU16::new(21_000);
+/// First port of the next test, below the ephemeral ports of the system.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(21_000);
 
-/// No process.
+/// No processes.
 const NONE: [i32; 0] = [];
 
-/// Folders of a test, with what runs in them until its end.
+/// Folders of a test. Processes in them are killed on drop.
 struct Fixture {
     folder: TempDir,
     paths: ProcessPaths,
@@ -40,7 +40,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let first = PORTS.fetch_add(10, Ordering::SeqCst);
+        let first = NEXT_PORT.fetch_add(10, Ordering::SeqCst);
         let paths = ProcessPaths {
             binary: "prometheus".into(),
             search: vec!["/usr/local/bin".into(), "/usr/bin".into()],
@@ -51,7 +51,7 @@ impl Fixture {
         Self { folder, paths }
     }
 
-    /// With a shell script in the place of Prometheus.
+    /// Uses a shell script in place of Prometheus.
     fn with_script(script: &str) -> Self {
         let mut fixture = Self::new();
         fixture.paths.binary = fixture.folder.path().join("prometheus.sh");
@@ -60,14 +60,14 @@ impl Fixture {
     }
 
     fn write_script(&self, script: &str) {
-        // A file that somebody has open for writing cannot be run.
+        // A file that is open for writing cannot be executed.
         let draft = self.folder.path().join("draft.sh");
         fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(draft, self.folder.path().join("prometheus.sh")).unwrap();
     }
 
-    /// As after a start of ours.
+    /// A new provisioner, as after a restart of Scrapebroker.
     fn open(&self) -> ProcessProvisioner {
         self.open_with(timeouts())
     }
@@ -100,7 +100,7 @@ impl Fixture {
         ReplicaFolder::new(root, &desired.slug(), number)
     }
 
-    fn assert_nothing_is_left(&self) {
+    fn assert_nothing_left(&self) {
         assert_eq!(self.pids(), NONE);
         for root in [&self.paths.data_dir, &self.paths.tmpfs_dir] {
             let left: Vec<_> = fs::read_dir(root).into_iter().flatten().collect();
@@ -121,19 +121,19 @@ fn signal(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
-/// So short that a test can wait for all of it.
+/// Short timeouts, so that a test can wait for them.
 fn timeouts() -> Timeouts {
     Timeouts {
-        first_pause: Duration::from_millis(20),
-        look: Duration::from_millis(50),
-        ask: Duration::from_millis(200),
-        silence: Duration::from_secs(2),
-        end: Duration::from_secs(4),
+        initial_backoff: Duration::from_millis(20),
+        check_interval: Duration::from_millis(50),
+        probe_interval: Duration::from_millis(200),
+        unresponsive_limit: Duration::from_secs(2),
+        end_timeout: Duration::from_secs(4),
         ..Timeouts::default()
     }
 }
 
-/// Evaluated every second, it stores samples without any target.
+/// This rule stores a sample every second without any target.
 const RULES: &str = "groups: [{name: g, rules: [{record: probe, expr: vector(1)}]}]";
 
 fn desired(id: &str) -> DesiredInstance {
@@ -169,25 +169,25 @@ fn run(test: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, test);
 }
 
-/// What a test waits for comes soon, or never.
-async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Polls until `poll` returns a value; panics after 20 s.
+async fn eventually<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..1000 {
-        if let Some(seen) = look().await {
+        if let Some(seen) = poll().await {
             return seen;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("it does not come");
+    panic!("condition not met within 20 s");
 }
 
 async fn get(url: &str, password: &str) -> (u16, String) {
     let request = awc::Client::builder().disable_redirects().finish().get(url).force_close();
-    let mut answer = request.basic_auth(DesiredInstance::WEB_USER, password).send().await.unwrap();
-    let body = answer.body().limit(16 << 20).await.unwrap();
-    (answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
+    let mut response = request.basic_auth(DesiredInstance::WEB_USER, password).send().await.unwrap();
+    let body = response.body().limit(16 << 20).await.unwrap();
+    (response.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
 }
 
-/// How many samples of the rule are there.
+/// Number of stored samples of the rule.
 async fn samples(replica: &Replica, desired: &DesiredInstance) -> u64 {
     let url = format!("{}/api/v1/query?query=count_over_time(probe%5B1h%5D)", replica.url);
     let (_, body) = get(&url, desired.web_password.expose_secret()).await;
@@ -196,9 +196,9 @@ async fn samples(replica: &Replica, desired: &DesiredInstance) -> u64 {
     count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// Waits for `least` samples.
-async fn stored(replica: &Replica, desired: &DesiredInstance, least: u64) {
-    eventually(async || (samples(replica, desired).await >= least).then_some(())).await;
+/// Waits for at min `min` samples.
+async fn wait_for_samples(replica: &Replica, desired: &DesiredInstance, min: u64) {
+    eventually(async || (samples(replica, desired).await >= min).then_some(())).await;
 }
 
 fn state(processes: &ProcessProvisioner, desired: &DesiredInstance) -> Vec<(ReplicaState, String)> {

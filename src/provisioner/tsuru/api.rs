@@ -1,9 +1,8 @@
-//! The calls of Tsuru's API that a provisioner needs.
+//! Calls of Tsuru's API.
 //!
-//! Each has a time limit, reads no more than it must, and ends its connection:
-//! calls are rare, and a kept connection that died would fail the next one.
-//! Clients of awc stay on their thread while the provisioner does not, so each
-//! call makes its own.
+//! Each call has a timeout and a maximum response size, and closes its connection: calls are rare,
+//! and a stale kept connection would fail the next call. An awc client cannot move between threads,
+//! but the provisioner can, so each call creates its own client.
 
 use super::{
     error::ApiError,
@@ -22,24 +21,25 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use url::form_urlencoded::Serializer;
 
-/// The largest accepted answer, in bytes; logs of deploys are the longest.
-const MAX_ANSWER: usize = 8 << 20;
-/// Marks our variables, so that those that are not desired any more go away.
+/// Maximum size of a response, in bytes; deploy logs are the longest.
+const MAX_RESPONSE_SIZE: usize = 8 << 20;
+/// Marks variables of Scrapebroker, so that `PruneUnused` removes those that are not needed any
+/// more.
 const MANAGED_BY: &str = "scrapebroker";
 
-/// Tsuru's API, with the right to use it.
+/// Client of Tsuru's API.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) url: String,
     pub(super) token: SecretString,
     pub(super) tls: Arc<ClientConfig>,
-    /// For calls that are answered at once.
+    /// Timeout of short calls.
     pub(super) timeout: Duration,
-    /// For those that stream how they get on.
+    /// Timeout of calls that stream their progress.
     pub(super) deploy_timeout: Duration,
 }
 
-/// An app to be made.
+/// Parameters of a new app.
 #[derive(Clone, Debug)]
 pub(super) struct NewApp {
     pub(super) name: String,
@@ -52,25 +52,24 @@ pub(super) struct NewApp {
     pub(super) tags: Vec<String>,
 }
 
-/// A variable of an app.
+/// An environment variable of an app.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
     pub(super) value: SecretString,
-    /// Tsuru shows it to nobody.
+    /// Whether Tsuru hides the value.
     pub(super) is_private: bool,
 }
 
-/// Whether an app was made.
+/// Outcome of the creation of an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Created {
     Now,
-    /// There is one of that name, perhaps ours.
-    Before,
+    /// An app with this name exists, perhaps of another owner.
+    AlreadyExists,
 }
 
 impl Api {
-    /// The app, if there is one.
     pub(super) async fn app(&self, name: &str) -> Result<Option<AppInfo>, ApiError> {
         self.read(name, &path(name, "")).await
     }
@@ -87,12 +86,12 @@ impl Api {
         let sent = self.call(Method::POST, "/1.0/apps", Some(form.finish()), self.timeout).await?;
         match sent {
             (201 | 200, _) => Ok(Created::Now),
-            (409, _) => Ok(Created::Before),
+            (409, _) => Ok(Created::AlreadyExists),
             (status, body) => Err(ApiError::of_status(status, &body)),
         }
     }
 
-    /// What the app has under these names; without those that it has not.
+    /// Variables of the app with these names, if they exist.
     pub(super) async fn settings(
         &self,
         app: &str,
@@ -105,7 +104,7 @@ impl Api {
         Ok(variables.ok_or_else(|| ApiError::Gone(app.to_owned()))?.unwrap_or_default())
     }
 
-    /// Sets variables without a restart; with `is_all` those of ours that are not among them go.
+    /// Sets variables without a restart. With `is_all` other variables of Scrapebroker are removed.
     pub(super) async fn set(
         &self,
         app: &str,
@@ -126,32 +125,32 @@ impl Api {
         }
         let path = path(app, "/env");
         let body =
-            self.must(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
+            self.call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
         stream::check_lines(&body)
     }
 
-    /// Starts `image` with the variables that are set, and waits until Tsuru has done so.
+    /// Deploys `image` with the current variables, and waits for the end of the deploy.
     pub(super) async fn deploy(&self, app: &str, image: &str) -> Result<(), ApiError> {
         let mut form = Serializer::new(String::new());
         form.append_pair("image", image).append_pair("origin", "image");
         form.append_pair("message", "scrapebroker");
         let path = path(app, "/deploy");
         let body =
-            self.must(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
+            self.call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
         stream::check_log(&body)
     }
 
-    /// Whether there was one to delete.
+    /// Deletes the app. Returns whether it existed.
     pub(super) async fn delete(&self, app: &str) -> Result<bool, ApiError> {
         let path = path(app, "");
-        match self.must(app, Method::DELETE, &path, None, self.deploy_timeout).await {
+        match self.call_existing(app, Method::DELETE, &path, None, self.deploy_timeout).await {
             Ok(body) => stream::check_lines(&body).map(|()| true),
             Err(ApiError::Gone(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// A JSON document about an app, if there is one.
+    /// Reads a JSON document of an app; `None` if there is no such app.
     async fn read<T: DeserializeOwned>(
         &self,
         app: &str,
@@ -160,11 +159,11 @@ impl Api {
         match self.call(Method::GET, path, None, self.timeout).await? {
             (200, body) => match serde_json::from_slice(&body) {
                 Ok(document) => Ok(Some(document)),
-                Err(error) if error.is_eof() => Err(ApiError::Cut),
+                Err(error) if error.is_eof() => Err(ApiError::Truncated),
                 Err(_) => Err(ApiError::NotTsuru),
             },
-            // Tsuru names the app. A proxy without a Tsuru behind it does not, and
-            // to believe it would be to leave apps behind that nobody knows of.
+            // The response of Tsuru contains the name of the app. That of a proxy without a backend
+            // does not, and must not count: the app would never be removed.
             (404, body) => match String::from_utf8_lossy(&body).contains(app) {
                 true => Ok(None),
                 false => Err(ApiError::NotTsuru),
@@ -173,8 +172,8 @@ impl Api {
         }
     }
 
-    /// A call about an app that should be there.
-    async fn must(
+    /// A call for an app that must exist.
+    async fn call_existing(
         &self,
         app: &str,
         method: Method,
@@ -189,7 +188,7 @@ impl Api {
         }
     }
 
-    /// One request, and the whole answer.
+    /// Sends one request and reads the response.
     async fn call(
         &self,
         method: Method,
@@ -210,9 +209,9 @@ impl Api {
             let mut response = sent.map_err(|error| ApiError::Unreachable(net::reason(&error)))?;
             let mut body = Vec::new();
             while let Some(chunk) = response.next().await {
-                let chunk = chunk.map_err(|_| ApiError::Cut)?;
-                if body.len() + chunk.len() > MAX_ANSWER {
-                    return Err(ApiError::TooLarge(MAX_ANSWER));
+                let chunk = chunk.map_err(|_| ApiError::Truncated)?;
+                if body.len() + chunk.len() > MAX_RESPONSE_SIZE {
+                    return Err(ApiError::TooLarge(MAX_RESPONSE_SIZE));
                 }
                 body.extend_from_slice(&chunk);
             }
@@ -228,39 +227,39 @@ impl std::fmt::Debug for Api {
     }
 }
 
-/// How a Prometheus answers whether it is ready.
+/// Result of a readiness request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// With this status.
+pub(super) enum ProbeResult {
+    /// The status of the response.
     Status(u16),
-    /// Not at all.
-    Nothing(String),
+    /// No response, and the reason.
+    NoResponse(String),
 }
 
-/// Asks the Prometheus at `url`.
-pub(super) async fn ask_ready(
+/// Sends a readiness request to the Prometheus at `url`.
+pub(super) async fn probe_ready(
     tls: &Arc<ClientConfig>,
     url: &str,
     username: &str,
     password: &SecretString,
     limit: Duration,
-) -> Answer {
+) -> ProbeResult {
     let request = request(tls, Method::GET, &format!("{url}/-/ready"))
         .basic_auth(username, password.expose_secret());
     match timeout(limit, net::send(request)).await {
-        Ok(Ok(response)) => Answer::Status(response.status().as_u16()),
-        Ok(Err(error)) => Answer::Nothing(net::reason(&error)),
-        Err(_) => Answer::Nothing(ApiError::Timeout(limit).to_string()),
+        Ok(Ok(response)) => ProbeResult::Status(response.status().as_u16()),
+        Ok(Err(error)) => ProbeResult::NoResponse(net::reason(&error)),
+        Err(_) => ProbeResult::NoResponse(ApiError::Timeout(limit).to_string()),
     }
 }
 
-/// A request on a connection of its own.
+/// A request on a new connection.
 fn request(tls: &Arc<ClientConfig>, method: Method, url: &str) -> ClientRequest {
     let (url, tls) = match net::unsecured(url) {
         None => (url.to_owned(), None),
         Some(url) => (url, Some(Arc::clone(tls))),
     };
-    // The deadlines are the callers', and they cover bodies.
+    // The callers have timeouts that include the body.
     let connector = net::connector(tls).timeout(Duration::from_secs(3600));
     net::client(connector).request(method, url).force_close()
 }

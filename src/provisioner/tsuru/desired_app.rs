@@ -1,4 +1,4 @@
-//! What Tsuru is to be told about a replica: the app, its variables. Pure.
+//! The desired app of a replica: its parameters and variables. Pure functions.
 
 use super::{
     Team, TsuruSettings,
@@ -16,26 +16,27 @@ use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt::Write, ops::Range};
 
-/// The longest name of an app (Tsuru's validation.go).
-const LONGEST_NAME: usize = 40;
-/// Linux starts no program that has a longer variable, less some for its name.
-pub(super) const LONGEST_VALUE: usize = (128 << 10) - 64;
+/// Maximum length of the name of an app (tsuru/tsuru, validation/validation.go).
+const MAX_NAME_LEN: usize = 40;
+/// Maximum length of a variable: the limit of Linux for one string of the environment, minus the
+/// name.
+pub(super) const MAX_VALUE_LEN: usize = (128 << 10) - 64;
 
-/// An app has a host of its own, so nothing stands before its paths.
+/// An app has its own host name, so its paths have no prefix.
 const ROUTE_PREFIX: &str = "/";
 
-/// Tells which variables an app has, without showing them.
+/// Variable with the fingerprint of the variables that are set.
 pub(super) const FINGERPRINT: &str = "PROMETHEUS_FINGERPRINT";
-/// The fingerprint of those that were there at the last deploy.
+/// Variable with the fingerprint of the variables at the last deploy.
 pub(super) const DEPLOYED: &str = "PROMETHEUS_DEPLOYED";
 
-/// Variables that follow from `PROMETHEUS_MEMORY_LIMIT`. They are no part of the fingerprint, so that
-/// apps of versions without them are not deployed again, which would lose samples.
+/// Variables that follow from `PROMETHEUS_MEMORY_LIMIT`. They are excluded from the fingerprint:
+/// apps of earlier versions, which have none, would be deployed again and could lose samples.
 const QUERY_LIMITS: [&str; 2] = [QUERY_MAX_CONCURRENCY, QUERY_MAX_SAMPLES];
 const QUERY_MAX_CONCURRENCY: &str = "PROMETHEUS_QUERY_MAX_CONCURRENCY";
 const QUERY_MAX_SAMPLES: &str = "PROMETHEUS_QUERY_MAX_SAMPLES";
 
-/// Everything about a replica.
+/// The desired app of a replica.
 #[derive(Debug)]
 pub(super) struct DesiredApp {
     pub(super) app: NewApp,
@@ -44,28 +45,28 @@ pub(super) struct DesiredApp {
     pub(super) password: SecretString,
 }
 
-/// The app of a replica. Its name is the same for as long as the prefix is.
+/// Name of the app of a replica. It must not change while the prefix is the same.
 pub(super) fn app_name(prefix: &str, id: &InstanceId, replica: u8) -> String {
     let slug = slug(id);
-    // The hash is at the end.
-    let room = LONGEST_NAME.saturating_sub(prefix.len() + 2);
-    let start = slug.len().saturating_sub(room);
+    // Cut at the start, because the hash is at the end.
+    let max_len = MAX_NAME_LEN.saturating_sub(prefix.len() + 2);
+    let start = slug.len().saturating_sub(max_len);
     let slug = slug.get(start..).unwrap_or_default().trim_start_matches('-');
     format!("{prefix}{slug}-{replica}")
 }
 
-/// What marks an app as ours, and as this instance's. Blanks round a tag would get lost.
+/// Tags that mark an app of Scrapebroker, and of this instance. The id is encoded, because Tsuru
+/// trims blanks.
 pub(super) fn tags(id: &InstanceId) -> [String; 2] {
     let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
     ["managed-by:scrapebroker".to_owned(), format!("scrapebroker-instance:{id}")]
 }
 
-/// Numbers of replicas that there are not to be.
+/// Numbers of the replicas that must not exist.
 pub(super) fn surplus(replicas: u8) -> Range<u8> {
     replicas.min(MOST_REPLICAS)..MOST_REPLICAS
 }
 
-/// Everything about one of the replicas that are desired.
 pub(super) fn build(
     settings: &TsuruSettings,
     desired: &DesiredInstance,
@@ -112,7 +113,7 @@ fn variables(
         public("PROMETHEUS_STORAGE_PATH", settings.storage_path.clone()),
     ];
     if let Some(rules) = &spec.rules {
-        // Rules are no secret, but nobody has to see them among the variables.
+        // Rules are not secret, but would clutter the list of variables.
         variables.push(private("PROMETHEUS_RULES", rules.clone()));
     }
     for (flag, value) in config_file::flags(desired, ROUTE_PREFIX) {
@@ -127,10 +128,10 @@ fn variables(
         };
         variables.push(public(name, value));
     }
-    match variables.iter().find(|it| it.value.expose_secret().len() > LONGEST_VALUE) {
+    match variables.iter().find(|it| it.value.expose_secret().len() > MAX_VALUE_LEN) {
         None => Ok(variables),
         Some(long) => Err(Failure::permanent(format!(
-            "{} would be longer than {LONGEST_VALUE} bytes, and no program starts with such a variable",
+            "{} would be longer than {MAX_VALUE_LEN} bytes, and no program starts with such a variable",
             long.name
         ))),
     }
@@ -144,8 +145,8 @@ pub(super) fn public(name: &'static str, value: String) -> Setting {
     Setting { name, value: value.into(), is_private: false }
 }
 
-/// Of what a deploy depends on. Nobody finds the secrets among it by trying,
-/// since they are derived from a key.
+/// Hash of everything that requires a deploy. It contains secrets, but these are derived from a key
+/// and cannot be guessed.
 fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a Setting>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |text: &str| {
@@ -159,13 +160,12 @@ fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a Setting>) ->
     }
     let mut hex = String::new();
     for byte in context.finish().as_ref().iter().take(16) {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
     hex
 }
 
-/// The team that the app belongs to.
 fn team(team: &Team, organization: &str) -> Result<String, Failure> {
     match team {
         Team::Fixed(team) => Ok(team.clone()),
@@ -178,7 +178,7 @@ fn team(team: &Team, organization: &str) -> Result<String, Failure> {
     }
 }
 
-/// An id that may hold anything, fit for one line.
+/// An arbitrary id, shortened to one line.
 fn shown_id(id: &InstanceId) -> String {
     super::error::shown(id.as_str())
 }

@@ -1,9 +1,8 @@
-//! Apps that are being made right now.
+//! Creations of apps that are in progress.
 //!
-//! Whoever waits for an app to be made may be dropped, but a request that Tsuru
-//! has begun to carry out cannot be called back: the app would appear after it
-//! was looked for, and be nobody's. So such a request goes on by itself, and
-//! who comes next waits for its end.
+//! A creation is never cancelled: a request that Tsuru has accepted may create the app after a
+//! later operation has looked for it, and nothing would remove the app. So the request runs in its
+//! own task, and the next operation on the app waits for its end.
 
 use super::{
     api::{Api, Created, NewApp},
@@ -13,24 +12,24 @@ use std::sync::{Arc, Weak};
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// One lock for each app that is being made.
+/// One lock per app that is being created.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlightCreations(Rc<RefCell<HashMap<String, Weak<Mutex<()>>>>>);
 
 impl InFlightCreations {
-    /// Resolves when nobody makes this app.
-    pub(super) async fn finished(&self, app: &str) {
+    /// Waits for a creation of this app that is in progress.
+    pub(super) async fn wait(&self, app: &str) {
         drop(self.lock(app).await);
     }
 
-    /// Makes it, also when nobody waits for that any more. Needs a `LocalSet`.
+    /// Creates the app, even if this future is dropped. Requires a `LocalSet`.
     pub(super) async fn create(&self, api: &Api, app: &NewApp) -> Result<Created, ApiError> {
         let (own, api, app) = (self.clone(), api.clone(), app.clone());
         let creation = tokio::task::spawn_local(async move {
             let _lock = own.lock(&app.name).await;
             api.create(&app).await
         });
-        creation.await.unwrap_or(Err(ApiError::Cut))
+        creation.await.unwrap_or(Err(ApiError::Truncated))
     }
 
     async fn lock(&self, app: &str) -> OwnedMutexGuard<()> {

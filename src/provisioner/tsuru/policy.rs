@@ -1,21 +1,21 @@
-//! What Tsuru cannot give is refused before anything is operations_changed.
+//! Validation of instances that run as apps of Tsuru.
 
-use super::desired_app::LONGEST_VALUE;
+use super::desired_app::MAX_VALUE_LEN;
 use crate::domain::{
     BindingError,
     prometheus::{ProvisionPolicy, Refusal, Spec, Storage},
 };
 use futures_util::future::{LocalBoxFuture, ready};
 
-/// Why there are no plans with memory storage.
+/// Reason for the refusal of storage `tmpfs`.
 pub(super) const NO_TMPFS: &str = "the plan keeps samples in memory, and Tsuru gives memory for files only where its operator has made a plan for that, which prometheus.tsuru.tmpfs_plan names; there is none";
 
-/// What can be made on Tsuru.
+/// Policy of the provisioner `tsuru`.
 #[derive(Clone, Copy, Debug)]
 pub struct TsuruPolicy {
-    /// There is a plan with memory storage.
+    /// Whether there is a Tsuru plan for storage `tmpfs`.
     pub has_tmpfs: bool,
-    /// What is stored outlives a restart.
+    /// Whether stored samples survive a restart of an app.
     pub storage_is_kept: bool,
 }
 
@@ -24,9 +24,9 @@ impl TsuruPolicy {
         if spec.storage == Storage::Tmpfs && !self.has_tmpfs {
             return Err(Refusal::NoRoom(NO_TMPFS.to_owned()));
         }
-        if spec.rules.as_ref().is_some_and(|rules| rules.len() > LONGEST_VALUE) {
+        if spec.rules.as_ref().is_some_and(|rules| rules.len() > MAX_VALUE_LEN) {
             let problem =
-                format!("are longer than {LONGEST_VALUE} bytes, the most that Tsuru hands cancel");
+                format!("are longer than {MAX_VALUE_LEN} bytes, the most that Tsuru hands cancel");
             return Err(Refusal::Parameter(BindingError { field: "rules".to_owned(), problem }));
         }
         let Some(before) = before else { return Ok(()) };
@@ -36,7 +36,7 @@ impl TsuruPolicy {
                 spec.storage, before.storage
             )));
         }
-        // More replicas change nothing about those that are there.
+        // A change of the number of replicas does not restart existing ones.
         let is_restarted = Spec { replicas: before.replicas, ..spec.clone() } != *before;
         if is_restarted && !self.storage_is_kept {
             return Err(Refusal::NoRoom(
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_storage_needs_a_plan_of_the_platform() {
+    fn storage_tmpfs_needs_a_tsuru_plan() {
         assert_eq!(BARE.check(&spec(), None), Ok(()));
         let in_memory = Spec { storage: Storage::Tmpfs, ..spec() };
         assert!(no_room(BARE.check(&in_memory, None)).contains("prometheus.tsuru.tmpfs_plan"));
@@ -89,15 +89,15 @@ mod tests {
     #[test]
     fn rules_must_fit_into_a_variable() {
         let rules = |length| Some("#".repeat(length));
-        let longest = Spec { rules: rules(LONGEST_VALUE), ..spec() };
+        let longest = Spec { rules: rules(MAX_VALUE_LEN), ..spec() };
         assert_eq!(BARE.check(&longest, None), Ok(()));
-        let longer = Spec { rules: rules(LONGEST_VALUE + 1), ..spec() };
+        let longer = Spec { rules: rules(MAX_VALUE_LEN + 1), ..spec() };
         let refused = BARE.check(&longer, None);
         assert!(matches!(refused, Err(Refusal::Parameter(error)) if error.field == "rules"));
     }
 
     #[test]
-    fn a_change_that_would_lose_what_is_stored_is_refused() {
+    fn a_change_that_would_lose_samples_is_refused() {
         let more_replicas = Spec { replicas: 2, ..spec() };
         assert_eq!(BARE.check(&more_replicas, Some(&spec())), Ok(()));
         assert_eq!(BARE.check(&spec(), Some(&spec())), Ok(()));

@@ -1,9 +1,8 @@
-//! Looks after the apps of an instance, so that others can ask how it does
-//! without waiting.
+//! Polls the apps of an instance, so that their state can be read without waiting.
 
 use super::{
     TsuruSettings,
-    api::{self, Answer, Api},
+    api::{self, ProbeResult, Api},
     error::{ApiError, shown},
     state,
     wire::AppInfo,
@@ -13,7 +12,7 @@ use secrecy::SecretString;
 use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::task::JoinHandle;
 
-/// One of the apps of an instance.
+/// The app of a replica.
 #[derive(Clone, Debug)]
 pub(super) struct ReplicaApp {
     pub(super) number: u8,
@@ -21,7 +20,7 @@ pub(super) struct ReplicaApp {
     pub(super) password: SecretString,
 }
 
-/// What was last seen of an instance; nobody looks any more when it is dropped.
+/// The state of the replicas of an instance. Polling ends on drop.
 #[derive(Debug)]
 pub(super) struct ReplicaWatcher {
     replicas: Rc<RefCell<Vec<Replica>>>,
@@ -29,7 +28,7 @@ pub(super) struct ReplicaWatcher {
 }
 
 impl ReplicaWatcher {
-    /// Looks again every `interval`. Needs a `LocalSet`.
+    /// Polls every `interval`. Requires a `LocalSet`.
     pub(super) fn start(
         probe: ReplicaProbe,
         apps: Vec<ReplicaApp>,
@@ -42,8 +41,8 @@ impl ReplicaWatcher {
             loop {
                 tokio::time::sleep(interval).await;
                 for app in &apps {
-                    // While Tsuru does not answer nothing is known, which is no news.
-                    let Ok(now) = probe.look(app).await else { continue };
+                    // The state stays unchanged while Tsuru does not answer.
+                    let Ok(now) = probe.probe(app).await else { continue };
                     let mut seen = seen.borrow_mut();
                     if let Some(replica) = seen.iter_mut().find(|it| it.number == now.number) {
                         *replica = now;
@@ -65,12 +64,12 @@ impl Drop for ReplicaWatcher {
     }
 }
 
-/// Sees how a replica does.
+/// Determines the state of a replica.
 #[derive(Clone, Debug)]
 pub(super) struct ReplicaProbe {
     pub(super) api: Api,
     pub(super) scheme: String,
-    /// How long a Prometheus may take to say that it is ready.
+    /// Timeout of a readiness request.
     pub(super) limit: Duration,
 }
 
@@ -79,33 +78,33 @@ impl ReplicaProbe {
         Self {
             api: api.clone(),
             scheme: settings.scheme.clone(),
-            limit: settings.timeout.min(LONGEST_ANSWER),
+            limit: settings.timeout.min(MAX_PROBE_TIMEOUT),
         }
     }
 
-    pub(super) async fn look(&self, watched: &ReplicaApp) -> Result<Replica, ApiError> {
+    pub(super) async fn probe(&self, watched: &ReplicaApp) -> Result<Replica, ApiError> {
         match self.api.app(&watched.app).await? {
             None => Ok(state::gone(watched.number)),
-            // Nothing is known of the units, which is no news of them.
+            // Tsuru could not determine the units.
             Some(app) if app.units.is_empty() && !app.error.is_empty() => {
                 Err(ApiError::InStream(shown(&app.error)))
             }
-            Some(app) => Ok(self.look_at(watched, &app).await),
+            Some(app) => Ok(self.probe_app(watched, &app).await),
         }
     }
 
-    async fn look_at(&self, watched: &ReplicaApp, app: &AppInfo) -> Replica {
+    async fn probe_app(&self, watched: &ReplicaApp, app: &AppInfo) -> Replica {
         let url = app.url(&self.scheme);
         let answer = match &*url {
-            "" => Answer::Nothing("Tsuru names no address of it".to_owned()),
+            "" => ProbeResult::NoResponse("Tsuru reports no address of the app".to_owned()),
             url => {
                 let user = DesiredInstance::WEB_USER;
-                api::ask_ready(&self.api.tls, url, user, &watched.password, self.limit).await
+                api::probe_ready(&self.api.tls, url, user, &watched.password, self.limit).await
             }
         };
         state::replica(watched.number, &url, app, &answer)
     }
 }
 
-/// Who is asked whether it is ready and needs longer than this, is not.
-const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+/// Maximum timeout of a readiness request.
+const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(5);

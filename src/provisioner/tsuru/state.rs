@@ -1,32 +1,32 @@
-//! How a replica does, by what Tsuru says of its units and what it answers itself. Pure.
+//! State of a replica, from the units that Tsuru reports and the readiness of Prometheus. Pure
+//! functions.
 
 use super::{
-    api::Answer,
+    api::ProbeResult,
     error::shown,
     wire::{AppInfo, Unit},
 };
 use crate::domain::prometheus::{Replica, ReplicaState};
 
-/// Puts both together. What the Prometheus says itself counts most; where it
-/// cannot be reached from here, Tsuru is believed.
-pub(super) fn replica(number: u8, url: &str, app: &AppInfo, answer: &Answer) -> Replica {
-    let (state, problem) = match answer {
-        Answer::Status(200) => (ReplicaState::Ready, String::new()),
-        Answer::Nothing(_) if app.units.iter().any(is_ready) => {
+/// The response of Prometheus takes precedence. Without a response the state of the units counts.
+pub(super) fn replica(number: u8, url: &str, app: &AppInfo, result: &ProbeResult) -> Replica {
+    let (state, problem) = match result {
+        ProbeResult::Status(200) => (ReplicaState::Ready, String::new()),
+        ProbeResult::NoResponse(_) if app.units.iter().any(is_ready) => {
             (ReplicaState::Ready, String::new())
         }
-        answer => unready(app, answer),
+        result => unready(app, result),
     };
     Replica { number, url: url.to_owned(), state, problem }
 }
 
-/// Of an app that is not ready in time.
+/// A replica that was not ready in time.
 pub(super) fn starting(number: u8, problem: &str) -> Replica {
     let problem = problem.to_owned();
     Replica { number, url: String::new(), state: ReplicaState::Starting, problem }
 }
 
-/// Of an app that somebody has removed.
+/// A replica whose app was removed.
 pub(super) fn gone(number: u8) -> Replica {
     let problem = "its app is gone from Tsuru".to_owned();
     Replica { number, url: String::new(), state: ReplicaState::Failed, problem }
@@ -36,7 +36,7 @@ fn is_ready(unit: &Unit) -> bool {
     unit.status == "started" && unit.ready != Some(false)
 }
 
-fn unready(app: &AppInfo, answer: &Answer) -> (ReplicaState, String) {
+fn unready(app: &AppInfo, result: &ProbeResult) -> (ReplicaState, String) {
     if app.units.is_empty() {
         return (ReplicaState::Starting, "it has no unit yet".to_owned());
     }
@@ -53,11 +53,11 @@ fn unready(app: &AppInfo, answer: &Answer) -> (ReplicaState, String) {
         true => ReplicaState::Failed,
         false => ReplicaState::Starting,
     };
-    let said = || match answer {
-        Answer::Status(status) => format!("it answers {status} when asked whether it is ready"),
-        Answer::Nothing(reason) => format!("it cannot be reached: {}", shown(reason)),
+    let reason = || match result {
+        ProbeResult::Status(status) => format!("it answers {status} when asked whether it is ready"),
+        ProbeResult::NoResponse(reason) => format!("it cannot be reached: {}", shown(reason)),
     };
-    (state, down.unwrap_or_else(said))
+    (state, down.unwrap_or_else(reason))
 }
 
 #[cfg(test)]
@@ -65,34 +65,34 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn state(units: serde_json::Value, answer: &Answer) -> (ReplicaState, String) {
+    fn state(units: serde_json::Value, result: &ProbeResult) -> (ReplicaState, String) {
         let app = serde_json::from_value(json!({ "units": units })).unwrap();
-        let replica = replica(0, "http://x", &app, answer);
+        let replica = replica(0, "http://x", &app, result);
         (replica.state, replica.problem)
     }
 
     #[test]
-    fn what_it_answers_counts_and_else_what_tsuru_says() {
+    fn the_readiness_response_takes_precedence_over_the_units() {
         let unit = |status: &str, ready: Option<bool>| json!({"Name": "u", "Status": status, "StatusReason": "why\n", "Ready": ready});
-        let nothing = Answer::Nothing("no route".to_owned());
+        let nothing = ProbeResult::NoResponse("no route".to_owned());
         let ready = (ReplicaState::Ready, String::new());
-        assert_eq!(state(json!([]), &Answer::Status(200)), ready);
+        assert_eq!(state(json!([]), &ProbeResult::Status(200)), ready);
         assert_eq!(state(json!([unit("started", Some(true))]), &nothing), ready);
         assert_eq!(state(json!([unit("started", None)]), &nothing), ready);
         let starting = |problem: &str| (ReplicaState::Starting, problem.to_owned());
         assert_eq!(state(json!(null), &nothing), starting("it has no unit yet"));
         assert_eq!(
-            state(json!([unit("started", Some(true))]), &Answer::Status(503)),
+            state(json!([unit("started", Some(true))]), &ProbeResult::Status(503)),
             starting("it answers 503 when asked whether it is ready")
         );
         assert_eq!(
             state(json!([unit("started", Some(false))]), &nothing),
             starting("it cannot be reached: no route")
         );
-        let words = "unit u is in state error (why)";
+        let problem = "unit u is in state error (why)";
         let broken = json!([unit("error", None)]);
-        assert_eq!(state(broken, &nothing), (ReplicaState::Failed, words.to_owned()));
+        assert_eq!(state(broken, &nothing), (ReplicaState::Failed, problem.to_owned()));
         let one_of_two = json!([unit("error", None), unit("starting", Some(false))]);
-        assert_eq!(state(one_of_two, &nothing), starting(words));
+        assert_eq!(state(one_of_two, &nothing), starting(problem));
     }
 }

@@ -1,23 +1,23 @@
-//! Answers that begin with 200 before Tsuru knows how it ends.
+//! Responses with status 200 whose outcome is in the body.
 //!
-//! Most calls stream JSON objects, one of which may say an error; a deploy
-//! streams a log for people, and only its last words tell.
+//! Most calls stream JSON objects, one of which may contain an error. A deploy streams a log for
+//! people; its last line is the outcome.
 
 use super::error::{ApiError, shown};
 use serde::Deserialize;
 
-/// One line of `application/x-json-stream`; whatever else it says is for people.
+/// One line of `application/x-json-stream`. Other fields are for people.
 #[derive(Deserialize)]
 struct Line {
     #[serde(default, alias = "error", rename = "Error")]
     error: Option<String>,
 }
 
-/// Reads `application/x-json-stream`, whole.
+/// Checks a complete `application/x-json-stream`.
 pub(super) fn check_lines(body: &[u8]) -> Result<(), ApiError> {
     for line in serde_json::Deserializer::from_slice(body).into_iter::<Line>() {
         let line = line.map_err(|error| match error.is_eof() {
-            true => ApiError::Cut,
+            true => ApiError::Truncated,
             false => ApiError::NotTsuru,
         })?;
         if let Some(error) = line.error.filter(|error| !error.trim().is_empty()) {
@@ -27,15 +27,15 @@ pub(super) fn check_lines(body: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Reads the log of a deploy; its last line that is not empty is `OK` if all
-/// went well, and else often why not.
+/// Checks the log of a deploy. Its last non-empty line is `OK` after a success, and otherwise often
+/// the error.
 pub(super) fn check_log(body: &[u8]) -> Result<(), ApiError> {
     let log = String::from_utf8_lossy(body);
     let last = log.lines().map(str::trim).rfind(|line| !line.is_empty());
     match last {
         Some("OK") => Ok(()),
         Some(last) => Err(ApiError::InStream(format!("the deploy ended with: {}", shown(last)))),
-        None => Err(ApiError::Cut),
+        None => Err(ApiError::Truncated),
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
         let error =
             "{\"Message\":\"a\"}\n{\"Message\":\"\",\"Error\":\"no\\n room\"}\n{\"Message\":\"b\"}";
         assert_eq!(check_lines(error.as_bytes()), Err(ApiError::InStream("no room".to_owned())));
-        assert_eq!(check_lines(b"{\"Message\":\"a\"}\n{\"Mess"), Err(ApiError::Cut));
+        assert_eq!(check_lines(b"{\"Message\":\"a\"}\n{\"Mess"), Err(ApiError::Truncated));
         for nonsense in ["<html>", "[1]", "{} x", "{\"Error\":1}"] {
             assert_eq!(check_lines(nonsense.as_bytes()), Err(ApiError::NotTsuru), "{nonsense}");
         }
@@ -65,13 +65,13 @@ mod tests {
         for wrong in ["OK\nError: no image", "OK.", "NOT OK", "OK\nplease wait..."] {
             assert!(matches!(check_log(wrong.as_bytes()), Err(ApiError::InStream(_))), "{wrong}");
         }
-        assert_eq!(check_log(b"\n"), Err(ApiError::Cut));
+        assert_eq!(check_log(b"\n"), Err(ApiError::Truncated));
     }
 
     #[test]
-    fn what_tsuru_says_is_one_short_line() {
+    fn texts_of_tsuru_are_shortened_to_one_line() {
         assert_eq!(shown(" a\n\tb\u{7} "), "a b");
-        assert_eq!(shown("\u{1b} \n"), "without a word");
+        assert_eq!(shown("\u{1b} \n"), "no message");
         assert_eq!(shown(&"é".repeat(1000)).chars().count(), 301);
     }
 }

@@ -1,4 +1,4 @@
-//! What tests of provisioners share.
+//! Fixtures of the tests of provisioners.
 
 use super::{Team, TsuruSettings};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Of an installation that leaves to Tsuru what it can.
+/// Settings without optional values.
 pub(super) fn settings() -> TsuruSettings {
     TsuruSettings {
         api_url: "http://tsuru.example.com".to_owned(),

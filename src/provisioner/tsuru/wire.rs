@@ -1,6 +1,6 @@
-//! The fields of Tsuru's JSON that we read.
+//! Fields of Tsuru's JSON that are used.
 //!
-//! Lists that are empty may be `null`, as Go writes them.
+//! Empty lists may be `null`, as Go writes them.
 
 use serde::{Deserialize, Deserializer};
 
@@ -15,15 +15,15 @@ pub(super) struct AppInfo {
     pub(super) routers: Vec<Router>,
     #[serde(default, deserialize_with = "or_default", rename = "internalAddresses")]
     pub(super) internal_addresses: Vec<InternalAddress>,
-    /// What Tsuru could not find out about the app.
+    /// Error that Tsuru reports for the app.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) error: String,
-    /// Address of the first router, on older versions the only place of it.
+    /// Address of the first router; older versions have it only here.
     #[serde(default, deserialize_with = "or_default")]
     ip: String,
 }
 
-/// A unit; its keys have no JSON names of their own in Tsuru.
+/// A unit. Tsuru has no JSON tags for its fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Unit {
@@ -66,8 +66,8 @@ pub(super) struct Variable {
 }
 
 impl AppInfo {
-    /// Where it is reached, without a slash at its end; empty when Tsuru names no
-    /// place. Addresses without a scheme get `scheme`.
+    /// URL of the app without a trailing slash; empty if Tsuru reports no address. Addresses
+    /// without a scheme get `scheme`.
     pub(super) fn url(&self, scheme: &str) -> String {
         let of_router = |router: &Router| {
             router.addresses.iter().chain([&router.address]).find(|a| !a.is_empty()).cloned()
@@ -81,7 +81,7 @@ impl AppInfo {
                 false => format!("{scheme}://{address}"),
             };
         }
-        // Without a router an app is reached within its cluster only.
+        // Without a router an app is reachable only within its cluster.
         let internal = self.internal_addresses.iter().find(|it| it.version.is_empty());
         internal.map(|it| format!("http://{}:{}", it.domain, it.port)).unwrap_or_default()
     }

@@ -27,7 +27,7 @@ fn table(routes: &Value) -> Snapshot {
 
 fn ask(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
     let base = BaseUrl::of("https://broker.example.com");
-    let bound = BindingTable::default().now();
+    let bound = BindingTable::default().snapshot();
     let text = list(table, &bound, visibility, query, &base).unwrap();
     let list: Vec<Value> = serde_json::from_slice(&text).unwrap();
     list

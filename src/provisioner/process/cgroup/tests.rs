@@ -2,7 +2,7 @@ use super::*;
 use std::process::{Child, Command};
 use tempfile::TempDir;
 
-/// A directory like one of the kernel, with these files.
+/// A directory with files like those of cgroupfs.
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -45,13 +45,13 @@ fn a_cgroup_is_found_below_the_mount_that_shows_it() {
 }
 
 #[test]
-fn why_no_cgroup_can_be_made_is_said() {
+fn the_reason_names_what_prevents_cgroups() {
     let memory = ("cgroup.controllers", "cpu memory\n");
     let cases: [(&[(&str, &str)], &str); 4] = [
         (&[], "cgroup.controllers of "),
         (&[("cgroup.controllers", "cpu hugetlb\n")], "has no memory controller"),
         (&[memory], "cgroup.subtree_control of "),
-        // No kernel adds the files of the new cgroup here.
+        // No kernel creates the files of the new cgroup here.
         (&[memory, ("cgroup.subtree_control", "memory\n")], "a new cgroup below "),
     ];
     for (files, expected) in cases {
@@ -61,7 +61,7 @@ fn why_no_cgroup_can_be_made_is_said() {
         assert!(problem.contains(expected), "{problem}");
         assert_eq!(names(directory.path()), before, "nothing is left");
     }
-    // Where the controller is not handed down yet, that is asked for.
+    // The controller is enabled for children if it is not yet.
     let directory = directory(&[memory, ("cgroup.subtree_control", "")]);
     Cgroups::at(directory.path().to_owned()).unwrap_err();
     let control = fs::read_to_string(directory.path().join("cgroup.subtree_control")).unwrap();
@@ -69,13 +69,13 @@ fn why_no_cgroup_can_be_made_is_said() {
 }
 
 #[test]
-fn a_cgroup_has_the_limit_and_tells_what_was_killed_since() {
+fn a_cgroup_has_the_limit_and_reports_oom_kills_of_its_process() {
     let parent = directory(&[]);
     let cgroups = Cgroups { directory: parent.path().to_owned() };
-    let place = cgroups.path("a-0");
-    assert_eq!(place, parent.path().join("scrapebroker-a-0"));
-    fs::create_dir(&place).unwrap();
-    let file = |name: &str| place.join(name);
+    let path = cgroups.path("a-0");
+    assert_eq!(path, parent.path().join("scrapebroker-a-0"));
+    fs::create_dir(&path).unwrap();
+    let file = |name: &str| path.join(name);
     fs::write(file("memory.max"), "").unwrap();
     fs::write(file("memory.oom.group"), "").unwrap();
     fs::write(file("cgroup.procs"), "").unwrap();
@@ -98,12 +98,12 @@ fn a_cgroup_has_the_limit_and_tells_what_was_killed_since() {
 }
 
 #[test]
-fn only_empty_cgroups_of_ours_are_removed() {
+fn only_empty_cgroups_with_the_prefix_are_removed() {
     let parent = directory(&[("scrapebroker-file", "")]);
     for name in ["scrapebroker-a-0", "scrapebroker-b-0", "other"] {
         fs::create_dir(parent.path().join(name)).unwrap();
     }
-    // As if there were a process in it.
+    // Stands for a process in the cgroup.
     fs::create_dir(parent.path().join("scrapebroker-b-0/x")).unwrap();
     let cgroups = Cgroups { directory: parent.path().to_owned() };
     cgroups.remove_stale();
@@ -119,7 +119,7 @@ struct RealCgroup(PathBuf);
 impl RealCgroup {
     fn make() -> Result<Self, String> {
         let own = own_directory().map_err(|error| error.to_string())?;
-        // Other tests must not take it for one that is left cancel.
+        // Other tests must not remove it as stale.
         let directory = own.join(format!("test-of-scrapebroker-{}", std::process::id()));
         let made = fs::create_dir(&directory);
         made.map_err(|error| format!("{}: {error}", directory.display()))?;

@@ -1,15 +1,15 @@
-//! Updates, which lose nothing that is stored.
+//! Updates keep stored samples.
 
 use super::*;
 
 #[test]
-fn rules_are_read_again_and_flags_need_another_process() {
+fn changed_rules_are_reloaded_and_changed_flags_restart_the_process() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
         let first = desired("a");
         let replicas = processes.apply(&first).await.unwrap();
-        stored(&replicas[0], &first, 2).await;
+        wait_for_samples(&replicas[0], &first, 2).await;
         let (pid, count) = (fixture.only_pid(), samples(&replicas[0], &first).await);
 
         let mut other = first.clone();
@@ -19,7 +19,7 @@ fn rules_are_read_again_and_flags_need_another_process() {
         assert_eq!(fixture.only_pid(), pid);
         assert!(!fixture.replica(&first, 0).file("rules.yml").exists());
 
-        // Broken rules come past promtool only by accident.
+        // promtool normally refuses broken rules before.
         let mut broken = first.clone();
         broken.spec.rules = Some("groups: [{name: g, rules: [{record: a, expr: '('}]}]".to_owned());
         let failure = processes.apply(&broken).await.unwrap_err();
@@ -41,19 +41,19 @@ fn rules_are_read_again_and_flags_need_another_process() {
 }
 
 #[test]
-fn storage_moves_and_replicas_come_and_go() {
+fn samples_move_with_the_storage_and_replicas_are_added_and_removed() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
         let mut small = desired("a");
         small.spec.storage = Storage::Tmpfs;
         let replicas = processes.apply(&small).await.unwrap();
-        stored(&replicas[0], &small, 3).await;
+        wait_for_samples(&replicas[0], &small, 3).await;
         let count = samples(&replicas[0], &small).await;
 
         let mut ha = small.clone();
         (ha.spec.storage, ha.spec.replicas) = (Storage::Disk, 2);
-        // Half a copy of a try before.
+        // An incomplete copy of an earlier attempt.
         let draft = fixture.replica(&ha, 0).file("data.draft");
         fs::create_dir_all(&draft).unwrap();
         fs::write(draft.join("rest"), "x").unwrap();
@@ -64,9 +64,9 @@ fn storage_moves_and_replicas_come_and_go() {
         assert_eq!(fixture.pids().len(), 2);
         assert!(!draft.exists() && !fixture.replica(&small, 0).path().exists());
         let config = |number| fixture.replica(&ha, number).read(folder::CONFIG).unwrap();
-        assert_ne!(config(0), config(1), "they tell which of them they are");
+        assert_ne!(config(0), config(1), "each has its own replica label");
 
-        // As when the update fails somewhere else.
+        // The previous spec is applied, as after a failed update.
         let one = processes.apply(&small).await.unwrap();
         assert!(samples(&one[0], &small).await >= count);
         fixture.only_pid();

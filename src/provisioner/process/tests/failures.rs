@@ -1,4 +1,4 @@
-//! Bad days.
+//! Failures of programs, processes, ports and disks.
 
 use super::*;
 use std::net::TcpListener;
@@ -7,16 +7,16 @@ async fn failure(fixture: &Fixture, desired: &DesiredInstance) -> Failure {
     let processes = fixture.open();
     let failure = processes.apply(desired).await.unwrap_err();
     assert_eq!(fixture.pids(), NONE);
-    let words = &failure.reason;
+    let message = &failure.reason;
     let path = fixture.folder.path().join("disk").display().to_string();
-    assert!(!words.contains(&path) && !words.contains("sbt_"), "{words}");
+    assert!(!message.contains(&path) && !message.contains("sbt_"), "{message}");
     processes.remove(&desired.instance_id).await.unwrap();
-    fixture.assert_nothing_is_left();
+    fixture.assert_nothing_left();
     failure
 }
 
 #[test]
-fn a_program_that_is_not_there_or_does_not_start_is_named() {
+fn a_missing_or_crashing_program_is_reported() {
     run(async {
         let desired = desired("a");
         let mut fixture = Fixture::new();
@@ -42,7 +42,7 @@ fn a_program_that_is_not_there_or_does_not_start_is_named() {
         let fixture = Fixture::with_script("echo 'level=error err=\"no luck\"'; exit 3");
         let crash = "Prometheus ended (exit status: 3): no luck";
         assert_eq!(failure(&fixture, &desired).await, Failure::permanent(crash));
-        // It quotes what it was told, as a Prometheus does that refuses its configuration.
+        // The program prints its files, as Prometheus quotes an invalid configuration.
         let fixture = Fixture::with_script("cat web.yml prometheus.yml | tr '\\n' ' '; exit 3");
         let mut desired = desired.clone();
         desired.spec.alertmanager_url =
@@ -52,7 +52,7 @@ fn a_program_that_is_not_there_or_does_not_start_is_named() {
         let fixture = Fixture::with_script("kill -SEGV $$");
         let crash = failure(&fixture, &desired).await;
         assert!(crash.reason.starts_with("Prometheus ended (signal: 11"), "{crash}");
-        // No file of it may be larger than a block, as on a disk that is full.
+        // Limits the file size to one block, as on a full disk.
         let fixture = Fixture::with_script("ulimit -f 1; exec prometheus \"$@\"");
         let full = failure(&fixture, &desired).await;
         assert!(full.reason.contains("Prometheus ended"), "{full}");
@@ -60,19 +60,19 @@ fn a_program_that_is_not_there_or_does_not_start_is_named() {
 }
 
 #[test]
-fn who_takes_more_memory_than_the_plan_allows_is_stopped() {
+fn a_server_that_exceeds_the_memory_of_its_plan_is_stopped() {
     run(async {
         let mut desired = desired("a");
         desired.spec.memory_limit = 4 << 20;
-        let words = "Prometheus was stopped: it took more memory than its plan allows (4.0 MiB)";
-        assert_eq!(failure(&Fixture::new(), &desired).await, Failure::permanent(words));
+        let message = "Prometheus was stopped: it took more memory than its plan allows (4.0 MiB)";
+        assert_eq!(failure(&Fixture::new(), &desired).await, Failure::permanent(message));
     });
 }
 
-/// Needs no samples that are stored, and a quarter of a gigabyte for its points.
+/// Needs no stored samples, and a quarter of a gigabyte of memory.
 const BAD_QUERY: &str = "count_over_time(vector(1)%5B180d:1s%5D)";
 
-/// The most memory that a process has taken, known after its end.
+/// Peak memory of a process, known after its end.
 fn highest_memory(pid: i32) -> std::thread::JoinHandle<u64> {
     let memory = memory::ProcessMemory::of(pid).unwrap();
     std::thread::spawn(move || {
@@ -85,7 +85,7 @@ fn highest_memory(pid: i32) -> std::thread::JoinHandle<u64> {
     })
 }
 
-/// A request that ends with its server.
+/// Sends a request that ends when the server is killed.
 fn send_bad_query(replica: &Replica, desired: &DesiredInstance) -> tokio::task::JoinHandle<()> {
     let url = format!("{}/api/v1/query?query={BAD_QUERY}", replica.url);
     let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
@@ -96,7 +96,7 @@ fn send_bad_query(replica: &Replica, desired: &DesiredInstance) -> tokio::task::
 }
 
 #[test]
-fn a_query_that_would_take_too_much_of_the_plan_is_refused_by_the_server_which_goes_on() {
+fn a_query_that_needs_too_much_memory_fails_and_the_server_continues() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
@@ -114,18 +114,18 @@ fn a_query_that_would_take_too_much_of_the_plan_is_refused_by_the_server_which_g
 }
 
 #[test]
-fn a_server_that_grows_fast_is_killed_soon_after_it_has_passed_its_limit() {
+fn a_fast_growing_server_is_killed_soon_after_it_exceeds_its_limit() {
     run(async {
-        // Without the limits on queries, which would refuse this one.
+        // Query limits are removed, because they would refuse this query.
         let script = r#"exec prometheus $(printf '%s\n' "$@" | grep -v -e --query.max)"#;
         let fixture = Fixture::with_script(script);
-        let at_rest = Timeouts::default().look;
-        let processes = fixture.open_with(Timeouts { restarts: 1, look: at_rest, ..timeouts() });
+        let default_interval = Timeouts::default().check_interval;
+        let processes = fixture.open_with(Timeouts { max_restart_failures: 1, check_interval: default_interval, ..timeouts() });
         let mut desired = desired("a");
         desired.spec.memory_limit = 128 << 20;
         let replicas = processes.apply(&desired).await.unwrap();
         let highest = highest_memory(fixture.only_pid());
-        let asked = send_bad_query(&replicas[0], &desired);
+        let request = send_bad_query(&replicas[0], &desired);
         let problem = eventually(async || {
             let (state, problem) = state(&processes, &desired).remove(0);
             (state == ReplicaState::Failed).then_some(problem)
@@ -139,12 +139,12 @@ fn a_server_that_grows_fast_is_killed_soon_after_it_has_passed_its_limit() {
         let highest = highest.join().unwrap() >> 20;
         println!("{highest} MiB at most");
         assert!(highest < 3 * 128, "{highest} MiB");
-        asked.await.unwrap();
+        request.await.unwrap();
         processes.stop().await;
     });
 }
 
-/// Whether the kernel can limit the memory of servers here; prints why not.
+/// Whether cgroups can be used; prints why not.
 fn has_cgroups(processes: &ProcessProvisioner) -> bool {
     let reason = match processes.context.cgroups() {
         Some(_) => return true,
@@ -157,12 +157,12 @@ fn has_cgroups(processes: &ProcessProvisioner) -> bool {
 #[test]
 fn the_kernel_kills_a_server_at_the_limit_of_its_cgroup() {
     run(async {
-        // Without the limits on queries, which would refuse this one.
+        // Query limits are removed, because they would refuse this query.
         let script = r#"exec prometheus $(printf '%s\n' "$@" | grep -v -e --query.max)"#;
         let fixture = Fixture::with_script(script);
-        // Just below the limit it may answer nothing for a while.
+        // Near its limit the server may not answer for a while.
         let silence = Duration::from_secs(60);
-        let processes = fixture.open_with(Timeouts { restarts: 1, silence, ..timeouts() });
+        let processes = fixture.open_with(Timeouts { max_restart_failures: 1, unresponsive_limit: silence, ..timeouts() });
         if !has_cgroups(&processes) {
             return;
         }
@@ -173,7 +173,7 @@ fn the_kernel_kills_a_server_at_the_limit_of_its_cgroup() {
         let name = fixture.replica(&desired, 0).unique_name().unwrap();
         assert!(cgroups.of(&name, pid).is_some());
         let highest = highest_memory(pid);
-        let asked = send_bad_query(&replicas[0], &desired);
+        let request = send_bad_query(&replicas[0], &desired);
         let problem = eventually(async || {
             let (state, problem) = state(&processes, &desired).remove(0);
             (state == ReplicaState::Failed).then_some(problem)
@@ -185,16 +185,16 @@ fn the_kernel_kills_a_server_at_the_limit_of_its_cgroup() {
         );
         let highest = highest.join().unwrap();
         println!("{highest} bytes at most");
-        // What it had taken before it was placed counts elsewhere.
+        // Memory that was allocated before the move to the cgroup counts elsewhere.
         assert!(highest <= (128 << 20) + (16 << 20), "{highest}");
         assert!(!cgroups.path(&name).exists(), "the cgroup is removed");
-        asked.await.unwrap();
+        request.await.unwrap();
         processes.stop().await;
     });
 }
 
 #[test]
-fn a_server_that_is_adopted_keeps_its_cgroup_until_it_ends() {
+fn an_adopted_server_keeps_its_cgroup_until_it_ends() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
@@ -205,7 +205,7 @@ fn a_server_that_is_adopted_keeps_its_cgroup_until_it_ends() {
         processes.apply(&desired).await.unwrap();
         let pid = fixture.only_pid();
         let name = fixture.replica(&desired, 0).unique_name().unwrap();
-        // As after a kill of ours.
+        // As after a crash of Scrapebroker.
         drop(processes);
         let processes = fixture.open();
         processes.apply(&desired).await.unwrap();
@@ -218,7 +218,7 @@ fn a_server_that_is_adopted_keeps_its_cgroup_until_it_ends() {
             (!cgroups.path(&name).exists()).then_some(())
         })
         .await;
-        // Samples in memory would count in it.
+        // Samples in tmpfs would count in the cgroup.
         let mut in_memory = desired.clone();
         in_memory.spec.storage = Storage::Tmpfs;
         processes.apply(&in_memory).await.unwrap();
@@ -235,7 +235,7 @@ fn a_killed_process_comes_back_with_its_data() {
         let processes = fixture.open();
         let desired = desired("a");
         let replicas = processes.apply(&desired).await.unwrap();
-        stored(&replicas[0], &desired, 3).await;
+        wait_for_samples(&replicas[0], &desired, 3).await;
         let (pid, before) = (fixture.only_pid(), samples(&replicas[0], &desired).await);
         signal(pid, Signal::KILL);
         eventually(async || {
@@ -253,10 +253,10 @@ fn a_killed_process_comes_back_with_its_data() {
 }
 
 #[test]
-fn who_ends_again_and_again_is_given_up_and_begun_anew_by_the_next_order() {
+fn a_crashing_server_is_given_up_and_started_again_by_the_next_operation() {
     run(async {
         let fixture = Fixture::with_script("exec prometheus \"$@\"");
-        let processes = fixture.open_with(Timeouts { restarts: 3, ..timeouts() });
+        let processes = fixture.open_with(Timeouts { max_restart_failures: 3, ..timeouts() });
         let desired = desired("a");
         processes.apply(&desired).await.unwrap();
         fixture.write_script("exit 7");
@@ -277,11 +277,11 @@ fn who_ends_again_and_again_is_given_up_and_begun_anew_by_the_next_order() {
 }
 
 #[test]
-fn who_hangs_is_replaced() {
+fn an_unresponsive_server_is_replaced() {
     run(async {
         let fixture = Fixture::new();
         let short = Duration::from_millis(300);
-        let processes = fixture.open_with(Timeouts { silence: short, end: short, ..timeouts() });
+        let processes = fixture.open_with(Timeouts { unresponsive_limit: short, end_timeout: short, ..timeouts() });
         let desired = desired("a");
         processes.apply(&desired).await.unwrap();
         let pid = fixture.only_pid();
@@ -296,7 +296,7 @@ fn who_hangs_is_replaced() {
 }
 
 #[test]
-fn a_port_that_somebody_has_is_left_to_him() {
+fn a_port_of_another_process_is_not_used() {
     run(async {
         let fixture = Fixture::new();
         let first = *fixture.paths.ports.start();
@@ -305,7 +305,7 @@ fn a_port_that_somebody_has_is_left_to_him() {
         let desired = desired("a");
         let replicas = processes.apply(&desired).await.unwrap();
         assert!(replicas[0].url.starts_with(&format!("http://127.0.0.1:{}/", first + 1)));
-        // It is taken while the process is away.
+        // Another process takes the port while the server is stopped.
         processes.stop().await;
         let other = TcpListener::bind(("127.0.0.1", first + 1)).unwrap();
         let replicas = processes.apply(&desired).await.unwrap();
@@ -327,7 +327,7 @@ fn a_port_that_somebody_has_is_left_to_him() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_said_without_its_path() {
+fn errors_about_folders_contain_no_path() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
@@ -341,12 +341,12 @@ fn a_folder_that_cannot_be_made_is_said_without_its_path() {
         let failure = fixture.open().apply(&desired).await.unwrap_err();
         assert!(failure.retry, "{failure}");
         fixture.open().remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 
 #[test]
-fn admission_says_which_setting_stands_in_the_way() {
+fn the_policy_names_the_setting_that_prevents_an_instance() {
     run(async {
         let mut fixture = Fixture::new();
         let spec = desired("a").spec;
@@ -357,25 +357,25 @@ fn admission_says_which_setting_stands_in_the_way() {
             .validate(spec, before)
             .await
             {
-                Err(crate::domain::prometheus::Refusal::NoRoom(words)) => words,
+                Err(crate::domain::prometheus::Refusal::NoRoom(message)) => message,
                 other => format!("{other:?}"),
             };
         assert_eq!(validate(&fixture, &spec, None).await, "Ok(())");
         assert_eq!(ProcessPolicy::new(fixture.paths.clone()).capacity(), Some(10));
         let huge = Spec { retention_size: Some(1 << 60), ..spec.clone() };
-        let words = validate(&fixture, &huge, None).await;
-        assert!(words.starts_with("prometheus.data_dir: 1.0 EiB are needed, and "), "{words}");
-        assert_eq!(validate(&fixture, &huge, Some(&huge)).await, "Ok(())", "it has that already");
+        let message = validate(&fixture, &huge, None).await;
+        assert!(message.starts_with("prometheus.data_dir: 1.0 EiB are needed, and "), "{message}");
+        assert_eq!(validate(&fixture, &huge, Some(&huge)).await, "Ok(())", "its disk space is reserved already");
         let memory = Spec { storage: Storage::Tmpfs, ..huge.clone() };
-        let words = validate(&fixture, &memory, Some(&huge)).await;
-        assert!(words.starts_with("prometheus.tmpfs_dir: "), "{words}");
+        let message = validate(&fixture, &memory, Some(&huge)).await;
+        assert!(message.starts_with("prometheus.tmpfs_dir: "), "{message}");
         fs::remove_dir_all(&fixture.paths.data_dir).unwrap();
         fs::write(&fixture.paths.data_dir, "").unwrap();
-        let words = validate(&fixture, &spec, None).await;
-        assert!(words.starts_with("prometheus.data_dir: no folder can be made there: "), "{words}");
+        let message = validate(&fixture, &spec, None).await;
+        assert!(message.starts_with("prometheus.data_dir: no folder can be made there: "), "{message}");
         fixture.paths.binary = "/nowhere/prometheus".into();
-        let words = validate(&fixture, &spec, None).await;
-        assert!(words.starts_with("prometheus.binary names no program "), "{words}");
-        assert!(!words.contains("nowhere"), "{words}");
+        let message = validate(&fixture, &spec, None).await;
+        assert!(message.starts_with("prometheus.binary names no program "), "{message}");
+        assert!(!message.contains("nowhere"), "{message}");
     });
 }

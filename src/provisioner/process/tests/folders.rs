@@ -1,9 +1,9 @@
-//! Nothing is removed that is not proven to be a copy.
+//! Samples are removed only if a copy of them is proven.
 
 use super::*;
 use std::os::unix::fs::symlink;
 
-/// Samples as they lie in a folder; a Prometheus would refuse them, so none is started.
+/// Samples that are invalid for Prometheus, so that no server starts with them.
 fn store(folder: &ReplicaFolder, text: &str) {
     folder.make().unwrap();
     fs::create_dir(folder.file(folder::DATA)).unwrap();
@@ -19,7 +19,7 @@ fn of(root: &Path, desired: &DesiredInstance) -> ReplicaFolder {
 }
 
 #[test]
-fn storage_folders_that_are_one_keep_their_samples() {
+fn samples_are_kept_when_both_storage_folders_are_the_same() {
     run(async {
         for with_slug in [false, true] {
             let fixture = Fixture::new();
@@ -46,7 +46,7 @@ fn storage_folders_that_are_one_keep_their_samples() {
 }
 
 #[test]
-fn of_two_folders_with_samples_none_is_removed_unless_it_was_copied() {
+fn of_two_folders_with_samples_none_is_removed_without_a_common_copy_id() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
@@ -64,12 +64,12 @@ fn of_two_folders_with_samples_none_is_removed_unless_it_was_copied() {
             assert_eq!(stored_in(&memory), "of today");
         }
         fixture.open().remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 
 #[test]
-fn what_lies_behind_a_symlink_is_neither_moved_nor_removed() {
+fn targets_of_symlinks_are_neither_moved_nor_removed() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
@@ -78,7 +78,7 @@ fn what_lies_behind_a_symlink_is_neither_moved_nor_removed() {
         store(&foreign, "foreign");
         let memory = of(&fixture.paths.tmpfs_dir, &desired);
         let instance = memory.path().parent().unwrap();
-        // The folder of the instance, and that of its replica.
+        // The folder of the instance, then the folder of its replica.
         for (link, target) in
             [(instance, elsewhere.join("s")), (memory.path(), elsewhere.join("s/0"))]
         {
@@ -89,15 +89,15 @@ fn what_lies_behind_a_symlink_is_neither_moved_nor_removed() {
             assert_eq!(stored_in(&foreign), "foreign");
             fixture.open().remove(&desired.instance_id).await.unwrap();
             assert_eq!(stored_in(&foreign), "foreign");
-            fixture.assert_nothing_is_left();
+            fixture.assert_nothing_left();
         }
-        // Samples that an operator has put on another disk, which is not mounted.
+        // Samples that the operator has moved to another disk, which is not mounted.
         memory.make().unwrap();
         symlink(fixture.folder.path().join("not-mounted"), memory.file(folder::DATA)).unwrap();
         fixture.open().apply(&desired).await.unwrap_err();
         assert!(fs::symlink_metadata(memory.file(folder::DATA)).is_ok());
         fixture.open().remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 

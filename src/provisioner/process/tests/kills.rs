@@ -1,5 +1,5 @@
-//! Dropped at each place where they wait, and so killed between any two steps:
-//! the next call finds what that left.
+//! Futures are dropped at every await, as in a crash between any two steps. The next call must
+//! handle the state that is left.
 
 use super::*;
 use std::{
@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Polls so often; none when it would have gone on.
+/// Drops the future after this number of polls; `None` if it was not finished.
 async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut done) = (pin!(future), 0);
     std::future::poll_fn(move |context: &mut Context<'_>| {
@@ -21,7 +21,7 @@ async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<
     .await
 }
 
-/// Drops `work` after each number of polls, by itself or together with all that we know.
+/// Drops `work` after each possible number of polls, alternately with the provisioner.
 async fn drop_everywhere(
     fixture: &Fixture,
     before: Option<&DesiredInstance>,
@@ -35,10 +35,10 @@ async fn drop_everywhere(
         }
         let done = drop_after(polls, work(&processes)).await;
         if polls % 2 == 0 {
-            // A kill would end threads, too.
+            // A crash would end file operations on other threads, so wait for them.
             let instances: Vec<_> = processes.instances.borrow().values().cloned().collect();
             for instance in instances {
-                drop(instance.file_lock.take().await);
+                drop(instance.file_lock.lock().await);
             }
             processes = fixture.open();
         }
@@ -51,28 +51,28 @@ async fn drop_everywhere(
 }
 
 #[test]
-fn a_provision_that_is_dropped_is_finished_or_removed() {
+fn a_dropped_provision_can_be_repeated_or_removed() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
         let make = async |processes: &ProcessProvisioner| processes.apply(&desired).await.map(drop);
         let check = async |processes: &ProcessProvisioner| {
             processes.remove(&desired.instance_id).await.unwrap();
-            fixture.assert_nothing_is_left();
+            fixture.assert_nothing_left();
         };
         drop_everywhere(&fixture, None, make, check).await;
         let check = async |processes: &ProcessProvisioner| {
             processes.apply(&desired).await.unwrap();
             fixture.only_pid();
             processes.remove(&desired.instance_id).await.unwrap();
-            fixture.assert_nothing_is_left();
+            fixture.assert_nothing_left();
         };
         drop_everywhere(&fixture, None, make, check).await;
     });
 }
 
 #[test]
-fn an_update_that_is_dropped_goes_on_or_back() {
+fn a_dropped_update_can_be_repeated_or_reverted() {
     run(async {
         let fixture = Fixture::new();
         let mut before = desired("a");
@@ -81,37 +81,37 @@ fn an_update_that_is_dropped_goes_on_or_back() {
         (after.spec.storage, after.spec.replicas) = (Storage::Disk, 2);
         let processes = fixture.open();
         let replicas = processes.apply(&before).await.unwrap();
-        stored(&replicas[0], &before, 3).await;
+        wait_for_samples(&replicas[0], &before, 3).await;
         let change = async |processes: &ProcessProvisioner| processes.apply(&after).await.map(drop);
-        let file_lock = Cell::new(0);
+        let rounds = Cell::new(0);
         let check = async |processes: &ProcessProvisioner| {
-            file_lock.set(file_lock.get() + 1);
-            let (desired, count) = match file_lock.get() % 3 {
+            rounds.set(rounds.get() + 1);
+            let (desired, count) = match rounds.get() % 3 {
                 0 => (&before, 1),
                 _ => (&after, 2),
             };
             let replicas = processes.apply(desired).await.unwrap();
-            assert_eq!(fixture.pids().len(), count, "{}: {:?}", file_lock.get(), fixture.running());
+            assert_eq!(fixture.pids().len(), count, "{}: {:?}", rounds.get(), fixture.running());
             assert!(samples(&replicas[0], desired).await >= 3, "samples are lost");
         };
         drop_everywhere(&fixture, Some(&before), change, check).await;
         fixture.open().remove(&before.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 
 #[test]
-fn a_reload_that_is_dropped_is_done_in_the_end() {
+fn a_dropped_reload_is_repeated() {
     run(async {
         let fixture = Fixture::new();
         let before = desired("a");
         let mut after = before.clone();
         after.spec.rules = Some(RULES.replace("probe", "other"));
         let change = async |processes: &ProcessProvisioner| processes.apply(&after).await.map(drop);
-        let file_lock = Cell::new(0);
+        let rounds = Cell::new(0);
         let check = async |processes: &ProcessProvisioner| {
-            file_lock.set(file_lock.get() + 1);
-            let (desired, rule) = match file_lock.get() % 2 {
+            rounds.set(rounds.get() + 1);
+            let (desired, rule) = match rounds.get() % 2 {
                 0 => (&before, "probe"),
                 _ => (&after, "other"),
             };
@@ -126,7 +126,7 @@ fn a_reload_that_is_dropped_is_done_in_the_end() {
 }
 
 #[test]
-fn a_removal_that_is_dropped_can_be_repeated() {
+fn a_dropped_removal_can_be_repeated() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
@@ -134,7 +134,7 @@ fn a_removal_that_is_dropped_can_be_repeated() {
             async |processes: &ProcessProvisioner| processes.remove(&desired.instance_id).await;
         let check = async |processes: &ProcessProvisioner| {
             processes.remove(&desired.instance_id).await.unwrap();
-            fixture.assert_nothing_is_left();
+            fixture.assert_nothing_left();
         };
         drop_everywhere(&fixture, Some(&desired), remove, check).await;
     });

@@ -1,10 +1,10 @@
-//! An instance from its beginning to its end.
+//! Life cycle of an instance.
 
 use super::*;
 use procfs::process::Process;
 
 #[test]
-fn an_instance_is_made_and_removed_and_keeps_its_secrets() {
+fn an_instance_is_created_and_removed_without_disclosing_secrets() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
@@ -29,7 +29,7 @@ fn an_instance_is_made_and_removed_and_keeps_its_secrets() {
         ] {
             assert!(flags.contains(flag), "{flag} in {flags}");
         }
-        stored(replica, &desired, 2).await;
+        wait_for_samples(replica, &desired, 2).await;
 
         let folder = fixture.replica(&desired, 0);
         let process = Process::new(fixture.only_pid()).unwrap();
@@ -40,7 +40,7 @@ fn an_instance_is_made_and_removed_and_keeps_its_secrets() {
         let line = process.cmdline().unwrap().join(" ");
         assert!(!line.contains(password) && !line.contains("sbt_"), "{line}");
         let stat = process.stat().unwrap();
-        assert_eq!(stat.pgrp, stat.pid, "a group of its own");
+        assert_eq!(stat.pgrp, stat.pid, "its own process group");
         for path in [folder.path(), folder.path().parent().unwrap(), &fixture.paths.data_dir] {
             assert_eq!(mode(path), 0o700, "{path:?}");
         }
@@ -63,39 +63,39 @@ fn an_instance_is_made_and_removed_and_keeps_its_secrets() {
         assert_eq!(fs::read_dir(&fixture.paths.data_dir).unwrap().count(), 1);
 
         processes.remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
         assert!(processes.observe().is_empty());
         processes.remove(&desired.instance_id).await.unwrap();
     });
 }
 
 #[test]
-fn whatever_stands_in_an_id_a_prometheus_is_made_of_it() {
+fn instances_with_unusual_ids_are_created() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
         for id in ["tsuru:prometheus:Shop_1", "../../etc", "a b*:c%2F$HOME'\"", "-ü🦀-"] {
             let desired = desired(id);
             let replicas = processes.apply(&desired).await.unwrap();
-            stored(&replicas[0], &desired, 1).await;
+            wait_for_samples(&replicas[0], &desired, 1).await;
             let pid = fixture.only_pid();
             processes.apply(&desired).await.unwrap();
             assert_eq!(fixture.only_pid(), pid, "{id}");
             processes.remove(&desired.instance_id).await.unwrap();
-            fixture.assert_nothing_is_left();
+            fixture.assert_nothing_left();
         }
     });
 }
 
 #[test]
-fn what_runs_is_stopped_with_us_and_comes_back_where_it_was() {
+fn servers_stop_with_scrapebroker_and_start_again_on_the_same_port() {
     run(async {
         let fixture = Fixture::new();
         let processes = fixture.open();
         let (a, b) = (desired("a"), desired("b"));
         let before = processes.apply(&a).await.unwrap();
         processes.apply(&b).await.unwrap();
-        stored(&before[0], &a, 2).await;
+        wait_for_samples(&before[0], &a, 2).await;
         let count = samples(&before[0], &a).await;
         processes.stop().await;
         assert_eq!(fixture.pids(), NONE);
@@ -112,7 +112,7 @@ fn what_runs_is_stopped_with_us_and_comes_back_where_it_was() {
 }
 
 #[test]
-fn after_our_own_end_processes_are_adopted_or_stopped() {
+fn processes_of_an_earlier_scrapebroker_are_adopted_or_stopped() {
     run(async {
         let fixture = Fixture::new();
         let desired = desired("a");
@@ -124,7 +124,7 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         assert_eq!(fixture.only_pid(), pid, "nothing has changed");
         drop(processes);
 
-        // Rules have changed while we were away.
+        // The rules have changed while Scrapebroker was down.
         let mut other = desired.clone();
         other.spec.rules = Some(RULES.replace("probe", "other"));
         let processes = fixture.open();
@@ -134,7 +134,7 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         assert!(get(&url, desired.web_password.expose_secret()).await.1.contains("other"));
         drop(processes);
 
-        // It cannot be told what it has loaded.
+        // The loaded configuration is unknown without the file.
         fixture.replica(&desired, 0).remove(folder::PID).unwrap();
         let processes = fixture.open();
         processes.apply(&other).await.unwrap();
@@ -142,7 +142,7 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         assert_ne!(second, pid);
         drop(processes);
 
-        // Another one has its number in the file.
+        // The file contains the start time of another process.
         let file = fixture.replica(&desired, 0).file(folder::PID);
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, text.replace("\"start_time\":", "\"start_time\":1")).unwrap();
@@ -151,7 +151,7 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         assert_ne!(fixture.only_pid(), second);
         drop(processes);
 
-        // Who has not begun touches nothing, and who has ends all.
+        // A standby stops no process; a provisioner in use stops all.
         fixture.open().stop().await;
         fixture.only_pid();
         let processes = fixture.open();
@@ -160,12 +160,12 @@ fn after_our_own_end_processes_are_adopted_or_stopped() {
         processes.stop().await;
         assert_eq!(fixture.pids(), NONE);
         fixture.open().remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 
 #[test]
-fn a_removal_ends_processes_that_nobody_knows() {
+fn a_removal_ends_processes_of_an_earlier_scrapebroker() {
     run(async {
         let fixture = Fixture::new();
         let mut desired = desired("a");
@@ -173,15 +173,15 @@ fn a_removal_ends_processes_that_nobody_knows() {
         fixture.open().apply(&desired).await.unwrap();
         assert_eq!(fixture.pids().len(), 2);
         fixture.open().remove(&desired.instance_id).await.unwrap();
-        fixture.assert_nothing_is_left();
+        fixture.assert_nothing_left();
     });
 }
 
 #[test]
-fn a_log_is_put_aside_while_it_is_written() {
+fn a_log_is_rotated_while_it_is_written() {
     run(async {
         let fixture = Fixture::new();
-        let processes = fixture.open_with(Timeouts { log_size: 2_000, ..timeouts() });
+        let processes = fixture.open_with(Timeouts { max_log_size: 2_000, ..timeouts() });
         let desired = desired("a");
         processes.apply(&desired).await.unwrap();
         let folder = fixture.replica(&desired, 0);

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 fn is_name(name: &str) -> bool {
     let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    name.len() <= LONGEST_NAME
+    name.len() <= MAX_NAME_LEN
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(is_fine)
 }
 
 #[test]
-fn names_of_apps_are_names_of_tsuru_and_differ() {
+fn names_of_apps_are_valid_and_unique() {
     let mut names = HashSet::new();
     let ids = [
         "tsuru:prometheus:shop",
@@ -20,7 +20,7 @@ fn names_of_apps_are_names_of_tsuru_and_differ() {
         "—é\"'$/ ",
         "-",
     ];
-    // The longest prefix that the configuration takes has 22 characters.
+    // The configuration allows prefixes of at most 22 characters.
     for prefix in ["prometheus-", "p", "a-prefix-as-long-as-ok"] {
         for id in ids {
             for replica in 0..MOST_REPLICAS {
@@ -33,18 +33,18 @@ fn names_of_apps_are_names_of_tsuru_and_differ() {
 }
 
 #[test]
-fn an_app_says_whose_it_is() {
-    let order = build(&settings(), &desired(" a:b"), 1).unwrap();
-    let NewApp { team, tags, description, .. } = order.app;
+fn an_app_has_tags_and_a_description_of_its_instance() {
+    let app = build(&settings(), &desired(" a:b"), 1).unwrap();
+    let NewApp { team, tags, description, .. } = app.app;
     assert_eq!(team, "checkout");
     assert_eq!(tags, ["managed-by:scrapebroker", "scrapebroker-instance:%20a%3Ab"]);
     assert_eq!(description, "Prometheus of a:b, replica 1");
 }
 
 #[test]
-fn secrets_are_private_and_the_rest_can_be_seen() {
-    let order = build(&settings(), &desired("tsuru:prometheus:shop"), 0).unwrap();
-    let seen = |name: &str| order.settings.iter().find(|it| it.name == name);
+fn variables_with_secrets_are_private_and_others_public() {
+    let app = build(&settings(), &desired("tsuru:prometheus:shop"), 0).unwrap();
+    let seen = |name: &str| app.settings.iter().find(|it| it.name == name);
     for private in ["PROMETHEUS_CONFIG", "PROMETHEUS_WEB_CONFIG", "PROMETHEUS_RULES"] {
         assert!(seen(private).unwrap().is_private, "{private}");
     }
@@ -60,19 +60,19 @@ fn secrets_are_private_and_the_rest_can_be_seen() {
         ("PROMETHEUS_ROUTE_PREFIX", "/"),
         ("PROMETHEUS_QUERY_MAX_CONCURRENCY", "2"),
         ("PROMETHEUS_QUERY_MAX_SAMPLES", "1048576"),
-        (FINGERPRINT, &order.fingerprint),
+        (FINGERPRINT, &app.fingerprint),
     ] {
         let setting = seen(name).unwrap();
         assert_eq!((setting.value.expose_secret(), setting.is_private), (value, false), "{name}");
     }
-    for setting in order.settings.iter().filter(|setting| !setting.is_private) {
+    for setting in app.settings.iter().filter(|setting| !setting.is_private) {
         let value = setting.value.expose_secret();
         assert!(!value.contains("scraper-token") && !value.contains("web-password"), "{value}");
     }
 }
 
 #[test]
-fn the_fingerprint_changes_with_all_that_needs_a_deploy_and_only_with_that() {
+fn the_fingerprint_changes_only_when_a_deploy_is_needed() {
     let (plain, usual) = (settings(), desired("i"));
     let fingerprint = |settings: &TsuruSettings, desired: &DesiredInstance, replica| {
         build(settings, desired, replica).unwrap().fingerprint
@@ -83,7 +83,7 @@ fn the_fingerprint_changes_with_all_that_needs_a_deploy_and_only_with_that() {
     assert!(!seen.insert(fingerprint(&plan, &usual, 0)), "an app keeps its plan");
     let mut more = desired("i");
     more.spec.replicas = 2;
-    assert!(!seen.insert(fingerprint(&plain, &more, 0)), "others are no concern of it");
+    assert!(!seen.insert(fingerprint(&plain, &more, 0)), "other replicas do not matter");
 
     assert!(seen.insert(fingerprint(&plain, &usual, 1)));
     let image = TsuruSettings { image: "other".to_owned(), ..settings() };
@@ -104,17 +104,17 @@ fn the_fingerprint_changes_with_all_that_needs_a_deploy_and_only_with_that() {
 }
 
 #[test]
-fn query_limits_alone_are_no_reason_to_deploy_an_app_again() {
-    let order = build(&settings(), &desired("i"), 0).unwrap();
+fn query_limits_do_not_change_the_fingerprint() {
+    let app = build(&settings(), &desired("i"), 0).unwrap();
     let of_earlier_versions =
         |it: &&Setting| it.name != FINGERPRINT && !it.name.starts_with("PROMETHEUS_QUERY_");
-    let earlier = order.settings.iter().filter(of_earlier_versions);
-    assert_eq!(earlier.clone().count(), order.settings.len() - 3);
-    assert_eq!(fingerprint(&settings().image, earlier), order.fingerprint);
+    let earlier = app.settings.iter().filter(of_earlier_versions);
+    assert_eq!(earlier.clone().count(), app.settings.len() - 3);
+    assert_eq!(fingerprint(&settings().image, earlier), app.fingerprint);
 }
 
 #[test]
-fn what_tsuru_has_not_is_a_lasting_failure_that_says_what_to_do() {
+fn missing_settings_are_permanent_failures_that_name_the_setting() {
     let mut in_memory = desired("i");
     in_memory.spec.storage = Storage::Tmpfs;
     let failure = build(&settings(), &in_memory, 0).unwrap_err();
@@ -130,13 +130,13 @@ fn what_tsuru_has_not_is_a_lasting_failure_that_says_what_to_do() {
     assert_eq!(build(&fixed, &elsewhere, 0).unwrap().app.team, "metrics");
 
     let mut long = desired("i");
-    long.spec.rules = Some("#".repeat(LONGEST_VALUE + 1));
+    long.spec.rules = Some("#".repeat(MAX_VALUE_LEN + 1));
     let failure = build(&settings(), &long, 0).unwrap_err();
     assert!(!failure.retry && failure.reason.contains("PROMETHEUS_RULES"));
 }
 
 #[test]
-fn no_plan_has_more_replicas_than_are_looked_for() {
+fn plans_have_at_most_the_replicas_that_a_removal_looks_for() {
     let plan = |replicas: u8| {
         let bounds = serde_json::json!({"min": "1s", "default": "2s", "max": "3s"});
         let plan = serde_json::json!({
