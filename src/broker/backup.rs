@@ -49,10 +49,7 @@ pub enum BackupError {
     OtherKey,
     /// A file could not be written.
     #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 /// Copies the SQLite database to `to`, and a generated key to `to` with the suffix `.token-key`.

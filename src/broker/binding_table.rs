@@ -269,7 +269,11 @@ impl BindingSnapshot {
     }
 }
 
-fn active_binding(id: &BindingId, sealed: &str, keys: &Keys) -> Result<Arc<ActiveBinding>, StoreError> {
+fn active_binding(
+    id: &BindingId,
+    sealed: &str,
+    keys: &Keys,
+) -> Result<Arc<ActiveBinding>, StoreError> {
     let parameters = keys
         .unseal(Owner::Binding(id.as_str()), sealed)
         .ok_or_else(|| cannot_decrypt("service_bindings.parameters"))?;

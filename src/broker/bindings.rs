@@ -258,7 +258,11 @@ impl Broker {
         Ok(Bound::Created(self.credentials_of(tx, binding).await?))
     }
 
-    fn is_same_binding(&self, existing: &ServiceBinding, request: &Bind) -> Result<bool, BrokerError> {
+    fn is_same_binding(
+        &self,
+        existing: &ServiceBinding,
+        request: &Bind,
+    ) -> Result<bool, BrokerError> {
         Ok(existing.instance_id == request.instance_id
             && existing.service_id == request.service_id
             && existing.plan_id == request.plan_id

@@ -295,7 +295,11 @@ impl Broker {
         tokio::time::timeout(limit, ended).await.unwrap_or(Err(late))
     }
 
-    fn is_same(&self, existing: &ServiceInstance, request: &Provision) -> Result<bool, BrokerError> {
+    fn is_same(
+        &self,
+        existing: &ServiceInstance,
+        request: &Provision,
+    ) -> Result<bool, BrokerError> {
         Ok(existing.service_id == request.service_id
             && existing.plan_id == request.plan_id
             && existing.organization_guid == request.organization_guid

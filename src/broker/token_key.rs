@@ -31,10 +31,7 @@ pub enum TokenKeyError {
     Unusable(PathBuf),
     /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 /// Reads the key of a database file. Generates it if it is missing and `create` is set.

@@ -137,7 +137,8 @@ impl Broker {
                             if change.before.plan_id == change.after.plan_id
                                 && next.spec == next.current =>
                         {
-                            let is_changed = change.keeps_plan_and_parameters() && change.store(tx).await?;
+                            let is_changed =
+                                change.keeps_plan_and_parameters() && change.store(tx).await?;
                             return Ok((is_changed, Updated::InProgress(accepted)));
                         }
                         // Tsuru sends an update for each new description.

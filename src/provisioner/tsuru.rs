@@ -128,7 +128,8 @@ impl TsuruProvisioner {
         for number in 0..desired.spec.replicas {
             let desired_app = desired_app::build(&self.settings, desired, number)?;
             self.create_and_deploy(id, &desired_app).await?;
-            let app = ReplicaApp { number, app: desired_app.app.name, password: desired_app.password };
+            let app =
+                ReplicaApp { number, app: desired_app.app.name, password: desired_app.password };
             apps.push(app.clone());
             match self.wait_until_ready(&app).await {
                 Ok(replica) => replicas.push(replica),
@@ -149,7 +150,11 @@ impl TsuruProvisioner {
 
     /// Creates the app if it is missing, sets its variables and deploys it, as far as that is
     /// necessary.
-    async fn create_and_deploy(&self, id: &InstanceId, desired_app: &DesiredApp) -> Result<(), ApiError> {
+    async fn create_and_deploy(
+        &self,
+        id: &InstanceId,
+        desired_app: &DesiredApp,
+    ) -> Result<(), ApiError> {
         let name = &desired_app.app.name;
         self.in_flight_creations.wait(name).await;
         let (mut set, mut deployed) = (None, None);
@@ -161,7 +166,8 @@ impl TsuruProvisioner {
                     _ => {}
                 }
             }
-        } else if self.in_flight_creations.create(&self.api, &desired_app.app).await? == Created::AlreadyExists
+        } else if self.in_flight_creations.create(&self.api, &desired_app.app).await?
+            == Created::AlreadyExists
             && !self.exists(id, name).await?
         {
             return Err(ApiError::Gone(name.clone()));

@@ -76,7 +76,9 @@ impl Provisioner for FakeProvisioner {
     ) -> LocalBoxFuture<'a, Result<Vec<Replica>, Failure>> {
         Box::pin(async move {
             // The instance exists from the beginning of the operation.
-            self.set(|it| drop(it.instances.insert(desired.instance_id.clone(), desired.spec.clone())));
+            self.set(|it| {
+                drop(it.instances.insert(desired.instance_id.clone(), desired.spec.clone()))
+            });
             self.set(|it| *it.applications.entry(desired.instance_id.clone()).or_default() += 1);
             self.wait().await;
             match self.0.lock().unwrap().failure.clone() {

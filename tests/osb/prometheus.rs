@@ -272,7 +272,8 @@ async fn two_concurrent_provisions_create_one_instance_and_one_operation() {
         }
         fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "succeeded");
-        let applications = fixture.fake_provisioner.0.lock().unwrap().applications.values().copied().max();
+        let applications =
+            fixture.fake_provisioner.0.lock().unwrap().applications.values().copied().max();
         assert_eq!(applications, Some(1), "it was applied once");
     })
     .await;

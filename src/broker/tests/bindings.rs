@@ -140,7 +140,8 @@ async fn a_binding_is_shown_with_its_credentials_and_without_its_secrets() {
             broker.provision(provision(id)).await.unwrap();
         }
         let parameters = map(json!({"endpoint": "/a", "bearer_token": "hunter2"}));
-        let credentials = create_binding(&broker, Bind { parameters, ..bind("i", "b", "app") }).await;
+        let credentials =
+            create_binding(&broker, Bind { parameters, ..bind("i", "b", "app") }).await;
         let fetched = broker.fetch_binding(&instance("i"), &binding("b")).await.unwrap();
         assert_eq!(fetched.parameters, map(json!({"endpoint": "/a"})));
         let (shown, given) = (&fetched.credentials.token, &credentials.token);

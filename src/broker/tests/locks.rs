@@ -172,9 +172,12 @@ async fn each_operation_acquires_its_locks_in_the_order_of_the_store() {
         tx.lock_quotas().await.unwrap();
         let holder = async {
             // The operation waits for the quotas, or needs none of the held locks and has ended.
-            tokio::time::timeout(std::time::Duration::from_millis(500), wait_for_waiting_session(&store, &name))
-                .await
-                .ok();
+            tokio::time::timeout(
+                std::time::Duration::from_millis(500),
+                wait_for_waiting_session(&store, &name),
+            )
+            .await
+            .ok();
             state::bump(&mut tx).await.unwrap();
             tx.commit().await.unwrap();
         };
@@ -191,7 +194,8 @@ async fn no_two_operations_at_two_replicas_deadlock() {
     let schema = Schema::create().await;
     let mut brokers = Vec::new();
     for _ in 0..2 {
-        let store = Store::open(&url_with_short_deadlock_timeout(&schema, "pairs"), 4).await.unwrap();
+        let store =
+            Store::open(&url_with_short_deadlock_timeout(&schema, "pairs"), 4).await.unwrap();
         brokers.push(Rc::new(replica(&store).await));
     }
     prepare(&brokers[0], "shared").await;

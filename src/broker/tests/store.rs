@@ -112,7 +112,8 @@ async fn the_database_contains_no_plaintext_secret() {
     let broker = broker(&store).await;
     broker.provision(provision("i")).await.unwrap();
     let parameters = map(json!({"headers": {"X-Key": "hunter2"}, "endpoint": "/findme"}));
-    let credentials = create_binding(&broker, Bind { parameters, ..bind("i", "findthisid", "app") }).await;
+    let credentials =
+        create_binding(&broker, Bind { parameters, ..bind("i", "findthisid", "app") }).await;
     store.close().await;
     let bytes = std::fs::read(&path).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());

@@ -54,7 +54,8 @@ fn the_complete_configuration() {
     let (token, password, tenant) = ("t".into(), "p".into(), "acme".into());
     let credentials = Some(RemoteWriteAuth::Basic("u", &password));
     let headers = vec![("X-Scope-OrgID", &tenant)];
-    let remote_write = RemoteWriteSection { url: "https://mimir.example.com/push", credentials, headers };
+    let remote_write =
+        RemoteWriteSection { url: "https://mimir.example.com/push", credentials, headers };
     let alertmanager = url("https://us%40er:p%3Aw@alerts.example.com/a%20b/");
     let contents = ConfigContents {
         replica: 1,
@@ -123,11 +124,16 @@ fn optional_sections_are_absent_when_they_are_not_configured() {
 fn texts_of_users_stay_strings() {
     for odd in ODD {
         let secret = (*odd).into();
-        for credentials in [RemoteWriteAuth::Basic(odd, &secret), RemoteWriteAuth::Bearer(&secret)] {
+        for credentials in [RemoteWriteAuth::Basic(odd, &secret), RemoteWriteAuth::Bearer(&secret)]
+        {
             let credentials = Some(credentials);
-            let remote_write = RemoteWriteSection { url: "http://x/", credentials, headers: Vec::new() };
-            let contents =
-                ConfigContents { instance: odd, remote_write: Some(remote_write), ..contents(&secret) };
+            let remote_write =
+                RemoteWriteSection { url: "http://x/", credentials, headers: Vec::new() };
+            let contents = ConfigContents {
+                instance: odd,
+                remote_write: Some(remote_write),
+                ..contents(&secret)
+            };
             let config = text(&contents);
             assert_valid(&config);
             let read = parsed(&config);
@@ -173,7 +179,8 @@ fn alertmanager_urls_of_every_form_are_supported() {
         ("http://[::1]:9093", "http", "[::1]:9093", Value::Null),
     ] {
         let alertmanager_url = url(address);
-        let contents = ConfigContents { alertmanager_url: Some(&alertmanager_url), ..contents(&token) };
+        let contents =
+            ConfigContents { alertmanager_url: Some(&alertmanager_url), ..contents(&token) };
         let config = text(&contents);
         assert_valid(&config);
         let alertmanager = &parsed(&config)["alerting"]["alertmanagers"][0];

@@ -48,7 +48,9 @@ impl Promtool {
         };
         match timeout(TIMEOUT, checked).await {
             Ok(Ok(None)) => Ok(()),
-            Ok(Ok(Some(output))) => Err(refused("rules", format!("is refused by promtool: {output}"))),
+            Ok(Ok(Some(output))) => {
+                Err(refused("rules", format!("is refused by promtool: {output}")))
+            }
             Ok(Err(error)) => {
                 tracing::warn!(
                     program = %self.program.display(),
@@ -111,6 +113,7 @@ fn shown(output: &str) -> String {
     let file = format!("{FILE}: ");
     let lines = output.lines().map(|line| line.trim().replace(&file, ""));
     let lines: Vec<_> = lines.filter(|line| !line.is_empty() && line != "FAILED:").collect();
-    let shown: String = lines.join("; ").chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+    let shown: String =
+        lines.join("; ").chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
     if shown.is_empty() { "promtool gives no reason".to_owned() } else { shown }
 }

@@ -42,7 +42,10 @@ impl Fixture {
             remote_writes: BTreeSet::from(["mimir".to_owned()]),
             lookup_runtime: Handle::current(),
         };
-        Self { common: CommonPolicy::new(Box::new(CountingPolicy(accepted.clone())), settings), accepted }
+        Self {
+            common: CommonPolicy::new(Box::new(CountingPolicy(accepted.clone())), settings),
+            accepted,
+        }
     }
 
     async fn validate(&self, parameters: Value) -> Result<(), Refusal> {

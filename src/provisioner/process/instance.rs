@@ -74,7 +74,8 @@ impl ProcessInstance {
         let folders: Vec<_> = (0..desired.spec.replicas).map(folder).collect();
         self.find_processes(&lock).await?;
         self.end(|handle| !folders.contains(&handle.folder)).await?;
-        self.prepare_folders(&lock, folders.clone(), storage.clone(), other_storage.clone()).await?;
+        self.prepare_folders(&lock, folders.clone(), storage.clone(), other_storage.clone())
+            .await?;
 
         let plan = |folder: &ReplicaFolder| {
             let files = ConfigFiles::render(desired, folder.number().unwrap_or_default())?;
@@ -92,7 +93,8 @@ impl ProcessInstance {
             plan.write(&lock).await?;
             if !plan.is_current_or_reloaded(&self.context).await? {
                 // The other replicas answer queries meanwhile.
-                try_join_all(self.supervised(&plans).iter().map(|handle| handle.ready_or_failed())).await?;
+                try_join_all(self.supervised(&plans).iter().map(|handle| handle.ready_or_failed()))
+                    .await?;
                 plan.handle.end(self.context.timeouts.end_timeout).await?;
             }
             self.supervise(plan);
@@ -156,7 +158,9 @@ impl ProcessInstance {
                 }
                 Some(known) if known == found.identity => {}
                 // Prometheus locks its data, so a second process is useless.
-                Some(_) => replica_handle::end(found.identity, self.context.timeouts.end_timeout).await?,
+                Some(_) => {
+                    replica_handle::end(found.identity, self.context.timeouts.end_timeout).await?
+                }
             }
         }
         Ok(())
@@ -173,7 +177,8 @@ impl ProcessInstance {
         let handles: Vec<_> =
             self.handles.borrow().values().filter(|handle| is_selected(handle)).cloned().collect();
         let ended =
-            join_all(handles.iter().map(|handle| handle.end(self.context.timeouts.end_timeout))).await;
+            join_all(handles.iter().map(|handle| handle.end(self.context.timeouts.end_timeout)))
+                .await;
         for (handle, ended) in handles.iter().zip(&ended) {
             if ended.is_ok() {
                 self.handles.borrow_mut().remove(&handle.folder);
@@ -196,7 +201,11 @@ impl ProcessInstance {
             for folder in &folders {
                 folder.make()?;
                 let number = folder.number().unwrap_or_default();
-                data::move_data(&ReplicaFolder::new(&other_storage, &slug, number), folder, cancel)?;
+                data::move_data(
+                    &ReplicaFolder::new(&other_storage, &slug, number),
+                    folder,
+                    cancel,
+                )?;
             }
             for root in [&storage, &other_storage] {
                 for folder in data::replicas(root, &slug)? {
@@ -241,8 +250,10 @@ impl Drop for ProcessInstance {
 impl ReplicaPlan {
     async fn write(&self, lock: &FileLockGuard) -> Result<(), Failure> {
         let (files, folder) = (self.files.clone(), self.handle.folder.clone());
-        lock.run_blocking("write the files of the instance", move |cancel| files.write(&folder, cancel))
-            .await
+        lock.run_blocking("write the files of the instance", move |cancel| {
+            files.write(&folder, cancel)
+        })
+        .await
     }
 
     /// Whether the running process can be kept. Reloads its configuration if that has changed.

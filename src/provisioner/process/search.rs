@@ -125,7 +125,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = ReplicaFolder::new(root.path(), "s", 0);
         folder.make().unwrap();
-        let ours = format!("{CONFIG_FILE_FLAG}{}", folder.file(super::super::folder::CONFIG).display());
+        let ours =
+            format!("{CONFIG_FILE_FLAG}{}", folder.file(super::super::folder::CONFIG).display());
         let mut ours = Command::new("sh")
             .args(["-c", "read line", "sh", &ours])
             .stdin(Stdio::piped())

@@ -57,7 +57,8 @@ impl Supervisor {
             }
             was_ready |= ended.ready.is_some();
             failures += 1;
-            let limit = if was_ready { timeouts.max_restart_failures } else { timeouts.max_start_failures };
+            let limit =
+                if was_ready { timeouts.max_restart_failures } else { timeouts.max_start_failures };
             let folder = self.handle.folder.path().display();
             if failures >= limit {
                 tracing::error!(%folder, reason = ended.reason, "prometheus given up");
@@ -117,9 +118,14 @@ impl Supervisor {
         for found in find.await.unwrap_or_default() {
             let is_unknown = self.handle.identity() != Some(found.identity);
             if found.folder == self.handle.folder && is_unknown {
-                let ended = replica_handle::end(found.identity, self.context.timeouts.end_timeout).await;
+                let ended =
+                    replica_handle::end(found.identity, self.context.timeouts.end_timeout).await;
                 let pid = found.identity.pid;
-                tracing::warn!(pid, is_ended = ended.is_ok(), "unknown process in the folder of a replica ended");
+                tracing::warn!(
+                    pid,
+                    is_ended = ended.is_ok(),
+                    "unknown process in the folder of a replica ended"
+                );
             }
         }
     }

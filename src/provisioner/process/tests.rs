@@ -182,7 +182,8 @@ async fn eventually<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
 
 async fn get(url: &str, password: &str) -> (u16, String) {
     let request = awc::Client::builder().disable_redirects().finish().get(url).force_close();
-    let mut response = request.basic_auth(DesiredInstance::WEB_USER, password).send().await.unwrap();
+    let mut response =
+        request.basic_auth(DesiredInstance::WEB_USER, password).send().await.unwrap();
     let body = response.body().limit(16 << 20).await.unwrap();
     (response.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
 }

@@ -124,8 +124,9 @@ impl Api {
             form.append_pair("PruneUnused", "true");
         }
         let path = path(app, "/env");
-        let body =
-            self.call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
+        let body = self
+            .call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout)
+            .await?;
         stream::check_lines(&body)
     }
 
@@ -135,8 +136,9 @@ impl Api {
         form.append_pair("image", image).append_pair("origin", "image");
         form.append_pair("message", "scrapebroker");
         let path = path(app, "/deploy");
-        let body =
-            self.call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout).await?;
+        let body = self
+            .call_existing(app, Method::POST, &path, Some(form.finish()), self.deploy_timeout)
+            .await?;
         stream::check_log(&body)
     }
 

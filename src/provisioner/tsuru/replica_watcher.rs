@@ -2,7 +2,7 @@
 
 use super::{
     TsuruSettings,
-    api::{self, ProbeResult, Api},
+    api::{self, Api, ProbeResult},
     error::{ApiError, shown},
     state,
     wire::AppInfo,

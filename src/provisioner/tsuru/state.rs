@@ -54,7 +54,9 @@ fn unready(app: &AppInfo, result: &ProbeResult) -> (ReplicaState, String) {
         false => ReplicaState::Starting,
     };
     let reason = || match result {
-        ProbeResult::Status(status) => format!("it answers {status} when asked whether it is ready"),
+        ProbeResult::Status(status) => {
+            format!("it answers {status} when asked whether it is ready")
+        }
         ProbeResult::NoResponse(reason) => format!("it cannot be reached: {}", shown(reason)),
     };
     (state, down.unwrap_or_else(reason))

@@ -120,7 +120,11 @@ fn a_fast_growing_server_is_killed_soon_after_it_exceeds_its_limit() {
         let script = r#"exec prometheus $(printf '%s\n' "$@" | grep -v -e --query.max)"#;
         let fixture = Fixture::with_script(script);
         let default_interval = Timeouts::default().check_interval;
-        let processes = fixture.open_with(Timeouts { max_restart_failures: 1, check_interval: default_interval, ..timeouts() });
+        let processes = fixture.open_with(Timeouts {
+            max_restart_failures: 1,
+            check_interval: default_interval,
+            ..timeouts()
+        });
         let mut desired = desired("a");
         desired.spec.memory_limit = 128 << 20;
         let replicas = processes.apply(&desired).await.unwrap();
@@ -162,7 +166,11 @@ fn the_kernel_kills_a_server_at_the_limit_of_its_cgroup() {
         let fixture = Fixture::with_script(script);
         // Near its limit the server may not answer for a while.
         let silence = Duration::from_secs(60);
-        let processes = fixture.open_with(Timeouts { max_restart_failures: 1, unresponsive_limit: silence, ..timeouts() });
+        let processes = fixture.open_with(Timeouts {
+            max_restart_failures: 1,
+            unresponsive_limit: silence,
+            ..timeouts()
+        });
         if !has_cgroups(&processes) {
             return;
         }
@@ -281,7 +289,11 @@ fn an_unresponsive_server_is_replaced() {
     run(async {
         let fixture = Fixture::new();
         let short = Duration::from_millis(300);
-        let processes = fixture.open_with(Timeouts { unresponsive_limit: short, end_timeout: short, ..timeouts() });
+        let processes = fixture.open_with(Timeouts {
+            unresponsive_limit: short,
+            end_timeout: short,
+            ..timeouts()
+        });
         let desired = desired("a");
         processes.apply(&desired).await.unwrap();
         let pid = fixture.only_pid();
@@ -365,14 +377,21 @@ fn the_policy_names_the_setting_that_prevents_an_instance() {
         let huge = Spec { retention_size: Some(1 << 60), ..spec.clone() };
         let message = validate(&fixture, &huge, None).await;
         assert!(message.starts_with("prometheus.data_dir: 1.0 EiB are needed, and "), "{message}");
-        assert_eq!(validate(&fixture, &huge, Some(&huge)).await, "Ok(())", "its disk space is reserved already");
+        assert_eq!(
+            validate(&fixture, &huge, Some(&huge)).await,
+            "Ok(())",
+            "its disk space is reserved already"
+        );
         let memory = Spec { storage: Storage::Tmpfs, ..huge.clone() };
         let message = validate(&fixture, &memory, Some(&huge)).await;
         assert!(message.starts_with("prometheus.tmpfs_dir: "), "{message}");
         fs::remove_dir_all(&fixture.paths.data_dir).unwrap();
         fs::write(&fixture.paths.data_dir, "").unwrap();
         let message = validate(&fixture, &spec, None).await;
-        assert!(message.starts_with("prometheus.data_dir: no folder can be made there: "), "{message}");
+        assert!(
+            message.starts_with("prometheus.data_dir: no folder can be made there: "),
+            "{message}"
+        );
         fixture.paths.binary = "/nowhere/prometheus".into();
         let message = validate(&fixture, &spec, None).await;
         assert!(message.starts_with("prometheus.binary names no program "), "{message}");
