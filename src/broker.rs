@@ -1,35 +1,33 @@
-//! What provision and bind mean, whichever platform asks.
+//! Service instances and bindings, independent of the platform that requests them.
 //!
-//! What takes no longer than a transaction is done at once. A Prometheus takes
-//! longer: its operation is written down here and carried out elsewhere, and
-//! the answer is "in progress".
+//! Requests that need only a transaction are completed at once. A Prometheus instance takes longer:
+//! the broker stores an operation, the provisioner runs it, and the response is "in progress".
 //!
-//! # What must always hold
+//! # Invariants
 //!
-//! * Every case (made now, was there, differs, gone) is decided by stored state,
-//!   inside the one transaction that changes it.
-//! * Requests about one instance are served one after the other, in the order
-//!   in which they came: a platform that gave up on a PUT sends a DELETE, and
-//!   that must find what the PUT did. Across replicas the database's lock
-//!   keeps decisions apart.
-//! * Whoever got an answer sees its effect: bindings are published to scrapes
-//!   ([`BoundApps`]) before the answer is given.
-//! * A token is never stored, and parameters are stored sealed.
+//! * Every outcome (created, already exists, conflict, gone) is decided from stored state, inside
+//!   the transaction that changes it.
+//! * Requests for one instance are served in order of arrival: a platform that gave up on a PUT
+//!   sends a DELETE, which must find what the PUT did. A lock of the database serializes requests
+//!   to different replicas.
+//! * A change is visible before its response: the bindings are published to scrapes
+//!   ([`BindingTable`]) first.
+//! * Tokens are not stored, and parameters are stored encrypted.
 
 mod adoption;
 mod backup;
+mod binding_table;
 mod bindings;
-mod bound_apps;
-mod bound_prometheus;
 mod error;
 mod import;
+mod instance_locks;
 mod instances;
 mod list;
 mod operation;
 mod prometheus;
+mod prometheus_snapshot;
 mod refused_updates;
 mod token_key;
-mod turns;
 mod update;
 
 #[cfg(test)]
@@ -43,14 +41,15 @@ use crate::{
 pub use adoption::OrgSpace;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use backup::{Backup, BackupError, backup};
+pub use binding_table::{ActiveBinding, ActiveBindings, BindingTable, BindingsVersion, Scope};
 pub use bindings::{Bind, Bound, Credentials, FetchedBinding, Rotate};
-pub use bound_apps::{BindingsEdition, BindingsInForce, BoundApps, InForce, Scope};
-pub use bound_prometheus::{BoundPrometheus, Targets};
 pub use error::BrokerError;
-pub use import::{Import, LeftOut};
+pub use import::{ImportReport, SkippedRow};
+use instance_locks::InstanceLocks;
 pub use instances::{Deprovisioned, FetchedInstance, Provision, Provisioned};
 pub use operation::LastOperation;
-pub use prometheus::{Ordered, Provisioning};
+pub use prometheus::{AcceptedOperation, Provisioning};
+pub use prometheus_snapshot::{PrometheusSnapshot, Targets};
 pub use refused_updates::RefusedUpdate;
 use secrecy::SecretString;
 use std::{
@@ -59,16 +58,14 @@ use std::{
 };
 pub use token_key::TokenKeyError;
 use tokio_util::sync::CancellationToken;
-use turns::Turns;
-pub use update::{Unnamed, Update, Updated};
+pub use update::{OmittedParameters, Update, Updated};
 
 pub use crate::secrets::{TOKEN_PREFIX, token_hash};
 
-/// How long one request may take before it is told that the database is away.
-/// Cloud Controller waits 60 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of database access within one request. Cloud Controller waits 60 s.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The broker; clones share everything.
+/// The broker. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Broker(Arc<Shared>);
 
@@ -76,36 +73,36 @@ pub struct Broker(Arc<Shared>);
 struct Shared {
     store: Store,
     keys: Arc<Keys>,
-    /// Who makes a Prometheus, once that is known; without it none is offered.
+    /// Provisioner; unset, Prometheus plans are not offered.
     provisioning: OnceLock<Provisioning>,
     catalog: ArcSwap<Catalog>,
-    bound_apps: BoundApps,
-    turns: Turns,
-    /// Whether instances that were never seen are taken for ours.
-    adopts: AtomicBool,
-    /// Why the last look at the store failed; none while it is in reach.
-    away: ArcSwapOption<String>,
+    binding_table: BindingTable,
+    instance_locks: InstanceLocks,
+    /// Whether unknown instances are adopted ([`Broker::adopt_unknown_instances`]).
+    adopts_unknown: AtomicBool,
+    /// The error of the last refresh; `None` while the store is available.
+    store_error: ArcSwapOption<String>,
 }
 
-/// Why there is no broker.
+/// Error of [`Broker::open`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The key that seals secrets is missing or unusable.
+    /// `broker.token_key` is missing or invalid.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
-    /// The database is away, or was used with another key.
+    /// The database is unavailable, or was used with another key.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Broker {
-    /// Makes the store ours and loads the bindings.
+    /// Claims the store for this token key and loads the bindings.
     ///
-    /// Without a `token_key` one is kept in a file beside an SQLite database.
+    /// Without a `token_key` a generated key is kept in a file next to an SQLite database.
     ///
     /// # Errors
-    /// [`OpenError::TokenKey`] for a bad or missing key, [`OpenError::Store`] when
-    /// the database is away or its secrets were sealed with another key.
+    /// [`OpenError::TokenKey`] for an invalid or missing key, [`OpenError::Store`] when the
+    /// database is unavailable or its secrets were encrypted with another key.
     pub async fn open(
         store: Store,
         token_key: Option<&SecretString>,
@@ -114,7 +111,7 @@ impl Broker {
         let known = state::read(&mut store.begin_read().await?).await?.key_fingerprint;
         let keys = match (token_key, store.file()) {
             (Some(token_key), _) => Keys::derive(token_key).map_err(TokenKeyError::from)?,
-            (None, Some(file)) => Keys::derive(&token_key::beside(file, known.is_empty())?)
+            (None, Some(file)) => Keys::derive(&token_key::load(file, known.is_empty())?)
                 .map_err(TokenKeyError::from)?,
             (None, None) => return Err(TokenKeyError::Missing.into()),
         };
@@ -126,34 +123,33 @@ impl Broker {
             keys: Arc::new(keys),
             provisioning: OnceLock::new(),
             catalog: ArcSwap::from_pointee(catalog.without_prometheus()),
-            bound_apps: BoundApps::default(),
-            turns: Turns::default(),
-            adopts: AtomicBool::new(false),
-            away: ArcSwapOption::empty(),
+            binding_table: BindingTable::default(),
+            instance_locks: InstanceLocks::default(),
+            adopts_unknown: AtomicBool::new(false),
+            store_error: ArcSwapOption::empty(),
         }));
         broker.refresh().await?;
         Ok(broker)
     }
 
-    /// Offers the plans of `catalog` whose instances are a Prometheus, from now
-    /// on for good.
+    /// Starts to offer the Prometheus plans of `catalog`.
     pub fn provision_with(&self, provisioning: Provisioning, catalog: Catalog) {
-        // Whoever came first is in charge.
+        // Only the first call has an effect.
         let _ = self.0.provisioning.set(provisioning);
         self.replace_catalog(catalog);
     }
 
-    /// The keys, for who carries out what is ordered.
+    /// The keys, for the reconciler.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.0.keys)
     }
 
-    /// The catalog in force.
+    /// The current catalog.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.0.catalog.load_full()
     }
 
-    /// Puts another catalog in force; requests under way keep the one they began with.
+    /// Replaces the catalog. Requests in progress keep the previous one.
     pub fn replace_catalog(&self, catalog: Catalog) {
         let catalog = match self.0.provisioning.get() {
             Some(_) => catalog,
@@ -162,61 +158,60 @@ impl Broker {
         self.0.catalog.store(Arc::new(catalog));
     }
 
-    /// The bindings in force, for scrapes.
-    pub fn bound_apps(&self) -> BoundApps {
-        self.0.bound_apps.clone()
+    /// The active bindings, for scrapes.
+    pub fn binding_table(&self) -> BindingTable {
+        self.0.binding_table.clone()
     }
 
-    /// Keeps [`bound_apps`](Self::bound_apps) up to date with what other replicas
-    /// do, until `shutdown`. While the database is away, the last bindings stay.
+    /// Refreshes [`binding_table`](Self::binding_table) with the changes of other replicas until
+    /// `shutdown`. While the database is unavailable, the last known bindings stay active.
     pub async fn keep_current(self, every: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            let refreshed = shutdown.run_until_cancelled(within_patience(self.refresh())).await;
+            let refreshed = shutdown.run_until_cancelled(within_timeout(self.refresh())).await;
             let Some(refreshed) = refreshed else { return };
-            let away = refreshed.as_ref().err().map(|error| Arc::new(error.to_string()));
-            let was_away = self.0.away.swap(away).is_some();
+            let store_error = refreshed.as_ref().err().map(|error| Arc::new(error.to_string()));
+            let was_unavailable = self.0.store_error.swap(store_error).is_some();
             match refreshed {
-                Err(error) if !was_away => {
-                    tracing::warn!(%error, "keeping the last known bindings");
+                Err(error) if !was_unavailable => {
+                    tracing::warn!(%error, "bindings not refreshed; keeping the last known ones");
                 }
-                Ok(()) if was_away => tracing::info!("bindings are up to date again"),
+                Ok(()) if was_unavailable => tracing::info!("bindings are up to date again"),
                 _ => {}
             }
         }
     }
 
-    /// Why the store is out of reach, if [`keep_current`](Self::keep_current)
-    /// found it so.
+    /// The error of the last refresh by [`keep_current`](Self::keep_current), if it failed.
     pub fn database_problem(&self) -> Option<String> {
-        self.0.away.load().as_deref().cloned()
+        self.0.store_error.load().as_deref().cloned()
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {
-        self.0.bound_apps.refresh(&self.0.store, &self.0.keys).await
+        self.0.binding_table.refresh(&self.0.store, &self.0.keys).await
     }
 
-    /// Runs `work` in a transaction in which nobody else decides about `instance`,
-    /// commits it, and publishes what it changed.
-    async fn exclusively<T>(
+    /// Runs `work` in a transaction that holds the lock of `instance`, commits it, and publishes
+    /// the changes.
+    async fn write_transaction<T>(
         &self,
         instance: &InstanceId,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        self.changing(instance, UsesQuotas::No, work).await
+        self.write_transaction_with(instance, UsesQuotas::No, work).await
     }
 
-    /// As [`exclusively`](Self::exclusively); with [`UsesQuotas::Yes`] no other transaction uses up
-    /// quotas meanwhile.
-    async fn changing<T>(
+    /// Like [`write_transaction`](Self::write_transaction). With [`UsesQuotas::Yes`] the
+    /// transaction also holds the lock of the quotas.
+    async fn write_transaction_with<T>(
         &self,
         instance: &InstanceId,
         quotas: UsesQuotas,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        let _turn = self.0.turns.take(instance).await?;
-        let done = within_patience(async {
+        let _lock = self.0.instance_locks.lock(instance).await?;
+        let done = within_timeout(async {
             let mut tx = self.0.store.begin_write().await?;
             tx.lock(instance.as_str()).await?;
             if quotas == UsesQuotas::Yes {
@@ -228,23 +223,24 @@ impl Broker {
             Ok::<_, BrokerError>(done)
         })
         .await?;
-        // It is committed: if the publishing fails now, the next round of `keep_current` does it.
-        if let Err(error) = within_patience(self.refresh()).await {
-            tracing::warn!(%error, "a change is stored, but not yet in force");
+        // The change is committed. If publishing it fails now, the next pass of `keep_current` does
+        // it.
+        if let Err(error) = within_timeout(self.refresh()).await {
+            tracing::warn!(%error, "change stored but not published yet");
         }
         Ok(done)
     }
 
-    /// Runs `work` in a transaction that changes nothing.
-    async fn reading<T>(
+    /// Runs `work` in a read transaction.
+    async fn read_transaction<T>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        within_patience(async { work(&mut self.0.store.begin_read().await?).await }).await
+        within_timeout(async { work(&mut self.0.store.begin_read().await?).await }).await
     }
 }
 
-/// Whether a change may use up quotas.
+/// Whether a change may count against quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UsesQuotas {
     Yes,
@@ -252,30 +248,29 @@ enum UsesQuotas {
 }
 
 impl UsesQuotas {
-    fn if_some<T>(wanted: Option<&T>) -> Self {
-        if wanted.is_some() { Self::Yes } else { Self::No }
+    fn if_some<T>(requested: Option<&T>) -> Self {
+        if requested.is_some() { Self::Yes } else { Self::No }
     }
 }
 
-/// A database that does not answer at all is away, too.
-async fn within_patience<T, E: From<StoreError>>(
+/// Fails with [`StoreError::Unavailable`] after [`STORE_TIMEOUT`].
+async fn within_timeout<T, E: From<StoreError>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(STORE_TIMEOUT, work).await {
         Ok(done) => done,
         Err(_) => Err(E::from(StoreError::Unavailable {
-            reason: format!("no answer within {} s", PATIENCE.as_secs()),
+            reason: format!("no answer within {} s", STORE_TIMEOUT.as_secs()),
         })),
     }
 }
 
-/// A database file may be replaced while we run, so every change asks whose secrets it holds.
+/// The database file may be replaced at run time, so every change verifies its key fingerprint.
 async fn claim(tx: &mut Tx, keys: &Keys) -> Result<(), StoreError> {
     let store_id = uuid::Uuid::new_v4().to_string();
     state::claim(tx, keys.fingerprint(), &store_id).await
 }
 
-/// The service and plan that a request names.
 fn find_plan<'a>(
     catalog: &'a Catalog,
     service: &ServiceId,

@@ -23,7 +23,7 @@ pub mod discovery;
 pub mod domain;
 pub mod http;
 pub mod net;
-pub mod provision;
+pub mod provisioner;
 pub mod query;
 pub mod scrape;
 pub mod secrets;

@@ -27,7 +27,7 @@ use crate::{
         ui::Ui,
     },
     net::{Outgoing, OutgoingMetrics},
-    provision::{Lease, process},
+    provisioner::{Lease, process},
     scrape::{
         self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
     },
@@ -63,7 +63,7 @@ pub(super) struct Components {
     budget: Budget,
     exporters: Exporters,
     access: Access,
-    process_metrics: process::Metrics,
+    process_metrics: process::ProcessMetrics,
     own_metrics: OwnMetrics,
     sd_metrics: SdMetrics,
     /// The URL at which provisioned Prometheus servers reach this program; set once it listens.
@@ -76,7 +76,7 @@ pub(super) struct Components {
     warning: Option<&'static str>,
     tsuru_api: Option<discovery::TsuruApi>,
     /// Notifies the reconciler of new operations.
-    ordered: Arc<Notify>,
+    operations_changed: Arc<Notify>,
     lease: Lease,
     /// Whether a reloaded catalog may offer a Prometheus.
     pub(super) may_offer_prometheus: bool,
@@ -123,19 +123,19 @@ impl Components {
         broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
 
         let (lease, may_offer_prometheus) = provisioning::claim(config, &store, &catalog).await?;
-        let ordered = Arc::new(Notify::new());
+        let operations_changed = Arc::new(Notify::new());
         if config.prometheus.provisioner != config::Provisioner::None {
             let provisioning = Provisioning {
                 max_instances: config.prometheus.max_instances,
                 max_instances_per_space: config.prometheus.max_instances_per_space,
-                admission: provisioning::admission(config),
-                ordered: Arc::clone(&ordered),
+                policy: provisioning::policy(config),
+                operations_changed: Arc::clone(&operations_changed),
             };
             broker.provision_with(provisioning, catalog);
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
-        let bound_on_tsuru = broker.bound_apps().watch_tsuru_apps();
+        let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
         let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
@@ -159,10 +159,10 @@ impl Components {
         let metrics = OutgoingMetrics::register(&mut registry);
         let outgoing = Outgoing::new(descriptors.outgoing, metrics);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
-        let process_metrics = process::Metrics::register(&mut registry);
+        let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
-        BindingMetrics::register(&mut registry, broker.bound_apps());
+        BindingMetrics::register(&mut registry, broker.binding_table());
         let last = Arc::new(LastScrapes::default());
         loops.spawn_local(forget_gone(
             discovery.table.clone(),
@@ -195,7 +195,7 @@ impl Components {
             certificates,
             warning: warnings::not_durable(config),
             tsuru_api: config.routes.tsuru.as_ref().map(tsuru_api).transpose()?,
-            ordered,
+            operations_changed,
             lease,
             may_offer_prometheus,
             loops,
@@ -206,7 +206,7 @@ impl Components {
     pub(super) fn data(&self, config: &Config) -> HttpData {
         let apps = Apps {
             table: self.discovery.table.clone(),
-            bound: self.broker.bound_apps(),
+            bound: self.broker.binding_table(),
             keep: config.routes.keep,
             access: self.access.clone(),
             limits: limits(&config.scrape),
@@ -233,7 +233,7 @@ impl Components {
         };
         let sd = Sd::new(SdSettings {
             table: self.discovery.table.clone(),
-            bound: self.broker.bound_apps(),
+            bound: self.broker.binding_table(),
             access: self.access.clone(),
             keep: config.routes.keep,
             base_url: config.base_url.clone(),
@@ -267,7 +267,7 @@ impl Components {
             access: web::Data::new(self.access.clone()),
             own_origin: web::Data::new(OwnOrigin::of(&config.base_url)),
             prometheus: web::Data::new(Prometheus {
-                bound: self.broker.bound_apps(),
+                bound: self.broker.binding_table(),
                 catalog: self.broker.clone(),
                 access: self.access.clone(),
                 base_url: config.base_url.clone(),
@@ -291,15 +291,25 @@ impl Components {
     }
 
     /// Begins to carry out what the broker orders, now that we listen on `address`.
-    pub(super) fn conduct(&self, config: &Config, address: SocketAddr) -> Result<(), StartError> {
+    pub(super) fn start_reconciler(
+        &self,
+        config: &Config,
+        address: SocketAddr,
+    ) -> Result<(), StartError> {
         // It is set only here.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
-        let (keys, ordered) = (self.broker.keys(), Arc::clone(&self.ordered));
+        let (keys, operations_changed) = (self.broker.keys(), Arc::clone(&self.operations_changed));
         let metrics = self.process_metrics.clone();
-        let conductor =
-            provisioning::conductor(config, address, self.lease.clone(), keys, ordered, metrics)
-                .map_err(certificates::failure)?;
-        self.loops.spawn_local(conductor.conduct(self.shutdown.clone()));
+        let reconciler = provisioning::reconciler(
+            config,
+            address,
+            self.lease.clone(),
+            keys,
+            operations_changed,
+            metrics,
+        )
+        .map_err(certificates::failure)?;
+        self.loops.spawn_local(reconciler.run(self.shutdown.clone()));
         Ok(())
     }
 
@@ -328,7 +338,7 @@ fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
     let operators = operators.map(|it| (it.username.clone(), it.password_bcrypt.clone()));
     Access::new(
         config.scrape.access == config::Access::Token,
-        broker.bound_apps(),
+        broker.binding_table(),
         credentials(config),
         Operators::new(operators, tokio::runtime::Handle::current()),
         metrics,

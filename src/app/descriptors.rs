@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Provisioner},
     discovery::TSURU_CALLS,
     domain::prometheus::MOST_REPLICAS,
-    provision::ALERTMANAGER_LOOKUPS,
+    provisioner::ALERTMANAGER_LOOKUPS,
     store,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

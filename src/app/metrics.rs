@@ -1,7 +1,7 @@
 //! Metrics of the route table and of the bindings, collected at each scrape.
 
 use crate::{
-    broker::BoundApps,
+    broker::BindingTable,
     discovery::{RouteTable, SourceStatus},
 };
 use prometheus_client::{
@@ -57,10 +57,10 @@ impl Collector for RouteMetrics {
 }
 
 #[derive(Debug)]
-pub(super) struct BindingMetrics(BoundApps);
+pub(super) struct BindingMetrics(BindingTable);
 
 impl BindingMetrics {
-    pub(super) fn register(registry: &mut Registry, bound: BoundApps) {
+    pub(super) fn register(registry: &mut Registry, bound: BindingTable) {
         registry.register_collector(Box::new(Self(bound)));
     }
 }

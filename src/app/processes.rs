@@ -2,30 +2,32 @@
 
 use crate::{
     config::Config,
-    provision::process::{Metrics, Patience, Places, ProcessAdmission, Processes},
+    provisioner::process::{
+        ProcessMetrics, ProcessPaths, ProcessPolicy, ProcessProvisioner, Timeouts,
+    },
 };
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-/// What `PATH` is where none is set, as the C library has it.
+/// Default of `PATH`, as in the C library.
 const PATH: &str = "/bin:/usr/bin";
 
-pub(super) fn admission(config: &Config) -> ProcessAdmission {
-    ProcessAdmission::new(places(config))
+pub(super) fn policy(config: &Config) -> ProcessPolicy {
+    ProcessPolicy::new(paths(config))
 }
 
-pub(super) fn provisioner(config: &Config, metrics: Metrics) -> Processes {
-    Processes::new(places(config), Patience::default(), metrics)
+pub(super) fn provisioner(config: &Config, metrics: ProcessMetrics) -> ProcessProvisioner {
+    ProcessProvisioner::new(paths(config), Timeouts::default(), metrics)
 }
 
-/// Where the processes are, for others that share the database.
-pub(super) fn home(config: &Config) -> String {
-    places(config).home()
+/// Location of the processes, compared with that of other processes that share the database.
+pub(super) fn location(config: &Config) -> String {
+    paths(config).location()
 }
 
 /// Whether the configured Prometheus can be started.
 pub(super) fn has_binary(config: &Config) -> bool {
-    let Places { binary, search, .. } = places(config);
+    let ProcessPaths { binary, search, .. } = paths(config);
     let is_program = |path: &Path| {
         path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
     };
@@ -36,11 +38,11 @@ pub(super) fn has_binary(config: &Config) -> bool {
     }
 }
 
-fn places(config: &Config) -> Places {
+fn paths(config: &Config) -> ProcessPaths {
     let prometheus = &config.prometheus;
     // Where a shell would find programs, too.
     let search = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
-    Places {
+    ProcessPaths {
         binary: prometheus.binary.clone(),
         search: std::env::split_paths(&search).collect(),
         data_dir: prometheus.data_dir.clone(),

@@ -1,13 +1,13 @@
-//! Joins the broker, which orders, with who carries it out: neither room knows
-//! the other.
+//! Connects the broker, which stores operations, with the reconciler, which runs them. The two
+//! modules do not import each other.
 
 use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
     config::{self, Config},
-    domain::{Catalog, prometheus::Admission},
-    provision::{
-        self, AdmissionSettings, ClaimError, CommonAdmission, Conductor, Lease, NotProvisioned,
-        OwnAddress, Provisioner, RemoteWrite, Settings, process,
+    domain::{Catalog, prometheus::ProvisionPolicy},
+    provisioner::{
+        self, ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, PolicySettings,
+        Provisioner, Reconciler, ReconcilerSettings, RemoteWrite, process,
     },
     secrets::Keys,
     store::{Store, StoreError, prometheus},
@@ -16,59 +16,60 @@ use crate::{
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
-/// Who says what can be made. On a thread that serves no requests.
-pub(super) fn admission(config: &Config) -> Arc<dyn Admission> {
-    let settings = AdmissionSettings {
+/// The policy that validates instances. DNS lookups run on the runtime of the caller, which serves
+/// no requests.
+pub(super) fn policy(config: &Config) -> Arc<dyn ProvisionPolicy> {
+    let settings = PolicySettings {
         promtool: config.prometheus.promtool.clone(),
         alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
         remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
-        elsewhere: tokio::runtime::Handle::current(),
+        lookup_runtime: tokio::runtime::Handle::current(),
     };
-    Arc::new(CommonAdmission::new(own_admission(config), settings))
+    Arc::new(CommonPolicy::new(own_policy(config), settings))
 }
 
-/// What the provisioner says to it.
-fn own_admission(config: &Config) -> Box<dyn Admission> {
+/// The policy of the configured provisioner.
+fn own_policy(config: &Config) -> Box<dyn ProvisionPolicy> {
     match config.prometheus.provisioner {
-        config::Provisioner::Process => Box::new(processes::admission(config)),
-        config::Provisioner::Tsuru => Box::new(tsuru_apps::admission(config)),
-        config::Provisioner::None => Box::new(NotProvisioned),
+        config::Provisioner::Process => Box::new(processes::policy(config)),
+        config::Provisioner::Tsuru => Box::new(tsuru_apps::policy(config)),
+        config::Provisioner::None => Box::new(DisabledProvisioner),
     }
 }
 
-/// Who makes it. On the thread that conducts.
+/// The configured provisioner. It must be used on the thread of the reconciler.
 fn provisioner(
     config: &Config,
-    metrics: process::Metrics,
+    metrics: process::ProcessMetrics,
 ) -> Result<Rc<dyn Provisioner>, TlsError> {
     Ok(match config.prometheus.provisioner {
         config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
         config::Provisioner::Tsuru => match tsuru_apps::provisioner(config)? {
             Some(tsuru) => Rc::new(tsuru),
-            None => Rc::new(NotProvisioned),
+            None => Rc::new(DisabledProvisioner),
         },
-        config::Provisioner::None => Rc::new(NotProvisioned),
+        config::Provisioner::None => Rc::new(DisabledProvisioner),
     })
 }
 
-/// Our place in the order of those that share the database.
+/// The leader lease of the provisioner.
 ///
-/// Child processes are reached on the machine that runs them. So where instances are offered or
-/// there are some, this waits for the end of another machine's lease, and fails when that is
-/// renewed. Also tells whether a later catalog may offer instances.
+/// Child processes are reachable only on the machine that runs them. So where instances are offered
+/// or exist, this waits until the lease of another machine expires, and fails if it is renewed.
+/// Also returns whether a later catalog may offer instances.
 pub(super) async fn claim(
     config: &Config,
     store: &Store,
     catalog: &Catalog,
 ) -> Result<(Lease, bool), StartError> {
-    let home = match config.prometheus.provisioner {
-        config::Provisioner::Process => processes::home(config),
+    let location = match config.prometheus.provisioner {
+        config::Provisioner::Process => processes::location(config),
         config::Provisioner::Tsuru => "tsuru".to_owned(),
         config::Provisioner::None => "none".to_owned(),
     };
-    let mut lease = Lease::new(store.clone(), home);
-    // A container platform starts the next unit before it stops the one before, so a refusal would
-    // stop every deploy. The conductor says there what is wrong.
+    let mut lease = Lease::new(store.clone(), location);
+    // A container platform starts the next unit before it stops the previous one, so a refusal
+    // would fail every deploy. The reconciler logs an error instead.
     if config.prometheus.provisioner != config::Provisioner::Process || config.platform.is_some() {
         return Ok((lease, true));
     }
@@ -88,24 +89,25 @@ async fn has_instances(store: &Store) -> Result<bool, StoreError> {
     Ok(!ids.is_empty())
 }
 
-/// Who sees to it, for a program that listens on `address`.
-pub(super) fn conductor(
+/// The reconciler of a process that listens on `address`.
+pub(super) fn reconciler(
     config: &Config,
     address: SocketAddr,
     lease: Lease,
     keys: Arc<Keys>,
-    ordered: Arc<Notify>,
-    metrics: process::Metrics,
-) -> Result<Conductor, TlsError> {
-    let settings = Settings {
+    operations_changed: Arc<Notify>,
+    metrics: process::ProcessMetrics,
+) -> Result<Reconciler, TlsError> {
+    let settings = ReconcilerSettings {
         remote_writes: remote_writes(config),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Ok(Conductor::new(lease, keys, provisioner(config, metrics)?, settings, ordered))
+    Ok(Reconciler::new(lease, keys, provisioner(config, metrics)?, settings, operations_changed))
 }
 
-/// Child processes ask us directly, unless that needs a certificate for our public name.
+/// Child processes connect to the listener directly, unless that requires the certificate of the
+/// public name.
 pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     let is_child = config.prometheus.provisioner == config::Provisioner::Process;
     let scrape_url = match is_child && config.tls.is_none() {
@@ -124,7 +126,7 @@ pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
     OwnAddress { base_url: config.base_url.clone(), scrape_url }
 }
 
-fn remote_writes(config: &Config) -> provision::RemoteWrites {
+fn remote_writes(config: &Config) -> provisioner::RemoteWrites {
     let target = |it: &config::RemoteWrite| RemoteWrite {
         url: it.url.clone(),
         basic_auth: it.credentials.as_ref().map(|it| (it.username.clone(), it.password.clone())),

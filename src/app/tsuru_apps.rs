@@ -1,24 +1,25 @@
-//! Instances of Prometheus that are apps of Tsuru, as the configuration has them.
+//! Instances of Prometheus that are apps of TsuruProvisioner, as the configuration has them.
 
 use crate::{
     config::{Config, TsuruTeam},
-    provision::tsuru::{Settings, Team, Tsuru, TsuruAdmission},
+    provisioner::tsuru::{Team, TsuruPolicy, TsuruProvisioner, TsuruSettings},
     tls::{ClientSettings, TlsError},
 };
 use std::sync::Arc;
 
-/// Who says what can be made.
-pub(super) fn admission(config: &Config) -> TsuruAdmission {
+/// The policy of the provisioner `tsuru`.
+pub(super) fn policy(config: &Config) -> TsuruPolicy {
     let tsuru = &config.prometheus.tsuru;
-    TsuruAdmission { has_tmpfs: tsuru.tmpfs_plan.is_some(), storage_is_kept: tsuru.storage_is_kept }
+    TsuruPolicy { has_tmpfs: tsuru.tmpfs_plan.is_some(), storage_is_kept: tsuru.storage_is_kept }
 }
 
-/// Who makes it; none without an API or an image, which the configuration has with this provisioner.
-pub(super) fn provisioner(config: &Config) -> Result<Option<Tsuru>, TlsError> {
+/// The provisioner; `None` without an API or an image, which the configuration requires for
+/// `tsuru`.
+pub(super) fn provisioner(config: &Config) -> Result<Option<TsuruProvisioner>, TlsError> {
     let tsuru = config.prometheus.tsuru.clone();
     let (Some(api), Some(image)) = (&config.routes.tsuru, tsuru.image) else { return Ok(None) };
     let tls = Arc::new(ClientSettings::default().config()?);
-    let settings = Settings {
+    let settings = TsuruSettings {
         api_url: api.api_url.clone(),
         token: api.token.clone(),
         image,
@@ -39,5 +40,5 @@ pub(super) fn provisioner(config: &Config) -> Result<Option<Tsuru>, TlsError> {
         ready_timeout: tsuru.ready_timeout,
         observe_interval: tsuru.observe_interval,
     };
-    Ok(Some(Tsuru::new(settings, tls)))
+    Ok(Some(TsuruProvisioner::new(settings, tls)))
 }

@@ -1,10 +1,8 @@
-//! Instances that were made at promfetcher, which kept none of them.
+//! Adoption of service instances of promfetcher, which stored no instances.
 //!
-//! After the move the platform goes on naming them, and we would have to answer
-//! that there is no such instance. While [`Broker::adopt_unknown_instances`] is
-//! on, the platform's word is taken for it: the row is written when it is first
-//! needed. An instance that was removed meanwhile is none that was never seen: a
-//! late request must not bring it back.
+//! After a migration the platform requests instances that are not in the database. While
+//! [`Broker::adopt_unknown_instances`] is on, such an instance is stored when it is first used. An
+//! instance that was deleted is not adopted: a late request must not restore it.
 
 use super::{Broker, BrokerError};
 use crate::{
@@ -14,91 +12,90 @@ use crate::{
 use serde_json::Map;
 use std::sync::atomic::Ordering;
 
-/// Where an instance is, as far as a request says; a provision always does.
+/// Organization and space of an instance, as far as a request contains them. A provision request
+/// always does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrgSpace {
-    /// Its organization.
     pub organization_guid: Option<OrganizationGuid>,
-    /// Its space.
     pub space_guid: Option<SpaceGuid>,
 }
 
-/// What a request says about an instance that may have to be adopted.
-pub(super) struct Unseen<'a> {
+/// What a request contains about an instance that may have to be adopted.
+pub(super) struct UnknownInstance<'a> {
     pub(super) service: &'a Service,
     pub(super) plan_id: Option<&'a PlanId>,
-    pub(super) place: &'a OrgSpace,
+    pub(super) org_space: &'a OrgSpace,
 }
 
 impl Broker {
-    /// Whether instances that were never seen are taken for ours from now on.
+    /// Turns the adoption of unknown instances on or off.
     pub fn adopt_unknown_instances(&self, adopt: bool) {
-        self.0.adopts.store(adopt, Ordering::Relaxed);
+        self.0.adopts_unknown.store(adopt, Ordering::Relaxed);
     }
 
-    fn adopts(&self) -> bool {
-        self.0.adopts.load(Ordering::Relaxed)
+    fn adopts_unknown(&self) -> bool {
+        self.0.adopts_unknown.load(Ordering::Relaxed)
     }
 
-    /// The instance; one that was never seen is written first, if that is asked
-    /// for and the request says enough.
+    /// Finds the instance. An unknown one is adopted if that is enabled and the request contains
+    /// enough.
     pub(super) async fn find_or_adopt(
         &self,
         tx: &mut Tx,
         id: &InstanceId,
-        unseen: Unseen<'_>,
+        unknown: UnknownInstance<'_>,
     ) -> Result<ServiceInstance, BrokerError> {
         if let Some(known) = instances::find(tx, id).await? {
             return Ok(known);
         }
-        let OrgSpace { organization_guid, space_guid } = unseen.place.clone();
+        let OrgSpace { organization_guid, space_guid } = unknown.org_space.clone();
         let (Some(plan_id), Some(organization_guid), Some(space_guid)) =
-            (unseen.plan_id, organization_guid, space_guid)
+            (unknown.plan_id, organization_guid, space_guid)
         else {
             return Err(BrokerError::InstanceUnknown);
         };
-        // promfetcher made none of these, and the row alone would be no server.
+        // promfetcher had no Prometheus instances, and a row alone is no server.
         let is_prometheus =
-            unseen.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
-        if !self.adopts() || is_prometheus || imported::has_departed(tx, id).await? {
+            unknown.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
+        if !self.adopts_unknown() || is_prometheus || imported::has_departed(tx, id).await? {
             return Err(BrokerError::InstanceUnknown);
         }
         let instance = ServiceInstance {
             instance_id: id.clone(),
-            service_id: unseen.service.id.clone(),
+            service_id: unknown.service.id.clone(),
             plan_id: plan_id.clone(),
             organization_guid,
             space_guid,
             names: Names::default(),
             maintenance_version: None,
-            parameters: self.seal_of_instance(id, &Map::new())?,
+            parameters: self.encrypt_parameters(id, &Map::new())?,
         };
         match instances::insert(tx, &instance).await? {
             true => {
                 tracing::info!(instance.id = %id, "instance adopted");
                 Ok(instance)
             }
-            // Unreachable while the lock holds; the unique key is the truth all the same.
+            // Unreachable because of the lock; the unique key is checked all the same.
             false => Err(BrokerError::InstanceConflict),
         }
     }
 
-    /// Removes an instance that is there.
+    /// Deletes an existing instance.
     pub(super) async fn delete(&self, tx: &mut Tx, id: &InstanceId) -> Result<(), BrokerError> {
         instances::delete(tx, id).await?;
-        if self.adopts() {
+        if self.adopts_unknown() {
             imported::depart(tx, id).await?;
         }
         Ok(())
     }
 
-    /// Removes an instance that is not there: adopted and removed in one, its row is never seen.
-    pub(super) async fn let_unseen_depart(
+    /// Handles the deletion of an unknown instance: with adoption enabled it succeeds once.
+    pub(super) async fn record_unknown_deletion(
         &self,
         tx: &mut Tx,
         id: &InstanceId,
     ) -> Result<(), BrokerError> {
-        if !self.adopts() || imported::has_departed(tx, id).await? {
+        if !self.adopts_unknown() || imported::has_departed(tx, id).await? {
             return Err(BrokerError::InstanceGone);
         }
         Ok(imported::depart(tx, id).await?)

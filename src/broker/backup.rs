@@ -1,9 +1,8 @@
-//! `scrapebroker backup`: the database and the key that its secrets need, as
-//! files that can be put back.
+//! `scrapebroker backup`: copies the database and the generated token key, which its secrets need.
 
 use super::{
     TokenKeyError,
-    token_key::{self, beside_name},
+    token_key::{self, key_path},
 };
 use crate::{
     secrets::Keys,
@@ -17,33 +16,32 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// What was written.
+/// The files of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
     /// The copy of the database.
     pub database: PathBuf,
-    /// The copy of the generated key; none when the key is configured, and so is kept elsewhere.
+    /// The copy of the generated key; `None` when the key is in the configuration.
     pub token_key: Option<PathBuf>,
 }
 
-/// Why there is no backup; nothing is left of it then.
+/// Error of [`backup`]. No file is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// PostgreSQL has its own tools.
+    /// The database is a PostgreSQL.
     #[error(
         "database_url names a PostgreSQL: back it up with pg_dump, and keep broker.token_key with it"
     )]
     NotSqlite,
-    /// An older backup is never overwritten.
+    /// An existing file is never overwritten.
     #[error("{} exists already; give the backup another name", .0.display())]
     Exists(PathBuf),
-    /// The database cannot be read, or its copy not be written.
+    /// The database cannot be read, or its copy cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key cannot be had.
     #[error(transparent)]
     TokenKey(#[from] TokenKeyError),
-    /// The copy could not be used with the key that we know.
+    /// The configured key is not the key of the database.
     #[error(
         "the database is used with another broker.token_key than this configuration has; \
          run the backup with the configuration of the service"
@@ -51,21 +49,15 @@ pub enum BackupError {
     OtherKey,
     /// A file could not be written.
     #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
-/// Copies the SQLite database to `to`, and a generated key to `to` with
-/// `.token-key` at its end, as it stands beside the database.
+/// Copies the SQLite database to `to`, and a generated key to `to` with the suffix `.token-key`.
 ///
-/// Both are for their owner only, and are there whole or not at all.
+/// Both files are readable for the owner only, and are written completely or not at all.
 ///
 /// # Errors
-/// [`BackupError`] says what to do.
+/// [`BackupError`] names what to change.
 pub async fn backup(
     database_url: &SecretString,
     configured: Option<&SecretString>,
@@ -73,7 +65,7 @@ pub async fn backup(
 ) -> Result<Backup, BackupError> {
     let database = backup::file_of(database_url)?.ok_or(BackupError::NotSqlite)?;
     let to = std::path::absolute(to).map_err(failed(to))?;
-    let key_to = beside_name(&to);
+    let key_to = key_path(&to);
     for path in [&to, &key_to] {
         if path.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(path.clone()));
@@ -84,22 +76,22 @@ pub async fn backup(
     let key_fingerprint = backup::copy(&database, draft.path()).await?;
     let key = match configured {
         Some(key) => key.clone(),
-        None => token_key::beside(&database, false)?,
+        None => token_key::load(&database, false)?,
     };
-    // A database that nobody has used yet has none.
+    // A database that was never used has no fingerprint.
     let keys = Keys::derive(&key).map_err(TokenKeyError::from)?;
     if !key_fingerprint.is_empty() && key_fingerprint != keys.fingerprint() {
         return Err(BackupError::OtherKey);
     }
     draft.as_file().sync_all().map_err(failed(&to))?;
-    // The key first: where the copy of a database stands, its key stands beside it.
+    // The key is written first, so that no copy of a database is without its key.
     let token_key = match configured {
         Some(_) => None,
         None => Some(write_key(&key, folder, &key_to)?),
     };
     if let Err(error) = persist(draft, &to) {
         if let Some(key) = &token_key {
-            // The error that matters is the one before.
+            // The first error is the one to report.
             let _ = std::fs::remove_file(key);
         }
         return Err(error);

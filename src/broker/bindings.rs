@@ -1,12 +1,11 @@
 //! Service bindings: bind, rotate, fetch, unbind.
 //!
-//! A binding of an app says how that app is scraped, and its token is good for
-//! the app. A service key names no app; its token is good for the space of the
-//! instance.
+//! A binding of an app contains the options for scraping the app, and its token gives access to the
+//! app. A service key has no app; its token gives access to the space of the instance.
 
 use super::{
-    Broker, BrokerError, OrgSpace, Scope, adoption::Unseen, error::unsealable, find_plan,
-    instances::find,
+    Broker, BrokerError, OrgSpace, Scope, adoption::UnknownInstance, error::cannot_decrypt,
+    find_plan, instances::find,
 };
 use crate::{
     domain::{
@@ -27,84 +26,77 @@ use serde_json::{Map, Value};
 /// Not `Debug`: its parameters may be secrets.
 #[derive(Clone)]
 pub struct Bind {
-    /// The instance.
     pub instance_id: InstanceId,
-    /// The new binding's id.
     pub binding_id: BindingId,
-    /// The service of the instance.
     pub service_id: ServiceId,
-    /// The plan of the instance.
     pub plan_id: PlanId,
-    /// The app; none for a service key.
+    /// The app; `None` for a service key.
     pub app_guid: Option<AppGuid>,
     /// How the app is scraped ([`ScrapeOptions`]).
     pub parameters: Map<String, Value>,
-    /// Where the instance is, if the request says so.
-    pub place: OrgSpace,
-    /// Whether it takes the place of a different binding with its id and instance. Otherwise that
-    /// is a conflict.
+    /// Organization and space, if the request contains them.
+    pub org_space: OrgSpace,
+    /// Whether it replaces a different binding with the same id and instance. Otherwise such a
+    /// binding is a conflict.
     pub replaces: bool,
-    /// What Tsuru tells of the app. No attribute of the binding: told again, it replaces what
-    /// was told before.
+    /// Data of the app from Tsuru. It is not compared with an existing binding, and replaces the
+    /// previous data.
     pub tsuru: Option<TsuruApp>,
 }
 
-/// A request for a binding like another one, with a token of its own (OSB 2.17).
+/// A request for a copy of a binding with a new token (OSB 2.17, "Binding Rotation").
 #[derive(Clone, Debug)]
 pub struct Rotate {
-    /// The instance.
     pub instance_id: InstanceId,
-    /// The new binding's id.
     pub binding_id: BindingId,
-    /// The binding to be like; it stays until it is removed.
+    /// The binding to copy. It stays until it is deleted.
     pub predecessor_id: BindingId,
 }
 
-/// What a successful [`Broker::bind`] found.
+/// Outcome of [`Broker::bind`].
 #[derive(Clone, Debug)]
 pub enum Bound {
-    /// It was made now.
+    /// The binding was created.
     Created(Credentials),
-    /// The same binding was there before.
+    /// An equal binding already exists.
     AlreadyExists(Credentials),
 }
 
-/// What a binding is good for.
+/// Token of a binding and what it gives access to.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Allows to scrape. The same for the same binding, until that is removed.
+    /// The token. It is the same until the binding is deleted.
     pub token: SecretString,
-    /// What it allows to scrape.
     pub scope: Scope,
 }
 
-/// A binding as the platform may see it.
+/// A binding without secret parameters, for the platform.
 #[derive(Clone, Debug)]
 pub struct FetchedBinding {
-    /// As they were when it was bound.
+    /// The credentials that the bind returned.
     pub credentials: Credentials,
-    /// Its parameters without the secret ones.
+    /// The parameters without the secret ones.
     pub parameters: Map<String, Value>,
 }
 
 impl Broker {
-    /// Makes a binding, or finds the same one.
+    /// Creates a binding, or finds an equal one.
     ///
-    /// An existing binding is compared before the request is judged, so that a
-    /// repeated request is answered as before and a different one is a conflict, or takes its
-    /// place after it was judged.
+    /// An existing binding is compared before the request is validated: an equal request is
+    /// answered as before. A different one is a conflict, or replaces the binding after its
+    /// validation.
     ///
     /// # Errors
-    /// [`BrokerError::BindingConflict`] when the id is taken by a different one,
-    /// [`BrokerError::InstanceUnknown`] when there is nothing to bind; otherwise
-    /// what is wrong with the request.
+    /// [`BrokerError::BindingConflict`] when a different binding has the id,
+    /// [`BrokerError::InstanceUnknown`] when there is no such instance; otherwise the problem of the
+    /// request.
     pub async fn bind(&self, request: Bind) -> Result<Bound, BrokerError> {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
             let existing = bindings::find(tx, &request.binding_id).await?;
             if let Some(existing) = &existing {
                 if self.is_same_binding(existing, &request)? {
-                    note(tx, &request).await?;
+                    put_tsuru_app(tx, &request).await?;
                     return Ok(Bound::AlreadyExists(self.credentials_of(tx, existing).await?));
                 }
                 if !request.replaces || existing.instance_id != request.instance_id {
@@ -118,14 +110,18 @@ impl Broker {
                 };
             }
             let (service, plan) = find_plan(&catalog, &request.service_id, &request.plan_id)?;
-            let unseen = Unseen { service, plan_id: Some(&request.plan_id), place: &request.place };
-            let instance = self.find_or_adopt(tx, &request.instance_id, unseen).await?;
+            let unknown = UnknownInstance {
+                service,
+                plan_id: Some(&request.plan_id),
+                org_space: &request.org_space,
+            };
+            let instance = self.find_or_adopt(tx, &request.instance_id, unknown).await?;
             let operation = operations::find(tx, &request.instance_id).await?;
             check_bind(plan, &instance, operation.as_ref(), &request)?;
-            check_is_there(operation)?;
+            check_is_provisioned(operation)?;
             let token_salt = match &existing {
                 Some(existing) => existing.token_salt.clone(),
-                None => salt_of_new(tx, &request.binding_id, &instance.space_guid).await?,
+                None => new_token_salt(tx, &request.binding_id, &instance.space_guid).await?,
             };
             let owner = Owner::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
@@ -134,7 +130,7 @@ impl Broker {
                 service_id: request.service_id.clone(),
                 plan_id: request.plan_id.clone(),
                 app_guid: request.app_guid.clone(),
-                // The token stays, so it must not read another space than before.
+                // The token stays the same, so its space must not change.
                 space_guid: existing
                     .as_ref()
                     .map_or(&instance.space_guid, |it| &it.space_guid)
@@ -148,24 +144,24 @@ impl Broker {
                 Some(_) => self.replace(tx, &binding).await?,
                 None => self.insert(tx, &binding).await?,
             };
-            note(tx, &request).await?;
+            put_tsuru_app(tx, &request).await?;
             Ok(bound)
         };
-        let bound = self.exclusively(&request.instance_id, work).await?;
-        log_if_made(&bound, &request.instance_id, &request.binding_id);
+        let bound = self.write_transaction(&request.instance_id, work).await?;
+        log_if_created(&bound, &request.instance_id, &request.binding_id);
         Ok(bound)
     }
 
-    /// Makes a binding like its predecessor, or finds the one that was made so.
+    /// Creates a copy of a binding, or finds the copy.
     ///
     /// # Errors
-    /// [`BrokerError::PredecessorUnknown`] when there is none to be like,
-    /// [`BrokerError::BindingConflict`] when the id is taken by a different one.
+    /// [`BrokerError::PredecessorUnknown`] when there is no such predecessor,
+    /// [`BrokerError::BindingConflict`] when a different binding has the id.
     pub async fn rotate(&self, request: Rotate) -> Result<Bound, BrokerError> {
         let catalog = self.catalog();
         let work = async |tx: &mut Tx| {
             if let Some(existing) = bindings::find(tx, &request.binding_id).await? {
-                // The predecessor may be gone by now; what it was is what counts.
+                // The predecessor may have been deleted since, so only its id is compared.
                 let same = existing.instance_id == request.instance_id
                     && existing.predecessor_id.as_ref() == Some(&request.predecessor_id);
                 return match same {
@@ -179,7 +175,7 @@ impl Broker {
             if !plan.binding_rotatable {
                 return Err(BrokerError::NotRotatable);
             }
-            let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
+            let parameters = self.decrypt(&request.predecessor_id, &predecessor.parameters)?;
             let owner = Owner::Binding(request.binding_id.as_str());
             let token_salt = salt()?;
             let binding = ServiceBinding {
@@ -192,21 +188,21 @@ impl Broker {
             };
             self.insert(tx, &binding).await
         };
-        let bound = self.exclusively(&request.instance_id, work).await?;
-        log_if_made(&bound, &request.instance_id, &request.binding_id);
+        let bound = self.write_transaction(&request.instance_id, work).await?;
+        log_if_created(&bound, &request.instance_id, &request.binding_id);
         Ok(bound)
     }
 
-    /// Shows a binding.
+    /// Reads a binding.
     ///
     /// # Errors
-    /// [`BrokerError::BindingUnknown`] when this instance has none with this id.
+    /// [`BrokerError::BindingUnknown`] when the instance has no such binding.
     pub async fn fetch_binding(
         &self,
         instance: &InstanceId,
         id: &BindingId,
     ) -> Result<FetchedBinding, BrokerError> {
-        self.reading(async |tx| {
+        self.read_transaction(async |tx| {
             let (credentials, sealed) = match bindings::find(tx, id).await? {
                 Some(own) if own.instance_id == *instance => {
                     (self.credentials_of(tx, &own).await?, own.parameters)
@@ -218,21 +214,21 @@ impl Broker {
                     (self.credentials_of_imported(&imported), imported.parameters)
                 }
             };
-            let parameters = ScrapeOptions::without_secrets(&self.unseal(id, &sealed)?);
+            let parameters = ScrapeOptions::without_secrets(&self.decrypt(id, &sealed)?);
             Ok(FetchedBinding { credentials, parameters })
         })
         .await
     }
 
-    /// Removes a binding; the one of the same app before it is in force again. One of Tsuru gets
-    /// the same token when it is made again within [`unbound::KEPT`].
+    /// Deletes a binding. The previous binding of the same app becomes active again. A binding of
+    /// Tsuru gets the same token when it is created again within [`unbound::KEPT`].
     ///
-    /// The catalog is not asked: what has left it can be removed all the same.
+    /// The catalog does not matter: bindings of removed plans can be deleted.
     ///
     /// # Errors
-    /// [`BrokerError::BindingGone`] when this instance has none with this id.
+    /// [`BrokerError::BindingGone`] when the instance has no such binding.
     pub async fn unbind(&self, instance: &InstanceId, id: &BindingId) -> Result<(), BrokerError> {
-        self.exclusively(instance, async |tx| match bindings::find(tx, id).await? {
+        self.write_transaction(instance, async |tx| match bindings::find(tx, id).await? {
             Some(own) if own.instance_id == *instance => {
                 bindings::delete(tx, id).await?;
                 if is_of_tsuru(id.as_str()) {
@@ -244,39 +240,43 @@ impl Broker {
             _ => Err(BrokerError::BindingGone),
         })
         .await?;
-        tracing::info!(instance.id = %instance, binding.id = %id, "binding removed");
+        tracing::info!(instance.id = %instance, binding.id = %id, "binding deleted");
         Ok(())
     }
 
     async fn insert(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
         match bindings::insert(tx, binding).await? {
             true => Ok(Bound::Created(self.credentials_of(tx, binding).await?)),
-            // Another instance got a binding with this id at this very moment.
+            // Another instance has created a binding with this id in the meantime.
             false => Err(BrokerError::BindingConflict),
         }
     }
 
-    /// Puts a binding in the place of the one with its id, whose token stays.
+    /// Replaces the binding with the same id, whose token stays the same.
     async fn replace(&self, tx: &mut Tx, binding: &ServiceBinding) -> Result<Bound, BrokerError> {
         bindings::replace(tx, binding).await?;
         Ok(Bound::Created(self.credentials_of(tx, binding).await?))
     }
 
-    fn is_same_binding(&self, kept: &ServiceBinding, request: &Bind) -> Result<bool, BrokerError> {
-        Ok(kept.instance_id == request.instance_id
-            && kept.service_id == request.service_id
-            && kept.plan_id == request.plan_id
-            && kept.app_guid == request.app_guid
-            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
+    fn is_same_binding(
+        &self,
+        existing: &ServiceBinding,
+        request: &Bind,
+    ) -> Result<bool, BrokerError> {
+        Ok(existing.instance_id == request.instance_id
+            && existing.service_id == request.service_id
+            && existing.plan_id == request.plan_id
+            && existing.app_guid == request.app_guid
+            && self.decrypt(&existing.binding_id, &existing.parameters)? == request.parameters)
     }
 
-    pub(super) fn unseal(
+    pub(super) fn decrypt(
         &self,
         id: &BindingId,
         sealed: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
         let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
-        parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
+        parameters.ok_or_else(|| cannot_decrypt("service_bindings.parameters").into())
     }
 
     async fn credentials_of(
@@ -294,10 +294,9 @@ impl Broker {
     }
 }
 
-/// The salt of a binding that is made now. After an unbind that failed at its side Tsuru makes the
-/// same binding again and leaves the environment of the app as it was, so the token must be the
-/// same.
-async fn salt_of_new(
+/// The token salt of a new binding. When an unbind fails on the side of Tsuru, Tsuru creates the
+/// same binding again without updating the environment of the app. So the token must be the same.
+async fn new_token_salt(
     tx: &mut Tx,
     id: &BindingId,
     space: &SpaceGuid,
@@ -310,34 +309,34 @@ async fn salt_of_new(
     Ok(salt()?)
 }
 
-async fn note(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
+async fn put_tsuru_app(tx: &mut Tx, request: &Bind) -> Result<(), StoreError> {
     match &request.tsuru {
         Some(app) => tsuru_apps::put(tx, &request.binding_id, app).await,
         None => Ok(()),
     }
 }
 
-/// What is not there yet, or not any more, is not bound.
-fn check_is_there(operation: Option<Operation>) -> Result<(), BrokerError> {
+/// An instance can be bound when it was provisioned and is not being deleted.
+fn check_is_provisioned(operation: Option<Operation>) -> Result<(), BrokerError> {
     let Some(operation) = operation else { return Ok(()) };
     match (operation.kind, operation.state) {
         (OperationKind::Update, _) | (OperationKind::Provision, OperationState::Succeeded) => {
             Ok(())
         }
         (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
-        _ => Err(BrokerError::NotMade(operation.description)),
+        _ => Err(BrokerError::ProvisionFailed(operation.description)),
     }
 }
 
-fn log_if_made(bound: &Bound, instance: &InstanceId, binding: &BindingId) {
+fn log_if_created(bound: &Bound, instance: &InstanceId, binding: &BindingId) {
     if matches!(bound, Bound::Created(_)) {
-        tracing::info!(instance.id = %instance, binding.id = %binding, "binding made");
+        tracing::info!(instance.id = %instance, binding.id = %binding, "binding created");
     }
 }
 
-/// Whether the instance is just getting another plan than `plan`. Until that has succeeded the
-/// platform names the plan from before.
-fn is_leaving(operation: Option<&Operation>, plan: &PlanId) -> bool {
+/// Whether an update to another plan than `plan` is in progress. Until it has succeeded the
+/// platform sends the previous plan.
+fn is_previous_plan(operation: Option<&Operation>, plan: &PlanId) -> bool {
     operation.is_some_and(|operation| {
         operation.state == OperationState::InProgress
             && operation.before.as_ref().is_some_and(|before| before.plan_id == *plan)
@@ -354,7 +353,7 @@ fn check_bind(
         return Err(BrokerError::OtherService);
     }
     if instance.plan_id != request.plan_id {
-        if is_leaving(operation, &request.plan_id) {
+        if is_previous_plan(operation, &request.plan_id) {
             return Err(BrokerError::Concurrency(OperationKind::Update));
         }
         return Err(BrokerError::OtherPlan);
@@ -365,7 +364,7 @@ fn check_bind(
     if request.app_guid.is_none() && !request.parameters.is_empty() {
         return Err(BrokerError::NoKeyParameters);
     }
-    // First, since its words are better: it knows what a parameter is for.
+    // Checked before the schema, because its error messages are better.
     ScrapeOptions::from_parameters(&request.parameters)?;
     match &plan.bind {
         Some(schema) => Ok(schema.check(&request.parameters)?),

@@ -1,6 +1,7 @@
-//! Taking over the bindings of promfetcher, which are bindings of any instance, service and plan.
+//! Import of bindings of promfetcher. An imported binding belongs to any instance, service and
+//! plan.
 
-use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_patience};
+use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_timeout};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
     secrets::{KeyError, Owner, salt},
@@ -12,57 +13,55 @@ use crate::{
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Rows of one transaction: few enough that binds at a running broker wait only briefly.
-const AT_ONCE: usize = 100;
+/// Rows per transaction: few enough that binds at a running broker wait only briefly.
+const BATCH_SIZE: usize = 100;
 
-/// What became of the rows of an import.
+/// Result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Import {
-    /// Bindings that are in force from now on.
+pub struct ImportReport {
+    /// New bindings.
     pub imported: usize,
-    /// Bindings that were imported before; also those that the platform has removed since.
+    /// Bindings that were imported before, including those that the platform has deleted since.
     pub known: usize,
-    /// Service keys, which meant nothing to promfetcher: it keeps endpoints of apps, and they
-    /// name none.
+    /// Service keys, which promfetcher ignored: it stored endpoints of apps, and a service key has
+    /// no app.
     pub without_app: usize,
-    /// Rows that make no usable binding.
-    pub left_out: Vec<LeftOut>,
+    /// Rows that cannot be imported.
+    pub skipped: Vec<SkippedRow>,
 }
 
-/// A row that makes no usable binding.
+/// A row that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Its binding, as it stands there.
+pub struct SkippedRow {
+    /// Id of the binding in promfetcher.
     pub guid: String,
-    /// Why.
     pub problem: String,
 }
 
 impl Broker {
-    /// Makes bindings of promfetcher's endpoints. Each of them matches any
-    /// instance, service and plan, and any binding of the same app that was made
-    /// here is newer.
+    /// Imports endpoints of promfetcher as bindings. Each belongs to any instance, service and
+    /// plan. Bindings that were created here take precedence.
     ///
-    /// Repeating it adds what is new there and changes nothing else.
+    /// A repeated import adds new endpoints and changes nothing else.
     ///
     /// # Errors
-    /// [`BrokerError::Store`] when the database is away; then some may be imported, and
-    /// repeating it imports the rest.
-    pub async fn import(&self, endpoints: &[AppEndpoint]) -> Result<Import, BrokerError> {
-        let mut import = Import::default();
+    /// [`BrokerError::Store`] when the database is unavailable. Then the import may be incomplete; repeat
+    /// it.
+    pub async fn import(&self, endpoints: &[AppEndpoint]) -> Result<ImportReport, BrokerError> {
+        let mut import = ImportReport::default();
         let mut usable = Vec::new();
         for endpoint in endpoints {
             match self.imported(endpoint) {
                 Ok(Some(binding)) => usable.push(binding),
                 Ok(None) => import.without_app += 1,
-                Err(Unusable::Row(problem)) => {
-                    import.left_out.push(LeftOut { guid: endpoint.guid.clone(), problem });
+                Err(ImportError::Row(problem)) => {
+                    import.skipped.push(SkippedRow { guid: endpoint.guid.clone(), problem });
                 }
-                Err(Unusable::Broker(error)) => return Err(error),
+                Err(ImportError::Broker(error)) => return Err(error),
             }
         }
-        for some in usable.chunks(AT_ONCE) {
-            within_patience(async {
+        for some in usable.chunks(BATCH_SIZE) {
+            within_timeout(async {
                 let mut tx = self.0.store.begin_write().await?;
                 claim(&mut tx, &self.0.keys).await?;
                 for binding in some {
@@ -75,46 +74,46 @@ impl Broker {
             })
             .await?;
         }
-        within_patience(self.refresh()).await?;
+        within_timeout(self.refresh()).await?;
         Ok(import)
     }
 
-    /// The binding that a row makes; none for a service key.
-    fn imported(&self, endpoint: &AppEndpoint) -> Result<Option<ImportedBinding>, Unusable> {
+    /// The binding for a row; `None` for a service key.
+    fn imported(&self, endpoint: &AppEndpoint) -> Result<Option<ImportedBinding>, ImportError> {
         if endpoint.app_guid.is_empty() {
             return Ok(None);
         }
         let binding_id: BindingId =
-            endpoint.guid.parse().map_err(|error| Unusable::row("guid", error))?;
+            endpoint.guid.parse().map_err(|error| ImportError::row("guid", error))?;
         let app_guid: AppGuid =
-            endpoint.app_guid.parse().map_err(|error| Unusable::row("app_guid", error))?;
+            endpoint.app_guid.parse().map_err(|error| ImportError::row("app_guid", error))?;
         let mut parameters = Map::new();
         parameters.insert("endpoint".to_owned(), Value::String(endpoint.endpoint.clone()));
         ScrapeOptions::from_parameters(&parameters)
-            .map_err(|error| Unusable::row("endpoint", error.problem))?;
+            .map_err(|error| ImportError::row("endpoint", error.problem))?;
         let owner = Owner::Binding(binding_id.as_str());
-        let ours = |error: KeyError| Unusable::Broker(error.into());
-        let token_salt = salt().map_err(ours)?;
+        let broker_error = |error: KeyError| ImportError::Broker(error.into());
+        let token_salt = salt().map_err(broker_error)?;
         Ok(Some(ImportedBinding {
             app_guid,
-            parameters: self.0.keys.seal(owner, &parameters).map_err(ours)?,
+            parameters: self.0.keys.seal(owner, &parameters).map_err(broker_error)?,
             token_hash: self.token_hash_of(&binding_id, &token_salt),
             token_salt,
             binding_id,
         }))
     }
 
-    /// promfetcher kept no ids that could differ.
+    /// Instance, service and plan are not compared, because promfetcher did not store them.
     pub(super) fn is_same_imported(
         &self,
-        kept: &ImportedBinding,
+        existing: &ImportedBinding,
         request: &Bind,
     ) -> Result<bool, BrokerError> {
-        Ok(request.app_guid.as_ref() == Some(&kept.app_guid)
-            && self.unseal(&kept.binding_id, &kept.parameters)? == request.parameters)
+        Ok(request.app_guid.as_ref() == Some(&existing.app_guid)
+            && self.decrypt(&existing.binding_id, &existing.parameters)? == request.parameters)
     }
 
-    /// The binding to be like; an imported one is one of any instance.
+    /// The predecessor of a rotation. An imported binding belongs to any instance.
     pub(super) async fn predecessor(
         &self,
         tx: &mut Tx,
@@ -141,40 +140,39 @@ impl Broker {
         })
     }
 
-    /// As a bind would give them.
     pub(super) fn credentials_of_imported(&self, binding: &ImportedBinding) -> Credentials {
         let scope = Scope::App(binding.app_guid.clone());
         Credentials { token: self.0.keys.token(&binding.binding_id, &binding.token_salt), scope }
     }
 }
 
-impl fmt::Display for Import {
+impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { imported, known, without_app, left_out } = self;
+        let Self { imported, known, without_app, skipped } = self;
         write!(f, "{imported} imported, {known} known before, {without_app} of service keys, ")?;
-        write!(f, "{} left out", left_out.len())?;
-        for LeftOut { guid, problem } in left_out {
+        write!(f, "{} left out", skipped.len())?;
+        for SkippedRow { guid, problem } in skipped {
             write!(f, "\n  binding {guid:?}: {problem}")?;
         }
         Ok(())
     }
 }
 
-enum Unusable {
-    /// The row makes no sense.
+enum ImportError {
+    /// The row is invalid.
     Row(String),
-    /// Our fault.
+    /// An error of the broker.
     Broker(BrokerError),
 }
 
-impl Unusable {
+impl ImportError {
     fn row(column: &str, problem: impl fmt::Display) -> Self {
         Self::Row(format!("{column} {problem}"))
     }
 }
 
 async fn add(tx: &mut Tx, binding: &ImportedBinding) -> Result<bool, BrokerError> {
-    // Bound here with this very id, which only a repeated request of the platform can be.
+    // A binding with this id exists when the platform has repeated a bind.
     if bindings::find(tx, &binding.binding_id).await?.is_some() {
         return Ok(false);
     }

@@ -2,14 +2,15 @@
 
 use super::{
     Broker, BrokerError, UsesQuotas, check_maintenance,
-    error::unsealable,
+    error::cannot_decrypt,
     find_plan,
-    prometheus::{Ordered, Wanted, put_operation},
+    prometheus::{AcceptedOperation, put_operation, requested_spec},
 };
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, OrganizationGuid, ParameterSchema, Plan, PlanId,
-        ServiceId, SpaceGuid, prometheus::Wishes,
+        ServiceId, SpaceGuid,
+        prometheus::{PrometheusParams, Spec},
     },
     secrets::Owner,
     store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
@@ -22,72 +23,63 @@ use std::time::Duration;
 /// Not `Debug`: its parameters may be secrets.
 #[derive(Clone)]
 pub struct Provision {
-    /// The new instance's id.
     pub instance_id: InstanceId,
-    /// A service of the catalog.
     pub service_id: ServiceId,
-    /// A plan of that service.
     pub plan_id: PlanId,
-    /// Where it belongs.
     pub organization_guid: OrganizationGuid,
-    /// Where it belongs.
     pub space_guid: SpaceGuid,
-    /// What people call it.
+    /// Names for display.
     pub names: Names,
     /// The user's parameters; empty when there are none.
     pub parameters: Map<String, Value>,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
-    /// Whether the platform waits for what takes longer than a request.
+    /// `accepts_incomplete`: whether the platform supports asynchronous operations.
     pub accepts_incomplete: bool,
 }
 
-/// What a successful [`Broker::provision`] found.
+/// Outcome of [`Broker::provision`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provisioned {
-    /// It was made now.
+    /// The instance was created.
     Created,
-    /// The same instance was there before.
+    /// An equal instance already exists.
     AlreadyExists,
-    /// It is being made, since now or before.
-    InProgress(Ordered),
+    /// The instance is being provisioned.
+    InProgress(AcceptedOperation),
 }
 
-/// What a successful [`Broker::deprovision`] comes to.
+/// Outcome of [`Broker::deprovision`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deprovisioned {
-    /// It is gone.
+    /// The instance was deleted.
     Done,
-    /// It is being removed, since now or before.
-    InProgress(Ordered),
+    /// The instance is being deprovisioned.
+    InProgress(AcceptedOperation),
 }
 
-/// A service instance as the platform may see it.
+/// A service instance without secret parameters, for the platform.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchedInstance {
-    /// Its service.
     pub service_id: ServiceId,
-    /// Its plan.
     pub plan_id: PlanId,
-    /// Where it belongs.
     pub organization_guid: OrganizationGuid,
-    /// Where it belongs.
     pub space_guid: SpaceGuid,
-    /// Its parameters without the secret ones.
+    /// The parameters without the secret ones.
     pub parameters: Map<String, Value>,
-    /// The version of its plan that it was made with or upgraded to.
+    /// The maintenance version with which it was provisioned or upgraded.
     pub maintenance_version: Option<String>,
 }
 
 impl Broker {
-    /// Makes a service instance, or finds the same one.
+    /// Creates a service instance, or finds an equal one.
     ///
-    /// A repeated request is answered from what is stored, even when the plan
-    /// has left the catalog since.
+    /// A repeated request is answered from stored state, even if the plan was removed from the
+    /// catalog.
     ///
     /// # Errors
-    /// [`BrokerError::InstanceConflict`] when the id is taken by a different one;
-    /// otherwise what is wrong with the request.
+    /// [`BrokerError::InstanceConflict`] when a different instance has the id; otherwise the problem of
+    /// the request.
     pub async fn provision(&self, request: Provision) -> Result<Provisioned, BrokerError> {
         let catalog = self.catalog();
         let found = find_plan(&catalog, &request.service_id, &request.plan_id);
@@ -95,19 +87,19 @@ impl Broker {
             check_maintenance(plan, request.maintenance_version.as_deref())?;
         }
         let id = &request.instance_id;
-        // It takes its time, so it is asked before the transaction, and not about what is there.
-        let wanted = match &found {
+        // Validation is slow, so it runs before the transaction, and only for new instances.
+        let requested = match &found {
             Ok((_, plan)) if plan.prometheus.is_some() && !self.exists(id).await? => {
-                Some(self.admit_new(plan, &request).await?)
+                Some(self.validate_new(plan, &request).await?)
             }
             _ => None,
         };
         let outcome = self
-            .changing(id, UsesQuotas::if_some(wanted.as_ref()), async |tx| {
+            .write_transaction_with(id, UsesQuotas::if_some(requested.as_ref()), async |tx| {
                 if let Some(existing) = instances::find(tx, id).await? {
                     return match self.is_same(&existing, &request)? {
-                        true => self.is_being_made(tx, id).await,
-                        false => Err(self.differs(tx, id).await?),
+                        true => self.existing_outcome(tx, id).await,
+                        false => Err(self.conflict(tx, id).await?),
                     };
                 }
                 let (_, plan) = found?;
@@ -120,21 +112,22 @@ impl Broker {
                     space_guid: request.space_guid.clone(),
                     names: request.names.clone(),
                     maintenance_version: request.maintenance_version.clone(),
-                    parameters: self.seal_of_instance(id, &request.parameters)?,
+                    parameters: self.encrypt_parameters(id, &request.parameters)?,
                 };
                 if !instances::insert(tx, &instance).await? {
-                    // Unreachable while the lock holds; the unique key is the truth all the same.
+                    // Unreachable because of the lock; the unique key is checked all the same.
                     return Err(BrokerError::InstanceConflict);
                 }
-                match &wanted {
+                match &requested {
                     None if plan.prometheus.is_some() => {
-                        // It was there a moment ago, and is gone by now.
+                        // The instance existed before the transaction and was deleted since.
                         Err(BrokerError::Concurrency(OperationKind::Deprovision))
                     }
                     None => Ok(Provisioned::Created),
-                    Some(wanted) => {
-                        let ordered = self.order(tx, id, &request.space_guid, wanted).await?;
-                        Ok(Provisioned::InProgress(ordered))
+                    Some(spec) => {
+                        let accepted =
+                            self.accept_provision(tx, id, &request.space_guid, spec).await?;
+                        Ok(Provisioned::InProgress(accepted))
                     }
                 }
             })
@@ -143,9 +136,9 @@ impl Broker {
             Provisioned::Created => {
                 tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioned");
             }
-            Provisioned::InProgress(_) if wanted.is_some() => {
-                self.ordered();
-                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance ordered");
+            Provisioned::InProgress(_) if requested.is_some() => {
+                self.notify_operations_changed();
+                tracing::info!(instance.id = %id, plan.id = %request.plan_id, "instance provisioning started");
             }
             _ => {}
         }
@@ -153,22 +146,22 @@ impl Broker {
     }
 
     async fn exists(&self, id: &InstanceId) -> Result<bool, BrokerError> {
-        self.reading(async |tx| Ok(instances::find(tx, id).await?.is_some())).await
+        self.read_transaction(async |tx| Ok(instances::find(tx, id).await?.is_some())).await
     }
 
-    async fn admit_new(&self, plan: &Plan, request: &Provision) -> Result<Wanted, BrokerError> {
+    async fn validate_new(&self, plan: &Plan, request: &Provision) -> Result<Spec, BrokerError> {
         check(plan.provision.as_ref(), &request.parameters)?;
         if !request.accepts_incomplete {
             return Err(BrokerError::AsyncRequired);
         }
         let terms = plan.prometheus.as_ref().ok_or(BrokerError::UnknownPlan)?;
-        let wanted = self.wanted(terms, &request.parameters)?;
-        self.admit(&wanted.spec, None).await?;
-        Ok(wanted)
+        let spec = requested_spec(terms, &request.parameters)?;
+        self.validate(&spec, None).await?;
+        Ok(spec)
     }
 
-    /// The answer to a repeated request.
-    async fn is_being_made(
+    /// The outcome of a repeated request.
+    async fn existing_outcome(
         &self,
         tx: &mut Tx,
         id: &InstanceId,
@@ -176,21 +169,21 @@ impl Broker {
         let Some(operation) = operations::find(tx, id).await? else {
             return Ok(Provisioned::AlreadyExists);
         };
-        let ordered = Ordered { operation_id: operation.operation_id };
+        let accepted = AcceptedOperation { operation_id: operation.operation_id };
         match (operation.kind, operation.state) {
             (OperationKind::Provision, OperationState::InProgress) => {
-                Ok(Provisioned::InProgress(ordered))
+                Ok(Provisioned::InProgress(accepted))
             }
             (kind, OperationState::InProgress) => Err(BrokerError::Concurrency(kind)),
             (OperationKind::Provision | OperationKind::Deprovision, OperationState::Failed) => {
-                Err(BrokerError::NotMade(operation.description))
+                Err(BrokerError::ProvisionFailed(operation.description))
             }
             _ => Ok(Provisioned::AlreadyExists),
         }
     }
 
-    /// The answer to a different request for an id that is taken.
-    async fn differs(&self, tx: &mut Tx, id: &InstanceId) -> Result<BrokerError, BrokerError> {
+    /// The error of a request that differs from the existing instance.
+    async fn conflict(&self, tx: &mut Tx, id: &InstanceId) -> Result<BrokerError, BrokerError> {
         let operation = operations::find(tx, id).await?;
         Ok(match operation {
             Some(it)
@@ -203,14 +196,14 @@ impl Broker {
         })
     }
 
-    /// Shows a service instance.
+    /// Reads a service instance.
     ///
     /// # Errors
-    /// [`BrokerError::InstanceUnknown`] when there is none.
+    /// [`BrokerError::InstanceUnknown`] when there is no such instance.
     pub async fn fetch(&self, id: &InstanceId) -> Result<FetchedInstance, BrokerError> {
-        let instance = self.reading(async |tx| find(tx, id).await).await?;
+        let instance = self.read_transaction(async |tx| find(tx, id).await).await?;
         Ok(FetchedInstance {
-            parameters: Wishes::without_secrets(&self.parameters_of(&instance)?),
+            parameters: PrometheusParams::without_secrets(&self.parameters_of(&instance)?),
             service_id: instance.service_id,
             plan_id: instance.plan_id,
             organization_guid: instance.organization_guid,
@@ -219,44 +212,45 @@ impl Broker {
         })
     }
 
-    /// The parameters of a service instance, secret ones too: no answer may show them.
+    /// The parameters including the secret ones. They must not be shown in a response.
     ///
     /// # Errors
-    /// [`BrokerError::InstanceUnknown`] when there is none.
+    /// [`BrokerError::InstanceUnknown`] when there is no such instance.
     pub async fn stored_parameters(
         &self,
         id: &InstanceId,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let instance = self.reading(async |tx| find(tx, id).await).await?;
+        let instance = self.read_transaction(async |tx| find(tx, id).await).await?;
         self.parameters_of(&instance)
     }
 
-    /// Removes a service instance, and with it the bindings it still has: OSB
-    /// does not say what becomes of them, Cloud Controller removes them first,
-    /// and a binding without an instance could be removed by nobody.
+    /// Deletes a service instance with its bindings. OSB does not define what happens to the
+    /// bindings. Cloud Controller deletes them first, and without the instance they could not be
+    /// deleted.
     ///
-    /// The catalog is not asked: what has left it can be removed all the same.
+    /// The catalog does not matter: instances of removed plans can be deleted.
     ///
     /// # Errors
-    /// [`BrokerError::InstanceGone`] when there is none.
+    /// [`BrokerError::InstanceGone`] when there is no such instance.
     pub async fn deprovision(&self, id: &InstanceId) -> Result<Deprovisioned, BrokerError> {
         let outcome = self
-            .exclusively(id, async |tx| {
+            .write_transaction(id, async |tx| {
                 if instances::find(tx, id).await?.is_none() {
-                    self.let_unseen_depart(tx, id).await?;
+                    self.record_unknown_deletion(tx, id).await?;
                     return Ok(Deprovisioned::Done);
                 }
                 if prometheus::find(tx, id).await?.is_none() {
                     self.delete(tx, id).await?;
                     return Ok(Deprovisioned::Done);
                 }
-                // Credentials and targets go now, whatever the rest takes.
+                // Credentials and targets are revoked at once, however long the deprovisioning
+                // takes.
                 bindings::delete_all(tx, id).await?;
                 let running = operations::find(tx, id).await?.filter(|it| {
                     it.kind == OperationKind::Deprovision && it.state == OperationState::InProgress
                 });
                 Ok(Deprovisioned::InProgress(match running {
-                    Some(running) => Ordered { operation_id: running.operation_id },
+                    Some(running) => AcceptedOperation { operation_id: running.operation_id },
                     None => put_operation(tx, id, OperationKind::Deprovision, None).await?,
                 }))
             })
@@ -264,23 +258,23 @@ impl Broker {
         match outcome {
             Deprovisioned::Done => tracing::info!(instance.id = %id, "instance deprovisioned"),
             Deprovisioned::InProgress(_) => {
-                self.ordered();
-                tracing::info!(instance.id = %id, "instance is to be removed");
+                self.notify_operations_changed();
+                tracing::info!(instance.id = %id, "instance deprovisioning started");
             }
         }
         Ok(outcome)
     }
 
-    /// As [`deprovision`](Self::deprovision), for who cannot wait and ask again: waits for the
-    /// end, at most for `patience`.
+    /// Like [`deprovision`](Self::deprovision), for platforms without asynchronous operations: waits
+    /// for the end of the operation, at most for `limit`.
     ///
     /// # Errors
-    /// Those of `deprovision`; [`BrokerError::Concurrency`] when it has not ended by then, and
-    /// [`BrokerError::NotRemoved`] when it failed.
-    pub async fn deprovision_now(
+    /// Those of `deprovision`; [`BrokerError::Concurrency`] when the operation has not ended in time,
+    /// and [`BrokerError::DeprovisionFailed`] when it failed.
+    pub async fn deprovision_and_wait(
         &self,
         id: &InstanceId,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<(), BrokerError> {
         if self.deprovision(id).await? == Deprovisioned::Done {
             return Ok(());
@@ -290,23 +284,27 @@ impl Broker {
                 match self.last_operation(id, None).await {
                     Err(BrokerError::InstanceUnknown) => return Ok(()),
                     Ok(last) if last.state == OperationState::Failed => {
-                        return Err(BrokerError::NotRemoved(last.description));
+                        return Err(BrokerError::DeprovisionFailed(last.description));
                     }
-                    Ok(_) => tokio::time::sleep(LOOK).await,
+                    Ok(_) => tokio::time::sleep(POLL_INTERVAL).await,
                     Err(error) => return Err(error),
                 }
             }
         };
         let late = BrokerError::Concurrency(OperationKind::Deprovision);
-        tokio::time::timeout(patience, ended).await.unwrap_or(Err(late))
+        tokio::time::timeout(limit, ended).await.unwrap_or(Err(late))
     }
 
-    fn is_same(&self, kept: &ServiceInstance, request: &Provision) -> Result<bool, BrokerError> {
-        Ok(kept.service_id == request.service_id
-            && kept.plan_id == request.plan_id
-            && kept.organization_guid == request.organization_guid
-            && kept.space_guid == request.space_guid
-            && self.parameters_of(kept)? == request.parameters)
+    fn is_same(
+        &self,
+        existing: &ServiceInstance,
+        request: &Provision,
+    ) -> Result<bool, BrokerError> {
+        Ok(existing.service_id == request.service_id
+            && existing.plan_id == request.plan_id
+            && existing.organization_guid == request.organization_guid
+            && existing.space_guid == request.space_guid
+            && self.parameters_of(existing)? == request.parameters)
     }
 
     pub(super) fn parameters_of(
@@ -315,10 +313,10 @@ impl Broker {
     ) -> Result<Map<String, Value>, BrokerError> {
         let owner = Owner::Instance(instance.instance_id.as_str());
         let parameters = self.0.keys.unseal(owner, &instance.parameters);
-        parameters.ok_or_else(|| unsealable("service_instances.parameters").into())
+        parameters.ok_or_else(|| cannot_decrypt("service_instances.parameters").into())
     }
 
-    pub(super) fn seal_of_instance(
+    pub(super) fn encrypt_parameters(
         &self,
         id: &InstanceId,
         parameters: &Map<String, Value>,
@@ -327,15 +325,15 @@ impl Broker {
     }
 }
 
-/// How often is looked whether an operation has ended.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which the end of an operation is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The instance, for everyone but who deletes it.
+/// Finds an instance. A deletion does not use this, because its error differs.
 pub(super) async fn find(tx: &mut Tx, id: &InstanceId) -> Result<ServiceInstance, BrokerError> {
     instances::find(tx, id).await?.ok_or(BrokerError::InstanceUnknown)
 }
 
-/// A plan without a schema takes nothing: an unknown parameter must not be lost in silence.
+/// A plan without a schema accepts no parameters: unknown ones must not be ignored silently.
 pub(super) fn check(
     schema: Option<&ParameterSchema>,
     parameters: &Map<String, Value>,

@@ -8,13 +8,13 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Broker {
-    /// The ids of all service instances, each with those of its bindings, sorted. What cannot be
-    /// read is left out.
+    /// The ids of all service instances, each with the ids of its bindings, sorted. Unreadable rows
+    /// are skipped.
     ///
     /// # Errors
-    /// [`BrokerError::Store`] when the database is away.
+    /// [`BrokerError::Store`] when the database is unavailable.
     pub async fn list(&self) -> Result<BTreeMap<InstanceId, Vec<BindingId>>, BrokerError> {
-        self.reading(async |tx| {
+        self.read_transaction(async |tx| {
             let ids = instances::ids(tx).await?;
             let mut all: BTreeMap<_, _> = ids.into_iter().map(|id| (id, Vec::new())).collect();
             for binding in bindings::all(tx).await?.into_iter().flatten() {

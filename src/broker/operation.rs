@@ -6,20 +6,18 @@ use crate::{
     store::operations,
 };
 
-/// How far the last operation is.
+/// The last operation on an instance or a binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastOperation {
-    /// What is or was done; none for what is done at once.
+    /// `None` for requests that are completed at once.
     pub kind: Option<OperationKind>,
-    /// How far it is.
     pub state: OperationState,
-    /// What people are told of it; may be empty.
+    /// Description for users; may be empty.
     pub description: String,
 }
 
 impl Broker {
-    /// How far the last operation on an instance, or on one of its bindings, is.
-    /// Bindings are made at once.
+    /// The last operation on an instance, or on one of its bindings. Bindings are created at once.
     ///
     /// # Errors
     /// [`BrokerError::InstanceUnknown`] or [`BrokerError::BindingUnknown`].
@@ -37,8 +35,9 @@ impl Broker {
             self.fetch_binding(instance, binding).await?;
             return Ok(at_once);
         }
-        self.reading(async |tx| {
-            // The instance second: a removal that ends in between is answered as gone, not as succeeded.
+        self.read_transaction(async |tx| {
+            // The instance is read second: if it is deleted in between, the response is 410 and not
+            // "succeeded".
             let operation = operations::find(tx, instance).await?;
             find(tx, instance).await?;
             Ok(operation.map_or(at_once, |it| LastOperation {

@@ -1,39 +1,41 @@
-//! Updates that were refused although the platform keeps what they asked for.
+//! Refused updates that the platform keeps in its own state.
 //!
-//! Tsuru stores the plan and the parameters of an instance before it asks for the update, and
-//! keeps them when that is refused (tsuru/tsuru, service/actions.go, `updateServiceInstance`).
-//! Each later update asks for them again. What was refused is stored, so that it does not block
-//! what else a later update asks for.
+//! Tsuru stores the plan and the parameters of an instance before it requests the update, and keeps
+//! them when the update is refused (tsuru/tsuru, service/actions.go, `updateServiceInstance`). Each
+//! later update contains them again. The refused values are stored here, so that they do not block
+//! other changes of a later update.
 
-use super::{Broker, BrokerError, error::unsealable, instances::find};
+use super::{Broker, BrokerError, error::cannot_decrypt, instances::find};
 use crate::{domain::InstanceId, secrets::Owner, store::refused_updates};
 use serde_json::{Map, Value};
 
-/// What an update asked for.
+/// Plan and parameters of a refused update.
 ///
 /// Not `Debug`: its parameters may be secrets.
 #[derive(Clone, Default, PartialEq)]
 pub struct RefusedUpdate {
-    /// The name of the plan; none if the request has none.
+    /// Name of the plan; `None` if the request has none.
     pub plan: Option<String>,
-    /// The parameters as they came.
+    /// The parameters as they were received.
     pub parameters: Map<String, Value>,
 }
 
 impl Broker {
-    /// The update of an instance that was refused last, unless one was accepted since then.
+    /// The last refused update of an instance, unless an update was accepted since then.
     ///
     /// # Errors
-    /// [`BrokerError::Store`] when the database is away.
+    /// [`BrokerError::Store`] when the database is unavailable.
     pub async fn refused_update(
         &self,
         id: &InstanceId,
     ) -> Result<Option<RefusedUpdate>, BrokerError> {
-        let sealed = self.reading(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
-        let Some(sealed) = sealed else { return Ok(None) };
+        let encrypted =
+            self.read_transaction(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
+        let Some(encrypted) = encrypted else { return Ok(None) };
         let owner = Owner::RefusedUpdate(id.as_str());
         let column = "tsuru_refused_updates.request";
-        let mut request = self.0.keys.unseal(owner, &sealed).ok_or_else(|| unsealable(column))?;
+        let mut request =
+            self.0.keys.unseal(owner, &encrypted).ok_or_else(|| cannot_decrypt(column))?;
         let parameters = match request.remove("parameters") {
             Some(Value::Object(parameters)) => parameters,
             _ => Map::new(),
@@ -42,7 +44,7 @@ impl Broker {
         Ok(Some(RefusedUpdate { plan, parameters }))
     }
 
-    /// Stores an update that was refused; none: the last one was accepted.
+    /// Stores a refused update; `None` after an accepted update.
     ///
     /// # Errors
     /// [`BrokerError::InstanceUnknown`] when there is no such instance.
@@ -51,7 +53,7 @@ impl Broker {
         id: &InstanceId,
         refused: Option<&RefusedUpdate>,
     ) -> Result<(), BrokerError> {
-        let sealed = match refused {
+        let encrypted = match refused {
             None => None,
             Some(RefusedUpdate { plan, parameters }) => {
                 let request = Map::from_iter([
@@ -61,10 +63,10 @@ impl Broker {
                 Some(self.0.keys.seal(Owner::RefusedUpdate(id.as_str()), &request)?)
             }
         };
-        self.exclusively(id, async |tx| {
+        self.write_transaction(id, async |tx| {
             find(tx, id).await?;
-            match &sealed {
-                Some(sealed) => refused_updates::put(tx, id, sealed).await?,
+            match &encrypted {
+                Some(encrypted) => refused_updates::put(tx, id, encrypted).await?,
                 None => refused_updates::delete(tx, id).await?,
             }
             Ok(())

@@ -1,9 +1,9 @@
-//! The rules, on both databases.
+//! Tests of the broker on SQLite and PostgreSQL.
 
 mod bindings;
 mod instances;
 mod locks;
-mod moving;
+mod migration;
 mod races;
 mod store;
 
@@ -16,8 +16,8 @@ use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-/// Two services; the second plan of the first has a maintenance version and parameters of its
-/// own, the third cannot be left or bound.
+/// Two services. The second plan of the first has a maintenance version and a parameter schema. The
+/// third plan is not bindable and not updateable.
 fn catalog() -> Catalog {
     let mut document: Value =
         serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
@@ -84,11 +84,11 @@ fn update(id: &str) -> Update {
         plan_id: None,
         names: Names::default(),
         parameters: Map::new(),
-        unnamed: Unnamed::Keep,
+        omitted_parameters: OmittedParameters::Keep,
         moves_to: OrgSpace::default(),
         maintenance_version: None,
         previous_plan_id: None,
-        place: OrgSpace::default(),
+        org_space: OrgSpace::default(),
         accepts_incomplete: false,
     }
 }
@@ -102,7 +102,7 @@ fn bind(instance: &str, id: &str, app: &str) -> Bind {
         plan_id: "p".parse().unwrap(),
         app_guid: Some(app.parse().unwrap()),
         parameters: Map::new(),
-        place: OrgSpace::default(),
+        org_space: OrgSpace::default(),
         tsuru: None,
     }
 }
@@ -123,20 +123,20 @@ fn binding(id: &str) -> BindingId {
     id.parse().unwrap()
 }
 
-/// The credentials of a binding that had to be made.
-async fn made(broker: &Broker, request: Bind) -> Credentials {
+/// Creates a binding, which must not exist yet.
+async fn create_binding(broker: &Broker, request: Bind) -> Credentials {
     match broker.bind(request).await.unwrap() {
         Bound::Created(credentials) => credentials,
-        Bound::AlreadyExists(_) => panic!("it was there before"),
+        Bound::AlreadyExists(_) => panic!("the binding exists already"),
     }
 }
 
-fn endpoint_in_force(broker: &Broker, app: &str) -> Option<String> {
-    let in_force = broker.bound_apps().options_of(app)?;
+fn active_endpoint(broker: &Broker, app: &str) -> Option<String> {
+    let in_force = broker.binding_table().binding_for(app)?;
     in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
 }
 
-/// The variant's name, for tables.
+/// The name of the variant.
 fn name(error: &BrokerError) -> String {
     let debug = format!("{error:?}");
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()

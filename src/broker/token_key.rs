@@ -1,4 +1,4 @@
-//! The `broker.token_key` that is kept beside an SQLite database.
+//! The generated `broker.token_key` in a file next to an SQLite database.
 
 use crate::{secrets::KeyError, store::protect};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,45 +11,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why there is no key to derive others from.
+/// Why there is no usable token key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenKeyError {
-    /// Replicas cannot share a file, so with PostgreSQL the operator sets the key.
+    /// Replicas cannot share a file, so with PostgreSQL the operator must set the key.
     #[error("broker.token_key is required with PostgreSQL")]
     Missing,
-    /// It cannot be used as a key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Without it the secrets in the database cannot be read.
+    /// The file is missing, so the secrets in the database cannot be decrypted.
     #[error(
-        "{} is missing: it holds the key that sealed the secrets in the database beside it; \
+        "{} is missing: it contains the key of the secrets in the database next to it; \
          put it back, or set broker.token_key to what was in it",
         .0.display()
     )]
     Lost(PathBuf),
-    /// The file is empty or has no text in it.
-    #[error("{} holds no key; put the right one back", .0.display())]
+    /// The file is empty or no UTF-8 text.
+    #[error("{} contains no key; restore the file from a backup", .0.display())]
     Unusable(PathBuf),
-    /// The file can be neither read nor written.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
-/// The key beside a database file; made if there is none and `make` allows it.
+/// Reads the key of a database file. Generates it if it is missing and `create` is set.
 ///
-/// It is written whole under another name and then linked, so neither a crash
-/// nor a second process can leave or replace half a key.
-pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenKeyError> {
-    let path = beside_name(database);
+/// A new key is written to another file and then linked, so that neither a crash nor a second
+/// process can leave or replace an incomplete key.
+pub(super) fn load(database: &Path, create: bool) -> Result<SecretString, TokenKeyError> {
+    let path = key_path(database);
     match read(&path) {
-        Err(TokenKeyError::Lost(_)) if make => {
-            make_at(&path).map_err(|source| TokenKeyError::File { path: path.clone(), source })?;
-            tracing::info!(path = %path.display(), "a new broker.token_key was made; keep it");
+        Err(TokenKeyError::Lost(_)) if create => {
+            generate(&path).map_err(|source| TokenKeyError::File { path: path.clone(), source })?;
+            tracing::info!(path = %path.display(), "broker.token_key generated; include it in backups");
             read(&path)
         }
         found => {
@@ -59,8 +53,8 @@ pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenK
     }
 }
 
-/// Where the key of a database file is.
-pub(super) fn beside_name(database: &Path) -> PathBuf {
+/// Path of the key of a database file.
+pub(super) fn key_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".token-key");
     PathBuf::from(name)
@@ -78,7 +72,7 @@ fn read(path: &Path) -> Result<SecretString, TokenKeyError> {
     }
 }
 
-fn make_at(path: &Path) -> io::Result<()> {
+fn generate(path: &Path) -> io::Result<()> {
     let mut key = [0; 32];
     SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random numbers"))?;
     let mut name = path.as_os_str().to_owned();
@@ -90,10 +84,10 @@ fn make_at(path: &Path) -> io::Result<()> {
         .and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match linked {
-        // Someone else was faster: that key it is.
+        // Another process has created the key first; it is used.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
-        // The name must be as durable as the content.
+        // The new directory entry must be durable as well.
         Ok(()) => File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all(),
     }
 }
@@ -105,17 +99,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_key_is_made_once_for_its_owner_only() {
+    fn a_key_is_generated_once_and_readable_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("my.db");
-        let key = beside(&database, true).unwrap();
+        let key = load(&database, true).unwrap();
         assert!(key.expose_secret().len() >= 43);
-        assert_eq!(beside(&database, true).unwrap().expose_secret(), key.expose_secret());
+        assert_eq!(load(&database, true).unwrap().expose_secret(), key.expose_secret());
         let file = dir.path().join("my.db.token-key");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        beside(&database, false).unwrap();
+        load(&database, false).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -125,7 +119,7 @@ mod tests {
         let database = dir.path().join("my.db");
         let keys: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| beside(&database, true).unwrap())).collect();
+                (0..8).map(|_| scope.spawn(|| load(&database, true).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let first = keys[0].expose_secret();
@@ -136,13 +130,13 @@ mod tests {
     fn a_lost_or_empty_key_of_a_used_database_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("my.db");
-        let lost = beside(&database, false).unwrap_err();
+        let lost = load(&database, false).unwrap_err();
         assert!(matches!(lost, TokenKeyError::Lost(_)), "{lost}");
         let file = dir.path().join("my.db.token-key");
         assert!(!file.exists());
         for content in [b"" as &[u8], b" \n", b"\xff"] {
             fs::write(&file, content).unwrap();
-            let unusable = beside(&database, true).unwrap_err();
+            let unusable = load(&database, true).unwrap_err();
             assert!(matches!(unusable, TokenKeyError::Unusable(_)), "{unusable}");
         }
     }

@@ -1,14 +1,14 @@
 //! Service instances: update.
 //!
-//! What is only stored is changed at once. What a Prometheus would have to be
-//! like is ordered, and undone by who carries it out when it cannot be.
+//! Changes of stored attributes are completed at once. A change of the spec of a Prometheus is an
+//! operation, and the reconciler restores the previous spec if it fails.
 
 use super::{
     Broker, BrokerError, OrgSpace, UsesQuotas,
-    adoption::Unseen,
+    adoption::UnknownInstance,
     check_maintenance,
     instances::check,
-    prometheus::{Ordered, put_operation},
+    prometheus::{AcceptedOperation, put_operation, requested_spec},
 };
 use crate::{
     domain::{
@@ -28,75 +28,74 @@ use std::collections::BTreeSet;
 /// Not `Debug`: its parameters may be secrets.
 #[derive(Clone)]
 pub struct Update {
-    /// The instance.
     pub instance_id: InstanceId,
-    /// Its service, which cannot change.
+    /// The service, which cannot change.
     pub service_id: ServiceId,
-    /// Its plan from now on; none: as it is.
+    /// The new plan; `None`: unchanged.
     pub plan_id: Option<PlanId>,
-    /// What people call it now; what is missing stays.
+    /// New names; missing ones stay.
     pub names: Names,
-    /// The parameters that the request names.
+    /// The parameters in the request.
     pub parameters: Map<String, Value>,
-    /// What happens to the others.
-    pub unnamed: Unnamed,
-    /// The organization and space that it moves to; none: where it is. Its bindings do not move:
-    /// a service key was given to those who could read its space then.
+    /// What happens to other parameters.
+    pub omitted_parameters: OmittedParameters,
+    /// The new organization and space; `None`: unchanged. Its bindings do not move: a service key
+    /// was given to users of the previous space.
     pub moves_to: OrgSpace,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
-    /// Its plan until now, if the request says so.
+    /// The previous plan, if the request contains it.
     pub previous_plan_id: Option<PlanId>,
-    /// Where it is, if the request says so.
-    pub place: OrgSpace,
-    /// Whether the platform waits for what takes longer than a request.
+    /// Current organization and space, if the request contains them.
+    pub org_space: OrgSpace,
+    /// `accepts_incomplete`: whether the platform supports asynchronous operations.
     pub accepts_incomplete: bool,
 }
 
-/// What happens to parameters that an update does not name.
+/// What happens to parameters that an update request omits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Unnamed {
-    /// They stay: Cloud Controller sends `{}` when its user gave none (contract: osb.md 1.5).
+pub enum OmittedParameters {
+    /// They stay. Cloud Controller sends `{}` when its user gave no parameters.
     #[default]
     Keep,
-    /// They are reset, since the request names all that there are to be.
+    /// They are reset, because the request contains all parameters.
     Reset {
-        /// These stay as they are, whatever the request says.
+        /// Parameters that stay unchanged, whether the request contains them or not.
         except: BTreeSet<String>,
     },
 }
 
-/// What a successful [`Broker::update`] comes to.
+/// Outcome of [`Broker::update`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Updated {
-    /// It is as it was asked for.
+    /// The instance matches the request.
     Done,
-    /// It is being changed, since now or before.
-    InProgress(Ordered),
+    /// The instance is being updated.
+    InProgress(AcceptedOperation),
 }
 
-/// What a request makes of an instance.
+/// An instance before and after an update.
 struct Change {
     before: ServiceInstance,
     after: ServiceInstance,
     prometheus: Option<NextSpec>,
 }
 
-/// What it makes of a Prometheus.
+/// The spec of a Prometheus instance before and after an update.
 struct NextSpec {
-    /// With the space of the instance after the change.
+    /// The current row, with the new space of the instance.
     row: PrometheusInstance,
     current: Spec,
     spec: Spec,
 }
 
 impl Change {
-    /// Whether only names, organization or space differ, if anything.
-    fn is_of_owner_only(&self) -> bool {
+    /// Whether at most names, organization and space differ.
+    fn keeps_plan_and_parameters(&self) -> bool {
         self.before.plan_id == self.after.plan_id && self.before.parameters == self.after.parameters
     }
 
-    /// Stores the instance; tells whether that differs.
+    /// Stores the instance. Returns whether it has changed.
     async fn store(&self, tx: &mut Tx) -> Result<bool, BrokerError> {
         if self.after == self.before {
             return Ok(false);
@@ -112,38 +111,40 @@ impl Change {
 }
 
 impl Broker {
-    /// Changes a service instance; a change to what it is already is none.
+    /// Updates a service instance. A request that changes nothing succeeds.
     ///
     /// # Errors
-    /// [`BrokerError::InstanceUnknown`] when there is none,
-    /// [`BrokerError::PlanNotUpdateable`] when its plan cannot be left; otherwise
-    /// what is wrong with the request.
+    /// [`BrokerError::InstanceUnknown`] when there is no such instance,
+    /// [`BrokerError::PlanNotUpdateable`] when its plan cannot be changed; otherwise the problem of
+    /// the request.
     pub async fn update(&self, request: Update) -> Result<Updated, BrokerError> {
         let catalog = self.catalog();
         let id = &request.instance_id;
         let service = catalog.service(&request.service_id).ok_or(BrokerError::UnknownService)?;
-        // It takes its time, so it is asked before the transaction; what is decided in that is the
-        // same, unless somebody else changed the instance in between.
-        let admitted = self.admit_change(service, &request).await?;
+        // Validation is slow, so it runs before the transaction. The transaction computes the same
+        // spec, unless another request changed the instance in between.
+        let validated = self.validate_change(service, &request).await?;
         let changed = self
-            .changing(id, UsesQuotas::if_some(admitted.as_ref()), async |tx| {
+            .write_transaction_with(id, UsesQuotas::if_some(validated.as_ref()), async |tx| {
                 let change = self.change(tx, service, &request).await?;
                 let Some(next) = &change.prometheus else {
                     return Ok((change.store(tx).await?, Updated::Done));
                 };
                 if let Some(operation) = operations::find(tx, id).await? {
-                    let ordered = Ordered { operation_id: operation.operation_id };
+                    let accepted = AcceptedOperation { operation_id: operation.operation_id };
                     match (operation.kind, operation.state) {
                         (OperationKind::Update, OperationState::InProgress)
                             if change.before.plan_id == change.after.plan_id
                                 && next.spec == next.current =>
                         {
-                            let is_changed = change.is_of_owner_only() && change.store(tx).await?;
-                            return Ok((is_changed, Updated::InProgress(ordered)));
+                            let is_changed =
+                                change.keeps_plan_and_parameters() && change.store(tx).await?;
+                            return Ok((is_changed, Updated::InProgress(accepted)));
                         }
                         // Tsuru sends an update for each new description.
                         (OperationKind::Provision, OperationState::InProgress)
-                            if request.unnamed != Unnamed::Keep && change.is_of_owner_only() =>
+                            if request.omitted_parameters != OmittedParameters::Keep
+                                && change.keeps_plan_and_parameters() =>
                         {
                             return Ok((change.store(tx).await?, Updated::Done));
                         }
@@ -153,7 +154,7 @@ impl Broker {
                         (
                             OperationKind::Provision | OperationKind::Deprovision,
                             OperationState::Failed,
-                        ) => return Err(BrokerError::NotMade(operation.description)),
+                        ) => return Err(BrokerError::ProvisionFailed(operation.description)),
                         _ => {}
                     }
                 }
@@ -161,11 +162,11 @@ impl Broker {
                 if next.spec == next.current {
                     return Ok((is_changed, Updated::Done));
                 }
-                if admitted.as_ref() != Some(&next.spec) {
+                if validated.as_ref() != Some(&next.spec) {
                     return Err(BrokerError::Concurrency(OperationKind::Update));
                 }
                 let more = next.spec.replicas.saturating_sub(next.current.replicas);
-                self.check_room(tx, &next.row.space_guid, 0, more.into()).await?;
+                self.check_quotas(tx, &next.row.space_guid, 0, more.into()).await?;
                 let before = Before {
                     plan_id: change.before.plan_id.clone(),
                     parameters: change.before.parameters.clone(),
@@ -174,12 +175,12 @@ impl Broker {
                 };
                 let row = PrometheusInstance {
                     replicas: next.spec.replicas,
-                    spec: self.seal_spec(Owner::Spec(id.as_str()), &next.spec)?,
+                    spec: self.encrypt_spec(Owner::Spec(id.as_str()), &next.spec)?,
                     ..next.row.clone()
                 };
                 prometheus::put(tx, &row).await?;
-                let ordered = put_operation(tx, id, OperationKind::Update, Some(before)).await?;
-                Ok((true, Updated::InProgress(ordered)))
+                let accepted = put_operation(tx, id, OperationKind::Update, Some(before)).await?;
+                Ok((true, Updated::InProgress(accepted)))
             })
             .await?;
         let (is_changed, outcome) = changed;
@@ -187,23 +188,24 @@ impl Broker {
             tracing::info!(instance.id = %id, "instance updated");
         }
         if matches!(outcome, Updated::InProgress(_)) {
-            self.ordered();
+            self.notify_operations_changed();
         }
         Ok(outcome)
     }
 
-    /// Asks whether a Prometheus can be changed like that; gives what it would be.
-    async fn admit_change(
+    /// Validates the change of a Prometheus instance. Returns the new spec if it differs.
+    async fn validate_change(
         &self,
         service: &Service,
         request: &Update,
     ) -> Result<Option<Spec>, BrokerError> {
-        let change =
-            self.reading(async |tx| match instances::find(tx, &request.instance_id).await? {
+        let change = self.read_transaction(async |tx| {
+            match instances::find(tx, &request.instance_id).await? {
                 Some(_) => self.change(tx, service, request).await.map(Some),
-                // It may be adopted, which is no Prometheus.
+                // It may be adopted, but then it is no Prometheus.
                 None => Ok(None),
-            });
+            }
+        });
         let Some(next) = change.await?.and_then(|change| change.prometheus) else {
             return Ok(None);
         };
@@ -213,18 +215,18 @@ impl Broker {
         if !request.accepts_incomplete {
             return Err(BrokerError::AsyncRequired);
         }
-        let is_said = match &request.unnamed {
-            Unnamed::Keep => request.parameters.contains_key("retention"),
-            Unnamed::Reset { except } => {
+        let names_retention = match &request.omitted_parameters {
+            OmittedParameters::Keep => request.parameters.contains_key("retention"),
+            OmittedParameters::Reset { except } => {
                 request.parameters.contains_key("retention") && !except.contains("retention")
             }
         };
-        next.current.check_change(&next.spec, is_said)?;
-        self.admit(&next.spec, Some(&next.current)).await?;
+        next.current.check_change(&next.spec, names_retention)?;
+        self.validate(&next.spec, Some(&next.current)).await?;
         Ok(Some(next.spec))
     }
 
-    /// What a request makes of an instance.
+    /// Computes the change that a request makes.
     async fn change(
         &self,
         tx: &mut Tx,
@@ -232,12 +234,12 @@ impl Broker {
         request: &Update,
     ) -> Result<Change, BrokerError> {
         let id = &request.instance_id;
-        let unseen = Unseen {
+        let unknown = UnknownInstance {
             service,
             plan_id: request.previous_plan_id.as_ref().or(request.plan_id.as_ref()),
-            place: &request.place,
+            org_space: &request.org_space,
         };
-        let existing = self.find_or_adopt(tx, id, unseen).await?;
+        let existing = self.find_or_adopt(tx, id, unknown).await?;
         if existing.service_id != request.service_id {
             return Err(BrokerError::OtherService);
         }
@@ -269,9 +271,9 @@ impl Broker {
         let before = self.parameters_of(&existing)?;
         let schema = plan.and_then(|plan| plan.update.as_ref());
         let parameters = next_parameters(schema, &before, request)?;
-        // Sealed twice, the same looks different.
+        // Encrypting the same parameters again would give another text.
         if parameters != before {
-            updated.parameters = self.seal_of_instance(id, &parameters)?;
+            updated.parameters = self.encrypt_parameters(id, &parameters)?;
         }
         let prometheus = match prometheus::find(tx, id).await? {
             None if plan.is_some_and(|plan| plan.prometheus.is_some()) => {
@@ -279,9 +281,9 @@ impl Broker {
             }
             None => None,
             Some(row) => {
-                let current = self.unseal_spec(&row)?;
+                let current = self.decrypt_spec(&row)?;
                 let spec = match plan.map(|plan| &plan.prometheus) {
-                    Some(Some(terms)) => self.wanted(terms, &parameters)?.spec,
+                    Some(Some(terms)) => requested_spec(terms, &parameters)?,
                     Some(None) => return Err(BrokerError::OtherKind),
                     // The plan has left the catalog.
                     None if parameters == before => current.clone(),
@@ -295,13 +297,13 @@ impl Broker {
     }
 }
 
-/// The parameters after an update. What it changes must be what the schema of the plan takes.
+/// The parameters after an update. The update schema of the plan must accept all changes.
 fn next_parameters(
     schema: Option<&ParameterSchema>,
     before: &Map<String, Value>,
     request: &Update,
 ) -> Result<Map<String, Value>, BrokerError> {
-    let Unnamed::Reset { except } = &request.unnamed else {
+    let OmittedParameters::Reset { except } = &request.omitted_parameters else {
         if !request.parameters.is_empty() {
             check(schema, &request.parameters)?;
         }

@@ -3,7 +3,7 @@
 use super::{ConfigFile, Environment, block_on, failure::Failure, log, print};
 use crate::{
     app::{StartError, broker_failure, store_failure},
-    broker::{Broker, BrokerError, Import},
+    broker::{Broker, BrokerError, ImportReport},
     config::{Config, catalog},
     store::{
         Store,
@@ -32,7 +32,7 @@ impl ImportPromfetcher {
         log("warn", config.log.format)?;
         let import = block_on(import(config, self.from.into()))?;
         print(&import)?;
-        match import.left_out.len() {
+        match import.skipped.len() {
             0 => Ok(()),
             count => Err(Failure::other(anyhow::anyhow!("{count} bindings could not be imported"))),
         }
@@ -40,7 +40,7 @@ impl ImportPromfetcher {
 }
 
 /// A server that runs with the same database uses the copied bindings within a second.
-async fn import(config: Config, from: SecretString) -> Result<Import, StartError> {
+async fn import(config: Config, from: SecretString) -> Result<ImportReport, StartError> {
     let endpoints = promfetcher::app_endpoints(&from).await.map_err(|error| match error {
         SourceError::Url(_) => StartError::Configuration(error.into()),
         SourceError::Away(_) | SourceError::NoEndpoints(_) => StartError::Unavailable(error.into()),

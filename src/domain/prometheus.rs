@@ -3,26 +3,26 @@
 //!
 //! ```text
 //! catalog metadata ──► PrometheusPlan ─┐
-//! user's parameters ─► Wishes ─────────┴─► Spec ──► what is provisioned
+//! user's parameters ─► PrometheusParams ─────────┴─► Spec ──► what is provisioned
 //! ```
 
-mod admission;
 mod alertmanager;
 mod names;
+mod params;
 mod period;
 mod plan;
+mod policy;
 mod replica;
 mod spec;
-mod wishes;
 
-pub use admission::{Admission, Refusal};
 pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use names::{segment, slug};
+pub use params::PrometheusParams;
 pub use period::Period;
 pub use plan::{Bounds, MOST_REPLICAS, PrometheusPlan, Storage};
+pub use policy::{ProvisionPolicy, Refusal};
 pub use replica::{Replica, ReplicaState};
 pub use spec::{LossOfData, Spec};
-pub use wishes::Wishes;
 
 /// The user of basic auth in front of every Prometheus; the password is each one's own.
 pub const WEB_USER: &str = "scrapebroker";

@@ -19,7 +19,7 @@ pub use operators::Operators;
 
 use super::auth::{BasicCredentials, CHALLENGE, Presented};
 use crate::{
-    broker::{BoundApps, Scope, TOKEN_PREFIX, token_hash},
+    broker::{BindingTable, Scope, TOKEN_PREFIX, token_hash},
     discovery::Match,
     domain::{App, InstanceId},
 };
@@ -44,7 +44,7 @@ pub struct Access(Arc<Inner>);
 
 struct Inner {
     token_required: bool,
-    bound: BoundApps,
+    bound: BindingTable,
     broker: Option<BasicCredentials>,
     operators: Operators,
     own: OwnCredentials,
@@ -161,7 +161,7 @@ impl Access {
     /// `token_required`: scrapes need a token. `broker` and `operators` have access to everything.
     pub fn new(
         token_required: bool,
-        bound: BoundApps,
+        bound: BindingTable,
         broker: Option<BasicCredentials>,
         operators: Operators,
         metrics: AccessMetrics,

@@ -8,7 +8,7 @@ mod error;
 mod request;
 
 use crate::{
-    broker::{BoundApps, InForce, Scope},
+    broker::{ActiveBinding, BindingTable, Scope},
     discovery::{Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
@@ -43,7 +43,7 @@ const INSTANCES: &str = "x-scrapebroker-instances";
 #[derive(Debug)]
 pub struct Apps {
     pub table: RouteTable,
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
     pub access: Access,
@@ -112,7 +112,7 @@ async fn answer(
         return Ok(HttpResponse::Ok().json(description::describe(
             &table,
             &found,
-            |app| apps.options_of(&caller, app),
+            |app| apps.binding_for(&caller, app),
             &apps.last,
         )));
     }
@@ -182,10 +182,12 @@ impl Apps {
 
     /// How an app is scraped: as its active binding says, or for a provisioned Prometheus as the
     /// binding to that one says.
-    fn options_of(&self, caller: &Caller, app: &str) -> Option<Arc<InForce>> {
+    fn binding_for(&self, caller: &Caller, app: &str) -> Option<Arc<ActiveBinding>> {
         match caller {
-            Caller::Token(Scope::PrometheusTargets(_, targets)) => targets.options_of(app).cloned(),
-            _ => self.bound.options_of(app),
+            Caller::Token(Scope::PrometheusTargets(_, targets)) => {
+                targets.binding_for(app).cloned()
+            }
+            _ => self.bound.binding_for(app),
         }
     }
 
@@ -218,7 +220,7 @@ impl Apps {
         let mut targets = Vec::new();
         let mut wanted = BTreeSet::new();
         for one in found {
-            let bound = self.options_of(caller, one.app.id.as_str());
+            let bound = self.binding_for(caller, one.app.id.as_str());
             let unbound = ScrapeOptions::default();
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
             wanted.extend(options.process_types.iter().cloned());

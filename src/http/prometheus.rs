@@ -13,7 +13,7 @@ mod state;
 mod target;
 
 use crate::{
-    broker::{BoundApps, BoundPrometheus, Broker},
+    broker::{BindingTable, Broker, PrometheusSnapshot},
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
@@ -59,7 +59,7 @@ const TO_SAY_SO: Duration = Duration::from_secs(5);
 /// Data of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Prometheus {
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     pub catalog: Broker,
     pub access: Access,
     /// The public URL without a slash at its end.
@@ -77,7 +77,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 
 impl Prometheus {
     /// The instance that is called `name`.
-    fn find(&self, name: &str) -> Option<Arc<BoundPrometheus>> {
+    fn find(&self, name: &str) -> Option<Arc<PrometheusSnapshot>> {
         self.bound.prometheus(name).or_else(|| {
             let all = self.bound.all_prometheus();
             all.iter().find(|(id, _)| segment(id) == name).map(|(_, it)| Arc::clone(it))
@@ -86,7 +86,7 @@ impl Prometheus {
 }
 
 /// How an instance is reached.
-pub fn upstream(base_url: &str, prometheus: &BoundPrometheus) -> Upstream {
+pub fn upstream(base_url: &str, prometheus: &PrometheusSnapshot) -> Upstream {
     let segment = segment(&prometheus.instance_id);
     Upstream {
         external_url: format!("{base_url}/prometheus/{segment}"),
@@ -147,7 +147,7 @@ async fn admit(
     request: &HttpRequest,
     target: &Target<'_>,
     state: &Prometheus,
-) -> Result<Arc<BoundPrometheus>, Problem> {
+) -> Result<Arc<PrometheusSnapshot>, Problem> {
     let name = &*target.name;
     let is_it = |id: &crate::domain::InstanceId| id.as_str() == name || segment(id) == name;
     state.access.prometheus(request, is_it).await?;

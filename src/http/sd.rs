@@ -20,7 +20,7 @@ mod target;
 pub use metrics::SdMetrics;
 
 use crate::{
-    broker::{BindingsInForce, BoundApps, Scope},
+    broker::{ActiveBindings, BindingTable, Scope},
     discovery::{RouteTable, Snapshot},
     domain::{AppGuid, InstanceId, SpaceGuid},
     http::{
@@ -50,7 +50,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub struct Sd {
     table: RouteTable,
-    bound: BoundApps,
+    bound: BindingTable,
     access: Access,
     keep: Duration,
     base: BaseUrl,
@@ -66,7 +66,7 @@ pub struct Sd {
 #[derive(Debug)]
 pub struct SdSettings {
     pub table: RouteTable,
-    pub bound: BoundApps,
+    pub bound: BindingTable,
     pub access: Access,
     /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
@@ -89,7 +89,7 @@ enum Visibility {
 
 impl Visibility {
     /// The same as a scope, with the current bindings; none for everything.
-    fn scope(&self, bound: &BindingsInForce) -> Option<Scope> {
+    fn scope(&self, bound: &ActiveBindings) -> Option<Scope> {
         Some(match self {
             Self::Everything => return None,
             Self::App(app) => Scope::App(app.clone()),
@@ -132,9 +132,9 @@ impl Sd {
         &self,
         key: Key,
         table: Arc<Snapshot>,
-        bound: BindingsInForce,
+        bound: ActiveBindings,
     ) -> Result<(Arc<Answer>, Outcome), SdError> {
-        let editions = Editions { routes: table.edition(), bindings: bound.edition() };
+        let editions = Editions { routes: table.edition(), bindings: bound.version() };
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }
@@ -192,7 +192,7 @@ async fn answer(
     let rest = request.uri().path().strip_prefix("/v1/sd/apps").unwrap_or_default();
     let query = SdQuery::parse(rest, request.query_string())?;
     let table = sd.table.snapshot();
-    let bound = sd.bound.now();
+    let bound = sd.bound.snapshot();
     if sd.bound.age().is_none() {
         return Err(SdError::NotYet);
     }

@@ -97,9 +97,9 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
     for (number, (_, credentials)) in before.iter().enumerate() {
         let token = credentials["credentials"]["token"].as_str().unwrap();
         let app = format!("app-{number}");
-        let scope = broker.bound_apps().scope_of_token(token);
+        let scope = broker.binding_table().scope_of_token(token);
         assert_eq!(scope, Some(Scope::App(app.parse().unwrap())));
-        let in_force = broker.bound_apps().options_of(&app).unwrap();
+        let in_force = broker.binding_table().binding_for(&app).unwrap();
         assert!(in_force.options.bearer_token.is_some(), "its secrets can be read");
     }
     store.close().await;

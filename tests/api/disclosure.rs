@@ -209,7 +209,7 @@ async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
         assert_secret(&path, &answer);
     }
     let log = server.log_text();
-    assert!(log.contains("binding made"), "{log}");
+    assert!(log.contains("binding created"), "{log}");
     let line = log.lines().find(|line| line.contains("canary"));
     assert_eq!(line, None, "a secret is logged");
 }

@@ -8,7 +8,7 @@ use scrapebroker::{
     broker::{Broker, Provision, Provisioning},
     domain::{
         Catalog, InstanceId, OperationState,
-        prometheus::{Admission, Refusal, Spec},
+        prometheus::{ProvisionPolicy, Refusal, Spec},
     },
     secrets::Keys,
     store::{Names, Store, operations, prometheus},
@@ -34,8 +34,8 @@ struct Instances {
 #[derive(Debug)]
 struct Willing;
 
-impl Admission for Willing {
-    fn admit<'a>(
+impl ProvisionPolicy for Willing {
+    fn validate<'a>(
         &'a self,
         _: &'a Spec,
         _: Option<&'a Spec>,
@@ -60,8 +60,8 @@ impl Instances {
         let provisioning = Provisioning {
             max_instances: 9,
             max_instances_per_space: 9,
-            admission: Arc::new(Willing),
-            ordered: Arc::default(),
+            policy: Arc::new(Willing),
+            operations_changed: Arc::default(),
         };
         broker.provision_with(provisioning, catalog);
         for id in ids {

@@ -5,8 +5,8 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
     domain::prometheus::{Spec, Storage},
-    provision::{
-        OwnAddress, Wanted,
+    provisioner::{
+        DesiredInstance, OwnAddress,
         config_file::{RULES_FILE, flags, render, web_config},
     },
     store::Names,
@@ -92,9 +92,9 @@ impl Drop for Running {
     }
 }
 
-fn wanted() -> Wanted {
+fn desired() -> DesiredInstance {
     let own = "http://127.0.0.1:9".to_owned();
-    Wanted {
+    DesiredInstance {
         instance_id: INSTANCE.parse().unwrap(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
         space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
@@ -122,7 +122,7 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let credentials = password.map(|password| {
-        let user = Wanted::WEB_USER;
+        let user = DesiredInstance::WEB_USER;
         let token = BASE64_STANDARD.encode(format!("{user}:{password}"));
         format!("Authorization: Basic {token}\r\n")
     });
@@ -136,13 +136,13 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
 
 fn it_starts_a_prometheus(shell: &Shell) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let wanted = wanted();
+    let desired = desired();
     let mut command = shell.entrypoint();
-    command.env("PROMETHEUS_CONFIG", render(&wanted, 1));
-    command.env("PROMETHEUS_WEB_CONFIG", web_config(&wanted.web_password).unwrap());
+    command.env("PROMETHEUS_CONFIG", render(&desired, 1));
+    command.env("PROMETHEUS_WEB_CONFIG", web_config(&desired.web_password).unwrap());
     command.env("PROMETHEUS_RULES", RULES).env("PORT", port.to_string());
     command.env("PROMETHEUS_MEMORY_LIMIT", "256MiB");
-    for (flag, value) in flags(&wanted, "/") {
+    for (flag, value) in flags(&desired, "/") {
         let variable = match flag {
             "storage.tsdb.retention.time" => "PROMETHEUS_RETENTION_TIME",
             "storage.tsdb.retention.size" => "PROMETHEUS_RETENTION_SIZE",
@@ -178,7 +178,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     );
     assert!(!config.contains("t0k"), "{config}");
     let (_, flags) = get(port, "/api/v1/status/flags", Some("web $password")).unwrap();
-    let external_url = format!(r#""web.external-url":"{}""#, wanted.external_url());
+    let external_url = format!(r#""web.external-url":"{}""#, desired.external_url());
     for flag in [
         r#""storage.tsdb.retention.time":"2d""#,
         r#""storage.tsdb.retention.size":"4MiB""#,

@@ -90,7 +90,7 @@ async fn the_app_may_stand_in_either_place() {
         let both = with(bind("app"), "app_guid", json!("app"));
         assert_eq!(api.put(&binding("i", "b"), &both).await.status, 200);
         assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 200);
-        assert!(api.broker.bound_apps().options_of("app").is_some());
+        assert!(api.broker.binding_table().binding_for("app").is_some());
     })
     .await;
 }
@@ -110,7 +110,8 @@ async fn a_service_key_is_good_for_the_space_of_its_instance() {
         let urls = credentials["urls"].as_object().unwrap();
         assert_eq!(urls["app_guid"], format!("{BASE_URL}/v1/apps/{{app_guid}}/metrics"));
         assert!(urls.contains_key("app_name") && urls.contains_key("route"));
-        let scope = api.broker.bound_apps().scope_of_token(credentials["token"].as_str().unwrap());
+        let scope =
+            api.broker.binding_table().scope_of_token(credentials["token"].as_str().unwrap());
         assert_eq!(scope, Some(Scope::Space("s".parse().unwrap())));
         assert_eq!(api.put(&binding("i", "k"), &body).await.body, created.body);
     })
@@ -177,7 +178,7 @@ async fn a_second_binding_of_an_app_leaves_the_first_one_for_later() {
             assert_eq!(api.put(&binding("i", id), &body).await.status, 201);
         }
         let in_force = || {
-            let binding = api.broker.bound_apps().options_of("app")?;
+            let binding = api.broker.binding_table().binding_for("app")?;
             Some(binding.options.endpoint.as_ref()?.as_str().to_owned())
         };
         assert_eq!(in_force().as_deref(), Some("/2"));

@@ -1,7 +1,7 @@
 //! Requests as Korifi sends them: optional fields that are `null` or empty, and a PUT that is
 //! repeated after a 202.
 
-use crate::{helpers::*, workshop::*};
+use crate::{fake_provisioner::*, helpers::*};
 use serde_json::{Value, json};
 
 /// Optional fields of every kind of request, as a client in Go writes them without a value.
@@ -126,16 +126,16 @@ async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
 
 #[actix_web::test]
 async fn the_put_after_a_202_is_200_with_the_credentials() {
-    on_both_houses(async |house| {
+    on_both_fixtures(async |fixture| {
         let ids = json!({"service_id": PROMETHEUS, "plan_id": STANDARD});
         let mut provision = ids.clone();
         provision["organization_guid"] = json!("o");
         provision["space_guid"] = json!("s");
         provision["parameters"] = json!(null);
-        let path = waiting(&instance("i"));
-        assert_eq!(house.api.put(&path, &provision).await.status, 202);
-        assert_eq!(house.end_of("i").await, "succeeded");
-        let again = house.api.put(&path, &provision).await;
+        let path = accepting_incomplete(&instance("i"));
+        assert_eq!(fixture.api.put(&path, &provision).await.status, 202);
+        assert_eq!(fixture.end_of("i").await, "succeeded");
+        let again = fixture.api.put(&path, &provision).await;
         assert_eq!(again.status, 200, "{again:?}");
         assert_eq!(again.body["dashboard_url"], format!("{BASE_URL}/prometheus/i/"));
 
@@ -143,13 +143,13 @@ async fn the_put_after_a_202_is_200_with_the_credentials() {
         key["parameters"] = json!(null);
         key["app_guid"] = json!("");
         key["bind_resource"] = json!({"app_guid": ""});
-        let path = waiting(&binding("i", "key"));
-        let made = house.api.put(&path, &key).await;
+        let path = accepting_incomplete(&binding("i", "key"));
+        let made = fixture.api.put(&path, &key).await;
         assert_eq!(made.status, 201, "{made:?}");
-        let again = house.api.put(&path, &key).await;
+        let again = fixture.api.put(&path, &key).await;
         assert_eq!((again.status, &again.body), (200, &made.body));
         assert!(made.body["credentials"]["password"].as_str().unwrap().starts_with("sbt_"));
-        let last = house.api.get(&format!("{}/last_operation", binding("i", "key"))).await;
+        let last = fixture.api.get(&format!("{}/last_operation", binding("i", "key"))).await;
         assert_eq!(last.body, json!({"state": "succeeded"}));
     })
     .await;

@@ -5,6 +5,8 @@
 mod bindings;
 #[path = "../support/databases.rs"]
 mod databases;
+mod fake_provisioner;
+mod gate;
 mod helpers;
 mod input;
 mod instances;
@@ -17,4 +19,3 @@ mod races;
 mod rejections;
 mod replay;
 mod tokens;
-mod workshop;

@@ -101,7 +101,7 @@ async fn moved(store: &Store, config: &Config, catalog: Catalog) -> Api {
 }
 
 fn in_force(api: &Api, app: &str) -> Option<String> {
-    let binding = api.broker.bound_apps().options_of(app)?;
+    let binding = api.broker.binding_table().binding_for(app)?;
     binding.options.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
 }
 

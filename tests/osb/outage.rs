@@ -98,13 +98,13 @@ async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_bac
             assert!(body.contains("the database is not available"), "{body}");
         }
         assert_eq!(api.get("/v2/catalog").await.status, 200, "needs no database");
-        assert!(api.broker.bound_apps().options_of("app").is_some(), "the last known binding");
+        assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
         wire.set(State::Whole);
         let back = api.put(&instance("i"), &provision()).await;
         assert_eq!(back.status, 200, "{:?}", back.body);
     }
     assert_eq!(api.delete(&instance("i")).await.status, 200);
-    assert!(api.broker.bound_apps().options_of("app").is_none());
+    assert!(api.broker.binding_table().binding_for("app").is_none());
     schema.drop().await;
 }
 

@@ -75,7 +75,7 @@ async fn a_binding_and_the_end_of_its_instance_at_once_leave_no_orphan() {
             assert!([201, 404].contains(&bound.status), "{bound:?}");
             assert_eq!(deleted.status, 200);
             assert_eq!(api.get(&b).await.status, 404);
-            assert!(api.broker.bound_apps().options_of("app").is_none());
+            assert!(api.broker.binding_table().binding_for("app").is_none());
         }
     })
     .await;

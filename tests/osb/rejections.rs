@@ -1,8 +1,8 @@
 //! What Cloud Controller makes of a refusal. A PUT that is answered 422 without one of the
 //! standard codes is a broken answer to it, after which it deletes what it has asked for.
 
-use crate::{helpers::*, workshop::*};
-use scrapebroker::{domain::prometheus::Refusal, provision::Failure};
+use crate::{fake_provisioner::*, helpers::*};
+use scrapebroker::{domain::prometheus::Refusal, provisioner::Failure};
 use serde_json::json;
 
 /// A refusal that Cloud Controller takes as one.
@@ -14,38 +14,40 @@ fn assert_rejected(answer: &Answer, words: &str) {
 
 #[actix_web::test]
 async fn a_refused_put_is_never_422_without_a_code() {
-    on_both_houses(async |house| {
-        house.workshop.set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
-        let full = house.provision("i", SMALL, json!({})).await;
+    on_both_fixtures(async |fixture| {
+        fixture
+            .fake_provisioner
+            .set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
+        let full = fixture.provision("i", SMALL, json!({})).await;
         assert_rejected(&full, "the disk is full");
-        house.workshop.set(|it| (it.refusal, it.capacity) = (None, Some(1)));
-        assert_rejected(&house.provision("i", HA, json!({})).await, "no port is free");
-        house.workshop.set(|it| it.capacity = None);
-        house.workshop.set(|it| it.failure = Some(Failure::lasting("no luck")));
-        assert_eq!(house.provision("failed", SMALL, json!({})).await.status, 202);
-        assert_eq!(house.end_of("failed").await, "failed");
-        house.workshop.set(|it| it.failure = None);
-        assert_rejected(&house.provision("failed", SMALL, json!({})).await, "no luck");
-        assert_rejected(&house.bind("failed", "b", SMALL, Some("app")).await, "no luck");
-        let update = house.update("failed", Some(STANDARD), json!({})).await;
+        fixture.fake_provisioner.set(|it| (it.refusal, it.capacity) = (None, Some(1)));
+        assert_rejected(&fixture.provision("i", HA, json!({})).await, "no port is free");
+        fixture.fake_provisioner.set(|it| it.capacity = None);
+        fixture.fake_provisioner.set(|it| it.failure = Some(Failure::permanent("no luck")));
+        assert_eq!(fixture.provision("failed", SMALL, json!({})).await.status, 202);
+        assert_eq!(fixture.end_of("failed").await, "failed");
+        fixture.fake_provisioner.set(|it| it.failure = None);
+        assert_rejected(&fixture.provision("failed", SMALL, json!({})).await, "no luck");
+        assert_rejected(&fixture.bind("failed", "b", SMALL, Some("app")).await, "no luck");
+        let update = fixture.update("failed", Some(STANDARD), json!({})).await;
         assert_eq!(update.status, 422, "a PATCH is a plain rejection: {update:?}");
-        house.made("i", SMALL).await;
-        assert_rejected(&house.provision("j", SMALL, json!({})).await, "may have 2");
-        assert_eq!(house.delete("j", true).await.status, 410, "nothing was stored");
+        fixture.provisioned("i", SMALL).await;
+        assert_rejected(&fixture.provision("j", SMALL, json!({})).await, "may have 2");
+        assert_eq!(fixture.delete("j", true).await.status, 410, "nothing was stored");
     })
     .await;
 }
 
 #[actix_web::test]
 async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare() {
-    on_both_houses(async |house| {
+    on_both_fixtures(async |fixture| {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
         });
-        let refused = house.api.put(&instance("i"), &body).await;
-        house.made("i", SMALL).await;
+        let refused = fixture.api.put(&instance("i"), &body).await;
+        fixture.provisioned("i", SMALL).await;
         let update = json!({"service_id": PROMETHEUS, "plan_id": STANDARD});
-        for refused in [refused, house.api.patch(&instance("i"), &update).await] {
+        for refused in [refused, fixture.api.patch(&instance("i"), &update).await] {
             let expected = json!({
                 "error": "AsyncRequired",
                 "description":
@@ -59,46 +61,46 @@ async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare()
 
 #[actix_web::test]
 async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
-    on_both_houses(async |house| {
-        house.made("i", STANDARD).await;
-        let bound = house.bind("i", "before", STANDARD, Some("app")).await;
-        house.workshop.set(|it| it.is_held = true);
-        assert_eq!(house.update("i", Some(HA), json!({})).await.status, 202);
+    on_both_fixtures(async |fixture| {
+        fixture.provisioned("i", STANDARD).await;
+        let bound = fixture.bind("i", "before", STANDARD, Some("app")).await;
+        fixture.fake_provisioner.set(|it| it.is_paused = true);
+        assert_eq!(fixture.update("i", Some(HA), json!({})).await.status, 202);
         for app in [Some("app"), None] {
-            let early = house.bind("i", "b", STANDARD, app).await;
+            let early = fixture.bind("i", "b", STANDARD, app).await;
             assert_eq!((early.status, &early.body["error"]), (422, &json!("ConcurrencyError")));
         }
-        let again = house.bind("i", "before", STANDARD, Some("app")).await;
+        let again = fixture.bind("i", "before", STANDARD, Some("app")).await;
         assert_eq!((again.status, again.body), (200, bound.body));
-        assert_eq!(house.bind("i", "b", SMALL, None).await.status, 400, "it never had this plan");
-        house.workshop.set(|it| it.is_held = false);
-        assert_eq!(house.end_of("i").await, "succeeded");
-        assert_eq!(house.bind("i", "b", STANDARD, Some("app")).await.status, 400);
-        assert_eq!(house.bind("i", "b", HA, Some("app")).await.status, 201);
+        assert_eq!(fixture.bind("i", "b", SMALL, None).await.status, 400, "it never had this plan");
+        fixture.fake_provisioner.set(|it| it.is_paused = false);
+        assert_eq!(fixture.end_of("i").await, "succeeded");
+        assert_eq!(fixture.bind("i", "b", STANDARD, Some("app")).await.status, 400);
+        assert_eq!(fixture.bind("i", "b", HA, Some("app")).await.status, 201);
     })
     .await;
 }
 
 #[actix_web::test]
 async fn an_unknown_instance_of_a_prometheus_plan_is_not_adopted() {
-    on_both_houses(async |house| {
-        house.api.broker.adopt_unknown_instances(true);
+    on_both_fixtures(async |fixture| {
+        fixture.api.broker.adopt_unknown_instances(true);
         let context = json!({"organization_guid": "o", "space_guid": "s"});
         let bind = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "context": context,
             "bind_resource": {"app_guid": "app", "space_guid": "s"},
         });
-        assert_eq!(house.api.put(&binding("i", "b"), &bind).await.status, 404);
+        assert_eq!(fixture.api.put(&binding("i", "b"), &bind).await.status, 404);
         let before = json!({"plan_id": SMALL, "organization_id": "o", "space_id": "s"});
         for body in [
             json!({"service_id": PROMETHEUS, "plan_id": STANDARD, "previous_values": before}),
             json!({"service_id": PROMETHEUS, "plan_id": SMALL, "context": context}),
         ] {
-            let answer = house.api.patch(&waiting(&instance("i")), &body).await;
+            let answer = fixture.api.patch(&accepting_incomplete(&instance("i")), &body).await;
             assert_eq!(answer.status, 404, "{body} {answer:?}");
         }
-        assert_eq!(house.api.get(&instance("i")).await.status, 404);
-        house.made("i", SMALL).await;
+        assert_eq!(fixture.api.get(&instance("i")).await.status, 404);
+        fixture.provisioned("i", SMALL).await;
     })
     .await;
 }
@@ -106,8 +108,8 @@ async fn an_unknown_instance_of_a_prometheus_plan_is_not_adopted() {
 #[actix_web::test]
 async fn every_plan_says_its_flags_itself() {
     on_sqlite_store(async |store| {
-        let house = House::open(&store).await;
-        let catalog = house.api.get("/v2/catalog").await.body;
+        let fixture = Fixture::open(&store).await;
+        let catalog = fixture.api.get("/v2/catalog").await.body;
         let services = catalog["services"].as_array().unwrap();
         let plans = services.iter().flat_map(|service| service["plans"].as_array().unwrap());
         let mut count = 0;

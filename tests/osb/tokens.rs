@@ -1,6 +1,6 @@
 //! Tokens and passwords have a random part: what is made again gets other ones.
 
-use crate::{helpers::*, workshop::*};
+use crate::{fake_provisioner::*, helpers::*};
 use scrapebroker::{
     secrets::token_hash,
     store::{ServiceBinding, bindings},
@@ -14,7 +14,7 @@ fn token(answer: &Answer) -> String {
 }
 
 fn is_good(api: &Api, token: &str) -> bool {
-    api.broker.bound_apps().scope_of_token(token).is_some()
+    api.broker.binding_table().scope_of_token(token).is_some()
 }
 
 #[actix_web::test]
@@ -51,31 +51,31 @@ async fn a_binding_that_is_made_again_has_another_token() {
 
 #[actix_web::test]
 async fn a_prometheus_that_is_made_again_has_other_credentials() {
-    on_both_houses(async |house| {
+    on_both_fixtures(async |fixture| {
         let password = || {
-            let known = house.api.broker.bound_apps().prometheus("i").unwrap();
+            let known = fixture.api.broker.binding_table().prometheus("i").unwrap();
             known.web_password.expose_secret().to_owned()
         };
-        house.made("i", STANDARD).await;
-        let (first, reader) = (password(), token(&house.bind("i", "b", STANDARD, None).await));
-        assert_eq!(house.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
-        assert_eq!(house.end_of("i").await, "succeeded");
+        fixture.provisioned("i", STANDARD).await;
+        let (first, reader) = (password(), token(&fixture.bind("i", "b", STANDARD, None).await));
+        assert_eq!(fixture.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
+        assert_eq!(fixture.end_of("i").await, "succeeded");
         assert_eq!(password(), first, "an update keeps them");
-        assert_eq!(house.delete("i", false).await.status, 200);
-        house.made("i", STANDARD).await;
+        assert_eq!(fixture.delete("i", false).await.status, 200);
+        fixture.provisioned("i", STANDARD).await;
         assert_ne!(password(), first);
-        assert_ne!(token(&house.bind("i", "b", STANDARD, None).await), reader);
+        assert_ne!(token(&fixture.bind("i", "b", STANDARD, None).await), reader);
     })
     .await;
 }
 
 #[actix_web::test]
 async fn a_binding_from_before_there_were_salts_keeps_its_token_until_it_is_removed() {
-    on_both_houses(async |house| {
-        let api = &house.api;
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         api.put(&instance("i"), &provision()).await;
         api.put(&binding("i", "other"), &bind("app")).await;
-        let mut tx = house.store.begin_write().await.unwrap();
+        let mut tx = fixture.store.begin_write().await.unwrap();
         let other = bindings::find(&mut tx, &"other".parse().unwrap()).await.unwrap().unwrap();
         let id = "b".parse().unwrap();
         let keys = api.broker.keys();

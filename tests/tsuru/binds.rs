@@ -25,7 +25,7 @@ async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
             "https://metrics.example.com/v1/apps/tsuru:shop/metrics"
         );
         let token = bound.variable("METRICS_TOKEN");
-        let scope = api.broker.bound_apps().scope_of_token(&token);
+        let scope = api.broker.binding_table().scope_of_token(&token);
         assert_eq!(scope, Some(Scope::App("tsuru:shop".parse().unwrap())));
         assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/internal"));
         let again = api.post(&bind_app(), form).await;
@@ -38,7 +38,7 @@ async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
 async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
     on_both(async |api| {
         api.created("m").await;
-        let mut apps = api.broker.bound_apps().watch_tsuru_apps();
+        let mut apps = api.broker.binding_table().watch_tsuru_apps();
         let first = "app-name=shop&app-host=a&app-hosts=a&app-hosts=b&app-pool-name=pool-a\
                      &app-internal-hosts=tcp%3A%2F%2Fshop-web%3A8888";
         api.post(&bind_app(), first).await;
@@ -71,7 +71,7 @@ async fn the_newest_bind_of_an_app_says_where_it_is() {
         api.post(&bind_app(), "app-name=shop&app-hosts=a").await;
         api.post("/other/resources/m/bind-app", "app-name=shop&app-hosts=b").await;
         api.post(&bind_app(), "app-name=cart&app-hosts=c").await;
-        let apps = api.broker.bound_apps().tsuru_apps();
+        let apps = api.broker.binding_table().tsuru_apps();
         let apps: Vec<_> =
             apps.iter().map(|app| (&*app.name, &*app.team, &*app.hosts[0])).collect();
         assert_eq!(apps, [("cart", "checkout", "c"), ("shop", "ops", "b")]);
@@ -94,7 +94,7 @@ async fn a_bind_that_says_something_else_replaces_the_one_before() {
         assert_eq!(api.put(M, "plan=large").await.status, 200);
         assert_eq!(api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await.status, 201);
         assert_eq!(api.delete(&bind_app(), "app-name=shop").await.status, 200);
-        assert!(api.broker.bound_apps().options_of("tsuru:shop").is_none());
+        assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
     })
     .await;
 }
@@ -140,7 +140,7 @@ async fn texts_of_forms_become_what_a_binding_takes() {
                     &parameters.basic_auth.password=p";
         let bound = api.post(&bind_app(), form).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
-        let in_force = api.broker.bound_apps().options_of("tsuru:shop").unwrap();
+        let in_force = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
         assert_eq!(in_force.options.sample_limit, Some(1000));
         assert!(in_force.options.process_types.contains("worker"));
         assert_eq!(in_force.options.labels["tier"], "1");
@@ -158,7 +158,7 @@ async fn unbinding_again_is_a_success() {
         let form = "app-name=shop&app-host=h&app-hosts=h&eventid=1&user=u";
         for _ in 0..2 {
             assert_eq!(api.delete(&bind_app(), form).await.status, 200);
-            assert!(api.broker.bound_apps().options_of("tsuru:shop").is_none());
+            assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
         }
         let nameless = api.delete(&bind_app(), "").await;
         assert_eq!((nameless.status, &*nameless.text), (400, "app-name is missing"));
@@ -230,7 +230,7 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
             let bound = api.put(&path, form).await;
             assert_eq!(bound.status, 201, "{}", bound.text);
             assert_eq!(bound.variable("METRICS_URL"), "https://metrics.example.com/v1/apps");
-            let scope = api.broker.bound_apps().scope_of_token(&bound.variable("METRICS_TOKEN"));
+            let scope = api.broker.binding_table().scope_of_token(&bound.variable("METRICS_TOKEN"));
             let scope = scope.unwrap();
             assert!(scope.covers(&app("checkout", "pool-a")), "{instance}");
             assert_eq!(scope.covers(&app("checkout", "pool-b")), others, "{instance}");
@@ -274,7 +274,7 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
         let is_in_force = async || {
             assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/a"));
             assert_eq!(api.hosts("shop").unwrap(), ["h"]);
-            let scope = api.broker.bound_apps().scope_of_token(&token);
+            let scope = api.broker.binding_table().scope_of_token(&token);
             assert_eq!(scope, Some(Scope::App("tsuru:shop".parse().unwrap())));
         };
         let many: String = (0..300).map(|n| format!("&app-hosts=h{n}")).collect();
@@ -296,7 +296,7 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
         let job = format!("{M}/binds/jobs/nightly");
         let of_job = api.put(&job, "").await.variable("METRICS_TOKEN");
         assert_eq!(api.put(&job, "parameters.endpoint=/x").await.status, 400);
-        assert!(api.broker.bound_apps().scope_of_token(&of_job).is_some());
+        assert!(api.broker.binding_table().scope_of_token(&of_job).is_some());
         let mut document = catalog().document().clone();
         document["services"][0]["plans"].as_array_mut().unwrap().remove(0);
         api.broker.replace_catalog(Catalog::parse(&document, BASE_URL).unwrap());

@@ -112,7 +112,7 @@ async fn json_is_what_forms_are() {
         let bound = json("POST", &format!("{M}/bind-app"), bind).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
         assert_eq!(api.hosts("shop").unwrap(), ["a", "b", "tcp://c:1"]);
-        assert_eq!(api.broker.bound_apps().tsuru_apps()[0].pool, "pool-a");
+        assert_eq!(api.broker.binding_table().tsuru_apps()[0].pool, "pool-a");
         let job = serde_json::json!({"jobName": "nightly", "jobPoolName": "pool-a"});
         assert_eq!(json("PUT", &format!("{M}/binds/jobs/nightly"), job).await.status, 201);
         let unbind = serde_json::json!({"appName": "shop", "appHosts": null});

@@ -195,13 +195,13 @@ impl Api {
 
     /// The hosts that are known of a bound app.
     pub(crate) fn hosts(&self, app: &str) -> Option<Vec<String>> {
-        let apps = self.broker.bound_apps().tsuru_apps();
+        let apps = self.broker.binding_table().tsuru_apps();
         apps.iter().find(|known| known.name == app).map(|app| app.hosts.clone())
     }
 
     /// The path by which an app is scraped, if one is bound.
     pub(crate) fn endpoint(&self, app: &str) -> Option<String> {
-        let in_force = self.broker.bound_apps().options_of(app)?;
+        let in_force = self.broker.binding_table().binding_for(app)?;
         in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
     }
 }

@@ -296,7 +296,7 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
             app.describe().unwrap()
         };
         let covers = |token: &str, team: &str| {
-            let scope = api.broker.bound_apps().scope_of_token(token).unwrap();
+            let scope = api.broker.binding_table().scope_of_token(token).unwrap();
             scope.covers(&app(team, "pool-a"))
         };
         let job = |name: &str| format!("{M}/binds/jobs/{name}");
@@ -342,7 +342,7 @@ async fn a_delete_again_is_a_success() {
             assert_eq!((deleted.status, &*deleted.text), (200, ""), "{form}");
         }
         assert_eq!(api.hosts("shop"), None, "bound apps and jobs went with it");
-        assert!(api.broker.bound_apps().options_of("tsuru:shop").is_none());
+        assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
         assert_eq!(api.get(&format!("{M}/status")).await.status, 404);
         api.created("m").await;
     })

@@ -7,7 +7,7 @@ use scrapebroker::{
     broker::{Provisioning, Scope},
     domain::{
         Catalog, InstanceId, OperationState,
-        prometheus::{Admission, Refusal, Replica, ReplicaState, Spec},
+        prometheus::{ProvisionPolicy, Refusal, Replica, ReplicaState, Spec},
     },
     store::{Store, instances, operations, replicas},
 };
@@ -22,8 +22,8 @@ const P: &str = "/prometheus/resources/p";
 #[derive(Debug)]
 struct Willing;
 
-impl Admission for Willing {
-    fn admit<'a>(
+impl ProvisionPolicy for Willing {
+    fn validate<'a>(
         &'a self,
         spec: &'a Spec,
         _before: Option<&'a Spec>,
@@ -82,7 +82,7 @@ impl World {
         assert!(noted.unwrap(), "it was in progress");
         replicas::replace(&mut tx, &self.id, replicas).await.unwrap();
         tx.commit().await.unwrap();
-        let known = || self.api.broker.bound_apps().prometheus("tsuru:prometheus:p");
+        let known = || self.api.broker.binding_table().prometheus("tsuru:prometheus:p");
         while known().is_none_or(|known| known.replicas != replicas) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -112,8 +112,8 @@ async fn in_world(test: impl AsyncFn(World)) {
         let provisioning = Provisioning {
             max_instances: 9,
             max_instances_per_space: 2,
-            admission: Arc::new(Willing),
-            ordered: Arc::default(),
+            policy: Arc::new(Willing),
+            operations_changed: Arc::default(),
         };
         api.broker.provision_with(provisioning, prometheus_catalog());
         let stop = CancellationToken::new();
@@ -164,14 +164,15 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
             "https://metrics.example.com/prometheus/tsuru%3Aprometheus%3Ap"
         );
         assert!(!bound.variable("PROMETHEUS_USERNAME").is_empty());
-        let scope = api.broker.bound_apps().scope_of_token(&bound.variable("PROMETHEUS_PASSWORD"));
+        let scope =
+            api.broker.binding_table().scope_of_token(&bound.variable("PROMETHEUS_PASSWORD"));
         assert_eq!(scope, Some(Scope::Query(world.id.clone())));
         assert_eq!(
             bound.variable("METRICS_URL"),
             "https://metrics.example.com/v1/apps/tsuru:shop/metrics"
         );
-        let prometheus = api.broker.bound_apps().prometheus("tsuru:prometheus:p").unwrap();
-        assert!(prometheus.targets.options_of("tsuru:shop").is_some());
+        let prometheus = api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap();
+        assert!(prometheus.targets.binding_for("tsuru:shop").is_some());
         assert_eq!(api.hosts("shop").unwrap(), ["h"]);
         let job = api.put(&format!("{P}/binds/jobs/nightly"), "").await;
         assert_eq!(job.status, 201);
@@ -302,7 +303,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
     in_world(async |world| {
         let api = &world.api;
         let spec =
-            || api.broker.bound_apps().prometheus("tsuru:prometheus:p").unwrap().spec.clone();
+            || api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap().spec.clone();
         let ready = async || {
             let replicas = [replica(ReplicaState::Ready, "")];
             world.note(OperationState::Succeeded, "", &replicas).await;
@@ -348,7 +349,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
 
         // The quota is that of its team from now on.
         assert_eq!(api.put(P, &longer.replace("checkout", "payments")).await.status, 200);
-        let prometheus = api.broker.bound_apps().prometheus("tsuru:prometheus:p").unwrap();
+        let prometheus = api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap();
         assert_eq!(prometheus.space_guid.as_str(), "tsuru:payments/");
         for name in ["a1", "a2"] {
             let made = api.post(RESOURCES, &format!("name={name}&team=checkout")).await;

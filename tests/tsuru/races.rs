@@ -77,7 +77,7 @@ async fn a_bind_and_the_end_of_its_instance_at_once_leave_no_orphan() {
             assert!([201, 404].contains(&bound.status), "{bound:?}");
             assert_eq!(deleted.status, 200);
             assert_eq!(api.hosts("shop"), None);
-            assert!(api.broker.bound_apps().options_of("tsuru:shop").is_none());
+            assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
         }
     })
     .await;

@@ -6,7 +6,7 @@ const M: &str = "/metrics/resources/m";
 const JOB: &str = "/metrics/resources/m/binds/jobs/nightly";
 
 fn is_good(api: &Api, token: &str) -> bool {
-    api.broker.bound_apps().scope_of_token(token).is_some()
+    api.broker.binding_table().scope_of_token(token).is_some()
 }
 
 async fn bound_app(api: &Api) -> String {

@@ -1,9 +1,9 @@
-//! What is asked of Tsuru while all goes well.
+//! Requests to Tsuru in the normal case.
 
 use crate::platform::*;
 use scrapebroker::{
     domain::prometheus::ReplicaState,
-    provision::{Provisioner, tsuru::Settings},
+    provisioner::{Provisioner, tsuru::TsuruSettings},
 };
 use serde_json::json;
 use std::{sync::atomic::Ordering, time::Duration};
@@ -25,7 +25,7 @@ const MADE: [&str; 8] = [
 async fn an_instance_is_an_app_with_variables_and_an_image() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
-    let replicas = provisioner.apply(&wanted()).await.unwrap();
+    let replicas = provisioner.apply(&desired()).await.unwrap();
     let calls = platform.calls(0);
     assert_eq!(calls[..8], MADE);
     assert!(calls[8..].iter().all(|call| call == "GET /1.0/apps/{app}"), "{calls:?}");
@@ -66,9 +66,9 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(replica.url, format!("http://{}", app.hosts[0]));
     assert_eq!(provisioner.observe()[&id()], replicas);
 
-    // As it should be: nothing is done, also by who has never seen it.
+    // Up to date: nothing is changed, also by another provisioner.
     let before = platform.api.asked().len();
-    assert_eq!(platform.provisioner().apply(&wanted()).await.unwrap(), replicas);
+    assert_eq!(platform.provisioner().apply(&desired()).await.unwrap(), replicas);
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
 
     provisioner.remove(&id()).await.unwrap();
@@ -79,10 +79,10 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
 }
 
 #[actix_web::test]
-async fn a_change_is_deployed_once_and_what_is_not_wanted_any_more_goes() {
+async fn a_change_is_deployed_once_and_surplus_variables_are_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
-    provisioner.apply(&wanted()).await.unwrap();
+    provisioner.apply(&desired()).await.unwrap();
     assert!(platform.the_app().environment.contains_key("PROMETHEUS_RULES"));
     for _ in 0..2 {
         provisioner.apply(&changed()).await.unwrap();
@@ -91,16 +91,16 @@ async fn a_change_is_deployed_once_and_what_is_not_wanted_any_more_goes() {
         assert!(app.environment["PROMETHEUS_CONFIG"].value.contains("\"7s\""));
         assert!(!app.environment.contains_key("PROMETHEUS_RULES"));
     }
-    let image = Settings { image: "other".to_owned(), ..platform.settings() };
+    let image = TsuruSettings { image: "other".to_owned(), ..platform.settings() };
     with(image).apply(&changed()).await.unwrap();
     assert_eq!(platform.the_app().deploys, [IMAGE, IMAGE, "other"]);
 }
 
 #[actix_web::test]
-async fn each_replica_is_an_app_and_all_of_them_go() {
+async fn each_replica_is_an_app_and_all_apps_are_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
-    let mut two = wanted();
+    let mut two = desired();
     two.spec.replicas = 2;
     let replicas = provisioner.apply(&two).await.unwrap();
     assert_eq!(replicas.iter().map(|it| it.number).collect::<Vec<_>>(), [0, 1]);
@@ -112,7 +112,7 @@ async fn each_replica_is_an_app_and_all_of_them_go() {
     assert!(config(&names[0]).contains(r#""prometheus_replica": "0""#));
     assert!(config(&names[1]).contains(r#""prometheus_replica": "1""#));
     // An update that failed goes back to fewer.
-    provisioner.apply(&wanted()).await.unwrap();
+    provisioner.apply(&desired()).await.unwrap();
     assert_eq!(platform.api.apps(), [names[0].clone()]);
     provisioner.apply(&two).await.unwrap();
     // One that is gone does not hide the others.
@@ -122,40 +122,40 @@ async fn each_replica_is_an_app_and_all_of_them_go() {
 }
 
 #[actix_web::test]
-async fn a_prometheus_is_ready_when_it_says_so_or_tsuru_does() {
+async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
     let platform = Platform::start().await;
     platform.ready.store(503, Ordering::SeqCst);
-    let impatient = with(Settings { ready_timeout: Duration::ZERO, ..platform.settings() });
-    let failed = failure(impatient.apply(&wanted()).await);
+    let impatient = with(TsuruSettings { ready_timeout: Duration::ZERO, ..platform.settings() });
+    let failed = failure(impatient.apply(&desired()).await);
     assert!(failed.retry && failed.reason.contains("it answers 503"), "{failed}");
     let seen = impatient.observe()[&id()].clone();
     assert_eq!((seen.len(), seen[0].state), (1, ReplicaState::Starting));
     let provisioner = platform.provisioner();
-    let wanted = wanted();
-    let (applied, ()) = tokio::join!(provisioner.apply(&wanted), async {
+    let desired = desired();
+    let (applied, ()) = tokio::join!(provisioner.apply(&desired), async {
         sleep(Duration::from_millis(200)).await;
         platform.ready.store(200, Ordering::SeqCst);
     });
     applied.unwrap();
 
-    // Nobody answers at that address from here.
+    // The address is not reachable from here.
     let name = platform.the_app().name;
     platform.api.change(&name, |app| app.hosts = vec!["127.0.0.1:1".to_owned()]);
-    let replicas = provisioner.apply(&wanted).await.unwrap();
+    let replicas = provisioner.apply(&desired).await.unwrap();
     assert_eq!(replicas[0].url, "http://127.0.0.1:1");
     platform.api.change(&name, |app| {
         app.units[0]["Status"] = json!("error");
         app.units[0]["StatusReason"] = json!("OOMKilled");
     });
-    let failed = failure(impatient.apply(&wanted).await);
+    let failed = failure(impatient.apply(&desired).await);
     assert!(failed.reason.contains("OOMKilled"), "{failed}");
 }
 
 #[actix_web::test]
-async fn how_it_does_is_seen_without_asking() {
+async fn the_state_of_replicas_is_polled_in_the_background() {
     let mut platform = Platform::start().await;
     let provisioner = platform.provisioner();
-    provisioner.apply(&wanted()).await.unwrap();
+    provisioner.apply(&desired()).await.unwrap();
     let state = || {
         let replica = provisioner.observe()[&id()][0].clone();
         (replica.state, replica.problem)

@@ -1,8 +1,8 @@
-//! Prometheus instances as apps of Tsuru, against the stand-in for Tsuru's API.
+//! Prometheus instances as apps of Tsuru, tested with a fake of Tsuru's API.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod bad_days;
+mod failures;
 mod life;
 mod platform;
 #[path = "../support/tsuru.rs"]

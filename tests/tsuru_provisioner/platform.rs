@@ -1,4 +1,4 @@
-//! Tsuru with a Prometheus at the address of its apps, and what is wanted of it.
+//! Tsuru with a Prometheus at the address of its apps, and what is desired of it.
 
 use crate::tsuru::{Asked, TOKEN, TsuruApi, TsuruApp};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -7,9 +7,9 @@ use scrapebroker::{
         InstanceId,
         prometheus::{Replica, Spec, Storage},
     },
-    provision::{
-        Failure, OwnAddress, Wanted,
-        tsuru::{Settings, Team, Tsuru},
+    provisioner::{
+        DesiredInstance, Failure, OwnAddress,
+        tsuru::{Team, TsuruProvisioner, TsuruSettings},
     },
     store::Names,
     tls::ClientSettings,
@@ -46,8 +46,8 @@ impl Platform {
         Self { api, ready }
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self) -> TsuruSettings {
+        TsuruSettings {
             api_url: self.api.url(),
             token: TOKEN.into(),
             image: IMAGE.to_owned(),
@@ -67,11 +67,12 @@ impl Platform {
         }
     }
 
-    pub(crate) fn provisioner(&self) -> Tsuru {
+    pub(crate) fn provisioner(&self) -> TsuruProvisioner {
         with(self.settings())
     }
 
-    /// What was asked since the last time, as in `POST /1.0/apps`; the name of the app as `{app}`.
+    /// Requests since the last call, for example `POST /1.0/apps`, with `{app}` in place of the
+    /// name of the app.
     pub(crate) fn calls(&self, since: usize) -> Vec<String> {
         let call = |asked: &Asked| {
             let path: Vec<_> = asked.path.split('/').collect();
@@ -90,13 +91,13 @@ impl Platform {
     }
 }
 
-pub(crate) fn with(settings: Settings) -> Tsuru {
-    Tsuru::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
+pub(crate) fn with(settings: TsuruSettings) -> TsuruProvisioner {
+    TsuruProvisioner::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
 }
 
-/// Answers `/-/ready` to who knows the password.
+/// Answers `/-/ready` to requests with the password.
 pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
-    let credentials = BASE64_STANDARD.encode(format!("{}:web-password", Wanted::WEB_USER));
+    let credentials = BASE64_STANDARD.encode(format!("{}:web-password", DesiredInstance::WEB_USER));
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut request = vec![0; 4096];
         let read = stream.read(&mut request).await.unwrap_or(0);
@@ -113,9 +114,9 @@ pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
     }
 }
 
-pub(crate) fn wanted() -> Wanted {
+pub(crate) fn desired() -> DesiredInstance {
     let own = "https://broker.example.com".to_owned();
-    Wanted {
+    DesiredInstance {
         instance_id: id(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
         space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
@@ -143,11 +144,11 @@ pub(crate) fn id() -> InstanceId {
     ID.parse().unwrap()
 }
 
-pub(crate) fn changed() -> Wanted {
-    let mut wanted = wanted();
-    wanted.spec.scrape_interval = "7s".parse().unwrap();
-    wanted.spec.rules = None;
-    wanted
+pub(crate) fn changed() -> DesiredInstance {
+    let mut desired = desired();
+    desired.spec.scrape_interval = "7s".parse().unwrap();
+    desired.spec.rules = None;
+    desired
 }
 
 pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool) {

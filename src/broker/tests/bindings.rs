@@ -1,4 +1,5 @@
-//! Bindings, row by row of contract osb.md 1.7 to 1.9.
+//! Service bindings: OSB 2.17, sections "Binding", "Binding Rotation", "Fetching a Service Binding"
+//! and "Unbinding".
 
 use super::*;
 
@@ -11,9 +12,9 @@ async fn a_repeated_bind_is_recognized_and_a_different_one_is_a_conflict() {
         }
         let parameters = map(json!({"endpoint": "/a", "headers": {"X-Key": "k"}}));
         let first = Bind { parameters, ..bind("i", "b", "app") };
-        let credentials = made(&broker, first.clone()).await;
+        let credentials = create_binding(&broker, first.clone()).await;
         let Bound::AlreadyExists(again) = broker.bind(first.clone()).await.unwrap() else {
-            panic!("it was made twice");
+            panic!("it was created twice");
         };
         assert_eq!(again.token.expose_secret(), credentials.token.expose_secret());
 
@@ -36,7 +37,7 @@ async fn a_repeated_bind_is_recognized_and_a_different_one_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_bind_that_makes_no_sense_leaves_nothing_behind() {
+async fn an_invalid_bind_stores_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
@@ -80,50 +81,50 @@ async fn a_bind_that_makes_no_sense_leaves_nothing_behind() {
         }
         let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
         assert!(matches!(error, BrokerError::BindingGone), "{error:?}");
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_newest_binding_of_an_app_is_in_force_and_its_removal_brings_the_one_before_back() {
+async fn the_newest_binding_of_an_app_is_active_and_its_deletion_activates_the_previous_one() {
     on_both(async |store| {
         let broker = broker(&store).await;
         for id in ["i", "j"] {
             broker.provision(provision(id)).await.unwrap();
         }
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
         for (instance, id, path) in [("i", "b1", "/1"), ("j", "b2", "/2"), ("i", "b3", "/3")] {
             let parameters = map(json!({"endpoint": path}));
-            made(&broker, Bind { parameters, ..bind(instance, id, "app") }).await;
-            assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some(path));
+            create_binding(&broker, Bind { parameters, ..bind(instance, id, "app") }).await;
+            assert_eq!(active_endpoint(&broker, "app").as_deref(), Some(path));
         }
         broker.unbind(&instance("i"), &binding("b3")).await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/2"));
         broker.unbind(&instance("i"), &binding("b1")).await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/2"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/2"));
         broker.deprovision(&instance("j")).await.unwrap();
-        assert!(broker.bound_apps().options_of("app").is_none());
+        assert!(broker.binding_table().binding_for("app").is_none());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_token_is_known_while_its_binding_exists_and_means_its_app_or_space() {
+async fn a_token_is_valid_while_its_binding_exists_and_covers_its_app_or_space() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
-        let app = made(&broker, bind("i", "b", "app")).await;
-        let key = made(&broker, Bind { app_guid: None, ..bind("i", "k", "app") }).await;
+        let app = create_binding(&broker, bind("i", "b", "app")).await;
+        let key = create_binding(&broker, Bind { app_guid: None, ..bind("i", "k", "app") }).await;
         let space: SpaceGuid = "space".parse().unwrap();
         let scope = |credentials: &Credentials| {
-            broker.bound_apps().scope_of_token(credentials.token.expose_secret())
+            broker.binding_table().scope_of_token(credentials.token.expose_secret())
         };
         assert_eq!(scope(&app), Some(Scope::App("app".parse().unwrap())));
         assert_eq!(scope(&key), Some(Scope::Space(space)));
         assert_eq!((&app.scope, &key.scope), (&scope(&app).unwrap(), &scope(&key).unwrap()));
-        assert_eq!(broker.bound_apps().scope_of_token("sbt_guess"), None);
-        assert_eq!(broker.bound_apps().scope_of_token("an app's own token"), None);
+        assert_eq!(broker.binding_table().scope_of_token("sbt_guess"), None);
+        assert_eq!(broker.binding_table().scope_of_token("an app's own token"), None);
         broker.unbind(&instance("i"), &binding("b")).await.unwrap();
         assert_eq!(scope(&app), None);
         assert!(scope(&key).is_some());
@@ -139,7 +140,8 @@ async fn a_binding_is_shown_with_its_credentials_and_without_its_secrets() {
             broker.provision(provision(id)).await.unwrap();
         }
         let parameters = map(json!({"endpoint": "/a", "bearer_token": "hunter2"}));
-        let credentials = made(&broker, Bind { parameters, ..bind("i", "b", "app") }).await;
+        let credentials =
+            create_binding(&broker, Bind { parameters, ..bind("i", "b", "app") }).await;
         let fetched = broker.fetch_binding(&instance("i"), &binding("b")).await.unwrap();
         assert_eq!(fetched.parameters, map(json!({"endpoint": "/a"})));
         let (shown, given) = (&fetched.credentials.token, &credentials.token);
@@ -155,27 +157,27 @@ async fn a_binding_is_shown_with_its_credentials_and_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn a_rotated_binding_is_like_its_predecessor_and_outlives_it() {
+async fn a_rotated_binding_copies_its_predecessor_and_outlives_it() {
     on_both(async |store| {
         let broker = broker(&store).await;
         for id in ["i", "j"] {
             broker.provision(provision(id)).await.unwrap();
         }
         let parameters = map(json!({"endpoint": "/a"}));
-        let old = made(&broker, Bind { parameters, ..bind("i", "old", "app") }).await;
+        let old = create_binding(&broker, Bind { parameters, ..bind("i", "old", "app") }).await;
         let Bound::Created(new) = broker.rotate(rotate("i", "new", "old")).await.unwrap() else {
-            panic!("it was there before");
+            panic!("the binding exists already");
         };
         assert_ne!(new.token.expose_secret(), old.token.expose_secret());
         assert_eq!(new.scope, old.scope);
         let known = |token: &SecretString| {
-            broker.bound_apps().scope_of_token(token.expose_secret()).is_some()
+            broker.binding_table().scope_of_token(token.expose_secret()).is_some()
         };
         assert!(known(&old.token) && known(&new.token));
         broker.unbind(&instance("i"), &binding("old")).await.unwrap();
         assert!(!known(&old.token) && known(&new.token));
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/a"));
-        // Repeated after its predecessor has gone, as a platform does after a timeout.
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/a"));
+        // A platform repeats the request after a timeout, also when the predecessor was deleted.
         let again = broker.rotate(rotate("i", "new", "old")).await.unwrap();
         assert!(matches!(again, Bound::AlreadyExists(_)), "{again:?}");
 

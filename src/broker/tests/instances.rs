@@ -1,4 +1,5 @@
-//! Instances, row by row of contract osb.md 1.3 to 1.6.
+//! Service instances: OSB 2.17, sections "Provisioning", "Fetching a Service Instance", "Updating a
+//! Service Instance" and "Deprovisioning".
 
 use super::*;
 use crate::{domain::OperationState, store::instances};
@@ -37,7 +38,7 @@ async fn a_repeated_provision_is_recognized_and_a_different_one_is_a_conflict() 
 }
 
 #[tokio::test]
-async fn a_provision_that_makes_no_sense_leaves_nothing_behind() {
+async fn an_invalid_provision_stores_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let good = provision("i");
@@ -71,7 +72,7 @@ async fn a_provision_that_makes_no_sense_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_instance_is_shown_as_it_was_made_and_updated() {
+async fn a_fetched_instance_reflects_its_provision_and_updates() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let unknown = broker.fetch(&instance("i")).await.unwrap_err();
@@ -118,7 +119,7 @@ async fn an_instance_is_shown_as_it_was_made_and_updated() {
 }
 
 #[tokio::test]
-async fn an_update_that_makes_no_sense_changes_nothing() {
+async fn an_invalid_update_changes_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
@@ -145,7 +146,7 @@ async fn an_update_that_makes_no_sense_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_last_operation_on_what_is_there_has_succeeded() {
+async fn the_last_operation_on_an_existing_instance_or_binding_has_succeeded() {
     on_both(async |store| {
         let broker = broker(&store).await;
         let (i, b) = (instance("i"), binding("b"));
@@ -156,7 +157,7 @@ async fn the_last_operation_on_what_is_there_has_succeeded() {
         assert_eq!((last.kind, last.state), (None, OperationState::Succeeded));
         let unknown = broker.last_operation(&i, Some(&b)).await.unwrap_err();
         assert!(matches!(unknown, BrokerError::BindingUnknown), "{unknown:?}");
-        made(&broker, bind("i", "b", "app")).await;
+        create_binding(&broker, bind("i", "b", "app")).await;
         let last = broker.last_operation(&i, Some(&b)).await.unwrap();
         assert_eq!((last.kind, last.state), (None, OperationState::Succeeded));
     })
@@ -164,11 +165,11 @@ async fn the_last_operation_on_what_is_there_has_succeeded() {
 }
 
 #[tokio::test]
-async fn what_has_left_the_catalog_can_still_be_used_and_removed() {
+async fn instances_of_removed_plans_can_be_used_and_deleted() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
-        made(&broker, bind("i", "b", "app")).await;
+        create_binding(&broker, bind("i", "b", "app")).await;
         let mut document = catalog().document().clone();
         document["services"].as_array_mut().unwrap().remove(0);
         broker.replace_catalog(Catalog::parse(&document, "").unwrap());
@@ -181,7 +182,7 @@ async fn what_has_left_the_catalog_can_still_be_used_and_removed() {
         assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
         let error = broker.provision(provision("j")).await.unwrap_err();
         assert!(matches!(error, BrokerError::UnknownService), "{error:?}");
-        assert!(broker.bound_apps().options_of("app").is_some());
+        assert!(broker.binding_table().binding_for("app").is_some());
         broker.unbind(&instance("i"), &binding("b")).await.unwrap();
         broker.deprovision(&instance("i")).await.unwrap();
     })

@@ -1,10 +1,10 @@
-//! Transactions of two replicas never wait for each other in a circle.
+//! Transactions of two replicas never deadlock.
 
 use super::*;
 use crate::{
     domain::{
         OperationState,
-        prometheus::{Admission, Refusal, Spec},
+        prometheus::{ProvisionPolicy, Refusal, Spec},
     },
     store::{operations, promfetcher::AppEndpoint, replicas, testing::Schema},
 };
@@ -17,10 +17,10 @@ const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 
 #[derive(Debug)]
-struct Everything;
+struct AcceptAll;
 
-impl Admission for Everything {
-    fn admit<'a>(
+impl ProvisionPolicy for AcceptAll {
+    fn validate<'a>(
         &'a self,
         _: &'a Spec,
         _: Option<&'a Spec>,
@@ -38,8 +38,8 @@ async fn replica(store: &Store) -> Broker {
     let provisioning = Provisioning {
         max_instances: 100_000,
         max_instances_per_space: 100_000,
-        admission: Arc::new(Everything),
-        ordered: Arc::default(),
+        policy: Arc::new(AcceptAll),
+        operations_changed: Arc::default(),
     };
     broker.provision_with(provisioning, catalog());
     broker
@@ -64,7 +64,7 @@ fn changed(id: &str, plan: Option<&str>, parameters: Value) -> Update {
     }
 }
 
-/// As the provisioner notes it.
+/// Records an outcome like the reconciler.
 async fn note(store: &Store, id: &str) -> Result<(), StoreError> {
     let id = instance(id);
     let mut tx = store.begin_write().await?;
@@ -76,7 +76,7 @@ async fn note(store: &Store, id: &str) -> Result<(), StoreError> {
     tx.commit().await
 }
 
-/// As the provisioner notes how many instances do.
+/// Records the state of replicas like the reconciler.
 async fn observe(store: &Store, ids: [&str; 2]) -> Result<(), StoreError> {
     let mut tx = store.begin_write().await?;
     for id in ids {
@@ -85,7 +85,7 @@ async fn observe(store: &Store, ids: [&str; 2]) -> Result<(), StoreError> {
     tx.commit().await
 }
 
-/// One operation on a Prometheus that is there, at a replica.
+/// One operation on an existing Prometheus instance, at one replica.
 const OPERATIONS: [&str; 9] = [
     "provision",
     "update",
@@ -98,7 +98,7 @@ const OPERATIONS: [&str; 9] = [
     "observe",
 ];
 
-/// What it says of a deadlock; other refusals are what the rules say.
+/// The error, if it is a deadlock or timeout; other errors are expected.
 async fn operate(operation: &str, broker: &Broker, id: &str) -> Option<String> {
     let store = &broker.0.store;
     let bind = Bind {
@@ -129,7 +129,7 @@ async fn operate(operation: &str, broker: &Broker, id: &str) -> Option<String> {
         .then(|| format!("{operation}: {error}"))
 }
 
-/// A ready Prometheus with a binding.
+/// A ready Prometheus instance with a binding.
 async fn prepare(broker: &Broker, id: &str) {
     broker.provision(prometheus(id)).await.unwrap();
     note(&broker.0.store, id).await.unwrap();
@@ -141,14 +141,15 @@ async fn prepare(broker: &Broker, id: &str) {
     broker.bind(bind).await.unwrap();
 }
 
-/// A schema in which a deadlock is found at once, and whose sessions can be told from others.
-fn impatient(schema: &Schema, name: &str) -> SecretString {
+/// A connection URL with a short deadlock timeout and an application name that identifies its
+/// sessions.
+fn url_with_short_deadlock_timeout(schema: &Schema, name: &str) -> SecretString {
     let url = schema.url();
     format!("{}&options[deadlock_timeout]=20ms&application_name={name}", url.expose_secret()).into()
 }
 
-/// Resolves when a session of this name waits for a lock.
-async fn is_waiting(store: &Store, name: &str) {
+/// Waits until a session with this name waits for a lock.
+async fn wait_for_waiting_session(store: &Store, name: &str) {
     for _ in 0..1000 {
         if crate::store::testing::waits_for_a_lock(store, name).await {
             return;
@@ -158,11 +159,11 @@ async fn is_waiting(store: &Store, name: &str) {
 }
 
 #[tokio::test]
-async fn each_operation_takes_its_locks_in_the_order_of_the_store() {
+async fn each_operation_acquires_its_locks_in_the_order_of_the_store() {
     let schema = Schema::create().await;
     let name = format!("held-{}", uuid::Uuid::new_v4().simple());
     let store = Store::open(&schema.url(), 4).await.unwrap();
-    let other = Store::open(&impatient(&schema, &name), 4).await.unwrap();
+    let other = Store::open(&url_with_short_deadlock_timeout(&schema, &name), 4).await.unwrap();
     let broker = replica(&other).await;
     for (number, operation) in OPERATIONS.into_iter().enumerate() {
         let id = format!("i{number}");
@@ -170,10 +171,13 @@ async fn each_operation_takes_its_locks_in_the_order_of_the_store() {
         let mut tx = store.begin_write().await.unwrap();
         tx.lock_quotas().await.unwrap();
         let holder = async {
-            // It waits for the quotas, or needs none of what we hold and has ended.
-            tokio::time::timeout(std::time::Duration::from_millis(500), is_waiting(&store, &name))
-                .await
-                .ok();
+            // The operation waits for the quotas, or needs none of the held locks and has ended.
+            tokio::time::timeout(
+                std::time::Duration::from_millis(500),
+                wait_for_waiting_session(&store, &name),
+            )
+            .await
+            .ok();
             state::bump(&mut tx).await.unwrap();
             tx.commit().await.unwrap();
         };
@@ -186,11 +190,12 @@ async fn each_operation_takes_its_locks_in_the_order_of_the_store() {
 }
 
 #[tokio::test]
-async fn no_two_operations_at_two_replicas_wait_for_each_other() {
+async fn no_two_operations_at_two_replicas_deadlock() {
     let schema = Schema::create().await;
     let mut brokers = Vec::new();
     for _ in 0..2 {
-        let store = Store::open(&impatient(&schema, "pairs"), 4).await.unwrap();
+        let store =
+            Store::open(&url_with_short_deadlock_timeout(&schema, "pairs"), 4).await.unwrap();
         brokers.push(Rc::new(replica(&store).await));
     }
     prepare(&brokers[0], "shared").await;

@@ -1,11 +1,11 @@
-//! Requests about one thing at one time, from one and from two replicas.
+//! Concurrent requests for the same instance or binding, at one and at two replicas.
 
 use super::*;
 
 #[tokio::test]
-async fn of_many_equal_requests_at_once_one_creates() {
+async fn one_of_many_concurrent_equal_requests_creates() {
     on_both(async |store| {
-        // Two brokers on one store are two replicas: only the database is between them.
+        // Two brokers with one store behave like two replicas: they share only the database.
         let replicas = [broker(&store).await, broker(&store).await];
         let provisioned = join_all(
             (0..50).map(async |n: usize| replicas[n % 2].provision(provision("i")).await.unwrap()),
@@ -22,7 +22,8 @@ async fn of_many_equal_requests_at_once_one_creates() {
         let created = |outcome: &&Bound| matches!(outcome, Bound::Created(_));
         assert_eq!(bound.iter().filter(created).count(), 1);
 
-        // One binding id, claimed for two instances at once: one gets it, one is told so.
+        // Two instances request the same binding id concurrently: one gets it, the other gets a
+        // conflict.
         replicas[0].provision(provision("j")).await.unwrap();
         let [first, second] = &replicas;
         let (a, b) = tokio::join!(
@@ -37,11 +38,11 @@ async fn of_many_equal_requests_at_once_one_creates() {
 }
 
 #[tokio::test]
-async fn a_delete_that_comes_after_a_put_finds_what_the_put_did() {
+async fn a_delete_that_arrives_during_a_put_finds_its_instance() {
     on_both(async |store| {
         let (broker, id) = (broker(&store).await, instance("i"));
         for _ in 0..20 {
-            // Polled in this order, so the DELETE arrives while the PUT is being served.
+            // Polled in this order, so that the DELETE arrives during the PUT.
             let (put, deleted) = tokio::join!(
                 biased;
                 broker.provision(provision("i")),
@@ -57,7 +58,7 @@ async fn a_delete_that_comes_after_a_put_finds_what_the_put_did() {
 }
 
 #[tokio::test]
-async fn puts_and_deletes_of_two_replicas_end_in_a_state_that_fits_the_answers() {
+async fn the_state_after_puts_and_deletes_of_two_replicas_matches_their_outcomes() {
     on_both(async |store| {
         let replicas = [broker(&store).await, broker(&store).await];
         let (mut made, mut gone) = (0, 0);

@@ -1,18 +1,18 @@
-//! What the broker makes of its store: other replicas, keys, outages.
+//! Broker and store: other replicas, keys, outages.
 
 use super::*;
 
 #[tokio::test]
-async fn another_replica_learns_of_a_binding_and_of_its_end() {
+async fn another_replica_sees_a_new_binding_and_its_deletion() {
     on_both(async |store| {
         let (here, there) = (broker(&store).await, broker(&store).await);
         let shutdown = CancellationToken::new();
         let every = Duration::from_millis(5);
         let loop_there = tokio::spawn(there.clone().keep_current(every, shutdown.clone()));
         here.provision(provision("i")).await.unwrap();
-        made(&here, bind("i", "b", "app")).await;
+        create_binding(&here, bind("i", "b", "app")).await;
         let until = async |bound: bool| {
-            while there.bound_apps().options_of("app").is_some() != bound {
+            while there.binding_table().binding_for("app").is_some() != bound {
                 tokio::time::sleep(every).await;
             }
         };
@@ -26,15 +26,15 @@ async fn another_replica_learns_of_a_binding_and_of_its_end() {
 }
 
 #[tokio::test]
-async fn a_binding_that_cannot_be_read_costs_nobody_elses() {
+async fn an_unreadable_binding_does_not_affect_others() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
         for (id, app) in [("b1", "app"), ("b2", "app"), ("b3", "other")] {
             let parameters = map(json!({"endpoint": format!("/{id}")}));
-            made(&broker, Bind { parameters, ..bind("i", id, app) }).await;
+            create_binding(&broker, Bind { parameters, ..bind("i", id, app) }).await;
         }
-        // What belongs to one binding does not open as another's.
+        // The parameters of one binding cannot be decrypted as those of another.
         let mut tx = store.begin_write().await.unwrap();
         let mut damaged =
             crate::store::bindings::find(&mut tx, &binding("b2")).await.unwrap().unwrap();
@@ -44,15 +44,15 @@ async fn a_binding_that_cannot_be_read_costs_nobody_elses() {
         tx.commit().await.unwrap();
 
         broker.refresh().await.unwrap();
-        assert_eq!(endpoint_in_force(&broker, "app").as_deref(), Some("/b1"));
-        assert_eq!(endpoint_in_force(&broker, "other").as_deref(), Some("/b3"));
+        assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/b1"));
+        assert_eq!(active_endpoint(&broker, "other").as_deref(), Some("/b3"));
         broker.unbind(&instance("i"), &binding("b2")).await.unwrap();
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_store_is_refused_with_another_key_than_the_one_it_was_used_with() {
+async fn a_store_that_was_used_with_another_key_is_refused() {
     on_both(async |store| {
         broker(&store).await.provision(provision("i")).await.unwrap();
         let other = "another key that is long enough".into();
@@ -60,7 +60,7 @@ async fn a_store_is_refused_with_another_key_than_the_one_it_was_used_with() {
         assert!(matches!(error, OpenError::Store(StoreError::KeyChanged)), "{error:?}");
         assert!(error.to_string().contains("broker.token_key"), "{error}");
         broker(&store).await;
-        // Without a configured key, SQLite has a file for it, which was never made here.
+        // Without a configured key a key file is expected, which was not created here.
         let error = Broker::open(store, None, catalog()).await.unwrap_err();
         assert!(matches!(error, OpenError::TokenKey(_)), "{error:?}");
     })
@@ -68,7 +68,7 @@ async fn a_store_is_refused_with_another_key_than_the_one_it_was_used_with() {
 }
 
 #[tokio::test]
-async fn with_sqlite_the_key_is_made_once_and_kept_beside_the_database() {
+async fn with_sqlite_the_key_is_generated_once_next_to_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let url = SecretString::from(format!("sqlite://{}", dir.path().join("test.db").display()));
     let mut tokens = Vec::new();
@@ -86,33 +86,34 @@ async fn with_sqlite_the_key_is_made_once_and_kept_beside_the_database() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_bindings_stay_in_force_and_changes_are_refused() {
+async fn while_the_database_is_unavailable_bindings_stay_active_and_changes_fail() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.db");
     let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
     let broker = broker(&store).await;
     broker.provision(provision("i")).await.unwrap();
-    made(&broker, bind("i", "b", "app")).await;
-    let away = dir.path().join("away.db");
-    std::fs::rename(&path, &away).unwrap();
+    create_binding(&broker, bind("i", "b", "app")).await;
+    let moved = dir.path().join("moved.db");
+    std::fs::rename(&path, &moved).unwrap();
     let error = broker.unbind(&instance("i"), &binding("b")).await.unwrap_err();
     assert!(matches!(error, BrokerError::Store(StoreError::Unavailable { .. })), "{error:?}");
     assert!(broker.refresh().await.is_err());
-    assert!(broker.bound_apps().options_of("app").is_some());
-    std::fs::rename(&away, &path).unwrap();
+    assert!(broker.binding_table().binding_for("app").is_some());
+    std::fs::rename(&moved, &path).unwrap();
     broker.unbind(&instance("i"), &binding("b")).await.unwrap();
-    assert!(broker.bound_apps().options_of("app").is_none());
+    assert!(broker.binding_table().binding_for("app").is_none());
 }
 
 #[tokio::test]
-async fn no_secret_reaches_the_database_in_the_clear() {
+async fn the_database_contains_no_plaintext_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.db");
     let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
     let broker = broker(&store).await;
     broker.provision(provision("i")).await.unwrap();
     let parameters = map(json!({"headers": {"X-Key": "hunter2"}, "endpoint": "/findme"}));
-    let credentials = made(&broker, Bind { parameters, ..bind("i", "findthisid", "app") }).await;
+    let credentials =
+        create_binding(&broker, Bind { parameters, ..bind("i", "findthisid", "app") }).await;
     store.close().await;
     let bytes = std::fs::read(&path).unwrap();
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -123,7 +124,7 @@ async fn no_secret_reaches_the_database_in_the_clear() {
 }
 
 #[tokio::test]
-async fn a_database_file_that_was_replaced_is_another_store_with_a_key_of_its_own() {
+async fn a_replaced_database_file_is_another_store_with_its_own_key() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);
     let open = async |name: &str, key: &SecretString| {
@@ -131,7 +132,7 @@ async fn a_database_file_that_was_replaced_is_another_store_with_a_key_of_its_ow
         let store = Store::open(&url.into(), 2).await.unwrap();
         (store.clone(), Broker::open(store, Some(key), catalog()).await.unwrap())
     };
-    // As many changes as the one in use will have, but others.
+    // The same number of changes as in the database in use, but other ones.
     for (name, key) in [("ours.db", key()), ("foreign.db", "another key, as long as ours".into())] {
         let (store, other) = open(name, &key).await;
         other.provision(provision("i")).await.unwrap();
@@ -140,11 +141,11 @@ async fn a_database_file_that_was_replaced_is_another_store_with_a_key_of_its_ow
     }
     let (_, broker) = open("used.db", &key()).await;
     broker.provision(provision("i")).await.unwrap();
-    made(&broker, bind("i", "b", "app")).await;
+    create_binding(&broker, bind("i", "b", "app")).await;
 
     std::fs::rename(file("ours.db"), file("used.db")).unwrap();
     broker.refresh().await.unwrap();
-    assert!(broker.bound_apps().options_of("app").is_none());
+    assert!(broker.binding_table().binding_for("app").is_none());
 
     std::fs::rename(file("foreign.db"), file("used.db")).unwrap();
     let error = broker.deprovision(&instance("i")).await.unwrap_err();

@@ -12,9 +12,9 @@ fn plan() -> Value {
     })
 }
 
-fn wishes(parameters: Value) -> Result<Wishes, String> {
+fn params(parameters: Value) -> Result<PrometheusParams, String> {
     let map = parameters.as_object().unwrap();
-    Wishes::from_parameters(map).map_err(|error| error.to_string())
+    PrometheusParams::from_parameters(map).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_plan_is_read_whole_or_every_mistake_is_named() {
 #[test]
 fn wishes_are_kept_within_the_plan() {
     let plan = PrometheusPlan::parse(&plan()).unwrap();
-    let spec = wishes(json!({})).unwrap().with(&plan).unwrap();
+    let spec = params(json!({})).unwrap().resolve(&plan).unwrap();
     assert_eq!(
         (spec.retention, spec.scrape_interval),
         (Period::seconds(15 * 86_400), Period::seconds(30))
@@ -95,7 +95,7 @@ fn wishes_are_kept_within_the_plan() {
         "scrape_interval": "1s", "retention": "30d", "rules": {"groups": []},
         "alertmanager_url": "https://u:p@alerts.example.com/x"
     });
-    let spec = wishes(asked).unwrap().with(&plan).unwrap();
+    let spec = params(asked).unwrap().resolve(&plan).unwrap();
     assert_eq!(spec.rules.as_deref(), Some("{\"groups\":[]}"));
     let kept: Spec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
     assert_eq!(kept, spec, "what is stored is what was asked for");
@@ -124,13 +124,13 @@ fn wishes_are_kept_within_the_plan() {
             "is unknown; known are scrape_interval, retention, rules, alertmanager_url",
         ),
     ] {
-        let error = wishes(json!({ key: value }))
-            .and_then(|wishes| wishes.with(&plan).map_err(|error| error.to_string()))
+        let error = params(json!({ key: value }))
+            .and_then(|params| params.resolve(&plan).map_err(|error| error.to_string()))
             .unwrap_err();
         assert_eq!(error, format!("parameter {key} {words}"));
     }
-    let taken_back = wishes(json!({"rules": "", "alertmanager_url": " ", "retention": null}));
-    assert_eq!(taken_back.unwrap(), Wishes::default());
+    let taken_back = params(json!({"rules": "", "alertmanager_url": " ", "retention": null}));
+    assert_eq!(taken_back.unwrap(), PrometheusParams::default());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn what_is_shown_of_parameters_holds_no_secret() {
         "scrape_interval": "1s", "retention": "1d", "rules": {"groups": []},
         "alertmanager_url": "https://canary:canary@alerts.example.com/x", "other": "canary",
     });
-    let shown = Wishes::without_secrets(parameters.as_object().unwrap());
+    let shown = PrometheusParams::without_secrets(parameters.as_object().unwrap());
     let expected = json!({
         "scrape_interval": "1s", "retention": "1d", "rules": {"groups": []},
         "alertmanager_url": "https://alerts.example.com/x",
@@ -150,7 +150,7 @@ fn what_is_shown_of_parameters_holds_no_secret() {
 #[test]
 fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
     let plan = PrometheusPlan::parse(&plan()).unwrap();
-    let spec = wishes(json!({})).unwrap().with(&plan).unwrap();
+    let spec = params(json!({})).unwrap().resolve(&plan).unwrap();
     let change = |edit: fn(&mut Spec), said| {
         let mut next = spec.clone();
         edit(&mut next);

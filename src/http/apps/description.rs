@@ -1,7 +1,7 @@
 //! `GET /v1/apps/{app}`: the description of an app as JSON.
 
 use crate::{
-    broker::InForce,
+    broker::ActiveBinding,
     discovery::{Endpoint, Match, Snapshot},
     domain::ScrapeOptions,
     scrape::{LastScrape, LastScrapes},
@@ -81,7 +81,7 @@ struct LastScrapeDescription {
 pub(super) fn describe(
     table: &Snapshot,
     found: &[Match<'_>],
-    bound: impl Fn(&str) -> Option<Arc<InForce>>,
+    bound: impl Fn(&str) -> Option<Arc<ActiveBinding>>,
     last: &LastScrapes,
 ) -> Description {
     let apps = found.iter().map(|one| {

@@ -32,7 +32,7 @@ pub(super) async fn bind(
                 plan_id: body.required("plan_id")?,
                 app_guid: app_guid(&body)?,
                 parameters: body.parameters()?,
-                place: place(&body),
+                org_space: org_space(&body),
                 tsuru: None,
             };
             state.broker.bind(request).await
@@ -94,7 +94,7 @@ pub(super) async fn last_operation(
 
 /// Organization and space of the instance. Only the migration from promfetcher needs them, so
 /// unreadable values are ignored.
-fn place(body: &Fields) -> OrgSpace {
+fn org_space(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let resource = body.object("bind_resource").unwrap_or_default();
     let space = context.optional("space_guid").ok().flatten();

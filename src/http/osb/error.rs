@@ -62,7 +62,7 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
         InstanceConflict | BindingConflict => (StatusCode::CONFLICT, None),
         InstanceGone | BindingGone => (StatusCode::GONE, None),
         PlanNotUpdateable
-        | NotMade(_)
+        | ProvisionFailed(_)
         | OtherKind
         | Loss(_)
         | NoProvisioner
@@ -70,7 +70,7 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
         Refused(Refusal::Parameter(_)) => (StatusCode::BAD_REQUEST, None),
         AsyncRequired => (StatusCode::UNPROCESSABLE_ENTITY, Some("AsyncRequired")),
         Concurrency(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
-        NotRemoved(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
+        DeprovisionFailed(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
         MaintenanceInfoConflict => {
             (StatusCode::UNPROCESSABLE_ENTITY, Some("MaintenanceInfoConflict"))
         }

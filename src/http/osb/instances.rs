@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, Deprovisioned, LastOperation, Ordered, OrgSpace, Provision, Provisioned,
-        Unnamed, Update, Updated,
+        AcceptedOperation, BrokerError, Deprovisioned, LastOperation, OmittedParameters, OrgSpace,
+        Provision, Provisioned, Update, Updated,
     },
     domain::{IdError, InstanceId, OperationKind, OperationState},
     http::urls,
@@ -45,13 +45,13 @@ pub(super) async fn provision(
         maintenance_version: body.maintenance_version()?,
         accepts_incomplete: accepts_incomplete(&http),
     };
-    let (mut response, ordered) =
+    let (mut response, accepted) =
         match state.broker.provision(request).await.map_err(OsbError::Put)? {
             Provisioned::Created => (HttpResponse::Created(), None),
             Provisioned::AlreadyExists => (HttpResponse::Ok(), None),
-            Provisioned::InProgress(ordered) => (HttpResponse::Accepted(), Some(ordered)),
+            Provisioned::InProgress(accepted) => (HttpResponse::Accepted(), Some(accepted)),
         };
-    Ok(response.json(state.answer(&id, ordered.as_ref())))
+    Ok(response.json(state.answer(&id, accepted.as_ref())))
 }
 
 /// `PATCH`
@@ -68,18 +68,18 @@ pub(super) async fn update(
         service_id: body.required("service_id")?,
         plan_id: body.optional("plan_id")?,
         parameters: body.parameters()?,
-        unnamed: Unnamed::Keep,
+        omitted_parameters: OmittedParameters::Keep,
         moves_to: OrgSpace::default(),
         maintenance_version: body.maintenance_version()?,
         previous_plan_id: before(&body, "plan_id"),
-        place: place(&body),
+        org_space: org_space(&body),
         names,
         accepts_incomplete: accepts_incomplete(&http),
     };
     Ok(match state.broker.update(request).await? {
         Updated::Done => HttpResponse::Ok().json(json!({})),
-        Updated::InProgress(ordered) => {
-            HttpResponse::Accepted().json(state.answer(&id, Some(&ordered)))
+        Updated::InProgress(accepted) => {
+            HttpResponse::Accepted().json(state.answer(&id, Some(&accepted)))
         }
     })
 }
@@ -129,13 +129,13 @@ pub(super) async fn deprovision(
     Named::in_query(&request)?;
     if !accepts_incomplete(&request) {
         // Orphan mitigation of Cloud Controller sends no `accepts_incomplete`.
-        state.broker.deprovision_now(&instance_id, PATIENCE).await?;
+        state.broker.deprovision_and_wait(&instance_id, PATIENCE).await?;
         return Ok(HttpResponse::Ok().json(json!({})));
     }
     Ok(match state.broker.deprovision(&instance_id).await? {
         Deprovisioned::Done => HttpResponse::Ok().json(json!({})),
-        Deprovisioned::InProgress(ordered) => {
-            HttpResponse::Accepted().json(json!({ "operation": ordered.operation_id }))
+        Deprovisioned::InProgress(accepted) => {
+            HttpResponse::Accepted().json(json!({ "operation": accepted.operation_id }))
         }
     })
 }
@@ -194,10 +194,10 @@ fn accepts_incomplete(request: &HttpRequest) -> bool {
 
 impl OsbState {
     /// The answer for a created or accepted instance.
-    fn answer(&self, id: &InstanceId, ordered: Option<&Ordered>) -> Value {
+    fn answer(&self, id: &InstanceId, accepted: Option<&AcceptedOperation>) -> Value {
         let mut answer = json!({});
-        if let Some(ordered) = ordered {
-            answer["operation"] = json!(ordered.operation_id);
+        if let Some(accepted) = accepted {
+            answer["operation"] = json!(accepted.operation_id);
         }
         if let Some(dashboard_url) = self.dashboard_url(id) {
             answer["dashboard_url"] = json!(dashboard_url);
@@ -207,14 +207,14 @@ impl OsbState {
 
     /// The page of an instance, if it is a Prometheus.
     fn dashboard_url(&self, id: &InstanceId) -> Option<String> {
-        self.broker.bound_apps().prometheus(id.as_str())?;
+        self.broker.binding_table().prometheus(id.as_str())?;
         Some(format!("{}/", urls::prometheus(&self.base_url, id)))
     }
 }
 
 /// Organization and space of the instance. Only the migration from promfetcher needs them, so
 /// unreadable values are ignored.
-fn place(body: &Fields) -> OrgSpace {
+fn org_space(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let organization = context.optional("organization_guid").ok().flatten();
     let space = context.optional("space_guid").ok().flatten();

@@ -4,7 +4,7 @@
 
 use super::{Problem, Prometheus, state, upstream};
 use crate::{
-    broker::BoundPrometheus,
+    broker::PrometheusSnapshot,
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
     http::{ui, urls},
@@ -37,7 +37,7 @@ struct Page<'a> {
 pub(super) async fn show(
     of: &Prometheus,
     client: &Client,
-    prometheus: &BoundPrometheus,
+    prometheus: &PrometheusSnapshot,
 ) -> Result<HttpResponse, Problem> {
     let mut summary = client.summary(&upstream(&of.base_url, prometheus)).await;
     explain(&mut summary, &of.table.snapshot(), &of.last);

@@ -1,12 +1,12 @@
 //! The state of an instance in a few words.
 
 use crate::{
-    broker::BoundPrometheus,
+    broker::PrometheusSnapshot,
     domain::{OperationKind, OperationState, prometheus::ReplicaState},
 };
 
 /// The operation in progress, and the number of servers that run.
-pub fn state(prometheus: &BoundPrometheus) -> String {
+pub fn state(prometheus: &PrometheusSnapshot) -> String {
     let operation = prometheus.operation.as_ref();
     let doing = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));
     let because = |text: &str| match text {
@@ -36,7 +36,7 @@ pub fn state(prometheus: &BoundPrometheus) -> String {
     }
 }
 
-fn running(prometheus: &BoundPrometheus) -> String {
+fn running(prometheus: &PrometheusSnapshot) -> String {
     let ready = prometheus.replicas.iter().filter(|it| it.state == ReplicaState::Ready).count();
     match (ready, prometheus.spec.replicas) {
         (0, _) => "not running".to_owned(),

@@ -5,7 +5,7 @@
 
 use super::{Visibility, cache::Key, query::Selector};
 use crate::{
-    broker::BindingsInForce,
+    broker::ActiveBindings,
     discovery::{Snapshot, UnknownRoutes},
     domain::AppGuid,
     http::readiness,
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The kinds of sources that may have targets which the list lacks; empty for a complete list.
 pub(super) fn unknown_routes(
     table: &Snapshot,
-    bound: &BindingsInForce,
+    bound: &ActiveBindings,
     list: &Key,
     keep: Duration,
 ) -> Vec<UnknownRoutes> {

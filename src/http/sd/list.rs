@@ -6,7 +6,7 @@ use super::{
     target::AppTargets,
 };
 use crate::{
-    broker::{BindingsInForce, InForce, Scope},
+    broker::{ActiveBinding, ActiveBindings, Scope},
     discovery::{Endpoint, Match, Snapshot},
     domain::{App, OrganizationGuid, SpaceGuid},
     http::{access::visible, urls::BaseUrl},
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The list as JSON. Apps are sorted by name, instances by process type and index.
 pub(super) fn list(
     table: &Snapshot,
-    bound: &BindingsInForce,
+    bound: &ActiveBindings,
     visibility: &Visibility,
     query: &SdQuery,
     base: &BaseUrl,
@@ -89,19 +89,19 @@ fn order(app: &App) -> [&str; 4] {
 
 /// How the caller's Prometheus scrapes the app.
 fn options_of<'a>(
-    bound: &'a BindingsInForce,
+    bound: &'a ActiveBindings,
     scope: Option<&'a Scope>,
     app: &App,
-) -> Option<&'a InForce> {
+) -> Option<&'a ActiveBinding> {
     let options = match scope {
-        Some(Scope::PrometheusTargets(_, targets)) => targets.options_of(app.id.as_str()),
-        _ => bound.options_of(app.id.as_str()),
+        Some(Scope::PrometheusTargets(_, targets)) => targets.binding_for(app.id.as_str()),
+        _ => bound.binding_for(app.id.as_str()),
     };
     options.map(Arc::as_ref)
 }
 
 /// The process types that the binding selects.
-fn endpoints<'a>(found: &Match<'a>, bound: Option<&InForce>) -> Vec<&'a Endpoint> {
+fn endpoints<'a>(found: &Match<'a>, bound: Option<&ActiveBinding>) -> Vec<&'a Endpoint> {
     let wanted = |endpoint: &&Endpoint| {
         let types = bound.map(|bound| &bound.options.process_types);
         types.is_none_or(|types| types.is_empty() || types.contains(&*endpoint.process_type))

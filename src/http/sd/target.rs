@@ -5,7 +5,7 @@
 
 use super::query::{Mode, Scheme, SdQuery};
 use crate::{
-    broker::InForce,
+    broker::ActiveBinding,
     discovery::Endpoint,
     domain::{OrganizationGuid, SpaceGuid},
     http::urls::BaseUrl,
@@ -20,7 +20,7 @@ const TSURU: &str = "tsuru:";
 
 /// Shared by all targets of an app.
 pub(super) struct AppTargets<'a> {
-    pub(super) bound: Option<&'a InForce>,
+    pub(super) bound: Option<&'a ActiveBinding>,
     pub(super) route: &'a str,
     pub(super) query: &'a SdQuery,
     pub(super) base: &'a BaseUrl,

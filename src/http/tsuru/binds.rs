@@ -119,7 +119,7 @@ async fn make(
             plan_id: current.plan_id.clone(),
             app_guid: app.map(|app| app.guid.clone()),
             parameters: fields.parameters(plan.and_then(|plan| plan.bind.as_ref()))?,
-            place: OrgSpace::default(),
+            org_space: OrgSpace::default(),
             replaces: true,
             tsuru: app.map(|app| TsuruApp {
                 name: app.name.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{TsuruError, TsuruState};
 use crate::{
-    broker::{BoundPrometheus, LastOperation},
+    broker::{LastOperation, PrometheusSnapshot},
     domain::{
         InstanceId, OperationKind, OperationState,
         prometheus::{Replica, ReplicaState},
@@ -17,7 +17,7 @@ pub(super) struct Condition {
     /// The reason of a failure, else empty.
     pub(super) problem: String,
     /// The replicas of a Prometheus.
-    pub(super) prometheus: Option<Arc<BoundPrometheus>>,
+    pub(super) prometheus: Option<Arc<PrometheusSnapshot>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) enum State {
 /// The current state of an instance.
 pub(super) async fn of(state: &TsuruState, id: &InstanceId) -> Result<Condition, TsuruError> {
     let last = state.broker.last_operation(id, None).await?;
-    let prometheus = state.broker.bound_apps().prometheus(id.as_str());
+    let prometheus = state.broker.binding_table().prometheus(id.as_str());
     let replicas = prometheus.as_ref().map(|one| one.replicas.as_slice()).unwrap_or_default();
     let (state, words) = judge(&last, replicas);
     Ok(Condition { state, words, problem: problem(&last, replicas), prometheus })

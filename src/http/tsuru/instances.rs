@@ -8,7 +8,7 @@ use super::{
     update::{self, Kept, UpdateCall},
 };
 use crate::{
-    broker::{BoundPrometheus, BrokerError, Provision, Provisioned, RefusedUpdate, Updated},
+    broker::{BrokerError, PrometheusSnapshot, Provision, Provisioned, RefusedUpdate, Updated},
     http::{prometheus, urls},
     query::Client,
     store::Names,
@@ -102,7 +102,7 @@ pub(super) async fn delete(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let removed = match instance {
-        Ok(it) => state.broker.deprovision_now(&it.id, PATIENCE).await.map_err(Into::into),
+        Ok(it) => state.broker.deprovision_and_wait(&it.id, PATIENCE).await.map_err(Into::into),
         Err(error) => Err(error),
     };
     match removed {
@@ -175,12 +175,12 @@ pub(super) async fn status(
 
 /// What we know where the Prometheus itself does not say: how many instances of bound apps answered when they were last scraped through us, and how many
 /// there are.
-fn targets(state: &TsuruState, prometheus: &BoundPrometheus) -> (usize, usize) {
+fn targets(state: &TsuruState, prometheus: &PrometheusSnapshot) -> (usize, usize) {
     let table = state.table.snapshot();
     let (mut up, mut all) = (0, 0);
     for app in prometheus.targets.apps() {
         let (Some(found), Some(bound)) =
-            (table.app(app.as_str()), prometheus.targets.options_of(app.as_str()))
+            (table.app(app.as_str()), prometheus.targets.binding_for(app.as_str()))
         else {
             continue;
         };

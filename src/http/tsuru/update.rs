@@ -7,7 +7,9 @@ use super::{
     instances::names,
 };
 use crate::{
-    broker::{Broker, FetchedInstance, OrgSpace, RefusedUpdate, Unnamed, Update, Updated},
+    broker::{
+        Broker, FetchedInstance, OmittedParameters, OrgSpace, RefusedUpdate, Update, Updated,
+    },
     domain::{ParameterSchema, Plan},
 };
 use serde_json::{Map, Value};
@@ -52,11 +54,11 @@ impl UpdateCall<'_> {
             plan_id: plan.map(|plan| plan.id.clone()),
             names: names(self.team, None, Some(&self.instance.name)),
             parameters: typed(self.desired.parameters.clone(), schemas(plan)),
-            unnamed: Unnamed::Reset { except },
+            omitted_parameters: OmittedParameters::Reset { except },
             moves_to: self.moves_to(&current)?,
             maintenance_version: None,
             previous_plan_id: None,
-            place: OrgSpace::default(),
+            org_space: OrgSpace::default(),
             accepts_incomplete: true,
         };
         Ok(broker.update(request).await?)

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    broker::BoundApps,
+    broker::BindingTable,
     discovery::parse,
     domain::ScrapeOptions,
     http::sd::query::{Mode, Scheme},
@@ -27,7 +27,7 @@ fn table(routes: &Value) -> Snapshot {
 
 fn ask(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
     let base = BaseUrl::of("https://broker.example.com");
-    let bound = BoundApps::default().now();
+    let bound = BindingTable::default().snapshot();
     let text = list(table, &bound, visibility, query, &base).unwrap();
     let list: Vec<Value> = serde_json::from_slice(&text).unwrap();
     list
@@ -51,7 +51,7 @@ fn instances(list: &[Value]) -> Vec<String> {
 fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Value {
     let table = table(&json!({"web.example.com/x": [instance]}));
     let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
-    let bound = InForce { binding_id: "b".parse().unwrap(), options };
+    let bound = ActiveBinding { binding_id: "b".parse().unwrap(), options };
     let base = BaseUrl::of(base);
     let targets =
         AppTargets { bound: Some(&bound), route: "web.example.com/x", query, base: &base };

@@ -1,0 +1,285 @@
+//! The active bindings, as scrapes see them.
+
+use super::{
+    Targets,
+    error::cannot_decrypt,
+    prometheus_snapshot::{self, PrometheusBindings, PrometheusSnapshot},
+};
+use crate::{
+    domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
+    secrets::{Keys, Owner, TOKEN_PREFIX, token_hash},
+    store::{
+        ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
+        tsuru_apps,
+    },
+};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Mutex, watch};
+
+/// The active bindings. Clones share their state.
+///
+/// Readers never wait. One writer at a time replaces the snapshot when the revision of the store
+/// has changed.
+#[derive(Clone, Debug, Default)]
+pub struct BindingTable(Arc<Published>);
+
+#[derive(Debug, Default)]
+struct Published {
+    snapshot: ArcSwap<BindingSnapshot>,
+    tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
+    /// When the store last confirmed this snapshot.
+    confirmed: ArcSwapOption<Instant>,
+    refreshing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct BindingSnapshot {
+    /// Id and revision of the store from which this was read.
+    source: Option<(String, i64)>,
+    /// The newest binding of each app.
+    active: HashMap<AppGuid, Arc<ActiveBinding>>,
+    scopes: HashMap<String, Scope>,
+    prometheus: Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>>,
+}
+
+/// The active binding of an app.
+#[derive(Clone, Debug)]
+pub struct ActiveBinding {
+    pub binding_id: BindingId,
+    pub options: ScrapeOptions,
+}
+
+/// What a token gives access to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One app.
+    App(AppGuid),
+    /// All apps of a space.
+    Space(SpaceGuid),
+    /// The stored samples of a Prometheus, and no app.
+    Query(InstanceId),
+    /// The apps bound to a Prometheus, for its own scrapes.
+    PrometheusTargets(InstanceId, Targets),
+}
+
+impl Scope {
+    /// The scope of the token of a binding.
+    pub(super) fn of(binding: &ServiceBinding, is_prometheus: bool) -> Self {
+        match &binding.app_guid {
+            _ if is_prometheus => Self::Query(binding.instance_id.clone()),
+            Some(app) => Self::App(app.clone()),
+            None => Self::Space(binding.space_guid.clone()),
+        }
+    }
+
+    /// Whether the token gives access to `app`.
+    pub fn covers(&self, app: &App) -> bool {
+        match self {
+            Self::App(guid) => *guid == app.id,
+            Self::Space(guid) => app
+                .space_id
+                .as_ref()
+                .is_some_and(|space| space == guid || is_pool_of(guid.as_str(), space.as_str())),
+            Self::Query(_) => false,
+            Self::PrometheusTargets(_, targets) => targets.binding_for(app.id.as_str()).is_some(),
+        }
+    }
+}
+
+/// A consistent snapshot of the active bindings.
+#[derive(Clone, Debug)]
+pub struct ActiveBindings(Arc<BindingSnapshot>);
+
+/// Version of a snapshot. It does not keep the snapshot alive.
+#[derive(Clone, Debug)]
+pub struct BindingsVersion(Weak<BindingSnapshot>);
+
+impl PartialEq for BindingsVersion {
+    /// Whether both refer to the same snapshot.
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl ActiveBindings {
+    /// The active binding of an app.
+    pub fn binding_for(&self, app: &str) -> Option<&Arc<ActiveBinding>> {
+        self.0.active.get(app)
+    }
+
+    pub fn prometheus(&self, instance: &str) -> Option<&Arc<PrometheusSnapshot>> {
+        self.0.prometheus.get(instance)
+    }
+
+    pub fn version(&self) -> BindingsVersion {
+        BindingsVersion(Arc::downgrade(&self.0))
+    }
+}
+
+impl BindingTable {
+    /// The current snapshot, for consistent reads of several bindings.
+    pub fn snapshot(&self) -> ActiveBindings {
+        ActiveBindings(self.0.snapshot.load_full())
+    }
+
+    /// The active binding of an app.
+    pub fn binding_for(&self, app: &str) -> Option<Arc<ActiveBinding>> {
+        self.0.snapshot.load().active.get(app).cloned()
+    }
+
+    pub fn prometheus(&self, instance: &str) -> Option<Arc<PrometheusSnapshot>> {
+        self.0.snapshot.load().prometheus.get(instance).cloned()
+    }
+
+    /// All Prometheus instances. The same `Arc` as before unless something has changed.
+    pub fn all_prometheus(&self) -> Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>> {
+        Arc::clone(&self.0.snapshot.load().prometheus)
+    }
+
+    /// The scope of a token of Scrapebroker.
+    pub fn scope_of_token(&self, token: &str) -> Option<Scope> {
+        if !token.starts_with(TOKEN_PREFIX) {
+            return None;
+        }
+        self.0.snapshot.load().scopes.get(&token_hash(token)).cloned()
+    }
+
+    /// The bound apps of Tsuru, sorted by name, each with the data of its newest binding.
+    pub fn tsuru_apps(&self) -> Arc<[TsuruApp]> {
+        self.0.tsuru_apps.borrow().clone()
+    }
+
+    /// The same, with notification of changes.
+    pub fn watch_tsuru_apps(&self) -> watch::Receiver<Arc<[TsuruApp]>> {
+        self.0.tsuru_apps.subscribe()
+    }
+
+    /// Time since the store last confirmed these bindings.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.confirmed.load().as_ref().map(|confirmed| confirmed.elapsed())
+    }
+
+    /// Reads all bindings if the revision of the store has changed.
+    pub(super) async fn refresh(&self, store: &Store, keys: &Keys) -> Result<(), StoreError> {
+        let _guard = self.0.refreshing.lock().await;
+        let requested_at = Arc::new(Instant::now());
+        let mut tx = store.begin_read().await?;
+        let state = state::read(&mut tx).await?;
+        if !state.key_fingerprint.is_empty() && state.key_fingerprint != keys.fingerprint() {
+            return Err(StoreError::KeyChanged);
+        }
+        let source = Some((state.store_id, state.revision));
+        if self.0.snapshot.load().source == source {
+            self.0.confirmed.store(Some(requested_at));
+            return Ok(());
+        }
+        // The bindings are read after the revision. They may be newer than it, which only causes
+        // another refresh.
+        let bindings = bindings::all(&mut tx).await?;
+        let imported = imported::all(&mut tx).await?;
+        let tsuru_apps = tsuru_apps::all(&mut tx).await?;
+        let mut snapshot = BindingSnapshot { source, ..BindingSnapshot::default() };
+        let mut prometheus_bindings = PrometheusBindings::default();
+        let known: HashSet<_> = prometheus::ids(&mut tx).await?;
+        for binding in bindings {
+            let added = binding.and_then(|binding| {
+                let is_prometheus = known.contains(&binding.instance_id);
+                let options = snapshot.add(&binding, keys, is_prometheus)?;
+                if let (true, Some(app), Some(options)) =
+                    (is_prometheus, &binding.app_guid, options)
+                {
+                    prometheus_bindings.add(&binding.instance_id, app, &options);
+                }
+                Ok(())
+            });
+            if let Err(error) = added {
+                tracing::error!(%error, "binding not readable");
+            }
+        }
+        // Imported bindings come last, because bindings of this database take precedence.
+        for binding in imported {
+            if let Err(error) = binding.and_then(|binding| snapshot.add_imported(&binding, keys)) {
+                tracing::error!(%error, "imported binding not readable");
+            }
+        }
+        let prometheus = prometheus_snapshot::read(&mut tx, keys, prometheus_bindings).await?;
+        for one in prometheus.values() {
+            let scope = Scope::PrometheusTargets(one.instance_id.clone(), one.targets.clone());
+            snapshot.scopes.insert(one.scraper_token_hash.clone(), scope);
+        }
+        snapshot.prometheus = Arc::new(prometheus);
+        self.0.snapshot.store(Arc::new(snapshot));
+        self.publish(tsuru_apps);
+        self.0.confirmed.store(Some(requested_at));
+        Ok(())
+    }
+
+    fn publish(&self, newest_first: Vec<Result<TsuruApp, StoreError>>) {
+        let mut apps = BTreeMap::new();
+        for app in newest_first {
+            match app {
+                Ok(app) => drop(apps.entry(app.name.clone()).or_insert(app)),
+                Err(error) => tracing::error!(%error, "hosts of a bound app not readable"),
+            }
+        }
+        let apps: Arc<[TsuruApp]> = apps.into_values().collect();
+        self.0.tsuru_apps.send_if_modified(|published| {
+            let changed = *published != apps;
+            *published = apps;
+            changed
+        });
+    }
+}
+
+impl BindingSnapshot {
+    /// Adds a binding and returns the options of its app. The first binding that is added for an
+    /// app is active.
+    fn add(
+        &mut self,
+        binding: &ServiceBinding,
+        keys: &Keys,
+        is_prometheus: bool,
+    ) -> Result<Option<Arc<ActiveBinding>>, StoreError> {
+        let mut added = None;
+        if let Some(app) = &binding.app_guid {
+            let options = active_binding(&binding.binding_id, &binding.parameters, keys)?;
+            self.activate(app, &options);
+            added = Some(options);
+        }
+        self.scopes.insert(binding.token_hash.clone(), Scope::of(binding, is_prometheus));
+        Ok(added)
+    }
+
+    fn add_imported(&mut self, binding: &ImportedBinding, keys: &Keys) -> Result<(), StoreError> {
+        let app = &binding.app_guid;
+        self.activate(app, &active_binding(&binding.binding_id, &binding.parameters, keys)?);
+        self.scopes.insert(binding.token_hash.clone(), Scope::App(app.clone()));
+        Ok(())
+    }
+
+    fn activate(&mut self, app: &AppGuid, options: &Arc<ActiveBinding>) {
+        if let Entry::Vacant(free) = self.active.entry(app.clone()) {
+            free.insert(Arc::clone(options));
+        }
+    }
+}
+
+fn active_binding(
+    id: &BindingId,
+    sealed: &str,
+    keys: &Keys,
+) -> Result<Arc<ActiveBinding>, StoreError> {
+    let parameters = keys
+        .unseal(Owner::Binding(id.as_str()), sealed)
+        .ok_or_else(|| cannot_decrypt("service_bindings.parameters"))?;
+    let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
+        let problem = error.to_string();
+        StoreError::Corrupt { column: "service_bindings.parameters", problem }
+    })?;
+    Ok(Arc::new(ActiveBinding { binding_id: id.clone(), options }))
+}
