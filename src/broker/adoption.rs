@@ -60,7 +60,7 @@ impl Broker {
         // promfetcher made none of these, and the row alone would be no server.
         let is_prometheus =
             unseen.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
-        if !self.adopts() || is_prometheus || imported::has_departed(tx, id).await? {
+        if !self.adopts() || is_prometheus || imported::is_deleted(tx, id).await? {
             return Err(BrokerError::InstanceUnknown);
         }
         let instance = ServiceInstance {
@@ -87,7 +87,7 @@ impl Broker {
     pub(super) async fn delete(&self, tx: &mut Tx, id: &InstanceId) -> Result<(), BrokerError> {
         instances::delete(tx, id).await?;
         if self.adopts() {
-            imported::depart(tx, id).await?;
+            imported::mark_deleted(tx, id).await?;
         }
         Ok(())
     }
@@ -98,9 +98,9 @@ impl Broker {
         tx: &mut Tx,
         id: &InstanceId,
     ) -> Result<(), BrokerError> {
-        if !self.adopts() || imported::has_departed(tx, id).await? {
+        if !self.adopts() || imported::is_deleted(tx, id).await? {
             return Err(BrokerError::InstanceGone);
         }
-        Ok(imported::depart(tx, id).await?)
+        Ok(imported::mark_deleted(tx, id).await?)
     }
 }

@@ -13,10 +13,10 @@ use crate::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
         ServiceId, SpaceGuid, TsuruApp, is_of_tsuru,
     },
-    secrets::{Owner, salt, token_hash},
+    secrets::{AssociatedData, salt, token_hash},
     store::{
         Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
-        prometheus, tsuru_apps, unbound,
+        prometheus, retained_salts, tsuru_apps,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -127,7 +127,7 @@ impl Broker {
                 Some(existing) => existing.token_salt.clone(),
                 None => salt_of_new(tx, &request.binding_id, &instance.space_guid).await?,
             };
-            let owner = Owner::Binding(request.binding_id.as_str());
+            let owner = AssociatedData::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
                 instance_id: request.instance_id.clone(),
@@ -139,7 +139,7 @@ impl Broker {
                     .as_ref()
                     .map_or(&instance.space_guid, |it| &it.space_guid)
                     .clone(),
-                parameters: self.0.keys.seal(owner, &request.parameters)?,
+                parameters: self.0.keys.encrypt(owner, &request.parameters)?,
                 token_hash: self.token_hash_of(&request.binding_id, &token_salt),
                 token_salt,
                 predecessor_id: None,
@@ -180,11 +180,11 @@ impl Broker {
                 return Err(BrokerError::NotRotatable);
             }
             let parameters = self.unseal(&request.predecessor_id, &predecessor.parameters)?;
-            let owner = Owner::Binding(request.binding_id.as_str());
+            let owner = AssociatedData::Binding(request.binding_id.as_str());
             let token_salt = salt()?;
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
-                parameters: self.0.keys.seal(owner, &parameters)?,
+                parameters: self.0.keys.encrypt(owner, &parameters)?,
                 token_hash: self.token_hash_of(&request.binding_id, &token_salt),
                 token_salt,
                 predecessor_id: Some(request.predecessor_id.clone()),
@@ -225,7 +225,7 @@ impl Broker {
     }
 
     /// Removes a binding; the one of the same app before it is in force again. One of Tsuru gets
-    /// the same token when it is made again within [`unbound::KEPT`].
+    /// the same token when it is made again within [`retained_salts::RETENTION`].
     ///
     /// The catalog is not asked: what has left it can be removed all the same.
     ///
@@ -236,7 +236,7 @@ impl Broker {
             Some(own) if own.instance_id == *instance => {
                 bindings::delete(tx, id).await?;
                 if is_of_tsuru(id.as_str()) {
-                    unbound::keep(tx, &own).await?;
+                    retained_salts::retain(tx, &own).await?;
                 }
                 Ok(())
             }
@@ -275,7 +275,7 @@ impl Broker {
         id: &BindingId,
         sealed: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
+        let parameters = self.0.keys.decrypt(AssociatedData::Binding(id.as_str()), sealed);
         parameters.ok_or_else(|| unsealable("service_bindings.parameters").into())
     }
 
@@ -303,7 +303,7 @@ async fn salt_of_new(
     space: &SpaceGuid,
 ) -> Result<String, BrokerError> {
     if is_of_tsuru(id.as_str())
-        && let Some(kept) = unbound::take(tx, id, space).await?
+        && let Some(kept) = retained_salts::take(tx, id, space).await?
     {
         return Ok(kept);
     }

@@ -3,7 +3,7 @@
 use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_patience};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
-    secrets::{KeyError, Owner, salt},
+    secrets::{AssociatedData, KeyError, salt},
     store::{
         ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
         promfetcher::AppEndpoint,
@@ -92,12 +92,12 @@ impl Broker {
         parameters.insert("endpoint".to_owned(), Value::String(endpoint.endpoint.clone()));
         ScrapeOptions::from_parameters(&parameters)
             .map_err(|error| Unusable::row("endpoint", error.problem))?;
-        let owner = Owner::Binding(binding_id.as_str());
+        let owner = AssociatedData::Binding(binding_id.as_str());
         let ours = |error: KeyError| Unusable::Broker(error.into());
         let token_salt = salt().map_err(ours)?;
         Ok(Some(ImportedBinding {
             app_guid,
-            parameters: self.0.keys.seal(owner, &parameters).map_err(ours)?,
+            parameters: self.0.keys.encrypt(owner, &parameters).map_err(ours)?,
             token_hash: self.token_hash_of(&binding_id, &token_salt),
             token_salt,
             binding_id,

@@ -12,7 +12,7 @@ use crate::{
         InstanceId, OperationKind, OperationState, SpaceGuid,
         prometheus::{Admission, LossOfData, PrometheusPlan, Refusal, Spec, Wishes},
     },
-    secrets::{Owner, salt},
+    secrets::{AssociatedData, salt},
     store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
 };
 use serde_json::{Map, Value};
@@ -76,7 +76,7 @@ impl Broker {
         wanted: &Wanted,
     ) -> Result<Ordered, BrokerError> {
         self.check_room(tx, space, 1, wanted.replicas.into()).await?;
-        let owner = Owner::Spec(id.as_str());
+        let owner = AssociatedData::Spec(id.as_str());
         let row = PrometheusInstance {
             instance_id: id.clone(),
             space_guid: space.clone(),
@@ -120,11 +120,15 @@ impl Broker {
         }
     }
 
-    pub(super) fn seal_spec(&self, owner: Owner<'_>, spec: &Spec) -> Result<String, BrokerError> {
+    pub(super) fn seal_spec(
+        &self,
+        owner: AssociatedData<'_>,
+        spec: &Spec,
+    ) -> Result<String, BrokerError> {
         let Ok(Value::Object(map)) = serde_json::to_value(spec) else {
             return Err(unsealable("prometheus_instances.spec").into());
         };
-        Ok(self.0.keys.seal(owner, &map)?)
+        Ok(self.0.keys.encrypt(owner, &map)?)
     }
 
     pub(super) fn unseal_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
@@ -145,7 +149,7 @@ pub(super) fn spec_of(
     row: &PrometheusInstance,
 ) -> Result<Spec, StoreError> {
     let map = keys
-        .unseal(Owner::Spec(row.instance_id.as_str()), &row.spec)
+        .decrypt(AssociatedData::Spec(row.instance_id.as_str()), &row.spec)
         .ok_or_else(|| unsealable("prometheus_instances.spec"))?;
     serde_json::from_value(Value::Object(map)).map_err(|error| StoreError::Corrupt {
         column: "prometheus_instances.spec",
@@ -158,7 +162,7 @@ pub(super) async fn put_operation(
     tx: &mut Tx,
     id: &InstanceId,
     kind: OperationKind,
-    before: Option<crate::store::Before>,
+    before: Option<crate::store::PreviousState>,
 ) -> Result<Ordered, BrokerError> {
     let operation_id = format!("{kind}-{}", uuid::Uuid::new_v4());
     let operation = Operation {

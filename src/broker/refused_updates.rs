@@ -6,7 +6,7 @@
 //! what else a later update asks for.
 
 use super::{Broker, BrokerError, error::unsealable, instances::find};
-use crate::{domain::InstanceId, secrets::Owner, store::refused_updates};
+use crate::{domain::InstanceId, secrets::AssociatedData, store::refused_updates};
 use serde_json::{Map, Value};
 
 /// What an update asked for.
@@ -31,9 +31,9 @@ impl Broker {
     ) -> Result<Option<RefusedUpdate>, BrokerError> {
         let sealed = self.reading(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let owner = Owner::RefusedUpdate(id.as_str());
+        let owner = AssociatedData::RefusedUpdate(id.as_str());
         let column = "tsuru_refused_updates.request";
-        let mut request = self.0.keys.unseal(owner, &sealed).ok_or_else(|| unsealable(column))?;
+        let mut request = self.0.keys.decrypt(owner, &sealed).ok_or_else(|| unsealable(column))?;
         let parameters = match request.remove("parameters") {
             Some(Value::Object(parameters)) => parameters,
             _ => Map::new(),
@@ -58,7 +58,7 @@ impl Broker {
                     ("plan".to_owned(), Value::from(plan.clone())),
                     ("parameters".to_owned(), Value::Object(parameters.clone())),
                 ]);
-                Some(self.0.keys.seal(Owner::RefusedUpdate(id.as_str()), &request)?)
+                Some(self.0.keys.encrypt(AssociatedData::RefusedUpdate(id.as_str()), &request)?)
             }
         };
         self.exclusively(id, async |tx| {

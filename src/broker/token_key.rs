@@ -1,6 +1,6 @@
 //! The `broker.token_key` that is kept beside an SQLite database.
 
-use crate::{secrets::KeyError, store::protect};
+use crate::{secrets::KeyError, store::restrict_permissions};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
@@ -53,7 +53,7 @@ pub(super) fn beside(database: &Path, make: bool) -> Result<SecretString, TokenK
             read(&path)
         }
         found => {
-            protect(&path);
+            restrict_permissions(&path);
             found
         }
     }

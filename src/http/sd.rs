@@ -141,7 +141,7 @@ impl Sd {
         table: Arc<Snapshot>,
         bound: BindingsInForce,
     ) -> Result<(Arc<Answer>, Outcome), SdError> {
-        let editions = Editions { routes: table.edition(), bindings: bound.edition() };
+        let editions = Editions { routes: table.version(), bindings: bound.edition() };
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }

@@ -131,7 +131,9 @@ impl Errand {
         }
         let why = format!("{failure}; the instance stays as it was");
         self.write(async |tx| {
-            if operations::note(tx, &operation.operation_id, OperationState::Failed, &why).await? {
+            if operations::update_state(tx, &operation.operation_id, OperationState::Failed, &why)
+                .await?
+            {
                 go_back(tx, operation).await?;
             }
             Ok(())
@@ -229,7 +231,7 @@ async fn note(
     description: &str,
 ) -> Result<(), StoreError> {
     // Of one that was superseded nobody asks any more.
-    operations::note(tx, &operation.operation_id, state, description).await.map(drop)
+    operations::update_state(tx, &operation.operation_id, state, description).await.map(drop)
 }
 
 /// Undoes what an update has stored.

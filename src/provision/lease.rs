@@ -6,7 +6,7 @@
 
 use crate::store::{
     Store, StoreError,
-    leases::{self, Holder, Taken},
+    leases::{self, Holder, LeaseOutcome},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,8 +81,8 @@ impl Lease {
         let (started, mut first) = (Instant::now(), None);
         loop {
             let (holder, expires_at) = match self.take().await? {
-                Taken::Held => return Ok(()),
-                Taken::ByOther { holder, expires_at } => (holder, expires_at),
+                LeaseOutcome::Acquired => return Ok(()),
+                LeaseOutcome::HeldByOther { holder, expires_at } => (holder, expires_at),
             };
             // An older version does not say where it is.
             let Some(other) = self.other_home.clone() else { return Ok(()) };
@@ -107,17 +107,19 @@ impl Lease {
         if !self.is_needed() || self.taken.is_some_and(|taken| taken.elapsed() < RENEWAL) {
             return Ok(true);
         }
-        Ok(self.take().await? == Taken::Held)
+        Ok(self.take().await? == LeaseOutcome::Acquired)
     }
 
-    async fn take(&mut self) -> Result<Taken, StoreError> {
+    async fn take(&mut self) -> Result<LeaseOutcome, StoreError> {
         let asked = Instant::now();
         let mut tx = self.store.begin_write().await?;
-        let taken = leases::take(&mut tx, NAME, &self.holder, TERM).await?;
+        let taken = leases::acquire(&mut tx, NAME, &self.holder, TERM).await?;
         tx.commit().await?;
-        self.taken = (taken == Taken::Held).then_some(asked);
+        self.taken = (taken == LeaseOutcome::Acquired).then_some(asked);
         self.other_home = match &taken {
-            Taken::ByOther { holder, .. } if holder.home != self.holder.home => holder.home.clone(),
+            LeaseOutcome::HeldByOther { holder, .. } if holder.home != self.holder.home => {
+                holder.home.clone()
+            }
             _ => None,
         };
         Ok(taken)
@@ -139,7 +141,7 @@ impl Lease {
             return Ok(());
         }
         let mut tx = self.store.begin_write().await?;
-        leases::give_back(&mut tx, NAME, &self.holder).await?;
+        leases::release(&mut tx, NAME, &self.holder).await?;
         tx.commit().await
     }
 }

@@ -5,7 +5,7 @@ use crate::{
         InstanceId, OrganizationGuid, SpaceGuid,
         prometheus::{Spec, WEB_USER, segment, slug},
     },
-    secrets::{Keys, Owner},
+    secrets::{AssociatedData, Keys},
     store::{Names, PrometheusInstance, ServiceInstance},
 };
 use secrecy::SecretString;
@@ -87,7 +87,9 @@ impl Wanted {
         own: &OwnAddress,
     ) -> Result<Self, WantedError> {
         let id = instance.instance_id;
-        let map = keys.unseal(Owner::Spec(id.as_str()), &row.spec).ok_or(WantedError::Sealed)?;
+        let map = keys
+            .decrypt(AssociatedData::Spec(id.as_str()), &row.spec)
+            .ok_or(WantedError::Sealed)?;
         let spec: Spec =
             serde_json::from_value(Value::Object(map)).map_err(|_| WantedError::Sealed)?;
         let remote_write = match &spec.remote_write {

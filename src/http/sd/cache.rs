@@ -1,7 +1,7 @@
 //! Lists that were made before, for as long as they are true.
 
 use super::{Visibility, answer::Answer, query::SdQuery};
-use crate::{broker::BindingsEdition, discovery::Edition};
+use crate::{broker::BindingsEdition, discovery::TableVersion};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,7 +29,7 @@ pub(super) struct Key {
 /// What a list was made of.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Editions {
-    pub(super) routes: Edition,
+    pub(super) routes: TableVersion,
     pub(super) bindings: BindingsEdition,
 }
 
@@ -142,7 +142,7 @@ mod tests {
         let (table, other_table) = (Snapshot::default(), Snapshot::default());
         let (bound, other_bound) = (BoundApps::default(), BoundApps::default());
         let editions = |table: &Snapshot, bound: &BoundApps| Editions {
-            routes: table.edition(),
+            routes: table.version(),
             bindings: bound.now().edition(),
         };
         let cache = Cache::default();
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
         let (table, bound) = (Snapshot::default(), BoundApps::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.now().edition() };
+        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), editions.clone(), answer(bytes));
         let is_kept = |app: &str| cache.get(&key(app), &editions).is_some();
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
         let (table, bound) = (Snapshot::default(), BoundApps::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.now().edition() };
+        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let with_port =
             |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };

@@ -29,7 +29,7 @@ async fn a_second_home_is_refused_while_the_first_one_lives() {
     let renewed = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            assert_eq!(first.take().await.unwrap(), Taken::Held);
+            assert_eq!(first.take().await.unwrap(), LeaseOutcome::Acquired);
         }
     };
     let refused = tokio::select! {
