@@ -1,15 +1,14 @@
-//! Settings of an installation: read from every source, checked once, proven.
+//! Reads the settings from all sources and checks them once.
 //!
 //! ```text
 //! file ──► environment ──► Section (typed, key by key) ──► Config
-//!                              ├──► every mistake, with its key path
+//!                              ├──► all mistakes, each with its key path
 //!                              └──► effective settings, secrets masked
 //! ```
 //!
-//! Behind this room no code asks whether a setting makes sense. The keys and
-//! their defaults stand in `keys`; a test keeps docs/CONFIGURATION.md equal.
+//! Other modules do not check settings again. `keys` defines the keys and their defaults. A test
+//! compares them with docs/CONFIGURATION.md.
 
-mod effective;
 mod keys;
 mod mistake;
 mod platform;
@@ -18,7 +17,6 @@ mod section;
 mod sources;
 mod values;
 
-pub use effective::Effective;
 pub use mistake::{ConfigError, Mistake, Mistakes};
 
 pub mod catalog;
@@ -26,6 +24,7 @@ pub mod promfetcher;
 
 use crate::domain::{CallsWithoutEventId, ExternalExporter, prometheus::Allowed};
 use secrecy::{ExposeSecret, SecretString};
+pub use section::Effective;
 use section::Section;
 use std::{
     collections::BTreeMap,
@@ -35,58 +34,51 @@ use std::{
     time::Duration,
 };
 
-/// Everything an operator can set. Holding one proves that all of it makes sense.
+/// All settings of an operator. They are checked when the struct is built.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Main listener.
     pub listen: SocketAddr,
-    /// How users reach the main listener, without a slash at its end.
+    /// URL at which users reach the main listener, without a trailing slash.
     pub base_url: String,
-    /// Load balancer's listener.
+    /// Listener for health checks of a load balancer.
     pub health_listen: Option<SocketAddr>,
-    /// HTTPS on the main listener.
+    /// Enables HTTPS on the main listener.
     pub tls: Option<Tls>,
-    /// How long we go on accepting after a stop was asked for, so that balancers see it.
+    /// How long new connections are accepted after a stop signal, so that load balancers notice the
+    /// shutdown.
     pub drain_wait: Duration,
-    /// How long running requests may take to finish after that.
+    /// How long running requests may take after `drain_wait`.
     pub shutdown_grace: Duration,
-    /// Most connections of clients at once; without it as many as open files allow.
+    /// Maximum number of client connections. Default: derived from the limit on open files.
     pub max_connections: Option<usize>,
-    /// How long a client may take nothing of an answer.
+    /// A connection is closed if the client reads nothing of a response for this long.
     pub write_timeout: Duration,
-    /// What is logged, and how.
     pub log: Log,
-    /// Where bindings are kept; may hold a password.
+    /// May contain a password.
     pub database_url: SecretString,
-    /// Connection pool of the database.
     pub database: Database,
-    /// The SQLite file lies on a disk that outlives us.
+    /// Whether the SQLite file is on a disk that survives a restart of the app.
     pub store_is_durable: bool,
-    /// The service broker.
     pub broker: Broker,
-    /// Where routes come from.
     pub routes: Routes,
-    /// How instances are scraped.
     pub scrape: Scrape,
-    /// Connections to instances.
     pub backends: Backends,
-    /// Exporters outside of the platform, asked for every app.
+    /// Exporters outside the platform that are scraped for every app.
     pub external_exporters: Vec<ExternalExporter>,
-    /// Provisioned Prometheus instances.
     pub prometheus: Prometheus,
-    /// People who may see everything.
+    /// Users who may see all apps.
     pub operators: Vec<Operator>,
-    /// The platform that runs us, if we are run by one.
+    /// The platform that runs this process as an app, if any.
     pub platform: Option<Platform>,
 }
 
 impl Config {
-    /// Reads `file` if there is one, then `environment` over it, then what the
-    /// platform says in `environment`.
+    /// Merges `file`, then the variables of `environment`, then what the platform provides in
+    /// `environment`.
     ///
     /// # Errors
     ///
-    /// Every mistake there is, not the first one only.
+    /// Lists all mistakes, not only the first.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -94,11 +86,11 @@ impl Config {
         Ok(Self::load_effective(file, environment)?.0)
     }
 
-    /// As [`load`](Self::load), with the settings in force for printing.
+    /// Like [`load`](Self::load), and also returns the effective settings for printing.
     ///
     /// # Errors
     ///
-    /// Every mistake there is, not the first one only.
+    /// Lists all mistakes, not only the first.
     pub fn load_effective(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -108,9 +100,9 @@ impl Config {
         sources::environment(&mut table, &environment);
 
         let mut mistakes = Mistakes::default();
-        let place = platform::Place::read(&environment, &mut mistakes);
+        let platform_env = platform::PlatformEnv::read(&environment, &mut mistakes);
         let mut root = Section::root(table, &mut mistakes);
-        let config = keys::config(&mut root, place);
+        let config = keys::config(&mut root, platform_env);
         let effective = Effective(root.finish());
         match config {
             Some(config) if mistakes.0.is_empty() => Ok((config, effective)),
@@ -129,22 +121,20 @@ impl Config {
 /// Certificates or a key in the PEM format.
 #[derive(Clone, Debug)]
 pub enum Pem {
-    /// As text.
     Inline(SecretString),
-    /// In a file, which may change.
+    /// A file that may change while the process runs.
     File(PathBuf),
 }
 
 /// `tls`
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// Our certificate, with those between it and its CA.
+    /// The server certificate with its intermediate certificates.
     pub cert: Pem,
-    /// Its key.
     pub key: Pem,
-    /// Who must have signed the certificates of clients.
+    /// CA that must have signed client certificates.
     pub client_ca: Option<Pem>,
-    /// How long a client may take for a handshake.
+    /// Timeout of a handshake.
     pub handshake_timeout: Duration,
 }
 
@@ -153,202 +143,187 @@ pub struct Tls {
 pub struct Log {
     /// A filter of `tracing-subscriber`, as in `info` or `scrapebroker=debug`.
     pub level: String,
-    /// For people or for machines.
     pub format: LogFormat,
 }
 
 /// `log.format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One readable line an event.
+    /// One readable line per event.
     Text,
-    /// One JSON object an event.
+    /// One JSON object per event.
     Json,
 }
 
 /// `database`
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Most connections at once (PostgreSQL).
+    /// Maximum number of connections (PostgreSQL).
     pub max_connections: u32,
 }
 
 /// `broker`
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// The platform's credentials; without them the broker API answers 503.
+    /// The platform's credentials. If unset, the broker API answers 503.
     pub credentials: Option<Credentials>,
-    /// Path of the catalog; none: the built-in one.
+    /// Path of the catalog. Default: the built-in catalog.
     pub catalog: Option<PathBuf>,
-    /// Derives tokens and the key that encrypts secrets at rest.
+    /// Key from which tokens and the encryption key of the database are derived.
     pub token_key: Option<SecretString>,
-    /// Instances that were never seen are taken for ours: for the time of a move.
+    /// Accept requests for instances that are not in the database. For migrations.
     pub adopt_unknown_instances: bool,
-    /// Which calls of Tsuru's service API need no event id.
+    /// Calls of Tsuru's service API that are accepted without an event id.
     pub tsuru_calls_without_event_id: CallsWithoutEventId,
 }
 
-/// A user name and a password.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// User name.
     pub username: String,
-    /// Password.
     pub password: SecretString,
 }
 
 /// `routes`
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// An endpoint that its source has not named for this long is dropped.
+    /// An endpoint is dropped if its source has not listed it for this long.
     pub stale_after: Duration,
-    /// How long the last table serves while every source is away.
+    /// How long the last table is served while all sources are unavailable.
     pub keep: Duration,
-    /// Pause between two polls of a source.
+    /// Interval between two polls of a source.
     pub refresh_interval: Duration,
-    /// Routers to poll.
     pub gorouters: Vec<Gorouter>,
-    /// A file in gorouter's format.
     pub file: Option<PathBuf>,
-    /// A bus on which routes are registered.
+    /// A NATS cluster on which routes are registered.
     pub nats: Option<Nats>,
-    /// Tsuru's API.
     pub tsuru: Option<Tsuru>,
 }
 
-/// `routes.tsuru`, when it is set.
+/// `routes.tsuru`, if set.
 #[derive(Clone, Debug)]
 pub struct Tsuru {
-    /// As in `https://tsuru.example.com`, without a slash at its end.
+    /// For example `https://tsuru.example.com`, without a trailing slash.
     pub api_url: String,
-    /// A token that may read the bound apps.
+    /// An API token with permission to read the bound apps.
     pub token: SecretString,
 }
 
-/// `routes.nats`, when servers are given.
+/// `routes.nats`, if servers are set.
 #[derive(Clone, Debug)]
 pub struct Nats {
-    /// Servers of one bus, as in `nats://10.0.0.1:4222`; at least one.
+    /// Servers of one cluster, for example `nats://10.0.0.1:4222`. At least one.
     pub servers: Vec<String>,
-    /// User name and password, when the servers ask for them.
     pub credentials: Option<Credentials>,
-    /// For servers that want TLS.
+    /// TLS of the connections to the servers.
     pub tls: NatsTls,
-    /// Say `router.start` and answer `router.greet`, as a router does.
+    /// Whether to publish `router.start` and answer `router.greet`, as a router does.
     pub announce: bool,
 }
 
 /// `routes.nats.tls`
 #[derive(Clone, Debug)]
 pub struct NatsTls {
-    /// CAs that are trusted beside the system's.
+    /// CAs that are trusted in addition to the system's.
     pub ca: Option<Pem>,
-    /// Our certificate, and its key.
+    /// Client certificate and its key.
     pub identity: Option<(Pem, Pem)>,
 }
 
 /// `routes.gorouters[]`
 #[derive(Clone, Debug)]
 pub struct Gorouter {
-    /// Full URL of the route table, as in `http://127.0.0.1:8082/routes`.
+    /// URL of the route table, for example `http://127.0.0.1:8082/routes`.
     pub url: String,
-    /// Basic auth, when the router asks for it.
     pub credentials: Option<Credentials>,
 }
 
 /// `scrape`
 #[derive(Clone, Debug)]
 pub struct Scrape {
-    /// Deadline when the scraper announces none.
+    /// Timeout of scrapes whose scraper announces none.
     pub timeout: Duration,
-    /// Longest deadline that a scraper may announce.
+    /// Maximum timeout that a scraper may announce.
     pub max_timeout: Duration,
-    /// Subtracted from an announced deadline.
+    /// Subtracted from an announced timeout.
     pub timeout_offset: Duration,
-    /// What to answer when no instance answered.
+    /// Response when all instances failed.
     pub all_failed: AllFailed,
-    /// Who may scrape.
     pub access: Access,
-    /// Instances asked at once, per request.
+    /// Number of instances that are scraped in parallel, per request.
     pub concurrency: usize,
-    /// Largest body of an instance after decompression, in bytes.
+    /// Maximum size of an instance's body after decompression, in bytes.
     pub max_instance_body: u64,
-    /// Largest answer before compression, in bytes.
+    /// Maximum size of a response before compression, in bytes.
     pub max_response: u64,
-    /// Largest size of all bodies of all requests at once, in bytes.
+    /// Maximum size of all bodies of all requests together, in bytes.
     pub max_memory: u64,
-    /// Longest line, in bytes.
     pub max_line: usize,
-    /// Most samples of an instance; 0: no limit.
+    /// Maximum number of samples per instance. 0: no limit.
     pub max_samples: usize,
-    /// Most families of an instance.
+    /// Maximum number of metric families per instance.
     pub max_families: usize,
-    /// Most labels of a sample.
+    /// Maximum number of labels per sample.
     pub max_labels: usize,
 }
 
 /// `scrape.all_failed`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllFailed {
-    /// A 4xx or 5xx, so that the scraper's `up` falls.
+    /// A 4xx or 5xx status, so that the scraper's `up` becomes 0.
     Error,
-    /// 200 with the failure series, as promfetcher does.
+    /// Status 200 with the failure series, like promfetcher.
     Series,
 }
 
 /// `scrape.access`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever reaches the listener, as with promfetcher.
+    /// No authentication, like promfetcher.
     Open,
-    /// Who has a token of a binding or service key, for its app or space.
+    /// Requires the token of a binding or service key for the app or its space.
     Token,
 }
 
 /// `operators[]`
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// User name.
     pub username: String,
-    /// bcrypt hash of the password, checked to be one.
+    /// bcrypt hash of the password. Its format is checked.
     pub password_bcrypt: SecretString,
 }
 
 /// `prometheus`
 #[derive(Clone, Debug)]
 pub struct Prometheus {
-    /// Who makes them.
     pub provisioner: Provisioner,
-    /// The program `prometheus`: a path, or a name to be found in `PATH`.
+    /// The program `prometheus`: a path, or a name that is looked up in `PATH`.
     pub binary: PathBuf,
     /// The program `promtool`, which checks rules.
     pub promtool: PathBuf,
-    /// Instances on disk have their folders here.
+    /// Parent directory of instances that store samples on disk.
     pub data_dir: PathBuf,
-    /// Instances in memory have theirs here.
+    /// Parent directory of instances that store samples in memory.
     pub tmpfs_dir: PathBuf,
     /// Loopback ports for child processes.
     pub ports: RangeInclusive<u16>,
-    /// Most instances in all.
     pub max_instances: u64,
-    /// Most instances of a space.
     pub max_instances_per_space: u64,
-    /// How long an operation may take before it has failed.
+    /// An operation fails after this long.
     pub operation_timeout: Duration,
-    /// Inside addresses to which alerts may go.
+    /// Internal addresses to which alerts may be sent.
     pub alertmanager_allow: Vec<Allowed>,
-    /// Where plans copy samples to, by name.
+    /// Remote write targets of plans, by name.
     pub remote_writes: BTreeMap<String, RemoteWrite>,
-    /// For the provisioner `tsuru`.
+    /// Settings of the provisioner `tsuru`.
     pub tsuru: TsuruApps,
 }
 
 /// `prometheus.provisioner`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provisioner {
-    /// Child processes of ours.
+    /// Child processes of Scrapebroker.
     Process,
-    /// Apps of a Tsuru.
+    /// Apps on Tsuru.
     Tsuru,
     /// The service is not offered.
     None,
@@ -357,76 +332,71 @@ pub enum Provisioner {
 /// `prometheus.tsuru`
 #[derive(Clone, Debug)]
 pub struct TsuruApps {
-    /// The image of the apps; there is one when this is who makes instances.
+    /// The image of the apps. Always set if the provisioner is `tsuru`.
     pub image: Option<String>,
-    /// What the names of the apps begin with.
+    /// Prefix of the app names.
     pub app_prefix: String,
-    /// Their pool; empty: Tsuru's choice.
+    /// Empty: Tsuru's default.
     pub pool: String,
-    /// Their plan; empty: Tsuru's choice.
+    /// Empty: Tsuru's default.
     pub plan: String,
-    /// The plan of those that keep samples in memory.
+    /// The plan of apps that store samples in memory.
     pub tmpfs_plan: Option<String>,
-    /// Their router; empty: Tsuru's choice.
+    /// Empty: Tsuru's default.
     pub router: String,
-    /// The team that they belong to.
     pub team: TsuruTeam,
-    /// Their platform; images need none.
+    /// Platform of the apps. Not needed for images.
     pub platform: String,
-    /// `http` or `https`, for addresses that do not say.
+    /// `http` or `https`, for addresses without a scheme.
     pub scheme: &'static str,
-    /// Where they keep samples.
+    /// Directory in which the apps store samples.
     pub storage_path: String,
-    /// What lies there outlives a restart.
+    /// Whether `storage_path` survives a restart.
     pub storage_is_kept: bool,
-    /// For calls of Tsuru's API that are answered at once.
+    /// Timeout of short API calls.
     pub timeout: Duration,
-    /// For deploys, and other calls that take their time.
+    /// Timeout of deploys and other slow API calls.
     pub deploy_timeout: Duration,
-    /// How long an app may take after that until it is ready.
+    /// Timeout until an app is ready after its deploy.
     pub ready_timeout: Duration,
-    /// Pause between two looks at an app.
+    /// Interval between two checks of an app.
     pub observe_interval: Duration,
 }
 
 /// `prometheus.tsuru.team`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TsuruTeam {
-    /// The one that asked for the instance.
+    /// The team that requested the instance.
     FromRequest,
-    /// This one.
     Named(String),
 }
 
 /// `prometheus.remote_writes.NAME`
 #[derive(Clone, Debug)]
 pub struct RemoteWrite {
-    /// Full URL.
     pub url: String,
-    /// Basic auth, when the target asks for it.
     pub credentials: Option<Credentials>,
-    /// A token, when the target asks for one.
     pub bearer_token: Option<SecretString>,
-    /// Headers, as in `X-Scope-OrgID`.
+    /// HTTP headers, for example `X-Scope-OrgID`.
     pub headers: BTreeMap<String, SecretString>,
 }
 
 /// `backends`
 #[derive(Clone, Debug)]
 pub struct Backends {
-    /// CAs that are trusted beside the system's.
+    /// CAs that are trusted in addition to the system's.
     pub ca: Option<Pem>,
-    /// Our certificate and its key.
+    /// Client certificate and its key.
     pub identity: Option<(Pem, Pem)>,
-    /// Certificates of instances are not verified.
+    /// Do not verify certificates of instances.
     pub skip_verify: bool,
-    /// An idle connection to an instance is closed after this long.
+    /// Idle connections to instances are closed after this long.
     pub idle_timeout: Duration,
-    /// Most connections at once; without it as many as open files allow.
+    /// Maximum number of connections. Default: derived from the limit on open files.
     pub max_connections: Option<usize>,
 }
 
-/// A platform that runs us as an app, where the local disk is not kept.
+/// A platform that runs this process as an app. The local disk does not survive a restart there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// `VCAP_APPLICATION` is set.

@@ -1,24 +1,24 @@
-//! Who exists: the route table, and the sources that fill it.
+//! The route table and its sources.
 //!
 //! ```text
-//! gorouters (polled) ─┐                ┌─ claims of each source ─┐
-//! route file (read) ──┼─► one writer ──┤  merge: the union       ├─► snapshot ─► readers
-//! NATS (listened to) ─┤   (reports)    └─ index: for look-ups ───┘   (one swap)
-//! Tsuru (polled) ─────┘
+//! gorouters (polled) ────┐                ┌─ claims of each source ─┐
+//! route file (read) ─────┼─► one writer ──┤  merge: the union       ├─► snapshot ─► readers
+//! NATS (subscribed to) ──┤   (reports)    └─ index: for look-ups ───┘   (one swap)
+//! Tsuru (polled) ────────┘
 //! ```
 //!
-//! Why it is more than a map that is refilled: a router can be dead, stale,
-//! restarted a second ago or somebody else's login page, and none of that may
-//! cost an app its metrics, or give it another app's. So each source owns what
-//! it said (`claims`), silence is judged by its age (`sources`), contradictions
-//! by who learned something last (`merge`), and only the outcome is published.
+//! A router can be down, stale, freshly restarted, or replaced by another server that returns a
+//! login page. An app must neither lose its metrics nor get those of another app because of it.
+//! Therefore the claims of each source are stored separately (`claims`), expire by age (`sources`),
+//! and conflicts are resolved by comparing when the sources learned of an endpoint (`merge`).
+//! Readers see only the result.
 //!
 //! # Invariants
 //!
-//! * One writer; readers hold a [`Snapshot`] that never changes, and never wait.
-//! * No endpoint without an app is in the table, so no key reaches one.
-//! * What one source leaves out takes nothing from another.
-//! * An instance is its address, and stands once in what a look-up gives.
+//! * One writer updates the table. Readers hold an immutable [`Snapshot`] and never wait.
+//! * The table contains no endpoint without an app, so platform components are never scraped.
+//! * An endpoint that one source omits stays in the table if another source lists it.
+//! * An instance is identified by its address and appears once in the result of a look-up.
 
 mod address;
 mod claims;
@@ -49,11 +49,11 @@ pub use file::Reload;
 pub use gorouter::Gorouter;
 pub use lookup::Match;
 pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
-pub use route_table::{Edition, RouteTable, Snapshot, SourceStatus, UnknownRoutes};
+pub use route_table::{RouteTable, Snapshot, SourceStatus, TableVersion, UnknownRoutes};
 pub use sources::Kind as SourceKind;
 pub use tsuru::{TSURU_CALLS, Tsuru, TsuruApi, TsuruApiError, TsuruBinds};
 
-use sources::{Ages, Kind, Named, Sources};
+use sources::{Kind, Retention, SourceName, Sources};
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -63,96 +63,91 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use writer::Reporter;
 
-/// Where routes come from, and how long they count.
+/// Route sources and the lifetime of their routes.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What an away source said counts for this long after its last good answer.
+    /// Routes of an unavailable source expire this long after its last successful report.
     pub stale_after: Duration,
-    /// How long the last table serves while every source is away.
+    /// How long the last table is served while all sources are unavailable.
     pub keep: Duration,
-    /// Pause between two polls of a router; not zero.
+    /// Interval between two polls of a source. Not zero.
     pub refresh_interval: Duration,
-    /// Routers to poll, side by side.
     pub gorouters: Vec<Gorouter>,
-    /// A file in gorouter's format.
     pub file: Option<PathBuf>,
-    /// A bus on which routes are registered.
+    /// A NATS cluster on which routes are registered.
     pub nats: Option<Nats>,
-    /// Apps of Tsuru.
     pub tsuru: Option<Tsuru>,
-    /// What one answer may cost.
     pub limits: Limits,
 }
 
-/// What one answer of a source may cost.
+/// Limits of one response of a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Time for one poll, from connecting to the last byte.
+    /// Timeout of one poll, including the body.
     pub timeout: Duration,
-    /// Largest document, in bytes.
+    /// Maximum size of a response, in bytes.
     pub body_bytes: u64,
 }
 
 impl Default for Limits {
-    /// Three times what gorouter allows itself for writing (10 s), and seven
-    /// times the size of a table of 200,000 routes.
+    /// gorouter's own timeout for writing the table is 10 s. A table of 200,000 routes has a
+    /// seventh of this size.
     fn default() -> Self {
         Self { timeout: Duration::from_secs(30), body_bytes: 1 << 30 }
     }
 }
 
-/// The sources at work.
+/// The running sources.
 #[derive(Debug)]
 pub struct Discovery {
-    /// What they fill. Until the first answers it is empty and not complete.
+    /// Empty and incomplete until the first report.
     pub table: RouteTable,
-    /// For SIGHUP.
+    /// Triggered by SIGHUP.
     pub reload: Reload,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Discovery {
-    /// Starts the writer and all sources; they run until `shutdown`.
+    /// Starts the writer and all sources. They run until `shutdown`.
     ///
-    /// The caller must be where `tokio::task::spawn_local` works, as in an
-    /// actix arbiter (awc's clients do not change threads), and that thread
-    /// should not be one that serves: it carries the bodies of the polls. The
-    /// reading of them is done on tokio's blocking threads.
+    /// Must be called where `tokio::task::spawn_local` works, for example in an actix arbiter,
+    /// because awc's clients are not `Send`. The thread should not serve requests, because it
+    /// receives the bodies of all polls. They are parsed on tokio's blocking threads.
     ///
     /// # Panics
-    /// Outside of a `LocalSet`, and when `refresh_interval` is zero.
+    /// Outside of a `LocalSet`, and if `refresh_interval` is zero.
     pub fn start(settings: Settings, shutdown: &CancellationToken) -> Self {
         let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, tsuru, limits } =
             settings;
-        let ages = Ages { stale_after, keep, first_round: refresh_interval };
-        let named = |kind: Kind, key: &str, name: String| Named {
+        let retention = Retention { stale_after, keep, first_round: refresh_interval };
+        let named = |kind: Kind, key: &str, name: String| SourceName {
             kind,
             key: key.into(),
             name: name.into(),
         };
-        let mut names: Vec<Named> = Vec::new();
+        let mut names: Vec<SourceName> = Vec::new();
         names.extend(
             file.iter().map(|path| {
                 named(Kind::File, Kind::File.key(), format!("file {}", path.display()))
             }),
         );
         names.extend(gorouters.iter().enumerate().map(|(position, router)| {
-            let key = format!("{}[{position}]", Kind::Router.key());
-            named(Kind::Router, &key, router.name())
+            let key = format!("{}[{position}]", Kind::Gorouter.key());
+            named(Kind::Gorouter, &key, router.name())
         }));
-        names.extend(nats.iter().map(|nats| named(Kind::Bus, Kind::Bus.key(), nats.name())));
+        names.extend(nats.iter().map(|nats| named(Kind::Nats, Kind::Nats.key(), nats.name())));
         names.extend(tsuru.iter().map(|tsuru| {
-            let kind = if tsuru.api.is_some() { Kind::Apart } else { Kind::ApartIfAny };
+            let kind = if tsuru.api.is_some() { Kind::Exclusive } else { Kind::OptionalExclusive };
             named(kind, kind.key(), tsuru.name())
         }));
 
-        let sources = Sources::new(ages, &names, Instant::now());
+        let sources = Sources::new(retention, &names, Instant::now());
         let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
         let reload = Reload::default();
-        // Room for two reports of each: what comes in together is built together,
-        // and a bus tells what it heard last when it is lost.
-        let (said, heard) = mpsc::channel(2 * names.len().max(1));
-        let mut reporters = (0..).map(|source| Reporter::new(source, said.clone()));
+        // Room for two reports per source, so that the writer can combine reports, and so that the
+        // NATS source can send its last changes together with the failure.
+        let (sender, receiver) = mpsc::channel(2 * names.len().max(1));
+        let mut reporters = (0..).map(|source| Reporter::new(source, sender.clone()));
         let mut tasks = Vec::new();
         if let Some((path, reporter)) = file.and_then(|path| Some((path, reporters.next()?))) {
             let (reload, shutdown) = (reload.clone(), shutdown.clone());
@@ -164,29 +159,27 @@ impl Discovery {
             tasks.push(spawn_local(polling));
         }
         if let Some((nats, reporter)) = nats.and_then(|nats| Some((nats, reporters.next()?))) {
-            let ages = nats::Ages { stale_after, keep };
-            tasks.push(spawn_local(nats::listen(nats, ages, reporter, shutdown.clone())));
+            let retention = nats::Expiry { stale_after, keep };
+            tasks.push(spawn_local(nats::listen(nats, retention, reporter, shutdown.clone())));
         }
         if let Some((tsuru, reporter)) = tsuru.and_then(|tsuru| Some((tsuru, reporters.next()?))) {
-            let pace = tsuru::Pace { refresh_interval, stale_after, keep, limits };
-            tasks.push(spawn_local(tsuru::follow(tsuru, pace, reporter, shutdown.clone())));
+            let settings = tsuru::PollSettings { refresh_interval, stale_after, keep, limits };
+            tasks.push(spawn_local(tsuru::poll(tsuru, settings, reporter, shutdown.clone())));
         }
         drop(reporters);
-        drop(said);
-        tasks.push(spawn_local(writer::write(sources, heard, table.clone(), shutdown.clone())));
+        drop(sender);
+        tasks.push(spawn_local(writer::write(sources, receiver, table.clone(), shutdown.clone())));
         Self { table, reload, tasks }
     }
 
-    /// Resolves when every source and the writer have stopped.
+    /// Waits until all sources and the writer have stopped.
     pub async fn stopped(self) {
         for task in self.tasks {
-            // A task that panicked has stopped too, and said why.
+            // A panic has already been logged.
             let _ = task.await;
         }
     }
 }
 
-#[cfg(test)]
-mod test_router;
 #[cfg(test)]
 mod tests;

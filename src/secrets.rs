@@ -1,11 +1,10 @@
-//! Keys derived from `broker.token_key`, and what they are for.
+//! Keys derived from `broker.token_key`.
 //!
-//! One key per purpose (HKDF, RFC 5869), so that none can be used against
-//! another: tokens, sealing, and a fingerprint that tells whether the key is
-//! the one that a store was used with.
+//! HKDF (RFC 5869) derives one key per purpose, so that no key can be used for another purpose:
+//! tokens, encryption, and a fingerprint that identifies the key that a database was used with.
 //!
-//! The broker gives tokens away and seals parameters; what carries out its
-//! decisions has to know the same secrets, without asking the broker.
+//! The broker issues tokens and encrypts parameters. The provisioner derives and decrypts the same
+//! secrets without calling the broker.
 
 use crate::domain::{BindingId, InstanceId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,53 +15,50 @@ use ring::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-/// Every token begins with this, so that secret scanners and people know one when they see it.
+/// Prefix of all tokens, so that secret scanners and people recognize them.
 pub const TOKEN_PREFIX: &str = "sbt_";
 
-/// Random bytes of a [`salt`].
+/// Size of a [`salt`] in bytes.
 const SALT_LEN: usize = 16;
 
-/// The shortest accepted `broker.token_key`, in bytes.
+/// Minimum length of `broker.token_key` in bytes.
 const MIN_LEN: usize = 16;
 
-/// All keys that we have.
 pub struct Keys {
     token: hmac::Key,
     scraper_token: hmac::Key,
     web_password: hmac::Key,
-    seal: aead::LessSafeKey,
+    encryption: aead::LessSafeKey,
     fingerprint: String,
 }
 
-/// Why there are no keys, or nothing can be sealed with them.
+/// Why keys could not be derived or used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Short enough to be guessed.
     #[error("broker.token_key must have at least {least} characters")]
     TooShort {
-        /// The shortest accepted key.
+        /// Minimum length.
         least: usize,
     },
-    /// The system has no random numbers, or no memory.
+    /// The system has no random numbers or no memory.
     #[error("the system's random number generator does not work")]
     Random,
 }
 
-/// What is sealed, and whose it is; a sealed text that is moved to another owner cannot be unsealed.
+/// Identifies the row of an encrypted text. A text that was copied to another row cannot be
+/// decrypted.
 #[derive(Clone, Copy, Debug)]
-pub enum Owner<'a> {
-    /// Parameters of a service instance.
+pub enum AssociatedData<'a> {
     Instance(&'a str),
-    /// Parameters of a binding.
     Binding(&'a str),
-    /// What the Prometheus of a service instance should be like.
+    /// Specification of the Prometheus of a service instance.
     Spec(&'a str),
-    /// An update of a service instance that was refused.
+    /// A rejected update of a service instance.
     RefusedUpdate(&'a str),
 }
 
-impl Owner<'_> {
-    fn associated_data(self) -> aead::Aad<Vec<u8>> {
+impl AssociatedData<'_> {
+    fn to_aad(self) -> aead::Aad<Vec<u8>> {
         aead::Aad::from(match self {
             Self::Instance(id) => format!("instance:{id}").into_bytes(),
             Self::Binding(id) => format!("binding:{id}").into_bytes(),
@@ -73,13 +69,11 @@ impl Owner<'_> {
 }
 
 impl Keys {
-    /// Derives them all.
-    ///
     /// # Errors
     /// [`KeyError::TooShort`] for a key that could be guessed.
     ///
     /// # Panics
-    /// Never: HKDF yields keys of these lengths.
+    /// Never: HKDF can derive keys of these lengths.
     pub fn derive(token_key: &SecretString) -> Result<Self, KeyError> {
         let secret = token_key.expose_secret().as_bytes();
         if secret.len() < MIN_LEN {
@@ -90,7 +84,8 @@ impl Keys {
         let too_long = "HKDF yields keys of this length";
         let fingerprint = root.expand(&[b"fingerprint"], hmac::HMAC_SHA256).expect(too_long);
         let fingerprint = hmac::sign(&fingerprint.into(), b"scrapebroker");
-        let seal = root.expand(&[b"seal"], &aead::AES_256_GCM).expect(too_long);
+        // Stored data depends on the label "seal".
+        let encryption = root.expand(&[b"seal"], &aead::AES_256_GCM).expect(too_long);
         Ok(Self {
             token: root.expand(&[b"token"], hmac::HMAC_SHA256).expect(too_long).into(),
             scraper_token: root
@@ -101,67 +96,72 @@ impl Keys {
                 .expand(&[b"web password"], hmac::HMAC_SHA256)
                 .expect(too_long)
                 .into(),
-            seal: aead::LessSafeKey::new(seal.into()),
+            encryption: aead::LessSafeKey::new(encryption.into()),
             fingerprint: URL_SAFE_NO_PAD.encode(fingerprint),
         })
     }
 
-    /// Tells this key from another one, without a way back to it.
+    /// Identifies the key without revealing it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The token of a binding with this [`salt`]. Derived, since the same PUT wants the same
-    /// answer and tokens are not stored.
+    /// The token of a binding with this [`salt`]. Tokens are derived, because a repeated PUT must
+    /// return the same token and tokens are not stored.
     pub fn token(&self, binding: &BindingId, salt: &str) -> SecretString {
         format!("{TOKEN_PREFIX}{}", tag(&self.token, binding.as_str(), salt)).into()
     }
 
-    /// The token with which the Prometheus of a service instance asks us for
-    /// its targets, and scrapes them.
+    /// The token with which the Prometheus of a service instance requests and scrapes its targets.
     pub fn scraper_token(&self, instance: &InstanceId, salt: &str) -> SecretString {
         format!("{TOKEN_PREFIX}{}", tag(&self.scraper_token, instance.as_str(), salt)).into()
     }
 
-    /// The password with which we alone ask the Prometheus of a service
-    /// instance. It has 43 characters, well below bcrypt's 72 bytes.
+    /// The password with which Scrapebroker queries the Prometheus of a service instance. It has 43
+    /// characters, less than bcrypt's maximum of 72 bytes.
     pub fn web_password(&self, instance: &InstanceId, salt: &str) -> SecretString {
         tag(&self.web_password, instance.as_str(), salt).into()
     }
 
-    /// Encrypts parameters: a random nonce, then ciphertext and tag, as base64.
+    /// Encrypts parameters. The result is base64 of a random nonce, the ciphertext and the
+    /// authentication tag.
     ///
     /// # Errors
     /// [`KeyError::Random`] when the system has no random numbers.
-    pub fn seal(
+    pub fn encrypt(
         &self,
-        owner: Owner<'_>,
+        associated_data: AssociatedData<'_>,
         parameters: &Map<String, Value>,
     ) -> Result<String, KeyError> {
         let mut nonce = [0; aead::NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Random)?;
         let mut text = serde_json::to_vec(parameters).map_err(|_| KeyError::Random)?;
         let unique = aead::Nonce::assume_unique_for_key(nonce);
-        self.seal
-            .seal_in_place_append_tag(unique, owner.associated_data(), &mut text)
+        self.encryption
+            .seal_in_place_append_tag(unique, associated_data.to_aad(), &mut text)
             .map_err(|_| KeyError::Random)?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
     }
 
-    /// Decrypts parameters; none if they were sealed with another key, for
-    /// another owner, or tampered with.
-    pub fn unseal(&self, owner: Owner<'_>, sealed: &str) -> Option<Map<String, Value>> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+    /// Decrypts parameters. Returns none if they were encrypted with another key or for another
+    /// row, or were modified.
+    pub fn decrypt(
+        &self,
+        associated_data: AssociatedData<'_>,
+        encrypted: &str,
+    ) -> Option<Map<String, Value>> {
+        let bytes = URL_SAFE_NO_PAD.decode(encrypted).ok()?;
         let (nonce, text) = bytes.split_first_chunk::<{ aead::NONCE_LEN }>()?;
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
         let mut text = text.to_vec();
-        let text = self.seal.open_in_place(nonce, owner.associated_data(), &mut text).ok()?;
+        let text =
+            self.encryption.open_in_place(nonce, associated_data.to_aad(), &mut text).ok()?;
         serde_json::from_slice(text).ok()
     }
 }
 
-/// The random part of the secrets of one row, which is stored with it. The same row gives the
-/// same secrets, and a row that is made again with the same id gives other ones.
+/// Returns a new random salt for the secrets of a row. The salt is stored in the row: the secrets
+/// of a row stay the same, and a new row with the same id gets new secrets.
 ///
 /// # Errors
 /// [`KeyError::Random`] when the system has no random numbers.
@@ -171,11 +171,11 @@ pub fn salt() -> Result<String, KeyError> {
     Ok(URL_SAFE_NO_PAD.encode(salt))
 }
 
-/// What a secret is made of. Without a salt it is that of a row from before there were salts.
+/// Derives a secret. Rows of older versions have an empty salt and keep their secrets.
 fn tag(key: &hmac::Key, id: &str, salt: &str) -> String {
     let mut context = hmac::Context::with_key(key);
     if !salt.is_empty() {
-        // An id has no NUL, so no id without a salt is signed alike.
+        // Ids contain no NUL, so an id without a salt never has the same input.
         for part in ["\0", salt, "\0"] {
             context.update(part.as_bytes());
         }
@@ -184,7 +184,7 @@ fn tag(key: &hmac::Key, id: &str, salt: &str) -> String {
     URL_SAFE_NO_PAD.encode(context.sign())
 }
 
-/// What is stored of a token, and looked up by.
+/// Tokens are stored and looked up by this hash.
 pub fn token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
 }
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_without_a_salt_are_those_of_before_there_were_salts() {
+    fn secrets_without_a_salt_equal_those_of_older_versions() {
         let keys = keys("0123456789abcdef");
         let (binding, instance) = ("a".parse().unwrap(), "a".parse().unwrap());
         let secrets = [
@@ -240,23 +240,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_is_readable_only_with_its_key_and_by_its_owner() {
+    fn encrypted_parameters_are_readable_only_with_their_key_and_associated_data() {
         let parameters = json!({"bearer_token": "hunter2"}).as_object().unwrap().clone();
         let (key, other) = (keys("0123456789abcdef"), keys("0123456789abcdeF"));
-        let owner = Owner::Binding("a");
-        let sealed = key.seal(owner, &parameters).unwrap();
-        assert_eq!(key.unseal(owner, &sealed), Some(parameters.clone()));
-        assert_ne!(key.seal(owner, &parameters).unwrap(), sealed, "the nonce is random");
-        assert_eq!(other.unseal(owner, &sealed), None);
-        assert_eq!(key.unseal(Owner::Binding("b"), &sealed), None);
-        assert_eq!(key.unseal(Owner::Instance("a"), &sealed), None);
-        for damaged in ["", "AAAA", "not base64!", sealed.get(..sealed.len() - 4).unwrap()] {
-            assert_eq!(key.unseal(owner, damaged), None, "{damaged}");
+        let associated_data = AssociatedData::Binding("a");
+        let encrypted = key.encrypt(associated_data, &parameters).unwrap();
+        assert_eq!(key.decrypt(associated_data, &encrypted), Some(parameters.clone()));
+        assert_ne!(
+            key.encrypt(associated_data, &parameters).unwrap(),
+            encrypted,
+            "the nonce is random"
+        );
+        assert_eq!(other.decrypt(associated_data, &encrypted), None);
+        assert_eq!(key.decrypt(AssociatedData::Binding("b"), &encrypted), None);
+        assert_eq!(key.decrypt(AssociatedData::Instance("a"), &encrypted), None);
+        for damaged in ["", "AAAA", "not base64!", encrypted.get(..encrypted.len() - 4).unwrap()] {
+            assert_eq!(key.decrypt(associated_data, damaged), None, "{damaged}");
         }
     }
 
     #[test]
-    fn a_key_that_could_be_guessed_is_refused() {
+    fn a_short_key_is_rejected() {
         let error = Keys::derive(&"short".into()).unwrap_err();
         assert_eq!(error.to_string(), "broker.token_key must have at least 16 characters");
     }

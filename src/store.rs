@@ -1,36 +1,35 @@
-//! The only place that knows SQL.
+//! The database. Only this module contains SQL.
 //!
-//! SQLite is the embedded default, PostgreSQL serves several replicas. There is
-//! one set of statements for both, and each has a test that runs on both.
+//! SQLite is the embedded default. PostgreSQL can be shared by several replicas. Both use the same
+//! statements, and each statement has a test on both.
 //!
-//! Callers own the transaction: [`Store::begin_write`], some functions of
-//! [`instances`], [`bindings`], [`imported`], [`unbound`], [`tsuru_apps`] and [`state`], then [`Tx::commit`]. A dropped
-//! [`Tx`] changes nothing.
+//! Callers own the transaction: they call [`Store::begin_write`], functions of modules such as
+//! [`instances`] and [`bindings`], and [`Tx::commit`]. A dropped [`Tx`] is rolled back.
 //!
-//! # What must always hold
+//! # Invariants
 //!
-//! * What was committed without an error survives a power cut, and is in the
-//!   file that stands at the configured path (see `sqlite.rs`).
-//! * A database that is away is [`StoreError::Unavailable`], within seconds,
-//!   and is used again as soon as it is back, without a restart.
-//! * No message names a password.
+//! * A committed transaction survives a power failure and is in the file at the configured path
+//!   (see `sqlite.rs`).
+//! * If the database is unavailable, calls return [`StoreError::Unavailable`] within seconds. The
+//!   store reconnects without a restart.
+//! * No error text contains a password.
 //!
-//! # The order of locks
+//! # Lock order
 //!
-//! PostgreSQL ends one of two transactions that wait for each other. So every transaction takes
-//! what others may wait for in one order, and leaves out what it does not need:
+//! PostgreSQL aborts one of two transactions that wait for each other. Therefore all transactions
+//! acquire their locks in the same order and skip those that they do not need:
 //!
-//! 1. [`Tx::lock`]: one instance, never two;
-//! 2. [`Tx::lock_quotas`]: the quotas of Prometheus instances;
-//! 3. [`state::bump`] or [`state::claim`]: the row of the store;
-//! 4. all other rows. Functions that change any bump the revision first, so two transactions never
-//!    meet here. Leases are no part of this: each is taken in a transaction of its own.
+//! 1. [`Tx::lock`]: one instance, never two
+//! 2. [`Tx::lock_quotas`]: the quotas of Prometheus instances
+//! 3. [`state::bump`] or [`state::claim`]: the row of the store
+//! 4. all other rows. Functions that change a row call [`state::bump`] first, so two transactions
+//!    never conflict here. Leases are an exception: each is acquired in its own transaction.
 //!
-//! [`Tx`] knows how far it is, and panics in tests and debug builds when the order is broken.
+//! [`Tx`] tracks the last lock. In tests and debug builds it panics if the order is violated.
 //!
 //! # Time
 //!
-//! What replicas compare is the database's time ([`clock`]).
+//! Replicas compare only times of the database's clock ([`clock`]).
 
 pub mod backup;
 pub mod bindings;
@@ -46,10 +45,10 @@ pub mod prometheus;
 pub mod promfetcher;
 pub mod refused_updates;
 pub mod replicas;
+pub mod retained_salts;
 mod sqlite;
 pub mod state;
 pub mod tsuru_apps;
-pub mod unbound;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -60,28 +59,28 @@ pub use bindings::ServiceBinding;
 pub use error::StoreError;
 pub use imported::ImportedBinding;
 pub use instances::{Names, ServiceInstance};
-pub use operations::{Before, Operation};
-pub use private::protect;
+pub use operations::{Operation, PreviousState};
+pub use private::restrict_permissions;
 pub use prometheus::{PrometheusInstance, Usage};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
-use sqlite::{Opened, Sqlite};
+use sqlite::{OpenDatabase, Sqlite};
 use sqlx::{Any, AnyConnection, AnyPool, Transaction, migrate::Migrator};
 use std::{path::Path, sync::Arc, time::Duration};
 
-/// Append-only, so that a database of any age can be brought up to date.
+/// Migrations are only appended, so that databases of any version can be migrated.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How long a request waits for a connection before it is told that there is none.
-const ACQUIRE: Duration = Duration::from_secs(3);
+/// Timeout for getting a connection from the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name under which quotas are locked, the same in every version.
-const QUOTAS: &str = "prometheus quotas";
+/// Name of the lock on quotas. It must be the same in all versions.
+const QUOTAS_LOCK: &str = "prometheus quotas";
 
-/// How long opening may take, migrations included: another replica may be migrating.
-const OPEN: Duration = Duration::from_secs(60);
+/// Timeout for opening the database. It includes migrations, which another replica may be running.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Opened and migrated; clones share their connections.
+/// A migrated database. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Database>);
 
@@ -91,43 +90,42 @@ enum Database {
     Postgres(AnyPool),
 }
 
-/// A transaction. Dropping it undoes it.
+/// A transaction. Dropping it rolls it back.
 pub struct Tx {
     inner: Transaction<'static, Any>,
-    /// The SQLite file that this transaction changes; none on PostgreSQL.
-    file: Option<Arc<Opened>>,
-    step: Step,
+    /// The SQLite database of this transaction. None on PostgreSQL.
+    file: Option<Arc<OpenDatabase>>,
+    lock_stage: LockStage,
 }
 
-/// How far a transaction is in the order of locks.
+/// The last lock that a transaction acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum LockStage {
     Begun,
     Instance,
     Quotas,
     Rows,
 }
 
-/// Most files and sockets that [`Store::open`] and its transactions use with the same arguments.
+/// Maximum number of file descriptors that [`Store::open`] with the same arguments uses.
 pub fn max_descriptors(url: &SecretString, max_connections: u32) -> usize {
     let connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
     match url.expose_secret().starts_with("sqlite:") {
         true => sqlite::max_descriptors(connections),
-        // One more migrates.
+        // Migrations use one more connection.
         false => connections.saturating_add(1),
     }
 }
 
 impl Store {
-    /// Opens the database behind `url`, creating (SQLite) and migrating it as needed.
+    /// Opens and migrates the database at `url`. Creates an SQLite file if it is missing.
     ///
-    /// `max_connections` is for PostgreSQL and for readers of SQLite, which has
-    /// one writer.
+    /// `max_connections` limits the pool of PostgreSQL and the readers of SQLite, which has one
+    /// writer.
     ///
     /// # Errors
-    /// [`StoreError::Url`] for what is no URL of a database that we know,
-    /// [`StoreError::Unavailable`] when it cannot be reached,
-    /// [`StoreError::NewerVersion`] when a newer version of us has migrated it.
+    /// [`StoreError::Url`] for an unsupported URL, [`StoreError::Unavailable`] if the
+    /// database cannot be reached, [`StoreError::NewerVersion`] if a newer version has migrated it.
     pub async fn open(url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let url = url.expose_secret();
@@ -142,13 +140,13 @@ impl Store {
                 _ => Err(StoreError::Url("must begin with sqlite: or postgres:".to_owned())),
             }
         };
-        let database = tokio::time::timeout(OPEN, open)
-            .await
-            .map_err(|_| StoreError::away(format!("not open after {} s", OPEN.as_secs())))??;
+        let database = tokio::time::timeout(OPEN_TIMEOUT, open).await.map_err(|_| {
+            StoreError::unavailable(format!("not open after {} s", OPEN_TIMEOUT.as_secs()))
+        })??;
         Ok(Self(Arc::new(database)))
     }
 
-    /// The SQLite file, if it is one.
+    /// The SQLite file. None on PostgreSQL.
     pub fn file(&self) -> Option<&Path> {
         match &*self.0 {
             Database::Sqlite(sqlite) => Some(sqlite.path()),
@@ -156,42 +154,36 @@ impl Store {
         }
     }
 
-    /// Starts a transaction that may change something.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the database is away.
+    /// Starts a read-write transaction.
     pub async fn begin_write(&self) -> Result<Tx, StoreError> {
         match &*self.0 {
             Database::Sqlite(sqlite) => {
                 let opened = sqlite.current().await?;
-                // `IMMEDIATE`, so that it cannot fail half-way on the upgrade of a read lock.
+                // `IMMEDIATE` prevents failures when a read lock is upgraded later.
                 let inner = opened.writer().begin_with("BEGIN IMMEDIATE").await?;
-                Ok(Tx { inner, file: Some(opened), step: Step::Begun })
+                Ok(Tx { inner, file: Some(opened), lock_stage: LockStage::Begun })
             }
             Database::Postgres(pool) => {
-                Ok(Tx { inner: pool.begin().await?, file: None, step: Step::Begun })
+                Ok(Tx { inner: pool.begin().await?, file: None, lock_stage: LockStage::Begun })
             }
         }
     }
 
-    /// Starts a transaction that changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the database is away.
+    /// Starts a read-only transaction.
     pub async fn begin_read(&self) -> Result<Tx, StoreError> {
         match &*self.0 {
             Database::Sqlite(sqlite) => {
                 let opened = sqlite.current().await?;
                 let inner = opened.reader().begin().await?;
-                Ok(Tx { inner, file: Some(opened), step: Step::Begun })
+                Ok(Tx { inner, file: Some(opened), lock_stage: LockStage::Begun })
             }
             Database::Postgres(pool) => {
-                Ok(Tx { inner: pool.begin().await?, file: None, step: Step::Begun })
+                Ok(Tx { inner: pool.begin().await?, file: None, lock_stage: LockStage::Begun })
             }
         }
     }
 
-    /// Closes every connection, after what is running has ended.
+    /// Closes all connections after running transactions have ended.
     pub async fn close(&self) {
         match &*self.0 {
             Database::Sqlite(sqlite) => sqlite.close().await,
@@ -201,38 +193,38 @@ impl Store {
 }
 
 impl Tx {
-    /// Keeps everyone else from deciding about an instance until the end.
+    /// Locks an instance until the end of the transaction.
     ///
-    /// On SQLite the transaction does that by itself, for the whole database.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the database is away.
+    /// On SQLite a write transaction already locks the whole database.
     pub async fn lock(&mut self, instance: &str) -> Result<(), StoreError> {
-        debug_assert!(self.step < Step::Instance, "an instance is locked first, and only one");
-        self.step = Step::Instance;
+        debug_assert!(
+            self.lock_stage < LockStage::Instance,
+            "the lock of an instance must be the first lock"
+        );
+        self.lock_stage = LockStage::Instance;
         self.lock_name(instance).await
     }
 
-    /// Keeps everyone else from using up quotas until the end.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the database is away.
+    /// Locks the quotas until the end of the transaction.
     pub async fn lock_quotas(&mut self) -> Result<(), StoreError> {
-        debug_assert!(self.step < Step::Quotas, "quotas are locked before anything is changed");
-        self.step = Step::Quotas;
-        self.lock_name(QUOTAS).await
+        debug_assert!(
+            self.lock_stage < LockStage::Quotas,
+            "quotas must be locked before rows are changed"
+        );
+        self.lock_stage = LockStage::Quotas;
+        self.lock_name(QUOTAS_LOCK).await
     }
 
-    /// From here on nothing else may be locked.
+    /// After this call no other lock may be acquired.
     fn begin_changes(&mut self) {
-        self.step = Step::Rows;
+        self.lock_stage = LockStage::Rows;
     }
 
     async fn lock_name(&mut self, what: &str) -> Result<(), StoreError> {
         if self.is_sqlite() {
             return Ok(());
         }
-        // Selected from, not selected: its result is of a type that `Any` does not know.
+        // The function is in the FROM clause because `Any` does not support the type of its result.
         sqlx::query("SELECT 1 FROM pg_advisory_xact_lock($1)")
             .bind(lock_key(what))
             .execute(self.connection())
@@ -244,12 +236,11 @@ impl Tx {
         self.file.is_some()
     }
 
-    /// Makes the changes last. Only after this may anyone be told of them.
+    /// Commits the transaction. Callers must not publish the changes earlier.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the database went away, or when its
-    /// file is no longer the one at the configured path: what was written into
-    /// an unlinked file is not kept.
+    /// [`StoreError::Unavailable`] if the database became unavailable, or if the file at
+    /// the configured path was replaced: changes in an unlinked file would be lost.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.inner.commit().await?;
         match self.file {
@@ -263,14 +254,14 @@ impl Tx {
     }
 }
 
-/// Brings a database up to date.
 async fn migrate(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    // `Migrator::run` is not `Send` over a plain connection; this is what it calls.
+    // `Migrator::run` is not `Send` over a plain connection. This is the function that it calls.
     Ok(MIGRATIONS.run_direct(None, connection, false).await?)
 }
 
-/// The same number in every replica and every version: PostgreSQL's advisory
-/// locks are numbers. Two names with one number only wait for each other.
+/// PostgreSQL identifies advisory locks by numbers. The number of a name must be the same in all
+/// replicas and versions. If two names have the same number, their transactions only wait for each
+/// other.
 fn lock_key(what: &str) -> i64 {
     let digest = digest::digest(&digest::SHA256, what.as_bytes());
     digest.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))

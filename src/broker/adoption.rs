@@ -57,7 +57,7 @@ impl Broker {
         // promfetcher had no Prometheus instances, and a row alone is no server.
         let is_prometheus =
             unknown.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
-        if !self.adopts_unknown() || is_prometheus || imported::has_departed(tx, id).await? {
+        if !self.adopts_unknown() || is_prometheus || imported::is_deleted(tx, id).await? {
             return Err(BrokerError::InstanceUnknown);
         }
         let instance = ServiceInstance {
@@ -84,7 +84,7 @@ impl Broker {
     pub(super) async fn delete(&self, tx: &mut Tx, id: &InstanceId) -> Result<(), BrokerError> {
         instances::delete(tx, id).await?;
         if self.adopts_unknown() {
-            imported::depart(tx, id).await?;
+            imported::mark_deleted(tx, id).await?;
         }
         Ok(())
     }
@@ -95,9 +95,9 @@ impl Broker {
         tx: &mut Tx,
         id: &InstanceId,
     ) -> Result<(), BrokerError> {
-        if !self.adopts_unknown() || imported::has_departed(tx, id).await? {
+        if !self.adopts_unknown() || imported::is_deleted(tx, id).await? {
             return Err(BrokerError::InstanceGone);
         }
-        Ok(imported::depart(tx, id).await?)
+        Ok(imported::mark_deleted(tx, id).await?)
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
-    secrets::{Keys, Owner, TOKEN_PREFIX, token_hash},
+    secrets::{Keys, AssociatedData, TOKEN_PREFIX, token_hash},
     store::{
         ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
         tsuru_apps,
@@ -275,7 +275,7 @@ fn active_binding(
     keys: &Keys,
 ) -> Result<Arc<ActiveBinding>, StoreError> {
     let parameters = keys
-        .unseal(Owner::Binding(id.as_str()), sealed)
+        .decrypt(AssociatedData::Binding(id.as_str()), sealed)
         .ok_or_else(|| cannot_decrypt("service_bindings.parameters"))?;
     let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
         let problem = error.to_string();

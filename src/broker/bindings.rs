@@ -12,10 +12,10 @@ use crate::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
         ServiceId, SpaceGuid, TsuruApp, is_of_tsuru,
     },
-    secrets::{Owner, salt, token_hash},
+    secrets::{AssociatedData, salt, token_hash},
     store::{
         Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
-        prometheus, tsuru_apps, unbound,
+        prometheus, retained_salts, tsuru_apps,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -123,7 +123,7 @@ impl Broker {
                 Some(existing) => existing.token_salt.clone(),
                 None => new_token_salt(tx, &request.binding_id, &instance.space_guid).await?,
             };
-            let owner = Owner::Binding(request.binding_id.as_str());
+            let owner = AssociatedData::Binding(request.binding_id.as_str());
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
                 instance_id: request.instance_id.clone(),
@@ -135,7 +135,7 @@ impl Broker {
                     .as_ref()
                     .map_or(&instance.space_guid, |it| &it.space_guid)
                     .clone(),
-                parameters: self.0.keys.seal(owner, &request.parameters)?,
+                parameters: self.0.keys.encrypt(owner, &request.parameters)?,
                 token_hash: self.token_hash_of(&request.binding_id, &token_salt),
                 token_salt,
                 predecessor_id: None,
@@ -176,11 +176,11 @@ impl Broker {
                 return Err(BrokerError::NotRotatable);
             }
             let parameters = self.decrypt(&request.predecessor_id, &predecessor.parameters)?;
-            let owner = Owner::Binding(request.binding_id.as_str());
+            let owner = AssociatedData::Binding(request.binding_id.as_str());
             let token_salt = salt()?;
             let binding = ServiceBinding {
                 binding_id: request.binding_id.clone(),
-                parameters: self.0.keys.seal(owner, &parameters)?,
+                parameters: self.0.keys.encrypt(owner, &parameters)?,
                 token_hash: self.token_hash_of(&request.binding_id, &token_salt),
                 token_salt,
                 predecessor_id: Some(request.predecessor_id.clone()),
@@ -221,7 +221,7 @@ impl Broker {
     }
 
     /// Deletes a binding. The previous binding of the same app becomes active again. A binding of
-    /// Tsuru gets the same token when it is created again within [`unbound::KEPT`].
+    /// Tsuru gets the same token when it is created again within [`retained_salts::RETENTION`].
     ///
     /// The catalog does not matter: bindings of removed plans can be deleted.
     ///
@@ -232,7 +232,7 @@ impl Broker {
             Some(own) if own.instance_id == *instance => {
                 bindings::delete(tx, id).await?;
                 if is_of_tsuru(id.as_str()) {
-                    unbound::keep(tx, &own).await?;
+                    retained_salts::retain(tx, &own).await?;
                 }
                 Ok(())
             }
@@ -275,7 +275,7 @@ impl Broker {
         id: &BindingId,
         sealed: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let parameters = self.0.keys.unseal(Owner::Binding(id.as_str()), sealed);
+        let parameters = self.0.keys.decrypt(AssociatedData::Binding(id.as_str()), sealed);
         parameters.ok_or_else(|| cannot_decrypt("service_bindings.parameters").into())
     }
 
@@ -302,7 +302,7 @@ async fn new_token_salt(
     space: &SpaceGuid,
 ) -> Result<String, BrokerError> {
     if is_of_tsuru(id.as_str())
-        && let Some(kept) = unbound::take(tx, id, space).await?
+        && let Some(kept) = retained_salts::take(tx, id, space).await?
     {
         return Ok(kept);
     }

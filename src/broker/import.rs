@@ -4,7 +4,7 @@
 use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_timeout};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
-    secrets::{KeyError, Owner, salt},
+    secrets::{KeyError, AssociatedData, salt},
     store::{
         ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
         promfetcher::AppEndpoint,
@@ -91,12 +91,12 @@ impl Broker {
         parameters.insert("endpoint".to_owned(), Value::String(endpoint.endpoint.clone()));
         ScrapeOptions::from_parameters(&parameters)
             .map_err(|error| ImportError::row("endpoint", error.problem))?;
-        let owner = Owner::Binding(binding_id.as_str());
+        let owner = AssociatedData::Binding(binding_id.as_str());
         let broker_error = |error: KeyError| ImportError::Broker(error.into());
         let token_salt = salt().map_err(broker_error)?;
         Ok(Some(ImportedBinding {
             app_guid,
-            parameters: self.0.keys.seal(owner, &parameters).map_err(broker_error)?,
+            parameters: self.0.keys.encrypt(owner, &parameters).map_err(broker_error)?,
             token_hash: self.token_hash_of(&binding_id, &token_salt),
             token_salt,
             binding_id,

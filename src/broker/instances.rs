@@ -12,7 +12,7 @@ use crate::{
         ServiceId, SpaceGuid,
         prometheus::{PrometheusParams, Spec},
     },
-    secrets::Owner,
+    secrets::AssociatedData,
     store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
 };
 use serde_json::{Map, Value};
@@ -311,8 +311,8 @@ impl Broker {
         &self,
         instance: &ServiceInstance,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let owner = Owner::Instance(instance.instance_id.as_str());
-        let parameters = self.0.keys.unseal(owner, &instance.parameters);
+        let owner = AssociatedData::Instance(instance.instance_id.as_str());
+        let parameters = self.0.keys.decrypt(owner, &instance.parameters);
         parameters.ok_or_else(|| cannot_decrypt("service_instances.parameters").into())
     }
 
@@ -321,7 +321,7 @@ impl Broker {
         id: &InstanceId,
         parameters: &Map<String, Value>,
     ) -> Result<String, BrokerError> {
-        Ok(self.0.keys.seal(Owner::Instance(id.as_str()), parameters)?)
+        Ok(self.0.keys.encrypt(AssociatedData::Instance(id.as_str()), parameters)?)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
             LossOfData, PrometheusParams, PrometheusPlan, ProvisionPolicy, Refusal, Spec,
         },
     },
-    secrets::{Owner, salt},
+    secrets::{AssociatedData, salt},
     store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
 };
 use serde_json::{Map, Value};
@@ -59,7 +59,7 @@ impl Broker {
         spec: &Spec,
     ) -> Result<AcceptedOperation, BrokerError> {
         self.check_quotas(tx, space, 1, spec.replicas.into()).await?;
-        let owner = Owner::Spec(id.as_str());
+        let owner = AssociatedData::Spec(id.as_str());
         let row = PrometheusInstance {
             instance_id: id.clone(),
             space_guid: space.clone(),
@@ -105,13 +105,13 @@ impl Broker {
 
     pub(super) fn encrypt_spec(
         &self,
-        owner: Owner<'_>,
+        owner: AssociatedData<'_>,
         spec: &Spec,
     ) -> Result<String, BrokerError> {
         let Ok(Value::Object(map)) = serde_json::to_value(spec) else {
             return Err(cannot_decrypt("prometheus_instances.spec").into());
         };
-        Ok(self.0.keys.seal(owner, &map)?)
+        Ok(self.0.keys.encrypt(owner, &map)?)
     }
 
     pub(super) fn decrypt_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
@@ -132,7 +132,7 @@ pub(super) fn spec_of(
     row: &PrometheusInstance,
 ) -> Result<Spec, StoreError> {
     let map = keys
-        .unseal(Owner::Spec(row.instance_id.as_str()), &row.spec)
+        .decrypt(AssociatedData::Spec(row.instance_id.as_str()), &row.spec)
         .ok_or_else(|| cannot_decrypt("prometheus_instances.spec"))?;
     serde_json::from_value(Value::Object(map)).map_err(|error| StoreError::Corrupt {
         column: "prometheus_instances.spec",
@@ -145,7 +145,7 @@ pub(super) async fn put_operation(
     tx: &mut Tx,
     id: &InstanceId,
     kind: OperationKind,
-    before: Option<crate::store::Before>,
+    before: Option<crate::store::PreviousState>,
 ) -> Result<AcceptedOperation, BrokerError> {
     let operation_id = format!("{kind}-{}", uuid::Uuid::new_v4());
     let operation = Operation {

@@ -6,7 +6,7 @@
 //! other changes of a later update.
 
 use super::{Broker, BrokerError, error::cannot_decrypt, instances::find};
-use crate::{domain::InstanceId, secrets::Owner, store::refused_updates};
+use crate::{domain::InstanceId, secrets::AssociatedData, store::refused_updates};
 use serde_json::{Map, Value};
 
 /// Plan and parameters of a refused update.
@@ -32,10 +32,10 @@ impl Broker {
         let encrypted =
             self.read_transaction(async |tx| Ok(refused_updates::find(tx, id).await?)).await?;
         let Some(encrypted) = encrypted else { return Ok(None) };
-        let owner = Owner::RefusedUpdate(id.as_str());
+        let owner = AssociatedData::RefusedUpdate(id.as_str());
         let column = "tsuru_refused_updates.request";
         let mut request =
-            self.0.keys.unseal(owner, &encrypted).ok_or_else(|| cannot_decrypt(column))?;
+            self.0.keys.decrypt(owner, &encrypted).ok_or_else(|| cannot_decrypt(column))?;
         let parameters = match request.remove("parameters") {
             Some(Value::Object(parameters)) => parameters,
             _ => Map::new(),
@@ -60,7 +60,7 @@ impl Broker {
                     ("plan".to_owned(), Value::from(plan.clone())),
                     ("parameters".to_owned(), Value::Object(parameters.clone())),
                 ]);
-                Some(self.0.keys.seal(Owner::RefusedUpdate(id.as_str()), &request)?)
+                Some(self.0.keys.encrypt(AssociatedData::RefusedUpdate(id.as_str()), &request)?)
             }
         };
         self.write_transaction(id, async |tx| {

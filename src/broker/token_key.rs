@@ -1,6 +1,6 @@
 //! The generated `broker.token_key` in a file next to an SQLite database.
 
-use crate::{secrets::KeyError, store::protect};
+use crate::{secrets::KeyError, store::restrict_permissions};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
@@ -47,7 +47,7 @@ pub(super) fn load(database: &Path, create: bool) -> Result<SecretString, TokenK
             read(&path)
         }
         found => {
-            protect(&path);
+            restrict_permissions(&path);
             found
         }
     }

@@ -15,9 +15,9 @@ use crate::{
         BindingError, InstanceId, OperationKind, OperationState, ParameterSchema, PlanId, Service,
         ServiceId, prometheus::Spec,
     },
-    secrets::Owner,
+    secrets::AssociatedData,
     store::{
-        Before, Names, PrometheusInstance, ServiceInstance, Tx, instances, operations, prometheus,
+        PreviousState, Names, PrometheusInstance, ServiceInstance, Tx, instances, operations, prometheus,
     },
 };
 use serde_json::{Map, Value};
@@ -167,7 +167,7 @@ impl Broker {
                 }
                 let more = next.spec.replicas.saturating_sub(next.current.replicas);
                 self.check_quotas(tx, &next.row.space_guid, 0, more.into()).await?;
-                let before = Before {
+                let before = PreviousState {
                     plan_id: change.before.plan_id.clone(),
                     parameters: change.before.parameters.clone(),
                     spec: next.row.spec.clone(),
@@ -175,7 +175,7 @@ impl Broker {
                 };
                 let row = PrometheusInstance {
                     replicas: next.spec.replicas,
-                    spec: self.encrypt_spec(Owner::Spec(id.as_str()), &next.spec)?,
+                    spec: self.encrypt_spec(AssociatedData::Spec(id.as_str()), &next.spec)?,
                     ..next.row.clone()
                 };
                 prometheus::put(tx, &row).await?;

@@ -43,7 +43,9 @@ impl ImportPromfetcher {
 async fn import(config: Config, from: SecretString) -> Result<ImportReport, StartError> {
     let endpoints = promfetcher::app_endpoints(&from).await.map_err(|error| match error {
         SourceError::Url(_) => StartError::Configuration(error.into()),
-        SourceError::Away(_) | SourceError::NoEndpoints(_) => StartError::Unavailable(error.into()),
+        SourceError::Unavailable(_) | SourceError::NoEndpoints(_) => {
+            StartError::Unavailable(error.into())
+        }
     })?;
     let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
         .map_err(|error| StartError::Configuration(error.into()))?;

@@ -1,4 +1,4 @@
-//! Reads the broker's catalog, at the start and on SIGHUP.
+//! Reads the broker's catalog at startup and on SIGHUP.
 
 use crate::domain::{Catalog, CatalogMistake};
 use std::{
@@ -7,33 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why there is no catalog. `Display` names the file, and every mistake on a line of its own.
+/// Why the catalog cannot be used. `Display` names the file and lists each mistake on its own line.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The file cannot be read.
     #[error("broker.catalog: {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is not JSON.
+    Unreadable { path: PathBuf, source: std::io::Error },
     #[error("broker.catalog: {} is not JSON: {source}", path.display())]
-    NotJson {
-        /// The file.
-        path: PathBuf,
-        /// Line and column.
-        source: serde_json::Error,
-    },
-    /// Cloud Controller would refuse it.
+    NotJson { path: PathBuf, source: serde_json::Error },
+    /// Cloud Controller would reject the catalog.
     #[error("broker.catalog: {}: {}", path.display(), Lines(mistakes))]
-    Mistakes {
-        /// The file.
-        path: PathBuf,
-        /// All of them, with their key paths.
-        mistakes: Vec<CatalogMistake>,
-    },
+    Mistakes { path: PathBuf, mistakes: Vec<CatalogMistake> },
 }
 
 struct Lines<'a>(&'a [CatalogMistake]);
@@ -48,16 +31,16 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// The catalog that is offered unless `broker.catalog` names another one.
+/// The default catalog.
 pub const BUILT_IN: &str = include_str!("../../broker-catalog.json");
 
-/// Where the catalog was before there was a built-in one, unless `broker.catalog` named a file.
+/// Default path of the catalog in versions without a built-in catalog.
 const FORMER_DEFAULT: &str = "broker-catalog.json";
 
-/// Reads and checks the catalog at `path`, or the built-in one.
+/// Reads and checks the catalog at `path`, or the built-in catalog.
 ///
 /// # Errors
-/// The file cannot be read, is no JSON, or has mistakes: then all of them.
+/// The file cannot be read, is not JSON, or contains mistakes. All mistakes are listed.
 pub fn read(path: Option<&Path>, base_url: &str) -> Result<Catalog, CatalogError> {
     let named = || path.unwrap_or(Path::new("the built-in catalog")).to_owned();
     let text = match path {
@@ -72,8 +55,8 @@ pub fn read(path: Option<&Path>, base_url: &str) -> Result<Catalog, CatalogError
         .map_err(|mistakes| CatalogError::Mistakes { path: named(), mistakes })
 }
 
-/// Whether a catalog of the operator in the working folder is not used, since `broker.catalog`
-/// does not name it.
+/// Whether the working directory contains a catalog that is not used because `broker.catalog` does
+/// not name it.
 pub fn is_ignored(path: Option<&Path>) -> bool {
     let found = || fs::read(FORMER_DEFAULT).is_ok_and(|text| text != BUILT_IN.as_bytes());
     path.is_none() && found()
@@ -94,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_have_no_catalog_is_named() {
+    fn each_problem_with_a_catalog_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing.json");
         let error = read(Some(&missing), "").unwrap_err();

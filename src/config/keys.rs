@@ -1,12 +1,12 @@
-//! Every key there is, with its default, as docs/CONFIGURATION.md lists them.
+//! All keys and their defaults, as listed in docs/CONFIGURATION.md.
 //!
-//! Each function binds all of its keys before it uses the first `?`, so that
-//! one wrong value does not hide the next.
+//! Each function reads all of its keys before the first `?`, so that one wrong value does not hide
+//! other mistakes.
 
 use super::{
     Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
     Nats, NatsTls, Operator, Pem, Platform, Provisioner, Routes, Scrape, Tls, Tsuru,
-    platform::Place,
+    platform::PlatformEnv,
     prometheus,
     section::Section,
     values::{self, number},
@@ -15,15 +15,14 @@ use crate::domain::{CallsWithoutEventId, ExporterHost, ExternalExporter, Metrics
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 
-/// Reads the whole tree.
-pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
-    let listen = listen(s, place.port);
+pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<Config> {
+    let listen = listen(s, platform_env.port);
     let tls = s.section("tls", tls);
     let scheme = if matches!(tls, Some(Some(_))) { "https" } else { "http" };
-    let base_url = base_url(s, scheme, listen, place.base_url);
+    let base_url = base_url(s, scheme, listen, platform_env.base_url);
     let health_listen = s.optional("health_listen", values::address);
-    // Cloud Foundry kills ten seconds after it asked.
-    let (wait, grace) = match place.platform {
+    // Cloud Foundry kills an app ten seconds after the stop signal.
+    let (wait, grace) = match platform_env.platform {
         Some(Platform::CloudFoundry) => ("2s", "7s"),
         _ => ("5s", "15s"),
     };
@@ -32,7 +31,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     let max_connections = s.optional("max_connections", number(1..=1_000_000));
     let write_timeout = s.value("write_timeout", "15s", values::period);
     let log = s.section("log", log);
-    let database_url = database_url(s, place.database_url);
+    let database_url = database_url(s, platform_env.database_url);
     let database = s.section("database", |s| {
         let max_connections = s.value("max_connections", "10", number(1..=10_000));
         Some(Database { max_connections: max_connections? })
@@ -63,7 +62,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     {
         s.mistake(
             "broker.token_key",
-            "is required with PostgreSQL: all that share the database must derive the same tokens",
+            "is required with PostgreSQL: all replicas must derive the same tokens",
         );
     }
     if let (Some(scrape), Some(broker), Some(operators)) = (&scrape, &broker, &operators)
@@ -73,7 +72,7 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
     {
         s.mistake(
             "scrape.access",
-            "is token, but without broker.username and broker.password nobody can get one",
+            "is token, but without broker.username and broker.password no tokens can be issued",
         );
     }
 
@@ -97,11 +96,11 @@ pub(super) fn config(s: &mut Section<'_>, place: Place) -> Option<Config> {
         external_exporters: external_exporters?,
         prometheus: prometheus?,
         operators: operators?,
-        platform: place.platform,
+        platform: platform_env.platform,
     })
 }
 
-/// The platform's port wins: it sends requests nowhere else.
+/// The port of the platform takes precedence, because the platform sends requests to no other port.
 fn listen(s: &mut Section<'_>, port: Option<u16>) -> Option<SocketAddr> {
     let mut listen = s.value("listen", "0.0.0.0:8085", values::address)?;
     if let Some(port) = port {
@@ -131,7 +130,7 @@ fn tls(s: &mut Section<'_>) -> Option<Option<Tls>> {
     let (client_ca, handshake_timeout) = (client_ca?, handshake_timeout?);
     let Some((cert, key)) = identity else {
         if client_ca.is_some() {
-            s.mistake("client_ca", "is of no use without cert and key");
+            s.mistake("client_ca", "requires cert and key");
             return None;
         }
         return Some(None);
@@ -155,7 +154,6 @@ fn backends(s: &mut Section<'_>) -> Option<Backends> {
     })
 }
 
-/// Both or none.
 fn identity(
     s: &mut Section<'_>,
     cert: Option<Pem>,
@@ -230,7 +228,6 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
     })
 }
 
-/// Both or none.
 pub(super) fn credentials(
     s: &mut Section<'_>,
     username: Option<Option<String>>,
@@ -282,8 +279,8 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
     })
 }
 
-/// Both or none: apps would be scraped through their routers, unseen by whoever
-/// believes to have given what it takes.
+/// Requires both keys or none. With only one of them, apps would silently be scraped through their
+/// routers.
 fn tsuru(s: &mut Section<'_>) -> Option<Option<Tsuru>> {
     let api_url = s.optional("api_url", values::base_url);
     let token = s.secret_of("token", values::bearer_token);
@@ -301,7 +298,7 @@ fn tsuru(s: &mut Section<'_>) -> Option<Option<Tsuru>> {
     }
 }
 
-/// None when no servers are given.
+/// Returns none if no servers are set.
 fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
     let servers = s.texts("servers", values::nats_server);
     let username = s.text_or_file("username", values::control_free);
@@ -340,7 +337,7 @@ fn external_exporter(s: &mut Section<'_>) -> Option<ExternalExporter> {
     let template = |text: &str| Template::parse(text).map_err(|error| error.to_string());
     let params = s.lists("params", template);
     let (host, path) = (host?, path?);
-    // promfetcher's default.
+    // promfetcher uses the same default.
     let name = name?.unwrap_or_else(|| format!("{host}{path}"));
     tls?;
     Some(ExternalExporter { name, host, path, params: params? })

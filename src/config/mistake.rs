@@ -1,46 +1,39 @@
-//! What is wrong with a configuration: every mistake, not the first one only.
+//! Mistakes in a configuration.
 
 use std::{fmt, io, path::PathBuf};
 
-/// Why there is no [`Config`](super::Config). Never shows a secret.
+/// Why the configuration cannot be used. Never shows a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is missing, or may not be read.
     #[error("cannot read the configuration file {}", path.display())]
-    Unreadable {
-        /// As given on the command line.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is no YAML, so its keys are not known.
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file is not valid YAML.
     #[error("{}: {problem}", path.display())]
     NotYaml {
         /// As given on the command line.
         path: PathBuf,
-        /// Line and column, when they are known, and what was found there.
+        /// Line and column if known, and what is wrong.
         problem: String,
     },
-    /// The sources were read, and what they say makes no sense.
+    /// All sources could be read, and some settings are wrong.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
 }
 
-/// One setting that makes no sense.
+/// A wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Key path, as in `routes.gorouters[0].url`, or the name of a platform's variable.
+    /// Key path, for example `routes.gorouters[0].url`, or the name of a platform's variable.
     pub key: String,
-    /// What to change. Never shows a secret.
+    /// Tells the user what to change. Never shows a secret.
     pub problem: String,
 }
 
-/// Everything that is wrong, in the order in which it was found.
+/// All mistakes in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
-    /// Notes that `key` is wrong.
     pub fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
         self.0.push(Mistake { key: key.into(), problem: problem.into() });
     }

@@ -1,31 +1,28 @@
-//! What a platform tells the apps that it runs.
+//! Environment variables of Cloud Foundry and Tsuru.
 
 use super::{Mistakes, Platform, values};
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The place we run in; all of it is only a default, apart from `port`.
+/// Settings that the platform provides. All are defaults, except `port`, which takes precedence.
 #[derive(Debug, Default)]
-pub(super) struct Place {
-    /// Who runs us.
+pub(super) struct PlatformEnv {
     pub(super) platform: Option<Platform>,
-    /// Where the platform sends requests: `PORT`.
+    /// The variable `PORT`: the port to which the platform sends requests.
     pub(super) port: Option<u16>,
-    /// The first route of this app.
     pub(super) base_url: Option<String>,
-    /// The first PostgreSQL that is bound to this app, or why it is of no use.
+    /// URL of the first PostgreSQL that is bound to this app, or why it cannot be used.
     pub(super) database_url: Option<Result<SecretString, String>>,
 }
 
 /// Variables that only Tsuru sets.
 const TSURU: [&str; 2] = ["TSURU_APPNAME", "TSURU_PROCESSNAME"];
 
-/// Tags and schemes of a PostgreSQL.
+/// Tags and URL schemes of PostgreSQL services.
 const POSTGRES: [&str; 2] = ["postgresql", "postgres"];
 
-impl Place {
-    /// Reads the variables of Cloud Foundry and Tsuru.
+impl PlatformEnv {
     pub(super) fn read(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Self {
         let variable = |name: &str| environment.get(name).filter(|text| !text.trim().is_empty());
         let port = variable("PORT").and_then(|text| {
@@ -59,8 +56,8 @@ fn first_route(application: &Value) -> Option<String> {
     values::base_url(&format!("https://{route}")).ok()
 }
 
-/// The first PostgreSQL that has a URL: services in the order of their names,
-/// the instances of a service in the platform's.
+/// Returns the URL of the first PostgreSQL that has one. Services are ordered by name, and the
+/// instances of a service as the platform lists them.
 fn postgres(services: &Value) -> Option<Result<SecretString, String>> {
     let mut services: Vec<_> = services.as_object()?.iter().collect();
     services.sort_by_key(|(name, _)| name.as_str());

@@ -1,4 +1,4 @@
-//! `prometheus`: provisioned instances.
+//! The section `prometheus`: provisioned instances.
 
 mod folders;
 mod tsuru;
@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Reads the section.
 pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
     let provisioners = [
         ("process", Provisioner::Process),
@@ -39,7 +38,7 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
         binary: binary?,
         promtool: promtool?,
         data_dir: match provisioner {
-            Some(Provisioner::Process) => apart(s, data_dir?, tmpfs_dir.as_deref())?,
+            Some(Provisioner::Process) => separate_folders(s, data_dir?, tmpfs_dir.as_deref())?,
             _ => data_dir?,
         },
         tmpfs_dir: tmpfs_dir?,
@@ -53,8 +52,13 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
     })
 }
 
-/// Samples that lie in one folder would be taken for leftovers of the other, and be removed.
-fn apart(s: &mut Section<'_>, data_dir: PathBuf, tmpfs_dir: Option<&Path>) -> Option<PathBuf> {
+/// The folders must not overlap: the provisioner deletes unknown folders, so each cleanup would
+/// delete the samples in the other.
+fn separate_folders(
+    s: &mut Section<'_>,
+    data_dir: PathBuf,
+    tmpfs_dir: Option<&Path>,
+) -> Option<PathBuf> {
     let Some(tmpfs_dir) = tmpfs_dir else { return Some(data_dir) };
     match folders::overlap(&data_dir, tmpfs_dir) {
         Ok(false) => Some(data_dir),
@@ -73,7 +77,7 @@ fn apart(s: &mut Section<'_>, data_dir: PathBuf, tmpfs_dir: Option<&Path>) -> Op
     }
 }
 
-/// `19100-19999`, both included.
+/// Parses a port range such as `19100-19999`, both ends included.
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let range = text.split_once('-').and_then(|(first, last)| {
         let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);

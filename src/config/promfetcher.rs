@@ -1,39 +1,40 @@
-//! promfetcher's configuration, read to make ours of it.
+//! Converts promfetcher's configuration.
 //!
-//! Both generations are read: the one that polls routers (`gorouters`) and the
-//! one that listens on NATS (`nats`). Every key of theirs is either translated
-//! or named with the reason why it has no counterpart; any other key is a
-//! mistake, since what promfetcher ignored in silence was not meant to be ignored.
+//! Reads the configuration of both generations: the one that polls routers (`gorouters`) and the
+//! one that subscribes to NATS (`nats`). Each known key is converted or reported with the reason
+//! why it has no counterpart. Any other key is a mistake: promfetcher ignores unknown keys
+//! silently, so it is probably misspelt.
 
 mod document;
 mod exporters;
 mod fields;
 mod keys;
-mod lost;
 mod routes;
 mod source;
 mod store;
+mod unsupported;
 
 use super::{ConfigError, Mistakes, section::Section};
 use document::Document;
 use std::path::Path;
 
-/// What promfetcher's configuration becomes.
+/// The result of a conversion.
 #[derive(Clone, Debug)]
 pub struct Converted {
-    /// Our configuration file, with comments; secrets stand in it as they were given.
+    /// The configuration file of Scrapebroker, with comments. Contains the secrets in plain text.
     pub settings: String,
-    /// The catalog, with promfetcher's ids and names.
+    /// The catalog with promfetcher's ids and names.
     pub catalog: String,
 }
 
-/// Where the settings say that the catalog lies, when nobody says where it will.
+/// Default path of the catalog in the converted settings.
 const CATALOG: &str = "promfetcher-catalog.json";
 
-/// Reads promfetcher's configuration in `file`. `catalog` is where the catalog will lie.
+/// Converts the configuration in `file`. `catalog` is the path that the settings name for the
+/// catalog.
 ///
 /// # Errors
-/// Every mistake there is, not the first one only.
+/// Lists all mistakes, not only the first.
 pub fn convert(file: &Path, catalog: Option<&Path>) -> Result<Converted, ConfigError> {
     let table = source::file(file)?;
     let mut mistakes = Mistakes::default();

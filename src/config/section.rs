@@ -1,9 +1,8 @@
-//! Takes typed values out of a [`Table`], key by key.
+//! Reads typed values from a [`Table`] key by key.
 //!
-//! A wrong value is written down and reading goes on, so one run shows every
-//! mistake; what was never asked for is unknown. Values come back as `None`
-//! only when they were wrong, so a check of two keys that reads
-//! `if let (Some(a), Some(b))` never complains twice.
+//! A wrong value is recorded and reading continues, so that one run reports all mistakes. Keys that
+//! were never read are unknown keys. A value is `None` only if it was wrong. A check of two keys
+//! with `if let (Some(a), Some(b))` therefore reports no value twice.
 
 mod lists;
 
@@ -14,9 +13,22 @@ use super::{
 };
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
-use yaml_rust2::{Yaml, yaml::Hash};
+use std::fmt;
+use yaml_rust2::{Yaml, YamlEmitter, yaml::Hash};
 
-/// The keys of one level.
+/// The effective settings as YAML that can be loaded again. Secrets are masked.
+#[derive(Clone, Debug)]
+pub struct Effective(pub(super) Yaml);
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        YamlEmitter::new(&mut text).dump(&self.0).map_err(|_| fmt::Error)?;
+        f.write_str(text.trim_start_matches("---\n"))
+    }
+}
+
+/// The keys of one level of the configuration.
 pub(super) struct Section<'r> {
     path: String,
     table: Table,
@@ -25,14 +37,14 @@ pub(super) struct Section<'r> {
     mistakes: &'r mut Mistakes,
 }
 
-/// A text that may come from a file of its own.
+/// A text that is set directly or in a file.
 struct Text {
     text: String,
     from_file: bool,
 }
 
 impl<'r> Section<'r> {
-    /// The level without a path.
+    /// The top level.
     pub(super) fn root(table: Table, mistakes: &'r mut Mistakes) -> Self {
         Self::new(String::new(), table, mistakes)
     }
@@ -48,13 +60,13 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Notes that `key` is wrong.
+    /// Records a mistake in `key`.
     pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>) {
         let key = self.path_of(key);
         self.mistakes.add(key, problem);
     }
 
-    /// As [`mistake`](Self::mistake), with the variable that set the value.
+    /// Like [`mistake`](Self::mistake), and names the variable that set the value.
     fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) {
         match origin {
             Some(variable) => self.mistake(key, format!("{problem} (set by {variable})")),
@@ -62,7 +74,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Shows `text` as the effective value of `key`.
+    /// Sets the effective value of `key`.
     pub(super) fn show(&mut self, key: &str, text: impl Into<String>) {
         self.effective.insert(Yaml::String(key.to_owned()), Yaml::String(text.into()));
     }
@@ -71,7 +83,7 @@ impl<'r> Section<'r> {
         self.effective.insert(Yaml::String(key.to_owned()), yaml);
     }
 
-    /// What is set for `key`, whatever that is; nothing for an empty text.
+    /// Returns the value of `key`. An empty text counts as not set.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
         self.table.remove(key).filter(|value| match &value.kind {
@@ -81,7 +93,7 @@ impl<'r> Section<'r> {
         })
     }
 
-    /// A value that has a default, which is written as in a file.
+    /// Reads a value with a default, which is written as in a file.
     pub(super) fn value<T>(
         &mut self,
         key: &str,
@@ -92,7 +104,7 @@ impl<'r> Section<'r> {
         self.parsed(key, &value, parse)
     }
 
-    /// A value that may be missing.
+    /// Reads an optional value.
     pub(super) fn optional<T>(
         &mut self,
         key: &str,
@@ -107,7 +119,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// A value that must be given.
+    /// Reads a required value.
     pub(super) fn required<T>(
         &mut self,
         key: &str,
@@ -148,7 +160,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// A text exactly as written, or the path in `<key>_file`, and which of the two.
+    /// Reads a text exactly as written, or the path in `<key>_file`, and which of the two it is.
     fn given(&mut self, key: &str) -> Option<Option<(Value, String, bool)>> {
         let file_key = format!("{key}_file");
         let (inline, file) = (self.take(key), self.take(&file_key));
@@ -162,7 +174,7 @@ impl<'r> Section<'r> {
             }
         };
         let key = if from_file { &file_key } else { key };
-        // YAML would have made 7 of 007.
+        // YAML reads 007 as the number 7.
         let ValueKind::String(text) = value.kind.clone() else {
             self.mistake_at(key, value.origin(), "must be a text; put it into quotes");
             return None;
@@ -188,8 +200,8 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Certificates or a key: here, or under `<key>_file` in a file, which is
-    /// not read yet since it may change.
+    /// Reads certificates or a key from `key`, or the path of their file from `<key>_file`. The
+    /// file is not read yet, because it may change.
     pub(super) fn pem(&mut self, key: &str) -> Option<Option<Pem>> {
         let Some((value, text, from_file)) = self.given(key)? else {
             self.show_yaml(key, Yaml::Null);
@@ -218,7 +230,7 @@ impl<'r> Section<'r> {
         Some(Some(Pem::Inline(text.into())))
     }
 
-    /// A text, given here or, under `<key>_file`, in a file of its own.
+    /// Reads a text from `key`, or from the file that `<key>_file` names.
     pub(super) fn text_or_file<T>(
         &mut self,
         key: &str,
@@ -227,12 +239,12 @@ impl<'r> Section<'r> {
         self.shown_as(key, str::to_owned, parse)
     }
 
-    /// As [`text_or_file`](Self::text_or_file), and never shown.
+    /// Like [`text_or_file`](Self::text_or_file), but masked in the effective settings.
     pub(super) fn secret(&mut self, key: &str) -> Option<Option<SecretString>> {
         self.secret_of(key, |text| Ok(text.into()))
     }
 
-    /// As [`secret`](Self::secret), of a form that is checked.
+    /// Like [`secret`](Self::secret), and parses the value.
     pub(super) fn secret_of<T>(
         &mut self,
         key: &str,
@@ -241,7 +253,7 @@ impl<'r> Section<'r> {
         self.shown_as(key, |_| MASK.to_owned(), parse)
     }
 
-    /// As [`text_or_file`](Self::text_or_file), and shown through `mask`.
+    /// Like [`text_or_file`](Self::text_or_file), with `mask` applied in the effective settings.
     pub(super) fn shown_as<T>(
         &mut self,
         key: &str,
@@ -266,7 +278,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// The keys below `key`.
+    /// Reads the keys below `key`.
     pub(super) fn section<T>(
         &mut self,
         key: &str,
@@ -279,19 +291,18 @@ impl<'r> Section<'r> {
         read
     }
 
-    /// What is listed below `key`.
     fn items(&mut self, key: &str) -> Option<Vec<Value>> {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
             ValueKind::Array(values) => Some(values),
             _ => {
-                self.mistake_at(key, value.origin(), "must be a list; a variable says it as JSON");
+                self.mistake_at(key, value.origin(), "must be a list; write a variable as JSON");
                 None
             }
         }
     }
 
-    /// The levels that are listed below `key`.
+    /// Reads a list of mappings below `key`.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
@@ -313,7 +324,7 @@ impl<'r> Section<'r> {
         items.into_iter().collect()
     }
 
-    /// The texts that are listed below `key`.
+    /// Reads a list of texts below `key`.
     pub(super) fn texts<T>(
         &mut self,
         key: &str,
@@ -357,7 +368,7 @@ impl<'r> Section<'r> {
         (read, level.finish())
     }
 
-    /// What was read, for printing. Whatever nobody asked for is a mistake.
+    /// Returns the effective settings. A key that was never read is a mistake.
     pub(super) fn finish(mut self) -> Yaml {
         let mut unknown: Vec<_> = std::mem::take(&mut self.table).into_iter().collect();
         unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -379,7 +390,7 @@ impl<'r> Section<'r> {
     }
 }
 
-/// Numbers and flags as YAML writes them, if nothing but the quotes goes.
+/// Writes numbers and flags without quotes.
 fn plain(text: &str) -> Yaml {
     match Yaml::from_str(text) {
         Yaml::Integer(number) if number.to_string() == text => Yaml::Integer(number),
@@ -388,14 +399,15 @@ fn plain(text: &str) -> Yaml {
     }
 }
 
-/// `password:secret`, without its blank, is a key with the secret inside.
+/// Hides keys such as `password:secret`, in which a missing blank after the colon made the secret
+/// part of the key.
 fn printable(key: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let plain: String = key.chars().take(60).take_while(|c| is_plain(*c)).collect();
     if plain.len() < key.len() { format!("{plain}…") } else { plain }
 }
 
-/// A secret's file, less the line break that editors add.
+/// Reads the file of a secret without its final line break.
 fn read_secret(path: &str) -> Result<String, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;

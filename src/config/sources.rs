@@ -1,27 +1,26 @@
-//! Where settings come from: the file first, then the environment over it.
+//! Merges the sources of settings: the file first, then the environment.
 //!
-//! The two are merged here and not by the builder of the `config` crate: there
-//! a key is a path, so a file could say `log.level` twice, and whichever came
-//! last out of a hash map would win.
+//! The builder of the `config` crate is not used for this: it treats a key as a path, so
+//! `log.level` could appear twice in a file, and the order of a hash map would decide which one
+//! counts.
 
 use super::ConfigError;
 use ::config::{FileFormat, Source, Value, ValueKind};
 use std::{collections::BTreeMap, path::Path};
 use yaml_rust2::ScanError;
 
-/// Keys of one level, and what they are set to.
+/// The keys of one level and their values.
 pub(super) type Table = ::config::Map<String, Value>;
 
-/// Variables that begin so are settings; the rest of the name is the key's
-/// path with two underscores a level.
+/// Prefix of variables that are settings. The rest of the name is the key path, with two
+/// underscores between levels.
 pub(super) const PREFIX: &str = "SCRAPEBROKER__";
 
-/// What a YAML file says.
+/// Reads a YAML file.
 pub(super) fn file(path: &Path) -> Result<Table, ConfigError> {
     yaml(&text(path)?).map_err(|problem| ConfigError::NotYaml { path: path.to_owned(), problem })
 }
 
-/// The text of a YAML file.
 pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(unreadable)?;
@@ -36,7 +35,8 @@ pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
 
 fn yaml(text: &str) -> Result<Table, String> {
     let file = ::config::File::from_str(text, FileFormat::Yaml);
-    // Only a syntax error is passed on: the others quote the value, which may be a secret.
+    // Only syntax errors are reported in detail: other errors quote the value, which may be a
+    // secret.
     file.collect().map_err(|error| {
         let cause = match &error {
             ::config::ConfigError::FileParse { cause, .. } => cause.downcast_ref::<ScanError>(),
@@ -47,7 +47,7 @@ fn yaml(text: &str) -> Result<Table, String> {
     })
 }
 
-/// Where a YAML file is none, and why.
+/// Describes a syntax error and its position.
 pub(super) fn syntax(error: &ScanError) -> String {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
     let what = match error.info() {
@@ -57,9 +57,9 @@ pub(super) fn syntax(error: &ScanError) -> String {
     format!("line {line}, column {column}: {what}")
 }
 
-/// Puts the settings of `environment` over `table`. An empty variable counts as not set.
+/// Overrides `table` with the settings of `environment`. An empty variable counts as not set.
 pub(super) fn environment(table: &mut Table, environment: &BTreeMap<String, String>) {
-    // In the order of names `X__BROKER` comes before `X__BROKER__PASSWORD`.
+    // Sorted by name, `X__BROKER` precedes `X__BROKER__PASSWORD`.
     for (name, text) in environment {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         if !text.trim().is_empty() {
@@ -113,7 +113,7 @@ fn json_object(value: &Value) -> Option<Table> {
     }
 }
 
-/// What a text says as JSON. A variable has no other way to say a list.
+/// Parses a text as JSON. Variables set lists this way.
 pub(super) fn json(value: &Value) -> Option<ValueKind> {
     let ValueKind::String(text) = &value.kind else { return None };
     let parsed = serde_json::from_str(text).ok()?;

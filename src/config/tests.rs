@@ -11,7 +11,7 @@ mod tsuru_apps;
 
 type Loaded = Result<(Config, Effective), ConfigError>;
 
-/// Loads `yaml` as a file, with `variables` as the environment.
+/// Loads `yaml` as a file and `variables` as the environment.
 fn load(yaml: &str, variables: &[(&str, &str)]) -> Loaded {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("scrapebroker.yml");
@@ -24,7 +24,6 @@ fn load_file(file: Option<&Path>, variables: &[(&str, &str)]) -> Loaded {
     Config::load_effective(file, variables.iter().map(own))
 }
 
-/// The key and problem of every mistake.
 fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
     match loaded {
         Err(ConfigError::Mistakes(Mistakes(all))) => {
@@ -34,7 +33,7 @@ fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
     }
 }
 
-/// Key paths of effective settings, with the text of their values.
+/// Key paths and values of effective settings.
 fn flat(effective: &Effective) -> Vec<(String, String)> {
     fn walk(path: &str, yaml: &Yaml, into: &mut Vec<(String, String)>) {
         let text = match yaml {
@@ -62,10 +61,9 @@ fn flat(effective: &Effective) -> Vec<(String, String)> {
     into
 }
 
-/// A bcrypt hash of nobody's password.
+/// A bcrypt hash of a random password.
 const HASH: &str = "$2y$10$bwLzfBQd41SbKrw4Xb7F/ePOYfMyvayo5EWdTf9cgW8..QLaNhW62";
 
-/// Every section, every kind of value.
 const WHOLE: &str = "
 listen: ':9000'
 base_url: https://metrics.example.com/
@@ -117,7 +115,7 @@ external_exporters:
 ";
 
 #[test]
-fn nothing_set_gives_the_defaults() {
+fn without_settings_the_defaults_apply() {
     let (config, _) = load_file(None, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:8085");
     assert_eq!(config.base_url, "http://localhost:8085");
@@ -144,7 +142,7 @@ fn an_empty_file_and_keys_without_a_value_change_nothing() {
 }
 
 #[test]
-fn a_file_sets_everything() {
+fn a_file_can_set_all_keys() {
     let (config, _) = load(WHOLE, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
     assert_eq!(config.base_url, "https://metrics.example.com");
@@ -184,7 +182,7 @@ fn a_file_sets_everything() {
 }
 
 #[test]
-fn with_https_the_default_base_url_says_so() {
+fn with_tls_the_default_base_url_is_https() {
     let tls = "tls: { cert_file: c, key_file: k }";
     assert_eq!(load(tls, &[]).unwrap().0.base_url, "https://localhost:8085");
 }
@@ -196,7 +194,7 @@ fn the_default_base_url_follows_the_port_of_listen() {
 }
 
 #[test]
-fn a_variable_wins_over_the_file() {
+fn a_variable_overrides_the_file() {
     let variables = [
         ("SCRAPEBROKER__BROKER__PASSWORD", "from the environment"),
         ("SCRAPEBROKER__SCRAPE__CONCURRENCY", "7"),
@@ -217,7 +215,7 @@ fn a_variable_wins_over_the_file() {
 }
 
 #[test]
-fn a_variable_for_one_key_wins_over_json_for_its_section() {
+fn a_variable_for_one_key_overrides_json_for_its_section() {
     let variables = [
         ("SCRAPEBROKER__BROKER", r#"{"username": "json", "password": "json"}"#),
         ("SCRAPEBROKER__BROKER__PASSWORD", "[1234567890]"),
@@ -232,7 +230,7 @@ fn a_variable_for_one_key_wins_over_json_for_its_section() {
 }
 
 #[test]
-fn effective_settings_can_be_fed_back() {
+fn effective_settings_can_be_loaded_again() {
     for yaml in ["", WHOLE, "listen: 127.0.0.1:1\nbroker: { catalog: '0x10' }"] {
         let (_, first) = load(yaml, &[]).unwrap();
         let (_, again) = load(&first.to_string(), &[]).unwrap();

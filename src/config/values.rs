@@ -1,18 +1,18 @@
-//! Settings as people write them, one text at a time.
+//! Parses single values of settings.
 //!
-//! An error reads after the key and a colon. It shows the text only where that
-//! can be no secret: never for URLs, which carry passwords now and then.
+//! Error texts follow the key and a colon. They quote the value only if it cannot be a secret:
+//! never for URLs, which may contain passwords.
 
 use secrecy::SecretString;
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use url::Url;
 
-/// Longer waits are typing mistakes, and clocks overflow on them.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// 1 PiB; larger bodies are typing mistakes.
-const LARGEST: u64 = 1 << 50;
+/// Longer durations are typing mistakes and overflow clocks.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// 1 PiB. Larger sizes are typing mistakes.
+const MAX_SIZE: u64 = 1 << 50;
 
-/// A text from a configuration, fit for one line of an error.
+/// Quotes a value for a one-line error text.
 fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
@@ -21,7 +21,7 @@ fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// `0.0.0.0:8085`, `[::]:8085`, or `:8085` for all IPv4 addresses.
+/// Parses `0.0.0.0:8085`, `[::]:8085`, or `:8085` for all IPv4 addresses.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| {
@@ -29,43 +29,41 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// `500ms`, `30s`, `1h30m`; `0s` is fine.
+/// Parses `500ms`, `30s` or `1h30m`. Accepts `0s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|_| {
         format!("{} is not a duration; write it like 30s, 500ms or 1h30m", quoted(text))
     })?;
-    match duration <= LONGEST {
+    match duration <= MAX_DURATION {
         true => Ok(duration),
         false => Err(format!("{} is longer than a year", quoted(text))),
     }
 }
 
-/// A duration that is not zero.
 pub(super) fn period(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        Duration::ZERO => Err("must be longer than 0".to_owned()),
         period => Ok(period),
     }
 }
 
-/// Bytes: `64MiB`, `1.5GB`, or a bare number; not zero.
+/// Parses bytes: `64MiB`, `1.5GB` or a number. Rejects zero.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let size: bytesize::ByteSize = text
         .parse()
         .map_err(|_| format!("{} is not a size; write it like 64MiB or 4GiB", quoted(text)))?;
     match size.as_u64() {
-        0 => Err("must be more than nothing".to_owned()),
-        bytes if bytes > LARGEST => Err(format!("{} is more than 1PiB", quoted(text))),
+        0 => Err("must be more than 0".to_owned()),
+        bytes if bytes > MAX_SIZE => Err(format!("{} is more than 1PiB", quoted(text))),
         bytes => Ok(bytes),
     }
 }
 
-/// A [`size`] that memory can be asked for.
+/// Parses a [`size`] that fits into the address space.
 pub(super) fn memory_size(text: &str) -> Result<usize, String> {
     usize::try_from(size(text)?).map_err(|_| format!("{} is more than memory", quoted(text)))
 }
 
-/// A whole number out of `range`.
 pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + Display,
@@ -81,12 +79,10 @@ where
     }
 }
 
-/// `true` or `false`.
 pub(super) fn flag(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("{} is neither true nor false", quoted(text)))
 }
 
-/// One of a few words.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&str) -> Result<T, String> {
     move |text| {
         words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
@@ -96,7 +92,7 @@ pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&str) -> Result<T,
     }
 }
 
-/// A file's path; what lies there is not looked at.
+/// Parses a path without accessing the file.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     match text.contains('\0') {
         true => Err("contains a NUL character".to_owned()),
@@ -112,7 +108,7 @@ pub(super) fn username(text: &str) -> Result<String, String> {
     control_free(text)
 }
 
-/// A text of one line.
+/// Rejects control characters.
 pub(super) fn control_free(text: &str) -> Result<String, String> {
     match text.chars().any(char::is_control) {
         true => Err("contains a control character".to_owned()),
@@ -120,7 +116,6 @@ pub(super) fn control_free(text: &str) -> Result<String, String> {
     }
 }
 
-/// A token that is sent in a header.
 pub(super) fn bearer_token(text: &str) -> Result<SecretString, String> {
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(text.into()),
@@ -128,7 +123,6 @@ pub(super) fn bearer_token(text: &str) -> Result<SecretString, String> {
     }
 }
 
-/// A name that people read.
 pub(super) fn name(text: &str) -> Result<String, String> {
     match text.chars().any(char::is_control) {
         true => Err("contains a control character".to_owned()),
@@ -136,42 +130,41 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Characters of `broker.password` at least. It opens everything, and clients may guess at it.
-pub(super) const SHORTEST_PASSWORD: usize = 12;
+/// Minimum length of `broker.password`, which grants full access and can be guessed online.
+pub(super) const MIN_PASSWORD_LENGTH: usize = 12;
 
-/// A password that cannot be found by guessing.
 pub(super) fn broker_password(text: &str) -> Result<SecretString, String> {
-    match text.chars().count() >= SHORTEST_PASSWORD {
+    match text.chars().count() >= MIN_PASSWORD_LENGTH {
         true => Ok(text.into()),
         false => Err(format!(
-            "must have at least {SHORTEST_PASSWORD} characters; make one with `openssl rand -hex 24`, and give the platform the same"
+            "must have at least {MIN_PASSWORD_LENGTH} characters; make one with `openssl rand -hex 24`, and give the platform the same"
         )),
     }
 }
 
-/// What bcrypt can do, up to about a second.
+/// Accepted costs. A cost of 14 takes about a second.
 const BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
 
-/// A password as `htpasswd -B` writes it; never shown, not even when it is wrong.
+/// Parses a hash of `htpasswd -B`. Errors never quote it.
 pub(super) fn bcrypt_hash(text: &str) -> Result<SecretString, String> {
     let text = text.trim();
     let parts: bcrypt::HashParts = text.parse().map_err(|_| {
-        "is not a bcrypt hash; make one with `htpasswd -nBC 10 USER`, and take what follows the colon"
+        "is not a bcrypt hash; make one with `htpasswd -nBC 10 USER`, and use the part after the colon"
     })?;
     match BCRYPT_COSTS.contains(&parts.get_cost()) {
         true => Ok(text.into()),
         false => Err(format!(
-            "has a cost that is not from {} to {}; over that, to check a password takes seconds",
+            "has a cost that is not from {} to {}; with a higher cost, checking a password takes seconds",
             BCRYPT_COSTS.start(),
             BCRYPT_COSTS.end()
         )),
     }
 }
 
-/// Directives `level` or `target=level`, with commas between them.
+/// Parses comma-separated directives `level` or `target=level`.
 ///
-/// The subscriber takes more, such as a bare target; here that would rather be
-/// a misspelt level.
+/// `tracing-subscriber` also accepts a bare target. This parser rejects it, because it is more
+/// likely a misspelt level.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     let is_level = |level: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].contains(&level.to_lowercase().as_str())
@@ -193,7 +186,7 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Where something is over HTTP, without credentials.
+/// Parses an HTTP URL without credentials.
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
@@ -208,7 +201,7 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Where users reach us, without a slash at its end.
+/// Parses a base URL and removes its trailing slash.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
     let url = http_url(text)?;
     match url.query() {
@@ -217,7 +210,7 @@ pub(super) fn base_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The first parts of our own paths.
+/// First segments of Scrapebroker's paths.
 const OWN_PATHS: [&str; 14] = [
     "-",
     "apps",
@@ -235,8 +228,8 @@ const OWN_PATHS: [&str; 14] = [
     "v2",
 ];
 
-/// A [`base_url`] of ours. Its path must not look like one of our own paths: whether a proxy has
-/// stripped it could not be told.
+/// Parses the [`base_url`] of Scrapebroker. Its path must not begin like one of Scrapebroker's
+/// paths: otherwise the server could not tell whether a proxy has removed it from a request.
 pub(super) fn own_base_url(text: &str) -> Result<String, String> {
     let base_url = base_url(text)?;
     let url = Url::parse(&base_url).map_err(|error| format!("is not a URL: {error}"))?;
@@ -247,7 +240,7 @@ pub(super) fn own_base_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A router's table. gorouter serves it without TLS, on its loopback address.
+/// Parses the URL of a router's table. gorouter serves it without TLS on its loopback address.
 pub(super) fn routes_url(text: &str) -> Result<String, String> {
     let url = http_url(text)?;
     match url.scheme() {
@@ -256,7 +249,7 @@ pub(super) fn routes_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A server of a NATS bus: `host`, `host:port`, or `nats://` or `tls://` before it.
+/// Parses a NATS server: `host` or `host:port`, with an optional `nats://` or `tls://`.
 pub(super) fn nats_server(text: &str) -> Result<String, String> {
     let full = if text.contains("://") { text.to_owned() } else { format!("nats://{text}") };
     let url = Url::parse(&full).map_err(|error| format!("is not a URL: {error}"))?;
@@ -275,12 +268,11 @@ pub(super) fn nats_server(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whether a checked `database_url` is PostgreSQL's.
 pub(super) fn is_postgres(database_url: &str) -> bool {
     database_url.starts_with("postgres://") || database_url.starts_with("postgresql://")
 }
 
-/// `sqlite://…` or `postgres://…`.
+/// Parses `sqlite://…` or `postgres://…`.
 pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
     let text = text.trim();
     if is_postgres(text) {
@@ -288,7 +280,7 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
             format!("is not a URL: {error}; special characters of a password are percent-encoded")
         })?;
         let has_host = url.host_str().is_some_and(|host| !host.is_empty());
-        // A socket's directory stands in the query.
+        // The directory of a socket is in the query.
         if !has_host && !url.query_pairs().any(|(name, _)| name == "host") {
             return Err("names no host".to_owned());
         }
@@ -301,10 +293,10 @@ pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
     }
 }
 
-/// What stands for a secret where settings are shown.
+/// Replaces a secret in the effective settings.
 pub(super) const MASK: &str = "************";
 
-/// A URL, or the path of one, with the values of its query masked: one may be a key.
+/// Masks the values in the query of a URL or path, which may contain keys.
 pub(super) fn without_query_values(text: &str) -> String {
     let is_url = ["http://", "https://", "/"].iter().any(|start| text.starts_with(start));
     let (Some((start, query)), true) = (text.split_once('?'), is_url) else {
@@ -317,7 +309,7 @@ pub(super) fn without_query_values(text: &str) -> String {
     format!("{start}?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
-/// A `database_url` without its passwords.
+/// Masks the passwords in a `database_url`.
 pub(super) fn masked_url(text: &str) -> String {
     let is_secret = |name: &str| name.to_ascii_lowercase().contains("password");
     let text = text.trim();

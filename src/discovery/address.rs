@@ -1,9 +1,9 @@
-//! IP addresses as route sources write them.
+//! Parses IP addresses of route sources.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Reads an IP address; IPv6 with or without brackets. An IPv4-mapped IPv6 address is the IPv4
-/// address, so that one instance has one address.
+/// Parses an IP address. IPv6 may have brackets. An IPv4-mapped IPv6 address becomes the IPv4
+/// address, so that each instance has one address.
 pub(super) fn ip(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = match bare {
@@ -13,7 +13,7 @@ pub(super) fn ip(text: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Reads an IP address and a port that is not zero.
+/// Parses an IP address and a port that is not zero.
 ///
 /// gorouter joins host and port with a colon and adds no brackets, so `::1:8080` is port 8080 of
 /// `::1`: the port follows the last colon.
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_address_is_read_in_every_spelling_of_gorouter() {
+    fn a_socket_address_is_parsed_in_all_formats_of_gorouter() {
         for (text, expected) in [
             ("10.0.0.1:80", "10.0.0.1:80"),
             ("[::1]:61001", "[::1]:61001"),

@@ -1,40 +1,38 @@
-//! What one source says, and since when.
+//! The claims of one source.
 //!
-//! A source owns its claims: nothing that another one says or fails to say
-//! changes them. Who is right where two contradict is [`merge`](super::merge)'s
-//! question, and the times kept here are its evidence.
+//! Reports of other sources do not change them. [`merge`](super::merge) resolves conflicts between
+//! sources and uses the times that are recorded here.
 
 use super::{document::Entry, endpoint::Endpoint};
 use foldhash::{HashMap, HashSet};
 use std::{collections::BTreeMap, mem, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
-/// One route and endpoint, as one source says it.
+/// A route and an endpoint that one source lists.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) entry: Entry,
-    /// When the source first said exactly this.
+    /// When the source began to report exactly this entry.
     pub(super) since: Instant,
-    /// When the source last named it, if its newest answer does not: it is
-    /// kept because the source seems to be still filling.
-    pub(super) kept: Option<Instant>,
+    /// When the source last listed the entry, if its newest report omits it. The claim is retained
+    /// because the source may still be filling its table.
+    pub(super) retained_since: Option<Instant>,
 }
 
-/// One step of a source that tells what changes, and never everything.
+/// A change that an incremental source reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It says this from now on, whatever it said of the same key before.
-    Said(Entry),
-    /// It no longer says anything of this key.
-    Gone {
-        /// The route, as in [`Entry`].
+    /// Adds or replaces the entry with the same key.
+    Set(Entry),
+    /// Removes the entry with this key.
+    Removed {
         route: Arc<str>,
-        /// None: the route without an endpoint.
+        /// None for a route without an endpoint.
         address: Option<SocketAddr>,
     },
 }
 
-/// What a claim is about: a route, and an address within it.
+/// Key of a claim: a route and an address.
 pub(super) type Key = (Arc<str>, Option<SocketAddr>);
 
 impl Claim {
@@ -47,92 +45,90 @@ fn key(entry: &Entry) -> Key {
     (Arc::clone(&entry.route), entry.endpoint.as_ref().map(|endpoint| endpoint.address))
 }
 
-/// The claims of one source, in the order of their keys.
+/// The claims of one source, ordered by key.
 ///
-/// Whatever changes them returns the keys that it concerned.
+/// Methods that change the claims return the changed keys.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     claims: BTreeMap<Key, Claim>,
-    /// Endpoints that the newest answer named, and those that are kept.
+    /// Number of endpoints in the newest report, and of retained endpoints.
     endpoints: (usize, usize),
-    /// When the oldest of the kept claims was last named.
-    oldest_kept: Option<Instant>,
+    /// When the oldest retained claim was last listed.
+    oldest_retained: Option<Instant>,
 }
 
-/// How a full answer is to be taken.
+/// Context of a full report.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hearing {
-    /// Time of what is new in it.
+pub(super) struct FullUpdate {
+    /// Time of entries that are new in this report.
     pub(super) now: Instant,
-    /// Time of the answer before it.
+    /// Time of the previous report.
     pub(super) last_answer: Option<Instant>,
-    /// Whether the source may have been restarted, so that what it leaves out
-    /// may only be not yet known to it.
+    /// Whether the source may have restarted and may not know all routes yet.
     pub(super) may_be_filling: bool,
 }
 
 impl Claims {
-    /// Takes a full answer.
+    /// Applies a full report.
     ///
-    /// What it does not name any more goes at once. Except: a router that was
-    /// just restarted starts with an empty table, so an answer that names less
-    /// than half of the one before does not count as knowledge that the rest
-    /// is gone. That is kept until it is due, or until its address is named
-    /// for another instance.
-    pub(super) fn hear(&mut self, said: Vec<Entry>, hearing: Hearing) -> Vec<Key> {
-        let is_filling = hearing.may_be_filling && 2 * endpoints(&said) < self.endpoints.0;
-        let still_kept = hearing.last_answer.filter(|_| is_filling);
-        let mut heard = Vec::with_capacity(said.len());
+    /// Claims that the report omits are removed, with one exception. A restarted router begins with
+    /// an empty table. If a report contains less than half of the previous endpoints, the omitted
+    /// claims are therefore retained until they expire or the source lists their address for
+    /// another instance.
+    pub(super) fn update(&mut self, entries: Vec<Entry>, update: FullUpdate) -> Vec<Key> {
+        let is_filling = update.may_be_filling && 2 * endpoints(&entries) < self.endpoints.0;
+        let retain_since = update.last_answer.filter(|_| is_filling);
+        let mut claims = Vec::with_capacity(entries.len());
         let mut changed = Vec::new();
-        // It is news that a claim is gone, or kept from now on.
-        let leave_out = |claim: Claim, heard: &mut Vec<Claim>, changed: &mut Vec<Key>| {
-            if claim.kept.is_none() {
+        // A claim has changed if it is removed, or retained from now on.
+        let leave_out = |claim: Claim, claims: &mut Vec<Claim>, changed: &mut Vec<Key>| {
+            if claim.retained_since.is_none() {
                 changed.push(key(&claim.entry));
             }
-            let kept = claim.kept.or(still_kept);
-            if kept.is_some() {
-                heard.push(Claim { kept, ..claim });
+            let retained_since = claim.retained_since.or(retain_since);
+            if retained_since.is_some() {
+                claims.push(Claim { retained_since, ..claim });
             }
         };
         let mut known = mem::take(&mut self.claims).into_values().peekable();
-        for entry in said {
+        for entry in entries {
             while let Some(unnamed) = known.next_if(|claim| claim.entry.key() < entry.key()) {
-                leave_out(unnamed, &mut heard, &mut changed);
+                leave_out(unnamed, &mut claims, &mut changed);
             }
             let before = known.next_if(|claim| claim.entry.key() == entry.key());
             let same = before.as_ref().filter(|claim| claim.entry == entry);
-            if same.is_none_or(|claim| claim.kept.is_some()) {
+            if same.is_none_or(|claim| claim.retained_since.is_some()) {
                 changed.push(key(&entry));
             }
-            let since = same.map_or(hearing.now, |claim| claim.since);
-            heard.push(Claim { entry, since, kept: None });
+            let since = same.map_or(update.now, |claim| claim.since);
+            claims.push(Claim { entry, since, retained_since: None });
         }
         for unnamed in known {
-            leave_out(unnamed, &mut heard, &mut changed);
+            leave_out(unnamed, &mut claims, &mut changed);
         }
-        self.claims = heard.into_iter().map(Claim::into_keyed).collect();
+        self.claims = claims.into_iter().map(Claim::into_keyed).collect();
         changed.extend(self.drop_contradicted());
         self.count();
         changed
     }
 
-    /// Takes what changed, step by step.
+    /// Applies incremental changes.
     pub(super) fn apply(&mut self, changes: Vec<Change>, now: Instant) -> Vec<Key> {
         let mut changed = Vec::new();
         for change in changes {
             match change {
-                Change::Said(entry) => {
+                Change::Set(entry) => {
                     let key = key(&entry);
                     if self.claims.get(&key).is_some_and(|claim| claim.entry == entry) {
                         continue;
                     }
                     let is_endpoint = entry.endpoint.is_some();
-                    let claim = Claim { entry, since: now, kept: None };
+                    let claim = Claim { entry, since: now, retained_since: None };
                     let before = self.claims.insert(key.clone(), claim);
                     self.endpoints.0 += usize::from(is_endpoint && before.is_none());
                     changed.push(key);
                 }
-                Change::Gone { route, address } => {
+                Change::Removed { route, address } => {
                     let key = (route, address);
                     if self.claims.remove(&key).is_some() {
                         self.endpoints.0 -= usize::from(address.is_some());
@@ -144,25 +140,25 @@ impl Claims {
         changed
     }
 
-    /// Forgets everything.
+    /// Removes all claims.
     pub(super) fn clear(&mut self) -> Vec<Key> {
-        (self.endpoints, self.oldest_kept) = ((0, 0), None);
+        (self.endpoints, self.oldest_retained) = ((0, 0), None);
         mem::take(&mut self.claims).into_keys().collect()
     }
 
-    /// Forgets kept claims that were last named at a time that is `due`.
-    pub(super) fn drop_kept(&mut self, due: impl Fn(Instant) -> bool) -> Vec<Key> {
-        if !self.oldest_kept.is_some_and(&due) {
+    /// Removes retained claims whose last listing is `due`.
+    pub(super) fn drop_retained(&mut self, due: impl Fn(Instant) -> bool) -> Vec<Key> {
+        if !self.oldest_retained.is_some_and(&due) {
             return Vec::new();
         }
-        let dropped = self.drop_if(|claim| claim.kept.is_some_and(&due));
+        let dropped = self.drop_if(|claim| claim.retained_since.is_some_and(&due));
         self.count();
         dropped
     }
 
-    /// When the oldest of the kept claims was last named.
-    pub(super) fn oldest_kept(&self) -> Option<Instant> {
-        self.oldest_kept
+    /// When the oldest retained claim was last listed.
+    pub(super) fn oldest_retained(&self) -> Option<Instant> {
+        self.oldest_retained
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -174,23 +170,22 @@ impl Claims {
         self.claims.keys()
     }
 
-    /// The claim about `key`.
     pub(super) fn get(&self, key: &Key) -> Option<&Claim> {
         self.claims.get(key)
     }
 
-    /// The claims about a route, in the order of their addresses.
+    /// The claims for a route, ordered by address.
     pub(super) fn under(&self, route: &Arc<str>) -> impl Iterator<Item = &Claim> {
         let claims = self.claims.range((Arc::clone(route), None)..).map(|(_, claim)| claim);
         claims.take_while(move |claim| claim.entry.route == *route)
     }
 
-    /// Endpoints that the newest answer named, and those that are kept.
+    /// Number of endpoints in the newest report, and of retained endpoints.
     pub(super) fn count_endpoints(&self) -> (usize, usize) {
         self.endpoints
     }
 
-    /// Apps that have an endpoint; a walk over everything.
+    /// Number of apps with an endpoint. Iterates over all claims.
     pub(super) fn count_apps(&self) -> usize {
         let endpoints = self.claims.values().filter_map(|claim| claim.entry.endpoint.as_ref());
         endpoints.map(|endpoint| endpoint.app.id.as_str()).collect::<HashSet<_>>().len()
@@ -199,12 +194,12 @@ impl Claims {
     fn count(&mut self) {
         self.endpoints = (0, 0);
         for claim in self.claims.values().filter(|claim| claim.entry.endpoint.is_some()) {
-            match claim.kept {
+            match claim.retained_since {
                 None => self.endpoints.0 += 1,
                 Some(_) => self.endpoints.1 += 1,
             }
         }
-        self.oldest_kept = self.claims.values().filter_map(|claim| claim.kept).min();
+        self.oldest_retained = self.claims.values().filter_map(|claim| claim.retained_since).min();
     }
 
     fn drop_if(&mut self, is_unwanted: impl Fn(&Claim) -> bool) -> Vec<Key> {
@@ -216,20 +211,19 @@ impl Claims {
         unwanted
     }
 
-    /// Drops kept claims whose address the source now names for another
-    /// instance.
+    /// Removes retained claims whose address the source now lists for another instance.
     fn drop_contradicted(&mut self) -> Vec<Key> {
-        if self.claims.values().all(|claim| claim.kept.is_none()) {
+        if self.claims.values().all(|claim| claim.retained_since.is_none()) {
             return Vec::new();
         }
-        let named = self.claims.values().filter(|claim| claim.kept.is_none());
+        let named = self.claims.values().filter(|claim| claim.retained_since.is_none());
         let named: HashMap<SocketAddr, Arc<Endpoint>> = named
             .filter_map(|claim| claim.entry.endpoint.clone())
             .map(|endpoint| (endpoint.address, endpoint))
             .collect();
         self.drop_if(|claim| {
             let Some(endpoint) = &claim.entry.endpoint else { return false };
-            claim.kept.is_some()
+            claim.retained_since.is_some()
                 && named.get(&endpoint.address).is_some_and(|named| named.contradicts(endpoint))
         })
     }

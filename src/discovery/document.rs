@@ -1,15 +1,14 @@
-//! Reads gorouter's answer to `GET /routes`: an object, route key to list of
-//! endpoints (`route/pool.go`, `Endpoint.MarshalJSON`).
+//! Parses gorouter's response to `GET /routes`: an object with a list of endpoints per route
+//! (gorouter's `route/pool.go`, `Endpoint.MarshalJSON`).
 //!
-//! A router is foreign and the format is declared internal, so only the frame
-//! must be right: JSON, complete, an object. Inside it, a field of another
-//! type reads as missing, an unknown one is passed over, and an endpoint that
-//! makes no sense is counted and left out. One of them never costs the rest.
+//! The format is internal to gorouter and may change. Only the outer structure must be right: a
+//! complete JSON object. A field of another type counts as missing, unknown fields are ignored, and
+//! an invalid endpoint is counted and skipped. One invalid endpoint never affects the others.
 
 use super::{
     drop_log::{DESCRIBED, Dropped},
     endpoint::Endpoint,
-    intern::{Interner, Read},
+    intern::{Interned, Interner},
     route_key,
     wire::{Scalar, WireEndpoint},
 };
@@ -17,16 +16,16 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{error::Category, value::RawValue};
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-/// What one source says when it says everything.
+/// A parsed route table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
-    /// In byte order of the routes, then by address; no two alike.
+    /// Ordered by route, then by address. No duplicates.
     pub(super) entries: Vec<Entry>,
-    /// Endpoints that were left out: no address, no usable id, no object.
+    /// Number of endpoints without a usable address or app id.
     pub skipped: usize,
-    /// Endpoints of platform components, which are never scraped.
+    /// Number of endpoints of platform components, which are never scraped.
     pub without_app: usize,
-    /// The first of the skipped ones.
+    /// The first of the skipped endpoints.
     pub(super) dropped: Vec<Dropped>,
 }
 
@@ -39,36 +38,34 @@ impl Document {
     }
 }
 
-/// One endpoint under one route.
+/// An endpoint of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// As [`route_key::normalize`] spells it.
+    /// Normalized by [`route_key::normalize`].
     pub(super) route: Arc<str>,
-    /// None: the route exists, and nothing under it can be scraped. It must be
-    /// known all the same, or its host would fall through to a wildcard.
+    /// None: the route has no endpoint that can be scraped. The route is still stored, otherwise a
+    /// wildcard would match its host.
     pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Entry {
-    /// What two sources must share to speak of the same thing.
+    /// Entries with the same key describe the same endpoint.
     pub(super) fn key(&self) -> (&str, Option<SocketAddr>) {
         (&self.route, self.endpoint.as_ref().map(|endpoint| endpoint.address))
     }
 }
 
-/// Why a body is not a route table. Never shows what the body says.
+/// Why a body is not a route table. Never quotes the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Bytes that are no text.
     #[error("is not UTF-8")]
     NotUtf8,
-    /// HTML, a list, nothing at all.
-    #[error("is no JSON object; is this the address of a route table?")]
+    /// HTML, a list, or an empty body.
+    #[error("is not a JSON object; is this the URL of a route table?")]
     NotAnObject,
-    /// The connection or the writer stopped half-way.
-    #[error("ends in the middle")]
-    CutOff,
-    /// Not JSON.
+    /// The body is incomplete.
+    #[error("is incomplete")]
+    Truncated,
     #[error("is not valid JSON at line {line}, column {column}")]
     Syntax {
         /// Counted from 1.
@@ -78,51 +75,51 @@ pub enum DocumentError {
     },
 }
 
-/// Reads a whole document. Pure: no clock, no I/O, any bytes are welcome.
+/// Parses a route table. Accepts any bytes.
 ///
 /// # Errors
-/// When the frame is broken; the content never is a reason.
+/// The outer structure is broken. Invalid endpoints are not an error.
 pub fn parse(body: &[u8]) -> Result<Document, DocumentError> {
     parse_into(body, &mut Interner::default())
 }
 
-/// [`parse`], sharing what `interner` knows already.
+/// Like [`parse`], and shares values with `interner`.
 pub(super) fn parse_into(body: &[u8], interner: &mut Interner) -> Result<Document, DocumentError> {
-    // Checked in one go and first: what serde passes over it does not check.
+    // Checked first, because serde does not check parts that it skips.
     let text = std::str::from_utf8(body).map_err(|_| DocumentError::NotUtf8)?;
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(DocumentError::NotAnObject);
     }
-    interner.expect(body.len());
-    // Nearly always every endpoint is as expected, and one pass will do. If it
-    // does not, the second goes through them one by one.
-    let quick = Routes::read(text, Pace::Quick, interner);
-    let mut document = quick.or_else(|_| Routes::read(text, Pace::OneByOne, interner))?;
+    interner.reserve(body.len());
+    // Almost always all endpoints are valid and the fast mode succeeds. If not, the second pass
+    // parses each endpoint separately.
+    let fast = Routes::read(text, ParseMode::Fast, interner);
+    let mut document = fast.or_else(|_| Routes::read(text, ParseMode::PerEndpoint, interner))?;
     let entries = &mut document.entries;
     entries.sort_by(|a, b| a.key().cmp(&b.key()));
-    // Of two that say the same key the later stays, as in any JSON object.
-    entries.dedup_by(|later, kept| {
-        let same = later.key() == kept.key();
+    // The last of several entries with the same key counts, as in any JSON object.
+    entries.dedup_by(|later, earlier| {
+        let same = later.key() == earlier.key();
         if same {
-            std::mem::swap(later, kept);
+            std::mem::swap(later, earlier);
         }
         same
     });
     Ok(document)
 }
 
-/// How to read the endpoints of a route.
+/// How the endpoints of a route are parsed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// All of them together; one that is no object fails the document.
-    Quick,
-    /// Each by itself, so that it can only fail itself.
-    OneByOne,
+enum ParseMode {
+    /// All together. An endpoint that is not an object is an error of the document.
+    Fast,
+    /// Each separately. An invalid endpoint does not affect others.
+    PerEndpoint,
 }
 
 struct Routes<'a> {
     document: Document,
-    pace: Pace,
+    mode: ParseMode,
     interner: &'a mut Interner,
 }
 
@@ -137,14 +134,14 @@ impl<'de> Visitor<'de> for Routes<'_> {
         while let Some(key) = map.next_key::<Scalar<'de>>()? {
             let route = self.interner.route(&route_key::normalize(key.or_empty()));
             let before = self.document.entries.len();
-            match self.pace {
-                Pace::Quick => {
+            match self.mode {
+                ParseMode::Fast => {
                     let endpoints = map.next_value::<Option<Vec<WireEndpoint<'de>>>>()?;
                     for endpoint in endpoints.iter().flatten() {
                         self.add(&route, endpoint);
                     }
                 }
-                Pace::OneByOne => self.add_each(&route, map.next_value()?),
+                ParseMode::PerEndpoint => self.add_each(&route, map.next_value()?),
             }
             if self.document.entries.len() == before {
                 self.document.entries.push(Entry { route, endpoint: None });
@@ -155,12 +152,16 @@ impl<'de> Visitor<'de> for Routes<'_> {
 }
 
 impl<'a> Routes<'a> {
-    fn read(text: &str, pace: Pace, interner: &'a mut Interner) -> Result<Document, DocumentError> {
+    fn read(
+        text: &str,
+        mode: ParseMode,
+        interner: &'a mut Interner,
+    ) -> Result<Document, DocumentError> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let routes = Self { document: Document::default(), pace, interner };
+        let routes = Self { document: Document::default(), mode, interner };
         json.deserialize_map(routes).and_then(|document| json.end().map(|()| document)).map_err(
             |error| match error.classify() {
-                Category::Eof => DocumentError::CutOff,
+                Category::Eof => DocumentError::Truncated,
                 _ => DocumentError::Syntax { line: error.line(), column: error.column() },
             },
         )
@@ -182,12 +183,12 @@ impl<'a> Routes<'a> {
 
     fn add(&mut self, route: &Arc<str>, wire: &WireEndpoint<'_>) {
         match self.interner.endpoint(wire) {
-            Read::Endpoint(endpoint) => {
+            Interned::Endpoint(endpoint) => {
                 let entry = Entry { route: Arc::clone(route), endpoint: Some(endpoint) };
                 self.document.entries.push(entry);
             }
-            Read::WithoutApp => self.document.without_app += 1,
-            Read::Unusable(reason) => {
+            Interned::WithoutApp => self.document.without_app += 1,
+            Interned::Unusable(reason) => {
                 self.document.skip(wire.tags.app_id.or_empty(), route, reason);
             }
         }

@@ -1,25 +1,25 @@
-//! Log lines about dropped endpoints and messages, at a bounded rate.
+//! Rate-limited log messages about dropped endpoints and messages.
 //!
-//! A router repeats itself every few seconds, and a publisher may send thousands of broken
-//! messages a second. So a line is not repeated within an hour, and a source gets a few lines a
-//! minute. All drops are counted elsewhere.
+//! A router repeats its routes every few seconds, and a publisher may send thousands of invalid
+//! messages per second. The same message is therefore logged once per hour, and each source is
+//! limited to a few messages per minute. All drops are also counted in metrics.
 
 use super::error::cause;
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Lines of one source within [`WINDOW`].
-const LINES: usize = 10;
+/// Maximum number of messages per source within [`WINDOW`].
+const MAX_MESSAGES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Lines that are remembered, so that they are not repeated.
-const REMEMBERED: usize = 256;
-/// For how long they are remembered.
+/// Maximum number of messages that are remembered to avoid repetitions.
+const MAX_REMEMBERED: usize = 256;
+/// How long they are remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// Drops of one answer that are described; the others are only counted.
+/// Number of drops per response that are described. Others are only counted.
 pub(super) const DESCRIBED: usize = 20;
 
-/// An endpoint or a message that was dropped. Texts are short enough for a log line.
+/// A dropped endpoint or message. The texts are short enough for a log message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Dropped {
     app: String,
@@ -29,18 +29,18 @@ pub(super) struct Dropped {
 }
 
 impl Dropped {
-    /// `app` and `route` are foreign texts; empty when they are not known.
+    /// `app` and `route` are untrusted texts. Empty if unknown.
     pub(super) fn new(app: &str, route: &str, reason: impl std::fmt::Display) -> Self {
         Self { app: cause(app), route: cause(route), unit: String::new(), reason: cause(reason) }
     }
 
-    /// A unit of a Tsuru app.
+    /// A dropped unit of a Tsuru app.
     pub(super) fn unit(app: &str, unit: &str, reason: impl std::fmt::Display) -> Self {
         Self { unit: cause(unit), ..Self::new(app, "", reason) }
     }
 }
 
-/// The lines of one source.
+/// The log messages of one source.
 #[derive(Debug)]
 pub(super) struct DropLog {
     source: Arc<str>,
@@ -63,21 +63,21 @@ impl DropLog {
         }
     }
 
-    /// Whether a line may be written now: a caller need not describe what is not logged.
+    /// Whether a message may be logged now, so that the caller can skip preparing it.
     pub(super) fn has_room(&mut self, now: Instant) -> bool {
         if self.window.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             (self.window, self.lines) = (Some(now), 0);
         }
-        self.lines < LINES
+        self.lines < MAX_MESSAGES
     }
 
-    /// Counts a drop for which there was no room.
+    /// Counts a drop that was not logged because of the limit.
     pub(super) fn suppress(&mut self) {
         self.suppressed += 1;
     }
 
-    /// Logs a drop, unless it was logged before or there is no room.
-    pub(super) fn note(&mut self, dropped: Dropped, now: Instant) {
+    /// Logs a drop unless it was logged before or the limit is reached.
+    pub(super) fn log(&mut self, dropped: Dropped, now: Instant) {
         let is_old = |since: Instant| now.duration_since(since) >= REMEMBERED_FOR;
         if self.remembered_since.is_none_or(is_old) {
             self.remembered.clear();
@@ -102,7 +102,7 @@ impl DropLog {
             suppressed,
             "endpoint dropped"
         );
-        if self.remembered.len() < REMEMBERED {
+        if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.insert(dropped);
         }
     }
@@ -113,33 +113,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_not_repeated_and_bounded_per_minute() {
+    fn messages_are_not_repeated_and_limited_per_minute() {
         let mut log = DropLog::new("source".into());
         let start = Instant::now();
         let dropped = |n: usize| Dropped::new("app", &n.to_string(), "reason");
         for _ in 0..3 {
-            log.note(dropped(0), start);
+            log.log(dropped(0), start);
         }
         assert_eq!((log.lines, log.suppressed), (1, 0));
         for n in 0..100 {
-            log.note(dropped(n), start);
+            log.log(dropped(n), start);
         }
-        assert_eq!((log.lines, log.suppressed), (LINES, 100 - LINES));
+        assert_eq!((log.lines, log.suppressed), (MAX_MESSAGES, 100 - MAX_MESSAGES));
         assert!(!log.has_room(start));
-        log.note(dropped(50), start + WINDOW);
+        log.log(dropped(50), start + WINDOW);
         assert_eq!(
             (log.lines, log.suppressed),
             (1, 0),
-            "the next line tells how many were not logged"
+            "the next message contains the number of suppressed ones"
         );
         for n in 0..10_000 {
-            log.note(dropped(n), start + WINDOW * u32::try_from(n).unwrap());
+            log.log(dropped(n), start + WINDOW * u32::try_from(n).unwrap());
         }
-        assert!(log.remembered.len() <= REMEMBERED);
+        assert!(log.remembered.len() <= MAX_REMEMBERED);
     }
 
     #[test]
-    fn texts_are_one_short_line() {
+    fn texts_are_shortened_to_one_line() {
         let dropped = Dropped::new("a\nb", &"x".repeat(10_000), "why");
         assert_eq!(dropped.app, "a b");
         assert!(dropped.route.len() <= 200);

@@ -1,45 +1,42 @@
-//! One instance, as a route of the platform names it.
+//! An instance of an app, as a route describes it.
 
 use crate::domain::App;
 use std::{net::SocketAddr, sync::Arc};
 
-/// Where an app's instance listens, and who it is.
+/// Address and identity of an instance.
 ///
-/// Every one of these belongs to an app: what a router says about platform
-/// components never becomes an `Endpoint`, so it cannot be scraped by any key.
+/// Every `Endpoint` belongs to an app. Platform components never become endpoints, so they cannot
+/// be scraped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Address of the cell and port; the TLS port when `tls` is set.
+    /// Address of the cell and port. The TLS port if `tls` is set.
     pub address: SocketAddr,
-    /// The app, as this instance's own tags describe it.
+    /// The app as the tags of this instance describe it.
     pub app: Arc<App>,
-    /// Index of the instance within its process type (tag `instance_id`), as
-    /// the platform wrote it: on Cloud Foundry a decimal number.
+    /// Index of the instance within its process type (tag `instance_id`) as the platform writes it.
+    /// A decimal number on Cloud Foundry.
     pub index: Option<Arc<str>>,
-    /// `web`, `worker`, …; `web` when the tags do not tell.
+    /// For example `web` or `worker`. `web` if the tags contain none.
     pub process_type: Arc<str>,
-    /// GUID of this very instance; a restart changes it.
+    /// GUID of the instance. Changes with a restart.
     pub process_instance_id: Option<Arc<str>>,
-    /// Availability zone of its cell.
     pub availability_zone: Option<Arc<str>>,
-    /// The instance's proxy speaks TLS at `address`.
+    /// Whether the instance's proxy expects TLS at `address`.
     pub tls: bool,
-    /// The instance speaks HTTP/2.
     pub http2: bool,
-    /// Name that the instance's certificate must carry.
+    /// Name that the instance's certificate must contain.
     pub server_cert_domain_san: Option<Arc<str>>,
-    /// Isolation segment of its cell.
     pub isolation_segment: Option<Arc<str>>,
-    /// Route service that requests through the router take first.
+    /// Route service through which the router sends requests.
     pub route_service_url: Option<Arc<str>>,
-    /// The host to ask for at `address`, when that is a router's: whichever
-    /// instance it chooses answers. None: the address is the instance's own.
+    /// Value of the Host header if `address` belongs to a router, which then selects an instance.
+    /// None: the address belongs to the instance.
     pub behind_host: Option<Arc<str>>,
 }
 
 impl Endpoint {
-    /// Sorts as people count: numbers by value, then other texts, then those
-    /// without an index; equal ones by address.
+    /// Sort key: numeric indexes by value, then other indexes, then endpoints without an index.
+    /// Ties are broken by address.
     pub(super) fn order(&self) -> (u8, u64, &str, SocketAddr) {
         match self.index.as_deref() {
             None => (2, 0, "", self.address),
@@ -50,9 +47,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether both cannot be true: one address, but two apps or two
-    /// instances. An id that one of them does not tell is no contradiction,
-    /// and behind a router are many.
+    /// Whether the two contradict each other: the same address, but different apps or instances. A
+    /// missing id is no contradiction. Several instances may share the address of a router.
     pub(super) fn contradicts(&self, other: &Self) -> bool {
         let differ = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| matches!((a, b), (Some(a), Some(b)) if a != b);
         self.address == other.address

@@ -1,68 +1,65 @@
-//! Why a source did not answer.
+//! Errors of route sources.
 
 use super::document::DocumentError;
 use std::{path::PathBuf, time::Duration};
 
-/// What went wrong at one try. `Display` stands on the status page and in the
-/// log: bounded, without credentials and without anything from a body.
+/// Why a source failed. The text is shown on the status page and in the log. Its length is limited,
+/// and it contains no credentials and no content of a response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    /// The URL cannot be asked at all.
     #[error("the URL is not usable: it must be http://host:port/path")]
     Url,
-    /// No connection, or one that broke before the answer began.
+    /// No connection, or it failed before the response began.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// Nothing, or not all of it, within the time for one poll.
-    #[error("did not answer within {} s", .0.as_secs_f32())]
+    /// No complete response within the timeout.
+    #[error("did not respond within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// 401 or 403.
+    /// Status 401 or 403.
     #[error("does not accept the credentials (status {0}); check username and password")]
     Credentials(u16),
-    /// 401 or 403, of an API that asks for a token.
+    /// Status 401 or 403 of an API that requires a token.
     #[error("does not accept the token (status {0}); check routes.tsuru.token")]
     Token(u16),
-    /// 3xx; following it would send the credentials to whoever it names.
-    #[error("answered with a redirect (status {0}), which is not followed; check the URL")]
+    /// Status 3xx. Redirects are not followed, because the credentials would be sent to another
+    /// server.
+    #[error("responded with a redirect (status {0}), which is not followed; check the URL")]
     Redirect(u16),
-    /// Anything else that is not 200.
-    #[error("answered with status {0}")]
+    /// Any other status except 200.
+    #[error("responded with status {0}")]
     Status(u16),
-    /// 404, of a router.
+    /// Status 404 of a router.
     #[error(
-        "answered with status 404; check the path of the URL: gorouter shows its routes at /routes"
+        "responded with status 404; check the path of the URL: gorouter shows its routes at /routes"
     )]
     NoTable,
-    /// More than a route table can be.
-    #[error("answered with more than {0} bytes")]
+    #[error("responded with more than {0} bytes")]
     TooLarge(u64),
-    /// The connection ended before the body did.
-    #[error("stopped in the middle of the answer: {0}")]
-    Cut(String),
-    /// The answer is whole, but no route table.
+    /// The connection ended before the body was complete.
+    #[error("closed the connection before the response was complete: {0}")]
+    Truncated(String),
+    /// The response is complete but not a route table.
     #[error("the route table {0}")]
     Document(#[from] DocumentError),
-    /// The answer is whole, but does not describe the app that was asked for.
-    #[error("the answer {0}")]
+    /// The response is complete but does not describe the requested app.
+    #[error("the response {0}")]
     App(&'static str),
-    /// None of an app's hosts can be looked up.
-    #[error("none of its hosts is found: {0}")]
+    /// No host of an app could be resolved.
+    #[error("none of its hosts can be resolved: {0}")]
     Hosts(String),
-    /// The route file cannot be read.
     #[error("cannot be read: {0}")]
     File(#[from] std::io::Error),
-    /// Nobody on the bus can be heard.
+    /// The NATS connection failed.
     #[error("{0}")]
-    Bus(String),
-    /// The path is a directory or a device.
+    Nats(String),
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
 }
 
-/// Longest text that is taken over from a library, in characters.
+/// Maximum length of an error text of a library, in characters.
 const MAX_CAUSE: usize = 200;
 
-/// The text of a cause, short enough for a log line.
+/// Shortens the text of an error for a log message.
 pub(super) fn cause(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE).collect()

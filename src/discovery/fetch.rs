@@ -1,15 +1,14 @@
-//! One request to a source that is polled, and its whole answer.
+//! Sends one request to a polled source and reads the response.
 //!
-//! Whatever answers there may be anything: a login page, a proxy's error, a
-//! stream without end. The answer is only carried here; what it means is found
-//! out elsewhere.
+//! The server may return anything: a login page, an error page of a proxy, an endless body. This
+//! module only limits and transfers the response. The caller interprets it.
 
 use super::error::{SourceError, cause};
 use crate::net;
 use awc::{ClientRequest, http::header::CONTENT_LENGTH};
 use futures_util::StreamExt;
 
-/// Sends `request`, and returns the body of a 200.
+/// Sends `request` and returns the body of a response with status 200.
 pub(super) async fn fetch(request: ClientRequest, body_bytes: u64) -> Result<Vec<u8>, SourceError> {
     let sent = net::send(request).await;
     let mut response =
@@ -28,7 +27,8 @@ pub(super) async fn fetch(request: ClientRequest, body_bytes: u64) -> Result<Vec
     }
     let mut body = Vec::with_capacity(announced.and_then(|n| n.try_into().ok()).unwrap_or(0));
     while let Some(chunk) = response.next().await {
-        let chunk = chunk.map_err(|error| SourceError::Cut(cause(net::body_reason(&error))))?;
+        let chunk =
+            chunk.map_err(|error| SourceError::Truncated(cause(net::body_reason(&error))))?;
         if (body.len() + chunk.len()) as u64 > body_bytes {
             return too_large;
         }

@@ -1,7 +1,7 @@
-//! A file in gorouter's format, read again when it changes.
+//! A route file in gorouter's format. It is read again when it changes.
 //!
-//! Looked at rather than watched: a look costs one system call, and sees what
-//! notifications miss (network disks, a config map's exchanged link).
+//! The file is polled, because one system call is cheap and file notifications miss changes on
+//! network disks and swapped links of a Kubernetes ConfigMap.
 
 use super::{
     Limits, document::parse_into, error::SourceError, intern::Interner, sources::Report,
@@ -22,21 +22,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Asks for file sources to be read again now, changed or not.
+/// Requests a reload of the route file, even if it has not changed.
 #[derive(Clone, Debug, Default)]
 pub struct Reload(Arc<Notify>);
 
 impl Reload {
-    /// Asks; the reading happens soon after.
+    /// Requests a reload, which happens soon after.
     pub fn trigger(&self) {
         self.0.notify_one();
     }
 }
 
-/// Reports the file until `shutdown`: at once, and then whenever it changes.
+/// Reports the file at startup and whenever it changes, until `shutdown`.
 pub(super) async fn watch(
     path: PathBuf,
     limits: Limits,
@@ -44,15 +44,15 @@ pub(super) async fn watch(
     reload: Reload,
     shutdown: CancellationToken,
 ) {
-    let mut ticks = interval(LOOK_EVERY);
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let watching = async {
-        // A stamp counts when two readings in a row found it: a second change
-        // within one tick of the disk's clock leaves it as it was.
+        // The stamp is trusted after two reads with the same stamp: a second change within one tick
+        // of the disk's clock does not change it.
         let (mut read, mut seen): (Option<Stamp>, Option<Stamp>) = (None, None);
         let mut failure: Option<String> = None;
         loop {
-            let asked = tokio::select! {
+            let is_requested = tokio::select! {
                 _ = ticks.tick() => false,
                 () = reload.0.notified() => {
                     (seen, failure) = (None, None);
@@ -61,26 +61,26 @@ pub(super) async fn watch(
             };
             let path = path.clone();
             let known = seen;
-            let look = spawn_blocking(move || {
-                let looked = look(&path, known, limits.body_bytes);
-                if asked {
-                    answer_whoever_asked(&path, &looked);
+            let reading = spawn_blocking(move || {
+                let outcome = read_if_changed(&path, known, limits.body_bytes);
+                if is_requested {
+                    log_reload(&path, &outcome);
                 }
-                looked
+                outcome
             });
-            // An error of the task itself: the runtime is going away.
-            let Ok(looked) = look.await else { return };
-            let report = match looked {
+            // The task fails only if the runtime shuts down.
+            let Ok(outcome) = reading.await else { return };
+            let report = match outcome {
                 Ok(Some((stamp, body))) => {
                     seen = Some(stamp).filter(|_| read == Some(stamp));
                     (read, failure) = (Some(stamp), None);
-                    Report::Answer(body)
+                    Report::Full(body)
                 }
                 Ok(None) => Report::Unchanged,
                 Err(error) => {
                     seen = None;
                     let text = Some(error.to_string());
-                    // Once is enough: a look a second is no poll.
+                    // The same failure is reported once, not every second.
                     if failure == text {
                         continue;
                     }
@@ -94,38 +94,41 @@ pub(super) async fn watch(
     shutdown.run_until_cancelled(watching).await;
 }
 
-/// Logs what came of a reload, also when the file is as bad as it was before: the source itself
-/// is heard only when that changes.
-fn answer_whoever_asked(path: &Path, looked: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
+/// Logs the result of a requested reload. The source itself logs a failure only once.
+fn log_reload(path: &Path, outcome: &Result<Option<(Stamp, Vec<u8>)>, SourceError>) {
     let path = tracing::field::display(path.display());
-    let outcome = match looked {
+    let outcome = match outcome {
         Ok(Some((_, body))) => parse_into(body, &mut Interner::default()).map(drop),
         Ok(None) => Ok(()),
-        Err(error) => return tracing::error!(path, %error, "keeping the routes from before"),
+        Err(error) => {
+            return tracing::error!(path, %error, "route file not reloaded; keeping the previous routes");
+        }
     };
     match outcome {
-        Ok(()) => tracing::info!(path, "the route file was read again"),
-        Err(error) => tracing::error!(path, %error, "keeping the routes from before"),
+        Ok(()) => tracing::info!(path, "route file reloaded"),
+        Err(error) => {
+            tracing::error!(path, %error, "route file not reloaded; keeping the previous routes")
+        }
     }
 }
 
-/// What changes when a file is written or exchanged.
+/// Metadata that changes when a file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: (u64, u64),
     bytes: u64,
     modified: (i64, i64),
-    /// Also when a tool sets `modified` back to what it was.
+    /// Detects changes even if a tool restores `modified`.
     changed: (i64, i64),
 }
 
-/// The content, unless it is what was seen already.
-fn look(
+/// Returns the content unless the stamp is still `seen`.
+fn read_if_changed(
     path: &Path,
     seen: Option<Stamp>,
     limit: u64,
 ) -> Result<Option<(Stamp, Vec<u8>)>, SourceError> {
-    // Before it is read: what changes meanwhile is seen at the next look.
+    // Read before the content, so that a change in between is noticed by the next poll.
     let metadata = path.metadata()?;
     if !metadata.is_file() {
         return Err(SourceError::NotAFile(path.to_owned()));

@@ -1,7 +1,7 @@
-//! Asks a gorouter for its whole table, over and over.
+//! Polls the route table of a gorouter.
 //!
-//! The listener is on the router's own loopback interface, or an operator's
-//! tunnel to it, so anything may answer there ([`fetch`](super::fetch)).
+//! The endpoint is on the router's loopback interface or reached through a tunnel, so any server
+//! may respond ([`fetch`](super::fetch)).
 
 use super::{Limits, error::SourceError, fetch::fetch, sources::Report, writer::Reporter};
 use crate::net;
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 /// A router to poll.
 #[derive(Clone, Debug)]
 pub struct Gorouter {
-    /// Full URL of the route table, as in `http://127.0.0.1:8082/routes`.
+    /// URL of the route table, for example `http://127.0.0.1:8082/routes`.
     pub url: String,
-    /// User name and password (basic auth), when the router asks for them.
+    /// Credentials for basic auth.
     pub credentials: Option<(String, SecretString)>,
 }
 
 impl Gorouter {
-    /// What to call it where people read it: no credentials, no query.
+    /// Display name without credentials and query.
     pub(super) fn name(&self) -> String {
         match self.uri() {
             Some(uri) => {
@@ -32,7 +32,7 @@ impl Gorouter {
         }
     }
 
-    /// The URL, if it can be asked.
+    /// The URL if it is valid.
     fn uri(&self) -> Option<Uri> {
         let uri: Uri = self.url.parse().ok()?;
         let is_usable =
@@ -41,9 +41,9 @@ impl Gorouter {
     }
 }
 
-/// Polls until `shutdown`: at once, and then every `refresh_interval`.
+/// Polls at startup and then every `refresh_interval`, until `shutdown`.
 ///
-/// Must run where `spawn_local` works: awc's clients do not change threads.
+/// Must run where `spawn_local` works, because awc's clients are not `Send`.
 pub(super) async fn poll(
     gorouter: Gorouter,
     refresh_interval: Duration,
@@ -51,16 +51,17 @@ pub(super) async fn poll(
     reporter: Reporter,
     shutdown: CancellationToken,
 ) {
-    // The deadline is ours, and it covers the body.
+    // The caller sets the timeout, which includes the body.
     let client = net::client(net::connector(None).timeout(limits.timeout));
     let mut ticks = interval(refresh_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let polling = async {
         loop {
             ticks.tick().await;
-            let asked = timeout(limits.timeout, ask(&client, &gorouter, limits.body_bytes)).await;
-            let report = match asked.unwrap_or(Err(SourceError::Timeout(limits.timeout))) {
-                Ok(body) => Report::Answer(body),
+            let result =
+                timeout(limits.timeout, fetch_table(&client, &gorouter, limits.body_bytes)).await;
+            let report = match result.unwrap_or(Err(SourceError::Timeout(limits.timeout))) {
+                Ok(body) => Report::Full(body),
                 Err(error) => Report::Failure(error),
             };
             reporter.report(report).await;
@@ -69,13 +70,13 @@ pub(super) async fn poll(
     shutdown.run_until_cancelled(polling).await;
 }
 
-async fn ask(
+async fn fetch_table(
     client: &Client,
     gorouter: &Gorouter,
     body_bytes: u64,
 ) -> Result<Vec<u8>, SourceError> {
     let uri = gorouter.uri().ok_or(SourceError::Url)?;
-    // Gorouter closes the connection after each answer; not all say so.
+    // gorouter closes the connection after each response and does not always announce it.
     let mut request = client.get(uri).force_close();
     if let Some((username, password)) = &gorouter.credentials {
         request = request.basic_auth(username, password.expose_secret());
@@ -86,5 +87,7 @@ async fn ask(
     })
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,11 @@
-//! The routes of one moment, arranged for look-ups.
+//! The index of a snapshot for look-ups.
 //!
-//! A look-up is one or two steps through a hash map, however large the table.
-//! The maps are made of parts ([`shards`]), so that the next moment's index
-//! shares with this one what is the same: on a large platform some instance
-//! comes or goes all the time, and nearly everything else stays.
+//! A look-up takes one or two accesses to a hash map, independent of the size of the table. The
+//! maps are split into parts ([`shards`]), so that the next index shares unchanged parts: on a
+//! large platform instances change all the time, and most others stay the same.
 
-mod arrange;
 mod shards;
+mod update;
 
 use super::{endpoint::Endpoint, route_key};
 use crate::domain::App;
@@ -16,49 +15,48 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Routes, apps, and the ways to find them.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     routes: Shards<Route>,
     apps: Shards<AppEntry>,
-    /// By `org/space/app`; names may contain slashes themselves.
+    /// Apps by `org/space/app`. Names may contain slashes.
     names: Shards<Name>,
-    /// How many routes have so many path segments: a longer path than any can
-    /// only match a shorter one.
+    /// Number of routes by number of path segments. Limits how many prefixes of a long path are
+    /// looked up.
     depths: BTreeMap<usize, usize>,
-    /// Of all apps.
+    /// Number of instances of all apps.
     instances: usize,
-    /// Made when somebody lists everything, which look-ups never do.
+    /// Sorted list of everything. Built on first use, because look-ups do not need it.
     order: OnceLock<Order>,
 }
 
-/// What a route names now.
+/// The new endpoints of a route.
 #[derive(Debug)]
-pub(super) struct RouteNews {
+pub(super) struct RouteUpdate {
     pub(super) route: Arc<str>,
-    /// None: there is no such route any more.
+    /// None: the route was removed.
     pub(super) endpoints: Option<Vec<Arc<Endpoint>>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) key: Arc<str>,
-    /// App after app by id, each in index order.
+    /// Grouped by app id, then by instance index.
     endpoints: Box<[Arc<Endpoint>]>,
 }
 
 #[derive(Debug)]
 pub(super) struct AppEntry {
     pub(super) app: Arc<App>,
-    /// In index order.
+    /// Ordered by instance index.
     instances: Box<[Arc<Endpoint>]>,
-    /// In byte order.
+    /// Ordered by bytes.
     routes: Box<[Arc<str>]>,
-    /// Those under which `names` has it: one, apart from the minutes of a rename.
+    /// Names of the app. More than one only during a rename.
     names: Box<[Arc<str>]>,
 }
 
-/// The apps of one name; several while one is created anew under its old name.
+/// Apps with the same name. More than one if an app is recreated under its old name.
 #[derive(Debug)]
 struct Name {
     name: Arc<str>,
@@ -90,43 +88,43 @@ impl Keyed for Name {
 }
 
 impl Route {
-    /// App after app by id, each in index order.
+    /// Grouped by app id, then by instance index.
     pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 }
 
 impl AppEntry {
-    /// Its instances, in index order.
+    /// Ordered by instance index.
     pub(super) fn instances(&self) -> &[Arc<Endpoint>] {
         &self.instances
     }
 
-    /// Its routes, in byte order.
+    /// Ordered by bytes.
     pub(super) fn routes(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().map(AsRef::as_ref)
     }
 
-    /// What to send as Host when it was not asked for by one of its routes: the
-    /// host of the first one that is no wildcard.
+    /// Host header if the app was not requested by a route: the host of its first route that is not
+    /// a wildcard.
     pub(super) fn host(&self) -> Option<&str> {
         self.routes().map(route_key::host).find(|host| route_key::is_sendable(host))
     }
 }
 
 impl Index {
-    /// All routes, in byte order.
+    /// All routes, ordered by bytes.
     pub(super) fn routes(&self) -> &[Arc<Route>] {
         &self.order().routes
     }
 
-    /// All apps, in the order of their first routes, then by id.
+    /// All apps, ordered by their first routes, then by id.
     pub(super) fn apps(&self) -> &[Arc<AppEntry>] {
         &self.order().apps
     }
 
-    /// All apps, in no order.
-    pub(super) fn apps_in_no_order(&self) -> impl Iterator<Item = &AppEntry> {
+    /// All apps, unordered.
+    pub(super) fn unordered_apps(&self) -> impl Iterator<Item = &AppEntry> {
         self.apps.iter().map(AsRef::as_ref)
     }
 
@@ -141,7 +139,7 @@ impl Index {
         })
     }
 
-    /// How many apps there are, and how many instances of them.
+    /// Number of apps, and of their instances.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.apps.len(), self.instances)
     }
@@ -150,14 +148,14 @@ impl Index {
         self.apps.get(guid).map(AsRef::as_ref)
     }
 
-    /// The apps called `org/space/app`, by id.
+    /// The apps with the name `org/space/app`, ordered by id.
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &AppEntry> {
         let apps = self.names.get(name).map(|name| &name.apps);
         apps.into_iter().flatten().map(AsRef::as_ref)
     }
 
-    /// The route that gorouter would take for `key`, spelled as in the table:
-    /// the longest context path of the host itself, else of the nearest wildcard.
+    /// The route that gorouter would select for `key`: the longest context path of the host,
+    /// otherwise of the nearest wildcard. `key` must be normalized.
     pub(super) fn route(&self, key: &str) -> Option<&Route> {
         self.longest_path(key)
             .or_else(|| route_key::next_wildcards(key, |wildcard| self.longest_path(wildcard)))

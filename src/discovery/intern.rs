@@ -1,10 +1,8 @@
-//! One copy of every route, app and endpoint, however many routes, sources and
-//! table generations name it.
+//! Shares one copy of each route, app and endpoint between routes, sources and snapshots.
 //!
-//! A document of 140 MB repeats itself: an instance stands under each of its
-//! routes, three gorouters say much the same, and the next answer is mostly
-//! the last one. What is known is found by comparing borrowed texts, so
-//! nothing is allocated for it.
+//! A document of 140 MB is redundant: it lists an instance under each of its routes, several
+//! gorouters list the same routes, and the next response is almost the same. Known values are found
+//! by comparing borrowed texts, so nothing is allocated for them.
 
 use super::{
     endpoint::Endpoint,
@@ -14,86 +12,81 @@ use crate::domain::{App, AppGuid, OrganizationGuid, SpaceGuid};
 use foldhash::{HashMap, HashSet};
 use std::{borrow::Borrow, hash::Hash, net::SocketAddr, str::FromStr, sync::Arc};
 
-/// Bytes that a route and its endpoint take in a document, to begin with.
-const BYTES_A_ROUTE: usize = 700;
+/// Estimated size of a route and its endpoint in a document.
+const BYTES_PER_ROUTE: usize = 700;
 
-/// Everything said so far that is still in use.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     routes: HashSet<Arc<str>>,
-    /// Zones, process types, indexes: few, and on every endpoint.
+    /// Zones, process types and indexes. Few values that occur in every endpoint.
     words: HashSet<Arc<str>>,
-    /// Id and name of each space.
     spaces: HashMap<SpaceGuid, Arc<str>>,
-    /// Id and name of each organization.
     organizations: HashMap<OrganizationGuid, Arc<str>>,
-    /// The latest description of each app.
+    /// The last description of each app.
     apps: HashMap<AppGuid, Arc<App>>,
-    /// The latest description of each address.
+    /// The last endpoint of each address.
     endpoints: HashMap<SocketAddr, Arc<Endpoint>>,
-    /// How much was known when the unused was last thrown out.
+    /// Number of values after the last cleanup.
     known_then: usize,
 }
 
-/// What became of an endpoint of a document.
-pub(super) enum Read {
-    /// It can be scraped.
+/// Result of interning an endpoint of a document.
+pub(super) enum Interned {
     Endpoint(Arc<Endpoint>),
-    /// It belongs to no app (a platform component), so it must not be.
+    /// It belongs to no app (a platform component) and must not be scraped.
     WithoutApp,
-    /// It belongs to an app, and cannot be scraped.
+    /// It belongs to an app and cannot be scraped.
     Unusable(Unusable),
 }
 
-/// Why an app's endpoint cannot be scraped.
+/// Why an endpoint cannot be scraped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
-    /// A host name, port 0, or nothing at all.
+    /// A host name, port 0, or no address.
     #[error("the address is not an IP address and a port")]
     Address,
-    /// Too long, or with control characters.
-    #[error("the app_id is not an id")]
+    #[error("the app_id is invalid")]
     AppId,
 }
 
 impl Interner {
-    /// Makes room for a first document, so that it is not made bit by bit.
-    pub(super) fn expect(&mut self, bytes: usize) {
-        let routes = bytes / BYTES_A_ROUTE;
+    /// Reserves memory before the first document, to avoid repeated reallocation.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        let routes = bytes / BYTES_PER_ROUTE;
         if self.routes.is_empty() {
             self.routes.reserve(routes);
             self.endpoints.reserve(routes);
         }
     }
 
-    /// The one copy of a route's key.
+    /// Returns the shared copy of a route's key.
     pub(super) fn route(&mut self, key: &str) -> Arc<str> {
         text(&mut self.routes, key)
     }
 
-    /// The one copy of what `wire` describes.
-    pub(super) fn endpoint(&mut self, wire: &WireEndpoint<'_>) -> Read {
+    /// Returns the shared copy of the endpoint that `wire` describes.
+    pub(super) fn endpoint(&mut self, wire: &WireEndpoint<'_>) -> Interned {
         match wire.socket_address() {
             Some(address) => self.endpoint_at(address, wire),
-            None if wire.tags.app_id.text().is_none() => Read::WithoutApp,
-            None => Read::Unusable(Unusable::Address),
+            None if wire.tags.app_id.text().is_none() => Interned::WithoutApp,
+            None => Interned::Unusable(Unusable::Address),
         }
     }
 
-    /// The one copy of what `wire` describes, which is at `address`, whatever
-    /// it says there itself.
-    pub(super) fn endpoint_at(&mut self, address: SocketAddr, wire: &WireEndpoint<'_>) -> Read {
-        let Some(app_id) = wire.tags.app_id.text() else { return Read::WithoutApp };
+    /// Returns the shared copy of the endpoint that `wire` describes, with this address instead of
+    /// its own.
+    pub(super) fn endpoint_at(&mut self, address: SocketAddr, wire: &WireEndpoint<'_>) -> Interned {
+        let Some(app_id) = wire.tags.app_id.text() else { return Interned::WithoutApp };
         if let Some(known) = self.endpoints.get(&address)
             && wire.describes(known)
         {
-            return Read::Endpoint(Arc::clone(known));
+            return Interned::Endpoint(Arc::clone(known));
         }
         let Some(app) = self.app(app_id, &wire.tags) else {
-            return Read::Unusable(Unusable::AppId);
+            return Interned::Unusable(Unusable::AppId);
         };
         let mut word = |word: &str| text(&mut self.words, word);
-        // No two instances share one, and an instance is known by its address.
+        // An instance is identified by its address.
         let process_instance_id: Option<Arc<str>> = wire.process_instance_id().map(Arc::from);
         let endpoint = Arc::new(Endpoint {
             address,
@@ -104,7 +97,7 @@ impl Interner {
             tls: wire.tls.is_true(),
             http2: wire.is_http2(),
             server_cert_domain_san: wire.server_cert_domain_san.text().map(|san| {
-                // On Cloud Foundry the certificate is made out to that very id.
+                // On Cloud Foundry the certificate contains this id.
                 let same = process_instance_id.as_ref().filter(|id| ***id == *san);
                 same.map_or_else(|| san.into(), Arc::clone)
             }),
@@ -114,7 +107,7 @@ impl Interner {
             process_instance_id,
         });
         self.endpoints.insert(address, Arc::clone(&endpoint));
-        Read::Endpoint(endpoint)
+        Interned::Endpoint(endpoint)
     }
 
     fn app(&mut self, id: &str, tags: &WireTags<'_>) -> Option<Arc<App>> {
@@ -137,9 +130,9 @@ impl Interner {
         Some(app)
     }
 
-    /// Lets go of what nobody else holds any more. A walk over everything, so
-    /// it waits until there is a quarter more than at the last one.
-    pub(super) fn forget_unused(&mut self) {
+    /// Drops values that are no longer used elsewhere. Iterates over all values, so it runs only
+    /// after their number has grown by a quarter.
+    pub(super) fn drop_unused(&mut self) {
         let known = self.routes.len() + self.endpoints.len() + self.words.len();
         if self.known_then == 0 {
             self.known_then = known;
@@ -151,7 +144,7 @@ impl Interner {
         self.endpoints.retain(|_, endpoint| Arc::strong_count(endpoint) > 1);
         self.words.retain(|word| Arc::strong_count(word) > 1);
         self.apps.retain(|_, app| Arc::strong_count(app) > 1);
-        // Ids do not show who else holds them, their names do.
+        // The reference counts of ids do not show other users. Those of names do.
         self.spaces.retain(|_, name| Arc::strong_count(name) > 1);
         self.organizations.retain(|_, name| Arc::strong_count(name) > 1);
         self.known_then = self.routes.len() + self.endpoints.len() + self.words.len();
@@ -167,7 +160,7 @@ fn text(known: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
     new
 }
 
-/// A space or organization by its id, with the name it has here and now.
+/// A space or organization by id, with its current name.
 fn named<T: FromStr + Clone + Eq + Hash + Borrow<str>>(
     known: &mut HashMap<T, Arc<str>>,
     id: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a key means: an app's GUID, `org/space/app`, or a route.
+//! Resolves a key: an app's GUID, `org/space/app`, or a route.
 
 use super::{
     endpoint::Endpoint,
@@ -8,28 +8,27 @@ use super::{
 use crate::domain::{App, AppKey, Prefer};
 use std::sync::Arc;
 
-/// One app that a key names, and its instances that are to be asked.
+/// An app that a key matches, and its instances.
 #[derive(Clone, Debug)]
 pub struct Match<'a> {
-    /// The app. Where its instances disagree (during a rename), the tags of
-    /// each are in its [`Endpoint::app`].
+    /// The app. During a rename its instances may have different tags. [`Endpoint::app`] has the
+    /// tags of an instance.
     pub app: &'a Arc<App>,
-    /// Each instance once: in index order, then by address. By GUID or name
-    /// those of every process type, by route those under that route.
+    /// Each instance once, ordered by index, then by address. By GUID or name: all process types.
+    /// By route: the instances of that route.
     pub endpoints: Vec<&'a Arc<Endpoint>>,
-    /// Host to send: the one that was asked for; by GUID or name that of the
-    /// app's first route in byte order that is no wildcard. None if there is
-    /// no such route; the instance's address is what is left then.
+    /// Host header. By route: the requested host. By GUID or name: the host of the app's first
+    /// route in byte order that is not a wildcard. None: the address is used.
     pub host: Option<&'a str>,
-    /// Key of the route that matched, when the app was found by one.
+    /// Key of the matching route, if the app was found by route.
     pub route: Option<&'a str>,
 }
 
 impl Index {
-    /// The first reading of `key` that names something scrapeable; empty when
-    /// none does. Several apps, by id, when they share a route or a name.
+    /// Resolves `key` as a name or route in the preferred order. Returns several apps, ordered by
+    /// id, if they share a route or name.
     pub(super) fn find<'a>(&'a self, key: &'a AppKey) -> Vec<Match<'a>> {
-        let (first, second): (Reading, Reading) = match key.prefer {
+        let (first, second): (Lookup, Lookup) = match key.prefer {
             Prefer::Name => (Self::find_app, Self::find_route),
             Prefer::Route => (Self::find_route, Self::find_app),
         };
@@ -37,8 +36,8 @@ impl Index {
         if found.is_empty() { second(self, key.as_str()) } else { found }
     }
 
-    /// An app and all its instances.
-    pub(super) fn whole<'a>(&self, entry: &'a AppEntry) -> Match<'a> {
+    /// An app with all its instances.
+    pub(super) fn all_instances<'a>(&self, entry: &'a AppEntry) -> Match<'a> {
         Match {
             app: &entry.app,
             endpoints: entry.instances().iter().collect(),
@@ -49,9 +48,9 @@ impl Index {
 
     fn find_app<'a>(&'a self, key: &'a str) -> Vec<Match<'a>> {
         if let Some(entry) = self.app(key) {
-            return vec![self.whole(entry)];
+            return vec![self.all_instances(entry)];
         }
-        self.named(key).map(|entry| self.whole(entry)).collect()
+        self.named(key).map(|entry| self.all_instances(entry)).collect()
     }
 
     fn find_route<'a>(&'a self, key: &'a str) -> Vec<Match<'a>> {
@@ -61,11 +60,11 @@ impl Index {
         }
     }
 
-    fn under_route<'a>(&'a self, route: &'a Route, asked: &'a str) -> Vec<Match<'a>> {
+    fn under_route<'a>(&'a self, route: &'a Route, requested: &'a str) -> Vec<Match<'a>> {
         let own = route_key::host(&route.key);
-        // A wildcard has no host of its own: the caller's is the one to send,
-        // unless the wildcard itself was asked for.
-        let host = if route_key::is_wildcard(own) { route_key::host(asked) } else { own };
+        // A wildcard has no host of its own, so the requested host is sent unless the wildcard
+        // itself was requested.
+        let host = if route_key::is_wildcard(own) { route_key::host(requested) } else { own };
         let host = Some(host).filter(|host| route_key::is_sendable(host));
         let by_app = route.endpoints().chunk_by(|a, b| a.app.id == b.app.id);
         by_app
@@ -82,7 +81,7 @@ impl Index {
     }
 }
 
-type Reading = for<'a> fn(&'a Index, &'a str) -> Vec<Match<'a>>;
+type Lookup = for<'a> fn(&'a Index, &'a str) -> Vec<Match<'a>>;
 
 #[cfg(test)]
 mod tests;

@@ -1,54 +1,52 @@
-//! One table out of what all sources say: the union, by route and address.
+//! Merges the claims of all sources: the union by route and address.
 //!
-//! Nothing that one source leaves out takes anything from another: a stale or
-//! dead router can neither hide nor delete what a live one says. It can only
-//! contradict it, about one address: gorouter never lets TLS endpoints grow
-//! old, so a router that missed an `unregister` names an address for an
-//! instance that is gone and another one has meanwhile.
+//! An endpoint that one source omits stays if another source lists it: a stale or dead router hides
+//! no routes. Sources can only contradict each other about an address. gorouter does not expire TLS
+//! endpoints, so a router that missed an `unregister` lists an address for a deleted instance,
+//! although another instance uses the address now.
 //!
-//! Who is right is decided by, in this order:
+//! A conflict is resolved by these rules, in this order:
 //!
-//! 1. A source that is here, and names it now, before one that is away or only
-//!    seems to have lost it.
-//! 2. The claim that is *newer*: the one that its source began to make last.
-//!    The source that changed its mind has learned something; the one that
-//!    repeats itself may just have missed it. Which answer arrived last says
-//!    nothing, and would make the table flap with every poll.
+//! 1. A claim that an available source lists now wins over a claim of an unavailable source and
+//!    over a retained claim.
+//! 2. The *newer* claim wins: the one that its source began to report later. A source that changes
+//!    its report has learned something, while a source that repeats its report may have missed a
+//!    change. The time of the last report must not count, because the table would alternate with
+//!    every poll.
 //! 3. The order of the configuration, the file first.
 //!
-//! The same route and address has one winner by all three. The same address
-//! under different routes loses a claim only by the first two: where they tell
-//! nothing, both stay, and the instance's certificate decides.
+//! For the same route and address, all three rules apply. For the same address under different
+//! routes, only the first two apply: if they do not decide, both claims stay, and the instance's
+//! certificate decides.
 //!
-//! A route is merged by itself, since on a large platform one of two hundred
-//! thousand changes at a time. What binds routes together is an address that is
-//! claimed under several: when that claim changes, all of them are merged.
+//! Routes are merged one by one, because on a large platform one of two hundred thousand routes
+//! changes at a time. If the claims for an address change, all routes with that address are merged
+//! again.
 
 use super::{
     claims::{Claim, Claims, Key},
     endpoint::Endpoint,
-    index::RouteNews,
+    index::RouteUpdate,
 };
 use foldhash::HashMap;
 use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
-/// One source's part.
+/// The claims of a source and whether it is available.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Voice<'a> {
+pub(super) struct SourceClaims<'a> {
     pub(super) claims: &'a Claims,
-    /// Its last try succeeded.
-    pub(super) is_here: bool,
+    /// Its last poll succeeded.
+    pub(super) is_up: bool,
 }
 
-/// The routes under which anybody claims an address.
+/// The routes under which each address is claimed.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(HashMap<SocketAddr, Box<[Arc<str>]>>);
 
 impl Addresses {
-    /// Notes whether `key` is claimed by anybody, and tells which routes share
-    /// its address.
-    pub(super) fn note(&mut self, key: &Key, is_claimed: bool) -> &[Arc<str>] {
+    /// Records whether any source claims `key`. Returns the routes with the same address.
+    pub(super) fn record(&mut self, key: &Key, is_claimed: bool) -> &[Arc<str>] {
         let (route, Some(address)) = key else { return &[] };
         let routes = self.0.entry(*address).or_default();
         let known = routes.iter().position(|known| known == route);
@@ -73,30 +71,30 @@ impl Addresses {
         self.under(*address)
     }
 
-    /// The routes under which `address` is claimed, in byte order.
+    /// The routes under which `address` is claimed, ordered by bytes.
     fn under(&self, address: SocketAddr) -> &[Arc<str>] {
         self.0.get(&address).map_or(&[], AsRef::as_ref)
     }
 }
 
-/// What came out for one route.
+/// The merged endpoints of one route.
 #[derive(Debug)]
 pub(super) struct Merged {
-    pub(super) news: RouteNews,
-    /// Two claims contradicted each other, so the outcome depends on who is here.
+    pub(super) update: RouteUpdate,
+    /// Claims contradicted each other, so the result depends on which sources are available.
     pub(super) is_disputed: bool,
 }
 
-/// How much a claim weighs: named now by a source that is here, and since when.
-type Weight = (bool, Instant);
+/// Whether an available source lists the claim now, and since when the source reports it.
+type Rank = (bool, Instant);
 
 #[derive(Clone, Copy)]
-struct Weighed<'a> {
+struct RankedClaim<'a> {
     claim: &'a Claim,
-    weight: Weight,
+    rank: Rank,
 }
 
-impl<'a> Weighed<'a> {
+impl<'a> RankedClaim<'a> {
     fn endpoint(&self) -> Option<&'a Arc<Endpoint>> {
         self.claim.entry.endpoint.as_ref()
     }
@@ -106,81 +104,88 @@ impl<'a> Weighed<'a> {
     }
 }
 
-/// Puts together what all sources claim about a route.
-pub(super) fn merge(voices: &[Voice<'_>], addresses: &Addresses, route: &Arc<str>) -> Merged {
-    let claimed = voices.iter().flat_map(|voice| voice.claims.under(route));
+/// Merges the claims of all sources for a route.
+pub(super) fn merge(
+    sources: &[SourceClaims<'_>],
+    addresses: &Addresses,
+    route: &Arc<str>,
+) -> Merged {
+    let claimed = sources.iter().flat_map(|source| source.claims.under(route));
     let claimed: BTreeSet<Option<SocketAddr>> =
         claimed.map(|claim| claim.entry.endpoint.as_ref().map(|e| e.address)).collect();
     let is_known = !claimed.is_empty();
     let mut is_disputed = false;
     let mut endpoints = Vec::with_capacity(claimed.len());
     for address in claimed.into_iter().flatten() {
-        let (winner, differ) = winner(voices, &(Arc::clone(route), Some(address)));
+        let (winner, differ) = winner(sources, &(Arc::clone(route), Some(address)));
         let Some(winner) = winner else { continue };
-        let (is_outdated, contradict) = judge(&winner, voices, addresses.under(address));
+        let (is_outdated, contradict) =
+            resolve_conflict(&winner, sources, addresses.under(address));
         is_disputed |= differ || contradict;
         if !is_outdated {
             endpoints.extend(winner.endpoint().cloned());
         }
     }
-    // A route whose every claim is outdated is nobody's any more.
-    let stays = is_known && (!endpoints.is_empty() || says_nothing_of_endpoints(voices, route));
+    // A route without any valid claim is removed.
+    let stays = is_known && (!endpoints.is_empty() || has_route_without_endpoint(sources, route));
     let endpoints = stays.then_some(endpoints);
-    Merged { news: RouteNews { route: Arc::clone(route), endpoints }, is_disputed }
+    Merged { update: RouteUpdate { route: Arc::clone(route), endpoints }, is_disputed }
 }
 
-/// Whether some source says that there is such a route, without any endpoint.
-fn says_nothing_of_endpoints(voices: &[Voice<'_>], route: &Arc<str>) -> bool {
+/// Whether a source lists the route without an endpoint.
+fn has_route_without_endpoint(sources: &[SourceClaims<'_>], route: &Arc<str>) -> bool {
     let key = (Arc::clone(route), None);
-    voices.iter().any(|voice| voice.claims.get(&key).is_some())
+    sources.iter().any(|source| source.claims.get(&key).is_some())
 }
 
-/// The strongest claim about a route and address, and whether there are others
-/// that differ from it.
-fn winner<'a>(voices: &[Voice<'a>], key: &Key) -> (Option<Weighed<'a>>, bool) {
-    let mut best: Option<(Weighed<'a>, Reverse<usize>)> = None;
+/// The highest-ranked claim for a route and address, and whether other claims differ from it.
+fn winner<'a>(sources: &[SourceClaims<'a>], key: &Key) -> (Option<RankedClaim<'a>>, bool) {
+    let mut best: Option<(RankedClaim<'a>, Reverse<usize>)> = None;
     let mut differ = false;
-    for (order, voice) in voices.iter().enumerate() {
-        let Some(claim) = voice.claims.get(key) else { continue };
-        let weight = (voice.is_here && claim.kept.is_none(), claim.since);
-        let this = (Weighed { claim, weight }, Reverse(order));
+    for (order, source) in sources.iter().enumerate() {
+        let Some(claim) = source.claims.get(key) else { continue };
+        let rank = (source.is_up && claim.retained_since.is_none(), claim.since);
+        let this = (RankedClaim { claim, rank }, Reverse(order));
         best = Some(match best {
             None => this,
             Some(best) => {
                 differ |= best.0.claim.entry != claim.entry;
-                if (this.0.weight, this.1) > (best.0.weight, best.1) { this } else { best }
+                if (this.0.rank, this.1) > (best.0.rank, best.1) { this } else { best }
             }
         });
     }
-    (best.map(|(weighed, _)| weighed), differ)
+    (best.map(|(ranked, _)| ranked), differ)
 }
 
-/// Whether a weightier claim about the same address contradicts this one, and
-/// whether the claims about it contradict each other at all, or could.
-fn judge(claim: &Weighed<'_>, voices: &[Voice<'_>], routes: &[Arc<str>]) -> (bool, bool) {
+/// Returns whether a higher-ranked claim for the same address contradicts this one, and whether the
+/// claims for the address contradict each other.
+fn resolve_conflict(
+    claim: &RankedClaim<'_>,
+    sources: &[SourceClaims<'_>],
+    routes: &[Arc<str>],
+) -> (bool, bool) {
     let Some(endpoint) = claim.endpoint().filter(|_| routes.len() > 1) else {
         return (false, false);
     };
     let winners =
-        routes.iter().map(|route| winner(voices, &(Arc::clone(route), Some(endpoint.address))));
-    let mut weightiest: Option<Weighed<'_>> = None;
+        routes.iter().map(|route| winner(sources, &(Arc::clone(route), Some(endpoint.address))));
+    let mut best: Option<RankedClaim<'_>> = None;
     let mut contradict = false;
     for (winner, differ) in winners {
-        // Another one may win there when somebody comes or goes.
+        // Another claim may win there when a source becomes available or unavailable.
         contradict |= differ;
         let Some(winner) = winner else { continue };
-        let Some(best) = &weightiest else {
-            weightiest = Some(winner);
+        let Some(current) = &best else {
+            best = Some(winner);
             continue;
         };
-        if winner.contradicts(best) {
+        if winner.contradicts(current) {
             contradict = true;
-            if winner.weight > best.weight {
-                weightiest = Some(winner);
+            if winner.rank > current.rank {
+                best = Some(winner);
             }
         }
     }
-    let is_outdated =
-        weightiest.is_some_and(|best| best.contradicts(claim) && best.weight > claim.weight);
+    let is_outdated = best.is_some_and(|best| best.contradicts(claim) && best.rank > claim.rank);
     (is_outdated, contradict)
 }

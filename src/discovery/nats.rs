@@ -1,17 +1,15 @@
-//! The bus on which a platform tells its routers who exists.
+//! Subscribes to route registrations on NATS.
 //!
-//! Each instance is registered by itself, and again every few seconds, so
-//! nearly all of what comes in says nothing new. It is read and judged right
-//! where it arrives ([`heard`]); the writer is told of changes only, gathered
-//! for a moment, and four times a second at most.
+//! Route emitters register each instance separately and repeat this every few seconds, so almost
+//! all messages contain nothing new. [`registry`] processes them immediately. The writer receives
+//! only changes, in batches, at most four times per second.
 //!
-//! We listen, and say nothing: whoever publishes `router.start` is taken for a
-//! router, and makes all emitters answer at once. Where no router runs somebody
-//! has to, so it can be switched on.
+//! By default the subscriber publishes nothing: a client that publishes `router.start` counts as a
+//! router, and all emitters respond at once. Where no router runs, `announce` enables it.
 
 mod connection;
-mod heard;
 mod message;
+mod registry;
 
 pub use connection::{Nats, NatsTls};
 pub use message::{MessageError, Registration, parse as parse_message};
@@ -19,140 +17,142 @@ pub use message::{MessageError, Registration, parse as parse_message};
 use super::{
     drop_log::{DropLog, Dropped},
     error::SourceError,
-    sources::{Changes, Report, Standing},
+    sources::{Changes, Report, SyncState},
     writer::Reporter,
 };
 use async_nats::Message;
-use connection::Bus;
+use connection::NatsConnection;
 use futures_util::StreamExt;
-use heard::{Heard, Thresholds};
+use registry::{Registry, Thresholds};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long changes are gathered before they are published.
-const GATHER: Duration = Duration::from_millis(250);
-/// Pause between two looks for what has grown too old, and between two reports
-/// that there is nothing new.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Route-emitter repeats itself within this time: who has listened for so long
-/// has heard of everything.
-const ROUND: Duration = Duration::from_secs(20);
-/// Pause before a client that gave up is replaced.
+/// Interval at which changes are sent to the writer.
+const BATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Interval of the search for expired endpoints, and of reports without changes.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// route-emitter repeats all registrations within this time. After it, a subscriber knows all
+/// routes.
+const EMITTER_PERIOD: Duration = Duration::from_secs(20);
+/// Delay before a failed client is replaced.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long what is heard counts.
+/// Lifetime of registrations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ages {
-    /// An endpoint whose messages do not tell, and is not repeated.
+pub(super) struct Expiry {
+    /// For endpoints whose messages contain no threshold.
     pub(super) stale_after: Duration,
-    /// Everything, while the bus is away.
+    /// For all endpoints while NATS is disconnected.
     pub(super) keep: Duration,
 }
 
-impl Ages {
-    /// For how long to listen before what was heard is taken for everything.
-    fn round(self) -> Duration {
-        ROUND.min(self.stale_after / 4)
+impl Expiry {
+    /// How long to listen until all routes are known.
+    fn sync_period(self) -> Duration {
+        EMITTER_PERIOD.min(self.stale_after / 4)
     }
 }
 
-/// Listens until `shutdown`, and reports.
+/// Reports registrations until `shutdown`.
 pub(super) async fn listen(
     nats: Nats,
-    ages: Ages,
+    expiry: Expiry,
     reporter: Reporter,
     shutdown: CancellationToken,
 ) {
-    let mut listener = Listener::new(nats, ages, reporter);
+    let mut listener = Listener::new(nats, expiry, reporter);
     let listening = async {
         loop {
-            match Bus::join(&listener.nats, ages).await {
-                Ok(mut bus) => listener.follow(&mut bus).await,
-                Err(cause) => listener.away(&cause, Instant::now()),
+            match NatsConnection::connect(&listener.nats, expiry).await {
+                Ok(mut connection) => listener.process_messages(&mut connection).await,
+                Err(cause) => listener.disconnected(&cause, Instant::now()),
             }
-            // Its connection ended for good, which only a bug of it does.
+            // The client reconnects by itself, so only a bug ends it.
             sleep(RETRY_AFTER).await;
         }
     };
     shutdown.run_until_cancelled(listening).await;
 }
 
-/// What is known of the bus.
+/// State of the connection.
 #[derive(Clone, Copy, Debug)]
 enum Link {
-    /// Nobody can be heard, since then; and whether that was reported.
-    Away { since: Instant, is_reported: bool },
-    /// Messages come in, since then.
-    Here { since: Instant },
+    /// Disconnected since this time, and whether that was reported.
+    Down { since: Instant, is_reported: bool },
+    /// Connected since this time.
+    Up { since: Instant },
 }
 
 struct Listener {
     nats: Nats,
-    ages: Ages,
+    expiry: Expiry,
     reporter: Reporter,
-    heard: Heard,
+    registry: Registry,
     link: Link,
-    /// The cause that was reported last.
+    /// The last reported cause.
     cause: Option<Arc<str>>,
-    /// Has listened for a round once.
-    has_answered: bool,
+    /// Has listened for a full period once.
+    is_synced: bool,
     drop_log: DropLog,
-    looked: Instant,
+    expired_at: Instant,
     reported: Instant,
 }
 
 impl Listener {
-    fn new(nats: Nats, ages: Ages, reporter: Reporter) -> Self {
+    fn new(nats: Nats, expiry: Expiry, reporter: Reporter) -> Self {
         let now = Instant::now();
-        let thresholds = Thresholds { stale_after: ages.stale_after, longest: ages.keep };
+        let thresholds = Thresholds { stale_after: expiry.stale_after, max: expiry.keep };
         Self {
             drop_log: DropLog::new(nats.name().into()),
             nats,
-            ages,
+            expiry,
             reporter,
-            heard: Heard::new(thresholds),
-            link: Link::Away { since: now, is_reported: false },
+            registry: Registry::new(thresholds),
+            link: Link::Down { since: now, is_reported: false },
             cause: None,
-            has_answered: false,
-            looked: now,
+            is_synced: false,
+            expired_at: now,
             reported: now,
         }
     }
 
-    /// Takes what comes in until the client gives up.
-    async fn follow(&mut self, bus: &mut Bus) {
-        let mut ticks = interval(GATHER);
+    /// Processes messages until the client ends.
+    async fn process_messages(&mut self, connection: &mut NatsConnection) {
+        let mut ticks = interval(BATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // However much comes in, it is told in time.
+                // Reports are sent on time even if many messages arrive.
                 biased;
-                _ = ticks.tick() => self.tick(bus, Instant::now()).await,
-                message = bus.messages.next() => match message {
-                    Some(message) => self.take(bus, &message).await,
-                    None => return self.away("the connection was given up", Instant::now()),
+                _ = ticks.tick() => self.tick(connection, Instant::now()).await,
+                message = connection.messages.next() => match message {
+                    Some(message) => self.handle_message(connection, &message).await,
+                    None => return self.disconnected("the client ended the connection", Instant::now()),
                 }
             }
         }
     }
 
-    async fn take(&mut self, bus: &Bus, message: &Message) {
+    async fn handle_message(&mut self, connection: &NatsConnection, message: &Message) {
         let read = |payload| message::parse(payload);
-        let taken = match &*message.subject {
+        let outcome = match &*message.subject {
             "router.register" => {
                 let now = Instant::now();
-                read(&message.payload).and_then(|said| self.heard.register(&said, now))
+                read(&message.payload)
+                    .and_then(|registration| self.registry.register(&registration, now))
             }
-            "router.unregister" => read(&message.payload).map(|said| self.heard.unregister(&said)),
+            "router.unregister" => {
+                read(&message.payload).map(|registration| self.registry.unregister(&registration))
+            }
             "router.greet" if self.nats.announce => {
-                bus.answer_greeting(message.reply.as_ref(), &self.nats, self.ages).await;
+                connection.answer_greeting(message.reply.as_ref(), &self.nats, self.expiry).await;
                 Ok(())
             }
             _ => Ok(()),
         };
-        if let Err(error) = taken {
-            self.heard.refuse(1);
+        if let Err(error) = outcome {
+            self.registry.refuse(1);
             self.log_dropped(&message.payload, error, Instant::now());
         }
     }
@@ -162,104 +162,115 @@ impl Listener {
             return self.drop_log.suppress();
         }
         let (app, route) = message::subject(payload);
-        self.drop_log.note(Dropped::new(&app, &route, format_args!("the message {error}")), now);
+        self.drop_log.log(Dropped::new(&app, &route, format_args!("the message {error}")), now);
     }
 
-    async fn tick(&mut self, bus: &mut Bus, now: Instant) {
-        self.heard.refuse(bus.missed());
-        if let Some(cause) = bus.cut_endless_message().await {
-            self.away(&cause, now);
+    async fn tick(&mut self, connection: &mut NatsConnection, now: Instant) {
+        self.registry.refuse(connection.dropped_messages());
+        if let Some(cause) = connection.close_on_endless_message().await {
+            self.disconnected(&cause, now);
         }
-        if bus.has_joined_again() {
-            if let Link::Here { .. } = self.link {
-                // It was away for less than a tick.
-                self.away("the connection was lost", now);
+        if connection.has_reconnected() {
+            if let Link::Up { .. } = self.link {
+                // It was disconnected for less than a tick.
+                self.disconnected("the connection was lost", now);
             }
-            // Nobody could be heard, so nothing has grown older.
-            self.heard.freshen(now);
-            self.link = Link::Here { since: now };
+            // Endpoints do not expire while NATS is disconnected.
+            self.registry.refresh_all(now);
+            self.link = Link::Up { since: now };
             self.cause = None;
             if self.nats.announce {
-                bus.announce(&self.nats, self.ages).await;
+                connection.announce(&self.nats, self.expiry).await;
             }
         }
         match self.link {
-            Link::Here { since } if bus.is_here() => self.tell(since, now),
-            Link::Here { .. } => self.away("the connection was lost", now),
-            Link::Away { since, is_reported } => self.wait(bus, since, is_reported, now),
+            Link::Up { since } if connection.is_up() => self.report_if_due(since, now),
+            Link::Up { .. } => self.disconnected("the connection was lost", now),
+            Link::Down { since, is_reported } => {
+                self.tick_disconnected(connection, since, is_reported, now)
+            }
         }
     }
 
-    /// Reports what has changed, or at least that there is nothing new.
-    fn tell(&mut self, since: Instant, now: Instant) {
-        if now.duration_since(self.looked) >= LOOK_EVERY {
-            self.heard.expire(now);
-            self.looked = now;
+    /// Reports changes. Without changes, confirms the state once per interval.
+    fn report_if_due(&mut self, since: Instant, now: Instant) {
+        if now.duration_since(self.expired_at) >= EXPIRE_INTERVAL {
+            self.registry.expire(now);
+            self.expired_at = now;
         }
-        self.has_answered |= now.duration_since(since) >= self.ages.round();
-        let standing = if self.has_answered { Standing::Current } else { Standing::Filling };
-        let is_due = now.duration_since(self.reported) >= LOOK_EVERY;
-        if is_due || self.heard.has_changes() {
-            self.report_changes(standing, now);
+        self.is_synced |= now.duration_since(since) >= self.expiry.sync_period();
+        let sync_state = if self.is_synced { SyncState::Synced } else { SyncState::Syncing };
+        let is_due = now.duration_since(self.reported) >= EXPIRE_INTERVAL;
+        if is_due || self.registry.has_changes() {
+            self.report_changes(sync_state, now);
         }
     }
 
-    /// Does what there is to do while nobody can be heard.
-    fn wait(&mut self, bus: &Bus, since: Instant, is_reported: bool, now: Instant) {
+    /// Housekeeping while disconnected.
+    fn tick_disconnected(
+        &mut self,
+        connection: &NatsConnection,
+        since: Instant,
+        is_reported: bool,
+        now: Instant,
+    ) {
         let waited = now.duration_since(since);
-        let cause = bus.cause();
+        let cause = connection.cause();
         match cause {
             Some(cause) if self.cause.as_ref() != Some(&cause) || !is_reported => {
-                self.away(&format!("cannot be reached: {cause}"), now);
+                self.disconnected(&format!("cannot be reached: {cause}"), now);
                 self.cause = Some(cause);
             }
             None if !is_reported && waited >= connection::TIMEOUT => {
                 let seconds = connection::TIMEOUT.as_secs();
-                self.away(&format!("cannot be reached: no answer within {seconds} s"), now);
+                self.disconnected(
+                    &format!("cannot be reached: no response within {seconds} s"),
+                    now,
+                );
             }
             _ => {}
         }
-        if waited >= self.ages.keep {
-            self.heard.clear();
+        if waited >= self.expiry.keep {
+            self.registry.clear();
         }
-        if self.heard.has_changes() {
-            self.report_changes(Standing::Away, now);
+        if self.registry.has_changes() {
+            self.report_changes(SyncState::Disconnected, now);
         }
     }
 
-    fn report_changes(&mut self, standing: Standing, now: Instant) {
-        // While the writer is busy the changes go on gathering.
-        let Some(turn) = self.reporter.when_free() else { return };
+    fn report_changes(&mut self, sync_state: SyncState, now: Instant) {
+        // Changes accumulate while the writer is busy.
+        let Some(permit) = self.reporter.try_reserve() else { return };
         self.reported = now;
-        turn.report(Report::Changes(Changes {
-            changes: self.heard.take_changes(),
-            standing,
+        permit.report(Report::Changes(Changes {
+            changes: self.registry.take_changes(),
+            sync_state,
             failed: 0,
-            skipped: self.heard.refused(),
-            without_app: self.heard.without_app(),
+            skipped: self.registry.refused(),
+            without_app: self.registry.without_app(),
         }));
     }
 
-    /// Notes, and reports, that nobody can be heard.
-    fn away(&mut self, cause: &str, now: Instant) {
+    /// Records and reports that the connection is down.
+    fn disconnected(&mut self, cause: &str, now: Instant) {
         let (since, was_reported) = match self.link {
-            Link::Away { since, is_reported } => (since, is_reported),
-            Link::Here { .. } => (now, false),
+            Link::Down { since, is_reported } => (since, is_reported),
+            Link::Up { .. } => (now, false),
         };
-        self.link = Link::Away { since, is_reported: was_reported };
-        // What was heard before counts, and a failure is counted once.
-        if self.heard.has_changes() {
-            self.report_changes(Standing::Away, now);
+        self.link = Link::Down { since, is_reported: was_reported };
+        // Earlier changes still count, and a failure is counted once.
+        if self.registry.has_changes() {
+            self.report_changes(SyncState::Disconnected, now);
         }
-        let Some(turn) = self.reporter.when_free() else { return };
-        let error = SourceError::Bus(cause.to_owned());
-        let report = if was_reported { Report::StillAway } else { Report::Failure };
-        turn.report(report(error));
-        self.link = Link::Away { since, is_reported: true };
+        let Some(permit) = self.reporter.try_reserve() else { return };
+        let error = SourceError::Nats(cause.to_owned());
+        let report = if was_reported { Report::StillUnavailable } else { Report::Failure };
+        permit.report(report(error));
+        self.link = Link::Down { since, is_reported: true };
     }
 }
 
 #[cfg(test)]
-mod test_server;
+mod testing;
 #[cfg(test)]
 mod tests;

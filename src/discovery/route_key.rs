@@ -1,17 +1,15 @@
-//! How a route is spelled, by gorouter's rules (`route/uris.go`).
+//! Normalizes routes by gorouter's rules (gorouter's `route/uris.go`).
 //!
-//! Table and look-up spell alike: what an operator wrote into a route file is
-//! found again when it is asked for in the same words.
+//! The table and look-ups use the same rules, so that a route is found as an operator wrote it in a
+//! route file.
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
-/// Longest host that can be a name on the network (RFC 1035, section 2.3.4);
-/// a longer one is not worth a walk through its wildcards.
+/// Maximum length of a host name (RFC 1035, section 2.3.4). Longer ones match no wildcard.
 const MAX_HOST: usize = 253;
 
-/// The spelling under which a route is kept: lower-cased as a whole, without
-/// scheme, port, query and closing slashes. Gorouter has no scheme and no port
-/// in its keys; people paste URLs. An IPv6 address is kept in brackets.
+/// Normalizes a route: lower case, without scheme, port, query and trailing slashes. gorouter's
+/// keys have no scheme and port, but users paste URLs. An IPv6 address has brackets.
 pub(super) fn normalize(text: &str) -> Cow<'_, str> {
     let text = without_scheme(text);
     let text = text.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
@@ -38,25 +36,25 @@ pub(super) fn normalize(text: &str) -> Cow<'_, str> {
     Cow::Owned(key)
 }
 
-/// The host of a route, or of what a caller typed, in the spelling given.
+/// The host of a route or of a request, with its letter case.
 pub(super) fn host(text: &str) -> &str {
     let text = without_scheme(text).split(['?', '#']).next().unwrap_or_default();
     without_port(split(text).0)
 }
 
-/// Whether the route stands for every host of a domain.
+/// Whether the route is a wildcard.
 pub(super) fn is_wildcard(host: &str) -> bool {
     host.starts_with("*.") || host == "*"
 }
 
-/// Whether `host` can travel in a Host header as it is.
+/// Whether `host` can be sent as a Host header.
 pub(super) fn is_sendable(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= MAX_HOST
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
-/// Calls `found` with `a.b.c/p` as `*.b.c/p`, then `*.c/p`, until it answers.
+/// Calls `found` with `*.b.c/p` and `*.c/p` for `a.b.c/p` until it returns a value.
 pub(super) fn next_wildcards<T>(key: &str, mut found: impl FnMut(&str) -> Option<T>) -> Option<T> {
     let host = split(key).0;
     let labels = host.strip_prefix("*.").unwrap_or(host);
@@ -72,7 +70,7 @@ pub(super) fn next_wildcards<T>(key: &str, mut found: impl FnMut(&str) -> Option
     })
 }
 
-/// Host, and the path with its slash.
+/// Splits a route into its host and its path with the slash.
 fn split(text: &str) -> (&str, &str) {
     text.split_at(text.find('/').unwrap_or(text.len()))
 }
@@ -87,7 +85,7 @@ fn without_scheme(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// Without brackets an IPv6 address may end in what looks like a port: `fd00::1`.
+/// The end of an IPv6 address without brackets may look like a port: `fd00::1`.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
@@ -98,7 +96,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// An IPv6 address, with or without brackets.
+/// Parses an IPv6 address with or without brackets.
 fn ipv6(host: &str) -> Option<Ipv6Addr> {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
@@ -109,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_is_kept_under_gorouters_spelling_of_it() {
+    fn routes_are_normalized_like_in_gorouter() {
         let cases = [
             ("app.example.com", "app.example.com"),
             ("App.Example.com/API/v1/", "app.example.com/api/v1"),
@@ -125,11 +123,11 @@ mod tests {
             ("::1", "[::1]"),
             ("[::1]:8080/x", "[::1]/x"),
             ("http://FD00:0::1/x", "[fd00::1]/x"),
-            // Not one route, though both end in what may be a port.
+            // Different routes, although both end in digits that may be a port.
             ("fd00::1", "[fd00::1]"),
             ("fd00::2", "[fd00::2]"),
             ("2001:db8:0:0:0:0:0:1:8080", "[2001:db8::1]"),
-            // No host, and no two of them are one route.
+            // None of these is a host, and they remain different routes.
             ("[::1", "[::1"),
             ("a:b:1", "a:b:1"),
             ("", ""),
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_a_pasted_url_keeps_its_letters_and_loses_the_rest() {
+    fn the_host_of_a_pasted_url_keeps_its_letter_case() {
         let cases = [
             ("App.example.com", "App.example.com"),
             ("https://App.example.com:8443/x?y", "App.example.com"),
@@ -154,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_lose_one_label_after_the_other_and_keep_the_path() {
+    fn wildcards_drop_one_label_at_a_time_and_keep_the_path() {
         let tried = |key: &str| {
             let mut tried = Vec::new();
             next_wildcards::<()>(key, |wildcard| {

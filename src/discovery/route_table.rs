@@ -1,11 +1,11 @@
-//! What readers see: the routes of one moment, and how far to trust them.
+//! The published routes and the state of their sources.
 
 use super::{
     document::Document,
     endpoint::Endpoint,
     index::{AppEntry, Index},
     lookup::Match,
-    sources::{Kind, Named},
+    sources::{Kind, SourceName},
 };
 use crate::domain::AppKey;
 use arc_swap::ArcSwap;
@@ -15,18 +15,17 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The published routes: one writer replaces them whole, readers never wait
-/// and never see half of an update. Clones show the same table.
+/// The published routes. One writer replaces the snapshot, and readers never wait or see a partial
+/// update. Clones share the table.
 #[derive(Clone, Debug)]
 pub struct RouteTable(Arc<ArcSwap<Snapshot>>);
 
 impl RouteTable {
-    /// A table that shows `snapshot` until something else is published.
+    /// Creates a table with this snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(snapshot)))
     }
 
-    /// The current routes, unchanged for as long as the caller keeps them.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.load_full()
     }
@@ -36,68 +35,65 @@ impl RouteTable {
     }
 }
 
-/// The routes of one moment, and what is known of their sources.
+/// An immutable snapshot of the routes and the state of their sources.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub(super) index: Arc<Index>,
     pub(super) sources: Vec<SourceStatus>,
 }
 
-/// Tells the routes of one moment from those of another, without keeping them.
+/// Identifies the routes of a snapshot without keeping them in memory.
 #[derive(Clone, Debug)]
-pub struct Edition(Weak<Index>);
+pub struct TableVersion(Weak<Index>);
 
-impl PartialEq for Edition {
-    /// Whether both are of the same routes. While one of them is kept, no other
-    /// routes can come to lie where its own lay.
+impl PartialEq for TableVersion {
+    /// Whether both identify the same routes. The weak reference keeps the address of the index
+    /// from being reused.
     fn eq(&self, other: &Self) -> bool {
         Weak::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// How one source is doing.
+/// State of a source.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
-    /// What it is like.
     pub kind: Kind,
-    /// Its place in the configuration, as in `routes.gorouters[0]`.
+    /// Key in the configuration, for example `routes.gorouters[0]`.
     pub key: Arc<str>,
-    /// What it is and where, without credentials.
+    /// Display name without credentials.
     pub name: Arc<str>,
-    /// When its last good answer came.
+    /// Time of the last successful report.
     pub last_answer: Option<Instant>,
-    /// Why it is away: what went wrong at the last try. None while all is well.
+    /// Why the last attempt failed. None if it succeeded.
     pub failure: Option<Arc<str>>,
-    /// Tries that failed, since the start.
+    /// Number of failed attempts since startup.
     pub failed: u64,
-    /// Endpoints that its last good answer named, each once a route.
+    /// Number of endpoints in its last successful report, counted once per route.
     pub endpoints: usize,
-    /// Endpoints that it no longer names and that are kept for now.
-    pub kept: usize,
-    /// Endpoints of its last good answer that could not be read; of a bus,
-    /// messages since the start; of Tsuru, units without an address and apps
-    /// that it does not tell of now.
+    /// Number of retained endpoints that its last report omits.
+    pub retained: usize,
+    /// Number of invalid endpoints in its last report. For NATS: invalid messages since startup.
+    /// For Tsuru: units without an address, and apps whose units are unknown.
     pub skipped: usize,
-    /// Endpoints of platform components in its last good answer.
+    /// Number of endpoints of platform components in its last report.
     pub without_app: usize,
-    /// What it said was dropped because of its age.
-    pub(super) is_forgotten: bool,
+    /// Whether the table contains its routes, at most `keep` old.
+    pub(super) is_expired: bool,
     /// False for a source that is not configured and reports nothing.
     pub(super) is_listed: bool,
 }
 
-/// A kind of sources whose routes are not known at the moment.
+/// A kind of sources whose routes are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownRoutes {
-    /// Which sources.
     pub kind: Kind,
-    /// One of them has named some endpoints already, and not all.
+    /// Whether one of them has reported some routes, but not all.
     pub is_filling: bool,
 }
 
 impl SourceStatus {
-    /// A source that was not asked yet.
-    pub(super) fn unheard(named: &Named) -> Self {
+    /// The state before the first report.
+    pub(super) fn initial(named: &SourceName) -> Self {
         Self {
             kind: named.kind,
             key: Arc::clone(&named.key),
@@ -106,105 +102,103 @@ impl SourceStatus {
             failure: None,
             failed: 0,
             endpoints: 0,
-            kept: 0,
+            retained: 0,
             skipped: 0,
             without_app: 0,
-            is_forgotten: false,
+            is_expired: false,
             is_listed: named.kind.is_configured(),
         }
     }
 
-    /// Whether its routes of at most `keep` ago are in the table.
+    /// Whether the table contains its routes, at most `keep` old.
     fn is_in_table(&self, keep: Duration) -> bool {
         let is_young = |at: Instant| at.elapsed() <= keep;
-        !self.is_forgotten && self.last_answer.is_some_and(is_young)
+        !self.is_expired && self.last_answer.is_some_and(is_young)
     }
 }
 
 impl Snapshot {
-    /// The apps that `key` names, in the order of their ids, each with the
-    /// instances to ask. Empty: the table does not know the key.
+    /// The apps that `key` matches, ordered by id. Empty if the table does not contain the key.
     pub fn find<'a>(&'a self, key: &'a AppKey) -> Vec<Match<'a>> {
         self.index.find(key)
     }
 
-    /// The app with this GUID, as [`find`](Self::find) by GUID gives it.
+    /// The app with this GUID, like [`find`](Self::find).
     pub fn app(&self, guid: &str) -> Option<Match<'_>> {
-        self.index.app(guid).map(|entry| self.index.whole(entry))
+        self.index.app(guid).map(|entry| self.index.all_instances(entry))
     }
 
-    /// Puts routes and apps in order, for whoever is about to list them all. At
-    /// 200,000 routes that takes a while, once for each published table.
-    pub fn arrange(&self) {
+    /// Sorts routes and apps for callers that list them. With 200,000 routes this takes a while.
+    /// The result is cached per snapshot.
+    pub fn sort(&self) {
         self.index.routes();
     }
 
-    /// Every app that has a route, each once, in the order of their first routes.
+    /// All apps with a route, ordered by their first routes.
     pub fn apps(&self) -> impl Iterator<Item = Match<'_>> {
-        self.index.apps().iter().map(|entry| self.index.whole(entry))
+        self.index.apps().iter().map(|entry| self.index.all_instances(entry))
     }
 
-    /// As [`apps`](Self::apps), in no order, which costs less.
-    pub fn apps_in_no_order(&self) -> impl Iterator<Item = Match<'_>> {
-        self.index.apps_in_no_order().map(|entry| self.index.whole(entry))
+    /// Like [`apps`](Self::apps), but unordered and cheaper.
+    pub fn unordered_apps(&self) -> impl Iterator<Item = Match<'_>> {
+        self.index.unordered_apps().map(|entry| self.index.all_instances(entry))
     }
 
-    /// Which routes these are. What sources do changes it only by what they say.
-    pub fn edition(&self) -> Edition {
-        Edition(Arc::downgrade(&self.index))
+    /// Identifies the routes of this snapshot. A change of the sources' state does not change it.
+    pub fn version(&self) -> TableVersion {
+        TableVersion(Arc::downgrade(&self.index))
     }
 
-    /// Whether an app has a route; cheaper than [`app`](Self::app).
+    /// Whether the app has a route. Cheaper than [`app`](Self::app).
     pub fn contains_app(&self, guid: &str) -> bool {
         self.index.app(guid).is_some()
     }
 
-    /// The routes of an app, in byte order; none for an unknown one.
+    /// The routes of an app, ordered by bytes. Empty for an unknown app.
     pub fn routes_of(&self, guid: &str) -> impl Iterator<Item = &str> {
         self.index.app(guid).into_iter().flat_map(AppEntry::routes)
     }
 
-    /// Every route in byte order, with its endpoints: app after app by id,
-    /// each in index order. A route without any cannot be scraped: its pool is
-    /// empty, or belongs to the platform.
+    /// All routes ordered by bytes, with their endpoints grouped by app id and ordered by instance
+    /// index. A route without endpoints has no instances or belongs to the platform.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
         self.routes_from(0)
     }
 
-    /// [`routes`](Self::routes), beginning with the one at `position`.
+    /// [`routes`](Self::routes) from `position` on.
     pub fn routes_from(&self, position: usize) -> impl Iterator<Item = (&str, &[Arc<Endpoint>])> {
         let routes = self.index.routes().get(position..).unwrap_or_default();
         routes.iter().map(|route| (&*route.key, route.endpoints()))
     }
 
-    /// How many apps have a route, and how many instances they have.
+    /// Number of apps with a route, and of their instances.
     pub fn size(&self) -> (usize, usize) {
         self.index.size()
     }
 
-    /// Every configured source, in the order of the configuration, and those that say something
-    /// without being configured.
+    /// All configured sources in the order of the configuration, and unconfigured sources that have
+    /// reported something.
     pub fn sources(&self) -> &[SourceStatus] {
         match self.sources.split_last() {
-            // Only the last one can be unlisted: it stands behind the configured ones.
+            // Only the last source can be unlisted.
             Some((last, rest)) if !last.is_listed => rest,
             _ => &self.sources,
         }
     }
 
-    /// Whether a configured source has given a table. True when none is configured: an empty
-    /// table is the whole truth then. Once true, it stays true.
+    /// Whether a configured source has reported a table. Also true if no source is configured,
+    /// because the empty table is complete then. Never becomes false again.
     pub fn has_table(&self) -> bool {
         let mut configured = self.configured().peekable();
         configured.peek().is_none() || configured.any(|source| source.last_answer.is_some())
     }
 
-    /// Configured sources that have never given a table.
+    /// Configured sources that have not reported a table yet.
     pub fn waiting_for(&self) -> impl Iterator<Item = &SourceStatus> {
         self.configured().filter(|source| source.last_answer.is_none())
     }
 
-    /// Whether every configured source has given a table.
+    /// Whether all configured sources have reported a table.
     pub fn is_complete(&self) -> bool {
         self.waiting_for().next().is_none()
     }
@@ -213,8 +207,8 @@ impl Snapshot {
         self.sources.iter().filter(|source| source.kind.is_configured())
     }
 
-    /// The kinds of sources of which none has its routes in the table: they never answered, or
-    /// not within `keep`. Sources of one kind show the same routes, so one of them is enough.
+    /// The kinds of sources of which no source has its routes in the table: they have not reported
+    /// within `keep`. All sources of a kind report the same routes, so one of them is enough.
     pub fn unknown_routes(&self, keep: Duration) -> Vec<UnknownRoutes> {
         let mut kinds: Vec<Kind> = self.sources.iter().map(|source| source.kind).collect();
         kinds.sort_unstable();
@@ -228,19 +222,19 @@ impl Snapshot {
         kinds.into_iter().map(unknown).collect()
     }
 
-    /// Tries that failed, of all sources since the start.
+    /// Number of failed attempts of all sources since startup.
     pub fn failed_polls(&self) -> u64 {
         self.sources.iter().map(|source| source.failed).sum()
     }
 
-    /// How long ago the newest good answer of any source came.
+    /// Time since the newest successful report of any source.
     pub fn age(&self) -> Option<Duration> {
         self.sources.iter().filter_map(|source| source.last_answer).max().map(|at| at.elapsed())
     }
 }
 
 impl From<&Document> for Snapshot {
-    /// A table that says what `document` says, and has no source.
+    /// A table with the routes of `document` and without a source.
     fn from(document: &Document) -> Self {
         Self { index: Arc::new(Index::build(&document.entries)), sources: Vec::new() }
     }

@@ -1,128 +1,126 @@
-//! All sources, what each has said, and how long that counts.
+//! The state of all sources, and the expiry of their routes.
 //!
-//! Pure but for memory: time comes in as an argument, and nothing here waits,
-//! so every rule about ages is a unit test. [`writer`](super::writer) drives it.
+//! The time is an argument of all functions, so the rules are covered by unit tests.
+//! [`writer`](super::writer) calls them.
 //!
-//! A source is *here* when its last try succeeded, else *away*. While any is
-//! here, what an away one said counts until `stale_after` since its last good
-//! answer. While all are away the last table serves as it is, until `keep`
-//! since the newest good answer of any; then it is empty. A bus is told of each
-//! endpoint by itself, so it knows the age of each and judges by that instead.
-//! So does a source of apps that no other source knows, and since it neither
-//! covers for the others nor they for it, it has no part in these rules.
+//! A source is *available* if its last attempt succeeded. While at least one source is available,
+//! the routes of an unavailable source expire `stale_after` after its last successful report. While
+//! all sources are unavailable, the last table is served until `keep` after the newest successful
+//! report of any source. Then the table is empty.
+//!
+//! These rules do not apply to two kinds of sources. NATS registers each endpoint separately, so
+//! its source expires each endpoint by its own age. Sources of apps that no other source knows
+//! neither replace other sources nor are replaced by them, so they also expire their own routes.
 
 use super::{
-    claims::{Change, Claims, Hearing, Key},
+    claims::{Change, Claims, FullUpdate, Key},
     document::parse_into,
     drop_log::DropLog,
     error::SourceError,
     index::Index,
     intern::Interner,
-    merge::{Addresses, Voice, merge},
+    merge::{Addresses, SourceClaims, merge},
     route_table::SourceStatus,
 };
 use std::{collections::BTreeSet, hash::BuildHasher, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How long what was said counts.
+/// Lifetime of routes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ages {
+pub(super) struct Retention {
     pub(super) stale_after: Duration,
     pub(super) keep: Duration,
-    /// First answers within this time tell nothing about who knows more: they
-    /// come in the order in which the polls happened to end.
+    /// First reports within this time count as simultaneous, because their order depends on the
+    /// duration of the polls.
     pub(super) first_round: Duration,
 }
 
-/// News of one source.
+/// A report of a source.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// Everything it knows, in gorouter's format.
-    Answer(Vec<u8>),
-    /// It still says what it said, and did not need to repeat it.
+    /// All routes, in gorouter's format.
+    Full(Vec<u8>),
+    /// The routes have not changed.
     Unchanged,
-    /// What changed since its last report; it never says everything.
+    /// Changes since the last report, from a source that never sends a full table.
     Changes(Changes),
-    /// It could not be asked.
+    /// The attempt failed.
     Failure(SourceError),
-    /// It still cannot be asked, and this is why by now.
-    StillAway(SourceError),
+    /// The source is still unavailable, for another reason.
+    StillUnavailable(SourceError),
 }
 
-/// What a source heard that is told of changes only.
+/// Changes that an incremental source reports.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// In the order in which they happened.
+    /// In chronological order.
     pub(super) changes: Vec<Change>,
-    /// How far to trust that this is all.
-    pub(super) standing: Standing,
-    /// Tries that failed since its last report, and cost no more than
-    /// themselves.
+    /// How complete the source's routes are.
+    pub(super) sync_state: SyncState,
+    /// Number of failed attempts since the last report that do not affect other routes.
     pub(super) failed: u64,
-    /// Messages that were of no use, since the start.
+    /// Number of invalid messages since startup.
     pub(super) skipped: usize,
-    /// Endpoints of platform components that it knows of.
+    /// Number of endpoints of platform components.
     pub(super) without_app: usize,
 }
 
-/// How much a source that is told of changes only knows.
+/// How complete the routes of an incremental source are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It cannot hear anything; what it reports it heard before.
-    Away,
-    /// It has not listened for long enough to know everything.
-    Filling,
-    /// It knows what there is.
-    Current,
+pub(super) enum SyncState {
+    /// Disconnected. Reported changes are older.
+    Disconnected,
+    /// Connected, but not for long enough to know all routes.
+    Syncing,
+    /// All routes are known.
+    Synced,
 }
 
-/// What a source is like. Sources of one kind show the same routes.
+/// Kind of a source. All sources of a kind report the same routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Learns its table anew after a restart, so a small answer may mean that.
-    Router,
-    /// Whatever it says is meant.
+    /// Relearns its table after a restart, so a small report may be incomplete.
+    Gorouter,
+    /// Every report is complete.
     File,
-    /// Is told of changes, and decides itself what is too old.
-    Bus,
-    /// Tells changes of apps that no other source knows, and decides itself
-    /// what is too old.
-    Apart,
-    /// The same, made of what we know ourselves: no source unless it says
+    /// Reports changes and expires its own routes.
+    Nats,
+    /// Reports changes of apps that no other source knows, and expires its own routes.
+    Exclusive,
+    /// Like `Exclusive`, but derived from bindings. Listed as a source only if it reports
     /// something.
-    ApartIfAny,
+    OptionalExclusive,
 }
 
 impl Kind {
-    /// The configuration key of its sources.
+    /// The configuration key of sources of this kind.
     pub fn key(self) -> &'static str {
         match self {
-            Self::Router => "routes.gorouters",
+            Self::Gorouter => "routes.gorouters",
             Self::File => "routes.file",
-            Self::Bus => "routes.nats",
-            Self::Apart => "routes.tsuru",
-            Self::ApartIfAny => "hosts of bound Tsuru apps",
+            Self::Nats => "routes.nats",
+            Self::Exclusive => "routes.tsuru",
+            Self::OptionalExclusive => "hosts of bound Tsuru apps",
         }
     }
 
-    /// Whether an operator configures it.
     pub fn is_configured(self) -> bool {
-        self != Self::ApartIfAny
+        self != Self::OptionalExclusive
     }
 
-    /// Whether its apps are Tsuru's; other kinds never show such an app.
+    /// Whether it reports Tsuru apps. Other kinds never do.
     pub fn is_tsuru(self) -> bool {
-        matches!(self, Self::Apart | Self::ApartIfAny)
+        matches!(self, Self::Exclusive | Self::OptionalExclusive)
     }
 }
 
-/// A source, and how people call it.
+/// Kind and names of a source.
 #[derive(Clone, Debug)]
-pub(super) struct Named {
+pub(super) struct SourceName {
     pub(super) kind: Kind,
-    /// Its place in the configuration, as in `routes.gorouters[0]`.
+    /// Key in the configuration, for example `routes.gorouters[0]`.
     pub(super) key: Arc<str>,
-    /// What it is and where, without credentials.
+    /// Display name without credentials.
     pub(super) name: Arc<str>,
 }
 
@@ -131,64 +129,64 @@ struct Source {
     kind: Kind,
     drop_log: DropLog,
     claims: Claims,
-    /// Hash of the answer that `claims` were read from.
+    /// Hash of the last full report.
     answer: Option<u64>,
     status: SourceStatus,
 }
 
 impl Source {
-    fn is_here(&self) -> bool {
+    fn is_up(&self) -> bool {
         self.status.last_answer.is_some() && self.status.failure.is_none()
     }
 
-    /// Others tell themselves what has grown too old.
-    fn is_judged_by_age(&self) -> bool {
-        matches!(self.kind, Kind::Router | Kind::File)
+    /// Other kinds expire their own routes.
+    fn expires_by_age(&self) -> bool {
+        matches!(self.kind, Kind::Gorouter | Kind::File)
     }
 
-    /// Whether it speaks of what others speak of too.
-    fn is_one_of_many(&self) -> bool {
-        !matches!(self.kind, Kind::Apart | Kind::ApartIfAny)
+    /// Whether other sources report the same routes.
+    fn shares_routes(&self) -> bool {
+        !matches!(self.kind, Kind::Exclusive | Kind::OptionalExclusive)
     }
 
     fn is_listed(&self) -> bool {
         self.kind.is_configured() || self.status.failure.is_some() || !self.claims.is_empty()
     }
 
-    fn forget(&mut self) -> Vec<Key> {
-        // The same answer would be news after this.
+    fn drop_claims(&mut self) -> Vec<Key> {
+        // An identical report must be applied again after this.
         self.answer = None;
-        self.status.is_forgotten = true;
+        self.status.is_expired = true;
         self.claims.clear()
     }
 }
 
-/// Every source with its claims.
+/// All sources with their claims.
 #[derive(Debug)]
 pub(super) struct Sources {
-    ages: Ages,
+    retention: Retention,
     started: Instant,
     sources: Vec<Source>,
     interner: Interner,
     hasher: foldhash::quality::RandomState,
     addresses: Addresses,
-    /// Routes whose last merge depended on who was here.
+    /// Routes whose last merge depended on which sources were available.
     disputed: BTreeSet<Arc<str>>,
-    /// Routes that have to be merged anew.
+    /// Routes that must be merged again.
     outdated: BTreeSet<Arc<str>>,
 }
 
 impl Sources {
-    pub(super) fn new(ages: Ages, names: &[Named], started: Instant) -> Self {
-        let source = |named: &Named| Source {
-            kind: named.kind,
-            drop_log: DropLog::new(Arc::clone(&named.name)),
+    pub(super) fn new(retention: Retention, names: &[SourceName], started: Instant) -> Self {
+        let source = |name: &SourceName| Source {
+            kind: name.kind,
+            drop_log: DropLog::new(Arc::clone(&name.name)),
             claims: Claims::default(),
             answer: None,
-            status: SourceStatus::unheard(named),
+            status: SourceStatus::initial(name),
         };
         Self {
-            ages,
+            retention,
             started,
             sources: names.iter().map(source).collect(),
             interner: Interner::default(),
@@ -199,91 +197,94 @@ impl Sources {
         }
     }
 
-    /// Takes the news of the source at position `source`; true if the table
-    /// has to be built anew.
-    pub(super) fn take(&mut self, source: usize, report: Report, now: Instant) -> bool {
+    /// Applies a report of the source at position `source`. Returns whether the table must be
+    /// rebuilt.
+    pub(super) fn apply(&mut self, source: usize, report: Report, now: Instant) -> bool {
         let Some(source) = self.sources.get_mut(source) else { return false };
-        let was_here = source.is_here();
+        let was_up = source.is_up();
         let had_answered = source.status.last_answer.is_some();
         let mut changed = Vec::new();
         match report {
-            Report::Answer(body) => {
+            Report::Full(body) => {
                 let is_first = source.status.last_answer.is_none();
-                let is_first_round = now.duration_since(self.started) < self.ages.first_round;
+                let is_first_round = now.duration_since(self.started) < self.retention.first_round;
                 let since = if is_first && is_first_round { self.started } else { now };
                 let hash = self.hasher.hash_one(&body);
-                match source.read(&body, hash, &mut self.interner, since) {
-                    Ok(news) => {
-                        changed = news;
+                match source.apply_full(&body, hash, &mut self.interner, since) {
+                    Ok(keys) => {
+                        changed = keys;
                         source.succeeded(now);
                     }
                     Err(error) => source.failed(&error),
                 }
             }
-            Report::Changes(news) => {
-                // Until it knows everything, what it hears tells nothing about
-                // when that came to be.
+            Report::Changes(changes) => {
+                // Until the first synchronization, the time of a message does not tell when an
+                // endpoint appeared.
                 let is_first = source.status.last_answer.is_none();
                 let since = if is_first { self.started } else { now };
-                changed = source.hear(news, since, now);
+                changed = source.apply_changes(changes, since, now);
             }
-            // What cannot be read does not get better by staying as it is.
+            // An unreadable source stays failed if it has not changed.
             Report::Unchanged if source.status.failure.is_some() => {}
             Report::Unchanged => source.succeeded(now),
             Report::Failure(error) => source.failed(&error),
-            Report::StillAway(error) => source.status.failure = Some(error.to_string().into()),
+            Report::StillUnavailable(error) => {
+                source.status.failure = Some(error.to_string().into())
+            }
         }
         if !had_answered && source.status.last_answer.is_some() {
             source.log_first_table();
         }
-        if source.is_here() != was_here {
+        if source.is_up() != was_up {
             self.outdated.extend(self.disputed.iter().cloned());
         }
-        self.note(changed);
+        self.mark_outdated(changed);
         !self.outdated.is_empty()
     }
 
-    /// Notes which routes have to be merged anew.
-    fn note(&mut self, changed: Vec<Key>) {
+    /// Marks the routes that must be merged again.
+    fn mark_outdated(&mut self, changed: Vec<Key>) {
         for key in changed {
             let is_claimed = self.sources.iter().any(|source| source.claims.get(&key).is_some());
-            self.outdated.extend(self.addresses.note(&key, is_claimed).iter().cloned());
+            self.outdated.extend(self.addresses.record(&key, is_claimed).iter().cloned());
             self.outdated.insert(key.0);
         }
     }
 
-    /// Drops what is due; true if the table has to be built anew.
+    /// Drops expired routes. Returns whether the table must be rebuilt.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let Ages { stale_after, keep, .. } = self.ages;
+        let Retention { stale_after, keep, .. } = self.retention;
         let is_due = |at: Instant, after| at.checked_add(after).is_some_and(|due| due <= now);
         let mut changed = Vec::new();
-        if self.is_any_here() {
-            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
-                let heard = source.status.last_answer;
-                if !source.is_here() && heard.is_some_and(|at| is_due(at, stale_after)) {
-                    changed.extend(source.forget());
+        if self.is_any_up() {
+            for source in self.sources.iter_mut().filter(|source| source.expires_by_age()) {
+                let last_answer = source.status.last_answer;
+                if !source.is_up() && last_answer.is_some_and(|at| is_due(at, stale_after)) {
+                    changed.extend(source.drop_claims());
                 }
-                changed.extend(source.claims.drop_kept(|at| is_due(at, stale_after)));
+                changed.extend(source.claims.drop_retained(|at| is_due(at, stale_after)));
             }
         } else if self.newest_answer().is_some_and(|at| is_due(at, keep)) {
-            for source in self.sources.iter_mut().filter(|source| source.is_judged_by_age()) {
-                changed.extend(source.forget());
+            for source in self.sources.iter_mut().filter(|source| source.expires_by_age()) {
+                changed.extend(source.drop_claims());
             }
         }
         let has_changed = !changed.is_empty();
-        self.note(changed);
+        self.mark_outdated(changed);
         has_changed
     }
 
-    /// When [`expire`](Self::expire) will next have something to do.
+    /// When [`expire`](Self::expire) must be called next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let Ages { stale_after, keep, .. } = self.ages;
-        let has_claims = |source: &&Source| source.is_judged_by_age() && !source.claims.is_empty();
-        if self.is_any_here() {
-            let away = self.sources.iter().filter(has_claims).filter(|source| !source.is_here());
-            let away = away.filter_map(|source| source.status.last_answer);
-            let kept = self.sources.iter().filter_map(|source| source.claims.oldest_kept());
-            away.chain(kept).filter_map(|at| at.checked_add(stale_after)).min()
+        let Retention { stale_after, keep, .. } = self.retention;
+        let has_claims = |source: &&Source| source.expires_by_age() && !source.claims.is_empty();
+        if self.is_any_up() {
+            let unavailable =
+                self.sources.iter().filter(has_claims).filter(|source| !source.is_up());
+            let unavailable = unavailable.filter_map(|source| source.status.last_answer);
+            let retained = self.sources.iter().filter_map(|source| source.claims.oldest_retained());
+            unavailable.chain(retained).filter_map(|at| at.checked_add(stale_after)).min()
         } else if self.sources.iter().any(|source| has_claims(&source)) {
             self.newest_answer()?.checked_add(keep)
         } else {
@@ -291,55 +292,53 @@ impl Sources {
         }
     }
 
-    /// Builds the table of what is claimed now out of the one that was built
-    /// before.
+    /// Builds the next table from the current claims and the previous table.
     pub(super) fn build(&mut self, before: &Index) -> Index {
-        let voices: Vec<Voice<'_>> = self
+        let claims: Vec<SourceClaims<'_>> = self
             .sources
             .iter()
-            .map(|source| Voice { claims: &source.claims, is_here: source.is_here() })
+            .map(|source| SourceClaims { claims: &source.claims, is_up: source.is_up() })
             .collect();
         let (addresses, disputed) = (&self.addresses, &mut self.disputed);
-        let news = mem::take(&mut self.outdated).into_iter().map(|route| {
-            let merged = merge(&voices, addresses, &route);
+        let updates = mem::take(&mut self.outdated).into_iter().map(|route| {
+            let merged = merge(&claims, addresses, &route);
             match merged.is_disputed {
                 true => drop(disputed.insert(route)),
                 false => drop(disputed.remove(&route)),
             }
-            merged.news
+            merged.update
         });
-        before.with(news)
+        before.updated(updates)
     }
 
-    /// Lets go of what is no longer said by anyone.
-    pub(super) fn tidy(&mut self) {
-        self.interner.forget_unused();
+    /// Drops values that no source reports any more.
+    pub(super) fn drop_unused(&mut self) {
+        self.interner.drop_unused();
     }
 
-    /// How the sources are doing.
     pub(super) fn status(&self) -> Vec<SourceStatus> {
         let status = |source: &Source| {
-            let (endpoints, kept) = source.claims.count_endpoints();
+            let (endpoints, retained) = source.claims.count_endpoints();
             let is_listed = source.is_listed();
-            SourceStatus { endpoints, kept, is_listed, ..source.status.clone() }
+            SourceStatus { endpoints, retained, is_listed, ..source.status.clone() }
         };
         self.sources.iter().map(status).collect()
     }
 
-    fn is_any_here(&self) -> bool {
-        self.sources.iter().any(|source| source.is_one_of_many() && source.is_here())
+    fn is_any_up(&self) -> bool {
+        self.sources.iter().any(|source| source.shares_routes() && source.is_up())
     }
 
     fn newest_answer(&self) -> Option<Instant> {
-        let sources = self.sources.iter().filter(|source| source.is_one_of_many());
+        let sources = self.sources.iter().filter(|source| source.shares_routes());
         sources.filter_map(|source| source.status.last_answer).max()
     }
 }
 
 impl Source {
-    /// Takes a full answer, and tells what it changes. The same bytes as last
-    /// time are not even read.
-    fn read(
+    /// Applies a full report and returns the changed keys. Skips a report that is identical to the
+    /// previous one.
+    fn apply_full(
         &mut self,
         body: &[u8],
         hash: u64,
@@ -351,32 +350,32 @@ impl Source {
         }
         let document = parse_into(body, interner)?;
         for dropped in document.dropped {
-            self.drop_log.note(dropped, now);
+            self.drop_log.log(dropped, now);
         }
         self.answer = Some(hash);
         self.status.skipped = document.skipped;
         self.status.without_app = document.without_app;
         let last_answer = self.status.last_answer;
-        let may_be_filling = self.kind == Kind::Router;
-        Ok(self.claims.hear(document.entries, Hearing { now, last_answer, may_be_filling }))
+        let may_be_filling = self.kind == Kind::Gorouter;
+        Ok(self.claims.update(document.entries, FullUpdate { now, last_answer, may_be_filling }))
     }
 
-    /// Takes what changed.
-    fn hear(&mut self, news: Changes, since: Instant, now: Instant) -> Vec<Key> {
-        (self.status.skipped, self.status.without_app) = (news.skipped, news.without_app);
-        self.status.failed += news.failed;
-        match news.standing {
-            Standing::Away => {}
-            Standing::Filling => self.recovered(),
-            Standing::Current => self.succeeded(now),
+    /// Applies incremental changes.
+    fn apply_changes(&mut self, report: Changes, since: Instant, now: Instant) -> Vec<Key> {
+        (self.status.skipped, self.status.without_app) = (report.skipped, report.without_app);
+        self.status.failed += report.failed;
+        match report.sync_state {
+            SyncState::Disconnected => {}
+            SyncState::Syncing => self.recovered(),
+            SyncState::Synced => self.succeeded(now),
         }
-        self.claims.apply(news.changes, since)
+        self.claims.apply(report.changes, since)
     }
 
     fn succeeded(&mut self, now: Instant) {
         self.recovered();
         self.status.last_answer = Some(now);
-        self.status.is_forgotten = false;
+        self.status.is_expired = false;
     }
 
     fn recovered(&mut self) {
@@ -385,16 +384,15 @@ impl Source {
         }
     }
 
-    /// Once per source, so that an operator sees what it contributes.
+    /// Logged once per source, to show what it contributes.
     fn log_first_table(&self) {
         if self.is_listed() {
             let (endpoints, apps) = (self.claims.count_endpoints().0, self.claims.count_apps());
-            tracing::info!(source.name = %self.status.name, endpoints, apps, "first route table");
+            tracing::info!(source.name = %self.status.name, endpoints, apps, "first route table received");
         }
     }
 
-    /// Logs the first failure only: the rest is counted and stands on the
-    /// status page.
+    /// Logs only the first failure. Repeated failures are counted and shown on the status page.
     fn failed(&mut self, error: &SourceError) {
         if self.status.failure.is_none() {
             tracing::warn!(source.name = %self.status.name, %error, "route source failed");

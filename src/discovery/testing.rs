@@ -1,10 +1,10 @@
-//! Checks of what routers send, for fuzz targets.
+//! Checks for fuzz targets.
 
 use super::{Snapshot, parse, parse_message};
 use crate::domain::{AppKey, Prefer};
 use std::collections::HashSet;
 
-/// A message of a router on NATS is refused, or names an address and routes.
+/// A NATS message is rejected or contains an address and routes.
 pub fn check_registration(payload: &[u8]) {
     let Ok(message) = parse_message(payload) else { return };
     assert_ne!(message.address().port(), 0);
@@ -14,7 +14,7 @@ pub fn check_registration(payload: &[u8]) {
     assert_eq!(routes.iter().collect::<HashSet<_>>().len(), routes.len());
 }
 
-/// A route table of a gorouter is refused, or every app in it can be found by its GUID.
+/// A route table is rejected, or each of its apps is found by GUID.
 pub fn check_document(body: &[u8]) {
     let Ok(document) = parse(body) else { return };
     let table = Snapshot::from(&document);

@@ -1,7 +1,7 @@
-//! The room as a whole: real sockets and files, or a paused clock.
+//! Tests of the whole module with real sockets and files, or with a paused clock.
 
 use super::{
-    test_router::{Behaviour, TestRouter, http},
+    gorouter::testing::{Behaviour, TestRouter, http},
     *,
 };
 use crate::discovery::{error::SourceError, sources::Report};
@@ -37,7 +37,7 @@ fn apps(table: &RouteTable) -> Vec<String> {
     table.snapshot().apps().map(|found| found.app.id.to_string()).collect()
 }
 
-/// Waits for something that comes true soon, and gives up after far too long.
+/// Waits for a condition and panics after a timeout.
 #[track_caller]
 fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
@@ -48,13 +48,12 @@ fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
             }
             sleep(Duration::from_millis(2)).await;
         }
-        panic!("never came true: {caller}");
+        panic!("condition not met in time: {caller}");
     }
 }
 
-/// promfetcher, gap 8: a table that a reader holds never changes under it.
 #[tokio::test]
-async fn a_table_is_filled_from_all_routers_and_follows_them() {
+async fn the_table_merges_all_routers_and_follows_changes() {
     let one = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a", "b"])))).await;
     let two =
         TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a", "b", "c"])))).await;
@@ -69,7 +68,7 @@ async fn a_table_is_filled_from_all_routers_and_follows_them() {
         one.now_says(&document(&["a", "b", "d"]));
         two.now_says(&document(&["a", "b"]));
         until(|| apps(&discovery.table) == ["a", "b", "d"]).await;
-        assert!(held.contains_app("c"), "gap 8: a reader's table never changes");
+        assert!(held.contains_app("c"), "a reader's table never changes");
         assert!(discovery.table.snapshot().age().is_some());
         shutdown.cancel();
         discovery.stopped().await;
@@ -77,9 +76,8 @@ async fn a_table_is_filled_from_all_routers_and_follows_them() {
     LocalSet::new().run_until(script).await;
 }
 
-/// promfetcher, gap 9: a gorouter that is down or talks nonsense stops nothing.
 #[tokio::test]
-async fn gap_9_one_of_three_routers_dead_or_mad_costs_nothing() {
+async fn one_failing_router_of_three_does_not_affect_the_table() {
     let good = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a"])))).await;
     let other = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["b"])))).await;
     let mad = TestRouter::start(Behaviour::Hang).await;
@@ -89,11 +87,11 @@ async fn gap_9_one_of_three_routers_dead_or_mad_costs_nothing() {
         let table = &discovery.table;
         until(|| apps(table) == ["a", "b"]).await;
         let behaviours = [
-            (Behaviour::Hang, "did not answer within 0.5 s"),
-            (Behaviour::Answer(http(200, "", "<html>hi</html>")), "no JSON object"),
+            (Behaviour::Hang, "did not respond within 0.5 s"),
+            (Behaviour::Answer(http(200, "", "<html>hi</html>")), "not a JSON object"),
             (Behaviour::Answer(http(401, "", "")), "credentials"),
             (Behaviour::Answer(http(302, "Location: /\r\n", "")), "redirect"),
-            (Behaviour::Answer(http(200, "", "{\"a.test\": [")), "ends in the middle"),
+            (Behaviour::Answer(http(200, "", "{\"a.test\": [")), "is incomplete"),
             (Behaviour::Endless, "more than 1048576 bytes"),
             (Behaviour::Answer(String::new()), "cannot be reached"),
         ];
@@ -116,9 +114,8 @@ async fn gap_9_one_of_three_routers_dead_or_mad_costs_nothing() {
     LocalSet::new().run_until(script).await;
 }
 
-/// promfetcher, gap 9: an empty table after a full one is not believed at once.
 #[tokio::test]
-async fn gap_9_an_empty_answer_after_a_full_one_empties_nothing_yet() {
+async fn an_empty_report_after_a_full_one_does_not_empty_the_table() {
     let router = TestRouter::start(Behaviour::Answer(http(200, "", &document(&["a", "b"])))).await;
     let shutdown = CancellationToken::new();
     let script = async {
@@ -126,17 +123,17 @@ async fn gap_9_an_empty_answer_after_a_full_one_empties_nothing_yet() {
         let table = &discovery.table;
         until(|| apps(table).len() == 2).await;
         router.now_says("{}");
-        until(|| table.snapshot().sources()[0].kept == 2).await;
+        until(|| table.snapshot().sources()[0].retained == 2).await;
         assert_eq!(apps(table), ["a", "b"]);
         router.now_says(&document(&["a", "b"]));
-        until(|| table.snapshot().sources()[0].kept == 0).await;
+        until(|| table.snapshot().sources()[0].retained == 0).await;
         shutdown.cancel();
     };
     LocalSet::new().run_until(script).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_is_read_when_it_changes_and_when_it_is_asked_for() {
+async fn a_file_is_read_when_it_changes_and_on_reload() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("routes.json");
     let shutdown = CancellationToken::new();
@@ -148,16 +145,16 @@ async fn a_file_is_read_when_it_changes_and_when_it_is_asked_for() {
         until(|| failure().contains("cannot be read")).await;
         assert!(!table.snapshot().is_complete());
         sleep(Duration::from_secs(10)).await;
-        assert_eq!(table.snapshot().sources()[0].failed, 1, "said once, not with every look");
+        assert_eq!(table.snapshot().sources()[0].failed, 1, "reported once, not with every poll");
 
         fs::write(&path, document(&["a"])).unwrap();
         until(|| apps(table) == ["a"]).await;
         assert!(table.snapshot().is_complete());
-        // As long, and perhaps within the same tick of the disk's clock.
+        // The same length, and perhaps within the same tick of the disk's clock.
         fs::write(&path, document(&["b"])).unwrap();
         until(|| apps(table) == ["b"]).await;
         fs::write(&path, "{").unwrap();
-        until(|| failure().contains("ends in the middle")).await;
+        until(|| failure().contains("is incomplete")).await;
         assert_eq!(apps(table), ["b"], "the last good one serves");
         fs::write(dir.path().join("new"), document(&["c"])).unwrap();
         fs::rename(dir.path().join("new"), &path).unwrap();
@@ -173,7 +170,7 @@ async fn a_file_is_read_when_it_changes_and_when_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_reads_a_file_that_looks_unchanged() {
+async fn a_reload_reads_a_file_with_unchanged_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("routes.json");
     fs::write(&path, "[]").unwrap();
@@ -182,7 +179,7 @@ async fn a_reload_reads_a_file_that_looks_unchanged() {
         let file = Settings { file: Some(path), ..settings(&[]) };
         let discovery = Discovery::start(file, &shutdown);
         let failed = || discovery.table.snapshot().sources()[0].failed;
-        // Read twice, since a stamp counts from the second time on.
+        // Read twice, because a stamp is trusted after the second read.
         until(|| failed() == 2).await;
         sleep(Duration::from_secs(60)).await;
         assert_eq!(failed(), 2);
@@ -194,7 +191,7 @@ async fn a_reload_reads_a_file_that_looks_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_age_of_an_unchanged_file_stays_young() {
+async fn polling_an_unchanged_file_refreshes_its_age() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("routes.json");
     fs::write(&path, document(&["a"])).unwrap();
@@ -211,46 +208,44 @@ async fn the_age_of_an_unchanged_file_stays_young() {
     LocalSet::new().run_until(script).await;
 }
 
-/// Two sources that are told what to say, and the table that the writer keeps.
-fn told(shutdown: &CancellationToken) -> (Reporter, Reporter, RouteTable) {
-    let ages = Ages {
+/// Two sources controlled by the test, and the table that the writer publishes.
+fn reporters_and_table(shutdown: &CancellationToken) -> (Reporter, Reporter, RouteTable) {
+    let retention = Retention {
         stale_after: Duration::from_secs(120),
         keep: Duration::from_secs(3600),
         first_round: Duration::ZERO,
     };
-    let named = |name: &str| Named {
-        kind: Kind::Router,
-        key: Kind::Router.key().into(),
+    let named = |name: &str| SourceName {
+        kind: Kind::Gorouter,
+        key: Kind::Gorouter.key().into(),
         name: name.into(),
     };
     let names = [named("one"), named("two")];
-    let sources = Sources::new(ages, &names, Instant::now());
+    let sources = Sources::new(retention, &names, Instant::now());
     let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
-    let (said, heard) = mpsc::channel(1);
-    tokio::spawn(writer::write(sources, heard, table.clone(), shutdown.clone()));
-    (Reporter::new(0, said.clone()), Reporter::new(1, said), table)
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(writer::write(sources, receiver, table.clone(), shutdown.clone()));
+    (Reporter::new(0, sender.clone()), Reporter::new(1, sender), table)
 }
 
-/// promfetcher, gap 7: the age of the table is counted from a time that is set.
 #[tokio::test(start_paused = true)]
-async fn gap_7_the_age_is_that_of_the_newest_good_answer() {
-    let (one, two, table) = told(&CancellationToken::new());
-    one.report(Report::Answer(document(&["a"]).into())).await;
+async fn the_age_is_that_of_the_newest_successful_report() {
+    let (one, two, table) = reporters_and_table(&CancellationToken::new());
+    one.report(Report::Full(document(&["a"]).into())).await;
     sleep(Duration::from_secs(30)).await;
     two.report(Report::Failure(SourceError::Status(502))).await;
     sleep(Duration::from_secs(5)).await;
     assert_eq!(table.snapshot().age(), Some(Duration::from_secs(35)));
-    two.report(Report::Answer(b"{}".to_vec())).await;
+    two.report(Report::Full(b"{}".to_vec())).await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(table.snapshot().age(), Some(Duration::from_secs(1)));
 }
 
-/// promfetcher, gap 1: entries leave the table when they are stale, and all of them after `keep`.
 #[tokio::test(start_paused = true)]
-async fn gap_1_what_falls_due_leaves_the_table_without_any_news() {
-    let (one, two, table) = told(&CancellationToken::new());
-    one.report(Report::Answer(document(&["a"]).into())).await;
-    two.report(Report::Answer(document(&["b"]).into())).await;
+async fn routes_expire_without_new_reports() {
+    let (one, two, table) = reporters_and_table(&CancellationToken::new());
+    one.report(Report::Full(document(&["a"]).into())).await;
+    two.report(Report::Full(document(&["b"]).into())).await;
     one.report(Report::Failure(SourceError::Status(502))).await;
     sleep(Duration::from_secs(119)).await;
     assert_eq!(apps(&table), ["a", "b"]);
@@ -264,15 +259,14 @@ async fn gap_1_what_falls_due_leaves_the_table_without_any_news() {
     assert_eq!(table.snapshot().failed_polls(), 2);
 }
 
-/// promfetcher, gap 8: who reads needs no lock, and who writes waits for no reader.
 #[tokio::test(start_paused = true)]
-async fn a_table_that_readers_held_is_freed_by_the_writer_once_they_let_go() {
-    let (one, _two, table) = told(&CancellationToken::new());
-    one.report(Report::Answer(document(&["a"]).into())).await;
+async fn the_writer_frees_a_table_after_readers_drop_it() {
+    let (one, _two, table) = reporters_and_table(&CancellationToken::new());
+    one.report(Report::Full(document(&["a"]).into())).await;
     until(|| apps(&table) == ["a"]).await;
     let held = table.snapshot();
     let index = Arc::downgrade(&held.index);
-    one.report(Report::Answer(document(&["b"]).into())).await;
+    one.report(Report::Full(document(&["b"]).into())).await;
     until(|| apps(&table) == ["b"]).await;
     sleep(Duration::from_secs(5)).await;
     let key = AppKey::parse("a", Prefer::Name).unwrap();

@@ -1,18 +1,16 @@
-//! Asks Tsuru's API where the units of bound apps are.
+//! Polls Tsuru's API for the addresses of the units of bound apps.
 //!
-//! Tsuru has no table of everything that a scraper may read: an app is asked
-//! for by its name, one at a time, and only those that are bound are of
-//! interest. So each app has a turn of its own ([`known`]): a slow one holds
-//! back nobody, and one that cannot be told of now keeps what it had.
+//! Tsuru has no API that lists the units of all apps for a scraper, so each bound app is polled by
+//! name. Each app has its own schedule ([`app_states`]): a slow app does not delay others, and an
+//! app that cannot be polled keeps its units.
 //!
-//! Without a token for the API there are still the hosts that the bind call
-//! named ([`hosts`]). Behind each stands a router that chooses a unit, another
-//! one at each scrape: better than nothing, and marked.
+//! Without an API token, only the hosts in the bind request are known ([`hosts`]). They belong to
+//! routers that select a different unit for each scrape. Such endpoints are marked.
 
 mod api;
+mod app_states;
 mod hosts;
 mod instances;
-mod known;
 mod units;
 
 pub use api::TsuruApi;
@@ -26,9 +24,9 @@ use super::{
     writer::Reporter,
 };
 use crate::domain::TsuruApp;
+use app_states::{AppStates, Expiry};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hosts::Hosts;
-use known::{Ages, Known};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -36,61 +34,59 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Apps that are asked for at once, and as many calls of [`TsuruApi::binds_of`].
+/// Maximum number of concurrent polls, and of concurrent calls of [`TsuruApi::binds_of`].
 pub const TSURU_CALLS: usize = 16;
-/// Longest time for one app: it is a small answer of a database.
+/// Timeout for one app.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest answer about one app, in bytes; a unit takes less than one KiB.
+/// Maximum size of the response for one app, in bytes. A unit takes less than one KiB.
 const BODY_BYTES: u64 = 16 << 20;
-/// How long news are gathered before they are reported.
-const GATHER: Duration = Duration::from_millis(100);
+/// Interval at which changes are reported.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Apps of Tsuru to look after.
+/// Tsuru apps to poll.
 #[derive(Clone, Debug)]
 pub struct Tsuru {
-    /// Who knows their units. None: their hosts are all there is.
+    /// Source of units. None: only the hosts of the apps are known.
     pub api: Option<TsuruApi>,
-    /// Those that are bound, each once; looked at whenever they change.
+    /// The bound apps, without duplicates.
     pub apps: watch::Receiver<Arc<[TsuruApp]>>,
 }
 
 impl Tsuru {
-    /// What to call it where people read it.
+    /// Display name.
     pub(super) fn name(&self) -> String {
         self.api.as_ref().map_or_else(|| "hosts of tsuru apps".to_owned(), TsuruApi::name)
     }
 }
 
-/// How often to ask, and how long an answer counts.
+/// Poll interval, limits, and lifetime of units.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// Pause between two questions about an app; not zero.
+pub(super) struct PollSettings {
+    /// Interval between two polls of an app. Not zero.
     pub(super) refresh_interval: Duration,
-    /// What an app had, while others are told of and it is not.
+    /// Lifetime of the units of an app that cannot be polled, while others can.
     pub(super) stale_after: Duration,
-    /// Everything, while the API is away.
+    /// Lifetime of all units while the API is unavailable.
     pub(super) keep: Duration,
-    /// What one answer may cost.
     pub(super) limits: Limits,
 }
 
-/// What is known of one app.
+/// The units of one app.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Told {
+struct AppUnits {
     entries: Vec<Entry>,
-    /// Units and hosts that should be scraped and cannot be.
+    /// Number of units and hosts that cannot be scraped.
     skipped: usize,
-    /// The first of these.
     dropped: Vec<Dropped>,
 }
 
-impl Told {
+impl AppUnits {
     fn skip(&mut self, dropped: Dropped) {
         self.skipped += 1;
         self.describe(dropped);
     }
 
-    /// For what is no target: it is not counted.
+    /// Describes a unit that is not a target and not counted.
     fn describe(&mut self, dropped: Dropped) {
         if self.dropped.len() < DESCRIBED {
             self.dropped.push(dropped);
@@ -102,79 +98,77 @@ impl Told {
     }
 }
 
-/// None: there is no such app.
-type Answer = Result<Option<Told>, SourceError>;
+/// None: the app does not exist.
+type UnitsResult = Result<Option<AppUnits>, SourceError>;
 
-/// Whom to ask for an app.
-enum Teller {
+enum UnitSource {
     Api(api::Client),
     Hosts(Hosts),
 }
 
-impl Teller {
-    async fn ask(&self, app: &TsuruApp) -> Answer {
+impl UnitSource {
+    async fn fetch(&self, app: &TsuruApp) -> UnitsResult {
         match self {
-            Self::Api(client) => match client.ask(&app.name).await {
+            Self::Api(client) => match client.fetch_app(&app.name).await {
                 Ok(body) => units::read(&body, app).map(Some),
                 Err(SourceError::Status(404)) => Ok(None),
                 Err(error) => Err(error),
             },
-            Self::Hosts(hosts) => hosts.ask(app).await.map(Some),
+            Self::Hosts(hosts) => hosts.resolve(app).await.map(Some),
         }
     }
 }
 
-/// Looks after the bound apps until `shutdown`: asks at once for one that is
-/// new, and then every `refresh_interval`.
+/// Polls bound apps until `shutdown`: a new app immediately, then every `refresh_interval`.
 ///
-/// Must run where `spawn_local` works: awc's clients do not change threads.
-pub(super) async fn follow(
+/// Must run where `spawn_local` works, because awc's clients are not `Send`.
+pub(super) async fn poll(
     tsuru: Tsuru,
-    pace: Pace,
+    settings: PollSettings,
     reporter: Reporter,
     shutdown: CancellationToken,
 ) {
     let drop_log = DropLog::new(tsuru.name().into());
     let Tsuru { api, mut apps } = tsuru;
-    let time = pace.limits.timeout.min(TIMEOUT);
-    let body_bytes = pace.limits.body_bytes.min(BODY_BYTES);
-    let teller = match api {
-        Some(api) => Teller::Api(api::Client::new(api, time, body_bytes)),
-        None => Teller::Hosts(Hosts::default()),
+    let time = settings.limits.timeout.min(TIMEOUT);
+    let body_bytes = settings.limits.body_bytes.min(BODY_BYTES);
+    let unit_source = match api {
+        Some(api) => UnitSource::Api(api::Client::new(api, time, body_bytes)),
+        None => UnitSource::Hosts(Hosts::default()),
     };
-    let ages = Ages {
-        refresh_interval: pace.refresh_interval,
-        stale_after: pace.stale_after,
-        keep: pace.keep,
+    let expiry = Expiry {
+        refresh_interval: settings.refresh_interval,
+        stale_after: settings.stale_after,
+        keep: settings.keep,
     };
-    let following = async {
-        let mut known = Known::new(ages, drop_log, Instant::now());
+    let polling = async {
+        let mut states = AppStates::new(expiry, drop_log, Instant::now());
         let bound = apps.borrow_and_update().clone();
-        known.bind(&bound, Instant::now());
-        let mut asking = FuturesUnordered::new();
+        states.set_bound(&bound, Instant::now());
+        let mut requests = FuturesUnordered::new();
         let mut report_at = Instant::now();
         let mut is_open = true;
         loop {
             let now = Instant::now();
-            known.expire(now);
-            while asking.len() < TSURU_CALLS
-                && let Some(app) = known.next_to_ask(now)
+            states.expire(now);
+            while requests.len() < TSURU_CALLS
+                && let Some(app) = states.take_due(now)
             {
-                let teller = &teller;
-                asking.push(async move {
-                    let asked = timeout(time, teller.ask(&app)).await;
-                    (app, asked.unwrap_or(Err(SourceError::Timeout(time))))
+                let unit_source = &unit_source;
+                requests.push(async move {
+                    let fetched = timeout(time, unit_source.fetch(&app)).await;
+                    (app, fetched.unwrap_or(Err(SourceError::Timeout(time))))
                 });
             }
-            if known.has_news() && report_at <= now {
-                for report in known.report(now) {
+            if states.has_report() && report_at <= now {
+                for report in states.report(now) {
                     reporter.report(report).await;
                 }
-                report_at = now + GATHER;
+                report_at = now + BATCH_INTERVAL;
             }
-            let news = known.has_news().then_some(report_at);
-            let turn = known.next_turn().filter(|_| asking.len() < TSURU_CALLS);
-            let wake = [news, turn, known.next_due()].into_iter().flatten().min();
+            let next_report = states.has_report().then_some(report_at);
+            let next_poll = states.next_poll().filter(|_| requests.len() < TSURU_CALLS);
+            let wake = [next_report, next_poll, states.next_due()].into_iter().flatten().min();
             let wait = async {
                 match wake {
                     Some(at) => sleep_until(at).await,
@@ -183,18 +177,18 @@ pub(super) async fn follow(
             };
             tokio::select! {
                 changed = apps.changed(), if is_open => {
-                    // Who tells of bindings has gone: what is bound stays.
+                    // The sender was dropped: the bound apps stay the same.
                     is_open = changed.is_ok();
                     let bound = apps.borrow_and_update().clone();
-                    if let Teller::Hosts(hosts) = &teller {
+                    if let UnitSource::Hosts(hosts) = &unit_source {
                         hosts.keep_only(&bound);
                     }
-                    known.bind(&bound, Instant::now());
+                    states.set_bound(&bound, Instant::now());
                 }
-                Some((app, answer)) = asking.next() => known.take(&app, answer, Instant::now()),
+                Some((app, result)) = requests.next() => states.apply(&app, result, Instant::now()),
                 () = wait => {}
             }
         }
     };
-    shutdown.run_until_cancelled(following).await;
+    shutdown.run_until_cancelled(polling).await;
 }

@@ -1,18 +1,17 @@
-//! The fields of gorouter's JSON that we read, borrowed from the body.
+//! The fields of gorouter's JSON that are used, borrowed from the body.
 //!
-//! Written by hand where `derive` would refuse: a field given twice, or of
-//! another type than ever seen, must not cost the endpoint.
+//! Deserialized by hand, because a derived implementation would reject duplicate fields and
+//! unexpected types.
 
 use super::{address, endpoint::Endpoint};
 use crate::domain::{App, OrganizationGuid, SpaceGuid};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt, net::SocketAddr};
 
-/// The process type of an instance whose tags do not tell: the one that every
-/// app has.
+/// Process type of instances without the tag. Every app has this process.
 const DEFAULT_PROCESS_TYPE: &str = "web";
 
-/// A text, a flag or a count; whatever else stands there reads as nothing.
+/// A text, a flag or a number. Other types count as missing.
 #[derive(Debug, Default)]
 pub(super) enum Scalar<'a> {
     #[default]
@@ -23,7 +22,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// The text; an empty one is as good as none.
+    /// The text. An empty text counts as missing.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) if !text.is_empty() => Some(text),
@@ -101,7 +100,6 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
     }
 }
 
-/// An endpoint of a route.
 #[derive(Debug, Default)]
 pub(super) struct WireEndpoint<'a> {
     pub(super) address: Scalar<'a>,
@@ -115,7 +113,7 @@ pub(super) struct WireEndpoint<'a> {
     pub(super) tags: WireTags<'a>,
 }
 
-/// The metric tags that Cloud Controller puts on an app's processes.
+/// Metric tags that Cloud Controller sets on the processes of apps.
 #[derive(Debug, Default)]
 pub(super) struct WireTags<'a> {
     pub(super) app_id: Scalar<'a>,
@@ -124,7 +122,7 @@ pub(super) struct WireTags<'a> {
     pub(super) space_name: Scalar<'a>,
     pub(super) organization_id: Scalar<'a>,
     pub(super) organization_name: Scalar<'a>,
-    /// `instance_id`, which is the index.
+    /// The tag `instance_id`.
     pub(super) index: Scalar<'a>,
     process_type: Scalar<'a>,
     process_instance_id: Scalar<'a>,
@@ -145,7 +143,7 @@ impl<'a> WireEndpoint<'a> {
         })
     }
 
-    /// IP address and port; a host name or port 0 is none.
+    /// IP address and port. None for a host name or port 0.
     pub(super) fn socket_address(&self) -> Option<SocketAddr> {
         address::socket(self.address.text()?)
     }
@@ -154,7 +152,7 @@ impl<'a> WireEndpoint<'a> {
         self.tags.process_type.text().unwrap_or(DEFAULT_PROCESS_TYPE)
     }
 
-    /// The tag, or the field that says the same where the tag is missing.
+    /// The tag, otherwise the field with the same meaning.
     pub(super) fn process_instance_id(&self) -> Option<&str> {
         self.tags.process_instance_id.text().or(self.private_instance_id.text())
     }
@@ -163,7 +161,7 @@ impl<'a> WireEndpoint<'a> {
         self.protocol.text() == Some("http2")
     }
 
-    /// Whether `known`, at the same address, says exactly this.
+    /// Whether `known` is the same endpoint. The caller has compared the address.
     pub(super) fn describes(&self, known: &Endpoint) -> bool {
         self.tags.app_id.text() == Some(known.app.id.as_str())
             && self.process_instance_id() == known.process_instance_id.as_deref()
@@ -195,7 +193,7 @@ impl<'a> WireTags<'a> {
         })
     }
 
-    /// Whether `known`, with the same id, says exactly this.
+    /// Whether `known` is the same app. The caller has compared the id.
     pub(super) fn describe(&self, known: &App) -> bool {
         self.app_name.or_empty() == &*known.name
             && self.space_name.or_empty() == &*known.space_name
@@ -245,7 +243,7 @@ impl<'de> Visitor<'de> for TagsVisitor {
         f.write_str("tags")
     }
 
-    /// `null`, as gorouter writes for an endpoint that was registered without.
+    /// gorouter writes `null` for an endpoint without tags.
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(WireTags::default())
     }

@@ -1,8 +1,8 @@
-//! The one writer of the route table.
+//! The only writer of the route table.
 //!
-//! Sources report, the writer takes, arranges and publishes. Reading 140 MB of
-//! JSON takes a second of computing, so it happens on a blocking thread: no
-//! thread that serves scrapes does any of it, or even frees an old table.
+//! Sources send reports. The writer applies them, builds the next index and publishes it. Parsing
+//! 140 MB of JSON takes a second, so all of this runs on a blocking thread. Threads that serve
+//! scrapes do not even free an old table.
 
 use super::{
     index::Index,
@@ -17,75 +17,72 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Reports taken before a new table is built, if that many wait.
+/// Maximum number of reports that are applied before the table is rebuilt.
 const BATCH: usize = 64;
-/// Pause before a table that readers still held is looked at again.
+/// Interval at which the writer checks whether readers still hold an old table.
 const RETIRED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Lets one source speak, and only for itself.
+/// Handle through which one source reports.
 ///
-/// This is all that a source gets: it decides when it has news, by polling or
-/// by being called, and the rest of the room does not care which.
+/// A source decides when to report.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
     source: usize,
-    said: mpsc::Sender<Said>,
+    reports: mpsc::Sender<SourceReport>,
 }
 
-/// A report and whose it is.
+/// A report and its source.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct SourceReport {
     source: usize,
     report: Report,
 }
 
 impl Reporter {
-    /// For the source at position `source` of [`Sources`].
-    pub(super) fn new(source: usize, said: mpsc::Sender<Said>) -> Self {
-        Self { source, said }
+    /// `source` is the position in [`Sources`].
+    pub(super) fn new(source: usize, reports: mpsc::Sender<SourceReport>) -> Self {
+        Self { source, reports }
     }
 
-    /// Hands news over, and waits while the writer has more than enough: a
-    /// source that is faster than the writer must not pile up its answers.
+    /// Sends a report. Waits while the queue is full, so that a fast source cannot queue many
+    /// reports.
     pub(super) async fn report(&self, report: Report) {
-        // A closed channel means that the writer has stopped, as the source will.
-        let _ = self.said.send(Said { source: self.source, report }).await;
+        // A closed channel means that the writer has stopped. The source will stop too.
+        let _ = self.reports.send(SourceReport { source: self.source, report }).await;
     }
 
-    /// A turn to speak, if the writer can listen right now: for a source that
-    /// has better to do than to wait.
-    pub(super) fn when_free(&self) -> Option<Turn<'_>> {
-        Some(Turn { source: self.source, permit: self.said.try_reserve().ok()? })
+    /// Reserves a place in the queue without waiting.
+    pub(super) fn try_reserve(&self) -> Option<ReportPermit<'_>> {
+        Some(ReportPermit { source: self.source, permit: self.reports.try_reserve().ok()? })
     }
 }
 
-/// Room for one report.
+/// A reserved place in the queue.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct ReportPermit<'a> {
     source: usize,
-    permit: mpsc::Permit<'a, Said>,
+    permit: mpsc::Permit<'a, SourceReport>,
 }
 
-impl Turn<'_> {
-    /// Hands news over.
+impl ReportPermit<'_> {
     pub(super) fn report(self, report: Report) {
-        self.permit.send(Said { source: self.source, report });
+        self.permit.send(SourceReport { source: self.source, report });
     }
 }
 
-/// Publishes to `table` what the sources report, until `shutdown`.
+/// Applies reports and publishes tables until `shutdown`.
 pub(super) async fn write(
     sources: Sources,
-    mut said: mpsc::Receiver<Said>,
+    mut reports: mpsc::Receiver<SourceReport>,
     table: RouteTable,
     shutdown: CancellationToken,
 ) {
     let index = Arc::clone(&table.snapshot().index);
-    let mut desk = Desk { sources, index, retired: Vec::new() };
+    let mut builder = TableBuilder { sources, index, retired: Vec::new() };
     let mut due: Option<Instant> = None;
     loop {
-        let mut news = Vec::new();
-        let fallen_due = async {
+        let mut batch = Vec::new();
+        let timer = async {
             match due {
                 Some(due) => sleep_until(due).await,
                 None => std::future::pending().await,
@@ -93,47 +90,47 @@ pub(super) async fn write(
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            count = said.recv_many(&mut news, BATCH) => if count == 0 { return },
-            () = fallen_due => {}
+            count = reports.recv_many(&mut batch, BATCH) => if count == 0 { return },
+            () = timer => {}
         }
         let now = Instant::now();
-        let work = spawn_blocking(move || {
-            let snapshot = desk.work(news, now);
-            (desk, snapshot)
+        let task = spawn_blocking(move || {
+            let snapshot = builder.apply(batch, now);
+            (builder, snapshot)
         });
-        let Ok((back, snapshot)) = work.await else {
-            // Only a bug or the end of the runtime leads here. The table stays
-            // as it is, and its age shows it.
-            tracing::error!("the route table is no longer updated: its writer failed");
+        let Ok((back, snapshot)) = task.await else {
+            // Caused by a panic or the end of the runtime. The table stays as it is, and its age
+            // shows the problem.
+            tracing::error!("route table writer failed; the table is no longer updated");
             return;
         };
-        desk = back;
-        due = desk.next_due(now);
+        builder = back;
+        due = builder.next_due(now);
         table.publish(snapshot);
     }
 }
 
-/// What the writer works on, handed from thread to thread.
-struct Desk {
+/// State of the writer, which moves between threads.
+struct TableBuilder {
     sources: Sources,
-    /// The published one.
+    /// The published index.
     index: Arc<Index>,
-    /// Replaced ones that readers may still hold. Being the last to let go of
-    /// a large table takes a while, so it must not be a reader.
+    /// Replaced indexes that readers may still hold. Freeing a large index is slow, so the writer
+    /// keeps a reference until no reader holds one.
     retired: Vec<Arc<Index>>,
 }
 
-impl Desk {
-    fn work(&mut self, news: Vec<Said>, now: Instant) -> Snapshot {
+impl TableBuilder {
+    fn apply(&mut self, batch: Vec<SourceReport>, now: Instant) -> Snapshot {
         let mut changed = false;
-        for Said { source, report } in news {
-            changed |= self.sources.take(source, report, now);
+        for SourceReport { source, report } in batch {
+            changed |= self.sources.apply(source, report, now);
         }
         changed |= self.sources.expire(now);
         let retired = self.retired.len();
         self.retired.retain(|index| Arc::strong_count(index) > 1);
         if self.retired.len() < retired {
-            self.sources.tidy();
+            self.sources.drop_unused();
         }
         if changed {
             let next = Arc::new(self.sources.build(&self.index));

@@ -38,7 +38,7 @@ async fn routes(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpR
     let table = routes.table.snapshot();
     let listed = Arc::clone(&table);
     // Rendering runs on a thread that serves no scrapes.
-    if web::block(move || listed.arrange()).await.is_err() {
+    if web::block(move || listed.sort()).await.is_err() {
         return Ok(HttpResponse::InternalServerError().finish());
     }
     Ok(HttpResponse::Ok().content_type(ContentType::json()).streaming(text(table)))

@@ -134,7 +134,7 @@ impl Sd {
         table: Arc<Snapshot>,
         bound: ActiveBindings,
     ) -> Result<(Arc<Answer>, Outcome), SdError> {
-        let editions = Editions { routes: table.edition(), bindings: bound.version() };
+        let editions = Editions { routes: table.version(), bindings: bound.edition() };
         if let Some(answer) = self.cache.get(&key, &editions) {
             return Ok((answer, Outcome::Cached));
         }

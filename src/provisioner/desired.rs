@@ -5,7 +5,7 @@ use crate::{
         InstanceId, OrganizationGuid, SpaceGuid,
         prometheus::{Spec, WEB_USER, segment, slug},
     },
-    secrets::{Keys, Owner},
+    secrets::{Keys, AssociatedData},
     store::{Names, PrometheusInstance, ServiceInstance},
 };
 use secrecy::SecretString;
@@ -79,7 +79,7 @@ impl DesiredInstance {
     ) -> Result<Self, DesiredInstanceError> {
         let id = instance.instance_id;
         let map = keys
-            .unseal(Owner::Spec(id.as_str()), &row.spec)
+            .decrypt(AssociatedData::Spec(id.as_str()), &row.spec)
             .ok_or(DesiredInstanceError::Unreadable)?;
         let spec: Spec = serde_json::from_value(Value::Object(map))
             .map_err(|_| DesiredInstanceError::Unreadable)?;

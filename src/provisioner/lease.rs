@@ -6,7 +6,7 @@
 
 use crate::store::{
     Store, StoreError,
-    leases::{self, Holder, Taken},
+    leases::{self, Holder, LeaseOutcome},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -80,8 +80,8 @@ impl Lease {
         let (started, mut first) = (Instant::now(), None);
         loop {
             let (holder, expires_at) = match self.acquire().await? {
-                Taken::Held => return Ok(()),
-                Taken::ByOther { holder, expires_at } => (holder, expires_at),
+                LeaseOutcome::Acquired => return Ok(()),
+                LeaseOutcome::HeldByOther { holder, expires_at } => (holder, expires_at),
             };
             // Older versions do not store a location.
             let Some(other) = self.other_location.clone() else { return Ok(()) };
@@ -106,17 +106,17 @@ impl Lease {
         if !self.is_needed() || self.acquired_at.is_some_and(|it| it.elapsed() < RENEWAL) {
             return Ok(true);
         }
-        Ok(self.acquire().await? == Taken::Held)
+        Ok(self.acquire().await? == LeaseOutcome::Acquired)
     }
 
-    async fn acquire(&mut self) -> Result<Taken, StoreError> {
+    async fn acquire(&mut self) -> Result<LeaseOutcome, StoreError> {
         let requested_at = Instant::now();
         let mut tx = self.store.begin_write().await?;
-        let taken = leases::take(&mut tx, NAME, &self.holder, TERM).await?;
+        let taken = leases::acquire(&mut tx, NAME, &self.holder, TERM).await?;
         tx.commit().await?;
-        self.acquired_at = (taken == Taken::Held).then_some(requested_at);
+        self.acquired_at = (taken == LeaseOutcome::Acquired).then_some(requested_at);
         self.other_location = match &taken {
-            Taken::ByOther { holder, .. } if holder.home != self.holder.home => holder.home.clone(),
+            LeaseOutcome::HeldByOther { holder, .. } if holder.home != self.holder.home => holder.home.clone(),
             _ => None,
         };
         Ok(taken)
@@ -138,7 +138,7 @@ impl Lease {
             return Ok(());
         }
         let mut tx = self.store.begin_write().await?;
-        leases::give_back(&mut tx, NAME, &self.holder).await?;
+        leases::release(&mut tx, NAME, &self.holder).await?;
         tx.commit().await
     }
 }

@@ -162,7 +162,7 @@ impl OperationRunner {
         }
         let why = format!("{failure}; the instance stays as it was");
         self.write(async |tx| {
-            if operations::note(tx, &operation.operation_id, OperationState::Failed, &why).await? {
+            if operations::update_state(tx, &operation.operation_id, OperationState::Failed, &why).await? {
                 restore_before(tx, operation).await?;
             }
             Ok(())
@@ -261,7 +261,7 @@ async fn note(
     description: &str,
 ) -> Result<(), StoreError> {
     // The result is ignored: a superseded operation has no row.
-    operations::note(tx, &operation.operation_id, state, description).await.map(drop)
+    operations::update_state(tx, &operation.operation_id, state, description).await.map(drop)
 }
 
 /// Restores the instance as it was stored before an update.

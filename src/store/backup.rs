@@ -1,14 +1,14 @@
-//! A copy of an SQLite database that others go on writing to.
+//! Copies an SQLite database while it is in use.
 
 use super::{StoreError, sqlite};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use std::path::{Path, PathBuf};
 
-/// The file behind a `database_url`; none when it names a PostgreSQL.
+/// Returns the file of a `database_url`. None for PostgreSQL.
 ///
 /// # Errors
-/// [`StoreError::Url`] for what is no URL of a database that we know.
+/// [`StoreError::Url`] for an unsupported URL.
 pub fn file_of(url: &SecretString) -> Result<Option<PathBuf>, StoreError> {
     match url.expose_secret().split_once(':') {
         Some(("sqlite", path)) => sqlite::path_of(path).map(Some),
@@ -17,20 +17,20 @@ pub fn file_of(url: &SecretString) -> Result<Option<PathBuf>, StoreError> {
     }
 }
 
-/// Writes what `database` holds at this moment into the empty file `copy`.
+/// Copies the current content of `database` into the empty file `copy`.
 ///
-/// It is one read transaction of SQLite, so neither waits for the other: writers go on, and the
-/// copy is whole, without a write-ahead log beside it. Nothing is migrated. Returns the
-/// fingerprint of the key that sealed the secrets in it.
+/// The copy is one read transaction of SQLite: writers are not blocked, and the copy is consistent
+/// and needs no write-ahead log. The copy is not migrated. Returns the fingerprint of the key with
+/// which its secrets are encrypted.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the database is not there, or the disk is full.
+/// [`StoreError::Unavailable`] if the database does not exist or the disk is full.
 pub async fn copy(database: &Path, copy: &Path) -> Result<String, StoreError> {
     sqlx::any::install_default_drivers();
     let Some(copy) = copy.to_str() else {
-        return Err(StoreError::away("the copy needs a name that is UTF-8"));
+        return Err(StoreError::unavailable("the copy needs a name that is UTF-8"));
     };
-    let mut connection = sqlite::options(database, sqlite::Mode::Existing)?.connect().await?;
+    let mut connection = sqlite::options(database, sqlite::OpenMode::Existing)?.connect().await?;
     connection.execute("PRAGMA busy_timeout = 5000").await?;
     sqlx::query("VACUUM INTO $1").bind(copy).execute(&mut connection).await?;
     let row =

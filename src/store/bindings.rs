@@ -9,32 +9,26 @@ use crate::domain::{AppGuid, BindingId, IdError, InstanceId, PlanId, ServiceId, 
 use sqlx::{Row, any::AnyRow};
 use std::str::FromStr;
 
-/// A binding as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceBinding {
-    /// Its id, the platform's choice; unique over all instances.
+    /// Chosen by the platform. Unique across all instances.
     pub binding_id: BindingId,
-    /// The instance it belongs to.
     pub instance_id: InstanceId,
-    /// The service named when it was made.
     pub service_id: ServiceId,
-    /// The plan named when it was made.
     pub plan_id: PlanId,
-    /// The bound app; none for a service key.
+    /// None for a service key.
     pub app_guid: Option<AppGuid>,
-    /// The space of its instance.
+    /// The space of the service instance.
     pub space_guid: SpaceGuid,
-    /// Its parameters, sealed.
+    /// Encrypted.
     pub parameters: String,
-    /// Hash of its token.
     pub token_hash: String,
-    /// Random part of its token; empty for one from before there was any.
+    /// Salt of the token. Empty for bindings of versions without salts.
     pub token_salt: String,
-    /// The binding that it succeeds (rotation), which may be gone by now.
+    /// The binding that this one replaces (credential rotation). It may have been deleted.
     pub predecessor_id: Option<BindingId>,
 }
 
-/// All columns, in every query: they are few, and so is the code.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -45,10 +39,6 @@ macro_rules! select {
     };
 }
 
-/// Looks a binding up, whatever its instance is.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ServiceBinding>, StoreError> {
     let row = sqlx::query(select!("WHERE binding_id = $1"))
         .bind(id.as_str())
@@ -57,19 +47,13 @@ pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ServiceBinding>,
     row.as_ref().map(binding).transpose()
 }
 
-/// All bindings, the newest first. One that cannot be read does not hide the others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns all bindings, newest first. A row that cannot be read is an error of its own.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ServiceBinding, StoreError>>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY revision DESC")).fetch_all(tx.connection()).await?;
     Ok(rows.iter().map(binding).collect())
 }
 
-/// Adds a binding, as the newest one; `false`, and nothing done, if its id is taken.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Inserts a binding as the newest. Returns `false` and changes nothing if its id is taken.
 pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, StoreError> {
     let revision = state::bump(tx).await?;
     let inserted = sqlx::query(
@@ -94,10 +78,7 @@ pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, Store
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Changes a binding, which is the newest one then; its token stays.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Updates a binding and makes it the newest. Its token stays the same.
 pub async fn replace(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreError> {
     let revision = state::bump(tx).await?;
     sqlx::query(
@@ -118,10 +99,6 @@ pub async fn replace(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreE
     Ok(())
 }
 
-/// Removes a binding.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn delete(tx: &mut Tx, id: &BindingId) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query("DELETE FROM service_bindings WHERE binding_id = $1")
@@ -131,10 +108,6 @@ pub async fn delete(tx: &mut Tx, id: &BindingId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes all bindings of an instance.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn delete_all(tx: &mut Tx, instance: &InstanceId) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query("DELETE FROM service_bindings WHERE instance_id = $1")

@@ -1,63 +1,56 @@
-//! What can go wrong with a database.
+//! Errors of the store.
 
 use sqlx::{error::DatabaseError, migrate::MigrateError};
 use std::borrow::Cow;
 
-/// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// `database_url` makes no sense.
     #[error("database_url {0}")]
     Url(String),
-    /// The database is away, full, or refuses us; it may be back in a moment.
+    /// The database cannot be reached, is full, or refuses access. The error may be temporary.
     #[error("the database is not available: {reason}")]
     Unavailable {
-        /// What is wrong and its cause, without secrets.
+        /// The cause, without secrets.
         reason: String,
     },
-    /// Migrated by a newer version of us; going on could harm it.
+    /// A newer version migrated the database. Using it could damage it.
     #[error(
         "the database was migrated by a newer version of Scrapebroker (it has migration {found}, \
          this version knows {known} at most); run that version, or restore a backup from before"
     )]
     NewerVersion {
-        /// A migration that this version does not know.
+        /// A migration that this version does not contain.
         found: i64,
-        /// The last one that this version knows.
+        /// The last migration of this version.
         known: i64,
     },
-    /// Migrated by something that is no version of us.
-    #[error("the database is not one of this program: its migration {0} is another one")]
+    /// The database contains a migration that no version of Scrapebroker has.
+    #[error("the database does not belong to this program: its migration {0} differs")]
     ForeignMigration(i64),
-    /// Its secrets were sealed with another key.
+    /// The secrets are encrypted with another key.
     #[error(
-        "the secrets in the database were sealed with another broker.token_key; \
+        "the secrets in the database were encrypted with another broker.token_key; \
          set the key that was used before"
     )]
     KeyChanged,
-    /// A row holds what no version of us has written.
+    /// A row contains a value that no version of Scrapebroker writes.
     #[error("the database holds an unusable {column}: {problem}")]
-    Corrupt {
-        /// Where.
-        column: &'static str,
-        /// What.
-        problem: String,
-    },
-    /// A mistake of ours.
-    #[error("the database did not understand a query")]
+    Corrupt { column: &'static str, problem: String },
+    /// A bug of Scrapebroker.
+    #[error("the database rejected a query")]
     Query(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Names the server that is not available.
+    /// Adds the server to the reason.
     pub(super) fn at(self, server: &str) -> Self {
         match self {
-            Self::Unavailable { reason } => Self::away(format!("{server}: {reason}")),
+            Self::Unavailable { reason } => Self::unavailable(format!("{server}: {reason}")),
             other => other,
         }
     }
 
-    pub(super) fn away(reason: impl Into<String>) -> Self {
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into() }
     }
 }
@@ -65,9 +58,9 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match reason(&error) {
-            Some(reason) => Self::away(reason),
+            Some(reason) => Self::unavailable(reason),
             None => {
-                // Users see the text of a `StoreError`, so the cause is logged here.
+                // Users see the text of a `StoreError`, so the cause is only logged.
                 tracing::error!(%error, "database query failed");
                 Self::Query(error)
             }
@@ -80,15 +73,15 @@ impl From<MigrateError> for StoreError {
         let known = super::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
         match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            // Migrations are only ever added, so one that we lack is from the future.
+            // Migrations are only appended, so an unknown one is from a newer version.
             MigrateError::VersionMissing(found) => Self::NewerVersion { found, known },
             MigrateError::VersionMismatch(found) => Self::ForeignMigration(found),
-            error => Self::away(format!("it could not be migrated: {error}")),
+            error => Self::unavailable(format!("it could not be migrated: {error}")),
         }
     }
 }
 
-/// What to tell the user if the database, not the query, is at fault.
+/// The reason for the user if the database, not the query, caused the error.
 fn reason(error: &sqlx::Error) -> Option<String> {
     use sqlx::Error::*;
     match error {
@@ -96,19 +89,19 @@ fn reason(error: &sqlx::Error) -> Option<String> {
         Tls(error) => Some(format!("TLS: {error}")),
         PoolTimedOut => Some(format!(
             "no connection within {} s: the server accepts none, or all are in use",
-            super::ACQUIRE.as_secs()
+            super::ACQUIRE_TIMEOUT.as_secs()
         )),
         PoolClosed => Some("it was closed".to_owned()),
         WorkerCrashed => Some("its worker thread ended".to_owned()),
         Protocol(problem) => Some(format!("it broke the protocol, or hung up: {problem}")),
         BeginFailed => Some("a transaction could not be started".to_owned()),
-        Database(error) => is_away(error.as_ref()).then(|| error.message().to_owned()),
+        Database(error) => is_unavailable(error.as_ref()).then(|| error.message().to_owned()),
         _ => None,
     }
 }
 
-/// Codes of SQLite are numbers, those of PostgreSQL have five characters.
-fn is_away(error: &dyn DatabaseError) -> bool {
+/// SQLite's codes are numbers. PostgreSQL's codes have five characters.
+fn is_unavailable(error: &dyn DatabaseError) -> bool {
     let code = error.code().unwrap_or(Cow::Borrowed(""));
     match code.parse::<u32>() {
         // https://www.sqlite.org/rescode.html: the low byte is the primary code.
@@ -130,7 +123,7 @@ fn is_away(error: &dyn DatabaseError) -> bool {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html
         _ => {
             let classes = ["08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"];
-            // A standby after a failover, and a database that was made anew.
+            // A standby after a failover, and a recreated database.
             let codes = ["25006", "25P03", "42P01"];
             classes.iter().any(|class| code.starts_with(class)) || codes.contains(&&*code)
         }

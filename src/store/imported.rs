@@ -1,28 +1,24 @@
-//! Bindings that were promfetcher's, and what is known of instances that are gone.
+//! Bindings imported from promfetcher, and deleted instances.
 //!
-//! promfetcher stored no instance, service or plan with a binding, so these rows
-//! have none, and a table of their own.
+//! promfetcher stored no instance, service or plan of a binding. Imported bindings therefore have a
+//! table of their own without these columns.
 
 use super::{StoreError, Tx, instances::id, state};
 use crate::domain::{AppGuid, BindingId, InstanceId};
 use sqlx::{Row, any::AnyRow};
 
-/// An imported binding as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedBinding {
-    /// Its id, the platform's choice.
     pub binding_id: BindingId,
-    /// The bound app.
     pub app_guid: AppGuid,
-    /// Its parameters, sealed.
+    /// Encrypted.
     pub parameters: String,
-    /// Hash of its token.
     pub token_hash: String,
-    /// Random part of its token; empty for one from before there was any.
+    /// Salt of the token. Empty for bindings of versions without salts.
     pub token_salt: String,
 }
 
-/// All columns of those that the platform has not removed.
+/// Selects bindings that the platform has not deleted.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -33,10 +29,6 @@ macro_rules! select {
     };
 }
 
-/// Looks an imported binding up.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ImportedBinding>, StoreError> {
     let row = sqlx::query(select!("AND binding_id = $1"))
         .bind(id.as_str())
@@ -45,20 +37,14 @@ pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ImportedBinding>
     row.as_ref().map(imported).transpose()
 }
 
-/// All imported bindings, the newest first. One that cannot be read does not hide the others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns all imported bindings, newest first. A row that cannot be read is an error of its own.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ImportedBinding, StoreError>>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY revision DESC")).fetch_all(tx.connection()).await?;
     Ok(rows.iter().map(imported).collect())
 }
 
-/// Adds an imported binding; `false`, and nothing done, if it was imported before,
-/// even if the platform has removed it since.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Inserts a binding. Returns `false` and changes nothing if it was imported before, even if the
+/// platform has deleted it since.
 pub async fn insert(tx: &mut Tx, binding: &ImportedBinding) -> Result<bool, StoreError> {
     let revision = state::bump(tx).await?;
     let inserted = sqlx::query(
@@ -76,10 +62,7 @@ pub async fn insert(tx: &mut Tx, binding: &ImportedBinding) -> Result<bool, Stor
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Removes an imported binding for good; `false` if there is none.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Deletes an imported binding permanently. Returns `false` if it does not exist.
 pub async fn remove(tx: &mut Tx, id: &BindingId) -> Result<bool, StoreError> {
     state::bump(tx).await?;
     let removed = sqlx::query(
@@ -92,11 +75,8 @@ pub async fn remove(tx: &mut Tx, id: &BindingId) -> Result<bool, StoreError> {
     Ok(removed.rows_affected() == 1)
 }
 
-/// Remembers that the platform has removed this instance.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn depart(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
+/// Records that the platform has deleted this instance.
+pub async fn mark_deleted(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO departed_instances (instance_id) VALUES ($1) \
          ON CONFLICT (instance_id) DO NOTHING",
@@ -107,11 +87,8 @@ pub async fn depart(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether [`depart`] was told of this instance.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn has_departed(tx: &mut Tx, id: &InstanceId) -> Result<bool, StoreError> {
+/// Whether [`mark_deleted`] was called for this instance.
+pub async fn is_deleted(tx: &mut Tx, id: &InstanceId) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT instance_id FROM departed_instances WHERE instance_id = $1")
         .bind(id.as_str())
         .fetch_optional(tx.connection())

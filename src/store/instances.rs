@@ -5,39 +5,29 @@ use crate::domain::{IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, Sp
 use sqlx::{Row, any::AnyRow};
 use std::str::FromStr;
 
-/// A service instance as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceInstance {
-    /// Its id, the platform's choice.
     pub instance_id: InstanceId,
-    /// The service it is of.
     pub service_id: ServiceId,
-    /// The plan it has now.
     pub plan_id: PlanId,
-    /// The organization it belongs to.
     pub organization_guid: OrganizationGuid,
-    /// The space it belongs to.
     pub space_guid: SpaceGuid,
-    /// Names at the last time the platform told them, for the operator's eyes.
+    /// Names in the platform's last request, for display.
     pub names: Names,
-    /// The version of the plan that it was made with or upgraded to.
+    /// The plan's maintenance version at creation or at the last upgrade.
     pub maintenance_version: Option<String>,
-    /// Its parameters, sealed.
+    /// Encrypted.
     pub parameters: String,
 }
 
-/// What people call an instance and the place it is in.
+/// Names of an instance, its organization and its space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Name of the organization.
     pub organization: Option<String>,
-    /// Name of the space.
     pub space: Option<String>,
-    /// Name of the service instance.
     pub instance: Option<String>,
 }
 
-/// All columns, in every query: they are few, and so is the code.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -49,10 +39,6 @@ macro_rules! select {
     };
 }
 
-/// Looks an instance up.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<ServiceInstance>, StoreError> {
     let row = sqlx::query(select!("WHERE instance_id = $1"))
         .bind(id.as_str())
@@ -61,20 +47,14 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<ServiceInstance
     row.as_ref().map(instance).transpose()
 }
 
-/// The ids of all instances that can be read.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns the ids of all instances that can be read.
 pub async fn ids(tx: &mut Tx) -> Result<Vec<InstanceId>, StoreError> {
     let rows =
         sqlx::query("SELECT instance_id FROM service_instances").fetch_all(tx.connection()).await?;
     Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
 }
 
-/// All instances that are a Prometheus. One that cannot be read does not hide the others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns all Prometheus instances. A row that cannot be read is an error of its own.
 pub async fn of_prometheus(
     tx: &mut Tx,
 ) -> Result<Vec<Result<ServiceInstance, StoreError>>, StoreError> {
@@ -85,10 +65,7 @@ pub async fn of_prometheus(
     Ok(rows.iter().map(instance).collect())
 }
 
-/// Adds an instance; `false`, and nothing done, if its id is taken.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Inserts an instance. Returns `false` and changes nothing if its id is taken.
 pub async fn insert(tx: &mut Tx, instance: &ServiceInstance) -> Result<bool, StoreError> {
     state::bump(tx).await?;
     let inserted = sqlx::query(
@@ -112,11 +89,8 @@ pub async fn insert(tx: &mut Tx, instance: &ServiceInstance) -> Result<bool, Sto
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Replaces what an update may change: plan, organization and space, names, maintenance version,
+/// Updates what a request may change: plan, organization, space, names, maintenance version and
 /// parameters.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn update(tx: &mut Tx, instance: &ServiceInstance) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query(
@@ -138,10 +112,6 @@ pub async fn update(tx: &mut Tx, instance: &ServiceInstance) -> Result<(), Store
     Ok(())
 }
 
-/// Removes an instance and its bindings.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn delete(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query("DELETE FROM service_instances WHERE instance_id = $1")
@@ -168,7 +138,7 @@ fn instance(row: &AnyRow) -> Result<ServiceInstance, StoreError> {
     })
 }
 
-/// A stored id is parsed like any other input.
+/// Validates a stored id like an id from a request.
 pub(super) fn id<T>(row: &AnyRow, column: &'static str) -> Result<T, StoreError>
 where
     T: FromStr<Err = IdError>,

@@ -1,36 +1,34 @@
-//! Which of several processes does what only one may do at a time.
+//! Leases: only one process holds a lease at a time.
 //!
-//! Terms begin and end by the clock of the database (see [`clock`]).
+//! Terms are measured with the clock of the database (see [`clock`]).
 
 use super::{StoreError, Tx, clock};
 use sqlx::Row;
 use std::time::Duration;
 
-/// Who asks for a lease, or has it.
+/// A process that requests or holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Unique for each process.
     pub id: String,
-    /// Where the process does its work. Older versions wrote none.
+    /// Location of the instances that the process runs. Older versions stored none.
     pub home: Option<String>,
 }
 
-/// What comes of asking for a lease.
+/// Result of a request for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It is ours until the term ends.
-    Held,
-    /// It is somebody else's.
-    ByOther {
-        /// The other one.
+pub enum LeaseOutcome {
+    /// This process holds the lease until the term ends.
+    Acquired,
+    /// Another process holds the lease.
+    HeldByOther {
         holder: Holder,
-        /// When its term ends, in milliseconds since 1970.
+        /// End of the term in milliseconds since 1970.
         expires_at: i64,
     },
 }
 
 impl Holder {
-    /// As one text: the id has no blanks.
+    /// Encodes the holder as one text. The id contains no blanks.
     fn to_text(&self) -> String {
         match &self.home {
             Some(home) => format!("{} {home}", self.id),
@@ -46,19 +44,16 @@ impl Holder {
     }
 }
 
-/// Takes a lease, or keeps it for another term.
+/// Acquires a lease or extends its term.
 ///
-/// A term that ends in the far future was written before the database's clock was set back, and
-/// does not count. Only versions that write a home use that clock.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn take(
+/// A term that ends in the far future was written before the database's clock was set back, and is
+/// ignored. Only versions that write `home` use the database's clock.
+pub async fn acquire(
     tx: &mut Tx,
     name: &str,
     holder: &Holder,
     term: Duration,
-) -> Result<Taken, StoreError> {
+) -> Result<LeaseOutcome, StoreError> {
     let now = clock::now(tx).await?;
     let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
     let taken = sqlx::query(
@@ -75,21 +70,18 @@ pub async fn take(
     .execute(tx.connection())
     .await?;
     if taken.rows_affected() == 1 {
-        return Ok(Taken::Held);
+        return Ok(LeaseOutcome::Acquired);
     }
     let row = sqlx::query("SELECT holder, expires_at FROM leases WHERE name = $1")
         .bind(name)
         .fetch_one(tx.connection())
         .await?;
     let holder = Holder::from_text(&row.try_get::<String, _>("holder")?);
-    Ok(Taken::ByOther { holder, expires_at: row.try_get("expires_at")? })
+    Ok(LeaseOutcome::HeldByOther { holder, expires_at: row.try_get("expires_at")? })
 }
 
-/// Gives a lease back, if it is held.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn give_back(tx: &mut Tx, name: &str, holder: &Holder) -> Result<(), StoreError> {
+/// Releases a lease if it is held.
+pub async fn release(tx: &mut Tx, name: &str, holder: &Holder) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
         .bind(name)
         .bind(holder.to_text())
@@ -98,7 +90,7 @@ pub async fn give_back(tx: &mut Tx, name: &str, holder: &Holder) -> Result<(), S
     Ok(())
 }
 
-/// As if the term had ended.
+/// Ends the term.
 #[cfg(test)]
 pub(crate) async fn expire_for_tests(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
     let now = clock::now(tx).await?;

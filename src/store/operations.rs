@@ -1,4 +1,4 @@
-//! What is to be done about service instances, and how it ended.
+//! Operations on service instances and their results.
 
 use super::{
     StoreError, Tx,
@@ -12,36 +12,30 @@ use sqlx::{Row, any::AnyRow};
 /// The last operation on a service instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// The service instance.
     pub instance_id: InstanceId,
-    /// Tells it from others on the same instance.
+    /// Distinguishes operations on the same instance.
     pub operation_id: String,
-    /// What is to be done.
     pub kind: OperationKind,
-    /// How far it is.
     pub state: OperationState,
-    /// What people are told of it.
+    /// Shown to users.
     pub description: String,
     /// Milliseconds since 1970, by the clock of the database.
     pub started_at: i64,
-    /// What an update goes back to when it fails.
-    pub before: Option<Before>,
+    /// State to which a failed update is rolled back.
+    pub before: Option<PreviousState>,
 }
 
-/// A service instance as it was.
+/// The state of a service instance before an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Before {
-    /// Its plan.
+pub struct PreviousState {
     pub plan_id: PlanId,
-    /// Its parameters, sealed.
+    /// Encrypted.
     pub parameters: String,
-    /// What its Prometheus was like, sealed.
+    /// Specification of the Prometheus, encrypted.
     pub spec: String,
-    /// How many servers there were.
     pub replicas: u8,
 }
 
-/// All columns, in every query: they are few, and so is the code.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -52,10 +46,6 @@ macro_rules! select {
     };
 }
 
-/// The last operation on an instance.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<Operation>, StoreError> {
     let row = sqlx::query(select!("WHERE instance_id = $1"))
         .bind(id.as_str())
@@ -64,11 +54,8 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<Operation>, Sto
     row.as_ref().map(operation).transpose()
 }
 
-/// The last operations on all instances, the oldest first. One that cannot be
-/// read does not hide the others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns the last operation of each instance, oldest first. A row that cannot be read is an error
+/// of its own.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<Operation, StoreError>>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY started_at, operation_id"))
         .fetch_all(tx.connection())
@@ -76,10 +63,7 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Result<Operation, StoreError>>, Stor
     Ok(rows.iter().map(operation).collect())
 }
 
-/// Orders an operation, in place of the one before it.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Stores an operation. Replaces the previous operation of the instance.
 pub async fn put(tx: &mut Tx, operation: &Operation) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query("DELETE FROM operations WHERE instance_id = $1")
@@ -107,12 +91,9 @@ pub async fn put(tx: &mut Tx, operation: &Operation) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes how far an operation is; `false`, and nothing done, if it is no longer
-/// the last one or has ended before.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn note(
+/// Updates the state of an operation. Returns `false` and changes nothing if the operation has
+/// ended or was replaced.
+pub async fn update_state(
     tx: &mut Tx,
     operation_id: &str,
     state: OperationState,
@@ -135,7 +116,7 @@ fn operation(row: &AnyRow) -> Result<Operation, StoreError> {
     let before_plan: Option<String> = row.try_get("before_plan_id")?;
     let before = match before_plan {
         None => None,
-        Some(_) => Some(Before {
+        Some(_) => Some(PreviousState {
             plan_id: id(row, "before_plan_id")?,
             parameters: row.try_get("before_parameters")?,
             spec: row.try_get("before_spec")?,
@@ -153,7 +134,7 @@ fn operation(row: &AnyRow) -> Result<Operation, StoreError> {
     })
 }
 
-/// One of a few words.
+/// Parses an enum value.
 pub(super) fn word<T: Copy>(
     row: &AnyRow,
     column: &'static str,

@@ -1,4 +1,4 @@
-//! Files that hold secrets are for their owner alone.
+//! Restricts access to files with secrets to their owner.
 
 use rustix::process::geteuid;
 use std::{
@@ -8,10 +8,10 @@ use std::{
     path::Path,
 };
 
-/// What only the owner may do with a file.
+/// Mode of files that only their owner may access.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Creates an empty file for its owner only. One that is there stays as it is.
+/// Creates an empty file that only its owner may access. Does not change an existing file.
 pub(super) fn create(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -19,8 +19,9 @@ pub(super) fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes away what others may do with a file, and warns of it. A missing file is none of concern.
-pub fn protect(path: &Path) {
+/// Removes the permissions of group and others from a file, and logs a warning. Ignores a missing
+/// file.
+pub fn restrict_permissions(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.mode() & 0o777;
     if !metadata.is_file() || mode & 0o077 == 0 {
@@ -31,10 +32,10 @@ pub fn protect(path: &Path) {
     let is_ours = metadata.uid() == geteuid().as_raw();
     match fs::set_permissions(path, Permissions::from_mode(mode & OWNER_ONLY)) {
         Ok(()) => {
-            tracing::warn!(path = %path_shown, before, "others could read or write a file with secrets; it is for its owner only from now on");
+            tracing::warn!(path = %path_shown, before, "removed access of group and others to a file with secrets");
         }
         Err(error) => {
-            tracing::warn!(path = %path_shown, before, is_ours, %error, "others can read or write a file with secrets");
+            tracing::warn!(path = %path_shown, before, is_ours, %error, "cannot restrict access to a file with secrets");
         }
     }
 }
@@ -44,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_is_left() {
+    fn only_the_owner_keeps_access() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f");
         let mode = || fs::metadata(&file).unwrap().mode() & 0o777;
-        protect(&file);
+        restrict_permissions(&file);
         create(&file).unwrap();
         assert_eq!(mode(), 0o600);
         fs::write(&file, "x").unwrap();
@@ -56,11 +57,11 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "x");
         for (before, after) in [(0o644, 0o600), (0o777, 0o600), (0o440, 0o400), (0o600, 0o600)] {
             fs::set_permissions(&file, Permissions::from_mode(before)).unwrap();
-            protect(&file);
+            restrict_permissions(&file);
             assert_eq!(mode(), after, "{before:o}");
         }
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        protect(folder.path());
+        restrict_permissions(folder.path());
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o755, "no file");
     }
 }

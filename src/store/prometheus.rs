@@ -1,4 +1,4 @@
-//! What the Prometheus of a service instance should be like.
+//! Desired state of Prometheus instances.
 
 use super::{
     StoreError, Tx,
@@ -8,36 +8,27 @@ use super::{
 use crate::domain::{InstanceId, SpaceGuid};
 use sqlx::{Row, any::AnyRow};
 
-/// The wanted state of a Prometheus.
+/// Desired state of a Prometheus instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrometheusInstance {
-    /// The service instance.
     pub instance_id: InstanceId,
-    /// Its space, for the quota.
     pub space_guid: SpaceGuid,
-    /// How many servers there are to be.
     pub replicas: u8,
-    /// What they should be like, sealed.
+    /// Specification, encrypted.
     pub spec: String,
-    /// Random part of its token and password; empty for one from before there was any.
+    /// Salt of its token and password. Empty for instances of versions without salts.
     pub secret_salt: String,
 }
 
-/// What is taken of the quotas.
+/// Used quotas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Instances in all.
     pub instances: u64,
-    /// Instances of the space asked for.
+    /// Instances in the requested space.
     pub of_space: u64,
-    /// Replicas in all.
     pub replicas: u64,
 }
 
-/// Looks one up.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInstance>, StoreError> {
     let row = sqlx::query(
         "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances \
@@ -50,9 +41,6 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInsta
 }
 
 /// All of them. One that cannot be read does not hide the others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<PrometheusInstance, StoreError>>, StoreError> {
     let rows = sqlx::query(
         "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances",
@@ -62,10 +50,7 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Result<PrometheusInstance, StoreErro
     Ok(rows.iter().map(instance).collect())
 }
 
-/// The ids of all of them that can be read.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns the ids of all instances that can be read.
 pub async fn ids<T: FromIterator<InstanceId>>(tx: &mut Tx) -> Result<T, StoreError> {
     let rows = sqlx::query("SELECT instance_id FROM prometheus_instances")
         .fetch_all(tx.connection())
@@ -73,10 +58,7 @@ pub async fn ids<T: FromIterator<InstanceId>>(tx: &mut Tx) -> Result<T, StoreErr
     Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
 }
 
-/// Adds one, or replaces what it should be like; its salt stays.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Inserts or updates an instance. An update does not change the salt.
 pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query(
@@ -95,10 +77,7 @@ pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreEr
     Ok(())
 }
 
-/// What is taken of the quotas, those that are being removed included.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Used quotas, including instances that are being deleted.
 pub async fn usage(tx: &mut Tx, space: &SpaceGuid) -> Result<Usage, StoreError> {
     let rows = sqlx::query("SELECT space_guid, replicas FROM prometheus_instances")
         .fetch_all(tx.connection())
@@ -123,7 +102,7 @@ fn instance(row: &AnyRow) -> Result<PrometheusInstance, StoreError> {
     })
 }
 
-/// A small number, out of the only kind of number there is.
+/// Reads an integer column as `u8`.
 pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u8, StoreError> {
     let number: i64 = row.try_get(column)?;
     u8::try_from(number).map_err(|error| corrupt(column, &error))

@@ -1,13 +1,10 @@
-//! Updates of Tsuru's instances that were refused.
+//! Rejected updates of Tsuru's service instances.
 
 use super::{StoreError, Tx, state};
 use crate::domain::InstanceId;
 use sqlx::Row;
 
-/// The refused update of an instance, sealed.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns the rejected update of an instance, encrypted.
 pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<String>, StoreError> {
     let row = sqlx::query("SELECT request FROM tsuru_refused_updates WHERE instance_id = $1")
         .bind(id.as_str())
@@ -16,10 +13,7 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<String>, StoreE
     Ok(row.map(|row| row.try_get("request")).transpose()?)
 }
 
-/// Stores the refused update of an instance that is there, in the place of an older one.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Stores the rejected update of an existing instance. Replaces an older one.
 pub async fn put(tx: &mut Tx, id: &InstanceId, request: &str) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query(
@@ -33,10 +27,7 @@ pub async fn put(tx: &mut Tx, id: &InstanceId, request: &str) -> Result<(), Stor
     Ok(())
 }
 
-/// Removes the refused update of an instance.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Deletes the rejected update of an instance.
 pub async fn delete(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query("DELETE FROM tsuru_refused_updates WHERE instance_id = $1")

@@ -1,4 +1,4 @@
-//! What there is of each Prometheus, and how it does.
+//! Replicas of Prometheus instances and their health.
 
 use super::{StoreError, Tx, instances::id, operations::word, prometheus::number, state};
 use crate::domain::{
@@ -7,10 +7,7 @@ use crate::domain::{
 };
 use sqlx::{Row, any::AnyRow};
 
-/// Replaces what is known of an instance's replicas.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Replaces the replicas of an instance.
 pub async fn replace(
     tx: &mut Tx,
     instance: &InstanceId,
@@ -22,7 +19,7 @@ pub async fn replace(
         .execute(tx.connection())
         .await?;
     for replica in replicas {
-        // An instance that was removed meanwhile has none.
+        // The instance may have been deleted meanwhile.
         sqlx::query(
             "INSERT INTO prometheus_replicas (instance_id, replica, url, state, problem) \
              SELECT instance_id, $2, $3, $4, $5 FROM prometheus_instances WHERE instance_id = $1",
@@ -38,10 +35,7 @@ pub async fn replace(
     Ok(())
 }
 
-/// All replicas, each with its instance, in the order of their numbers.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns all replicas with their instances, ordered by number.
 pub async fn all(tx: &mut Tx) -> Result<Vec<(InstanceId, Replica)>, StoreError> {
     let rows = sqlx::query(
         "SELECT instance_id, replica, url, state, problem FROM prometheus_replicas \

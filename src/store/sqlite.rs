@@ -1,16 +1,15 @@
-//! SQLite, and the file it lives in.
+//! SQLite databases and their files.
 //!
-//! An open file can be deleted, moved or replaced, and SQLite would go on
-//! writing into what nobody can find any more. So each transaction looks at the
-//! path before it begins and after it has committed:
+//! An open file can be deleted, moved or replaced. SQLite would continue to write into a file that
+//! cannot be found. Therefore each transaction checks the path before it begins and after it has
+//! committed:
 //!
-//! * **No file:** an error, and nothing is created. Whoever took it away can put
-//!   it back (the same file: we go on; another one: we open it), put an empty
-//!   file there to begin anew, or restart us, which also begins anew.
-//! * **Another file**, or another write-ahead log beside it: ours is closed and
-//!   the new one opened and migrated.
+//! * **No file:** returns an error and creates nothing. The operator can restore the file, create
+//!   an empty file, or restart Scrapebroker. The last two begin with an empty database.
+//! * **Another file**, or another write-ahead log: the old database is closed, and the new one is
+//!   opened and migrated.
 
-use super::{ACQUIRE, StoreError, migrate, private};
+use super::{ACQUIRE_TIMEOUT, StoreError, migrate, private};
 use arc_swap::ArcSwap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::{
@@ -26,54 +25,54 @@ use std::{
 };
 use tokio::{fs, sync::Mutex};
 
-/// What each connection is told. `FULL`: an acknowledged binding survives a power cut.
+/// Settings of each connection. With `FULL`, a committed transaction survives a power failure.
 const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                       PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";
 const READER: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000";
 
-/// Characters that mean nothing in a URL.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+/// Characters that need no encoding in the path of a URL.
+const URL_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// One database file at one path, whatever file that is at the moment.
+/// The database at a path, even if its file is replaced.
 #[derive(Debug)]
 pub(super) struct Sqlite {
     path: PathBuf,
     max_readers: u32,
-    opened: ArcSwap<Opened>,
+    opened: ArcSwap<OpenDatabase>,
     reopening: Mutex<()>,
 }
 
-/// A file that is or was at the path.
+/// Connections to a file that is or was at the path.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenDatabase {
     path: PathBuf,
     writer: AnyPool,
     reader: AnyPool,
-    /// Never used: with the last connection SQLite would remove the write-ahead log, by which we
-    /// know the database, and those of the pools come and go.
+    /// Not used for queries. SQLite removes the write-ahead log with the last connection, the pools
+    /// open and close connections, and the log identifies the database.
     anchor: Mutex<Option<AnyConnection>>,
-    files: Files,
+    files: FileIds,
 }
 
-/// Each connection opens the file, its write-ahead log, and the index of that.
-const PER_CONNECTION: usize = 3;
-/// The writer, the anchor, and a backup.
-const BESIDE_READERS: usize = 3;
+/// Each connection opens the file, its write-ahead log and the index of the log.
+const FILES_PER_CONNECTION: usize = 3;
+/// The writer, the anchor and a backup.
+const OTHER_CONNECTIONS: usize = 3;
 
 pub(super) fn max_descriptors(readers: usize) -> usize {
-    readers.saturating_add(BESIDE_READERS).saturating_mul(PER_CONNECTION)
+    readers.saturating_add(OTHER_CONNECTIONS).saturating_mul(FILES_PER_CONNECTION)
 }
 
 impl Sqlite {
-    /// Opens `path`, as it stands in a URL behind `sqlite:`; creates the file but no directory.
+    /// Opens the path of a URL without its `sqlite:`. Creates the file but no directory.
     pub(super) async fn open(url: &str, max_readers: u32) -> Result<Self, StoreError> {
         let path = path_of(url)?;
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !fs::metadata(directory).await.is_ok_and(|found| found.is_dir()) {
             let reason = format!("there is no directory {} to keep it in", directory.display());
-            return Err(StoreError::away(reason));
+            return Err(StoreError::unavailable(reason));
         }
-        let opened = Opened::open(&path, Mode::Create, max_readers).await?;
+        let opened = OpenDatabase::open(&path, OpenMode::Create, max_readers).await?;
         Ok(Self {
             path,
             max_readers,
@@ -86,8 +85,8 @@ impl Sqlite {
         &self.path
     }
 
-    /// The file at the path, opened again if it is another one than before.
-    pub(super) async fn current(&self) -> Result<Arc<Opened>, StoreError> {
+    /// Returns the open database. Opens the path again if its file was replaced.
+    pub(super) async fn current(&self) -> Result<Arc<OpenDatabase>, StoreError> {
         let opened = self.opened.load_full();
         if opened.is_in_place().await? {
             return Ok(opened);
@@ -97,13 +96,13 @@ impl Sqlite {
         if opened.is_in_place().await? {
             return Ok(opened);
         }
-        opened.abandon().await;
-        let opened = Opened::open(&self.path, Mode::Existing, self.max_readers).await?;
+        opened.close_replaced().await;
+        let opened = OpenDatabase::open(&self.path, OpenMode::Existing, self.max_readers).await?;
         let opened = Arc::new(opened);
         self.opened.store(Arc::clone(&opened));
         tracing::warn!(
             path = %self.path.display(),
-            "the database file was replaced; the new one is open"
+            "database file replaced; opened the new one"
         );
         Ok(opened)
     }
@@ -114,19 +113,19 @@ impl Sqlite {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Mode {
+pub(super) enum OpenMode {
     Create,
     Existing,
 }
 
-impl Opened {
-    async fn open(path: &Path, mode: Mode, max_readers: u32) -> Result<Self, StoreError> {
+impl OpenDatabase {
+    async fn open(path: &Path, mode: OpenMode, max_readers: u32) -> Result<Self, StoreError> {
         let options = options(path, mode)?;
         let pool = |pragmas: &'static str| {
             AnyPoolOptions::new()
-                .acquire_timeout(ACQUIRE)
-                // On a full disk SQLite rolls back by itself; the driver then believes to be in a
-                // transaction for ever.
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                // On a full disk SQLite rolls back by itself, but the driver still assumes an open
+                // transaction.
                 .before_acquire(|connection, _| {
                     let clean = !connection.is_in_transaction();
                     Box::pin(async move { Ok(clean) })
@@ -135,22 +134,22 @@ impl Opened {
                     Box::pin(async move { connection.execute(pragmas).await.map(drop) })
                 })
         };
-        if let Mode::Create = mode
+        if let OpenMode::Create = mode
             && let Err(error) = private::create(path)
         {
-            tracing::debug!(%error, "the database file could not be made; SQLite says why");
+            tracing::debug!(%error, "cannot create the database file");
         }
-        // SQLite gives the files beside it the permissions of the database.
-        for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
-            private::protect(&file);
+        // SQLite creates companion files with the permissions of the database.
+        for file in [path.to_owned(), companion_path(path, "-wal"), companion_path(path, "-shm")] {
+            private::restrict_permissions(&file);
         }
-        // On a connection of its own: unlike a pool it says why it cannot connect.
+        // Uses a separate connection, because a pool hides why it cannot connect.
         let mut anchor = options.connect().await?;
         anchor.execute(WRITER).await?;
         migrate(&mut anchor).await?;
         let writer = pool(WRITER).max_connections(1).connect_with(options.clone()).await?;
         let reader = pool(READER).max_connections(max_readers.max(1)).connect_lazy_with(options);
-        let files = Files::at(path).await?;
+        let files = FileIds::at(path).await?;
         let anchor = Mutex::new(Some(anchor));
         Ok(Self { path: path.to_owned(), writer, reader, anchor, files })
     }
@@ -163,41 +162,40 @@ impl Opened {
         &self.reader
     }
 
-    /// Whether what is open is what stands at the path.
+    /// Whether the open files are those at the path.
     async fn is_in_place(&self) -> Result<bool, StoreError> {
-        Ok(Files::at(&self.path).await? == self.files && !self.writer.is_closed())
+        Ok(FileIds::at(&self.path).await? == self.files && !self.writer.is_closed())
     }
 
-    /// For the moment after a commit: what was committed must be findable.
+    /// Checks after a commit that the file is still at the path.
     pub(super) async fn check_in_place(&self) -> Result<(), StoreError> {
         match self.is_in_place().await? {
             true => Ok(()),
-            false => Err(StoreError::away(format!(
-                "the file {} was replaced while it was written to",
+            false => Err(StoreError::unavailable(format!(
+                "the file {} was replaced during a write",
                 self.path.display()
             ))),
         }
     }
 
-    /// Leaves a file that is no longer ours to write.
+    /// Closes a database whose file was replaced.
     ///
-    /// What its write-ahead log holds goes into the file, wherever that is now.
-    /// A log of ours that is left at the path must go: SQLite would take it for
-    /// that of the new file.
-    async fn abandon(&self) {
+    /// The content of its write-ahead log is moved into the file, wherever that is now. If its log
+    /// is still at the path, it is removed: SQLite would apply it to the new file.
+    async fn close_replaced(&self) {
         if !self.writer.is_closed() {
             let checkpoint = self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
             if let Err(error) = checkpoint {
-                tracing::warn!(%error, "the replaced database file could not be completed");
+                tracing::warn!(%error, "cannot checkpoint the replaced database file");
             }
         }
         self.close().await;
-        let log = beside(&self.path, "-wal");
+        let log = companion_path(&self.path, "-wal");
         if self.files.log.is_some() && FileId::of(&log).await.ok() == self.files.log {
-            // Its index is of no use without it, and is built anew when missing.
-            for file in [log, beside(&self.path, "-shm")] {
+            // The index belongs to the log, and SQLite recreates it when it is missing.
+            for file in [log, companion_path(&self.path, "-shm")] {
                 if let Err(error) = fs::remove_file(&file).await {
-                    tracing::warn!(%error, path = %file.display(), "cannot be removed");
+                    tracing::warn!(%error, path = %file.display(), "cannot remove a file of the replaced database");
                 }
             }
         }
@@ -209,32 +207,32 @@ impl Opened {
         if let Some(anchor) = self.anchor.lock().await.take()
             && let Err(error) = anchor.close().await
         {
-            tracing::warn!(%error, "the database file was not closed cleanly");
+            tracing::warn!(%error, "database file not closed cleanly");
         }
     }
 }
 
-/// The files of a database, told apart from others that may take their place.
+/// Identity of the files of a database.
 #[derive(Debug, PartialEq, Eq)]
-struct Files {
+struct FileIds {
     database: FileId,
-    /// The write-ahead log; none on a file system that cannot have one.
+    /// None on file systems that do not support a write-ahead log.
     log: Option<FileId>,
 }
 
-impl Files {
+impl FileIds {
     async fn at(path: &Path) -> Result<Self, StoreError> {
         let database = FileId::of(path).await.map_err(|error| {
             let path = path.display();
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => format!(
-                    "the file {path} is gone; put it back, or restart to begin with an empty one"
+                    "the file {path} is missing; restore it, or restart to begin with an empty one"
                 ),
                 _ => format!("the file {path}: {error}"),
             };
-            StoreError::away(reason)
+            StoreError::unavailable(reason)
         })?;
-        Ok(Self { database, log: FileId::of(&beside(path, "-wal")).await.ok() })
+        Ok(Self { database, log: FileId::of(&companion_path(path, "-wal")).await.ok() })
     }
 }
 
@@ -251,33 +249,32 @@ impl FileId {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn companion_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// What the driver understands: a path encoded whole, and one of SQLite's modes.
+/// URL for the driver: an encoded path and a mode of SQLite.
 fn driver_url(path: &Path, mode: &str) -> String {
-    let encoded = utf8_percent_encode(path.to_str().unwrap_or_default(), PLAIN);
+    let encoded = utf8_percent_encode(path.to_str().unwrap_or_default(), URL_SAFE);
     format!("sqlite://{encoded}?mode={mode}")
 }
 
-/// The same for what stands behind `sqlite:` in a URL that a person wrote.
+/// Converts the part of a user's URL after `sqlite:`.
 pub(super) fn url_of(url: &str, mode: &str) -> Result<String, StoreError> {
     Ok(driver_url(&path_of(url)?, mode))
 }
 
-/// How to connect to the file at `path`.
-pub(super) fn options(path: &Path, mode: Mode) -> Result<AnyConnectOptions, StoreError> {
+pub(super) fn options(path: &Path, mode: OpenMode) -> Result<AnyConnectOptions, StoreError> {
     let mode = match mode {
-        Mode::Create => "rwc",
-        Mode::Existing => "rw",
+        OpenMode::Create => "rwc",
+        OpenMode::Existing => "rw",
     };
     Ok(AnyConnectOptions::from_str(&driver_url(path, mode))?)
 }
 
-/// The absolute path behind `sqlite:`, with or without the two slashes.
+/// Returns the absolute path in a URL after `sqlite:`, with or without two slashes.
 pub(super) fn path_of(url: &str) -> Result<PathBuf, StoreError> {
     let text = url.strip_prefix("//").unwrap_or(url);
     let wrong = |problem: &str| Err(StoreError::Url(problem.to_owned()));
@@ -285,17 +282,18 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, StoreError> {
         return wrong("takes no options after the path of an SQLite file");
     }
     let Ok(path) = percent_decode_str(text).decode_utf8() else {
-        return wrong("must name a file whose name is UTF-8");
+        return wrong("must name a file with a UTF-8 name");
     };
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return wrong("must name a file, as in sqlite://scrapebroker.db");
     }
     if path.starts_with(":memory:") {
-        return wrong("must name a file: what is kept in memory would not outlive a restart");
+        return wrong("must name a file: a database in memory does not survive a restart");
     }
-    // The working directory may change; the file must not change with it.
-    std::path::absolute(&*path)
-        .map_err(|error| StoreError::away(format!("the working directory is not known: {error}")))
+    // A relative path must not change with the working directory.
+    std::path::absolute(&*path).map_err(|error| {
+        StoreError::unavailable(format!("the working directory is not known: {error}"))
+    })
 }
 
 #[cfg(test)]

@@ -1,23 +1,18 @@
-//! The one row about the whole store.
+//! The state of the store, a single row.
 
 use super::{StoreError, Tx};
 use sqlx::Row;
 
-/// What the store is, and how often it was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// Random; another one means that the database was replaced. Empty until [`claim`].
+    /// Random. Changes if the database is replaced. Empty before [`claim`].
     pub store_id: String,
-    /// Grows with every change.
+    /// Increases with every change.
     pub revision: i64,
-    /// Recognizes the key that seals the secrets. Empty until [`claim`].
+    /// Identifies the key that encrypts the secrets. Empty before [`claim`].
     pub key_fingerprint: String,
 }
 
-/// Reads the row.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
 pub async fn read(tx: &mut Tx) -> Result<State, StoreError> {
     let row = sqlx::query("SELECT store_id, revision, key_fingerprint FROM store_state")
         .fetch_one(tx.connection())
@@ -29,12 +24,12 @@ pub async fn read(tx: &mut Tx) -> Result<State, StoreError> {
     })
 }
 
-/// Makes sure that the store's secrets are sealed with our key, now and later.
+/// Checks that the store's secrets are encrypted with this key.
 ///
-/// The first to come sets the key; `store_id` is used then.
+/// The first call stores the key's fingerprint and `store_id`.
 ///
 /// # Errors
-/// [`StoreError::KeyChanged`] when another key was there before.
+/// [`StoreError::KeyChanged`] if another key was used before.
 pub async fn claim(tx: &mut Tx, key_fingerprint: &str, store_id: &str) -> Result<(), StoreError> {
     if read(tx).await?.key_fingerprint.is_empty() {
         tx.begin_changes();
@@ -46,20 +41,17 @@ pub async fn claim(tx: &mut Tx, key_fingerprint: &str, store_id: &str) -> Result
         .execute(tx.connection())
         .await?;
     }
-    // Read again: another replica may have been faster.
+    // Reads the row again, because another replica may have been first.
     match read(tx).await?.key_fingerprint == key_fingerprint {
         true => Ok(()),
         false => Err(StoreError::KeyChanged),
     }
 }
 
-/// Counts a change; every transaction that changes something calls it first.
+/// Increases the revision. Every transaction that changes a row calls it first.
 ///
-/// The row is locked until the commit, so revisions become visible in order: who
-/// sees one, sees all changes before it.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// The row is locked until the commit, so revisions become visible in order: a reader that sees a
+/// revision sees all changes before it.
 pub async fn bump(tx: &mut Tx) -> Result<i64, StoreError> {
     tx.begin_changes();
     let row = sqlx::query("UPDATE store_state SET revision = revision + 1 RETURNING revision")

@@ -1,4 +1,4 @@
-//! Databases for tests: each test gets its own of each kind.
+//! Databases for tests. Each test gets empty databases.
 
 use super::Store;
 use futures_util::FutureExt;
@@ -6,13 +6,13 @@ use secrecy::SecretString;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-/// A PostgreSQL schema of a test's own.
+/// A PostgreSQL schema for one test.
 pub(crate) struct Schema {
     server: String,
     name: String,
 }
 
-/// The test server's URL.
+/// URL of the test server.
 #[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
 pub(crate) fn postgres() -> String {
     std::env::var("SCRAPEBROKER_TEST_POSTGRES").unwrap_or_else(|_| {
@@ -34,7 +34,7 @@ impl Schema {
         self.url_at(&self.server)
     }
 
-    /// The same, but over another address.
+    /// URL of the schema with another address of the server.
     pub(crate) fn url_at(&self, server: &str) -> SecretString {
         let separator = if server.contains('?') { '&' } else { '?' };
         format!("{server}{separator}options[search_path]={}", self.name).into()
@@ -54,7 +54,7 @@ impl Schema {
     }
 }
 
-/// Runs `test` on an empty SQLite and on an empty PostgreSQL.
+/// Runs `test` on an empty SQLite and an empty PostgreSQL.
 pub(crate) async fn on_both(test: impl AsyncFn(Store)) {
     println!("on SQLite");
     let dir = tempfile::tempdir().unwrap();

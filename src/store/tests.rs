@@ -18,7 +18,7 @@ pub(super) fn instance(id: &str) -> ServiceInstance {
             instance: Some("my metrics, ü".to_owned()),
         },
         maintenance_version: None,
-        parameters: "sealed".to_owned(),
+        parameters: "encrypted".to_owned(),
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn binding(instance: &str, id: &str) -> ServiceBinding {
         plan_id: "plan".parse().unwrap(),
         app_guid: Some("app".parse().unwrap()),
         space_guid: "space".parse().unwrap(),
-        parameters: "sealed".to_owned(),
+        parameters: "encrypted".to_owned(),
         token_hash: "hash".to_owned(),
         token_salt: String::new(),
         predecessor_id: None,
@@ -49,7 +49,7 @@ async fn has_instance(store: &Store, id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_instance_is_kept_changed_and_removed_as_it_is() {
+async fn an_instance_is_inserted_updated_and_deleted() {
     on_both(async |store| {
         let mut kept = instance("i");
         let mut tx = store.begin_write().await.unwrap();
@@ -95,7 +95,7 @@ async fn a_taken_id_is_not_inserted_again() {
 }
 
 #[tokio::test]
-async fn bindings_come_newest_first_and_go_one_by_one_or_with_their_instance() {
+async fn bindings_are_listed_newest_first_and_deleted_alone_or_with_their_instance() {
     on_both(async |store| {
         with_instance(&store, "i").await;
         with_instance(&store, "j").await;
@@ -134,7 +134,7 @@ async fn bindings_come_newest_first_and_go_one_by_one_or_with_their_instance() {
 }
 
 #[tokio::test]
-async fn a_row_that_nobody_could_have_written_is_an_error_of_its_own() {
+async fn a_corrupt_row_does_not_hide_other_rows() {
     on_both(async |store| {
         with_instance(&store, "i").await;
         let mut tx = store.begin_write().await.unwrap();
@@ -181,7 +181,7 @@ async fn the_revision_counts_changes_and_the_first_key_stays() {
 }
 
 #[tokio::test]
-async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
+async fn the_second_lock_of_an_instance_sees_the_changes_of_the_first() {
     on_both(async |store| {
         let id: crate::domain::InstanceId = "i".parse().unwrap();
         let mut first = store.begin_write().await.unwrap();
@@ -192,7 +192,7 @@ async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
             instances::find(&mut tx, &id).await.unwrap()
         };
         let first = async {
-            // The second one is waiting by now, or will be; both must give the same.
+            // The second transaction may or may not be waiting yet. The result must be the same.
             tokio::task::yield_now().await;
             instances::insert(&mut first, &instance("i")).await.unwrap();
             first.commit().await.unwrap();
@@ -204,7 +204,7 @@ async fn whoever_locks_an_instance_second_sees_what_the_first_did() {
 }
 
 #[tokio::test]
-async fn a_database_is_migrated_once_and_refused_when_a_newer_version_migrated_it() {
+async fn a_database_is_migrated_once_and_rejected_after_a_newer_migration() {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = SecretString::from(format!("sqlite://{}", dir.path().join("test.db").display()));
     let schema = Schema::create().await;
@@ -231,7 +231,7 @@ async fn a_database_is_migrated_once_and_refused_when_a_newer_version_migrated_i
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_named_without_the_password() {
+async fn errors_of_open_name_the_database_without_the_password() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("text.db"), "This is no database, it is a text.".repeat(99)).unwrap();
     let path = dir.path().display();
@@ -247,8 +247,12 @@ async fn what_cannot_be_opened_is_named_without_the_password() {
         let error = Store::open(&SecretString::from(url.clone()), 2).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains(reason), "{url}: {text}");
-        let away = reason != "is not a URL like" && !reason.starts_with("must");
-        assert_eq!(matches!(error, StoreError::Unavailable { .. }), away, "{url}: {error:?}");
+        let is_unavailable = reason != "is not a URL like" && !reason.starts_with("must");
+        assert_eq!(
+            matches!(error, StoreError::Unavailable { .. }),
+            is_unavailable,
+            "{url}: {error:?}"
+        );
         let debug = format!("{error:?}");
         let shown = format!("{debug} {:#}", anyhow::Error::from(error));
         assert!(!shown.contains("hunter2"), "{url}: {shown}");
@@ -268,7 +272,6 @@ async fn a_postgresql_is_reached_over_ipv6() {
     schema.drop().await;
 }
 
-/// An SQLite store at a path that the test plays with.
 async fn sqlite_in(dir: &tempfile::TempDir) -> (Store, std::path::PathBuf) {
     let path = dir.path().join("test.db");
     let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
@@ -285,7 +288,7 @@ async fn refusal(store: &Store) -> String {
 }
 
 #[tokio::test]
-async fn the_files_of_sqlite_are_for_their_owner_only() {
+async fn sqlite_files_are_accessible_only_to_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let modes = || {
@@ -307,7 +310,7 @@ async fn the_files_of_sqlite_are_for_their_owner_only() {
     fs::remove_file(copy).unwrap();
     store.close().await;
 
-    // As an older version has left them, even after a kill.
+    // The state that an older version leaves behind, even after it was killed.
     let url = format!("sqlite://{}", path.display());
     for file in ["test.db", "test.db-wal", "test.db-shm"] {
         let file = dir.path().join(file);
@@ -324,18 +327,18 @@ async fn the_files_of_sqlite_are_for_their_owner_only() {
 async fn an_sqlite_file_that_is_moved_away_and_back_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
-    let away = dir.path().join("away.db");
-    fs::rename(&path, &away).unwrap();
-    assert!(refusal(&store).await.contains("is gone"));
+    let moved_to = dir.path().join("moved.db");
+    fs::rename(&path, &moved_to).unwrap();
+    assert!(refusal(&store).await.contains("is missing"));
     assert!(store.begin_read().await.is_err());
     assert!(!path.exists(), "nothing is created in its place");
-    fs::rename(&away, &path).unwrap();
+    fs::rename(&moved_to, &path).unwrap();
     assert!(has_instance(&store, "before").await);
     with_instance(&store, "after").await;
 }
 
 #[tokio::test]
-async fn a_write_is_not_acknowledged_when_its_file_is_gone_by_then() {
+async fn a_commit_fails_if_the_file_was_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
     let mut tx = store.begin_write().await.unwrap();
@@ -346,22 +349,22 @@ async fn a_write_is_not_acknowledged_when_its_file_is_gone_by_then() {
 }
 
 #[tokio::test]
-async fn a_lost_write_ahead_log_is_noticed_and_made_good() {
+async fn a_deleted_write_ahead_log_is_detected_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
-    fs::remove_file(beside_for_tests(&path, "-wal")).unwrap();
+    fs::remove_file(companion_path_for_tests(&path, "-wal")).unwrap();
     with_instance(&store, "after").await;
     store.close().await;
     let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
     assert!(has_instance(&store, "before").await && has_instance(&store, "after").await);
 }
 
-fn beside_for_tests(path: &Path, suffix: &str) -> std::path::PathBuf {
+fn companion_path_for_tests(path: &Path, suffix: &str) -> std::path::PathBuf {
     format!("{}{suffix}", path.display()).into()
 }
 
 #[tokio::test]
-async fn a_replaced_sqlite_file_is_opened_and_does_not_inherit_the_old_ones_log() {
+async fn a_replaced_sqlite_file_is_opened_without_the_log_of_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
     let other = dir.path().join("other.db");
@@ -369,35 +372,35 @@ async fn a_replaced_sqlite_file_is_opened_and_does_not_inherit_the_old_ones_log(
     with_instance(&another, "other").await;
     another.close().await;
 
-    let away = dir.path().join("away.db");
-    fs::rename(&path, &away).unwrap();
+    let moved_to = dir.path().join("moved.db");
+    fs::rename(&path, &moved_to).unwrap();
     fs::rename(&other, &path).unwrap();
     assert!(has_instance(&store, "other").await);
     assert!(!has_instance(&store, "before").await);
     with_instance(&store, "after").await;
     store.close().await;
 
-    // The one that was moved away has everything that was ever acknowledged to be in it.
-    let moved = Store::open(&format!("sqlite://{}", away.display()).into(), 2).await.unwrap();
+    // The moved file contains all committed transactions.
+    let moved = Store::open(&format!("sqlite://{}", moved_to.display()).into(), 2).await.unwrap();
     assert!(has_instance(&moved, "before").await);
 }
 
 #[tokio::test]
-async fn an_empty_file_in_its_place_is_a_new_beginning_and_a_text_is_none() {
+async fn an_empty_file_becomes_a_new_database_and_a_text_file_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let (store, path) = sqlite_in(&dir).await;
     fs::remove_file(&path).unwrap();
     fs::write(&path, "This is no database, it is a text.".repeat(99)).unwrap();
     assert!(refusal(&store).await.contains("not a database"));
     fs::remove_file(&path).unwrap();
-    assert!(refusal(&store).await.contains("is gone"));
+    assert!(refusal(&store).await.contains("is missing"));
     fs::write(&path, "").unwrap();
     assert!(!has_instance(&store, "before").await);
     with_instance(&store, "after").await;
 }
 
 #[tokio::test]
-async fn a_full_disk_is_the_databases_fault_and_passes() {
+async fn a_full_disk_is_unavailable_until_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = sqlite_in(&dir).await;
     let Database::Sqlite(sqlite) = &*store.0 else { panic!("it is SQLite") };
@@ -420,9 +423,9 @@ async fn a_full_disk_is_the_databases_fault_and_passes() {
 }
 
 #[tokio::test]
-async fn what_tsuru_told_is_kept_replaced_and_gone_with_its_binding() {
+async fn a_tsuru_app_is_stored_replaced_and_deleted_with_its_binding() {
     on_both(async |store| {
-        let told = |name: &str, pool: &str, hosts: &[&str]| TsuruApp {
+        let app = |name: &str, pool: &str, hosts: &[&str]| TsuruApp {
             name: name.to_owned(),
             team: "checkout".to_owned(),
             pool: pool.to_owned(),
@@ -438,8 +441,8 @@ async fn what_tsuru_told_is_kept_replaced_and_gone_with_its_binding() {
         };
         with_instance(&store, "i").await;
         let (b1, b2) = (binding("i", "b1"), binding("i", "b2"));
-        let first = told("shop", "", &[]);
-        let second = told("cart", "pool-a", &["tcp://a:1", "\"b\", ü"]);
+        let first = app("shop", "", &[]);
+        let second = app("cart", "pool-a", &["tcp://a:1", "\"b\", ü"]);
         let mut tx = store.begin_write().await.unwrap();
         for (binding, app) in [(&b1, &first), (&b2, &second)] {
             assert!(bindings::insert(&mut tx, binding).await.unwrap());
@@ -453,7 +456,7 @@ async fn what_tsuru_told_is_kept_replaced_and_gone_with_its_binding() {
         tsuru_apps::put(&mut tx, &b1.binding_id, &first).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(revision(&store).await, before, "nothing new");
-        let moved = told("shop", "pool-b", &["c"]);
+        let moved = app("shop", "pool-b", &["c"]);
         let mut tx = store.begin_write().await.unwrap();
         tsuru_apps::put(&mut tx, &b1.binding_id, &moved).await.unwrap();
         tx.commit().await.unwrap();
@@ -476,10 +479,10 @@ fn holder(id: &str, home: Option<&str>) -> leases::Holder {
     leases::Holder { id: id.to_owned(), home: home.map(str::to_owned) }
 }
 
-async fn take(store: &Store, holder: &leases::Holder) -> leases::Taken {
+async fn take(store: &Store, holder: &leases::Holder) -> leases::LeaseOutcome {
     let mut tx = store.begin_write().await.unwrap();
     let term = Duration::from_secs(15);
-    let taken = leases::take(&mut tx, "l", holder, term).await.unwrap();
+    let taken = leases::acquire(&mut tx, "l", holder, term).await.unwrap();
     tx.commit().await.unwrap();
     taken
 }
@@ -489,38 +492,39 @@ async fn database_time(store: &Store) -> i64 {
 }
 
 #[tokio::test]
-async fn a_lease_is_taken_kept_and_given_back_by_the_clock_of_the_database() {
+async fn a_lease_is_acquired_extended_and_released_by_the_clock_of_the_database() {
     on_both(async |store| {
         let own = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = database_time(&store).await;
-        // Here both are the same machine's.
+        // Server and test run on the same machine.
         assert!(now.abs_diff(own.as_millis().try_into().unwrap()) < 60_000, "{now}");
 
         let (a, b) = (holder("a", Some("process on x")), holder("b", None));
-        assert_eq!(take(&store, &a).await, leases::Taken::Held);
-        assert_eq!(take(&store, &a).await, leases::Taken::Held);
-        let leases::Taken::ByOther { holder, expires_at } = take(&store, &b).await else {
+        assert_eq!(take(&store, &a).await, leases::LeaseOutcome::Acquired);
+        assert_eq!(take(&store, &a).await, leases::LeaseOutcome::Acquired);
+        let leases::LeaseOutcome::HeldByOther { holder, expires_at } = take(&store, &b).await
+        else {
             panic!("two have it")
         };
         assert_eq!(holder, a);
         assert!((14_000..=16_000).contains(&(expires_at - now)) || expires_at > now);
         let mut tx = store.begin_write().await.unwrap();
-        leases::give_back(&mut tx, "l", &b).await.unwrap();
+        leases::release(&mut tx, "l", &b).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+        assert!(matches!(take(&store, &b).await, leases::LeaseOutcome::HeldByOther { .. }));
         let mut tx = store.begin_write().await.unwrap();
         leases::expire_for_tests(&mut tx, "l").await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(take(&store, &b).await, leases::Taken::Held);
+        assert_eq!(take(&store, &b).await, leases::LeaseOutcome::Acquired);
         let mut tx = store.begin_write().await.unwrap();
-        leases::give_back(&mut tx, "l", &b).await.unwrap();
+        leases::release(&mut tx, "l", &b).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(take(&store, &a).await, leases::Taken::Held);
+        assert_eq!(take(&store, &a).await, leases::LeaseOutcome::Acquired);
     })
     .await;
 }
 
-/// The clock of this schema, an hour or so away from that of the machine, and so from ours.
+/// Sets the clock of this schema, which may differ by hours from the machine's clock.
 async fn set_clock(store: &Store, shift: &str) {
     let mut tx = store.begin_write().await.unwrap();
     let function = format!(
@@ -532,29 +536,29 @@ async fn set_clock(store: &Store, shift: &str) {
 }
 
 #[tokio::test]
-async fn clocks_of_replicas_decide_nothing() {
+async fn the_clocks_of_replicas_do_not_matter() {
     let schema = Schema::create().await;
-    // The schema's own functions are found before those of the system.
+    // PostgreSQL finds functions of the schema before those of the system.
     let url = format!("{},pg_catalog", schema.url().expose_secret());
     let store = Store::open(&url.into(), 4).await.unwrap();
-    // Before its first use: a prepared statement keeps the function that it found.
+    // Must run before the first query: prepared statements keep the function that they found.
     set_clock(&store, "0").await;
     let (a, b) = (holder("a", Some("process on x")), holder("b", Some("process on x")));
     let before = database_time(&store).await;
-    assert_eq!(take(&store, &a).await, leases::Taken::Held);
-    assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+    assert_eq!(take(&store, &a).await, leases::LeaseOutcome::Acquired);
+    assert!(matches!(take(&store, &b).await, leases::LeaseOutcome::HeldByOther { .. }));
 
-    // All replicas' clocks are an hour behind from here on. The term has ended.
+    // From here on the clocks of all replicas are an hour behind. The term has ended.
     set_clock(&store, "1 hour").await;
     assert!(database_time(&store).await > before + 3_590_000);
-    assert_eq!(take(&store, &b).await, leases::Taken::Held);
-    assert!(matches!(take(&store, &a).await, leases::Taken::ByOther { .. }));
+    assert_eq!(take(&store, &b).await, leases::LeaseOutcome::Acquired);
+    assert!(matches!(take(&store, &a).await, leases::LeaseOutcome::HeldByOther { .. }));
 
-    // The database fails over to a server with another clock. Who died before blocks nobody for
-    // an hour.
+    // The database fails over to a server with another clock. A dead holder must not block others
+    // for an hour.
     set_clock(&store, "0").await;
-    assert_eq!(take(&store, &a).await, leases::Taken::Held);
-    assert!(matches!(take(&store, &b).await, leases::Taken::ByOther { .. }));
+    assert_eq!(take(&store, &a).await, leases::LeaseOutcome::Acquired);
+    assert!(matches!(take(&store, &b).await, leases::LeaseOutcome::HeldByOther { .. }));
     store.close().await;
     schema.drop().await;
 }

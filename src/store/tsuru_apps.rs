@@ -1,16 +1,13 @@
-//! What Tsuru told of bound apps.
+//! Bound Tsuru apps.
 
 use super::{StoreError, Tx, state};
 use crate::domain::{BindingId, TsuruApp};
 use sqlx::{Row, any::AnyRow};
 
-/// Notes what was told with a binding that is there; nothing is done if that is known.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Stores the app of an existing binding. Does nothing if it is already stored.
 pub async fn put(tx: &mut Tx, binding: &BindingId, app: &TsuruApp) -> Result<(), StoreError> {
     let hosts = serde_json::Value::from(app.hosts.clone()).to_string();
-    // Looked at before it is written, since the revision is locked before any other row.
+    // Compares before it writes, because the revision must be locked before any other row.
     let known = sqlx::query(
         "SELECT 1 AS known FROM tsuru_apps WHERE binding_id = $1 AND app = $2 AND team = $3 \
          AND pool = $4 AND hosts = $5",
@@ -40,11 +37,8 @@ pub async fn put(tx: &mut Tx, binding: &BindingId, app: &TsuruApp) -> Result<(),
     Ok(())
 }
 
-/// All bound apps, those of the newest bindings first. One that cannot be read does not hide the
-/// others.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Returns all bound apps, those of the newest bindings first. A row that cannot be read is an
+/// error of its own.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<TsuruApp, StoreError>>, StoreError> {
     let rows = sqlx::query(
         "SELECT tsuru_apps.app, tsuru_apps.team, tsuru_apps.pool, tsuru_apps.hosts \

@@ -281,7 +281,7 @@ async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
     // Each time somebody asks, not only the first.
     for times in 1..=2 {
         server.signal("HUP");
-        for kept in ["keeping the catalog from before", "keeping the routes from before"] {
+        for kept in ["keeping the catalog from before", "keeping the previous routes"] {
             eventually(async || (server.logged(kept).len() == times).then_some(())).await;
         }
     }
@@ -292,7 +292,7 @@ async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
     let another = Instance::with_metrics("b 2\n").await;
     routes.write(&json!({ "app.example.com": [endpoint("app", 0, another.address)] }));
     server.signal("HUP");
-    eventually(async || server.logged("the route file was read again").pop()).await;
+    eventually(async || server.logged("route file reloaded").pop()).await;
     eventually(async || {
         let answer = send("GET", &url, &[], None).await;
         (answer.lines("b{").len() == 1).then_some(())

@@ -3,7 +3,7 @@
 use crate::helpers::*;
 use serde_json::json;
 
-#[path = "../../src/discovery/nats/test_server.rs"]
+#[path = "../../src/discovery/nats/testing.rs"]
 pub(crate) mod test_server;
 
 use test_server::{TestServer, instance, publish};

@@ -9,7 +9,7 @@ use scrapebroker::{
     },
     net::{Outgoing, OutgoingMetrics},
     query::{Ask, Client, Upstream},
-    secrets::{Keys, Owner, token_hash},
+    secrets::{AssociatedData, Keys, token_hash},
     store::{
         Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
         prometheus, replicas,
@@ -82,7 +82,7 @@ impl World {
             "remote_write": null, "rules": null, "alertmanager_url": null,
         });
         let spec = spec.as_object().unwrap();
-        let seal = |owner, map: &Map<_, _>| self.keys.seal(owner, map).unwrap();
+        let seal = |owner, map: &Map<_, _>| self.keys.encrypt(owner, map).unwrap();
         let instance = ServiceInstance {
             instance_id: instance_id.clone(),
             service_id: "s".parse().unwrap(),
@@ -91,13 +91,13 @@ impl World {
             space_guid: "space".parse().unwrap(),
             names: Names { instance: Some("my <prometheus>".to_owned()), ..Names::default() },
             maintenance_version: None,
-            parameters: seal(Owner::Instance(id), &Map::new()),
+            parameters: seal(AssociatedData::Instance(id), &Map::new()),
         };
         let wanted = PrometheusInstance {
             instance_id: instance_id.clone(),
             space_guid: "space".parse().unwrap(),
             replicas: 2,
-            spec: seal(Owner::Spec(id), spec),
+            spec: seal(AssociatedData::Spec(id), spec),
             secret_salt: SALT.to_owned(),
         };
         let mut tx = self.store.begin_write().await.unwrap();
@@ -119,7 +119,7 @@ impl World {
             plan_id: "p".parse().unwrap(),
             app_guid: None,
             space_guid: "space".parse().unwrap(),
-            parameters: self.keys.seal(Owner::Binding(binding), &Map::new()).unwrap(),
+            parameters: self.keys.encrypt(AssociatedData::Binding(binding), &Map::new()).unwrap(),
             token_hash: token_hash(&token),
             token_salt: SALT.to_owned(),
             predecessor_id: None,

@@ -214,14 +214,14 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     let without_units = json!({"name": "shop", "units": null, "error": error});
     let without_ports = json!({"name": "shop", "units": [pod("shop", "web", "u", "127.31.0.1")]});
     let faults = [
-        (Fault::Status(500), "answered with status 500"),
+        (Fault::Status(500), "responded with status 500"),
         (Fault::Status(401), "does not accept the token (status 401)"),
         (Fault::Body(b"<html>".to_vec()), "is not valid JSON"),
         (Fault::Body(b"{\"name\":\"other\"}".to_vec()), "does not describe the app"),
         (Fault::Body(b"{\"error\":\"oops\"}".to_vec()), "does not describe the app"),
         (
             Fault::Body(without_units.to_string().into_bytes()),
-            "says that Tsuru cannot list the app",
+            "reports that Tsuru cannot list the app",
         ),
         (Fault::Body(without_ports.to_string().into_bytes()), "names no address of any unit"),
     ];
@@ -392,8 +392,8 @@ async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
     let api = TsuruApi::start().await;
     let limits = Limits { timeout: Duration::from_millis(500), body_bytes: 1000 };
     let faults = [
-        (Fault::Slow(Duration::from_secs(3600)), "did not answer within 0.5 s"),
-        (Fault::Body(vec![b' '; 1001]), "answered with more than 1000 bytes"),
+        (Fault::Slow(Duration::from_secs(3600)), "did not respond within 0.5 s"),
+        (Fault::Body(vec![b' '; 1001]), "responded with more than 1000 bytes"),
     ];
     for (fault, expected) in faults {
         api.fault(fault);
@@ -477,7 +477,7 @@ async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
             "hosts of tsuru apps".to_owned(),
             [
                 ("route=ftp://shop.example.test", "it is not a host, host:port or URL"),
-                ("route=shop.invalid", "the host cannot be looked up: "),
+                ("route=shop.invalid", "the host cannot be resolved: "),
             ]
             .as_slice(),
         ),

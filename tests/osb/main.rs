@@ -6,7 +6,6 @@ mod bindings;
 #[path = "../support/databases.rs"]
 mod databases;
 mod fake_provisioner;
-mod gate;
 mod helpers;
 mod input;
 mod instances;

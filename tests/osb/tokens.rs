@@ -82,7 +82,9 @@ async fn a_binding_from_before_there_were_salts_keeps_its_token_until_it_is_remo
         let old = keys.token(&id, "").expose_secret().to_owned();
         let parameters = serde_json::Map::new();
         let row = ServiceBinding {
-            parameters: keys.seal(scrapebroker::secrets::Owner::Binding("b"), &parameters).unwrap(),
+            parameters: keys
+                .encrypt(scrapebroker::secrets::AssociatedData::Binding("b"), &parameters)
+                .unwrap(),
             token_hash: token_hash(&old),
             token_salt: String::new(),
             binding_id: id,

@@ -78,7 +78,8 @@ impl World {
     async fn note(&self, state: OperationState, description: &str, replicas: &[Replica]) {
         let mut tx = self.store.begin_write().await.unwrap();
         let operation = operations::find(&mut tx, &self.id).await.unwrap().unwrap();
-        let noted = operations::note(&mut tx, &operation.operation_id, state, description).await;
+        let noted =
+            operations::update_state(&mut tx, &operation.operation_id, state, description).await;
         assert!(noted.unwrap(), "it was in progress");
         replicas::replace(&mut tx, &self.id, replicas).await.unwrap();
         tx.commit().await.unwrap();

@@ -71,7 +71,8 @@ async fn note(store: &Store, id: &str) -> Result<(), StoreError> {
     tx.lock(id.as_str()).await?;
     replicas::replace(&mut tx, &id, &[]).await?;
     if let Some(operation) = operations::find(&mut tx, &id).await? {
-        operations::note(&mut tx, &operation.operation_id, OperationState::Succeeded, "").await?;
+        operations::update_state(&mut tx, &operation.operation_id, OperationState::Succeeded, "")
+            .await?;
     }
     tx.commit().await
 }

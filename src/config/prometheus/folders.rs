@@ -1,4 +1,4 @@
-//! Whether two folders are one, whatever their paths look like.
+//! Detects folders that overlap under different paths.
 
 use std::{
     fs, io,
@@ -6,10 +6,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Whether `a` and `b` are one folder, or one lies within the other.
+/// Whether `a` and `b` are the same folder or one contains the other.
 ///
-/// Symlinks, `..` and bind mounts are followed. Neither folder has to exist: of a missing
-/// one the nearest existing parent is compared, and the rest of its path.
+/// Resolves symlinks, `..` and bind mounts. The folders need not exist: for a missing folder, the
+/// nearest existing parent and the rest of the path are compared.
 pub(super) fn overlap(a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (positions(a)?, positions(b)?);
     Ok(a.iter().any(|(place, below)| {
@@ -19,10 +19,9 @@ pub(super) fn overlap(a: &Path, b: &Path) -> io::Result<bool> {
     }))
 }
 
-/// Device and inode.
 type Inode = (u64, u64);
 
-/// Every existing parent of a folder and the folder itself, each with the rest of the path.
+/// The folder and all its existing parents, each with the rest of the path.
 fn positions(path: &Path) -> io::Result<Vec<(Inode, PathBuf)>> {
     let path = resolved(path)?;
     let mut positions = Vec::new();
@@ -35,7 +34,7 @@ fn positions(path: &Path) -> io::Result<Vec<(Inode, PathBuf)>> {
     Ok(positions)
 }
 
-/// The absolute path without symlinks. A part that does not exist is taken as it is written.
+/// The absolute path without symlinks. Missing parts are used as written.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut resolved = PathBuf::from("/");
     for component in std::path::absolute(path)?.components() {

@@ -1,14 +1,13 @@
-//! `prometheus.tsuru`: instances that are apps of a Tsuru.
+//! The section `prometheus.tsuru`: instances that run as Tsuru apps.
 
 use crate::config::{TsuruApps, TsuruTeam, section::Section, values};
 
-/// The rest of an app's name, a hash and a number, and Tsuru's limit of 40 leave as much.
-const LONGEST_PREFIX: usize = 22;
+/// Tsuru limits app names to 40 characters. The rest of the name is a hash and a number.
+const MAX_PREFIX_LENGTH: usize = 22;
 
-/// The team of whoever asked for the instance.
+/// Value for the team that requested the instance.
 const FROM_REQUEST: &str = "from-request";
 
-/// Reads the section.
 pub(super) fn tsuru(s: &mut Section<'_>) -> Option<TsuruApps> {
     let image = s.optional("image", values::control_free);
     let app_prefix = s.value("app_prefix", "prometheus-", app_prefix);
@@ -46,12 +45,12 @@ pub(super) fn tsuru(s: &mut Section<'_>) -> Option<TsuruApps> {
 
 fn app_prefix(text: &str) -> Result<String, String> {
     let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_prefix = text.len() <= LONGEST_PREFIX
+    let is_prefix = text.len() <= MAX_PREFIX_LENGTH
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(is_fine);
     is_prefix.then(|| text.to_owned()).ok_or_else(|| {
         format!(
-            "must begin with a lower-case letter, have only those, digits and dashes, and at most {LONGEST_PREFIX} of them"
+            "must begin with a lower-case letter, have only those, digits and dashes, and at most {MAX_PREFIX_LENGTH} of them"
         )
     })
 }

@@ -1,18 +1,18 @@
-//! Our configuration file, as it grows key by key.
+//! Builds Scrapebroker's configuration file key by key.
 
 use std::fmt;
 use yaml_rust2::{Yaml, YamlEmitter, yaml::Hash};
 
-/// Settings, and what a person has to know of them.
+/// The settings and comments for the operator.
 #[derive(Default)]
 pub(super) struct Document {
     settings: Hash,
-    lost: Vec<String>,
+    unsupported: Vec<String>,
     remarks: Vec<String>,
 }
 
 impl Document {
-    /// Sets a key; `path` has a name for each level.
+    /// Sets a key. `path` has one name per level.
     pub(super) fn set(&mut self, path: &[&str], value: impl Into<Text>) {
         self.set_yaml(path, value.into().0);
     }
@@ -21,18 +21,18 @@ impl Document {
         set(&mut self.settings, path, value);
     }
 
-    /// promfetcher's `key` has no counterpart: `why`.
-    pub(super) fn lost(&mut self, key: &str, why: &str) {
-        self.lost.push(format!("{key}: {why}"));
+    /// Notes that promfetcher's `key` has no counterpart, and why.
+    pub(super) fn unsupported(&mut self, key: &str, why: &str) {
+        self.unsupported.push(format!("{key}: {why}"));
     }
 
-    /// Something about `key` that the operator should look at.
+    /// Adds a comment about `key` that the operator should read.
     pub(super) fn remark(&mut self, key: &str, what: &str) {
         self.remarks.push(format!("{key}: {what}"));
     }
 }
 
-/// A scalar of ours. Texts keep their letters, whatever they look like.
+/// A scalar. Strings are written so that YAML reads them as strings.
 pub(super) struct Text(Yaml);
 
 impl From<&str> for Text {
@@ -73,21 +73,21 @@ fn set(level: &mut Hash, path: &[&str], value: Yaml) {
 }
 
 const HEAD: &str = "\
-# Settings of Scrapebroker, made of promfetcher's. Secrets stand here as they were given.
+# Settings of Scrapebroker, converted from promfetcher's. Contains secrets in plain text.
 ";
-const LOST: &str = "\
+const UNSUPPORTED: &str = "\
 #
 # These keys of promfetcher have no counterpart:
 ";
 const REMARKS: &str = "\
 #
-# Please look at:
+# Please check:
 ";
 
 impl fmt::Display for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HEAD)?;
-        for (title, lines) in [(LOST, &self.lost), (REMARKS, &self.remarks)] {
+        for (title, lines) in [(UNSUPPORTED, &self.unsupported), (REMARKS, &self.remarks)] {
             if !lines.is_empty() {
                 f.write_str(title)?;
             }

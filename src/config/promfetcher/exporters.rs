@@ -1,4 +1,4 @@
-//! External exporters, which keep their names, defaults and templates.
+//! Converts external exporters. Names, defaults and templates stay the same.
 
 use super::{document::Document, fields::text};
 use crate::{
@@ -45,7 +45,8 @@ fn exporter(s: &mut Section<'_>) -> Option<Yaml> {
     Some(Yaml::Hash(exporter))
 }
 
-/// Names with lists of texts, in the order of names, since that of the file is not kept.
+/// Reads names with lists of texts. Sorted by name, because the order in the file is lost when it
+/// is parsed.
 fn params(s: &mut Section<'_>) -> Option<Hash> {
     let mut params: Vec<_> = match s.take("params").map(|value| value.kind) {
         None => return Some(Hash::new()),

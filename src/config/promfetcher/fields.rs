@@ -1,10 +1,10 @@
-//! Values as promfetcher's YAML writes them.
+//! Parses values of promfetcher's YAML.
 
 use crate::config::section::Section;
 use ::config::ValueKind;
 use std::{str::FromStr, time::Duration};
 
-/// A scalar exactly as it was written.
+/// Reads a scalar exactly as written.
 pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
     match s.take(key).map(|value| value.kind) {
         None => Some(None),
@@ -22,7 +22,7 @@ pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
     }
 }
 
-/// Certificates or a key, with one line break at the end.
+/// Reads certificates or a key, and ends them with exactly one line break.
 pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
     s.optional(key, |pem| match pem.contains("-----BEGIN ") {
         true => Ok(format!("{}\n", pem.trim())),
@@ -30,7 +30,7 @@ pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
     })
 }
 
-/// A flag as YAML 1.1 writes it, which is promfetcher's.
+/// Parses a flag in YAML 1.1, which promfetcher uses.
 pub(super) fn flag(s: &mut Section<'_>, key: &str) -> Option<bool> {
     let flag = |text: &str| match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => Ok(true),
@@ -40,7 +40,7 @@ pub(super) fn flag(s: &mut Section<'_>, key: &str) -> Option<bool> {
     s.optional(key, flag).flatten()
 }
 
-/// Both of two values or none; nothing when one was wrong or is missing.
+/// Requires both values or none. Returns nothing if one is wrong or missing.
 pub(super) fn both_or_none(
     s: &mut Section<'_>,
     (first_key, first): (&str, Option<Option<String>>),
@@ -60,7 +60,7 @@ pub(super) fn both_or_none(
     }
 }
 
-/// A text of one line.
+/// Rejects control characters.
 pub(super) fn text(text: &str) -> Result<String, String> {
     match text.chars().any(char::is_control) {
         true => Err("contains a control character".to_owned()),
@@ -68,7 +68,7 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     }
 }
 
-/// An id, checked and as it was written.
+/// Checks an id and returns it as written.
 pub(super) fn id<T: FromStr>(id: &str) -> Result<String, String>
 where
     T::Err: std::fmt::Display,
@@ -76,7 +76,7 @@ where
     id.parse::<T>().map(|_| id.to_owned()).map_err(|error| error.to_string())
 }
 
-/// `120s`, `1h30m`, `1.5h`, or a number of nanoseconds, as promfetcher's language writes them.
+/// Parses a duration of Go, such as `120s`, `1h30m`, `1.5h`, or a number of nanoseconds.
 pub(super) fn go_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "is not a duration like 120s or 1h30m, longer than nothing".to_owned();
     let units = [

@@ -1,11 +1,11 @@
-//! Every key of promfetcher, and what becomes of it.
+//! Converts all keys of promfetcher.
 
 use super::{
     document::Document,
     exporters,
     fields::{both_or_none, flag, go_duration, id, pem, raw},
-    lost::{self, Form, is_set},
     routes, store,
+    unsupported::{self, Form, is_set},
 };
 use crate::{
     config::catalog::BUILT_IN,
@@ -18,27 +18,27 @@ use crate::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The ids that promfetcher has when its file names none. Its BOSH release always names some.
+/// promfetcher's default ids. Its BOSH release always sets ids.
 const SERVICE_ID: &str = "75bcebab-cc25-4ef6-89dc-a91b953919f1";
 const PLAN_ID: &str = "e2900be3-709b-419e-b63b-de3aabcd9e15";
 
-/// The name of its service and of its plan, which is that of ours.
+/// Name of promfetcher's service and plan. Scrapebroker's default plan has the same name.
 const SERVICE_NAME: &str = "promfetcher";
 const PLAN_NAME: &str = "fetch-app";
 
-const MAX_CONNS: &str = "a scrape asks an instance once; scrape.concurrency bounds how many \
-                         instances it asks at a time";
-const DEFAULT_CREDENTIAL: &str = "is not set, so this is promfetcher's default, which everybody \
-                                  knows; change it with cf update-service-broker";
+const MAX_CONNS: &str = "a scrape sends one request per instance; scrape.concurrency limits \
+                         the number of parallel requests";
+const DEFAULT_CREDENTIAL: &str = "is not set, so this is promfetcher's public default; \
+                                  change it with cf update-service-broker";
 const DEFAULT_PASSWORD: &str = "password";
-const SHORT_PASSWORD: &str = "is shorter than the 12 characters that broker.password needs: put a \
-                              longer one here, and tell the platform by cf update-service-broker";
-const ADOPT: &str = "is for the time of the move only; see docs/MIGRATING.md";
-const SKIP_VERIFY: &str = "backends.skip_verify takes any certificate for that of an instance";
-const IDLE_FOR_EVER: &str = "0 keeps idle connections for ever; ours are closed after \
-                             backends.idle_timeout";
+const SHORT_PASSWORD: &str = "is shorter than 12 characters, the minimum of broker.password: set a \
+                              longer one here and with cf update-service-broker";
+const ADOPT: &str = "is needed during the migration only; see docs/MIGRATING.md";
+const SKIP_VERIFY: &str = "backends.skip_verify accepts any certificate of an instance";
+const IDLE_FOREVER: &str = "0 keeps idle connections forever; Scrapebroker closes them after \
+                                backends.idle_timeout";
 
-/// Reads all keys; gives the catalog unless an id in it is wrong.
+/// Reads all keys. Returns the catalog unless one of its ids is wrong.
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<String> {
     let tls = listeners(s, to);
     log(s, to);
@@ -48,13 +48,12 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> 
     route_times(s, to);
     backends(s, to);
     exporters::convert(s, to);
-    lost::convert(s, to);
+    unsupported::convert(s, to);
     base_url(s, to, tls);
     let (service_id, plan_id) = ids?;
     catalog_with(s, &service_id, &plan_id)
 }
 
-/// Whether the main listener speaks TLS.
 fn listeners(s: &mut Section<'_>, to: &mut Document) -> bool {
     if let Some(port) = s.value("port", "8085", number(0..=u16::MAX)) {
         to.set(&["listen"], format!("0.0.0.0:{port}"));
@@ -86,9 +85,7 @@ fn base_url(s: &mut Section<'_>, to: &mut Document, tls: bool) {
             let scheme = if tls { "https" } else { "http" };
             to.remark(
                 "base_url",
-                &format!(
-                    "is not set; credentials and documentation then name {scheme}://localhost"
-                ),
+                &format!("is not set; credentials and documentation contain {scheme}://localhost"),
             );
         }
         None => {}
@@ -104,7 +101,7 @@ fn log(s: &mut Section<'_>, to: &mut Document) {
             to.set(&["log", "format"], "json");
         }
         if is_set(s, "no_color", Form::Flag) {
-            to.lost("logging.no_color", "logs have colours on terminals only");
+            to.unsupported("logging.no_color", "logs have colours on terminals only");
         }
         Some(())
     });
@@ -121,7 +118,6 @@ fn level(level: &str) -> Result<&'static str, String> {
     }
 }
 
-/// The ids of service and plan.
 fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(String, String)> {
     let (service_id, plan_id, user, pass) = s.section("broker", |s| {
         let service_id = s.value("broker_service_id", SERVICE_ID, id::<ServiceId>);
@@ -135,7 +131,7 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(Stri
         Some((service_id, plan_id, user, pass))
     })?;
     let password = pass.as_ref().map(|given| given.as_deref().unwrap_or(DEFAULT_PASSWORD));
-    if password.is_some_and(|it| it.chars().count() < values::SHORTEST_PASSWORD) {
+    if password.is_some_and(|it| it.chars().count() < values::MIN_PASSWORD_LENGTH) {
         to.remark("broker.pass", SHORT_PASSWORD);
     }
     let mut credential = |key: &str, old: &str, default: &str, given: Option<Option<String>>| {
@@ -157,14 +153,17 @@ fn route_times(s: &mut Section<'_>, to: &mut Document) {
     if let Some(Some(stale_after)) = s.optional("droplet_stale_threshold", go_duration) {
         let text = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
         to.set(&["routes", "stale_after"], text(stale_after));
-        // What our own checks ask for beside it.
+        // Scrapebroker requires this key in addition.
         if stale_after > Duration::from_secs(60 * 60) {
             to.set(&["routes", "keep"], text(stale_after));
         }
         if stale_after <= Duration::from_secs(15) {
             to.set(&["routes", "refresh_interval"], text(stale_after / 3));
         }
-        to.remark("droplet_stale_threshold", "promfetcher never dropped a stale endpoint; we do");
+        to.remark(
+            "droplet_stale_threshold",
+            "promfetcher never dropped stale endpoints; Scrapebroker does",
+        );
     }
 }
 
@@ -177,7 +176,7 @@ fn backends(s: &mut Section<'_>, to: &mut Document) {
             to.set(&["backends", "key"], key);
         }
         if is_set(s, "max_conns", Form::Number) {
-            to.lost("backends.max_conns", MAX_CONNS);
+            to.unsupported("backends.max_conns", MAX_CONNS);
         }
         Some(())
     });
@@ -189,13 +188,14 @@ fn backends(s: &mut Section<'_>, to: &mut Document) {
         to.remark("skip_ssl_validation", SKIP_VERIFY);
     }
     match s.optional("idle_conn_timeout", number(0..=u32::MAX)).flatten() {
-        Some(0) => to.lost("idle_conn_timeout", IDLE_FOR_EVER),
+        Some(0) => to.unsupported("idle_conn_timeout", IDLE_FOREVER),
         Some(seconds) => to.set(&["backends", "idle_timeout"], format!("{seconds}s")),
         None => {}
     }
 }
 
-/// Our catalog with promfetcher's ids and name, so that the platform keeps every instance.
+/// Returns Scrapebroker's catalog with promfetcher's ids and name, so that the platform keeps its
+/// service instances.
 fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Option<String> {
     let mut catalog: Value = serde_json::from_str(BUILT_IN).unwrap_or_default();
     let service = &mut catalog["services"][0];

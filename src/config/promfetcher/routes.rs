@@ -1,4 +1,4 @@
-//! Where promfetcher had its routes from: routers (v0.20.0) or NATS (since v1).
+//! Converts promfetcher's route sources: routers (v0.20.0) or NATS (since v1).
 
 use super::{
     document::Document,
@@ -10,7 +10,7 @@ use crate::config::{
 };
 use yaml_rust2::{Yaml, yaml::Hash};
 
-/// Both generations at once: we combine what they say.
+/// Converts both sources, because Scrapebroker can combine them.
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
     let gorouters = s.list("gorouters", |s| Some(gorouter(s))).unwrap_or_default();
     let gorouters: Vec<Yaml> = gorouters.into_iter().flatten().collect();
@@ -19,8 +19,8 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
         to.set_yaml(&["routes", "gorouters"], Yaml::Array(gorouters));
         to.remark(
             "gorouters",
-            "name every router; each has an age of its own, and one that is away no \
-                 longer stops the refresh of the others",
+            "list all routers; each is polled separately, so an unavailable router does \
+                 not affect the others",
         );
     }
     let listens = s.section("nats", |s| Some(nats(s, to))) == Some(true);
@@ -32,7 +32,7 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
         to.remark("nats", "is not set, nor are gorouters: this is promfetcher's default");
     }
     if polls && listens {
-        to.remark("nats", "promfetcher uses only one of nats and gorouters; we combine both");
+        to.remark("nats", "promfetcher uses either nats or gorouters; Scrapebroker combines both");
     }
 }
 
@@ -57,7 +57,7 @@ fn gorouter(s: &mut Section<'_>) -> Option<Yaml> {
     Some(Yaml::Hash(router))
 }
 
-/// Whether there is anything to listen to.
+/// Returns whether NATS is configured.
 fn nats(s: &mut Section<'_>, to: &mut Document) -> bool {
     let hosts = s.list("hosts", |s| {
         let (host, port) =
@@ -108,7 +108,7 @@ fn servers(urls: Vec<String>) -> Yaml {
     Yaml::Array(urls.into_iter().map(Yaml::String).collect())
 }
 
-/// A host as it stands in a URL.
+/// Formats a host for a URL.
 fn host(host: &str) -> Result<String, String> {
     let host = text(host)?;
     match host.contains(':') && !host.starts_with('[') {

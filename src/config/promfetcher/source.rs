@@ -1,8 +1,7 @@
-//! promfetcher's YAML, with every value as it was written.
+//! Reads promfetcher's YAML and keeps each value as written.
 //!
-//! Its parser gives a text field the letters of the file: a password 0123 stays
-//! that, where ours would read a number. So scalars are taken before anything is
-//! made of them.
+//! promfetcher's parser reads a string field literally: the password 0123 stays 0123, while a
+//! parser without types reads a number. This reader therefore keeps all scalars as text.
 
 use crate::config::{
     ConfigError,
@@ -16,10 +15,10 @@ use yaml_rust2::{
     scanner::{Marker, TScalarStyle},
 };
 
-/// Aliases repeat what they name; more than this was not written by a person.
-const MOST_VALUES: usize = 100_000;
+/// Limit on expanded aliases. A file written by hand is smaller.
+const MAX_VALUES: usize = 100_000;
 
-/// The keys of the file, all scalars as texts.
+/// Reads the keys of the file, all scalars as text.
 pub(super) fn file(path: &Path) -> Result<Table, ConfigError> {
     let text = sources::text(path)?;
     let not_yaml = |problem| ConfigError::NotYaml { path: path.to_owned(), problem };
@@ -43,11 +42,11 @@ struct Tree {
     problem: Option<String>,
 }
 
-/// A list or a level of keys that has not ended.
+/// A list or mapping whose end has not been read.
 struct Open {
     kind: OpenKind,
     anchor: usize,
-    /// How many values there were when it began.
+    /// Number of values before it.
     since: usize,
 }
 
@@ -97,9 +96,9 @@ impl Tree {
 
     fn repeat(&mut self, anchor: usize, mark: Marker) {
         let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
-            return self.wrong(mark, "an alias names what has not ended yet");
+            return self.wrong(mark, "an alias refers to a value that contains it");
         };
-        if self.values + size > MOST_VALUES {
+        if self.values + size > MAX_VALUES {
             return self.wrong(mark, "there are too many values");
         }
         self.values += size;
@@ -109,7 +108,7 @@ impl Tree {
 
 impl MarkedEventReceiver for Tree {
     fn on_event(&mut self, event: Event, mark: Marker) {
-        // What follows a problem is not kept, so that it stays small.
+        // Drops what follows the first problem, so that memory use stays bounded.
         if self.problem.is_some() {
             return;
         }

@@ -18,7 +18,7 @@ fn settings(yaml: &str) -> Yaml {
     YamlLoader::load_from_str(&text).unwrap().remove(0)
 }
 
-/// What our own program makes of the converted settings.
+/// Loads the converted settings.
 fn loaded(yaml: &str) -> Config {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("scrapebroker.yml");
@@ -26,7 +26,6 @@ fn loaded(yaml: &str) -> Config {
     Config::load(Some(&file), []).unwrap()
 }
 
-/// Key and problem of every mistake.
 fn mistakes(yaml: &str) -> Vec<(String, String)> {
     match converted(yaml) {
         Err(ConfigError::Mistakes(Mistakes(all))) => {
@@ -36,7 +35,7 @@ fn mistakes(yaml: &str) -> Vec<(String, String)> {
     }
 }
 
-/// Every key of v0.20.0, as its BOSH release writes them.
+/// All keys of v0.20.0 as its BOSH release writes them.
 const POLLING: &str = r#"---
 gorouters:
 - {"host":"10.0.1.1","port":8082,"user":"router-status","pass":"0123"}
@@ -72,7 +71,7 @@ broker:
 external_exporters: []
 "#;
 
-/// Every key that came later, and what the first file leaves out.
+/// All keys of later versions, and those that the first file leaves out.
 fn listening() -> String {
     format!(
         r#"
@@ -126,7 +125,7 @@ external_exporters:
 }
 
 #[test]
-fn the_polling_generation_becomes_settings_that_our_own_check_accepts() {
+fn the_polling_generation_converts_to_valid_settings() {
     let config = loaded(POLLING);
     assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
     assert_eq!(config.health_listen.unwrap().to_string(), "0.0.0.0:8081");
@@ -146,7 +145,7 @@ fn the_polling_generation_becomes_settings_that_our_own_check_accepts() {
 }
 
 #[test]
-fn the_listening_generation_becomes_settings_with_its_secrets_as_they_were() {
+fn the_nats_generation_converts_with_unchanged_secrets() {
     let settings = settings(&listening());
     let nats = &settings["routes"]["nats"];
     assert_eq!(nats["servers"][0].as_str(), Some("tls://10.0.0.1:4224"));
@@ -188,7 +187,7 @@ fn the_listening_generation_becomes_settings_with_its_secrets_as_they_were() {
 }
 
 #[test]
-fn each_key_without_a_counterpart_is_named_with_the_reason() {
+fn each_key_without_a_counterpart_is_reported_with_a_reason() {
     let polling = converted(POLLING).unwrap().settings;
     for key in [
         "backends.max_conns",
@@ -215,7 +214,7 @@ fn each_key_without_a_counterpart_is_named_with_the_reason() {
 }
 
 #[test]
-fn an_empty_file_is_promfetchers_defaults() {
+fn an_empty_file_converts_to_the_defaults_of_promfetcher() {
     let settings = settings("# nothing\n");
     assert_eq!(settings["listen"].as_str(), Some("0.0.0.0:8085"));
     assert_eq!(settings["health_listen"].as_str(), Some("0.0.0.0:8080"));
@@ -223,15 +222,15 @@ fn an_empty_file_is_promfetchers_defaults() {
     assert_eq!(settings["broker"]["password"].as_str(), Some("password"));
     assert_eq!(settings["routes"]["nats"]["servers"][0].as_str(), Some("nats://localhost:4222"));
     let text = converted("").unwrap().settings;
-    assert!(text.contains("everybody knows") && text.contains("shorter than the 12"), "{text}");
+    assert!(text.contains("public default") && text.contains("shorter than 12"), "{text}");
     let short = converted("broker: { pass: elevenchars }").unwrap().settings;
-    assert!(short.contains("broker.pass: is shorter than the 12 characters"), "{short}");
+    assert!(short.contains("broker.pass: is shorter than 12 characters"), "{short}");
     let long = converted("broker: { pass: of twelve characters }").unwrap().settings;
     assert!(!long.contains("shorter than"), "{long}");
 }
 
 #[test]
-fn the_catalog_has_the_ids_of_the_file_or_promfetchers() {
+fn the_catalog_has_the_configured_or_default_ids() {
     let ids = |yaml: &str| {
         let catalog: serde_json::Value =
             serde_json::from_str(&converted(yaml).unwrap().catalog).unwrap();
@@ -251,7 +250,7 @@ fn the_catalog_has_the_ids_of_the_file_or_promfetchers() {
 }
 
 #[test]
-fn every_mistake_is_named_at_once_and_none_shows_a_secret() {
+fn all_mistakes_are_reported_and_none_shows_a_secret() {
     let yaml = "
 gorouters: [{ host: a, prot: 8082 }, { host: b, port: 0, user: u }]
 nats: { hosts: [{ hostname: h }], pass: hunter2, tls_enabeld: true }
@@ -300,14 +299,14 @@ skip_ssl_validaton: true
 }
 
 #[test]
-fn what_is_no_yaml_is_named_with_its_line_and_aliases_are_followed() {
+fn invalid_yaml_is_reported_with_its_line_and_aliases_are_resolved() {
     for (yaml, part) in [
         ("a: [", "line "),
         ("port: 1\nport: 2\n", "line 2, column 7: the same key is given twice"),
         ("- 1\n", "not one YAML document"),
         ("port: 1\n---\nport: 2\n", "not one YAML document"),
         ("[a]: 1\n", "a key must be a text"),
-        ("a: &a [*a]\n", "an alias names what has not ended yet"),
+        ("a: &a [*a]\n", "an alias refers to a value that contains it"),
     ] {
         let error = converted(yaml).unwrap_err().to_string();
         assert!(error.contains(part), "{yaml:?}: {error}");
@@ -322,7 +321,7 @@ fn what_is_no_yaml_is_named_with_its_line_and_aliases_are_followed() {
 }
 
 #[test]
-fn durations_are_read_as_promfetcher_reads_them() {
+fn durations_are_parsed_as_in_promfetcher() {
     for (given, ours) in [
         ("90s", "1m30s"),
         ("1h30m", "1h30m"),
@@ -339,7 +338,7 @@ fn durations_are_read_as_promfetcher_reads_them() {
         let nanoseconds = wrong.parse::<u64>().is_ok_and(|number| number > 0);
         assert_eq!(outcome.is_ok(), nanoseconds, "{wrong}");
     }
-    // What our own check asks for beside it is set, too.
+    // The key that Scrapebroker requires in addition is set.
     for given in ["3h", "10s"] {
         loaded(&format!(
             "gorouters: [{{ host: a, port: 1 }}]\nport: 1\ndroplet_stale_threshold: {given}\n\
@@ -350,7 +349,7 @@ fn durations_are_read_as_promfetcher_reads_them() {
 
 proptest::proptest! {
     #[test]
-    fn any_secret_comes_out_as_it_went_in(secret in "[^\\p{Cc}\\s'][^\\p{Cc}']{10,30}[^\\p{Cc}\\s']") {
+    fn secrets_are_not_changed_by_the_conversion(secret in "[^\\p{Cc}\\s'][^\\p{Cc}']{10,30}[^\\p{Cc}\\s']") {
         let router = "gorouters: [{ host: a, port: 1 }]";
         let yaml = format!("{router}\nbroker: {{ user: u, pass: '{secret}' }}");
         let password = loaded(&yaml).broker.credentials.unwrap().password;

@@ -1,4 +1,4 @@
-//! Names that are not ours, each with one text, several, or a level of keys.
+//! Mappings with user-defined names.
 
 use super::{MASK, Section, Value, ValueKind, sources};
 use secrecy::SecretString;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use yaml_rust2::{Yaml, yaml::Hash};
 
 impl Section<'_> {
-    /// The lists of texts below `key`; one text is a list of one.
+    /// Reads lists of texts below `key`. A single text is a list with one item.
     pub(in crate::config) fn lists<T>(
         &mut self,
         key: &str,
@@ -44,7 +44,7 @@ impl Section<'_> {
         lists
     }
 
-    /// The secret texts below `key`, by name.
+    /// Reads secrets below `key`, by name.
     pub(in crate::config) fn secrets(
         &mut self,
         key: &str,
@@ -67,7 +67,7 @@ impl Section<'_> {
         secrets
     }
 
-    /// The levels below `key`, by name.
+    /// Reads mappings below `key`, by name.
     pub(in crate::config) fn named<T>(
         &mut self,
         key: &str,

@@ -2,7 +2,7 @@ use super::*;
 
 const TEXT: &str = include_str!("../../../docs/CONFIGURATION.md");
 
-/// Key and default of every row of a table of keys.
+/// Key and default of each row of the tables of keys.
 fn rows() -> Vec<(String, String)> {
     let rows = TEXT.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.filter_map(|row| {
@@ -49,7 +49,7 @@ fn the_complete_example_is_complete_and_loads() {
     let keys = |effective| flat(effective).into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>();
     let shown: BTreeSet<_> = keys(&effective);
     let known: BTreeSet<_> = rows().into_iter().map(|(key, _)| key).collect();
-    // A list shows its items; a file stands for what is in it.
+    // Effective settings show the items of a list, and the content of a file.
     let is_shown = |key: &&String| {
         shown.contains(&format!("{key}_file"))
             || shown.iter().any(|shown| shown.starts_with(key.as_str()))
@@ -59,7 +59,7 @@ fn the_complete_example_is_complete_and_loads() {
 }
 
 #[test]
-fn each_secret_says_that_it_may_lie_in_a_file() {
+fn each_secret_is_documented_with_its_file_key() {
     let operators = format!("{WHOLE}\noperators: [{{ username: u, password_bcrypt: {HASH} }}]");
     let secrets = flat(&load(&operators, &[]).unwrap().1).into_iter();
     let secrets = secrets.filter(|(_, value)| value.contains("************"));

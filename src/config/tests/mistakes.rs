@@ -219,7 +219,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_bus_needs_servers_that_can_be_asked_and_certificates_that_are_some() {
+fn nats_needs_valid_servers_and_certificates() {
     let yaml = "routes: { nats: { servers: ['http://n', 'n/path', 'nats://', 7, 'nats://u@n'], password: p,
         tls: { ca: x, cert: y } } }";
     let found: Vec<_> = mistakes(load(yaml, &[])).into_iter().map(|(key, _)| key).collect();
@@ -232,7 +232,7 @@ fn a_bus_needs_servers_that_can_be_asked_and_certificates_that_are_some() {
 }
 
 #[test]
-fn the_servers_of_a_bus_come_from_a_file_or_as_json() {
+fn nats_servers_are_set_in_a_file_or_as_json() {
     let (config, _) = load(WHOLE, &[]).unwrap();
     let nats = config.routes.nats.unwrap();
     assert_eq!(nats.servers, ["nats://10.0.0.1", "tls://nats.internal:4224"]);
@@ -244,7 +244,7 @@ fn the_servers_of_a_bus_come_from_a_file_or_as_json() {
 }
 
 #[test]
-fn an_api_of_tsuru_needs_a_token_and_a_token_an_api() {
+fn the_tsuru_api_url_and_token_require_each_other() {
     let cases = [
         ("routes: { tsuru: { api_url: 'https://t' } }", "routes.tsuru.token"),
         ("routes: { tsuru: { token: t } }", "routes.tsuru.api_url"),
@@ -261,7 +261,7 @@ fn an_api_of_tsuru_needs_a_token_and_a_token_an_api() {
 }
 
 #[test]
-fn folders_for_instances_that_are_one_are_a_mistake() {
+fn overlapping_folders_for_instances_are_a_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path).display().to_string();
     std::fs::create_dir(at("disk")).unwrap();
@@ -280,7 +280,7 @@ fn folders_for_instances_that_are_one_are_a_mistake() {
                 assert_eq!(found[0].0, "prometheus.tmpfs_dir");
             }
         }
-        // Folders that are not used are not looked at.
+        // Folders are checked only if they are used.
         let yaml = yaml.replace("{ data_dir", "{ provisioner: none, data_dir");
         load(&yaml, &[]).unwrap();
     }

@@ -21,7 +21,7 @@ fn database(loaded: Loaded) -> String {
 }
 
 #[test]
-fn port_wins_for_the_port_of_listen_and_leaves_its_host() {
+fn port_overrides_the_port_of_listen_but_not_its_host() {
     let cases = [("", "0.0.0.0:8888"), ("listen: 127.0.0.1:9000", "127.0.0.1:8888")];
     for (yaml, expected) in cases {
         let (config, effective) = load(yaml, &[("PORT", "8888")]).unwrap();
@@ -55,24 +55,24 @@ fn an_app_without_a_route_has_the_local_base_url() {
 }
 
 #[test]
-fn tsuru_is_known_by_its_variables() {
+fn tsuru_is_recognized_by_its_variables() {
     let (config, _) = load("", &[("TSURU_APPNAME", "broker"), ("PORT", "8888")]).unwrap();
     assert_eq!(config.platform, Some(Platform::Tsuru));
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
 }
 
 #[test]
-fn a_bound_postgresql_is_the_database() {
+fn a_bound_postgresql_is_the_default_database() {
     let cases = [
-        // By its tag.
+        // Recognized by its tag.
         r#"{"elephants": [{"name": "db", "tags": ["PostgreSQL"], "credentials": {"uri": "postgres://u:p@h:5432/d"}}]}"#,
-        // By the scheme, and user-provided.
+        // Recognized by the URL scheme, in a user-provided service.
         r#"{"user-provided": [{"name": "x", "credentials": {"a": 1}}, {"name": "db", "tags": [], "credentials": {"uri": "postgres://u:p@h:5432/d"}}]}"#,
-        // The first, and others do not matter.
+        // The first PostgreSQL counts. Other services are ignored.
         r#"{"a": [{"credentials": {"uri": "mysql://h/d"}}], "b": [{"credentials": {"uri": "postgres://u:p@h:5432/d"}}, {"credentials": {"uri": "postgres://h2/d"}}]}"#,
-        // The first by the name of its service.
+        // Services are ordered by name.
         r#"{"b": [{"credentials": {"uri": "postgres://h2/d"}}], "a": [{"credentials": {"uri": "postgres://u:p@h:5432/d"}}]}"#,
-        // Tagged without a URL, before one with a URL.
+        // A tagged service without a URL is skipped.
         r#"{"a": [{"tags": ["postgres"], "credentials": {}}], "b": [{"credentials": {"url": "postgres://u:p@h:5432/d"}}]}"#,
     ];
     for services in cases {
@@ -81,7 +81,7 @@ fn a_bound_postgresql_is_the_database() {
 }
 
 #[test]
-fn services_without_a_postgresql_leave_the_default() {
+fn services_without_a_postgresql_do_not_change_the_default() {
     for services in ["{}", "[]", r#"{"a": {}}"#, r#"{"a": [{"tags": ["redis"]}]}"#, r#"{"a": [1]}"#]
     {
         assert_eq!(database(bound(services)), "sqlite://scrapebroker.db", "{services}");
@@ -89,14 +89,14 @@ fn services_without_a_postgresql_leave_the_default() {
 }
 
 #[test]
-fn a_database_of_ones_own_wins_over_a_bound_one() {
+fn a_configured_database_overrides_a_bound_one() {
     let services = r#"{"a": [{"tags": ["postgres"], "credentials": {"uri": "nonsense"}}]}"#;
     let loaded = load("database_url: sqlite://own.db", &[("VCAP_SERVICES", services)]);
     assert_eq!(database(loaded), "sqlite://own.db");
 }
 
 #[test]
-fn what_a_platform_says_wrongly_is_a_mistake() {
+fn invalid_variables_of_a_platform_are_mistakes() {
     let tagged = r#"{"a": [{"name": "db", "tags": ["postgres"], "credentials": {"host": "h"}}]}"#;
     let broken = r#"{"a": [{"name": "db", "credentials": {"uri": "postgres://u:p@h:port/d"}}]}"#;
     let cases = [
@@ -116,7 +116,7 @@ fn what_a_platform_says_wrongly_is_a_mistake() {
 }
 
 #[test]
-fn a_bound_postgresql_asks_for_a_token_key_too() {
+fn a_bound_postgresql_requires_a_token_key() {
     let services = r#"{"a": [{"credentials": {"uri": "postgres://h/d"}}]}"#;
     let found = mistakes(load("", &[("VCAP_SERVICES", services)]));
     assert_eq!(found[0].0, "broker.token_key");

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Everything an operator may see of an attempt to load.
+/// All output of an attempt to load a configuration.
 fn shown(loaded: &Loaded) -> String {
     match loaded {
         Ok((config, effective)) => format!("{config:?}\n{effective:?}\n{effective}"),
@@ -53,7 +53,7 @@ fn hashes_of_passwords_are_masked_and_checked_from_a_file_too() {
 }
 
 #[test]
-fn secrets_are_not_shown_by_any_mistake() {
+fn no_mistake_shows_a_secret() {
     let cases = [
         "broker: { password: hunter2 }",
         "broker: { username: u, password: [hunter2] }",
@@ -114,7 +114,7 @@ fn secrets_are_not_shown_by_any_mistake() {
 }
 
 #[test]
-fn secrets_may_lie_in_files_of_their_own() {
+fn secrets_can_be_read_from_files() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str, content: &str| {
         let path = dir.path().join(name);
@@ -149,7 +149,7 @@ routes: {{ gorouters: [{{ url: 'http://r/', username_file: {user}, password_file
 }
 
 #[test]
-fn a_secret_is_given_once_and_its_file_holds_one() {
+fn a_secret_is_set_once_and_its_file_is_not_empty() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");
     std::fs::write(&empty, "\n").unwrap();
@@ -167,7 +167,7 @@ fn a_secret_is_given_once_and_its_file_holds_one() {
 }
 
 #[test]
-fn a_private_key_is_never_shown_and_certificates_may_stand_in_the_file() {
+fn a_private_key_is_never_shown_and_certificates_can_be_inline() {
     let pem =
         |what: &str, text: &str| format!("-----BEGIN {what}-----\\n{text}\\n-----END {what}-----");
     let (cert, key) = (pem("CERTIFICATE", "YWJj"), pem("EC PRIVATE KEY", "hunter2"));
@@ -184,12 +184,12 @@ fn a_private_key_is_never_shown_and_certificates_may_stand_in_the_file() {
 }
 
 #[test]
-fn certificates_come_with_their_keys() {
+fn certificates_and_keys_require_each_other() {
     let pem = "-----BEGIN CERTIFICATE-----";
     let cases = [
         ("tls: { cert_file: c }", "tls.key", "is missing"),
         ("tls: { key_file: c }", "tls.cert", "is missing"),
-        ("tls: { client_ca_file: c }", "tls.client_ca", "of no use without"),
+        ("tls: { client_ca_file: c }", "tls.client_ca", "requires cert and key"),
         ("tls: { cert: c.pem, key_file: k }", "tls.cert", "cert_file"),
         (&format!("tls: {{ cert: {pem}, cert_file: c, key_file: k }}"), "tls.cert", "given twice"),
         ("tls: { cert_file: c, key_file: [k] }", "tls.key_file", "must be a text"),

@@ -21,7 +21,7 @@ fn an_image_and_an_api_are_all_that_apps_of_tsuru_need() {
 }
 
 #[test]
-fn what_tsuru_would_refuse_is_a_mistake() {
+fn settings_that_tsuru_would_reject_are_mistakes() {
     for (rest, key) in [
         ("", "prometheus.tsuru.image"),
         ("  tsuru: { image: '' }", "prometheus.tsuru.image"),

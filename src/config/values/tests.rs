@@ -35,7 +35,7 @@ fn durations_need_a_unit_and_an_end() {
 }
 
 #[test]
-fn sizes_are_binary_or_decimal_and_never_nothing() {
+fn sizes_are_binary_or_decimal_and_not_zero() {
     let cases = [("64MiB", 64 << 20), ("4GiB", 4 << 30), ("1MB", 1_000_000), ("1024", 1024)];
     for (input, expected) in cases {
         assert_eq!(size(input).unwrap(), expected, "{input}");
@@ -65,7 +65,7 @@ fn a_log_filter_is_levels_with_or_without_a_target() {
 }
 
 #[test]
-fn a_base_url_is_http_and_nothing_but_a_place() {
+fn a_base_url_is_http_without_credentials_and_query() {
     let cases = [
         ("https://metrics.example.com/", "https://metrics.example.com"),
         ("http://localhost:8085", "http://localhost:8085"),

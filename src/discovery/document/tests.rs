@@ -22,7 +22,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn every_field_of_a_real_answer_is_read() {
+fn all_fields_of_a_real_response_are_parsed() {
     let body = include_bytes!("../../../tests/fixtures/routes/captured.json");
     let document = parse(body).unwrap();
     assert_eq!((document.skipped, document.without_app), (0, 2));
@@ -45,7 +45,7 @@ fn every_field_of_a_real_answer_is_read() {
 }
 
 #[test]
-fn the_shape_of_2022_lacks_zones_and_is_read_as_today() {
+fn the_format_of_2022_without_zones_is_parsed() {
     let then = parse(include_bytes!("../../../tests/fixtures/routes/shape_2022.json")).unwrap();
     let now = parse(include_bytes!("../../../tests/fixtures/routes/full.json")).unwrap();
     assert_eq!(addresses(&then), addresses(&now));
@@ -55,7 +55,7 @@ fn the_shape_of_2022_lacks_zones_and_is_read_as_today() {
 }
 
 #[test]
-fn missing_unknown_and_mistyped_fields_cost_nothing_else() {
+fn missing_unknown_and_mistyped_fields_do_not_affect_others() {
     let strange = json!({
         "address": "[::1]:8080", "tls": "yes", "ttl": "soon", "protocol": 2, "new": {"a": [1]},
         "availability_zone": ["z1"], "server_cert_domain_san": {"x": null},
@@ -71,7 +71,7 @@ fn missing_unknown_and_mistyped_fields_cost_nothing_else() {
 }
 
 #[test]
-fn an_instance_without_its_tag_is_known_by_the_field_that_says_the_same() {
+fn the_instance_id_field_is_used_without_the_tag() {
     let mut old = endpoint("10.0.0.1:1");
     old["private_instance_id"] = json!("guid-1");
     let document = read(&json!({"r": [old]}));
@@ -80,7 +80,7 @@ fn an_instance_without_its_tag_is_known_by_the_field_that_says_the_same() {
 }
 
 #[test]
-fn an_endpoint_that_makes_no_sense_is_counted_and_costs_no_other() {
+fn an_invalid_endpoint_is_counted_and_does_not_affect_others() {
     let good = endpoint("10.0.0.1:1").to_string();
     let cases = [
         endpoint("nowhere").to_string(),
@@ -110,7 +110,7 @@ fn an_endpoint_that_makes_no_sense_is_counted_and_costs_no_other() {
 }
 
 #[test]
-fn a_pool_that_is_no_list_is_an_empty_one() {
+fn a_pool_that_is_not_a_list_is_empty() {
     for (pool, skipped) in [("[]", 0), ("null", 0), ("5", 1), ("{\"a\": [1]}", 1), ("\"x\"", 1)] {
         let document = parse(format!(r#"{{"r": {pool}}}"#).as_bytes()).unwrap();
         assert_eq!(addresses(&document), pairs(&[("r", "")]), "{pool}");
@@ -119,7 +119,7 @@ fn a_pool_that_is_no_list_is_an_empty_one() {
 }
 
 #[test]
-fn keys_that_are_one_route_are_put_together_and_the_last_word_counts() {
+fn keys_of_the_same_route_are_merged_and_the_last_entry_counts() {
     let mut second = endpoint("10.0.0.1:1");
     second["tags"]["instance_id"] = json!("9");
     let (one, two) = (endpoint("10.0.0.1:1"), endpoint("10.0.0.2:1"));
@@ -131,7 +131,7 @@ fn keys_that_are_one_route_are_put_together_and_the_last_word_counts() {
 }
 
 #[test]
-fn a_broken_frame_is_refused_with_its_reason_and_without_its_content() {
+fn a_broken_document_is_rejected_with_a_reason_that_does_not_quote_it() {
     let syntax = |line, column| DocumentError::Syntax { line, column };
     let cases: [(&[u8], DocumentError); 10] = [
         (b"", DocumentError::NotAnObject),
@@ -139,8 +139,8 @@ fn a_broken_frame_is_refused_with_its_reason_and_without_its_content() {
         (b"401 Unauthorized\n", DocumentError::NotAnObject),
         (b"[]", DocumentError::NotAnObject),
         (b"null", DocumentError::NotAnObject),
-        (b"{\"a\": [{\"address\": \"10.", DocumentError::CutOff),
-        (b"{", DocumentError::CutOff),
+        (b"{\"a\": [{\"address\": \"10.", DocumentError::Truncated),
+        (b"{", DocumentError::Truncated),
         (b"{\"a\": []} {", syntax(1, 11)),
         (b"{a: 1}", syntax(1, 2)),
         (b"{\"a\": [\"\xff\"]}", DocumentError::NotUtf8),
@@ -153,7 +153,7 @@ fn a_broken_frame_is_refused_with_its_reason_and_without_its_content() {
 }
 
 #[test]
-fn what_was_read_before_is_shared_and_not_copied() {
+fn known_values_are_shared_and_not_copied() {
     let body = include_bytes!("../../../tests/fixtures/routes/full.json");
     let mut interner = Interner::default();
     let first = parse_into(body, &mut interner).unwrap();
@@ -170,12 +170,12 @@ fn what_was_read_before_is_shared_and_not_copied() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_parsed_or_rejected(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&body);
     }
 
     #[test]
-    fn every_cut_of_a_document_is_refused(at in 0_usize..100) {
+    fn a_truncated_document_is_rejected(at in 0_usize..100) {
         let body = include_bytes!("../../../tests/fixtures/routes/captured.json");
         let end = body.iter().rposition(|b| *b == b'}').unwrap();
         prop_assert!(parse(&body[..end * at / 100]).is_err());

@@ -1,25 +1,23 @@
-//! A map by text, of many small parts that generations share.
+//! A persistent hash map that is split into shards.
 //!
-//! A new generation has all parts of the one before, and copies a part only
-//! when something in it changes. So what a change costs does not grow with the
-//! table, and readers keep what they have.
+//! A copy shares all shards with the original and clones a shard only when it changes. The cost of
+//! a change is therefore independent of the size of the map, and readers keep their version.
 
 use foldhash::quality::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 use std::{hash::BuildHasher, sync::Arc};
 
-/// Parts, a power of two. At 200,000 entries about fifty each: to copy one part
-/// costs microseconds, and so does it to copy the list of them. Few in tests, so
-/// that a part has more than one entry.
+/// Number of shards, a power of two. At 200,000 entries a shard has about fifty: cloning a shard or
+/// the list of shards takes microseconds. Tests use few shards, so that a shard has several
+/// entries.
 const SHARDS: usize = if cfg!(test) { 16 } else { 4096 };
 
-/// What can be found by a text of its own.
+/// An entry with a key.
 pub(super) trait Keyed {
-    /// The text; it never changes.
+    /// Must never change.
     fn key(&self) -> &str;
 }
 
-/// One generation of the map.
 #[derive(Debug)]
 pub(super) struct Shards<T> {
     shards: Box<[Arc<HashTable<Arc<T>>>]>,
@@ -34,7 +32,7 @@ impl<T> Default for Shards<T> {
     }
 }
 
-// Derived, it would ask for entries that can be cloned.
+// A derived `Clone` would require `T: Clone`.
 impl<T> Clone for Shards<T> {
     fn clone(&self) -> Self {
         Self { shards: self.shards.clone(), len: self.len, hasher: self.hasher.clone() }
@@ -47,7 +45,7 @@ impl<T: Keyed> Shards<T> {
         self.shards.get(shard_of(hash))?.find(hash, |entry| entry.key() == key)
     }
 
-    /// Puts `entry` in the place of the one with the same key, and returns that.
+    /// Inserts `entry` and returns the previous entry with the same key.
     pub(super) fn insert(&mut self, entry: Arc<T>) -> Option<Arc<T>> {
         let Self { shards, len, hasher } = self;
         let hash = hasher.hash_one(entry.key());
@@ -68,7 +66,7 @@ impl<T: Keyed> Shards<T> {
     }
 
     pub(super) fn remove(&mut self, key: &str) -> Option<Arc<T>> {
-        // Looked up first: what is not there needs no copy.
+        // Looked up first, so that no shard is cloned if the key is missing.
         self.get(key)?;
         let hash = self.hasher.hash_one(key);
         let shard = Arc::make_mut(self.shards.get_mut(shard_of(hash))?);
@@ -77,7 +75,7 @@ impl<T: Keyed> Shards<T> {
         Some(removed)
     }
 
-    /// In no order.
+    /// Unordered.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
@@ -87,7 +85,7 @@ impl<T: Keyed> Shards<T> {
     }
 }
 
-/// By bits that the table itself does not look at.
+/// Uses bits of the hash that the tables do not use.
 fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
@@ -113,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_and_older_generations_stay_as_they_were(
+        fn it_behaves_like_a_map_and_older_versions_do_not_change(
             steps in prop::collection::vec((0u8..3, 0u8..20, any::<u8>()), 0..80)
         ) {
             let mut shards: Shards<Word> = Shards::default();
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_generation_copies_only_what_changes() {
+    fn a_new_version_copies_only_changed_shards() {
         let mut one = Shards::default();
         for n in 0..1000 {
             one.insert(Arc::new(Word(format!("k{n}"), 0)));

@@ -3,8 +3,7 @@ use crate::discovery::{document::Entry, parse};
 use proptest::prelude::*;
 use serde_json::json;
 
-/// An endpoint of app `app` on `port`, in generation `id`, under a name that
-/// goes with `name`.
+/// An endpoint of app `app` on `port` with instance id `id` and a name that depends on `name`.
 fn endpoint((app, port, id, name): (u8, u16, u8, u8)) -> Arc<Endpoint> {
     let tags = json!({
         "app_id": format!("app{app}"),
@@ -19,7 +18,7 @@ fn endpoint((app, port, id, name): (u8, u16, u8, u8)) -> Arc<Endpoint> {
     table.entries[0].endpoint.clone().unwrap()
 }
 
-/// Everything that an index can be asked.
+/// All results of an index as text.
 fn dump(index: &Index) -> String {
     let addresses = |endpoints: &[Arc<Endpoint>]| {
         endpoints.iter().map(|e| format!("{}/{}", e.address, e.app.name)).collect::<Vec<_>>()
@@ -52,7 +51,7 @@ fn dump(index: &Index) -> String {
 
 proptest! {
     #[test]
-    fn an_index_that_changes_is_the_one_that_is_built_anew(
+    fn an_updated_index_equals_one_built_from_scratch(
         steps in prop::collection::vec(
             (0usize..6, prop::option::of(prop::collection::vec((0u8..4, 1u16..5, 0u8..4, 0u8..3), 0..4))),
             1..30,
@@ -61,11 +60,11 @@ proptest! {
         let routes = ["r0", "r1", "r1/p", "r1/p/q", "*.w", "r2"];
         let mut model: BTreeMap<&str, Vec<Arc<Endpoint>>> = BTreeMap::new();
         let mut index = Index::default();
-        for (route, said) in steps {
+        for (route, change) in steps {
             let route = routes[route];
-            let mut endpoints: Option<Vec<_>> = said.map(|said| said.into_iter().map(endpoint).collect());
+            let mut endpoints: Option<Vec<_>> = change.map(|change| change.into_iter().map(endpoint).collect());
             if let Some(endpoints) = &mut endpoints {
-                // As a source says it: one endpoint an address, in order.
+                // As in a report: one endpoint per address, ordered.
                 endpoints.sort_by_key(|endpoint| endpoint.address);
                 endpoints.dedup_by_key(|endpoint| endpoint.address);
             }
@@ -74,8 +73,8 @@ proptest! {
                 None => drop(model.remove(route)),
             }
             let before = dump(&index);
-            let next = index.with([RouteNews { route: route.into(), endpoints }]);
-            prop_assert_eq!(before, dump(&index), "the one before stays as it was");
+            let next = index.updated([RouteUpdate { route: route.into(), endpoints }]);
+            prop_assert_eq!(before, dump(&index), "the previous index does not change");
             index = next;
             let entries: Vec<Entry> = model.iter().flat_map(|(route, endpoints)| {
                 let route: Arc<str> = (*route).into();

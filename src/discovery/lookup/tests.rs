@@ -17,7 +17,7 @@ fn table(routes: &Value) -> Snapshot {
     Snapshot::from(&parse(routes.to_string().as_bytes()).unwrap())
 }
 
-/// An endpoint of app `name` in org `o`, space `s`, whose GUID is `id-name`.
+/// An endpoint of app `name` in org `o`, space `s`, with GUID `id-name`.
 fn instance(name: &str, address: &str) -> Value {
     json!({"address": address, "tags": {
         "app_id": format!("id-{name}"), "app_name": name,
@@ -25,7 +25,7 @@ fn instance(name: &str, address: &str) -> Value {
     }})
 }
 
-/// What a key finds: app name, host, and the addresses in their order.
+/// Result of a look-up: app name, host, and the addresses in order.
 type Found = (String, Option<String>, Vec<String>);
 
 fn find(table: &Snapshot, key: &str, prefer: Prefer) -> Vec<Found> {
@@ -57,7 +57,7 @@ fn found(name: &str, host: &str, addresses: &[&str]) -> Found {
 fn an_app_is_found_by_guid_by_name_and_by_route() {
     let table = full();
     let addresses = ["127.0.1.11:61012", "127.0.1.12:61004", "127.0.1.13:61020"];
-    // Its first route that is no wildcard is secured.apps.example.test.
+    // Its first route that is not a wildcard is secured.apps.example.test.
     let whole = vec![found("shop", "secured.apps.example.test", &addresses)];
     for key in [SHOP, "acme/prod/shop"] {
         assert_eq!(by_path(&table, key), whole, "{key}");
@@ -79,7 +79,7 @@ fn an_app_is_found_by_guid_by_name_and_by_route() {
 }
 
 #[test]
-fn what_nobody_said_is_not_found() {
+fn an_unknown_key_is_not_found() {
     let table = full();
     let keys = [
         "shop",
@@ -102,9 +102,8 @@ fn what_nobody_said_is_not_found() {
     }
 }
 
-/// promfetcher, gap 2: a route is stored and looked up under one spelling.
 #[test]
-fn gap_2_capitals_and_a_closing_slash_are_the_same_route() {
+fn letter_case_and_a_trailing_slash_do_not_matter() {
     let table = table(&json!({"App.Example.com/API/": [instance("app", "10.0.0.1:1")]}));
     for key in ["app.example.com/api", "APP.example.com/Api/", "app.example.com/api?x=1"] {
         assert_eq!(by_route(&table, key), [found("app", "app.example.com", &["10.0.0.1:1"])]);
@@ -112,7 +111,7 @@ fn gap_2_capitals_and_a_closing_slash_are_the_same_route() {
 }
 
 #[test]
-fn a_pasted_url_is_the_route_it_names() {
+fn a_pasted_url_finds_its_route() {
     let table = table(&json!({
         "app.example.com": [instance("app", "10.0.0.1:1")],
         "*.example.com": [instance("wild", "10.0.0.2:1")],
@@ -123,9 +122,8 @@ fn a_pasted_url_is_the_route_it_names() {
     assert_eq!(by_route(&table, "http://Other.example.com:80/"), wild);
 }
 
-/// promfetcher, gap 10: a worker with a route is found by GUID and by name.
 #[test]
-fn gap_10_every_process_type_that_has_a_route_is_found_by_guid_and_name() {
+fn every_process_type_that_has_a_route_is_found_by_guid_and_name() {
     let table = full();
     let addresses = ["127.0.2.21:61041", "127.0.2.21:61045", "127.0.2.22:61046"];
     let expected = [found("jobs", "jobs-worker.apps.example.test", &addresses)];
@@ -139,9 +137,8 @@ fn gap_10_every_process_type_that_has_a_route_is_found_by_guid_and_name() {
     assert_eq!(by_path(&table, host), [found("jobs", host, &workers)]);
 }
 
-/// promfetcher, gap 10: a worker counts beside a web process that has its instance id.
 #[test]
-fn gap_10_a_worker_that_shares_an_instance_id_with_the_web_process_is_no_port_of_it() {
+fn a_worker_with_the_instance_id_of_the_web_process_is_a_separate_instance() {
     let body = include_bytes!("../../../tests/fixtures/routes/captured.json");
     let table = Snapshot::from(&parse(body).unwrap());
     let addresses = ["127.0.0.2:61101", "127.0.0.2:61200"];
@@ -149,9 +146,8 @@ fn gap_10_a_worker_that_shares_an_instance_id_with_the_web_process_is_no_port_of
     assert_eq!(by_path(&table, "b5a3d5a1-0f9b-4c0e-8e56-0d8a4c7b8f11"), expected);
 }
 
-/// promfetcher, gap 11: a route with two path segments is no org/space/app.
 #[test]
-fn gap_11_two_path_segments_are_found_as_a_route() {
+fn two_path_segments_are_found_as_a_route() {
     let table = full();
     let docs = ["127.0.1.12:61030", "127.0.1.14:61031"];
     let expected = [found("docs", "shop.apps.example.test", &docs)];
@@ -161,9 +157,8 @@ fn gap_11_two_path_segments_are_found_as_a_route() {
     assert_eq!(app.host, Some("shop.apps.example.test"));
 }
 
-/// promfetcher, gap 11: three parts are tried as a name and as a route.
 #[test]
-fn gap_11_three_parts_are_a_name_first_and_a_route_first_for_route_url() {
+fn three_parts_are_a_name_first_and_a_route_first_for_route_url() {
     let table = table(&json!({
         "o/s/app": [instance("route", "10.0.0.1:1")],
         "x.test": [instance("app", "10.0.0.2:1")],
@@ -174,9 +169,8 @@ fn gap_11_three_parts_are_a_name_first_and_a_route_first_for_route_url() {
     assert!(by_route(&table, "p/q/r").is_empty());
 }
 
-/// promfetcher, gap 11: a slash in a name of an organization, space or app does no harm.
 #[test]
-fn gap_11_names_may_contain_slashes() {
+fn names_may_contain_slashes() {
     let mut first = instance("web/v2", "10.0.0.1:1");
     first["tags"]["organization_name"] = json!("acme/eu");
     let mut second = instance("v2", "10.0.0.2:1");
@@ -188,7 +182,7 @@ fn gap_11_names_may_contain_slashes() {
 }
 
 #[test]
-fn a_name_finds_the_old_and_the_new_app_that_bear_it() {
+fn a_name_finds_the_old_and_the_new_app_with_it() {
     let mut anew = instance("app", "10.0.0.2:1");
     anew["tags"]["app_id"] = json!("id-0");
     let table = table(&json!({"a.test": [instance("app", "10.0.0.1:1"), anew]}));
@@ -198,7 +192,7 @@ fn a_name_finds_the_old_and_the_new_app_that_bear_it() {
 }
 
 #[test]
-fn while_an_app_is_renamed_both_names_find_all_of_it() {
+fn during_a_rename_both_names_find_all_instances() {
     let mut renamed = instance("new", "10.0.0.2:1");
     renamed["tags"]["app_id"] = json!("id-old");
     let table = table(&json!({"a.test": [instance("old", "10.0.0.1:1"), renamed]}));
@@ -209,16 +203,15 @@ fn while_an_app_is_renamed_both_names_find_all_of_it() {
 }
 
 #[test]
-fn an_app_whose_tags_lack_a_part_of_its_name_is_found_without_it() {
+fn an_app_with_an_incomplete_name_is_found_by_guid() {
     let nameless = json!({"address": "10.0.0.1:1", "tags": {"app_id": "g"}});
     let table = table(&json!({"a.test": [nameless]}));
     assert_eq!(by_path(&table, "g"), [found("", "a.test", &["10.0.0.1:1"])]);
     assert!(by_path(&table, "//").is_empty());
 }
 
-/// promfetcher, gap 12: a wildcard matches a host, and a path what is below it.
 #[test]
-fn gap_12_wildcards_and_parent_paths_match_as_they_do_in_gorouter() {
+fn wildcards_and_parent_paths_match_as_in_gorouter() {
     let table = table(&json!({
         "a.b.c.test": [instance("exact", "10.0.0.1:1")],
         "a.b.c.test/api": [instance("api", "10.0.0.2:1")],
@@ -254,9 +247,8 @@ fn gap_12_wildcards_and_parent_paths_match_as_they_do_in_gorouter() {
     }
 }
 
-/// promfetcher, gap 12: a wildcard may be asked for by its own name, too.
 #[test]
-fn gap_12_a_wildcard_asked_for_by_its_name_sends_a_host_that_exists() {
+fn a_wildcard_requested_by_its_name_uses_an_existing_host() {
     let shop = ["127.0.1.11:61012", "127.0.1.12:61004", "127.0.1.13:61020"];
     let expected = [found("shop", "secured.apps.example.test", &shop)];
     assert_eq!(by_route(&full(), "*.tenants.example.test"), expected);
@@ -266,16 +258,15 @@ fn gap_12_a_wildcard_asked_for_by_its_name_sends_a_host_that_exists() {
 }
 
 #[test]
-fn what_cannot_be_a_host_matches_no_wildcard() {
+fn an_invalid_host_matches_no_wildcard() {
     let table = table(&json!({"*.c.test": [instance("far", "10.0.0.5:1")]}));
     for host in ["a b.c.test", "ü.c.test", "a@b.c.test", "a\"b.c.test", "x:y.c.test"] {
         assert!(by_route(&table, host).is_empty(), "{host}");
     }
 }
 
-/// promfetcher, gap 14: what carries no app id is found by no key.
 #[test]
-fn gap_14_platform_components_are_reached_by_no_key() {
+fn no_key_finds_platform_components() {
     let component = json!({"address": "10.0.0.9:1", "tags": {"component": "uaa"}});
     let table = table(&json!({
         "uaa.sys.test": [component],
@@ -284,7 +275,7 @@ fn gap_14_platform_components_are_reached_by_no_key() {
         "empty.sys.test": [],
         "*.sys.test": [instance("wild", "10.0.0.2:1")],
     }));
-    // As in gorouter, a route of its own keeps a host from the wildcard's app.
+    // As in gorouter, a host with a route of its own does not match a wildcard.
     for key in ["uaa.sys.test", "null.sys.test", "empty.sys.test", "uaa.sys.test/x"] {
         assert!(by_route(&table, key).is_empty(), "{key}");
         assert!(by_path(&table, key).is_empty(), "{key}");
@@ -296,9 +287,8 @@ fn gap_14_platform_components_are_reached_by_no_key() {
     assert_eq!(scrapeable, 2);
 }
 
-/// promfetcher, gap 23: two mapped ports are one instance, and a route chooses its port.
 #[test]
-fn gap_23_an_instance_with_two_ports_is_asked_at_the_one_of_its_first_route() {
+fn an_instance_with_two_ports_is_scraped_at_the_port_of_its_first_route() {
     let instance = |address: &str, index: &str| {
         let mut instance = instance("app", address);
         instance["tags"]["process_instance_id"] = json!(format!("instance-{index}"));
@@ -319,7 +309,7 @@ fn gap_23_an_instance_with_two_ports_is_asked_at_the_one_of_its_first_route() {
 }
 
 #[test]
-fn a_route_of_several_apps_yields_each_with_its_own_instances() {
+fn a_route_of_several_apps_finds_each_with_its_own_instances() {
     let table = table(&json!({"shared.test": [
         instance("b", "10.0.0.3:1"), instance("a", "10.0.0.2:1"), instance("b", "10.0.0.1:1"),
     ]}));
@@ -333,7 +323,7 @@ fn a_route_of_several_apps_yields_each_with_its_own_instances() {
 }
 
 #[test]
-fn instances_stand_in_the_order_that_people_count_in() {
+fn instances_are_ordered_by_numeric_index() {
     let indexes = [Some("10"), Some("9"), None, Some("x"), Some("0"), Some("9")];
     let instances = indexes.iter().enumerate().map(|(at, index)| {
         let mut instance = instance("app", &format!("10.0.0.{}:1", 9 - at));
@@ -349,7 +339,7 @@ fn instances_stand_in_the_order_that_people_count_in() {
     assert_eq!(nines, ["10.0.0.4:1", "10.0.0.8:1"]);
 }
 
-/// Route, app, address, process instance, process type: small numbers, so that they meet.
+/// Route, app, address, process instance, process type: small numbers, so that they collide.
 type Row = (u8, u8, u8, Option<u8>, bool);
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
@@ -359,8 +349,8 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 
 proptest! {
     #[test]
-    fn by_guid_everything_is_found_that_a_scan_of_the_table_finds(rows in rows()) {
-        // The last row of a route and address is the one that counts.
+    fn a_look_up_by_guid_finds_the_same_as_a_scan(rows in rows()) {
+        // The last row of a route and address counts.
         let rows: BTreeMap<(u8, u8), Row> =
             rows.into_iter().map(|row| ((row.0, row.2), row)).collect();
         let mut document: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -381,7 +371,7 @@ proptest! {
             let mut expected = BTreeSet::new();
             let mut first_route = BTreeMap::new();
             for row in rows.values().filter(|row| row.1 == app) {
-                // Rows come in the order of routes, so the first is the one to keep.
+                // Rows are ordered by route, so the first one is kept.
                 if addresses.insert(row.2) {
                     first_route.insert((row.0, row.2), *row);
                 }
@@ -400,7 +390,7 @@ proptest! {
     }
 
     #[test]
-    fn no_key_makes_a_look_up_fail(key in "[a-b./*:?#%ü ]{0,24}") {
+    fn a_look_up_accepts_any_key(key in "[a-b./*:?#%ü ]{0,24}") {
         let table = full();
         for prefer in [Prefer::Name, Prefer::Route] {
             if let Ok(key) = AppKey::parse(&key, prefer) {

@@ -1,10 +1,10 @@
-//! The connection to the bus, and what its client does not do by itself.
+//! The NATS connection, and checks that its client lacks.
 //!
-//! The client connects again for ever, and renews the subscription. It has no
-//! limit for what one message may hold, and drops messages when they come in
-//! faster than they are taken; both is watched here.
+//! The client reconnects forever and renews the subscription. It does not limit the size of a
+//! message, and it drops messages that arrive faster than they are processed. This module detects
+//! both.
 
-use super::Ages;
+use super::Expiry;
 use crate::{
     discovery::{address, error::cause},
     tls::{ClientConfig, ClientSettings, TlsError},
@@ -26,39 +26,36 @@ use std::{
 };
 use tokio::{net::lookup_host, sync::watch};
 
-/// All that routers and emitters say to each other. One subscription, since
-/// only within one the order of messages is kept.
+/// All messages between routers and emitters. One subscription, because NATS preserves the order
+/// only within a subscription.
 const SUBJECT: &str = "router.*";
-/// For one try to connect, up to the server's first answer.
+/// Timeout of a connection attempt, up to the server's first response.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest pause between two pings; three unanswered ones end a connection.
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// Longest pause between two tries to connect.
-const RETRY_EVERY: Duration = Duration::from_secs(4);
-/// Messages that may wait. At ten thousand a second, enough for the moments in
-/// which this thread does something else.
-const WAITING: usize = 32 << 10;
-/// Bytes of a message that has not ended. The bus allows 1 MiB a message,
-/// unless an operator wants it otherwise.
-const MAX_UNFINISHED: u64 = 4 << 20;
+/// Maximum ping interval. After three unanswered pings the connection is closed.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum delay between two connection attempts.
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(4);
+/// Capacity of the queue. At ten thousand messages per second it covers short delays of this
+/// thread.
+const QUEUE_CAPACITY: usize = 32 << 10;
+/// Maximum size of an incomplete message in bytes. NATS allows 1 MiB per message by default.
+const MAX_INCOMPLETE: u64 = 4 << 20;
 
-/// A bus to listen to.
+/// A NATS cluster to subscribe to.
 #[derive(Clone, Debug)]
 pub struct Nats {
-    /// Its servers, as in `nats://10.0.0.1:4222`; `tls://` asks for TLS.
+    /// Its servers, for example `nats://10.0.0.1:4222`. `tls://` requires TLS.
     pub servers: Vec<String>,
-    /// User name and password, when it asks for them.
     pub credentials: Option<(String, SecretString)>,
-    /// For servers that want TLS.
     pub tls: NatsTls,
-    /// Say `router.start` and answer `router.greet`, as a router does.
+    /// Whether to publish `router.start` and answer `router.greet`, as a router does.
     pub announce: bool,
-    /// Names us to emitters, if we announce ourselves.
+    /// Identifies this process to emitters if `announce` is set.
     pub id: String,
 }
 
 impl Nats {
-    /// What to call it where people read it.
+    /// Display name.
     pub(in crate::discovery) fn name(&self) -> String {
         let host = |server: &String| {
             let (_, rest) = server.split_once("://").unwrap_or(("", server));
@@ -68,15 +65,15 @@ impl Nats {
     }
 }
 
-/// How to speak TLS with the servers.
+/// TLS settings of the connections.
 #[derive(Clone)]
 pub struct NatsTls {
     config: Arc<ClientConfig>,
-    /// Any of its settings was made, so TLS is wanted whatever a server says.
+    /// TLS is required if any of its settings is set, whatever the server offers.
     is_required: bool,
 }
 
-// What is inside holds a key.
+// The configuration contains a private key.
 impl fmt::Debug for NatsTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsTls").field("is_required", &self.is_required).finish_non_exhaustive()
@@ -84,39 +81,37 @@ impl fmt::Debug for NatsTls {
 }
 
 impl NatsTls {
-    /// Reads the certificates of `settings`.
-    ///
     /// # Errors
-    /// When one of them cannot be used.
+    /// A certificate cannot be used.
     pub fn new(settings: &ClientSettings) -> Result<Self, TlsError> {
         let is_required = settings.ca.is_some() || settings.identity.is_some();
         Ok(Self { config: Arc::new(settings.config()?), is_required })
     }
 }
 
-/// A client, and what it has told.
-pub(super) struct Bus {
+/// A client and the state of its connection.
+pub(super) struct NatsConnection {
     client: Client,
     pub(super) messages: Subscriber,
     cause: watch::Receiver<Option<Arc<str>>>,
-    /// Messages that were dropped since they came too fast.
-    missed: Arc<AtomicUsize>,
-    /// Connections so far.
+    /// Number of messages that were dropped because the queue was full.
+    dropped_messages: Arc<AtomicUsize>,
+    /// Number of connections so far.
     connects: u64,
-    /// Messages that had ended, and bytes that had come by then.
-    finished: (u64, u64),
+    /// Number of complete messages, and of bytes received until the last of them.
+    completed: (u64, u64),
 }
 
-impl Bus {
-    /// Starts a client; whether it is connected yet shows later.
-    pub(super) async fn join(nats: &Nats, ages: Ages) -> Result<Self, String> {
+impl NatsConnection {
+    /// Starts a client. It connects in the background.
+    pub(super) async fn connect(nats: &Nats, expiry: Expiry) -> Result<Self, String> {
         let servers: Result<Vec<ServerAddr>, _> =
             nats.servers.iter().map(|server| server.parse()).collect();
         let servers = servers.map_err(cause)?;
         let (cause_sender, cause_of_failure) = watch::channel(None);
         let failures = cause_sender.clone();
-        let missed = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&missed);
+        let dropped_messages = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&dropped_messages);
         let named: Arc<[ServerAddr]> = servers.clone().into();
         let mut options = ConnectOptions::new()
             .name("scrapebroker")
@@ -124,23 +119,25 @@ impl Bus {
             .ignore_discovered_servers()
             .no_echo()
             .connection_timeout(TIMEOUT)
-            .ping_interval(PING_EVERY.min(ages.stale_after / 6).max(Duration::from_millis(100)))
-            .subscription_capacity(WAITING)
+            .ping_interval(
+                PING_INTERVAL.min(expiry.stale_after / 6).max(Duration::from_millis(100)),
+            )
+            .subscription_capacity(QUEUE_CAPACITY)
             .reconnect_delay_callback(retry_after)
             .tls_client_config((*nats.tls.config).clone())
             .require_tls(nats.tls.is_required)
             .reconnect_to_server_callback(move |servers, _| {
-                note_failures(&servers, &failures);
-                // The client chooses the next server itself.
+                record_failures(&servers, &failures);
+                // The client selects the next server.
                 std::future::ready(None)
             })
             .event_callback(move |event| {
-                note(&event, &cause_sender, &counter);
+                record_event(&event, &cause_sender, &counter);
                 let looked_up = is_unknown_name(&event).then(|| Arc::clone(&named));
                 let cause_sender = cause_sender.clone();
                 async move {
                     if let Some(servers) = looked_up {
-                        note_unknown_names(&servers, &cause_sender).await;
+                        record_unknown_names(&servers, &cause_sender).await;
                     }
                 }
             });
@@ -153,92 +150,98 @@ impl Bus {
             client,
             messages,
             cause: cause_of_failure,
-            missed,
+            dropped_messages,
             connects: 0,
-            finished: (0, 0),
+            completed: (0, 0),
         })
     }
 
-    pub(super) fn is_here(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Whether there is another connection than when this was last asked.
-    pub(super) fn has_joined_again(&mut self) -> bool {
+    /// Whether there is a new connection since the last call.
+    pub(super) fn has_reconnected(&mut self) -> bool {
         let connects = self.client.statistics().connects.load(Ordering::Relaxed);
-        let is_news = connects != self.connects && self.is_here();
+        let is_news = connects != self.connects && self.is_up();
         if is_news {
             self.connects = connects;
         }
         is_news
     }
 
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub(super) fn cause(&self) -> Option<Arc<str>> {
         self.cause.borrow().clone()
     }
 
-    /// Messages dropped since this was last asked.
-    pub(super) fn missed(&self) -> usize {
-        self.missed.swap(0, Ordering::Relaxed)
+    /// Number of messages dropped since the last call.
+    pub(super) fn dropped_messages(&self) -> usize {
+        self.dropped_messages.swap(0, Ordering::Relaxed)
     }
 
-    /// Ends a connection on which a message goes on for too long, and tells so.
-    pub(super) async fn cut_endless_message(&mut self) -> Option<String> {
+    /// Closes the connection if a message exceeds the limit, and returns the reason.
+    pub(super) async fn close_on_endless_message(&mut self) -> Option<String> {
         let statistics = self.client.statistics();
         let messages = statistics.in_messages.load(Ordering::Relaxed);
         let bytes = statistics.in_bytes.load(Ordering::Relaxed);
-        if messages != self.finished.0 {
-            self.finished = (messages, bytes);
+        if messages != self.completed.0 {
+            self.completed = (messages, bytes);
             return None;
         }
-        if bytes.saturating_sub(self.finished.1) <= MAX_UNFINISHED {
+        if bytes.saturating_sub(self.completed.1) <= MAX_INCOMPLETE {
             return None;
         }
-        self.finished.1 = bytes;
-        // The client is gone if it does not hear this, and then so is the bus.
+        self.completed.1 = bytes;
+        // An error means that the client has ended, which the caller notices.
         let _ = self.client.force_reconnect().await;
-        Some(format!("sent more than {MAX_UNFINISHED} bytes without ending its message"))
+        Some(format!("sent more than {MAX_INCOMPLETE} bytes without ending its message"))
     }
 
-    /// Says that a router has started, so that all emitters register anew.
-    pub(super) async fn announce(&self, nats: &Nats, ages: Ages) {
-        let start = router_start(nats, ages);
-        // What cannot be sent is said again after the next connection.
+    /// Announces a router, so that all emitters register their routes again.
+    pub(super) async fn announce(&self, nats: &Nats, expiry: Expiry) {
+        let start = router_start(nats, expiry);
+        // If it fails, it is repeated after the next connection.
         let _ = self.client.publish("router.start", start.into()).await;
     }
 
-    /// Answers an emitter that asks for routers.
-    pub(super) async fn answer_greeting(&self, reply: Option<&Subject>, nats: &Nats, ages: Ages) {
+    /// Answers `router.greet`.
+    pub(super) async fn answer_greeting(
+        &self,
+        reply: Option<&Subject>,
+        nats: &Nats,
+        expiry: Expiry,
+    ) {
         if let Some(reply) = reply {
-            let _ = self.client.publish(reply.clone(), router_start(nats, ages).into()).await;
+            let _ = self.client.publish(reply.clone(), router_start(nats, expiry).into()).await;
         }
     }
 }
 
-/// Notes why servers could not be reached. The client's event says the kind of the error only.
-fn note_failures(servers: &[Server], cause_sender: &watch::Sender<Option<Arc<str>>>) {
+/// Records why servers could not be reached. The client's event contains only the kind of the
+/// error.
+fn record_failures(servers: &[Server], cause_sender: &watch::Sender<Option<Arc<str>>>) {
     let failure = |server: &Server| {
         let error = server.last_error.as_deref()?;
         let error = error.strip_prefix("IO error: ").unwrap_or(error);
         Some(format!("{}:{}: {error}", server.addr.host(), server.addr.port()))
     };
     let mut failures: Vec<String> = servers.iter().filter_map(failure).collect();
-    // The client mixes the order of its servers.
+    // The client shuffles its servers.
     failures.sort_unstable();
     if !failures.is_empty() {
         cause_sender.send_replace(Some(cause(failures.join("; ")).into()));
     }
 }
 
-/// The client keeps no error of a server whose name it cannot look up.
+/// The client keeps no error for a server name that cannot be resolved.
 fn is_unknown_name(event: &Event) -> bool {
     let unknown = ConnectErrorKind::Dns.to_string();
     matches!(event, Event::ClientError(ClientError::Other(kind)) if *kind == unknown)
 }
 
-/// Looks the names up once more, to tell which one is not known and why.
-async fn note_unknown_names(
+/// Resolves the names again to find out which one fails and why.
+async fn record_unknown_names(
     servers: &[ServerAddr],
     cause_sender: &watch::Sender<Option<Arc<str>>>,
 ) {
@@ -254,13 +257,17 @@ async fn note_unknown_names(
     }
 }
 
-/// Never shows more than a line, whatever the server says.
-fn note(event: &Event, cause_sender: &watch::Sender<Option<Arc<str>>>, missed: &AtomicUsize) {
+/// Records the cause of an event. Texts of the server are shortened to one line.
+fn record_event(
+    event: &Event,
+    cause_sender: &watch::Sender<Option<Arc<str>>>,
+    dropped_messages: &AtomicUsize,
+) {
     let text = match event {
         Event::Connected => None,
         Event::ServerError(error) => Some(cause(error).into()),
         Event::SlowConsumer(_) => {
-            missed.fetch_add(1, Ordering::Relaxed);
+            dropped_messages.fetch_add(1, Ordering::Relaxed);
             return;
         }
         _ => return,
@@ -270,22 +277,22 @@ fn note(event: &Event, cause_sender: &watch::Sender<Option<Arc<str>>>, missed: &
 
 fn retry_after(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts).unwrap_or(u32::MAX).clamp(1, 10) - 1;
-    RETRY_EVERY.min(Duration::from_millis(100) * 2_u32.pow(doublings))
+    MAX_RETRY_INTERVAL.min(Duration::from_millis(100) * 2_u32.pow(doublings))
 }
 
-/// What a router says of itself (gorouter's `common/component.go`).
-fn router_start(nats: &Nats, ages: Ages) -> String {
+/// The message of a router (gorouter's `common/component.go`).
+fn router_start(nats: &Nats, expiry: Expiry) -> String {
     let hosts: Vec<String> = own_address(nats).iter().map(IpAddr::to_string).collect();
     json!({
         "id": nats.id,
         "hosts": hosts,
-        "minimumRegisterIntervalInSeconds": ages.round().as_secs().max(1),
-        "pruneThresholdInSeconds": ages.stale_after.as_secs().max(1),
+        "minimumRegisterIntervalInSeconds": expiry.sync_period().as_secs().max(1),
+        "pruneThresholdInSeconds": expiry.stale_after.as_secs().max(1),
     })
     .to_string()
 }
 
-/// Our address as the servers see it, if the system can tell; nothing is sent.
+/// The local address of a connection to the servers, if known. Sends nothing.
 fn own_address(nats: &Nats) -> Option<IpAddr> {
     let server: ServerAddr = nats.servers.first()?.parse().ok()?;
     let server = (address::ip(server.host())?, server.port());

@@ -1,9 +1,8 @@
-//! Reads `router.register` and `router.unregister` messages, which have the
-//! same form (gorouter's `mbus/subscriber.go`).
+//! Parses `router.register` and `router.unregister` messages, which have the same format
+//! (gorouter's `mbus/subscriber.go`).
 //!
-//! Whoever may publish on the bus may send anything, ten thousand times a
-//! second. So a message is looked at in place, nothing of it is copied before
-//! it is known to be news, and what a message may say is bounded.
+//! Publishers are not trusted and send ten thousand messages per second. Messages are therefore
+//! parsed without copying, values are copied only if they are new, and all sizes are limited.
 
 use crate::discovery::{
     address, route_key,
@@ -12,70 +11,66 @@ use crate::discovery::{
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
-/// Largest message, in bytes. A platform's are below two thousand; the bus
-/// itself allows 1 MiB unless told otherwise.
+/// Maximum size of a message in bytes. Messages of platforms have less than two thousand bytes.
+/// NATS allows 1 MiB by default.
 pub(super) const MAX_MESSAGE: usize = 256 << 10;
-/// Most URIs of one message. Route-emitter sends one a message.
+/// Maximum number of URIs per message. route-emitter sends one.
 const MAX_URIS: usize = 1000;
-/// Longest route, in bytes: a host of 253 and a context path.
+/// Maximum length of a route in bytes: a host of 253 bytes and a context path.
 const MAX_ROUTE: usize = 2048;
 
-/// What one message says of one endpoint.
+/// A registration of an endpoint.
 #[derive(Debug)]
 pub struct Registration<'a> {
-    /// Address of the cell; the TLS port if there is one.
+    /// Address of the cell. The TLS port if there is one.
     pub(super) address: SocketAddr,
-    /// As [`route_key::normalize`] spells them; at least one.
+    /// Normalized by [`route_key::normalize`]. At least one.
     pub(super) routes: Vec<Cow<'a, str>>,
-    /// How long it counts without being repeated, if the message tells.
+    /// Lifetime of the registration, if the message contains one.
     pub(super) stale_threshold: Option<Duration>,
     pub(super) endpoint: WireEndpoint<'a>,
 }
 
-/// Why a message is dropped. Never shows what the message says.
+/// Why a message is dropped. Never quotes the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// More than [`MAX_MESSAGE`].
     #[error("is larger than {MAX_MESSAGE} bytes")]
     TooLarge,
-    /// Not JSON, no object, or lists and objects where others are expected.
-    #[error("is no JSON of a route message")]
+    /// Not JSON, not an object, or fields with wrong types.
+    #[error("is not a JSON route message")]
     Syntax,
-    /// A host name, or nothing at all.
+    /// A host name, or no host.
     #[error("has no IP address as its host")]
     Host,
-    /// None, zero, or none that a port can be.
+    /// No port, or not a valid one.
     #[error("has no usable port")]
     Port,
     /// No URI, or only empty ones.
     #[error("has no URIs")]
     NoUris,
-    /// More than [`MAX_URIS`].
     #[error("has more than {MAX_URIS} URIs")]
     TooManyUris,
-    /// Longer than [`MAX_ROUTE`].
     #[error("has a URI of more than {MAX_ROUTE} bytes")]
     LongUri,
-    /// Gorouter drops those too: requests must not leave the platform unprotected.
+    /// gorouter drops these too, because requests to a route service must be encrypted.
     #[error("has a route_service_url that is not https")]
     RouteService,
-    /// The id of its app cannot be one.
-    #[error("has an app_id that is no id")]
+    #[error("has an invalid app_id")]
     AppId,
-    /// There are more endpoints than any platform has.
-    #[error("came when the table was full")]
+    /// The registry has reached its limit.
+    #[error("exceeds the maximum number of endpoints")]
     Full,
 }
 
-/// Reads a message. Pure: no clock, no I/O, any bytes are welcome.
+/// Parses a message. Accepts any bytes.
 ///
 /// # Errors
-/// When it cannot be taken as gorouter takes it, or goes beyond all measure.
+/// gorouter would reject the message, or it exceeds a limit.
 pub fn parse(payload: &[u8]) -> Result<Registration<'_>, MessageError> {
     if payload.len() > MAX_MESSAGE {
         return Err(MessageError::TooLarge);
     }
-    // Checked in one go: what serde passes over it does not check.
+    // Checked first, because serde does not check parts that it skips.
     let text = std::str::from_utf8(payload).map_err(|_| MessageError::Syntax)?;
     let message: WireMessage<'_> = serde_json::from_str(text).map_err(|_| MessageError::Syntax)?;
     let WireMessage { host, port, tls_port, private_instance_index, uris, stale_threshold, .. } =
@@ -83,7 +78,7 @@ pub fn parse(payload: &[u8]) -> Result<Registration<'_>, MessageError> {
     let mut endpoint = message.endpoint;
 
     let host = host.text().and_then(address::ip).ok_or(MessageError::Host)?;
-    // One that is set wins, and is then the only one that counts.
+    // The TLS port replaces the other port if it is set.
     let has_tls = !matches!(tls_port, Scalar::Nothing | Scalar::Count(0));
     let port = if has_tls { tls_port } else { port };
     let port = port.count().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
@@ -126,8 +121,7 @@ fn routes(uris: Vec<Scalar<'_>>) -> Result<Vec<Cow<'_, str>>, MessageError> {
     if routes.is_empty() { Err(MessageError::NoUris) } else { Ok(routes) }
 }
 
-/// The app and the first route of a message that cannot be taken, as far as they can be read; for
-/// the log.
+/// The app and the first route of a rejected message, as far as they can be parsed. For the log.
 pub(super) fn subject(payload: &[u8]) -> (String, String) {
     let message = payload.get(..payload.len().min(MAX_MESSAGE)).unwrap_or_default();
     let Ok(message) = serde_json::from_slice::<WireMessage<'_>>(message) else {
@@ -139,12 +133,12 @@ pub(super) fn subject(payload: &[u8]) -> (String, String) {
 }
 
 impl Registration<'_> {
-    /// Where the endpoint is; its port is not zero.
+    /// Address of the endpoint. The port is not zero.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its routes, as the table spells them; at least one, no two alike.
+    /// Normalized routes. At least one, no duplicates.
     pub fn routes(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().map(AsRef::as_ref)
     }
@@ -152,7 +146,7 @@ impl Registration<'_> {
 
 #[derive(Debug, Default)]
 struct WireMessage<'a> {
-    /// The same as the tag `app_id`; not every emitter sends tags.
+    /// Same as the tag `app_id`, for emitters that send no tags.
     app: Scalar<'a>,
     host: Scalar<'a>,
     port: Scalar<'a>,
@@ -184,7 +178,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 "stale_threshold_in_seconds" => message.stale_threshold = map.next_value()?,
                 "uris" => message.uris = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "tags" => message.endpoint.tags = map.next_value()?,
-                // Fields of the other format; here they follow from the ports.
+                // Fields of the other format, which are derived from the ports here.
                 "address" | "tls" => drop(map.next_value::<IgnoredAny>()?),
                 name => match message.endpoint.field(name) {
                     Some(field) => *field = map.next_value()?,

@@ -1,7 +1,7 @@
-//! Against a real server.
+//! Tests with a real server.
 
 use super::{
-    test_server::{TestServer, instance, publish},
+    testing::{TestServer, instance, publish},
     *,
 };
 use crate::{
@@ -53,8 +53,11 @@ fn settings(nats: Nats) -> Settings {
     }
 }
 
-/// Runs `script` beside the sources, and stops them.
-async fn with<F: Future<Output = ()>>(settings: Settings, script: impl FnOnce(RouteTable) -> F) {
+/// Runs `script` while the sources run, then stops them.
+async fn with_sources<F: Future<Output = ()>>(
+    settings: Settings,
+    script: impl FnOnce(RouteTable) -> F,
+) {
     let shutdown = CancellationToken::new();
     let running = async {
         let discovery = Discovery::start(settings, &shutdown);
@@ -65,7 +68,7 @@ async fn with<F: Future<Output = ()>>(settings: Settings, script: impl FnOnce(Ro
     LocalSet::new().run_until(running).await;
 }
 
-/// `app:port` of every instance, in order.
+/// `app:port` of each instance, ordered.
 fn instances(table: &RouteTable) -> Vec<String> {
     let snapshot = table.snapshot();
     let mut shown: Vec<_> = snapshot
@@ -84,8 +87,8 @@ fn failure(table: &RouteTable) -> String {
     table.snapshot().sources()[0].failure.as_deref().unwrap_or_default().to_owned()
 }
 
-/// Somebody listens, if not yet for long enough to have answered.
-fn is_here(table: &RouteTable) -> bool {
+/// Whether the subscriber is connected, even if it is not synchronized yet.
+fn is_up(table: &RouteTable) -> bool {
     let snapshot = table.snapshot();
     snapshot.sources()[0].failure.is_none()
 }
@@ -100,12 +103,12 @@ fn until(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("never came true: {caller}");
+        panic!("condition not met in time: {caller}");
     }
 }
 
-/// Registers until it is in the table: when the subscription is there only
-/// the server knows.
+/// Registers repeatedly until the endpoint is in the table, because only the server knows when the
+/// subscription is active.
 async fn register(emitter: &async_nats::Client, table: &RouteTable, app: &str, port: u16) {
     let expected = format!("{app}:{port}");
     for _ in 0..100 {
@@ -117,13 +120,13 @@ async fn register(emitter: &async_nats::Client, table: &RouteTable, app: &str, p
             sleep(Duration::from_millis(10)).await;
         }
     }
-    panic!("{expected} never came into the table");
+    panic!("{expected} is not in the table");
 }
 
 #[tokio::test]
 async fn instances_come_and_go_and_a_refresh_publishes_nothing() {
     let server = TestServer::start("").await;
-    with(settings(nats(&[&server])), async |table| {
+    with_sources(settings(nats(&[&server])), async |table| {
         let emitter = server.emitter().await;
         register(&emitter, &table, "a", 1).await;
         register(&emitter, &table, "a", 2).await;
@@ -131,10 +134,10 @@ async fn instances_come_and_go_and_a_refresh_publishes_nothing() {
         let index = Arc::downgrade(&table.snapshot().index);
         for _ in 0..4 {
             publish(&emitter, "router.register", &instance("a", 1)).await;
-            sleep(GATHER).await;
+            sleep(BATCH_INTERVAL).await;
         }
         let same = Arc::downgrade(&table.snapshot().index);
-        assert!(same.ptr_eq(&index), "a refresh built the table anew");
+        assert!(same.ptr_eq(&index), "a refresh rebuilt the table");
         publish(&emitter, "router.unregister", &instance("a", 2)).await;
         until(|| instances(&table) == ["a:1", "b:3"]).await;
         publish(&emitter, "router.unregister", &instance("b", 3)).await;
@@ -143,18 +146,17 @@ async fn instances_come_and_go_and_a_refresh_publishes_nothing() {
     .await;
 }
 
-/// promfetcher, gap 6: a subscription alone makes nobody ready.
 #[tokio::test]
-async fn gap_6_it_has_answered_once_it_has_listened_for_a_while() {
+async fn the_source_is_synchronized_after_a_full_period() {
     let server = TestServer::start("").await;
     let settings = Settings { stale_after: Duration::from_secs(8), ..settings(nats(&[&server])) };
-    with(settings, async |table| {
+    with_sources(settings, async |table| {
         let emitter = server.emitter().await;
         let start = Instant::now();
         register(&emitter, &table, "a", 1).await;
-        // Only if the machine was quick can this be seen.
+        // Visible only on a fast machine.
         if start.elapsed() < Duration::from_secs(1) {
-            assert!(!table.snapshot().is_complete(), "what came first is not everything");
+            assert!(!table.snapshot().is_complete(), "the first endpoints are not all");
         }
         until(|| table.snapshot().is_complete()).await;
         assert!(start.elapsed() >= Duration::from_secs(2));
@@ -162,12 +164,11 @@ async fn gap_6_it_has_answered_once_it_has_listened_for_a_while() {
     .await;
 }
 
-/// promfetcher, gap 1: what is registered once and never again leaves the table.
 #[tokio::test]
-async fn gap_1_what_is_not_refreshed_leaves_the_table() {
+async fn endpoints_that_are_not_refreshed_expire() {
     let server = TestServer::start("").await;
     let settings = Settings { stale_after: Duration::from_secs(2), ..settings(nats(&[&server])) };
-    with(settings, async |table| {
+    with_sources(settings, async |table| {
         let emitter = server.emitter().await;
         let mut tls = instance("tls", 1);
         tls["tls_port"] = json!(2);
@@ -180,38 +181,38 @@ async fn gap_1_what_is_not_refreshed_leaves_the_table() {
 }
 
 #[tokio::test]
-async fn while_the_server_is_away_nothing_is_dropped_and_then_the_subscription_is_back() {
+async fn endpoints_are_kept_while_disconnected_and_the_subscription_is_renewed() {
     let mut server = TestServer::start("").await;
     let settings = Settings { stale_after: Duration::from_secs(3), ..settings(nats(&[&server])) };
-    with(settings, async |table| {
+    with_sources(settings, async |table| {
         register(&server.emitter().await, &table, "a", 1).await;
         server.stop();
-        until(|| !is_here(&table)).await;
+        until(|| !is_up(&table)).await;
         assert_eq!(table.snapshot().failed_polls(), 1);
         sleep(Duration::from_secs(5)).await;
         assert_eq!(instances(&table), ["a:1"]);
         assert_eq!(table.snapshot().failed_polls(), 1, "one loss counts once");
         assert!(table.snapshot().age().is_none_or(|age| age >= Duration::from_secs(4)));
         server.restart().await;
-        until(|| is_here(&table)).await;
+        until(|| is_up(&table)).await;
         assert_eq!(instances(&table), ["a:1"]);
         register(&server.emitter().await, &table, "b", 2).await;
-        // What nobody repeats is dropped again from now on.
+        // Endpoints that are not registered again expire from now on.
         until(|| instances(&table).is_empty()).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_was_heard_is_kept_no_longer_than_keep() {
+async fn while_disconnected_endpoints_are_kept_until_keep() {
     let mut server = TestServer::start("").await;
     let keep = Duration::from_secs(3);
     let settings =
         Settings { stale_after: Duration::from_secs(2), keep, ..settings(nats(&[&server])) };
-    with(settings, async |table| {
+    with_sources(settings, async |table| {
         register(&server.emitter().await, &table, "a", 1).await;
         server.stop();
-        until(|| !is_here(&table)).await;
+        until(|| !is_up(&table)).await;
         until(|| instances(&table).is_empty()).await;
         server.restart().await;
         register(&server.emitter().await, &table, "a", 1).await;
@@ -220,13 +221,13 @@ async fn what_was_heard_is_kept_no_longer_than_keep() {
 }
 
 #[tokio::test]
-async fn any_of_several_servers_will_do() {
+async fn one_reachable_server_of_several_is_enough() {
     let mut one = TestServer::start("").await;
     let two = TestServer::start("").await;
-    with(settings(nats(&[&one, &two])), async |table| {
+    with_sources(settings(nats(&[&one, &two])), async |table| {
         let (first, second) = (one.emitter().await, two.emitter().await);
-        // It listens at one of them, nobody knows which.
-        until(|| is_here(&table)).await;
+        // The client is connected to one of them.
+        until(|| is_up(&table)).await;
         for _ in 0..200 {
             publish(&first, "router.register", &instance("a", 1)).await;
             publish(&second, "router.register", &instance("a", 1)).await;
@@ -243,17 +244,17 @@ async fn any_of_several_servers_will_do() {
 }
 
 #[tokio::test]
-async fn user_and_password_are_used_and_a_wrong_one_is_told() {
+async fn credentials_are_used_and_wrong_ones_are_reported() {
     let server = TestServer::start("authorization { user: router, password: \"s3cret!\" }").await;
     let right = (("router").to_owned(), SecretString::from("s3cret!"));
     let wrong = (("router").to_owned(), SecretString::from("guessed"));
-    with(settings(Nats { credentials: Some(wrong), ..nats(&[&server]) }), async |table| {
+    with_sources(settings(Nats { credentials: Some(wrong), ..nats(&[&server]) }), async |table| {
         until(|| failure(&table).to_lowercase().contains("authorization")).await;
         assert!(!failure(&table).contains("guessed"));
         assert!(!table.snapshot().is_complete());
     })
     .await;
-    with(settings(Nats { credentials: Some(right), ..nats(&[&server]) }), async |table| {
+    with_sources(settings(Nats { credentials: Some(right), ..nats(&[&server]) }), async |table| {
         let emitter =
             async_nats::ConnectOptions::with_user_and_password("router".into(), "s3cret!".into());
         let emitter = emitter.connect(server.address()).await.unwrap();
@@ -273,7 +274,6 @@ impl Authority {
         Self(Issuer::new(params, key), pem)
     }
 
-    /// Certificate and key for `name`, as PEM.
     fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -284,7 +284,7 @@ impl Authority {
 }
 
 #[tokio::test]
-async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
+async fn tls_with_a_client_certificate_works_and_a_wrong_one_is_reported() {
     let (ours, other) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = ours.issue("127.0.0.1");
@@ -310,7 +310,7 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
         ("no certificate of our own", tls(&ours, None)),
         ("one of another authority", tls(&ours, Some(&other))),
     ] {
-        with(settings(Nats { tls, ..nats(&[&server]) }), async |table| {
+        with_sources(settings(Nats { tls, ..nats(&[&server]) }), async |table| {
             until(|| !failure(&table).is_empty()).await;
             assert!(
                 failure(&table).starts_with("cannot be reached"),
@@ -321,7 +321,7 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
         .await;
     }
     let good = tls(&ours, Some(&ours));
-    with(settings(Nats { tls: good.clone(), ..nats(&[&server]) }), async |table| {
+    with_sources(settings(Nats { tls: good.clone(), ..nats(&[&server]) }), async |table| {
         let (cert, key) = ours.issue("emitter");
         let emitter = async_nats::ConnectOptions::new()
             .add_root_certificates(folder.path().join("ca"))
@@ -341,19 +341,19 @@ async fn tls_with_a_client_certificate_is_spoken_and_a_wrong_one_is_told() {
 }
 
 #[tokio::test]
-async fn it_says_nothing_unless_it_is_told_to_announce_itself() {
+async fn nothing_is_published_unless_announce_is_set() {
     let server = TestServer::start("").await;
     let emitter = server.emitter().await;
     let mut starts = emitter.subscribe("router.start").await.unwrap();
     emitter.flush().await.unwrap();
-    with(settings(nats(&[&server])), async |table| {
+    with_sources(settings(nats(&[&server])), async |table| {
         register(&emitter, &table, "a", 1).await;
         let greeting = emitter.request("router.greet", "".into());
         let answer = tokio::time::timeout(Duration::from_secs(1), greeting).await;
         assert!(!matches!(answer, Ok(Ok(_))), "a listener answered a greeting");
     })
     .await;
-    with(settings(Nats { announce: true, ..nats(&[&server]) }), async |_| {
+    with_sources(settings(Nats { announce: true, ..nats(&[&server]) }), async |_| {
         let start = starts.next().await.unwrap();
         let start: Value = serde_json::from_slice(&start.payload).unwrap();
         let expected = json!({"id": "us", "hosts": ["127.0.0.1"],
@@ -366,9 +366,9 @@ async fn it_says_nothing_unless_it_is_told_to_announce_itself() {
 }
 
 #[tokio::test]
-async fn bad_input_useless_messages_are_counted_and_cost_nothing_else() {
+async fn invalid_messages_are_counted_and_do_not_affect_others() {
     let server = TestServer::start("").await;
-    with(settings(nats(&[&server])), async |table| {
+    with_sources(settings(nats(&[&server])), async |table| {
         let emitter = server.emitter().await;
         register(&emitter, &table, "a", 1).await;
         let mut named = instance("b", 2);
@@ -379,7 +379,7 @@ async fn bad_input_useless_messages_are_counted_and_cost_nothing_else() {
             publish(&emitter, "router.register", message).await;
             publish(&emitter, "router.unregister", message).await;
         }
-        // 100 MB of what no route message can be.
+        // 100 MB that are not a route message.
         let heavy = vec![b' '; 1_000_000];
         for _ in 0..100 {
             emitter.publish("router.register", heavy.clone().into()).await.unwrap();
@@ -393,7 +393,7 @@ async fn bad_input_useless_messages_are_counted_and_cost_nothing_else() {
 }
 
 #[tokio::test]
-async fn bad_input_a_message_of_100_mb_is_cut_and_so_is_one_that_never_ends() {
+async fn a_message_of_100_mb_or_without_end_closes_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let cuts = Arc::new(AtomicUsize::new(0));
@@ -404,7 +404,7 @@ async fn bad_input_a_message_of_100_mb_is_cut_and_so_is_one_that_never_ends() {
         }
     });
     let nats = Nats { servers: vec![address], ..nats(&[]) };
-    with(settings(nats), async |table| {
+    with_sources(settings(nats), async |table| {
         until(|| table.snapshot().failed_polls() > 0).await;
         until(|| cuts.load(Ordering::Relaxed) >= 2).await;
         assert!(instances(&table).is_empty());
@@ -422,7 +422,7 @@ async fn send_endless_message(mut stream: TcpStream, cuts: Arc<AtomicUsize>) -> 
     }
     stream.write_all(b"PONG\r\nMSG router.register 1 104857600\r\n").await?;
     let piece = vec![b'x'; 1 << 16];
-    // Slowly enough that it can be told from a whole one.
+    // Slow enough to distinguish it from a complete message.
     for _ in 0..1600 {
         if stream.write_all(&piece).await.is_err() {
             cuts.fetch_add(1, Ordering::Relaxed);

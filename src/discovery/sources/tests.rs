@@ -3,62 +3,65 @@ use crate::discovery::{RouteTable, Snapshot};
 use crate::domain::{AppKey, Prefer};
 use serde_json::{Value, json};
 
-mod apart;
+mod exclusive;
 
 const STALE_AFTER: Duration = Duration::from_secs(120);
 const KEEP: Duration = Duration::from_secs(3600);
 const A: usize = 0;
 const B: usize = 1;
 
-/// Sources driven by hand: a clock that the test moves, and what it shows.
-struct Told {
+/// Applies reports with a manual clock.
+struct Harness {
     sources: Sources,
     now: Instant,
     started: Instant,
-    /// Tables that were built.
+    /// Number of tables built.
     built: usize,
     table: RouteTable,
 }
 
-impl Told {
+impl Harness {
     fn new(kinds: &[Kind]) -> Self {
-        let ages =
-            Ages { stale_after: STALE_AFTER, keep: KEEP, first_round: Duration::from_secs(15) };
+        let retention = Retention {
+            stale_after: STALE_AFTER,
+            keep: KEEP,
+            first_round: Duration::from_secs(15),
+        };
         let named =
-            |kind: &Kind| Named { kind: *kind, key: kind.key().into(), name: "source".into() };
+            |kind: &Kind| SourceName { kind: *kind, key: kind.key().into(), name: "source".into() };
         let names: Vec<_> = kinds.iter().map(named).collect();
         let now = Instant::now();
-        let sources = Sources::new(ages, &names, now);
+        let sources = Sources::new(retention, &names, now);
         Self { sources, now, started: now, built: 0, table: RouteTable::new(Snapshot::default()) }
     }
 
-    /// Moves the clock; what falls due on the way is dropped when it is due.
+    /// Moves the clock. Expired routes are dropped at the time when they expire.
     fn at(&mut self, seconds: u64) -> &mut Self {
         let then = self.started + Duration::from_secs(seconds);
         assert!(then >= self.now, "the clock goes forward");
         while let Some(due) = self.sources.next_due().filter(|due| *due <= then) {
             self.now = self.now.max(due);
             let changed = self.sources.expire(self.now);
-            assert!(changed, "what is due changes something");
+            assert!(changed, "an expiry changes the table");
             self.publish(changed);
         }
         self.now = then;
         self
     }
 
-    fn hear(&mut self, source: usize, report: Report) -> &mut Self {
-        let changed = self.sources.take(source, report, self.now);
+    fn apply(&mut self, source: usize, report: Report) -> &mut Self {
+        let changed = self.sources.apply(source, report, self.now);
         let dropped = self.sources.expire(self.now);
         self.publish(changed || dropped);
         self
     }
 
-    fn says(&mut self, source: usize, routes: &Value) -> &mut Self {
-        self.hear(source, Report::Answer(routes.to_string().into_bytes()))
+    fn reports_table(&mut self, source: usize, routes: &Value) -> &mut Self {
+        self.apply(source, Report::Full(routes.to_string().into_bytes()))
     }
 
     fn fails(&mut self, source: usize) -> &mut Self {
-        self.hear(source, Report::Failure(SourceError::Status(502)))
+        self.apply(source, Report::Failure(SourceError::Status(502)))
     }
 
     fn publish(&mut self, changed: bool) {
@@ -71,7 +74,7 @@ impl Told {
         self.check_that_nothing_was_missed();
     }
 
-    /// Built from nothing, the table would be the same.
+    /// Checks that a table built from scratch is the same.
     fn check_that_nothing_was_missed(&mut self) {
         let keys = self.sources.sources.iter().flat_map(|source| source.claims.keys());
         self.sources.outdated = keys.map(|(route, _)| Arc::clone(route)).collect();
@@ -85,7 +88,7 @@ impl Told {
         self.table = published;
     }
 
-    /// Every scrapeable endpoint: route, address, app, instance.
+    /// All endpoints: route, address, app, instance.
     fn shows(&self) -> Vec<String> {
         let snapshot = self.table.snapshot();
         let lines = snapshot.routes().flat_map(|(route, endpoints)| {
@@ -113,365 +116,371 @@ fn lines(numbers: impl IntoIterator<Item = u16>) -> Vec<String> {
     numbers.into_iter().map(|n| format!("r{n:02} 10.0.0.1:{n} a i{n}")).collect()
 }
 
-/// promfetcher, gap 1: what is no longer named is no longer there.
 #[test]
-fn gap_1_an_endpoint_that_its_source_no_longer_names_goes_at_once() {
-    for kind in [Kind::Router, Kind::File] {
-        let mut told = Told::new(&[kind]);
-        told.says(A, &routes(1..=4));
-        assert_eq!(told.shows(), lines(1..=4));
-        told.at(15).says(A, &routes([1, 2, 4]));
-        assert_eq!(told.shows(), lines([1, 2, 4]), "{kind:?}");
+fn an_endpoint_that_its_source_omits_is_removed_immediately() {
+    for kind in [Kind::Gorouter, Kind::File] {
+        let mut harness = Harness::new(&[kind]);
+        harness.reports_table(A, &routes(1..=4));
+        assert_eq!(harness.shows(), lines(1..=4));
+        harness.at(15).reports_table(A, &routes([1, 2, 4]));
+        assert_eq!(harness.shows(), lines([1, 2, 4]), "{kind:?}");
     }
 }
 
-/// promfetcher, gap 1: the stale age is compared with the clock.
 #[test]
-fn gap_1_what_an_away_source_said_goes_stale_after_its_last_good_answer() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.says(A, &routes([1])).says(B, &routes([2]));
-    told.at(15).fails(A).says(B, &routes([2]));
-    assert_eq!(told.at(119).shows(), lines([1, 2]));
-    assert_eq!(told.at(120).shows(), lines([2]));
-    told.at(130).says(A, &routes([1]));
-    assert_eq!(told.shows(), lines([1, 2]));
-}
-
-/// promfetcher, gap 1: when every refresh fails, the last table serves within a limit.
-#[test]
-fn gap_1_the_last_table_serves_for_keep_while_every_source_is_away_and_then_is_empty() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.says(A, &routes([1])).at(10).says(B, &routes([2]));
-    told.at(15).fails(A).fails(B).at(600).fails(A);
-    assert_eq!(told.at(3609).shows(), lines([1, 2]));
-    assert!(told.at(3610).shows().is_empty());
-    assert_eq!(told.sources.next_due(), None);
-    assert!(!told.table.snapshot().sources().is_empty());
-    told.at(4000).says(A, &routes([1]));
-    assert_eq!(told.shows(), lines([1]));
+fn routes_of_an_unavailable_source_expire_after_its_last_successful_report() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.reports_table(A, &routes([1])).reports_table(B, &routes([2]));
+    harness.at(15).fails(A).reports_table(B, &routes([2]));
+    assert_eq!(harness.at(119).shows(), lines([1, 2]));
+    assert_eq!(harness.at(120).shows(), lines([2]));
+    harness.at(130).reports_table(A, &routes([1]));
+    assert_eq!(harness.shows(), lines([1, 2]));
 }
 
 #[test]
-fn a_source_that_returns_ends_the_grace_of_those_still_away() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.says(A, &routes([1])).says(B, &routes([2])).at(15).fails(A).fails(B);
-    assert_eq!(told.at(600).shows(), lines([1, 2]));
-    told.says(B, &routes([2]));
-    assert_eq!(told.shows(), lines([2]));
+fn while_all_sources_are_unavailable_the_table_is_served_until_keep() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.reports_table(A, &routes([1])).at(10).reports_table(B, &routes([2]));
+    harness.at(15).fails(A).fails(B).at(600).fails(A);
+    assert_eq!(harness.at(3609).shows(), lines([1, 2]));
+    assert!(harness.at(3610).shows().is_empty());
+    assert_eq!(harness.sources.next_due(), None);
+    assert!(!harness.table.snapshot().sources().is_empty());
+    harness.at(4000).reports_table(A, &routes([1]));
+    assert_eq!(harness.shows(), lines([1]));
 }
 
 #[test]
-fn a_source_that_is_here_is_not_stale_however_rarely_it_is_asked() {
-    let mut told = Told::new(&[Kind::File]);
-    told.says(A, &routes([1]));
-    assert_eq!(told.at(100_000).shows(), lines([1]));
+fn a_recovered_source_ends_the_extended_lifetime_of_the_others() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.reports_table(A, &routes([1])).reports_table(B, &routes([2])).at(15).fails(A).fails(B);
+    assert_eq!(harness.at(600).shows(), lines([1, 2]));
+    harness.reports_table(B, &routes([2]));
+    assert_eq!(harness.shows(), lines([2]));
 }
 
-/// promfetcher, gap 4: a new TLS flag, protocol or process type of a known instance counts.
 #[test]
-fn gap_4_what_changes_about_an_instance_is_taken_over() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &routes([1]));
+fn an_available_source_does_not_expire_between_polls() {
+    let mut harness = Harness::new(&[Kind::File]);
+    harness.reports_table(A, &routes([1]));
+    assert_eq!(harness.at(100_000).shows(), lines([1]));
+}
+
+#[test]
+fn changed_fields_of_an_instance_are_applied() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &routes([1]));
     let mut changed = endpoint("a", 1, "i1");
     changed["tls"] = json!(true);
     changed["protocol"] = json!("http2");
     changed["tags"]["process_type"] = json!("worker");
-    told.at(15).says(A, &json!({"r1": [changed]}));
-    let snapshot = told.table.snapshot();
+    harness.at(15).reports_table(A, &json!({"r1": [changed]}));
+    let snapshot = harness.table.snapshot();
     let (_, endpoints) = snapshot.routes().next().unwrap();
     let endpoint = &endpoints[0];
     assert!(endpoint.tls && endpoint.http2);
     assert_eq!(&*endpoint.process_type, "worker");
 }
 
-/// promfetcher, gap 5: no empty route stays behind.
 #[test]
-fn gap_5_a_route_without_instances_leaves_the_table_with_its_source() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &json!({"r1": [], "r2": [endpoint("a", 2, "i2")]}));
-    assert_eq!(told.table.snapshot().routes().count(), 2);
-    told.at(15).says(A, &routes([2]));
-    assert_eq!(told.table.snapshot().routes().count(), 1);
+fn a_route_without_instances_expires_with_its_source() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &json!({"r1": [], "r2": [endpoint("a", 2, "i2")]}));
+    assert_eq!(harness.table.snapshot().routes().count(), 2);
+    harness.at(15).reports_table(A, &routes([2]));
+    assert_eq!(harness.table.snapshot().routes().count(), 1);
 }
 
-fn snapshot(told: &Told) -> Snapshot {
-    Snapshot { sources: told.sources.status(), ..Snapshot::default() }
-}
-
-#[test]
-fn the_first_table_of_any_configured_source_is_enough_to_be_ready() {
-    assert!(snapshot(&Told::new(&[])).has_table());
-    assert!(snapshot(&Told::new(&[Kind::ApartIfAny])).has_table(), "none is configured");
-    let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Bus, Kind::ApartIfAny]);
-    assert!(!snapshot(&told).has_table());
-    assert!(!snapshot(told.fails(A)).has_table());
-    told.at(10 * STALE_AFTER.as_secs());
-    assert!(!snapshot(&told).has_table(), "time alone is no table");
-    told.hear(3, apart::told("tsuru:b", "10.0.0.2:80"));
-    assert!(!snapshot(&told).has_table(), "what bindings name is no configured source");
-    assert!(snapshot(told.says(B, &json!({}))).has_table());
-    assert!(snapshot(told.fails(B).at(3 * KEEP.as_secs())).has_table(), "it is earned once");
-    let waiting: Vec<_> = snapshot(&told).waiting_for().map(|it| it.kind).collect();
-    assert_eq!(waiting, [Kind::Router, Kind::Bus]);
+fn snapshot(harness: &Harness) -> Snapshot {
+    Snapshot { sources: harness.sources.status(), ..Snapshot::default() }
 }
 
 #[test]
-fn the_routes_of_a_kind_are_known_while_one_of_its_sources_has_them_in_the_table() {
-    let unknown = |told: &Told| {
-        let unknown = snapshot(told).unknown_routes(Duration::MAX);
+fn the_first_table_of_any_configured_source_is_enough() {
+    assert!(snapshot(&Harness::new(&[])).has_table());
+    assert!(snapshot(&Harness::new(&[Kind::OptionalExclusive])).has_table(), "none is configured");
+    let mut harness =
+        Harness::new(&[Kind::Gorouter, Kind::Gorouter, Kind::Nats, Kind::OptionalExclusive]);
+    assert!(!snapshot(&harness).has_table());
+    assert!(!snapshot(harness.fails(A)).has_table());
+    harness.at(10 * STALE_AFTER.as_secs());
+    assert!(!snapshot(&harness).has_table(), "time alone is no table");
+    harness.apply(3, exclusive::harness("tsuru:b", "10.0.0.2:80"));
+    assert!(!snapshot(&harness).has_table(), "bound apps are not a configured source");
+    assert!(snapshot(harness.reports_table(B, &json!({}))).has_table());
+    assert!(snapshot(harness.fails(B).at(3 * KEEP.as_secs())).has_table(), "it is earned once");
+    let waiting: Vec<_> = snapshot(&harness).waiting_for().map(|it| it.kind).collect();
+    assert_eq!(waiting, [Kind::Gorouter, Kind::Nats]);
+}
+
+#[test]
+fn routes_of_a_kind_are_known_while_one_source_has_them_in_the_table() {
+    let unknown = |harness: &Harness| {
+        let unknown = snapshot(harness).unknown_routes(Duration::MAX);
         unknown.into_iter().map(|it| (it.kind, it.is_filling)).collect::<Vec<_>>()
     };
-    let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Bus, Kind::Apart]);
-    let all = [(Kind::Router, false), (Kind::Bus, false), (Kind::Apart, false)];
-    assert_eq!(unknown(&told), all);
-    told.fails(A).says(B, &routes([1])).hear(3, apart::told("tsuru:b", "10.0.0.2:80"));
-    assert_eq!(unknown(&told), [(Kind::Bus, false)], "one gorouter is enough");
-    told.hear(2, apart::report("r9", "10.0.0.9:80", Standing::Filling));
-    assert_eq!(unknown(&told), [(Kind::Bus, true)]);
-    told.hear(2, apart::report("r9", "10.0.0.9:80", Standing::Current));
-    assert_eq!(unknown(&told), []);
-    // The routers' endpoints are dropped while another source is heard.
-    told.fails(B).at(STALE_AFTER.as_secs() - 1);
-    assert_eq!(unknown(&told), []);
-    told.at(STALE_AFTER.as_secs());
-    assert_eq!(unknown(&told), [(Kind::Router, false)]);
-    assert_eq!(unknown(told.says(A, &routes([1]))), []);
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter, Kind::Nats, Kind::Exclusive]);
+    let all = [(Kind::Gorouter, false), (Kind::Nats, false), (Kind::Exclusive, false)];
+    assert_eq!(unknown(&harness), all);
+    harness
+        .fails(A)
+        .reports_table(B, &routes([1]))
+        .apply(3, exclusive::harness("tsuru:b", "10.0.0.2:80"));
+    assert_eq!(unknown(&harness), [(Kind::Nats, false)], "one gorouter is enough");
+    harness.apply(2, exclusive::report("r9", "10.0.0.9:80", SyncState::Syncing));
+    assert_eq!(unknown(&harness), [(Kind::Nats, true)]);
+    harness.apply(2, exclusive::report("r9", "10.0.0.9:80", SyncState::Synced));
+    assert_eq!(unknown(&harness), []);
+    // The routers' endpoints expire while another source is available.
+    harness.fails(B).at(STALE_AFTER.as_secs() - 1);
+    assert_eq!(unknown(&harness), []);
+    harness.at(STALE_AFTER.as_secs());
+    assert_eq!(unknown(&harness), [(Kind::Gorouter, false)]);
+    assert_eq!(unknown(harness.reports_table(A, &routes([1]))), []);
 }
 
-/// promfetcher, gap 6: readiness waits until each source has been heard.
 #[test]
-fn gap_6_a_table_is_complete_when_every_source_has_answered_once() {
-    let complete = |told: &Told| snapshot(told).is_complete();
-    assert!(complete(&Told::new(&[])));
-    let mut told = Told::new(&[Kind::Router, Kind::File]);
-    assert!(!complete(&told));
-    assert!(!complete(told.says(A, &routes([1]))));
-    assert!(!complete(told.fails(B)));
-    assert!(complete(told.says(B, &json!({}))));
-    assert!(complete(told.fails(B)), "it is earned once");
+fn a_table_is_complete_after_a_report_of_each_source() {
+    let complete = |harness: &Harness| snapshot(harness).is_complete();
+    assert!(complete(&Harness::new(&[])));
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::File]);
+    assert!(!complete(&harness));
+    assert!(!complete(harness.reports_table(A, &routes([1]))));
+    assert!(!complete(harness.fails(B)));
+    assert!(complete(harness.reports_table(B, &json!({}))));
+    assert!(complete(harness.fails(B)), "it is earned once");
 }
 
-/// promfetcher, gap 9: tables are united, so a stale gorouter hides nobody's instances.
 #[test]
-fn gap_9_a_dead_or_stale_router_neither_hides_nor_deletes_what_another_says() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router, Kind::Router]);
-    told.fails(A).says(B, &json!({"r1": [endpoint("a", 1, "i1")], "r3": []}));
-    told.says(2, &json!({"r1": [endpoint("a", 2, "i2")], "r3": [endpoint("a", 3, "i3")]}));
+fn a_dead_or_stale_router_hides_no_routes() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter, Kind::Gorouter]);
+    harness.fails(A).reports_table(B, &json!({"r1": [endpoint("a", 1, "i1")], "r3": []}));
+    harness
+        .reports_table(2, &json!({"r1": [endpoint("a", 2, "i2")], "r3": [endpoint("a", 3, "i3")]}));
     let expected = ["r1 10.0.0.1:1 a i1", "r1 10.0.0.1:2 a i2", "r3 10.0.0.1:3 a i3"];
-    assert_eq!(told.shows(), expected);
+    assert_eq!(harness.shows(), expected);
     let answer = b"<html>502</html>".to_vec();
-    told.at(15).hear(B, Report::Answer(answer)).says(B, &json!({"r1": []}));
-    assert_eq!(told.at(110).shows(), expected, "it may be filling");
-    told.at(120);
-    assert_eq!(told.shows(), expected[1..]);
+    harness.at(15).apply(B, Report::Full(answer)).reports_table(B, &json!({"r1": []}));
+    assert_eq!(harness.at(110).shows(), expected, "it may be filling");
+    harness.at(120);
+    assert_eq!(harness.shows(), expected[1..]);
 }
 
-/// promfetcher, gap 9: a gorouter that has just started replaces no good table.
 #[test]
-fn gap_9_a_router_that_was_just_restarted_keeps_what_it_has_not_learned_again() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &routes(1..=10)).at(15).says(A, &routes(1..=10));
-    told.at(30).says(A, &json!({}));
-    assert_eq!(told.shows(), lines(1..=10));
-    told.at(45).says(A, &routes(1..=4));
-    assert_eq!(told.shows(), lines(1..=10));
-    // Half filled: the rest may still come, whatever the answers name.
-    told.at(60).says(A, &routes([1, 2, 3, 5, 6, 7]));
-    assert_eq!(told.shows(), lines([1, 2, 3, 5, 6, 7, 8, 9, 10]), "4 was named, and is gone");
-    assert_eq!(told.at(134).shows().len(), 9);
-    // Last named at 15, or rather confirmed by the same answer then.
-    assert_eq!(told.at(135).shows(), lines([1, 2, 3, 5, 6, 7]));
+fn routes_that_a_restarted_router_omits_are_retained() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &routes(1..=10)).at(15).reports_table(A, &routes(1..=10));
+    harness.at(30).reports_table(A, &json!({}));
+    assert_eq!(harness.shows(), lines(1..=10));
+    harness.at(45).reports_table(A, &routes(1..=4));
+    assert_eq!(harness.shows(), lines(1..=10));
+    // The table is half full: other routes may still follow.
+    harness.at(60).reports_table(A, &routes([1, 2, 3, 5, 6, 7]));
+    assert_eq!(
+        harness.shows(),
+        lines([1, 2, 3, 5, 6, 7, 8, 9, 10]),
+        "4 was listed for another instance"
+    );
+    assert_eq!(harness.at(134).shows().len(), 9);
+    // Last confirmed at 15 by an identical report.
+    assert_eq!(harness.at(135).shows(), lines([1, 2, 3, 5, 6, 7]));
 }
 
-/// promfetcher, gap 9: the same caution is not used on files, which mean what they say.
 #[test]
-fn gap_9_a_file_means_what_it_says_even_if_that_is_little() {
-    let mut told = Told::new(&[Kind::File]);
-    told.says(A, &routes(1..=10)).at(15).says(A, &json!({}));
-    assert!(told.shows().is_empty());
+fn a_small_file_is_a_complete_report() {
+    let mut harness = Harness::new(&[Kind::File]);
+    harness.reports_table(A, &routes(1..=10)).at(15).reports_table(A, &json!({}));
+    assert!(harness.shows().is_empty());
 }
 
-/// promfetcher, gap 3: an address that somebody else got leaves its old app.
 #[test]
-fn gap_3_an_address_that_is_named_for_another_instance_is_not_kept_for_the_old_one() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &routes(1..=10));
-    told.at(15).says(A, &json!({"other": [endpoint("b", 1, "new")]}));
+fn an_address_listed_for_another_instance_is_not_retained() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &routes(1..=10));
+    harness.at(15).reports_table(A, &json!({"other": [endpoint("b", 1, "new")]}));
     let mut expected = vec!["other 10.0.0.1:1 b new".to_owned()];
     expected.extend(lines(2..=10));
-    assert_eq!(told.shows(), expected);
-    // Nor does it come back when the new one goes.
-    told.at(30).says(A, &json!({"next": [endpoint("b", 99, "next")]}));
+    assert_eq!(harness.shows(), expected);
+    // It does not come back when the new instance disappears.
+    harness.at(30).reports_table(A, &json!({"next": [endpoint("b", 99, "next")]}));
     expected[0] = "next 10.0.0.1:99 b next".to_owned();
-    assert_eq!(told.shows(), expected);
+    assert_eq!(harness.shows(), expected);
 }
 
-/// promfetcher, gap 3: an address is one instance, the newer of two.
 #[test]
-fn gap_3_an_address_that_is_used_again_is_one_instance_the_new_one() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
+fn a_reused_address_belongs_to_the_new_instance() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
     let old = json!({"r1": [endpoint("a", 1, "old")], "r2": [endpoint("a", 1, "old")]});
     let new = json!({"r1": [endpoint("a", 1, "new")], "r2": [endpoint("a", 1, "new")]});
     let expected = ["r1 10.0.0.1:1 a new", "r2 10.0.0.1:1 a new"];
     for (learns, misses) in [(A, B), (B, A)] {
-        let mut told = Told::new(&[Kind::Router, Kind::Router]);
-        told.says(A, &old).says(B, &old).at(15).says(learns, &new);
-        assert_eq!(told.shows(), expected);
-        // The stale one goes on to answer last, and to learn about others,
-        // which proves nothing about this address.
+        let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+        harness.reports_table(A, &old).reports_table(B, &old).at(15).reports_table(learns, &new);
+        assert_eq!(harness.shows(), expected);
+        // The stale router reports last and reports other changes, which proves nothing about this
+        // address.
         let mut other = old.clone();
         other["r3"] = json!([]);
-        told.at(16).says(misses, &other).at(30).says(learns, &new).says(misses, &old);
-        assert_eq!(told.shows(), expected, "{learns} knows");
+        harness
+            .at(16)
+            .reports_table(misses, &other)
+            .at(30)
+            .reports_table(learns, &new)
+            .reports_table(misses, &old);
+        assert_eq!(harness.shows(), expected, "{learns} knows");
     }
-    told.at(5).says(A, &old).at(10).says(B, &new);
-    assert_eq!(told.shows()[0], "r1 10.0.0.1:1 a old", "from the first round nobody can tell");
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.at(5).says(A, &old).at(20).says(B, &new);
-    assert_eq!(told.shows()[0], "r1 10.0.0.1:1 a new", "who comes later may know more");
+    harness.at(5).reports_table(A, &old).at(10).reports_table(B, &new);
+    assert_eq!(harness.shows()[0], "r1 10.0.0.1:1 a old", "first reports count as simultaneous");
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.at(5).reports_table(A, &old).at(20).reports_table(B, &new);
+    assert_eq!(harness.shows()[0], "r1 10.0.0.1:1 a new", "the later report is newer");
 }
 
-/// promfetcher, gap 3: a re-used address is not found under its old route.
 #[test]
-fn gap_3_an_address_under_a_new_route_takes_it_from_the_old_app() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.says(A, &routes([1, 2])).says(B, &routes([1, 2]));
+fn an_address_under_a_new_route_is_removed_from_the_old_app() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.reports_table(A, &routes([1, 2])).reports_table(B, &routes([1, 2]));
     let reused = json!({"new": [endpoint("b", 1, "n")], "r02": [endpoint("a", 2, "i2")]});
-    told.at(15).says(A, &reused);
-    assert_eq!(told.shows(), ["new 10.0.0.1:1 b n", "r02 10.0.0.1:2 a i2"]);
+    harness.at(15).reports_table(A, &reused);
+    assert_eq!(harness.shows(), ["new 10.0.0.1:1 b n", "r02 10.0.0.1:2 a i2"]);
 }
 
 #[test]
-fn claims_that_nothing_tells_apart_both_stay_under_their_routes() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &json!({"r1": [endpoint("a", 1, "i")], "r2": [endpoint("b", 1, "j")]}));
-    assert_eq!(told.shows(), ["r1 10.0.0.1:1 a i", "r2 10.0.0.1:1 b j"]);
+fn claims_of_equal_rank_both_stay_under_their_routes() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness
+        .reports_table(A, &json!({"r1": [endpoint("a", 1, "i")], "r2": [endpoint("b", 1, "j")]}));
+    assert_eq!(harness.shows(), ["r1 10.0.0.1:1 a i", "r2 10.0.0.1:1 b j"]);
 }
 
 #[test]
-fn an_away_source_does_not_contradict_one_that_is_here() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
+fn an_available_source_wins_over_an_unavailable_one() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
     let (one, two) = (json!({"r": [endpoint("a", 1, "x")]}), json!({"r": [endpoint("a", 1, "y")]}));
-    told.says(A, &one).says(B, &one).at(15).says(A, &two);
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a y"]);
-    told.at(30).fails(A);
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a x"]);
-    told.at(45).says(A, &two);
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a y"]);
+    harness.reports_table(A, &one).reports_table(B, &one).at(15).reports_table(A, &two);
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a y"]);
+    harness.at(30).fails(A);
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a x"]);
+    harness.at(45).reports_table(A, &two);
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a y"]);
 }
 
 #[test]
-fn what_a_router_only_seems_to_have_lost_does_not_contradict_what_another_names() {
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
+fn a_current_claim_wins_over_a_retained_claim() {
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
     let (one, two) = (json!({"r": [endpoint("a", 1, "x")]}), json!({"r": [endpoint("a", 1, "y")]}));
-    told.says(A, &one).says(B, &one).at(15).says(A, &two);
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a y"]);
-    told.at(30).says(A, &json!({}));
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a x"]);
+    harness.reports_table(A, &one).reports_table(B, &one).at(15).reports_table(A, &two);
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a y"]);
+    harness.at(30).reports_table(A, &json!({}));
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a x"]);
 }
 
 #[test]
-fn the_stale_second_router_of_the_samples_hides_nothing() {
+fn the_stale_router_of_the_samples_hides_no_routes() {
     let full = include_bytes!("../../../tests/fixtures/routes/full.json").to_vec();
     let stale = include_bytes!("../../../tests/fixtures/routes/second_router_stale.json").to_vec();
-    let mut told = Told::new(&[Kind::Router, Kind::Router]);
-    told.hear(B, Report::Answer(stale)).hear(A, Report::Answer(full.clone()));
-    let snapshot = told.table.snapshot();
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Gorouter]);
+    harness.apply(B, Report::Full(stale)).apply(A, Report::Full(full.clone()));
+    let snapshot = harness.table.snapshot();
     let jobs = snapshot.app("4d0c1f4a-8f0e-4a56-8a53-0d6a7b1c2003").unwrap();
     let id = jobs.endpoints[0].process_instance_id.as_deref();
-    assert_eq!(id, Some("7e57ab1e-0006-4b1d-9006-c0ffee000006"), "as the first router says");
+    assert_eq!(
+        id,
+        Some("7e57ab1e-0006-4b1d-9006-c0ffee000006"),
+        "as the first router reports_table"
+    );
     let key = AppKey::parse("acme/prod/shop", Prefer::Name).unwrap();
     assert_eq!(snapshot.find(&key)[0].endpoints.len(), 4, "the stale one is for TLS to find out");
-    told.at(15).hear(A, Report::Answer(full)).fails(B);
-    assert_eq!(told.at(120).table.snapshot().find(&key)[0].endpoints.len(), 3);
+    harness.at(15).apply(A, Report::Full(full)).fails(B);
+    assert_eq!(harness.at(120).table.snapshot().find(&key)[0].endpoints.len(), 3);
 }
 
 #[test]
-fn an_unchanged_answer_is_no_work_and_refreshes_the_age() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &routes(1..=3));
-    let built = told.built;
-    told.at(15).says(A, &routes(1..=3)).at(30).hear(A, Report::Unchanged);
-    assert_eq!(told.built, built);
-    let status = told.sources.status();
-    assert_eq!(status[A].last_answer, Some(told.now));
-    // The same table in other words changes times, and no table.
+fn an_identical_report_refreshes_the_age_without_a_rebuild() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &routes(1..=3));
+    let built = harness.built;
+    harness.at(15).reports_table(A, &routes(1..=3)).at(30).apply(A, Report::Unchanged);
+    assert_eq!(harness.built, built);
+    let status = harness.sources.status();
+    assert_eq!(status[A].last_answer, Some(harness.now));
+    // The same table in another format changes times but not the table.
     let [one, two, three] = [1, 2, 3].map(|n| routes([n])[format!("r{n:02}")].clone());
-    told.at(45).says(A, &json!({"r03": three, "R01/": one, "r02?x": two}));
-    assert_eq!(told.built, built);
+    harness.at(45).reports_table(A, &json!({"r03": three, "R01/": one, "r02?x": two}));
+    assert_eq!(harness.built, built);
 }
 
 #[test]
-fn a_broken_answer_keeps_the_last_good_one_and_is_told_without_its_content() {
-    let mut told = Told::new(&[Kind::File]);
-    told.says(A, &routes([1]));
-    told.at(15).hear(A, Report::Answer(b"{\"secret\": [".to_vec()));
-    assert_eq!(told.shows(), lines([1]));
-    let status = &told.sources.status()[A];
-    assert_eq!(status.failure.as_deref(), Some("the route table ends in the middle"));
+fn after_a_broken_report_the_last_table_stays_and_the_error_does_not_quote_it() {
+    let mut harness = Harness::new(&[Kind::File]);
+    harness.reports_table(A, &routes([1]));
+    harness.at(15).apply(A, Report::Full(b"{\"secret\": [".to_vec()));
+    assert_eq!(harness.shows(), lines([1]));
+    let status = &harness.sources.status()[A];
+    assert_eq!(status.failure.as_deref(), Some("the route table is incomplete"));
     assert_eq!((status.failed, status.endpoints), (1, 1));
-    // A file that stays broken is no good answer.
-    told.at(16).hear(A, Report::Unchanged);
-    assert!(told.sources.status()[A].failure.is_some());
-    assert_eq!(told.sources.status()[A].last_answer, Some(told.started));
-    told.at(17).says(A, &routes([1]));
-    assert!(told.sources.status()[A].failure.is_none());
+    // A file that is still broken does not count as a successful report.
+    harness.at(16).apply(A, Report::Unchanged);
+    assert!(harness.sources.status()[A].failure.is_some());
+    assert_eq!(harness.sources.status()[A].last_answer, Some(harness.started));
+    harness.at(17).reports_table(A, &routes([1]));
+    assert!(harness.sources.status()[A].failure.is_none());
 }
 
 #[test]
-fn a_source_whose_claims_were_dropped_may_say_the_same_again() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.says(A, &routes([1])).at(15).fails(A).at(4000);
-    assert!(told.shows().is_empty());
-    told.says(A, &routes([1]));
-    assert_eq!(told.shows(), lines([1]));
+fn an_identical_report_after_expiry_is_applied() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.reports_table(A, &routes([1])).at(15).fails(A).at(4000);
+    assert!(harness.shows().is_empty());
+    harness.reports_table(A, &routes([1]));
+    assert_eq!(harness.shows(), lines([1]));
 }
 
 #[test]
-fn endless_ages_are_never_due() {
-    let mut told = Told::new(&[Kind::Router]);
-    told.sources.ages.keep = Duration::MAX;
-    told.says(A, &routes([1])).at(15).fails(A);
-    assert_eq!(told.sources.next_due(), None);
-    assert!(!told.sources.expire(told.now));
+fn unlimited_lifetimes_never_expire() {
+    let mut harness = Harness::new(&[Kind::Gorouter]);
+    harness.sources.retention.keep = Duration::MAX;
+    harness.reports_table(A, &routes([1])).at(15).fails(A);
+    assert_eq!(harness.sources.next_due(), None);
+    assert!(!harness.sources.expire(harness.now));
 }
 
 proptest::proptest! {
-    /// The check is in [`Told`]: at each step the table that was built bit by
-    /// bit is compared with one that is built from nothing.
+    /// [`Harness`] compares each incrementally built table with one that is built from scratch.
     #[test]
-    fn a_table_that_is_built_bit_by_bit_is_the_whole_table(
+    fn an_incremental_table_equals_one_built_from_scratch(
         steps in proptest::collection::vec(
             (0usize..4, 0u8..4, proptest::collection::vec((0u8..4, 1u16..4, 0u8..3), 0..6), 0u64..200),
             1..25,
         )
     ) {
-        let mut told = Told::new(&[Kind::File, Kind::Router, Kind::Router, Kind::Bus]);
+        let mut harness = Harness::new(&[Kind::File, Kind::Gorouter, Kind::Gorouter, Kind::Nats]);
         let mut seconds = 0;
-        for (source, what, said, pause) in steps {
+        for (source, what, change, pause) in steps {
             seconds += pause;
-            told.at(seconds);
+            harness.at(seconds);
             match (what, source) {
-                (0, _) => drop(told.fails(source)),
+                (0, _) => drop(harness.fails(source)),
                 (_, 3) => {
-                    let changes = said.iter().map(|(route, port, id)| {
+                    let changes = change.iter().map(|(route, port, id)| {
                         let route: Arc<str> = format!("r{route}").into();
                         let address = format!("10.0.0.1:{port}").parse().unwrap();
-                        let said = json!({&*route: [endpoint("a", *port, &format!("i{id}"))]});
-                        let said = crate::discovery::parse(said.to_string().as_bytes()).unwrap();
+                        let change = json!({&*route: [endpoint("a", *port, &format!("i{id}"))]});
+                        let change = crate::discovery::parse(change.to_string().as_bytes()).unwrap();
                         match what {
-                            1 => Change::Gone { route, address: Some(address) },
-                            _ => Change::Said(said.entries[0].clone()),
+                            1 => Change::Removed { route, address: Some(address) },
+                            _ => Change::Set(change.entries[0].clone()),
                         }
                     });
                     let changes = changes.collect();
-                    let standing = Standing::Current;
-                    let news = Changes { changes, standing, failed: 0, skipped: 0, without_app: 0 };
-                    told.hear(source, Report::Changes(news));
+                    let sync_state = SyncState::Synced;
+                    let report = Changes { changes, sync_state, failed: 0, skipped: 0, without_app: 0 };
+                    harness.apply(source, Report::Changes(report));
                 }
                 _ => {
                     let mut routes = json!({});
-                    for (route, port, id) in said {
+                    for (route, port, id) in change {
                         let app = if id == 0 { "b" } else { "a" };
                         let endpoint = endpoint(app, port, &format!("i{id}"));
                         let pool = &mut routes[format!("r{route}")];
@@ -480,7 +489,7 @@ proptest::proptest! {
                             None => *pool = json!([endpoint]),
                         }
                     }
-                    told.says(source, &routes);
+                    harness.reports_table(source, &routes);
                 }
             }
         }
@@ -488,32 +497,34 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_bus_is_told_of_changes_and_other_sources_do_not_age_it() {
-    let said = |port: u16| {
-        let said = json!({"r": [endpoint("a", port, "i")]});
-        let said = crate::discovery::parse(said.to_string().as_bytes()).unwrap();
-        Change::Said(said.entries[0].clone())
+fn nats_reports_changes_and_expires_its_own_routes() {
+    let change = |port: u16| {
+        let change = json!({"r": [endpoint("a", port, "i")]});
+        let change = crate::discovery::parse(change.to_string().as_bytes()).unwrap();
+        Change::Set(change.entries[0].clone())
     };
-    let news = |changes, standing| {
-        Report::Changes(Changes { changes, standing, failed: 0, skipped: 3, without_app: 2 })
+    let changes_report = |changes, sync_state| {
+        Report::Changes(Changes { changes, sync_state, failed: 0, skipped: 3, without_app: 2 })
     };
-    let mut told = Told::new(&[Kind::Router, Kind::Bus]);
-    told.says(A, &json!({})).hear(B, news(vec![said(1)], Standing::Filling));
-    assert!(!told.table.snapshot().is_complete(), "gap 6: it has not listened for long enough");
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a i"]);
-    told.hear(B, news(vec![], Standing::Current));
-    told.hear(A, Report::Unchanged);
-    let status = told.sources.status();
+    let mut harness = Harness::new(&[Kind::Gorouter, Kind::Nats]);
+    harness
+        .reports_table(A, &json!({}))
+        .apply(B, changes_report(vec![change(1)], SyncState::Syncing));
+    assert!(!harness.table.snapshot().is_complete(), "it has not listened for a full period");
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a i"]);
+    harness.apply(B, changes_report(vec![], SyncState::Synced));
+    harness.apply(A, Report::Unchanged);
+    let status = harness.sources.status();
     assert_eq!((status[B].endpoints, status[B].skipped, status[B].without_app), (1, 3, 2));
-    // Away for longer than anything else may be: it judges by itself.
-    told.fails(B).at(3000).says(A, &json!({}));
-    told.hear(B, news(vec![said(2)], Standing::Away));
-    assert_eq!(told.shows(), ["r 10.0.0.1:1 a i", "r 10.0.0.1:2 a i"]);
-    assert!(told.sources.status()[B].failure.is_some());
-    told.hear(B, Report::StillAway(SourceError::Status(503)));
-    assert_eq!(told.sources.status()[B].failed, 1);
-    let gone = Change::Gone { route: "r".into(), address: "10.0.0.1:1".parse().ok() };
-    told.hear(B, news(vec![gone], Standing::Filling));
-    assert_eq!(told.shows(), ["r 10.0.0.1:2 a i"]);
-    assert!(told.sources.status()[B].failure.is_none());
+    // Disconnected for longer than any limit: the source expires its own routes.
+    harness.fails(B).at(3000).reports_table(A, &json!({}));
+    harness.apply(B, changes_report(vec![change(2)], SyncState::Disconnected));
+    assert_eq!(harness.shows(), ["r 10.0.0.1:1 a i", "r 10.0.0.1:2 a i"]);
+    assert!(harness.sources.status()[B].failure.is_some());
+    harness.apply(B, Report::StillUnavailable(SourceError::Status(503)));
+    assert_eq!(harness.sources.status()[B].failed, 1);
+    let removal = Change::Removed { route: "r".into(), address: "10.0.0.1:1".parse().ok() };
+    harness.apply(B, changes_report(vec![removal], SyncState::Syncing));
+    assert_eq!(harness.shows(), ["r 10.0.0.1:2 a i"]);
+    assert!(harness.sources.status()[B].failure.is_none());
 }

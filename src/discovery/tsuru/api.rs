@@ -1,4 +1,4 @@
-//! The calls of Tsuru's API.
+//! Client of Tsuru's API.
 
 use super::TSURU_CALLS;
 use crate::{
@@ -18,21 +18,21 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
-/// An idle connection is used again within this time only: apps are asked for
-/// in bursts, and between these the API may have closed it.
+/// Idle connections are reused only within this time. Apps are polled in bursts, and the API may
+/// close connections in between.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Where Tsuru's API is, and how to be let in.
+/// URL and credentials of Tsuru's API.
 #[derive(Clone)]
 pub struct TsuruApi {
     url: String,
     token: SecretString,
     tls: Arc<ClientConfig>,
-    /// Calls that requests wait for.
+    /// Limits concurrent calls of [`TsuruApi::binds_of`].
     pub(super) calls: Arc<Semaphore>,
 }
 
-// What is inside holds a key.
+// The configuration contains a private key.
 impl fmt::Debug for TsuruApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TsuruApi").field("url", &self.url).finish_non_exhaustive()
@@ -40,17 +40,17 @@ impl fmt::Debug for TsuruApi {
 }
 
 impl TsuruApi {
-    /// The API at `url`, as in `https://tsuru.example.com`.
+    /// `url` is for example `https://tsuru.example.com`.
     ///
     /// # Errors
-    /// When one of the certificates of `tls` cannot be used.
+    /// A certificate in `tls` cannot be used.
     pub fn new(url: &str, token: SecretString, tls: &ClientSettings) -> Result<Self, TlsError> {
         let tls = Arc::new(tls.config()?);
         let calls = Arc::new(Semaphore::new(TSURU_CALLS));
         Ok(Self { url: url.trim_end_matches('/').to_owned(), token, tls, calls })
     }
 
-    /// What to call it where people read it.
+    /// Display name.
     pub(super) fn name(&self) -> String {
         let uri: Option<Uri> = self.url.parse().ok();
         let authority = uri.as_ref().and_then(Uri::authority);
@@ -59,10 +59,10 @@ impl TsuruApi {
     }
 }
 
-/// Asks the API, on the thread where it was made.
+/// A client. It must stay on the thread that created it.
 pub(super) struct Client {
     http: awc::Client,
-    /// Of the API, for `http`.
+    /// URL of the API for `http`.
     url: String,
     token: SecretString,
     body_bytes: u64,
@@ -74,13 +74,13 @@ impl Client {
             None => (api.url, None),
             Some(url) => (url, Some(api.tls)),
         };
-        // The deadline is the caller's, and it covers the body.
+        // The caller sets the timeout, which includes the body.
         let http = net::client(net::connector(tls).timeout(time).conn_keep_alive(IDLE));
         Self { http, url, token: api.token, body_bytes }
     }
 
-    /// What the API says of an app.
-    pub(super) async fn ask(&self, app: &str) -> Result<Vec<u8>, SourceError> {
+    /// Returns the description of an app.
+    pub(super) async fn fetch_app(&self, app: &str) -> Result<Vec<u8>, SourceError> {
         let app = utf8_percent_encode(app, NON_ALPHANUMERIC);
         let request = self.get(&format!("/1.0/apps/{app}"))?;
         fetch(request, self.body_bytes).await.map_err(|error| match error {
@@ -89,7 +89,6 @@ impl Client {
         })
     }
 
-    /// A request with the token, not sent yet.
     pub(super) fn get(&self, path: &str) -> Result<ClientRequest, SourceError> {
         let url = format!("{}{path}", self.url);
         let url: Uri = url.parse().map_err(|_| SourceError::Url)?;

@@ -1,7 +1,6 @@
-//! What is left without the API: the hosts under which routers answer for an
-//! app, as the bind call named them.
+//! Endpoints without API access: the hosts of routers that the bind request contains.
 
-use super::Told;
+use super::AppUnits;
 use crate::{
     discovery::{
         document::Entry,
@@ -22,22 +21,22 @@ use std::{
 use tokio::net::lookup_host;
 use url::Url;
 
-/// Why an address of a router is of no use.
-pub(super) const NO_HOST: &str = "it is not a host, host:port or URL";
+/// Why an address of a router cannot be used.
+pub(super) const INVALID_HOST: &str = "it is not a host, host:port or URL";
 
-/// A router's address for an app.
+/// Address of a router for an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Host {
-    /// A name or an IP address, the latter without brackets.
+    /// A name, or an IP address without brackets.
     name: String,
     port: u16,
     tls: bool,
-    /// What to send as Host.
+    /// Value of the Host header.
     authority: String,
 }
 
 impl Host {
-    /// Reads `host`, `host:port`, `tcp://host:port` or a URL.
+    /// Parses `host`, `host:port`, `tcp://host:port` or a URL.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, has_port, rest) = match text.split_once("://") {
             None => ("http", false, text),
@@ -63,14 +62,13 @@ impl Host {
         })
     }
 
-    /// The key of the route that it is.
     pub(super) fn route(&self) -> Arc<str> {
         route_key::normalize(&self.authority).as_ref().into()
     }
 }
 
-/// An IPv6 address without brackets gets them. `fd00::1:80` is an address, and is an address
-/// and a port where there always is a port.
+/// Adds brackets to an IPv6 address. `fd00::1:80` is an address if the port is optional, and an
+/// address with a port if the port is required.
 fn with_brackets(authority: &str, has_port: bool) -> Cow<'_, str> {
     let is_ipv6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     match authority.rsplit_once(':') {
@@ -80,31 +78,31 @@ fn with_brackets(authority: &str, has_port: bool) -> Cow<'_, str> {
     }
 }
 
-/// Looks hosts up, and remembers where they were.
+/// Resolves hosts and caches the addresses.
 #[derive(Default)]
 pub(super) struct Hosts {
-    /// The address that was taken last: of several the same stays for as long
-    /// as it is one of them, and a name server's bad day changes nothing.
-    taken: RefCell<HashMap<Host, SocketAddr>>,
+    /// The last address of each host. It is used as long as the host still resolves to it, and if
+    /// the look-up fails.
+    last_addresses: RefCell<HashMap<Host, SocketAddr>>,
 }
 
 impl Hosts {
-    /// One endpoint for each host of the app.
-    pub(super) async fn ask(&self, app: &TsuruApp) -> Result<Told, SourceError> {
+    /// Returns one endpoint per host of the app.
+    pub(super) async fn resolve(&self, app: &TsuruApp) -> Result<AppUnits, SourceError> {
         let described = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
         let described = Arc::new(described);
-        let mut told = Told::default();
+        let mut app_units = AppUnits::default();
         let mut problem = None;
         for (position, text) in app.hosts.iter().enumerate() {
             let Some(host) = Host::parse(text) else {
-                told.skip(Dropped::new(&app.name, text, NO_HOST));
+                app_units.skip(Dropped::new(&app.name, text, INVALID_HOST));
                 continue;
             };
             let address = match self.look_up(&host).await {
                 Ok(address) => address,
                 Err(error) => {
-                    let reason = format_args!("the host cannot be looked up: {error}");
-                    told.skip(Dropped::new(&app.name, text, reason));
+                    let reason = format_args!("the host cannot be resolved: {error}");
+                    app_units.skip(Dropped::new(&app.name, text, reason));
                     problem = Some(error);
                     continue;
                 }
@@ -124,35 +122,35 @@ impl Hosts {
                 behind_host: Some(host.authority.as_str().into()),
             };
             let endpoint = Some(Arc::new(endpoint));
-            told.entries.push(Entry { route: host.route(), endpoint });
+            app_units.entries.push(Entry { route: host.route(), endpoint });
         }
         match problem {
-            Some(problem) if told.entries.is_empty() => Err(SourceError::Hosts(problem)),
-            _ => Ok(told),
+            Some(problem) if app_units.entries.is_empty() => Err(SourceError::Hosts(problem)),
+            _ => Ok(app_units),
         }
     }
 
-    /// Forgets the hosts of other apps.
+    /// Drops cached addresses of other apps.
     pub(super) fn keep_only(&self, apps: &[TsuruApp]) {
         let hosts = apps.iter().flat_map(|app| &app.hosts);
         let hosts: HashSet<Host> = hosts.filter_map(|host| Host::parse(host)).collect();
-        self.taken.borrow_mut().retain(|host, _| hosts.contains(host));
+        self.last_addresses.borrow_mut().retain(|host, _| hosts.contains(host));
     }
 
     async fn look_up(&self, host: &Host) -> Result<SocketAddr, String> {
         let found = lookup_host((host.name.as_str(), host.port)).await;
         let problem = found.as_ref().err().map(cause);
         let mut found: Vec<_> = found.into_iter().flatten().collect();
-        // Routers have an IPv4 address, also where IPv6 leads nowhere.
+        // IPv4 first, because IPv6 may not be routed.
         found.sort_by_key(SocketAddr::is_ipv6);
-        let mut taken = self.taken.borrow_mut();
-        let before = taken.get(host).copied();
+        let mut last_addresses = self.last_addresses.borrow_mut();
+        let before = last_addresses.get(host).copied();
         let address = match before {
             Some(before) if found.is_empty() || found.contains(&before) => Some(before),
             _ => found.first().copied(),
         };
         let address = address.ok_or_else(|| problem.unwrap_or_else(|| "no address".to_owned()))?;
-        taken.insert(host.clone(), address);
+        last_addresses.insert(host.clone(), address);
         Ok(address)
     }
 }
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_read_in_every_spelling() {
+    fn a_host_is_parsed_in_all_formats() {
         for (text, expected) in [
             ("shop.example.test", Some(("shop.example.test", 80, "shop.example.test"))),
             ("shop.example.test:8080", Some(("shop.example.test", 8080, "shop.example.test:8080"))),

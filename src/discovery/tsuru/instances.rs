@@ -1,4 +1,4 @@
-//! What Tsuru's API tells of a service instance.
+//! Queries the bindings of a service instance from Tsuru's API.
 
 use super::{TIMEOUT, TsuruApi, api::Client};
 use crate::{
@@ -11,28 +11,27 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use tokio::time::timeout;
 
-/// Largest answer about one instance, in bytes.
+/// Maximum size of a response in bytes.
 const BODY_BYTES: usize = 4 << 20;
 
-/// What Tsuru answers about a service or an instance that it does not have (tsuru/tsuru,
-/// service/service_instance.go and api/service.go). Another 404 is not Tsuru's word.
+/// Tsuru's text for an unknown service or instance (tsuru/tsuru, `service/service_instance.go` and
+/// `api/service.go`). A 404 with another text may come from a proxy.
 const NOT_FOUND: [&str; 2] = ["service instance not found", "service not found"];
 
-/// What is bound to a service instance.
+/// The apps and jobs that are bound to a service instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TsuruBinds {
     /// Names of apps.
     pub apps: BTreeSet<String>,
-    /// Names of jobs; none of a Tsuru that does not tell.
+    /// Names of jobs. None if Tsuru does not report jobs.
     pub jobs: Option<BTreeSet<String>>,
 }
 
-/// Why Tsuru's API did not tell.
 #[derive(Debug, thiserror::Error)]
 #[error("Tsuru's API {0}")]
 pub struct TsuruApiError(SourceError);
 
-/// The keys are those of a Go structure without JSON names.
+/// The keys are those of a Go struct without JSON names.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer {
@@ -42,7 +41,7 @@ struct Answer {
     jobs: Option<Vec<String>>,
 }
 
-/// A list that is there, which may be `null`, as Go writes an empty one.
+/// A required list. Go encodes an empty list as `null`.
 fn present<'de, D>(deserializer: D) -> Result<Option<Vec<String>>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -51,24 +50,24 @@ where
 }
 
 impl TsuruApi {
-    /// What is bound to a service instance; none if Tsuru has no such instance. To be called on a
-    /// thread that may wait for awc.
+    /// Returns what is bound to a service instance. None if Tsuru does not know the instance. Must
+    /// be called on a thread that can run awc.
     ///
     /// # Errors
-    /// When the API cannot be asked, or does not show the instance to the token.
+    /// The API call failed, or the token may not read the instance.
     pub async fn binds_of(
         &self,
         service: &str,
         instance: &str,
     ) -> Result<Option<TsuruBinds>, TsuruApiError> {
-        // Waiting takes none of the call's time: a flood of calls must not make this one fail. A
-        // closed semaphore would only mean no bound.
+        // The timeout does not include the wait for the semaphore, so that many concurrent calls do
+        // not fail each other. A closed semaphore would only remove the limit.
         let _turn = self.calls.acquire().await.ok();
-        let asked = timeout(TIMEOUT, self.ask_binds(service, instance)).await;
-        asked.unwrap_or(Err(SourceError::Timeout(TIMEOUT))).map_err(TsuruApiError)
+        let result = timeout(TIMEOUT, self.fetch_binds(service, instance)).await;
+        result.unwrap_or(Err(SourceError::Timeout(TIMEOUT))).map_err(TsuruApiError)
     }
 
-    async fn ask_binds(
+    async fn fetch_binds(
         &self,
         service: &str,
         instance: &str,
@@ -82,7 +81,8 @@ impl TsuruApi {
             sent.map_err(|error| SourceError::Unreachable(cause(net::reason(&error))))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.next().await {
-            let chunk = chunk.map_err(|error| SourceError::Cut(cause(net::body_reason(&error))))?;
+            let chunk =
+                chunk.map_err(|error| SourceError::Truncated(cause(net::body_reason(&error))))?;
             if body.len() + chunk.len() > BODY_BYTES {
                 return Err(SourceError::TooLarge(BODY_BYTES as u64));
             }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_tsuru_says_itself_is_believed() {
+    fn only_a_404_with_the_text_of_tsuru_counts() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
         let binds = |apps: &[&str], jobs: Option<&[&str]>| {
             Some(Some(TsuruBinds { apps: names(apps), jobs: jobs.map(names) }))

@@ -1,13 +1,12 @@
-//! Reads what Tsuru's API says of an app: where its units listen.
+//! Parses Tsuru's description of an app into the addresses of its units.
 //!
-//! The keys of a unit are those of a Go structure without JSON names. On
-//! Kubernetes `IP` is the node's, which must not be taken for the unit's, and
-//! a unit does not tell its port; other provisioners tell a whole address.
+//! The keys of a unit are those of a Go struct without JSON names. On Kubernetes, `IP` is the
+//! node's address and must not be used, and a unit does not contain its port. Other provisioners
+//! report a complete address.
 //!
-//! The API is foreign: what is missing or of another type costs one unit at
-//! most, which is counted.
+//! A missing or mistyped value affects at most one unit, which is counted.
 
-use super::Told;
+use super::AppUnits;
 use crate::{
     discovery::{
         address,
@@ -15,7 +14,7 @@ use crate::{
         drop_log::Dropped,
         endpoint::Endpoint,
         error::SourceError,
-        tsuru::hosts::{Host, NO_HOST},
+        tsuru::hosts::{Host, INVALID_HOST},
     },
     domain::{App, TsuruApp},
 };
@@ -26,18 +25,18 @@ use std::{
     sync::Arc,
 };
 
-/// The process that every app has, and the one of a unit that does not tell.
+/// The default process of an app, also used for units without a process.
 pub(super) const WEB: &str = "web";
 
-/// The units that can be scraped, under each of the app's hosts.
-pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
+/// Returns the units that can be scraped, under each host of the app.
+pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<AppUnits, SourceError> {
     let json: Value =
         serde_json::from_slice(body).map_err(|_| SourceError::App("is not valid JSON"))?;
     if text(&json, "name") != Some(&bound.name) {
         return Err(SourceError::App("does not describe the app; is this the address of Tsuru?"));
     }
     check_has_units(&json)?;
-    // The platform knows better than a binding that may be years old.
+    // The platform's value is more recent than the binding's.
     let newer = |key, known: &String| text(&json, key).map_or_else(|| known.clone(), str::to_owned);
     let app = TsuruApp {
         name: bound.name.clone(),
@@ -46,35 +45,37 @@ pub(super) fn read(body: &[u8], bound: &TsuruApp) -> Result<Told, SourceError> {
         hosts: Vec::new(),
     };
     let app = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
-    let mut told = Told::default();
-    let units = units(&json, &Arc::new(app), &mut told);
-    if units.is_empty() && told.skipped > 0 && says(&json, NO_PORTS) {
-        return Err(SourceError::App("says that Tsuru cannot tell the ports of the app's units"));
+    let mut app_units = AppUnits::default();
+    let units = units(&json, &Arc::new(app), &mut app_units);
+    if units.is_empty() && app_units.skipped > 0 && has_error(&json, NO_PORTS) {
+        return Err(SourceError::App(
+            "reports that Tsuru does not know the ports of the app's units",
+        ));
     }
-    let mut hosts = hosts(&json, &mut told);
-    if says(&json, NO_HOSTS) {
+    let mut hosts = hosts(&json, &mut app_units);
+    if has_error(&json, NO_HOSTS) {
         hosts.extend(bound.hosts.iter().filter_map(|host| route(host)));
     }
-    told.entries = under(hosts, units, bound)?;
-    Ok(told)
+    app_units.entries = under(hosts, units, bound)?;
+    Ok(app_units)
 }
 
-// What Tsuru says in the `error` of a 200 when a part of the answer is missing (tsuru/tsuru,
-// app/app.go, `AppInfo`). Other parts are of no use here.
+// Texts in the field `error` of a response with status 200 that lacks a part (tsuru/tsuru,
+// `app/app.go`, `AppInfo`). Errors of other parts do not matter here.
 const NO_POOL: &str = "unable to get provisioner name";
 const NO_UNITS: &str = "unable to list app units";
 const NO_PORTS: &str = "unable to get app cluster internal addresses";
 const NO_HOSTS: &str = "unable to get app addresses";
 
-fn says(json: &Value, part: &str) -> bool {
+fn has_error(json: &Value, part: &str) -> bool {
     text(json, "error").is_some_and(|error| error.contains(part))
 }
 
-/// Whether the answer tells of all units, so that a unit which is missing is gone. A list that is
-/// `null` is empty, as Go writes it, unless there is an error.
+/// Checks that the response contains all units, so that a missing unit is deleted. Go encodes an
+/// empty list as `null`, which is accepted if there is no error.
 fn check_has_units(json: &Value) -> Result<(), SourceError> {
-    if says(json, NO_UNITS) || says(json, NO_POOL) {
-        return Err(SourceError::App("says that Tsuru cannot list the app's units"));
+    if has_error(json, NO_UNITS) || has_error(json, NO_POOL) {
+        return Err(SourceError::App("reports that Tsuru cannot list the app's units"));
     }
     let has_error = match json.get("error") {
         None | Some(Value::Null) => false,
@@ -88,8 +89,8 @@ fn check_has_units(json: &Value) -> Result<(), SourceError> {
     }
 }
 
-/// The units under each host, or the hosts alone. An app that no router knows
-/// stands under its id.
+/// Returns the units under each host, or only the hosts. An app without a router is listed under
+/// its id.
 fn under(
     hosts: BTreeSet<Arc<str>>,
     units: Vec<Arc<Endpoint>>,
@@ -112,8 +113,8 @@ fn under(
     Ok(entries)
 }
 
-/// Where routers answer for the app, as keys of routes.
-fn hosts(json: &Value, told: &mut Told) -> BTreeSet<Arc<str>> {
+/// The route keys of the app's routers.
+fn hosts(json: &Value, app_units: &mut AppUnits) -> BTreeSet<Arc<str>> {
     let routers = list(json, "routers");
     let addresses = routers.iter().flat_map(|router| {
         let address = router.get("address").into_iter();
@@ -126,7 +127,7 @@ fn hosts(json: &Value, told: &mut Told) -> BTreeSet<Arc<str>> {
         let route = route(host);
         if route.is_none() {
             let app = text(json, "name").unwrap_or_default();
-            told.describe(Dropped::new(app, host, NO_HOST));
+            app_units.describe(Dropped::new(app, host, INVALID_HOST));
         }
         route
     };
@@ -137,8 +138,8 @@ fn route(host: &str) -> Option<Arc<str>> {
     Some(Host::parse(host)?.route())
 }
 
-/// The units that can be scraped; those that should be and cannot be are noted in `told`.
-fn units(json: &Value, app: &Arc<App>, told: &mut Told) -> Vec<Arc<Endpoint>> {
+/// Returns the units that can be scraped. Records those that cannot.
+fn units(json: &Value, app: &Arc<App>, app_units: &mut AppUnits) -> Vec<Arc<Endpoint>> {
     let ports = list(json, "internalAddresses");
     let mut units: Vec<&Value> = list(json, "units").iter().collect();
     units.sort_by_key(|unit| (text(unit, "Name"), text(unit, "ID")));
@@ -148,7 +149,7 @@ fn units(json: &Value, app: &Arc<App>, told: &mut Told) -> Vec<Arc<Endpoint>> {
     for unit in units {
         let process = text(unit, "ProcessName").unwrap_or(WEB);
         let place = places.entry(process).or_default();
-        // Also of a unit that is not asked now: the others keep their places.
+        // Skipped units also count, so that the indexes of the other units stay the same.
         let index = *place;
         *place += 1;
         let is_ready = unit.get("Ready").and_then(Value::as_bool).unwrap_or(true);
@@ -158,9 +159,9 @@ fn units(json: &Value, app: &Arc<App>, told: &mut Told) -> Vec<Arc<Endpoint>> {
         let address = match address(unit, process, ports) {
             Some(address) if found.iter().all(|known| known.address != address) => address,
             found => {
-                let reason = why_dropped(unit, process, found);
+                let reason = drop_reason(unit, process, found);
                 let name = text(unit, "Name").or_else(|| text(unit, "ID")).unwrap_or_default();
-                told.skip(Dropped::unit(name_of_app, name, reason));
+                app_units.skip(Dropped::unit(name_of_app, name, reason));
                 continue;
             }
         };
@@ -182,8 +183,9 @@ fn units(json: &Value, app: &Arc<App>, told: &mut Told) -> Vec<Arc<Endpoint>> {
     found
 }
 
-/// Why a unit is not scraped: `taken` is the address that another unit has, else there is none.
-fn why_dropped(unit: &Value, process: &str, taken: Option<SocketAddr>) -> String {
+/// Why a unit is skipped. `taken` is its address if another unit has the same. Otherwise it has no
+/// address.
+fn drop_reason(unit: &Value, process: &str, taken: Option<SocketAddr>) -> String {
     if let Some(address) = taken {
         return format!("another unit has the address {address}");
     }
@@ -201,23 +203,22 @@ fn why_dropped(unit: &Value, process: &str, taken: Option<SocketAddr>) -> String
     }
 }
 
-/// Where a unit listens, if anything tells.
 fn address(unit: &Value, process: &str, ports: &[Value]) -> Option<SocketAddr> {
     let pod = || {
         let ip = address::ip(text(unit, "InternalIP")?)?;
         Some(SocketAddr::new(ip, target_port(unit, process, ports)?))
     };
-    let told = || address::socket(text(unit.get("Address")?, "Host")?);
+    let app_units = || address::socket(text(unit.get("Address")?, "Host")?);
     let host = || {
         let ip = address::ip(text(unit, "HostAddr")?)?;
         Some(SocketAddr::new(ip, port(unit.get("HostPort")?)?))
     };
     let is_usable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
-    pod().or_else(told).or_else(host).filter(is_usable)
+    pod().or_else(app_units).or_else(host).filter(is_usable)
 }
 
-/// The port of a process inside of its pods: as the entry for all its versions
-/// says, else the one of the unit's version, else any.
+/// The port of a process in its pods: from the entry for all versions, otherwise from the entry of
+/// the unit's version, otherwise from any entry.
 fn target_port(unit: &Value, process: &str, ports: &[Value]) -> Option<u16> {
     let version = unit.get("Version").map(Value::to_string).unwrap_or_default();
     let of_process = ports.iter().filter(|entry| {
@@ -230,11 +231,11 @@ fn target_port(unit: &Value, process: &str, ports: &[Value]) -> Option<u16> {
         Some(_) => 2,
     };
     let known = of_process.filter_map(|entry| Some((rank(entry), port(entry.get("TargetPort")?)?)));
-    // Of equal ones the first.
+    // The first of equal entries.
     known.min_by_key(|(rank, _)| *rank).map(|(_, port)| port)
 }
 
-/// A number, or a text that is one.
+/// Accepts a number or a numeric text.
 fn port(value: &Value) -> Option<u16> {
     let number = match value {
         Value::String(text) => text.parse().ok(),
@@ -243,7 +244,7 @@ fn port(value: &Value) -> Option<u16> {
     number.filter(|port| *port != 0)
 }
 
-/// A text that is not empty.
+/// Returns a text if it is not empty.
 fn text<'a>(json: &'a Value, key: &str) -> Option<&'a str> {
     json.get(key)?.as_str().filter(|text| !text.is_empty())
 }

@@ -1,7 +1,7 @@
 //! Rendered lists, valid until routes or bindings change.
 
 use super::{Visibility, answer::Answer, query::SdQuery};
-use crate::{broker::BindingsVersion, discovery::Edition};
+use crate::{broker::BindingsEdition, discovery::TableVersion};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,8 +28,8 @@ pub(super) struct Key {
 /// The versions from which a list was rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Editions {
-    pub(super) routes: Edition,
-    pub(super) bindings: BindingsVersion,
+    pub(super) routes: TableVersion,
+    pub(super) bindings: BindingsEdition,
 }
 
 /// The lock is held for look-ups only, never while a list is rendered.
@@ -139,10 +139,10 @@ mod tests {
     #[test]
     fn a_list_is_good_until_routes_or_bindings_change() {
         let (table, other_table) = (Snapshot::default(), Snapshot::default());
-        let (bound, other_bound) = (BindingTable::default(), BindingTable::default());
-        let editions = |table: &Snapshot, bound: &BindingTable| Editions {
-            routes: table.edition(),
-            bindings: bound.snapshot().version(),
+        let (bound, other_bound) = (BoundApps::default(), BoundApps::default());
+        let editions = |table: &Snapshot, bound: &BoundApps| Editions {
+            routes: table.version(),
+            bindings: bound.now().edition(),
         };
         let cache = Cache::default();
         cache.put(key("a"), editions(&table, &bound), answer(1));
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
-        let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.snapshot().version() };
+        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), editions.clone(), answer(bytes));
         let is_kept = |app: &str| cache.get(&key(app), &editions).is_some();
@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
-        let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let editions = Editions { routes: table.edition(), bindings: bound.snapshot().version() };
+        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let with_port =
             |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };

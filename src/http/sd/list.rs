@@ -66,7 +66,7 @@ fn candidates<'a>(
         (_, Some(Scope::PrometheusTargets(_, targets))) => {
             targets.apps().filter_map(|app| table.app(app.as_str())).collect()
         }
-        (_, None | Some(Scope::Space(_))) => table.apps_in_no_order().collect(),
+        (_, None | Some(Scope::Space(_))) => table.unordered_apps().collect(),
         (_, Some(Scope::Query(_))) => Vec::new(),
     }
 }

@@ -29,7 +29,7 @@ async fn a_second_location_is_refused_while_the_holder_renews_the_lease() {
     let renewed = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            assert_eq!(first.acquire().await.unwrap(), Taken::Held);
+            assert_eq!(first.acquire().await.unwrap(), LeaseOutcome::Acquired);
         }
     };
     let refused = tokio::select! {

@@ -5,14 +5,14 @@ fn binding(id: &str) -> ImportedBinding {
     ImportedBinding {
         binding_id: id.parse().unwrap(),
         app_guid: "app".parse().unwrap(),
-        parameters: "sealed".to_owned(),
+        parameters: "encrypted".to_owned(),
         token_hash: "hash".to_owned(),
         token_salt: "salt".to_owned(),
     }
 }
 
 #[tokio::test]
-async fn an_imported_binding_is_kept_once_and_removed_for_good() {
+async fn an_imported_binding_is_inserted_once_and_deleted_permanently() {
     on_both(async |store| {
         let mut tx = store.begin_write().await.unwrap();
         let before = state::read(&mut tx).await.unwrap().revision;
@@ -41,14 +41,14 @@ async fn an_imported_binding_is_kept_once_and_removed_for_good() {
 }
 
 #[tokio::test]
-async fn an_instance_departs_once() {
+async fn an_instance_is_marked_as_deleted_once() {
     on_both(async |store| {
         let id: InstanceId = "i".parse().unwrap();
         let mut tx = store.begin_write().await.unwrap();
-        assert!(!has_departed(&mut tx, &id).await.unwrap());
+        assert!(!is_deleted(&mut tx, &id).await.unwrap());
         for _ in 0..2 {
-            depart(&mut tx, &id).await.unwrap();
-            assert!(has_departed(&mut tx, &id).await.unwrap());
+            mark_deleted(&mut tx, &id).await.unwrap();
+            assert!(is_deleted(&mut tx, &id).await.unwrap());
         }
         tx.commit().await.unwrap();
     })

@@ -1,5 +1,5 @@
-//! The three databases that promfetcher can have, each with the table as its
-//! object mapper makes it there.
+//! Tests with the three databases that promfetcher supports. The tables are those that its ORM
+//! creates.
 
 use super::*;
 use crate::store::testing::Schema;
@@ -17,7 +17,7 @@ const TEXTS: &str = "CREATE TABLE app_endpoints (guid text NOT NULL, app_guid te
 const VARCHARS: &str = "CREATE TABLE app_endpoints (guid varchar(255) NOT NULL, \
                         app_guid varchar(255), endpoint varchar(255), PRIMARY KEY (guid))";
 
-/// Fills a table as promfetcher fills it, and reads it back as the import does.
+/// Fills a table like promfetcher and reads it like the import.
 async fn is_read(create: &str, writable: &str, url: &str) {
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(writable).await.unwrap();
@@ -71,7 +71,7 @@ async fn its_mysql_is_read() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_none_is_named_without_its_password() {
+async fn an_unusable_database_is_reported_without_its_password() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.db");
     let empty = dir.path().join("empty.db");
@@ -91,18 +91,21 @@ async fn a_database_that_is_none_is_named_without_its_password() {
     assert!(!missing.exists(), "a mistyped path makes no database");
 }
 
-/// With a paused clock the patience ends as soon as there is nothing else to do.
+/// With a paused clock, the timeout ends as soon as no other task can run.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+async fn an_unresponsive_server_times_out() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     for scheme in ["mysql", "postgres"] {
         let url = format!("{scheme}://u:hunter2@{}/d", silent.local_addr().unwrap());
         let error = app_endpoints(&url.into()).await.unwrap_err();
-        assert!(matches!(&error, SourceError::Away(why) if why.contains("no answer")), "{error}");
+        assert!(
+            matches!(&error, SourceError::Unavailable(why) if why.contains("no answer")),
+            "{error}"
+        );
     }
 }
 
-/// A MariaDB of the test's own, on a free port of the loopback address.
+/// A MariaDB server on a free loopback port.
 struct MariaDb {
     process: Child,
     port: u16,
@@ -147,7 +150,7 @@ impl MariaDb {
         server
     }
 
-    /// The init file has been run when the server begins to listen.
+    /// The server has run its init file when it begins to listen.
     fn wait(&mut self) {
         for _ in 0..600 {
             if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
@@ -174,12 +177,12 @@ impl Drop for MariaDb {
     }
 }
 
-/// Root has to say that it means it, and nobody else may.
+/// MariaDB requires an option to run as root, and rejects it for other users.
 fn as_root(own: &Path) -> Option<&'static str> {
     (fs::metadata(own).unwrap().uid() == 0).then_some("--user=root")
 }
 
-/// Debian keeps servers out of the path of ordinary users.
+/// On Debian the server is not in the `PATH` of normal users.
 fn server() -> PathBuf {
     let place = Path::new("/usr/sbin/mariadbd");
     if place.exists() { place.to_owned() } else { PathBuf::from("mariadbd") }

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// As route-emitter sends it, with what `change` puts in its place.
+/// A message of route-emitter with fields replaced by `change`.
 fn message(change: Value) -> Vec<u8> {
     let mut message = json!({
         "app": "0b5b2b5c-6cd1-4a41-a53e-6fa1b2f1e1c1",
@@ -27,7 +27,7 @@ fn message(change: Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_of_route_emitter_is_read_whole() {
+fn a_message_of_route_emitter_is_parsed_completely() {
     let payload = message(json!({}));
     let read = parse(&payload).unwrap();
     assert_eq!(read.address().to_string(), "10.0.1.11:61001");
@@ -40,7 +40,7 @@ fn a_message_of_route_emitter_is_read_whole() {
 }
 
 #[test]
-fn the_tls_port_wins_if_there_is_one() {
+fn the_tls_port_takes_precedence() {
     for (change, expected) in [
         (json!({"tls_port": 0}), ("10.0.1.11:61000", false)),
         (json!({"tls_port": null}), ("10.0.1.11:61000", false)),
@@ -70,7 +70,7 @@ fn a_host_may_be_ipv6_with_and_without_brackets() {
 }
 
 #[test]
-fn the_subject_of_a_refused_message_is_told_as_far_as_it_can_be_read() {
+fn app_and_route_of_a_rejected_message_are_logged_if_readable() {
     let payload =
         message(json!({"host": "cell-1.internal", "uris": ["a.test"], "tags": {"app_id": "a"}}));
     assert_eq!(subject(&payload), ("a".to_owned(), "a.test".to_owned()));
@@ -82,7 +82,7 @@ fn the_subject_of_a_refused_message_is_told_as_far_as_it_can_be_read() {
 }
 
 #[test]
-fn fields_that_are_missing_or_odd_read_as_nothing() {
+fn missing_or_mistyped_fields_are_ignored() {
     let bare = br#"{"host":"10.0.0.1","port":80,"uris":["a"]}"#;
     let read = parse(bare).unwrap();
     assert!(!read.endpoint.tls.is_true());
@@ -104,7 +104,7 @@ fn fields_that_are_missing_or_odd_read_as_nothing() {
 }
 
 #[test]
-fn bad_input_each_useless_message_is_refused_with_its_reason() {
+fn each_invalid_message_is_rejected_with_its_reason() {
     let many: Vec<_> = (0..10_000).map(|n| format!("r{n}.test")).collect();
     for (change, reason) in [
         (json!({"host": "cell-1.internal"}), MessageError::Host),
@@ -134,14 +134,14 @@ fn bad_input_each_useless_message_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_route_that_is_named_twice_is_one() {
+fn a_duplicate_route_counts_once() {
     let payload = message(json!({"uris": ["A.test", "a.test/", "http://a.test:80", "b.test"]}));
     assert_eq!(parse(&payload).unwrap().routes().collect::<Vec<_>>(), ["a.test", "b.test"]);
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_refused_or_make_sense(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_rejected_or_a_valid_registration(payload in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(read) = parse(&payload) {
             prop_assert!(read.address().port() != 0);
             prop_assert!(read.routes().count() > 0);
@@ -149,13 +149,13 @@ proptest! {
     }
 
     #[test]
-    fn a_message_cut_anywhere_is_no_message(end in 0usize..300) {
+    fn a_truncated_message_is_rejected(end in 0usize..300) {
         let payload = message(json!({}));
         prop_assert_eq!(parse(&payload[..end.min(payload.len() - 1)]).unwrap_err(), MessageError::Syntax);
     }
 
     #[test]
-    fn a_port_is_taken_as_it_is(port in any::<i64>(), tls_port in 0i64..=70_000) {
+    fn any_port_from_1_to_65535_is_accepted(port in any::<i64>(), tls_port in 0i64..=70_000) {
         let payload = message(json!({"port": port, "tls_port": tls_port}));
         let effective = if tls_port == 0 { port } else { tls_port };
         match parse(&payload) {

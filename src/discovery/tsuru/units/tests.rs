@@ -8,14 +8,14 @@ fn bound(name: &str) -> TsuruApp {
     TsuruApp { name: name.to_owned(), team, pool, hosts: vec!["old.example.test".to_owned()] }
 }
 
-fn read_json(json: &Value) -> Told {
+fn read_json(json: &Value) -> AppUnits {
     read(json.to_string().as_bytes(), &bound("shop")).unwrap()
 }
 
-/// Address, index and process type of each entry under the first of the routes.
-fn units_of(told: &Told) -> Vec<String> {
-    let Some(first) = told.entries.first() else { return Vec::new() };
-    let entries = told.entries.iter().filter(|entry| entry.route == first.route);
+/// Address, index and process type of each entry under the first route.
+fn units_of(app_units: &AppUnits) -> Vec<String> {
+    let Some(first) = app_units.entries.first() else { return Vec::new() };
+    let entries = app_units.entries.iter().filter(|entry| entry.route == first.route);
     let endpoints = entries.filter_map(|entry| entry.endpoint.as_ref());
     let line = |endpoint: &Arc<Endpoint>| {
         let index = endpoint.index.as_deref().unwrap_or("-");
@@ -26,14 +26,14 @@ fn units_of(told: &Told) -> Vec<String> {
 
 #[test]
 fn the_sample_has_two_units_under_two_hosts() {
-    let told = read(SAMPLE.as_bytes(), &bound("shop")).unwrap();
-    let routes: Vec<_> = told.entries.iter().map(|entry| &*entry.route).collect();
+    let app_units = read(SAMPLE.as_bytes(), &bound("shop")).unwrap();
+    let routes: Vec<_> = app_units.entries.iter().map(|entry| &*entry.route).collect();
     let (first, second) = ("shop.tsuru.example.test", "www.shop.example.test");
     assert_eq!(routes, [first, first, second, second]);
-    // The third is in error; of the worker nobody tells the port.
-    assert_eq!(units_of(&told), ["127.4.1.7:8888 0 web", "127.4.2.9:8888 1 web"]);
-    assert_eq!(told.skipped, 1);
-    let endpoint = told.entries[0].endpoint.as_ref().unwrap();
+    // The third unit is in the state `error`. The port of the worker is unknown.
+    assert_eq!(units_of(&app_units), ["127.4.1.7:8888 0 web", "127.4.2.9:8888 1 web"]);
+    assert_eq!(app_units.skipped, 1);
+    let endpoint = app_units.entries[0].endpoint.as_ref().unwrap();
     assert_eq!(endpoint.process_instance_id.as_deref(), Some("shop-web-7-5d9c7b6f8-aaaaa"));
     assert_eq!(
         endpoint.app.labels().map(|(_, value)| value),
@@ -43,7 +43,7 @@ fn the_sample_has_two_units_under_two_hosts() {
 }
 
 #[test]
-fn an_address_is_the_pods_with_its_process_port_or_what_the_platform_tells() {
+fn an_address_is_the_pod_ip_with_the_process_port_or_the_reported_address() {
     let web = |version: &str, port: Value| json!({"Process": "web", "Version": version, "TargetPort": port});
     let base = json!([web("", json!(8888))]);
     let pod = |more: Value| {
@@ -55,7 +55,7 @@ fn an_address_is_the_pods_with_its_process_port_or_what_the_platform_tells() {
     let versions = json!([web("6", json!(6)), web("7", json!(7)), web("", json!(1))]);
     let own = json!([web("6", json!(6)), web("7", json!(7))]);
     let other = json!([web("6", json!(6)), web("5", json!(5))]);
-    let told = json!({"Address": {"Scheme": "http", "Host": "10.0.0.2:32768"}});
+    let app_units = json!({"Address": {"Scheme": "http", "Host": "10.0.0.2:32768"}});
     let host = json!({"Address": null, "HostAddr": "10.0.0.3", "HostPort": "32769"});
     let cases = [
         (pod(json!({})), &base, Some("10.0.0.1:8888")),
@@ -68,9 +68,9 @@ fn an_address_is_the_pods_with_its_process_port_or_what_the_platform_tells() {
         (pod(json!({"InternalIP": "fd00::1"})), &base, Some("[fd00::1]:8888")),
         (pod(json!({"InternalIP": "0.0.0.0"})), &base, None),
         (pod(json!({"ProcessName": "worker"})), &base, None),
-        (pod(told.clone()), &base, Some("10.0.0.1:8888")),
-        (pod(told.clone()), &none, Some("10.0.0.2:32768")),
-        (told.clone(), &base, Some("10.0.0.2:32768")),
+        (pod(app_units.clone()), &base, Some("10.0.0.1:8888")),
+        (pod(app_units.clone()), &none, Some("10.0.0.2:32768")),
+        (app_units.clone(), &base, Some("10.0.0.2:32768")),
         (host.clone(), &base, Some("10.0.0.3:32769")),
         (pod(host), &none, Some("10.0.0.3:32769")),
         (json!({"HostAddr": "10.0.0.3", "HostPort": 32769}), &none, Some("10.0.0.3:32769")),
@@ -87,17 +87,18 @@ fn an_address_is_the_pods_with_its_process_port_or_what_the_platform_tells() {
     ];
     for (mut unit, ports, expected) in cases {
         unit["Status"] = json!("started");
-        let told = read_json(&json!({"name": "shop", "units": [unit], "internalAddresses": ports}));
+        let app_units =
+            read_json(&json!({"name": "shop", "units": [unit], "internalAddresses": ports}));
         let expected: Vec<_> = expected.into_iter().map(str::to_owned).collect();
-        let found: Vec<_> = units_of(&told);
+        let found: Vec<_> = units_of(&app_units);
         let found: Vec<_> = found.iter().filter_map(|unit| unit.split(' ').next()).collect();
         assert_eq!(found, expected, "{unit} with {ports}");
-        assert_eq!(told.skipped, 1 - expected.len(), "{unit} with {ports}");
+        assert_eq!(app_units.skipped, 1 - expected.len(), "{unit} with {ports}");
     }
 }
 
 #[test]
-fn only_units_that_run_are_scraped_and_each_keeps_its_place() {
+fn only_running_units_are_scraped_and_indexes_stay_the_same() {
     let unit = |name: &str, more: Value| {
         let mut unit =
             json!({"Name": name, "ID": name, "Status": "started", "InternalIP": "10.0.0.1"});
@@ -115,22 +116,22 @@ fn only_units_that_run_are_scraped_and_each_keeps_its_place() {
     }
     units.push(unit("c", json!({"Ready": false, "InternalIP": "10.0.0.3"})));
     units.push(unit("e", json!({"Ready": null, "ProcessName": "", "InternalIP": "10.0.0.5"})));
-    // The same address again, and nothing that is a unit.
+    // The same address again, and values that are not units.
     units.push(unit("f", ip(5)));
     units.extend([json!(7), json!(null), json!([])]);
     let ports =
         json!([{"Process": "web", "TargetPort": 80}, {"Process": "worker", "TargetPort": 81}]);
-    let told = read_json(&json!({"name": "shop", "units": units, "internalAddresses": ports}));
+    let app_units = read_json(&json!({"name": "shop", "units": units, "internalAddresses": ports}));
     let expected =
         ["10.0.0.1:80 3 web", "10.0.0.4:80 12 web", "10.0.0.5:80 13 web", "10.0.0.1:81 0 worker"];
-    let mut found = units_of(&told);
+    let mut found = units_of(&app_units);
     found.sort_by_key(|unit| unit.contains("worker"));
     assert_eq!(found, expected);
-    assert_eq!(told.skipped, 4);
+    assert_eq!(app_units.skipped, 4);
 }
 
 #[test]
-fn an_app_stands_under_its_hosts_or_under_its_id() {
+fn an_app_is_listed_under_its_hosts_or_its_id() {
     let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
     let cases = [
         (json!({"units": [unit]}), vec!["tsuru:shop with"]),
@@ -144,24 +145,28 @@ fn an_app_stands_under_its_hosts_or_under_its_id() {
     ];
     for (mut json, expected) in cases {
         json["name"] = json!("shop");
-        let told = read_json(&json);
+        let app_units = read_json(&json);
         let of = |entry: &Entry| if entry.endpoint.is_some() { "with" } else { "without" };
-        let found: Vec<_> =
-            told.entries.iter().map(|entry| format!("{} {}", entry.route, of(entry))).collect();
+        let found: Vec<_> = app_units
+            .entries
+            .iter()
+            .map(|entry| format!("{} {}", entry.route, of(entry)))
+            .collect();
         assert_eq!(found, expected, "{json}");
     }
 }
 
 #[test]
-fn what_the_platform_does_not_say_of_an_app_the_binding_says() {
+fn missing_values_are_taken_from_the_binding() {
     let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
-    let told = read_json(&json!({"name": "shop", "teamowner": "", "pool": 7, "units": [unit]}));
-    let app = &told.entries[0].endpoint.as_ref().unwrap().app;
+    let app_units =
+        read_json(&json!({"name": "shop", "teamowner": "", "pool": 7, "units": [unit]}));
+    let app = &app_units.entries[0].endpoint.as_ref().unwrap().app;
     assert_eq!((&*app.organization_name, &*app.space_name), ("bound-team", "bound-pool"));
 }
 
 #[test]
-fn an_answer_about_something_else_is_a_failure() {
+fn a_response_about_another_app_is_a_failure() {
     let cases = [
         ("<html>", "is not valid JSON"),
         ("", "is not valid JSON"),
@@ -178,7 +183,7 @@ fn an_answer_about_something_else_is_a_failure() {
 }
 
 #[test]
-fn an_answer_without_units_and_with_an_error_is_a_failure() {
+fn a_response_without_units_and_with_an_error_is_a_failure() {
     let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
     let pod = json!({"Status": "started", "InternalIP": "10.0.0.1"});
     let (units, ports) = (
@@ -191,7 +196,7 @@ fn an_answer_without_units_and_with_an_error_is_a_failure() {
         (json!([unit]), json!(format!("{ports}\n{units}")), Some("cannot list the app's units")),
         (json!(null), json!("unable to get app quota: x"), Some("an error instead")),
         (json!(null), json!({"code": 500}), Some("an error instead")),
-        (json!([pod]), json!(ports), Some("cannot tell the ports")),
+        (json!([pod]), json!(ports), Some("does not know the ports")),
         (json!([unit]), json!(ports), None),
         (json!([unit]), json!("unable to get autoscale info: x"), None),
         (json!([]), json!("unable to get autoscale info: x"), None),
@@ -211,12 +216,12 @@ fn an_answer_without_units_and_with_an_error_is_a_failure() {
 }
 
 #[test]
-fn hosts_that_tsuru_cannot_tell_are_those_of_the_bind() {
+fn hosts_missing_in_the_response_are_taken_from_the_binding() {
     let unit = json!({"Status": "started", "HostAddr": "10.0.0.1", "HostPort": "80"});
     let error = "unable to get app addresses: router is unreachable";
-    let told = read_json(&json!({
+    let app_units = read_json(&json!({
         "name": "shop", "units": [unit], "cname": ["www.example.test"], "error": error,
     }));
-    let routes: Vec<_> = told.entries.iter().map(|entry| &*entry.route).collect();
+    let routes: Vec<_> = app_units.entries.iter().map(|entry| &*entry.route).collect();
     assert_eq!(routes, ["old.example.test", "www.example.test"]);
 }

@@ -55,7 +55,7 @@ fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Va
     let base = BaseUrl::of(base);
     let targets =
         AppTargets { bound: Some(&bound), route: "web.example.com/x", query, base: &base };
-    let found = table.apps_in_no_order().next().unwrap();
+    let found = table.unordered_apps().next().unwrap();
     serde_json::to_value(targets.group(found.endpoints[0], true)).unwrap()
 }
 

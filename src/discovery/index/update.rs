@@ -1,6 +1,6 @@
-//! Makes the next index out of one and what has changed.
+//! Builds the next index from the previous one and updates.
 
-use super::{AppEntry, Endpoint, Index, Name, Route, RouteNews};
+use super::{AppEntry, Endpoint, Index, Name, Route, RouteUpdate};
 use crate::{
     discovery::document::Entry,
     domain::{App, AppGuid},
@@ -11,24 +11,26 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// An endpoint of an app, and the position of the route that names it among
-/// those of the app.
-type Naming = (Arc<Endpoint>, usize);
+/// An endpoint of an app, and the position of its route among the routes of the app.
+type Mention = (Arc<Endpoint>, usize);
 
 impl Index {
-    /// Arranges `entries`, which stand in the order of their keys.
+    /// Builds an index of `entries`, which are ordered by key.
     pub(in crate::discovery) fn build(entries: &[Entry]) -> Self {
         let by_route = entries.chunk_by(|a, b| a.route == b.route);
-        let news = by_route.filter_map(|entries| {
+        let updates = by_route.filter_map(|entries| {
             let endpoints = entries.iter().filter_map(|entry| entry.endpoint.clone()).collect();
             let route = Arc::clone(&entries.first()?.route);
-            Some(RouteNews { route, endpoints: Some(endpoints) })
+            Some(RouteUpdate { route, endpoints: Some(endpoints) })
         });
-        Self::default().with(news)
+        Self::default().updated(updates)
     }
 
-    /// The same index, but for `news`; each route at most once.
-    pub(in crate::discovery) fn with(&self, news: impl IntoIterator<Item = RouteNews>) -> Self {
+    /// Returns the index with updates applied. Each route occurs at most once in them.
+    pub(in crate::discovery) fn updated(
+        &self,
+        updates: impl IntoIterator<Item = RouteUpdate>,
+    ) -> Self {
         let mut next = Self {
             routes: self.routes.clone(),
             apps: self.apps.clone(),
@@ -38,18 +40,18 @@ impl Index {
             order: OnceLock::new(),
         };
         let mut touched: HashMap<AppGuid, Vec<Arc<str>>> = HashMap::default();
-        for news in news {
-            next.set_route(news, &mut touched);
+        for update in updates {
+            next.update_route(update, &mut touched);
         }
         for (app, routes) in touched {
-            next.set_app(&app, routes);
+            next.update_app(&app, routes);
         }
         next
     }
 
-    /// Takes news of one route, and notes the apps that they concern.
-    fn set_route(&mut self, news: RouteNews, touched: &mut HashMap<AppGuid, Vec<Arc<str>>>) {
-        let RouteNews { route: key, endpoints } = news;
+    /// Applies the update of a route and records the affected apps.
+    fn update_route(&mut self, update: RouteUpdate, touched: &mut HashMap<AppGuid, Vec<Arc<str>>>) {
+        let RouteUpdate { route: key, endpoints } = update;
         let depth = key.matches('/').count();
         let (before, after) = match endpoints {
             Some(mut endpoints) => {
@@ -82,25 +84,24 @@ impl Index {
         }
     }
 
-    /// Finds out anew where an app is: under its routes of before, or under
-    /// `routes`.
-    fn set_app(&mut self, id: &AppGuid, mut routes: Vec<Arc<str>>) {
+    /// Updates an app from its previous routes and `routes`.
+    fn update_app(&mut self, id: &AppGuid, mut routes: Vec<Arc<str>>) {
         let before = self.apps.get(id.as_str()).cloned();
         routes.extend(before.iter().flat_map(|before| before.routes.iter().cloned()));
         routes.sort_unstable();
         routes.dedup();
-        let mut namings: Vec<Naming> = Vec::new();
+        let mut mentions: Vec<Mention> = Vec::new();
         routes.retain(|route| {
             let Some(found) = self.routes.get(route) else { return false };
-            let position = namings.last().map_or(0, |(_, position)| position + 1);
+            let position = mentions.last().map_or(0, |(_, position)| position + 1);
             let own = found.endpoints.iter().filter(|endpoint| endpoint.app.id == *id);
-            let known = namings.len();
-            namings.extend(own.map(|endpoint| (Arc::clone(endpoint), position)));
-            namings.len() > known
+            let known = mentions.len();
+            mentions.extend(own.map(|endpoint| (Arc::clone(endpoint), position)));
+            mentions.len() > known
         });
-        let after = namings.first().map(|(first, _)| Arc::clone(&first.app)).map(|app| {
-            let names = names(&namings);
-            let instances = instances(namings);
+        let after = mentions.first().map(|(first, _)| Arc::clone(&first.app)).map(|app| {
+            let names = names(&mentions);
+            let instances = instances(mentions);
             let names = names.iter().map(|name| self.name(name)).collect();
             Arc::new(AppEntry { app, instances, routes: routes.into(), names })
         });
@@ -120,13 +121,12 @@ impl Index {
         }
     }
 
-    /// The one copy of a name.
+    /// Returns the shared copy of a name.
     fn name(&self, name: &str) -> Arc<str> {
         self.names.get(name).map_or_else(|| name.into(), |known| Arc::clone(&known.name))
     }
 
-    /// Puts `entry` in the place of what the app `id` was under a name, or
-    /// takes that away.
+    /// Replaces the entry of the app `id` under a name, or removes it.
     fn rename(&mut self, name: &Arc<str>, id: &AppGuid, entry: Option<&Arc<AppEntry>>) {
         let before = self.names.get(name).map(|before| &before.apps);
         let others = before.into_iter().flatten().filter(|other| other.app.id != *id);
@@ -140,12 +140,12 @@ impl Index {
     }
 }
 
-/// What an app is called: by one name, apart from the minutes of a rename. One
-/// whose tags do not tell all three parts has no name to ask for.
-fn names(namings: &[Naming]) -> BTreeSet<String> {
+/// The names of an app. More than one only during a rename. An app whose tags lack one of the three
+/// parts has no name.
+fn names(mentions: &[Mention]) -> BTreeSet<String> {
     let mut described: Option<&Arc<App>> = None;
     let mut names = BTreeSet::new();
-    for (endpoint, _) in namings {
+    for (endpoint, _) in mentions {
         let app = &endpoint.app;
         if described.replace(app) == Some(app) {
             continue;
@@ -158,27 +158,27 @@ fn names(namings: &[Naming]) -> BTreeSet<String> {
     names
 }
 
-/// The instances of one app. An instance is its address; of several addresses
-/// of one process instance (an app with more than one port) the one under the
-/// first of its routes stands for it, and equal routes leave the lowest.
-fn instances(mut namings: Vec<Naming>) -> Box<[Arc<Endpoint>]> {
-    if let [(one, _)] = &*namings {
+/// The instances of an app. An instance is identified by its address. If a process instance has
+/// several addresses (an app with several ports), the address under the app's first route counts,
+/// then the lowest address.
+fn instances(mut mentions: Vec<Mention>) -> Box<[Arc<Endpoint>]> {
+    if let [(one, _)] = &*mentions {
         return [Arc::clone(one)].into();
     }
-    namings.sort_by_key(|(endpoint, route)| (endpoint.address, *route));
-    namings.dedup_by_key(|(endpoint, _)| endpoint.address);
-    // A process instance is of one process: the type keeps apart what an
-    // emitter of its own making numbered alike.
+    mentions.sort_by_key(|(endpoint, route)| (endpoint.address, *route));
+    mentions.dedup_by_key(|(endpoint, _)| endpoint.address);
+    // The process type is part of the key, because other route emitters may number the instances of
+    // each process from zero.
     let process = |endpoint: &Endpoint| {
         let id = endpoint.process_instance_id.clone();
         id.map(|id| (id, Arc::clone(&endpoint.process_type)))
     };
-    namings.sort_by_cached_key(|(endpoint, route)| (process(endpoint), *route, endpoint.address));
-    namings.dedup_by(|(a, _), (b, _)| {
+    mentions.sort_by_cached_key(|(endpoint, route)| (process(endpoint), *route, endpoint.address));
+    mentions.dedup_by(|(a, _), (b, _)| {
         a.process_instance_id.is_some()
             && a.process_instance_id == b.process_instance_id
             && a.process_type == b.process_type
     });
-    namings.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
-    namings.into_iter().map(|(endpoint, _)| endpoint).collect()
+    mentions.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
+    mentions.into_iter().map(|(endpoint, _)| endpoint).collect()
 }

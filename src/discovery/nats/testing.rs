@@ -1,4 +1,4 @@
-//! A real NATS server on a free port, and somebody who publishes on it.
+//! A real NATS server on a free port, and a publisher.
 
 use serde_json::{Value, json};
 use std::{
@@ -11,11 +11,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
-/// Stopped when dropped.
 pub(crate) struct TestServer {
     host: &'static str,
     port: u16,
-    /// More lines of its configuration.
+    /// Additional lines of the configuration.
     settings: String,
     folder: TempDir,
     running: Option<Child>,
@@ -27,7 +26,7 @@ impl TestServer {
     }
 
     pub(crate) async fn start_on(host: &'static str, settings: &str) -> Self {
-        // Free a moment ago; the server cannot tell which one it took itself.
+        // The port was free a moment ago. The server cannot report a port that it selects itself.
         let free = TcpListener::bind((host.trim_matches(['[', ']']), 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
@@ -48,13 +47,13 @@ impl TestServer {
         }
     }
 
-    /// Stops it, and starts it on the same port.
+    /// Restarts the server on the same port.
     pub(crate) async fn restart(&mut self) {
         self.stop();
         let config = self.folder.path().join("nats.conf");
         let text = format!("listen: \"{}\"\n{}\n", self.address(), self.settings);
         fs::write(&config, text).unwrap();
-        // Debian keeps it where not everybody looks.
+        // On Debian the server is not in the `PATH` of normal users.
         let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
         let program = program.into_iter().find(|path| Path::new(path).exists());
         let child = Command::new(program.unwrap_or("nats-server"))
@@ -74,7 +73,7 @@ impl TestServer {
         panic!("nats-server does not listen");
     }
 
-    /// A client of its own, as an emitter has it.
+    /// A separate client, like an emitter.
     pub(crate) async fn emitter(&self) -> async_nats::Client {
         async_nats::connect(self.address()).await.unwrap()
     }
@@ -86,7 +85,7 @@ impl Drop for TestServer {
     }
 }
 
-/// An instance of app `app` under the route `<app>.test`.
+/// An instance of app `app` with the route `<app>.test`.
 pub(crate) fn instance(app: &str, port: u16) -> Value {
     json!({
         "host": "10.0.0.1",
@@ -97,7 +96,7 @@ pub(crate) fn instance(app: &str, port: u16) -> Value {
     })
 }
 
-/// Publishes, and waits until the server has it.
+/// Publishes and waits until the server has received the message.
 pub(crate) async fn publish(emitter: &async_nats::Client, subject: &str, message: &Value) {
     emitter.publish(subject.to_owned(), message.to_string().into()).await.unwrap();
     emitter.flush().await.unwrap();

@@ -1,4 +1,4 @@
-//! A gorouter's status listener on a real socket, that can be told to misbehave.
+//! A fake status endpoint of a gorouter on a real socket, with configurable failures.
 
 use std::sync::{Arc, Mutex};
 use tokio::{
@@ -6,34 +6,33 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What it does with a request.
 #[derive(Clone, Debug)]
-pub(super) enum Behaviour {
-    /// Sends these bytes and closes.
+pub(in crate::discovery) enum Behaviour {
+    /// Sends these bytes and closes the connection.
     Answer(String),
-    /// `{}` to whoever sends these basic credentials, else 401.
+    /// `{}` for these basic credentials, otherwise 401.
     Guarded(String),
-    /// Nothing, for ever.
+    /// Never responds.
     Hang,
-    /// A 200 and a body that never ends.
+    /// Status 200 with an endless body.
     Endless,
 }
 
 /// Listens until it is dropped.
-pub(super) struct TestRouter {
+pub(in crate::discovery) struct TestRouter {
     port: u16,
     behaviour: Arc<Mutex<Behaviour>>,
     listening: tokio::task::JoinHandle<()>,
 }
 
-/// A whole answer with its length.
-pub(super) fn http(status: u16, headers: &str, body: &str) -> String {
+/// A complete response with its length.
+pub(in crate::discovery) fn http(status: u16, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
 }
 
 impl TestRouter {
-    pub(super) async fn start(behaviour: Behaviour) -> Self {
+    pub(in crate::discovery) async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let behaviour = Arc::new(Mutex::new(behaviour));
@@ -47,15 +46,15 @@ impl TestRouter {
         Self { port, behaviour, listening }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(in crate::discovery) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/routes", self.port)
     }
 
-    pub(super) fn now_does(&self, behaviour: Behaviour) {
+    pub(in crate::discovery) fn now_does(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
     }
 
-    pub(super) fn now_says(&self, body: &str) {
+    pub(in crate::discovery) fn now_says(&self, body: &str) {
         self.now_does(Behaviour::Answer(http(200, "", body)));
     }
 }

@@ -12,7 +12,7 @@ async fn in_write<T>(
     done
 }
 
-/// Moves everything that is kept by `milliseconds` of the database's clock.
+/// Shifts the deletion times of all rows by `milliseconds`.
 async fn shift(tx: &mut Tx, milliseconds: i64) -> Result<(), StoreError> {
     sqlx::query("UPDATE unbound_tokens SET unbound_at = unbound_at + $1")
         .bind(milliseconds)
@@ -29,24 +29,24 @@ async fn count(tx: &mut Tx) -> Result<i64, StoreError> {
 }
 
 #[tokio::test]
-async fn a_salt_is_given_back_once_and_only_for_a_while() {
+async fn a_salt_can_be_taken_once_within_the_retention() {
     on_both(async |store| {
         let kept = ServiceBinding { token_salt: "salt".to_owned(), ..binding("i", "b") };
         let (id, space) = (&kept.binding_id, &kept.space_guid);
         in_write(&store, async |tx| instances::insert(tx, &instance("i")).await).await;
         assert_eq!(in_write(&store, async |tx| take(tx, id, space).await).await, None);
-        in_write(&store, async |tx| keep(tx, &kept).await).await;
+        in_write(&store, async |tx| retain(tx, &kept).await).await;
         let salt = in_write(&store, async |tx| take(tx, id, space).await).await;
         assert_eq!(salt.as_deref(), Some("salt"));
         assert_eq!(in_write(&store, async |tx| take(tx, id, space).await).await, None, "once");
-        in_write(&store, async |tx| keep(tx, &kept).await).await;
+        in_write(&store, async |tx| retain(tx, &kept).await).await;
         let other = "other".parse().unwrap();
         assert_eq!(in_write(&store, async |tx| take(tx, id, &other).await).await, None);
         let minute = 60_000;
         for (milliseconds, expected) in
             [(-9 * minute, Some("salt")), (-11 * minute, None), (11 * minute, None)]
         {
-            in_write(&store, async |tx| keep(tx, &kept).await).await;
+            in_write(&store, async |tx| retain(tx, &kept).await).await;
             in_write(&store, async |tx| shift(tx, milliseconds).await).await;
             let salt = in_write(&store, async |tx| take(tx, id, space).await).await;
             assert_eq!(salt.as_deref(), expected, "{milliseconds}");
@@ -56,11 +56,12 @@ async fn a_salt_is_given_back_once_and_only_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_is_kept_does_not_grow_and_goes_with_the_instance() {
+async fn expired_salts_are_deleted_and_salts_go_with_their_instance() {
     on_both(async |store| {
         in_write(&store, async |tx| instances::insert(tx, &instance("i")).await).await;
         for number in 0..20 {
-            in_write(&store, async |tx| keep(tx, &binding("i", &format!("b{number}"))).await).await;
+            in_write(&store, async |tx| retain(tx, &binding("i", &format!("b{number}"))).await)
+                .await;
             in_write(&store, async |tx| shift(tx, -60_001).await).await;
         }
         assert_eq!(in_write(&store, async |tx| count(tx).await).await, 10);

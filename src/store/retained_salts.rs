@@ -1,25 +1,22 @@
-//! Salts of bindings that were removed a moment ago.
+//! Salts of recently deleted bindings. A binding that is created again shortly after its deletion
+//! keeps its token.
 //!
-//! Rows are few and small: each stands for a binding of an instance that is there, and old ones
-//! go with the next one that is added.
+//! The table is small: rows exist only for existing instances, and inserting a row deletes expired
+//! ones.
 
 use super::{ServiceBinding, StoreError, Tx, clock, state};
 use crate::domain::{BindingId, SpaceGuid};
 use sqlx::Row;
 use std::time::Duration;
 
-/// How long a salt is kept.
-pub const KEPT: Duration = Duration::from_secs(600);
+pub const RETENTION: Duration = Duration::from_secs(600);
 
-/// Keeps the salt of a binding that is removed in this transaction.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
-pub async fn keep(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreError> {
+/// Retains the salt of a binding that is deleted in this transaction.
+pub async fn retain(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreError> {
     state::bump(tx).await?;
     let now = clock::now(tx).await?;
-    let (oldest, newest) = kept_at(now);
-    // A time to come is of a clock that was set back.
+    let (oldest, newest) = retention_window(now);
+    // A future time was written before the clock was set back.
     sqlx::query("DELETE FROM unbound_tokens WHERE unbound_at < $1 OR unbound_at > $2")
         .bind(oldest)
         .bind(newest)
@@ -41,18 +38,15 @@ pub async fn keep(tx: &mut Tx, binding: &ServiceBinding) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The salt of a binding that is made again in the same space, unless it was removed too long
-/// ago. It is not kept any longer.
-///
-/// # Errors
-/// [`StoreError::Unavailable`] when the database is away.
+/// Removes and returns the retained salt of a binding that is created again in the same space,
+/// unless it has expired.
 pub async fn take(
     tx: &mut Tx,
     id: &BindingId,
     space: &SpaceGuid,
 ) -> Result<Option<String>, StoreError> {
     state::bump(tx).await?;
-    let (oldest, newest) = kept_at(clock::now(tx).await?);
+    let (oldest, newest) = retention_window(clock::now(tx).await?);
     let row = sqlx::query(
         "DELETE FROM unbound_tokens WHERE binding_id = $1 \
          RETURNING space_guid, token_salt, unbound_at",
@@ -67,9 +61,9 @@ pub async fn take(
     Ok((is_same_space && (oldest..=newest).contains(&unbound_at)).then_some(salt))
 }
 
-/// The first and the last time of a row that is kept.
-fn kept_at(now: i64) -> (i64, i64) {
-    let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+/// The range of deletion times of rows that have not expired.
+fn retention_window(now: i64) -> (i64, i64) {
+    let kept = i64::try_from(RETENTION.as_millis()).unwrap_or(i64::MAX);
     (now.saturating_sub(kept), now.saturating_add(kept))
 }
 
