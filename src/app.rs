@@ -84,7 +84,7 @@ pub struct Reloader {
     base_url: String,
     may_offer_prometheus: bool,
     routes: Reload,
-    certificates: Vec<tls::Keeper>,
+    certificates: Vec<tls::Reloader>,
 }
 
 impl Application {
@@ -181,7 +181,7 @@ impl Reloader {
     /// broken stays as it was, and the log says so.
     pub fn reload(&self) {
         self.routes.trigger();
-        self.certificates.iter().for_each(tls::Keeper::trigger);
+        self.certificates.iter().for_each(tls::Reloader::trigger);
         // The built-in one does not change.
         let Some(catalog) = &self.catalog else { return };
         match catalog::read(Some(catalog), &self.base_url) {

@@ -18,8 +18,9 @@ use crate::{
         readiness,
     },
     scrape::{
-        self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
-        Reason, Series, Target, Timeouts, WEB, Wanted,
+        self, Client, Exporters, FailureReason, Limits, MemoryBudget, Metrics, NegotiatedFormats,
+        OwnSeries, ScrapeHistory, ScrapePlan, ScrapeRequest, ScrapeResponse, ScrapeTarget,
+        ScrapeTimeouts, WEB,
     },
 };
 use actix_web::{
@@ -53,7 +54,7 @@ pub struct Apps {
     /// Bounds on one scrape.
     pub limits: Limits,
     /// Bounds on its time.
-    pub timeouts: Timeouts,
+    pub timeouts: ScrapeTimeouts,
     /// Answer 200 with failure series when no instance answered.
     pub series_when_all_failed: bool,
     /// Names this process in the header that finds loops.
@@ -63,9 +64,9 @@ pub struct Apps {
     /// What scrapes count.
     pub metrics: Arc<Metrics>,
     /// How the last scrapes went.
-    pub last: Arc<LastScrapes>,
+    pub last: Arc<ScrapeHistory>,
     /// Memory for the bodies of all scrapes.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     /// Asked beside the instances of each app.
     pub exporters: Exporters,
 }
@@ -125,9 +126,9 @@ async fn answer(
         )));
     }
     let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
-    let mut ask = Ask {
-        deadline: started + apps.timeouts.budget(announced),
-        negotiated: Negotiated::new(
+    let mut ask = ScrapeRequest {
+        deadline: started + apps.timeouts.total(announced),
+        negotiated: NegotiatedFormats::new(
             joined(request.headers(), &header::ACCEPT).as_deref(),
             request.uri().path().starts_with(TEXT_ONLY),
         ),
@@ -139,13 +140,13 @@ async fn answer(
         our_scheme: apps.scheme,
         via,
         series: match asked.view {
-            View::OnlyAppMetrics | View::Instance { only_app: true, .. } => Series::FailuresOnly,
-            _ => Series::All,
+            View::OnlyAppMetrics | View::Instance { only_app: true, .. } => OwnSeries::FailuresOnly,
+            _ => OwnSeries::All,
         },
     };
     let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
     let spoken = apps.last.formats(&wanted, &ask.negotiated);
-    ask.negotiated = ask.negotiated.follow(&spoken);
+    ask.negotiated = ask.negotiated.choose(&spoken);
     drop(found);
     drop(table);
     let answer = scrape::scrape(
@@ -180,7 +181,7 @@ impl Apps {
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let is_single = headers.get_all(header::AUTHORIZATION).count() == 1;
         let is_for_us = self.access.token_required() || !is_single;
-        let mut passed = scrape::passed_on(headers);
+        let mut passed = scrape::forwarded_headers(headers);
         passed.retain(|(name, value)| match *name == header::AUTHORIZATION {
             true => !is_for_us && !self.access.is_own_authorization(value.as_bytes()),
             false => !self.access.is_own_credential(value.as_bytes()),
@@ -202,9 +203,9 @@ impl Apps {
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &Ask,
+        ask: &ScrapeRequest,
         asked: &AppRequest,
-    ) -> Result<Wanted, AppsError> {
+    ) -> Result<ScrapePlan, AppsError> {
         let instances = self.targets(caller, found, ask, asked)?;
         let externals = match &asked.view {
             View::Metrics => {
@@ -213,16 +214,16 @@ impl Apps {
             }
             _ => self.exporters.none(),
         };
-        Ok(Wanted { instances, externals })
+        Ok(ScrapePlan { instances, externals })
     }
 
     fn targets(
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &Ask,
+        ask: &ScrapeRequest,
         asked: &AppRequest,
-    ) -> Result<Vec<Target>, AppsError> {
+    ) -> Result<Vec<ScrapeTarget>, AppsError> {
         let mut targets = Vec::new();
         let mut wanted = BTreeSet::new();
         for one in found {
@@ -246,17 +247,17 @@ impl Apps {
 
     fn respond(
         &self,
-        answer: Answer,
+        answer: ScrapeResponse,
         content_type: &str,
         gzip: bool,
     ) -> Result<HttpResponse, AppsError> {
-        let instances = format!("{}/{}", answer.answered(), answer.asked);
-        let none_answered = answer.answered() + answer.externals_answered == 0;
+        let instances = format!("{}/{}", answer.succeeded(), answer.instances);
+        let none_answered = answer.succeeded() + answer.exporters_succeeded == 0;
         if none_answered && !self.series_when_all_failed {
-            let status = if answer.all_failed_with(Reason::Status4xx) {
+            let status = if answer.all_failed_with(FailureReason::Status4xx) {
                 // promfetcher's word for "none of them has this path".
                 StatusCode::NOT_ACCEPTABLE
-            } else if answer.all_failed_with(Reason::Timeout) {
+            } else if answer.all_failed_with(FailureReason::Timeout) {
                 StatusCode::GATEWAY_TIMEOUT
             } else {
                 StatusCode::BAD_GATEWAY
@@ -264,10 +265,10 @@ impl Apps {
             return Err(AppsError::NoneAnswered {
                 status,
                 failures: answer.failures,
-                externals: answer.external_failures,
+                externals: answer.exporter_failures,
             });
         }
-        for failure in &answer.external_failures {
+        for failure in &answer.exporter_failures {
             tracing::debug!(failure, "external exporter failed");
         }
         for one in &answer.failures {
@@ -295,17 +296,17 @@ impl Apps {
 /// The instance at an address; or with an index of the process type asked for,
 /// else of `web`, else of the only type there is.
 fn one_instance(
-    mut targets: Vec<Target>,
+    mut targets: Vec<ScrapeTarget>,
     selector: &InstanceSelector,
     process_type: Option<&str>,
-) -> Result<Vec<Target>, AppsError> {
+) -> Result<Vec<ScrapeTarget>, AppsError> {
     let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
     let process_type = match process_type {
         Some(process_type) => process_type,
         None if types.len() == 1 => types.first().map_or(WEB, |only| only),
         None => WEB,
     };
-    let name = |target: &Target| {
+    let name = |target: &ScrapeTarget| {
         let index = target.endpoint.index.as_ref().map(ToString::to_string);
         format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
     };

@@ -27,7 +27,7 @@ use crate::{
     broker::Broker,
     discovery::{RouteTable, TsuruApi},
     domain::CallsWithoutEventId,
-    scrape::LastScrapes,
+    scrape::ScrapeHistory,
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
@@ -51,7 +51,7 @@ pub struct TsuruState {
     /// Who exists.
     pub table: RouteTable,
     /// Who answered.
-    pub last: Arc<LastScrapes>,
+    pub last: Arc<ScrapeHistory>,
 }
 
 /// Adds `/{service}/…`; to be mounted in the scope `/tsuru` of an app that has a

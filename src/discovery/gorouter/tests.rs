@@ -59,7 +59,7 @@ async fn whatever_is_no_whole_answer_is_a_failure_with_its_reason() {
             "stopped in the middle of the answer: the connection was closed within",
         ),
         ("220 smtp ready\r\n".to_owned(), "cannot be reached"),
-        ("220 smtp ready\r\n\r\n".to_owned(), "cannot be reached: the answer is not HTTP"),
+        ("220 smtp ready\r\n\r\n".to_owned(), "cannot be reached: the response is not HTTP"),
         ("HTTP/1.1 101 X\r\n\r\n".to_owned(), "switches to another protocol"),
         (String::new(), "cannot be reached"),
     ];

@@ -4,7 +4,7 @@ use crate::{
     broker::InForce,
     discovery::{Endpoint, Match, Snapshot},
     domain::ScrapeOptions,
-    scrape::{LastScrape, LastScrapes},
+    scrape::{LastScrape, ScrapeHistory},
 };
 use serde::Serialize;
 use std::{
@@ -82,7 +82,7 @@ pub(super) fn describe(
     table: &Snapshot,
     found: &[Match<'_>],
     bound: impl Fn(&str) -> Option<Arc<InForce>>,
-    last: &LastScrapes,
+    last: &ScrapeHistory,
 ) -> Description {
     let apps = found.iter().map(|one| {
         let in_force = bound(one.app.id.as_str());

@@ -9,8 +9,8 @@ use crate::{
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
     http::{ui, urls},
-    query::{Client, Summary, Target},
-    scrape::{Failure, LastScrapes},
+    query::{Client, Summary, TargetStatus},
+    scrape::{ScrapeFailure, ScrapeHistory},
 };
 use actix_web::{HttpResponse, http::header};
 use askama::Template;
@@ -81,7 +81,7 @@ pub(super) async fn show(
 
 /// Replaces what Prometheus says of failing targets by the reason of our last scrape: Prometheus
 /// knows the status of our answer only.
-pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
+pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &ScrapeHistory) {
     for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
             target.error = failure.to_string();
@@ -89,7 +89,11 @@ pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &L
     }
 }
 
-fn last_failure(target: &Target, table: &Snapshot, last: &LastScrapes) -> Option<Failure> {
+fn last_failure(
+    target: &TargetStatus,
+    table: &Snapshot,
+    last: &ScrapeHistory,
+) -> Option<ScrapeFailure> {
     let app = table.app(&target.app_id)?;
     // As `/sd` names it: process type, and index or address.
     let (process_type, which) = target.name.rsplit_once('/')?;

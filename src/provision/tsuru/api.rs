@@ -256,7 +256,7 @@ pub(super) async fn ask_ready(
 
 /// A request on a connection of its own.
 fn request(tls: &Arc<ClientConfig>, method: Method, url: &str) -> ClientRequest {
-    let (url, tls) = match net::unsecured(url) {
+    let (url, tls) = match net::plain_http_url(url) {
         None => (url.to_owned(), None),
         Some(url) => (url, Some(Arc::clone(tls))),
     };
