@@ -242,12 +242,12 @@ fn serve(
             .app_data(data.own_origin.clone())
             .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
-            .app_data(web::Data::new(scrape::Client::new(
+            .app_data(web::Data::new(scrape::ScrapeClient::new(
                 idle_timeout,
                 backends.clone(),
                 outgoing.clone(),
             )))
-            .app_data(web::Data::new(query::Client::new(
+            .app_data(web::Data::new(query::PrometheusClient::new(
                 servers.clone(),
                 elsewhere.clone(),
                 outgoing.clone(),

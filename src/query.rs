@@ -22,7 +22,7 @@ mod rule_paths;
 mod summary;
 
 pub use body::ResponseBody;
-pub use client::Client;
+pub use client::PrometheusClient;
 pub use forward::{QueryFailure, QueryRequest, QueryResponse};
 pub use reads::ReadEndpoint;
 pub use rule_paths::RulePathFormat;

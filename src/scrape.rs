@@ -27,14 +27,14 @@ mod stream;
 mod target;
 mod timeouts;
 
-pub use client::Client;
+pub use client::ScrapeClient;
 pub use external::{ExporterMetrics, ExporterTargets, Exporters, Resolver};
 pub use failure::{FailureReason, ScrapeFailure};
 pub use fan_out::InstanceScrape;
 pub use headers::forwarded_headers;
 pub use history::{LastScrape, ScrapeHistory};
 pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation, ScrapeError};
-pub use metrics::Metrics;
+pub use metrics::ScrapeMetrics;
 pub use negotiated::NegotiatedFormats;
 pub use report::OwnSeries;
 pub use target::{ScrapeTarget, SecretScope, WEB, targets};
@@ -67,23 +67,23 @@ pub struct ScrapeRequest {
     /// X-Forwarded-For of the requests to instances.
     pub forwarded_for: Option<HeaderValue>,
     /// Scheme of Scrapebroker's public address, for X-Forwarded-Proto.
-    pub our_scheme: &'static str,
+    pub public_scheme: &'static str,
     /// Value of the [`VIA`] header, including the id of this process.
     pub via: String,
     /// Which of Scrapebroker's own series the response contains.
     pub series: OwnSeries,
 }
 
-/// Limits of one scraper's request.
+/// ScrapeLimits of one scraper's request.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ScrapeLimits {
     /// Instances that are scraped in parallel.
     pub concurrency: usize,
     /// Maximum size of an instance's body after decompression, bytes.
     pub max_instance_body: u64,
     /// Maximum size of the response before compression, bytes.
     pub max_response: u64,
-    /// Limits on the content of one body.
+    /// ScrapeLimits on the content of one body.
     pub exposition: exposition::Limits,
 }
 
@@ -133,11 +133,11 @@ impl ScrapeResponse {
 /// Memory was not available in time, the bodies need more memory than the budget has, or no
 /// connection was free for an instance and no other target returned metrics.
 pub async fn scrape(
-    client: &Client,
+    client: &ScrapeClient,
     plan: ScrapePlan,
     request: &ScrapeRequest,
-    limits: &Limits,
-    metrics: &Metrics,
+    limits: &ScrapeLimits,
+    metrics: &ScrapeMetrics,
     history: &ScrapeHistory,
     budget: &MemoryBudget,
 ) -> Result<ScrapeResponse, ScrapeError> {

@@ -59,7 +59,7 @@ pub(super) struct Components {
     pub(super) lifecycle: Lifecycle,
     pub(super) connections: Connections,
     pub(super) outgoing: ConnectionLimiter,
-    scrape_metrics: Arc<scrape::Metrics>,
+    scrape_metrics: Arc<scrape::ScrapeMetrics>,
     last: Arc<ScrapeHistory>,
     budget: MemoryBudget,
     exporters: Exporters,
@@ -147,7 +147,7 @@ impl Components {
         }
 
         let mut registry = own_metrics::registry();
-        let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
+        let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(&mut registry));
         let budget = MemoryBudget::new(
             config.scrape.max_memory,
             MemoryBudgetMetrics::register(&mut registry),
@@ -394,8 +394,8 @@ fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
     })
 }
 
-fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
-    scrape::Limits {
+fn limits(scrape: &crate::config::Scrape) -> scrape::ScrapeLimits {
+    scrape::ScrapeLimits {
         concurrency: scrape.concurrency,
         max_instance_body: scrape.max_instance_body,
         max_response: scrape.max_response,
@@ -411,7 +411,7 @@ fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
 /// Series and last scrapes of apps that left the table go.
 async fn prune_metrics_and_history(
     table: RouteTable,
-    metrics: Arc<scrape::Metrics>,
+    metrics: Arc<scrape::ScrapeMetrics>,
     last: Arc<ScrapeHistory>,
     shutdown: CancellationToken,
 ) {

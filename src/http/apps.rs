@@ -18,9 +18,9 @@ use crate::{
         readiness,
     },
     scrape::{
-        self, Client, Exporters, FailureReason, Limits, MemoryBudget, Metrics, NegotiatedFormats,
-        OwnSeries, ScrapeHistory, ScrapePlan, ScrapeRequest, ScrapeResponse, ScrapeTarget,
-        ScrapeTimeouts, WEB,
+        self, Exporters, FailureReason, MemoryBudget, NegotiatedFormats, OwnSeries, ScrapeClient,
+        ScrapeHistory, ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, ScrapeResponse,
+        ScrapeTarget, ScrapeTimeouts, WEB,
     },
 };
 use actix_web::{
@@ -52,7 +52,7 @@ pub struct Apps {
     /// Who may scrape what.
     pub access: Access,
     /// Bounds on one scrape.
-    pub limits: Limits,
+    pub limits: ScrapeLimits,
     /// Bounds on its time.
     pub timeouts: ScrapeTimeouts,
     /// Answer 200 with failure series when no instance answered.
@@ -62,7 +62,7 @@ pub struct Apps {
     /// Scheme of `base_url`.
     pub scheme: &'static str,
     /// What scrapes count.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<ScrapeMetrics>,
     /// How the last scrapes went.
     pub last: Arc<ScrapeHistory>,
     /// Memory for the bodies of all scrapes.
@@ -74,7 +74,7 @@ pub struct Apps {
 /// The prefix below which instances are asked for text only.
 const TEXT_ONLY: &str = "/v2/";
 
-/// Adds the routes. Needs [`Apps`] and a [`Client`] of the worker as app data.
+/// Adds the routes. Needs [`Apps`] and a [`ScrapeClient`] of the worker as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     for version in ["/v1/apps", "/v2/apps"] {
         config.service(super::read_only(&format!("{version}/{{rest:.*}}"), apps));
@@ -85,7 +85,7 @@ async fn apps(
     request: HttpRequest,
     payload: web::Payload,
     apps: web::Data<Apps>,
-    client: web::Data<Client>,
+    client: web::Data<ScrapeClient>,
 ) -> Result<HttpResponse, AppsError> {
     let version = request.version();
     let answer = answer(request, apps, client);
@@ -97,7 +97,7 @@ async fn apps(
 async fn answer(
     request: HttpRequest,
     apps: web::Data<Apps>,
-    client: web::Data<Client>,
+    client: web::Data<ScrapeClient>,
 ) -> Result<HttpResponse, AppsError> {
     let started = Instant::now();
     let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
@@ -137,7 +137,7 @@ async fn answer(
         headers: apps.passed_on(request.headers()),
         forwarded_for: forwarded_for(&request)
             .filter(|chain| !apps.access.is_own_credential(chain.as_bytes())),
-        our_scheme: apps.scheme,
+        public_scheme: apps.scheme,
         via,
         series: match asked.view {
             View::OnlyAppMetrics | View::Instance { only_app: true, .. } => OwnSeries::FailuresOnly,
@@ -210,9 +210,9 @@ impl Apps {
         let externals = match &asked.view {
             View::Metrics => {
                 let apps = found.iter().map(|one| one.app);
-                self.exporters.of(apps, self.limits.exposition.max_samples)
+                self.exporters.targets_for(apps, self.limits.exposition.max_samples)
             }
-            _ => self.exporters.none(),
+            _ => self.exporters.no_targets(),
         };
         Ok(ScrapePlan { instances, externals })
     }

@@ -2,7 +2,7 @@
 //! about it.
 //!
 //! ```text
-//! credentials ─► instance ─► what is read ─► query::Client ─► the answer, while it comes
+//! credentials ─► instance ─► what is read ─► query::PrometheusClient ─► the answer, while it comes
 //! ```
 //!
 //! In this order: who has no right credentials learns nothing, not even which
@@ -18,7 +18,7 @@ use crate::{
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
-    query::{Client, QueryRequest, QueryResponse, ReadEndpoint, Upstream},
+    query::{PrometheusClient, QueryRequest, QueryResponse, ReadEndpoint, Upstream},
     scrape::ScrapeHistory,
 };
 use actix_web::{
@@ -74,7 +74,7 @@ pub struct Prometheus {
     pub last: Arc<ScrapeHistory>,
 }
 
-/// Adds the routes. Needs [`Prometheus`] and a [`Client`] of the worker as app data.
+/// Adds the routes. Needs [`Prometheus`] and a [`PrometheusClient`] of the worker as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config.route("/prometheus/{rest:.*}", web::route().to(ask));
 }
@@ -103,7 +103,7 @@ async fn ask(
     request: HttpRequest,
     mut payload: web::Payload,
     state: web::Data<Prometheus>,
-    client: web::Data<Client>,
+    client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
     let target = Target::of(request.uri().path());
     let answered = async {
@@ -203,7 +203,7 @@ fn is_form(content_type: Option<&HeaderValue>) -> bool {
 
 async fn forward(
     request: &HttpRequest,
-    client: &Client,
+    client: &PrometheusClient,
     access: &Access,
     upstream: &Upstream,
     read: &ReadEndpoint,

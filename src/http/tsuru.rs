@@ -55,7 +55,7 @@ pub struct TsuruState {
 }
 
 /// Adds `/{service}/…`; to be mounted in the scope `/tsuru` of an app that has a
-/// `web::Data<TsuruState>`, and a [`Client`](crate::query::Client) of the worker.
+/// `web::Data<TsuruState>`, and a [`PrometheusClient`](crate::query::PrometheusClient) of the worker.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     const INSTANCE: &str = "/resources/{instance:[^/]*}";
     let below = |rest: &str| format!("{INSTANCE}/{rest}");

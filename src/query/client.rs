@@ -4,7 +4,7 @@
 //! removed or moved, and may turn out to be closed when they are reused. A query takes longer than
 //! opening a connection, and closing the connection cancels the query.
 //!
-//! `awc::Client` is not `Send`, so each worker has its own [`Client`].
+//! `awc::Client` is not `Send`, so each worker has its own [`PrometheusClient`].
 
 use super::QueryFailure;
 use crate::{
@@ -26,15 +26,15 @@ use tokio::runtime::Handle;
 /// Timeout for opening a connection, including lookup and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Client for Prometheus servers; clones share the connections.
+/// PrometheusClient for Prometheus servers; clones share the connections.
 #[derive(Clone)]
-pub struct Client {
+pub struct PrometheusClient {
     plain: awc::Client,
     secured: awc::Client,
     limiter: ConnectionLimiter,
 }
 
-impl Client {
+impl PrometheusClient {
     /// Creates a client that verifies servers with `tls`. `lookup_runtime` runs DNS lookups and
     /// must not serve requests.
     pub fn new(tls: ClientTls, lookup_runtime: Handle, limiter: ConnectionLimiter) -> Self {
@@ -137,8 +137,8 @@ async fn addresses(
     lookup_runtime.spawn(lookup).await.map_err(io::Error::other)?
 }
 
-impl std::fmt::Debug for Client {
+impl std::fmt::Debug for PrometheusClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
+        f.debug_struct("PrometheusClient").finish_non_exhaustive()
     }
 }

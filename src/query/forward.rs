@@ -1,6 +1,6 @@
 //! Forwards a request to the first replica that accepts the connection.
 
-use super::{Client, ResponseBody, RulePathFormat, Upstream};
+use super::{PrometheusClient, ResponseBody, RulePathFormat, Upstream};
 use crate::{
     domain::prometheus::{Replica, ReplicaState, WEB_USER},
     net::{self, Permit},
@@ -93,7 +93,7 @@ pub struct QueryResponse {
     pub body: ResponseBody,
 }
 
-impl Client {
+impl PrometheusClient {
     /// Sends the request to the ready replicas in order, until one accepts the connection.
     ///
     /// # Errors

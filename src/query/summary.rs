@@ -1,6 +1,6 @@
 //! Summary of an instance for pages, read from its own Prometheus.
 
-use super::{Client, QueryFailure, QueryRequest, Upstream};
+use super::{PrometheusClient, QueryFailure, QueryRequest, Upstream};
 use awc::http::{StatusCode, header::HeaderMap};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -63,7 +63,7 @@ pub struct Storage {
     pub series: u64,
 }
 
-impl Client {
+impl PrometheusClient {
     /// Queries an instance for its summary; takes at most a few seconds.
     pub async fn summary(&self, upstream: &Upstream) -> Summary {
         let targets = self.get(upstream, "/api/v1/targets?state=active");

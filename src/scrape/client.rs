@@ -8,7 +8,7 @@
 //! another name, and certificates are reloaded. A connection is reused only for the name and with
 //! the certificates that it was verified with.
 //!
-//! `awc::Client` is not `Send`, so each worker has its own [`Client`].
+//! `awc::Client` is not `Send`, so each worker has its own [`ScrapeClient`].
 
 use super::{
     connection::{ConnectionEvents, InstanceConnector},
@@ -31,7 +31,7 @@ use std::{
 use tokio::time::Instant as Deadline;
 
 #[derive(Clone)]
-pub struct Client(Rc<Peers>);
+pub struct ScrapeClient(Rc<Peers>);
 
 struct Peers {
     by_key: RefCell<HashMap<Key, Rc<Peer>>>,
@@ -78,11 +78,11 @@ impl Peer {
 
     /// The HTTP/2 pool, unless the instance requires HTTP/1.1.
     pub(super) fn http2(&self) -> Option<&Http2> {
-        self.http2.as_ref().filter(|http2| !http2.is_refused())
+        self.http2.as_ref().filter(|http2| !http2.requires_http1())
     }
 }
 
-impl Client {
+impl ScrapeClient {
     /// Creates a client. It closes connections that are idle for `idle_timeout`, and all idle
     /// connections when `limiter` has no room left.
     ///
@@ -158,7 +158,7 @@ fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, ScrapeFailure
         return Ok(ServerName::from(endpoint.address.ip()));
     };
     ServerName::try_from(name.to_owned()).map_err(|_| {
-        let text = format!("the route names {name:?} for its certificate, which is no DNS name");
+        let text = format!("the route names {name:?} for its certificate, which is not a DNS name");
         ScrapeFailure::new(FailureReason::Tls, text)
     })
 }

@@ -13,7 +13,7 @@ pub use resolver::Resolver;
 
 use super::{
     ScrapeRequest,
-    client::Client,
+    client::ScrapeClient,
     failure::{FailureReason, ScrapeFailure},
     fan_out::TargetOutcome,
     fetch::{FetchedBody, fetch},
@@ -83,17 +83,17 @@ impl Exporters {
     }
 
     /// No targets.
-    pub fn none(&self) -> ExporterTargets {
+    pub fn no_targets(&self) -> ExporterTargets {
         ExporterTargets { exporters: self.clone(), targets: Vec::new(), unfilled: Vec::new() }
     }
 
     /// One target per exporter and app.
-    pub fn of<'a>(
+    pub fn targets_for<'a>(
         &self,
         apps: impl IntoIterator<Item = &'a Arc<App>>,
         max_samples: usize,
     ) -> ExporterTargets {
-        let mut externals = self.none();
+        let mut externals = self.no_targets();
         for app in apps {
             for exporter in self.list.iter() {
                 let (exporter, app) = (Arc::clone(exporter), Arc::clone(app));
@@ -171,7 +171,7 @@ impl ExporterTarget {
     /// Looks up the exporter's addresses and scrapes the first one that accepts connections.
     pub(super) async fn fetch(
         &self,
-        client: &Client,
+        client: &ScrapeClient,
         resolver: &Resolver,
         request: &ScrapeRequest,
         max_body: u64,

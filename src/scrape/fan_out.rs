@@ -4,9 +4,9 @@
 //! the scraper disconnects.
 
 use super::{
-    Limits, ScrapePlan, ScrapeRequest,
+    ScrapeLimits, ScrapePlan, ScrapeRequest,
     buffer::BodyBuffer,
-    client::Client,
+    client::ScrapeClient,
     external::{ExporterTarget, Resolver},
     failure::{FailureReason, ScrapeFailure, timed_out},
     fetch::{FetchedBody, fetch},
@@ -50,7 +50,7 @@ enum AnyTarget<'a> {
 impl AnyTarget<'_> {
     async fn fetch(
         self,
-        client: &Client,
+        client: &ScrapeClient,
         request: &ScrapeRequest,
         max_body: u64,
         reservation: &Reservation,
@@ -84,10 +84,10 @@ impl AnyTarget<'_> {
 /// Returns at the deadline of `request` at the latest; targets without a complete response fail
 /// with [`FailureReason::Timeout`].
 pub(super) async fn fan_out(
-    client: &Client,
+    client: &ScrapeClient,
     plan: &ScrapePlan,
     request: &ScrapeRequest,
-    limits: &Limits,
+    limits: &ScrapeLimits,
     reservation: &Reservation,
 ) -> Vec<TargetOutcome> {
     let ScrapePlan { instances, externals } = plan;
@@ -105,9 +105,9 @@ pub(super) async fn fan_out(
     let mut running: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
-        .map(async |(position, targets)| {
+        .map(async |(position, target)| {
             let started = Instant::now();
-            let scrape = scrape_one(client, *targets, request, limits, reservation);
+            let scrape = scrape_one(client, *target, request, limits, reservation);
             let scrape = in_slot(&slots, scrape);
             let result = tokio::time::timeout_at(request.deadline, scrape)
                 .await
@@ -129,9 +129,9 @@ pub(super) async fn fan_out(
 
 /// Whether every target failed, and at least one because no connection was free.
 pub(super) fn lacked_connections(outcomes: &[TargetOutcome]) -> bool {
-    let not_asked = |result: &Result<_, ScrapeFailure>| matches!(result, Err(failure) if failure.reason == FailureReason::NoConnection);
+    let lacks_connection = |result: &Result<_, ScrapeFailure>| matches!(result, Err(failure) if failure.reason == FailureReason::NoConnection);
     outcomes.iter().all(|(_, result)| result.is_err())
-        && outcomes.iter().any(|(_, result)| not_asked(result))
+        && outcomes.iter().any(|(_, result)| lacks_connection(result))
 }
 
 /// Combines each target with its outcome.
@@ -162,20 +162,20 @@ async fn in_slot<T>(slots: &Semaphore, work: impl Future<Output = T>) -> T {
 }
 
 async fn scrape_one(
-    client: &Client,
-    targets: AnyTarget<'_>,
+    client: &ScrapeClient,
+    target: AnyTarget<'_>,
     request: &ScrapeRequest,
-    limits: &Limits,
+    limits: &ScrapeLimits,
     reservation: &Reservation,
 ) -> Result<(Instance, u64), ScrapeFailure> {
     let max_body = limits.max_instance_body;
-    let fetched = targets.fetch(client, request, max_body, reservation).await?;
+    let fetched = target.fetch(client, request, max_body, reservation).await?;
     let FetchedBody { mut body, format, gzip, header_problem, whole } = fetched;
     if gzip {
         body = inflate(Inflation::new(body, reservation, max_body)?).await?;
     }
     let large = gzip || body.len() > INLINE;
-    let (reader, labels, max_samples) = targets.read_settings();
+    let (reader, labels, max_samples) = target.read_settings();
     let check = move || {
         let claims = BodyClaims { format, whole: whole || gzip, header_problem };
         check(&reader, body, claims, labels, max_samples)

@@ -3,7 +3,7 @@
 use super::{
     ScrapeRequest,
     buffer::BodyBuffer,
-    client::Client,
+    client::ScrapeClient,
     failure::{FailureReason, ScrapeFailure},
     memory_budget::Reservation,
     request::{InstanceResponse, send, truncated},
@@ -36,7 +36,7 @@ pub(super) struct FetchedBody {
 
 /// Scrapes `target`, following redirects to the same instance.
 pub(super) async fn fetch(
-    client: &Client,
+    client: &ScrapeClient,
     target: &ScrapeTarget,
     request: &ScrapeRequest,
     max_body: u64,
@@ -154,7 +154,7 @@ async fn read(
         format,
         gzip,
         header_problem,
-        whole: announced.is_some() || response.tells_its_end(),
+        whole: announced.is_some() || response.has_explicit_end(),
     })
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Http2 {
     address: PeerAddr,
     idle: Rc<RefCell<Vec<Connection>>>,
     idle_timeout: Duration,
-    refused: Cell<bool>,
+    requires_http1: Cell<bool>,
 }
 
 pub(super) struct GetRequest<'a> {
@@ -78,12 +78,12 @@ struct Connection {
 
 impl Http2 {
     pub(super) fn new(address: PeerAddr, idle_timeout: Duration) -> Self {
-        Self { address, idle: Rc::default(), idle_timeout, refused: Cell::new(false) }
+        Self { address, idle: Rc::default(), idle_timeout, requires_http1: Cell::new(false) }
     }
 
     /// Whether the peer is known to require HTTP/1.1.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.get()
+    pub(super) fn requires_http1(&self) -> bool {
+        self.requires_http1.get()
     }
 
     /// Sends one GET. Retries it once on a new connection if an idle connection was closed before
@@ -120,8 +120,8 @@ impl Http2 {
         let events = Rc::new(ConnectionEvents::default());
         let stream = tokio::time::timeout_at(deadline, self.address.open(true, &events)).await;
         let stream = stream.map_err(|_| timed_out(events.has_tls_handshake_started()))??;
-        if !stream.speaks_http2() {
-            self.refused.set(true);
+        if !stream.negotiated_http2() {
+            self.requires_http1.set(true);
             return Ok(None);
         }
         let mut builder = Builder::new();

@@ -30,7 +30,7 @@ pub(super) struct Inflation {
 }
 
 impl Inflation {
-    /// Limits the content to `max` bytes.
+    /// ScrapeLimits the content to `max` bytes.
     pub(super) fn new(
         compressed: BodyBuffer,
         reservation: &Reservation,

@@ -105,7 +105,7 @@ impl Reservation {
         attempt: impl Fn() -> F,
     ) -> Result<F::Output, ScrapeError> {
         loop {
-            if tokio::time::timeout_at(latest, self.admitted()).await.is_err() {
+            if tokio::time::timeout_at(latest, self.started()).await.is_err() {
                 return Err(self.state().reject_late());
             }
             let ended = tokio::select! {
@@ -119,7 +119,7 @@ impl Reservation {
                     return settled.map(|()| done);
                 }
                 Err(AbortReason::TooLarge) => return Err(self.state().reject_large()),
-                Err(AbortReason::Displaced) => self.state().queue_again(self.id),
+                Err(AbortReason::Displaced) => self.state().requeue(self.id),
             }
         }
     }
@@ -134,8 +134,8 @@ impl Reservation {
         }
     }
 
-    async fn admitted(&self) {
-        wait_for(&self.notify, || self.state().is_admitted(self.id).then_some(())).await;
+    async fn started(&self) {
+        wait_for(&self.notify, || self.state().may_start(self.id).then_some(())).await;
     }
 
     async fn aborted(&self) -> AbortReason {
@@ -149,7 +149,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.state().leave(self.id);
+        self.state().finish(self.id);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Metrics of scrapes.
+//! ScrapeMetrics of scrapes.
 
 use super::{failure::FailureReason, fan_out::InstanceScrape};
 use crate::{discovery::Snapshot, domain::App};
@@ -48,26 +48,26 @@ struct KindLabel {
 }
 
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ScrapeMetrics {
     success: Family<AppLabels, Counter>,
     failed: Family<InstanceLabels, Counter>,
     /// The series of the two families of each app, to remove them when the app leaves the route
     /// table.
-    series_of_app: Mutex<HashMap<String, Labels>>,
+    series_of_app: Mutex<HashMap<String, AppSeries>>,
     instances: Counter,
     failures: Family<ReasonLabel, Counter>,
-    altered: Family<KindLabel, Counter>,
+    merge_changes: Family<KindLabel, Counter>,
     samples: Counter,
     duration: Histogram,
 }
 
 #[derive(Debug, Default)]
-struct Labels {
+struct AppSeries {
     apps: HashSet<AppLabels>,
     instances: HashSet<InstanceLabels>,
 }
 
-impl Metrics {
+impl ScrapeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             success: Family::default(),
@@ -75,7 +75,7 @@ impl Metrics {
             series_of_app: Mutex::default(),
             instances: Counter::default(),
             failures: Family::default(),
-            altered: Family::default(),
+            merge_changes: Family::default(),
             samples: Counter::default(),
             duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]),
         };
@@ -94,7 +94,7 @@ impl Metrics {
             "native_histogram",
             "created",
         ] {
-            metrics.altered.get_or_create_owned(&KindLabel { kind });
+            metrics.merge_changes.get_or_create_owned(&KindLabel { kind });
         }
         registry.register(
             "promfetch_metric_fetch_success",
@@ -119,7 +119,7 @@ impl Metrics {
         registry.register(
             "scrapebroker_merge_changes",
             "Changes that merges made besides adding labels, such as families without their type, renamed labels, and dropped duplicates, exemplars and units",
-            metrics.altered.clone(),
+            metrics.merge_changes.clone(),
         );
         registry.register(
             "scrapebroker_samples_merged",
@@ -161,7 +161,7 @@ impl Metrics {
 
     pub(super) fn observe_merge(&self, stats: &Stats) {
         let count =
-            |kind, n: usize| self.altered.get_or_create(&KindLabel { kind }).inc_by(n as u64);
+            |kind, n: usize| self.merge_changes.get_or_create(&KindLabel { kind }).inc_by(n as u64);
         count("type_conflict", stats.type_conflicts);
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
@@ -177,7 +177,7 @@ impl Metrics {
     fn count_success(&self, app: &App) {
         let labels = app_labels(app);
         self.success.get_or_create(&labels).inc();
-        self.remember(app, |known| {
+        self.record_series(app, |known| {
             known.apps.insert(labels);
         });
     }
@@ -202,15 +202,15 @@ impl Metrics {
             index,
         };
         self.failed.get_or_create(&labels).inc();
-        self.remember(app, |known| {
+        self.record_series(app, |known| {
             known.instances.insert(labels);
         });
     }
 
-    fn remember(&self, app: &App, add: impl FnOnce(&mut Labels)) {
+    fn record_series(&self, app: &App, add: impl FnOnce(&mut AppSeries)) {
         let mut series_of_app = self.series_of_app.lock().unwrap_or_else(PoisonError::into_inner);
         if !series_of_app.contains_key(app.id.as_str()) {
-            series_of_app.insert(app.id.to_string(), Labels::default());
+            series_of_app.insert(app.id.to_string(), AppSeries::default());
         }
         if let Some(known) = series_of_app.get_mut(app.id.as_str()) {
             add(known);

@@ -26,21 +26,21 @@ pub(super) fn render(
 ) -> String {
     let mut text = String::new();
     if series == OwnSeries::All {
-        each(
+        per_instance(
             &mut text,
             "scrapebroker_instance_up",
             "1 if the instance returned metrics, else 0.",
             scraped,
             |one| f64::from(u8::from(one.result.is_ok())),
         );
-        each(
+        per_instance(
             &mut text,
             "scrapebroker_instance_scrape_duration_seconds",
             "Duration of the instance's scrape.",
             scraped,
             |one| one.duration.as_secs_f64(),
         );
-        each(
+        per_instance(
             &mut text,
             "scrapebroker_instance_samples",
             "Samples that the instance returned.",
@@ -58,25 +58,28 @@ pub(super) fn render(
         &mut text,
         "promfetcher_scrape_error",
         "1 for an instance that could not be scraped, with the reason.",
-        scraped.iter().filter_map(failure).chain(distinct(externals.iter().filter_map(failed))),
+        scraped
+            .iter()
+            .filter_map(instance_failure)
+            .chain(distinct(externals.iter().filter_map(exporter_failure))),
     );
     family(
         &mut text,
         "promfetcher_scrape_external_exporter_error",
         "1 for an external exporter that cannot be scraped for this app, with the reason.",
-        distinct(unfilled.iter().map(cannot_be_scraped)),
+        distinct(unfilled.iter().map(unfilled_sample)),
     );
     text
 }
 
-fn each(
+fn per_instance(
     text: &mut String,
     name: &str,
     help: &str,
     scraped: &[InstanceScrape],
     value: impl Fn(&InstanceScrape) -> f64,
 ) {
-    let samples = scraped.iter().map(|one| (of_instance(one), value(one)));
+    let samples = scraped.iter().map(|one| (instance_label_text(one), value(one)));
     family(text, name, help, samples);
 }
 
@@ -100,28 +103,28 @@ fn distinct(samples: impl Iterator<Item = (String, f64)>) -> impl Iterator<Item 
     samples.filter(move |(labels, _)| seen.insert(labels.clone()))
 }
 
-fn failure(one: &InstanceScrape) -> Option<(String, f64)> {
+fn instance_failure(one: &InstanceScrape) -> Option<(String, f64)> {
     let failure = one.result.as_ref().err()?;
-    let mut labels = of_instance(one);
+    let mut labels = instance_label_text(one);
     push_label(&mut labels, "error", failure.reason.as_str());
     Some((labels, 1.0))
 }
 
-fn failed(one: &ExporterScrape) -> Option<(String, f64)> {
+fn exporter_failure(one: &ExporterScrape) -> Option<(String, f64)> {
     let failure = one.result.as_ref().err()?;
-    let mut labels = of_exporter(&one.target.app, &one.target.exporter);
+    let mut labels = exporter_label_text(&one.target.app, &one.target.exporter);
     push_label(&mut labels, "error", failure.reason.as_str());
     Some((labels, 1.0))
 }
 
-fn cannot_be_scraped(one: &UnfilledExporter) -> (String, f64) {
-    let mut labels = of_exporter(&one.app, &one.exporter);
+fn unfilled_sample(one: &UnfilledExporter) -> (String, f64) {
+    let mut labels = exporter_label_text(&one.app, &one.exporter);
     push_label(&mut labels, "name", &one.exporter.name);
     push_label(&mut labels, "error", one.why.as_str());
     (labels, 1.0)
 }
 
-fn of_instance(one: &InstanceScrape) -> String {
+fn instance_label_text(one: &InstanceScrape) -> String {
     let mut labels = String::new();
     for (name, value) in instance_labels(&one.target.endpoint) {
         push_label(&mut labels, name, &value);
@@ -129,7 +132,7 @@ fn of_instance(one: &InstanceScrape) -> String {
     labels
 }
 
-fn of_exporter(app: &App, exporter: &ExternalExporter) -> String {
+fn exporter_label_text(app: &App, exporter: &ExternalExporter) -> String {
     let mut labels = String::new();
     for (name, value) in app.labels() {
         push_label(&mut labels, name, value);
@@ -140,7 +143,7 @@ fn of_exporter(app: &App, exporter: &ExternalExporter) -> String {
 
 fn info_labels(one: &InstanceScrape) -> String {
     let endpoint = &one.target.endpoint;
-    let mut labels = of_instance(one);
+    let mut labels = instance_label_text(one);
     for (name, value) in [
         ("process_type", &*endpoint.process_type),
         ("process_instance_id", endpoint.process_instance_id.as_deref().unwrap_or_default()),

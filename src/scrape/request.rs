@@ -2,7 +2,7 @@
 
 use super::{
     ScrapeRequest,
-    client::{Client, Peer},
+    client::{Peer, ScrapeClient},
     connection::RequestEvents,
     failure::{FailureReason, ScrapeFailure, timed_out},
     http2::{self, GetOutcome, GetRequest},
@@ -71,7 +71,7 @@ impl InstanceResponse {
     }
 
     /// Whether the end of the body is marked by something other than the end of the connection.
-    pub(super) fn tells_its_end(&self) -> bool {
+    pub(super) fn has_explicit_end(&self) -> bool {
         match self {
             Self::Http1 { response, .. } => {
                 response.headers().contains_key(header::TRANSFER_ENCODING)
@@ -88,7 +88,7 @@ pub(super) fn truncated() -> ScrapeFailure {
 /// Sends one GET. Retries it once on a new connection if an idle connection was closed before the
 /// first byte of the response.
 pub(super) async fn send(
-    client: &Client,
+    client: &ScrapeClient,
     target: &ScrapeTarget,
     request: &ScrapeRequest,
     path: &str,
@@ -147,7 +147,7 @@ fn headers(
         (header::ACCEPT, request.negotiated.accept()),
         (header::ACCEPT_ENCODING, "gzip"),
         (header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))),
-        (HeaderName::from_static("x-forwarded-proto"), request.our_scheme),
+        (HeaderName::from_static("x-forwarded-proto"), request.public_scheme),
         (HeaderName::from_static("x-promfetcher-scrapping"), "true"),
         (HeaderName::from_static(super::VIA), &request.via),
         (header::HOST, &target.host),

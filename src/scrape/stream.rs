@@ -72,10 +72,10 @@ fn handshake_failure(error: HandshakeError) -> ScrapeFailure {
 impl InstanceStream {
     /// Whether to use HTTP/2: without TLS always (prior knowledge), with TLS if the peer negotiated
     /// it.
-    pub(super) fn speaks_http2(&self) -> bool {
+    pub(super) fn negotiated_http2(&self) -> bool {
         match &self.stream {
             MaybeTlsStream::Plain(_) => true,
-            MaybeTlsStream::Tls(stream) => TlsConnectors::speaks_http2(stream),
+            MaybeTlsStream::Tls(stream) => TlsConnectors::negotiated_http2(stream),
         }
     }
 

@@ -74,7 +74,7 @@ impl TlsConnectors {
     }
 
     /// Performs the TLS handshake with the peer `name`. With `http2` it offers HTTP/2, and
-    /// [`Self::speaks_http2`] returns whether the peer accepted.
+    /// [`Self::negotiated_http2`] returns whether the peer accepted.
     ///
     /// # Errors
     /// The peer's certificate is invalid, or the peer rejects the connection.
@@ -89,7 +89,7 @@ impl TlsConnectors {
     }
 
     /// Whether the peer accepted HTTP/2.
-    pub fn speaks_http2(stream: &TlsStream<TcpStream>) -> bool {
+    pub fn negotiated_http2(stream: &TlsStream<TcpStream>) -> bool {
         stream.get_ref().1.alpn_protocol() == Some(b"h2")
     }
 }

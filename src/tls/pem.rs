@@ -50,7 +50,7 @@ impl Pem {
         let mut text = Zeroizing::new(Vec::new());
         let file = File::open(path).and_then(|file| match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(std::io::Error::other("it is no file")),
+            false => Err(std::io::Error::other("it is not a file")),
         });
         file.and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut text))
             .map_err(|error| self.error(format!("cannot read it: {error}")))?;

@@ -65,7 +65,7 @@ fn each_invalid_certificate_is_reported_with_its_key() {
     assert!(error.starts_with("backends.ca_file: ") && error.contains("cannot read it"), "{error}");
     let mut folder = settings(dir.path());
     folder.ca = Some(file("backends.ca", dir.path(), ""));
-    assert!(ClientTls::open(folder).unwrap_err().to_string().contains("it is no file"));
+    assert!(ClientTls::open(folder).unwrap_err().to_string().contains("it is not a file"));
     let inline = Pem { key: "backends.ca", source: PemSource::Inline("nonsense".into()) };
     let inline = ClientSettings { ca: Some(inline), ..Default::default() };
     let error = ClientTls::open(inline).unwrap_err().to_string();

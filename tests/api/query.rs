@@ -8,7 +8,7 @@ use scrapebroker::{
         prometheus::{Replica, ReplicaState},
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics},
-    query::{Client, QueryRequest, Upstream},
+    query::{PrometheusClient, QueryRequest, Upstream},
     secrets::{Keys, Owner, token_hash},
     store::{
         Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
@@ -592,7 +592,7 @@ async fn a_server_behind_tls_is_verified() {
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
         let (backends, _) = tls::ClientTls::open(settings).unwrap();
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
-        let client = Client::new(backends, tokio::runtime::Handle::current(), outgoing);
+        let client = PrometheusClient::new(backends, tokio::runtime::Handle::current(), outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],

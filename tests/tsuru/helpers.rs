@@ -131,7 +131,7 @@ impl Api {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(web::Data::new(query::Client::new(
+                .app_data(web::Data::new(query::PrometheusClient::new(
                     servers.clone(),
                     elsewhere.clone(),
                     outgoing.clone(),

@@ -9,7 +9,7 @@ use crate::{
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
     http::{ui, urls},
-    query::{Client, Summary, TargetStatus},
+    query::{PrometheusClient, Summary, TargetStatus},
     scrape::{ScrapeFailure, ScrapeHistory},
 };
 use actix_web::{HttpResponse, http::header};
@@ -38,7 +38,7 @@ struct Page<'a> {
 /// Shows the page.
 pub(super) async fn show(
     of: &Prometheus,
-    client: &Client,
+    client: &PrometheusClient,
     prometheus: &BoundPrometheus,
 ) -> Result<HttpResponse, Problem> {
     let mut summary = client.summary(&upstream(&of.base_url, prometheus)).await;

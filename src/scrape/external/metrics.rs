@@ -1,4 +1,4 @@
-//! Metrics of external exporters.
+//! ScrapeMetrics of external exporters.
 
 use crate::scrape::failure::FailureReason;
 use prometheus_client::{

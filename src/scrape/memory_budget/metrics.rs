@@ -1,4 +1,4 @@
-//! Metrics of the memory budget.
+//! ScrapeMetrics of the memory budget.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,

@@ -34,9 +34,9 @@ enum Phase {
 struct RequestState {
     phase: Phase,
     /// Bytes reserved while it collects, allocated or not.
-    claim: u64,
+    reserved: u64,
     /// Bytes to reserve when it returns to the queue.
-    next_claim: u64,
+    next_reserved: u64,
     allocated: u64,
     /// Allocated bytes that belong to the request and no longer to a body.
     kept: u64,
@@ -45,7 +45,7 @@ struct RequestState {
     /// A body stopped waiting without memory.
     is_starved: bool,
     has_waited: bool,
-    has_left: bool,
+    is_finished: bool,
     abort: Option<AbortReason>,
     notify: Arc<Notify>,
 }
@@ -53,7 +53,7 @@ struct RequestState {
 impl RequestState {
     fn counted(&self) -> u64 {
         match self.phase {
-            Phase::Collecting => self.claim.max(self.allocated),
+            Phase::Collecting => self.reserved.max(self.allocated),
             Phase::Queued | Phase::Settled => self.allocated,
         }
     }
@@ -83,17 +83,17 @@ impl BudgetState {
         let (id, notify) = (self.next_id, Arc::<Notify>::default());
         self.next_id += 1;
         // A body that was larger than the budget may be smaller now.
-        let claim = expected.min(self.total).max(1);
+        let reserved = expected.min(self.total).max(1);
         let request = RequestState {
             phase: Phase::Queued,
-            claim,
-            next_claim: claim,
+            reserved,
+            next_reserved: reserved,
             allocated: 0,
             kept: 0,
             waiting: 0,
             is_starved: false,
             has_waited: false,
-            has_left: false,
+            is_finished: false,
             abort: None,
             notify: Arc::clone(&notify),
         };
@@ -103,7 +103,7 @@ impl BudgetState {
     }
 
     /// Whether the attempt may start.
-    pub(super) fn is_admitted(&mut self, id: RequestId) -> bool {
+    pub(super) fn may_start(&mut self, id: RequestId) -> bool {
         let is_queued = self.requests.get(&id).is_none_or(|one| one.phase == Phase::Queued);
         if is_queued {
             self.count_wait(id);
@@ -126,7 +126,7 @@ impl BudgetState {
         }
         // The request will need at least the bytes that were not free.
         let needed = request.allocated.saturating_add(more).saturating_mul(2);
-        request.next_claim = request.next_claim.max(needed.min(self.total));
+        request.next_reserved = request.next_reserved.max(needed.min(self.total));
         // Only one request may block: the older one.
         if let Some(before) = before
             && before != id
@@ -149,8 +149,8 @@ impl BudgetState {
         }
         let extra = allocated.saturating_sub(request.counted());
         if extra > 0 {
-            let is_turn = self.blocking().is_none_or(|blocking| blocking >= id);
-            if !is_turn || self.used + extra > self.total {
+            let is_oldest = self.blocking().is_none_or(|blocking| blocking >= id);
+            if !is_oldest || self.used + extra > self.total {
                 return false;
             }
         }
@@ -169,7 +169,7 @@ impl BudgetState {
 
     pub(super) fn release(&mut self, id: RequestId, bytes: u64) {
         self.change(id, |request| request.allocated = request.allocated.saturating_sub(bytes));
-        self.remove_if_left(id);
+        self.remove_if_finished(id);
         self.wake_next();
     }
 
@@ -198,11 +198,11 @@ impl BudgetState {
 
     /// The attempt was aborted and has released its memory; the request returns to its old place in
     /// the queue.
-    pub(super) fn queue_again(&mut self, id: RequestId) {
+    pub(super) fn requeue(&mut self, id: RequestId) {
         self.metrics.count_retry();
         self.change(id, |request| {
             request.phase = Phase::Queued;
-            request.claim = request.next_claim;
+            request.reserved = request.next_reserved;
             request.allocated = request.allocated.saturating_sub(request.kept);
             request.kept = 0;
             request.is_starved = false;
@@ -212,14 +212,14 @@ impl BudgetState {
     }
 
     /// The request ended. Bodies on other threads stay allocated until they are dropped.
-    pub(super) fn leave(&mut self, id: RequestId) {
+    pub(super) fn finish(&mut self, id: RequestId) {
         self.change(id, |request| {
             request.phase = Phase::Settled;
             request.allocated = request.allocated.saturating_sub(request.kept);
             request.kept = 0;
-            request.has_left = true;
+            request.is_finished = true;
         });
-        self.remove_if_left(id);
+        self.remove_if_finished(id);
         self.wake_next();
     }
 
@@ -260,8 +260,11 @@ impl BudgetState {
         }
     }
 
-    fn remove_if_left(&mut self, id: RequestId) {
-        if self.requests.get(&id).is_some_and(|request| request.has_left && request.allocated == 0)
+    fn remove_if_finished(&mut self, id: RequestId) {
+        if self
+            .requests
+            .get(&id)
+            .is_some_and(|request| request.is_finished && request.allocated == 0)
         {
             self.requests.remove(&id);
         }
@@ -298,7 +301,7 @@ impl BudgetState {
             && let Some(request) = self.requests.get(&id)
             // Bytes of the aborted attempt may still be allocated on another thread.
             && request.allocated == 0
-            && self.used + request.claim <= self.total
+            && self.used + request.reserved <= self.total
         {
             request.notify.notify_waiters();
             self.change(id, |request| request.phase = Phase::Collecting);

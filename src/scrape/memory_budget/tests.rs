@@ -225,7 +225,7 @@ async fn memory_held_by_another_thread_is_not_allocated_twice() {
 fn an_aborted_request_restarts_only_after_all_its_memory_is_released() {
     let mut state = BudgetState::new(1000, MemoryBudgetMetrics::default());
     let ((older, _), (younger, _)) = (state.enqueue(1), state.enqueue(1));
-    assert!(state.is_admitted(older) && state.is_admitted(younger));
+    assert!(state.may_start(older) && state.may_start(younger));
     assert!(state.acquire_or_wait(older, 40) && state.acquire_or_wait(younger, 30));
     assert!(!state.acquire_or_wait(older, 940));
     assert!(!state.acquire_or_wait(younger, 10));
@@ -234,40 +234,40 @@ fn an_aborted_request_restarts_only_after_all_its_memory_is_released() {
         (None, Some(AbortReason::Displaced))
     );
     state.stop_waiting(younger, false);
-    state.queue_again(younger);
+    state.requeue(younger);
     state.release(older, 40);
-    state.leave(older);
+    state.finish(older);
     // The other bytes are still on another thread.
     state.release(younger, 20);
-    assert!(!state.is_admitted(younger));
+    assert!(!state.may_start(younger));
     state.release(younger, 10);
-    assert!(state.is_admitted(younger));
+    assert!(state.may_start(younger));
 }
 
 #[test]
 fn a_request_that_fits_starts_before_older_requests_have_been_polled() {
     let mut state = BudgetState::new(100, MemoryBudgetMetrics::default());
     let ids: Vec<_> = (0..6).map(|_| state.enqueue(20).0).collect();
-    let admitted: Vec<_> = ids.iter().rev().map(|one| state.is_admitted(*one)).collect();
-    assert_eq!(admitted, [false, true, true, true, true, true]);
-    state.leave(ids[2]);
-    assert!(state.is_admitted(ids[5]));
+    let started: Vec<_> = ids.iter().rev().map(|one| state.may_start(*one)).collect();
+    assert_eq!(started, [false, true, true, true, true, true]);
+    state.finish(ids[2]);
+    assert!(state.may_start(ids[5]));
 }
 
 #[test]
 fn no_request_starts_while_an_older_one_blocks_holding_memory() {
     let mut state = BudgetState::new(100, MemoryBudgetMetrics::default());
     let ((reader, _), (waiting, _)) = (state.enqueue(1), state.enqueue(1));
-    assert!(state.is_admitted(reader) && state.is_admitted(waiting));
+    assert!(state.may_start(reader) && state.may_start(waiting));
     assert!(state.acquire_or_wait(reader, 30) && state.acquire_or_wait(waiting, 60));
     assert_eq!(state.settle(reader), Ok(()));
     assert!(!state.acquire_or_wait(waiting, 20));
     let (small, _) = state.enqueue(1);
-    assert!(!state.is_admitted(small));
+    assert!(!state.may_start(small));
     state.release(reader, 30);
     assert!(state.try_acquire(waiting, 20));
     state.stop_waiting(waiting, true);
-    assert!(state.is_admitted(small));
+    assert!(state.may_start(small));
 }
 
 /// One request of the property test. Times are in seconds; `leaves`, in tenths of a second, is when
