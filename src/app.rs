@@ -82,7 +82,7 @@ pub struct Reloader {
     base_url: String,
     may_offer_prometheus: bool,
     routes: Reload,
-    certificates: Vec<tls::Keeper>,
+    certificates: Vec<tls::Reloader>,
 }
 
 impl Application {
@@ -176,7 +176,7 @@ impl Reloader {
     /// one before stays in use.
     pub fn reload(&self) {
         self.routes.trigger();
-        self.certificates.iter().for_each(tls::Keeper::trigger);
+        self.certificates.iter().for_each(tls::Reloader::trigger);
         // The built-in catalog does not change.
         let Some(catalog) = &self.catalog else { return };
         match catalog::read(Some(catalog), &self.base_url) {
@@ -237,12 +237,12 @@ fn serve(
             .app_data(data.own_origin.clone())
             .app_data(data.prometheus.clone())
             // `awc::Client` is not `Send`: each worker builds its own.
-            .app_data(web::Data::new(scrape::Client::new(
+            .app_data(web::Data::new(scrape::ScrapeClient::new(
                 idle_timeout,
                 backends.clone(),
                 outgoing.clone(),
             )))
-            .app_data(web::Data::new(query::Client::new(
+            .app_data(web::Data::new(query::PrometheusClient::new(
                 servers.clone(),
                 elsewhere.clone(),
                 outgoing.clone(),

@@ -1,45 +1,45 @@
-//! HTTP/1.1 connections of our clients, to instances, routers, Tsuru and Prometheus.
+//! Outgoing HTTP/1.1 connections to instances, routers, Tsuru and Prometheus.
 //!
-//! awc does not know interim answers, answers without a length, and connections
-//! that end within a body. [`Answers`] is a layer between awc and the socket that
-//! hides the first two from it and reports the third as an error.
+//! awc does not support interim responses or responses without a length, and does not report every
+//! connection that ends within a body. [`Http1Stream`], a layer between awc and the socket, hides
+//! the first two from awc and reports the third as an error.
 //!
-//! TLS lies below that layer, so URLs for awc are always `http://`; see [`unsecured`].
+//! TLS is below that layer, so URLs for awc are always `http://`; see [`plain_http_url`].
 
-mod answers;
-mod dial;
+mod connection_limiter;
+mod connector;
 mod head;
-mod outgoing;
+mod http1_stream;
 mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use answers::Answers;
-pub use dial::{Dial, connector, unsecured};
-pub use head::AnswerError;
-pub use outgoing::{OpenConnection, Outgoing, OutgoingMetrics, Permit};
+pub use connection_limiter::{ConnectionLimiter, ConnectionLimiterMetrics, OpenConnection, Permit};
+pub use connector::{Connector, connector, plain_http_url};
+pub use head::ResponseError;
+pub use http1_stream::Http1Stream;
 pub use stream::MaybeTlsStream;
 
 use actix_http::error::ParseError;
 use awc::{
-    Client, ClientRequest, Connector, SendClientRequest, body,
+    Client, ClientRequest, SendClientRequest, body,
     error::{ConnectError, PayloadError, SendRequestError},
 };
 use std::io;
 
-/// A client without redirects and without timeouts other than those of `connector`.
-pub fn client(connector: Connector<Dial>) -> Client {
+/// A client that follows no redirects and has no timeouts other than those of `connector`.
+pub fn client(connector: awc::Connector<Connector>) -> Client {
     Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
 }
 
-/// Sends a request that has no body, without `Content-Length`.
+/// Sends a request without a body and without `Content-Length`.
 ///
-/// `ClientRequest::send` adds `Content-Length: 0` to a GET.
+/// `ClientRequest::send` would add `Content-Length: 0` to a GET.
 pub fn send(request: ClientRequest) -> SendClientRequest {
     request.send_body(body::None::new())
 }
 
-/// Why there is no answer, without the names of awc's layers.
+/// Text of a send error, without the names of awc's layers.
 pub fn reason(error: &SendRequestError) -> String {
     match error {
         SendRequestError::Connect(ConnectError::Io(error))
@@ -56,7 +56,7 @@ pub fn reason(error: &SendRequestError) -> String {
     }
 }
 
-/// Why a body is not whole.
+/// Text of an error while reading a body.
 pub fn body_reason(error: &PayloadError) -> String {
     match error {
         PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => error.to_string(),
@@ -64,14 +64,14 @@ pub fn body_reason(error: &PayloadError) -> String {
     }
 }
 
-/// What [`Answers`] found wrong with the answer, if that is what `error` reports.
-pub fn answer_error(error: &SendRequestError) -> Option<AnswerError> {
+/// The error that [`Http1Stream`] found in the response, if `error` contains one.
+pub fn response_error(error: &SendRequestError) -> Option<ResponseError> {
     match error {
-        SendRequestError::Response(ParseError::Io(error)) => of_io(error),
+        SendRequestError::Response(ParseError::Io(error)) => from_io(error),
         _ => None,
     }
 }
 
-fn of_io(error: &io::Error) -> Option<AnswerError> {
+fn from_io(error: &io::Error) -> Option<ResponseError> {
     error.get_ref()?.downcast_ref().copied()
 }

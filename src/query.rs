@@ -1,46 +1,43 @@
-//! Asks the Prometheus of a service instance, for its users and for us.
+//! Queries the Prometheus of a service instance, for its users and for Scrapebroker's pages.
 //!
 //! ```text
-//! path, method ─► Read (what may be asked) ─► Client::forward ─► the first replica that listens
-//!                                                  │
-//!                        Answer: head, and a body that is passed on while it comes
+//! path, method ─► ReadEndpoint (allow-list) ─► PrometheusClient::forward ─► the first reachable replica
+//!                                                   │
+//!                         QueryResponse: head, and a body that is streamed
 //! ```
 //!
-//! # What must always hold
+//! # Invariants
 //!
-//! * What is not known to be a read is not forwarded ([`Read::find`]).
-//! * Nothing of the user's request goes along but what a read needs; nothing of the
-//!   answer comes back but what a reader needs. Credentials are exchanged for ours.
-//! * A body is never held whole, and one that was cut never looks whole.
-//! * Who goes away takes the request along: dropping a future or a body closes its
-//!   connection, and Prometheus gives up the query.
+//! * Requests that are not on the allow-list are not forwarded ([`ReadEndpoint::find`]).
+//! * Only the headers that a read needs are forwarded, in both directions. The user's credentials
+//!   are replaced with those of the instance.
+//! * A body is never buffered as a whole, and a truncated body always ends with an error.
+//! * Dropping a future or a body closes its connection, and Prometheus then cancels the query.
 
 mod body;
 mod client;
-mod failure;
-mod file_names;
 mod forward;
 mod reads;
+mod rule_paths;
 mod summary;
 
-pub use body::Body;
-pub use client::Client;
-pub use failure::Failure;
-pub use file_names::FilesIn;
-pub use forward::{Answer, Ask};
-pub use reads::Read;
-pub use summary::{Storage, Summary, Target};
+pub use body::ResponseBody;
+pub use client::PrometheusClient;
+pub use forward::{QueryFailure, QueryRequest, QueryResponse};
+pub use reads::ReadEndpoint;
+pub use rule_paths::RulePathFormat;
+pub use summary::{Storage, Summary, TargetStatus};
 
 use crate::domain::prometheus::Replica;
 use secrecy::SecretString;
 
-/// A Prometheus to ask.
+/// A Prometheus instance that can be queried.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Where its users find it.
+    /// Public URL of the instance.
     pub external_url: String,
-    /// What there is of it, in the order in which it is asked.
+    /// Its replicas, in the order in which they are tried.
     pub replicas: Vec<Replica>,
-    /// The password in front of it.
+    /// Password of the instance's web endpoint.
     pub password: SecretString,
 }

@@ -1,228 +1,219 @@
-//! One scraper's request: all instances of an app asked at once, their answers
-//! merged into one.
+//! Scrapes all instances of an app in parallel and merges their metrics into one response.
 //!
-//! Partial failure is data: an instance that does not answer becomes a series
-//! that says why, and costs the others nothing. The whole answer is known to
-//! be right, and its length known, before its first byte is sent; so a scraper
-//! never gets half an answer under a 200.
+//! A failed instance does not fail the scrape: the response contains a series with the reason, and
+//! the metrics of the other instances. The merge is complete, and its length known, before the
+//! first byte is sent, so a scraper never receives a partial response with status 200.
 //!
-//! This room does not know bindings or URLs: overrides come in as
-//! [`ScrapeOptions`](crate::domain::ScrapeOptions), and what was asked as
-//! [`Ask`].
+//! This module does not know bindings or URLs. [`ScrapeOptions`](crate::domain::ScrapeOptions) has
+//! the overrides of a binding, and [`ScrapeRequest`] has the parameters of the scraper's request.
 
-mod budget;
 mod buffer;
 mod client;
 mod connection;
-mod deadline;
 mod external;
 mod failure;
 mod fan_out;
 mod fetch;
 mod headers;
+mod history;
 mod http2;
 mod inflate;
-mod last;
+mod memory_budget;
 mod metrics;
 mod negotiated;
 mod report;
 mod request;
+mod stream;
 mod target;
-mod wire;
+mod timeouts;
 
-pub use budget::{Budget, BudgetMetrics, Refused, Share};
-pub use client::Client;
-pub use deadline::Timeouts;
-pub use external::{ExporterMetrics, Exporters, Externals, Resolver};
-pub use failure::{Failure, Reason};
-pub use fan_out::Scraped;
-pub use headers::passed_on;
-pub use last::{LastScrape, LastScrapes};
-pub use metrics::Metrics;
-pub use negotiated::Negotiated;
-pub use report::Series;
-pub use target::{Secrets, Target, WEB, targets};
+pub use client::ScrapeClient;
+pub use external::{ExporterMetrics, ExporterTargets, Exporters, Resolver};
+pub use failure::{FailureReason, ScrapeFailure};
+pub use fan_out::InstanceScrape;
+pub use headers::forwarded_headers;
+pub use history::{LastScrape, ScrapeHistory};
+pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation, ScrapeError};
+pub use metrics::ScrapeMetrics;
+pub use negotiated::NegotiatedFormats;
+pub use report::OwnSeries;
+pub use target::{ScrapeTarget, SecretScope, WEB, targets};
+pub use timeouts::ScrapeTimeouts;
 
 use crate::domain::MetricsPath;
 use awc::http::header::{HeaderName, HeaderValue};
 use exposition::{AddedLabels, Format, Reader};
 pub use exposition::{CompressedMerge, Merge};
-use external::{ScrapedExternal, UnfilledExporter};
+use external::{ExporterScrape, UnfilledExporter};
 use tokio::time::Instant;
 
-/// Names every Scrapebroker that a scrape passed through, so that one which
-/// leads back to its beginning can be refused.
+/// Header with the ids of all Scrapebroker processes that a scrape passed through; used to reject
+/// loops.
 pub const VIA: &str = "x-scrapebroker-via";
 
-/// What a scraper asked for, whichever app it was.
+/// Parameters of one scraper's request that do not depend on the app.
 #[derive(Clone, Debug)]
-pub struct Ask {
-    /// When the answer of all instances must be there.
+pub struct ScrapeRequest {
+    /// Deadline for the responses of all instances.
     pub deadline: Instant,
-    /// The format of the answer, and what the instances are asked for.
-    pub negotiated: Negotiated,
-    /// Path for this request, over the binding's.
+    /// Format of the response, and the formats that instances are requested to send.
+    pub negotiated: NegotiatedFormats,
+    /// Path for this request; overrides the binding's path.
     pub metric_path: Option<MetricsPath>,
-    /// Query parameters for the instances, as `name=value`, percent-encoded.
+    /// Query parameters for the instances, as percent-encoded `name=value` pairs.
     pub query: Vec<String>,
-    /// The scraper's headers that go on; see [`passed_on`].
+    /// The scraper's headers that are forwarded to instances; see [`forwarded_headers`].
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// X-Forwarded-For of the requests to instances.
     pub forwarded_for: Option<HeaderValue>,
-    /// Scheme of our public address, for X-Forwarded-Proto.
-    pub our_scheme: &'static str,
-    /// Value of the [`VIA`] header, our own id included.
+    /// Scheme of Scrapebroker's public address, for X-Forwarded-Proto.
+    pub public_scheme: &'static str,
+    /// Value of the [`VIA`] header, including the id of this process.
     pub via: String,
-    /// Which of our own series the answer carries.
-    pub series: Series,
+    /// Which of Scrapebroker's own series the response contains.
+    pub series: OwnSeries,
 }
 
-/// Bounds on one request.
+/// ScrapeLimits of one scraper's request.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Instances asked at once.
+pub struct ScrapeLimits {
+    /// Instances that are scraped in parallel.
     pub concurrency: usize,
-    /// Largest body of an instance after decompression, bytes.
+    /// Maximum size of an instance's body after decompression, bytes.
     pub max_instance_body: u64,
-    /// Largest answer before compression, bytes.
+    /// Maximum size of the response before compression, bytes.
     pub max_response: u64,
-    /// Bounds on the content of one body.
+    /// ScrapeLimits on the content of one body.
     pub exposition: exposition::Limits,
 }
 
-/// What a scrape came to.
-pub struct Answer {
-    /// The merged metrics, ready to be written.
+/// Result of a scrape: the merged metrics and the failures.
+pub struct ScrapeResponse {
     pub merge: Merge,
-    /// What the bodies in `merge` hold of the budget; to be dropped after it.
-    pub memory: Share,
-    /// Each instance that failed: `instance` label, process type, index, why.
+    /// Memory of the bodies in `merge`; must be dropped after `merge`.
+    pub memory: Reservation,
     pub failures: Vec<FailedInstance>,
-    /// How many instances were asked.
-    pub asked: usize,
-    /// Each external exporter that failed, and why, as a text.
-    pub external_failures: Vec<String>,
-    /// How many external exporters answered.
-    pub externals_answered: usize,
+    pub instances: usize,
+    /// Failures of external exporters, as `name: reason`.
+    pub exporter_failures: Vec<String>,
+    /// Number of external exporters that returned metrics.
+    pub exporters_succeeded: usize,
 }
 
-/// Who is to be asked for one answer.
-pub struct Wanted {
-    /// Instances of the apps.
-    pub instances: Vec<Target>,
-    /// External exporters, for the apps.
-    pub externals: Externals,
+/// Targets of one scrape.
+pub struct ScrapePlan {
+    pub instances: Vec<ScrapeTarget>,
+    pub externals: ExporterTargets,
 }
 
-/// An instance without an answer, as an error text names it.
+/// A failed instance, for error texts.
 #[derive(Clone, Debug)]
 pub struct FailedInstance {
-    /// `web/0 at 10.0.0.1:61001`
+    /// As in `web/0 at 10.0.0.1:61001`.
     pub name: String,
-    /// Why.
-    pub failure: Failure,
+    pub failure: ScrapeFailure,
 }
 
-impl Answer {
-    /// How many instances answered.
-    pub fn answered(&self) -> usize {
-        self.asked - self.failures.len()
+impl ScrapeResponse {
+    /// Number of instances that returned metrics.
+    pub fn succeeded(&self) -> usize {
+        self.instances - self.failures.len()
     }
 
-    /// Whether all failures are of one kind (and there is one).
-    pub fn all_failed_with(&self, reason: Reason) -> bool {
+    /// Whether at least one instance failed and all failures have this reason.
+    pub fn all_failed_with(&self, reason: FailureReason) -> bool {
         !self.failures.is_empty() && self.failures.iter().all(|one| one.failure.reason == reason)
     }
 }
 
-/// Scrapes who is `wanted` and merges what they answer, when there is memory for it.
+/// Scrapes all targets of `plan` and merges the results once memory is reserved.
 ///
 /// # Errors
 ///
-/// There was none until too late, there is less than the bodies need, or no connection was
-/// free for an instance and none of the others answered.
+/// Memory was not available in time, the bodies need more memory than the budget has, or no
+/// connection was free for an instance and no other target returned metrics.
 pub async fn scrape(
-    client: &Client,
-    wanted: Wanted,
-    ask: &Ask,
-    limits: &Limits,
-    metrics: &Metrics,
-    last: &LastScrapes,
-    budget: &Budget,
-) -> Result<Answer, Refused> {
+    client: &ScrapeClient,
+    plan: ScrapePlan,
+    request: &ScrapeRequest,
+    limits: &ScrapeLimits,
+    metrics: &ScrapeMetrics,
+    history: &ScrapeHistory,
+    budget: &MemoryBudget,
+) -> Result<ScrapeResponse, ScrapeError> {
     let started = Instant::now();
-    let memory = budget.enter(last.expected(&wanted));
-    // A turn that leaves the instances no time is none.
-    let latest = ask.deadline - ask.deadline.saturating_duration_since(started) / 4;
-    let attempt = || fan_out::fan_out(client, &wanted, ask, limits, &memory);
+    let memory = budget.reserve(history.expected(&plan));
+    // A reservation that comes later leaves the instances too little time.
+    let latest = request.deadline - request.deadline.saturating_duration_since(started) / 4;
+    let attempt = || fan_out::fan_out(client, &plan, request, limits, &memory);
     let mut outcomes = memory.run(latest, attempt).await?;
-    if fan_out::were_not_asked(&outcomes) {
+    if fan_out::lacked_connections(&outcomes) {
         client.count_refused();
-        return Err(Refused::NoConnection { limit: client.max_connections() });
+        return Err(ScrapeError::NoConnection { limit: client.max_connections() });
     }
-    let Wanted { instances, externals } = wanted;
+    let ScrapePlan { instances, externals } = plan;
     let of_externals = outcomes.split_off(instances.len().min(outcomes.len()));
     let scraped = fan_out::scraped(instances, outcomes);
     metrics.observe(&scraped, started.elapsed().as_secs_f64());
     let (externals, unfilled) = externals.scraped(of_externals);
-    last.record(&scraped, &externals, &ask.negotiated);
-    let answer = merge(scraped, externals, &unfilled, ask, memory);
-    metrics.observe_merge(&answer.merge.stats());
-    Ok(answer)
+    history.record(&scraped, &externals, &request.negotiated);
+    let response = merge(scraped, externals, &unfilled, request, memory);
+    metrics.observe_merge(&response.merge.stats());
+    Ok(response)
 }
 
 fn merge(
-    scraped: Vec<Scraped>,
-    externals: Vec<ScrapedExternal>,
+    scraped: Vec<InstanceScrape>,
+    externals: Vec<ExporterScrape>,
     unfilled: &[UnfilledExporter],
-    ask: &Ask,
-    memory: Share,
-) -> Answer {
-    let own = report::render(&scraped, &externals, unfilled, ask.series);
-    let asked = scraped.len();
+    request: &ScrapeRequest,
+    memory: Reservation,
+) -> ScrapeResponse {
+    let own = report::render(&scraped, &externals, unfilled, request.series);
+    let instance_count = scraped.len();
     let mut failures = Vec::new();
-    let mut instances = Vec::with_capacity(asked + externals.len() + 1);
+    let mut bodies = Vec::with_capacity(instance_count + externals.len() + 1);
     for one in scraped {
         match one.result {
-            Ok(instance) => instances.push(instance),
+            Ok(body) => bodies.push(body),
             Err(failure) => failures.push(FailedInstance { name: name(&one.target), failure }),
         }
     }
-    let mut external_failures: Vec<_> =
+    let mut exporter_failures: Vec<_> =
         unfilled.iter().map(|one| format!("{}: {}", one.exporter, one.why)).collect();
-    let instances_answered = instances.len();
+    let instances_succeeded = bodies.len();
     for one in externals {
         match one.result {
-            Ok(instance) => instances.push(instance),
-            Err(failure) => external_failures.push(format!("{}: {failure}", one.target.exporter)),
+            Ok(body) => bodies.push(body),
+            Err(failure) => exporter_failures.push(format!("{}: {failure}", one.target.exporter)),
         }
     }
-    let externals_answered = instances.len() - instances_answered;
-    // Ours are well-formed by construction and small; no limit applies.
+    let exporters_succeeded = bodies.len() - instances_succeeded;
+    // Scrapebroker's own series are well-formed by construction and small, so no limit applies.
     let no_limits = exposition::Limits {
         max_line: usize::MAX,
         max_samples: 0,
         max_families: usize::MAX,
         max_labels: usize::MAX,
     };
-    let target = ask.negotiated.target();
+    let target = request.negotiated.target();
     let reader = Reader::new(target, no_limits);
     match reader.parse(own.into_bytes(), Format::Text004, AddedLabels::new([])) {
-        // An app cannot take the place of our own series.
-        Ok(own) => instances.push(own.preferred()),
+        // Scrapebroker's series take precedence over series of the app with the same name.
+        Ok(own) => bodies.push(own.preferred()),
         Err(error) => tracing::error!(%error, "own series are not well-formed"),
     }
-    Answer {
-        merge: Merge::new(target, instances),
+    ScrapeResponse {
+        merge: Merge::new(target, bodies),
         memory,
         failures,
-        asked,
-        external_failures,
-        externals_answered,
+        instances: instance_count,
+        exporter_failures,
+        exporters_succeeded,
     }
 }
 
-fn name(target: &Target) -> String {
+fn name(target: &ScrapeTarget) -> String {
     let endpoint = &target.endpoint;
     match &endpoint.index {
         Some(index) => format!("{}/{index} at {}", endpoint.process_type, endpoint.address),

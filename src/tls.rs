@@ -1,27 +1,26 @@
-//! Certificates: ours, those of the instances and servers that we ask, and those
-//! of the scrapers that ask us.
+//! TLS certificates: of Scrapebroker, of the instances and servers that it connects to, and of its
+//! clients.
 //!
-//! Everything here can change while the program runs, since platforms renew
-//! certificates without restarting who uses them. [`Backends`] and
-//! [`Listener`] hold what is in force; a [`Keeper`] reads the files again and
-//! exchanges it, and keeps what was there when the new files are broken.
+//! Certificates can change while the program runs, because platforms renew them without a restart.
+//! [`ClientTls`] and [`ListenerTls`] hold the current ones. A [`Reloader`] reads the files again,
+//! and keeps the previous certificates if the new files are invalid.
 //!
-//! Only `ring` does the arithmetic, and no process-wide default is installed:
-//! each configuration names its provider.
+//! `ring` is the only crypto provider, and no process-wide default is installed: each configuration
+//! names its provider.
 
-mod backends;
 mod client;
-mod keeper;
-mod listener;
+mod client_tls;
+mod handshake_error;
+mod listener_tls;
 mod pem;
-mod reason;
+mod reloader;
 
-pub use backends::{Backends, Connectors};
 pub use client::{ClientSettings, connect};
-pub use keeper::Keeper;
-pub use listener::{Listener, ListenerSettings};
-pub use pem::{Pem, Source};
-pub use reason::{HandshakeError, alert_of, refused};
+pub use client_tls::{ClientTls, TlsConnectors};
+pub use handshake_error::{HandshakeError, alert_of, alert_text};
+pub use listener_tls::{ListenerSettings, ListenerTls};
+pub use pem::{Pem, PemSource};
+pub use reloader::Reloader;
 
 pub use rustls::{AlertDescription, ClientConfig, ServerConfig, pki_types::ServerName};
 pub use tokio_rustls::{TlsAcceptor, client::TlsStream, server::TlsStream as AcceptedTls};
@@ -29,13 +28,13 @@ pub use tokio_rustls::{TlsAcceptor, client::TlsStream, server::TlsStream as Acce
 use rustls::crypto::{CryptoProvider, ring};
 use std::sync::Arc;
 
-/// Certificates that cannot be used; names the setting that they come from.
+/// A certificate or key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
 pub struct TlsError {
-    /// Path of the key, as in `tls.cert_file`.
+    /// Path of the configuration key, as in `tls.cert_file`.
     pub key: String,
-    /// What is wrong, for a person. Never quotes a key.
+    /// The problem, for humans. Never quotes a private key.
     pub problem: String,
 }
 

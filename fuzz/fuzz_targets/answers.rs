@@ -4,4 +4,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker::net::testing::check_answer(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| scrapebroker::net::testing::check_response(input));

@@ -4,7 +4,10 @@ use super::StartError;
 use crate::{
     config::{self, Config},
     discovery::NatsTls,
-    tls::{Backends, ClientSettings, Keeper, Listener, ListenerSettings, Pem, Source, TlsError},
+    tls::{
+        ClientSettings, ClientTls, ListenerSettings, ListenerTls, Pem, PemSource, Reloader,
+        TlsError,
+    },
 };
 
 pub(super) fn failure(error: TlsError) -> StartError {
@@ -12,9 +15,9 @@ pub(super) fn failure(error: TlsError) -> StartError {
 }
 
 /// What instances are reached with.
-pub(super) fn backends(config: &Config) -> Result<(Backends, Keeper), TlsError> {
+pub(super) fn backends(config: &Config) -> Result<(ClientTls, Reloader), TlsError> {
     let backends = &config.backends;
-    Backends::open(ClientSettings {
+    ClientTls::open(ClientSettings {
         ca: backends.ca.as_ref().map(|ca| pem("backends.ca", ca)),
         identity: backends
             .identity
@@ -25,13 +28,13 @@ pub(super) fn backends(config: &Config) -> Result<(Backends, Keeper), TlsError> 
 }
 
 /// What the main listener shows, if it speaks HTTPS.
-pub(super) fn listener(config: &Config) -> Result<Option<(Listener, Keeper)>, TlsError> {
+pub(super) fn listener(config: &Config) -> Result<Option<(ListenerTls, Reloader)>, TlsError> {
     let settings = config.tls.as_ref().map(|tls| ListenerSettings {
         cert: pem("tls.cert", &tls.cert),
         key: pem("tls.key", &tls.key),
         client_ca: tls.client_ca.as_ref().map(|ca| pem("tls.client_ca", ca)),
     });
-    settings.map(Listener::open).transpose()
+    settings.map(ListenerTls::open).transpose()
 }
 
 /// What the servers of NATS are reached with.
@@ -60,8 +63,8 @@ pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
 
 fn pem(key: &'static str, pem: &config::Pem) -> Pem {
     let source = match pem {
-        config::Pem::Inline(text) => Source::Inline(text.clone()),
-        config::Pem::File(path) => Source::File(path.clone()),
+        config::Pem::Inline(text) => PemSource::Inline(text.clone()),
+        config::Pem::File(path) => PemSource::File(path.clone()),
     };
     Pem { key, source }
 }

@@ -26,10 +26,11 @@ use crate::{
         tsuru::{Leftovers, TsuruState},
         ui::Ui,
     },
-    net::{Outgoing, OutgoingMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics},
     provisioner::{Lease, process},
     scrape::{
-        self, Budget, BudgetMetrics, ExporterMetrics, Exporters, LastScrapes, Resolver, Timeouts,
+        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, Resolver,
+        ScrapeHistory, ScrapeTimeouts,
     },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
@@ -57,10 +58,10 @@ pub(super) struct Components {
     pub(super) discovery: Discovery,
     pub(super) lifecycle: Lifecycle,
     pub(super) connections: Connections,
-    pub(super) outgoing: Outgoing,
-    scrape_metrics: Arc<scrape::Metrics>,
-    last: Arc<LastScrapes>,
-    budget: Budget,
+    pub(super) outgoing: ConnectionLimiter,
+    scrape_metrics: Arc<scrape::ScrapeMetrics>,
+    last: Arc<ScrapeHistory>,
+    budget: MemoryBudget,
     exporters: Exporters,
     access: Access,
     process_metrics: process::ProcessMetrics,
@@ -68,11 +69,11 @@ pub(super) struct Components {
     sd_metrics: SdMetrics,
     /// The URL at which provisioned Prometheus servers reach this program; set once it listens.
     scrape_url: Arc<OnceLock<String>>,
-    pub(super) backends: tls::Backends,
+    pub(super) backends: tls::ClientTls,
     /// Verifies provisioned Prometheus servers that are reached over TLS.
-    pub(super) servers: tls::Backends,
-    pub(super) listener: Option<tls::Listener>,
-    pub(super) certificates: Vec<tls::Keeper>,
+    pub(super) servers: tls::ClientTls,
+    pub(super) listener: Option<tls::ListenerTls>,
+    pub(super) certificates: Vec<tls::Reloader>,
     warning: Option<&'static str>,
     tsuru_api: Option<discovery::TsuruApi>,
     /// Notifies the reconciler of new operations.
@@ -107,11 +108,11 @@ impl Components {
     ) -> Result<Self, StartError> {
         let catalog = catalog::read(config.broker.catalog.as_deref(), &config.base_url)
             .map_err(|error| StartError::Configuration(error.into()))?;
-        let (backends, keeper) = certificates::backends(config).map_err(certificates::failure)?;
+        let (backends, reloader) = certificates::backends(config).map_err(certificates::failure)?;
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
         // Their certificates are signed by the system's CAs.
-        let servers = tls::Backends::open(tls::ClientSettings::default());
+        let servers = tls::ClientTls::open(tls::ClientSettings::default());
         let (servers, _) = servers.map_err(certificates::failure)?;
         warnings::log(config);
         let store = Store::open(&config.database_url, config.database.max_connections)
@@ -140,14 +141,17 @@ impl Components {
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
-        let certificates: Vec<_> = [keeper].into_iter().chain(listeners_keeper).collect();
-        for keeper in &certificates {
-            loops.spawn_local(keeper.clone().keep_current(shutdown.clone()));
+        let certificates: Vec<_> = [reloader].into_iter().chain(listeners_keeper).collect();
+        for reloader in &certificates {
+            loops.spawn_local(reloader.clone().run(shutdown.clone()));
         }
 
         let mut registry = own_metrics::registry();
-        let scrape_metrics = Arc::new(scrape::Metrics::register(&mut registry));
-        let budget = Budget::new(config.scrape.max_memory, BudgetMetrics::register(&mut registry));
+        let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(&mut registry));
+        let budget = MemoryBudget::new(
+            config.scrape.max_memory,
+            MemoryBudgetMetrics::register(&mut registry),
+        );
         let exporters = Exporters::new(
             config.external_exporters.iter().cloned(),
             // This thread and its pool serve no requests.
@@ -156,15 +160,15 @@ impl Components {
         );
         let metrics = ConnectionMetrics::register(&mut registry);
         let connections = Connections::new(descriptors.incoming, metrics);
-        let metrics = OutgoingMetrics::register(&mut registry);
-        let outgoing = Outgoing::new(descriptors.outgoing, metrics);
+        let metrics = ConnectionLimiterMetrics::register(&mut registry);
+        let outgoing = ConnectionLimiter::new(descriptors.outgoing, metrics);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
         RouteMetrics::register(&mut registry, discovery.table.clone());
         BindingMetrics::register(&mut registry, broker.binding_table());
-        let last = Arc::new(LastScrapes::default());
-        loops.spawn_local(forget_gone(
+        let last = Arc::new(ScrapeHistory::default());
+        loops.spawn_local(prune_metrics_and_history(
             discovery.table.clone(),
             Arc::clone(&scrape_metrics),
             Arc::clone(&last),
@@ -210,7 +214,7 @@ impl Components {
             keep: config.routes.keep,
             access: self.access.clone(),
             limits: limits(&config.scrape),
-            timeouts: Timeouts {
+            timeouts: ScrapeTimeouts {
                 default: config.scrape.timeout,
                 max: config.scrape.max_timeout,
                 offset: config.scrape.timeout_offset,
@@ -399,8 +403,8 @@ fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
     })
 }
 
-fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
-    scrape::Limits {
+fn limits(scrape: &crate::config::Scrape) -> scrape::ScrapeLimits {
+    scrape::ScrapeLimits {
         concurrency: scrape.concurrency,
         max_instance_body: scrape.max_instance_body,
         max_response: scrape.max_response,
@@ -414,16 +418,16 @@ fn limits(scrape: &crate::config::Scrape) -> scrape::Limits {
 }
 
 /// Series and last scrapes of apps that left the table go.
-async fn forget_gone(
+async fn prune_metrics_and_history(
     table: RouteTable,
-    metrics: Arc<scrape::Metrics>,
-    last: Arc<LastScrapes>,
+    metrics: Arc<scrape::ScrapeMetrics>,
+    last: Arc<ScrapeHistory>,
     shutdown: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let snapshot = table.snapshot();
-        metrics.forget_gone(&snapshot);
-        last.forget_gone(&snapshot);
+        metrics.prune(&snapshot);
+        last.prune(&snapshot);
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
-    secrets::{Keys, AssociatedData, TOKEN_PREFIX, token_hash},
+    secrets::{AssociatedData, Keys, TOKEN_PREFIX, token_hash},
     store::{
         ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,
         tsuru_apps,

@@ -4,7 +4,7 @@
 use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_timeout};
 use crate::{
     domain::{AppGuid, BindingId, ScrapeOptions},
-    secrets::{KeyError, AssociatedData, salt},
+    secrets::{AssociatedData, KeyError, salt},
     store::{
         ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
         promfetcher::AppEndpoint,

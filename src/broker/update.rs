@@ -17,7 +17,8 @@ use crate::{
     },
     secrets::AssociatedData,
     store::{
-        PreviousState, Names, PrometheusInstance, ServiceInstance, Tx, instances, operations, prometheus,
+        Names, PreviousState, PrometheusInstance, ServiceInstance, Tx, instances, operations,
+        prometheus,
     },
 };
 use serde_json::{Map, Value};

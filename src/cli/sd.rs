@@ -135,7 +135,7 @@ fn secret(file: &Path) -> Result<SecretString, ExportError> {
 }
 
 async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, ExportError> {
-    let (url, tls) = match net::unsecured(url.as_str()) {
+    let (url, tls) = match net::plain_http_url(url.as_str()) {
         None => (url.to_string(), None),
         Some(url) => (url, Some(Arc::new(ClientSettings::default().config()?))),
     };

@@ -18,8 +18,9 @@ use crate::{
         readiness,
     },
     scrape::{
-        self, Answer, Ask, Budget, Client, Exporters, LastScrapes, Limits, Metrics, Negotiated,
-        Reason, Series, Target, Timeouts, WEB, Wanted,
+        self, Exporters, FailureReason, MemoryBudget, NegotiatedFormats, OwnSeries, ScrapeClient,
+        ScrapeHistory, ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, ScrapeResponse,
+        ScrapeTarget, ScrapeTimeouts, WEB,
     },
 };
 use actix_web::{
@@ -47,25 +48,25 @@ pub struct Apps {
     /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
     pub access: Access,
-    pub limits: Limits,
-    pub timeouts: Timeouts,
+    pub limits: ScrapeLimits,
+    pub timeouts: ScrapeTimeouts,
     /// Answer 200 with failure series if no instance answered.
     pub series_when_all_failed: bool,
     /// Id of this process in the header that detects loops.
     pub own_id: String,
     /// Scheme of `base_url`.
     pub scheme: &'static str,
-    pub metrics: Arc<Metrics>,
-    pub last: Arc<LastScrapes>,
+    pub metrics: Arc<ScrapeMetrics>,
+    pub last: Arc<ScrapeHistory>,
     /// Memory for the bodies of all scrapes.
-    pub budget: Budget,
+    pub budget: MemoryBudget,
     pub exporters: Exporters,
 }
 
 /// The prefix for text format 0.0.4 only.
 const TEXT_ONLY: &str = "/v2/";
 
-/// Adds the routes. Needs [`Apps`] and a [`Client`] of the worker as app data.
+/// Adds the routes. Needs [`Apps`] and a [`ScrapeClient`] of the worker as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     for version in ["/v1/apps", "/v2/apps"] {
         config.service(super::read_only(&format!("{version}/{{rest:.*}}"), apps));
@@ -76,7 +77,7 @@ async fn apps(
     request: HttpRequest,
     payload: web::Payload,
     apps: web::Data<Apps>,
-    client: web::Data<Client>,
+    client: web::Data<ScrapeClient>,
 ) -> Result<HttpResponse, AppsError> {
     let version = request.version();
     let answer = answer(request, apps, client);
@@ -88,7 +89,7 @@ async fn apps(
 async fn answer(
     request: HttpRequest,
     apps: web::Data<Apps>,
-    client: web::Data<Client>,
+    client: web::Data<ScrapeClient>,
 ) -> Result<HttpResponse, AppsError> {
     let started = Instant::now();
     let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
@@ -117,9 +118,9 @@ async fn answer(
         )));
     }
     let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
-    let mut ask = Ask {
-        deadline: started + apps.timeouts.budget(announced),
-        negotiated: Negotiated::new(
+    let mut ask = ScrapeRequest {
+        deadline: started + apps.timeouts.total(announced),
+        negotiated: NegotiatedFormats::new(
             joined(request.headers(), &header::ACCEPT).as_deref(),
             request.uri().path().starts_with(TEXT_ONLY),
         ),
@@ -128,16 +129,16 @@ async fn answer(
         headers: apps.passed_on(request.headers()),
         forwarded_for: forwarded_for(&request)
             .filter(|chain| !apps.access.is_own_credential(chain.as_bytes())),
-        our_scheme: apps.scheme,
+        public_scheme: apps.scheme,
         via,
         series: match asked.view {
-            View::OnlyAppMetrics | View::Instance { only_app: true, .. } => Series::FailuresOnly,
-            _ => Series::All,
+            View::OnlyAppMetrics | View::Instance { only_app: true, .. } => OwnSeries::FailuresOnly,
+            _ => OwnSeries::All,
         },
     };
     let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
     let spoken = apps.last.formats(&wanted, &ask.negotiated);
-    ask.negotiated = ask.negotiated.follow(&spoken);
+    ask.negotiated = ask.negotiated.choose(&spoken);
     drop(found);
     drop(table);
     let answer = scrape::scrape(
@@ -172,7 +173,7 @@ impl Apps {
     fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let is_single = headers.get_all(header::AUTHORIZATION).count() == 1;
         let is_for_us = self.access.token_required() || !is_single;
-        let mut passed = scrape::passed_on(headers);
+        let mut passed = scrape::forwarded_headers(headers);
         passed.retain(|(name, value)| match *name == header::AUTHORIZATION {
             true => !is_for_us && !self.access.is_own_authorization(value.as_bytes()),
             false => !self.access.is_own_credential(value.as_bytes()),
@@ -196,27 +197,27 @@ impl Apps {
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &Ask,
+        ask: &ScrapeRequest,
         asked: &AppRequest,
-    ) -> Result<Wanted, AppsError> {
+    ) -> Result<ScrapePlan, AppsError> {
         let instances = self.targets(caller, found, ask, asked)?;
         let externals = match &asked.view {
             View::Metrics => {
                 let apps = found.iter().map(|one| one.app);
-                self.exporters.of(apps, self.limits.exposition.max_samples)
+                self.exporters.targets_for(apps, self.limits.exposition.max_samples)
             }
-            _ => self.exporters.none(),
+            _ => self.exporters.no_targets(),
         };
-        Ok(Wanted { instances, externals })
+        Ok(ScrapePlan { instances, externals })
     }
 
     fn targets(
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &Ask,
+        ask: &ScrapeRequest,
         asked: &AppRequest,
-    ) -> Result<Vec<Target>, AppsError> {
+    ) -> Result<Vec<ScrapeTarget>, AppsError> {
         let mut targets = Vec::new();
         let mut wanted = BTreeSet::new();
         for one in found {
@@ -240,17 +241,17 @@ impl Apps {
 
     fn respond(
         &self,
-        answer: Answer,
+        answer: ScrapeResponse,
         content_type: &str,
         gzip: bool,
     ) -> Result<HttpResponse, AppsError> {
-        let instances = format!("{}/{}", answer.answered(), answer.asked);
-        let none_answered = answer.answered() + answer.externals_answered == 0;
+        let instances = format!("{}/{}", answer.succeeded(), answer.instances);
+        let none_answered = answer.succeeded() + answer.exporters_succeeded == 0;
         if none_answered && !self.series_when_all_failed {
-            let status = if answer.all_failed_with(Reason::Status4xx) {
+            let status = if answer.all_failed_with(FailureReason::Status4xx) {
                 // promfetcher's status if no instance has this path.
                 StatusCode::NOT_ACCEPTABLE
-            } else if answer.all_failed_with(Reason::Timeout) {
+            } else if answer.all_failed_with(FailureReason::Timeout) {
                 StatusCode::GATEWAY_TIMEOUT
             } else {
                 StatusCode::BAD_GATEWAY
@@ -258,10 +259,10 @@ impl Apps {
             return Err(AppsError::NoneAnswered {
                 status,
                 failures: answer.failures,
-                externals: answer.external_failures,
+                externals: answer.exporter_failures,
             });
         }
-        for failure in &answer.external_failures {
+        for failure in &answer.exporter_failures {
             tracing::debug!(failure, "external exporter failed");
         }
         for one in &answer.failures {
@@ -289,17 +290,17 @@ impl Apps {
 /// The instance at an address; or with an index within the requested process type, else within
 /// `web`, else within the only type.
 fn one_instance(
-    mut targets: Vec<Target>,
+    mut targets: Vec<ScrapeTarget>,
     selector: &InstanceSelector,
     process_type: Option<&str>,
-) -> Result<Vec<Target>, AppsError> {
+) -> Result<Vec<ScrapeTarget>, AppsError> {
     let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
     let process_type = match process_type {
         Some(process_type) => process_type,
         None if types.len() == 1 => types.first().map_or(WEB, |only| only),
         None => WEB,
     };
-    let name = |target: &Target| {
+    let name = |target: &ScrapeTarget| {
         let index = target.endpoint.index.as_ref().map(ToString::to_string);
         format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
     };

@@ -17,8 +17,8 @@ use crate::{
     discovery::RouteTable,
     domain::prometheus::{Period, segment},
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
-    query::{Answer, Ask, Client, Read, Upstream},
-    scrape::LastScrapes,
+    query::{PrometheusClient, QueryRequest, QueryResponse, ReadEndpoint, Upstream},
+    scrape::ScrapeHistory,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -67,10 +67,10 @@ pub struct Prometheus {
     /// Finds the instance behind a target.
     pub table: RouteTable,
     /// Why an instance could not be scraped.
-    pub last: Arc<LastScrapes>,
+    pub last: Arc<ScrapeHistory>,
 }
 
-/// Adds the routes. Needs [`Prometheus`] and a [`Client`] of the worker as app data.
+/// Adds the routes. Needs [`Prometheus`] and a [`PrometheusClient`] of the worker as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config.route("/prometheus/{rest:.*}", web::route().to(ask));
 }
@@ -99,7 +99,7 @@ async fn ask(
     request: HttpRequest,
     mut payload: web::Payload,
     state: web::Data<Prometheus>,
-    client: web::Data<Client>,
+    client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
     let target = Target::of(request.uri().path());
     let answered = async {
@@ -118,7 +118,7 @@ async fn ask(
             }
             _ => {}
         }
-        let read = Read::find(target.rest).ok_or(Problem::NotForwarded)?;
+        let read = ReadEndpoint::find(target.rest).ok_or(Problem::NotForwarded)?;
         let form = match *request.method() {
             Method::GET | Method::HEAD => None,
             Method::POST if read.takes_form() => Some(form(&request, &mut payload).await?),
@@ -199,22 +199,22 @@ fn is_form(content_type: Option<&HeaderValue>) -> bool {
 
 async fn forward(
     request: &HttpRequest,
-    client: &Client,
+    client: &PrometheusClient,
     access: &Access,
     upstream: &Upstream,
-    read: &Read,
+    read: &ReadEndpoint,
     form: Option<Bytes>,
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string();
     let question_mark = if query.is_empty() { "" } else { "?" };
     let headers = without_credentials(request.headers(), access);
-    let ask = Ask {
+    let ask = QueryRequest {
         target: format!("{}{question_mark}{query}", read.path),
         headers: &headers,
         forwarded_for: forwarded_for(request)
             .filter(|chain| !access.is_own_credential(chain.as_bytes())),
         files: read.files(),
-        patience: patience(query, form.as_deref().unwrap_or_default()),
+        timeout: patience(query, form.as_deref().unwrap_or_default()),
         form,
     };
     let answer = client.forward(upstream, &ask).await?;
@@ -244,8 +244,8 @@ fn duration(encoded: &str) -> Option<Duration> {
 }
 
 /// Forwards an answer. Prometheus has no HEAD, so the request was a GET.
-fn respond(answer: Answer, only_head: bool) -> HttpResponse {
-    let Answer { status, headers, length, body } = answer;
+fn respond(answer: QueryResponse, only_head: bool) -> HttpResponse {
+    let QueryResponse { status, headers, length, body } = answer;
     let mut response = HttpResponse::build(status);
     for (name, value) in &headers {
         response.append_header((name, value));

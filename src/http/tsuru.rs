@@ -26,7 +26,7 @@ use crate::{
     broker::Broker,
     discovery::{RouteTable, TsuruApi},
     domain::CallsWithoutEventId,
-    scrape::LastScrapes,
+    scrape::ScrapeHistory,
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;
@@ -46,11 +46,11 @@ pub struct TsuruState {
     pub api: Option<TsuruApi>,
     pub calls_without_event_id: CallsWithoutEventId,
     pub table: RouteTable,
-    pub last: Arc<LastScrapes>,
+    pub last: Arc<ScrapeHistory>,
 }
 
 /// Adds `/{service}/…`; to be mounted in the scope `/tsuru` of an app that has a
-/// `web::Data<TsuruState>`, and a [`Client`](crate::query::Client) of the worker.
+/// `web::Data<TsuruState>`, and a [`PrometheusClient`](crate::query::PrometheusClient) of the worker.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     const INSTANCE: &str = "/resources/{instance:[^/]*}";
     let below = |rest: &str| format!("{INSTANCE}/{rest}");

@@ -1,45 +1,45 @@
-//! The head of an HTTP/1 answer, rewritten so that awc reads the body behind it
-//! as RFC 9112 (section 6.3, "Message Body Length") says.
+//! Rewrites the head of an HTTP/1 response so that awc reads the body as RFC 9112 (section 6.3,
+//! "Message Body Length") requires.
 
 use httparse::{Header, ParserConfig, Status};
 use std::io::Write;
 
-/// As many as awc takes.
+/// The same limit as in awc.
 const MAX_HEADERS: usize = 96;
 
-/// The longest name of a field, bytes. awc panics at longer ones.
+/// Maximum length of a field name, bytes. awc panics at longer ones.
 const MAX_NAME: usize = u16::MAX as usize;
 
-/// Why an answer cannot be used.
+/// Why a response cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
-    /// No head of HTTP/1.0 or HTTP/1.1.
-    #[error("the answer is not HTTP")]
+pub enum ResponseError {
+    /// Not HTTP/1.0 or HTTP/1.1.
+    #[error("the response is not HTTP")]
     NotHttp,
-    /// Too many bytes or header fields; interim answers count.
-    #[error("the head of the answer is too long")]
+    /// Too many bytes or header fields, including interim responses.
+    #[error("the response head is too long")]
     TooLong,
-    /// Status 101, which no request of ours asks for.
-    #[error("the answer switches to another protocol")]
+    /// Status 101, which no request asks for.
+    #[error("the response switches to another protocol")]
     Switching,
     /// A coding other than `chunked`, or `chunked` twice.
-    #[error("the Transfer-Encoding of the answer is not supported")]
+    #[error("the Transfer-Encoding of the response is not supported")]
     TransferEncoding,
-    /// Several lengths that differ, or no number.
-    #[error("the Content-Length of the answer is not a number")]
+    /// Not a number, or several different lengths.
+    #[error("the Content-Length of the response is not a number")]
     ContentLength,
 }
 
-/// A whole head.
+/// A complete head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head {
     /// Status 1xx: another head follows.
     Interim,
-    /// The answer's own, as awc gets it.
+    /// The response's own head, rewritten for awc.
     Final { bytes: Vec<u8>, ends_with_connection: bool },
 }
 
-/// What tells where a body ends.
+/// What determines the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
@@ -47,10 +47,10 @@ enum Framing {
     Connection,
 }
 
-/// Where the first head in `bytes` ends, if all of it is there. Lines that end
-/// before `searched` are not looked at again.
+/// End of the first head in `bytes`, if it is complete. Lines that end before `searched` are
+/// skipped.
 pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
-    // A blank line has three bytes at most.
+    // A line end and the blank line after it may begin up to three bytes before.
     let from = searched.saturating_sub(3);
     let rest = bytes.get(from..).unwrap_or_default();
     memchr::memchr_iter(b'\n', rest).find_map(|at| {
@@ -60,36 +60,36 @@ pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     })
 }
 
-/// Reads a whole head.
-pub(super) fn read(bytes: &[u8]) -> Result<Head, AnswerError> {
+/// Parses a complete head.
+pub(super) fn read(bytes: &[u8]) -> Result<Head, ResponseError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut answer = httparse::Response::new(&mut headers);
+    let mut response = httparse::Response::new(&mut headers);
     let mut config = ParserConfig::default();
-    // awc takes them, too.
+    // awc allows them too.
     config.allow_spaces_after_header_name_in_responses(true);
-    match config.parse_response(&mut answer, bytes) {
+    match config.parse_response(&mut response, bytes) {
         Ok(Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(AnswerError::TooLong),
-        Ok(Status::Partial) | Err(_) => return Err(AnswerError::NotHttp),
+        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooLong),
+        Ok(Status::Partial) | Err(_) => return Err(ResponseError::NotHttp),
     }
-    if answer.headers.iter().any(|header| header.name.len() > MAX_NAME) {
-        return Err(AnswerError::TooLong);
+    if response.headers.iter().any(|header| header.name.len() > MAX_NAME) {
+        return Err(ResponseError::TooLong);
     }
-    let (Some(status), Some(version)) = (answer.code, answer.version) else {
-        return Err(AnswerError::NotHttp);
+    let (Some(status), Some(version)) = (response.code, response.version) else {
+        return Err(ResponseError::NotHttp);
     };
     match status {
-        101 => Err(AnswerError::Switching),
+        101 => Err(ResponseError::Switching),
         100..=199 => Ok(Head::Interim),
         200.. => {
-            let framing = framing(status, version, answer.headers)?;
-            Ok(rewritten(status, version, answer.headers, framing))
+            let framing = framing(status, version, response.headers)?;
+            Ok(rewritten(status, version, response.headers, framing))
         }
-        _ => Err(AnswerError::NotHttp),
+        _ => Err(ResponseError::NotHttp),
     }
 }
 
-fn framing(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Framing, AnswerError> {
+fn framing(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Framing, ResponseError> {
     if matches!(status, 204 | 304) {
         return Ok(Framing::Length(0));
     }
@@ -100,40 +100,40 @@ fn framing(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Framing, 
     Ok(content_length(headers)?.map_or(Framing::Connection, Framing::Length))
 }
 
-/// `identity` is no coding: it means that there is none.
-fn is_chunked(headers: &[Header<'_>]) -> Result<bool, AnswerError> {
+/// `identity` is not a coding: it means that there is none.
+fn is_chunked(headers: &[Header<'_>]) -> Result<bool, ResponseError> {
     let mut codings = items(headers, "transfer-encoding")
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(AnswerError::TransferEncoding),
+        _ => Err(ResponseError::TransferEncoding),
     }
 }
 
-/// The same length may be there several times.
-fn content_length(headers: &[Header<'_>]) -> Result<Option<u64>, AnswerError> {
+/// Repeated equal lengths are allowed.
+fn content_length(headers: &[Header<'_>]) -> Result<Option<u64>, ResponseError> {
     let mut length = None;
     for item in items(headers, "content-length") {
         let is_number = !item.is_empty() && item.iter().all(u8::is_ascii_digit);
         let number = std::str::from_utf8(item).ok().filter(|_| is_number);
         let number = number.and_then(|number| number.parse::<u64>().ok());
-        let number = number.ok_or(AnswerError::ContentLength)?;
+        let number = number.ok_or(ResponseError::ContentLength)?;
         if length.replace(number).is_some_and(|before| before != number) {
-            return Err(AnswerError::ContentLength);
+            return Err(ResponseError::ContentLength);
         }
     }
     Ok(length)
 }
 
-/// The items of all lists of this name.
+/// The items of all header fields with this name.
 fn items<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     let of_name = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     of_name.flat_map(|header| header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
 }
 
-/// awc reads a body up to the connection's end in HTTP/1.0 only. In HTTP/1.0 it
-/// does not believe in an empty body, and keeps connections that will be closed.
+/// awc reads a body up to the end of the connection only in HTTP/1.0. In HTTP/1.0 it does not
+/// support `content-length: 0`, and it reuses connections that will be closed.
 fn rewritten(status: u16, version: u8, headers: &[Header<'_>], framing: Framing) -> Head {
     let ends_with_connection = framing == Framing::Connection;
     let minor = u8::from(!ends_with_connection);
@@ -170,7 +170,7 @@ fn rewritten(status: u16, version: u8, headers: &[Header<'_>], framing: Framing)
 mod tests {
     use super::*;
 
-    fn framing_of(head: &str) -> Result<String, AnswerError> {
+    fn framing_of(head: &str) -> Result<String, ResponseError> {
         match read(format!("{head}\r\n").as_bytes())? {
             Head::Interim => Ok("interim".to_owned()),
             Head::Final { bytes, ends_with_connection } => {
@@ -183,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn each_head_tells_awc_where_its_body_ends() {
-        use AnswerError::*;
+    fn each_rewritten_head_determines_the_end_of_its_body() {
+        use ResponseError::*;
         let close = "connection: close;;";
         let chunked = "transfer-encoding: chunked;;";
-        let cases: &[(&str, &str, Result<&str, AnswerError>)] = &[
+        let cases: &[(&str, &str, Result<&str, ResponseError>)] = &[
             ("HTTP/1.1 200 OK", "", Ok(close)),
             ("HTTP/1.1 200", "", Ok(close)),
             ("HTTP/1.1 200 OK", "Connection: keep-alive\r\n", Ok(close)),
@@ -231,7 +231,7 @@ mod tests {
                 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
                 Err(TransferEncoding),
             ),
-            // The length is not the body's: RFC 9112 lets the coding win.
+            // RFC 9112: Transfer-Encoding overrides Content-Length.
             ("HTTP/1.1 200 OK", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Ok(chunked)),
             ("HTTP/1.0 200 OK", "", Ok(close)),
             ("HTTP/1.0 200 OK", "Connection: keep-alive\r\n", Ok(close)),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_head_is_found_however_it_comes() {
+    fn the_end_of_a_head_is_found_however_it_is_split() {
         for (bytes, expected) in [
             (&b"HTTP/1.1 200 OK\r\n\r\nx"[..], Some(19)),
             (b"HTTP/1.1 200 OK\n\nx", Some(17)),

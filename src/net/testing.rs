@@ -1,6 +1,6 @@
-//! A check of [`Answers`] for every answer and for every way it arrives, for a fuzz target.
+//! Fuzz check: [`Http1Stream`] treats every response correctly, however it is split into reads.
 
-use super::Answers;
+use super::Http1Stream;
 use actix_http::{
     ResponseHead, ServiceConfig,
     h1::{ClientCodec, MessageType},
@@ -19,77 +19,77 @@ use tokio::{
 };
 use tokio_util::codec::Decoder;
 
-/// The limit of a head, bytes, and the most that is read beyond it.
+/// Limit of a head, bytes, and the maximum that is read beyond it.
 const MAX_HEAD: usize = 128 << 10;
 const MAX_EXCESS: usize = 4 << 10;
-/// The longest answer, bytes.
-const MAX_ANSWER: usize = 256 << 10;
-/// A byte that is followed by a byte and by how many KiB of it there are.
+/// Maximum size of a response, bytes.
+const MAX_RESPONSE: usize = 256 << 10;
+/// Marks a repetition: the next two bytes are the repeated byte and the number of KiB.
 const REPEATED: u8 = 0xff;
 
 thread_local! {
-    /// Its clock needs a runtime when it is made, and awc does not ask it.
+    /// Creating it needs a runtime for its clock, which awc does not use here.
     static CONFIG: ServiceConfig = {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         LocalSet::new().block_on(&runtime, async { ServiceConfig::default() })
     };
 }
 
-/// An answer: the first byte picks how long the pieces are in which it arrives.
-pub fn check_answer(input: &[u8]) {
-    let Some((choice, answer)) = input.split_first() else { return };
-    let answer = expanded(answer);
-    let whole = read(&answer, MAX_ANSWER, MAX_ANSWER);
+/// Checks a response; the first input byte determines the length of the pieces in which it arrives.
+pub fn check_response(input: &[u8]) {
+    let Some((choice, response)) = input.split_first() else { return };
+    let response = expanded(response);
+    let whole = read(&response, MAX_RESPONSE, MAX_RESPONSE);
     let piece = usize::from(*choice) * 16 + 1;
-    let short = [(1, 1000), (piece, 7), (piece, MAX_ANSWER)];
-    // Single bytes of a long answer would take most of the time.
-    let long = [(61, MAX_ANSWER)];
-    for (piece, buffer) in if answer.len() < 8 << 10 { &short[..] } else { &long } {
+    let short = [(1, 1000), (piece, 7), (piece, MAX_RESPONSE)];
+    // Reading long responses byte by byte would be slow.
+    let long = [(61, MAX_RESPONSE)];
+    for (piece, buffer) in if response.len() < 8 << 10 { &short[..] } else { &long } {
         let (piece, buffer) = (*piece, *buffer);
-        let pieces = read(&answer, piece, buffer);
+        let pieces = read(&response, piece, buffer);
         assert_eq!(pieces.error, whole.error, "pieces of {piece} bytes make no difference");
         assert!(pieces.bytes == whole.bytes, "pieces of {piece} bytes make no difference");
         check_limit(&pieces);
     }
     check_limit(&whole);
     if whole.bytes.is_empty() {
-        assert_eq!(whole.error.is_none(), answer.is_empty(), "only no answer is no error");
+        assert_eq!(whole.error.is_none(), response.is_empty(), "only no response is no error");
     } else {
-        check_outcome(&answer, &whole);
+        check_outcome(&response, &whole);
     }
 }
 
-/// Long answers from short inputs.
+/// Expands short inputs into long responses.
 fn expanded(input: &[u8]) -> Vec<u8> {
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut bytes = input.iter();
     while let Some(byte) = bytes.next() {
         match (*byte, bytes.as_slice()) {
             (REPEATED, [repeated, kibibytes, rest @ ..]) => {
-                let length = answer.len() + (usize::from(*kibibytes) << 10);
-                answer.resize(length.min(MAX_ANSWER), *repeated);
+                let length = response.len() + (usize::from(*kibibytes) << 10);
+                response.resize(length.min(MAX_RESPONSE), *repeated);
                 bytes = rest.iter();
             }
-            (byte, _) => answer.push(byte),
+            (byte, _) => response.push(byte),
         }
     }
-    answer
+    response
 }
 
 #[derive(Debug, Default)]
 struct Outcome {
     bytes: Vec<u8>,
     error: Option<String>,
-    /// How much of the answer was read.
+    /// Number of bytes that were read.
     taken: usize,
 }
 
-/// Reads an answer that arrives in pieces of one length into buffers of one length.
-fn read(answer: &[u8], piece: usize, buffer: usize) -> Outcome {
+/// Reads a response that arrives in pieces of one length into buffers of one length.
+fn read(response: &[u8], piece: usize, buffer: usize) -> Outcome {
     let cx = &mut Context::from_waker(Waker::noop());
-    let mut peer = Peer { answer, taken: 0, piece, is_ready: false };
+    let mut peer = Peer { response, taken: 0, piece, is_ready: false };
     let mut outcome = Outcome::default();
-    let mut stream = pin!(Answers::new(&mut peer));
+    let mut stream = pin!(Http1Stream::new(&mut peer));
     assert!(stream.as_mut().poll_write(cx, b"GET / HTTP/1.1\r\n\r\n").is_ready());
     let mut buffer = vec![0; buffer];
     loop {
@@ -108,9 +108,9 @@ fn read(answer: &[u8], piece: usize, buffer: usize) -> Outcome {
     outcome
 }
 
-/// The other end of a connection. It has nothing to read before each piece.
+/// The other end of a connection. It returns `Pending` before each piece.
 struct Peer<'a> {
-    answer: &'a [u8],
+    response: &'a [u8],
     taken: usize,
     piece: usize,
     is_ready: bool,
@@ -126,7 +126,7 @@ impl AsyncRead for Peer<'_> {
         if self.is_ready {
             return Poll::Pending;
         }
-        let left = &self.answer[self.taken..];
+        let left = &self.response[self.taken..];
         let length = left.len().min(self.piece).min(buffer.remaining());
         buffer.put_slice(&left[..length]);
         self.taken += length;
@@ -157,7 +157,7 @@ fn check_limit(outcome: &Outcome) {
     assert!(is_limited, "{} bytes were read without a head", outcome.taken);
 }
 
-/// What ends a body.
+/// What determines the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Length(u64),
@@ -165,22 +165,22 @@ enum End {
     Connection,
 }
 
-/// The answer's own head, as far as it matters for the body.
+/// The parts of a response head that affect the body.
 struct RawHead<'a> {
     status: u16,
     end: End,
     fields: Vec<(String, &'a [u8])>,
 }
 
-/// Checks that awc reads from the outcome what is in the answer.
-fn check_outcome(answer: &[u8], outcome: &Outcome) {
-    let (head, body) = raw_head(answer);
-    assert!(answer.len() - body.len() <= MAX_HEAD, "a head beyond the limit");
+/// Checks that awc parses the outcome as the original response.
+fn check_outcome(response: &[u8], outcome: &Outcome) {
+    let (head, body) = raw_head(response);
+    assert!(response.len() - body.len() <= MAX_HEAD, "a head beyond the limit");
     let mut left = BytesMut::from(&*outcome.bytes);
     let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
     let read = match codec.decode(&mut left) {
         Ok(Some(read)) => read,
-        // Several hosts.
+        // awc rejects several Host headers.
         Err(_) => {
             return assert!(head.fields.iter().filter(|(name, _)| name == "host").count() > 1);
         }
@@ -215,7 +215,7 @@ fn check_outcome(answer: &[u8], outcome: &Outcome) {
     }
 }
 
-/// All fields reach awc, except for those that belong to the connection.
+/// Checks that awc gets all header fields except those of the connection.
 fn check_fields(head: &RawHead<'_>, read: &ResponseHead) {
     const REPLACED: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
     let names: HashSet<_> = head.fields.iter().map(|(name, _)| name.as_str()).collect();
@@ -231,15 +231,15 @@ fn check_fields(head: &RawHead<'_>, read: &ResponseHead) {
     assert!(replaced, "a field that was not sent");
 }
 
-/// The first head that is not an interim answer's, of an answer that was accepted.
-fn raw_head(mut answer: &[u8]) -> (RawHead<'_>, &[u8]) {
+/// The first head that is not of an interim response. The response must be valid.
+fn raw_head(mut response: &[u8]) -> (RawHead<'_>, &[u8]) {
     loop {
-        let (lines, rest) = raw_lines(answer);
+        let (lines, rest) = raw_lines(response);
         let (status_line, fields) = lines.split_first().expect("a status line");
         let status =
             str::from_utf8(&status_line[9..12]).expect("a status").parse().expect("a status");
         if (100..200).contains(&status) {
-            answer = rest;
+            response = rest;
             continue;
         }
         let field = |line: &&'_ [u8]| {
@@ -257,7 +257,7 @@ fn raw_head(mut answer: &[u8]) -> (RawHead<'_>, &[u8]) {
     }
 }
 
-/// The lines of a head, and what follows it.
+/// The lines of a head, and the bytes after it.
 fn raw_lines(mut bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let mut lines = Vec::new();
     loop {
@@ -265,7 +265,7 @@ fn raw_lines(mut bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
         let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
         bytes = &bytes[end + 1..];
         match (line.is_empty(), lines.is_empty()) {
-            // Blank lines before an answer.
+            // Blank lines before a response are skipped.
             (true, true) => {}
             (true, false) => return (lines, bytes),
             (false, _) => lines.push(line),
@@ -273,7 +273,7 @@ fn raw_lines(mut bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     }
 }
 
-/// RFC 9112, section 6.3, "Message Body Length", of an answer to a GET.
+/// RFC 9112, section 6.3, "Message Body Length", for a response to a GET.
 fn end_of_body(status: u16, is_http10: bool, fields: &[(String, &[u8])]) -> End {
     let items = |name: &'static str| {
         let of_name = fields.iter().filter(move |(found, _)| found == name);
@@ -299,5 +299,5 @@ fn end_of_body(status: u16, is_http10: bool, fields: &[(String, &[u8])]) -> End 
 
 #[test]
 fn seeds_of_the_fuzz_target() {
-    exposition::testing::replay("fuzz/seeds/answers", check_answer);
+    exposition::testing::replay("fuzz/seeds/answers", check_response);
 }

@@ -5,7 +5,7 @@ use crate::{
         InstanceId, OrganizationGuid, SpaceGuid,
         prometheus::{Spec, WEB_USER, segment, slug},
     },
-    secrets::{Keys, AssociatedData},
+    secrets::{AssociatedData, Keys},
     store::{Names, PrometheusInstance, ServiceInstance},
 };
 use secrecy::SecretString;

@@ -116,7 +116,9 @@ impl Lease {
         tx.commit().await?;
         self.acquired_at = (taken == LeaseOutcome::Acquired).then_some(requested_at);
         self.other_location = match &taken {
-            LeaseOutcome::HeldByOther { holder, .. } if holder.home != self.holder.home => holder.home.clone(),
+            LeaseOutcome::HeldByOther { holder, .. } if holder.home != self.holder.home => {
+                holder.home.clone()
+            }
             _ => None,
         };
         Ok(taken)

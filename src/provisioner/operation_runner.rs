@@ -162,7 +162,9 @@ impl OperationRunner {
         }
         let why = format!("{failure}; the instance stays as it was");
         self.write(async |tx| {
-            if operations::update_state(tx, &operation.operation_id, OperationState::Failed, &why).await? {
+            if operations::update_state(tx, &operation.operation_id, OperationState::Failed, &why)
+                .await?
+            {
                 restore_before(tx, operation).await?;
             }
             Ok(())

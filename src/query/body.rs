@@ -1,6 +1,6 @@
-//! A body on its way through.
+//! Streamed response bodies.
 
-use super::file_names::{FileNames, FilesIn};
+use super::rule_paths::{RulePathFilter, RulePathFormat};
 use crate::net::Permit;
 use awc::{ClientResponse, http::header};
 use bytes::Bytes;
@@ -13,24 +13,24 @@ use std::{
 };
 use tokio::time::{Sleep, sleep};
 
-/// A Prometheus that has begun to answer and sends nothing for so long hangs.
-const STALLED: Duration = Duration::from_secs(60);
+/// Timeout for the next bytes of a response that has started.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The rest of an answer, piece by piece. Ends with an error where it is cut.
-pub struct Body {
+/// The body of a response as a stream of chunks. Ends with an error if it is truncated.
+pub struct ResponseBody {
     response: Pin<Box<ClientResponse>>,
-    /// Bytes that are still to come, when that was announced.
+    /// Remaining bytes, if the length was announced.
     left: Option<u64>,
-    /// Only the connection's end tells where it ends, and nothing came yet.
+    /// The body ends with the connection, and no byte was received yet.
     is_empty_until_close: bool,
-    /// Takes paths of our disk out of it.
-    file_names: Option<FileNames>,
-    /// Runs while we wait for the server, and not while the user is slow.
+    /// Removes folders of Scrapebroker's disk.
+    rule_paths: Option<RulePathFilter>,
+    /// Timer that runs while waiting for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
 }
 
-impl Body {
+impl ResponseBody {
     pub(super) fn new(response: ClientResponse, length: Option<u64>, permit: Permit) -> Self {
         let headers = response.headers();
         let is_empty_until_close = !headers.contains_key(header::CONTENT_LENGTH)
@@ -39,22 +39,22 @@ impl Body {
             response: Box::pin(response),
             left: length,
             is_empty_until_close,
-            file_names: None,
+            rule_paths: None,
             waiting: None,
             _permit: permit,
         }
     }
 
-    /// The same without the folders of rule files.
-    pub(super) fn without_folders(self, files: FilesIn) -> Self {
-        Self { file_names: Some(FileNames::new(files)), ..self }
+    /// Removes the folders of rule files from the body.
+    pub(super) fn without_folders(self, files: RulePathFormat) -> Self {
+        Self { rule_paths: Some(RulePathFilter::new(files)), ..self }
     }
 
-    /// Pieces without bytes are left out: in chunks they would be the end.
-    fn next_that_passes(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// Skips empty chunks, because an empty chunk would end a chunked body.
+    fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             let piece = ready!(self.next(cx));
-            let (Some(Ok(bytes)), Some(names)) = (&piece, &mut self.file_names) else {
+            let (Some(Ok(bytes)), Some(names)) = (&piece, &mut self.rule_paths) else {
                 return Poll::Ready(piece);
             };
             let passed = names.pass(bytes);
@@ -68,8 +68,11 @@ impl Body {
         let piece = match self.response.as_mut().poll_next(cx) {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
-                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(STALLED)));
-                return waiting.as_mut().poll(cx).map(|()| Some(Err(cut("it hangs"))));
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(STALL_TIMEOUT)));
+                return waiting
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err(truncated("it sent nothing for 60 s"))));
             }
         };
         self.waiting = None;
@@ -80,35 +83,35 @@ impl Body {
                 self.left = self.left.map(|left| left.saturating_sub(length));
                 Poll::Ready(Some(Ok(bytes)))
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(cut("its connection broke")))),
+            Some(Err(_)) => Poll::Ready(Some(Err(truncated("the connection failed")))),
             None if self.left.is_some_and(|left| left > 0) => {
-                Poll::Ready(Some(Err(cut("it ended early"))))
+                Poll::Ready(Some(Err(truncated("it is shorter than its Content-Length"))))
             }
             None if self.is_empty_until_close => {
-                Poll::Ready(Some(Err(cut("it ended before the body began"))))
+                Poll::Ready(Some(Err(truncated("the connection ended before the body"))))
             }
             None => Poll::Ready(None),
         }
     }
 }
 
-fn cut(why: &str) -> io::Error {
+fn truncated(why: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::UnexpectedEof,
-        format!("the answer of a Prometheus is cut: {why}"),
+        format!("the response of the prometheus is truncated: {why}"),
     )
 }
 
-impl Stream for Body {
+impl Stream for ResponseBody {
     type Item = io::Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().next_that_passes(cx)
+        self.get_mut().next_chunk(cx)
     }
 }
 
-impl std::fmt::Debug for Body {
+impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("left", &self.left).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
-//! One request, to the first replica that takes it.
+//! Forwards a request to the first replica that accepts the connection.
 
-use super::{Body, Client, Failure, FilesIn, Upstream};
+use super::{PrometheusClient, ResponseBody, RulePathFormat, Upstream};
 use crate::{
     domain::prometheus::{Replica, ReplicaState, WEB_USER},
     net::{self, Permit},
@@ -19,14 +19,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 use url::Url;
 
-/// What a read needs of its request: how the answer is to be written, and what the
-/// user has of it already.
-const OF_REQUEST: [HeaderName; 4] =
+/// Request headers that are forwarded: content negotiation and cache validation.
+const REQUEST_HEADERS: [HeaderName; 4] =
     [header::ACCEPT, header::ACCEPT_ENCODING, header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
-/// What a reader needs of an answer. All others stay behind: those of the
-/// connection, cookies, challenges, and what opens it to other sites.
-const OF_ANSWER: [HeaderName; 11] = [
+/// Response headers that are forwarded. Others are dropped, such as hop-by-hop headers, cookies,
+/// challenges, and CORS headers.
+const RESPONSE_HEADERS: [HeaderName; 11] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -37,54 +36,82 @@ const OF_ANSWER: [HeaderName; 11] = [
     header::LOCATION,
     header::RETRY_AFTER,
     header::VARY,
-    // The pages tell a server that stops from one that starts by it.
+    // The pages distinguish a stopping server from a starting one by it.
     HeaderName::from_static("x-prometheus-stopping"),
 ];
 
-/// A request to pass on.
+/// Why a query failed. The texts are for users and contain no secrets or addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryFailure {
+    /// No replica is reachable.
+    #[error("no server of this Prometheus is reachable: {0}")]
+    Unavailable(String),
+    /// No connection was free in time.
+    #[error(
+        "other requests use all connections that backends.max_connections allows; try again in a few seconds"
+    )]
+    Busy,
+    /// No response before the timeout.
+    #[error("this Prometheus did not respond within {} s; query less data or a shorter time range", .0.as_secs())]
+    Timeout(Duration),
+    /// The connection ended before the response.
+    #[error("this Prometheus ended the connection before it responded: it may be restarting")]
+    Broken,
+    /// Prometheus rejected the password.
+    #[error("this Prometheus rejects Scrapebroker's password; ask the operator for help")]
+    Refused,
+    /// The response must not be forwarded.
+    #[error("the response of this Prometheus cannot be forwarded: {0}")]
+    Unusable(&'static str),
+}
+
+/// A request to forward.
 #[derive(Clone, Debug)]
-pub struct Ask<'a> {
-    /// Path and query, below the instance's own path.
+pub struct QueryRequest<'a> {
+    /// Path and query, relative to the instance's path.
     pub target: String,
-    /// The user's headers; only what a read needs of them goes along.
+    /// The user's headers; those that a read needs are forwarded.
     pub headers: &'a HeaderMap,
     /// X-Forwarded-For of the request.
     pub forwarded_for: Option<HeaderValue>,
-    /// Parameters as a form, instead of in the query.
+    /// Parameters as a form instead of the query.
     pub form: Option<Bytes>,
-    /// The answer names rule files: their folders are left out of it.
-    pub files: Option<FilesIn>,
-    /// How long the answer may take to begin.
-    pub patience: Duration,
+    /// The response contains paths of rule files, whose folders are removed.
+    pub files: Option<RulePathFormat>,
+    /// Timeout until the response starts.
+    pub timeout: Duration,
 }
 
-/// What came back.
+/// A response whose body is streamed.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct QueryResponse {
     pub status: StatusCode,
-    /// What a reader needs of its headers.
+    /// The forwarded headers.
     pub headers: HeaderMap,
-    /// The length of the body, when it was announced.
+    /// Length of the body, if it was announced.
     pub length: Option<u64>,
-    /// The body.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
-impl Client {
-    /// Asks the replicas that are ready, one after the other, until one takes the
-    /// connection.
+impl PrometheusClient {
+    /// Sends the request to the ready replicas in order, until one accepts the connection.
     ///
     /// # Errors
-    /// [`Failure`] when there is no answer that may be passed on.
-    pub async fn forward(&self, upstream: &Upstream, ask: &Ask<'_>) -> Result<Answer, Failure> {
+    /// [`QueryFailure`] if there is no response that may be forwarded.
+    pub async fn forward(
+        &self,
+        upstream: &Upstream,
+        request: &QueryRequest<'_>,
+    ) -> Result<QueryResponse, QueryFailure> {
         let permit = self.permit(&upstream.external_url).await?;
         let mut refused = None;
         for replica in upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready) {
-            match timeout(ask.patience, self.send(replica, upstream, ask)).await {
-                Err(_) => return Err(Failure::Late(ask.patience)),
-                Ok(Ok(response)) => return answer(response, upstream, ask.files, permit),
-                // Nothing was sent yet.
+            match timeout(request.timeout, self.send(replica, upstream, request)).await {
+                Err(_) => return Err(QueryFailure::Timeout(request.timeout)),
+                Ok(Ok(response)) => {
+                    return response_to_forward(response, upstream, request.files, permit);
+                }
+                // No request was sent, so the next replica may be tried.
                 Ok(Err(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
                     tracing::debug!(
@@ -95,25 +122,27 @@ impl Client {
                     );
                     refused = Some(format!("server {} {why}", replica.number));
                 }
-                Ok(Err(_)) => return Err(Failure::Broken),
+                Ok(Err(_)) => return Err(QueryFailure::Broken),
             }
         }
-        Err(Failure::Away(refused.unwrap_or_else(|| why_nobody_is_ready(&upstream.replicas))))
+        Err(QueryFailure::Unavailable(
+            refused.unwrap_or_else(|| why_unavailable(&upstream.replicas)),
+        ))
     }
 
     async fn send(
         &self,
         replica: &Replica,
         upstream: &Upstream,
-        ask: &Ask<'_>,
+        request: &QueryRequest<'_>,
     ) -> Result<ClientResponse, SendRequestError> {
-        let url = format!("{}{}", replica.url, ask.target);
+        let url = format!("{}{}", replica.url, request.target);
         let (client, url) = self.of(&url);
-        let request = match &ask.form {
+        let http_request = match &request.form {
             None => client.get(url),
             Some(_) => client.post(url),
         };
-        let mut request = request
+        let mut http_request = http_request
             .force_close()
             .no_decompress()
             .basic_auth(WEB_USER, upstream.password.expose_secret())
@@ -121,20 +150,21 @@ impl Client {
                 header::USER_AGENT,
                 concat!("scrapebroker/", env!("CARGO_PKG_VERSION")),
             ));
-        // What is looked into must not be compressed.
-        let is_sent = |name: &HeaderName| ask.files.is_none() || *name != header::ACCEPT_ENCODING;
-        for name in OF_REQUEST.into_iter().filter(is_sent) {
-            for value in ask.headers.get_all(&name) {
-                request = request.append_header((name.clone(), value.clone()));
+        // A body that is edited must not be compressed.
+        let is_sent =
+            |name: &HeaderName| request.files.is_none() || *name != header::ACCEPT_ENCODING;
+        for name in REQUEST_HEADERS.into_iter().filter(is_sent) {
+            for value in request.headers.get_all(&name) {
+                http_request = http_request.append_header((name.clone(), value.clone()));
             }
         }
-        if let Some(chain) = &ask.forwarded_for {
-            request = request.insert_header(("x-forwarded-for", chain.clone()));
+        if let Some(chain) = &request.forwarded_for {
+            http_request = http_request.insert_header(("x-forwarded-for", chain.clone()));
         }
-        match &ask.form {
-            None => net::send(request).await,
+        match &request.form {
+            None => net::send(http_request).await,
             Some(form) => {
-                request
+                http_request
                     .content_type("application/x-www-form-urlencoded")
                     .send_body(form.clone())
                     .await
@@ -143,12 +173,12 @@ impl Client {
     }
 }
 
-/// Whether there was no connection at all.
+/// Whether no connection was opened.
 fn is_unreachable(error: &ConnectError) -> bool {
     !matches!(error, ConnectError::Disconnected)
 }
 
-/// In words, without an address.
+/// Explains a connection error without the address.
 fn explain(error: &ConnectError) -> String {
     match error {
         ConnectError::Timeout => "took too long to connect".to_owned(),
@@ -157,9 +187,9 @@ fn explain(error: &ConnectError) -> String {
     }
 }
 
-fn why_nobody_is_ready(replicas: &[Replica]) -> String {
+fn why_unavailable(replicas: &[Replica]) -> String {
     if replicas.is_empty() {
-        return "it is not there yet, or not any more".to_owned();
+        return "it does not exist yet, or no longer".to_owned();
     }
     let one = |replica: &Replica| {
         let colon = if replica.problem.is_empty() { "" } else { ": " };
@@ -169,43 +199,45 @@ fn why_nobody_is_ready(replicas: &[Replica]) -> String {
     replicas.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Decides whether an answer may be passed on, and what of it.
-fn answer(
+/// Checks whether a response may be forwarded, and selects its headers.
+fn response_to_forward(
     response: ClientResponse,
     upstream: &Upstream,
-    files: Option<FilesIn>,
+    files: Option<RulePathFormat>,
     permit: Permit,
-) -> Result<Answer, Failure> {
+) -> Result<QueryResponse, QueryFailure> {
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
-        return Err(Failure::Refused);
+        return Err(QueryFailure::Refused);
     }
     let has_body = !status.is_informational()
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse().ok();
     let length = response.headers().get(header::CONTENT_LENGTH).and_then(number);
     let mut headers = HeaderMap::new();
-    for name in OF_ANSWER {
+    for name in RESPONSE_HEADERS {
         for value in response.headers().get_all(&name) {
             headers.append(name.clone(), value.clone());
         }
     }
     if let Some(location) = headers.get(header::LOCATION)
-        && !stays_here(location, &upstream.external_url)
+        && !stays_on_host(location, &upstream.external_url)
     {
-        return Err(Failure::Unfit("it leads to another host"));
+        return Err(QueryFailure::Unusable("it redirects to another host"));
     }
     let length = length.filter(|_| has_body);
-    let body = Body::new(response, length, permit);
-    let Some(files) = files else { return Ok(Answer { status, headers, length, body }) };
+    let body = ResponseBody::new(response, length, permit);
+    let Some(files) = files else { return Ok(QueryResponse { status, headers, length, body }) };
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Failure::Unfit("it is compressed, though that was not asked for"));
+        return Err(QueryFailure::Unusable(
+            "it is compressed, although compression was not requested",
+        ));
     }
-    Ok(Answer { status, headers, length: None, body: body.without_folders(files) })
+    Ok(QueryResponse { status, headers, length: None, body: body.without_folders(files) })
 }
 
-/// Whether a redirect keeps its user on our host.
-fn stays_here(location: &HeaderValue, external_url: &str) -> bool {
+/// Whether a redirect stays on Scrapebroker's public host.
+fn stays_on_host(location: &HeaderValue, external_url: &str) -> bool {
     let Ok(base) = Url::parse(external_url) else { return false };
     let next = location.to_str().ok().and_then(|location| base.join(location).ok());
     next.is_some_and(|next| next.origin() == base.origin())
@@ -216,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redirect_stays_on_our_host() {
+    fn redirects_must_stay_on_the_public_host() {
         let base = "https://m.example.com/sub/prometheus/a";
         for (location, stays) in [
             ("/sub/prometheus/a/graph", true),
@@ -233,12 +265,12 @@ mod tests {
             ("javascript:alert(1)", false),
         ] {
             let value = HeaderValue::from_static(location);
-            assert_eq!(stays_here(&value, base), stays, "{location}");
+            assert_eq!(stays_on_host(&value, base), stays, "{location}");
         }
     }
 
     #[test]
-    fn who_is_not_ready_says_why() {
+    fn the_reason_is_given_for_each_unavailable_replica() {
         let replica = |number, state, problem: &str| Replica {
             number,
             url: String::new(),
@@ -250,9 +282,9 @@ mod tests {
             replica(1, ReplicaState::Starting, ""),
         ];
         assert_eq!(
-            why_nobody_is_ready(&replicas),
+            why_unavailable(&replicas),
             "server 0 is failed: out of memory; server 1 is starting"
         );
-        assert_eq!(why_nobody_is_ready(&[]), "it is not there yet, or not any more");
+        assert_eq!(why_unavailable(&[]), "it does not exist yet, or no longer");
     }
 }

@@ -1,159 +1,155 @@
-//! What may be asked of a Prometheus: a table, since what is not in it is refused.
+//! Allow-list of Prometheus endpoints; all others are rejected.
 //!
-//! Paths are compared as they come, without decoding: an encoded slash, an empty
-//! segment or a way up matches nothing. Only the name of a label may be encoded,
-//! and it is encoded anew.
+//! Paths are compared without decoding: an encoded slash, an empty segment or `..` matches nothing.
+//! Only the name of a label may be percent-encoded, and it is encoded again.
 //!
-//! Left out on purpose, though they can only be read: `status/config`,
-//! `scrape_pools/config` and `status/flags` (secrets, paths), `status/runtimeinfo` (paths),
-//! `status/tsdb` (walks through all series in memory under a lock), `alertmanagers` (a URL that
-//! may hold a key), `status/self_metrics`, `/metrics` and `/debug` (the process, not what it has
-//! stored), `/consoles` and `/user` (files of the disk), and the pages about these.
-//! `notifications/live` never ends; see `http::prometheus`, which answers it as a server with
-//! too many subscribers does.
+//! These endpoints are excluded although they are read-only: `status/config`, `scrape_pools/config`
+//! and `status/flags` (secrets, paths), `status/runtimeinfo` (paths), `status/tsdb` (iterates all
+//! series in memory under a lock), `alertmanagers` (a URL that may contain a key),
+//! `status/self_metrics`, `/metrics` and `/debug` (the process, not its stored data), `/consoles`
+//! and `/user` (files of the disk), and the pages about these. `notifications/live` never ends;
+//! `http::prometheus` responds to it like a server with too many subscribers.
 //!
-//! Clients and what they read: the pages of versions 2 and 3 read queries, labels, `metadata`,
-//! `targets`, `scrape_pools`, `rules`, `walreplay`, and version 3 also `series`, `notifications`,
-//! `parse_query`, `format_query`, `relabel_steps` and `features`. Grafana reads queries, labels,
-//! `series`, `metadata`, `rules`, `alerts`, `query_exemplars` and `buildinfo`; it tries POST
-//! first and repeats a request that gets 405 as a GET. vmalert reads `query` and `query_range`.
-//! promtool reads queries, labels, `series`, `/-/healthy` and `/-/ready`.
+//! Clients and the endpoints that they use: the pages of versions 2 and 3 use queries, labels,
+//! `metadata`, `targets`, `scrape_pools`, `rules`, `walreplay`, and version 3 also `series`,
+//! `notifications`, `parse_query`, `format_query`, `relabel_steps` and `features`. Grafana uses
+//! queries, labels, `series`, `metadata`, `rules`, `alerts`, `query_exemplars` and `buildinfo`; it
+//! tries POST first and repeats a request that gets 405 as a GET. vmalert uses `query` and
+//! `query_range`. promtool uses queries, labels, `series`, `/-/healthy` and `/-/ready`.
 
-use super::FilesIn;
+use super::RulePathFormat;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Characters of a name that need no encoding in a path (RFC 3986, unreserved).
+/// Characters that are not encoded in a path segment (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// How something is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+enum AllowedMethods {
     Get,
-    /// Or with the parameters as a form, which may be longer than a URL.
+    /// Also POST, with the parameters as a form, which may be longer than a URL.
     GetOrForm,
 }
 
-/// These name the file of each group of rules.
+/// Responses of these two contain the path of each rule file.
 const RULES: &str = "/api/v1/rules";
 const CLASSIC_ALERTS: &str = "/classic/alerts";
 
-/// Each path, or what it begins with when it ends in `*`.
-const READS: &[(&str, By)] = &[
-    ("/api/v1/query", By::GetOrForm),
-    ("/api/v1/query_range", By::GetOrForm),
-    ("/api/v1/query_exemplars", By::GetOrForm),
-    ("/api/v1/series", By::GetOrForm),
-    ("/api/v1/labels", By::GetOrForm),
-    ("/api/v1/format_query", By::GetOrForm),
-    // The query page of version 3 shows the tree of a query.
-    ("/api/v1/parse_query", By::GetOrForm),
-    // Searches of the same index as labels, since version 3.13.
-    ("/api/v1/search/metric_names", By::GetOrForm),
-    ("/api/v1/search/label_names", By::GetOrForm),
-    ("/api/v1/search/label_values", By::GetOrForm),
-    ("/api/v1/metadata", By::Get),
-    ("/api/v1/targets", By::Get),
-    ("/api/v1/targets/metadata", By::Get),
-    // The page of targets of version 3 explains labels with it.
-    ("/api/v1/targets/relabel_steps", By::Get),
-    ("/api/v1/scrape_pools", By::Get),
-    ("/api/v1/notifications", By::Get),
-    ("/api/v1/features", By::Get),
-    ("/api/v1/openapi.yaml", By::Get),
-    (RULES, By::Get),
-    ("/api/v1/alerts", By::Get),
-    ("/api/v1/status/buildinfo", By::Get),
-    // The same for people.
-    ("/version", By::Get),
-    ("/federate", By::Get),
-    // Pages: /graph of version 2, which Debian has below /classic, and /query of
-    // version 3; and those that show what the API above says.
-    ("/graph", By::Get),
-    ("/graph/", By::Get),
-    ("/query", By::Get),
-    ("/alerts", By::Get),
-    ("/rules", By::Get),
-    ("/targets", By::Get),
-    // Made of the lists of targets above.
-    ("/service-discovery", By::Get),
-    // Where the pages of version 2 wait for a server that starts.
-    ("/starting", By::Get),
-    // The name of the program on each page of Debian leads there, and on to its graph.
-    ("/classic", By::Get),
-    ("/classic/", By::Get),
-    ("/classic/graph", By::Get),
-    (CLASSIC_ALERTS, By::Get),
-    ("/classic/rules", By::Get),
-    ("/classic/targets", By::Get),
-    ("/classic/service-discovery", By::Get),
-    // Before it shows anything, a page asks whether the server is ready, or how far
-    // it is with starting.
-    ("/-/ready", By::Get),
-    ("/-/healthy", By::Get),
-    ("/api/v1/status/walreplay", By::Get),
-    ("/favicon.ico", By::Get),
-    ("/favicon.svg", By::Get),
-    ("/manifest.json", By::Get),
-    ("/static/*", By::Get),
-    ("/assets/*", By::Get),
-    ("/classic/static/*", By::Get),
+/// Allowed paths; those that end in `*` are prefixes.
+const READS: &[(&str, AllowedMethods)] = &[
+    ("/api/v1/query", AllowedMethods::GetOrForm),
+    ("/api/v1/query_range", AllowedMethods::GetOrForm),
+    ("/api/v1/query_exemplars", AllowedMethods::GetOrForm),
+    ("/api/v1/series", AllowedMethods::GetOrForm),
+    ("/api/v1/labels", AllowedMethods::GetOrForm),
+    ("/api/v1/format_query", AllowedMethods::GetOrForm),
+    // Used by the query page of version 3.
+    ("/api/v1/parse_query", AllowedMethods::GetOrForm),
+    // Search of label names and values, since version 3.13.
+    ("/api/v1/search/metric_names", AllowedMethods::GetOrForm),
+    ("/api/v1/search/label_names", AllowedMethods::GetOrForm),
+    ("/api/v1/search/label_values", AllowedMethods::GetOrForm),
+    ("/api/v1/metadata", AllowedMethods::Get),
+    ("/api/v1/targets", AllowedMethods::Get),
+    ("/api/v1/targets/metadata", AllowedMethods::Get),
+    // Used by the targets page of version 3.
+    ("/api/v1/targets/relabel_steps", AllowedMethods::Get),
+    ("/api/v1/scrape_pools", AllowedMethods::Get),
+    ("/api/v1/notifications", AllowedMethods::Get),
+    ("/api/v1/features", AllowedMethods::Get),
+    ("/api/v1/openapi.yaml", AllowedMethods::Get),
+    (RULES, AllowedMethods::Get),
+    ("/api/v1/alerts", AllowedMethods::Get),
+    ("/api/v1/status/buildinfo", AllowedMethods::Get),
+    // The same for humans.
+    ("/version", AllowedMethods::Get),
+    ("/federate", AllowedMethods::Get),
+    // Pages: /graph of version 2, which Debian serves below /classic, /query of version 3, and
+    // pages that show responses of the API above.
+    ("/graph", AllowedMethods::Get),
+    ("/graph/", AllowedMethods::Get),
+    ("/query", AllowedMethods::Get),
+    ("/alerts", AllowedMethods::Get),
+    ("/rules", AllowedMethods::Get),
+    ("/targets", AllowedMethods::Get),
+    // Uses the target lists above.
+    ("/service-discovery", AllowedMethods::Get),
+    // Page of version 2 while a server is starting.
+    ("/starting", AllowedMethods::Get),
+    // Linked from each page of Debian's package.
+    ("/classic", AllowedMethods::Get),
+    ("/classic/", AllowedMethods::Get),
+    ("/classic/graph", AllowedMethods::Get),
+    (CLASSIC_ALERTS, AllowedMethods::Get),
+    ("/classic/rules", AllowedMethods::Get),
+    ("/classic/targets", AllowedMethods::Get),
+    ("/classic/service-discovery", AllowedMethods::Get),
+    // Pages request the readiness and the progress of the start before they show data.
+    ("/-/ready", AllowedMethods::Get),
+    ("/-/healthy", AllowedMethods::Get),
+    ("/api/v1/status/walreplay", AllowedMethods::Get),
+    ("/favicon.ico", AllowedMethods::Get),
+    ("/favicon.svg", AllowedMethods::Get),
+    ("/manifest.json", AllowedMethods::Get),
+    ("/static/*", AllowedMethods::Get),
+    ("/assets/*", AllowedMethods::Get),
+    ("/classic/static/*", AllowedMethods::Get),
 ];
 
-/// What stands round the name of a label.
+/// Path before and after the name of a label.
 const LABEL: (&str, &str) = ("/api/v1/label/", "/values");
 
-/// Something that may be asked.
+/// An allowed endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// The path to ask for.
+pub struct ReadEndpoint {
+    /// Path of the request to Prometheus.
     pub path: String,
-    by: By,
+    allowed: AllowedMethods,
 }
 
-impl Read {
-    /// What `path`, the part behind the instance's name, asks for.
+impl ReadEndpoint {
+    /// Finds the endpoint of `path`, the part after the instance's name.
     pub fn find(path: &str) -> Option<Self> {
-        // A closing slash means nothing.
+        // A trailing slash is ignored.
         Self::known(path).or_else(|| Self::known(path.strip_suffix('/')?))
     }
 
     fn known(path: &str) -> Option<Self> {
-        let is = |(pattern, _): &&(&str, By)| match pattern.strip_suffix('*') {
+        let is = |(pattern, _): &&(&str, AllowedMethods)| match pattern.strip_suffix('*') {
             None => path == *pattern,
             Some(start) => path.strip_prefix(start).is_some_and(is_file),
         };
-        if let Some((_, by)) = READS.iter().find(is) {
-            return Some(Self { path: path.to_owned(), by: *by });
+        if let Some((_, allowed)) = READS.iter().find(is) {
+            return Some(Self { path: path.to_owned(), allowed: *allowed });
         }
         let name = path.strip_prefix(LABEL.0)?.strip_suffix(LABEL.1)?;
         let path = format!("{}{}{}", LABEL.0, label(name)?, LABEL.1);
-        Some(Self { path, by: By::Get })
+        Some(Self { path, allowed: AllowedMethods::Get })
     }
 
-    /// How the answer names files of our disk.
-    pub fn files(&self) -> Option<FilesIn> {
+    /// The format in which the response contains paths of rule files.
+    pub fn files(&self) -> Option<RulePathFormat> {
         match self.path.as_str() {
-            RULES => Some(FilesIn::Rules),
-            CLASSIC_ALERTS => Some(FilesIn::AlertsPage),
+            RULES => Some(RulePathFormat::Rules),
+            CLASSIC_ALERTS => Some(RulePathFormat::AlertsPage),
             _ => None,
         }
     }
 
-    /// Whether it may be asked for with a form.
+    /// Whether it accepts POST with a form.
     pub fn takes_form(&self) -> bool {
-        self.by == By::GetOrForm
+        self.allowed == AllowedMethods::GetOrForm
     }
 
-    /// The methods that it takes, as `Allow` says them.
+    /// Value of the `Allow` header.
     pub fn methods(&self) -> &'static str {
-        match self.by {
-            By::Get => "GET, HEAD",
-            By::GetOrForm => "GET, HEAD, POST",
+        match self.allowed {
+            AllowedMethods::Get => "GET, HEAD",
+            AllowedMethods::GetOrForm => "GET, HEAD, POST",
         }
     }
 }
 
-/// Whether this is a path to a file, and nowhere else.
+/// Whether `path` names a file without `..` or hidden segments.
 fn is_file(path: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'@');
     path.split('/').all(|segment| {
@@ -161,7 +157,7 @@ fn is_file(path: &str) -> bool {
     })
 }
 
-/// The name of a label, encoded anew; none if it is more than a name.
+/// Decodes and re-encodes the name of a label; `None` if it is not a valid path segment.
 fn label(encoded: &str) -> Option<String> {
     let name = percent_decode_str(encoded).decode_utf8().ok()?;
     let is_more = |c: char| c.is_control() || matches!(c, '/' | '\\' | '%');
@@ -174,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_read_api_may_be_asked() {
+    fn the_read_api_is_allowed() {
         let forms = [
             "query",
             "query_range",
@@ -188,7 +184,7 @@ mod tests {
             "search/label_values",
         ];
         for form in forms {
-            let read = Read::find(&format!("/api/v1/{form}")).unwrap();
+            let read = ReadEndpoint::find(&format!("/api/v1/{form}")).unwrap();
             assert!(read.takes_form(), "{form}");
             assert_eq!(read.methods(), "GET, HEAD, POST");
         }
@@ -227,29 +223,32 @@ mod tests {
             "/classic/service-discovery",
             "/classic/static/vendor/popper.js/popper.min.js",
         ] {
-            let read = Read::find(path).unwrap_or_else(|| panic!("{path}"));
+            let read = ReadEndpoint::find(path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!((read.path.as_str(), read.takes_form()), (path, false));
             assert_eq!(read.methods(), "GET, HEAD");
         }
     }
 
     #[test]
-    fn a_closing_slash_means_nothing() {
-        for (path, meant) in [
+    fn a_trailing_slash_is_ignored() {
+        for (path, expected) in [
             ("/api/v1/query/", "/api/v1/query"),
             ("/api/v1/label/job/values/", "/api/v1/label/job/values"),
             ("/graph/", "/graph/"),
             ("/static/js/", "/static/js"),
         ] {
-            assert_eq!(Read::find(path).unwrap().path, meant);
+            assert_eq!(ReadEndpoint::find(path).unwrap().path, expected);
         }
-        assert_eq!(Read::find("/api/v1/rules/").unwrap().files(), Some(FilesIn::Rules));
-        assert_eq!(Read::find("/rules").unwrap().files(), None);
+        assert_eq!(
+            ReadEndpoint::find("/api/v1/rules/").unwrap().files(),
+            Some(RulePathFormat::Rules)
+        );
+        assert_eq!(ReadEndpoint::find("/rules").unwrap().files(), None);
     }
 
     #[test]
-    fn a_label_is_encoded_anew() {
-        let path = |name: &str| Read::find(&format!("/api/v1/label/{name}/values"));
+    fn a_label_name_is_decoded_and_encoded_again() {
+        let path = |name: &str| ReadEndpoint::find(&format!("/api/v1/label/{name}/values"));
         for (name, sent) in [("job", "job"), ("%6aob", "job"), ("h%C3%A9", "h%C3%A9")] {
             let expected = format!("/api/v1/label/{sent}/values");
             assert_eq!(path(name).unwrap().path, expected, "{name}");
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_may_be_asked() {
+    fn other_paths_are_rejected() {
         for path in [
             "",
             "/",
@@ -330,7 +329,7 @@ mod tests {
             "/classic/flags",
             "/new/graph",
         ] {
-            assert_eq!(Read::find(path), None, "{path}");
+            assert_eq!(ReadEndpoint::find(path), None, "{path}");
         }
     }
 }

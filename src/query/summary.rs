@@ -1,20 +1,20 @@
-//! How an instance does, in the words of its own Prometheus.
+//! Summary of an instance for pages, read from its own Prometheus.
 
-use super::{Ask, Client, Failure, Upstream};
+use super::{PrometheusClient, QueryFailure, QueryRequest, Upstream};
 use awc::http::{StatusCode, header::HeaderMap};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Whoever looks waits; then they are told that there was no answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest answer that is looked at: some 20,000 targets.
-const LONGEST: usize = 32 << 20;
-/// Most targets that are shown.
-const SHOWN: usize = 100;
+/// Timeout of the requests for a summary.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a response, bytes: about 20,000 targets.
+const MAX_BODY: usize = 32 << 20;
+/// Maximum number of targets that are shown.
+const MAX_SHOWN: usize = 100;
 
-/// Samples that lie in files.
+/// Metrics of the bytes in files.
 const STORED: [&str; 3] = [
     "prometheus_tsdb_storage_blocks_bytes",
     "prometheus_tsdb_wal_storage_size_bytes",
@@ -22,54 +22,52 @@ const STORED: [&str; 3] = [
 ];
 const SERIES: &str = "prometheus_tsdb_head_series";
 
-/// What a Prometheus says of itself. What it did not answer is not known.
+/// Targets and storage of a Prometheus; values are `None` if it did not return them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Targets that were scraped well the last time.
+    /// Targets that are up.
     pub targets_up: Option<usize>,
-    /// All targets.
     pub targets: Option<usize>,
-    /// Some of the targets, those that fail first.
-    pub shown: Vec<Target>,
-    /// What it has stored.
+    /// Some of the targets, failing ones first.
+    pub shown: Vec<TargetStatus>,
     pub storage: Option<Storage>,
-    /// Why something of this is not known.
+    /// Why a value is unknown.
     pub problem: Option<String>,
 }
 
-/// What is scraped.
+/// Status of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The app, by organization, space and name.
+pub struct TargetStatus {
+    /// The app, as `organization/space/name`.
     pub app: String,
-    /// The app's id; empty if it is not known.
+    /// The app's id; empty if unknown.
     pub app_id: String,
-    /// The target as `/sd` names it, as in `web/0`.
+    /// The target's name in `/sd`, as in `web/0`.
     pub name: String,
-    /// Which of its instances.
+    /// Index or address of the instance.
     pub instance: String,
     /// `up`, `down`, or `unknown` before its first scrape.
     pub health: String,
-    /// Why it is down; empty otherwise.
+    /// Scrape error; empty if there is none.
     pub error: String,
-    /// When it was scraped last; empty if it never was.
+    /// Time of the last scrape; empty before the first one.
     pub last_scrape: String,
 }
 
-/// What a Prometheus has stored.
+/// Storage of a Prometheus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
-    /// Bytes in files, as far as this version tells.
+    /// Bytes in files, as far as this version of Prometheus exports them.
     pub bytes: u64,
-    /// Series that get samples at the moment.
+    /// Active series.
     pub series: u64,
 }
 
-impl Client {
-    /// Asks an instance how it does. Never takes longer than a few seconds.
+impl PrometheusClient {
+    /// Queries an instance for its summary; takes at most a few seconds.
     pub async fn summary(&self, upstream: &Upstream) -> Summary {
-        let targets = self.look(upstream, "/api/v1/targets?state=active");
-        let storage = self.look(upstream, "/metrics");
+        let targets = self.get(upstream, "/api/v1/targets?state=active");
+        let storage = self.get(upstream, "/metrics");
         let (targets, storage) = futures_util::join!(targets, storage);
         let mut summary = Summary::default();
         let mut problem = None;
@@ -78,10 +76,10 @@ impl Client {
             Err(failure) => problem = Some(failure.to_string()),
         }
         match targets {
-            // Much text is not for a thread that serves requests.
+            // Parsing a long list would block a thread that serves requests.
             Ok(body) => match tokio::task::spawn_blocking(move || parse(&body)).await {
                 Ok(Some(targets)) => summary.add(targets),
-                _ => problem = Some("its list of targets cannot be read".to_owned()),
+                _ => problem = Some("its list of targets is invalid".to_owned()),
             },
             Err(failure) => problem = Some(failure.to_string()),
         }
@@ -89,48 +87,48 @@ impl Client {
         summary
     }
 
-    async fn look(&self, upstream: &Upstream, target: &str) -> Result<Vec<u8>, Failure> {
+    async fn get(&self, upstream: &Upstream, target: &str) -> Result<Vec<u8>, QueryFailure> {
         let headers = HeaderMap::new();
         let target = target.to_owned();
-        let ask = Ask {
+        let request = QueryRequest {
             target,
             headers: &headers,
             forwarded_for: None,
             form: None,
             files: None,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         };
         let read = async {
-            let mut answer = self.forward(upstream, &ask).await?;
-            if answer.status != StatusCode::OK {
-                return Err(Failure::Unfit("its status is not 200"));
+            let mut response = self.forward(upstream, &request).await?;
+            if response.status != StatusCode::OK {
+                return Err(QueryFailure::Unusable("its status is not 200"));
             }
             let mut body = Vec::new();
-            while let Some(piece) = answer.body.next().await {
-                body.extend_from_slice(&piece.map_err(|_| Failure::Broken)?);
-                if body.len() > LONGEST {
-                    return Err(Failure::Unfit("it is too long to be looked at"));
+            while let Some(piece) = response.body.next().await {
+                body.extend_from_slice(&piece.map_err(|_| QueryFailure::Broken)?);
+                if body.len() > MAX_BODY {
+                    return Err(QueryFailure::Unusable("it is too long"));
                 }
             }
             Ok(body)
         };
-        timeout(PATIENCE, read).await.unwrap_or(Err(Failure::Late(PATIENCE)))
+        timeout(TIMEOUT, read).await.unwrap_or(Err(QueryFailure::Timeout(TIMEOUT)))
     }
 }
 
 impl Summary {
-    fn add(&mut self, mut targets: Vec<Target>) {
+    fn add(&mut self, mut targets: Vec<TargetStatus>) {
         targets.sort_by(|a, b| {
-            let key = |it: &Target| (it.health == "up", it.health == "unknown");
+            let key = |it: &TargetStatus| (it.health == "up", it.health == "unknown");
             (key(a), &a.app, &a.instance).cmp(&(key(b), &b.app, &b.instance))
         });
         self.targets = Some(targets.len());
         self.targets_up = Some(targets.iter().filter(|target| target.health == "up").count());
-        targets.truncate(SHOWN);
+        targets.truncate(MAX_SHOWN);
         self.shown = targets;
     }
 
-    /// What one target fails with: which, and why.
+    /// Name and error of one failing target.
     pub fn last_error(&self) -> Option<String> {
         let failed = self.shown.first().filter(|target| !target.error.is_empty());
         failed.map(|it| format!("{} instance {}: {}", it.app, it.instance, it.error))
@@ -138,13 +136,13 @@ impl Summary {
 }
 
 impl Storage {
-    /// Of an exposition; none if nothing of it is there.
+    /// Parses an exposition; `None` if it contains none of the metrics.
     fn read(metrics: &str) -> Option<Self> {
         let (mut storage, mut found) = (Self::default(), false);
         for line in metrics.lines().filter(|line| !line.starts_with('#')) {
             let Some((name, value)) = line.split_once(' ') else { continue };
             let Ok(value) = value.parse::<f64>() else { continue };
-            // A float that is no number of bytes becomes the nearest one.
+            // The cast saturates: negative values become 0.
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -164,7 +162,7 @@ impl Storage {
     }
 }
 
-/// `GET /api/v1/targets`, as far as it is shown.
+/// The parts of the response of `GET /api/v1/targets` that are shown.
 #[derive(Deserialize)]
 struct Envelope {
     data: Data,
@@ -173,12 +171,12 @@ struct Envelope {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
-    active_targets: Vec<Active>,
+    active_targets: Vec<ActiveTarget>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Active {
+struct ActiveTarget {
     #[serde(default)]
     labels: Labels,
     #[serde(default)]
@@ -201,7 +199,7 @@ struct Labels {
     instance: String,
 }
 
-/// Those that our list of targets gave, before relabelling.
+/// Labels from Scrapebroker's target list, before relabelling.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct DiscoveredLabels {
@@ -210,17 +208,17 @@ struct DiscoveredLabels {
     instance: String,
 }
 
-fn parse(body: &[u8]) -> Option<Vec<Target>> {
+fn parse(body: &[u8]) -> Option<Vec<TargetStatus>> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
-    Some(envelope.data.active_targets.into_iter().map(Target::from).collect())
+    Some(envelope.data.active_targets.into_iter().map(TargetStatus::from).collect())
 }
 
-impl From<Active> for Target {
-    fn from(active: Active) -> Self {
+impl From<ActiveTarget> for TargetStatus {
+    fn from(active: ActiveTarget) -> Self {
         let Labels { organization_name, space_name, app_name, index, instance } = active.labels;
         let parts = [organization_name, space_name, app_name];
         let app = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        // Year 1 is Go's word for never.
+        // Go's zero time, in year 1, means never.
         let scraped = !active.last_scrape.starts_with("0001-");
         Self {
             app,
@@ -262,7 +260,7 @@ mod tests {
         let mut summary = Summary::default();
         summary.add(parse(body.as_bytes()).unwrap());
         assert_eq!((summary.targets, summary.targets_up), (Some(152), Some(150)));
-        assert_eq!(summary.shown.len(), SHOWN);
+        assert_eq!(summary.shown.len(), MAX_SHOWN);
         let first = &summary.shown[0];
         assert_eq!((first.app.as_str(), first.instance.as_str()), ("acme/prod/shop", "151"));
         assert_eq!(first.last_scrape, "2026-11-21 11:18:06Z");
@@ -276,7 +274,7 @@ mod tests {
             (summary.targets, summary.targets_up, summary.last_error()),
             (Some(1), Some(0), None)
         );
-        let expected = Target {
+        let expected = TargetStatus {
             app: String::new(),
             app_id: String::new(),
             name: String::new(),

@@ -1,28 +1,28 @@
-//! A body as it grows, never larger than what it holds of the budget.
+//! A growing body whose capacity never exceeds its allocation in the memory budget.
 
-use super::budget::{Held, Share};
+use super::memory_budget::{Allocation, Reservation};
 use std::fmt;
 
-/// A body and its part of the budget.
-pub(super) struct Buffer {
+pub(super) struct BodyBuffer {
     bytes: Vec<u8>,
-    held: Held,
-    /// How many bytes it may have with what it holds.
-    most: usize,
+    allocation: Allocation,
+    /// Maximum length with the current allocation.
+    limit: usize,
 }
 
-impl Buffer {
-    /// Without bytes, and without room for any.
-    pub(super) fn new(share: &Share) -> Self {
-        Self::expecting(share, 0)
+impl BodyBuffer {
+    /// An empty buffer without an allocation.
+    pub(super) fn new(reservation: &Reservation) -> Self {
+        Self::expecting(reservation, 0)
     }
 
-    /// The same for a body of which this length is announced.
+    /// An empty buffer for a body with an announced length.
     ///
-    /// The length is no reason to hold so much, since what is never written costs nothing; but
-    /// one allocation that fits leaves no holes behind, as one that grows does.
-    pub(super) fn expecting(share: &Share, length: usize) -> Self {
-        Self { bytes: Vec::with_capacity(length), held: share.hold(), most: 0 }
+    /// The capacity is reserved at once, because one allocation of the right size avoids the heap
+    /// fragmentation of a growing one. It is not taken from the budget yet, because pages that are
+    /// never written use no memory.
+    pub(super) fn expecting(reservation: &Reservation, length: usize) -> Self {
+        Self { bytes: Vec::with_capacity(length), allocation: reservation.allocation(), limit: 0 }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -33,87 +33,87 @@ impl Buffer {
         self.bytes.len()
     }
 
-    /// How many bytes may be added as it is.
+    /// Number of bytes that can be added with the current allocation.
     pub(super) fn room(&self) -> usize {
-        self.most - self.bytes.len()
+        self.limit - self.bytes.len()
     }
 
-    /// Waits until there is room for `room` bytes.
+    /// Waits until `room` bytes can be added.
     pub(super) async fn make_room(&mut self, room: usize) {
         if let Some(more) = room.checked_sub(self.room()) {
-            self.held.grow(more as u64).await;
-            self.most += more;
+            self.allocation.acquire(more as u64).await;
+            self.limit += more;
             self.bytes.reserve_exact(room);
         }
     }
 
-    /// Adds a chunk of a body that will have `most` bytes at most.
-    pub(super) async fn push(&mut self, chunk: &[u8], most: usize) {
+    /// Adds a chunk of a body that will have at most `capacity` bytes.
+    pub(super) async fn push(&mut self, chunk: &[u8], capacity: usize) {
         if chunk.len() > self.room() {
-            // Twice as much each time, so that bytes are moved but once on average.
-            let twice = self.len().min(most.saturating_sub(self.len()));
+            // Doubles the size, so that each byte is copied about once on average.
+            let twice = self.len().min(capacity.saturating_sub(self.len()));
             self.make_room(chunk.len().max(twice)).await;
         }
         self.bytes.extend_from_slice(chunk);
     }
 
-    /// Adds what `read` appends, which is at most what there is [room](Self::room) for.
+    /// Appends what `read` produces, which must be at most [`room`](Self::room) bytes.
     pub(super) fn append<T>(&mut self, read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         read(&mut self.bytes)
     }
 
-    /// Takes it apart, without the room that it did not need.
-    pub(super) fn finish(mut self) -> (Vec<u8>, Held) {
-        // Bodies live until the answer is written, so a good part is worth moving them.
+    /// Returns the bytes and their allocation without unused capacity.
+    pub(super) fn finish(mut self) -> (Vec<u8>, Allocation) {
+        // Bodies live until the response is written, so freeing a large unused part is worth a
+        // copy.
         let unused = self.bytes.capacity() - self.len();
         if unused > self.len() / 8 {
             self.bytes.shrink_to_fit();
-            self.held.shrink_to(self.bytes.capacity() as u64);
+            self.allocation.shrink_to(self.bytes.capacity() as u64);
         }
-        (self.bytes, self.held)
+        (self.bytes, self.allocation)
     }
 }
 
-impl fmt::Debug for Buffer {
-    /// Without the bytes, which do not belong in a log.
+impl fmt::Debug for BodyBuffer {
+    /// Omits the bytes, because bodies do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("BodyBuffer").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::budget::{Budget, BudgetMetrics},
+        super::memory_budget::{MemoryBudget, MemoryBudgetMetrics},
         *,
     };
     use futures_util::FutureExt;
 
-    /// What a buffer may take is what it has.
     #[test]
-    fn a_buffer_takes_no_more_than_it_holds() {
-        let budget = Budget::new(1000, BudgetMetrics::default());
-        let share = budget.enter(1);
+    fn a_buffer_never_exceeds_its_allocation() {
+        let budget = MemoryBudget::new(1000, MemoryBudgetMetrics::default());
+        let reservation = budget.reserve(1);
         let pushed = || async {
-            let mut buffer = Buffer::new(&share);
+            let mut buffer = BodyBuffer::new(&reservation);
             for _ in 0..90 {
                 buffer.push(b"0123456789", 900).await;
-                assert!(buffer.bytes.len() as u64 <= budget.held());
-                assert!(budget.held() <= 900);
+                assert!(buffer.bytes.len() as u64 <= budget.allocated());
+                assert!(budget.allocated() <= 900);
             }
-            let mut other = Buffer::new(&share);
+            let mut other = BodyBuffer::new(&reservation);
             other.make_room(64).await;
             other.push(b"x", 64).await;
-            let (bytes, held) = other.finish();
-            assert_eq!((bytes.capacity(), held.keep()), (1, 1));
+            let (bytes, allocation) = other.finish();
+            assert_eq!((bytes.capacity(), allocation.keep()), (1, 1));
             buffer.finish().1.keep()
         };
         let latest = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let kept = runtime.block_on(async { share.run(latest, pushed).now_or_never() });
+        let kept = runtime.block_on(async { reservation.run(latest, pushed).now_or_never() });
         assert_eq!(kept, Some(Ok(900)));
-        assert_eq!(budget.held(), 901);
-        drop(share);
-        assert_eq!(budget.held(), 0);
+        assert_eq!(budget.allocated(), 901);
+        drop(reservation);
+        assert_eq!(budget.allocated(), 0);
     }
 }

@@ -1,26 +1,25 @@
-//! The HTTP client towards instances: one [`Peer`] an address and name.
+//! HTTP client for instances, with one [`Peer`] per address and certificate name.
 //!
-//! awc pools connections by the URI's authority and closes an idle one only
-//! when the same authority is asked again. Containers come and go, each with a
-//! new address, so sockets to addresses that nobody asks again would pile up.
-//! A pool of its own for each address can be dropped whole once it is idle.
-//! With TLS an address is not enough: platforms give it to the next instance,
-//! whose certificate has another name, and certificates in force change. A
-//! connection is used again only under the name and the certificates that it
-//! was verified with.
+//! awc pools connections by the URI's authority and closes an idle one only at the next request to
+//! the same authority. Containers are replaced, each with a new address, so sockets to old
+//! addresses would pile up. A pool per address can be dropped as a whole once it is idle.
 //!
-//! `awc::Client` is not `Send`: each worker has a [`Client`] of its own.
+//! With TLS an address is not enough: platforms give it to the next instance, whose certificate has
+//! another name, and certificates are reloaded. A connection is reused only for the name and with
+//! the certificates that it was verified with.
+//!
+//! `awc::Client` is not `Send`, so each worker has its own [`ScrapeClient`].
 
 use super::{
-    connection::{Dial, Tally},
-    failure::{Failure, Reason},
+    connection::{ConnectionEvents, InstanceConnector},
+    failure::{FailureReason, ScrapeFailure},
     http2::Http2,
-    wire::Place,
+    stream::PeerAddr,
 };
 use crate::{
     discovery::Endpoint,
-    net::{Outgoing, Permit},
-    tls::{Backends, ServerName},
+    net::{ConnectionLimiter, Permit},
+    tls::{ClientTls, ServerName},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -31,40 +30,38 @@ use std::{
 };
 use tokio::time::Instant as Deadline;
 
-/// Connections of one worker to all instances.
 #[derive(Clone)]
-pub struct Client(Rc<Peers>);
+pub struct ScrapeClient(Rc<Peers>);
 
 struct Peers {
     by_key: RefCell<HashMap<Key, Rc<Peer>>>,
-    backends: Backends,
-    outgoing: Outgoing,
+    backends: ClientTls,
+    limiter: ConnectionLimiter,
     idle_timeout: Duration,
 }
 
-/// What a kept connection was made for.
+/// Pool key of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     address: SocketAddr,
-    /// The name that was verified, and by which certificates.
+    /// The verified name and the generation of the certificates.
     tls: Option<(ServerName<'static>, u64)>,
     http2: bool,
 }
 
-/// Connections to one instance.
 pub(super) struct Peer {
     pub(super) http1: awc::Client,
-    pub(super) tally: Rc<Tally>,
+    pub(super) events: Rc<ConnectionEvents>,
     http2: Option<Http2>,
     last_used: Cell<Instant>,
 }
 
 impl Peer {
-    fn new(place: Place, http2: bool, idle_timeout: Duration) -> Self {
-        let tally = Rc::new(Tally::default());
-        let http2 = http2.then(|| Http2::new(place.clone(), idle_timeout));
+    fn new(peer_address: PeerAddr, http2: bool, idle_timeout: Duration) -> Self {
+        let events = Rc::new(ConnectionEvents::default());
+        let http2 = http2.then(|| Http2::new(peer_address.clone(), idle_timeout));
         let connector = awc::Connector::new()
-            .connector(Dial { place, tally: Rc::clone(&tally) })
+            .connector(InstanceConnector { address: peer_address, events: Rc::clone(&events) })
             // The caller's deadline is the only one.
             .timeout(Duration::from_secs(3600))
             .handshake_timeout(Duration::from_secs(3600))
@@ -76,67 +73,73 @@ impl Peer {
             .disable_redirects()
             .no_default_headers()
             .finish();
-        Self { http1, tally, http2, last_used: Cell::new(Instant::now()) }
+        Self { http1, events, http2, last_used: Cell::new(Instant::now()) }
     }
 
-    /// How to reach it in HTTP/2, if that is what it speaks.
+    /// The HTTP/2 pool, unless the instance requires HTTP/1.1.
     pub(super) fn http2(&self) -> Option<&Http2> {
-        self.http2.as_ref().filter(|http2| !http2.is_refused())
+        self.http2.as_ref().filter(|http2| !http2.requires_http1())
     }
 }
 
-impl Client {
-    /// A client without connections; closes those idle for `idle_timeout`, and all idle ones
-    /// when `outgoing` has no room left.
+impl ScrapeClient {
+    /// Creates a client. It closes connections that are idle for `idle_timeout`, and all idle
+    /// connections when `limiter` has no room left.
     ///
-    /// Needs a running `LocalSet` (an actix arbiter) for the task that does so,
-    /// which ends with the client.
-    pub fn new(idle_timeout: Duration, backends: Backends, outgoing: Outgoing) -> Self {
-        let peers = Peers { by_key: RefCell::default(), backends, outgoing, idle_timeout };
+    /// Needs a running `LocalSet` (an actix arbiter) for the task that closes idle connections. The
+    /// task ends with the client.
+    pub fn new(idle_timeout: Duration, backends: ClientTls, limiter: ConnectionLimiter) -> Self {
+        let peers = Peers { by_key: RefCell::default(), backends, limiter, idle_timeout };
         let peers = Rc::new(peers);
-        actix_rt::spawn(close_idle(Rc::downgrade(&peers), peers.outgoing.clone(), idle_timeout));
+        actix_rt::spawn(close_idle(Rc::downgrade(&peers), peers.limiter.clone(), idle_timeout));
         Self(peers)
     }
 
     /// Waits until a request for `owner` may use a connection.
     ///
     /// # Errors
-    /// None was free at the deadline.
-    pub(super) async fn permit(&self, owner: &str, deadline: Deadline) -> Result<Permit, Failure> {
-        let permit = tokio::time::timeout_at(deadline, self.0.outgoing.acquire(owner)).await;
+    /// No connection was free before the deadline.
+    pub(super) async fn permit(
+        &self,
+        owner: &str,
+        deadline: Deadline,
+    ) -> Result<Permit, ScrapeFailure> {
+        let permit = tokio::time::timeout_at(deadline, self.0.limiter.acquire(owner)).await;
         permit.map_err(|_| {
-            Failure::new(Reason::NoConnection, "not asked: no connection was free in time")
+            ScrapeFailure::new(
+                FailureReason::NoConnection,
+                "not scraped: no connection was free in time",
+            )
         })
     }
 
-    /// Most connections at once.
     pub(super) fn max_connections(&self) -> usize {
-        self.0.outgoing.max()
+        self.0.limiter.max()
     }
 
-    /// Counts a request that is answered 503 for want of a connection.
+    /// Counts a request that is rejected with 503 because no connection was free.
     pub(super) fn count_refused(&self) {
-        self.0.outgoing.refuse();
+        self.0.limiter.count_refused();
     }
 
-    pub(super) fn peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, Failure> {
-        let (key, place) = self.place(endpoint)?;
+    pub(super) fn peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, ScrapeFailure> {
+        let (key, peer_address) = self.peer_address(endpoint)?;
         let mut peers = self.0.by_key.borrow_mut();
-        let new = || Rc::new(Peer::new(place, endpoint.http2, self.0.idle_timeout));
+        let new = || Rc::new(Peer::new(peer_address, endpoint.http2, self.0.idle_timeout));
         let peer = peers.entry(key).or_insert_with(new);
         peer.last_used.set(Instant::now());
         Ok(Rc::clone(peer))
     }
 
-    /// A peer without kept connections, since those it had are dead.
-    pub(super) fn fresh_peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, Failure> {
-        let (key, place) = self.place(endpoint)?;
-        let peer = Rc::new(Peer::new(place, endpoint.http2, self.0.idle_timeout));
+    /// A peer without idle connections, to replace one whose connections are closed.
+    pub(super) fn fresh_peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, ScrapeFailure> {
+        let (key, peer_address) = self.peer_address(endpoint)?;
+        let peer = Rc::new(Peer::new(peer_address, endpoint.http2, self.0.idle_timeout));
         self.0.by_key.borrow_mut().insert(key, Rc::clone(&peer));
         Ok(peer)
     }
 
-    fn place(&self, endpoint: &Endpoint) -> Result<(Key, Place), Failure> {
+    fn peer_address(&self, endpoint: &Endpoint) -> Result<(Key, PeerAddr), ScrapeFailure> {
         let address = endpoint.address;
         let tls = match endpoint.tls {
             false => None,
@@ -144,28 +147,28 @@ impl Client {
         };
         let verified = tls.as_ref().map(|(name, current)| (name.clone(), current.generation));
         let key = Key { address, tls: verified, http2: endpoint.http2 };
-        Ok((key, Place { address, tls, outgoing: self.0.outgoing.clone() }))
+        Ok((key, PeerAddr { address, tls, limiter: self.0.limiter.clone() }))
     }
 }
 
-/// The name that its certificate must carry; without one its address.
-fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, Failure> {
+/// The name that the instance's certificate must contain; by default its address.
+fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, ScrapeFailure> {
     let Some(name) = endpoint.server_cert_domain_san.as_deref().filter(|name| !name.is_empty())
     else {
         return Ok(ServerName::from(endpoint.address.ip()));
     };
     ServerName::try_from(name.to_owned()).map_err(|_| {
-        let text = format!("the route names {name:?} for its certificate, which is no DNS name");
-        Failure::new(Reason::Tls, text)
+        let text = format!("the route names {name:?} for its certificate, which is not a DNS name");
+        ScrapeFailure::new(FailureReason::Tls, text)
     })
 }
 
-async fn close_idle(peers: Weak<Peers>, outgoing: Outgoing, idle_timeout: Duration) {
+async fn close_idle(peers: Weak<Peers>, limiter: ConnectionLimiter, idle_timeout: Duration) {
     let pause = (idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(10));
     loop {
         let all = tokio::select! {
             () = tokio::time::sleep(pause) => false,
-            () = outgoing.idle_wanted() => true,
+            () = limiter.close_idle_requested() => true,
         };
         let Some(peers) = peers.upgrade() else { return };
         peers.by_key.borrow_mut().retain(|_, peer| {

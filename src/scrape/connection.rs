@@ -1,12 +1,11 @@
-//! Connections that tell what awc does not.
+//! Connections that record events which awc does not report.
 //!
-//! awc does not say whether a request went over a connection used before. A GET
-//! may be repeated only when a kept connection turned out to be dead. All
-//! polling happens in the caller's task, so comparing a [`Tally`] before and
-//! after one poll tells what that very request did ([`Observed`]).
+//! awc does not report whether a request used an idle connection. A GET may be retried only when an
+//! idle connection turned out to be closed. All polling happens in the caller's task, so comparing
+//! [`ConnectionEvents`] before and after a poll shows the [`RequestEvents`] of that request.
 
-use super::wire::{Place, Wire};
-use crate::{net::Answers, tls::AlertDescription};
+use super::stream::{InstanceStream, PeerAddr};
+use crate::{net::Http1Stream, tls::AlertDescription};
 use actix_rt::net::{ActixStream, Ready};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
@@ -21,148 +20,143 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What happened on the connections of one peer, each a count.
+/// Number of events on the connections of one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    /// A connection is there, and its TLS handshake has begun.
-    greeted: u64,
+struct EventCounts {
+    /// TLS handshakes started.
+    tls_handshakes: u64,
     opened: u64,
-    /// The peer was seen to have closed or reset its side.
+    /// Connections closed or reset by the peer.
     closed: u64,
-    /// Bytes came.
+    /// Reads that returned bytes.
     received: u64,
-    /// The peer ended the connection with an alert of TLS.
-    refused: u64,
-    /// The last of these.
+    /// Connections that the peer ended with a TLS alert.
+    alerts: u64,
+    /// The last of these alerts.
     alert: Option<AlertDescription>,
 }
 
-/// [`Counts`] that connections add to.
+/// Event counters, shared by the connections of one peer.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Cell<Counts>);
+pub(super) struct ConnectionEvents(Cell<EventCounts>);
 
-impl Tally {
-    fn add(&self, change: impl FnOnce(&mut Counts)) {
+impl ConnectionEvents {
+    fn add(&self, change: impl FnOnce(&mut EventCounts)) {
         let mut counts = self.0.get();
         change(&mut counts);
         self.0.set(counts);
     }
 
-    /// Notes that a handshake has begun.
-    pub(super) fn greeted(&self) {
-        self.add(|counts| counts.greeted += 1);
+    pub(super) fn tls_handshake_started(&self) {
+        self.add(|counts| counts.tls_handshakes += 1);
     }
 
-    /// Whether a handshake has begun on the only connection.
-    pub(super) fn has_greeted(&self) -> bool {
-        self.0.get().greeted > 0
+    pub(super) fn has_tls_handshake_started(&self) -> bool {
+        self.0.get().tls_handshakes > 0
     }
 
-    /// Notes with which alert the peer ended a connection.
-    pub(super) fn refused(&self, alert: AlertDescription) {
+    pub(super) fn record_alert(&self, alert: AlertDescription) {
         self.add(|counts| {
-            counts.refused += 1;
+            counts.alerts += 1;
             counts.alert = Some(alert);
         });
     }
 
-    /// The last alert.
     pub(super) fn alert(&self) -> Option<AlertDescription> {
         self.0.get().alert
     }
 }
 
-/// What one request saw of its connection so far.
+/// Events on the connection of one request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Observed {
-    /// It waits for the end of its TLS handshake.
-    pub(super) greeting: bool,
-    /// It was opened for this request, not kept from one before.
+pub(super) struct RequestEvents {
+    /// Its TLS handshake has started.
+    pub(super) tls_handshake_started: bool,
+    /// The connection was opened for this request.
     pub(super) opened: bool,
-    /// The peer closed it.
     pub(super) closed: bool,
-    /// At least a byte of an answer came.
+    /// At least one byte of the response was received.
     pub(super) received: bool,
-    /// The peer said by an alert of TLS that it does not want us.
+    /// The TLS alert with which the peer rejected the connection.
     pub(super) alert: Option<AlertDescription>,
 }
 
-impl Observed {
-    /// Polls once, and notes what that did to the peer's connections.
-    pub(super) fn poll<T>(&mut self, tally: &Tally, poll: impl FnOnce() -> T) -> T {
-        let before = tally.0.get();
+impl RequestEvents {
+    /// Polls once and records the events of this poll.
+    pub(super) fn poll<T>(&mut self, events: &ConnectionEvents, poll: impl FnOnce() -> T) -> T {
+        let before = events.0.get();
         let result = poll();
-        let after = tally.0.get();
+        let after = events.0.get();
         if before.opened != after.opened {
-            // What was seen before was a kept connection, found closed.
+            // Earlier events belong to an idle connection that was closed.
             *self = Self { opened: true, ..Self::default() };
         } else {
-            self.greeting |= before.greeted != after.greeted;
+            self.tls_handshake_started |= before.tls_handshakes != after.tls_handshakes;
             self.closed |= before.closed != after.closed;
             self.received |= before.received != after.received;
         }
-        if before.refused != after.refused {
+        if before.alerts != after.alerts {
             self.alert = after.alert;
         }
         result
     }
 }
 
-/// Opens connections to one place, whatever the URI names.
+/// Opens connections to one instance, regardless of the URI.
 #[derive(Clone, Debug)]
-pub(super) struct Dial {
-    pub(super) place: Place,
-    pub(super) tally: Rc<Tally>,
+pub(super) struct InstanceConnector {
+    pub(super) address: PeerAddr,
+    pub(super) events: Rc<ConnectionEvents>,
 }
 
-impl Service<ConnectInfo<Uri>> for Dial {
-    type Response = Connection<Uri, Answers<Watched>>;
+impl Service<ConnectInfo<Uri>> for InstanceConnector {
+    type Response = Connection<Uri, Http1Stream<ObservedStream>>;
     type Error = ConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     actix_service::always_ready!();
 
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let Self { place, tally } = self.clone();
+        let Self { address, events } = self.clone();
         Box::pin(async move {
-            let stream = place.open(false, &tally).await;
-            // awc passes it on as it is.
+            let stream = address.open(false, &events).await;
+            // awc returns this error unchanged.
             let stream = stream.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
-            tally.add(|counts| counts.opened += 1);
-            let answers = Answers::new(Watched { stream, tally });
-            Ok(Connection::new(request.request().clone(), answers))
+            events.add(|counts| counts.opened += 1);
+            let stream = Http1Stream::new(ObservedStream { stream, events });
+            Ok(Connection::new(request.request().clone(), stream))
         })
     }
 }
 
-/// A stream that notes when its peer has sent something or closed it.
+/// Records received bytes and the end of the connection.
 #[derive(Debug)]
-pub(super) struct Watched {
-    stream: Wire,
-    tally: Rc<Tally>,
+pub(super) struct ObservedStream {
+    stream: InstanceStream,
+    events: Rc<ConnectionEvents>,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ObservedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, wanted) = (buffer.filled().len(), buffer.remaining());
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &poll {
             Poll::Pending => {}
-            Poll::Ready(Ok(())) if wanted == 0 => {}
+            Poll::Ready(Ok(())) if room == 0 => {}
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                self.tally.add(|counts| counts.received += 1);
+                self.events.add(|counts| counts.received += 1);
             }
-            Poll::Ready(_) => self.tally.add(|counts| counts.closed += 1),
+            Poll::Ready(_) => self.events.add(|counts| counts.closed += 1),
         }
         poll
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ObservedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -170,7 +164,7 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if matches!(poll, Poll::Ready(Err(_))) {
-            self.tally.add(|counts| counts.closed += 1);
+            self.events.add(|counts| counts.closed += 1);
         }
         poll
     }
@@ -184,7 +178,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl ActixStream for Watched {
+impl ActixStream for ObservedStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(&self.stream, cx)
     }

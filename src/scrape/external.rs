@@ -1,9 +1,9 @@
-//! External exporters: asked once for each app, beside its instances.
+//! External exporters, scraped once for each app together with its instances.
 //!
-//! They are named by host, not by address, and may lie anywhere; so nothing of
-//! the scraper's goes to them, and one that is down costs only itself: it has
-//! the same deadline, limits and budget as an instance, and its name is looked
-//! up where it cannot stand in the way of others ([`Resolver`]).
+//! An exporter is configured by host name and may be on another network. It receives no headers of
+//! the scraper. It has the same deadline, limits and memory budget as an instance, and [`Resolver`]
+//! looks up its name without blocking other requests, so a failing exporter does not affect other
+//! targets.
 
 mod metrics;
 mod resolver;
@@ -12,13 +12,13 @@ pub use metrics::ExporterMetrics;
 pub use resolver::Resolver;
 
 use super::{
-    Ask,
-    budget::Share,
-    client::Client,
-    failure::{Failure, Reason},
-    fan_out::Outcome,
-    fetch::{Fetched, fetch},
-    target::{QUERY, Secrets, Target},
+    ScrapeRequest,
+    client::ScrapeClient,
+    failure::{FailureReason, ScrapeFailure},
+    fan_out::TargetOutcome,
+    fetch::{FetchedBody, fetch},
+    memory_budget::Reservation,
+    target::{QUERY, ScrapeTarget, SecretScope},
 };
 use crate::{
     discovery::Endpoint,
@@ -28,7 +28,7 @@ use exposition::{AddedLabels, IndexedBody};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::{net::SocketAddr, sync::Arc};
 
-/// The exporters of an installation.
+/// The configured exporters.
 #[derive(Clone, Debug)]
 pub struct Exporters {
     list: Arc<[Arc<ExternalExporter>]>,
@@ -36,26 +36,25 @@ pub struct Exporters {
     metrics: Arc<ExporterMetrics>,
 }
 
-/// What one request wants of external exporters.
+/// Exporter targets of one scrape.
 #[derive(Debug)]
-pub struct Externals {
+pub struct ExporterTargets {
     exporters: Exporters,
-    pub(super) targets: Vec<ExternalTarget>,
+    pub(super) targets: Vec<ExporterTarget>,
     pub(super) unfilled: Vec<UnfilledExporter>,
 }
 
-/// An exporter to ask, and the app that it is asked for.
+/// An exporter and the app that it is scraped for.
 #[derive(Debug)]
-pub(super) struct ExternalTarget {
+pub(super) struct ExporterTarget {
     pub(super) exporter: Arc<ExternalExporter>,
     pub(super) app: Arc<App>,
-    /// Path and query of the request.
     path: Arc<str>,
     pub(super) labels: AddedLabels,
     pub(super) max_samples: usize,
 }
 
-/// An exporter that cannot be asked for an app.
+/// An exporter that is not scraped because a parameter template cannot be filled in for the app.
 #[derive(Debug)]
 pub(super) struct UnfilledExporter {
     pub(super) exporter: Arc<ExternalExporter>,
@@ -63,17 +62,16 @@ pub(super) struct UnfilledExporter {
     pub(super) why: Unfilled,
 }
 
-/// What an exporter answered.
+/// Result of scraping an exporter.
 #[derive(Debug)]
-pub(super) struct ScrapedExternal {
-    pub(super) target: ExternalTarget,
-    /// What its body takes in memory.
+pub(super) struct ExporterScrape {
+    pub(super) target: ExporterTarget,
+    /// Size of its body in memory.
     pub(super) bytes: u64,
-    pub(super) result: Result<IndexedBody, Failure>,
+    pub(super) result: Result<IndexedBody, ScrapeFailure>,
 }
 
 impl Exporters {
-    /// These exporters, looked up by `resolver`.
     pub fn new(
         list: impl IntoIterator<Item = ExternalExporter>,
         resolver: Resolver,
@@ -84,25 +82,25 @@ impl Exporters {
         Self { list, resolver, metrics: Arc::new(metrics) }
     }
 
-    /// Nothing asked yet.
-    pub fn none(&self) -> Externals {
-        Externals { exporters: self.clone(), targets: Vec::new(), unfilled: Vec::new() }
+    /// No targets.
+    pub fn no_targets(&self) -> ExporterTargets {
+        ExporterTargets { exporters: self.clone(), targets: Vec::new(), unfilled: Vec::new() }
     }
 
-    /// Each exporter once for each of `apps`.
-    pub fn of<'a>(
+    /// One target per exporter and app.
+    pub fn targets_for<'a>(
         &self,
         apps: impl IntoIterator<Item = &'a Arc<App>>,
         max_samples: usize,
-    ) -> Externals {
-        let mut externals = self.none();
+    ) -> ExporterTargets {
+        let mut externals = self.no_targets();
         for app in apps {
             for exporter in self.list.iter() {
                 let (exporter, app) = (Arc::clone(exporter), Arc::clone(app));
                 match request_path(&exporter, &app).map(Arc::from) {
                     Ok(path) => {
                         let labels = self.labels(&exporter, &app);
-                        let target = ExternalTarget { exporter, app, path, labels, max_samples };
+                        let target = ExporterTarget { exporter, app, path, labels, max_samples };
                         externals.targets.push(target);
                     }
                     Err(why) => {
@@ -115,16 +113,16 @@ impl Exporters {
         externals
     }
 
-    /// The labels of the app, and of several exporters the name of this one: else two that
-    /// expose the same family would have the same series.
+    /// The labels of the app. With several exporters, also the exporter's name, so that two
+    /// exporters with the same family do not have the same series.
     fn labels(&self, exporter: &ExternalExporter, app: &App) -> AddedLabels {
         let name = (self.list.len() > 1).then_some(("exporter", &*exporter.name));
         AddedLabels::new(app.labels().into_iter().chain(name))
     }
 }
 
-/// The path with the parameters filled in; like promfetcher's, a parameter takes
-/// the place of one with its name in the path.
+/// The path with the parameters filled in. As in promfetcher, a parameter replaces one with the
+/// same name in the path.
 fn request_path(exporter: &ExternalExporter, app: &App) -> Result<String, Unfilled> {
     let (path, query) =
         exporter.path.as_str().split_once('?').unwrap_or((exporter.path.as_str(), ""));
@@ -145,16 +143,16 @@ fn request_path(exporter: &ExternalExporter, app: &App) -> Result<String, Unfill
     Ok(format!("{path}{question_mark}{}", pairs.join("&")))
 }
 
-impl Externals {
+impl ExporterTargets {
     pub(super) fn resolver(&self) -> &Resolver {
         &self.exporters.resolver
     }
 
-    /// Puts each target and what came of it together, and counts it.
+    /// Combines each target with its outcome, and counts it.
     pub(super) fn scraped(
         self,
-        outcomes: Vec<Outcome>,
-    ) -> (Vec<ScrapedExternal>, Vec<UnfilledExporter>) {
+        outcomes: Vec<TargetOutcome>,
+    ) -> (Vec<ExporterScrape>, Vec<UnfilledExporter>) {
         let Self { exporters, targets, unfilled } = self;
         let together = targets.into_iter().zip(outcomes).map(|(target, (_, result))| {
             let (result, bytes) = match result {
@@ -163,33 +161,33 @@ impl Externals {
             };
             let reason = result.as_ref().err().map(|failure| failure.reason);
             exporters.metrics.count(&target.exporter.name, reason);
-            ScrapedExternal { target, bytes, result }
+            ExporterScrape { target, bytes, result }
         });
         (together.collect(), unfilled)
     }
 }
 
-impl ExternalTarget {
-    /// Looks the exporter up and asks it, at the first of its addresses where
-    /// somebody listens.
+impl ExporterTarget {
+    /// Looks up the exporter's addresses and scrapes the first one that accepts connections.
     pub(super) async fn fetch(
         &self,
-        client: &Client,
+        client: &ScrapeClient,
         resolver: &Resolver,
-        ask: &Ask,
+        request: &ScrapeRequest,
         max_body: u64,
-        share: &Share,
-    ) -> Result<Fetched, Failure> {
+        reservation: &Reservation,
+    ) -> Result<FetchedBody, ScrapeFailure> {
         let host = &self.exporter.host;
         let addresses = resolver.addresses(host.name(), host.port()).await;
-        let addresses = addresses.map_err(|problem| Failure::new(Reason::Connect, problem))?;
-        let fetch = async |address| fetch(client, &self.at(address), ask, max_body, share).await;
+        let addresses =
+            addresses.map_err(|problem| ScrapeFailure::new(FailureReason::Connect, problem))?;
+        let fetch =
+            async |address| fetch(client, &self.at(address), request, max_body, reservation).await;
         first_that_listens(&addresses, fetch).await
     }
 
-    /// As a target like an instance: the request goes to `address`, and a
-    /// certificate must carry the host's name.
-    fn at(&self, address: SocketAddr) -> Target {
+    /// A target for `address`, whose certificate must contain the host's name.
+    fn at(&self, address: SocketAddr) -> ScrapeTarget {
         let host = &self.exporter.host;
         let endpoint = Endpoint {
             address,
@@ -205,12 +203,12 @@ impl ExternalTarget {
             route_service_url: None,
             behind_host: None,
         };
-        Target {
+        ScrapeTarget {
             endpoint: Arc::new(endpoint),
             host: host.as_str().to_owned(),
             path: Arc::clone(&self.path),
             headers: Arc::new([]),
-            secrets: Secrets::Anywhere,
+            secrets: SecretScope::Anywhere,
             max_samples: self.max_samples,
             labels: self.labels.clone(),
         }
@@ -219,12 +217,12 @@ impl ExternalTarget {
 
 async fn first_that_listens<T>(
     addresses: &[SocketAddr],
-    ask: impl AsyncFn(SocketAddr) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let mut refused = Failure::new(Reason::Connect, "the host has no address");
+    request: impl AsyncFn(SocketAddr) -> Result<T, ScrapeFailure>,
+) -> Result<T, ScrapeFailure> {
+    let mut refused = ScrapeFailure::new(FailureReason::Connect, "the host has no address");
     for address in addresses {
-        match ask(*address).await {
-            Err(failure) if failure.reason == Reason::Connect => refused = failure,
+        match request(*address).await {
+            Err(failure) if failure.reason == FailureReason::Connect => refused = failure,
             done => return done,
         }
     }
@@ -237,23 +235,23 @@ mod tests {
     use crate::domain::{ExporterHost, Template};
 
     #[tokio::test]
-    async fn the_next_address_is_asked_only_when_nobody_listens() {
+    async fn the_next_address_is_tried_only_after_a_failed_connection() {
         let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let ask = async |address: SocketAddr| match address.port() {
-            1 => Err(Failure::new(Reason::Connect, "refused")),
-            2 => Err(Failure::new(Reason::Status5xx, "500")),
+        let request = async |address: SocketAddr| match address.port() {
+            1 => Err(ScrapeFailure::new(FailureReason::Connect, "refused")),
+            2 => Err(ScrapeFailure::new(FailureReason::Status5xx, "500")),
             port => Ok(port),
         };
-        let cases: [(&[u16], Result<u16, Reason>); 5] = [
+        let cases: [(&[u16], Result<u16, FailureReason>); 5] = [
             (&[3, 4], Ok(3)),
             (&[1, 1, 4], Ok(4)),
-            (&[2, 3], Err(Reason::Status5xx)),
-            (&[1, 1], Err(Reason::Connect)),
-            (&[], Err(Reason::Connect)),
+            (&[2, 3], Err(FailureReason::Status5xx)),
+            (&[1, 1], Err(FailureReason::Connect)),
+            (&[], Err(FailureReason::Connect)),
         ];
         for (ports, expected) in cases {
             let addresses: Vec<_> = ports.iter().map(|port| address(*port)).collect();
-            let found = first_that_listens(&addresses, ask).await;
+            let found = first_that_listens(&addresses, request).await;
             assert_eq!(found.map_err(|failure| failure.reason), expected, "{ports:?}");
         }
     }
@@ -261,7 +259,7 @@ mod tests {
     type Params<'a> = &'a [(&'a str, &'a [&'a str])];
 
     #[test]
-    fn parameters_are_filled_in_encoded_and_take_the_place_of_those_in_the_path() {
+    fn parameters_are_filled_in_and_encoded_and_replace_those_in_the_path() {
         let app = App {
             id: "guid".parse().unwrap(),
             name: "my shop&co".into(),

@@ -1,41 +1,41 @@
-//! Why an instance gave no metrics.
+//! Failures of instances.
 
 use std::fmt;
 
-/// The value of the `error` label of `promfetcher_scrape_error`.
+/// Reason of a failure: the value of the `error` label of `promfetcher_scrape_error`.
 ///
-/// A closed set, so the label's cardinality is bounded; what exactly happened
-/// stands in [`Failure::detail`], which goes to the log and into error texts.
+/// The set is closed, so the cardinality of the label is bounded. [`ScrapeFailure::detail`] has the
+/// details for logs and error texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// No whole answer before the deadline.
+pub enum FailureReason {
+    /// No complete response before the deadline.
     Timeout,
-    /// No connection.
+    /// The connection failed.
     Connect,
-    /// No secured connection: a certificate, on either side, or the handshake.
+    /// TLS failed: a certificate, on either side, or the handshake.
     Tls,
-    /// Another instance has the address now: its certificate is of another name.
+    /// The address now belongs to another instance: the certificate has another name.
     StaleEndpoint,
-    /// The app answered with a client error.
+    /// Status 4xx.
     Status4xx,
-    /// The app answered with a server error.
+    /// Status 5xx.
     Status5xx,
-    /// Redirected to another host, or too often.
+    /// Redirect to another host, or too many redirects.
     Redirect,
     /// The body is larger than `scrape.max_instance_body`.
     TooLarge,
-    /// More samples, families, labels, or longer lines than allowed.
+    /// More samples, families or labels, or longer lines, than allowed.
     Limit,
-    /// What came back is not an exposition, or not of the format that it claims.
+    /// The body is not an exposition, or not in the format of its Content-Type.
     NotExposition,
-    /// The connection ended before the body did.
-    Cut,
-    /// Not asked: none of `backends.max_connections` was free before the deadline.
+    /// The connection ended before the end of the body.
+    Truncated,
+    /// Not scraped: none of `backends.max_connections` was free before the deadline.
     NoConnection,
 }
 
-impl Reason {
-    /// All of them, for counters that exist before they count.
+impl FailureReason {
+    /// All reasons, to create counters with value 0.
     pub const ALL: [Self; 12] = [
         Self::Timeout,
         Self::Connect,
@@ -47,11 +47,10 @@ impl Reason {
         Self::TooLarge,
         Self::Limit,
         Self::NotExposition,
-        Self::Cut,
+        Self::Truncated,
         Self::NoConnection,
     ];
 
-    /// The label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -64,40 +63,37 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::Limit => "limit",
             Self::NotExposition => "not_exposition",
-            Self::Cut => "cut",
+            Self::Truncated => "truncated",
             Self::NoConnection => "no_connection",
         }
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// One instance's failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
-pub struct Failure {
-    /// The class of it.
-    pub reason: Reason,
-    /// What happened, for a person. Never quotes a body.
+pub struct ScrapeFailure {
+    pub reason: FailureReason,
+    /// Details for humans. Never quotes a body.
     pub detail: String,
 }
 
-impl Failure {
-    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+impl ScrapeFailure {
+    pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 }
 
-/// There was no answer at the deadline, since the instance was still `greeting`
-/// us or for any other reason.
-pub(super) fn late(greeting: bool) -> Failure {
-    let detail = match greeting {
+/// Failure of a target without a complete response at the deadline.
+pub(super) fn timed_out(tls_handshake_started: bool) -> ScrapeFailure {
+    let detail = match tls_handshake_started {
         true => "the TLS handshake did not end in time",
-        false => "no whole answer in time",
+        false => "no complete response in time",
     };
-    Failure::new(Reason::Timeout, detail)
+    ScrapeFailure::new(FailureReason::Timeout, detail)
 }

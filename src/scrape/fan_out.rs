@@ -1,18 +1,18 @@
-//! Asks all instances of an app at once, within one deadline.
+//! Scrapes all targets in parallel, within one deadline.
 //!
-//! No task is spawned: dropping the future drops every request under way, so
-//! no work outlives its scraper.
+//! No task is spawned: dropping the future drops all running requests, so no work continues after
+//! the scraper disconnects.
 
 use super::{
-    Ask, Limits, Wanted,
-    budget::{Held, Share},
-    buffer::Buffer,
-    client::Client,
-    external::{ExternalTarget, Resolver},
-    failure::{Failure, Reason, late},
-    fetch::{Fetched, fetch},
+    ScrapeLimits, ScrapePlan, ScrapeRequest,
+    buffer::BodyBuffer,
+    client::ScrapeClient,
+    external::{ExporterTarget, Resolver},
+    failure::{FailureReason, ScrapeFailure, timed_out},
+    fetch::{FetchedBody, fetch},
     inflate::Inflation,
-    target::Target,
+    memory_budget::{Allocation, Reservation},
+    target::ScrapeTarget,
 };
 use exposition::{self, AddedLabels, Format, IndexedBody, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -20,55 +20,53 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-/// After this long a request no longer counts against the concurrency, so that
-/// hung instances do not hold back the rest of a large app.
+/// A request that runs longer no longer counts against the concurrency limit, so that hung
+/// instances do not delay the rest of a large app.
 const SLOT_TIME: Duration = Duration::from_secs(1);
 
-/// Bodies larger than this are checked on another thread, bytes.
+/// Bodies larger than this are parsed on another thread, bytes.
 const INLINE: usize = 16 << 10;
 
-/// One instance's answer.
+/// Result of scraping one instance.
 #[derive(Debug)]
-pub struct Scraped {
-    /// Who was asked.
-    pub target: Target,
-    /// How long it took.
+pub struct InstanceScrape {
+    pub target: ScrapeTarget,
     pub duration: Duration,
-    /// What its body takes in memory.
+    /// Size of its body in memory.
     pub bytes: u64,
-    /// The checked body, or why there is none.
-    pub result: Result<IndexedBody, Failure>,
+    pub result: Result<IndexedBody, ScrapeFailure>,
 }
 
-/// What came of one target: how long it took, and the checked body with what it
-/// takes in memory, or why there is none.
-pub(super) type Outcome = (Duration, Result<(IndexedBody, u64), Failure>);
+/// Outcome of one target: its duration, and the parsed body with its size in memory, or the
+/// failure.
+pub(super) type TargetOutcome = (Duration, Result<(IndexedBody, u64), ScrapeFailure>);
 
-/// One of those that are asked at once.
 #[derive(Clone, Copy)]
-enum Asked<'a> {
-    Instance(&'a Target, &'a Arc<Reader>),
-    External(&'a ExternalTarget, &'a Arc<Reader>, &'a Resolver),
+enum AnyTarget<'a> {
+    Instance(&'a ScrapeTarget, &'a Arc<Reader>),
+    External(&'a ExporterTarget, &'a Arc<Reader>, &'a Resolver),
 }
 
-impl Asked<'_> {
+impl AnyTarget<'_> {
     async fn fetch(
         self,
-        client: &Client,
-        ask: &Ask,
+        client: &ScrapeClient,
+        request: &ScrapeRequest,
         max_body: u64,
-        share: &Share,
-    ) -> Result<Fetched, Failure> {
+        reservation: &Reservation,
+    ) -> Result<FetchedBody, ScrapeFailure> {
         match self {
-            Self::Instance(target, _) => fetch(client, target, ask, max_body, share).await,
+            Self::Instance(target, _) => {
+                fetch(client, target, request, max_body, reservation).await
+            }
             Self::External(target, _, resolver) => {
-                target.fetch(client, resolver, ask, max_body, share).await
+                target.fetch(client, resolver, request, max_body, reservation).await
             }
         }
     }
 
-    /// How its body is read.
-    fn reading(self) -> (Arc<Reader>, AddedLabels, usize) {
+    /// The reader of its body, its labels, and its sample limit.
+    fn read_settings(self) -> (Arc<Reader>, AddedLabels, usize) {
         match self {
             Self::Instance(target, reader) => {
                 (Arc::clone(reader), target.labels.clone(), target.max_samples)
@@ -80,73 +78,78 @@ impl Asked<'_> {
     }
 }
 
-/// Scrapes who is wanted; the outcomes come in their order, instances first. Their
-/// bodies are left to `share`.
+/// Scrapes all targets of `plan`. Returns the outcomes in the order of the targets, instances
+/// first. `reservation` owns the memory of the bodies.
 ///
-/// Returns at the deadline of `ask` at the latest; who has not answered by
-/// then has failed with [`Reason::Timeout`].
+/// Returns at the deadline of `request` at the latest; targets without a complete response fail
+/// with [`FailureReason::Timeout`].
 pub(super) async fn fan_out(
-    client: &Client,
-    wanted: &Wanted,
-    ask: &Ask,
-    limits: &Limits,
-    share: &Share,
-) -> Vec<Outcome> {
-    let Wanted { instances, externals } = wanted;
-    let reader = || Reader::new(ask.negotiated.target(), limits.exposition);
-    // Exporters are no siblings of instances, nor of each other.
+    client: &ScrapeClient,
+    plan: &ScrapePlan,
+    request: &ScrapeRequest,
+    limits: &ScrapeLimits,
+    reservation: &Reservation,
+) -> Vec<TargetOutcome> {
+    let ScrapePlan { instances, externals } = plan;
+    let reader = || Reader::new(request.negotiated.target(), limits.exposition);
+    // Bodies of exporters do not resemble those of instances or of each other, so they do not share
+    // a template.
     let single = Arc::new(reader());
-    let shared = Arc::new(if instances.len() > 1 { reader().with_template() } else { reader() });
+    let shared = Arc::new(if instances.len() > 1 { reader().for_siblings() } else { reader() });
     let resolver = externals.resolver();
-    let instances = instances.iter().map(|target| Asked::Instance(target, &shared));
+    let instances = instances.iter().map(|target| AnyTarget::Instance(target, &shared));
     let externals =
-        externals.targets.iter().map(|target| Asked::External(target, &single, resolver));
-    let asked: Vec<_> = instances.chain(externals).collect();
+        externals.targets.iter().map(|target| AnyTarget::External(target, &single, resolver));
+    let targets: Vec<_> = instances.chain(externals).collect();
     let slots = Semaphore::new(limits.concurrency);
-    let mut running: FuturesUnordered<_> = asked
+    let mut running: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
-        .map(async |(position, asked)| {
+        .map(async |(position, target)| {
             let started = Instant::now();
-            let scrape = scrape_one(client, *asked, ask, limits, share);
+            let scrape = scrape_one(client, *target, request, limits, reservation);
             let scrape = in_slot(&slots, scrape);
-            let result = tokio::time::timeout_at(ask.deadline, scrape)
+            let result = tokio::time::timeout_at(request.deadline, scrape)
                 .await
-                .unwrap_or_else(|_| Err(late(false)));
+                .unwrap_or_else(|_| Err(timed_out(false)));
             (position, started.elapsed(), result)
         })
         .collect();
-    let mut results: Vec<_> = asked.iter().map(|_| None).collect();
+    let mut results: Vec<_> = targets.iter().map(|_| None).collect();
     while let Some((position, duration, result)) = running.next().await {
         if let Some(slot) = results.get_mut(position) {
             *slot = Some((duration, result));
         }
     }
     drop(running);
-    let missing = || (Duration::ZERO, Err(Failure::new(Reason::Timeout, "not asked")));
+    let missing =
+        || (Duration::ZERO, Err(ScrapeFailure::new(FailureReason::Timeout, "not scraped")));
     results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
-/// Whether nothing answered, and something was not asked for want of a connection.
-pub(super) fn were_not_asked(outcomes: &[Outcome]) -> bool {
-    let not_asked = |result: &Result<_, Failure>| matches!(result, Err(failure) if failure.reason == Reason::NoConnection);
+/// Whether every target failed, and at least one because no connection was free.
+pub(super) fn lacked_connections(outcomes: &[TargetOutcome]) -> bool {
+    let lacks_connection = |result: &Result<_, ScrapeFailure>| matches!(result, Err(failure) if failure.reason == FailureReason::NoConnection);
     outcomes.iter().all(|(_, result)| result.is_err())
-        && outcomes.iter().any(|(_, result)| not_asked(result))
+        && outcomes.iter().any(|(_, result)| lacks_connection(result))
 }
 
-/// Puts each target and what came of it together.
-pub(super) fn scraped(targets: Vec<Target>, outcomes: Vec<Outcome>) -> Vec<Scraped> {
+/// Combines each target with its outcome.
+pub(super) fn scraped(
+    targets: Vec<ScrapeTarget>,
+    outcomes: Vec<TargetOutcome>,
+) -> Vec<InstanceScrape> {
     let together = targets.into_iter().zip(outcomes).map(|(target, (duration, result))| {
         let (result, bytes) = match result {
             Ok((instance, bytes)) => (Ok(instance), bytes),
             Err(failure) => (Err(failure), 0),
         };
-        Scraped { target, duration, bytes, result }
+        InstanceScrape { target, duration, bytes, result }
     });
     together.collect()
 }
 
-/// Runs `work` in a slot, which it gives back after [`SLOT_TIME`].
+/// Runs `work` with a permit of `slots`, which is released after [`SLOT_TIME`].
 async fn in_slot<T>(slots: &Semaphore, work: impl Future<Output = T>) -> T {
     let permit = slots.acquire().await;
     let mut work = pin!(work);
@@ -159,33 +162,33 @@ async fn in_slot<T>(slots: &Semaphore, work: impl Future<Output = T>) -> T {
 }
 
 async fn scrape_one(
-    client: &Client,
-    asked: Asked<'_>,
-    ask: &Ask,
-    limits: &Limits,
-    share: &Share,
-) -> Result<(IndexedBody, u64), Failure> {
+    client: &ScrapeClient,
+    target: AnyTarget<'_>,
+    request: &ScrapeRequest,
+    limits: &ScrapeLimits,
+    reservation: &Reservation,
+) -> Result<(IndexedBody, u64), ScrapeFailure> {
     let max_body = limits.max_instance_body;
-    let fetched = asked.fetch(client, ask, max_body, share).await?;
-    let Fetched { mut body, format, gzip, doubt, whole } = fetched;
+    let fetched = target.fetch(client, request, max_body, reservation).await?;
+    let FetchedBody { mut body, format, gzip, header_problem, whole } = fetched;
     if gzip {
-        body = inflate(Inflation::new(body, share, max_body)?).await?;
+        body = inflate(Inflation::new(body, reservation, max_body)?).await?;
     }
     let large = gzip || body.len() > INLINE;
-    let (reader, labels, max_samples) = asked.reading();
+    let (reader, labels, max_samples) = target.read_settings();
     let check = move || {
-        let claims = Claims { format, whole: whole || gzip, doubt };
+        let claims = BodyClaims { format, whole: whole || gzip, header_problem };
         check(&reader, body, claims, labels, max_samples)
     };
-    let (instance, held) = if large { elsewhere(check).await?? } else { check()? };
-    Ok((instance, held.keep()))
+    let (instance, allocation) = if large { run_blocking(check).await?? } else { check()? };
+    Ok((instance, allocation.keep()))
 }
 
-async fn inflate(mut inflation: Inflation) -> Result<Buffer, Failure> {
+async fn inflate(mut inflation: Inflation) -> Result<BodyBuffer, ScrapeFailure> {
     loop {
         inflation.make_room().await;
         let step = move || (inflation.step(), inflation);
-        let (is_whole, stepped) = elsewhere(step).await?;
+        let (is_whole, stepped) = run_blocking(step).await?;
         if is_whole? {
             return Ok(stepped.into_body());
         }
@@ -193,69 +196,72 @@ async fn inflate(mut inflation: Inflation) -> Result<Buffer, Failure> {
     }
 }
 
-/// Does work for a core on another thread; not at all when nobody waits for it
-/// any more before it has begun.
-async fn elsewhere<T: Send + 'static>(
+/// Runs CPU-bound work on another thread. The work is cancelled if the future is dropped before it
+/// has started.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
+) -> Result<T, ScrapeFailure> {
     let work = AbortOnDropHandle::new(tokio::task::spawn_blocking(work));
-    work.await.map_err(|_| Failure::new(Reason::Timeout, "the check was stopped"))
+    work.await.map_err(|_| ScrapeFailure::new(FailureReason::Timeout, "parsing was cancelled"))
 }
 
-/// What the head of an answer says of its body.
-struct Claims {
+/// What the response head states about the body.
+struct BodyClaims {
     format: Format,
-    /// The end of the transfer tells that it is whole.
+    /// The transfer coding or the length shows that the body is complete.
     whole: bool,
-    /// Why it may be no exposition.
-    doubt: Option<String>,
+    /// Why the header suggests that the body is not an exposition.
+    header_problem: Option<String>,
 }
 
-/// Checks a body, whole, before anything of it is used.
+/// Parses a complete body before any of it is used.
 fn check(
     reader: &Reader,
-    body: Buffer,
-    claims: Claims,
+    body: BodyBuffer,
+    claims: BodyClaims,
     labels: AddedLabels,
     max_samples: usize,
-) -> Result<(IndexedBody, Held), Failure> {
-    let Claims { format, whole, doubt } = claims;
-    if !whole && is_cut(body.bytes(), format) {
-        return Err(Failure::new(
-            Reason::Cut,
+) -> Result<(IndexedBody, Allocation), ScrapeFailure> {
+    let BodyClaims { format, whole, header_problem } = claims;
+    if !whole && is_truncated(body.bytes(), format) {
+        return Err(ScrapeFailure::new(
+            FailureReason::Truncated,
             "the connection was closed before the end of the exposition",
         ));
     }
-    let (body, held) = body.finish();
+    let (body, allocation) = body.finish();
     let instance = reader.parse_limited(body, format, labels, max_samples).map_err(|error| {
-        // A long line is one of the things that show that a doubt was right.
+        // A line that is too long confirms the header: the body is not text.
         let is_limit = error.is_limit()
-            && (doubt.is_none() || error.kind() != exposition::ErrorKind::LineTooLong);
-        match &doubt {
-            _ if is_limit => Failure::new(Reason::Limit, error.to_string()),
-            None => Failure::new(Reason::NotExposition, error.to_string()),
-            Some(doubt) => {
-                Failure::new(Reason::NotExposition, format!("{doubt}; as text: {error}"))
-            }
+            && (header_problem.is_none() || error.kind() != exposition::ErrorKind::LineTooLong);
+        match &header_problem {
+            _ if is_limit => ScrapeFailure::new(FailureReason::Limit, error.to_string()),
+            None => ScrapeFailure::new(FailureReason::NotExposition, error.to_string()),
+            Some(header_problem) => ScrapeFailure::new(
+                FailureReason::NotExposition,
+                format!("{header_problem}; as text: {error}"),
+            ),
         }
     })?;
-    // Without samples nothing speaks against the doubt.
-    match doubt.filter(|_| instance.samples() == 0) {
-        Some(doubt) => Err(Failure::new(Reason::NotExposition, doubt)),
-        None => Ok((instance, held)),
+    // A body without samples does not refute the header.
+    match header_problem.filter(|_| instance.samples() == 0) {
+        Some(header_problem) => {
+            Err(ScrapeFailure::new(FailureReason::NotExposition, header_problem))
+        }
+        None => Ok((instance, allocation)),
     }
 }
 
-/// Whether a body that only the connection's end has ended lacks something at its own end.
-fn is_cut(body: &[u8], format: Format) -> bool {
+/// Whether a body that was ended by the connection alone lacks its own end.
+fn is_truncated(body: &[u8], format: Format) -> bool {
     match format {
-        // An empty one may be all that was there, or all that came.
+        // An empty body may be complete or truncated; it counts as truncated.
         Format::Text004 | Format::Text100 => body.last() != Some(&b'\n'),
         Format::OpenMetrics001 | Format::OpenMetrics100 => {
             !body.trim_ascii_end().ends_with(b"# EOF")
         }
-        // A message that is shorter than announced is an error of its own; between two,
-        // nobody can tell.
+        // The parser reports an incomplete message. A body that ends between two messages cannot be
+        // recognized as truncated.
         Format::Protobuf => body.is_empty(),
     }
 }

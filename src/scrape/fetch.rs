@@ -1,13 +1,13 @@
-//! One instance asked for its metrics, redirects included.
+//! Scrapes one instance, following redirects.
 
 use super::{
-    Ask,
-    budget::Share,
-    buffer::Buffer,
-    client::Client,
-    failure::{Failure, Reason},
-    request::{Answer, cut, send},
-    target::{Secrets, Target},
+    ScrapeRequest,
+    buffer::BodyBuffer,
+    client::ScrapeClient,
+    failure::{FailureReason, ScrapeFailure},
+    memory_budget::Reservation,
+    request::{InstanceResponse, send, truncated},
+    target::{ScrapeTarget, SecretScope},
 };
 use awc::http::{
     StatusCode,
@@ -17,79 +17,82 @@ use exposition::Format;
 use std::sync::Arc;
 use url::Url;
 
-/// Redirects followed; more is a failed instance.
+/// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 3;
 
-/// A body as it came over the wire.
+/// A body as it was received.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) body: Buffer,
-    /// What the body is said to be.
+pub(super) struct FetchedBody {
+    pub(super) body: BodyBuffer,
+    /// Format according to the Content-Type.
     pub(super) format: Format,
-    /// Compressed with gzip.
     pub(super) gzip: bool,
-    /// What the head says that an exposition would not say.
-    pub(super) doubt: Option<String>,
-    /// The length was announced and reached; otherwise only the body's own end
-    /// tells that it is whole.
+    /// Why the header suggests that the body is not an exposition.
+    pub(super) header_problem: Option<String>,
+    /// Whether the length or the transfer coding shows that the body is complete; otherwise only
+    /// its content can.
     pub(super) whole: bool,
 }
 
-/// Asks `target`, following redirects that stay on it.
+/// Scrapes `target`, following redirects to the same instance.
 pub(super) async fn fetch(
-    client: &Client,
-    target: &Target,
-    ask: &Ask,
+    client: &ScrapeClient,
+    target: &ScrapeTarget,
+    request: &ScrapeRequest,
     max_body: u64,
-    share: &Share,
-) -> Result<Fetched, Failure> {
-    let _permit = client.permit(target.endpoint.app.id.as_str(), ask.deadline).await?;
-    let mut head = share.hold();
-    head.grow(target.request_bytes()).await;
+    reservation: &Reservation,
+) -> Result<FetchedBody, ScrapeFailure> {
+    let _permit = client.permit(target.endpoint.app.id.as_str(), request.deadline).await?;
+    let mut head = reservation.allocation();
+    head.acquire(target.request_bytes()).await;
     let mut path = Arc::clone(&target.path);
-    // Without secrets, once a redirect has left the path that they are meant for.
+    // The target without secrets, after a redirect to another path than the binding's.
     let mut without_secrets = None;
     for _ in 0..=MAX_REDIRECTS {
         let target = without_secrets.as_ref().unwrap_or(target);
-        let answer = send(client, target, ask, &path).await?;
-        let status = answer.status();
+        let response = send(client, target, request, &path).await?;
+        let status = response.status();
         if status.is_redirection() {
-            path = redirected(target, &path, answer.headers())?.into();
+            path = redirected(target, &path, response.headers())?.into();
             if let Some(other) = target.redirected_to(&path) {
                 without_secrets = Some(other);
             }
             continue;
         }
         check_status(status, target.secrets)?;
-        return read(answer, max_body, share).await;
+        return read(response, max_body, reservation).await;
     }
-    Err(Failure::new(Reason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
+    Err(ScrapeFailure::new(FailureReason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-fn check_status(status: StatusCode, secrets: Secrets) -> Result<(), Failure> {
+fn check_status(status: StatusCode, secrets: SecretScope) -> Result<(), ScrapeFailure> {
     let reason = match status.as_u16() {
         200 => return Ok(()),
-        400..=499 => Reason::Status4xx,
-        500..=599 => Reason::Status5xx,
-        _ => Reason::NotExposition,
+        400..=499 => FailureReason::Status4xx,
+        500..=599 => FailureReason::Status5xx,
+        _ => FailureReason::NotExposition,
     };
     let wants_credentials = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    let hint = match wants_credentials && secrets == Secrets::Withheld {
+    let hint = match wants_credentials && secrets == SecretScope::Withheld {
         true => {
             "; the credentials of the binding were not sent, since they go to its own endpoint only unless the scraper shows a token of the app"
         }
         false => "",
     };
-    Err(Failure::new(reason, format!("the answer was {status}{hint}")))
+    Err(ScrapeFailure::new(reason, format!("the response status was {status}{hint}")))
 }
 
-/// Path and query to ask next, if `response` redirects to the same instance:
-/// by a relative reference, by the host that we named, or by its address.
-fn redirected(target: &Target, path: &str, headers: &HeaderMap) -> Result<String, Failure> {
-    let refused = |why: &str| Err(Failure::new(Reason::Redirect, why));
+/// Path and query of the next request, if the redirect leads to the same instance: by a relative
+/// reference, by the Host that was sent, or by the address.
+fn redirected(
+    target: &ScrapeTarget,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<String, ScrapeFailure> {
+    let refused = |why: &str| Err(ScrapeFailure::new(FailureReason::Redirect, why));
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let Some(location) = location else {
-        return refused("a redirect without a usable Location");
+        return refused("the redirect has no valid Location");
     };
     next_path(&target.host, &target.endpoint.address.to_string(), path, location)
         .map_or_else(|| refused("redirected to another host"), Ok)
@@ -105,7 +108,7 @@ fn next_path(host: &str, address: &str, path: &str, location: &str) -> Option<St
     same.then(|| next[url::Position::BeforePath..url::Position::AfterQuery].to_owned())
 }
 
-/// An app behind a router knows its own port, not the router's.
+/// Ports are not compared: an app behind a router knows its own port, not the router's.
 fn is_same_host(authority: &str, url: &Url) -> bool {
     let named = Url::parse(&format!("http://{authority}/")).ok();
     let Some((named, found)) = named.as_ref().and_then(Url::host_str).zip(url.host_str()) else {
@@ -115,47 +118,60 @@ fn is_same_host(authority: &str, url: &Url) -> bool {
     without_dot(named) == without_dot(found)
 }
 
-/// The whole body, or why there is none.
-async fn read(mut answer: Answer, max_body: u64, share: &Share) -> Result<Fetched, Failure> {
-    let Described { format, gzip, doubt } = described(answer.headers());
-    let too_large =
-        || Failure::new(Reason::TooLarge, format!("the body is larger than {max_body} bytes"));
-    let announced = content_length(answer.headers());
+async fn read(
+    mut response: InstanceResponse,
+    max_body: u64,
+    reservation: &Reservation,
+) -> Result<FetchedBody, ScrapeFailure> {
+    let BodyDescription { format, gzip, header_problem } = describe(response.headers());
+    let too_large = || {
+        ScrapeFailure::new(
+            FailureReason::TooLarge,
+            format!("the body is larger than {max_body} bytes"),
+        )
+    };
+    let announced = content_length(response.headers());
     if announced.is_some_and(|length| length > max_body) {
         return Err(too_large());
     }
     let bytes = |length| usize::try_from(length).unwrap_or(usize::MAX);
-    let mut body = Buffer::expecting(share, bytes(announced.unwrap_or(0)));
-    // What a peer announces is not yet worth that much of the budget.
+    let mut body = BodyBuffer::expecting(reservation, bytes(announced.unwrap_or(0)));
+    // Only up to 1 MiB is allocated in advance, because the announced length may be wrong.
     body.make_room(bytes(announced.unwrap_or(0).min(1 << 20))).await;
-    while let Some(chunk) = answer.chunk().await {
+    while let Some(chunk) = response.chunk().await {
         let chunk = chunk?;
         if body.len() as u64 + chunk.len() as u64 > max_body {
             return Err(too_large());
         }
         body.push(&chunk, bytes(announced.unwrap_or(max_body))).await;
     }
-    // In HTTP/2 an answer may end with its head, whatever length that announces.
+    // An HTTP/2 response may end after its head, regardless of the announced length.
     if announced.is_some_and(|length| (body.len() as u64) < length) {
-        return Err(cut());
+        return Err(truncated());
     }
-    Ok(Fetched { body, format, gzip, doubt, whole: announced.is_some() || answer.tells_its_end() })
+    Ok(FetchedBody {
+        body,
+        format,
+        gzip,
+        header_problem,
+        whole: announced.is_some() || response.has_explicit_end(),
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// What the head of an answer says of its body.
-struct Described {
+/// What the response head states about the body.
+struct BodyDescription {
     format: Format,
     gzip: bool,
-    doubt: Option<String>,
+    header_problem: Option<String>,
 }
 
-/// What no exposition claims to be is read as Prometheus reads it, as text: apps
-/// serve metrics under the oddest types.
-fn described(headers: &HeaderMap) -> Described {
+/// A body with another Content-Type is parsed as text, as Prometheus does: apps serve metrics under
+/// unexpected types.
+fn describe(headers: &HeaderMap) -> BodyDescription {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (format, foreign) = match Format::from_content_type(content_type) {
@@ -169,9 +185,9 @@ fn described(headers: &HeaderMap) -> Described {
         .filter(|coding| !matches!(coding.as_str(), "" | "identity"))
         .collect();
     let gzip = matches!(codings.as_slice(), [coding] if coding == "gzip" || coding == "x-gzip");
-    let unknown = (!gzip && !codings.is_empty())
-        .then(|| "the Content-Encoding is not one that was asked for".to_owned());
-    Described { format, gzip, doubt: unknown.or(foreign) }
+    let unknown =
+        (!gzip && !codings.is_empty()).then(|| "the Content-Encoding was not requested".to_owned());
+    BodyDescription { format, gzip, header_problem: unknown.or(foreign) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Which of the scraper's headers an instance gets to see.
+//! Selects the scraper's headers that are forwarded to instances.
 
 use awc::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Names that stay here: about the connection, the body, the scraper's own
-/// software, or the way it took; never about the app.
-const KEPT: [&str; 25] = [
+/// Headers that are not forwarded, because they concern the connection, the body, the scraper's
+/// software or the proxies in between, and not the app.
+const NOT_FORWARDED: [&str; 25] = [
     "accept",
     "accept-encoding",
     "b3",
@@ -32,8 +32,8 @@ const KEPT: [&str; 25] = [
     "x-real-ip",
 ];
 
-/// Beginnings of such names.
-const KEPT_PREFIXES: [&str; 12] = [
+/// Prefixes of such headers.
+const NOT_FORWARDED_PREFIXES: [&str; 12] = [
     "content-",
     "if-",
     "x-forwarded-",
@@ -48,28 +48,28 @@ const KEPT_PREFIXES: [&str; 12] = [
     "x-scrapebroker-",
 ];
 
-/// Set anew for each instance.
+/// Headers that are set for each instance.
 const REPLACED: [&str; 2] = ["x-prometheus-scrape-timeout-seconds", "x-promfetcher-scrapping"];
 
-/// The scraper's headers that go on to the instances of an app.
+/// The scraper's headers that are forwarded to the instances of an app.
 ///
-/// `connection` may name more headers that end here (RFC 9110, section 7.6.1).
-pub fn passed_on(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+/// Headers named by `Connection` are not forwarded (RFC 9110, section 7.6.1).
+pub fn forwarded_headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let named_by_connection: Vec<String> = headers
         .get_all("connection")
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    let passes = |name: &str| {
-        !KEPT.contains(&name)
+    let is_forwarded = |name: &str| {
+        !NOT_FORWARDED.contains(&name)
             && !REPLACED.contains(&name)
-            && !KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            && !NOT_FORWARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             && !named_by_connection.iter().any(|named| named == name)
     };
     headers
         .iter()
-        .filter(|(name, _)| passes(name.as_str()))
+        .filter(|(name, _)| is_forwarded(name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -78,11 +78,10 @@ pub fn passed_on(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 mod tests {
     use super::*;
 
-    /// promfetcher, gap 21: headers for the app are passed on, not only Authorization.
     #[test]
-    fn gap_21_headers_for_the_app_pass_and_headers_of_the_way_do_not() {
-        let passing = ["authorization", "x-api-key", "accept-language", "x-tenant"];
-        let staying = [
+    fn headers_for_the_app_are_forwarded_and_hop_by_hop_and_proxy_headers_are_not() {
+        let forwarded = ["authorization", "x-api-key", "accept-language", "x-tenant"];
+        let not_forwarded = [
             "Host",
             "Accept",
             "Accept-Encoding",
@@ -107,15 +106,15 @@ mod tests {
             "X-Scrapebroker-Via",
         ];
         let mut headers = HeaderMap::new();
-        for name in passing.into_iter().chain(staying) {
+        for name in forwarded.into_iter().chain(not_forwarded) {
             headers.insert(name.parse().unwrap(), HeaderValue::from_static("x"));
         }
         headers.insert("connection".parse().unwrap(), HeaderValue::from_static("close, X-Named"));
-        let mut passed: Vec<_> =
-            passed_on(&headers).into_iter().map(|(name, _)| name.to_string()).collect();
-        passed.sort();
-        let mut expected = passing;
+        let mut found: Vec<_> =
+            forwarded_headers(&headers).into_iter().map(|(name, _)| name.to_string()).collect();
+        found.sort();
+        let mut expected = forwarded;
         expected.sort_unstable();
-        assert_eq!(passed, expected);
+        assert_eq!(found, expected);
     }
 }

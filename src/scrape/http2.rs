@@ -1,13 +1,13 @@
-//! Requests to instances that speak HTTP/2.
+//! HTTP/2 requests to instances.
 //!
-//! awc speaks it only to peers that it has secured itself. A connection
-//! carries one request at a time, as in HTTP/1.1: requests that share one also
-//! share its flow control, and one that waits for memory would stop the others.
+//! awc supports HTTP/2 only over its own TLS connections. A connection here carries one request at
+//! a time, as in HTTP/1.1: requests on one connection share its flow control, so a request that
+//! waits for memory would block the others.
 
 use super::{
-    connection::Tally,
-    failure::{Failure, Reason, late},
-    wire::Place,
+    connection::ConnectionEvents,
+    failure::{FailureReason, ScrapeFailure, timed_out},
+    stream::PeerAddr,
 };
 use crate::tls;
 use awc::http::{
@@ -28,42 +28,40 @@ use std::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// What a peer may send before we have taken it, bytes. It lies outside the
-/// budget, so it is no more than other buffers of a connection.
+/// Receive window, bytes. It is outside the memory budget, so it is no larger than other buffers of
+/// a connection.
 const WINDOW: u32 = 64 << 10;
-/// Largest head of an answer, bytes; as much as HTTP/1.1 gets.
+/// Maximum size of a response head, bytes; the same as in HTTP/1.1.
 const MAX_HEAD: u32 = 128 << 10;
 
-/// Headers that HTTP/2 has no place for (RFC 9113, section 8.2.2).
+/// Headers that HTTP/2 does not allow (RFC 9113, section 8.2.2).
 const OF_HTTP1: [&str; 6] =
     ["connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// Connections to one place.
+/// Connections to one instance.
 pub(super) struct Http2 {
-    place: Place,
+    address: PeerAddr,
     idle: Rc<RefCell<Vec<Connection>>>,
     idle_timeout: Duration,
-    refused: Cell<bool>,
+    requires_http1: Cell<bool>,
 }
 
-/// What is asked for.
-pub(super) struct Get<'a> {
+pub(super) struct GetRequest<'a> {
     pub(super) host: &'a str,
     pub(super) path: &'a str,
     pub(super) headers: &'a [(HeaderName, HeaderValue)],
     pub(super) deadline: tokio::time::Instant,
 }
 
-/// What came of a request.
-pub(super) enum Sent {
-    /// An answer has begun.
-    Answer(Answer),
-    /// The peer did not take the offer of HTTP/2: it wants HTTP/1.1.
-    WantsHttp1,
+pub(super) enum GetOutcome {
+    /// The response has started.
+    Response(Http2Response),
+    /// The peer did not negotiate HTTP/2.
+    Http1Required,
 }
 
-/// An answer, its body still to come.
-pub(super) struct Answer {
+/// A response whose body is not yet read.
+pub(super) struct Http2Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: RecvStream,
@@ -73,37 +71,37 @@ pub(super) struct Answer {
 
 struct Connection {
     sender: SendRequest<Bytes>,
-    tally: Rc<Tally>,
+    events: Rc<ConnectionEvents>,
     since: Instant,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Http2 {
-    pub(super) fn new(place: Place, idle_timeout: Duration) -> Self {
-        Self { place, idle: Rc::default(), idle_timeout, refused: Cell::new(false) }
+    pub(super) fn new(address: PeerAddr, idle_timeout: Duration) -> Self {
+        Self { address, idle: Rc::default(), idle_timeout, requires_http1: Cell::new(false) }
     }
 
-    /// Whether the peer is known to want HTTP/1.1.
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused.get()
+    /// Whether the peer is known to require HTTP/1.1.
+    pub(super) fn requires_http1(&self) -> bool {
+        self.requires_http1.get()
     }
 
-    /// Sends one GET; repeats it once on a new connection when a kept one
-    /// turned out to be closed before the answer began.
-    pub(super) async fn get(&self, get: &Get<'_>) -> Result<Sent, Failure> {
-        let scheme = if self.place.tls.is_some() { "https" } else { "http" };
+    /// Sends one GET. Retries it once on a new connection if an idle connection was closed before
+    /// the response started.
+    pub(super) async fn get(&self, get: &GetRequest<'_>) -> Result<GetOutcome, ScrapeFailure> {
+        let scheme = if self.address.tls.is_some() { "https" } else { "http" };
         if let Some(kept) = self.kept() {
             match self.send(kept, get.request(scheme)?).await {
-                // The peer has read the request and says so.
+                // The peer has read the request and rejects it.
                 Err((error, failure)) if error.is_reset() => return Err(failure),
                 Err(_) => self.idle.borrow_mut().clear(),
-                Ok(answer) => return Ok(Sent::Answer(answer)),
+                Ok(response) => return Ok(GetOutcome::Response(response)),
             }
         }
         match self.open(get.deadline).await? {
-            None => Ok(Sent::WantsHttp1),
+            None => Ok(GetOutcome::Http1Required),
             Some(new) => match self.send(new, get.request(scheme)?).await {
-                Ok(answer) => Ok(Sent::Answer(answer)),
+                Ok(response) => Ok(GetOutcome::Response(response)),
                 Err((_, failure)) => Err(failure),
             },
         }
@@ -115,12 +113,15 @@ impl Http2 {
         idle.pop()
     }
 
-    async fn open(&self, deadline: tokio::time::Instant) -> Result<Option<Connection>, Failure> {
-        let tally = Rc::new(Tally::default());
-        let wire = tokio::time::timeout_at(deadline, self.place.open(true, &tally)).await;
-        let wire = wire.map_err(|_| late(tally.has_greeted()))??;
-        if !wire.speaks_http2() {
-            self.refused.set(true);
+    async fn open(
+        &self,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Connection>, ScrapeFailure> {
+        let events = Rc::new(ConnectionEvents::default());
+        let stream = tokio::time::timeout_at(deadline, self.address.open(true, &events)).await;
+        let stream = stream.map_err(|_| timed_out(events.has_tls_handshake_started()))??;
+        if !stream.negotiated_http2() {
+            self.requires_http1.set(true);
             return Ok(None);
         }
         let mut builder = Builder::new();
@@ -129,30 +130,30 @@ impl Http2 {
             .initial_connection_window_size(WINDOW)
             .max_header_list_size(MAX_HEAD)
             .enable_push(false);
-        let handshake = builder.handshake(wire).await;
-        let (sender, connection) = handshake.map_err(|error| failure(&error, &tally))?;
+        let handshake = builder.handshake(stream).await;
+        let (sender, connection) = handshake.map_err(|error| failure(&error, &events))?;
         let task = actix_rt::spawn(async move {
-            // What ends it is told to the request as well.
+            // The request gets the same error.
             let _ = connection.await;
         });
         let _task = AbortOnDropHandle::new(task);
-        Ok(Some(Connection { sender, tally, since: Instant::now(), _task }))
+        Ok(Some(Connection { sender, events, since: Instant::now(), _task }))
     }
 
     async fn send(
         &self,
         mut connection: Connection,
         request: Request<()>,
-    ) -> Result<Answer, (h2::Error, Failure)> {
-        let tally = Rc::clone(&connection.tally);
-        let told = |error: h2::Error| {
-            let failure = failure(&error, &tally);
+    ) -> Result<Http2Response, (h2::Error, ScrapeFailure)> {
+        let events = Rc::clone(&connection.events);
+        let with_failure = |error: h2::Error| {
+            let failure = failure(&error, &events);
             (error, failure)
         };
-        poll_fn(|cx| connection.sender.poll_ready(cx)).await.map_err(told)?;
-        let (answer, _) = connection.sender.send_request(request, true).map_err(told)?;
-        let (head, body) = answer.await.map_err(told)?.into_parts();
-        Ok(Answer {
+        poll_fn(|cx| connection.sender.poll_ready(cx)).await.map_err(with_failure)?;
+        let (response, _) = connection.sender.send_request(request, true).map_err(with_failure)?;
+        let (head, body) = response.await.map_err(with_failure)?.into_parts();
+        Ok(Http2Response {
             status: head.status,
             headers: head.headers.into(),
             body,
@@ -162,8 +163,8 @@ impl Http2 {
     }
 }
 
-impl Get<'_> {
-    fn request(&self, scheme: &str) -> Result<Request<()>, Failure> {
+impl GetRequest<'_> {
+    fn request(&self, scheme: &str) -> Result<Request<()>, ScrapeFailure> {
         let uri = http::Uri::builder()
             .scheme(scheme)
             .authority(self.host)
@@ -179,15 +180,19 @@ impl Get<'_> {
             }
         }
         request.map_err(|_| {
-            Failure::new(Reason::Connect, "the route or the path cannot be written as a URL")
+            ScrapeFailure::new(
+                FailureReason::Connect,
+                "the route or the path cannot be written as a URL",
+            )
         })
     }
 }
 
-impl Answer {
-    /// The next piece of the body; nothing after its end.
-    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, Failure>> {
-        let cut = |_| Failure::new(Reason::Cut, "the answer was broken off within the body");
+impl Http2Response {
+    /// The next chunk of the body, or `None` at its end.
+    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, ScrapeFailure>> {
+        let truncated =
+            |_| ScrapeFailure::new(FailureReason::Truncated, "the response ended within the body");
         match self.body.data().await {
             None => {
                 if let Some(mut connection) = self.connection.take() {
@@ -196,28 +201,28 @@ impl Answer {
                 }
                 None
             }
-            Some(piece) => Some(piece.map_err(cut).and_then(|piece| {
-                self.body.flow_control().release_capacity(piece.len()).map_err(cut)?;
+            Some(piece) => Some(piece.map_err(truncated).and_then(|piece| {
+                self.body.flow_control().release_capacity(piece.len()).map_err(truncated)?;
                 Ok(piece)
             })),
         }
     }
 }
 
-fn failure(error: &h2::Error, tally: &Tally) -> Failure {
-    if let Some(alert) = tally.alert() {
-        return Failure::new(Reason::Tls, tls::refused(alert));
+fn failure(error: &h2::Error, events: &ConnectionEvents) -> ScrapeFailure {
+    if let Some(alert) = events.alert() {
+        return ScrapeFailure::new(FailureReason::Tls, tls::alert_text(alert));
     }
     let (reason, detail) = if error.is_io() {
-        (Reason::Cut, "the connection was closed before an answer")
+        (FailureReason::Truncated, "the connection was closed before a response")
     } else if error.is_library() {
-        (Reason::NotExposition, "the answer is not HTTP/2")
+        (FailureReason::NotExposition, "the response is not HTTP/2")
     } else if error.is_reset() {
-        (Reason::Cut, "the instance broke off the request")
+        (FailureReason::Truncated, "the instance reset the request")
     } else if error.is_go_away() {
-        (Reason::Cut, "the instance ended the connection before an answer")
+        (FailureReason::Truncated, "the instance ended the connection before a response")
     } else {
-        (Reason::Connect, "the request could not be sent")
+        (FailureReason::Connect, "the request could not be sent")
     };
-    Failure::new(reason, detail)
+    ScrapeFailure::new(reason, detail)
 }

@@ -1,39 +1,41 @@
-//! gzip from instances, with our own limit: a megabyte may inflate to a
+//! Decompresses gzip bodies of instances with a size limit: a megabyte may decompress to a
 //! gigabyte.
 
 use super::{
-    budget::{Held, Share},
-    buffer::Buffer,
-    failure::{Failure, Reason},
+    buffer::BodyBuffer,
+    failure::{FailureReason, ScrapeFailure},
+    memory_budget::{Allocation, Reservation},
 };
 use flate2::bufread::MultiGzDecoder;
 use std::io::{Cursor, Read};
 
-/// How every member begins (RFC 1952, section 2.3.1).
+/// First bytes of every gzip member (RFC 1952, section 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A body seldom inflates to more than this many times its size; one that says
-/// so gets the room bit by bit.
+/// Expected maximum compression ratio. Memory beyond it is allocated step by step.
 const LIKELY_RATIO: usize = 32;
 
-/// A compressed body on its way to its content.
+/// A body that is being decompressed.
 ///
-/// Inflating is work for a core and waiting for room is not, so they take
-/// turns: [`make_room`](Self::make_room), [`step`](Self::step), until the latter
-/// says that it is whole.
+/// Decompression is CPU-bound and waiting for memory is not, so they alternate:
+/// [`make_room`](Self::make_room) and [`step`](Self::step), until `step` returns true.
 pub(super) struct Inflation {
     decoder: MultiGzDecoder<Cursor<Vec<u8>>>,
-    body: Buffer,
-    /// What the content may take, and one byte to see that it is more.
+    body: BodyBuffer,
+    /// Maximum size of the content, plus one byte to detect a larger one.
     most: usize,
-    /// Room for the first step.
+    /// Memory for the first step.
     likely: usize,
-    _compressed: Held,
+    _compressed: Allocation,
 }
 
 impl Inflation {
-    /// The content is to have `max` bytes at most.
-    pub(super) fn new(compressed: Buffer, share: &Share, max: u64) -> Result<Self, Failure> {
+    /// ScrapeLimits the content to `max` bytes.
+    pub(super) fn new(
+        compressed: BodyBuffer,
+        reservation: &Reservation,
+        max: u64,
+    ) -> Result<Self, ScrapeFailure> {
         if !compressed.bytes().starts_with(&MAGIC) {
             return Err(not_gzip());
         }
@@ -42,45 +44,54 @@ impl Inflation {
             .min(compressed.len().saturating_mul(LIKELY_RATIO))
             .saturating_add(1)
             .min(most);
-        let (compressed, held) = compressed.finish();
+        let (compressed, allocation) = compressed.finish();
         let decoder = MultiGzDecoder::new(Cursor::new(compressed));
-        Ok(Self { decoder, body: Buffer::new(share), most, likely, _compressed: held })
+        Ok(Self {
+            decoder,
+            body: BodyBuffer::new(reservation),
+            most,
+            likely,
+            _compressed: allocation,
+        })
     }
 
-    /// Waits until there is room for the next step.
+    /// Waits until memory for the next step is allocated.
     pub(super) async fn make_room(&mut self) {
         let more = self.body.len().max(self.likely).min(self.most - self.body.len());
         self.body.make_room(more).await;
     }
 
-    /// Inflates as much as there is room for; whether that was all.
-    pub(super) fn step(&mut self) -> Result<bool, Failure> {
+    /// Decompresses as much as fits into the allocated memory; true if the body is complete.
+    pub(super) fn step(&mut self) -> Result<bool, ScrapeFailure> {
         let room = self.body.room();
         let mut part = self.decoder.by_ref().take(room as u64);
         match self.body.append(|body| part.read_to_end(body)) {
-            Ok(_) if self.body.len() >= self.most => Err(Failure::new(
-                Reason::TooLarge,
+            Ok(_) if self.body.len() >= self.most => Err(ScrapeFailure::new(
+                FailureReason::TooLarge,
                 format!("the body is larger than {} bytes after decompression", self.most - 1),
             )),
             Ok(read) => Ok(read < room),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(Failure::new(Reason::Cut, "the compressed body ends too early"))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(
+                ScrapeFailure::new(FailureReason::Truncated, "the compressed body is incomplete"),
+            ),
             Err(_) => Err(not_gzip()),
         }
     }
 
-    pub(super) fn into_body(self) -> Buffer {
+    pub(super) fn into_body(self) -> BodyBuffer {
         self.body
     }
 }
 
-fn not_gzip() -> Failure {
-    Failure::new(Reason::NotExposition, "the body is not gzip, as it claims")
+fn not_gzip() -> ScrapeFailure {
+    ScrapeFailure::new(
+        FailureReason::NotExposition,
+        "the body is not gzip, although its Content-Encoding is",
+    )
 }
 
-/// The size of the content of the last member, which mostly is the only one, as
-/// its end says (RFC 1952, section 2.3.1); nothing to rely on.
+/// Size of the content according to the last member (RFC 1952, section 2.3.1). Only a hint, because
+/// a body may have several members.
 fn announced(compressed: &[u8]) -> usize {
     compressed.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
 }
@@ -88,7 +99,7 @@ fn announced(compressed: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::budget::{Budget, BudgetMetrics, Refused},
+        super::memory_budget::{MemoryBudget, MemoryBudgetMetrics, ScrapeError},
         *,
     };
     use flate2::{Compression, write::GzEncoder};
@@ -101,87 +112,89 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// The content, and how much of the budget was held for it at most.
+    /// The content, and the maximum of the allocated memory.
     fn inflate_within(
         budget: u64,
         compressed: &[u8],
         max: u64,
-    ) -> Result<(Result<Vec<u8>, Failure>, u64), Refused> {
-        let budget = Budget::new(budget, BudgetMetrics::default());
-        let share = budget.enter(1);
+    ) -> Result<(Result<Vec<u8>, ScrapeFailure>, u64), ScrapeError> {
+        let budget = MemoryBudget::new(budget, MemoryBudgetMetrics::default());
+        let reservation = budget.reserve(1);
         let inflated = || async {
-            let mut body = Buffer::new(&share);
+            let mut body = BodyBuffer::new(&reservation);
             body.push(compressed, usize::MAX).await;
-            let mut inflation = match Inflation::new(body, &share, max) {
+            let mut inflation = match Inflation::new(body, &reservation, max) {
                 Ok(inflation) => inflation,
                 Err(failure) => return (Err(failure), 0),
             };
             loop {
                 inflation.make_room().await;
                 let done = inflation.step();
-                let held = budget.held();
+                let allocation = budget.allocated();
                 let capacity = inflation.body.room() + inflation.body.len();
                 assert_eq!(
-                    held,
+                    allocation,
                     (capacity + inflation.decoder.get_ref().get_ref().capacity()) as u64
                 );
                 match done {
-                    Ok(true) => return (Ok(inflation.into_body().finish().0), held),
+                    Ok(true) => return (Ok(inflation.into_body().finish().0), allocation),
                     Ok(false) => {}
-                    Err(failure) => return (Err(failure), held),
+                    Err(failure) => return (Err(failure), allocation),
                 }
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let latest = Instant::now() + Duration::from_secs(60);
-        runtime.block_on(share.run(latest, inflated))
+        runtime.block_on(reservation.run(latest, inflated))
     }
 
-    fn inflate(compressed: &[u8], max: u64) -> Result<Vec<u8>, Failure> {
+    fn inflate(compressed: &[u8], max: u64) -> Result<Vec<u8>, ScrapeFailure> {
         inflate_within(u64::MAX, compressed, max).unwrap().0
     }
 
-    /// promfetcher, gap 19: the size of a body is limited, counted after decompression.
     #[test]
-    fn gap_19_the_limit_holds_for_what_comes_out() {
+    fn the_size_limit_applies_after_decompression() {
         let bomb = gzip(&vec![b'x'; 1 << 20]);
         assert!(bomb.len() < 1 << 14);
         assert_eq!(inflate(&bomb, 1 << 20).unwrap().len(), 1 << 20);
-        assert_eq!(inflate(&bomb, (1 << 20) - 1).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(inflate(&bomb, (1 << 20) - 1).unwrap_err().reason, FailureReason::TooLarge);
     }
 
     #[test]
     fn a_bomb_takes_no_more_than_the_limit_and_the_budget() {
         let bomb = gzip(&vec![b'x'; 8 << 20]);
         assert!(bomb.len() < 1 << 17);
-        let (inflated, held) = inflate_within(u64::MAX, &bomb, 1 << 20).unwrap();
-        assert_eq!(inflated.unwrap_err().reason, Reason::TooLarge);
-        assert!(held <= (1 << 20) + 1 + bomb.len() as u64, "{held}");
+        let (inflated, allocation) = inflate_within(u64::MAX, &bomb, 1 << 20).unwrap();
+        assert_eq!(inflated.unwrap_err().reason, FailureReason::TooLarge);
+        assert!(allocation <= (1 << 20) + 1 + bomb.len() as u64, "{allocation}");
         let refused = inflate_within(1 << 20, &bomb, 1 << 23).unwrap_err();
-        assert_eq!(refused, Refused::TooLarge { limit: 1 << 20 });
+        assert_eq!(refused, ScrapeError::TooLarge { limit: 1 << 20 });
     }
 
     #[test]
-    fn what_a_body_says_of_its_size_is_not_believed() {
+    fn a_wrong_size_in_the_trailer_is_harmless() {
         let content = b"abcdefg 1\n".repeat(1000);
         for lie in [[0; 4], [0xff; 4], 77_u32.to_le_bytes()] {
             let mut body = gzip(&content);
             let end = body.len() - 4;
             body[end..].copy_from_slice(&lie);
-            let (inflated, held) = inflate_within(u64::MAX, &body, 1 << 30).unwrap();
-            assert_eq!(inflated.unwrap_err().reason, Reason::NotExposition, "{lie:?}");
-            assert!(held <= 4 * content.len() as u64, "{held}");
+            let (inflated, allocation) = inflate_within(u64::MAX, &body, 1 << 30).unwrap();
+            assert_eq!(inflated.unwrap_err().reason, FailureReason::NotExposition, "{lie:?}");
+            assert!(allocation <= 4 * content.len() as u64, "{allocation}");
         }
         let two = [gzip(&content), gzip(b"x 1\n")].concat();
         assert_eq!(inflate(&two, 1 << 20).unwrap(), [&content[..], b"x 1\n"].concat());
     }
 
     #[test]
-    fn members_are_joined_and_broken_ones_are_told_apart() {
+    fn members_are_concatenated_and_invalid_ones_are_classified() {
         let two = [gzip(b"a 1\n"), gzip(b"b 2\n")].concat();
         assert_eq!(inflate(&two, 100).unwrap(), b"a 1\nb 2\n");
         let half = &two[..two.len() - 6];
-        assert_eq!(inflate(half, 100).unwrap_err().reason, Reason::Cut);
-        assert_eq!(inflate(b"a 1\n not gzip", 100).unwrap_err().reason, Reason::NotExposition);
+        assert_eq!(inflate(half, 100).unwrap_err().reason, FailureReason::Truncated);
+        assert_eq!(
+            inflate(b"a 1\n not gzip", 100).unwrap_err().reason,
+            FailureReason::NotExposition
+        );
     }
 }

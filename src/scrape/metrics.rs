@@ -1,6 +1,6 @@
-//! Counters of this room; it registers them, nobody else sees their names.
+//! ScrapeMetrics of scrapes.
 
-use super::{failure::Reason, fan_out::Scraped};
+use super::{failure::FailureReason, fan_out::InstanceScrape};
 use crate::{discovery::Snapshot, domain::App};
 use exposition::Stats;
 use prometheus_client::{
@@ -47,41 +47,39 @@ struct KindLabel {
     kind: &'static str,
 }
 
-/// What scrapes count.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ScrapeMetrics {
     success: Family<AppLabels, Counter>,
     failed: Family<InstanceLabels, Counter>,
-    /// Which series of the two families belong to which app, so that they go
-    /// when the app goes.
-    of_app: Mutex<HashMap<String, Labels>>,
+    /// The series of the two families of each app, to remove them when the app leaves the route
+    /// table.
+    series_of_app: Mutex<HashMap<String, AppSeries>>,
     instances: Counter,
     failures: Family<ReasonLabel, Counter>,
-    altered: Family<KindLabel, Counter>,
+    merge_changes: Family<KindLabel, Counter>,
     samples: Counter,
     duration: Histogram,
 }
 
 #[derive(Debug, Default)]
-struct Labels {
+struct AppSeries {
     apps: HashSet<AppLabels>,
     instances: HashSet<InstanceLabels>,
 }
 
-impl Metrics {
-    /// Adds the families to `registry`.
+impl ScrapeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             success: Family::default(),
             failed: Family::default(),
-            of_app: Mutex::default(),
+            series_of_app: Mutex::default(),
             instances: Counter::default(),
             failures: Family::default(),
-            altered: Family::default(),
+            merge_changes: Family::default(),
             samples: Counter::default(),
             duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]),
         };
-        for reason in Reason::ALL {
+        for reason in FailureReason::ALL {
             metrics.failures.get_or_create_owned(&ReasonLabel { reason: reason.as_str() });
         }
         for kind in [
@@ -90,38 +88,38 @@ impl Metrics {
             "duplicate",
             "timestamp",
             "invented",
-            "broken_rule",
+            "spec_violation",
             "exemplar",
             "unit",
             "native_histogram",
             "created",
         ] {
-            metrics.altered.get_or_create_owned(&KindLabel { kind });
+            metrics.merge_changes.get_or_create_owned(&KindLabel { kind });
         }
         registry.register(
             "promfetch_metric_fetch_success",
-            "Scrapes of an app that at least one instance answered",
+            "Scrapes of an app in which at least one instance returned metrics",
             metrics.success.clone(),
         );
         registry.register(
             "promfetch_metric_fetch_failed",
-            "Instances that could not be scraped",
+            "Failed scrapes of instances",
             metrics.failed.clone(),
         );
         registry.register(
             "scrapebroker_instances_scraped",
-            "App instances asked for metrics",
+            "Scrapes of app instances",
             metrics.instances.clone(),
         );
         registry.register(
             "scrapebroker_instance_failures",
-            "App instances that gave no metrics, by reason",
+            "Scrapes of app instances that returned no metrics, by reason",
             metrics.failures.clone(),
         );
         registry.register(
             "scrapebroker_merge_changes",
-            "What merges did to metrics besides adding labels: families that lost their type, labels renamed, duplicates, exemplars and units dropped",
-            metrics.altered.clone(),
+            "Changes that merges made besides adding labels, such as families without their type, renamed labels, and dropped duplicates, exemplars and units",
+            metrics.merge_changes.clone(),
         );
         registry.register(
             "scrapebroker_samples_merged",
@@ -130,22 +128,22 @@ impl Metrics {
         );
         registry.register(
             "scrapebroker_scrape_duration_seconds",
-            "From a scraper's request until all instances of the app had answered or failed",
+            "Time from a scraper's request until all instances of the app have responded or failed",
             metrics.duration.clone(),
         );
         metrics
     }
 
-    pub(super) fn observe(&self, scraped: &[Scraped], seconds: f64) {
+    pub(super) fn observe(&self, scraped: &[InstanceScrape], seconds: f64) {
         self.duration.observe(seconds);
         self.instances.inc_by(scraped.len() as u64);
-        let mut answered: HashMap<&str, &App> = HashMap::new();
+        let mut scraped_apps: HashMap<&str, &App> = HashMap::new();
         for one in scraped {
             let endpoint = &one.target.endpoint;
             match &one.result {
                 Ok(instance) => {
                     self.samples.inc_by(instance.samples() as u64);
-                    answered.insert(endpoint.app.id.as_str(), &endpoint.app);
+                    scraped_apps.insert(endpoint.app.id.as_str(), &endpoint.app);
                 }
                 Err(failure) => {
                     self.failures
@@ -156,20 +154,20 @@ impl Metrics {
                 }
             }
         }
-        for app in answered.into_values() {
+        for app in scraped_apps.into_values() {
             self.count_success(app);
         }
     }
 
     pub(super) fn observe_merge(&self, stats: &Stats) {
         let count =
-            |kind, n: usize| self.altered.get_or_create(&KindLabel { kind }).inc_by(n as u64);
+            |kind, n: usize| self.merge_changes.get_or_create(&KindLabel { kind }).inc_by(n as u64);
         count("type_conflict", stats.type_conflicts);
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
         count("timestamp", stats.lost_timestamps);
-        count("invented", stats.synthesized);
-        count("broken_rule", stats.spec_violations);
+        count("invented", stats.invented);
+        count("spec_violation", stats.broken_rules);
         count("exemplar", stats.lost_exemplars);
         count("unit", stats.lost_units);
         count("native_histogram", stats.lost_native_histograms);
@@ -179,7 +177,7 @@ impl Metrics {
     fn count_success(&self, app: &App) {
         let labels = app_labels(app);
         self.success.get_or_create(&labels).inc();
-        self.remember(app, |known| {
+        self.record_series(app, |known| {
             known.apps.insert(labels);
         });
     }
@@ -204,26 +202,26 @@ impl Metrics {
             index,
         };
         self.failed.get_or_create(&labels).inc();
-        self.remember(app, |known| {
+        self.record_series(app, |known| {
             known.instances.insert(labels);
         });
     }
 
-    fn remember(&self, app: &App, add: impl FnOnce(&mut Labels)) {
-        let mut of_app = self.of_app.lock().unwrap_or_else(PoisonError::into_inner);
-        if !of_app.contains_key(app.id.as_str()) {
-            of_app.insert(app.id.to_string(), Labels::default());
+    fn record_series(&self, app: &App, add: impl FnOnce(&mut AppSeries)) {
+        let mut series_of_app = self.series_of_app.lock().unwrap_or_else(PoisonError::into_inner);
+        if !series_of_app.contains_key(app.id.as_str()) {
+            series_of_app.insert(app.id.to_string(), AppSeries::default());
         }
-        if let Some(known) = of_app.get_mut(app.id.as_str()) {
+        if let Some(known) = series_of_app.get_mut(app.id.as_str()) {
             add(known);
         }
     }
 
-    /// Removes the series of apps that left the table (promfetcher keeps them
-    /// for ever).
-    pub fn forget_gone(&self, table: &Snapshot) {
-        let mut of_app = self.of_app.lock().unwrap_or_else(PoisonError::into_inner);
-        of_app.retain(|app, known| {
+    /// Removes the series of apps that are no longer in the route table. promfetcher keeps them
+    /// forever.
+    pub fn prune(&self, table: &Snapshot) {
+        let mut series_of_app = self.series_of_app.lock().unwrap_or_else(PoisonError::into_inner);
+        series_of_app.retain(|app, known| {
             let stays = table.contains_app(app);
             if !stays {
                 known.apps.iter().for_each(|labels| {

@@ -1,45 +1,44 @@
-//! Which format a scraper gets, and which ones the instances are asked for.
+//! Content negotiation with the scraper and with the instances.
 
 use exposition::{self, Format, OutputFormat};
 use std::borrow::Cow;
 
-/// What one request came to: the formats on both sides.
+/// The negotiated formats of one request.
 #[derive(Clone, Debug)]
-pub struct Negotiated {
-    /// What the scraper takes, in the order in which it prefers them.
+pub struct NegotiatedFormats {
+    /// Formats that the scraper accepts, in order of preference.
     accepted: Vec<OutputFormat>,
     target: OutputFormat,
-    /// The format that instances are asked for first.
-    asked: Format,
-    /// The `Accept` that instances get.
+    /// The first format of the Accept header for instances.
+    requested: Format,
+    /// The Accept header for instances.
     accept: String,
 }
 
-impl Negotiated {
-    /// For a scraper with this `Accept`; the answer is text, if that is accepted, until
-    /// [`follow`](Self::follow) says which formats the instances have.
+impl NegotiatedFormats {
+    /// Negotiates with a scraper that sent this `Accept`. The response is text, if the scraper
+    /// accepts text, until [`choose`](Self::choose) gets the formats of the instances.
     ///
-    /// What the instances are asked for depends on the scraper alone, not on the format of the
-    /// answer: so they answer as they would answer the scraper, and the formats do not change
-    /// from scrape to scrape. `text_only` asks them for text format 0.0.4 alone.
+    /// The Accept header for instances depends only on the scraper, not on the format of the
+    /// response. So instances respond as they would to the scraper itself, and their formats do not
+    /// change from scrape to scrape. With `text_only` it contains only text format 0.0.4.
     pub fn new(accept: Option<&str>, text_only: bool) -> Self {
-        let accepted = exposition::accepted_formats(accept);
+        let accepted = exposition::accepted(accept);
         let preferred = accepted.first().copied().unwrap_or_default();
         Self {
-            target: exposition::choose_format(&accepted, &[]),
-            asked: if text_only { Format::Text004 } else { preferred.format() },
-            accept: exposition::scrape_accept_header(preferred, text_only, true),
+            target: exposition::choose(&accepted, &[]),
+            requested: if text_only { Format::Text004 } else { preferred.format() },
+            accept: exposition::accept_for_instances(preferred, text_only, true),
             accepted,
         }
     }
 
-    /// Answers in a format of instances that have these.
+    /// Chooses the format of the response for instances with these formats.
     #[must_use]
-    pub fn follow(self, spoken: &[Format]) -> Self {
-        Self { target: exposition::choose_format(&self.accepted, spoken), ..self }
+    pub fn choose(self, available: &[Format]) -> Self {
+        Self { target: exposition::choose(&self.accepted, available), ..self }
     }
 
-    /// The `Content-Type` of the answer.
     pub fn content_type(&self) -> Cow<'static, str> {
         self.target.content_type()
     }
@@ -48,8 +47,8 @@ impl Negotiated {
         self.target
     }
 
-    pub(super) fn asked(&self) -> Format {
-        self.asked
+    pub(super) fn requested(&self) -> Format {
+        self.requested
     }
 
     pub(super) fn accept(&self) -> &str {

@@ -1,57 +1,56 @@
-//! Our own series about a scrape: what a scraper sees of the instances that
-//! answered and of those that did not.
+//! Scrapebroker's own series about a scrape: which instances returned metrics, which did not, and
+//! why.
 
 use super::{
-    external::{ScrapedExternal, UnfilledExporter},
-    fan_out::Scraped,
+    external::{ExporterScrape, UnfilledExporter},
+    fan_out::InstanceScrape,
     target::instance_labels,
 };
 use crate::domain::{App, ExternalExporter};
 use std::{collections::BTreeSet, fmt::Write};
 
-/// Which of our series an answer carries.
+/// Which of Scrapebroker's own series a response contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Series {
-    /// All of them.
+pub enum OwnSeries {
     All,
-    /// `promfetcher_scrape_error` only: `only-app-metrics`.
+    /// Only `promfetcher_scrape_error`, for `only-app-metrics`.
     FailuresOnly,
 }
 
 /// Renders the series in text format 0.0.4, instances in the order given.
 pub(super) fn render(
-    scraped: &[Scraped],
-    externals: &[ScrapedExternal],
+    scraped: &[InstanceScrape],
+    externals: &[ExporterScrape],
     unfilled: &[UnfilledExporter],
-    series: Series,
+    series: OwnSeries,
 ) -> String {
     let mut text = String::new();
-    if series == Series::All {
-        each(
+    if series == OwnSeries::All {
+        per_instance(
             &mut text,
             "scrapebroker_instance_up",
-            "1 if the instance answered with metrics, else 0.",
+            "1 if the instance returned metrics, else 0.",
             scraped,
             |one| f64::from(u8::from(one.result.is_ok())),
         );
-        each(
+        per_instance(
             &mut text,
             "scrapebroker_instance_scrape_duration_seconds",
-            "How long the instance took to answer.",
+            "Duration of the instance's scrape.",
             scraped,
             |one| one.duration.as_secs_f64(),
         );
-        each(
+        per_instance(
             &mut text,
             "scrapebroker_instance_samples",
-            "Samples that the instance answered with.",
+            "Samples that the instance returned.",
             scraped,
             |one| one.result.as_ref().map_or(0, |i| i.samples()) as f64,
         );
         family(
             &mut text,
             "scrapebroker_instance_info",
-            "What the platform says of the instance; always 1.",
+            "Platform metadata of the instance; always 1.",
             scraped.iter().map(|one| (info_labels(one), 1.0)),
         );
     }
@@ -59,26 +58,28 @@ pub(super) fn render(
         &mut text,
         "promfetcher_scrape_error",
         "1 for an instance that could not be scraped, with the reason.",
-        scraped.iter().filter_map(failure).chain(distinct(externals.iter().filter_map(failed))),
+        scraped
+            .iter()
+            .filter_map(instance_failure)
+            .chain(distinct(externals.iter().filter_map(exporter_failure))),
     );
     family(
         &mut text,
         "promfetcher_scrape_external_exporter_error",
-        "1 for an external exporter that cannot be asked for this app, with the reason.",
-        distinct(unfilled.iter().map(cannot_be_asked)),
+        "1 for an external exporter that cannot be scraped for this app, with the reason.",
+        distinct(unfilled.iter().map(unfilled_sample)),
     );
     text
 }
 
-/// A family with one sample for each instance.
-fn each(
+fn per_instance(
     text: &mut String,
     name: &str,
     help: &str,
-    scraped: &[Scraped],
-    value: impl Fn(&Scraped) -> f64,
+    scraped: &[InstanceScrape],
+    value: impl Fn(&InstanceScrape) -> f64,
 ) {
-    let samples = scraped.iter().map(|one| (of_instance(one), value(one)));
+    let samples = scraped.iter().map(|one| (instance_label_text(one), value(one)));
     family(text, name, help, samples);
 }
 
@@ -96,34 +97,34 @@ fn family(
     }
 }
 
-/// Two exporters may have one host.
+/// Removes duplicates: two exporters may have the same host.
 fn distinct(samples: impl Iterator<Item = (String, f64)>) -> impl Iterator<Item = (String, f64)> {
     let mut seen = BTreeSet::new();
     samples.filter(move |(labels, _)| seen.insert(labels.clone()))
 }
 
-fn failure(one: &Scraped) -> Option<(String, f64)> {
+fn instance_failure(one: &InstanceScrape) -> Option<(String, f64)> {
     let failure = one.result.as_ref().err()?;
-    let mut labels = of_instance(one);
+    let mut labels = instance_label_text(one);
     push_label(&mut labels, "error", failure.reason.as_str());
     Some((labels, 1.0))
 }
 
-fn failed(one: &ScrapedExternal) -> Option<(String, f64)> {
+fn exporter_failure(one: &ExporterScrape) -> Option<(String, f64)> {
     let failure = one.result.as_ref().err()?;
-    let mut labels = of_exporter(&one.target.app, &one.target.exporter);
+    let mut labels = exporter_label_text(&one.target.app, &one.target.exporter);
     push_label(&mut labels, "error", failure.reason.as_str());
     Some((labels, 1.0))
 }
 
-fn cannot_be_asked(one: &UnfilledExporter) -> (String, f64) {
-    let mut labels = of_exporter(&one.app, &one.exporter);
+fn unfilled_sample(one: &UnfilledExporter) -> (String, f64) {
+    let mut labels = exporter_label_text(&one.app, &one.exporter);
     push_label(&mut labels, "name", &one.exporter.name);
     push_label(&mut labels, "error", one.why.as_str());
     (labels, 1.0)
 }
 
-fn of_instance(one: &Scraped) -> String {
+fn instance_label_text(one: &InstanceScrape) -> String {
     let mut labels = String::new();
     for (name, value) in instance_labels(&one.target.endpoint) {
         push_label(&mut labels, name, &value);
@@ -131,7 +132,7 @@ fn of_instance(one: &Scraped) -> String {
     labels
 }
 
-fn of_exporter(app: &App, exporter: &ExternalExporter) -> String {
+fn exporter_label_text(app: &App, exporter: &ExternalExporter) -> String {
     let mut labels = String::new();
     for (name, value) in app.labels() {
         push_label(&mut labels, name, value);
@@ -140,9 +141,9 @@ fn of_exporter(app: &App, exporter: &ExternalExporter) -> String {
     labels
 }
 
-fn info_labels(one: &Scraped) -> String {
+fn info_labels(one: &InstanceScrape) -> String {
     let endpoint = &one.target.endpoint;
-    let mut labels = of_instance(one);
+    let mut labels = instance_label_text(one);
     for (name, value) in [
         ("process_type", &*endpoint.process_type),
         ("process_instance_id", endpoint.process_instance_id.as_deref().unwrap_or_default()),

@@ -1,12 +1,12 @@
-//! One request to one instance, in whichever HTTP it speaks.
+//! Sends one request to one instance, over HTTP/1.1 or HTTP/2.
 
 use super::{
-    Ask,
-    client::{Client, Peer},
-    connection::Observed,
-    failure::{Failure, Reason, late},
-    http2::{self, Get, Sent},
-    target::Target,
+    ScrapeRequest,
+    client::{Peer, ScrapeClient},
+    connection::RequestEvents,
+    failure::{FailureReason, ScrapeFailure, timed_out},
+    http2::{self, GetOutcome, GetRequest},
+    target::ScrapeTarget,
 };
 use crate::{net, tls};
 use awc::{
@@ -27,50 +27,51 @@ use std::{
 };
 use tokio::time::{Instant, timeout_at};
 
-/// Tells the instance how long we wait, in seconds.
+/// Header with the remaining timeout in seconds.
 const TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// An answer, its body still to come.
-pub(super) enum Answer {
-    Http1 { response: ClientResponse, peer: Rc<Peer>, seen: Observed },
-    Http2(http2::Answer),
+/// A response whose body is not yet read.
+pub(super) enum InstanceResponse {
+    Http1 { response: ClientResponse, peer: Rc<Peer>, events: RequestEvents },
+    Http2(http2::Http2Response),
 }
 
-impl Answer {
+impl InstanceResponse {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Http1 { response, .. } => response.status(),
-            Self::Http2(answer) => answer.status,
+            Self::Http2(response) => response.status,
         }
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
         match self {
             Self::Http1 { response, .. } => response.headers(),
-            Self::Http2(answer) => &answer.headers,
+            Self::Http2(response) => &response.headers,
         }
     }
 
-    /// The next piece of the body; nothing after its end.
-    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, Failure>> {
+    /// The next chunk of the body, or `None` at its end.
+    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, ScrapeFailure>> {
         match self {
-            Self::Http1 { response, peer, seen } => {
-                let next =
-                    poll_fn(|cx| seen.poll(&peer.tally, || Pin::new(&mut *response).poll_next(cx)));
-                Some(next.await?.map_err(|_| match seen.closed {
-                    true => cut(),
-                    false => Failure::new(
-                        Reason::NotExposition,
-                        "the body is not in chunks, as its Transfer-Encoding says",
+            Self::Http1 { response, peer, events } => {
+                let next = poll_fn(|cx| {
+                    events.poll(&peer.events, || Pin::new(&mut *response).poll_next(cx))
+                });
+                Some(next.await?.map_err(|_| match events.closed {
+                    true => truncated(),
+                    false => ScrapeFailure::new(
+                        FailureReason::NotExposition,
+                        "the body is not chunked, although its Transfer-Encoding is",
                     ),
                 }))
             }
-            Self::Http2(answer) => answer.chunk().await,
+            Self::Http2(response) => response.chunk().await,
         }
     }
 
-    /// Whether it has an end of its own, other than the connection's.
-    pub(super) fn tells_its_end(&self) -> bool {
+    /// Whether the end of the body is marked by something other than the end of the connection.
+    pub(super) fn has_explicit_end(&self) -> bool {
         match self {
             Self::Http1 { response, .. } => {
                 response.headers().contains_key(header::TRANSFER_ENCODING)
@@ -80,78 +81,83 @@ impl Answer {
     }
 }
 
-pub(super) fn cut() -> Failure {
-    Failure::new(Reason::Cut, "the connection was closed within the body")
+pub(super) fn truncated() -> ScrapeFailure {
+    ScrapeFailure::new(FailureReason::Truncated, "the connection was closed within the body")
 }
 
-/// Sends one GET; repeats it once on a new connection when a kept one turned
-/// out to be closed before the first byte came back.
+/// Sends one GET. Retries it once on a new connection if an idle connection was closed before the
+/// first byte of the response.
 pub(super) async fn send(
-    client: &Client,
-    target: &Target,
-    ask: &Ask,
+    client: &ScrapeClient,
+    target: &ScrapeTarget,
+    request: &ScrapeRequest,
     path: &str,
-) -> Result<Answer, Failure> {
+) -> Result<InstanceResponse, ScrapeFailure> {
     let peer = client.peer(&target.endpoint)?;
-    let headers = headers(target, ask)?;
+    let headers = headers(target, request)?;
     if let Some(http2) = peer.http2() {
-        let get = Get { host: &target.host, path, headers: &headers, deadline: ask.deadline };
-        if let Sent::Answer(answer) = http2.get(&get).await? {
-            return Ok(Answer::Http2(answer));
+        let get =
+            GetRequest { host: &target.host, path, headers: &headers, deadline: request.deadline };
+        if let GetOutcome::Response(response) = http2.get(&get).await? {
+            return Ok(InstanceResponse::Http2(response));
         }
     }
-    let mut seen = Observed::default();
-    match send_once(&peer, target, ask, path, &headers, &mut seen).await {
-        Ok(response) => return Ok(Answer::new(response, peer)),
-        Err(NotSent::Error(error)) if was_dead(&error, seen) => {}
-        Err(error) => return Err(error.failure(seen)),
+    let mut events = RequestEvents::default();
+    match send_once(&peer, target, request, path, &headers, &mut events).await {
+        Ok(response) => return Ok(InstanceResponse::new(response, peer)),
+        Err(SendError::Client(error)) if was_closed_while_idle(&error, events) => {}
+        Err(error) => return Err(error.failure(events)),
     }
     let peer = client.fresh_peer(&target.endpoint)?;
-    let mut seen = Observed::default();
-    match send_once(&peer, target, ask, path, &headers, &mut seen).await {
-        Ok(response) => Ok(Answer::new(response, peer)),
-        Err(error) => Err(error.failure(seen)),
+    let mut events = RequestEvents::default();
+    match send_once(&peer, target, request, path, &headers, &mut events).await {
+        Ok(response) => Ok(InstanceResponse::new(response, peer)),
+        Err(error) => Err(error.failure(events)),
     }
 }
 
-/// Why there is no answer's head.
-enum NotSent {
-    Late,
-    Error(SendRequestError),
+/// Why there is no response head.
+enum SendError {
+    Timeout,
+    Client(SendRequestError),
 }
 
-impl NotSent {
-    fn failure(&self, seen: Observed) -> Failure {
+impl SendError {
+    fn failure(&self, events: RequestEvents) -> ScrapeFailure {
         match self {
-            Self::Late => late(seen.greeting),
-            Self::Error(error) => send_failure(error, seen),
+            Self::Timeout => timed_out(events.tls_handshake_started),
+            Self::Client(error) => send_failure(error, events),
         }
     }
 }
 
-impl Answer {
+impl InstanceResponse {
     fn new(response: ClientResponse, peer: Rc<Peer>) -> Self {
-        Self::Http1 { response, peer, seen: Observed::default() }
+        Self::Http1 { response, peer, events: RequestEvents::default() }
     }
 }
 
-fn headers(target: &Target, ask: &Ask) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
-    let left = ask.deadline.saturating_duration_since(Instant::now());
+fn headers(
+    target: &ScrapeTarget,
+    request: &ScrapeRequest,
+) -> Result<Vec<(HeaderName, HeaderValue)>, ScrapeFailure> {
+    let left = request.deadline.saturating_duration_since(Instant::now());
     let left = format!("{:.3}", left.as_secs_f64());
     let own: [(HeaderName, &str); 8] = [
-        (header::ACCEPT, ask.negotiated.accept()),
+        (header::ACCEPT, request.negotiated.accept()),
         (header::ACCEPT_ENCODING, "gzip"),
         (header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))),
-        (HeaderName::from_static("x-forwarded-proto"), ask.our_scheme),
+        (HeaderName::from_static("x-forwarded-proto"), request.public_scheme),
         (HeaderName::from_static("x-promfetcher-scrapping"), "true"),
-        (HeaderName::from_static(super::VIA), &ask.via),
+        (HeaderName::from_static(super::VIA), &request.via),
         (header::HOST, &target.host),
         (HeaderName::from_static(TIMEOUT), &left),
     ];
     let mut headers = Vec::with_capacity(own.len() + target.headers.len());
     for (name, value) in own {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| Failure::new(Reason::Connect, format!("{name} cannot be sent")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            ScrapeFailure::new(FailureReason::Connect, format!("{name} cannot be sent"))
+        })?;
         headers.push((name, value));
     }
     let ours = |name: &HeaderName| *name == header::HOST || *name == TIMEOUT;
@@ -159,61 +165,65 @@ fn headers(target: &Target, ask: &Ask) -> Result<Vec<(HeaderName, HeaderValue)>,
     Ok(headers)
 }
 
-/// The answer's head.
+/// Sends a request and receives the response head.
 async fn send_once(
     peer: &Peer,
-    target: &Target,
-    ask: &Ask,
+    target: &ScrapeTarget,
+    request: &ScrapeRequest,
     path: &str,
     headers: &[(HeaderName, HeaderValue)],
-    seen: &mut Observed,
-) -> Result<ClientResponse, NotSent> {
-    // The authority is the address, so that nothing but the address decides
-    // where this goes; the app sees the Host header. TLS is `Place`'s work.
-    let mut request = peer.http1.get(format!("http://{}{path}", target.endpoint.address));
+    events: &mut RequestEvents,
+) -> Result<ClientResponse, SendError> {
+    // The authority is the address, so that only the address decides where the request goes; the
+    // app gets the Host header. `PeerAddr` adds TLS.
+    let mut http_request = peer.http1.get(format!("http://{}{path}", target.endpoint.address));
     for (name, value) in headers {
-        request = request.append_header((name, value));
+        http_request = http_request.append_header((name, value));
     }
-    let mut sending = pin!(net::send(request));
-    let sent = poll_fn(|cx| seen.poll(&peer.tally, || sending.as_mut().poll(cx)));
-    match timeout_at(ask.deadline, sent).await {
-        Ok(sent) => sent.map_err(NotSent::Error),
-        Err(_) => Err(NotSent::Late),
+    let mut sending = pin!(net::send(http_request));
+    let sent = poll_fn(|cx| events.poll(&peer.events, || sending.as_mut().poll(cx)));
+    match timeout_at(request.deadline, sent).await {
+        Ok(sent) => sent.map_err(SendError::Client),
+        Err(_) => Err(SendError::Timeout),
     }
 }
 
-/// Whether a kept connection turned out to be closed before the first byte.
-fn was_dead(error: &SendRequestError, seen: Observed) -> bool {
+/// Whether an idle connection was closed before the first byte of the response.
+fn was_closed_while_idle(error: &SendRequestError, events: RequestEvents) -> bool {
     let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
-    !refused && !seen.opened && seen.closed && !seen.received
+    !refused && !events.opened && events.closed && !events.received
 }
 
-fn send_failure(error: &SendRequestError, seen: Observed) -> Failure {
+fn send_failure(error: &SendRequestError, events: RequestEvents) -> ScrapeFailure {
     if let SendRequestError::Connect(ConnectError::Io(error)) = error {
         return connect_failure(error);
     }
-    if let Some(wrong) = net::answer_error(error) {
-        return Failure::new(Reason::NotExposition, wrong.to_string());
+    if let Some(wrong) = net::response_error(error) {
+        return ScrapeFailure::new(FailureReason::NotExposition, wrong.to_string());
     }
-    if let Some(alert) = seen.alert {
-        return Failure::new(Reason::Tls, tls::refused(alert));
+    if let Some(alert) = events.alert {
+        return ScrapeFailure::new(FailureReason::Tls, tls::alert_text(alert));
     }
     let (reason, detail) = match error {
-        _ if seen.received && seen.closed => {
-            (Reason::Cut, "the connection was closed within the answer's head")
+        _ if events.received && events.closed => {
+            (FailureReason::Truncated, "the connection was closed within the response's head")
         }
-        _ if seen.closed => (Reason::Cut, "the connection was closed before an answer"),
-        SendRequestError::Send(_) => (Reason::Cut, "the connection broke before an answer"),
-        SendRequestError::Response(_) => (Reason::NotExposition, "the answer is not HTTP"),
-        _ => (Reason::Connect, "the request could not be sent"),
+        _ if events.closed => {
+            (FailureReason::Truncated, "the connection was closed before a response")
+        }
+        SendRequestError::Send(_) => {
+            (FailureReason::Truncated, "the connection broke before a response")
+        }
+        SendRequestError::Response(_) => (FailureReason::NotExposition, "the response is not HTTP"),
+        _ => (FailureReason::Connect, "the request could not be sent"),
     };
-    Failure::new(reason, detail)
+    ScrapeFailure::new(reason, detail)
 }
 
-/// `Place` has said what it is.
-fn connect_failure(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
+/// `PeerAddr` returns a `ScrapeFailure`.
+fn connect_failure(error: &io::Error) -> ScrapeFailure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<ScrapeFailure>()) {
         Some(failure) => failure.clone(),
-        None => Failure::new(Reason::Connect, error.to_string()),
+        None => ScrapeFailure::new(FailureReason::Connect, error.to_string()),
     }
 }

@@ -1,7 +1,6 @@
-//! What is asked of one instance: where, with which path and headers, and
-//! under which labels the answer is given.
+//! Request parameters of one instance: address, path, headers, and the labels of its samples.
 
-use super::Ask;
+use super::ScrapeRequest;
 use crate::{
     discovery::{Endpoint, Match},
     domain::{MetricsPath, ScrapeOptions},
@@ -13,46 +12,44 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
-/// The process type that gets no label of its own: every app has it.
+/// The default process type, which gets no label of its own because every app has it.
 pub const WEB: &str = "web";
 
-/// One instance to ask.
+/// An instance to scrape.
 #[derive(Clone, Debug)]
-pub struct Target {
-    /// Where it is, and what the platform says of it.
+pub struct ScrapeTarget {
+    /// Its address and platform metadata.
     pub endpoint: Arc<Endpoint>,
     /// Value of the Host header.
     pub host: String,
     /// Path and query of the request, shared by the instances of an app.
     pub path: Arc<str>,
-    /// Headers from the scraper and from the binding, shared likewise.
+    /// Headers from the scraper and the binding, shared by the instances of an app.
     pub headers: Arc<[(HeaderName, HeaderValue)]>,
-    /// How far the secrets of the binding go along.
-    pub secrets: Secrets,
-    /// Most samples it may answer; 0: no limit.
+    /// Where the secrets of the binding may be sent.
+    pub secrets: SecretScope,
+    /// Maximum number of samples; 0 means unlimited.
     pub max_samples: usize,
-    /// Labels added to each of its samples.
     pub labels: AddedLabels,
 }
 
-/// How far the secrets of a binding go along with a request: its headers and
-/// credentials, and all query parameters, since one may be a key.
+/// Where the secrets of a binding may be sent. Secrets are its headers, its credentials, and all
+/// query parameters, because a parameter may be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
-    /// Wherever the request goes. The scraper is authorized for the app.
+pub enum SecretScope {
+    /// Anywhere: the scraper is authorized for the app.
     Anywhere,
-    /// To the binding's own endpoint, and nowhere else.
+    /// Only to the endpoint of the binding.
     OwnEndpoint,
-    /// They were left out, since the request goes elsewhere.
+    /// They are not sent, because the request has another path or query.
     Withheld,
 }
 
-/// What a header field takes beside its text while a request is made, bytes.
+/// Memory overhead of a header field while a request is made, bytes.
 const FIELD: usize = 256;
 
-impl Target {
-    /// What a request to this instance takes in memory: its head, once as fields and once as
-    /// it is written.
+impl ScrapeTarget {
+    /// Memory of a request to this instance: its head, once as fields and once serialized.
     pub(super) fn request_bytes(&self) -> u64 {
         let fields = self.headers.iter();
         let fields = fields.map(|(name, value)| FIELD + name.as_str().len() + value.len());
@@ -60,23 +57,23 @@ impl Target {
     }
 }
 
-/// Unreserved characters of RFC 3986 stay readable in a query.
+/// Unreserved characters of RFC 3986 are not encoded in a query.
 pub(super) const QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The instances of one app that the binding in force wants scraped. Unless the
-/// scraper `is_authorized` for the app, it cannot use what the binding keeps: the
-/// request is exactly the binding's own, or carries nothing secret of it.
+/// The instances of one app that the active binding selects. A scraper that is not authorized for
+/// the app cannot use the binding's secrets: the request is exactly the binding's own, or contains
+/// none of its secrets.
 pub fn targets(
     found: &Match<'_>,
     options: &ScrapeOptions,
-    ask: &Ask,
+    request: &ScrapeRequest,
     is_authorized: bool,
     max_samples: usize,
-) -> Vec<Target> {
-    let secrets = secrets(options, ask, is_authorized);
-    let path: Arc<str> = request_path(options, ask, secrets).into();
-    let headers: Arc<[_]> = request_headers(options, ask, secrets).into();
+) -> Vec<ScrapeTarget> {
+    let secrets = secrets(options, request, is_authorized);
+    let path: Arc<str> = request_path(options, request, secrets).into();
+    let headers: Arc<[_]> = request_headers(options, request, secrets).into();
     let wanted = |endpoint: &Endpoint| {
         options.process_types.is_empty() || options.process_types.contains(&*endpoint.process_type)
     };
@@ -84,7 +81,7 @@ pub fn targets(
         .endpoints
         .iter()
         .filter(|endpoint| wanted(endpoint))
-        .map(|&endpoint| Target {
+        .map(|&endpoint| ScrapeTarget {
             host: (endpoint.behind_host.as_deref().or(found.host))
                 .map_or_else(|| endpoint.address.to_string(), str::to_owned),
             path: Arc::clone(&path),
@@ -97,24 +94,24 @@ pub fn targets(
         .collect()
 }
 
-fn secrets(options: &ScrapeOptions, ask: &Ask, is_authorized: bool) -> Secrets {
-    // Compared as they are written: what is merely equivalent, the app decides.
-    let is_own_path = ask.metric_path.as_ref().is_none_or(|path| {
+fn secrets(options: &ScrapeOptions, request: &ScrapeRequest, is_authorized: bool) -> SecretScope {
+    // Compared as written, because only the app knows which paths are equivalent.
+    let is_own_path = request.metric_path.as_ref().is_none_or(|path| {
         options.endpoint.as_ref().map_or(*path == MetricsPath::default(), |own| own == path)
     });
     match is_authorized || !options.may_hold_secrets() {
-        true => Secrets::Anywhere,
-        false if is_own_path && ask.query.is_empty() => Secrets::OwnEndpoint,
-        false => Secrets::Withheld,
+        true => SecretScope::Anywhere,
+        false if is_own_path && request.query.is_empty() => SecretScope::OwnEndpoint,
+        false => SecretScope::Withheld,
     }
 }
 
-/// Query parameter over binding over default for the path; the binding's
-/// parameters before the request's own.
-fn request_path(options: &ScrapeOptions, ask: &Ask, secrets: Secrets) -> String {
-    let path = match (&ask.metric_path, &options.endpoint) {
+/// The path from the request, the binding or the default, in this order; then the binding's
+/// parameters, then those of the request.
+fn request_path(options: &ScrapeOptions, request: &ScrapeRequest, secrets: SecretScope) -> String {
+    let path = match (&request.metric_path, &options.endpoint) {
         (Some(path), _) => path.as_str(),
-        (None, Some(endpoint)) if secrets == Secrets::Withheld => endpoint.without_query(),
+        (None, Some(endpoint)) if secrets == SecretScope::Withheld => endpoint.without_query(),
         (None, Some(endpoint)) => endpoint.as_str(),
         (None, None) => MetricsPath::DEFAULT,
     };
@@ -125,36 +122,36 @@ fn request_path(options: &ScrapeOptions, ask: &Ask, secrets: Secrets) -> String 
         path.push_str(text);
         separator = '&';
     };
-    let own = options.params.iter().filter(|_| secrets != Secrets::Withheld);
+    let own = options.params.iter().filter(|_| secrets != SecretScope::Withheld);
     for (name, values) in own {
         for value in values {
             let name = utf8_percent_encode(name, QUERY);
             push(&format!("{name}={}", utf8_percent_encode(value, QUERY)));
         }
     }
-    for pair in &ask.query {
+    for pair in &request.query {
         push(pair);
     }
     path
 }
 
-/// A binding's credentials and headers take the place of the scraper's. A header of
-/// a stranger does not go along with them: some apps let one choose the path.
+/// The binding's credentials and headers override the scraper's. Headers of an unauthorized scraper
+/// are not sent together with secrets, because some apps let a header choose the path.
 fn request_headers(
     options: &ScrapeOptions,
-    ask: &Ask,
-    secrets: Secrets,
+    request: &ScrapeRequest,
+    secrets: SecretScope,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = match secrets {
-        Secrets::Withheld => Vec::new(),
-        Secrets::Anywhere | Secrets::OwnEndpoint => secret_headers(options),
+        SecretScope::Withheld => Vec::new(),
+        SecretScope::Anywhere | SecretScope::OwnEndpoint => secret_headers(options),
     };
     let forwarded_for = HeaderName::from_static("x-forwarded-for");
-    let forwarded_for = ask.forwarded_for.clone().map(|chain| (forwarded_for, chain));
-    let scrapers: Vec<_> = ask
+    let forwarded_for = request.forwarded_for.clone().map(|chain| (forwarded_for, chain));
+    let scrapers: Vec<_> = request
         .headers
         .iter()
-        .filter(|_| secrets != Secrets::OwnEndpoint)
+        .filter(|_| secrets != SecretScope::OwnEndpoint)
         .chain(&forwarded_for)
         .filter(|(name, _)| !headers.iter().any(|(own, _)| own == name))
         .cloned()
@@ -183,25 +180,24 @@ fn secret_headers(options: &ScrapeOptions) -> Vec<(HeaderName, HeaderValue)> {
     own.chain(authorization).collect()
 }
 
-impl Target {
-    /// The same for the path and query of a redirect. Secrets that may go to the
-    /// binding's own endpoint only do not follow, unless just a slash was added at
-    /// its end.
+impl ScrapeTarget {
+    /// The target for the path and query of a redirect, if it differs. Secrets for the binding's
+    /// own endpoint are removed unless the redirect only adds a slash.
     pub(super) fn redirected_to(&self, path: &str) -> Option<Self> {
         let split = |path: &str| {
             let (path, query) = path.split_once('?').unwrap_or((path, ""));
             (path.trim_end_matches('/').to_owned(), query.to_owned())
         };
-        let stays = self.secrets != Secrets::OwnEndpoint || split(path) == split(&self.path);
+        let stays = self.secrets != SecretScope::OwnEndpoint || split(path) == split(&self.path);
         (!stays).then(|| {
             let open = self.headers.iter().filter(|(_, value)| !value.is_sensitive());
             let headers = open.cloned().collect();
-            Self { secrets: Secrets::Withheld, headers, ..self.clone() }
+            Self { secrets: SecretScope::Withheld, headers, ..self.clone() }
         })
     }
 }
 
-/// The nine labels of an instance; seven when the platform gives no index.
+/// The nine labels of an instance; seven without an index.
 pub(super) fn instance_labels(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     let mut labels: Vec<_> =
         endpoint.app.labels().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
@@ -216,7 +212,7 @@ pub(super) fn instance_labels(endpoint: &Endpoint) -> Vec<(&'static str, String)
 fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> AddedLabels {
     let mut labels = instance_labels(endpoint);
     if &*endpoint.process_type != WEB {
-        // Indexes repeat across process types.
+        // Each process type counts its indexes from 0.
         labels.push(("process_type", endpoint.process_type.to_string()));
     }
     let of_binding = options.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -1,4 +1,4 @@
-//! How we show ourselves to servers, and whom we trust to be one.
+//! Client certificate and trusted CAs for connections to servers.
 
 use super::{HandshakeError, Pem, TlsError, pem::Identity, provider};
 use rustls::{
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// What is set about TLS to servers of one kind.
+/// TLS settings for servers of one kind.
 #[derive(Clone, Debug, Default)]
 pub struct ClientSettings {
-    /// CAs that are trusted beside the system's.
+    /// CAs that are trusted in addition to the system's.
     pub ca: Option<Pem>,
-    /// Our certificate, and its key.
+    /// Client certificate and its key.
     pub identity: Option<(Pem, Pem)>,
-    /// Any certificate will do.
+    /// Accepts any server certificate.
     pub skip_verify: bool,
 }
 
@@ -27,7 +27,7 @@ impl ClientSettings {
     /// Reads the certificates.
     ///
     /// # Errors
-    /// The first that cannot be used.
+    /// The first certificate or key that cannot be used.
     pub fn config(&self) -> Result<ClientConfig, TlsError> {
         let provider = provider();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -48,7 +48,7 @@ impl ClientSettings {
         })
     }
 
-    /// All that is read.
+    /// All files and texts that are read.
     pub(super) fn pems(&self) -> Vec<Pem> {
         let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
         self.ca.iter().chain(identity).cloned().collect()
@@ -58,7 +58,7 @@ impl ClientSettings {
         let mut roots = RootCertStore::empty();
         let system = rustls_native_certs::load_native_certs();
         for error in &system.errors {
-            tracing::debug!("some CAs of the system cannot be read: {error}");
+            tracing::debug!(%error, "system ca certificate not readable");
         }
         roots.add_parsable_certificates(system.certs);
         if let Some(ca) = &self.ca {
@@ -68,10 +68,10 @@ impl ClientSettings {
     }
 }
 
-/// Secures a connection to the server that is called `name`.
+/// Performs the TLS handshake with the server `name`.
 ///
 /// # Errors
-/// When the peer is not who it should be, or does not want us.
+/// The peer's certificate is invalid, or the peer rejects the connection.
 pub async fn connect(
     config: Arc<ClientConfig>,
     stream: TcpStream,
@@ -81,8 +81,8 @@ pub async fn connect(
     secured.map_err(|error| HandshakeError::new(&error))
 }
 
-/// Takes any certificate, as `backends.skip_verify` asks; whoever presents it
-/// must still have its key.
+/// Accepts any certificate, for `backends.skip_verify`. The peer must still prove that it has the
+/// key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Certificates and keys as texts, from a setting or a file.
+//! Certificates and keys in PEM format, inline or in a file.
 
 use super::TlsError;
 use ring::digest::{SHA256, digest};
@@ -11,32 +11,31 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use std::{fs::File, io::Read, path::PathBuf};
 
-/// No bundle of certificates is larger; a disk's image is.
-const LARGEST: u64 = 4 << 20;
+/// Maximum file size, to reject files that are not certificates.
+const MAX_SIZE: u64 = 4 << 20;
 
-/// A text in the PEM format, and the setting that names it.
+/// A PEM text and the configuration key that sets it.
 #[derive(Clone, Debug)]
 pub struct Pem {
-    /// Path of the key without `_file`, as in `tls.cert`.
+    /// Path of the configuration key without `_file`, as in `tls.cert`.
     pub key: &'static str,
-    /// Where the text is.
-    pub source: Source,
+    pub source: PemSource,
 }
 
-/// Where a text is.
+/// Source of a PEM text.
 #[derive(Clone, Debug)]
-pub enum Source {
-    /// In the setting itself.
+pub enum PemSource {
+    /// In the configuration.
     Inline(SecretString),
-    /// In a file, which may change.
+    /// In a file, which may be replaced.
     File(PathBuf),
 }
 
 impl Pem {
     pub(super) fn error(&self, problem: impl Into<String>) -> TlsError {
         match &self.source {
-            Source::Inline(_) => TlsError { key: self.key.to_owned(), problem: problem.into() },
-            Source::File(path) => TlsError {
+            PemSource::Inline(_) => TlsError { key: self.key.to_owned(), problem: problem.into() },
+            PemSource::File(path) => TlsError {
                 key: format!("{}_file", self.key),
                 problem: format!("{}: {}", path.display(), problem.into()),
             },
@@ -45,27 +44,28 @@ impl Pem {
 
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, TlsError> {
         let path = match &self.source {
-            Source::Inline(text) => return Ok(text.expose_secret().as_bytes().to_vec().into()),
-            Source::File(path) => path,
+            PemSource::Inline(text) => return Ok(text.expose_secret().as_bytes().to_vec().into()),
+            PemSource::File(path) => path,
         };
         let mut text = Zeroizing::new(Vec::new());
         let file = File::open(path).and_then(|file| match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(std::io::Error::other("it is no file")),
+            false => Err(std::io::Error::other("it is not a file")),
         });
-        file.and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
+        file.and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut text))
             .map_err(|error| self.error(format!("cannot read it: {error}")))?;
-        match text.len() as u64 > LARGEST {
+        match text.len() as u64 > MAX_SIZE {
             true => Err(self.error("it is too large for certificates")),
             false => Ok(text),
         }
     }
 
-    /// Tells two contents of a file apart; `None` when it cannot change.
+    /// Digest of the file's content, to detect changes; `None` for inline texts, which cannot
+    /// change.
     pub(super) fn fingerprint(&self) -> Option<Result<Vec<u8>, TlsError>> {
         match &self.source {
-            Source::Inline(_) => None,
-            Source::File(_) => {
+            PemSource::Inline(_) => None,
+            PemSource::File(_) => {
                 Some(self.read().map(|text| digest(&SHA256, &text).as_ref().to_vec()))
             }
         }
@@ -87,7 +87,7 @@ impl Pem {
         })
     }
 
-    /// Adds every certificate to those that are trusted.
+    /// Adds all certificates to the trusted ones.
     pub(super) fn add_to(&self, roots: &mut RootCertStore) -> Result<(), TlsError> {
         for certificate in self.certificates()? {
             roots
@@ -98,7 +98,7 @@ impl Pem {
     }
 }
 
-/// A chain of certificates with the key of its first one.
+/// A certificate chain and the key of its first certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Identity<'a> {
     pub(super) cert: &'a Pem,

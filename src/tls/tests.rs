@@ -3,24 +3,24 @@ use rcgen::{CertificateParams, KeyPair};
 use std::{fs, path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-struct Made {
+struct TestIdentity {
     cert: String,
     key: String,
 }
 
-fn self_signed(name: &str) -> Made {
+fn self_signed(name: &str) -> TestIdentity {
     let key = KeyPair::generate().unwrap();
     let cert = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
-    Made { cert: cert.pem(), key: key.serialize_pem() }
+    TestIdentity { cert: cert.pem(), key: key.serialize_pem() }
 }
 
-fn write(made: &Made, folder: &Path) {
-    fs::write(folder.join("cert"), &made.cert).unwrap();
-    fs::write(folder.join("key"), &made.key).unwrap();
+fn write(identity: &TestIdentity, folder: &Path) {
+    fs::write(folder.join("cert"), &identity.cert).unwrap();
+    fs::write(folder.join("key"), &identity.key).unwrap();
 }
 
 fn file(key: &'static str, folder: &Path, name: &str) -> Pem {
-    Pem { key, source: Source::File(folder.join(name)) }
+    Pem { key, source: PemSource::File(folder.join(name)) }
 }
 
 fn settings(folder: &Path) -> ClientSettings {
@@ -35,7 +35,7 @@ fn settings(folder: &Path) -> ClientSettings {
 }
 
 #[test]
-fn each_way_to_have_no_certificate_is_named() {
+fn each_invalid_certificate_is_reported_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let (good, other) = (self_signed("a"), self_signed("b"));
     let cases: [(&str, &str, &str, &str); 7] = [
@@ -53,30 +53,30 @@ fn each_way_to_have_no_certificate_is_named() {
         (&good.cert, &other.key, "backends.key_file", "is not the key of"),
     ];
     for (cert, key, path, problem) in cases {
-        write(&Made { cert: cert.to_owned(), key: key.to_owned() }, dir.path());
-        let error = Backends::open(settings(dir.path())).unwrap_err();
+        write(&TestIdentity { cert: cert.to_owned(), key: key.to_owned() }, dir.path());
+        let error = ClientTls::open(settings(dir.path())).unwrap_err();
         assert_eq!(error.key, path, "{error}");
         assert!(error.problem.contains(problem), "{error}");
         assert!(error.problem.contains(&dir.path().display().to_string()), "{error}");
     }
     let mut missing = settings(dir.path());
     missing.ca = Some(file("backends.ca", dir.path(), "missing"));
-    let error = Backends::open(missing).unwrap_err().to_string();
+    let error = ClientTls::open(missing).unwrap_err().to_string();
     assert!(error.starts_with("backends.ca_file: ") && error.contains("cannot read it"), "{error}");
     let mut folder = settings(dir.path());
     folder.ca = Some(file("backends.ca", dir.path(), ""));
-    assert!(Backends::open(folder).unwrap_err().to_string().contains("it is no file"));
-    let inline = Pem { key: "backends.ca", source: Source::Inline("nonsense".into()) };
+    assert!(ClientTls::open(folder).unwrap_err().to_string().contains("it is not a file"));
+    let inline = Pem { key: "backends.ca", source: PemSource::Inline("nonsense".into()) };
     let inline = ClientSettings { ca: Some(inline), ..Default::default() };
-    let error = Backends::open(inline).unwrap_err().to_string();
+    let error = ClientTls::open(inline).unwrap_err().to_string();
     assert_eq!(error, "backends.ca: there is no certificate in it");
 }
 
-/// Lets the keeper look as often as it needs, with the clock held otherwise.
-async fn looks(times: u32) {
+/// Advances the paused clock so that the reloader checks the files this many times.
+async fn wait_for_checks(times: u32) {
     for _ in 0..times * 4 {
         tokio::time::advance(Duration::from_millis(250)).await;
-        // The reading itself happens on other threads, in real time.
+        // Files are read on other threads, in real time.
         for _ in 0..20 {
             tokio::task::yield_now().await;
             std::thread::sleep(Duration::from_micros(500));
@@ -85,48 +85,48 @@ async fn looks(times: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_are_read_again_when_they_change_and_broken_ones_keep_those_before() {
+async fn changed_files_are_reloaded_and_invalid_ones_are_ignored() {
     let dir = tempfile::tempdir().unwrap();
     write(&self_signed("a"), dir.path());
-    let (backends, keeper) = Backends::open(settings(dir.path())).unwrap();
+    let (backends, reloader) = ClientTls::open(settings(dir.path())).unwrap();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(keeper.clone().keep_current(shutdown.clone()));
+    let task = tokio::spawn(reloader.clone().run(shutdown.clone()));
     let generation = || backends.current().generation;
 
-    let comes_to = async |wanted: u64| {
+    let reaches = async |wanted: u64| {
         for _ in 0..200 {
             if generation() == wanted {
                 return;
             }
-            looks(1).await;
+            wait_for_checks(1).await;
         }
-        panic!("{} and not {wanted}", generation());
+        panic!("generation {} instead of {wanted}", generation());
     };
 
-    looks(5).await;
+    wait_for_checks(5).await;
     assert_eq!(generation(), 0, "nothing has changed");
     write(&self_signed("b"), dir.path());
-    comes_to(1).await;
+    reaches(1).await;
     fs::write(dir.path().join("cert"), "broken").unwrap();
-    looks(5).await;
-    assert_eq!(generation(), 1, "the ones before stay");
+    wait_for_checks(5).await;
+    assert_eq!(generation(), 1, "the previous ones are kept");
     fs::remove_file(dir.path().join("cert")).unwrap();
-    looks(5).await;
+    wait_for_checks(5).await;
     assert_eq!(generation(), 1);
     write(&self_signed("c"), dir.path());
-    comes_to(2).await;
-    keeper.trigger();
-    // Read again when asked, changed or not.
-    comes_to(3).await;
+    reaches(2).await;
+    reloader.trigger();
+    // A trigger reloads the certificates even if they have not changed.
+    reaches(3).await;
 
     shutdown.cancel();
     task.await.unwrap();
 }
 
 #[test]
-fn no_alert_is_without_words() {
+fn every_alert_has_an_explanation() {
     for code in 0..=255 {
-        let text = refused(AlertDescription::from(code));
+        let text = alert_text(AlertDescription::from(code));
         assert!(text.starts_with("the peer "), "{text}");
     }
 }

@@ -171,7 +171,7 @@ async fn each_fault_of_an_instances_certificate_has_its_reason() {
 async fn an_instance_that_refuses_our_certificate_says_why() {
     let backends = Backends::new();
     let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
-    let refused = "tls: the peer refused our client certificate";
+    let refused = "tls: the peer rejected the client certificate";
     let cases = [
         ("expired", backends.routers.issue_with("router", expired)),
         ("not yet valid", backends.routers.issue_with("router", not_yet_valid)),
@@ -188,7 +188,9 @@ async fn an_instance_that_refuses_our_certificate_says_why() {
     let app = spawn_app(&settings).await;
     let said = app.get(METRICS).await.text();
     assert!(
-        said.contains("tls: the peer wants a client certificate; for instances set backends.cert"),
+        said.contains(
+            "tls: the peer requires a client certificate; for instances set backends.cert"
+        ),
         "{said}"
     );
 }
@@ -289,7 +291,7 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
     backends.files.write("ca", &format!("{}{}", backends.instances.pem, authority.pem));
     eventually(async || {
         let body = app.get("/v1/apps/app-guid/instances/1/metrics").await.text();
-        body.contains("refused our client certificate").then_some(())
+        body.contains("rejected the client certificate").then_some(())
     })
     .await;
     backends.files.write_identity(&routers.issue("router"));
@@ -331,8 +333,8 @@ async fn bodies_are_told_whole_from_cut_behind_tls_too() {
     let head = "HTTP/1.1 200 OK\r\n";
     let cases = [
         ("ended by close", format!("{head}\r\na 1\n"), "} 1"),
-        ("half a body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "cut: "),
-        ("half a head", format!("{head}Content-Le"), "cut: "),
+        ("half a body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "truncated: "),
+        ("half a head", format!("{head}Content-Le"), "truncated: "),
         ("no HTTP", "SSH-2.0-OpenSSH\r\n\r\n".to_owned(), "not_exposition: "),
     ];
     for (name, raw, expected) in cases {

@@ -46,7 +46,8 @@ async fn own(app: &TestApp, name: &str) -> u64 {
 }
 
 async fn all_is_free(app: &TestApp) {
-    eventually(async || (own(app, "scrapebroker_body_bytes ").await == 0).then_some(())).await;
+    eventually(async || (own(app, "scrapebroker_body_memory_bytes ").await == 0).then_some(()))
+        .await;
 }
 
 /// A scraper that asks and does not read.
@@ -86,7 +87,7 @@ async fn budget_large_scrapes_go_one_behind_the_other() {
                 let mut most = 0;
                 loop {
                     tokio::time::sleep(Duration::from_millis(1)).await;
-                    most = own(&app, "scrapebroker_body_bytes ").await.max(most);
+                    most = own(&app, "scrapebroker_body_memory_bytes ").await.max(most);
                     assert!(most <= 1800 << 10, "{most}");
                 }
             };
@@ -109,7 +110,7 @@ async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
     let mut status = [0; 12];
     reader.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
-    let held = own(&app, "scrapebroker_body_bytes ").await;
+    let held = own(&app, "scrapebroker_body_memory_bytes ").await;
     assert!((3_000_000..5_300_000).contains(&held), "{held}");
 
     let started = StdInstant::now();
@@ -140,7 +141,7 @@ async fn budget_a_reader_that_reads_on_gets_all_and_frees_it() {
     let next = app.get(METRICS);
     let read = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(own(&app, "scrapebroker_body_bytes ").await > 3_000_000);
+        assert!(own(&app, "scrapebroker_body_memory_bytes ").await > 3_000_000);
         let mut raw = Vec::new();
         reader.read_to_end(&mut raw).await.unwrap();
         parse_answer(&raw)

@@ -61,14 +61,14 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
         ("no content", Reply::Http(204, vec![], vec![]), Some("not_exposition")),
         ("hangs", Reply::Hang, Some("timeout")),
         ("late", Reply::Late(Duration::from_secs(5), Box::new(Reply::Hang)), Some("timeout")),
-        ("closes", Reply::Close, Some("cut")),
+        ("closes", Reply::Close, Some("truncated")),
         ("no HTTP", raw("SSH-2.0-OpenSSH\r\n\r\n"), Some("not_exposition")),
-        ("half a head", raw("HTTP/1.1 200 OK\r\nContent-Le"), Some("cut")),
-        ("half a body", raw(&format!("{head}Content-Length: 99\r\n\r\nx 1\n")), Some("cut")),
+        ("half a head", raw("HTTP/1.1 200 OK\r\nContent-Le"), Some("truncated")),
+        ("half a body", raw(&format!("{head}Content-Length: 99\r\n\r\nx 1\n")), Some("truncated")),
         (
             "half a chunked body",
             raw(&format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\nx 1\n\r\n")),
-            Some("cut"),
+            Some("truncated"),
         ),
         (
             "a whole chunked body",
@@ -76,7 +76,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
             None,
         ),
         ("ended by close", raw(&format!("{head}Connection: close\r\n\r\nx 1\n")), None),
-        ("a cut line", raw(&format!("{head}Connection: close\r\n\r\nx 12")), Some("cut")),
+        ("a cut line", raw(&format!("{head}Connection: close\r\n\r\nx 12")), Some("truncated")),
         ("a whole last line", Reply::metrics("x 1"), None),
         ("empty", Reply::metrics(""), None),
         ("CRLF", Reply::metrics("x 1\r\ny{a=\"b\",} 2\r\n"), None),
@@ -94,7 +94,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
         (
             "cut OpenMetrics",
             raw(&format!("{head}Content-Type: application/openmetrics-text\r\n\r\nx 1\n")),
-            Some("cut"),
+            Some("truncated"),
         ),
         (
             "broken OpenMetrics",
@@ -128,7 +128,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
         ("500 HELP lines", Reply::metrics(&("# HELP x y\n".repeat(500) + "x 1\n")), None),
         ("gzip", packed(gzip(b"x 1\n")), None),
         ("not gzip", packed(b"x 1\n".to_vec()), Some("not_exposition")),
-        ("half gzip", packed(gzip(&[b'#'; 5000])[..20].to_vec()), Some("cut")),
+        ("half gzip", packed(gzip(&[b'#'; 5000])[..20].to_vec()), Some("truncated")),
         ("a gzip bomb", packed(gzip(&vec![b'\n'; 2 << 20])), Some("too_large")),
         (
             "announces 2 GB",

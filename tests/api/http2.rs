@@ -181,13 +181,15 @@ async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
     let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
     let said = app.get(METRICS).await.text();
-    assert!(said.contains("tls: the peer wants a client certificate"), "{said}");
+    assert!(said.contains("tls: the peer requires a client certificate"), "{said}");
 }
 
 #[actix_web::test]
 async fn what_goes_wrong_in_http2_has_its_reason() {
-    let cases =
-        [(Does::BreakOff, "cut: "), (Does::Reset, "cut: the instance broke off the request")];
+    let cases = [
+        (Does::BreakOff, "truncated: "),
+        (Does::Reset, "truncated: the instance reset the request"),
+    ];
     for (does, expected) in cases {
         let instance = Http2Instance::start(None, does, "a 1\n").await;
         let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
@@ -205,7 +207,7 @@ async fn what_goes_wrong_in_http2_has_its_reason() {
     endpoint["protocol"] = json!("http2");
     let (app, _routes) = app_of(endpoint, &[]).await;
     let said = app.get(METRICS).await.text();
-    assert!(said.contains("not_exposition: the answer is not HTTP/2"), "{said}");
+    assert!(said.contains("not_exposition: the response is not HTTP/2"), "{said}");
 }
 
 #[actix_web::test]

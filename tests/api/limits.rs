@@ -315,7 +315,7 @@ async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
     let (_instance, routes) = large().await;
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let url = app.url("");
-    let held = async || own(&url, "scrapebroker_body_bytes ").await;
+    let held = async || own(&url, "scrapebroker_body_memory_bytes ").await;
     let mut unread = Vec::new();
     for path in [SCRAPE, "/v2/apps/app-guid/metrics"] {
         unread.push(begin(app.address, path).await);
@@ -660,7 +660,8 @@ async fn a_stream_that_is_not_read_is_reset_and_the_connection_stays() {
     let (answer, _) = sender.send_request(request(SCRAPE, &[]), true).unwrap();
     let (head, mut body) = answer.await.unwrap().into_parts();
     assert_eq!(head.status, 200);
-    eventually(async || (secured.own("scrapebroker_body_bytes ").await == 0).then_some(())).await;
+    eventually(async || (secured.own("scrapebroker_body_memory_bytes ").await == 0).then_some(()))
+        .await;
     assert_eq!(secured.own("scrapebroker_answers_stalled_total").await, 1);
     let error = loop {
         match body.data().await.unwrap() {

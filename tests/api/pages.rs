@@ -102,7 +102,7 @@ async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
     .await;
     assert_eq!(
         error,
-        "checkout/pool-a/shop instance 1: status_5xx: the answer was 500 Internal Server Error"
+        "checkout/pool-a/shop instance 1: status_5xx: the response status was 500 Internal Server Error"
     );
 }
 

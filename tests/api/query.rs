@@ -7,9 +7,9 @@ use scrapebroker::{
         BindingId, InstanceId,
         prometheus::{Replica, ReplicaState},
     },
-    net::{Outgoing, OutgoingMetrics},
-    query::{Ask, Client, Upstream},
-    secrets::{AssociatedData, Keys, token_hash},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    query::{PrometheusClient, QueryRequest, Upstream},
+    secrets::{Keys, Owner, token_hash},
     store::{
         Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
         prometheus, replicas,
@@ -294,7 +294,7 @@ async fn the_next_server_is_asked_when_nobody_listens() {
         assert_eq!((answer.status, hung.seen().len()), (200, 0), "{id}");
     }
     let cases: [(&str, &[Replica], &str); 3] = [
-        ("none", &[], "not there yet"),
+        ("none", &[], "does not exist yet"),
         ("one", &[failed], "server 0 is failed: it needs more memory than 1 GiB"),
         ("two", &[down.clone(), Replica { number: 1, ..down }], "server 1 cannot be connected to"),
     ];
@@ -330,7 +330,7 @@ async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
 
     let page = world.get("/prometheus/own/", &token).await;
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("gave no answer within 5 s"), "{}", page.text());
+    assert!(page.text().contains("did not respond within 5 s"), "{}", page.text());
     assert!(page.text().contains("my &#60;prometheus&#62;"), "{}", page.text());
     assert!(!page.text().contains("sbt_"), "no secret stands on it");
     let bare = world.get("/prometheus/own", &token).await;
@@ -589,23 +589,24 @@ async fn a_server_behind_tls_is_verified() {
     .await;
     let port = prometheus.address.port();
     let ask = async |authority: &Authority, host: &str| {
-        let ca = tls::Pem { key: "ca", source: tls::Source::Inline(authority.pem.clone().into()) };
+        let ca =
+            tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
-        let (backends, _) = tls::Backends::open(settings).unwrap();
-        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
-        let client = Client::new(backends, tokio::runtime::Handle::current(), outgoing);
+        let (backends, _) = tls::ClientTls::open(settings).unwrap();
+        let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
+        let client = PrometheusClient::new(backends, tokio::runtime::Handle::current(), outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],
             password: "p".into(),
         };
-        let ask = Ask {
+        let ask = QueryRequest {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
             form: None,
             files: None,
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
         };
         client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())
     };

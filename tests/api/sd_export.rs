@@ -60,7 +60,7 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         (format!("{base}/sd?mode=x"), 1, "mode must be"),
         (format!("{base}/nothing"), 1, "404"),
         (at(&gone), 69, "no answer"),
-        (at(&short), 69, "closed within the answer's body"),
+        (at(&short), 69, "closed within the response's body"),
         (at(&away), 69, "503 Service Unavailable: not yet"),
         (at(&login), 1, "something else than a list"),
         (at(&cut), 1, "something else than a list"),

@@ -13,7 +13,7 @@ use crate::{
 use scrapebroker::{
     discovery::{self, Discovery, Limits, Settings, Tsuru},
     domain::TsuruApp as Bound,
-    tls::{ClientSettings, Pem, Source},
+    tls::{ClientSettings, Pem, PemSource},
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -424,7 +424,7 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
     });
     let api = api.await;
     let url = format!("https://localhost:{}/", api.address.port());
-    let pem = Pem { key: "ca", source: Source::Inline(authority.pem.clone().into()) };
+    let pem = Pem { key: "ca", source: PemSource::Inline(authority.pem.clone().into()) };
     for (ca, is_trusted) in [(Some(pem), true), (None, false)] {
         let tls = ClientSettings { ca, ..ClientSettings::default() };
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));

@@ -11,7 +11,7 @@ use scrapebroker::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
     },
-    net::{Outgoing, OutgoingMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics},
     query,
     store::Store,
     tls,
@@ -125,13 +125,13 @@ impl Api {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
-        let (servers, _) = tls::Backends::open(tls::ClientSettings::default()).unwrap();
+        let (servers, _) = tls::ClientTls::open(tls::ClientSettings::default()).unwrap();
         let elsewhere = tokio::runtime::Handle::current();
-        let outgoing = Outgoing::new(100, OutgoingMetrics::default());
+        let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(web::Data::new(query::Client::new(
+                .app_data(web::Data::new(query::PrometheusClient::new(
                     servers.clone(),
                     elsewhere.clone(),
                     outgoing.clone(),

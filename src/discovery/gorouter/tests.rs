@@ -65,7 +65,7 @@ async fn an_incomplete_or_invalid_response_is_a_failure_with_a_reason() {
             "closed the connection before the response was complete: the connection was closed within",
         ),
         ("220 smtp ready\r\n".to_owned(), "cannot be reached"),
-        ("220 smtp ready\r\n\r\n".to_owned(), "cannot be reached: the answer is not HTTP"),
+        ("220 smtp ready\r\n\r\n".to_owned(), "cannot be reached: the response is not HTTP"),
         ("HTTP/1.1 101 X\r\n\r\n".to_owned(), "switches to another protocol"),
         (String::new(), "cannot be reached"),
     ];

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     discovery::{Discovery, Limits, RouteTable, Settings},
-    tls::{ClientSettings, Pem, Source},
+    tls::{ClientSettings, Pem, PemSource},
 };
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use secrecy::SecretString;
@@ -33,7 +33,7 @@ fn nats(servers: &[&TestServer]) -> Nats {
 }
 
 fn pem(key: &'static str, text: &str) -> Pem {
-    Pem { key, source: Source::Inline(text.into()) }
+    Pem { key, source: PemSource::Inline(text.into()) }
 }
 
 fn client(ca: Option<Pem>, identity: Option<(Pem, Pem)>) -> ClientSettings {

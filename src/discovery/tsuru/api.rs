@@ -70,7 +70,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(api: TsuruApi, time: Duration, body_bytes: u64) -> Self {
-        let (url, tls) = match net::unsecured(&api.url) {
+        let (url, tls) = match net::plain_http_url(&api.url) {
             None => (api.url, None),
             Some(url) => (url, Some(api.tls)),
         };

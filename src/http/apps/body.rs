@@ -1,6 +1,6 @@
 //! A merged answer as a streamed response body.
 
-use crate::scrape::{CompressedMerge, Merge, Share};
+use crate::scrape::{Compressed, Merge, Reservation};
 use actix_web::{
     body::{BodySize, MessageBody},
     web::Bytes,
@@ -24,14 +24,14 @@ const PACKED: usize = 32 << 10;
 pub(super) struct Plain {
     merge: Merge,
     /// Dropped with the merge: when all is written, or when the scraper is gone.
-    _memory: Share,
+    _memory: Reservation,
 }
 
 /// The answer compressed on the way.
 pub(super) struct Gzip {
     encoder: Encoder,
     /// Dropped with the merge: when all is written, or when the scraper is gone.
-    _memory: Share,
+    _memory: Reservation,
 }
 
 enum Encoder {
@@ -49,7 +49,7 @@ struct Deflating {
 }
 
 impl Plain {
-    pub(super) fn new(merge: Merge, memory: Share) -> Self {
+    pub(super) fn new(merge: Merge, memory: Reservation) -> Self {
         Self { merge, _memory: memory }
     }
 }
@@ -72,7 +72,7 @@ impl MessageBody for Plain {
 }
 
 impl Gzip {
-    pub(super) fn new(merge: Merge, memory: Share) -> Self {
+    pub(super) fn new(merge: Merge, memory: Reservation) -> Self {
         let encoder = match merge.compress() {
             Ok(compressed) => Encoder::OfLines(compressed),
             Err(merge) => Encoder::General(Box::new(Deflating::new(merge))),

@@ -4,7 +4,7 @@ use crate::{
     broker::ActiveBinding,
     discovery::{Endpoint, Match, Snapshot},
     domain::ScrapeOptions,
-    scrape::{LastScrape, LastScrapes},
+    scrape::{LastScrape, ScrapeHistory},
 };
 use serde::Serialize;
 use std::{
@@ -82,7 +82,7 @@ pub(super) fn describe(
     table: &Snapshot,
     found: &[Match<'_>],
     bound: impl Fn(&str) -> Option<Arc<ActiveBinding>>,
-    last: &LastScrapes,
+    last: &ScrapeHistory,
 ) -> Description {
     let apps = found.iter().map(|one| {
         let in_force = bound(one.app.id.as_str());

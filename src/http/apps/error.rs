@@ -3,7 +3,7 @@
 use super::request::BadRequest;
 use crate::{
     http::access::Denied,
-    scrape::{FailedInstance, Refused},
+    scrape::{FailedInstance, ScrapeError},
 };
 use actix_web::{
     HttpResponse, ResponseError,
@@ -56,17 +56,17 @@ pub(super) enum AppsError {
     #[error("The scraper broke off its request.")]
     ClientDisconnected,
     #[error("{}", refused(.0))]
-    NoMemory(#[from] Refused),
+    NoMemory(#[from] ScrapeError),
     #[error("{}", describe(.failures, .externals))]
     NoneAnswered { status: StatusCode, failures: Vec<FailedInstance>, externals: Vec<String> },
 }
 
-fn refused(refused: &Refused) -> String {
+fn refused(refused: &ScrapeError) -> String {
     match refused {
-        Refused::TooLate { .. } | Refused::NoConnection { .. } => {
+        ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. } => {
             format!("{refused} Try again in a few seconds.")
         }
-        Refused::TooLarge { .. } => {
+        ScrapeError::TooLarge { .. } => {
             format!("{refused} Scrape fewer instances at once, or raise it.")
         }
     }
@@ -96,13 +96,13 @@ impl ResponseError for AppsError {
             }
             Self::NoTableYet(_)
             | Self::UnknownRoutes(..)
-            | Self::NoMemory(Refused::TooLate { .. } | Refused::NoConnection { .. }) => {
+            | Self::NoMemory(ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             // For the log only.
             Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::TooLarge { .. } | Self::NoMemory(Refused::TooLarge { .. }) => {
+            Self::TooLarge { .. } | Self::NoMemory(ScrapeError::TooLarge { .. }) => {
                 StatusCode::BAD_GATEWAY
             }
             Self::Denied(denied) => denied.status_code(),

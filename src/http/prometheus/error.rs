@@ -1,6 +1,6 @@
 //! Errors of queries.
 
-use crate::{http::access::Denied, query::Failure};
+use crate::{http::access::Denied, query::QueryFailure};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -31,7 +31,7 @@ pub(super) enum Problem {
     #[error("The client broke off its request.")]
     ClientDisconnected,
     #[error("{0}.")]
-    Failed(#[from] Failure),
+    Failed(#[from] QueryFailure),
 }
 
 /// A problem, and the format in which it is answered.
@@ -52,19 +52,21 @@ impl Problem {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             // The client has disconnected; the status is for the log.
             Self::TooSlow | Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
-            Self::Failed(Failure::Away(_) | Failure::Busy) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(Failure::Late(_)) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed(Failure::Broken | Failure::Refused | Failure::Unfit(_)) => {
-                StatusCode::BAD_GATEWAY
+            Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Failed(QueryFailure::Timeout(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(
+                QueryFailure::Broken | QueryFailure::Refused | QueryFailure::Unusable(_),
+            ) => StatusCode::BAD_GATEWAY,
         }
     }
 
     /// The closest of Prometheus' error types.
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Failed(Failure::Away(_) | Failure::Busy) => "unavailable",
-            Self::Failed(Failure::Late(_)) => "timeout",
+            Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => "unavailable",
+            Self::Failed(QueryFailure::Timeout(_)) => "timeout",
             Self::Failed(_) => "internal",
             Self::Unknown | Self::NotForwarded => "not_found",
             _ => "bad_data",

@@ -8,8 +8,8 @@ use crate::{
     discovery::{Endpoint, Snapshot},
     domain::prometheus::{Replica, ReplicaState},
     http::{ui, urls},
-    query::{Client, Summary, Target},
-    scrape::{Failure, LastScrapes},
+    query::{PrometheusClient, Summary, TargetStatus},
+    scrape::{ScrapeFailure, ScrapeHistory},
 };
 use actix_web::{HttpResponse, http::header};
 use askama::Template;
@@ -36,7 +36,7 @@ struct Page<'a> {
 
 pub(super) async fn show(
     of: &Prometheus,
-    client: &Client,
+    client: &PrometheusClient,
     prometheus: &PrometheusSnapshot,
 ) -> Result<HttpResponse, Problem> {
     let mut summary = client.summary(&upstream(&of.base_url, prometheus)).await;
@@ -79,7 +79,7 @@ pub(super) async fn show(
 
 /// Replaces Prometheus' error of a failing target by the reason of the last scrape: Prometheus
 /// knows only the status of the answer.
-pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &LastScrapes) {
+pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &ScrapeHistory) {
     for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
             target.error = failure.to_string();
@@ -87,7 +87,11 @@ pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &L
     }
 }
 
-fn last_failure(target: &Target, table: &Snapshot, last: &LastScrapes) -> Option<Failure> {
+fn last_failure(
+    target: &TargetStatus,
+    table: &Snapshot,
+    last: &ScrapeHistory,
+) -> Option<ScrapeFailure> {
     let app = table.app(&target.app_id)?;
     // As in `/sd`: process type, and index or address.
     let (process_type, which) = target.name.rsplit_once('/')?;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     broker::{BrokerError, PrometheusSnapshot, Provision, Provisioned, RefusedUpdate, Updated},
     http::{prometheus, urls},
-    query::Client,
+    query::PrometheusClient,
     store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
@@ -118,7 +118,7 @@ pub(super) async fn delete(
 pub(super) async fn info(
     instance: InstancePath,
     state: web::Data<TsuruState>,
-    client: web::Data<Client>,
+    client: web::Data<PrometheusClient>,
 ) -> Result<HttpResponse, TsuruError> {
     let fetched = state.broker.fetch(&instance.id).await?;
     let mut condition = condition::of(&state, &instance.id).await?;

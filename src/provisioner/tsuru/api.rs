@@ -257,7 +257,7 @@ pub(super) async fn probe_ready(
 
 /// A request on a new connection.
 fn request(tls: &Arc<ClientConfig>, method: Method, url: &str) -> ClientRequest {
-    let (url, tls) = match net::unsecured(url) {
+    let (url, tls) = match net::plain_http_url(url) {
         None => (url.to_owned(), None),
         Some(url) => (url, Some(Arc::clone(tls))),
     };

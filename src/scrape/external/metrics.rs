@@ -1,6 +1,6 @@
-//! Counters of external exporters, by their configured names.
+//! ScrapeMetrics of external exporters.
 
-use crate::scrape::failure::Reason;
+use crate::scrape::failure::FailureReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -18,43 +18,41 @@ struct FailureLabels {
     reason: &'static str,
 }
 
-/// What scrapes of external exporters count.
 #[derive(Debug)]
 pub struct ExporterMetrics {
     scrapes: Family<NameLabel, Counter>,
     failures: Family<FailureLabels, Counter>,
 }
 
-/// The reason of an exporter that could not even be asked.
+/// Reason for exporters that were not scraped because a template cannot be filled in.
 const TEMPLATE: &str = "template";
 
 impl ExporterMetrics {
-    /// Adds the families to `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self { scrapes: Family::default(), failures: Family::default() };
         registry.register(
             "scrapebroker_external_exporter_scrapes",
-            "Times that an external exporter was to be asked for an app",
+            "Scrapes of external exporters",
             metrics.scrapes.clone(),
         );
         registry.register(
             "scrapebroker_external_exporter_failures",
-            "Times that an external exporter gave no metrics, by reason",
+            "Scrapes of external exporters that returned no metrics, by reason",
             metrics.failures.clone(),
         );
         metrics
     }
 
-    /// Counters exist before they count.
+    /// Creates all counters with value 0.
     pub(super) fn announce(&self, name: &str) {
         self.scrapes.get_or_create_owned(&NameLabel { name: name.to_owned() });
-        for reason in Reason::ALL.map(Reason::as_str).into_iter().chain([TEMPLATE]) {
+        for reason in FailureReason::ALL.map(FailureReason::as_str).into_iter().chain([TEMPLATE]) {
             self.failures.get_or_create_owned(&FailureLabels { name: name.to_owned(), reason });
         }
     }
 
-    pub(super) fn count(&self, name: &str, failed: Option<Reason>) {
-        self.count_scrape(name, failed.map(Reason::as_str));
+    pub(super) fn count(&self, name: &str, failed: Option<FailureReason>) {
+        self.count_scrape(name, failed.map(FailureReason::as_str));
     }
 
     pub(super) fn count_unfilled(&self, name: &str) {

@@ -1,9 +1,8 @@
-//! Looks the hosts of exporters up, anew for each scrape.
+//! DNS lookups of exporter hosts, repeated for each scrape.
 //!
-//! The system's look-up blocks a thread, for many seconds when the name server
-//! is away, and the workers' few threads are there to check bodies. So look-ups
-//! run elsewhere, and there is never more than one of a host: who asks
-//! meanwhile waits for the same answer.
+//! The system's lookup blocks a thread, for many seconds when the name server is unreachable, and
+//! the workers need their few threads to parse bodies. So lookups run on another runtime.
+//! Concurrent requests for the same host share one lookup.
 
 use futures_util::{
     FutureExt,
@@ -20,12 +19,12 @@ use tokio::runtime::Handle;
 type Addresses = Result<Arc<[SocketAddr]>, String>;
 type Lookup = Shared<BoxFuture<'static, Addresses>>;
 
-/// Finds the addresses of hosts; clones share what is under way.
+/// Looks up hosts; clones share the running lookups.
 #[derive(Clone)]
 pub struct Resolver(Arc<Inner>);
 
 struct Inner {
-    elsewhere: Handle,
+    runtime: Handle,
     running: Mutex<HashMap<(String, u16), Lookup>>,
 }
 
@@ -36,12 +35,11 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Looks hosts up on the threads of `elsewhere`, a runtime that serves no requests.
-    pub fn new(elsewhere: Handle) -> Self {
-        Self(Arc::new(Inner { elsewhere, running: Mutex::default() }))
+    /// Creates a resolver that uses the threads of `runtime`, which must not serve requests.
+    pub fn new(runtime: Handle) -> Self {
+        Self(Arc::new(Inner { runtime, running: Mutex::default() }))
     }
 
-    /// The addresses of `host`, or why there are none.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Addresses {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok([SocketAddr::new(address, port)].into());
@@ -49,8 +47,7 @@ impl Resolver {
         self.lookup(host, port).await
     }
 
-    /// The look-up that is under way, or a new one. It goes on when whoever
-    /// asked has gone.
+    /// The running lookup of this host, or a new one. It continues when its callers are dropped.
     fn lookup(&self, host: &str, port: u16) -> Lookup {
         let key = (host.to_owned(), port);
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,15 +55,15 @@ impl Resolver {
             return lookup.clone();
         }
         let (inner, own_key) = (Arc::clone(&self.0), key.clone());
-        let task = self.0.elsewhere.spawn(async move {
+        let task = self.0.runtime.spawn(async move {
             let found = tokio::net::lookup_host((own_key.0.as_str(), own_key.1)).await;
             inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
             match found {
                 Ok(addresses) => Ok(addresses.collect()),
-                Err(error) => Err(format!("the host is not found: {error}")),
+                Err(error) => Err(format!("host not found: {error}")),
             }
         });
-        let stopped = |_| Err("the look-up of the host was stopped".to_owned());
+        let stopped = |_| Err("the lookup of the host was cancelled".to_owned());
         let lookup = async move { task.await.unwrap_or_else(stopped) }.boxed().shared();
         running.insert(key, lookup.clone());
         lookup
@@ -78,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn addresses_are_taken_as_they_are_and_names_are_looked_up_each_time() {
+    async fn addresses_need_no_lookup_and_names_are_looked_up_each_time() {
         let resolver = Resolver::new(Handle::current());
         for (host, expected) in [("127.0.0.9", "127.0.0.9:90"), ("::1", "[::1]:90")] {
             let addresses = resolver.addresses(host, 90).await.unwrap();
@@ -87,14 +84,14 @@ mod tests {
         for _ in 0..2 {
             let addresses = resolver.addresses("localhost", 90).await.unwrap();
             assert!(addresses.iter().any(|a| a.ip().is_loopback() && a.port() == 90));
-            assert!(resolver.0.running.lock().unwrap().is_empty(), "nothing is remembered");
+            assert!(resolver.0.running.lock().unwrap().is_empty(), "results are not cached");
         }
         let unknown = resolver.addresses("no-such-host.invalid", 90).await.unwrap_err();
         assert!(unknown.contains("not found"), "{unknown}");
     }
 
     #[tokio::test]
-    async fn who_asks_meanwhile_waits_for_the_same_lookup() {
+    async fn concurrent_requests_share_one_lookup() {
         let resolver = Resolver::new(Handle::current());
         let (first, second) = (resolver.lookup("localhost", 90), resolver.lookup("localhost", 90));
         assert!(first.ptr_eq(&second));

@@ -1,4 +1,4 @@
-//! What a failed handshake means, in words that lead to the mistake.
+//! Error texts of failed TLS handshakes that explain the cause.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use std::{
@@ -6,20 +6,19 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// Why there is no secured connection to a peer.
+/// Why a TLS handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct HandshakeError {
-    /// The peer's certificate is good, but another one's: somebody else has
-    /// the address now.
-    pub is_another: bool,
-    /// For a person.
+    /// The peer's certificate is valid for another name, so the address was probably reassigned.
+    pub is_name_mismatch: bool,
+    /// Explanation for humans.
     pub text: String,
 }
 
 impl HandshakeError {
     pub(super) fn new(error: &io::Error) -> Self {
-        let is_another = matches!(
+        let is_name_mismatch = matches!(
             tls_error(error),
             Some(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
@@ -29,7 +28,7 @@ impl HandshakeError {
             Some(error) => explain(error),
             None => format!("the connection ended within the TLS handshake: {error}"),
         };
-        Self { is_another, text }
+        Self { is_name_mismatch, text }
     }
 }
 
@@ -37,7 +36,7 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The alert with which a peer ended a connection, if that is what `error` says.
+/// The TLS alert in `error`, if the peer sent one.
 pub fn alert_of(error: &io::Error) -> Option<AlertDescription> {
     match tls_error(error)? {
         Error::AlertReceived(alert) => Some(*alert),
@@ -45,12 +44,12 @@ pub fn alert_of(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-/// What a peer's alert says about us.
-pub fn refused(alert: AlertDescription) -> String {
+/// Explains the alert of a peer.
+pub fn alert_text(alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired => {
-            "the peer wants a client certificate; for instances set backends.cert and backends.key"
+            "the peer requires a client certificate; for instances set backends.cert and backends.key"
                 .to_owned()
         }
         Alert::BadCertificate
@@ -61,18 +60,18 @@ pub fn refused(alert: AlertDescription) -> String {
         | Alert::UnknownCA
         | Alert::AccessDenied
         | Alert::DecryptError => {
-            format!("the peer refused our client certificate ({alert:?})")
+            format!("the peer rejected the client certificate ({alert:?})")
         }
         Alert::HandshakeFailure | Alert::ProtocolVersion => {
             format!(
-                "the peer speaks no TLS that we speak, or wants a client certificate ({alert:?})"
+                "the peer supports no common TLS version or cipher, or requires a client certificate ({alert:?})"
             )
         }
-        Alert::UnrecognisedName => "the peer knows no certificate of this name".to_owned(),
+        Alert::UnrecognisedName => "the peer has no certificate for this name".to_owned(),
         Alert::NoApplicationProtocol => {
-            "the peer speaks no version of HTTP that we speak".to_owned()
+            "the peer does not support the offered HTTP versions".to_owned()
         }
-        alert => format!("the peer refused the handshake ({alert:?})"),
+        alert => format!("the peer rejected the handshake ({alert:?})"),
     }
 }
 
@@ -82,7 +81,7 @@ fn explain(error: &Error) -> String {
         time.map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string())
     };
     match error {
-        Error::AlertReceived(alert) => refused(*alert),
+        Error::AlertReceived(alert) => alert_text(*alert),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the peer does not speak TLS at this port".to_owned()
         }
@@ -113,7 +112,7 @@ fn explain(error: &Error) -> String {
             wrong => format!("the peer's certificate cannot be used: {wrong}"),
         },
         Error::PeerIncompatible(_) => {
-            format!("the peer speaks no TLS that we speak: {error}")
+            format!("the peer supports no common TLS version or cipher: {error}")
         }
         error => format!("the TLS handshake failed: {error}"),
     }

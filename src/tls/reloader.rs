@@ -1,9 +1,9 @@
-//! Reads certificates again when their files change, or when told to.
+//! Reloads certificates when their files change or when triggered.
 //!
-//! Files are looked at rather than watched: a look sees what notifications
-//! miss, such as a config map's exchanged link. A certificate and its key are
-//! two files, and nobody exchanges both at once; so a change counts when two
-//! looks in a row found the same.
+//! Files are polled rather than watched, because polling detects changes that notifications miss,
+//! such as a replaced symbolic link of a config map. A certificate and its key are two files that
+//! are not replaced at the same time, so a change is applied only when two checks in a row find the
+//! same content.
 
 use super::{Pem, TlsError};
 use std::{fmt, sync::Arc, time::Duration};
@@ -14,69 +14,68 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was found in the files.
-type Look = Vec<Option<Result<Vec<u8>, TlsError>>>;
+/// Fingerprints of the files.
+type Fingerprints = Vec<Option<Result<Vec<u8>, TlsError>>>;
 
 type Apply = Arc<dyn Fn() -> Result<(), TlsError> + Send + Sync>;
 
-/// Keeps one set of certificates current; clones are the same one.
+/// Reloads one set of certificates; clones share the trigger.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct Reloader {
     section: &'static str,
     pems: Vec<Pem>,
-    first: Look,
+    first: Fingerprints,
     apply: Apply,
     reload: Arc<Notify>,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("section", &self.section).finish_non_exhaustive()
+        f.debug_struct("Reloader").field("section", &self.section).finish_non_exhaustive()
     }
 }
 
-impl Keeper {
-    pub(super) fn look(pems: &[Pem]) -> Look {
+impl Reloader {
+    pub(super) fn fingerprints(pems: &[Pem]) -> Fingerprints {
         pems.iter().map(Pem::fingerprint).collect()
     }
 
     pub(super) fn new(
         section: &'static str,
         pems: Vec<Pem>,
-        first: Look,
+        first: Fingerprints,
         apply: impl Fn() -> Result<(), TlsError> + Send + Sync + 'static,
     ) -> Self {
         Self { section, pems, first, apply: Arc::new(apply), reload: Arc::default() }
     }
 
-    /// Asks for the files to be read again now, changed or not.
+    /// Reloads the certificates now, even if they have not changed.
     pub fn trigger(&self) {
         self.reload.notify_one();
     }
 
-    /// Looks after the files until `shutdown`.
-    pub async fn keep_current(self, shutdown: CancellationToken) {
+    /// Checks the files until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
         shutdown.run_until_cancelled(self.watch()).await;
     }
 
     async fn watch(&self) {
-        let mut ticks = interval(LOOK_EVERY);
+        let mut ticks = interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut seen, mut tried) = (self.first.clone(), self.first.clone());
         loop {
-            let asked = tokio::select! {
+            let triggered = tokio::select! {
                 _ = ticks.tick() => false,
                 () = self.reload.notified() => true,
             };
             let pems = self.pems.clone();
-            // An error of the task itself: the runtime is going away.
-            let Ok(found) = spawn_blocking(move || Self::look(&pems)).await else { return };
-            let settled = found == seen;
+            // The task fails only when the runtime shuts down.
+            let Ok(found) = spawn_blocking(move || Self::fingerprints(&pems)).await else { return };
+            let is_stable = found == seen;
             seen.clone_from(&found);
-            if !asked && (found == tried || !settled) {
+            if !triggered && (found == tried || !is_stable) {
                 continue;
             }
             tried = found;
@@ -84,9 +83,9 @@ impl Keeper {
             let section = self.section;
             match spawn_blocking(move || apply()).await {
                 Err(_) => return,
-                Ok(Ok(())) => tracing::info!("the certificates of {section} were read again"),
+                Ok(Ok(())) => tracing::info!(section, "certificates reloaded"),
                 Ok(Err(error)) => {
-                    tracing::error!("keeping the certificates of {section} from before: {error}");
+                    tracing::error!(section, %error, "certificate reload failed; keeping the previous ones");
                 }
             }
         }

@@ -1,10 +1,9 @@
-//! HTTPS of our own listeners.
+//! TLS of Scrapebroker's own listeners.
 //!
-//! The server keeps one configuration for its whole life, so what can change
-//! is looked up by it at each handshake: our certificate, and who may have
-//! signed those of clients.
+//! The server uses one configuration until it stops, so the certificate and the client CAs are
+//! looked up at each handshake.
 
-use super::{Keeper, Pem, TlsError, pem::Identity, provider};
+use super::{Pem, Reloader, TlsError, pem::Identity, provider};
 use arc_swap::ArcSwap;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
@@ -19,86 +18,85 @@ use rustls::{
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-/// What is set about HTTPS.
+/// TLS settings of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
-    /// Our certificate, with those between it and its CA.
+    /// Certificate chain.
     pub cert: Pem,
-    /// Its key.
+    /// Private key of the first certificate.
     pub key: Pem,
-    /// Who must have signed the certificates of clients; without it they need
-    /// none.
+    /// CAs of client certificates; unset, clients need no certificate.
     pub client_ca: Option<Pem>,
 }
 
-/// What is in force; clones share it.
+/// TLS of a listener with certificates that can be reloaded; clones share them.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub struct ListenerTls {
     settings: Arc<ListenerSettings>,
     certified: Arc<ArcSwap<CertifiedKey>>,
-    clients: Option<Arc<ArcSwap<Clients>>>,
+    verifier: Option<Arc<ArcSwap<CaVerifier>>>,
 }
 
-/// Judges clients by the CAs of one reading.
+/// Verifies client certificates with one version of the CAs.
 #[derive(Debug)]
-struct Clients(Arc<dyn ClientCertVerifier>);
+struct CaVerifier(Arc<dyn ClientCertVerifier>);
 
-impl Listener {
+impl ListenerTls {
     /// Reads the certificates.
     ///
     /// # Errors
-    /// The first that cannot be used.
-    pub fn open(settings: ListenerSettings) -> Result<(Self, Keeper), TlsError> {
+    /// The first certificate or key that cannot be used.
+    pub fn open(settings: ListenerSettings) -> Result<(Self, Reloader), TlsError> {
         let pems = [settings.cert.clone(), settings.key.clone()];
         let pems: Vec<_> = pems.into_iter().chain(settings.client_ca.clone()).collect();
-        let seen = Keeper::look(&pems);
+        let seen = Reloader::fingerprints(&pems);
         let certified = Arc::new(ArcSwap::from_pointee(settings.certified()?));
-        let clients = settings.clients()?.map(|clients| Arc::new(ArcSwap::from_pointee(clients)));
-        let listener = Self { settings: Arc::new(settings), certified, clients };
+        let verifier =
+            settings.verifier()?.map(|verifier| Arc::new(ArcSwap::from_pointee(verifier)));
+        let listener = Self { settings: Arc::new(settings), certified, verifier };
         let own = listener.clone();
-        let keeper = Keeper::new("tls", pems, seen, move || own.reload());
-        Ok((listener, keeper))
+        let reloader = Reloader::new("tls", pems, seen, move || own.reload());
+        Ok((listener, reloader))
     }
 
     fn reload(&self) -> Result<(), TlsError> {
-        // Both or none.
-        let (certified, clients) = (self.settings.certified()?, self.settings.clients()?);
+        // Both are read before either is replaced, so that they stay consistent.
+        let (certified, verifier) = (self.settings.certified()?, self.settings.verifier()?);
         self.certified.store(Arc::new(certified));
-        if let (Some(current), Some(clients)) = (&self.clients, clients) {
-            current.store(Arc::new(clients));
+        if let (Some(current), Some(verifier)) = (&self.verifier, verifier) {
+            current.store(Arc::new(verifier));
         }
         Ok(())
     }
 
-    /// Secures connections of clients, which may choose HTTP/2; see [`Self::server_config`].
+    /// An acceptor that offers HTTP/2; see [`Self::server_config`].
     ///
     /// # Errors
-    /// When there is no safe protocol version, which a build without any would be.
+    /// The build supports no safe protocol version.
     pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let mut config = self.server_config()?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config).into())
     }
 
-    /// TLS 1.2 and 1.3, with whatever certificates are in force when a client
-    /// comes.
+    /// Configuration for TLS 1.2 and 1.3 that uses the current certificates at each handshake.
     ///
     /// # Errors
-    /// When there is no safe protocol version, which a build without any would be.
+    /// The build supports no safe protocol version.
     pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError { key: "tls".to_owned(), problem: error.to_string() })?;
-        let builder = match &self.clients {
+        let builder = match &self.verifier {
             None => builder.with_no_client_auth(),
-            Some(clients) => {
-                builder.with_client_cert_verifier(Arc::new(CurrentClients(Arc::clone(clients))))
+            Some(verifier) => {
+                builder.with_client_cert_verifier(Arc::new(CurrentVerifier(Arc::clone(verifier))))
             }
         };
         let mut config =
             builder.with_cert_resolver(Arc::new(CurrentCertificate(Arc::clone(&self.certified))));
-        if self.clients.is_some() {
-            // A resumed session would not look at the client's certificate again.
+        if self.verifier.is_some() {
+            // Session resumption would skip the check of the client certificate.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -111,14 +109,14 @@ impl ListenerSettings {
         Identity { cert: &self.cert, key: &self.key }.read(&provider())
     }
 
-    fn clients(&self) -> Result<Option<Clients>, TlsError> {
+    fn verifier(&self) -> Result<Option<CaVerifier>, TlsError> {
         let Some(ca) = &self.client_ca else { return Ok(None) };
         let mut roots = RootCertStore::empty();
         ca.add_to(&mut roots)?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
             .map_err(|error| ca.error(error.to_string()))?;
-        Ok(Some(Clients(verifier)))
+        Ok(Some(CaVerifier(verifier)))
     }
 }
 
@@ -132,17 +130,17 @@ impl ResolvesServerCert for CurrentCertificate {
 }
 
 #[derive(Debug)]
-struct CurrentClients(Arc<ArcSwap<Clients>>);
+struct CurrentVerifier(Arc<ArcSwap<CaVerifier>>);
 
-impl CurrentClients {
+impl CurrentVerifier {
     fn current(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.0.load().0)
     }
 }
 
-impl ClientCertVerifier for CurrentClients {
+impl ClientCertVerifier for CurrentVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // A hint only; those of one reading cannot be borrowed past the next.
+        // Only a hint, and names of reloadable CAs cannot be borrowed.
         &[]
     }
 

@@ -1,32 +1,29 @@
-//! Connections for clients that know their server by a URL.
+//! Connections to servers that are known by URL.
 
-use super::{Answers, MaybeTlsStream};
+use super::{Http1Stream, MaybeTlsStream};
 use crate::tls::{self, ClientConfig, ServerName};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
-use awc::{
-    Connector,
-    http::{Uri, uri::Authority},
-};
+use awc::http::{Uri, uri::Authority};
 use futures_util::future::LocalBoxFuture;
 use std::{io, sync::Arc};
 
-/// Looks names up and connects, with TLS if it has a configuration for that.
+/// Looks up names and connects, with TLS if `tls` is set.
 #[derive(Clone)]
-pub struct Dial {
+pub struct Connector {
     tcp: ConnectorService,
     tls: Option<Arc<ClientConfig>>,
 }
 
-/// Connects plain, or with `tls`; for [`client`](super::client).
-pub fn connector(tls: Option<Arc<ClientConfig>>) -> Connector<Dial> {
-    Connector::new().connector(Dial { tcp: ConnectorService::default(), tls })
+/// A connector without TLS, or with `tls`; for [`client`](super::client).
+pub fn connector(tls: Option<Arc<ClientConfig>>) -> awc::Connector<Connector> {
+    awc::Connector::new().connector(Connector { tcp: ConnectorService::default(), tls })
 }
 
-/// The URL for a client with TLS when `url` is `https://…`, and none otherwise.
+/// Converts an `https://` URL into the `http://` URL for a client with TLS; `None` for other URLs.
 ///
-/// TLS is below awc, which would add its own to an `https://` URL.
-pub fn unsecured(url: &str) -> Option<String> {
+/// TLS is below awc, which would add its own TLS to an `https://` URL.
+pub fn plain_http_url(url: &str) -> Option<String> {
     let scheme = url.get(.."https://".len())?;
     if !scheme.eq_ignore_ascii_case("https://") {
         return None;
@@ -38,8 +35,8 @@ pub fn unsecured(url: &str) -> Option<String> {
     Some(format!("http://{authority}{port}{path}"))
 }
 
-impl Service<ConnectInfo<Uri>> for Dial {
-    type Response = Connection<Uri, Answers<MaybeTlsStream>>;
+impl Service<ConnectInfo<Uri>> for Connector {
+    type Response = Connection<Uri, Http1Stream<MaybeTlsStream>>;
     type Error = ConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -60,7 +57,7 @@ impl Service<ConnectInfo<Uri>> for Dial {
                     MaybeTlsStream::Tls(Box::new(secured))
                 }
             };
-            Ok(Connection::new(uri, Answers::new(stream)))
+            Ok(Connection::new(uri, Http1Stream::new(stream)))
         })
     }
 }
@@ -87,7 +84,7 @@ mod tests {
             ("", None),
             ("httpsé://x", None),
         ] {
-            assert_eq!(unsecured(url).as_deref(), expected, "{url}");
+            assert_eq!(plain_http_url(url).as_deref(), expected, "{url}");
         }
     }
 }

@@ -1,34 +1,32 @@
-//! Leaves folders out of answers that name the file of each group of rules with its
-//! path on our disk.
+//! Removes folders from responses that contain the path of each rule file on Scrapebroker's disk.
 //!
-//! Answers pass piece by piece, so this goes byte by byte and holds no more than one
-//! file name.
+//! Responses are streamed, so this filter works byte by byte and buffers at most one file name.
 
-/// Answers that name files.
+/// Formats of responses that contain paths of rule files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilesIn {
+pub enum RulePathFormat {
     /// `/api/v1/rules`
     Rules,
-    /// The page of alerts that a server of version 2 makes itself.
+    /// The alerts page that a server of version 2 renders.
     AlertsPage,
 }
 
-/// Takes the folders out of an answer.
+/// Removes the folders from a streamed response.
 #[derive(Debug)]
-pub(super) enum FileNames {
-    Rules(Rules),
-    AlertsPage(AlertsPage),
+pub(super) enum RulePathFilter {
+    Rules(RulesFilter),
+    AlertsPage(AlertsPageFilter),
 }
 
-impl FileNames {
-    pub(super) fn new(files: FilesIn) -> Self {
+impl RulePathFilter {
+    pub(super) fn new(files: RulePathFormat) -> Self {
         match files {
-            FilesIn::Rules => Self::Rules(Rules::default()),
-            FilesIn::AlertsPage => Self::AlertsPage(AlertsPage::default()),
+            RulePathFormat::Rules => Self::Rules(RulesFilter::default()),
+            RulePathFormat::AlertsPage => Self::AlertsPage(AlertsPageFilter::default()),
         }
     }
 
-    /// The piece without folders; empty if it is all within a path.
+    /// Returns the chunk without folders; empty if the whole chunk is part of a path.
     pub(super) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         match self {
             Self::Rules(rules) => rules.pass(piece),
@@ -37,11 +35,11 @@ impl FileNames {
     }
 }
 
-/// A page with lines like `   /srv/rules.yml > group`.
+/// Filter for a page with lines like `   /srv/rules.yml > group`.
 #[derive(Debug, Default)]
-pub(super) struct AlertsPage {
+pub(super) struct AlertsPageFilter {
     line: Line,
-    /// Of a line with a path, what is not passed yet.
+    /// The bytes of a line with a path that are not yet returned.
     held: Vec<u8>,
 }
 
@@ -53,7 +51,7 @@ enum Line {
     Text,
 }
 
-impl AlertsPage {
+impl AlertsPageFilter {
     fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(piece.len());
         for byte in piece {
@@ -64,7 +62,7 @@ impl AlertsPage {
                     self.held.clear();
                     self.line = Line::Indent;
                 }
-                (Line::Path, _) if self.held.len() == LONGEST_LINE => {
+                (Line::Path, _) if self.held.len() == MAX_LINE => {
                     passed.append(&mut self.held);
                     passed.push(*byte);
                     self.line = Line::Text;
@@ -83,36 +81,35 @@ impl AlertsPage {
     }
 }
 
-/// `rules.yml > group` of a path and a group; other lines as they are.
+/// `rules.yml > group` for a line with a path and a group; other lines unchanged.
 fn without_folders(line: &[u8]) -> &[u8] {
     let path = memchr::memmem::find(line, b" > ").and_then(|end| line.get(..end));
     let slash = path.and_then(|path| memchr::memrchr(b'/', path));
     slash.and_then(|slash| line.get(slash + 1..)).unwrap_or(line)
 }
 
-/// Objects of `data.groups` lie in the fourth pair of brackets.
+/// Nesting depth of the objects in `data.groups`.
 const GROUP: usize = 4;
-/// Longest line of a page that is looked into, bytes.
-const LONGEST_LINE: usize = 8192;
-/// Longest name, bytes; no file system has longer ones.
-const LONGEST_NAME: usize = 1024;
+/// Maximum length of a line that is filtered, bytes.
+const MAX_LINE: usize = 8192;
+/// Maximum length of a file name, bytes; no file system allows longer ones.
+const MAX_NAME: usize = 1024;
 const KEY: &[u8] = b"file";
 
-/// Where in the JSON of `/api/v1/rules` the next byte is.
+/// Filter for the JSON of `/api/v1/rules`: the position of the next byte.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(super) struct RulesFilter {
     depth: usize,
-    /// Within a string, and behind a backslash there.
     in_string: bool,
     escaped: bool,
-    /// The beginning of the last string.
+    /// The first bytes of the last string.
     token: Vec<u8>,
     next: Next,
-    /// Of the path in which we are, what follows its last slash.
+    /// The part of the current path after its last slash.
     name: Vec<u8>,
 }
 
-/// What a string at this place would be.
+/// Meaning of the next string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Next {
     #[default]
@@ -122,7 +119,7 @@ enum Next {
     Path,
 }
 
-impl Rules {
+impl RulesFilter {
     fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(piece.len());
         for byte in piece {
@@ -176,7 +173,7 @@ impl Rules {
             self.next = Next::Text;
         } else if byte == b'/' {
             self.name.clear();
-        } else if self.name.len() < LONGEST_NAME {
+        } else if self.name.len() < MAX_NAME {
             self.name.push(byte);
         }
     }
@@ -194,11 +191,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_files_of_groups_lose_their_folders() {
+    fn folders_are_removed_only_from_the_files_of_groups() {
         let rules = r#"{"status":"success","data":{"groups":[{"name":"file","file":"/srv/a b/\"x\"/rules.yml","rules":[{"name":"A","labels":{"file":"/label/x"},"annotations":{"summary":"\"file\":\"/a/b\" \\","file":"/c/d"},"alerts":[]}]},{ "file" : "rules.yml", "name" : "/n"},{"file":"\/srv\/r.yml","x":"file","y":"/z"},{"file":""}]},"file":"/top"}"#;
         let expected = r#"{"status":"success","data":{"groups":[{"name":"file","file":"rules.yml","rules":[{"name":"A","labels":{"file":"/label/x"},"annotations":{"summary":"\"file\":\"/a/b\" \\","file":"/c/d"},"alerts":[]}]},{ "file" : "rules.yml", "name" : "/n"},{"file":"r.yml","x":"file","y":"/z"},{"file":""}]},"file":"/top"}"#;
         for size in 1..rules.len() {
-            let mut names = FileNames::new(FilesIn::Rules);
+            let mut names = RulePathFilter::new(RulePathFormat::Rules);
             let passed: Vec<u8> =
                 rules.as_bytes().chunks(size).flat_map(|piece| names.pass(piece)).collect();
             assert_eq!(String::from_utf8(passed).unwrap(), expected, "{size}");
@@ -206,30 +203,30 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_alerts_loses_folders_too() {
+    fn folders_are_removed_from_the_alerts_page() {
         let page =
             "<div>\n          /srv/a b/rules.yml > my /group\n /x\n</div> /a > b\n<b>/c > d\n";
         let expected = "<div>\n          rules.yml > my /group\n /x\n</div> /a > b\n<b>/c > d\n";
         for size in 1..page.len() {
-            let mut names = FileNames::new(FilesIn::AlertsPage);
+            let mut names = RulePathFilter::new(RulePathFormat::AlertsPage);
             let passed: Vec<u8> =
                 page.as_bytes().chunks(size).flat_map(|piece| names.pass(piece)).collect();
             assert_eq!(String::from_utf8(passed).unwrap(), expected, "{size}");
         }
-        let mut names = FileNames::new(FilesIn::AlertsPage);
-        let long = vec![b'/'; 3 * LONGEST_LINE];
+        let mut names = RulePathFilter::new(RulePathFormat::AlertsPage);
+        let long = vec![b'/'; 3 * MAX_LINE];
         assert_eq!(names.pass(&long), long);
     }
 
     #[test]
-    fn nonsense_passes_and_nothing_grows() {
-        let mut names = FileNames::new(FilesIn::Rules);
+    fn invalid_input_passes_and_memory_is_bounded() {
+        let mut names = RulePathFilter::new(RulePathFormat::Rules);
         for nonsense in ["]]}}", "\"", "\\", "{\"a\":1}", "<html>\"'"] {
             assert_eq!(names.pass(nonsense.as_bytes()), nonsense.as_bytes());
         }
-        let mut names = FileNames::new(FilesIn::Rules);
+        let mut names = RulePathFilter::new(RulePathFormat::Rules);
         names.pass(b"{{{{\"file\":\"");
         assert_eq!(names.pass(&vec![b'x'; 1 << 20]), b"");
-        assert_eq!(names.pass(b"\"").len(), LONGEST_NAME + 1);
+        assert_eq!(names.pass(b"\"").len(), MAX_NAME + 1);
     }
 }

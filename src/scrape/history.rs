@@ -1,7 +1,6 @@
-//! What the last scrape of each instance was like, for people who look an app
-//! up.
+//! The last scrape of each instance, for pages and for memory estimates.
 
-use super::{Negotiated, Wanted, external::ScrapedExternal, fan_out::Scraped};
+use super::{NegotiatedFormats, ScrapePlan, external::ExporterScrape, fan_out::InstanceScrape};
 use crate::{discovery::Snapshot, domain::AppGuid};
 use exposition::{Format, IndexedBody};
 use std::{
@@ -11,73 +10,70 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The outcome of one instance's last scrape.
 #[derive(Clone, Debug)]
 pub struct LastScrape {
     /// When it ended.
     pub at: SystemTime,
-    /// How long it took.
     pub duration: Duration,
-    /// The path that was asked, without its query, which may hold a key.
+    /// The path without its query, which may contain a key.
     pub path: Box<str>,
-    /// Samples, or the reason why there were none.
-    pub result: Result<usize, super::Failure>,
-    /// What its last whole body took in memory.
+    /// Number of samples, or the failure.
+    pub result: Result<usize, super::ScrapeFailure>,
+    /// Size in memory of its last complete body.
     bytes: Option<u64>,
-    formats: Formats,
+    formats: FormatHistory,
 }
 
-/// The formats in which an instance answered, by what it was asked for; the latest comes first.
+/// The formats of an instance's responses by request, latest first.
 #[derive(Clone, Debug, Default)]
-struct Formats(Vec<Answered>);
+struct FormatHistory(Vec<ObservedFormat>);
 
-/// The format of the last answer to one kind of request.
+/// The format of the last response to one kind of request.
 #[derive(Clone, Debug)]
-struct Answered {
+struct ObservedFormat {
     path: Box<str>,
-    /// The format that was asked for first.
-    asked: Format,
+    /// The first format of the Accept header.
+    requested: Format,
     format: Format,
 }
 
-impl Formats {
-    /// Scrapers choose path and format, so there must be a bound.
-    const MOST: usize = 8;
+impl FormatHistory {
+    /// Scrapers choose path and format, so the number must be limited.
+    const MAX: usize = 8;
 
-    fn of(&self, path: &str, asked: Format) -> Option<Format> {
-        let mut answered = self.0.iter();
-        answered.find(|one| *one.path == *path && one.asked == asked).map(|one| one.format)
+    fn of(&self, path: &str, requested: Format) -> Option<Format> {
+        let mut observed = self.0.iter();
+        observed.find(|one| *one.path == *path && one.requested == requested).map(|one| one.format)
     }
 
-    fn record(&mut self, answered: Answered) {
-        self.0.retain(|one| one.path != answered.path || one.asked != answered.asked);
-        self.0.truncate(Self::MOST - 1);
-        self.0.insert(0, answered);
+    fn record(&mut self, observed: ObservedFormat) {
+        self.0.retain(|one| one.path != observed.path || one.requested != observed.requested);
+        self.0.truncate(Self::MAX - 1);
+        self.0.insert(0, observed);
     }
 }
 
-/// What the body of an instance may take of which nothing is known.
+/// Assumed size of a body that was never scraped, bytes.
 const UNKNOWN: u64 = 64 << 10;
 
-/// The last scrapes of all instances that are still in the route table, by app.
+/// The last scrapes of all instances in the route table, by app.
 ///
-/// Written once at the end of a scrape and read by people only, so a lock is
-/// good enough.
+/// It is written once per scrape, so a mutex is sufficient.
 #[derive(Debug, Default)]
-pub struct LastScrapes {
+pub struct ScrapeHistory {
     instances: Mutex<ByApp>,
-    /// What the last whole body of each exporter took in memory, by app and name.
+    /// Size in memory of the last complete body of each exporter, by app and name.
     exporters: Mutex<HashMap<AppGuid, HashMap<String, u64>>>,
 }
 
 type ByApp = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
 
-impl LastScrapes {
+impl ScrapeHistory {
     pub(super) fn record(
         &self,
-        scraped: &[Scraped],
-        externals: &[ScrapedExternal],
-        negotiated: &Negotiated,
+        scraped: &[InstanceScrape],
+        externals: &[ExporterScrape],
+        negotiated: &NegotiatedFormats,
     ) {
         self.record_externals(externals);
         let at = SystemTime::now();
@@ -92,36 +88,36 @@ impl LastScrapes {
             let before = instances.remove(&endpoint.address);
             let mut formats = before.map(|before| before.formats).unwrap_or_default();
             if let Ok(instance) = &one.result {
-                let (path, asked) = (path.clone(), negotiated.asked());
-                formats.record(Answered { path, asked, format: instance.format() });
+                let (path, requested) = (path.clone(), negotiated.requested());
+                formats.record(ObservedFormat { path, requested, format: instance.format() });
             }
             let last = LastScrape { at, duration: one.duration, path, result, bytes, formats };
             instances.insert(endpoint.address, last);
         }
     }
 
-    fn record_externals(&self, externals: &[ScrapedExternal]) {
-        let answered: Vec<_> = externals.iter().filter(|one| one.result.is_ok()).collect();
-        if answered.is_empty() {
+    fn record_externals(&self, externals: &[ExporterScrape]) {
+        let observed: Vec<_> = externals.iter().filter(|one| one.result.is_ok()).collect();
+        if observed.is_empty() {
             return;
         }
         let mut by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in answered {
+        for one in observed {
             let of_app = by_app.entry(one.target.app.id.clone()).or_default();
             of_app.insert(one.target.exporter.name.clone(), one.bytes);
         }
     }
 
-    /// The formats in which the instances answered the last time that they were asked so, if
-    /// they were. What an instance answered before it failed still counts.
-    pub fn formats(&self, wanted: &Wanted, negotiated: &Negotiated) -> Vec<Format> {
+    /// The formats in which the instances last responded to such a request. A later failure does
+    /// not remove the format.
+    pub fn formats(&self, plan: &ScrapePlan, negotiated: &NegotiatedFormats) -> Vec<Format> {
         let by_app = self.lock();
         let mut formats = Vec::new();
-        for target in &wanted.instances {
+        for target in &plan.instances {
             let instances = by_app.get(&target.endpoint.app.id);
             let last = instances.and_then(|instances| instances.get(&target.endpoint.address));
             let path = without_query(&target.path);
-            let format = last.and_then(|last| last.formats.of(path, negotiated.asked()));
+            let format = last.and_then(|last| last.formats.of(path, negotiated.requested()));
             if let Some(format) = format.filter(|format| !formats.contains(format)) {
                 formats.push(format);
             }
@@ -129,10 +125,10 @@ impl LastScrapes {
         formats
     }
 
-    /// What the bodies of who is `wanted` will take in memory, if they are as large as
-    /// the last time. An instance that was never asked is like the others.
-    pub(super) fn expected(&self, wanted: &Wanted) -> u64 {
-        let targets = &wanted.instances;
+    /// Expected size in memory of all bodies of `plan`, from the last scrapes. Instances without a
+    /// scrape count as the average of the others.
+    pub(super) fn expected(&self, plan: &ScrapePlan) -> u64 {
+        let targets = &plan.instances;
         let by_app = self.lock();
         let known = targets.iter().filter_map(|target| {
             by_app.get(&target.endpoint.app.id)?.get(&target.endpoint.address)?.bytes
@@ -141,27 +137,26 @@ impl LastScrapes {
         let mean = sum.checked_div(count).unwrap_or(UNKNOWN);
         let expected = sum
             + mean * (targets.len() as u64).saturating_sub(count)
-            + self.expected_of_externals(wanted);
-        // Bodies grow a little all the time.
+            + self.expected_of_externals(plan);
+        // A margin, because bodies usually grow a little between scrapes.
         expected + expected / 8
     }
 
-    fn expected_of_externals(&self, wanted: &Wanted) -> u64 {
+    fn expected_of_externals(&self, plan: &ScrapePlan) -> u64 {
         let by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        let expected = wanted.externals.targets.iter().map(|target| {
+        let expected = plan.externals.targets.iter().map(|target| {
             let of_app = by_app.get(&target.app.id);
             of_app.and_then(|of_app| of_app.get(&target.exporter.name)).copied().unwrap_or(UNKNOWN)
         });
         expected.sum()
     }
 
-    /// The last scrape of an app's instance.
     pub fn of(&self, app: &AppGuid, address: SocketAddr) -> Option<LastScrape> {
         self.lock().get(app)?.get(&address).cloned()
     }
 
-    /// Forgets instances that left the table.
-    pub fn forget_gone(&self, table: &Snapshot) {
+    /// Removes instances that are no longer in the route table.
+    pub fn prune(&self, table: &Snapshot) {
         self.lock().retain(|app, instances| {
             let Some(found) = table.app(app.as_str()) else { return false };
             instances.retain(|address, _| found.endpoints.iter().any(|e| e.address == *address));
@@ -176,7 +171,6 @@ impl LastScrapes {
     }
 }
 
-/// A query may hold a key.
 fn without_query(path: &str) -> &str {
     path.split('?').next().unwrap_or_default()
 }

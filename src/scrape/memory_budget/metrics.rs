@@ -1,4 +1,4 @@
-//! What an operator sees of the budget.
+//! ScrapeMetrics of the memory budget.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,58 +11,56 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Gauge and counters of the budget.
 #[derive(Clone, Debug, Default)]
-pub struct BudgetMetrics {
-    held: Gauge,
-    waited: Counter,
-    repeated: Counter,
+pub struct MemoryBudgetMetrics {
+    allocated: Gauge,
+    waits: Counter,
+    retries: Counter,
     refused: Family<ReasonLabel, Counter>,
 }
 
-impl BudgetMetrics {
-    /// Adds the families to `registry`.
+impl MemoryBudgetMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         for reason in ["too_late", "too_large"] {
             metrics.refused.get_or_create_owned(&ReasonLabel { reason });
         }
         registry.register(
-            "scrapebroker_body_bytes",
-            "Bytes of instances' bodies held now, of scrape.max_memory",
-            metrics.held.clone(),
+            "scrapebroker_body_memory_bytes",
+            "Bytes of scrape.max_memory that are allocated to instances' bodies",
+            metrics.allocated.clone(),
         );
         registry.register(
             "scrapebroker_memory_waits",
             "Requests that waited for scrape.max_memory",
-            metrics.waited.clone(),
+            metrics.waits.clone(),
         );
         registry.register(
-            "scrapebroker_memory_repeats",
-            "Times that a request let go of its bodies for an older one, to ask for them again later",
-            metrics.repeated.clone(),
+            "scrapebroker_memory_retries",
+            "Scrapes that were aborted to free memory for an older request and are run again",
+            metrics.retries.clone(),
         );
         registry.register(
             "scrapebroker_memory_refused",
-            "Requests refused because of scrape.max_memory",
+            "Requests rejected because of scrape.max_memory",
             metrics.refused.clone(),
         );
         metrics
     }
 
-    pub(super) fn hold(&self, bytes: u64) {
-        self.held.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(super) fn set_allocated(&self, bytes: u64) {
+        self.allocated.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn waits(&self) {
-        self.waited.inc();
+    pub(super) fn count_wait(&self) {
+        self.waits.inc();
     }
 
-    pub(super) fn repeats(&self) {
-        self.repeated.inc();
+    pub(super) fn count_retry(&self) {
+        self.retries.inc();
     }
 
-    pub(super) fn refuse(&self, reason: &'static str) {
+    pub(super) fn count_refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 }

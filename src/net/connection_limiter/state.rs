@@ -1,6 +1,6 @@
-//! What is counted, and whose turn it is. Pure: the caller holds the lock.
+//! Permits, open connections and queues of the limiter. The caller holds the lock.
 
-use super::OutgoingMetrics;
+use super::ConnectionLimiterMetrics;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -8,14 +8,13 @@ use std::{
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct LimiterState {
     max: usize,
-    /// Permits that are held.
     in_use: usize,
-    /// Connections that are open, idle ones included.
+    /// Open connections, including idle ones.
     open: usize,
     owners: HashMap<Arc<str>, Owner>,
-    metrics: OutgoingMetrics,
+    metrics: ConnectionLimiterMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -24,8 +23,8 @@ struct Owner {
     waiting: VecDeque<oneshot::Sender<()>>,
 }
 
-impl State {
-    pub(super) fn new(max: usize, metrics: OutgoingMetrics) -> Self {
+impl LimiterState {
+    pub(super) fn new(max: usize, metrics: ConnectionLimiterMetrics) -> Self {
         Self { max, in_use: 0, open: 0, owners: HashMap::new(), metrics }
     }
 
@@ -33,7 +32,7 @@ impl State {
         self.max
     }
 
-    /// Takes a permit for `owner`, or a place in its queue.
+    /// Takes a permit for `owner`, or queues the request.
     pub(super) fn enter(&mut self, owner: &str) -> (Arc<str>, Option<oneshot::Receiver<()>>) {
         let name = match self.owners.get_key_value(owner) {
             Some((name, _)) => Arc::clone(name),
@@ -44,74 +43,74 @@ impl State {
         if owner.waiting.is_empty() && owner.in_use < free {
             owner.in_use += 1;
             self.in_use += 1;
-            self.metrics.use_now(self.in_use);
+            self.metrics.set_in_use(self.in_use);
             return (name, None);
         }
-        let (turn, waiting) = oneshot::channel();
-        owner.waiting.push_back(turn);
-        self.metrics.waits();
+        let (grant, waiting) = oneshot::channel();
+        owner.waiting.push_back(grant);
+        self.metrics.count_wait();
         (name, Some(waiting))
     }
 
-    /// Takes a permit back.
+    /// Returns a permit.
     pub(super) fn leave(&mut self, name: &Arc<str>) {
         if let Some(owner) = self.owners.get_mut(name) {
             owner.in_use -= 1;
             self.in_use -= 1;
         }
-        self.give_turns();
-        self.forget(name);
-        self.metrics.use_now(self.in_use);
+        self.grant_permits();
+        self.remove_if_unused(name);
+        self.metrics.set_in_use(self.in_use);
     }
 
-    /// A place in the queue of `name` was left.
-    pub(super) fn give_up(&mut self, name: &Arc<str>) {
+    /// Removes dropped requests of `name` from the queue.
+    pub(super) fn cancel_wait(&mut self, name: &Arc<str>) {
         if let Some(owner) = self.owners.get_mut(name) {
-            owner.waiting.retain(|turn| !turn.is_closed());
+            owner.waiting.retain(|grant| !grant.is_closed());
         }
-        self.forget(name);
+        self.remove_if_unused(name);
     }
 
-    pub(super) fn refuse(&mut self) {
-        self.metrics.refuse();
+    pub(super) fn count_refused(&mut self) {
+        self.metrics.count_refused();
     }
 
-    /// Counts one more open connection, if there is room for it.
+    /// Counts one more open connection if the limit allows it.
     pub(super) fn open(&mut self) -> bool {
         let has_room = self.open < self.max;
         if has_room {
             self.open += 1;
-            self.metrics.open_now(self.open);
+            self.metrics.set_open(self.open);
         }
         has_room
     }
 
     pub(super) fn close(&mut self) {
         self.open -= 1;
-        self.metrics.open_now(self.open);
+        self.metrics.set_open(self.open);
     }
 
     fn free(&self) -> usize {
         self.max - self.in_use
     }
 
-    /// Gives turns to the owners that use the fewest, while each uses fewer than are free.
-    fn give_turns(&mut self) {
+    /// Grants permits to the owners that hold the fewest, while each holds fewer than are free.
+    fn grant_permits(&mut self) {
         loop {
             let waiting = self.owners.values_mut().filter(|owner| !owner.waiting.is_empty());
             let Some(next) = waiting.min_by_key(|owner| owner.in_use) else { return };
             if next.in_use >= self.max - self.in_use {
                 return;
             }
-            let is_there = next.waiting.pop_front().is_some_and(|turn| turn.send(()).is_ok());
-            if is_there {
+            let is_waiting = next.waiting.pop_front().is_some_and(|grant| grant.send(()).is_ok());
+            if is_waiting {
                 next.in_use += 1;
                 self.in_use += 1;
             }
         }
     }
 
-    fn forget(&mut self, name: &Arc<str>) {
+    fn remove_if_unused(&mut self, name: &Arc<str>) {
         if self.owners.get(name).is_some_and(|it| it.in_use == 0 && it.waiting.is_empty()) {
             self.owners.remove(name);
         }

@@ -1,8 +1,8 @@
-//! The layer between awc and a connection.
+//! Layer between awc and a connection.
 
 use super::{
-    head::{self, AnswerError, Head},
-    outgoing::OpenConnection,
+    connection_limiter::OpenConnection,
+    head::{self, Head, ResponseError},
 };
 use actix_rt::net::{ActixStream, Ready};
 use std::{
@@ -12,63 +12,62 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Longest head of an answer with all interim answers before it, bytes. awc has
-/// the same limit for one head.
+/// Maximum size of a response head including all interim responses, bytes. awc has the same limit
+/// for one head.
 const MAX_HEAD: usize = 128 << 10;
 
-/// A connection whose answers awc reads to their end.
+/// A connection whose responses awc can read to their end.
 ///
-/// * Interim answers (status 1xx) are left out.
-/// * A head comes whole, and tells where its body ends in a way that awc knows.
-/// * A connection that ends before the answer does is an error.
+/// * Interim responses (status 1xx) are removed.
+/// * A head is complete, and states the end of its body in a way that awc supports.
+/// * A connection that ends before the response does is an error.
 ///
-/// awc does not read on behind an answer's end, so all it reads belongs to one.
+/// awc reads no further than the end of a response, so all it reads belongs to one response.
 #[derive(Debug)]
-pub struct Answers<S> {
+pub struct Http1Stream<S> {
     stream: S,
-    state: State,
+    state: StreamState,
     _open: Option<OpenConnection>,
 }
 
 #[derive(Debug)]
-enum State {
-    /// Bytes pass as they come: of a body, or after it.
+enum StreamState {
+    /// Bytes pass unchanged: they belong to a body or follow it.
     Body { ends_with_connection: bool },
-    /// A request was sent; its answer's head is not whole yet.
+    /// A request was sent, and the response head is incomplete.
     Head(PartialHead),
-    /// What was read, of which awc has this many bytes.
+    /// Bytes that were read, and the number of them that awc has already taken.
     Ready { bytes: Vec<u8>, given: usize, ends_with_connection: bool },
 }
 
 #[derive(Debug, Default)]
 struct PartialHead {
     bytes: Vec<u8>,
-    /// No head ends within so many bytes.
+    /// Number of bytes in which no head ends.
     searched: usize,
-    /// Length of the interim answers.
+    /// Length of the removed interim responses.
     skipped: usize,
 }
 
-impl<S> Answers<S> {
-    /// Answers on `stream`.
+impl<S> Http1Stream<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, state: State::Body { ends_with_connection: false }, _open: None }
+        Self { stream, state: StreamState::Body { ends_with_connection: false }, _open: None }
     }
 
-    /// Counts the connection for as long as it is open.
+    /// Counts the connection as open until it is dropped.
     pub fn counted(self, open: OpenConnection) -> Self {
         Self { _open: Some(open), ..self }
     }
 }
 
 impl PartialHead {
-    /// Leaves out interim answers; the answer's own head when it is whole, with
-    /// what follows it.
-    fn take(&mut self) -> Result<Option<(Vec<u8>, bool)>, AnswerError> {
+    /// Removes interim responses. Returns the response's own head once it is complete, with the
+    /// bytes that follow it.
+    fn take(&mut self) -> Result<Option<(Vec<u8>, bool)>, ResponseError> {
         while let Some(end) = head::end(&self.bytes, self.searched) {
-            // Also of a head that is whole: the limit must not depend on the lengths of reads.
+            // Also checked for complete heads: the limit must not depend on the sizes of reads.
             if self.skipped + end > MAX_HEAD {
-                return Err(AnswerError::TooLong);
+                return Err(ResponseError::TooLong);
             }
             let (whole, rest) = self.bytes.split_at(end);
             match head::read(whole)? {
@@ -85,7 +84,7 @@ impl PartialHead {
         }
         self.searched = self.bytes.len();
         match self.skipped + self.bytes.len() > MAX_HEAD {
-            true => Err(AnswerError::TooLong),
+            true => Err(ResponseError::TooLong),
             false => Ok(None),
         }
     }
@@ -95,22 +94,22 @@ impl PartialHead {
     }
 }
 
-impl<S: AsyncRead + Unpin> Answers<S> {
-    /// Reads up to the answer's own head; nothing when the connection ends before
-    /// any byte.
+impl<S: AsyncRead + Unpin> Http1Stream<S> {
+    /// Reads the response's own head; returns no bytes if the connection ends before the first
+    /// byte.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let State::Head(head) = &mut self.state else { return Poll::Ready(Ok(())) };
+        let StreamState::Head(head) = &mut self.state else { return Poll::Ready(Ok(())) };
         let mut piece = [0; 4096];
         loop {
             if let Some((bytes, ends_with_connection)) = head.take().map_err(io::Error::other)? {
-                self.state = State::Ready { bytes, given: 0, ends_with_connection };
+                self.state = StreamState::Ready { bytes, given: 0, ends_with_connection };
                 return Poll::Ready(Ok(()));
             }
             let mut buffer = ReadBuf::new(&mut piece);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             match buffer.filled() {
                 [] if head.is_empty() => return Poll::Ready(Ok(())),
-                [] => return Poll::Ready(Err(cut("head"))),
+                [] => return Poll::Ready(Err(truncated("head"))),
                 more => head.bytes.extend_from_slice(more),
             }
         }
@@ -126,18 +125,18 @@ impl<S: AsyncRead + Unpin> Answers<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let is_end = room > 0 && buffer.filled().len() == before;
         match is_end && !ends_with_connection {
-            true => Poll::Ready(Err(cut("body"))),
+            true => Poll::Ready(Err(truncated("body"))),
             false => Poll::Ready(Ok(())),
         }
     }
 }
 
-fn cut(part: &str) -> io::Error {
-    let text = format!("the connection was closed within the answer's {part}");
+fn truncated(part: &str) -> io::Error {
+    let text = format!("the connection was closed within the response's {part}");
     io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Answers<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,18 +145,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Answers<S> {
         let this = &mut *self;
         ready!(this.poll_head(cx))?;
         match &mut this.state {
-            State::Head(_) => Poll::Ready(Ok(())),
-            State::Body { ends_with_connection } => {
+            StreamState::Head(_) => Poll::Ready(Ok(())),
+            StreamState::Body { ends_with_connection } => {
                 let ends_with_connection = *ends_with_connection;
                 this.poll_body(cx, buffer, ends_with_connection)
             }
-            State::Ready { bytes, given, ends_with_connection } => {
+            StreamState::Ready { bytes, given, ends_with_connection } => {
                 let left = bytes.get(*given..).unwrap_or_default();
                 let fits = left.len().min(buffer.remaining());
                 buffer.put_slice(left.get(..fits).unwrap_or_default());
                 *given += fits;
                 if fits == left.len() {
-                    this.state = State::Body { ends_with_connection: *ends_with_connection };
+                    this.state = StreamState::Body { ends_with_connection: *ends_with_connection };
                 }
                 Poll::Ready(Ok(()))
             }
@@ -165,15 +164,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Answers<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Answers<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http1Stream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A request begins, so what comes next is an answer's head.
-        if matches!(self.state, State::Body { .. }) {
-            self.state = State::Head(PartialHead::default());
+        // A request starts, so the next bytes are a response head.
+        if matches!(self.state, StreamState::Body { .. }) {
+            self.state = StreamState::Head(PartialHead::default());
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -187,7 +186,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Answers<S> {
     }
 }
 
-impl<S: ActixStream> ActixStream for Answers<S> {
+impl<S: ActixStream> ActixStream for Http1Stream<S> {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         self.stream.poll_read_ready(cx)
     }
@@ -202,11 +201,11 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    /// What awc reads when a peer sends these pieces and closes.
+    /// Returns what awc reads when a peer sends these pieces and closes the connection.
     async fn read(pieces: &[&[u8]]) -> (String, Option<String>) {
         let (near, mut far) = duplex(MAX_HEAD * 2);
-        let mut answers = Answers::new(near);
-        answers.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut stream = Http1Stream::new(near);
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
         let sending = tokio::spawn(async move {
             for piece in pieces {
@@ -216,7 +215,7 @@ mod tests {
         });
         let (mut read, mut piece) = (Vec::new(), [0; 7]);
         let error = loop {
-            match answers.read(&mut piece).await {
+            match stream.read(&mut piece).await {
                 Ok(0) => break None,
                 Ok(length) => read.extend_from_slice(&piece[..length]),
                 Err(error) => break Some(error.to_string()),
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn interim_answers_are_left_out_in_whichever_pieces_they_come() {
+    async fn interim_responses_are_removed_however_they_are_split() {
         let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 X\r\nA: b\r\n\r\n\
             HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx 1\n";
         let expected = "HTTP/1.0 200 \r\nconnection: close\r\n\r\nx 1\n";
@@ -242,9 +241,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_before_the_answer_is_an_error() {
-        let head = Some("the connection was closed within the answer's head".to_owned());
-        let body = Some("the connection was closed within the answer's body".to_owned());
+    async fn a_connection_that_ends_before_the_response_is_an_error() {
+        let head = Some("the connection was closed within the response's head".to_owned());
+        let body = Some("the connection was closed within the response's body".to_owned());
         for (text, expected) in [
             ("", None),
             ("HTTP/1.1 200 OK\r\n", head.clone()),
@@ -258,18 +257,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn heads_without_an_end_are_left_at_the_limit() {
+    async fn heads_beyond_the_limit_are_an_error() {
         let flood = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD / 25 + 1);
         let endless = [b"HTTP/1.1 200 OK\r\nA: ".to_vec(), vec![b'b'; MAX_HEAD]].concat();
         for bytes in [flood, endless] {
             let (read, error) = read(&[&bytes]).await;
-            assert_eq!((read.as_str(), error), ("", Some(AnswerError::TooLong.to_string())));
+            assert_eq!((read.as_str(), error), ("", Some(ResponseError::TooLong.to_string())));
         }
     }
 
     #[tokio::test]
-    async fn a_head_is_too_long_or_not_in_whichever_pieces_it_comes() {
-        for (excess, expected) in [(0, None), (1, Some(AnswerError::TooLong.to_string()))] {
+    async fn the_head_limit_does_not_depend_on_how_a_head_is_split() {
+        for (excess, expected) in [(0, None), (1, Some(ResponseError::TooLong.to_string()))] {
             let (start, end) = (b"HTTP/1.1 200 OK\r\nA: ", b"\r\n\r\n");
             let value = vec![b'b'; MAX_HEAD - start.len() - end.len() + excess];
             let head = [&start[..], &value, end].concat();

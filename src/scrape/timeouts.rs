@@ -1,24 +1,23 @@
-//! How long a scrape may take.
+//! Timeout of a scrape.
 
 use std::time::Duration;
 
-/// The operator's bounds on a scrape's time.
+/// The operator's limits on the duration of a scrape.
 #[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// When the scraper announces none.
+pub struct ScrapeTimeouts {
+    /// Timeout when the scraper sends none.
     pub default: Duration,
-    /// Longest that a scraper may announce.
+    /// Maximum timeout that a scraper can set.
     pub max: Duration,
-    /// Subtracted from the announced time, at most half of it, so that the
-    /// answer arrives before the scraper gives up.
+    /// Subtracted from the scraper's timeout, but at most half of it, so that the response arrives
+    /// before the scraper times out.
     pub offset: Duration,
 }
 
-impl Timeouts {
-    /// The time for all instances together, given the value of
-    /// `X-Prometheus-Scrape-Timeout-Seconds`. A value that is no positive
-    /// number counts as none.
-    pub fn budget(&self, announced: Option<&str>) -> Duration {
+impl ScrapeTimeouts {
+    /// Timeout for all instances together, given the value of
+    /// `X-Prometheus-Scrape-Timeout-Seconds`. A value that is not a positive number is ignored.
+    pub fn total(&self, announced: Option<&str>) -> Duration {
         let announced = announced
             .and_then(|text| text.trim().parse::<f64>().ok())
             .filter(|seconds| *seconds > 0.0)
@@ -34,10 +33,9 @@ impl Timeouts {
 mod tests {
     use super::*;
 
-    /// promfetcher, gap 20: the timeout that the scraper announces is the one that holds.
     #[test]
-    fn gap_20_the_scraper_sets_the_deadline() {
-        let timeouts = Timeouts {
+    fn the_scraper_sets_the_deadline() {
+        let timeouts = ScrapeTimeouts {
             default: Duration::from_secs(30),
             max: Duration::from_secs(120),
             offset: Duration::from_millis(500),
@@ -57,7 +55,7 @@ mod tests {
             (Some("soon"), 30_000),
         ];
         for (announced, expected_ms) in cases {
-            assert_eq!(timeouts.budget(announced).as_millis(), expected_ms, "{announced:?}");
+            assert_eq!(timeouts.total(announced).as_millis(), expected_ms, "{announced:?}");
         }
     }
 }

@@ -5,17 +5,15 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Gauges and counters of outgoing connections.
 #[derive(Clone, Debug, Default)]
-pub struct OutgoingMetrics {
+pub struct ConnectionLimiterMetrics {
     open: Gauge,
     in_use: Gauge,
     waited: Counter,
     refused: Counter,
 }
 
-impl OutgoingMetrics {
-    /// Adds the families to `registry`.
+impl ConnectionLimiterMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
@@ -25,7 +23,7 @@ impl OutgoingMetrics {
         );
         registry.register(
             "scrapebroker_backend_connections_in_use",
-            "Connections to instances, exporters and Prometheus servers that a request uses",
+            "Connections to instances, exporters and Prometheus servers that are in use by a request",
             metrics.in_use.clone(),
         );
         registry.register(
@@ -35,25 +33,25 @@ impl OutgoingMetrics {
         );
         registry.register(
             "scrapebroker_backend_connection_refused",
-            "Requests that were answered 503 because none of backends.max_connections was free in time",
+            "Requests rejected with 503 because none of backends.max_connections was free in time",
             metrics.refused.clone(),
         );
         metrics
     }
 
-    pub(super) fn open_now(&self, connections: usize) {
+    pub(super) fn set_open(&self, connections: usize) {
         self.open.set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn use_now(&self, connections: usize) {
+    pub(super) fn set_in_use(&self, connections: usize) {
         self.in_use.set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn waits(&self) {
+    pub(super) fn count_wait(&self) {
         self.waited.inc();
     }
 
-    pub(super) fn refuse(&self) {
+    pub(super) fn count_refused(&self) {
         self.refused.inc();
     }
 }
