@@ -35,7 +35,7 @@ use actix_web::{
     web,
 };
 use answer::Answer;
-use cache::{Cache, Editions, Key};
+use cache::{Cache, Versions, Key};
 use error::SdError;
 use limit::Limit;
 use metrics::Outcome;
@@ -134,14 +134,14 @@ impl Sd {
         table: Arc<Snapshot>,
         bound: ActiveBindings,
     ) -> Result<(Arc<Answer>, Outcome), SdError> {
-        let editions = Editions { routes: table.version(), bindings: bound.edition() };
-        if let Some(answer) = self.cache.get(&key, &editions) {
+        let versions = Versions { routes: table.version(), bindings: bound.version() };
+        if let Some(answer) = self.cache.get(&key, &versions) {
             return Ok((answer, Outcome::Cached));
         }
         let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?;
         let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
         // Another request may have rendered it meanwhile.
-        if let Some(answer) = self.cache.get(&key, &editions) {
+        if let Some(answer) = self.cache.get(&key, &versions) {
             return Ok((answer, Outcome::Cached));
         }
         let (visibility, query) = (key.visibility.clone(), key.query.clone());
@@ -152,7 +152,7 @@ impl Sd {
             made
         });
         let answer = Arc::new(made.await.map_err(|_| SdError::Failed)??);
-        self.cache.put(key, editions, Arc::clone(&answer));
+        self.cache.put(key, versions, Arc::clone(&answer));
         Ok((answer, Outcome::Made))
     }
 }

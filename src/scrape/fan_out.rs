@@ -95,7 +95,7 @@ pub(super) async fn fan_out(
     // Bodies of exporters do not resemble those of instances or of each other, so they do not share
     // a template.
     let single = Arc::new(reader());
-    let shared = Arc::new(if instances.len() > 1 { reader().for_siblings() } else { reader() });
+    let shared = Arc::new(if instances.len() > 1 { reader().with_template() } else { reader() });
     let resolver = externals.resolver();
     let instances = instances.iter().map(|target| AnyTarget::Instance(target, &shared));
     let externals =

@@ -166,8 +166,8 @@ impl ScrapeMetrics {
         count("renamed_label", stats.renamed_labels);
         count("duplicate", stats.duplicates);
         count("timestamp", stats.lost_timestamps);
-        count("invented", stats.invented);
-        count("spec_violation", stats.broken_rules);
+        count("invented", stats.synthesized);
+        count("spec_violation", stats.spec_violations);
         count("exemplar", stats.lost_exemplars);
         count("unit", stats.lost_units);
         count("native_histogram", stats.lost_native_histograms);

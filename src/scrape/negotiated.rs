@@ -23,12 +23,12 @@ impl NegotiatedFormats {
     /// response. So instances respond as they would to the scraper itself, and their formats do not
     /// change from scrape to scrape. With `text_only` it contains only text format 0.0.4.
     pub fn new(accept: Option<&str>, text_only: bool) -> Self {
-        let accepted = exposition::accepted(accept);
+        let accepted = exposition::accepted_formats(accept);
         let preferred = accepted.first().copied().unwrap_or_default();
         Self {
-            target: exposition::choose(&accepted, &[]),
+            target: exposition::choose_format(&accepted, &[]),
             requested: if text_only { Format::Text004 } else { preferred.format() },
-            accept: exposition::accept_for_instances(preferred, text_only, true),
+            accept: exposition::scrape_accept_header(preferred, text_only, true),
             accepted,
         }
     }
@@ -36,7 +36,7 @@ impl NegotiatedFormats {
     /// Chooses the format of the response for instances with these formats.
     #[must_use]
     pub fn choose(self, available: &[Format]) -> Self {
-        Self { target: exposition::choose(&self.accepted, available), ..self }
+        Self { target: exposition::choose_format(&self.accepted, available), ..self }
     }
 
     pub fn content_type(&self) -> Cow<'static, str> {

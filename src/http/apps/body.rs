@@ -1,6 +1,6 @@
 //! A merged answer as a streamed response body.
 
-use crate::scrape::{Compressed, Merge, Reservation};
+use crate::scrape::{CompressedMerge, Merge, Reservation};
 use actix_web::{
     body::{BodySize, MessageBody},
     web::Bytes,

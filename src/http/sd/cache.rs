@@ -1,7 +1,7 @@
 //! Rendered lists, valid until routes or bindings change.
 
 use super::{Visibility, answer::Answer, query::SdQuery};
-use crate::{broker::BindingsEdition, discovery::TableVersion};
+use crate::{broker::BindingsVersion, discovery::TableVersion};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,9 +27,9 @@ pub(super) struct Key {
 
 /// The versions from which a list was rendered.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Editions {
+pub(super) struct Versions {
     pub(super) routes: TableVersion,
-    pub(super) bindings: BindingsEdition,
+    pub(super) bindings: BindingsVersion,
 }
 
 /// The lock is held for look-ups only, never while a list is rendered.
@@ -46,24 +46,24 @@ struct Kept {
 
 #[derive(Debug)]
 struct List {
-    editions: Editions,
+    versions: Versions,
     answer: Arc<Answer>,
     asked_for: u64,
 }
 
 impl Cache {
     /// The list, if it is still valid.
-    pub(super) fn get(&self, key: &Key, editions: &Editions) -> Option<Arc<Answer>> {
+    pub(super) fn get(&self, key: &Key, versions: &Versions) -> Option<Arc<Answer>> {
         let mut kept = self.kept();
         kept.clock += 1;
         let clock = kept.clock;
         let list = kept.lists.get_mut(key)?;
         list.asked_for = clock;
-        (list.editions == *editions).then(|| Arc::clone(&list.answer))
+        (list.versions == *versions).then(|| Arc::clone(&list.answer))
     }
 
     /// Stores a list, and removes the least recently used ones beyond the limits.
-    pub(super) fn put(&self, key: Key, editions: Editions, answer: Arc<Answer>) {
+    pub(super) fn put(&self, key: Key, versions: Versions, answer: Arc<Answer>) {
         let mut kept = self.kept();
         kept.remove(&key);
         let bytes = weight(&key, &answer);
@@ -86,7 +86,7 @@ impl Cache {
         }
         let asked_for = kept.clock;
         kept.bytes += bytes;
-        kept.lists.insert(key, List { editions, answer, asked_for });
+        kept.lists.insert(key, List { versions, answer, asked_for });
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -140,27 +140,27 @@ mod tests {
     fn a_list_is_good_until_routes_or_bindings_change() {
         let (table, other_table) = (Snapshot::default(), Snapshot::default());
         let (bound, other_bound) = (BoundApps::default(), BoundApps::default());
-        let editions = |table: &Snapshot, bound: &BoundApps| Editions {
+        let versions = |table: &Snapshot, bound: &BoundApps| Versions {
             routes: table.version(),
             bindings: bound.now().edition(),
         };
         let cache = Cache::default();
-        cache.put(key("a"), editions(&table, &bound), answer(1));
-        assert!(cache.get(&key("a"), &editions(&table, &bound)).is_some());
+        cache.put(key("a"), versions(&table, &bound), answer(1));
+        assert!(cache.get(&key("a"), &versions(&table, &bound)).is_some());
         let status_only = table.clone();
-        assert!(cache.get(&key("a"), &editions(&status_only, &bound)).is_some());
-        assert!(cache.get(&key("b"), &editions(&table, &bound)).is_none());
-        assert!(cache.get(&key("a"), &editions(&other_table, &bound)).is_none());
-        assert!(cache.get(&key("a"), &editions(&table, &other_bound)).is_none());
+        assert!(cache.get(&key("a"), &versions(&status_only, &bound)).is_some());
+        assert!(cache.get(&key("b"), &versions(&table, &bound)).is_none());
+        assert!(cache.get(&key("a"), &versions(&other_table, &bound)).is_none());
+        assert!(cache.get(&key("a"), &versions(&table, &other_bound)).is_none());
     }
 
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
         let (table, bound) = (Snapshot::default(), BoundApps::default());
-        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
+        let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
-        let put = |app: &str, bytes| cache.put(key(app), editions.clone(), answer(bytes));
-        let is_kept = |app: &str| cache.get(&key(app), &editions).is_some();
+        let put = |app: &str, bytes| cache.put(key(app), versions.clone(), answer(bytes));
+        let is_kept = |app: &str| cache.get(&key(app), &versions).is_some();
         for app in 0..2 * LISTS {
             put(&app.to_string(), 10);
             assert!(app == 0 || is_kept("0"));
@@ -181,23 +181,23 @@ mod tests {
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
         let (table, bound) = (Snapshot::default(), BoundApps::default());
-        let editions = Editions { routes: table.version(), bindings: bound.now().edition() };
+        let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let with_port =
             |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };
         for app in 0..100 {
-            cache.put(key(&app.to_string()), editions.clone(), answer(10));
+            cache.put(key(&app.to_string()), versions.clone(), answer(10));
         }
         for port in 1..2000 {
-            cache.put(with_port(port), editions.clone(), answer(1 << 20));
+            cache.put(with_port(port), versions.clone(), answer(1 << 20));
         }
-        assert!((0..100).all(|app| cache.get(&key(&app.to_string()), &editions).is_some()));
+        assert!((0..100).all(|app| cache.get(&key(&app.to_string()), &versions).is_some()));
         let visibility = Visibility::App("busy".parse().unwrap());
         let (lists, bytes) = cache.kept().of(&visibility);
         assert!(lists == LISTS_OF_ONE && bytes <= BYTES_OF_ONE);
-        assert!(cache.get(&with_port(1999), &editions).is_some());
+        assert!(cache.get(&with_port(1999), &versions).is_some());
         for port in 1..20 {
-            cache.put(with_port(port), editions.clone(), answer(BYTES_OF_ONE / 2 - 1000));
+            cache.put(with_port(port), versions.clone(), answer(BYTES_OF_ONE / 2 - 1000));
         }
         assert!(cache.kept().of(&visibility).1 <= BYTES_OF_ONE);
         let long = SdQuery {
