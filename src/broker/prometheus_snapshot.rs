@@ -76,7 +76,7 @@ impl Targets {
 pub(super) struct PrometheusBindings(HashMap<InstanceId, HashMap<AppGuid, Arc<ActiveBinding>>>);
 
 impl PrometheusBindings {
-    /// Adds a binding, unless a newer snapshot of the same app was added.
+    /// Adds a binding, unless a newer one of the same app was added.
     pub(super) fn add(
         &mut self,
         instance: &InstanceId,
@@ -90,7 +90,7 @@ impl PrometheusBindings {
     }
 }
 
-/// Reads all instances. An unreadable snapshot does not hide the others.
+/// Reads all instances. An unreadable row does not hide the others.
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &Keys,

@@ -132,8 +132,8 @@ async fn create_binding(broker: &Broker, request: Bind) -> Credentials {
 }
 
 fn active_endpoint(broker: &Broker, app: &str) -> Option<String> {
-    let in_force = broker.binding_table().binding_for(app)?;
-    in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
+    let active = broker.binding_table().binding_for(app)?;
+    active.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
 }
 
 /// The name of the variant.

@@ -1,5 +1,5 @@
-//! Instances that take longer than a request. Who makes them is played here:
-//! the rows are written as `provision` writes them.
+//! Prometheus instances, whose operations take longer than a request. The tests write the rows that
+//! the provisioner would write.
 
 use crate::helpers::*;
 use futures_util::future::LocalBoxFuture;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const RESOURCES: &str = "/prometheus/resources";
 const P: &str = "/prometheus/resources/p";
 
-/// Takes every order but rules that say "broken".
+/// Accepts every instance except one with the rules "broken".
 #[derive(Debug)]
 struct Willing;
 
@@ -74,7 +74,7 @@ struct World {
 }
 
 impl World {
-    /// As the conductor notes how the last operation ended.
+    /// Records the outcome of the last operation like the reconciler.
     async fn note(&self, state: OperationState, description: &str, replicas: &[Replica]) {
         let mut tx = self.store.begin_write().await.unwrap();
         let operation = operations::find(&mut tx, &self.id).await.unwrap().unwrap();

@@ -127,7 +127,10 @@ async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
     platform.ready.store(503, Ordering::SeqCst);
     let impatient = with(TsuruSettings { ready_timeout: Duration::ZERO, ..platform.settings() });
     let failed = failure(impatient.apply(&desired()).await);
-    assert!(failed.retry && failed.reason.contains("it answers 503"), "{failed}");
+    assert!(
+        failed.retry && failed.reason.contains("readiness probe returned status 503"),
+        "{failed}"
+    );
     let seen = impatient.observe()[&id()].clone();
     assert_eq!((seen.len(), seen[0].state), (1, ReplicaState::Starting));
     let provisioner = platform.provisioner();

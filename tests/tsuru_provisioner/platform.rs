@@ -1,4 +1,4 @@
-//! Tsuru with a Prometheus at the address of its apps, and what is desired of it.
+//! Tsuru with a Prometheus at the address of its apps, and desired instances.
 
 use crate::tsuru::{Asked, TOKEN, TsuruApi, TsuruApp};
 use base64::{Engine as _, prelude::BASE64_STANDARD};

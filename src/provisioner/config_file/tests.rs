@@ -31,9 +31,10 @@ fn assert_valid(config: &str) {
     fs::write(&file, config).unwrap();
     fs::write(folder.path().join(RULES_FILE), "groups: []\n").unwrap();
     let output = Command::new("promtool").args(["check", "config"]).arg(file).output();
-    let output = output.expect("promtool: scripts/install-test-context installs it");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{said}\n{config}");
+    let output = output.expect("promtool: scripts/install-test-tools installs it");
+    let output_text =
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{output_text}\n{config}");
 }
 
 /// Unusual texts that a user or an operator may enter.

@@ -39,12 +39,12 @@ async fn a_second_location_is_refused_while_the_holder_renews_the_lease() {
     assert_eq!(refused, ("process a:/data".to_owned(), "process b:/data".to_owned()));
 
     // A process at the same location waits for the lease, as in a restart with two ports.
-    let mut beside = Lease::new(store.clone(), "process a:/data");
-    beside.claim().await.unwrap();
-    assert!(!beside.renew().await.unwrap());
+    let mut standby = Lease::new(store.clone(), "process a:/data");
+    standby.claim().await.unwrap();
+    assert!(!standby.renew().await.unwrap());
     first.release().await.unwrap();
-    assert!(beside.renew().await.unwrap());
-    beside.release().await.unwrap();
+    assert!(standby.renew().await.unwrap());
+    standby.release().await.unwrap();
     second.claim().await.unwrap();
     store.close().await;
     schema.drop().await;

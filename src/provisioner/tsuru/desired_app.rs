@@ -172,7 +172,7 @@ fn team(team: &Team, organization: &str) -> Result<String, Failure> {
         Team::FromRequest => match organization.strip_prefix(TSURU_PREFIX) {
             Some(team) if !team.is_empty() => Ok(team.to_owned()),
             _ => Err(Failure::permanent(
-                "the instance was not asked for by a team of Tsuru, so the operator must name one in prometheus.tsuru.team",
+                "the instance was not requested by a team of Tsuru, so the operator must name one in prometheus.tsuru.team",
             )),
         },
     }

@@ -25,8 +25,9 @@ impl TsuruPolicy {
             return Err(Refusal::NoRoom(NO_TMPFS.to_owned()));
         }
         if spec.rules.as_ref().is_some_and(|rules| rules.len() > MAX_VALUE_LEN) {
-            let problem =
-                format!("are longer than {MAX_VALUE_LEN} bytes, the most that Tsuru hands cancel");
+            let problem = format!(
+                "are longer than {MAX_VALUE_LEN} bytes, the maximum length of a variable of Tsuru"
+            );
             return Err(Refusal::Parameter(BindingError { field: "rules".to_owned(), problem }));
         }
         let Some(before) = before else { return Ok(()) };

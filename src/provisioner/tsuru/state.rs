@@ -55,7 +55,7 @@ fn unready(app: &AppInfo, result: &ProbeResult) -> (ReplicaState, String) {
     };
     let reason = || match result {
         ProbeResult::Status(status) => {
-            format!("it answers {status} when asked whether it is ready")
+            format!("its readiness probe returned status {status}")
         }
         ProbeResult::NoResponse(reason) => format!("it cannot be reached: {}", shown(reason)),
     };
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(state(json!(null), &nothing), starting("it has no unit yet"));
         assert_eq!(
             state(json!([unit("started", Some(true))]), &ProbeResult::Status(503)),
-            starting("it answers 503 when asked whether it is ready")
+            starting("its readiness probe returned status 503")
         );
         assert_eq!(
             state(json!([unit("started", Some(false))]), &nothing),

@@ -37,8 +37,8 @@ fn samples_are_kept_when_both_storage_folders_are_the_same() {
                 let mut desired = desired.clone();
                 desired.spec.storage = storage;
                 let failure = fixture.open().apply(&desired).await.unwrap_err();
-                let words = "prometheus.data_dir and prometheus.tmpfs_dir are one folder";
-                assert!(failure.reason.contains(words), "{failure}");
+                let message = "prometheus.data_dir and prometheus.tmpfs_dir are one folder";
+                assert!(failure.reason.contains(message), "{failure}");
                 assert_eq!(stored_in(&disk), "kept", "{storage:?}");
             }
         }
@@ -58,8 +58,8 @@ fn of_two_folders_with_samples_none_is_removed_without_a_common_copy_id() {
             disk.write("copy-id", on_disk).unwrap();
             memory.write("copy-id", in_memory).unwrap();
             let failure = fixture.open().apply(&desired).await.unwrap_err();
-            let words = "there are samples of it on disk and in memory";
-            assert!(failure.retry && failure.reason.contains(words), "{failure}");
+            let message = "there are samples of it on disk and in memory";
+            assert!(failure.retry && failure.reason.contains(message), "{failure}");
             assert_eq!(stored_in(&disk), "of last year");
             assert_eq!(stored_in(&memory), "of today");
         }
