@@ -35,7 +35,7 @@ use actix_web::{
     web,
 };
 use answer::Answer;
-use cache::{Cache, Versions, Key};
+use cache::{Cache, Key, Versions};
 use error::SdError;
 use limit::Limit;
 use metrics::Outcome;

@@ -9,7 +9,7 @@ use scrapebroker::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics},
     query::{PrometheusClient, QueryRequest, Upstream},
-    secrets::{Keys, Owner, token_hash},
+    secrets::{AssociatedData, Keys, token_hash},
     store::{
         Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
         prometheus, replicas,

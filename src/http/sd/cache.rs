@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn a_list_is_good_until_routes_or_bindings_change() {
         let (table, other_table) = (Snapshot::default(), Snapshot::default());
-        let (bound, other_bound) = (BoundApps::default(), BoundApps::default());
-        let versions = |table: &Snapshot, bound: &BoundApps| Versions {
+        let (bound, other_bound) = (BindingTable::default(), BindingTable::default());
+        let versions = |table: &Snapshot, bound: &BindingTable| Versions {
             routes: table.version(),
             bindings: bound.now().edition(),
         };
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
-        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let (table, bound) = (Snapshot::default(), BindingTable::default());
         let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), versions.clone(), answer(bytes));
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
-        let (table, bound) = (Snapshot::default(), BoundApps::default());
+        let (table, bound) = (Snapshot::default(), BindingTable::default());
         let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
         let cache = Cache::default();
         let with_port =
