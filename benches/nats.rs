@@ -4,7 +4,7 @@
 //! look-up takes meanwhile, and what scrapes of the whole program do; asserts
 //! nothing but that the table is whole.
 //!
-//! Whoever publishes is another process, so that its work is not counted.
+//! The publisher is another process, so that its work is not counted.
 //!
 //! ```sh
 //! cargo bench --bench nats

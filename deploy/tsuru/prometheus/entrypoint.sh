@@ -58,7 +58,7 @@ if [ -n "${PROMETHEUS_MEMORY_LIMIT:-}" ]; then
     export GOMEMLIMIT="$PROMETHEUS_MEMORY_LIMIT"
 fi
 
-# Whoever may look at the processes needs no second copy of the secrets.
+# Users who can list processes must not see a second copy of the secrets.
 unset PROMETHEUS_CONFIG PROMETHEUS_WEB_CONFIG PROMETHEUS_RULES
 # In place of this shell, so that it gets the platform's signals.
 exec prometheus "$@"

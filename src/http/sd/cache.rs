@@ -142,7 +142,7 @@ mod tests {
         let (bound, other_bound) = (BindingTable::default(), BindingTable::default());
         let versions = |table: &Snapshot, bound: &BindingTable| Versions {
             routes: table.version(),
-            bindings: bound.now().edition(),
+            bindings: bound.snapshot().version(),
         };
         let cache = Cache::default();
         cache.put(key("a"), versions(&table, &bound), answer(1));
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
         let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
+        let versions = Versions { routes: table.version(), bindings: bound.snapshot().version() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), versions.clone(), answer(bytes));
         let is_kept = |app: &str| cache.get(&key(app), &versions).is_some();
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn parameters_of_one_caller_do_not_displace_the_lists_of_others() {
         let (table, bound) = (Snapshot::default(), BindingTable::default());
-        let versions = Versions { routes: table.version(), bindings: bound.now().edition() };
+        let versions = Versions { routes: table.version(), bindings: bound.snapshot().version() };
         let cache = Cache::default();
         let with_port =
             |port| Key { query: SdQuery { port: Some(port), ..SdQuery::default() }, ..key("busy") };

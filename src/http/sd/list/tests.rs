@@ -47,7 +47,7 @@ fn instances(list: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// How one instance is told of, with a binding's parameters.
+/// The group of one instance, with a binding's parameters.
 fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Value {
     let table = table(&json!({"web.example.com/x": [instance]}));
     let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
@@ -247,7 +247,7 @@ fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
         (app("a"), "", "route_url=both.example.com", &["a web/0"]),
         (app("a"), "", "app=b", &[]),
         (app("a"), "/acme/dev", "", &[]),
-        (app("nobody"), "", "", &[]),
+        (app("unknown"), "", "", &[]),
         (space("dev-guid"), "", "", &["b web/0"]),
         (space("dev-guid"), "/acme/prod", "", &[]),
         (Visibility::BoundApps("i".parse().unwrap()), "", "", &[]),
