@@ -191,7 +191,7 @@ impl Reloader {
                 tracing::info!("catalog reloaded");
             }
             Err(error) => {
-                tracing::error!(%error, "catalog not reloaded");
+                tracing::error!(%error, "catalog not reloaded; keeping the previous one");
             }
         }
     }

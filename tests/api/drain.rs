@@ -281,7 +281,9 @@ async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
     // Each time somebody asks, not only the first.
     for times in 1..=2 {
         server.signal("HUP");
-        for kept in ["keeping the catalog from before", "keeping the previous routes"] {
+        for kept in
+            ["catalog not reloaded; keeping the previous one", "keeping the previous routes"]
+        {
             eventually(async || (server.logged(kept).len() == times).then_some(())).await;
         }
     }
