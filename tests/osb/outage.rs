@@ -120,7 +120,7 @@ async fn requests_get_503_while_the_sqlite_file_is_away_and_are_served_when_it_i
     std::fs::rename(&here, &away).unwrap();
     for (status, body) in statuses(&api).await {
         assert_eq!(status, 503, "{body}");
-        assert!(body.contains("is gone"), "{body}");
+        assert!(body.contains("is missing"), "{body}");
     }
     std::fs::rename(&away, &here).unwrap();
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 200);
