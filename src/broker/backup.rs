@@ -25,7 +25,7 @@ pub struct Backup {
     pub token_key: Option<PathBuf>,
 }
 
-/// Error of [`backup`]. No file is left behind.
+/// Error of [`backup()`]. No file is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The database is a PostgreSQL.

@@ -36,8 +36,12 @@ const MAX_ERROR: usize = 500;
 
 #[derive(clap::Args)]
 pub(super) struct Sd {
-    /// That of /sd, as in https://scrapebroker.example.com/sd?mode=direct
-    #[arg(long, value_name = "URL")]
+    // Not a doc comment: rustdoc would want the URL in brackets, which the help would show.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "That of /sd, as in https://scrapebroker.example.com/sd?mode=direct"
+    )]
     url: String,
     /// Holds a token, or USER:PASSWORD of an operator
     #[arg(long, value_name = "FILE")]
