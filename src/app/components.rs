@@ -294,7 +294,7 @@ impl Components {
         }
     }
 
-    /// Begins to carry out what the broker orders, now that we listen on `address`.
+    /// Starts the reconciler, now that the main listener is bound to `address`.
     pub(super) fn start_reconciler(
         &self,
         config: &Config,

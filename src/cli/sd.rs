@@ -36,7 +36,7 @@ const MAX_ERROR: usize = 500;
 
 #[derive(clap::Args)]
 pub(super) struct Sd {
-    // Not a doc comment: rustdoc would want the URL in brackets, which the help would show.
+    // Not a doc comment: rustdoc requires brackets around the URL, which the help would show.
     #[arg(
         long,
         value_name = "URL",

@@ -161,7 +161,7 @@ async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
         let answer = app.get_with(PATH, &[("Accept", accept)]).await;
         answer.headers["content-type"].clone()
     };
-    // Text until it is known; scrapers with other wishes in between change nothing.
+    // Text until the format is known. Scrapers with other preferences in between change nothing.
     assert_eq!(get(PROMETHEUS_2).await, TEXT);
     for _ in 0..3 {
         assert_eq!(get(PROMETHEUS_2).await, OPENMETRICS);

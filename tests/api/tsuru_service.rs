@@ -219,7 +219,7 @@ async fn a_bind_that_tsuru_does_not_know_is_refused() {
     api.put_service_instance("metrics/n", &[], &[]);
     let forged = bind("POST", "/n/bind-app", "app-name=shop&parameters.endpoint=/x").await;
     assert_eq!(forged.status, 403, "{}", forged.text());
-    // While the API is away, Tsuru can bind all the same.
+    // Tsuru can bind while its API is not reachable.
     api.fault(Fault::Status(500));
     assert_eq!(bind("POST", "/n/bind-app", "app-name=payroll").await.status, 201);
 }
@@ -248,7 +248,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     }
     assert_eq!(leftovers().await, json!([]));
 
-    // Unbound and removed by force, while nobody could be told.
+    // Unbound and removed by force: Scrapebroker gets no request.
     api.put_service_instance("metrics/m", &["shop"], &["nightly"]);
     api.remove_service_instance("metrics/n");
     let gone = json!([
