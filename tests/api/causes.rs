@@ -1,8 +1,8 @@
 //! What is said when a peer cannot be reached: the cause, once, for each kind of peer.
 
 use crate::{
-    certificates::*, helpers::*, nats::test_server::TestServer, prometheus::free_address,
-    start::program, tsuru_service::ask_tsuru,
+    certificates::*, helpers::*, nats::test_server::TestServer, start::program,
+    tsuru_service::ask_tsuru,
 };
 use scrapebroker::store::Store;
 use serde_json::json;
@@ -138,8 +138,8 @@ async fn a_peer_that_is_not_there_is_said_with_its_cause() {
     const REFUSED: &str = "Connection refused";
     const NO_NAME: &str = "lookup";
     for (fault, host, expected) in [
-        ("refused", free_address().to_string(), REFUSED),
-        ("no name", "host.invalid:1".to_owned(), NO_NAME),
+        ("refused", closed_address().to_string(), REFUSED),
+        ("no name", format!("{UNKNOWN_HOST}:1"), NO_NAME),
     ] {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{host}");
@@ -154,7 +154,7 @@ async fn a_peer_that_is_not_there_is_said_with_its_cause() {
         assert!(said.contains(&host), "{said}");
     }
     for tls in [false, true] {
-        let said = said_of_instance(free_address(), tls, &Authority::new("ours").pem).await;
+        let said = said_of_instance(closed_address(), tls, &Authority::new("ours").pem).await;
         check("instance", "refused", &said, REFUSED);
     }
 }

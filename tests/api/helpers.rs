@@ -27,6 +27,9 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) const USER: &str = "cloud-controller";
 pub(crate) const PASSWORD: &str = "correct horse";
+/// A host that cannot be resolved. Names that begin with `-` reach no name server, so it makes no
+/// difference how the one of this machine answers.
+pub(crate) const UNKNOWN_HOST: &str = "-no-such-host.invalid";
 pub(crate) const SERVICE: &str = "service_id";
 
 /// The program under test, stopped when dropped.
@@ -167,6 +170,11 @@ impl TestApp {
     pub(crate) fn stop_again(&self, stop: Stop) {
         self.stop.send(stop).unwrap();
     }
+}
+
+/// An address where nobody listens. No test can get this port while another expects it closed.
+pub(crate) fn closed_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 pub(crate) fn basic(user: &str, password: &str) -> String {

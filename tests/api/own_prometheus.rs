@@ -1,12 +1,11 @@
 //! A Prometheus of one's own, from the first request to the last file: made by
 //! the platform's requests, fed by discovery, asked through us, and removed.
 
-use crate::{helpers::*, query::encoded};
+use crate::{helpers::*, prometheus::free_ports, query::encoded};
 use scrapebroker::app::Stop;
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -45,9 +44,7 @@ impl Premises {
 
     /// What makes the program keep its instances here.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        // A range of its own, so that tests side by side do not take each other's.
-        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let first = first.min(65_000);
+        let first = free_ports(51);
         vec![
             ("PROMETHEUS__DATA_DIR", self.data_dir().display().to_string()),
             ("PROMETHEUS__TMPFS_DIR", self.folder.path().join("memory").display().to_string()),

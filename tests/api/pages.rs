@@ -47,7 +47,7 @@ async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], b"secret".to_vec())).await;
     let html = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
-    let gone = crate::prometheus::free_address();
+    let gone = closed_address();
     let addresses = [good.address, broken.address, html.address, gone];
     let routes = RouteFile::of_addresses(addresses);
     let bound = Bound::start(&routes, "1s").await;

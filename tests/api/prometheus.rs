@@ -5,8 +5,9 @@ use crate::{helpers::*, promtool, protobuf};
 use serde_json::Value;
 use std::{
     fmt::Write,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
@@ -31,9 +32,27 @@ pub(crate) fn start(program: &str, arguments: &[String]) -> Process {
     Process(child)
 }
 
-/// An address where nothing listens at the moment.
+/// An address for a program that cannot choose its port itself.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)))
+}
+
+/// The first of `count` ports that are free and that no other test gets.
+///
+/// They are below the ports that the system chooses from, so no connection takes one of them before
+/// the program listens.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    const FIRST: u16 = 12_000;
+    const END: u16 = 32_768;
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST);
+    loop {
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        assert!(first + count <= END, "the tests use more ports than there are");
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
 }
 
 pub(crate) struct Prometheus {

@@ -37,11 +37,6 @@ async fn sd(app: &TestApp) -> Answer {
     app.get_with("/sd", &[("Authorization", &basic(USER, PASSWORD))]).await
 }
 
-/// A port on which nothing listens.
-async fn closed_port() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 #[actix_web::test]
 async fn without_any_table_no_app_is_called_unknown_however_long_it_takes() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -72,7 +67,7 @@ async fn one_dead_gorouter_of_two_costs_nothing() {
     let router = gorouter(table_of(&instance)).await;
     // One refuses connections, one accepts and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let dead = [closed_port().await, silent.local_addr().unwrap()];
+    let dead = [closed_address(), silent.local_addr().unwrap()];
     let list = [(dead[0], "x"), (router.address, "right"), (dead[1], "x")];
     let app = spawn_app(&[routers(&list)]).await;
     let ready = eventually(async || {
@@ -95,7 +90,7 @@ async fn one_dead_gorouter_of_two_costs_nothing() {
 async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hold() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
-    let nats = json!([format!("nats://{}", closed_port().await)]).to_string();
+    let nats = json!([format!("nats://{}", closed_address())]).to_string();
     let mut settings = short_ages().to_vec();
     settings.extend([routers(&[(router.address, "right")]), ("ROUTES__NATS__SERVERS", nats)]);
     let app = spawn_app(&settings).await;
@@ -131,7 +126,7 @@ async fn tsuru_that_never_answered_keeps_back_lists_of_its_apps_only() {
     let router = gorouter(table_of(&instance)).await;
     let app = spawn_app(&[
         routers(&[(router.address, "right")]),
-        ("ROUTES__TSURU__API_URL", format!("http://{}", closed_port().await)),
+        ("ROUTES__TSURU__API_URL", format!("http://{}", closed_address())),
         ("ROUTES__TSURU__TOKEN", "token".to_owned()),
     ])
     .await;

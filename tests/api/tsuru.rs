@@ -362,8 +362,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert!(app.status_page().await.text().contains("hosts of tsuru apps"));
 
     let https = format!("https://localhost:{}", secured.address.port());
-    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &["no-such-host.invalid".to_owned()])])
-        .await;
+    app.bind_tsuru(&[bound("shop", &[https]), bound("none", &[UNKNOWN_HOST.to_owned()])]).await;
     let lines = samples(&app, "tsuru:shop", 1).await;
     assert!(lines[0].ends_with("} 9"), "{lines:?}");
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
@@ -459,7 +458,7 @@ async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
     api.put(app);
     let with_api = [("SCRAPEBROKER__ROUTES__TSURU__API_URL", &*api.url())];
     let token = [("SCRAPEBROKER__ROUTES__TSURU__TOKEN", TOKEN)];
-    let hosts = ["ftp://shop.example.test", "shop.invalid", "127.31.0.1:9"].map(str::to_owned);
+    let hosts = ["ftp://shop.example.test", UNKNOWN_HOST, "127.31.0.1:9"].map(str::to_owned);
     for (settings, source, expected) in [
         (
             [with_api, token].concat(),
@@ -477,7 +476,7 @@ async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
             "hosts of tsuru apps".to_owned(),
             [
                 ("route=ftp://shop.example.test", "it is not a host, host:port or URL"),
-                ("route=shop.invalid", "the host cannot be resolved: "),
+                ("route=-no-such-host.invalid", "the host cannot be resolved: "),
             ]
             .as_slice(),
         ),

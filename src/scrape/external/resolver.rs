@@ -86,7 +86,7 @@ mod tests {
             assert!(addresses.iter().any(|a| a.ip().is_loopback() && a.port() == 90));
             assert!(resolver.0.running.lock().unwrap().is_empty(), "results are not cached");
         }
-        let unknown = resolver.addresses("no-such-host.invalid", 90).await.unwrap_err();
+        let unknown = resolver.addresses("-no-such-host.invalid", 90).await.unwrap_err();
         assert!(unknown.contains("not found"), "{unknown}");
     }
 
