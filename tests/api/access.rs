@@ -1,8 +1,9 @@
 //! Who may scrape what, with `scrape.access: token`; and operators.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use support::*;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";

@@ -1,8 +1,9 @@
 //! `/v1/apps/…`: scrapes of apps.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::json;
 use std::time::Duration;
+use support::*;
 
 #[actix_web::test]
 async fn one_url_answers_with_the_labelled_metrics_of_all_instances() {

@@ -1,9 +1,10 @@
 //! Instances behind TLS, as gorouter reaches them: by address, verified by a
 //! name of their own.
 
-use crate::{certificates::*, helpers::*};
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
+use support::{certificates::*, *};
 use tokio::net::TcpListener;
 
 /// As gorouter shows an endpoint whose certificate carries `san`.

@@ -1,6 +1,6 @@
 //! `scrapebroker backup`: a copy of a database in use, with its key, that can be put back.
 
-use crate::{helpers::*, process::*};
+use crate::server_process::*;
 use scrapebroker::{
     broker::{Broker, Scope},
     domain::Catalog,
@@ -14,6 +14,7 @@ use std::{
     process::Output,
     rc::Rc,
 };
+use support::*;
 
 /// `scrapebroker backup` with the settings of the server in `folder`.
 async fn back_up(folder: &Path, settings: &[(&str, &str)], to: &Path) -> (i32, String, String) {

@@ -1,7 +1,8 @@
 //! A `base_url` with a path: behind a router that keeps it, and behind a proxy that strips it.
 
-use crate::{helpers::*, prometheus::Prometheus};
+use crate::test_app::*;
 use serde_json::json;
+use support::{programs::Prometheus, *};
 
 /// The program on a port that is known before, as in `base_url`.
 async fn below(path: &str, more: &[(&str, String)]) -> TestApp {

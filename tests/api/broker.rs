@@ -1,8 +1,9 @@
 //! From `cf bind-service` to the next scrape; the rules of the broker API
-//! have tests of their own in `tests/osb.rs`.
+//! have tests of their own in `osb`.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::json;
+use support::*;
 
 #[actix_web::test]
 async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_one_before() {

@@ -1,6 +1,7 @@
 //! What pages of other sites can make a browser do here, and what pages of ours allow.
 
-use crate::helpers::*;
+use crate::test_app::*;
+use support::*;
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 

@@ -1,11 +1,12 @@
 //! `scrape.max_memory`: what the bodies of all requests may take together.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use flate2::{Compression, write::GzEncoder};
 use std::{
     io::Write,
     time::{Duration, Instant as StdInstant},
 };
+use support::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},

@@ -1,12 +1,10 @@
 //! What is said when a peer cannot be reached: the cause, once, for each kind of peer.
 
-use crate::{
-    certificates::*, helpers::*, nats::test_server::TestServer, start::program,
-    tsuru_service::ask_tsuru,
-};
+use crate::{start::program, test_app::*, tsuru_binding::ask_tsuru};
 use scrapebroker::store::Store;
 use serde_json::json;
 use std::net::SocketAddr;
+use support::{certificates::*, nats::TestServer, *};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,

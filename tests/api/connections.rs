@@ -1,8 +1,9 @@
 //! Connections to instances: kept, closed when idle, repeated when dead, and
 //! dropped with their scraper.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use std::time::Duration;
+use support::*;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 #[actix_web::test]

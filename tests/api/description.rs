@@ -1,8 +1,9 @@
 //! What is known of an app: `GET /v1/apps/{app}`.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::time::Duration;
+use support::*;
 
 #[actix_web::test]
 async fn an_app_is_described_without_its_secrets() {

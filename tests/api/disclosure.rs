@@ -1,8 +1,9 @@
 //! No answer, page or log shows a secret part of a parameter. Every secret in these
 //! requests holds the word `canary`.
 
-use crate::{helpers::*, own_prometheus::Premises, process::Server};
+use crate::{dedicated_prometheus::Premises, server_process::Server, test_app::*};
 use serde_json::{Value, json};
+use support::*;
 
 const PROMETHEUS: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";

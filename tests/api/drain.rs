@@ -1,10 +1,11 @@
 //! Leaving: seen by balancers, with running scrapes finished or named; and reading again what
 //! was changed.
 
-use crate::{balancer::Balancer, helpers::*, process::*};
+use crate::{server_process::*, test_app::*};
 use scrapebroker::app::Stop;
 use serde_json::{Value, json};
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
+use support::{balancer::Balancer, *};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SCRAPE: &str = "/v1/apps/app-guid/metrics";

@@ -1,7 +1,8 @@
 //! External exporters: asked once for each app, beside its instances.
 
-use crate::{helpers::*, promtool};
+use crate::{promtool, test_app::*};
 use serde_json::{Value, json};
+use support::*;
 
 /// The six labels of the app `app`.
 const APP: &str = "organization_id=\"org-guid\",space_id=\"space-guid\",app_id=\"app-guid\",\

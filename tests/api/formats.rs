@@ -1,7 +1,8 @@
 //! Every format, in and out: what a scraper asks for is what it gets, whatever
 //! the instances answer.
 
-use crate::{helpers::*, promtool, protobuf};
+use crate::{promtool, test_app::*};
+use support::{protobuf, *};
 
 const PATH: &str = "/v1/apps/app-guid/metrics";
 const ONLY_APP: &str = "/v1/apps/app-guid/only-app-metrics";

@@ -1,8 +1,9 @@
 //! What an app gets to see of a scraper's request, and who may use what its binding keeps.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
+use support::*;
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 

@@ -1,7 +1,8 @@
 //! Being operated: health, readiness, own metrics, pages.
 
-use crate::{helpers::*, promtool};
+use crate::{promtool, test_app::*};
 use serde_json::json;
+use support::*;
 
 #[actix_web::test]
 async fn alive_and_ready_without_any_route_source() {

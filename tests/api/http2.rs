@@ -1,6 +1,6 @@
 //! Instances that speak HTTP/2: in clear text, and behind TLS.
 
-use crate::{certificates::*, helpers::*};
+use crate::test_app::*;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::{
@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+use support::{certificates::*, *};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,

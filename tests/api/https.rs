@@ -1,6 +1,6 @@
 //! HTTPS on the main listener.
 
-use crate::{certificates::*, helpers::*, prometheus::Prometheus, sd_export};
+use crate::{sd_export, test_app::*};
 use rustls::{
     SupportedProtocolVersion,
     pki_types::ServerName,
@@ -13,6 +13,7 @@ use std::{
     sync::mpsc,
     time::Duration,
 };
+use support::{certificates::*, programs::Prometheus, *};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -1,13 +1,13 @@
 //! IPv6: instances, sources, exporters and our own listener.
 
-use crate::{
-    helpers::*,
-    nats::test_server::{TestServer, instance, publish},
-    tsuru_api::{TOKEN, TsuruApi, TsuruApp, internal_address, pod},
-    tsuru_service::ask_tsuru,
-};
+use crate::{test_app::*, tsuru_binding::ask_tsuru};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use support::{
+    nats::{TestServer, instance, publish},
+    tsuru::{TOKEN, TsuruApi, TsuruApp, internal_address, pod},
+    *,
+};
 
 async fn on_ipv6(text: &'static str) -> Instance {
     Instance::start_on("[::1]:0", move |_| Reply::Metrics(text.to_owned())).await

@@ -1,11 +1,10 @@
 //! What one client may take of the program: descriptors, memory, connections.
 
 use crate::{
-    certificates::*,
-    helpers::*,
-    process::Server,
     query::{QUERY, World, server},
     replicas::Database,
+    server_process::Server,
+    test_app::*,
 };
 use bytes::Bytes;
 use rustls::{pki_types::ServerName, version::TLS13};
@@ -18,6 +17,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use support::{certificates::*, *};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},

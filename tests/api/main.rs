@@ -1,4 +1,4 @@
-//! Black-box tests: the whole program over sockets, one module an API.
+//! Tests over HTTP: the whole program, and its two service APIs on both kinds of database.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
 
@@ -6,53 +6,51 @@ mod access;
 mod apps;
 mod backends;
 mod backup;
-mod balancer;
 mod base_path;
 mod broker;
 mod browser;
 mod budget;
 mod causes;
-mod certificates;
 mod connections;
-mod crash;
+mod dedicated_prometheus;
+mod dedicated_prometheus_tsuru;
 mod description;
 mod disclosure;
 mod drain;
 mod exporters;
-mod faults;
 mod formats;
 mod forwarding;
 mod health;
-mod helpers;
 mod http2;
 mod https;
+mod instance_faults;
 mod ipv6;
 mod limits;
-mod migration;
 mod nats;
-mod own_prometheus;
-mod own_prometheus_tsuru;
+mod osb;
 mod pages;
-mod process;
-mod prometheus;
-#[path = "../support/protobuf.rs"]
-mod protobuf;
-mod provision_process;
+mod paths;
+mod prometheus_as_tsuru_apps;
+mod promfetcher_takeover;
+mod provision_kills;
 mod query;
-mod query_real;
+mod query_prometheus;
 mod readiness;
 mod replicas;
 mod scaling;
+mod scraped_by_prometheus;
 mod sd;
 mod sd_export;
-mod slashes;
-mod slow;
+mod server_process;
+mod signals_and_kills;
+mod slow_clients;
 mod start;
+mod stores;
+mod test_app;
 mod transfers;
-mod tsuru;
-#[path = "../support/tsuru.rs"]
-mod tsuru_api;
-mod tsuru_apps;
+mod tsuru_binding;
+mod tsuru_provisioner;
 mod tsuru_service;
+mod tsuru_units;
 
 use exposition::testing::promtool;

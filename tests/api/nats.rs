@@ -1,12 +1,11 @@
 //! The whole program beside a real NATS server.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::json;
-
-#[path = "../../src/discovery/nats/testing.rs"]
-pub(crate) mod test_server;
-
-use test_server::{TestServer, instance, publish};
+use support::{
+    nats::{TestServer, instance, publish},
+    *,
+};
 
 #[actix_web::test]
 async fn instances_that_are_registered_on_nats_are_scraped_until_they_are_unregistered() {

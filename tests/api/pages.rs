@@ -1,11 +1,12 @@
 //! Pages for people: where their links lead, and what they say of failing targets.
 
 use crate::{
-    helpers::*,
-    own_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
-    tsuru_service::{ask_tsuru, table_of_shop},
+    dedicated_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
+    test_app::*,
+    tsuru_binding::{ask_tsuru, table_of_shop},
 };
 use serde_json::json;
+use support::*;
 
 /// A provisioned Prometheus with a bound app, below the path `/base`.
 struct Bound {

@@ -1,7 +1,7 @@
 //! `/prometheus/{instance}/…`: who may ask what, and what servers do to answers.
 //! Instances are rows in the store, and their servers do what they are told.
 
-use crate::{certificates::*, helpers::*};
+use crate::test_app::*;
 use scrapebroker::{
     domain::{
         BindingId, InstanceId,
@@ -25,6 +25,7 @@ use std::{
     },
     time::Duration,
 };
+use support::{certificates::*, *};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

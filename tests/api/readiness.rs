@@ -1,8 +1,9 @@
 //! Readiness, and what is answered while routes are not known.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
+use support::*;
 
 /// A stand-in for gorouter's route listener.
 async fn gorouter(table: Value) -> Instance {

@@ -1,10 +1,11 @@
 //! Several processes on one PostgreSQL.
 
-use crate::{helpers::*, process::*};
+use crate::server_process::*;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::time::{Duration, Instant};
+use support::*;
 
 /// Within this a binding made at one replica is in force at the others.
 const IN_FORCE: Duration = Duration::from_secs(2);

@@ -1,9 +1,10 @@
 //! Routes come, change and go while scrapes go on; real gorouters and broken
 //! ones side by side.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{cell::RefCell, rc::Rc};
+use support::*;
 
 /// A gorouter with basic auth whose table, or misbehaviour, can be set.
 async fn gorouter(reply: Reply) -> (Instance, Rc<RefCell<Reply>>) {

@@ -1,7 +1,7 @@
 //! Service discovery: who is told of which targets, and what a real Prometheus
 //! makes of it.
 
-use crate::{helpers::*, prometheus::Prometheus};
+use crate::test_app::*;
 use futures_util::future::LocalBoxFuture;
 use scrapebroker::{
     app::Stop,
@@ -16,6 +16,7 @@ use scrapebroker::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use support::{programs::Prometheus, *};
 use tempfile::TempDir;
 
 const TOKEN_KEY: &str = "a key that is long enough";
@@ -419,7 +420,7 @@ async fn a_list_is_made_once_until_something_changes() {
 #[actix_web::test]
 async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
     let instance = Instance::with_metrics("a 1\n").await;
-    let mut table = crate::tsuru_service::table_of_shop([&instance]);
+    let mut table = crate::tsuru_binding::table_of_shop([&instance]);
     let mut foreign = table["shop.tsuru.example.com"][0].clone();
     for (name, value) in [
         ("app_id", "tsuru:payroll"),
@@ -439,7 +440,7 @@ async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
         let access = ("SCRAPE__ACCESS", "token".to_owned());
         let app = spawn_app(&[routes.setting(), access]).await;
         let ask = async |method, path: &str, form| {
-            crate::tsuru_service::ask_tsuru(app.address, "metrics", method, path, form).await
+            crate::tsuru_binding::ask_tsuru(app.address, "metrics", method, path, form).await
         };
         assert_eq!(ask("POST", "", form).await.unwrap().status, 201);
         let job = ask("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();

@@ -1,8 +1,9 @@
 //! `scrapebroker sd`: the list of targets as a file.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
+use support::*;
 
 /// Runs `scrapebroker sd`: how it exits, and what it says.
 pub(crate) async fn export(arguments: &[&str], environment: &[(&str, String)]) -> (i32, String) {

@@ -1,6 +1,6 @@
 //! What the program needs and says at its start.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
@@ -9,6 +9,7 @@ use std::{
     sync::mpsc,
     time::Duration,
 };
+use support::*;
 
 pub(crate) struct Server {
     child: Child,

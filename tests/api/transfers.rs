@@ -1,9 +1,10 @@
 //! How an answer's transfer may end: the body is whole, or the instance failed with a
 //! reason. Nothing looks whole and is empty.
 
-use crate::helpers::*;
+use crate::test_app::*;
 use serde_json::json;
 use std::{collections::BTreeMap, net::SocketAddr};
+use support::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

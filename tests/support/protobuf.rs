@@ -1,42 +1,42 @@
 //! Just enough protobuf to be an exporter that speaks it, and to look into an answer.
 
 /// The `Content-Type` of delimited `MetricFamily` messages.
-pub(crate) const CONTENT_TYPE: &str =
+pub const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 /// A field with a number in it.
-pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
+pub fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
 /// A field with a signed number in it (`sint32`, `sint64`).
-pub(crate) fn signed(field: u64, value: i64) -> Vec<u8> {
+pub fn signed(field: u64, value: i64) -> Vec<u8> {
     number(field, ((value << 1) ^ (value >> 63)) as u64)
 }
 
 /// A field with a `double` in it.
-pub(crate) fn double(field: u64, value: f64) -> Vec<u8> {
+pub fn double(field: u64, value: f64) -> Vec<u8> {
     [varint(field << 3 | 1), value.to_le_bytes().to_vec()].concat()
 }
 
 /// A field with a string in it.
-pub(crate) fn text(field: u64, value: &str) -> Vec<u8> {
+pub fn text(field: u64, value: &str) -> Vec<u8> {
     [varint(field << 3 | 2), varint(value.len() as u64), value.as_bytes().to_vec()].concat()
 }
 
 /// A field with a message in it.
-pub(crate) fn message(field: u64, parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn message(field: u64, parts: &[Vec<u8>]) -> Vec<u8> {
     [varint(field << 3 | 2), delimited(parts)].concat()
 }
 
 /// A message after its length.
-pub(crate) fn delimited(parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn delimited(parts: &[Vec<u8>]) -> Vec<u8> {
     let content = parts.concat();
     [varint(content.len() as u64), content].concat()
 }
 
 /// The messages of a body, each without its length.
-pub(crate) fn messages(mut body: &[u8]) -> Vec<Vec<u8>> {
+pub fn messages(mut body: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     while !body.is_empty() {
         let length = usize::try_from(take_varint(&mut body)).expect("a length");
@@ -48,7 +48,7 @@ pub(crate) fn messages(mut body: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The contents of a message's fields of this number that have a length.
-pub(crate) fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
+pub fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     while !message.is_empty() {
         let tag = take_varint(&mut message);

@@ -21,14 +21,10 @@
 //! Each of them is 401 without the token, 403 where the token may not see the
 //! app, 404 where there is no such app. [`Fault`]s are switched at any time.
 
-#![allow(dead_code, unused_imports, reason = "each test uses its part")]
-
-#[path = "tsuru/app.rs"]
 mod app;
-#[path = "tsuru/fields.rs"]
 mod fields;
 
-pub(crate) use app::{TsuruApp, Variable, container, internal_address, pod};
+pub use app::{TsuruApp, Variable, container, internal_address, pod};
 
 use actix_web::{
     App as HttpApp, HttpRequest, HttpResponse, HttpServer,
@@ -48,11 +44,11 @@ use std::{
 };
 
 /// The token that is accepted, unless a test sets another one.
-pub(crate) const TOKEN: &str = "tsuru-api-token";
+pub const TOKEN: &str = "tsuru-api-token";
 
 /// What goes wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing.
     #[default]
     None,
@@ -74,11 +70,11 @@ pub(crate) enum Fault {
 
 /// A request, as the API saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) path: String,
+pub struct Asked {
+    pub method: String,
+    pub path: String,
     /// Keys in lower case, as in `envs.0.name`.
-    pub(crate) fields: Vec<(String, String)>,
+    pub fields: Vec<(String, String)>,
 }
 
 /// Makes the `nth` unit of an app that is deployed or scaled.
@@ -109,18 +105,18 @@ struct State {
 }
 
 /// The API on a free port of the loopback interface; gone when dropped.
-pub(crate) struct TsuruApi {
-    pub(crate) address: SocketAddr,
+pub struct TsuruApi {
+    pub address: SocketAddr,
     state: Arc<Mutex<State>>,
     server: Option<ServerHandle>,
 }
 
 impl TsuruApi {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_on("127.0.0.1:0").await
     }
 
-    pub(crate) async fn start_on(address: &str) -> Self {
+    pub async fn start_on(address: &str) -> Self {
         let make_unit: MakeUnit = Box::new(|app, nth| {
             let id = format!("{}-web-{nth}", app.name);
             pod(&app.name, "web", &id, &format!("127.250.0.{}", nth % 250 + 1))
@@ -146,99 +142,96 @@ impl TsuruApi {
     }
 
     /// What to set as the address of the API.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// From now on connections are refused.
-    pub(crate) async fn down(&mut self) {
+    pub async fn down(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop(false).await;
         }
     }
 
     /// It is back, at the same address.
-    pub(crate) fn up(&mut self) {
+    pub fn up(&mut self) {
         if self.server.is_none() {
             self.serve(TcpListener::bind(self.address).unwrap());
         }
     }
 
     /// Of every call from now on.
-    pub(crate) fn fault(&self, fault: Fault) {
+    pub fn fault(&self, fault: Fault) {
         self.state().fault = fault;
     }
 
     /// Of every call about an app from now on.
-    pub(crate) fn fault_of(&self, app: &str, fault: Fault) {
+    pub fn fault_of(&self, app: &str, fault: Fault) {
         self.state().faults.insert(app.to_owned(), fault);
     }
 
     /// Of every such call from now on, as in `POST deploy`, or `POST` for new apps.
-    pub(crate) fn fault_at(&self, call: &str, fault: Fault) {
+    pub fn fault_at(&self, call: &str, fault: Fault) {
         self.state().faults_at.insert(call.to_owned(), fault);
     }
 
     /// From now on routers have this address for new apps.
-    pub(crate) fn host(&self, address: &str) {
+    pub fn host(&self, address: &str) {
         self.state().host = Some(address.to_owned());
     }
 
     /// From now on this token is right, and no other.
-    pub(crate) fn accept(&self, token: &str) {
+    pub fn accept(&self, token: &str) {
         self.state().token = token.to_owned();
     }
 
     /// Most apps that can be made.
-    pub(crate) fn quota(&self, apps: usize) {
+    pub fn quota(&self, apps: usize) {
         self.state().quota = apps;
     }
 
     /// How units of apps come to be that are deployed or scaled.
-    pub(crate) fn units_are_made_by(
-        &self,
-        make: impl Fn(&TsuruApp, usize) -> Value + Send + 'static,
-    ) {
+    pub fn units_are_made_by(&self, make: impl Fn(&TsuruApp, usize) -> Value + Send + 'static) {
         self.state().make_unit = Box::new(make);
     }
 
     /// There is this app from now on, as it is.
-    pub(crate) fn put(&self, app: TsuruApp) {
+    pub fn put(&self, app: TsuruApp) {
         self.state().apps.insert(app.name.clone(), app);
     }
 
     /// From now on the API tells of service instances, this one among them.
-    pub(crate) fn put_service_instance(&self, path: &str, apps: &[&str], jobs: &[&str]) {
+    pub fn put_service_instance(&self, path: &str, apps: &[&str], jobs: &[&str]) {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let bound = Bound { apps: names(apps), jobs: names(jobs) };
         let mut state = self.state();
         state.service_instances.get_or_insert_default().insert(path.to_owned(), bound);
     }
 
-    pub(crate) fn remove_service_instance(&self, path: &str) {
+    pub fn remove_service_instance(&self, path: &str) {
         self.state().service_instances.get_or_insert_default().remove(path);
     }
 
     /// Somebody deletes it.
-    pub(crate) fn remove(&self, app: &str) {
+    pub fn remove(&self, app: &str) {
         self.state().apps.remove(app);
     }
 
-    pub(crate) fn app(&self, name: &str) -> Option<TsuruApp> {
+    pub fn app(&self, name: &str) -> Option<TsuruApp> {
         self.state().apps.get(name).cloned()
     }
 
-    pub(crate) fn apps(&self) -> Vec<String> {
+    pub fn apps(&self) -> Vec<String> {
         self.state().apps.keys().cloned().collect()
     }
 
     /// Something happens to an app.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut TsuruApp)) {
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut TsuruApp)) {
         change(self.state().apps.get_mut(name).unwrap());
     }
 
     /// Every request so far, those that were refused too.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.state().asked.clone()
     }
 

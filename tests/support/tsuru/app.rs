@@ -5,39 +5,39 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 /// An environment variable of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
-    pub(crate) value: String,
-    pub(crate) is_private: bool,
-    pub(crate) managed_by: String,
+pub struct Variable {
+    pub value: String,
+    pub is_private: bool,
+    pub managed_by: String,
 }
 
 /// An app, as the API keeps it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TsuruApp {
-    pub(crate) name: String,
-    pub(crate) platform: String,
-    pub(crate) team_owner: String,
-    pub(crate) pool: String,
-    pub(crate) plan: String,
-    pub(crate) description: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) router: String,
+pub struct TsuruApp {
+    pub name: String,
+    pub platform: String,
+    pub team_owner: String,
+    pub pool: String,
+    pub plan: String,
+    pub description: String,
+    pub tags: Vec<String>,
+    pub router: String,
     /// Addresses of its routers.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) environment: BTreeMap<String, Variable>,
+    pub hosts: Vec<String>,
+    pub environment: BTreeMap<String, Variable>,
     /// The image of each deploy.
-    pub(crate) deploys: Vec<String>,
-    pub(crate) restarts: usize,
+    pub deploys: Vec<String>,
+    pub restarts: usize,
     /// As they stand in the answer.
-    pub(crate) units: Vec<Value>,
+    pub units: Vec<Value>,
     /// As they stand in the answer.
-    pub(crate) internal_addresses: Vec<Value>,
+    pub internal_addresses: Vec<Value>,
     /// The token may not see it: 403.
-    pub(crate) is_forbidden: bool,
+    pub is_forbidden: bool,
 }
 
 impl TsuruApp {
-    pub(crate) fn new(name: &str, team: &str, pool: &str) -> Self {
+    pub fn new(name: &str, team: &str, pool: &str) -> Self {
         let (name, team_owner, pool) = (name.to_owned(), team.to_owned(), pool.to_owned());
         Self { name, team_owner, pool, ..Self::default() }
     }
@@ -59,7 +59,7 @@ impl TsuruApp {
 }
 
 /// A unit on Kubernetes: no address, and the node's IP beside its own.
-pub(crate) fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
+pub fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
     json!({
         "ID": id, "Name": id, "AppName": app, "ProcessName": process, "Type": "", "IP": "127.255.0.1",
         "InternalIP": ip, "Status": "started", "StatusReason": "", "Address": null,
@@ -69,7 +69,7 @@ pub(crate) fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
 }
 
 /// A unit whose address the platform tells.
-pub(crate) fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Value {
+pub fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Value {
     let mut unit = pod(app, process, id, "");
     unit["IP"] = json!(address.ip().to_string());
     unit["Address"] = json!({"Scheme": "http", "Host": address.to_string(), "Path": ""});
@@ -79,7 +79,7 @@ pub(crate) fn container(app: &str, process: &str, id: &str, address: SocketAddr)
 }
 
 /// The address of a process inside of its cluster, of all its versions.
-pub(crate) fn internal_address(app: &str, process: &str, target_port: u16) -> Value {
+pub fn internal_address(app: &str, process: &str, target_port: u16) -> Value {
     json!({
         "Domain": format!("{app}-{process}.tsuru-{app}.svc.cluster.local"), "Protocol": "TCP",
         "Port": 80, "TargetPort": target_port, "Version": "", "Process": process,

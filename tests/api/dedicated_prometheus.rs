@@ -1,0 +1,263 @@
+//! A Prometheus of one's own, from the first request to the last file: made by
+//! the platform's requests, fed by discovery, asked through us, and removed.
+
+use crate::{query::encoded, test_app::*};
+use scrapebroker::app::Stop;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use support::{programs::free_ports, *};
+use tempfile::TempDir;
+
+pub(crate) const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
+pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
+pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
+
+/// Folders of instances, which are looked at, and whose processes end with the test.
+pub(crate) struct Premises {
+    folder: TempDir,
+}
+
+impl Premises {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The shipped catalog, with plans that need next to no disk: machines that test may have
+    /// little.
+    fn catalog(&self) -> PathBuf {
+        let mut catalog: Value =
+            serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
+        for plan in catalog["services"][1]["plans"].as_array_mut().unwrap() {
+            plan["metadata"]["prometheus"]["retention_size"] = json!("64MiB");
+        }
+        let path = self.folder.path().join("catalog.json");
+        fs::write(&path, catalog.to_string()).unwrap();
+        path
+    }
+
+    /// What makes the program keep its instances here.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let first = free_ports(51);
+        vec![
+            ("PROMETHEUS__DATA_DIR", self.data_dir().display().to_string()),
+            ("PROMETHEUS__TMPFS_DIR", self.folder.path().join("memory").display().to_string()),
+            ("PROMETHEUS__PORTS", format!("{first}-{}", first + 50)),
+            ("BROKER__CATALOG", self.catalog().display().to_string()),
+            ("BASE_URL", "https://metrics.example.com/base".to_owned()),
+            ("DATABASE_URL", format!("sqlite://{}", self.folder.path().join("own.db").display())),
+        ]
+    }
+
+    /// Processes whose command lines name the folder.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let named = self.folder.path().display().to_string();
+        let is_ours = |pid: &u32| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(&named)
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != std::process::id()).filter(is_ours).collect()
+    }
+
+    /// What lies where instances are.
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
+        let entries = |folder: &Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        [entries(&self.data_dir()), entries(&self.folder.path().join("memory"))].concat()
+    }
+}
+
+impl Drop for Premises {
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+    }
+}
+
+impl TestApp {
+    /// What the query API of an instance answers to whoever has these credentials.
+    async fn ask(&self, instance: &str, (user, password): &(String, String), path: &str) -> Answer {
+        let authorization = basic(user, password);
+        let headers = [("Authorization", authorization.as_str())];
+        self.get_with(&format!("/prometheus/{instance}{path}"), &headers).await
+    }
+
+    /// How many targets of an instance are up, and how many there are.
+    async fn targets_of(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
+        let answer = self.ask(instance, who, "/api/v1/targets").await;
+        if answer.status != 200 {
+            return None;
+        }
+        let targets = answer.json()["data"]["activeTargets"].as_array()?.clone();
+        let up = targets.iter().filter(|target| target["health"] == "up").count();
+        Some((up, targets.len()))
+    }
+
+    pub(crate) async fn end_of_operation(&self) -> Value {
+        eventually(async || {
+            let last = self
+                .broker("GET", &format!("{INSTANCE}/last_operation?operation=deprovision"), None)
+                .await;
+            match last.status {
+                410 => Some(json!("gone")),
+                _ => Some(last.json()["state"].clone()).filter(|state| state != "in progress"),
+            }
+        })
+        .await
+    }
+}
+
+fn credentials(bound: &Value, user: &str, password: &str) -> (String, String) {
+    (bound[user].as_str().unwrap().to_owned(), bound[password].as_str().unwrap().to_owned())
+}
+
+async fn four() -> Vec<Instance> {
+    let mut instances = Vec::new();
+    for _ in 0..4 {
+        instances.push(Instance::with_metrics("shop_orders_total 7\n").await);
+    }
+    instances
+}
+
+#[actix_web::test]
+async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
+    let (premises, instances) = (Premises::new(), four().await);
+    let routes = RouteFile::of_app(instances.iter().take(2));
+    let mut settings = premises.settings();
+    settings.push(routes.setting());
+    settings.push(("SCRAPE__ACCESS", "token".to_owned()));
+    let app = spawn_app(&settings).await;
+
+    let ordered = Instant::now();
+    let provision = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD, "organization_guid": "org-guid",
+        "space_guid": "space-guid", "parameters": {"scrape_interval": "1s"},
+        "context": {"instance_name": "my-prometheus"},
+    });
+    let path = format!("{INSTANCE}?accepts_incomplete=true");
+    let answer = app.broker("PUT", &path, Some(provision)).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(app.end_of_operation().await, "succeeded");
+    println!("provision to ready: {:?}", ordered.elapsed());
+
+    let bind = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD,
+        "bind_resource": {"app_guid": "app-guid"},
+        "parameters": {"endpoint": "/own", "labels": {"team": "checkout"}},
+    });
+    let binding = format!("{INSTANCE}/service_bindings/b1");
+    let bound_at = Instant::now();
+    let bound = app.broker("PUT", &binding, Some(bind)).await;
+    assert_eq!(bound.status, 201, "{}", bound.text());
+    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let query = "/api/v1/query?query=shop_orders_total";
+    let series = eventually(async || {
+        let answer = app.ask("own", &who, query).await;
+        if answer.status != 200 {
+            return None;
+        }
+        let result = answer.json()["data"]["result"].as_array()?.clone();
+        (!result.is_empty()).then_some(result)
+    })
+    .await;
+    println!("bind to the first sample: {:?}", bound_at.elapsed());
+    let labels = &series[0]["metric"];
+    assert_eq!((&labels["app_name"], &labels["team"]), (&json!("app"), &json!("checkout")));
+    assert!(labels.as_object().unwrap().keys().all(|name| !name.starts_with("exported_")));
+    // `up` has what identifies the target, as the samples have it.
+    for on in
+        ["app_id, index", "organization_id, space_id, app_id, instance_id, app_name, space_name"]
+    {
+        let joined = format!("up * on({on}) shop_orders_total");
+        let joined = format!("/api/v1/query?query={}", encoded(&joined));
+        eventually(async || {
+            let answer = app.ask("own", &who, &joined).await;
+            (answer.json()["data"]["result"].as_array()?.len() == 2).then_some(())
+        })
+        .await;
+    }
+    assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
+    eventually(async || (app.targets_of("own", &who).await? == (2, 2)).then_some(())).await;
+
+    routes.rewrite(&instances);
+    eventually(async || (app.targets_of("own", &who).await? == (4, 4)).then_some(())).await;
+
+    // The page, for the same credentials, and for nobody else.
+    let page = app.ask("own", &who, "/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("my-prometheus"), "{}", page.text());
+    assert!(!page.text().contains("sbt_"), "no secret stands on it");
+    assert_eq!(app.get("/prometheus/own/").await.status, 401);
+
+    let key = format!("{INSTANCE}/service_bindings/k1");
+    let body = json!({"service_id": SERVICE_ID, "plan_id": STANDARD, "bind_resource": {}});
+    let key = app.broker("PUT", &key, Some(body)).await;
+    let key = credentials(&key.json()["credentials"], "username", "password");
+    let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
+    assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
+    assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are gone");
+    eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
+
+    assert_eq!(premises.processes().len(), 1);
+    let path = format!("{INSTANCE}?{ids}&accepts_incomplete=true");
+    assert_eq!(app.broker("DELETE", &path, None).await.status, 202);
+    assert_eq!(app.end_of_operation().await, "gone");
+    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+}
+
+#[actix_web::test]
+async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
+    let (premises, instances) = (Premises::new(), four().await);
+    let routes = RouteFile::of_app(instances.iter().take(1));
+    let mut settings = premises.settings();
+    settings.push(routes.setting());
+    settings.push(("BROKER__TOKEN_KEY", "a key that is long enough".to_owned()));
+    let mut app = spawn_app(&settings).await;
+    let provision = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD, "organization_guid": "org-guid",
+        "space_guid": "space-guid", "parameters": {"scrape_interval": "1s"},
+    });
+    let path = format!("{INSTANCE}?accepts_incomplete=true");
+    assert_eq!(app.broker("PUT", &path, Some(provision)).await.status, 202);
+    assert_eq!(app.end_of_operation().await, "succeeded");
+    let bind = json!({
+        "service_id": SERVICE_ID, "plan_id": STANDARD, "bind_resource": {"app_guid": "app-guid"},
+    });
+    let bound = app.broker("PUT", &format!("{INSTANCE}/service_bindings/b1"), Some(bind)).await;
+    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let count = "/api/v1/query?query=count_over_time(shop_orders_total%5B10m%5D)";
+    let samples = async |app: &TestApp| {
+        let answer = app.ask("own", &who, count).await;
+        // While it reads what it has stored, Prometheus says so in plain words.
+        if answer.status != 200 {
+            return None;
+        }
+        let value = answer.json()["data"]["result"][0]["value"][1].clone();
+        value.as_str()?.parse::<u64>().ok()
+    };
+    let before = eventually(async || samples(&app).await.filter(|count| *count >= 3)).await;
+
+    let stopped = app.stop(Stop::Graceful);
+    stopped.await.unwrap();
+    assert_eq!(premises.processes(), Vec::<u32>::new(), "they stop with us");
+
+    let again = spawn_app(&settings).await;
+    let after = eventually(async || samples(&again).await).await;
+    assert!(after >= before, "{after} samples instead of {before} at least");
+    let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
+    let answer = again.broker("DELETE", &format!("{INSTANCE}?{ids}"), None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+}

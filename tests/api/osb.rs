@@ -1,0 +1,16 @@
+//! The Open Service Broker API through real sockets, on real databases.
+
+mod bindings;
+mod client;
+mod fake_provisioner;
+mod input;
+mod instances;
+mod korifi;
+mod migration;
+mod outage;
+mod preconditions;
+mod prometheus;
+mod races;
+mod rejections;
+mod replay;
+mod tokens;

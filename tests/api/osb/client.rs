@@ -1,0 +1,179 @@
+//! A served broker and the words to talk to it.
+
+use crate::stores::*;
+use actix_web::{App, HttpServer, http::Method, web};
+use awc::ClientRequest;
+use scrapebroker::{
+    broker::Broker,
+    domain::Catalog,
+    http::{
+        auth::BasicCredentials,
+        osb::{self, OsbState},
+    },
+    store::Store,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{net::TcpListener, time::Duration};
+
+/// The ids of the shipped catalog.
+pub(crate) const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01";
+pub(crate) const PLAN: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11";
+/// A second plan, which the shipped catalog does not have; with a maintenance version.
+pub(crate) const SECOND_PLAN: &str = "second";
+/// A third one, which cannot be left.
+pub(crate) const FIXED_PLAN: &str = "fixed";
+pub(crate) const BASE_URL: &str = "https://metrics.example.com";
+
+pub(crate) fn catalog() -> Catalog {
+    let mut document: Value =
+        serde_json::from_str(include_str!("../../../broker-catalog.json")).unwrap();
+    let plans = document["services"][0]["plans"].as_array_mut().unwrap();
+    let mut second = plans[0].clone();
+    second["id"] = json!(SECOND_PLAN);
+    second["name"] = json!("second");
+    second["maintenance_info"] = json!({"version": "1.2.0"});
+    let mut fixed = plans[0].clone();
+    fixed["id"] = json!(FIXED_PLAN);
+    fixed["name"] = json!("fixed");
+    fixed["plan_updateable"] = json!(false);
+    plans.extend([second, fixed]);
+    Catalog::parse(&document, BASE_URL).unwrap()
+}
+
+/// A broker that is served on a free port.
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) broker: Broker,
+    client: awc::Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: awc::http::header::HeaderMap,
+    /// Null when there is no body.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn description(&self) -> &str {
+        self.body["description"].as_str().unwrap_or_else(|| panic!("no description: {self:?}"))
+    }
+}
+
+impl Api {
+    pub(crate) async fn start(store: &Store) -> Self {
+        let key = SecretString::from("a key that is long enough");
+        let broker = Broker::open(store.clone(), Some(&key), catalog()).await.unwrap();
+        let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
+        Self::serve(broker, credentials)
+    }
+
+    pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
+        let base_url = BASE_URL.to_owned();
+        let state = web::Data::new(OsbState { broker: broker.clone(), credentials, base_url });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/broker", listener.local_addr().unwrap());
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .service(web::scope("/broker").configure(osb::configure))
+        });
+        let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
+        actix_web::rt::spawn(server);
+        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+        Self { url, broker, client }
+    }
+
+    /// A request with nothing but the URL.
+    pub(crate) fn bare(&self, method: &str, path: &str) -> ClientRequest {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A request with the right credentials and version.
+    pub(crate) fn request(&self, method: &str, path: &str) -> ClientRequest {
+        self.bare(method, path)
+            .basic_auth("broker", "secret")
+            .insert_header(("X-Broker-API-Version", "2.15"))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.request("GET", path), None).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        answer(self.request("PUT", path), Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        answer(self.request("PATCH", path), Some(body)).await
+    }
+
+    /// A DELETE that names service and plan, as it must.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        let path = format!("{path}?plan_id={PLAN}&service_id={SERVICE}");
+        answer(self.request("DELETE", &path), None).await
+    }
+}
+
+/// Sends a request, with a JSON body if there is one.
+pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answer {
+    let response = match body {
+        Some(body) => request.send_json(body).await,
+        None => request.send().await,
+    };
+    let mut response = response.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.body().await.unwrap();
+    let body = match bytes.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| panic!("{status}, not JSON: {}", String::from_utf8_lossy(&bytes))),
+    };
+    assert!(body.is_object() || body.is_null(), "every body is an object: {body}");
+    Answer { status, headers, body }
+}
+
+pub(crate) fn instance(id: &str) -> String {
+    format!("/v2/service_instances/{id}")
+}
+
+pub(crate) fn binding(instance: &str, id: &str) -> String {
+    format!("/v2/service_instances/{instance}/service_bindings/{id}")
+}
+
+/// The body of a provision; what must be there and no more.
+pub(crate) fn provision() -> Value {
+    json!({"service_id": SERVICE, "plan_id": PLAN, "organization_guid": "o", "space_guid": "s"})
+}
+
+/// The body of a bind of an app.
+pub(crate) fn bind(app: &str) -> Value {
+    json!({"service_id": SERVICE, "plan_id": PLAN, "bind_resource": {"app_guid": app}})
+}
+
+/// `value` with another value at a key; null takes it away.
+pub(crate) fn with(mut value: Value, key: &str, other: Value) -> Value {
+    match other {
+        Value::Null => drop(value.as_object_mut().unwrap().remove(key)),
+        other => value[key] = other,
+    }
+    value
+}
+
+/// Runs `test` with a broker on an empty SQLite, and with one on an empty PostgreSQL.
+pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
+    on_both_stores(async |store| test(Api::start(&store).await).await).await;
+}
+
+/// A broker on an empty SQLite, for what has nothing to do with databases.
+pub(crate) async fn on_sqlite(test: impl AsyncFn(Api)) {
+    on_sqlite_store(async |store| test(Api::start(&store).await).await).await;
+}

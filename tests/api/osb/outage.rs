@@ -1,0 +1,129 @@
+//! A database that vanishes and returns.
+
+use super::client::*;
+use scrapebroker::store::Store;
+use std::net::{SocketAddr, TcpListener};
+use support::databases::{Schema, postgres};
+use tokio::{io::copy_bidirectional, net::TcpStream, sync::watch};
+
+/// A wire to PostgreSQL that can be cut.
+struct Wire {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// Connections are closed, new ones at once.
+    Cut,
+    /// Connections stay, but nothing passes.
+    Silent,
+}
+
+impl Wire {
+    fn to(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let (state, watched) = watch::channel(State::Whole);
+        actix_web::rt::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                actix_web::rt::spawn(carry(near, server.clone(), watched.clone()));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn set(&self, state: State) {
+        self.state.send(state).unwrap();
+    }
+}
+
+async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<State>) {
+    let Ok(mut far) = TcpStream::connect(&server).await else { return };
+    loop {
+        let now = *state.borrow_and_update();
+        match now {
+            State::Cut => return,
+            State::Silent => {
+                if state.changed().await.is_err() {
+                    return;
+                }
+            }
+            State::Whole => tokio::select! {
+                _ = copy_bidirectional(&mut near, &mut far) => return,
+                changed = state.changed() => if changed.is_err() { return },
+            },
+        }
+    }
+}
+
+/// A broker on PostgreSQL behind a wire, with a bound app.
+async fn bound_over_a_wire() -> (Wire, Schema, Api) {
+    let server = postgres();
+    let url: awc::http::Uri = server.parse().unwrap();
+    let authority = url.authority().unwrap();
+    let host = authority.host();
+    let port = authority.port_u16().unwrap_or(5432);
+    let wire = Wire::to(format!("{host}:{port}"));
+    let behind = server.replace(&format!("{host}:{port}"), &wire.address.to_string());
+    let schema = Schema::create().await;
+    let store = Store::open(&schema.url(Some(&behind)), 4).await.unwrap();
+    let api = Api::start(&store).await;
+    assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
+    assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);
+    (wire, schema, api)
+}
+
+/// Every kind of request that needs the database.
+async fn statuses(api: &Api) -> Vec<(u16, String)> {
+    let answers = [
+        api.put(&instance("j"), &provision()).await,
+        api.get(&instance("i")).await,
+        api.put(&binding("i", "c"), &bind("other")).await,
+        api.delete(&binding("i", "b")).await,
+        api.delete(&instance("i")).await,
+    ];
+    answers.map(|answer| (answer.status, answer.body.to_string())).into()
+}
+
+#[actix_web::test]
+async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_back() {
+    let (wire, schema, api) = bound_over_a_wire().await;
+    for state in [State::Cut, State::Silent] {
+        wire.set(state);
+        for (status, body) in statuses(&api).await {
+            assert_eq!(status, 503, "{body}");
+            assert!(body.contains("the database is not available"), "{body}");
+        }
+        assert_eq!(api.get("/v2/catalog").await.status, 200, "needs no database");
+        assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
+        wire.set(State::Whole);
+        let back = api.put(&instance("i"), &provision()).await;
+        assert_eq!(back.status, 200, "{:?}", back.body);
+    }
+    assert_eq!(api.delete(&instance("i")).await.status, 200);
+    assert!(api.broker.binding_table().binding_for("app").is_none());
+    schema.drop().await;
+}
+
+#[actix_web::test]
+async fn requests_get_503_while_the_sqlite_file_is_away_and_are_served_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, away) = (dir.path().join("here"), dir.path().join("away"));
+    std::fs::create_dir(&here).unwrap();
+    let url = format!("sqlite://{}", here.join("test.db").display());
+    let store = Store::open(&url.into(), 4).await.unwrap();
+    let api = Api::start(&store).await;
+    assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
+    std::fs::rename(&here, &away).unwrap();
+    for (status, body) in statuses(&api).await {
+        assert_eq!(status, 503, "{body}");
+        assert!(body.contains("is missing"), "{body}");
+    }
+    std::fs::rename(&away, &here).unwrap();
+    assert_eq!(api.put(&instance("i"), &provision()).await.status, 200);
+    assert_eq!(api.delete(&instance("i")).await.status, 200);
+}

@@ -1,0 +1,122 @@
+//! Prometheus instances that are apps of Tsuru, asked for over OSB.
+
+use crate::test_app::*;
+use scrapebroker::app::Stop;
+use serde_json::{Value, json};
+use std::time::Duration;
+use support::{
+    tsuru::{Fault, TOKEN, TsuruApi},
+    *,
+};
+use tempfile::TempDir;
+
+const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
+const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
+const INSTANCE: &str = "/v2/service_instances/own";
+
+/// What makes the program use this Tsuru. Addresses of its apps are nobody's.
+fn settings(api: &TsuruApi, folder: &TempDir) -> Vec<(&'static str, String)> {
+    api.host("127.0.0.1:1");
+    vec![
+        ("ROUTES__TSURU__API_URL", api.url()),
+        ("ROUTES__TSURU__TOKEN", TOKEN.to_owned()),
+        ("PROMETHEUS__PROVISIONER", "tsuru".to_owned()),
+        ("PROMETHEUS__TSURU__IMAGE", "registry.example.com/prometheus".to_owned()),
+        ("PROMETHEUS__TSURU__TEAM", "metrics".to_owned()),
+        ("BASE_URL", "https://metrics.example.com".to_owned()),
+        ("DATABASE_URL", format!("sqlite://{}", folder.path().join("own.db").display())),
+    ]
+}
+
+fn of_plan(plan: &str) -> Value {
+    json!({
+        "service_id": SERVICE_ID, "plan_id": plan,
+        "organization_guid": "org-guid", "space_guid": "space-guid",
+    })
+}
+
+impl TestApp {
+    async fn create(&self, plan: &str) -> Answer {
+        let path = format!("{INSTANCE}?accepts_incomplete=true");
+        self.broker("PUT", &path, Some(of_plan(plan))).await
+    }
+
+    async fn delete(&self) -> Answer {
+        let query = format!("service_id={SERVICE_ID}&plan_id={STANDARD}&accepts_incomplete=true");
+        self.broker("DELETE", &format!("{INSTANCE}?{query}"), None).await
+    }
+
+    async fn state(&self) -> Value {
+        let path = format!("{INSTANCE}/last_operation?operation=deprovision");
+        let last = self.broker("GET", &path, None).await;
+        match last.status {
+            410 => json!("gone"),
+            _ => last.json()["state"].clone(),
+        }
+    }
+
+    async fn becomes(&self, state: &str) {
+        eventually(async || (self.state().await == state).then_some(())).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_service_instance_is_an_app_for_as_long_as_it_lives() {
+    let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
+    let app = spawn_app(&settings(&api, &folder)).await;
+    assert_eq!(app.create(STANDARD).await.status, 202);
+    app.becomes("succeeded").await;
+    let [name] = &api.apps()[..] else { panic!("{:?}", api.apps()) };
+    let made = api.app(name).unwrap();
+    assert_eq!((made.team_owner.as_str(), made.deploys.len()), ("metrics", 1));
+    let config = &made.environment["PROMETHEUS_CONFIG"].value;
+    assert!(config.contains("https://metrics.example.com/sd"), "{config}");
+
+    // It goes on without us, and is not deployed again when we are back.
+    let mut app = app;
+    app.stop(Stop::Graceful).await.unwrap();
+    let before = api.asked().len();
+    let app = spawn_app(&settings(&api, &folder)).await;
+    eventually(async || (api.asked().len() > before + 2).then_some(())).await;
+    assert_eq!(app.delete().await.status, 202);
+    app.becomes("gone").await;
+    assert!(api.apps().is_empty());
+    let deploys = api.asked().into_iter().filter(|asked| asked.path.ends_with("/deploy"));
+    assert_eq!(deploys.count(), 1);
+}
+
+#[actix_web::test]
+async fn what_was_begun_before_a_stop_is_finished_after_it() {
+    let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
+    api.fault_at("POST deploy", Fault::Slow(Duration::from_secs(3600)));
+    let mut app = spawn_app(&settings(&api, &folder)).await;
+    assert_eq!(app.create(STANDARD).await.status, 202);
+    let is_deployed =
+        |asked: &[support::tsuru::Asked]| asked.iter().any(|asked| asked.path.ends_with("/deploy"));
+    eventually(async || is_deployed(&api.asked()).then_some(())).await;
+    app.stop(Stop::Graceful).await.unwrap();
+    api.fault_at("POST deploy", Fault::None);
+    let app = spawn_app(&settings(&api, &folder)).await;
+    app.becomes("succeeded").await;
+    assert_eq!(api.apps().len(), 1);
+    app.delete().await;
+    app.becomes("gone").await;
+    assert!(api.apps().is_empty());
+}
+
+#[actix_web::test]
+async fn what_fails_leaves_nothing_and_says_why() {
+    let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
+    let app = spawn_app(&settings(&api, &folder)).await;
+    let small = json!("6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21");
+    let refused = app.create(small.as_str().unwrap()).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("prometheus.tsuru.tmpfs_plan"), "{}", refused.text());
+
+    api.fault_at("POST env", Fault::Status(403));
+    assert_eq!(app.create(STANDARD).await.status, 202);
+    app.becomes("failed").await;
+    let last = app.broker("GET", &format!("{INSTANCE}/last_operation"), None).await;
+    assert!(last.text().contains("app.update.env"), "{}", last.text());
+    assert!(api.apps().is_empty());
+}

@@ -1,0 +1,199 @@
+//! The program as a process of its own, and the requests of Cloud Controller to it.
+
+use crate::test_app::*;
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// `scrapebroker serve` with a database in a folder, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
+
+/// The program with an empty environment but for what `serve` needs in `folder`.
+pub(crate) fn program(folder: &Path) -> Command {
+    let catalog = folder.join("broker-catalog.json");
+    if !catalog.exists() {
+        std::fs::copy(CATALOG, &catalog).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
+    command
+        .env_clear()
+        .current_dir(folder)
+        .env("SCRAPEBROKER__LISTEN", "127.0.0.1:0")
+        .env("SCRAPEBROKER__BROKER__CATALOG", catalog)
+        .env("SCRAPEBROKER__BROKER__USERNAME", USER)
+        .env("SCRAPEBROKER__BROKER__PASSWORD", PASSWORD)
+        .env("SCRAPEBROKER__DRAIN_WAIT", "0s")
+        .env("SCRAPEBROKER__LOG__FORMAT", "json");
+    command
+}
+
+impl Server {
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::starting(folder, settings).listening()
+    }
+
+    /// Started, but perhaps not listening yet.
+    pub(crate) fn starting(folder: &Path, settings: &[(&str, &str)]) -> Starting {
+        let mut command = program(folder);
+        command.arg("serve").envs(settings.iter().copied()).stderr(Stdio::piped());
+        Starting(command.spawn().unwrap())
+    }
+
+    /// The program that may have so many files open: `soft` at its start, `hard` if it asks.
+    pub(crate) fn start_with_open_files(
+        folder: &Path,
+        (soft, hard): (u32, u32),
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let program = program(folder);
+        let mut command = Command::new("/bin/sh");
+        command
+            .env_clear()
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(folder)
+            .arg("-c")
+            .arg(format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" serve"))
+            .arg(program.get_program())
+            .envs(settings.iter().copied())
+            .stderr(Stdio::piped());
+        Starting(command.spawn().unwrap()).listening()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        send_signal(&self.child, name);
+    }
+
+    pub(crate) fn exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// How it ended, when it has.
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        eventually(async || self.child.try_wait().unwrap()).await.code()
+    }
+
+    /// The messages that it has logged with this in them.
+    pub(crate) fn logged(&self, part: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let messages = log.iter().filter_map(|event| event["message"].as_str());
+        messages.filter(|message| message.contains(part)).map(str::to_owned).collect()
+    }
+
+    /// Everything that it has logged, field by field.
+    pub(crate) fn log_text(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Asks the broker; none if the connection broke.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Option<Answer> {
+        ask(self.address, method, path, body).await
+    }
+}
+
+fn send_signal(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+}
+
+/// A process that will listen.
+pub(crate) struct Starting(Child);
+
+impl Starting {
+    /// Asks to stop, and how it ended.
+    pub(crate) async fn stopped(mut self) -> Option<i32> {
+        send_signal(&self.0, "TERM");
+        eventually(async || self.0.try_wait().unwrap()).await.code()
+    }
+
+    /// Waits until it has ended by itself: its exit code, and all that it said.
+    pub(crate) fn failed(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        let mut stderr = self.0.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+        (self.0.wait().unwrap().code(), said)
+    }
+
+    pub(crate) fn listening(mut self) -> Server {
+        let mut lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
+        let log = Arc::<Mutex<Vec<Value>>>::default();
+        let address = lines.by_ref().find_map(|line| {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            let address = event["address"].as_str().and_then(|address| address.parse().ok());
+            log.lock().unwrap().push(event);
+            address
+        });
+        let written = Arc::clone(&log);
+        // Keeps the pipe empty, so that logging never blocks.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                written.lock().unwrap().extend(serde_json::from_str(&line));
+            }
+        });
+        let address = address.unwrap_or_else(|| panic!("it did not start: {log:?}"));
+        Server { child: self.0, address, log }
+    }
+}
+
+pub(crate) async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
+    let answer = ask(address, "GET", "/v2/catalog", None).await.unwrap();
+    let catalog = answer.json();
+    let service = &catalog["services"][0];
+    (service["id"].clone(), service["plans"][0]["id"].clone())
+}
+
+/// One broker request; none if the connection broke.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+) -> Option<Answer> {
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let request = format!(
+        "{method} /broker{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         X-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        basic(USER, PASSWORD),
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await.ok()?;
+    let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
+    whole.then(|| parse_answer(&raw))
+}

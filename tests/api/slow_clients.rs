@@ -1,0 +1,44 @@
+//! Clients that send a byte a second.
+
+use crate::test_app::*;
+use std::time::Duration;
+use support::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Sends `head`, then a byte a second for as long as somebody listens; what was answered.
+async fn drip(app: &TestApp, head: &str, then: u8) -> Answer {
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A header of this length would take ten minutes.
+    for _ in 0..600 {
+        let second = tokio::time::timeout(Duration::from_secs(1), stream.read_buf(&mut answer));
+        match second.await {
+            Ok(Ok(0) | Err(_)) => return parse_answer(&answer),
+            Ok(Ok(_)) => {}
+            Err(_) => drop(stream.write_all(&[then]).await),
+        }
+    }
+    panic!("it was heard out");
+}
+
+#[actix_web::test]
+async fn a_client_that_sends_a_byte_a_second_is_not_heard_out() {
+    let app = spawn_app(&[]).await;
+    let bind = format!(
+        "PUT /broker/v2/service_instances/i HTTP/1.1\r\nHost: x\r\nX-Broker-API-Version: 2.17\r\n\
+         Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{",
+        basic(USER, PASSWORD)
+    );
+    let (head, line, body) = tokio::join!(
+        drip(&app, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x'),
+        drip(&app, "GET /", b'x'),
+        drip(&app, &bind, b' '),
+    );
+    assert_eq!((head.status, line.status, body.status), (408, 408, 408));
+    assert!(body.json()["description"].as_str().unwrap().contains("after 5 s"));
+    assert_eq!(app.get("/-/ready").await.status, 200, "others are served as ever");
+}

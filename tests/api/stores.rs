@@ -1,0 +1,31 @@
+//! Stores for tests: each test gets its own in each kind of database.
+
+use futures_util::FutureExt;
+use scrapebroker::store::Store;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use support::databases::Schema;
+
+/// Runs `test` on an empty SQLite and on an empty PostgreSQL.
+pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
+    println!("on SQLite");
+    on_sqlite_store(&test).await;
+
+    println!("on PostgreSQL");
+    let schema = Schema::create().await;
+    let store = Store::open(&schema.url(None), 4).await.unwrap();
+    let outcome = AssertUnwindSafe(test(store.clone())).catch_unwind().await;
+    store.close().await;
+    schema.drop().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+/// Runs `test` on an empty SQLite, for what has nothing to do with databases.
+pub(crate) async fn on_sqlite_store(test: impl AsyncFn(Store)) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("test.db").display());
+    let store = Store::open(&url.into(), 4).await.unwrap();
+    test(store.clone()).await;
+    store.close().await;
+}

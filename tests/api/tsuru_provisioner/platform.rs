@@ -1,0 +1,170 @@
+//! Tsuru with a Prometheus at the address of its apps, and desired instances.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use scrapebroker::{
+    domain::{
+        InstanceId,
+        prometheus::{Replica, Spec, Storage},
+    },
+    provisioner::{
+        DesiredInstance, Failure, OwnAddress,
+        tsuru::{Team, TsuruProvisioner, TsuruSettings},
+    },
+    store::Names,
+    tls::ClientSettings,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+use support::tsuru::{Asked, TOKEN, TsuruApi, TsuruApp};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+pub(crate) const ID: &str = "tsuru:prometheus:shop";
+pub(crate) const IMAGE: &str = "registry.example.com/prometheus:v2";
+
+/// Tsuru, and a Prometheus at the address of all its new apps.
+pub(crate) struct Platform {
+    pub(crate) api: TsuruApi,
+    pub(crate) ready: Arc<AtomicU16>,
+}
+
+impl Platform {
+    pub(crate) async fn start() -> Self {
+        let api = TsuruApi::start().await;
+        let ready = Arc::new(AtomicU16::new(200));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        api.host(&listener.local_addr().unwrap().to_string());
+        actix_web::rt::spawn(prometheus(listener, Arc::clone(&ready)));
+        Self { api, ready }
+    }
+
+    pub(crate) fn settings(&self) -> TsuruSettings {
+        TsuruSettings {
+            api_url: self.api.url(),
+            token: TOKEN.into(),
+            image: IMAGE.to_owned(),
+            app_prefix: "prometheus-".to_owned(),
+            pool: "pool-a".to_owned(),
+            plan: "c1m1".to_owned(),
+            tmpfs_plan: None,
+            router: "ingress".to_owned(),
+            platform: String::new(),
+            team: Team::FromRequest,
+            scheme: "http".to_owned(),
+            storage_path: "/prometheus".to_owned(),
+            timeout: Duration::from_secs(10),
+            deploy_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(10),
+            observe_interval: Duration::from_millis(20),
+        }
+    }
+
+    pub(crate) fn provisioner(&self) -> TsuruProvisioner {
+        with(self.settings())
+    }
+
+    /// Requests since the last call, for example `POST /1.0/apps`, with `{app}` in place of the
+    /// name of the app.
+    pub(crate) fn calls(&self, since: usize) -> Vec<String> {
+        let call = |asked: &Asked| {
+            let path: Vec<_> = asked.path.split('/').collect();
+            let path: Vec<_> = path
+                .iter()
+                .map(|part| if part.starts_with("prometheus-") { "{app}" } else { part })
+                .collect();
+            format!("{} {}", asked.method, path.join("/"))
+        };
+        self.api.asked().iter().skip(since).map(call).collect()
+    }
+
+    pub(crate) fn the_app(&self) -> TsuruApp {
+        let [name] = &self.api.apps()[..] else { panic!("{:?}", self.api.apps()) };
+        self.api.app(name).unwrap()
+    }
+}
+
+pub(crate) fn with(settings: TsuruSettings) -> TsuruProvisioner {
+    TsuruProvisioner::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
+}
+
+/// Answers `/-/ready` to requests with the password.
+pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
+    let credentials = BASE64_STANDARD.encode(format!("{}:web-password", DesiredInstance::WEB_USER));
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = vec![0; 4096];
+        let read = stream.read(&mut request).await.unwrap_or(0);
+        let request = String::from_utf8_lossy(&request[..read]).into_owned();
+        let is_allowed = request.contains(&format!("Basic {credentials}"));
+        let status = match request.starts_with("GET /-/ready ") && is_allowed {
+            true => ready.load(Ordering::SeqCst),
+            false => 401,
+        };
+        // As a proxy before it may answer.
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\n";
+        let answer = format!("{interim}HTTP/1.1 {status} X\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+pub(crate) fn desired() -> DesiredInstance {
+    let own = "https://broker.example.com".to_owned();
+    DesiredInstance {
+        instance_id: id(),
+        organization_guid: "tsuru:checkout".parse().unwrap(),
+        space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
+        names: Names::default(),
+        spec: Spec {
+            retention: "15d".parse().unwrap(),
+            retention_size: None,
+            storage: Storage::Disk,
+            replicas: 1,
+            memory_limit: 256 << 20,
+            scrape_interval: "15s".parse().unwrap(),
+            sample_limit: 0,
+            remote_write: None,
+            rules: Some("groups: []\n".to_owned()),
+            alertmanager_url: None,
+        },
+        remote_write: None,
+        scraper_token: "scraper-token".into(),
+        web_password: "web-password".into(),
+        own: OwnAddress { base_url: own.clone(), scrape_url: own },
+    }
+}
+
+pub(crate) fn id() -> InstanceId {
+    ID.parse().unwrap()
+}
+
+pub(crate) fn changed() -> DesiredInstance {
+    let mut desired = desired();
+    desired.spec.scrape_interval = "7s".parse().unwrap();
+    desired.spec.rules = None;
+    desired
+}
+
+pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waited).await.unwrap();
+}
+
+/// Of what was to fail without anything that a user must not see.
+pub(crate) fn failure(result: Result<Vec<Replica>, Failure>) -> Failure {
+    let failure = result.unwrap_err();
+    for secret in [TOKEN, "scraper-token", "web-password"] {
+        assert!(!failure.reason.contains(secret), "{failure}");
+    }
+    failure
+}

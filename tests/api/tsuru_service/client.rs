@@ -1,0 +1,225 @@
+//! A served API and the words to talk to it as Tsuru does.
+
+use crate::stores::*;
+use actix_web::{App, HttpServer, http::Method, web};
+use awc::ClientRequest;
+use scrapebroker::{
+    broker::Broker,
+    discovery::{RouteTable, Snapshot},
+    domain::{CallsWithoutEventId, Catalog},
+    http::{
+        auth::BasicCredentials,
+        tsuru::{self, TsuruState},
+    },
+    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    query,
+    store::Store,
+    tls,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+pub(crate) const BASE_URL: &str = "https://metrics.example.com";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+/// The event of a call, which Tsuru names in the header and in the body.
+pub(crate) const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
+pub(crate) const EVENT_ID: &str = "X-Tsuru-Eventid";
+
+/// The shipped service `metrics` with two more plans that have parameters, and another service
+/// whose plan cannot be left.
+pub(crate) fn catalog() -> Catalog {
+    let mut document: Value =
+        serde_json::from_str(include_str!("../../../broker-catalog.json")).unwrap();
+    let mut metrics = document["services"][0].clone();
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "type": "object",
+        "properties": {
+            "scrape_interval": {"type": "string"},
+            "paths": {"type": "array", "items": {"type": "string"}},
+            "limits": {"type": "object", "properties": {"series": {"type": "integer"}}},
+        },
+        "additionalProperties": false,
+    });
+    for name in ["small", "large"] {
+        let mut plan = metrics["plans"][0].clone();
+        plan["id"] = json!(name);
+        plan["name"] = json!(name);
+        plan["description"] = json!(format!("the {name} one"));
+        plan["schemas"]["service_instance"] =
+            json!({"create": {"parameters": schema}, "update": {"parameters": schema}});
+        metrics["plans"].as_array_mut().unwrap().push(plan);
+    }
+    let mut other = metrics.clone();
+    other["id"] = json!("other");
+    other["name"] = json!("other");
+    other["plan_updateable"] = json!(false);
+    for plan in other["plans"].as_array_mut().unwrap() {
+        plan["id"] = json!(format!("other-{}", plan["id"].as_str().unwrap()));
+    }
+    document["services"] = json!([metrics, other]);
+    Catalog::parse(&document, BASE_URL).unwrap()
+}
+
+/// The API, served on a free port.
+pub(crate) struct Api {
+    pub(crate) url: String,
+    pub(crate) broker: Broker,
+    client: awc::Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: awc::http::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// What a bind answers: nothing but texts, else Tsuru cannot read it.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        let variables = self.json();
+        let variables = variables.as_object().unwrap();
+        assert!(variables.values().all(Value::is_string), "{self:?}");
+        variables[name].as_str().unwrap().to_owned()
+    }
+}
+
+impl Api {
+    pub(crate) async fn start(store: &Store) -> Self {
+        let key = SecretString::from("a key that is long enough");
+        let broker = Broker::open(store.clone(), Some(&key), catalog()).await.unwrap();
+        let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
+        Self::serve(broker, credentials)
+    }
+
+    pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
+        Self::serve_accepting(broker, credentials, CallsWithoutEventId::Refuse)
+    }
+
+    /// The same, with calls that have no event id.
+    pub(crate) fn serve_accepting(
+        broker: Broker,
+        credentials: Option<BasicCredentials>,
+        accepted: CallsWithoutEventId,
+    ) -> Self {
+        let base_url = BASE_URL.to_owned();
+        let state = web::Data::new(TsuruState {
+            broker: broker.clone(),
+            credentials,
+            base_url,
+            api: None,
+            calls_without_event_id: accepted,
+            table: RouteTable::new(Snapshot::default()),
+            last: Arc::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
+        let (servers, _) = tls::ClientTls::open(tls::ClientSettings::default()).unwrap();
+        let elsewhere = tokio::runtime::Handle::current();
+        let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .app_data(web::Data::new(query::PrometheusClient::new(
+                    servers.clone(),
+                    elsewhere.clone(),
+                    outgoing.clone(),
+                )))
+                .service(web::scope("/tsuru").configure(tsuru::configure))
+        });
+        let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
+        actix_web::rt::spawn(server);
+        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+        Self { url, broker, client }
+    }
+
+    /// A request with nothing but the URL.
+    pub(crate) fn bare(&self, method: &str, path: &str) -> ClientRequest {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A request with the right credentials.
+    pub(crate) fn request(&self, method: &str, path: &str) -> ClientRequest {
+        self.bare(method, path).basic_auth("broker", "secret")
+    }
+
+    /// A request of Tsuru's own; its body must name [`EVENT`].
+    pub(crate) fn own(&self, method: &str, path: &str) -> ClientRequest {
+        self.request(method, path).insert_header((EVENT_ID, EVENT))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.request("GET", path), "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
+        self.form("POST", path, form).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, form: &str) -> Answer {
+        self.form("PUT", path, form).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, form: &str) -> Answer {
+        self.form("DELETE", path, form).await
+    }
+
+    /// A call of Tsuru's own: an event id that the form does not have is added.
+    pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> Answer {
+        let named = form.split('&').find_map(|field| field.strip_prefix("eventid="));
+        let (event, form) = match named {
+            Some(event) => (event, form.to_owned()),
+            None => (EVENT, format!("{form}&eventid={EVENT}")),
+        };
+        let request = self.request(method, path).insert_header(("Content-Type", FORM));
+        answer(request.insert_header((EVENT_ID, event)), form).await
+    }
+
+    /// An instance that must be made now.
+    pub(crate) async fn created(&self, name: &str) {
+        let made = self.post("/metrics/resources", &format!("name={name}&team=checkout")).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+
+    /// The hosts that are known of a bound app.
+    pub(crate) fn hosts(&self, app: &str) -> Option<Vec<String>> {
+        let apps = self.broker.binding_table().tsuru_apps();
+        apps.iter().find(|known| known.name == app).map(|app| app.hosts.clone())
+    }
+
+    /// The path by which an app is scraped, if one is bound.
+    pub(crate) fn endpoint(&self, app: &str) -> Option<String> {
+        let in_force = self.broker.binding_table().binding_for(app)?;
+        in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
+    }
+}
+
+/// Sends a request as it is.
+pub(crate) async fn answer(request: ClientRequest, body: impl Into<String>) -> Answer {
+    let mut response = request.send_body(body.into()).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.body().await.unwrap();
+    Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+/// Runs `test` with the API on an empty SQLite, and with one on an empty PostgreSQL.
+pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
+    on_both_stores(async |store| test(Api::start(&store).await).await).await;
+}
+
+/// The API on an empty SQLite, for what has nothing to do with databases.
+pub(crate) async fn on_sqlite(test: impl AsyncFn(Api)) {
+    on_sqlite_store(async |store| test(Api::start(&store).await).await).await;
+}

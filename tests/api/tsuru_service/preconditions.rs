@@ -1,0 +1,148 @@
+//! Contract tsuru.md 3.1: what is the same on every URL.
+
+use super::client::*;
+
+/// Every URL with every method, known ones and others.
+const URLS: [(&str, &str); 19] = [
+    ("GET", "/metrics/resources/plans"),
+    ("POST", "/metrics/resources"),
+    ("GET", "/metrics/resources/m"),
+    ("PUT", "/metrics/resources/m"),
+    ("DELETE", "/metrics/resources/m"),
+    ("GET", "/metrics/resources/m/status"),
+    ("POST", "/metrics/resources/m/bind-app"),
+    ("DELETE", "/metrics/resources/m/bind-app"),
+    ("POST", "/metrics/resources/m/bind"),
+    ("DELETE", "/metrics/resources/m/bind"),
+    ("PUT", "/metrics/resources/m/binds/jobs/j"),
+    ("DELETE", "/metrics/resources/m/binds/jobs/j"),
+    ("GET", "/metrics/resources/m/targets"),
+    ("GET", "/metrics/authenticated-resources"),
+    ("GET", "/metrics/authenticated-resources/m/targets"),
+    ("PATCH", "/metrics/resources"),
+    ("GET", "/metrics"),
+    ("GET", "/unknown/resources/plans"),
+    ("GET", "/metrics/resources/%ff"),
+];
+
+#[actix_web::test]
+async fn wrong_credentials_come_first() {
+    on_sqlite(async |api| {
+        let wrong = [
+            None,
+            Some(("broker", "wrong")),
+            Some(("wrong", "secret")),
+            Some(("metrics", "wrong")),
+            Some(("other", "secret")),
+            Some(("", "secret")),
+        ];
+        for (method, path) in URLS {
+            for credentials in wrong {
+                let mut request = api.bare(method, path);
+                if let Some((user, password)) = credentials {
+                    request = request.basic_auth(user, password);
+                }
+                let answer = answer(request, "").await;
+                assert_eq!(answer.status, 401, "{method} {path} {credentials:?}");
+                assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic "));
+                assert_eq!(answer.text, "wrong or missing credentials");
+            }
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn the_name_of_the_service_is_a_user_name_for_that_service() {
+    on_sqlite(async |api| {
+        for (user, service, status) in [
+            ("broker", "metrics", 200),
+            ("metrics", "metrics", 200),
+            ("broker", "other", 200),
+            ("other", "other", 200),
+            ("metrics", "other", 401),
+        ] {
+            let path = format!("/{service}/resources/plans");
+            let request = api.bare("GET", &path).basic_auth(user, "secret");
+            assert_eq!(answer(request, "").await.status, status, "{user} {service}");
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn without_credentials_in_the_settings_every_url_says_which_are_missing() {
+    on_sqlite(async |api| {
+        let api = Api::serve(api.broker, None);
+        for (method, path) in URLS {
+            let answer = answer(api.request(method, path), "").await;
+            assert_eq!(answer.status, 503, "{method} {path}");
+            assert!(answer.text.contains("broker.username"), "{}", answer.text);
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn unknown_services_urls_and_methods_are_refused_in_words() {
+    on_sqlite(async |api| {
+        api.created("m").await;
+        for (method, path, status, words) in [
+            ("GET", "/unknown/resources/plans", 404, "there are: metrics, other"),
+            ("GET", "/metrics", 404, "nothing at this URL"),
+            ("GET", "/metrics/resources/m/targets", 404, "nothing at this URL"),
+            ("GET", "/metrics/resources/m/status/x", 404, "nothing at this URL"),
+            ("GET", "/metrics/authenticated-resources", 404, "shows no instance"),
+            ("GET", "/metrics/authenticated-resources/m/targets", 404, "shows no instance"),
+            ("POST", "/metrics/authenticated-resources/x", 404, "shows no instance"),
+            ("GET", "/metrics/resources", 405, "POST"),
+            ("POST", "/metrics/resources/plans", 405, "GET, HEAD"),
+            ("POST", "/metrics/resources/m", 405, "GET, HEAD, PUT, DELETE"),
+            ("PUT", "/metrics/resources/m/bind-app", 405, "POST, DELETE"),
+            ("POST", "/metrics/resources/m/binds/jobs/j", 405, "PUT, DELETE"),
+            ("GET", "/metrics/resources/%ff", 400, "UTF-8"),
+        ] {
+            let answer = answer(api.request(method, path), "").await;
+            assert_eq!(answer.status, status, "{method} {path} {}", answer.text);
+            assert!(answer.text.contains(words), "{method} {path} {}", answer.text);
+            assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
+            if status == 405 {
+                assert_eq!(answer.header("Allow"), Some(words));
+            }
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn head_works_wherever_get_does() {
+    on_sqlite(async |api| {
+        api.created("m").await;
+        for path in ["plans", "m", "m/status"] {
+            let path = format!("/metrics/resources/{path}");
+            let get = api.get(&path).await;
+            let head = answer(api.request("HEAD", &path), "").await;
+            assert_eq!((get.status, &*head.text), (head.status, ""), "{path}");
+            assert!(get.status < 300, "{path}");
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn headers_of_tsuru_of_any_kind_fail_nothing() {
+    on_sqlite(async |api| {
+        for (name, value) in [
+            ("X-Tsuru-User", "dev@example.test"),
+            ("X-Tsuru-User", "\u{e4}"),
+            ("X-Tsuru-Eventid", ""),
+            ("X-Tsuru-Cluster-Kube-Config", "%%%"),
+            ("X-Tsuru-Cluster-Addresses", "https://127.9.0.1:6443"),
+        ] {
+            let request = api.request("GET", "/metrics/resources/plans");
+            let answer = answer(request.insert_header((name, value)), "").await;
+            assert_eq!(answer.status, 200, "{name} {value}");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,185 @@
+//! App instances: HTTP servers that answer each request as the test requires.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// What an instance does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Answers 200 with metrics.
+    Metrics(String),
+    /// Answers with a status, headers and a body.
+    Http(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// Writes these bytes and closes the connection.
+    Raw(Vec<u8>),
+    /// Never answers.
+    Hang,
+    /// Closes the connection without a byte.
+    Close,
+    /// Answers after a while.
+    Late(Duration, Box<Reply>),
+}
+
+impl Reply {
+    pub fn metrics(text: &str) -> Self {
+        Self::Metrics(text.to_owned())
+    }
+}
+
+/// A request as an instance saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub line: String,
+    pub headers: BTreeMap<String, String>,
+    /// The how-manieth request of its connection it was, from 1.
+    pub nth: usize,
+}
+
+/// An app instance on a free port, gone when dropped.
+pub struct Instance {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    open: Arc<AtomicUsize>,
+    task: actix_web::rt::task::JoinHandle<()>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Instance {
+    pub async fn start(reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+        Self::start_on("127.0.0.1:0", reply).await
+    }
+
+    pub async fn start_on(address: &str, reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+        Self::start_secured(address, None, reply).await
+    }
+
+    /// Behind TLS when there is an `acceptor`.
+    pub async fn start_secured(
+        address: &str,
+        acceptor: Option<TlsAcceptor>,
+        reply: impl Fn(&Seen) -> Reply + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let open = Arc::<AtomicUsize>::default();
+        let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
+        let reply = std::rc::Rc::new(reply);
+        let task = actix_web::rt::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (log, count, reply) = (Arc::clone(&log), Arc::clone(&count), reply.clone());
+                let acceptor = acceptor.clone();
+                connections.spawn_local(async move {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    match acceptor {
+                        None => serve(stream, &log, &*reply).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, &log, &*reply).await;
+                            }
+                        }
+                    }
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { address, seen, open, task }
+    }
+
+    /// Always the same metrics.
+    pub async fn with_metrics(text: &str) -> Self {
+        let text = text.to_owned();
+        Self::start(move |_| Reply::Metrics(text.clone())).await
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Connections open right now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    log: &Mutex<Vec<Seen>>,
+    reply: &dyn Fn(&Seen) -> Reply,
+) {
+    let mut buffer = Vec::new();
+    for nth in 1.. {
+        let end = loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
+            }
+            if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
+                return;
+            }
+        };
+        let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
+        buffer.drain(..end + 4);
+        let mut lines = head.lines();
+        let seen = Seen {
+            line: lines.next().unwrap().to_owned(),
+            headers: lines
+                .filter_map(|line| line.split_once(": "))
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect(),
+            nth,
+        };
+        log.lock().unwrap().push(seen.clone());
+        let mut what = reply(&seen);
+        while let Reply::Late(time, then) = what {
+            tokio::time::sleep(time).await;
+            what = *then;
+        }
+        let (status, headers, body) = match what {
+            Reply::Metrics(text) => {
+                let text_type = ("Content-Type", "text/plain; version=0.0.4".to_owned());
+                (200, vec![text_type], text.into_bytes())
+            }
+            Reply::Http(status, headers, body) => (status, headers, body),
+            Reply::Raw(bytes) => {
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+                return;
+            }
+            Reply::Hang => {
+                // Until the peer goes away.
+                let _ = stream.read_buf(&mut buffer).await;
+                return;
+            }
+            Reply::Close | Reply::Late(..) => return,
+        };
+        let mut answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            answer.push_str(&format!("{name}: {value}\r\n"));
+        }
+        answer.push_str("\r\n");
+        let mut answer = answer.into_bytes();
+        answer.extend_from_slice(&body);
+        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Programs of the system, each ended with its test, and ports for them.
+
+use crate::{eventually, send};
+use serde_json::Value;
+use std::{
+    fmt::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tempfile::TempDir;
+
+/// A program that is ended with its test.
+pub struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn start(program: &str, arguments: &[String]) -> Process {
+    let child = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; `make test` installs it"));
+    Process(child)
+}
+
+/// An address for a program that cannot choose its port itself.
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)))
+}
+
+/// The first of `count` ports that are free and that no other test gets.
+///
+/// They are below the ports that the system chooses from, so no connection takes one of them before
+/// the program listens.
+pub fn free_ports(count: u16) -> u16 {
+    const FIRST: u16 = 12_000;
+    const END: u16 = 32_768;
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST);
+    loop {
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        assert!(first + count <= END, "the tests use more ports than there are");
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+}
+
+pub struct Prometheus {
+    pub address: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// With these entries below `scrape_configs`, scraping every second.
+    pub fn start(scrape_configs: &str) -> Self {
+        Self::start_with(&[], scrape_configs)
+    }
+
+    /// The same, with features that are off by default.
+    pub fn start_with(features: &[&str], scrape_configs: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yml");
+        let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n".to_owned();
+        write!(config, "scrape_configs:\n{scrape_configs}").unwrap();
+        std::fs::write(&file, config).unwrap();
+        let address = free_address();
+        let process = start(
+            "prometheus",
+            &[
+                format!("--config.file={}", file.display()),
+                format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+                format!("--web.listen-address={address}"),
+                format!("--enable-feature={}", features.join(",")),
+            ],
+        );
+        Self { address, _process: process, _folder: folder }
+    }
+
+    /// The first non-empty result of a query.
+    pub async fn query(&self, query: &str) -> Vec<Value> {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        self.ask(&format!("query?query={query}"), |data| &data["result"]).await
+    }
+
+    /// The exemplars of the last and the next minute.
+    pub async fn exemplars(&self, query: &str) -> Vec<Value> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (start, end) = (now - 60, now + 60);
+        let path = format!("query_exemplars?query={query}&start={start}&end={end}");
+        self.ask(&path, |data| data).await
+    }
+
+    /// The first non-empty list that the API gives.
+    async fn ask(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        eventually(async || {
+            tokio::net::TcpStream::connect(self.address).await.ok()?;
+            let answer = send("GET", &url, &[], None).await;
+            // While it starts it answers 503.
+            if answer.status != 200 {
+                return None;
+            }
+            let result = list(&answer.json()["data"]).as_array()?.clone();
+            (!result.is_empty()).then_some(result)
+        })
+        .await
+    }
+}
