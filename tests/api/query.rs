@@ -4,16 +4,13 @@
 use crate::test_app::*;
 use scrapebroker::{
     domain::{
-        BindingId, InstanceId,
-        prometheus::{Replica, ReplicaState},
+        BindingId, InstanceId, InstanceNames, ServiceInstance,
+        prometheus::{Replica, ReplicaState, StoredPrometheus},
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics},
     query::{PrometheusClient, QueryRequest, Upstream},
     secrets::{AssociatedData, Keys, token_hash},
-    store::{
-        Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
-        prometheus, replicas,
-    },
+    store::{ServiceBinding, Store, bindings, instances, prometheus, replicas},
     tls,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -90,11 +87,14 @@ impl World {
             plan_id: "p".parse().unwrap(),
             organization_guid: "o".parse().unwrap(),
             space_guid: "space".parse().unwrap(),
-            names: Names { instance: Some("my <prometheus>".to_owned()), ..Names::default() },
+            names: InstanceNames {
+                instance: Some("my <prometheus>".to_owned()),
+                ..InstanceNames::default()
+            },
             maintenance_version: None,
             parameters: seal(AssociatedData::Instance(id), &Map::new()),
         };
-        let wanted = PrometheusInstance {
+        let wanted = StoredPrometheus {
             instance_id: instance_id.clone(),
             space_guid: "space".parse().unwrap(),
             replicas: 2,
