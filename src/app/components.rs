@@ -26,11 +26,11 @@ use crate::{
         tsuru::{Leftovers, TsuruState},
         ui::Ui,
     },
-    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
     scrape::{
-        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, Resolver,
-        ScrapeHistory, ScrapeTimeouts,
+        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory,
+        ScrapeTimeouts,
     },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
@@ -71,7 +71,9 @@ pub(super) struct Components {
     scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::ClientTls,
     /// Verifies provisioned Prometheus servers that are reached over TLS.
-    pub(super) servers: tls::ClientTls,
+    pub(super) servers: Arc<tls::ClientConfig>,
+    /// Its threads serve no requests.
+    pub(super) resolver: Resolver,
     pub(super) listener: Option<tls::ListenerTls>,
     pub(super) certificates: Vec<tls::Reloader>,
     warning: Option<&'static str>,
@@ -112,8 +114,8 @@ impl Components {
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
         // Their certificates are signed by the system's CAs.
-        let servers = tls::ClientTls::open(tls::ClientSettings::default());
-        let (servers, _) = servers.map_err(certificates::failure)?;
+        let servers = tls::ClientSettings::default().config().map_err(certificates::failure)?;
+        let resolver = Resolver::new(tokio::runtime::Handle::current());
         warnings::log(config);
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
@@ -129,7 +131,7 @@ impl Components {
             let provisioning = Provisioning {
                 max_instances: config.prometheus.max_instances,
                 max_instances_per_space: config.prometheus.max_instances_per_space,
-                policy: provisioning::policy(config),
+                policy: provisioning::policy(config, resolver.clone()),
                 operations_changed: Arc::clone(&operations_changed),
             };
             broker.provision_with(provisioning, catalog);
@@ -154,8 +156,7 @@ impl Components {
         );
         let exporters = Exporters::new(
             config.external_exporters.iter().cloned(),
-            // This thread and its pool serve no requests.
-            Resolver::new(tokio::runtime::Handle::current()),
+            resolver.clone(),
             ExporterMetrics::register(&mut registry),
         );
         let metrics = ConnectionMetrics::register(&mut registry);
@@ -194,7 +195,8 @@ impl Components {
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
-            servers,
+            servers: Arc::new(servers),
+            resolver,
             listener,
             certificates,
             warning: warnings::not_durable(config),

@@ -134,7 +134,7 @@ pub(super) async fn poll(
     let body_bytes = settings.limits.body_bytes.min(BODY_BYTES);
     let unit_source = match api {
         Some(api) => UnitSource::Api(api::Client::new(api, time, body_bytes)),
-        None => UnitSource::Hosts(Hosts::default()),
+        None => UnitSource::Hosts(Hosts::new()),
     };
     let expiry = Expiry {
         refresh_interval: settings.refresh_interval,

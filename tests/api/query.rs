@@ -7,7 +7,7 @@ use scrapebroker::{
         BindingId, InstanceId, InstanceNames, ServiceInstance,
         prometheus::{Replica, ReplicaState, StoredPrometheus},
     },
-    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     query::{PrometheusClient, QueryRequest, Upstream},
     secrets::{AssociatedData, Keys, token_hash},
     store::{ServiceBinding, Store, bindings, instances, prometheus, replicas},
@@ -593,9 +593,10 @@ async fn a_server_behind_tls_is_verified() {
         let ca =
             tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
-        let (backends, _) = tls::ClientTls::open(settings).unwrap();
+        let tls = Arc::new(settings.config().unwrap());
+        let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
-        let client = PrometheusClient::new(backends, tokio::runtime::Handle::current(), outgoing);
+        let client = PrometheusClient::new(tls, resolver, outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],

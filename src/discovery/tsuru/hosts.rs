@@ -10,6 +10,7 @@ use crate::{
         route_key,
     },
     domain::TsuruApp,
+    net::Resolver,
 };
 use foldhash::{HashMap, HashSet};
 use std::{
@@ -18,7 +19,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
 };
-use tokio::net::lookup_host;
+use tokio::runtime::Handle;
 use url::Url;
 
 /// Why an address of a router cannot be used.
@@ -79,14 +80,19 @@ fn with_brackets(authority: &str, has_port: bool) -> Cow<'_, str> {
 }
 
 /// Resolves hosts and caches the addresses.
-#[derive(Default)]
 pub(super) struct Hosts {
+    resolver: Resolver,
     /// The last address of each host. It is used as long as the host still resolves to it, and if
     /// the look-up fails.
     last_addresses: RefCell<HashMap<Host, SocketAddr>>,
 }
 
 impl Hosts {
+    /// The current runtime looks up names.
+    pub(super) fn new() -> Self {
+        Self { resolver: Resolver::new(Handle::current()), last_addresses: RefCell::default() }
+    }
+
     /// Returns one endpoint per host of the app.
     pub(super) async fn resolve(&self, app: &TsuruApp) -> Result<AppUnits, SourceError> {
         let described = app.describe().map_err(|_| SourceError::App("has a name that is none"))?;
@@ -138,9 +144,9 @@ impl Hosts {
     }
 
     async fn look_up(&self, host: &Host) -> Result<SocketAddr, String> {
-        let found = lookup_host((host.name.as_str(), host.port)).await;
+        let found = self.resolver.addresses(&host.name, host.port).await;
         let problem = found.as_ref().err().map(cause);
-        let mut found: Vec<_> = found.into_iter().flatten().collect();
+        let mut found = found.map(|addresses| addresses.to_vec()).unwrap_or_default();
         // IPv4 first, because IPv6 may not be routed.
         found.sort_by_key(SocketAddr::is_ipv6);
         let mut last_addresses = self.last_addresses.borrow_mut();

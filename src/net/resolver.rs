@@ -1,8 +1,8 @@
-//! DNS lookups of exporter hosts, repeated for each scrape.
+//! DNS look-ups.
 //!
-//! The system's lookup blocks a thread, for many seconds when the name server is unreachable, and
-//! the workers need their few threads to parse bodies. So lookups run on another runtime.
-//! Concurrent requests for the same host share one lookup.
+//! The system's look-up blocks a thread, for many seconds when the name server is unreachable.
+//! Workers need their few threads to parse bodies, so look-ups can run on another runtime.
+//! Concurrent look-ups of the same host are shared. Results are not cached.
 
 use futures_util::{
     FutureExt,
@@ -14,12 +14,17 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::runtime::Handle;
+use tokio::{net::lookup_host, runtime::Handle};
 
-type Addresses = Result<Arc<[SocketAddr]>, String>;
+/// A host name was not resolved.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LookupError(Arc<str>);
+
+type Addresses = Result<Arc<[SocketAddr]>, LookupError>;
 type Lookup = Shared<BoxFuture<'static, Addresses>>;
 
-/// Looks up hosts; clones share the running lookups.
+/// Looks up hosts; clones share the running look-ups.
 #[derive(Clone)]
 pub struct Resolver(Arc<Inner>);
 
@@ -35,19 +40,23 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Creates a resolver that uses the threads of `runtime`, which must not serve requests.
+    /// Creates a resolver that uses the threads of `runtime`.
     pub fn new(runtime: Handle) -> Self {
         Self(Arc::new(Inner { runtime, running: Mutex::default() }))
     }
 
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> Addresses {
+    /// The addresses of `host`, which is a name or an IP address. Has no timeout.
+    ///
+    /// # Errors
+    /// The name does not exist, or the name server does not respond.
+    pub async fn addresses(&self, host: &str, port: u16) -> Addresses {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok([SocketAddr::new(address, port)].into());
         }
         self.lookup(host, port).await
     }
 
-    /// The running lookup of this host, or a new one. It continues when its callers are dropped.
+    /// The running look-up of this host, or a new one. It continues when its callers are dropped.
     fn lookup(&self, host: &str, port: u16) -> Lookup {
         let key = (host.to_owned(), port);
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,17 +65,20 @@ impl Resolver {
         }
         let (inner, own_key) = (Arc::clone(&self.0), key.clone());
         let task = self.0.runtime.spawn(async move {
-            let found = tokio::net::lookup_host((own_key.0.as_str(), own_key.1)).await;
+            let found = lookup_host((own_key.0.as_str(), own_key.1)).await;
             inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
-            match found {
-                Ok(addresses) => Ok(addresses.collect()),
-                Err(error) => Err(format!("host not found: {error}")),
-            }
+            found.map(|addresses| addresses.collect()).map_err(LookupError::new)
         });
-        let stopped = |_| Err("the lookup of the host was cancelled".to_owned());
-        let lookup = async move { task.await.unwrap_or_else(stopped) }.boxed().shared();
+        let lookup = async move { task.await.unwrap_or_else(|error| Err(LookupError::new(error))) };
+        let lookup = lookup.boxed().shared();
         running.insert(key, lookup.clone());
         lookup
+    }
+}
+
+impl LookupError {
+    fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string().into())
     }
 }
 
@@ -87,7 +99,7 @@ mod tests {
             assert!(resolver.0.running.lock().unwrap().is_empty(), "results are not cached");
         }
         let unknown = resolver.addresses("-no-such-host.invalid", 90).await.unwrap_err();
-        assert!(unknown.contains("not found"), "{unknown}");
+        assert!(unknown.to_string().contains("lookup"), "{unknown}");
     }
 
     #[tokio::test]

@@ -1,82 +1,61 @@
-//! Connections to instances, with or without TLS.
+//! An open connection to a server, plain or secured by TLS, that counts its events.
 
 use super::{
-    connection::ConnectionEvents,
-    failure::{FailureReason, ScrapeFailure},
+    MaybeTlsStream, connection_limiter::OpenConnection, connector::PeerTls,
+    events::ConnectionEvents,
 };
-use crate::{
-    net::{ConnectionLimiter, MaybeTlsStream, OpenConnection},
-    tls::{self, HandshakeError, ServerName, TlsConnectors},
-};
+use crate::tls;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Address and TLS parameters of an instance.
-#[derive(Clone, Debug)]
-pub(super) struct PeerAddr {
-    pub(super) address: SocketAddr,
-    /// With TLS: the name that the certificate must contain, and the TLS configuration.
-    pub(super) tls: Option<(ServerName<'static>, Arc<TlsConnectors>)>,
-    pub(super) limiter: ConnectionLimiter,
-}
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::ToSocketAddrs,
+};
 
 #[derive(Debug)]
-pub(super) struct InstanceStream {
-    stream: MaybeTlsStream,
+pub struct ServerStream {
+    stream: MaybeTlsStream<TcpStream>,
     events: Rc<ConnectionEvents>,
     /// Error of a failed write that is not yet reported.
     broken: Option<io::Error>,
-    _open: OpenConnection,
+    _open: Option<OpenConnection>,
 }
 
-impl PeerAddr {
-    /// Connects and, with TLS, verifies the peer.
-    pub(super) async fn open(
-        &self,
-        http2: bool,
-        events: &Rc<ConnectionEvents>,
-    ) -> Result<InstanceStream, ScrapeFailure> {
-        let connect =
-            |error: io::Error| ScrapeFailure::new(FailureReason::Connect, error.to_string());
-        let _open = self.limiter.open().await;
-        let stream = TcpStream::connect(self.address).await.map_err(connect)?;
-        stream.set_nodelay(true).map_err(connect)?;
-        let stream = match &self.tls {
+impl ServerStream {
+    /// Connects to the first address that accepts the connection and, with TLS, verifies the
+    /// server. `open` counts the connection until it is dropped.
+    ///
+    /// # Errors
+    /// No address accepts the connection, or the error contains a
+    /// [`HandshakeError`](tls::HandshakeError).
+    pub async fn connect(
+        addresses: impl ToSocketAddrs,
+        tls: Option<PeerTls>,
+        open: Option<OpenConnection>,
+        events: Rc<ConnectionEvents>,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect(addresses).await?;
+        stream.set_nodelay(true)?;
+        let stream = match tls {
             None => MaybeTlsStream::Plain(stream),
-            Some((name, connectors)) => {
+            Some(PeerTls { config, name }) => {
                 events.tls_handshake_started();
-                let secured = connectors.connect(stream, name.clone(), http2).await;
-                MaybeTlsStream::Tls(Box::new(secured.map_err(handshake_failure)?))
+                let secured = tls::connect(config, stream, name).await;
+                MaybeTlsStream::tls(secured.map_err(io::Error::other)?)
             }
         };
-        Ok(InstanceStream { stream, events: Rc::clone(events), broken: None, _open })
+        events.opened();
+        Ok(Self { stream, events, broken: None, _open: open })
     }
-}
 
-/// A certificate with another name means that the address was reassigned, not that the app has
-/// failed.
-fn handshake_failure(error: HandshakeError) -> ScrapeFailure {
-    let reason =
-        if error.is_name_mismatch { FailureReason::StaleEndpoint } else { FailureReason::Tls };
-    ScrapeFailure::new(reason, error.text)
-}
-
-impl InstanceStream {
-    /// Whether to use HTTP/2: without TLS always (prior knowledge), with TLS if the peer negotiated
-    /// it.
-    pub(super) fn negotiated_http2(&self) -> bool {
-        match &self.stream {
-            MaybeTlsStream::Plain(_) => true,
-            MaybeTlsStream::Tls(stream) => TlsConnectors::negotiated_http2(stream),
-        }
+    /// Whether the server selected HTTP/2 in the TLS handshake.
+    pub fn negotiated_http2(&self) -> bool {
+        self.stream.negotiated_http2()
     }
 
     fn poll_stream(
@@ -89,7 +68,7 @@ impl InstanceStream {
         if let Poll::Ready(Err(error)) = &poll
             && let Some(alert) = tls::alert_of(error)
         {
-            self.events.record_alert(alert);
+            self.events.alert_received(alert);
         }
         poll
     }
@@ -120,27 +99,43 @@ impl InstanceStream {
         }
         Poll::Ready(self.broken.take().map_or(Ok(()), Err))
     }
+
+    fn poll_stream_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_broken(cx))?;
+        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.after_writing(cx, poll)
+    }
 }
 
-impl AsyncRead for InstanceStream {
+impl AsyncRead for ServerStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_stream(cx, buffer)
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let poll = self.poll_stream(cx, buffer);
+        match &poll {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if room == 0 => {}
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => self.events.received(),
+            Poll::Ready(_) => self.events.closed(),
+        }
+        poll
     }
 }
 
-impl AsyncWrite for InstanceStream {
+impl AsyncWrite for ServerStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_broken(cx))?;
-        let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.after_writing(cx, poll)
+        let poll = self.poll_stream_write(cx, bytes);
+        if matches!(poll, Poll::Ready(Err(_))) {
+            self.events.closed();
+        }
+        poll
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,12 +149,12 @@ impl AsyncWrite for InstanceStream {
     }
 }
 
-impl ActixStream for InstanceStream {
+impl ActixStream for ServerStream {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_read_ready(&self.stream, cx)
+        ActixStream::poll_read_ready(self.stream.socket(), cx)
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_write_ready(&self.stream, cx)
+        ActixStream::poll_write_ready(self.stream.socket(), cx)
     }
 }
