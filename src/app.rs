@@ -13,6 +13,7 @@ mod http2;
 mod metrics;
 mod processes;
 mod provisioning;
+mod route_sources;
 mod server;
 pub(crate) mod signals;
 mod tsuru_apps;

@@ -5,13 +5,12 @@ use super::{
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, warnings,
+    provisioning, route_sources, warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, catalog},
-    discovery::{self, Discovery, RouteTable},
-    domain::TsuruApp,
+    discovery::{Discovery, RouteTable, TsuruApi},
     http::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
@@ -42,7 +41,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Interval at which data of deleted apps is removed.
@@ -77,7 +76,7 @@ pub(super) struct Components {
     pub(super) listener: Option<tls::ListenerTls>,
     pub(super) certificates: Vec<tls::Reloader>,
     warning: Option<&'static str>,
-    tsuru_api: Option<discovery::TsuruApi>,
+    tsuru_api: Option<TsuruApi>,
     /// Notifies the reconciler of new operations.
     operations_changed: Arc<Notify>,
     lease: Lease,
@@ -139,7 +138,9 @@ impl Components {
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
-        let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
+        let sources = route_sources::sources(&config.routes, bound_on_tsuru)?;
+        let discovery =
+            Discovery::start(route_sources::settings(&config.routes), sources, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
@@ -200,7 +201,7 @@ impl Components {
             listener,
             certificates,
             warning: warnings::not_durable(config),
-            tsuru_api: config.routes.tsuru.as_ref().map(tsuru_api).transpose()?,
+            tsuru_api: config.routes.tsuru.as_ref().map(route_sources::tsuru_api).transpose()?,
             operations_changed,
             lease,
             may_offer_prometheus,
@@ -363,46 +364,6 @@ pub(crate) fn broker_failure(error: OpenError) -> StartError {
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),
     }
-}
-
-fn sources(
-    routes: &crate::config::Routes,
-    bound_on_tsuru: watch::Receiver<Arc<[TsuruApp]>>,
-) -> Result<discovery::Settings, StartError> {
-    let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
-        url: router.url.clone(),
-        credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
-    };
-    Ok(discovery::Settings {
-        stale_after: routes.stale_after,
-        keep: routes.keep,
-        refresh_interval: routes.refresh_interval,
-        gorouters: routes.gorouters.iter().map(gorouter).collect(),
-        file: routes.file.clone(),
-        nats: routes.nats.as_ref().map(nats).transpose()?,
-        tsuru: Some(discovery::Tsuru {
-            api: routes.tsuru.as_ref().map(tsuru_api).transpose()?,
-            apps: bound_on_tsuru,
-        }),
-        limits: discovery::Limits::default(),
-    })
-}
-
-fn tsuru_api(tsuru: &crate::config::Tsuru) -> Result<discovery::TsuruApi, StartError> {
-    let tls = tls::ClientSettings::default();
-    let api = discovery::TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
-    api.map_err(certificates::failure)
-}
-
-fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
-    let tls = certificates::nats(&nats.tls).map_err(certificates::failure)?;
-    Ok(discovery::Nats {
-        servers: nats.servers.clone(),
-        credentials: nats.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
-        tls,
-        announce: nats.announce,
-        id: uuid::Uuid::new_v4().to_string(),
-    })
 }
 
 fn limits(scrape: &crate::config::Scrape) -> scrape::ScrapeLimits {

@@ -6,7 +6,7 @@ use crate::{
     tsuru_binding::ask_tsuru,
 };
 use scrapebroker::{
-    discovery::{self, Discovery, Limits, Settings, Tsuru},
+    discovery::{self, Discovery, Limits, Settings, TsuruUnits},
     domain::TsuruApp as Bound,
     tls::{ClientSettings, Pem, PemSource},
 };
@@ -370,21 +370,19 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
 }
 
 /// With the API as the only source, asked once.
-fn settings(
+fn discover(
     api: discovery::TsuruApi,
     apps: watch::Receiver<Arc<[Bound]>>,
     limits: Limits,
-) -> Settings {
-    Settings {
+    shutdown: &CancellationToken,
+) -> Discovery {
+    let settings = Settings {
         stale_after: Duration::from_secs(7200),
         keep: Duration::from_secs(7200),
         refresh_interval: Duration::from_secs(3600),
-        gorouters: Vec::new(),
-        file: None,
-        nats: None,
-        tsuru: Some(Tsuru { api: Some(api), apps }),
         limits,
-    }
+    };
+    Discovery::start(settings, vec![Box::new(TsuruUnits { api, apps })], shutdown)
 }
 
 #[actix_web::test]
@@ -400,9 +398,9 @@ async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
         let asked = discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings(asked.unwrap(), apps, limits), &shutdown);
+        let discovery = discover(asked.unwrap(), apps, limits, &shutdown);
         let failure = eventually(async || {
-            discovery.table.snapshot().sources().first().and_then(|it| it.failure.clone())
+            discovery.table.snapshot().sources().next().and_then(|it| it.failure.clone())
         });
         assert_eq!(&*failure.await, expected);
         shutdown.cancel();
@@ -430,10 +428,10 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
         let api = discovery::TsuruApi::new(&url, TOKEN.into(), &tls).unwrap();
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings(api, apps, Limits::default()), &shutdown);
+        let discovery = discover(api, apps, Limits::default(), &shutdown);
         let (found, failure) = eventually(async || {
             let table = discovery.table.snapshot();
-            let source = table.sources().first().cloned()?;
+            let source = table.sources().next().cloned()?;
             let is_done = source.last_answer.is_some() || source.failure.is_some();
             is_done.then(|| (table.contains_app("tsuru:shop"), source.failure))
         })
