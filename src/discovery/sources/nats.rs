@@ -290,6 +290,4 @@ impl Listener {
 }
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;

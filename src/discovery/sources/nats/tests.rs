@@ -1,9 +1,6 @@
 //! Tests with a real server.
 
-use super::{
-    testing::{TestServer, instance, publish},
-    *,
-};
+use super::*;
 use crate::{
     discovery::{Discovery, Limits, RouteTable, Settings, testing::until},
     tls::{ClientSettings, Pem, PemSource},
@@ -15,6 +12,7 @@ use std::{
     fs, io,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use support::nats::{TestServer, instance, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
