@@ -147,7 +147,8 @@ impl Discovery {
 /// The sources of a list are numbered in their keys.
 fn names(sources: &[Box<dyn RouteSource>]) -> Vec<SourceName> {
     let mut positions: BTreeMap<SourceKind, usize> = BTreeMap::new();
-    let name = |source: &Box<dyn RouteSource>| {
+    let mut names = Vec::with_capacity(sources.len());
+    for source in sources {
         let kind = source.kind();
         let position = positions.entry(kind).or_default();
         let key = match kind.is_list {
@@ -155,9 +156,9 @@ fn names(sources: &[Box<dyn RouteSource>]) -> Vec<SourceName> {
             false => kind.key.to_owned(),
         };
         *position += 1;
-        SourceName { kind, key: key.into(), name: source.name().into() }
-    };
-    sources.iter().map(name).collect()
+        names.push(SourceName { kind, key: key.into(), name: source.name().into() });
+    }
+    names
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn one_failing_router_of_three_does_not_affect_the_table() {
             let is_told = |status: &SourceStatus| {
                 status.failure.as_deref().is_some_and(|failure| failure.contains(reason))
             };
-            until(|| is_told(&table.snapshot().sources().nth(2).unwrap())).await;
+            until(|| is_told(table.snapshot().sources().nth(2).unwrap())).await;
             assert_eq!(apps(table), ["a", "b"], "{reason}");
             assert!(!table.snapshot().is_complete());
         }
@@ -98,10 +98,10 @@ async fn an_empty_report_after_a_full_one_does_not_empty_the_table() {
         let table = &discovery.table;
         until(|| apps(table).len() == 2).await;
         router.now_says("{}");
-        until(|| table.snapshot().sources().nth(0).unwrap().retained == 2).await;
+        until(|| table.snapshot().sources().next().unwrap().retained == 2).await;
         assert_eq!(apps(table), ["a", "b"]);
         router.now_says(&document(&["a", "b"]));
-        until(|| table.snapshot().sources().nth(0).unwrap().retained == 0).await;
+        until(|| table.snapshot().sources().next().unwrap().retained == 0).await;
         shutdown.cancel();
     };
     LocalSet::new().run_until(script).await;
@@ -116,12 +116,12 @@ async fn a_file_is_read_when_it_changes_and_on_reload() {
         let discovery = start_file(&path, &shutdown);
         let table = &discovery.table;
         let failure =
-            || table.snapshot().sources().nth(0).unwrap().failure.clone().unwrap_or_default();
+            || table.snapshot().sources().next().unwrap().failure.clone().unwrap_or_default();
         until(|| failure().contains("cannot be read")).await;
         assert!(!table.snapshot().is_complete());
         sleep(Duration::from_secs(10)).await;
         assert_eq!(
-            table.snapshot().sources().nth(0).unwrap().failed,
+            table.snapshot().sources().next().unwrap().failed,
             1,
             "reported once, not with every poll"
         );
@@ -156,7 +156,7 @@ async fn a_reload_reads_a_file_with_unchanged_metadata() {
     let shutdown = CancellationToken::new();
     let script = async {
         let discovery = start_file(&path, &shutdown);
-        let failed = || discovery.table.snapshot().sources().nth(0).unwrap().failed;
+        let failed = || discovery.table.snapshot().sources().next().unwrap().failed;
         // Read twice, because a stamp is trusted after the second read.
         until(|| failed() == 2).await;
         sleep(Duration::from_secs(60)).await;

@@ -81,13 +81,13 @@ fn instances(table: &RouteTable) -> Vec<String> {
 }
 
 fn failure(table: &RouteTable) -> String {
-    table.snapshot().sources().nth(0).unwrap().failure.as_deref().unwrap_or_default().to_owned()
+    table.snapshot().sources().next().unwrap().failure.as_deref().unwrap_or_default().to_owned()
 }
 
 /// Whether the subscriber is connected, even if it is not synchronized yet.
 fn is_up(table: &RouteTable) -> bool {
     let snapshot = table.snapshot();
-    snapshot.sources().nth(0).unwrap().failure.is_none()
+    snapshot.sources().next().unwrap().failure.is_none()
 }
 
 /// Registers repeatedly until the endpoint is in the table, because only the server knows when the
@@ -366,7 +366,7 @@ async fn invalid_messages_are_counted_and_do_not_affect_others() {
             emitter.publish("router.register", heavy.clone().into()).await.unwrap();
             emitter.flush().await.unwrap();
         }
-        until(|| table.snapshot().sources().nth(0).unwrap().skipped >= 108).await;
+        until(|| table.snapshot().sources().next().unwrap().skipped >= 108).await;
         assert_eq!(instances(&table), ["a:1"]);
         register(&emitter, &table, "c", 3).await;
     })
