@@ -26,6 +26,7 @@ use crate::{
     broker::Broker,
     config::{Config, Platform, catalog},
     discovery::Reload,
+    domain::BaseUrl,
     http::{
         self,
         base_path::{self, BasePath},
@@ -80,7 +81,7 @@ pub struct Application {
 pub struct Reloader {
     broker: Broker,
     catalog: Option<PathBuf>,
-    base_url: String,
+    base_url: BaseUrl,
     may_offer_prometheus: bool,
     routes: Reload,
     certificates: Vec<tls::Reloader>,

@@ -22,8 +22,10 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub mod catalog;
 pub mod promfetcher;
 
-use crate::domain::{CallsWithoutEventId, ExternalExporter, prometheus::Allowed};
-use secrecy::{ExposeSecret, SecretString};
+use crate::domain::{
+    BaseUrl, CallsWithoutEventId, DatabaseUrl, ExternalExporter, prometheus::Allowed,
+};
+use secrecy::SecretString;
 pub use section::Effective;
 use section::Section;
 use std::{
@@ -38,8 +40,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: SocketAddr,
-    /// URL at which users reach the main listener, without a trailing slash.
-    pub base_url: String,
+    /// URL at which users reach the main listener.
+    pub base_url: BaseUrl,
     /// Listener for health checks of a load balancer.
     pub health_listen: Option<SocketAddr>,
     /// Enables HTTPS on the main listener.
@@ -54,8 +56,7 @@ pub struct Config {
     /// A connection is closed if the client reads nothing of a response for this long.
     pub write_timeout: Duration,
     pub log: Log,
-    /// May contain a password.
-    pub database_url: SecretString,
+    pub database_url: DatabaseUrl,
     pub database: Database,
     /// Whether the SQLite file is on a disk that survives a restart of the app.
     pub store_is_durable: bool,
@@ -108,13 +109,6 @@ impl Config {
             Ok(config) if mistakes.0.is_empty() => Ok((config, effective)),
             _ => Err(mistakes.into()),
         }
-    }
-}
-
-impl Config {
-    /// `database_url` without its password.
-    pub fn shown_database_url(&self) -> String {
-        values::masked_url(self.database_url.expose_secret())
     }
 }
 
@@ -202,8 +196,8 @@ pub struct Routes {
 /// `routes.tsuru`, if set.
 #[derive(Clone, Debug)]
 pub struct Tsuru {
-    /// For example `https://tsuru.example.com`, without a trailing slash.
-    pub api_url: String,
+    /// For example `https://tsuru.example.com`.
+    pub api_url: BaseUrl,
     /// An API token with permission to read the bound apps.
     pub token: SecretString,
 }

@@ -4,8 +4,10 @@
 //! knows no wire format.
 
 mod app;
+mod base_url;
 mod binding;
 mod catalog;
+mod database_url;
 mod disclosure;
 mod exporter;
 mod ids;
@@ -17,8 +19,10 @@ mod tsuru;
 mod tsuru_ids;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
+pub use base_url::{BaseUrl, http_url};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
 pub use catalog::{Catalog, CatalogMistake, ParameterSchema, Plan, Service};
+pub use database_url::{DatabaseUrl, MASK};
 pub use disclosure::{Disclosure, Parameter, disclosed};
 pub use exporter::{
     ExporterHost, ExporterHostError, ExternalExporter, Template, TemplateError, Unfilled,

@@ -55,6 +55,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::DatabaseUrl;
 pub use bindings::ServiceBinding;
 pub use error::StoreError;
 pub use imported::ImportedBinding;
@@ -62,7 +63,7 @@ pub use operations::{Operation, PreviousState};
 pub use private::restrict_permissions;
 pub use prometheus::Usage;
 use ring::digest;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sqlite::{OpenDatabase, Sqlite};
 use sqlx::{Any, AnyConnection, AnyPool, Transaction, migrate::Migrator};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -107,12 +108,12 @@ enum LockStage {
 }
 
 /// Maximum number of file descriptors that [`Store::open`] with the same arguments uses.
-pub fn max_descriptors(url: &SecretString, max_connections: u32) -> usize {
+pub fn max_descriptors(url: &DatabaseUrl, max_connections: u32) -> usize {
     let connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
-    match url.expose_secret().starts_with("sqlite:") {
-        true => sqlite::max_descriptors(connections),
+    match url {
+        DatabaseUrl::Sqlite(_) => sqlite::max_descriptors(connections),
         // Migrations use one more connection.
-        false => connections.saturating_add(1),
+        DatabaseUrl::Postgres(_) => connections.saturating_add(1),
     }
 }
 
@@ -125,18 +126,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Url`] for an unsupported URL, [`StoreError::Unavailable`] if the
     /// database cannot be reached, [`StoreError::NewerVersion`] if a newer version has migrated it.
-    pub async fn open(url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+    pub async fn open(url: &DatabaseUrl, max_connections: u32) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let url = url.expose_secret();
         let open = async {
-            match url.split_once(':') {
-                Some(("sqlite", path)) => {
+            match url {
+                DatabaseUrl::Sqlite(path) => {
                     Sqlite::open(path, max_connections).await.map(Database::Sqlite)
                 }
-                Some(("postgres" | "postgresql", _)) => {
-                    postgres::open(url, max_connections).await.map(Database::Postgres)
-                }
-                _ => Err(StoreError::Url("must begin with sqlite: or postgres:".to_owned())),
+                DatabaseUrl::Postgres(url) => postgres::open(url.expose_secret(), max_connections)
+                    .await
+                    .map(Database::Postgres),
             }
         };
         let database = tokio::time::timeout(OPEN_TIMEOUT, open).await.map_err(|_| {

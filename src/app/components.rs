@@ -11,6 +11,7 @@ use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, catalog},
     discovery::{Discovery, RouteTable, TsuruApi},
+    domain::BaseUrl,
     http::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
@@ -67,7 +68,7 @@ pub(super) struct Components {
     own_metrics: OwnMetrics,
     sd_metrics: SdMetrics,
     /// The URL at which provisioned Prometheus servers reach this program; set once it listens.
-    scrape_url: Arc<OnceLock<String>>,
+    scrape_url: Arc<OnceLock<BaseUrl>>,
     pub(super) backends: tls::ClientTls,
     /// Verifies provisioned Prometheus servers that are reached over TLS.
     pub(super) servers: Arc<tls::ClientConfig>,
@@ -224,7 +225,7 @@ impl Components {
             },
             series_when_all_failed: config.scrape.all_failed == AllFailed::Series,
             own_id: uuid::Uuid::new_v4().to_string(),
-            scheme: if config.base_url.starts_with("https:") { "https" } else { "http" },
+            scheme: config.base_url.scheme(),
             metrics: Arc::clone(&self.scrape_metrics),
             last: Arc::clone(&self.last),
             budget: self.budget.clone(),
@@ -272,7 +273,7 @@ impl Components {
                 access: self.access.clone(),
             }),
             access: web::Data::new(self.access.clone()),
-            own_origin: web::Data::new(OwnOrigin::of(&config.base_url)),
+            own_origin: web::Data::new(OwnOrigin::of(config.base_url.clone())),
             prometheus: web::Data::new(Prometheus {
                 bound: self.broker.binding_table(),
                 catalog: self.broker.clone(),

@@ -4,7 +4,7 @@
 use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
     config::{self, Config},
-    domain::{Catalog, prometheus::ProvisionPolicy},
+    domain::{BaseUrl, Catalog, prometheus::ProvisionPolicy},
     net::Resolver,
     provisioner::{
         self, ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, PolicySettings,
@@ -119,7 +119,7 @@ pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
                     SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
                 });
             }
-            format!("http://{own}")
+            BaseUrl::of_address(own)
         }
         false => config.base_url.clone(),
     };

@@ -62,6 +62,6 @@ fn nats(nats: &config::Nats) -> Result<Nats, StartError> {
 
 pub(super) fn tsuru_api(tsuru: &config::Tsuru) -> Result<TsuruApi, StartError> {
     let tls = tls::ClientSettings::default();
-    let api = TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
+    let api = TsuruApi::new(tsuru.api_url.as_str(), tsuru.token.clone(), &tls);
     api.map_err(certificates::failure)
 }

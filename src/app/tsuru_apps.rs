@@ -20,7 +20,7 @@ pub(super) fn provisioner(config: &Config) -> Result<Option<TsuruProvisioner>, T
     let (Some(api), Some(image)) = (&config.routes.tsuru, tsuru.image) else { return Ok(None) };
     let tls = Arc::new(ClientSettings::default().config()?);
     let settings = TsuruSettings {
-        api_url: api.api_url.clone(),
+        api_url: api.api_url.to_string(),
         token: api.token.clone(),
         image,
         app_prefix: tsuru.app_prefix,

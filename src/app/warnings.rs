@@ -4,8 +4,8 @@ use super::processes;
 use crate::{
     config::{Access, Config, Platform, Provisioner, catalog},
     discovery::RouteTable,
+    domain::DatabaseUrl,
 };
-use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ const CATALOG: &str = "broker-catalog.json in the working folder is not used; \
 /// Shown on pages too: accepted bindings may be lost.
 pub(super) fn not_durable(config: &Config) -> Option<&'static str> {
     let on_platform = matches!(config.platform, Some(Platform::CloudFoundry | Platform::Tsuru));
-    let sqlite = config.database_url.expose_secret().starts_with("sqlite:");
+    let sqlite = matches!(config.database_url, DatabaseUrl::Sqlite(_));
     (on_platform && sqlite && !config.store_is_durable).then_some(NOT_DURABLE)
 }
 

@@ -5,6 +5,7 @@ use super::{
     token_key::{self, key_path},
 };
 use crate::{
+    domain::DatabaseUrl,
     secrets::Keys,
     store::{StoreError, backup},
 };
@@ -59,7 +60,7 @@ pub enum BackupError {
 /// # Errors
 /// [`BackupError`] names what to change.
 pub async fn backup(
-    database_url: &SecretString,
+    database_url: &DatabaseUrl,
     configured: Option<&SecretString>,
     to: &Path,
 ) -> Result<Backup, BackupError> {

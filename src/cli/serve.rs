@@ -29,7 +29,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
     // Registered before the listeners, so that no signal is missed.
     let mut stops = pin!(signals::stops().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
-    let database = config.shown_database_url();
+    let database = config.database_url.to_string();
     let application = tokio::select! {
         built = Application::build(config) => built?,
         // The start may be waiting for the database; no request is served yet.

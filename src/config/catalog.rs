@@ -1,6 +1,6 @@
 //! Reads the broker's catalog at startup and on SIGHUP.
 
-use crate::domain::{Catalog, CatalogMistake};
+use crate::domain::{BaseUrl, Catalog, CatalogMistake};
 use std::{
     borrow::Cow,
     fmt, fs,
@@ -41,7 +41,7 @@ const FORMER_DEFAULT: &str = "broker-catalog.json";
 ///
 /// # Errors
 /// The file cannot be read, is not JSON, or contains mistakes. All mistakes are listed.
-pub fn read(path: Option<&Path>, base_url: &str) -> Result<Catalog, CatalogError> {
+pub fn read(path: Option<&Path>, base_url: &BaseUrl) -> Result<Catalog, CatalogError> {
     let named = || path.unwrap_or(Path::new("the built-in catalog")).to_owned();
     let text = match path {
         None => BUILT_IN.as_bytes().into(),
@@ -51,7 +51,7 @@ pub fn read(path: Option<&Path>, base_url: &str) -> Result<Catalog, CatalogError
     };
     let document = serde_json::from_slice(&text)
         .map_err(|source| CatalogError::NotJson { path: named(), source })?;
-    Catalog::parse(&document, base_url)
+    Catalog::parse(&document, base_url.as_str())
         .map_err(|mistakes| CatalogError::Mistakes { path: named(), mistakes })
 }
 
@@ -66,9 +66,13 @@ pub fn is_ignored(path: Option<&Path>) -> bool {
 mod tests {
     use super::*;
 
+    fn base_url() -> BaseUrl {
+        "https://metrics.example.com".parse().unwrap()
+    }
+
     #[test]
     fn the_shipped_catalog_is_read_and_shows_this_installations_urls() {
-        let catalog = read(None, "https://metrics.example.com").unwrap();
+        let catalog = read(None, &base_url()).unwrap();
         let service = &catalog.document()["services"][0];
         assert_eq!(service["name"], "metrics");
         assert_eq!(service["plans"][0]["name"], "fetch-app");
@@ -80,18 +84,18 @@ mod tests {
     fn each_problem_with_a_catalog_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing.json");
-        let error = read(Some(&missing), "").unwrap_err();
+        let error = read(Some(&missing), &base_url()).unwrap_err();
         assert!(matches!(error, CatalogError::Unreadable { .. }), "{error}");
         assert!(error.to_string().contains("missing.json cannot be read: No such file"), "{error}");
 
         let broken = dir.path().join("broken.json");
         fs::write(&broken, "{\"services\": [").unwrap();
-        let error = read(Some(&broken), "").unwrap_err().to_string();
+        let error = read(Some(&broken), &base_url()).unwrap_err().to_string();
         assert!(error.contains("broken.json is not JSON") && error.contains("line 1"), "{error}");
 
         let wrong = dir.path().join("wrong.json");
         fs::write(&wrong, r#"{"services": [{"id": "", "name": 1}]}"#).unwrap();
-        let error = read(Some(&wrong), "").unwrap_err().to_string();
+        let error = read(Some(&wrong), &base_url()).unwrap_err().to_string();
         for path in ["services[0].id", "services[0].name", "services[0].plans"] {
             assert!(error.contains(path), "{path} in {error}");
         }

@@ -11,9 +11,15 @@ use super::{
     section::{Read, Section},
     values::{self, number},
 };
-use crate::domain::{CallsWithoutEventId, ExporterHost, ExternalExporter, MetricsPath, Template};
-use secrecy::{ExposeSecret, SecretString};
+use crate::domain::{
+    BaseUrl, CallsWithoutEventId, DatabaseUrl, ExporterHost, ExternalExporter, MetricsPath,
+    Template,
+};
+use secrecy::SecretString;
 use std::net::SocketAddr;
+
+/// The default of `database_url`.
+const DEFAULT_DATABASE: &str = "sqlite://scrapebroker.db";
 
 pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Config> {
     let listen = listen(s, platform_env.port);
@@ -56,8 +62,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     {
         s.mistake("routes.tsuru.api_url", "is missing: prometheus.provisioner is tsuru");
     }
-    if let (Ok(url), Ok(broker)) = (&database_url, &broker)
-        && values::is_postgres(url.expose_secret())
+    if let (Ok(DatabaseUrl::Postgres(_)), Ok(broker)) = (&database_url, &broker)
         && broker.token_key.is_none()
     {
         s.mistake(
@@ -114,11 +119,12 @@ fn base_url(
     s: &mut Section<'_>,
     scheme: &str,
     listen: Read<SocketAddr>,
-    route: Option<String>,
-) -> Read<String> {
+    route: Option<BaseUrl>,
+) -> Read<BaseUrl> {
     let local = || format!("{scheme}://localhost:{}", listen.map_or(0, |listen| listen.port()));
-    let base_url = s.value("base_url", &route.unwrap_or_else(local), values::own_base_url)?;
-    s.show("base_url", base_url.clone());
+    let default = route.map_or_else(local, |route| route.to_string());
+    let base_url = s.value("base_url", &default, values::own_base_url)?;
+    s.show("base_url", base_url.as_str());
     Ok(base_url)
 }
 
@@ -176,15 +182,15 @@ fn log(s: &mut Section<'_>) -> Read<Log> {
 
 fn database_url(
     s: &mut Section<'_>,
-    bound: Option<Result<SecretString, String>>,
-) -> Read<SecretString> {
-    let given = s.shown_as("database_url", values::masked_url, values::database_url)?;
+    bound: Option<Result<DatabaseUrl, String>>,
+) -> Read<DatabaseUrl> {
+    let given = s.shown_as("database_url", DatabaseUrl::to_string, str::parse)?;
     if let Some(given) = given {
         return Ok(given);
     }
-    match bound.unwrap_or_else(|| Ok("sqlite://scrapebroker.db".into())) {
+    match bound.unwrap_or_else(|| DEFAULT_DATABASE.parse()) {
         Ok(url) => {
-            s.show("database_url", values::masked_url(url.expose_secret()));
+            s.show("database_url", url.to_string());
             Ok(url)
         }
         Err(problem) => Err(s.mistake("VCAP_SERVICES", problem)),
@@ -262,7 +268,7 @@ fn routes(s: &mut Section<'_>) -> Read<Routes> {
 /// Requires both keys or none. With only one of them, apps would silently be scraped through their
 /// routers.
 fn tsuru(s: &mut Section<'_>) -> Read<Option<Tsuru>> {
-    let api_url = s.optional("api_url", values::base_url);
+    let api_url = s.optional("api_url", str::parse);
     let token = s.secret_of("token", values::bearer_token);
     match (api_url?, token?) {
         (Some(api_url), Some(token)) => Ok(Some(Tsuru { api_url, token })),

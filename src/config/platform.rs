@@ -1,7 +1,7 @@
 //! Environment variables of Cloud Foundry and Tsuru.
 
 use super::{Mistakes, Platform, values};
-use secrecy::SecretString;
+use crate::domain::{BaseUrl, DatabaseUrl};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ pub(super) struct PlatformEnv {
     pub(super) platform: Option<Platform>,
     /// The variable `PORT`: the port to which the platform sends requests.
     pub(super) port: Option<u16>,
-    pub(super) base_url: Option<String>,
+    pub(super) base_url: Option<BaseUrl>,
     /// URL of the first PostgreSQL that is bound to this app, or why it cannot be used.
-    pub(super) database_url: Option<Result<SecretString, String>>,
+    pub(super) database_url: Option<Result<DatabaseUrl, String>>,
 }
 
 /// Variables that only Tsuru sets.
@@ -51,14 +51,14 @@ impl PlatformEnv {
     }
 }
 
-fn first_route(application: &Value) -> Option<String> {
+fn first_route(application: &Value) -> Option<BaseUrl> {
     let route = application.get("application_uris")?.get(0)?.as_str()?;
-    values::base_url(&format!("https://{route}")).ok()
+    format!("https://{route}").parse().ok()
 }
 
 /// Returns the URL of the first PostgreSQL that has one. Services are ordered by name, and the
 /// instances of a service as the platform lists them.
-fn postgres(services: &Value) -> Option<Result<SecretString, String>> {
+fn postgres(services: &Value) -> Option<Result<DatabaseUrl, String>> {
     let mut services: Vec<_> = services.as_object()?.iter().collect();
     services.sort_by_key(|(name, _)| name.as_str());
     let instances: Vec<_> =
@@ -69,10 +69,9 @@ fn postgres(services: &Value) -> Option<Result<SecretString, String>> {
     };
     let with_url = instances.iter().find_map(|instance| Some((instance, url_of(instance)?)));
     match with_url {
-        Some((instance, url)) => Some(
-            values::database_url(url)
-                .map_err(|error| problem(instance, &format!("its uri {error}"))),
-        ),
+        Some((instance, url)) => {
+            Some(url.parse().map_err(|error| problem(instance, &format!("its uri {error}"))))
+        }
         None => instances
             .iter()
             .find(|instance| is_tagged(instance))
@@ -84,7 +83,7 @@ fn url_of(instance: &Value) -> Option<&str> {
     let credentials = instance.get("credentials")?;
     let mut texts =
         ["uri", "url", "database_url"].into_iter().filter_map(|key| credentials.get(key)?.as_str());
-    texts.find(|text| values::is_postgres(text))
+    texts.find(|text| DatabaseUrl::is_postgres(text))
 }
 
 fn is_tagged(instance: &Value) -> bool {

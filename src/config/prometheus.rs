@@ -8,6 +8,7 @@ use super::{
     section::{Read, Section},
     values,
 };
+use crate::domain::http_url;
 use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -87,7 +88,7 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 fn remote_write(s: &mut Section<'_>) -> Read<RemoteWrite> {
-    let url = s.required("url", |text| values::http_url(text).map(String::from));
+    let url = s.required("url", |text| http_url(text).map(String::from));
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
     let credentials = keys::credentials(s, username, password);

@@ -9,8 +9,9 @@ mod lists;
 use super::{
     Mistakes, Pem,
     sources::{self, Table},
-    values::{MASK, path, without_query_values},
+    values::{path, without_query_values},
 };
+use crate::domain::MASK;
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
 use std::fmt;
@@ -227,7 +228,7 @@ impl<'r> Section<'r> {
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
-        self.shown_as(key, str::to_owned, parse)
+        self.shown(key, |text, _| text.to_owned(), parse)
     }
 
     /// Like [`text_or_file`](Self::text_or_file), but masked in the effective settings.
@@ -241,14 +242,23 @@ impl<'r> Section<'r> {
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
-        self.shown_as(key, |_| MASK.to_owned(), parse)
+        self.shown(key, |_, _| MASK.to_owned(), parse)
     }
 
-    /// Like [`text_or_file`](Self::text_or_file), with `mask` applied in the effective settings.
+    /// Like [`text_or_file`](Self::text_or_file), with another text in the effective settings.
     pub(super) fn shown_as<T>(
         &mut self,
         key: &str,
-        mask: impl FnOnce(&str) -> String,
+        shown: impl FnOnce(&T) -> String,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Read<Option<T>> {
+        self.shown(key, |_, parsed| shown(parsed), parse)
+    }
+
+    fn shown<T>(
+        &mut self,
+        key: &str,
+        shown: impl FnOnce(&str, &T) -> String,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
         let Some(Text { text, from_file }) = self.text(key)? else {
@@ -258,7 +268,7 @@ impl<'r> Section<'r> {
         match parse(&text) {
             Ok(parsed) => {
                 if !from_file {
-                    self.show(key, mask(&text));
+                    self.show(key, shown(&text, &parsed));
                 }
                 Ok(Some(parsed))
             }

@@ -33,6 +33,14 @@ fn mistakes(loaded: Loaded) -> Vec<(String, String)> {
     }
 }
 
+/// The URL with its password.
+fn database_url(config: &Config) -> String {
+    match &config.database_url {
+        DatabaseUrl::Sqlite(path) => format!("sqlite:{path}"),
+        DatabaseUrl::Postgres(url) => url.expose_secret().to_owned(),
+    }
+}
+
 /// Key paths and values of effective settings.
 fn flat(effective: &Effective) -> Vec<(String, String)> {
     fn walk(path: &str, yaml: &Yaml, into: &mut Vec<(String, String)>) {
@@ -118,8 +126,8 @@ external_exporters:
 fn without_settings_the_defaults_apply() {
     let (config, _) = load_file(None, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:8085");
-    assert_eq!(config.base_url, "http://localhost:8085");
-    assert_eq!(config.database_url.expose_secret(), "sqlite://scrapebroker.db");
+    assert_eq!(config.base_url.as_str(), "http://localhost:8085");
+    assert_eq!(database_url(&config), "sqlite://scrapebroker.db");
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
     assert_eq!(config.drain_wait, Duration::from_secs(5));
     assert!(config.broker.credentials.is_none());
@@ -145,7 +153,7 @@ fn an_empty_file_and_keys_without_a_value_change_nothing() {
 fn a_file_can_set_all_keys() {
     let (config, _) = load(WHOLE, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
-    assert_eq!(config.base_url, "https://metrics.example.com");
+    assert_eq!(config.base_url.as_str(), "https://metrics.example.com");
     assert_eq!(config.health_listen.unwrap().to_string(), "127.0.0.1:9001");
     assert_eq!(config.log.level, "info,scrapebroker=debug");
     assert_eq!(config.log.format, LogFormat::Json);
@@ -184,13 +192,13 @@ fn a_file_can_set_all_keys() {
 #[test]
 fn with_tls_the_default_base_url_is_https() {
     let tls = "tls: { cert_file: c, key_file: k }";
-    assert_eq!(load(tls, &[]).unwrap().0.base_url, "https://localhost:8085");
+    assert_eq!(load(tls, &[]).unwrap().0.base_url.as_str(), "https://localhost:8085");
 }
 
 #[test]
 fn the_default_base_url_follows_the_port_of_listen() {
     let (config, _) = load("listen: 127.0.0.1:9999", &[]).unwrap();
-    assert_eq!(config.base_url, "http://localhost:9999");
+    assert_eq!(config.base_url.as_str(), "http://localhost:9999");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Error texts follow the key and a colon. They quote the value only if it cannot be a secret:
 //! never for URLs, which may contain passwords.
 
+use crate::domain::{BaseUrl, MASK, http_url};
 use secrecy::SecretString;
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use url::Url;
@@ -186,30 +187,6 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses an HTTP URL without credentials.
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err("must begin with http:// or https://".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not contain a user name or password".to_owned());
-    }
-    match url.fragment() {
-        Some(_) => Err("must not contain a #".to_owned()),
-        None => Ok(url),
-    }
-}
-
-/// Parses a base URL and removes its trailing slash.
-pub(super) fn base_url(text: &str) -> Result<String, String> {
-    let url = http_url(text)?;
-    match url.query() {
-        Some(_) => Err("must not contain a query".to_owned()),
-        None => Ok(url.as_str().trim_end_matches('/').to_owned()),
-    }
-}
-
 /// First segments of Scrapebroker's paths.
 const OWN_PATHS: [&str; 14] = [
     "-",
@@ -228,12 +205,11 @@ const OWN_PATHS: [&str; 14] = [
     "v2",
 ];
 
-/// Parses the [`base_url`] of Scrapebroker. Its path must not begin like one of Scrapebroker's
+/// Parses the [`BaseUrl`] of Scrapebroker. Its path must not begin like one of Scrapebroker's
 /// paths: otherwise the server could not tell whether a proxy has removed it from a request.
-pub(super) fn own_base_url(text: &str) -> Result<String, String> {
-    let base_url = base_url(text)?;
-    let url = Url::parse(&base_url).map_err(|error| format!("is not a URL: {error}"))?;
-    let first = url.path_segments().and_then(|mut parts| parts.next()).unwrap_or_default();
+pub(super) fn own_base_url(text: &str) -> Result<BaseUrl, String> {
+    let base_url: BaseUrl = text.parse()?;
+    let first = base_url.path().split('/').nth(1).unwrap_or_default();
     match OWN_PATHS.contains(&first) {
         true => Err(format!("must have another path: /{first} is a path of Scrapebroker itself")),
         false => Ok(base_url),
@@ -268,34 +244,6 @@ pub(super) fn nats_server(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn is_postgres(database_url: &str) -> bool {
-    database_url.starts_with("postgres://") || database_url.starts_with("postgresql://")
-}
-
-/// Parses `sqlite://…` or `postgres://…`.
-pub(super) fn database_url(text: &str) -> Result<SecretString, String> {
-    let text = text.trim();
-    if is_postgres(text) {
-        let url = Url::parse(text).map_err(|error| {
-            format!("is not a URL: {error}; special characters of a password are percent-encoded")
-        })?;
-        let has_host = url.host_str().is_some_and(|host| !host.is_empty());
-        // The directory of a socket is in the query.
-        if !has_host && !url.query_pairs().any(|(name, _)| name == "host") {
-            return Err("names no host".to_owned());
-        }
-        return Ok(text.into());
-    }
-    match text.strip_prefix("sqlite:") {
-        Some("" | "//") => Err("names no file; write sqlite://scrapebroker.db".to_owned()),
-        Some(_) => Ok(text.into()),
-        None => Err("must begin with sqlite:// or postgres://".to_owned()),
-    }
-}
-
-/// Replaces a secret in the effective settings.
-pub(super) const MASK: &str = "************";
-
 /// Masks the values in the query of a URL or path, which may contain keys.
 pub(super) fn without_query_values(text: &str) -> String {
     let is_url = ["http://", "https://", "/"].iter().any(|start| text.starts_with(start));
@@ -307,28 +255,6 @@ pub(super) fn without_query_values(text: &str) -> String {
         None => pair.to_owned(),
     });
     format!("{start}?{}", masked.collect::<Vec<_>>().join("&"))
-}
-
-/// Masks the passwords in a `database_url`.
-pub(super) fn masked_url(text: &str) -> String {
-    let is_secret = |name: &str| name.to_ascii_lowercase().contains("password");
-    let text = text.trim();
-    if text.starts_with("sqlite:") {
-        return text.to_owned();
-    }
-    let Ok(mut url) = Url::parse(text) else { return MASK.to_owned() };
-    if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
-        return MASK.to_owned();
-    }
-    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
-        let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-        let masked = pairs.iter().map(|(name, value)| match is_secret(name) {
-            true => (name.as_str(), MASK),
-            false => (name.as_str(), value.as_str()),
-        });
-        url.query_pairs_mut().clear().extend_pairs(masked);
-    }
-    url.into()
 }
 
 #[cfg(test)]

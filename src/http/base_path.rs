@@ -3,6 +3,7 @@
 //! A gorouter with a context path keeps it in requests, other proxies strip it. Both reach the same
 //! handlers: the path is stripped here, before routing, when a request has it.
 
+use crate::domain::BaseUrl;
 use actix_web::{
     Error,
     body::MessageBody,
@@ -17,9 +18,8 @@ use actix_web::{
 pub struct BasePath(String);
 
 impl BasePath {
-    /// `base_url` must be valid.
-    pub fn of(base_url: &str) -> Self {
-        Self(super::urls::path_of(base_url).to_owned())
+    pub fn of(base_url: &BaseUrl) -> Self {
+        Self(base_url.path().to_owned())
     }
 
     /// The URI without this path; none if it does not begin with it.
@@ -78,7 +78,7 @@ mod tests {
             ("https://h/a/b", "/a/sd", None),
             ("https://h", "/sd", None),
         ] {
-            let stripped = BasePath::of(base_url).strip(&uri.parse().unwrap());
+            let stripped = BasePath::of(&base_url.parse().unwrap()).strip(&uri.parse().unwrap());
             assert_eq!(
                 stripped.map(|uri| uri.to_string()).as_deref(),
                 expected,

@@ -6,7 +6,7 @@
 //! which browsers mark them: `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin`
 //! (RFC 6454). Clients that are no browsers send neither.
 
-use super::urls::BaseUrl;
+use crate::domain::BaseUrl;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{EitherBody, MessageBody},
@@ -50,9 +50,8 @@ const APIS: [&str; 2] = ["/broker", "/tsuru"];
 pub struct OwnOrigin(BaseUrl);
 
 impl OwnOrigin {
-    /// Of a checked `base_url`.
-    pub fn of(base_url: &str) -> Self {
-        Self(BaseUrl::of(base_url))
+    pub fn of(base_url: BaseUrl) -> Self {
+        Self(base_url)
     }
 
     /// Whether the value of an `Origin` names this installation: as users reach it, or
@@ -153,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_ours_by_base_url_or_by_the_host_that_was_asked() {
-        let own = OwnOrigin::of("https://broker.example.com/sub");
+        let own = OwnOrigin::of("https://broker.example.com/sub".parse().unwrap());
         for (origin, host, is_ours) in [
             ("https://broker.example.com", None, true),
             ("https://BROKER.example.com:443", None, true),

@@ -20,7 +20,7 @@ mod instances;
 mod preconditions;
 
 use super::auth::BasicCredentials;
-use crate::broker::Broker;
+use crate::{broker::Broker, domain::BaseUrl};
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 pub(super) use credentials::USERNAME;
 use error::OsbError;
@@ -34,7 +34,7 @@ pub struct OsbState {
     /// The platform's; without them every URL answers 503 and says why.
     pub credentials: Option<BasicCredentials>,
     /// How users reach us, without a slash at its end; goes into credentials.
-    pub base_url: String,
+    pub base_url: BaseUrl,
 }
 
 /// Adds `/v2/…`; to be mounted in the scope `/broker` of an app that has a

@@ -15,7 +15,10 @@ mod target;
 use crate::{
     broker::{BindingTable, Broker, PrometheusSnapshot},
     discovery::RouteTable,
-    domain::prometheus::{Period, segment},
+    domain::{
+        BaseUrl,
+        prometheus::{Period, segment},
+    },
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
     query::{PrometheusClient, QueryRequest, QueryResponse, ReadEndpoint, Upstream},
     scrape::ScrapeHistory,
@@ -62,8 +65,8 @@ pub struct Prometheus {
     pub bound: BindingTable,
     pub catalog: Broker,
     pub access: Access,
-    /// The public URL without a slash at its end.
-    pub base_url: String,
+    /// The public URL.
+    pub base_url: BaseUrl,
     /// Finds the instance behind a target.
     pub table: RouteTable,
     /// Why an instance could not be scraped.
@@ -86,7 +89,7 @@ impl Prometheus {
 }
 
 /// How an instance is reached.
-pub fn upstream(base_url: &str, prometheus: &PrometheusSnapshot) -> Upstream {
+pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream {
     let segment = segment(&prometheus.instance_id);
     Upstream {
         external_url: format!("{base_url}/prometheus/{segment}"),

@@ -22,11 +22,10 @@ pub use metrics::SdMetrics;
 use crate::{
     broker::{ActiveBindings, BindingTable, Scope},
     discovery::{RouteTable, Snapshot},
-    domain::{AppGuid, InstanceId, SpaceGuid},
+    domain::{AppGuid, BaseUrl, InstanceId, SpaceGuid},
     http::{
         access::{Access, Caller},
         read_only, readiness,
-        urls::BaseUrl,
     },
 };
 use actix_web::{
@@ -55,7 +54,7 @@ pub struct Sd {
     keep: Duration,
     base: BaseUrl,
     /// The URL at which provisioned Prometheus servers reach this program.
-    own_base: Arc<OnceLock<String>>,
+    own_base: Arc<OnceLock<BaseUrl>>,
     cache: Cache,
     limit: Limit,
     /// Lists are rendered one at a time, so that they use at most one core.
@@ -70,10 +69,10 @@ pub struct SdSettings {
     pub access: Access,
     /// `routes.keep`: the routes of a source are unknown after this time without an answer.
     pub keep: Duration,
-    /// The public URL without a slash at its end.
-    pub base_url: String,
+    /// The public URL.
+    pub base_url: BaseUrl,
     /// The same for a provisioned Prometheus, once it is known.
-    pub own_base_url: Arc<OnceLock<String>>,
+    pub own_base_url: Arc<OnceLock<BaseUrl>>,
     pub metrics: SdMetrics,
 }
 
@@ -106,7 +105,7 @@ impl Visibility {
 impl Sd {
     pub fn new(settings: SdSettings) -> Self {
         Self {
-            base: BaseUrl::of(&settings.base_url),
+            base: settings.base_url,
             table: settings.table,
             bound: settings.bound,
             access: settings.access,
@@ -120,10 +119,10 @@ impl Sd {
     }
 
     /// The base URL of targets in the list; none while it is unknown.
-    fn base_for(&self, visibility: &Visibility) -> Option<BaseUrl> {
+    fn base_for(&self, visibility: &Visibility) -> Option<&BaseUrl> {
         match visibility {
-            Visibility::BoundApps(_) => self.own_base.get().map(|own| BaseUrl::of(own)),
-            _ => Some(self.base.clone()),
+            Visibility::BoundApps(_) => self.own_base.get(),
+            _ => Some(&self.base),
         }
     }
 
@@ -138,7 +137,7 @@ impl Sd {
         if let Some(answer) = self.cache.get(&key, &versions) {
             return Ok((answer, Outcome::Cached));
         }
-        let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?;
+        let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?.clone();
         let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
         // Another request may have rendered it meanwhile.
         if let Some(answer) = self.cache.get(&key, &versions) {

@@ -25,7 +25,7 @@ use super::auth::BasicCredentials;
 use crate::{
     broker::Broker,
     discovery::{RouteTable, TsuruApi},
-    domain::CallsWithoutEventId,
+    domain::{BaseUrl, CallsWithoutEventId},
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
@@ -41,7 +41,7 @@ pub struct TsuruState {
     /// the name of the service as user name, which is Tsuru's default.
     pub credentials: Option<BasicCredentials>,
     /// The public URL without a slash at its end, for variables of apps.
-    pub base_url: String,
+    pub base_url: BaseUrl,
     /// Confirms binds, if it is configured.
     pub api: Option<TsuruApi>,
     pub calls_without_event_id: CallsWithoutEventId,

@@ -3,12 +3,12 @@
 use crate::{
     broker::Broker,
     discovery::{RouteTable, SourceStatus},
+    domain::BaseUrl,
     http::{
         access::{Access, Caller, Denied},
         browser,
         lifecycle::Lifecycle,
         read_only,
-        urls::{self, BaseUrl},
     },
 };
 use actix_web::{
@@ -22,7 +22,7 @@ use askama::Template;
 #[derive(Clone, Debug)]
 pub struct Ui {
     /// The public URL without a slash at its end.
-    pub base_url: String,
+    pub base_url: BaseUrl,
     pub lifecycle: Lifecycle,
     pub table: RouteTable,
     pub access: Access,
@@ -117,7 +117,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
         (false, false) => (false, "waiting for the first route table"),
     };
     Ok(page(&Landing {
-        base: urls::path_of(&ui.base_url),
+        base: ui.base_url.path(),
         version: crate::VERSION,
         warning: ui.warning,
         ready,
@@ -128,14 +128,13 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
 }
 
 async fn doc(ui: web::Data<Ui>) -> HttpResponse {
-    let place = BaseUrl::of(&ui.base_url);
     let token_required = ui.access.token_required();
     page(&Doc {
-        base: urls::path_of(&ui.base_url),
+        base: ui.base_url.path(),
         curl: if token_required { CURL_WITH_TOKEN } else { "curl" },
-        base_url: &ui.base_url,
-        scheme: &place.scheme,
-        authority: &place.target(),
+        base_url: ui.base_url.as_str(),
+        scheme: ui.base_url.scheme(),
+        authority: &ui.base_url.target(),
         token_required,
     })
 }

@@ -68,7 +68,7 @@ impl<'a> ConfigContents<'a> {
         Self {
             instance: desired.instance_id.as_str(),
             replica,
-            base_url: &desired.own.scrape_url,
+            base_url: desired.own.scrape_url.as_str(),
             scraper_token: &desired.scraper_token,
             scrape_interval: spec.scrape_interval,
             sample_limit: spec.sample_limit,
@@ -98,7 +98,7 @@ fn text(contents: &ConfigContents<'_>) -> String {
     let interval = contents.scrape_interval;
     let refresh_interval = interval.clamp(Period::seconds(1), MAX_REFRESH_INTERVAL);
     let discovery = json!({
-        "url": format!("{}/sd", contents.base_url.trim_end_matches('/')),
+        "url": format!("{}/sd", contents.base_url),
         "refresh_interval": refresh_interval.to_string(),
         "authorization": bearer(contents.scraper_token),
         "follow_redirects": false,

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        InstanceId, InstanceNames, OrganizationGuid, ServiceInstance, SpaceGuid,
+        BaseUrl, InstanceId, InstanceNames, OrganizationGuid, ServiceInstance, SpaceGuid,
         prometheus::{Spec, StoredPrometheus, WEB_USER, segment, slug},
     },
     secrets::{Keys, PrometheusInstance},
@@ -28,13 +28,13 @@ pub struct DesiredInstance {
     pub own: OwnAddress,
 }
 
-/// The addresses of Scrapebroker, without a trailing slash.
+/// The addresses of Scrapebroker.
 #[derive(Clone, Debug)]
 pub struct OwnAddress {
     /// `base_url` of the configuration, for users.
-    pub base_url: String,
+    pub base_url: BaseUrl,
     /// For instances: child processes use the loopback interface.
-    pub scrape_url: String,
+    pub scrape_url: BaseUrl,
 }
 
 /// A target of `prometheus.remote_writes`.
@@ -106,9 +106,7 @@ impl DesiredInstance {
 
     /// The path of [`external_url`](Self::external_url).
     pub fn route_prefix(&self) -> String {
-        let url = self.external_url();
-        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/").to_owned()
+        format!("{}/prometheus/{}", self.own.base_url.path(), segment(&self.instance_id))
     }
 
     /// Name for the folder or the app of the instance ([`slug`]).

@@ -1,19 +1,18 @@
 //! Copies an SQLite database while it is in use.
 
 use super::{StoreError, sqlite};
-use secrecy::{ExposeSecret, SecretString};
+use crate::domain::DatabaseUrl;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use std::path::{Path, PathBuf};
 
 /// Returns the file of a `database_url`. None for PostgreSQL.
 ///
 /// # Errors
-/// [`StoreError::Url`] for an unsupported URL.
-pub fn file_of(url: &SecretString) -> Result<Option<PathBuf>, StoreError> {
-    match url.expose_secret().split_once(':') {
-        Some(("sqlite", path)) => sqlite::path_of(path).map(Some),
-        Some(("postgres" | "postgresql", _)) => Ok(None),
-        _ => Err(StoreError::Url("must begin with sqlite: or postgres:".to_owned())),
+/// [`StoreError::Url`] for a path that is no file.
+pub fn file_of(url: &DatabaseUrl) -> Result<Option<PathBuf>, StoreError> {
+    match url {
+        DatabaseUrl::Sqlite(path) => sqlite::path_of(path).map(Some),
+        DatabaseUrl::Postgres(_) => Ok(None),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::Store;
 use futures_util::FutureExt;
-use secrecy::SecretString;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
@@ -30,14 +29,14 @@ impl Schema {
         schema
     }
 
-    pub(crate) fn url(&self) -> SecretString {
+    pub(crate) fn url(&self) -> String {
         self.url_at(&self.server)
     }
 
     /// URL of the schema with another address of the server.
-    pub(crate) fn url_at(&self, server: &str) -> SecretString {
+    pub(crate) fn url_at(&self, server: &str) -> String {
         let separator = if server.contains('?') { '&' } else { '?' };
-        format!("{server}{separator}options[search_path]={}", self.name).into()
+        format!("{server}{separator}options[search_path]={}", self.name)
     }
 
     pub(crate) async fn drop(self) {
@@ -59,13 +58,13 @@ pub(crate) async fn on_both(test: impl AsyncFn(Store)) {
     println!("on SQLite");
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
-    let store = Store::open(&url.into(), 4).await.unwrap();
+    let store = Store::open(&url.parse().unwrap(), 4).await.unwrap();
     test(store.clone()).await;
     store.close().await;
 
     println!("on PostgreSQL");
     let schema = Schema::create().await;
-    let store = Store::open(&schema.url(), 4).await.unwrap();
+    let store = Store::open(&schema.url().parse().unwrap(), 4).await.unwrap();
     let outcome = AssertUnwindSafe(test(store.clone())).catch_unwind().await;
     store.close().await;
     schema.drop().await;

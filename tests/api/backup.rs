@@ -91,7 +91,8 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
     }
     drop(server);
 
-    let store = Store::open(&format!("sqlite://{}", database.display()).into(), 1).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}", database.display()).parse().unwrap(), 1).await.unwrap();
     let catalog: Value = serde_json::from_str(&std::fs::read_to_string(CATALOG).unwrap()).unwrap();
     let catalog = Catalog::parse(&catalog, "http://localhost").unwrap();
     let broker = Broker::open(store.clone(), None, catalog).await.unwrap();

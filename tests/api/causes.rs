@@ -61,7 +61,7 @@ async fn said_of_nats(url: &str, ca: Option<&str>) -> String {
 
 async fn said_of_postgres(rest: &str) -> String {
     let url = format!("postgres://user:hunter2@{rest}");
-    Store::open(&url.into(), 1).await.unwrap_err().to_string()
+    Store::open(&url.parse().unwrap(), 1).await.unwrap_err().to_string()
 }
 
 /// What `scrapebroker sd` prints.

@@ -62,7 +62,7 @@ impl World {
             ("PROMETHEUS__PROVISIONER", "none".to_owned()),
         ];
         let app = spawn_app(&[&own, settings].concat()).await;
-        let store = Store::open(&database_url.into(), 1).await.unwrap();
+        let store = Store::open(&database_url.parse().unwrap(), 1).await.unwrap();
         let keys = Keys::derive(&key.into()).unwrap();
         Self { app, store, keys, _folder: folder }
     }

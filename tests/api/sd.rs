@@ -52,7 +52,7 @@ impl ProvisionPolicy for Willing {
 impl Instances {
     async fn made(ids: &[&str]) -> Self {
         let mut instances = Self { folder: tempfile::tempdir().unwrap(), salts: HashMap::new() };
-        let store = Store::open(&instances.url().into(), 2).await.unwrap();
+        let store = Store::open(&instances.url().parse().unwrap(), 2).await.unwrap();
         let catalog: Value =
             serde_json::from_str(include_str!("../../broker-catalog.json")).unwrap();
         let catalog = Catalog::parse(&catalog, "http://localhost").unwrap();

@@ -12,7 +12,7 @@ pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
 
     println!("on PostgreSQL");
     let schema = Schema::create().await;
-    let store = Store::open(&schema.url(None), 4).await.unwrap();
+    let store = Store::open(&schema.url(None).parse().unwrap(), 4).await.unwrap();
     let outcome = AssertUnwindSafe(test(store.clone())).catch_unwind().await;
     store.close().await;
     schema.drop().await;
@@ -25,7 +25,7 @@ pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
 pub(crate) async fn on_sqlite_store(test: impl AsyncFn(Store)) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
-    let store = Store::open(&url.into(), 4).await.unwrap();
+    let store = Store::open(&url.parse().unwrap(), 4).await.unwrap();
     test(store.clone()).await;
     store.close().await;
 }

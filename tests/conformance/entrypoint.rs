@@ -95,7 +95,7 @@ impl Drop for Running {
 }
 
 fn desired() -> DesiredInstance {
-    let own = "http://127.0.0.1:9".to_owned();
+    let own = "http://127.0.0.1:9".parse().unwrap();
     DesiredInstance {
         instance_id: INSTANCE.parse().unwrap(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
@@ -116,7 +116,10 @@ fn desired() -> DesiredInstance {
         remote_write: None,
         scraper_token: "t0k\"en".into(),
         web_password: "web $password".into(),
-        own: OwnAddress { base_url: "https://broker.example.com".to_owned(), scrape_url: own },
+        own: OwnAddress {
+            base_url: "https://broker.example.com".parse().unwrap(),
+            scrape_url: own,
+        },
     }
 }
 

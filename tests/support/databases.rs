@@ -1,6 +1,5 @@
 //! PostgreSQL schemas: each test gets its own.
 
-use secrecy::SecretString;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 /// A PostgreSQL schema of a test's own.
@@ -18,10 +17,10 @@ impl Schema {
     }
 
     /// The URL of the schema, over `server` instead of the real one if given.
-    pub fn url(&self, server: Option<&str>) -> SecretString {
+    pub fn url(&self, server: Option<&str>) -> String {
         let server = server.unwrap_or(&self.server);
         let separator = if server.contains('?') { '&' } else { '?' };
-        format!("{server}{separator}options[search_path]={}", self.name).into()
+        format!("{server}{separator}options[search_path]={}", self.name)
     }
 
     pub async fn drop(self) {

@@ -3,13 +3,12 @@
 use super::*;
 use crate::{
     domain::{
-        OperationState,
+        DatabaseUrl, OperationState,
         prometheus::{ProvisionPolicy, Refusal, Spec},
     },
     store::{operations, promfetcher::AppEndpoint, replicas, testing::Schema},
 };
 use futures_util::future::LocalBoxFuture;
-use secrecy::SecretString;
 use std::rc::Rc;
 
 const PROMETHEUS: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
@@ -144,9 +143,9 @@ async fn prepare(broker: &Broker, id: &str) {
 
 /// A connection URL with a short deadlock timeout and an application name that identifies its
 /// sessions.
-fn url_with_short_deadlock_timeout(schema: &Schema, name: &str) -> SecretString {
+fn url_with_short_deadlock_timeout(schema: &Schema, name: &str) -> DatabaseUrl {
     let url = schema.url();
-    format!("{}&options[deadlock_timeout]=20ms&application_name={name}", url.expose_secret()).into()
+    format!("{}&options[deadlock_timeout]=20ms&application_name={name}", url).parse().unwrap()
 }
 
 /// Waits until a session with this name waits for a lock.
@@ -163,7 +162,7 @@ async fn wait_for_waiting_session(store: &Store, name: &str) {
 async fn each_operation_acquires_its_locks_in_the_order_of_the_store() {
     let schema = Schema::create().await;
     let name = format!("held-{}", uuid::Uuid::new_v4().simple());
-    let store = Store::open(&schema.url(), 4).await.unwrap();
+    let store = Store::open(&schema.url().parse().unwrap(), 4).await.unwrap();
     let other = Store::open(&url_with_short_deadlock_timeout(&schema, &name), 4).await.unwrap();
     let broker = replica(&other).await;
     for (number, operation) in OPERATIONS.into_iter().enumerate() {

@@ -70,7 +70,7 @@ async fn a_store_that_was_used_with_another_key_is_refused() {
 #[tokio::test]
 async fn with_sqlite_the_key_is_generated_once_next_to_the_database() {
     let dir = tempfile::tempdir().unwrap();
-    let url = SecretString::from(format!("sqlite://{}", dir.path().join("test.db").display()));
+    let url = format!("sqlite://{}", dir.path().join("test.db").display()).parse().unwrap();
     let mut tokens = Vec::new();
     for _ in 0..2 {
         let store = Store::open(&url, 2).await.unwrap();
@@ -89,7 +89,8 @@ async fn with_sqlite_the_key_is_generated_once_next_to_the_database() {
 async fn while_the_database_is_unavailable_bindings_stay_active_and_changes_fail() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.db");
-    let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}", path.display()).parse().unwrap(), 2).await.unwrap();
     let broker = broker(&store).await;
     broker.provision(provision("i")).await.unwrap();
     create_binding(&broker, bind("i", "b", "app")).await;
@@ -108,7 +109,8 @@ async fn while_the_database_is_unavailable_bindings_stay_active_and_changes_fail
 async fn the_database_contains_no_plaintext_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.db");
-    let store = Store::open(&format!("sqlite://{}", path.display()).into(), 2).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}", path.display()).parse().unwrap(), 2).await.unwrap();
     let broker = broker(&store).await;
     broker.provision(provision("i")).await.unwrap();
     let parameters = map(json!({"headers": {"X-Key": "hunter2"}, "endpoint": "/findme"}));
@@ -129,7 +131,7 @@ async fn a_replaced_database_file_is_another_store_with_its_own_key() {
     let file = |name: &str| dir.path().join(name);
     let open = async |name: &str, key: &SecretString| {
         let url = format!("sqlite://{}", file(name).display());
-        let store = Store::open(&url.into(), 2).await.unwrap();
+        let store = Store::open(&url.parse().unwrap(), 2).await.unwrap();
         (store.clone(), Broker::open(store, Some(key), catalog()).await.unwrap())
     };
     // The same number of changes as in the database in use, but other ones.

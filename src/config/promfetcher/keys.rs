@@ -13,7 +13,7 @@ use crate::{
         section::{Read, Recorded, Section},
         values::{self, number},
     },
-    domain::{Catalog, PlanId, ServiceId},
+    domain::{BaseUrl, Catalog, PlanId, ServiceId},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -81,8 +81,8 @@ fn listeners(s: &mut Section<'_>, to: &mut Document) -> bool {
 }
 
 fn base_url(s: &mut Section<'_>, to: &mut Document, tls: bool) {
-    match s.optional("base_url", values::base_url) {
-        Ok(Some(url)) => to.set(&["base_url"], url),
+    match s.optional("base_url", str::parse::<BaseUrl>) {
+        Ok(Some(url)) => to.set(&["base_url"], url.as_str()),
         Ok(None) => {
             let scheme = if tls { "https" } else { "http" };
             to.remark(

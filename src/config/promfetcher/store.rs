@@ -1,9 +1,9 @@
 //! Converts promfetcher's database URL. Only a PostgreSQL is used by Scrapebroker.
 
 use super::{document::Document, fields::raw};
-use crate::config::{
-    section::Section,
-    values::{self, number},
+use crate::{
+    config::{section::Section, values::number},
+    domain::DatabaseUrl,
 };
 
 const NONE: &str = "is not set: promfetcher rejected bindings; Scrapebroker stores them in SQLite";
@@ -47,7 +47,7 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
 }
 
 fn in_postgres(s: &mut Section<'_>, to: &mut Document, url: &str) {
-    if let Err(problem) = values::database_url(url) {
+    if let Err(problem) = url.parse::<DatabaseUrl>() {
         s.mistake("db_conn", problem);
         return;
     }

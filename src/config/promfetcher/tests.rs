@@ -129,7 +129,7 @@ fn the_polling_generation_converts_to_valid_settings() {
     let config = loaded(POLLING);
     assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
     assert_eq!(config.health_listen.unwrap().to_string(), "0.0.0.0:8081");
-    assert_eq!(config.base_url, "https://promfetcher.example.com");
+    assert_eq!(config.base_url.as_str(), "https://promfetcher.example.com");
     let [first, second] = config.routes.gorouters.try_into().unwrap();
     let secret = |text: &secrecy::SecretString| text.expose_secret().to_owned();
     assert_eq!(first.url, "http://10.0.1.1:8082/routes");
@@ -141,7 +141,7 @@ fn the_polling_generation_converts_to_valid_settings() {
         ("admin", "0x1F0123456789")
     );
     assert!(config.broker.adopt_unknown_instances);
-    assert_eq!(secret(&config.database_url), "sqlite://scrapebroker.db");
+    assert_eq!(config.database_url.to_string(), "sqlite://scrapebroker.db");
 }
 
 #[test]

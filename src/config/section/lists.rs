@@ -1,6 +1,7 @@
 //! Mappings with user-defined names.
 
-use super::{MASK, Read, Section, Value, ValueKind, sources};
+use super::{Read, Section, Value, ValueKind, sources};
+use crate::domain::MASK;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use yaml_rust2::{Yaml, yaml::Hash};

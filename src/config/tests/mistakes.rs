@@ -256,7 +256,7 @@ fn the_tsuru_api_url_and_token_require_each_other() {
         assert_eq!(found, [key], "{yaml}");
     }
     let tsuru = load(WHOLE, &[]).unwrap().0.routes.tsuru.unwrap();
-    assert_eq!(tsuru.api_url, "https://tsuru.example.com");
+    assert_eq!(tsuru.api_url.as_str(), "https://tsuru.example.com");
     assert!(load("", &[]).unwrap().0.routes.tsuru.is_none());
 }
 

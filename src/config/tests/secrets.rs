@@ -134,15 +134,15 @@ routes: {{ gorouters: [{{ url: 'http://r/', username_file: {user}, password_file
     let loaded = load(&yaml, &[]);
     assert!(!shown(&loaded).contains("hunter2"), "{}", shown(&loaded));
     let (config, effective) = loaded.unwrap();
-    let credentials = config.broker.credentials.unwrap();
+    let credentials = config.broker.credentials.as_ref().unwrap();
     assert_eq!(credentials.username, "cc");
     assert_eq!(
         credentials.password.expose_secret(),
         " hunter2 hunter2 ",
         "only the line break goes"
     );
-    assert_eq!(config.broker.token_key.unwrap().expose_secret(), "hunter2\n");
-    assert_eq!(config.database_url.expose_secret(), "postgres://u:hunter2@db/x");
+    assert_eq!(config.broker.token_key.as_ref().unwrap().expose_secret(), "hunter2\n");
+    assert_eq!(database_url(&config), "postgres://u:hunter2@db/x");
     assert_eq!(config.routes.gorouters[0].credentials.as_ref().unwrap().username, "cc");
     let (_, again) = load(&effective.to_string(), &[]).unwrap();
     assert_eq!(again.to_string(), effective.to_string());

@@ -1,5 +1,4 @@
 use super::*;
-use secrecy::ExposeSecret;
 
 #[test]
 fn addresses_are_written_with_and_without_a_host() {
@@ -61,72 +60,6 @@ fn a_log_filter_is_levels_with_or_without_a_target() {
     }
     for wrong in ["verbose", "scrapebroker", "=debug", "a b=info", "info,", "x[y]=info", "x=loud"] {
         assert!(log_filter(wrong).is_err(), "{wrong}");
-    }
-}
-
-#[test]
-fn a_base_url_is_http_without_credentials_and_query() {
-    let cases = [
-        ("https://metrics.example.com/", "https://metrics.example.com"),
-        ("http://localhost:8085", "http://localhost:8085"),
-        ("https://example.com/scrapebroker/", "https://example.com/scrapebroker"),
-    ];
-    for (input, expected) in cases {
-        assert_eq!(base_url(input).unwrap(), expected, "{input}");
-    }
-    let wrong = [
-        "metrics.example.com",
-        "ftp://example.com",
-        "https://",
-        "https://example.com/?a=b",
-        "https://example.com/#top",
-        "https://user:hunter2@example.com",
-    ];
-    for wrong in wrong {
-        assert!(!base_url(wrong).unwrap_err().contains("hunter2"), "{wrong}");
-    }
-}
-
-#[test]
-fn a_database_is_sqlite_or_postgresql() {
-    let good = [
-        "sqlite://scrapebroker.db",
-        "sqlite::memory:",
-        "sqlite:///var/lib/x.db?mode=rwc",
-        "postgres://u:p@db.example.com:5432/broker?sslmode=require",
-        "postgresql://db/broker",
-        "postgres:///broker?host=/run/postgresql",
-    ];
-    for good in good {
-        assert_eq!(database_url(good).unwrap().expose_secret(), good);
-    }
-    let wrong = [
-        "mysql://u:hunter2@db/broker",
-        "postgres://",
-        "postgres:///broker",
-        "postgres://u:hun/ter2@db/x",
-        "sqlite:",
-        "scrapebroker.db",
-    ];
-    for wrong in wrong {
-        assert!(!database_url(wrong).unwrap_err().contains("hun"), "{wrong}");
-    }
-}
-
-#[test]
-fn passwords_of_a_database_are_never_shown() {
-    let cases = [
-        ("sqlite://my data.db", "sqlite://my data.db"),
-        ("postgres://u:hunter2@db/x", "postgres://u:************@db/x"),
-        ("postgres://u@db/x?sslmode=require", "postgres://u@db/x?sslmode=require"),
-        (
-            "postgres://u@db/x?sslmode=require&PassWord=hunter2",
-            "postgres://u@db/x?sslmode=require&PassWord=************",
-        ),
-        ("hunter2", MASK),
-    ];
-    for (input, expected) in cases {
-        assert_eq!(masked_url(input), expected, "{input}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     broker::{Credentials, Scope},
+    domain::BaseUrl,
     http::urls,
 };
 use secrecy::ExposeSecret;
@@ -45,7 +46,7 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 ///   "token": "sbt_…", "username": "scrapebroker", "password": "sbt_…"
 /// }
 /// ```
-pub(super) fn credentials(given: &Credentials, base_url: &str) -> Value {
+pub(super) fn credentials(given: &Credentials, base_url: &BaseUrl) -> Value {
     let apps = format!("{base_url}/v1/apps");
     let mut credentials = match &given.scope {
         Scope::App(app) => json!({

@@ -51,7 +51,7 @@ pub(super) async fn show(
     };
     let id = prometheus.instance_id.as_str();
     let page = Page {
-        base: urls::path_of(&of.base_url),
+        base: of.base_url.path(),
         name: prometheus.names.instance.as_deref().unwrap_or(id),
         url: urls::prometheus(&of.base_url, &prometheus.instance_id),
         service: service.map_or("prometheus", |service| &service.name).to_owned(),

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     broker::{ActiveBinding, ActiveBindings, Scope},
     discovery::{Endpoint, Match, Snapshot},
-    domain::{App, OrganizationGuid, SpaceGuid},
-    http::{access::visible, urls::BaseUrl},
+    domain::{App, BaseUrl, OrganizationGuid, SpaceGuid},
+    http::access::visible,
 };
 use std::sync::Arc;
 

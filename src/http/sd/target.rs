@@ -7,8 +7,7 @@ use super::query::{Mode, Scheme, SdQuery};
 use crate::{
     broker::ActiveBinding,
     discovery::Endpoint,
-    domain::{OrganizationGuid, SpaceGuid},
-    http::urls::BaseUrl,
+    domain::{BaseUrl, OrganizationGuid, SpaceGuid},
     scrape::WEB,
 };
 use percent_encoding::percent_decode_str;
@@ -104,16 +103,17 @@ impl<'a> AppTargets<'a> {
         labels: &mut LabelMap<'a>,
     ) -> Cow<'a, str> {
         let (base, query) = (self.base, self.query);
-        let scheme = query.scheme.map_or(base.scheme.as_str(), |it| it.as_str());
+        let scheme = query.scheme.map_or(base.scheme(), |it| it.as_str());
         let app = endpoint.app.id.as_str();
         labels.push("__scheme__", scheme);
-        let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.path);
+        let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.decoded_path());
         labels.push("__metrics_path__", path);
         if &*endpoint.process_type != WEB {
             labels.push("__param_process_type", &*endpoint.process_type);
         }
-        let (scheme, port) = (scheme.to_owned(), query.port.or(base.port));
-        BaseUrl { scheme, port, ..base.clone() }.target().into()
+        let default = if scheme == "https" { 443 } else { 80 };
+        let port = query.port.or(base.port()).unwrap_or(default);
+        format!("{}:{port}", base.host()).into()
     }
 
     fn direct(&self, endpoint: &'a Endpoint, labels: &mut LabelMap<'a>) -> Cow<'a, str> {

@@ -2,7 +2,7 @@
 
 use crate::{
     broker::{Credentials, Scope},
-    domain::AppGuid,
+    domain::{AppGuid, BaseUrl},
     http::{osb, urls},
 };
 use secrecy::ExposeSecret;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub(super) fn variables(
     given: &Credentials,
     app: Option<&AppGuid>,
-    base_url: &str,
+    base_url: &BaseUrl,
 ) -> Map<String, Value> {
     let token = given.token.expose_secret();
     let metrics_url = app.map(|app| urls::metrics(base_url, app));

@@ -2,7 +2,7 @@ use super::*;
 use crate::store::testing::Schema;
 
 async fn store_of(schema: &Schema) -> Store {
-    Store::open(&schema.url(), 4).await.unwrap()
+    Store::open(&schema.url().parse().unwrap(), 4).await.unwrap()
 }
 
 fn elsewhere(claimed: Result<(), ClaimError>) -> (String, String) {

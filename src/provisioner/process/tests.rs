@@ -160,8 +160,8 @@ fn desired(id: &str) -> DesiredInstance {
         scraper_token: "sbt_scraper".into(),
         web_password: "abcdefghijklmnopqrstuvwxyz0123456789-_ABCDE".into(),
         own: OwnAddress {
-            base_url: "https://broker.example.com/x".to_owned(),
-            scrape_url: "http://127.0.0.1:9".to_owned(),
+            base_url: "https://broker.example.com/x".parse().unwrap(),
+            scrape_url: "http://127.0.0.1:9".parse().unwrap(),
         },
     }
 }

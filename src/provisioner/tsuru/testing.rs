@@ -44,8 +44,8 @@ pub(in crate::provisioner) fn desired(id: &str) -> DesiredInstance {
         scraper_token: "scraper-token".into(),
         web_password: "web-password".into(),
         own: OwnAddress {
-            base_url: "https://broker.example.com".to_owned(),
-            scrape_url: "https://broker.example.com".to_owned(),
+            base_url: "https://broker.example.com".parse().unwrap(),
+            scrape_url: "https://broker.example.com".parse().unwrap(),
         },
     }
 }

@@ -50,7 +50,7 @@ async fn its_sqlite_is_read() {
 async fn its_postgres_is_read() {
     let schema = Schema::create().await;
     let url = schema.url();
-    is_read(TEXTS, url.expose_secret(), url.expose_secret()).await;
+    is_read(TEXTS, &url, &url).await;
     schema.drop().await;
 }
 

@@ -76,7 +76,7 @@ impl Api {
     }
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
-        let base_url = BASE_URL.to_owned();
+        let base_url = BASE_URL.parse().unwrap();
         let state = web::Data::new(OsbState { broker: broker.clone(), credentials, base_url });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/broker", listener.local_addr().unwrap());

@@ -150,7 +150,10 @@ impl Fixture {
     }
 
     pub(crate) fn reconciler(&self) -> Reconciler {
-        let own = OwnAddress { base_url: BASE_URL.to_owned(), scrape_url: BASE_URL.to_owned() };
+        let own = OwnAddress {
+            base_url: BASE_URL.parse().unwrap(),
+            scrape_url: BASE_URL.parse().unwrap(),
+        };
         let settings = ReconcilerSettings {
             remote_writes: RemoteWrites::new(),
             own,

@@ -89,7 +89,7 @@ fn converted(dir: &Path) -> (Config, Catalog) {
     fs::write(&new, converted.settings).unwrap();
     let config = Config::load(Some(&new), []).unwrap();
     let catalog = serde_json::from_str(&converted.catalog).unwrap();
-    let catalog = Catalog::parse(&catalog, &config.base_url).unwrap();
+    let catalog = Catalog::parse(&catalog, config.base_url.as_str()).unwrap();
     (config, catalog)
 }
 

@@ -70,7 +70,7 @@ async fn bound_over_a_wire() -> (Wire, Schema, Api) {
     let wire = Wire::to(format!("{host}:{port}"));
     let behind = server.replace(&format!("{host}:{port}"), &wire.address.to_string());
     let schema = Schema::create().await;
-    let store = Store::open(&schema.url(Some(&behind)), 4).await.unwrap();
+    let store = Store::open(&schema.url(Some(&behind)).parse().unwrap(), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
     assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);
@@ -115,7 +115,7 @@ async fn requests_get_503_while_the_sqlite_file_is_away_and_are_served_when_it_i
     let (here, away) = (dir.path().join("here"), dir.path().join("away"));
     std::fs::create_dir(&here).unwrap();
     let url = format!("sqlite://{}", here.join("test.db").display());
-    let store = Store::open(&url.into(), 4).await.unwrap();
+    let store = Store::open(&url.parse().unwrap(), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
     std::fs::rename(&here, &away).unwrap();

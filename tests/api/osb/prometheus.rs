@@ -334,7 +334,7 @@ async fn the_reconciler_may_be_killed_between_any_two_steps() {
 #[actix_web::test]
 async fn one_of_several_replicas_is_the_leader_and_another_takes_over() {
     let schema = Schema::create().await;
-    let store = Store::open(&schema.url(None), 4).await.unwrap();
+    let store = Store::open(&schema.url(None).parse().unwrap(), 4).await.unwrap();
     let mut first = Fixture::open(&store).await;
     first.provisioned("i", SMALL).await;
     let second = FakeProvisioner::default();

@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
     domain::{
-        InstanceId, InstanceNames,
+        BaseUrl, InstanceId, InstanceNames,
         prometheus::{Replica, Spec, Storage},
     },
     provisioner::{
@@ -114,7 +114,7 @@ pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
 }
 
 pub(crate) fn desired() -> DesiredInstance {
-    let own = "https://broker.example.com".to_owned();
+    let own: BaseUrl = "https://broker.example.com".parse().unwrap();
     DesiredInstance {
         instance_id: id(),
         organization_guid: "tsuru:checkout".parse().unwrap(),

@@ -113,7 +113,7 @@ impl Api {
         credentials: Option<BasicCredentials>,
         accepted: CallsWithoutEventId,
     ) -> Self {
-        let base_url = BASE_URL.to_owned();
+        let base_url = BASE_URL.parse().unwrap();
         let state = web::Data::new(TsuruState {
             broker: broker.clone(),
             credentials,

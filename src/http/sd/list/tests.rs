@@ -26,7 +26,7 @@ fn table(routes: &Value) -> Snapshot {
 }
 
 fn ask(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
-    let base = BaseUrl::of("https://broker.example.com");
+    let base = "https://broker.example.com".parse().unwrap();
     let bound = BindingTable::default().snapshot();
     let text = list(table, &bound, visibility, query, &base).unwrap();
     let list: Vec<Value> = serde_json::from_slice(&text).unwrap();
@@ -52,7 +52,7 @@ fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Va
     let table = table(&json!({"web.example.com/x": [instance]}));
     let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
     let bound = ActiveBinding { binding_id: "b".parse().unwrap(), options };
-    let base = BaseUrl::of(base);
+    let base: BaseUrl = base.parse().unwrap();
     let targets =
         AppTargets { bound: Some(&bound), route: "web.example.com/x", query, base: &base };
     let found = table.unordered_apps().next().unwrap();
