@@ -1,4 +1,4 @@
-//! Who may scrape what, with `scrape.access: token`; and operators.
+//! Authorization of scrapes with `scrape.access: token`, and operator accounts.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -28,12 +28,12 @@ fn bearer(token: &str) -> String {
 }
 
 impl TestApp {
-    /// A request with this `Authorization`.
+    /// Sends a GET request with this `Authorization` header.
     async fn get_as(&self, path: &str, authorization: &str) -> Answer {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
-    /// `cf create-service-key`, in the space of `bind`'s instance.
+    /// Sends the request of `cf create-service-key` for the service instance that `bind` creates.
     async fn service_key(&self, id: &str) -> Answer {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = &catalog["services"][0];
@@ -56,7 +56,7 @@ async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
         let answer = app.get(path).await;
         assert_eq!(answer.status, 401, "{path}: {}", answer.text());
         assert!(answer.text().contains("Authorization: Bearer"), "{}", answer.text());
-        // The last of two headers; the first is that of basic auth.
+        // `headers` has the last of two headers; the first one offers basic authentication.
         assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
     }
     for wrong in [bearer("sbt_wrong"), bearer(""), basic("u", "sbt_wrong"), "Bearer".to_owned()] {
@@ -188,7 +188,7 @@ async fn unbinding_revokes_the_token_at_once() {
     assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other one stays");
 }
 
-/// Sends `count` logins and closes each connection before the answer is there.
+/// Sends `count` logins and closes each connection before the response arrives.
 async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) {
     for guess in 0..count {
         let request = format!(
@@ -228,11 +228,14 @@ async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
         assert!((1..=60).contains(&seconds), "{seconds}");
         assert!(refused.text().contains("Too many logins"), "{}", refused.text());
         let answer = ask(&right).await;
-        assert_eq!(answer.status, 429, "{path}: it was never right before, so it is not compared");
+        assert_eq!(
+            answer.status, 429,
+            "{path}: credentials without an earlier success are not compared"
+        );
         if path == CATALOG {
             assert!(answer.json()["description"].as_str().unwrap().contains("Too many logins"));
         }
-        // The limit is refilled.
+        // The rate limit refills.
         eventually(async || (![401, 429].contains(&ask(&right).await.status)).then_some(())).await;
     }
 }
@@ -258,7 +261,7 @@ async fn credentials_that_were_right_before_are_never_throttled() {
         assert_eq!(app.get_as(METRICS, &token).await.status, 200, "{round}");
         guess_and_hang_up(&app, CATALOG, USER, 4).await;
     }
-    // Another operator is not hindered by guesses for that one.
+    // Failed logins of one operator do not throttle another operator.
     assert_eq!(app.get_as("/routes", &basic("bob", "wörd")).await.status, 200);
     assert_eq!(app.get_as("/routes", &basic("ann", "mistyped")).await.status, 429);
 }
@@ -277,7 +280,7 @@ async fn invented_user_names_do_not_help_a_client_that_guesses() {
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
 }
 
-/// Cloud Controller repeats a request five times, and gives up after a minute.
+/// Cloud Controller retries a request five times, and its timeout is one minute.
 #[actix_web::test]
 async fn wrong_passwords_of_a_platform_are_answered_at_once() {
     let app = spawn_app(&[]).await;
@@ -287,7 +290,7 @@ async fn wrong_passwords_of_a_platform_are_answered_at_once() {
         let answer = app.get_with(CATALOG, &headers).await;
         assert!([401, 429].contains(&answer.status), "{}", answer.text());
     }
-    // Sixty tries that each waited would take minutes.
+    // If each attempt were delayed, sixty attempts would take minutes.
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     let refused =
         |reason: &str| format!("scrapebroker_access_refused_total{{reason=\"{reason}\"}} ");
@@ -307,7 +310,7 @@ async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
     let path = format!("{METRICS}?metric_path=/admin");
     for guess in 0..40 {
         let answer = app.get_as(&path, &basic("ann", &format!("guess {guess}"))).await;
-        assert_eq!(answer.status, 200, "anyone may scrape");
+        assert_eq!(answer.status, 200, "open mode needs no credentials");
     }
     assert_eq!(app.get_as(&path, &basic("ann", "pa:ss")).await.status, 200);
     let seen = instance.seen().pop().unwrap();
@@ -340,7 +343,7 @@ async fn operators_have_passwords_of_their_own() {
     let nobody = app.get("/routes").await;
     assert_eq!(nobody.status, 401);
     assert!(nobody.headers["www-authenticate"].starts_with("Basic"));
-    // They see every app, and are not the platform.
+    // Operators can scrape every app, but their credentials are not those of the platform.
     assert_eq!(app.get_as(METRICS, &basic("ann", "pa:ss")).await.status, 200);
     let headers = [("Authorization", &*basic("ann", "pa:ss")), ("X-Broker-Api-Version", "2.15")];
     assert_eq!(app.get_with("/broker/v2/catalog", &headers).await.status, 401);

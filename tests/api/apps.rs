@@ -1,4 +1,4 @@
-//! `/v1/apps/…`: scrapes of apps.
+//! Scrapes of apps: `/v1/apps/…`.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -143,7 +143,7 @@ async fn processes_other_than_web_are_scraped_and_told_apart() {
     assert_eq!(lines, sorted);
 
     let one = app.get("/v1/apps/app-guid/instances/0/only-app-metrics").await;
-    assert_eq!(one.status, 404, "an instance has no such URL");
+    assert_eq!(one.status, 404, "only-app-metrics does not exist for single instances");
     let one = app.get("/v1/apps/app-guid/instances/0/metrics").await;
     assert_eq!(one.lines("a{"), expected[..1]);
     let one = app.get("/v1/apps/app-guid/instances/0/metrics?process_type=worker").await;
@@ -454,7 +454,8 @@ async fn the_answer_comes_before_the_scrapers_deadline() {
     for _ in 0..80 {
         hung.push(Instance::start(|_| Reply::Hang).await);
     }
-    // The good one comes last: more hung ones than slots are before it.
+    // The responsive instance is last. More unresponsive instances than concurrent scrapes precede
+    // it.
     let addresses = hung.iter().map(|one| one.address).chain([good.address]);
     let routes = RouteFile::of_addresses(addresses);
     let app = spawn_app(&[routes.setting()]).await;

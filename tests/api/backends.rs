@@ -1,5 +1,5 @@
-//! Instances behind TLS, as gorouter reaches them: by address, verified by a
-//! name of their own.
+//! Instances behind TLS. Like gorouter, the program connects to the address and verifies the
+//! certificate against the name of the instance.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use support::{certificates::*, *};
 use tokio::net::TcpListener;
 
-/// As gorouter shows an endpoint whose certificate carries `san`.
+/// An endpoint in the format of gorouter whose certificate has the name `san`.
 fn secured(index: usize, address: SocketAddr, san: &str) -> Value {
     let mut endpoint = endpoint("app", index, address);
     endpoint["tls"] = json!(true);
@@ -21,7 +21,7 @@ fn table(endpoints: &[Value]) -> Value {
     json!({ "app.example.com": endpoints })
 }
 
-/// Trusted instances, and a certificate of ours.
+/// An authority for instances, and an authority for the client certificate of the program.
 struct Backends {
     instances: Authority,
     routers: Authority,
@@ -46,14 +46,15 @@ impl Backends {
         ]
     }
 
-    /// Shows `identity` and wants a certificate of the routers' authority.
+    /// Starts an instance with the certificate `identity` that requires a client certificate of the
+    /// authority for routers.
     async fn instance(&self, identity: &Identity, body: &str) -> Instance {
         let body = body.to_owned();
         let acceptor = identity.acceptor(Some(&self.routers));
         Instance::start_secured("127.0.0.1:0", Some(acceptor), move |_| Reply::metrics(&body)).await
     }
 
-    /// What a scrape of one instance says that is known as `san`.
+    /// The relevant line of a scrape of one instance whose expected name is `san`.
     async fn said(&self, address: SocketAddr, san: &str) -> String {
         let routes = RouteFile::new(&table(&[secured(0, address, san)]));
         let app = spawn_app(&self.settings(&routes)).await;
@@ -74,7 +75,7 @@ async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
     let sans = ["2c0e5f5e-7d5a-4a59-5d1c-2ab3", "app_instance-1", "8f1c0000-0000-4000-8000-00ff"];
     let mut instances = Vec::new();
     for (n, san) in sans.iter().enumerate() {
-        // One of them has a certificate between its own and the authority's.
+        // One of the certificate chains has an intermediate certificate.
         let identity = if n == 2 {
             let between = backends.instances.below("cell");
             let mut identity = between.issue(san);
@@ -98,7 +99,7 @@ async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
     }
     let seen = instances[0].seen();
     assert_eq!(seen[0].headers["host"], "app.example.com");
-    assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was used again");
+    assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was reused");
 }
 
 #[actix_web::test]
@@ -259,7 +260,7 @@ async fn a_kept_connection_is_not_used_under_another_name() {
         assert_eq!(app.get(METRICS).await.lines("a{").len(), 1);
     }
     assert!(instance.open() > 0);
-    // The platform says that another instance has the address now.
+    // According to the route table another instance has the address now.
     routes.write(&table(&[secured(0, instance.address, "second")]));
     eventually(async || {
         let answer = app.get(METRICS).await;
@@ -288,7 +289,7 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
     let answers = async || app.get(METRICS).await.headers["x-scrapebroker-instances"].clone();
     assert_eq!(answers().await, "1/2");
 
-    // First who is trusted, then who we are.
+    // First the trusted authorities change, then the client certificate.
     backends.files.write("ca", &format!("{}{}", backends.instances.pem, authority.pem));
     eventually(async || {
         let body = app.get("/v1/apps/app-guid/instances/1/metrics").await.text();
@@ -305,9 +306,9 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
     backends.files.write("ca", "broken");
     backends.files.write("key", "broken");
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(answers().await, "1/2", "the certificates before stay in force");
+    assert_eq!(answers().await, "1/2", "the previous certificates stay in use");
 
-    // A connection that is kept was verified by who is no longer trusted.
+    // A kept connection was verified with an authority that is no longer trusted.
     backends.files.write("ca", &backends.instances.pem);
     backends.files.write_identity(&routers.issue("router"));
     eventually(async || {

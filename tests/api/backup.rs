@@ -1,4 +1,4 @@
-//! `scrapebroker backup`: a copy of a database in use, with its key, that can be put back.
+//! `scrapebroker backup`: a restorable copy of a database in use and of its key.
 
 use crate::server_process::*;
 use scrapebroker::{
@@ -16,7 +16,7 @@ use std::{
 };
 use support::*;
 
-/// `scrapebroker backup` with the settings of the server in `folder`.
+/// Runs `scrapebroker backup` with the settings of the server in `folder`.
 async fn back_up(folder: &Path, settings: &[(&str, &str)], to: &Path) -> (i32, String, String) {
     let mut command = program(folder);
     command.args(["backup".as_ref(), to.as_os_str()]).envs(settings.iter().copied());
@@ -30,7 +30,7 @@ fn key_beside(database: &Path) -> PathBuf {
     PathBuf::from(format!("{}.token-key", database.display()))
 }
 
-/// Binds one app after the other; what was acknowledged, with the answers.
+/// Binds apps one after another and records the acknowledged bindings with their responses.
 async fn bind_on(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Value)>>>) {
     let (service, plan) = catalog_ids(server.address).await;
     let provision = json!({
@@ -75,7 +75,7 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
     let mut files: Vec<_> =
         std::fs::read_dir(copies.path()).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files, [copy.clone(), key_beside(&copy)], "nothing else is left");
+    assert_eq!(files, [copy.clone(), key_beside(&copy)], "only the copy and its key exist");
     for file in files {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -122,7 +122,7 @@ async fn a_configured_key_is_not_copied_and_must_be_the_right_one() {
     let (code, _, err) = back_up(folder.path(), &other, &another).await;
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("configuration of the service") && !another.exists(), "{err}");
-    // As without the variable that the service has.
+    // The environment lacks the variable `broker.token_key`, which the service has.
     let (code, _, err) = back_up(folder.path(), &[], &another).await;
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("set broker.token_key") && !another.exists(), "{err}");

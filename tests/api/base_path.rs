@@ -1,10 +1,11 @@
-//! A `base_url` with a path: behind a router that keeps it, and behind a proxy that strips it.
+//! A `base_url` with a path: behind a router that forwards the path, and behind a proxy that strips
+//! it.
 
 use crate::test_app::*;
 use serde_json::json;
 use support::{programs::Prometheus, *};
 
-/// The program on a port that is known before, as in `base_url`.
+/// Starts the program on a port that is selected before the start, because `base_url` contains it.
 async fn below(path: &str, more: &[(&str, String)]) -> TestApp {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut settings =
@@ -13,7 +14,7 @@ async fn below(path: &str, more: &[(&str, String)]) -> TestApp {
     spawn_app(&settings).await
 }
 
-/// Links of a page.
+/// The targets of all links of a page.
 fn links(page: &str) -> Vec<String> {
     let parts = page.split("href=\"").skip(1);
     parts.filter_map(|part| Some(part.split_once('"')?.0.to_owned())).collect()
@@ -46,7 +47,9 @@ async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
         let page = app.get_with(page, &headers).await.text();
         for link in links(&page) {
             let path = link.strip_prefix("/metrics-broker");
-            paths.push(path.unwrap_or_else(|| panic!("{link} leads elsewhere")).to_owned());
+            paths.push(
+                path.unwrap_or_else(|| panic!("{link} is outside of the base URL")).to_owned(),
+            );
         }
         assert!(!page.contains("/metrics-broker/metrics-broker"), "{page}");
     }
@@ -76,7 +79,7 @@ async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
     }
 }
 
-/// A real Prometheus reads the list, and scrapes what it names.
+/// A real Prometheus reads the target list and scrapes the targets.
 #[actix_web::test]
 async fn a_prometheus_scrapes_what_sd_names_below_a_path() {
     let instance = Instance::with_metrics("a 1\n").await;

@@ -1,5 +1,4 @@
-//! From `cf bind-service` to the next scrape; the rules of the broker API
-//! have tests of their own in `osb`.
+//! Effects of bindings on scrapes. The module `osb` tests the broker API itself.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -41,7 +40,8 @@ async fn a_requests_own_path_wins_over_the_bindings() {
     let token = format!("Bearer {}", bound["credentials"]["token"].as_str().unwrap());
     let path = "/v1/apps/app-guid/metrics?metric_path=/own&z=4";
     app.get_with(path, &[("Authorization", &token)]).await;
-    // The binding's parameters still come along; without its token they may be keys.
+    // With the token of the binding, the query parameters of the binding are added. Without the
+    // token they are not sent, because they can contain credentials.
     assert_eq!(instance.seen()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
     app.get(path).await;
     assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
@@ -112,7 +112,7 @@ async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     assert!(!refused.json()["description"].as_str().unwrap().is_empty());
     assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
     assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
-    // Nobody is taken out of the balancer for it; people can see it.
+    // The program stays ready, so that load balancers keep it. The status page shows the problem.
     assert_eq!(app.get("/-/ready").await.status, 200);
     eventually(async || {
         app.status_page().await.text().contains("the last known bindings").then_some(())

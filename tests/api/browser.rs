@@ -1,4 +1,4 @@
-//! What pages of other sites can make a browser do here, and what pages of ours allow.
+//! Cross-site requests of browsers, and the security headers of the pages.
 
 use crate::test_app::*;
 use support::*;
@@ -86,7 +86,7 @@ async fn requests_of_other_sites_are_refused_wherever_credentials_are_accepted()
     }
     let refused = app.get_with("/broker/v2/catalog", &[cross]).await;
     assert!(refused.json()["description"].as_str().unwrap().contains("another site"));
-    assert_eq!(instance.seen().len(), 1, "by the link");
+    assert_eq!(instance.seen().len(), 1, "only the navigation by a link reached the app");
 }
 
 #[actix_web::test]
@@ -99,7 +99,7 @@ async fn pages_cannot_be_framed_and_load_nothing() {
         assert!(policy.contains("style-src 'self'"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         let text = page.text();
-        assert_eq!(text.matches("<link").count(), 1, "the style sheet");
+        assert_eq!(text.matches("<link").count(), 1, "only the style sheet is linked");
         for forbidden in ["<script", "<style", " style=", " onclick=", " src=", "<form"] {
             assert!(!text.contains(forbidden), "{path}: the policy forbids {forbidden}");
         }

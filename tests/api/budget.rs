@@ -1,4 +1,4 @@
-//! `scrape.max_memory`: what the bodies of all requests may take together.
+//! `scrape.max_memory`: the memory limit for the bodies of all requests together.
 
 use crate::test_app::*;
 use flate2::{Compression, write::GzEncoder};
@@ -14,7 +14,7 @@ use tokio::{
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-/// A little less than so many kilobytes of metrics.
+/// Metrics whose size is slightly below this number of kilobytes.
 fn metrics(kilobytes: usize) -> String {
     (0..kilobytes * 16)
         .map(|n| format!("some_metric{{some_label=\"value of it\",n=\"{n:09}\"}} 1\n"))
@@ -51,7 +51,7 @@ async fn all_is_free(app: &TestApp) {
         .await;
 }
 
-/// A scraper that asks and does not read.
+/// Sends a scrape request and does not read the response.
 async fn stalled(app: &TestApp) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -120,11 +120,11 @@ async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.headers.contains_key("retry-after"));
     assert!(refused.text().contains("scrape.max_memory"), "{}", refused.text());
-    // Before the scraper's own deadline, and not before it made sense.
+    // The response comes before the deadline of the scraper, and not long before it.
     assert!((1.0..1.9).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
     assert_eq!(own(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 1);
 
-    // One waits, and is served as soon as the reader is gone.
+    // A waiting request is served as soon as the slow reader disconnects.
     let (answer, ()) = futures_util::future::join(app.get(METRICS), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         drop(reader);
@@ -168,7 +168,7 @@ async fn budget_who_waits_and_goes_away_leaves_the_queue() {
     drop(reader);
     all_is_free(&app).await;
     assert_eq!(app.get(METRICS).await.status, 200);
-    // Nobody was asked for the one that left.
+    // No instance was scraped for the disconnected client.
     assert_eq!(instances[0].seen().len(), asked + 1);
 }
 
@@ -207,7 +207,7 @@ async fn budget_bombs_and_lies_take_no_more_than_allowed() {
     let bomb = {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&vec![b'\n'; 4 << 20]).unwrap();
-        // A gigabyte, member for member.
+        // One gigabyte in total, as 256 gzip members.
         encoder.finish().unwrap().repeat(256)
     };
     let gzip = vec![("Content-Encoding", "gzip".to_owned())];

@@ -1,4 +1,5 @@
-//! What is said when a peer cannot be reached: the cause, once, for each kind of peer.
+//! Error messages about unreachable peers: each names the cause exactly once, for every kind of
+//! peer.
 
 use crate::{start::program, test_app::*, tsuru_binding::ask_tsuru};
 use scrapebroker::store::Store;
@@ -10,7 +11,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// No part between colons stands in it twice, and it has the cause.
+/// Checks that the message contains the cause and repeats no part between colons.
 fn check(peer: &str, fault: &str, text: &str, expected: &str) {
     assert!(text.contains(expected), "{peer}, {fault}: {text}");
     let parts: Vec<_> = text.split([':', ';']).map(|part| part.trim().to_lowercase()).collect();
@@ -21,7 +22,7 @@ fn check(peer: &str, fault: &str, text: &str, expected: &str) {
     assert_eq!(repeated, None, "{peer}, {fault}: {text}");
 }
 
-/// What `/` says to operators of its only source of routes.
+/// The message about the only route source on the status page for operators.
 async fn said_of_source(settings: &[(&str, String)]) -> String {
     let app = spawn_app(settings).await;
     if settings.iter().any(|(key, _)| key.starts_with("ROUTES__TSURU")) {
@@ -37,7 +38,7 @@ async fn said_of_source(settings: &[(&str, String)]) -> String {
         let (_, sources) = page.split_once("Sources of routes")?;
         let (_, bad) = sources.split_once("<span class=\"bad\">")?;
         let text = bad.split_once("</span>")?.0;
-        // The first answer of a NATS server may still be awaited.
+        // The connection to a NATS server may still be in progress.
         (!text.contains("connecting")).then(|| text.replace("&#39;", "'").replace("&quot;", "\""))
     })
     .await
@@ -64,7 +65,7 @@ async fn said_of_postgres(rest: &str) -> String {
     Store::open(&url.into(), 1).await.unwrap_err().to_string()
 }
 
-/// What `scrapebroker sd` prints.
+/// The output of `scrapebroker sd`.
 async fn said_by_sd(url: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("list.json").display().to_string();
@@ -78,7 +79,7 @@ async fn said_by_sd(url: &str) -> String {
     String::from_utf8(output.stderr).unwrap().trim().to_owned()
 }
 
-/// What a scrape says of an instance behind TLS, or of one without.
+/// The scrape error of an instance with or without TLS.
 async fn said_of_instance(address: SocketAddr, tls: bool, ca: &str) -> String {
     let mut endpoint = endpoint("app", 0, address);
     endpoint["tls"] = json!(tls);
@@ -87,7 +88,7 @@ async fn said_of_instance(address: SocketAddr, tls: bool, ca: &str) -> String {
     app.get("/v1/apps/app-guid/metrics").await.text().trim().to_owned()
 }
 
-/// Ends each connection as soon as something was sent.
+/// A server that closes each connection after it has received data.
 async fn closing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -99,7 +100,7 @@ async fn closing() -> SocketAddr {
     address
 }
 
-/// Answers whatever comes as a web server without TLS does.
+/// A server that responds to any data like a web server without TLS.
 async fn plain() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -114,7 +115,7 @@ async fn plain() -> SocketAddr {
     address
 }
 
-/// A server that agrees to TLS as PostgreSQL does, and shows `identity`.
+/// A server that accepts TLS like PostgreSQL and has the certificate `identity`.
 async fn tls_of_postgres(identity: &Identity) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -229,7 +230,7 @@ async fn a_certificate_that_is_not_good_is_said_so() {
         let said = said_of_instance(secured.address, true, &ours.pem).await;
         check("instance", fault, &said, by_us);
         if fault == "another CA" {
-            // These trust the CAs of the system only.
+            // These clients trust only the CAs of the system.
             let url = format!("https://{}", secured.address);
             check("tsuru", fault, &said_of_tsuru(&url).await, by_us);
             check("sd", fault, &said_by_sd(&format!("{url}/sd")).await, by_us);

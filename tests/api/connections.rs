@@ -1,5 +1,5 @@
-//! Connections to instances: kept, closed when idle, repeated when dead, and
-//! dropped with their scraper.
+//! Connections to instances: reuse, idle timeout, retry after a stale connection, and cancellation
+//! when the scraper disconnects.
 
 use crate::test_app::*;
 use std::time::Duration;
@@ -15,7 +15,7 @@ async fn connections_are_reused_across_scrapes() {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
     }
     let reused = instance.seen().iter().filter(|seen| seen.nth > 1).count();
-    // Each worker has a connection of its own.
+    // Each worker has its own connection.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
 }
@@ -87,7 +87,7 @@ async fn idle_connections_are_closed_while_instances_come_and_go() {
 
 #[actix_web::test]
 async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
-    // Takes one request a connection, then closes it without saying so.
+    // Serves one request per connection, then closes it without `Connection: close`.
     let instance = Instance::start(|seen| match seen.nth {
         1 => Reply::metrics("a 1\n"),
         _ => Reply::Close,
@@ -100,7 +100,7 @@ async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let repeated = instance.seen().iter().filter(|seen| seen.nth == 2).count();
-    assert!(repeated > 0, "no kept connection was dead");
+    assert!(repeated > 0, "no kept connection was stale");
 }
 
 #[actix_web::test]
@@ -109,7 +109,7 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let routes = RouteFile::of_app([&gone, &stays]);
     let app = spawn_app(&[routes.setting()]).await;
-    // A kept connection in each worker.
+    // Afterwards each worker has a kept connection.
     for _ in 0..10 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.lines("a{").len(), 2);
     }
@@ -136,7 +136,7 @@ async fn when_the_scraper_goes_away_work_for_it_stops() {
     scraper.write_all(b"GET /v1/apps/app-guid/metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     eventually(async || (instance.open() == 1).then_some(())).await;
     drop(scraper);
-    // Long before the deadline of 30 s.
+    // This happens long before the deadline of 30 s.
     eventually(async || (instance.open() == 0).then_some(())).await;
 }
 

@@ -1,5 +1,5 @@
-//! A Prometheus of one's own, from the first request to the last file: made by
-//! the platform's requests, fed by discovery, asked through us, and removed.
+//! The life cycle of a dedicated Prometheus over the Open Service Broker API: provisioning, service
+//! discovery, queries and removal.
 
 use crate::{query::encoded, test_app::*};
 use scrapebroker::app::Stop;
@@ -16,7 +16,7 @@ pub(crate) const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
 
-/// Folders of instances, which are looked at, and whose processes end with the test.
+/// The folders of Prometheus instances. Their processes are killed when the test ends.
 pub(crate) struct Premises {
     folder: TempDir,
 }
@@ -30,7 +30,7 @@ impl Premises {
         self.folder.path().join("data")
     }
 
-    /// The shipped catalog, with plans that need next to no disk: machines that test may have
+    /// The shipped catalog with plans that need little disk space, because test machines may have
     /// little.
     fn catalog(&self) -> PathBuf {
         let mut catalog: Value =
@@ -43,7 +43,7 @@ impl Premises {
         path
     }
 
-    /// What makes the program keep its instances here.
+    /// The settings that make the program use these folders.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         let first = free_ports(51);
         vec![
@@ -56,7 +56,7 @@ impl Premises {
         ]
     }
 
-    /// Processes whose command lines name the folder.
+    /// Processes whose command lines contain the folder.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let named = self.folder.path().display().to_string();
         let is_ours = |pid: &u32| {
@@ -68,7 +68,7 @@ impl Premises {
         pids.filter(|pid| *pid != std::process::id()).filter(is_ours).collect()
     }
 
-    /// What lies where instances are.
+    /// All entries of the folders for instances.
     pub(crate) fn left(&self) -> Vec<PathBuf> {
         let entries = |folder: &Path| {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -87,14 +87,14 @@ impl Drop for Premises {
 }
 
 impl TestApp {
-    /// What the query API of an instance answers to whoever has these credentials.
+    /// Sends a request to the query API of an instance with these credentials.
     async fn ask(&self, instance: &str, (user, password): &(String, String), path: &str) -> Answer {
         let authorization = basic(user, password);
         let headers = [("Authorization", authorization.as_str())];
         self.get_with(&format!("/prometheus/{instance}{path}"), &headers).await
     }
 
-    /// How many targets of an instance are up, and how many there are.
+    /// The number of targets that are up, and the number of all targets.
     async fn targets_of(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
         let answer = self.ask(instance, who, "/api/v1/targets").await;
         if answer.status != 200 {
@@ -176,7 +176,7 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let labels = &series[0]["metric"];
     assert_eq!((&labels["app_name"], &labels["team"]), (&json!("app"), &json!("checkout")));
     assert!(labels.as_object().unwrap().keys().all(|name| !name.starts_with("exported_")));
-    // `up` has what identifies the target, as the samples have it.
+    // `up` has the same labels that identify the target as the samples.
     for on in
         ["app_id, index", "organization_id, space_id, app_id, instance_id, app_name, space_name"]
     {
@@ -194,11 +194,11 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     routes.rewrite(&instances);
     eventually(async || (app.targets_of("own", &who).await? == (4, 4)).then_some(())).await;
 
-    // The page, for the same credentials, and for nobody else.
+    // The page accepts the same credentials and no others.
     let page = app.ask("own", &who, "/").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("my-prometheus"), "{}", page.text());
-    assert!(!page.text().contains("sbt_"), "no secret stands on it");
+    assert!(!page.text().contains("sbt_"), "the page shows no secret");
     assert_eq!(app.get("/prometheus/own/").await.status, 401);
 
     let key = format!("{INSTANCE}/service_bindings/k1");
@@ -207,7 +207,7 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let key = credentials(&key.json()["credentials"], "username", "password");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
-    assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are gone");
+    assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are revoked");
     eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
 
     assert_eq!(premises.processes().len(), 1);
@@ -240,7 +240,7 @@ async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
     let count = "/api/v1/query?query=count_over_time(shop_orders_total%5B10m%5D)";
     let samples = async |app: &TestApp| {
         let answer = app.ask("own", &who, count).await;
-        // While it reads what it has stored, Prometheus says so in plain words.
+        // While Prometheus loads its stored samples, the response is an error.
         if answer.status != 200 {
             return None;
         }
@@ -251,7 +251,7 @@ async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
 
     let stopped = app.stop(Stop::Graceful);
     stopped.await.unwrap();
-    assert_eq!(premises.processes(), Vec::<u32>::new(), "they stop with us");
+    assert_eq!(premises.processes(), Vec::<u32>::new(), "they stop with the program");
 
     let again = spawn_app(&settings).await;
     let after = eventually(async || samples(&again).await).await;

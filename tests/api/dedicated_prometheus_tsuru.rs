@@ -1,12 +1,12 @@
-//! A Prometheus of one's own over the Tsuru API, from `service-instance-add` to
-//! the last file.
+//! The life cycle of a dedicated Prometheus over the Tsuru service API, from `tsuru
+//! service-instance-add` to the removal of its files.
 
 use crate::{dedicated_prometheus::Premises, test_app::*, tsuru_binding::*};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use support::*;
 
-/// What `service-instance-info` shows.
+/// The values that `tsuru service-instance-info` shows.
 async fn info(app: &TestApp) -> BTreeMap<String, String> {
     let info = ask_tsuru(app.address, "prometheus", "GET", "/own", "").await.unwrap().json();
     let lines = info.as_array().unwrap().iter().map(|line| {
@@ -77,13 +77,13 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_tsuru() {
     assert_eq!((&*info["State"], &*info["Last error"], &*info["URL"]), ("ready", "none", &*url));
 
     assert_eq!(tsuru("DELETE", "/own/bind-app", "app-name=shop").await.status, 200);
-    assert_eq!(ask(&bound, query).await.status, 401, "its credentials are gone");
+    assert_eq!(ask(&bound, query).await.status, 401, "its credentials are revoked");
     eventually(async || {
         let targets = ask(&job, "/api/v1/targets").await.json();
         targets["data"]["activeTargets"].as_array()?.is_empty().then_some(())
     })
     .await;
-    // A job is still bound: Tsuru does not look.
+    // A job is still bound, and Tsuru deletes the instance nevertheless.
     assert_eq!(premises.processes().len(), 1);
     let removed = tsuru("DELETE", "/own", "user=u").await;
     assert_eq!(removed.status, 200, "{}", removed.text());

@@ -1,4 +1,4 @@
-//! What is known of an app: `GET /v1/apps/{app}`.
+//! The description of an app: `GET /v1/apps/{app}`.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ async fn a_description_says_why_metrics_are_missing() {
             (&last["up"], &last["samples"], &last["error"]),
             (&json!(up), &json!(samples), &reason)
         );
-        assert_eq!(last["path"], "/prom", "what was asked, whoever is asked");
+        assert_eq!(last["path"], "/prom", "the path is that of the scrape for every instance");
         assert_eq!(last["detail"].is_null(), up, "{last}");
         assert!(last["duration_seconds"].as_f64().unwrap() > 0.0);
         assert!(last["age_seconds"].as_f64().unwrap() >= 0.0);

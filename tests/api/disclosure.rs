@@ -1,5 +1,5 @@
-//! No answer, page or log shows a secret part of a parameter. Every secret in these
-//! requests holds the word `canary`.
+//! Responses, pages and logs contain no secrets from parameters. Every secret in these requests
+//! contains the word `canary`.
 
 use crate::{dedicated_prometheus::Premises, server_process::Server, test_app::*};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const FETCH_APP: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11";
 const OWN: &str = "/v2/service_instances/own";
 const SHARED: &str = "/v2/service_instances/shared";
 
-/// Every path of the API and the pages, and what a Prometheus of 2.42 and 3 has.
+/// All paths of the API and of the pages.
 const PATHS: &[&str] = &[
     "/",
     "/doc",
@@ -85,7 +85,7 @@ fn bind(service: &str, plan: &str) -> Value {
     })
 }
 
-/// Requests that are refused, and why. The answer must not quote the secret.
+/// Requests that are refused. The responses must not contain the secret.
 fn refused() -> Vec<(&'static str, String, Value)> {
     let of_instance = [
         json!({"alertmanager_url": "https://canary:canary@"}),

@@ -1,10 +1,10 @@
-//! External exporters: asked once for each app, beside its instances.
+//! External exporters, which are scraped once per app in addition to its instances.
 
 use crate::{promtool, test_app::*};
 use serde_json::{Value, json};
 use support::*;
 
-/// The six labels of the app `app`.
+/// The six labels that identify the app `app`.
 const APP: &str = "organization_id=\"org-guid\",space_id=\"space-guid\",app_id=\"app-guid\",\
                    organization_name=\"acme\",space_name=\"prod\",app_name=\"app\"";
 
@@ -22,7 +22,7 @@ async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
         Instance::with_metrics("# TYPE jobs gauge\njobs{instance=\"own\",app_id=\"own\"} 3\n")
             .await;
     let routes = RouteFile::of_app([&zero, &one]);
-    // By name, as operators do; it is looked up.
+    // Operators configure a host name, which must be resolved.
     let host = format!("localhost:{}", exporter.address.port());
     let list = json!([{
         "host": host, "metrics_path": "/federate?fixed=1",
@@ -51,7 +51,10 @@ async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
     );
     assert_eq!(seen[0].headers["host"], host);
     for kept in ["authorization", "x-api-key"] {
-        assert!(!seen[0].headers.contains_key(kept), "{kept} is the scraper's");
+        assert!(
+            !seen[0].headers.contains_key(kept),
+            "{kept} must not be forwarded to the exporter"
+        );
     }
     assert!(zero.seen()[0].headers.contains_key("x-api-key"));
     assert!(seen[0].headers.contains_key("x-prometheus-scrape-timeout-seconds"));
@@ -133,7 +136,7 @@ async fn an_exporter_that_is_down_costs_only_itself() {
     let list = json!([
         {"name": "hanging", "host": hanging.address.to_string()},
         {"name": "away", "host": away.to_string()},
-        // One host, two exporters: one series.
+        // Two exporters on the same host result in one error series.
         {"name": "away too", "host": away.to_string(), "metrics_path": "/other"},
         {"name": "page", "host": page.address.to_string()},
         {"name": "unknown", "host": unknown},
@@ -190,7 +193,7 @@ async fn an_exporter_that_answered_makes_the_answer_200() {
     assert_eq!(answer.headers["x-scrapebroker-instances"], "0/1");
     assert_eq!(answer.lines("b{").len(), 1);
     assert!(answer.lines("promfetcher_scrape_error{")[0].contains("status_4xx"));
-    // Without it the instances decide.
+    // Without the exporter, the status depends on the instances only.
     assert_eq!(app.get("/v1/apps/app-guid/only-app-metrics").await.status, 406);
 }
 
@@ -338,7 +341,7 @@ async fn no_series_is_twice_in_an_answer() {
     let own = labels(0, instance.address);
     let jobs = [format!("jobs{{{own}}} 1"), format!("jobs{{{APP}}} 3")];
     assert_eq!(answer.lines("jobs{"), jobs, "{}", answer.text());
-    // An app cannot say of itself whether it is up.
+    // An app cannot override `scrapebroker_instance_up`.
     assert_eq!(
         answer.lines("scrapebroker_instance_up{"),
         [format!("scrapebroker_instance_up{{{own}}} 1")]

@@ -1,5 +1,4 @@
-//! Every format, in and out: what a scraper asks for is what it gets, whatever
-//! the instances answer.
+//! Exposition formats: content negotiation with scrapers and with instances.
 
 use crate::{promtool, test_app::*};
 use support::{protobuf, *};
@@ -17,7 +16,7 @@ const ASK_PROTOBUF: (&str, &str) = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 );
 
-/// What a text 0.0.4 exporter and an OpenMetrics exporter make of the same metrics.
+/// Metrics in the text format 0.0.4. [`AS_OPENMETRICS`] has the same metrics.
 const AS_TEXT: &str = "# HELP jobs_total Jobs done.
 # TYPE jobs_total counter
 jobs_total{queue=\"a\"} 5
@@ -45,7 +44,7 @@ version_info{version=\"1\"} 1
 # EOF
 ";
 
-/// The same as [`AS_OPENMETRICS`] has for `jobs` and `load`.
+/// The metrics `jobs` and `load` of [`AS_OPENMETRICS`] in protobuf.
 fn as_protobuf() -> Vec<u8> {
     use protobuf::{delimited, double, message, number, text};
     let queue = message(1, &[text(1, "queue"), text(2, "a")]);
@@ -80,7 +79,7 @@ async fn answering(content_type: &str, body: impl Into<Vec<u8>>) -> Instance {
     Instance::start(move |_| reply.clone()).await
 }
 
-/// One instance for each format, in the order text, OpenMetrics, protobuf.
+/// One instance per format, in the order text, OpenMetrics, protobuf.
 async fn three() -> [Instance; 3] {
     [
         answering(TEXT, AS_TEXT).await,
@@ -103,7 +102,8 @@ async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
     let app = spawn_app(&[routes.setting()]).await;
     let newer = "text/plain; version=1.0.0; charset=utf-8";
     let newer_utf8 = format!("{newer}; {UTF8}");
-    // The text that the scraper prefers until it is known that the app speaks the other.
+    // The first response has the text version that the scraper prefers. Then the program knows the
+    // format of the app.
     for expected in [&*newer_utf8, TEXT, TEXT] {
         let answer = app.get_with(PATH, &[("Accept", PROMETHEUS_3)]).await;
         assert_eq!(answer.headers["content-type"], expected);
@@ -136,7 +136,7 @@ async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
         }
     }
     assert_eq!(app.get(PATH).await.headers["content-type"], TEXT);
-    // A list may be sent in several headers.
+    // The list can be split into several `Accept` headers.
     let split = [("Accept", "text/plain;q=0.1"), ASK_OPENMETRICS];
     assert_eq!(app.get_with(PATH, &split).await.headers["content-type"], TEXT);
 }
@@ -144,7 +144,7 @@ async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
 #[actix_web::test]
 async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
     let protobuf_body = as_protobuf();
-    // It speaks everything, and looks at what is wanted most.
+    // The instance supports all formats and selects the first one of `Accept`.
     let instance = Instance::start(move |seen| {
         let accept = seen.headers.get("accept").cloned().unwrap_or_default();
         match accept.split(';').next() {
@@ -162,7 +162,8 @@ async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
         let answer = app.get_with(PATH, &[("Accept", accept)]).await;
         answer.headers["content-type"].clone()
     };
-    // Text until the format is known. Scrapers with other preferences in between change nothing.
+    // The response is text until the format of the app is known. Scrapers with other preferences do
+    // not change this.
     assert_eq!(get(PROMETHEUS_2).await, TEXT);
     for _ in 0..3 {
         assert_eq!(get(PROMETHEUS_2).await, OPENMETRICS);
@@ -373,18 +374,18 @@ async fn names_are_escaped_for_who_does_not_know_them() {
 #[actix_web::test]
 async fn an_exposition_is_read_as_what_its_content_type_says() {
     let cases = [
-        // An exemplar is an error in text, and none in OpenMetrics.
+        // Exemplars are errors in the text format and valid in OpenMetrics.
         ("text/plain", "a 1 # {t=\"x\"} 1\n", "0/1"),
         (
             "Application/OpenMetrics-Text; charset=utf-8",
             "# TYPE a counter\na_total 1 # {t=\"x\"} 1\n# EOF\n",
             "1/1",
         ),
-        // Timestamps are milliseconds here and seconds there.
+        // Timestamps are milliseconds in the text format and seconds in OpenMetrics.
         ("text/plain; version=0.0.4", "a 1 1.5\n", "0/1"),
         ("application/openmetrics-text; version=0.0.1", "a 1 1.5\n# EOF\n", "1/1"),
         ("application/octet-stream", "a 1\n", "1/1"),
-        // The body decides where the type is none of an exposition.
+        // If the content type is not that of an exposition format, the body is parsed as text.
         ("text/html", "a 1\n", "1/1"),
         ("text/html", "<html></html>\n", "0/1"),
     ];

@@ -1,4 +1,5 @@
-//! What an app gets to see of a scraper's request, and who may use what its binding keeps.
+//! Headers and parameters that are forwarded to apps, and the authorization for credentials in
+//! bindings.
 
 use crate::test_app::*;
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -16,7 +17,8 @@ fn operator(user: &str, password: &str) -> (&'static str, String) {
     ("OPERATORS", json!([{"username": user, "password_bcrypt": hash}]).to_string())
 }
 
-/// Headers with a credential of this installation: the platform's, an operator's, a token.
+/// Headers with credentials of the installation: those of the platform, of an operator, and a
+/// token.
 fn own_credentials(token: &str) -> Vec<Vec<(&'static str, String)>> {
     let authorization = |value: String| vec![("Authorization", value)];
     let encoded = |text: &str| BASE64_STANDARD.encode(text);
@@ -165,7 +167,7 @@ async fn a_token_in_the_query_is_refused_and_reaches_no_app() {
     assert!(instance.seen().is_empty());
 }
 
-/// An app that keeps something at `/admin`, and a binding with credentials for all of it.
+/// An app with a protected path `/admin`, and a binding with credentials for the whole app.
 async fn guarded() -> (Instance, RouteFile) {
     let instance = Instance::start(|seen| match seen.line.split(' ').nth(1).unwrap() {
         "/moved" => Reply::Http(302, vec![("Location", "/admin".to_owned())], vec![]),
@@ -184,7 +186,7 @@ fn secrets(endpoint: &str) -> serde_json::Value {
     })
 }
 
-/// Whether a request carries something of [`secrets`].
+/// Whether a request contains the credentials of [`secrets`].
 fn is_trusted(seen: &Seen) -> bool {
     let parts = [
         seen.headers.contains_key("authorization"),
@@ -242,7 +244,7 @@ async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
         }
     }
     let worker = app.get(&format!("{one}?process_type=worker")).await;
-    assert_eq!(worker.status, 404, "the binding leaves it out");
+    assert_eq!(worker.status, 404, "the binding excludes this process type");
 }
 
 #[actix_web::test]

@@ -1,4 +1,4 @@
-//! Being operated: health, readiness, own metrics, pages.
+//! Health, readiness, the metrics of the program itself, and pages.
 
 use crate::{promtool, test_app::*};
 use serde_json::json;
@@ -50,7 +50,8 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     assert_eq!(own.lines("process_open_fds ").len(), 1);
     let (code, said) = promtool::check(&own.body);
     assert!(matches!(code, Some(0 | 3)), "{said}");
-    // The four names that promfetcher's users know break the naming guide.
+    // The four metrics of promfetcher do not follow the naming guide and keep their names for
+    // compatibility.
     let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("promfetch_")).collect();
     assert!(ours.is_empty(), "{said}");
 
@@ -72,7 +73,7 @@ async fn the_pages_show_this_installation() {
     for link in ["/doc", "/metrics", "/-/healthy", "/-/ready"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
     }
-    // The route table is a link for operators only.
+    // Only operators see the link to the route table.
     assert!(!page.text().contains("href=\"/routes\""));
     let page = app.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await;
     assert!(page.text().contains("href=\"/routes\""));

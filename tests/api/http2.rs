@@ -1,4 +1,4 @@
-//! Instances that speak HTTP/2: in clear text, and behind TLS.
+//! Instances with HTTP/2, in cleartext and over TLS.
 
 use crate::test_app::*;
 use bytes::Bytes;
@@ -19,15 +19,15 @@ use tokio_rustls::TlsAcceptor;
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-/// What an instance does with a request.
+/// How an instance responds to a request.
 #[derive(Clone, Copy)]
-enum Does {
-    Answer,
-    /// Announces more than it sends.
-    BreakOff,
-    /// Ends the connection after each answer.
-    AnswerOnce,
-    /// Breaks off before an answer.
+enum Behavior {
+    Respond,
+    /// Sends less than `content-length`.
+    TruncateBody,
+    /// Closes the connection after each response.
+    RespondOnce,
+    /// Resets the stream before a response.
     Reset,
 }
 
@@ -92,20 +92,20 @@ async fn serve(
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         log.lock().unwrap().push(request.into_parts().0);
-        if matches!(does, Does::Reset) {
+        if matches!(does, Behavior::Reset) {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
         let mut answer = http::Response::builder().header("content-type", "text/plain");
-        if matches!(does, Does::BreakOff) {
+        if matches!(does, Behavior::TruncateBody) {
             answer = answer.header("content-length", body.len() + 10);
         }
         let mut sending = respond.send_response(answer.body(()).unwrap(), false).unwrap();
-        sending.send_data(body.clone(), !matches!(does, Does::BreakOff)).unwrap();
+        sending.send_data(body.clone(), !matches!(does, Behavior::TruncateBody)).unwrap();
         match does {
-            Does::BreakOff => sending.send_reset(h2::Reason::INTERNAL_ERROR),
-            Does::AnswerOnce => connection.graceful_shutdown(),
-            Does::Answer | Does::Reset => {}
+            Behavior::TruncateBody => sending.send_reset(h2::Reason::INTERNAL_ERROR),
+            Behavior::RespondOnce => connection.graceful_shutdown(),
+            Behavior::Respond | Behavior::Reset => {}
         }
     }
 }
@@ -118,7 +118,7 @@ async fn app_of(endpoint: Value, more: &[(&'static str, String)]) -> (TestApp, R
 
 #[actix_web::test]
 async fn http2_in_clear_text_is_spoken_without_asking() {
-    let instance = Http2Instance::start(None, Does::Answer, "a 1\n").await;
+    let instance = Http2Instance::start(None, Behavior::Respond, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {
         let answer = app.get_with("/v1/apps/app-guid/metrics?x=1", &[("X-Tenant", "t")]).await;
@@ -132,7 +132,7 @@ async fn http2_in_clear_text_is_spoken_without_asking() {
         assert_eq!(first.headers[name], value);
     }
     assert!(!first.headers.contains_key("host"));
-    // Each worker keeps one of its own.
+    // Each worker keeps its own connection.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(instance.connections.load(Ordering::SeqCst) <= workers);
 }
@@ -146,9 +146,9 @@ async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
     let mut server = authority.issue("guid").server(None);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(server));
-    // More than may be under way at once.
+    // The body exceeds the flow control window.
     let body: String = (0..200_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
-    let instance = Http2Instance::start(Some(acceptor), Does::Answer, &body).await;
+    let instance = Http2Instance::start(Some(acceptor), Behavior::Respond, &body).await;
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
     let answer = app.get("/v1/apps/app-guid/only-app-metrics").await;
     assert_eq!(answer.lines("a{").len(), 200_000);
@@ -158,7 +158,7 @@ async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
     let said = app.get(METRICS).await.text();
     assert!(said.contains("stale_endpoint: "), "{said}");
 
-    // The route says HTTP/2, and the proxy before the app does not speak it.
+    // The route specifies HTTP/2, but the proxy in front of the app does not support it.
     let acceptor = authority.issue("guid").acceptor(None);
     let old =
         Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
@@ -178,7 +178,7 @@ async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
     let mut server = authority.issue("guid").server(Some(&authority));
     server.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(server));
-    let instance = Http2Instance::start(Some(acceptor), Does::Answer, "a 1\n").await;
+    let instance = Http2Instance::start(Some(acceptor), Behavior::Respond, "a 1\n").await;
     let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
     let said = app.get(METRICS).await.text();
@@ -188,8 +188,8 @@ async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
 #[actix_web::test]
 async fn what_goes_wrong_in_http2_has_its_reason() {
     let cases = [
-        (Does::BreakOff, "truncated: "),
-        (Does::Reset, "truncated: the instance reset the request"),
+        (Behavior::TruncateBody, "truncated: "),
+        (Behavior::Reset, "truncated: the instance reset the request"),
     ];
     for (does, expected) in cases {
         let instance = Http2Instance::start(None, does, "a 1\n").await;
@@ -199,7 +199,7 @@ async fn what_goes_wrong_in_http2_has_its_reason() {
             assert!(said.contains(expected), "{said}");
         }
     }
-    // Speaks HTTP/1.1 only, which takes the preface for a request of sorts.
+    // An instance with HTTP/1.1 only responds to the HTTP/2 preface with an error.
     let old = Instance::start(|_| {
         Reply::Raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec())
     })
@@ -213,7 +213,7 @@ async fn what_goes_wrong_in_http2_has_its_reason() {
 
 #[actix_web::test]
 async fn a_kept_http2_connection_that_is_dead_costs_nothing() {
-    let instance = Http2Instance::start(None, Does::AnswerOnce, "a 1\n").await;
+    let instance = Http2Instance::start(None, Behavior::RespondOnce, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {
         let answer = app.get(METRICS).await;

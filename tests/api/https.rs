@@ -1,4 +1,4 @@
-//! HTTPS on the main listener.
+//! HTTPS on the main listener: TLS versions, client certificates, reloads and limits.
 
 use crate::{sd_export, test_app::*};
 use rustls::{
@@ -54,7 +54,7 @@ impl Listener {
         get(self.app.address, client, METRICS).await
     }
 
-    /// Waits until the route table is there.
+    /// Waits until the route table is loaded.
     async fn ready(&self, client: &TlsConnector) {
         eventually(async || {
             let answer = get(self.app.address, client, "/-/ready").await.unwrap();
@@ -120,7 +120,7 @@ async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
         let answer = listener.scrape(&client).await.unwrap();
         assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
     }
-    // The scraper's address.
+    // This is the address of the scraper.
     assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.1");
     for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let client = client(&listener.authority, None, offered, BOTH);
@@ -151,7 +151,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
             let client = client(&listener.authority, identity.as_ref(), &[], &[version]);
             let error = listener.scrape(&client).await.unwrap_err();
             let alert = error.to_string().contains("received fatal alert");
-            // Whoever still writes may find the connection closed.
+            // A client that is still writing may find the connection closed.
             let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
             assert!(alert || closed.contains(&error.kind()), "{name}: {error}");
         }
@@ -159,7 +159,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
         assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
     }
 
-    // From the next connection on another authority decides.
+    // The next connections are verified with another authority.
     let next = Authority::new("next scrapers");
     files.write("clients", &next.pem);
     let client = listener.client(Some(&next.issue("prometheus")));
@@ -177,7 +177,7 @@ async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
     listener.files.write_identity(&next.issue("localhost"));
     eventually(async || connect(listener.app.address, &of_next).await.ok()).await;
 
-    // A certificate without its key, and nothing at all.
+    // First the certificate does not match the key, then both files are invalid.
     listener.files.write("cert", &listener.authority.issue("localhost").cert);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(connect(listener.app.address, &of_next).await.is_ok());
@@ -203,26 +203,26 @@ async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
     let address = server.address();
     let client = client(&authority, None, &[], BOTH);
     let healthy = async || get(address, &client, "/-/healthy").await.unwrap().status;
-    // A worker makes 256 handshakes at once unless it is told otherwise.
+    // By default a worker performs up to 256 handshakes concurrently.
     let workers = std::thread::available_parallelism().unwrap().get();
     let mut hanging = Vec::new();
     for n in 0..(256 * workers + 40).min(900) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         if n % 2 == 0 {
-            // The beginning of a handshake.
+            // This is the beginning of a TLS handshake.
             stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
         }
         hanging.push(stream);
     }
     assert_eq!(healthy().await, 200);
-    // Not because one of them had ended.
+    // The hanging connections are still open.
     let still_hangs = hanging[0].try_read(&mut [0; 64]);
     assert_eq!(still_hangs.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     for mut stream in hanging {
-        // An end, or a reset; without one the test would hang.
+        // The connection is closed or reset; otherwise the test would hang.
         let _ = stream.read(&mut [0; 64]).await;
     }
-    // No TLS at all.
+    // This client does not use TLS.
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut raw = Vec::new();
@@ -234,7 +234,7 @@ async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
 #[actix_web::test]
 async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
     let instance = Instance::start(|_| Reply::Hang).await;
-    // Longer than this test waits for anything.
+    // The timeout is longer than any wait of this test.
     let timeout = [("SCRAPE__TIMEOUT", "120s".to_owned())];
     let listener = Listener::start(&[&instance], &timeout).await;
     listener.ready(&listener.client(None)).await;
@@ -247,7 +247,7 @@ async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
     drop(scraper);
     eventually(async || (instance.open() == 0).then_some(())).await;
 
-    // HTTP/2: the connection, then one request of it.
+    // With HTTP/2, first the connection is closed, then a single stream is reset.
     let client = client(&listener.authority, None, &["h2"], BOTH);
     let start = async || {
         let stream = connect(address, &client).await.unwrap();
@@ -292,7 +292,7 @@ async fn an_answer_by_http2_is_whole() {
     assert_eq!(text.lines().filter(|line| line.starts_with("a{")).count(), 50_000);
 }
 
-/// The program as a process, and what it logs.
+/// The program as a process, and its log.
 struct Server {
     child: std::process::Child,
     log: mpsc::Receiver<String>,

@@ -1,5 +1,4 @@
-//! Anything an instance may do wrong: each costs itself only, and has its
-//! documented reason.
+//! Faults of instances: each has its documented reason and does not affect other instances.
 
 use crate::test_app::*;
 use std::{io::Write, time::Duration};
@@ -23,8 +22,8 @@ fn raw(text: &str) -> Reply {
     Reply::Raw(text.as_bytes().to_vec())
 }
 
-/// Scrapes an app of a good instance and one that gives `reply`; returns the
-/// reason for the second, or none if it counted as good.
+/// Scrapes an app with one valid instance and one instance that returns `reply`. Returns the error
+/// reason of the second instance, or none if its scrape succeeded.
 async fn reason_for(reply: Reply) -> Option<String> {
     let good = Instance::with_metrics("good 1\n").await;
     let odd = Instance::start(move |_| reply.clone()).await;

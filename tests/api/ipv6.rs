@@ -1,4 +1,4 @@
-//! IPv6: instances, sources, exporters and our own listener.
+//! IPv6 addresses of instances, route sources, exporters and the listener.
 
 use crate::{test_app::*, tsuru_binding::ask_tsuru};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn on_ipv6(text: &'static str) -> Instance {
     Instance::start_on("[::1]:0", move |_| Reply::Metrics(text.to_owned())).await
 }
 
-/// As gorouter writes it for the host `::1`.
+/// The address without brackets, as gorouter writes it for the host `::1`.
 fn without_brackets(address: SocketAddr) -> Value {
     json!(format!("{}:{}", address.ip(), address.port()))
 }
@@ -73,7 +73,7 @@ async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
     assert_eq!(direct[1]["targets"][0], fleet[1].address.to_string(), "{direct}");
 }
 
-/// The list, asked again when it was asked for too often.
+/// The target list. Retries the request while the rate limit is exceeded.
 async fn eventually_allowed(
     first: impl Future<Output = Answer>,
     app: &TestApp,
@@ -115,7 +115,7 @@ async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
     }
 }
 
-/// Binds the app `shop` of Tsuru, for which routers answer at `hosts`.
+/// Binds the Tsuru app `shop` with the routers `hosts`.
 async fn bind_shop(app: &TestApp, hosts: &[String]) {
     let made = "name=of-team&team=team&user=u";
     let made = ask_tsuru(app.address, "metrics", "POST", "", made).await.unwrap();
@@ -165,7 +165,7 @@ async fn units_and_the_api_of_tsuru_are_ipv6() {
 async fn hosts_of_tsuru_apps_and_routes_are_ipv6_in_every_spelling() {
     let router = on_ipv6("a 1\n").await;
     let port = router.address.port();
-    // The bare `::1` names port 80, where nothing may listen; it is a route all the same.
+    // `::1` without a port means port 80, which may be closed. The host is a route nevertheless.
     for host in [format!("[::1]:{port}"), format!("0:0:0:0:0:0:0:1:{port}"), "::1".to_owned()] {
         let app = spawn_app(&[]).await;
         bind_shop(&app, std::slice::from_ref(&host)).await;

@@ -1,4 +1,4 @@
-//! What one client may take of the program: descriptors, memory, connections.
+//! Limits for clients: file descriptors, memory and connections.
 
 use crate::{
     query::{QUERY, World, server},
@@ -25,7 +25,7 @@ use tokio::{
 
 const SCRAPE: &str = "/v1/apps/app-guid/metrics";
 
-/// The value of one of the program's own series.
+/// The value of a series in the metrics of the program.
 async fn own(url: &str, series: &str) -> u64 {
     let answer = send("GET", &format!("{url}/metrics"), &[], None).await;
     let lines = answer.lines(series);
@@ -33,7 +33,7 @@ async fn own(url: &str, series: &str) -> u64 {
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 
-/// A port of the whole loopback network at which nothing ever answers, and its endpoints.
+/// Endpoints of instances that accept connections on many loopback addresses and never respond.
 async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
     struct Abort(actix_web::rt::task::JoinHandle<()>);
     impl Drop for Abort {
@@ -77,7 +77,7 @@ async fn idle_connections_leave_room_for_everything_else() {
     for _ in 0..1500 {
         idle.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // A new one gets the place of one that has been idle for a second.
+    // A new connection replaces a connection that has been idle for a second.
     eventually(async || {
         let mut stream = TcpStream::connect(server.address).await.ok()?;
         stream
@@ -118,7 +118,7 @@ async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
     eventually(async || (slow.open() == 2).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut third = TcpStream::connect(app.address).await.unwrap();
-    // An end, or a reset.
+    // The connection is closed or reset.
     assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed at once");
     for scrape in scrapes {
         assert_eq!(scrape.await.unwrap().lines("a{").len(), 1);
@@ -163,19 +163,20 @@ async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
     eventually(async || (in_use().await == 0).then_some(())).await;
 }
 
-/// The status of an answer; none when the connection is closed without one, as for lack of room.
+/// The response status. None if the connection is closed without a response, for example because of
+/// a limit.
 async fn get_status(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
-    // It may end in a reset.
+    // The connection may be reset after the response.
     let _ = stream.read_to_end(&mut answer).await;
     std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
 }
 
-/// Clients and scrapes take all descriptors that they may, while a gorouter is polled and bindings
-/// are made in the database.
+/// Clients and scrapes use all file descriptors that the limits allow. Meanwhile a gorouter is
+/// polled and bindings are created in the database.
 async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Option<String>) {
     const HUNG_APPS: u8 = 8;
     let instance = Instance::with_metrics("a 1\n").await;
@@ -219,7 +220,8 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
                 while !is_over.load(Ordering::SeqCst) {
                     let path = format!("/v1/apps/hung{n}-guid/metrics");
                     let status = get_status(address, &path).await;
-                    // 504 when each instance got a connection before the deadline.
+                    // The status is 504 if a connection to each instance was available before the
+                    // deadline.
                     assert!([None, Some(503), Some(504)].contains(&status), "{status:?}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -234,7 +236,7 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
     }
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     eventually(async || (descriptors() > 200).then_some(())).await;
-    // From now on each new connection gets the place of one that was idle for a second.
+    // Afterwards each new connection replaces a connection that was idle for a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
 
     table.lock().unwrap()["new.example.com"] = json!([endpoint("new", 0, instance.address)]);
@@ -291,7 +293,7 @@ async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
     }
 }
 
-/// An app whose answer is larger than what kernels buffer.
+/// An app whose response is larger than the socket buffers.
 async fn large() -> (Instance, RouteFile) {
     let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
     let body: String = (0..40_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
@@ -300,7 +302,7 @@ async fn large() -> (Instance, RouteFile) {
     (instance, routes)
 }
 
-/// Begins a request and reads nothing of the answer.
+/// Sends a request and does not read the response.
 async fn begin(address: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -325,7 +327,7 @@ async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
     assert_eq!(own(&url, "scrapebroker_answers_stalled_total").await, 2);
     for mut stream in unread {
         let mut text = Vec::new();
-        // It is reset, or what the kernels had is read.
+        // Either the connection is reset, or only the buffered data is read.
         let _ = stream.read_to_end(&mut text).await;
         assert!(text.len() < 30_000_000, "{} bytes of 40 MB", text.len());
     }
@@ -382,12 +384,12 @@ async fn every_large_answer_is_ended_when_it_is_not_read() {
     }
 }
 
-/// A Prometheus whose answers have this head and a body that never ends.
+/// A Prometheus that sends responses with a given head and an endless body.
 struct Endless {
     address: SocketAddr,
-    /// Bytes that were taken from it.
+    /// The number of bytes that were sent.
     sent: Arc<AtomicUsize>,
-    /// Connections to it.
+    /// The number of open connections.
     open: Arc<AtomicUsize>,
 }
 
@@ -448,7 +450,7 @@ async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
         let open = || prometheus.open.load(Ordering::SeqCst);
         eventually(async || (open() == 3).then_some(())).await;
         eventually(async || (open() == 0).then_some(())).await;
-        // What is not read stays with the server but for what buffers on the way hold.
+        // Only the buffers between the server and the client hold unread data.
         let taken = prometheus.sent.load(Ordering::SeqCst) / 3;
         assert!(taken < 20 << 20, "{taken} bytes of each answer");
         let stalled = own(&url, "scrapebroker_answers_stalled_total").await;
@@ -462,14 +464,14 @@ async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
         eventually(async || (connections().await <= before).then_some(())).await;
         for mut stream in unread {
             let mut text = Vec::new();
-            // It is reset, or what the kernels had is read.
+            // Either the connection is reset, or only the buffered data is read.
             let _ = stream.read_to_end(&mut text).await;
             assert!(text.len() < 20 << 20, "{} bytes", text.len());
         }
     }
 }
 
-/// The program behind TLS.
+/// The program with TLS.
 struct Secured {
     authority: Authority,
     _files: Files,
@@ -512,8 +514,8 @@ impl Secured {
         sender
     }
 
-    /// Sends a request with these header fields, as HPACK has them, and waits for the end of the
-    /// connection or an answer.
+    /// Sends a request with these HPACK-encoded header fields. Waits for a response or the end of
+    /// the connection.
     async fn send_head(&self, fields: &[u8]) {
         let client = client(&self.authority, None, &["h2"], &[&TLS13]);
         let stream = TcpStream::connect(self.app.address).await.unwrap();
@@ -526,7 +528,7 @@ impl Secured {
         };
         let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         sent.extend(frame(4, 0, 0, &[]));
-        // GET, https, the authority, and the path.
+        // The block has `:method` GET, `:scheme` https, `:authority` and `:path`.
         let mut block = vec![0x82, 0x87, 0x01, 9];
         block.extend_from_slice(b"localhost");
         block.extend_from_slice(&[0x04, SCRAPE.len() as u8]);
@@ -539,11 +541,11 @@ impl Secured {
             let ends_headers = if n + 1 == pieces.len() { 4 } else { 0 };
             sent.extend(frame(kind, ends_stream | ends_headers, 1, piece));
         }
-        // It may be closed meanwhile.
+        // The server may close the connection early.
         let _ = stream.write_all(&sent).await;
         let mut answer = [0; 9];
         loop {
-            // A head, a reset, or a goodbye.
+            // The frame is HEADERS, RST_STREAM or GOAWAY.
             match stream.read_exact(&mut answer).await {
                 Ok(_) if [1, 3, 7].contains(&answer[3]) => return,
                 Ok(_) => {
@@ -570,7 +572,7 @@ fn request(path: &str, headers: &[(String, String)]) -> http::Request<()> {
     request.body(()).unwrap()
 }
 
-/// Status and body; status 0 when the connection or the stream was ended.
+/// Status and body of a response. The status is 0 if the connection or the stream was closed.
 async fn get(sender: &mut Http2, path: &str, headers: &[(String, String)]) -> (u16, String) {
     let Ok(mut ready) = sender.clone().ready().await else { return (0, String::new()) };
     let (answer, _) = ready.send_request(request(path, headers), true).unwrap();
@@ -627,13 +629,13 @@ async fn heads_that_only_http2_allows_end_at_their_limit() {
     let literal = |name: &str, value: &str| {
         let mut field = vec![0x40, name.len() as u8];
         field.extend_from_slice(name.as_bytes());
-        // A length of 127 or more goes on in the next byte.
+        // A length of 127 or more continues in the next byte.
         let length = value.len() - 127;
         field.extend_from_slice(&[127, (length % 128) as u8 | 128, (length / 128) as u8]);
         field.extend_from_slice(value.as_bytes());
         field
     };
-    // A field of the dynamic table is a byte on the wire.
+    // A field of the dynamic table is encoded in one byte.
     let mut indexed = literal("x-large", &"v".repeat(3_900));
     indexed.extend_from_slice(&[0xbe; 100_000]);
     let names = (0..40_000).flat_map(|n| {
@@ -646,9 +648,9 @@ async fn heads_that_only_http2_allows_end_at_their_limit() {
         let after = secured.own("process_resident_memory_bytes").await;
         assert!(after < before + (64 << 20), "{before} {after}");
     }
-    assert!(instances.iter().all(|instance| instance.seen().is_empty()), "none was asked");
+    assert!(instances.iter().all(|instance| instance.seen().is_empty()), "no instance was scraped");
     let (status, _) = get(&mut secured.connect().await, SCRAPE, &[]).await;
-    assert_eq!(status, 200, "others are served as ever");
+    assert_eq!(status, 200, "other clients are still served");
 }
 
 #[actix_web::test]

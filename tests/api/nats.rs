@@ -1,4 +1,4 @@
-//! The whole program beside a real NATS server.
+//! Routes from a real NATS server.
 
 use crate::test_app::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Pages for people: where their links lead, and what they say of failing targets.
+//! HTML pages: links, and messages about failing targets.
 
 use crate::{
     dedicated_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
@@ -8,11 +8,11 @@ use crate::{
 use serde_json::json;
 use support::*;
 
-/// A provisioned Prometheus with a bound app, below the path `/base`.
+/// A provisioned Prometheus with a bound app, with the base path `/base`.
 struct Bound {
     _premises: Premises,
     app: TestApp,
-    /// Basic authentication of the binding.
+    /// Basic authentication with the credentials of the binding.
     user: String,
 }
 
@@ -97,7 +97,7 @@ async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
             line.map(|line| line["value"].as_str().unwrap().to_owned())
         };
         let is_up = line("Targets up / all").as_deref() == Some("1 / 2");
-        // At first the other one was not scraped yet.
+        // At first the second instance was not scraped yet.
         line("Last error").filter(|error| is_up && error != "none")
     })
     .await;
@@ -107,14 +107,14 @@ async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
     );
 }
 
-/// Links of a page to things on the same host.
+/// The targets of all links, images and forms of a page.
 fn links(page: &str) -> Vec<String> {
     let parts = ["href=\"", "src=\"", "action=\""].into_iter();
     let parts = parts.flat_map(|attribute| page.split(attribute).skip(1));
     parts.filter_map(|part| Some(part.split_once('"')?.0.replace("&amp;", "&"))).collect()
 }
 
-/// A link of the page at `page`, which ends in a slash or names no folder.
+/// Resolves a link relative to the path `page`.
 fn resolve(page: &str, link: &str) -> String {
     if link.starts_with('/') {
         return link.to_owned();
@@ -125,7 +125,7 @@ fn resolve(page: &str, link: &str) -> String {
 }
 
 impl TestApp {
-    /// The answer at the end of the redirects that begin at `path`.
+    /// Sends a GET request and follows redirects.
     async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut path = path.to_owned();
         for _ in 0..5 {
@@ -135,14 +135,14 @@ impl TestApp {
                 None => return answer,
             }
         }
-        panic!("{path} is redirected without end");
+        panic!("{path} has too many redirects");
     }
 }
 
 #[actix_web::test]
 async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
     let instance = Instance::with_metrics("a 1\n").await;
-    // More than the page shows, so that it links to the whole list.
+    // The app has more instances than the page shows, so that the page links to the full list.
     let routes = RouteFile::of_addresses(
         std::iter::repeat_n(instance.address, 1)
             .chain((1..=101).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)))),
@@ -170,7 +170,7 @@ async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
             for link in links(&answer.text()) {
                 let path = resolve(page, &link);
                 let answer = bound.app.follow(&path, &headers).await;
-                // This one is there to log in.
+                // This link requests a login.
                 let is_login = credentials.is_none() && path == "/base/?details";
                 let expected = if is_login { 401 } else { 200 };
                 assert_eq!(answer.status, expected, "{link} of {page} with {credentials:?}");

@@ -1,4 +1,4 @@
-//! Prometheus instances that are apps of Tsuru, asked for over OSB.
+//! Prometheus instances that run as Tsuru apps and are managed over the Open Service Broker API.
 
 use crate::test_app::*;
 use scrapebroker::app::Stop;
@@ -14,7 +14,7 @@ const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 const INSTANCE: &str = "/v2/service_instances/own";
 
-/// What makes the program use this Tsuru. Addresses of its apps are nobody's.
+/// The settings that make the program use this Tsuru. The addresses of the apps refuse connections.
 fn settings(api: &TsuruApi, folder: &TempDir) -> Vec<(&'static str, String)> {
     api.host("127.0.0.1:1");
     vec![
@@ -72,7 +72,8 @@ async fn a_service_instance_is_an_app_for_as_long_as_it_lives() {
     let config = &made.environment["PROMETHEUS_CONFIG"].value;
     assert!(config.contains("https://metrics.example.com/sd"), "{config}");
 
-    // It goes on without us, and is not deployed again when we are back.
+    // The app keeps running while the program is stopped. It is not deployed again after the
+    // restart.
     let mut app = app;
     app.stop(Stop::Graceful).await.unwrap();
     let before = api.asked().len();

@@ -1,4 +1,4 @@
-//! The move from promfetcher, as scrapes see it; its broker API has a test in `osb`.
+//! Scrapes during the migration from promfetcher. `osb::migration` tests the broker API.
 
 use crate::test_app::*;
 use scrapebroker::config::promfetcher;

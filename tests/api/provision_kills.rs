@@ -1,5 +1,5 @@
-//! The program is killed at each step of an operation that can be seen from
-//! outside; the next one finishes it, and leaves nobody behind.
+//! The program is killed at each observable step of an operation. The restarted program completes
+//! the operation and leaves no orphans.
 
 use crate::{dedicated_prometheus::Premises, server_process::*};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 const INSTANCE: &str = "/v2/service_instances/odd:id%20%2F$";
 
-/// Somewhere to start the program again and again.
+/// A folder in which the program can be restarted.
 struct Stage {
     folder: tempfile::TempDir,
     premises: Premises,
@@ -32,7 +32,7 @@ impl Stage {
         let key = ("SCRAPEBROKER__BROKER__TOKEN_KEY".to_owned(), "long enough for that".to_owned());
         let settings = settings.chain([key]).collect();
         let folder = tempfile::tempdir().unwrap();
-        // A test must not need gigabytes to be free.
+        // Plans need little disk space, because test machines may have little.
         let catalog = fs::read_to_string(CATALOG).unwrap().replace("\"5GiB\"", "\"64MiB\"");
         let catalog = catalog.replace(
             "\"256MiB\",\n              \"replicas",
@@ -48,7 +48,7 @@ impl Stage {
         Server::start_with(self.folder.path(), &settings)
     }
 
-    /// The folder of a replica, once it is there.
+    /// The folder of a replica, if it exists.
     fn replica(&self, number: u8) -> Option<PathBuf> {
         let folder = self.premises.left().first()?.join(number.to_string());
         folder.is_dir().then_some(folder)
@@ -64,10 +64,10 @@ impl Stage {
     }
 }
 
-/// Something that can be seen, and whether it is.
+/// The name of an observable step, and a check for it.
 type Step<'a> = (&'a str, &'a dyn Fn(&Stage) -> bool);
 
-/// Waits for a step without missing it.
+/// Polls at a short interval, so that a step is not missed.
 fn watch(step: impl Fn() -> bool) {
     let started = Instant::now();
     while !step() && started.elapsed() < Duration::from_secs(20) {
@@ -110,7 +110,7 @@ async fn end(server: &Server) -> String {
     .await
 }
 
-/// Ready, with just so many processes.
+/// Asserts that the instance is ready and has exactly this number of processes.
 async fn assert_runs(stage: &Stage, count: usize) {
     eventually(async || (stage.premises.processes().len() == count).then_some(())).await;
     eventually(async || stage.listens().then_some(())).await;
@@ -224,10 +224,10 @@ async fn whoever_is_killed_finds_its_processes_again_and_a_graceful_stop_ends_th
     let processes = stage.premises.processes();
     server.signal("KILL");
     drop(server);
-    assert_eq!(stage.premises.processes(), processes, "it goes on without us");
+    assert_eq!(stage.premises.processes(), processes, "Prometheus keeps running");
 
     let mut server = stage.start();
-    // We listen on another port now, which it has to know.
+    // The program listens on another port now. The configuration of Prometheus must contain it.
     let own = format!("http://{}/sd", server.address);
     let knows = async || stage.file("prometheus.yml")?.contains(&own).then_some(());
     eventually(knows).await;
@@ -237,15 +237,15 @@ async fn whoever_is_killed_finds_its_processes_again_and_a_graceful_stop_ends_th
         metrics.text().contains(ready).then_some(())
     };
     eventually(ready).await;
-    assert_eq!(stage.premises.processes(), processes, "it is the same");
+    assert_eq!(stage.premises.processes(), processes, "Prometheus was not restarted");
     server.signal("TERM");
     assert_eq!(server.exit_code().await, Some(0));
     assert_eq!(stage.premises.processes(), Vec::<u32>::new());
-    assert_eq!(stage.premises.left().len(), 1, "what it has stored stays");
+    assert_eq!(stage.premises.left().len(), 1, "the stored samples are kept");
 
     let server = stage.start();
     assert_runs(&stage, 1).await;
-    // A child that is killed comes back.
+    // A killed child process is restarted.
     let killed = stage.premises.processes().first().unwrap().to_string();
     std::process::Command::new("kill").args(["-9", &killed]).status().unwrap();
     eventually(async || (stage.premises.processes().first()?.to_string() != killed).then_some(()))

@@ -1,5 +1,5 @@
-//! `/prometheus/{instance}/…`: who may ask what, and what servers do to answers.
-//! Instances are rows in the store, and their servers do what they are told.
+//! The query API `/prometheus/{instance}/…`: authorization, forwarding and failures of servers. The
+//! tests write the rows of instances into the database and use fake servers.
 
 use crate::test_app::*;
 use scrapebroker::{
@@ -32,12 +32,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The random part of all secrets of the rows.
+/// The random part of all secrets in these tests.
 const SALT: &str = "salt";
 
 pub(crate) const QUERY: &str = "/api/v1/query?query=up";
 
-/// The program, and its store to write into.
+/// The program, and direct access to its database.
 pub(crate) struct World {
     pub(crate) app: TestApp,
     store: Store,
@@ -74,7 +74,7 @@ impl World {
         self.keys.web_password(&instance.parse().unwrap(), SALT)
     }
 
-    /// An instance whose servers are these, and a token of its own.
+    /// Adds an instance with these servers. Returns a token for it.
     pub(crate) async fn instance(&self, id: &str, servers: &[Replica]) -> String {
         let instance_id: InstanceId = id.parse().unwrap();
         let spec = json!({
@@ -109,7 +109,7 @@ impl World {
         self.bind(id, &format!("key of {id}")).await
     }
 
-    /// The token of another service key.
+    /// Adds a service key and returns its token.
     pub(crate) async fn bind(&self, instance: &str, binding: &str) -> String {
         let id: BindingId = binding.parse().unwrap();
         let token = self.keys.token(&id, SALT).expose_secret().to_owned();
@@ -128,7 +128,7 @@ impl World {
         let mut tx = self.store.begin_write().await.unwrap();
         bindings::insert(&mut tx, &row).await.unwrap();
         tx.commit().await.unwrap();
-        // The page needs no server, so it tells when the row is in force.
+        // The page works without a server, so it shows when the binding is active.
         let page = format!("/prometheus/{}/nowhere", encoded(instance));
         eventually(async || (self.get(&page, &token).await.status == 404).then_some(())).await;
         token
@@ -144,16 +144,16 @@ impl World {
         self.app.get_with(path, &[("Authorization", &basic("anyone", token))]).await
     }
 
-    /// What the server sends, byte by byte.
+    /// The unmodified bytes of a response.
     async fn raw(&self, path: &str, token: &str) -> Vec<u8> {
         let mut stream = self.open(path, token).await;
         let mut raw = Vec::new();
-        // A cut body may end in a reset.
+        // A truncated body may end with a connection reset.
         let _ = stream.read_to_end(&mut raw).await;
         raw
     }
 
-    /// Sends a request whose answer is still to be read.
+    /// Sends a request without reading the response.
     async fn open(&self, path: &str, token: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.app.address).await.unwrap();
         let authorization = basic("anyone", token);
@@ -169,7 +169,7 @@ pub(crate) fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// A server of an instance.
+/// A ready replica of an instance.
 pub(crate) fn server(number: u8, url: &str) -> Replica {
     Replica { number, url: url.to_owned(), state: ReplicaState::Ready, problem: String::new() }
 }
@@ -178,7 +178,7 @@ fn at(instance: &Instance) -> String {
     format!("http://{}", instance.address)
 }
 
-/// Says what it was asked.
+/// A server that returns the request line in the body.
 async fn parrot() -> Instance {
     Instance::start(|seen| Reply::Http(200, vec![], seen.line.clone().into_bytes())).await
 }
@@ -211,7 +211,11 @@ async fn credentials_of_an_instance_open_it_and_no_other() {
         }
     }
     for path in ["/prometheus/nobody/", "/prometheus/nobody/api/v1/query", "/prometheus//"] {
-        assert_eq!(as_user(path, &basic("x", &own)).await, 401, "strangers learn nothing: {path}");
+        assert_eq!(
+            as_user(path, &basic("x", &own)).await,
+            401,
+            "without credentials, existence is not disclosed: {path}"
+        );
         assert_eq!(as_user(path, &basic(USER, PASSWORD)).await, 404, "{path}");
     }
     assert!(prometheus.seen().is_empty());
@@ -323,7 +327,7 @@ async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
     assert_eq!((answer.status, &answer.json()["errorType"]), (504, &json!("timeout")));
     eventually(async || (hung.open() == 0).then_some(())).await;
 
-    // Who goes away takes the query along.
+    // The query is canceled when the client disconnects.
     let waiting = world.open(&format!("/prometheus/own{QUERY}"), &token).await;
     eventually(async || (hung.open() == 1).then_some(())).await;
     drop(waiting);
@@ -333,7 +337,7 @@ async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
     assert_eq!(page.status, 200);
     assert!(page.text().contains("did not respond within 5 s"), "{}", page.text());
     assert!(page.text().contains("my &#60;prometheus&#62;"), "{}", page.text());
-    assert!(!page.text().contains("sbt_"), "no secret stands on it");
+    assert!(!page.text().contains("sbt_"), "the page shows no secret");
     let bare = world.get("/prometheus/own", &token).await;
     assert_eq!((bare.status, &*bare.headers["location"]), (308, "./own/"));
 }
@@ -447,7 +451,7 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
     assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
 }
 
-/// The pages of version 3 ask for these, too.
+/// The web UI of Prometheus 3 sends these requests as well.
 #[actix_web::test]
 async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
     let (world, prometheus) = (World::start().await, parrot().await);
@@ -512,7 +516,7 @@ async fn files_of_rules_are_named_without_their_folders() {
     assert_eq!(world.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
 }
 
-/// vmalert sends its queries so.
+/// vmalert sends such queries.
 #[actix_web::test]
 async fn a_post_without_a_type_is_a_form() {
     let (world, prometheus) = (World::start().await, parrot().await);
@@ -529,7 +533,7 @@ async fn a_post_without_a_type_is_a_form() {
         for body in [None, Some("step=1".to_owned())] {
             let mut headers = types.clone();
             headers.push(("Authorization", &authorization));
-            // Without a body there is nothing to read, whatever its type would be.
+            // Without a body the content type does not matter.
             let status = if body.is_some() { status } else { 200 };
             let answer = send("POST", &url, &headers, body).await;
             assert_eq!(answer.status, status, "{types:?}: {}", answer.text());
@@ -538,7 +542,7 @@ async fn a_post_without_a_type_is_a_form() {
     assert_eq!(prometheus.seen()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
 }
 
-/// Two gigabytes, of which no more is under way than sockets hold.
+/// The body has two gigabytes. Only the socket buffers hold unread data.
 #[actix_web::test]
 async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
     const LENGTH: u64 = 2 << 30;
@@ -548,7 +552,7 @@ async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
-    // On a thread of its own: it writes as fast as it may.
+    // The server runs on a separate thread and writes as fast as possible.
     std::thread::spawn(move || {
         use std::io::{Read, Write};
         let listener = listener.into_std().unwrap();
@@ -572,12 +576,12 @@ async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
         let more = stream.read(&mut buffer).await.unwrap();
         read += u64::try_from(more).unwrap();
         let under_way = sent.load(Ordering::SeqCst).saturating_sub(read);
-        assert!(under_way < UNDER_WAY, "{under_way} bytes are held after {read}");
+        assert!(under_way < UNDER_WAY, "{under_way} bytes are buffered after {read}");
         if more == 0 {
             break;
         }
     }
-    assert!(read > LENGTH && read < LENGTH + 1000, "{read}: the body and a head");
+    assert!(read > LENGTH && read < LENGTH + 1000, "{read}: the size of the body and the head");
 }
 
 #[actix_web::test]

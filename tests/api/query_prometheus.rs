@@ -1,4 +1,4 @@
-//! `/prometheus/{instance}/…` in front of a real Prometheus.
+//! The query API `/prometheus/{instance}/…` with a real Prometheus.
 
 use crate::query::{World, encoded, server};
 use secrecy::ExposeSecret;
@@ -10,7 +10,7 @@ use support::{
 };
 use tempfile::TempDir;
 
-/// A real Prometheus that scrapes an app, behind our password.
+/// A real Prometheus that scrapes an app and requires the password of the program.
 struct Real {
     world: World,
     token: String,
@@ -49,7 +49,7 @@ impl Real {
                 format!("--storage.tsdb.path={}/data", folder.path().display()),
                 format!("--web.listen-address={address}"),
                 "--web.external-url=http://metrics.example.com/prometheus/real".to_owned(),
-                // All that must not be reached through us.
+                // The query API must not forward requests to these endpoints.
                 "--web.enable-lifecycle".to_owned(),
                 "--web.enable-admin-api".to_owned(),
                 "--web.enable-remote-write-receiver".to_owned(),
@@ -134,7 +134,7 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
     let wrong = real.get("/api/v1/query?query=sum(").await;
     assert_eq!((wrong.status, &wrong.json()["errorType"]), (400, &Value::from("bad_data")));
 
-    // The page for queries, wherever this version has it, and what it loads.
+    // The query page, whose path depends on the version, and the assets that it loads.
     let mut path = "/graph".to_owned();
     let page = loop {
         let answer = real.get(&path).await;
@@ -224,7 +224,7 @@ async fn nothing_but_reads_reaches_a_real_prometheus() {
     let long = format!("query=1&x={}", "x".repeat(1_000_000));
     assert_eq!(real.ask("POST", "/api/v1/query", &[FORM], &long).await.status, 200);
 
-    // It still runs, with all it had.
+    // Prometheus still runs and has its samples.
     let answer = real.get("/api/v1/query?query=count(jobs_total)").await;
     assert_eq!(answer.json()["data"]["result"][0]["value"][1], "1");
     let page = real.get("/").await.text();
@@ -236,17 +236,17 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// What Grafana asks of a data source (pkg/promlib and packages/grafana-prometheus): POST first,
-/// for what only GET reads as well, and then GET after a 405.
+/// Requests of a Grafana data source (pkg/promlib and packages/grafana-prometheus in
+/// grafana/grafana). Grafana uses POST first, and GET after a 405.
 #[actix_web::test]
 async fn grafana_gets_an_answer_to_each_of_its_requests() {
     let real = Real::start().await;
-    // The first sample may be of this second.
+    // The first sample may be from the current second.
     let (end, start) = (now() + 2, now() - 60);
     let times = format!("start={start}&end={end}");
     let selector = encoded("{job=\"app\"}");
     let by_form = [
-        // The health check of "Save & test".
+        // This is the health check of "Save & test".
         ("query", "query=1%2B1&time=4".to_owned(), "/data/result/1"),
         ("query", format!("query=jobs_total&time={end}.123&timeout=60s"), "/data/result/0/metric"),
         ("query_range", format!("query=jobs_total&{times}&step=1"), "/data/result/0/values"),
@@ -278,13 +278,13 @@ async fn grafana_gets_an_answer_to_each_of_its_requests() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(answer.json().pointer(expected).is_some(), "{path}: {}", answer.text());
     }
-    // In milliseconds, to find out whether there are exemplars: Prometheus answers by itself.
+    // Grafana checks for exemplars with times in milliseconds. The response comes from Prometheus.
     let probe = format!("/api/v1/query_exemplars?query=test&start={start}000&end={end}000");
     let answer = real.get(&probe).await;
     assert!(["success", "error"].contains(&answer.json()["status"].as_str().unwrap()));
 }
 
-/// The pages of versions 2.42 and 3, by web/ui of prometheus/prometheus.
+/// Requests of the web UI of Prometheus 2.42 and 3 (web/ui in prometheus/prometheus).
 #[actix_web::test]
 async fn each_request_of_the_pages_of_prometheus_is_decided() {
     let real = Real::start().await;
@@ -315,7 +315,7 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
     }
     let live = real.get("/api/v1/notifications/live").await;
     assert_eq!((live.status, live.body.len()), (204, 0));
-    // Version 3 knows these, version 2.42 answers itself that it does not.
+    // Version 3 supports these paths. Version 2.42 responds with an error of its own.
     for path in [
         "/api/v1/notifications",
         "/api/v1/parse_query?query=up",
@@ -328,7 +328,7 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
         let answer = real.get(path).await;
         assert!(!answer.text().contains("not forwarded"), "{path}: {}", answer.text());
     }
-    // Pages show the text of an error in JSON.
+    // The web UI shows the message of a JSON error.
     for path in [
         "/api/v1/status/config",
         "/api/v1/status/flags",
@@ -392,8 +392,8 @@ async fn promtool_queries_through_us() {
     }
 }
 
-/// vmalert evaluates rules by POST, with a type but without a body, and restores the state of
-/// alerts the same way.
+/// vmalert evaluates rules and restores the state of alerts with POST requests that have a content
+/// type but no body.
 #[actix_web::test]
 async fn vmalert_evaluates_its_rules_through_us() {
     let real = Real::start().await;

@@ -1,4 +1,4 @@
-//! Several processes on one PostgreSQL.
+//! Several replicas of the program that share a PostgreSQL database.
 
 use crate::server_process::*;
 use futures_util::future::join_all;
@@ -7,17 +7,20 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::time::{Duration, Instant};
 use support::*;
 
-/// Within this a binding made at one replica is in force at the others.
-const IN_FORCE: Duration = Duration::from_secs(2);
+/// Maximum delay until a binding that one replica created is active in the others.
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// A database of the test's own on the test server.
+/// A PostgreSQL database that only one test uses.
 pub(crate) struct Database {
     server: url::Url,
     name: String,
 }
 
 impl Database {
-    #[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this variable configures the tests, not the program"
+    )]
     pub(crate) async fn create() -> Self {
         let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES")
             .expect("a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`");
@@ -49,7 +52,7 @@ impl Database {
     }
 }
 
-/// Three replicas, started at the same moment on a database with nothing in it.
+/// Starts three replicas concurrently on an empty database.
 fn starting(
     database: &Database,
     settings: &[(&str, &str)],
@@ -72,7 +75,7 @@ fn three(database: &Database, settings: &[(&str, &str)]) -> (Vec<tempfile::TempD
     (folders, starting.into_iter().map(Starting::listening).collect())
 }
 
-/// Bodies of a provision and of a bind to an app.
+/// The bodies of a provision request and of a bind request for an app.
 async fn bodies(server: &Server, app: &str) -> (Value, Value) {
     let (service, plan) = catalog_ids(server.address).await;
     let provision = json!({
@@ -85,7 +88,7 @@ async fn bodies(server: &Server, app: &str) -> (Value, Value) {
     (provision, bind)
 }
 
-/// The binding in force for the app at a replica.
+/// The active binding of the app in a replica.
 async fn in_force(server: &Server) -> Value {
     let url = format!("http://{}/v1/apps/app-guid", server.address);
     let answer = send("GET", &url, &[], None).await;
@@ -118,8 +121,12 @@ async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
                 }
             }
             waiting = still;
-            // The promise of the documentation, not a matter of speed.
-            assert!(since.elapsed() < IN_FORCE, "{expected} is not in force at {}", waiting.len());
+            // The documentation guarantees this delay.
+            assert!(
+                since.elapsed() < MAX_DELAY,
+                "{expected} is not active in {} replicas",
+                waiting.len()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -133,7 +140,7 @@ async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
         let url = format!("http://{}/v1/apps/app-guid/metrics", server.address);
         let lines = send("GET", &url, &[], None).await.lines("a{");
         assert!(lines.iter().all(|line| line.contains("team=\"checkout\"")), "{lines:?}");
-        // The same PUT at another replica has the same answer, token and all.
+        // A repeated PUT to another replica returns the same response, including the token.
         let again = server.ask("PUT", path, Some(bind.clone())).await.unwrap();
         assert_eq!((again.status, again.json()), (200, bound.json()));
     }
@@ -184,7 +191,7 @@ async fn the_same_request_at_all_replicas_at_once_is_done_once() {
 #[actix_web::test]
 async fn while_one_migrates_the_others_wait() {
     let database = Database::create().await;
-    // What a replica holds that is in the middle of a long migration.
+    // A replica holds this advisory lock during a migration.
     let mut crc = flate2::Crc::new();
     crc.update(database.name.as_bytes());
     let lock = 0x3d32_ad9e * i64::from(crc.sum());
@@ -202,14 +209,18 @@ async fn while_one_migrates_the_others_wait() {
     );
     eventually(async || (count(&mut migrating, &waiting).await == 3).then_some(())).await;
     let tables = "pg_tables WHERE schemaname = 'public'";
-    assert_eq!(count(&mut migrating, tables).await, 0, "nobody has begun");
-    assert_eq!(starting.pop().unwrap().stopped().await, Some(0), "who waits can be stopped");
+    assert_eq!(count(&mut migrating, tables).await, 0, "no migration has begun");
+    assert_eq!(
+        starting.pop().unwrap().stopped().await,
+        Some(0),
+        "a waiting replica can be stopped"
+    );
     count(&mut migrating, &format!("pg_advisory_unlock({lock})")).await;
 
     let servers: Vec<_> = starting.into_iter().map(Starting::listening).collect();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let taken = count(&mut migrating, "_sqlx_migrations WHERE success").await;
-    assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each is taken once");
+    assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each migration is applied once");
     for server in &servers {
         assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
     }
@@ -236,12 +247,12 @@ async fn child_processes_on_a_second_machine_are_refused_and_a_restart_is_not() 
     assert!(reason.contains("Stop the other one, or set prometheus.provisioner to"), "{reason}");
     assert!(!reason.contains("shared by all of them"), "{reason}");
 
-    // A replica that makes no instances is none to refuse.
+    // A replica without a provisioner is not refused.
     let none = [("SCRAPEBROKER__PROMETHEUS__PROVISIONER", "none")];
     let none: Vec<_> = settings.iter().chain(&none).copied().collect();
     drop(Server::start_with(other.path(), &none));
 
-    // Killed, and started where it was; then somewhere else.
+    // The killed replica is restarted in the same folder and then in another folder.
     drop(first);
     drop(Server::start_with(one.path(), &settings));
     drop(Server::start_with(other.path(), &settings));

@@ -1,12 +1,11 @@
-//! Routes come, change and go while scrapes go on; real gorouters and broken
-//! ones side by side.
+//! Changes of routes while scrapes are running, with working and failing gorouters.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{cell::RefCell, rc::Rc};
 use support::*;
 
-/// A gorouter with basic auth whose table, or misbehaviour, can be set.
+/// A fake gorouter with basic authentication. Tests can set its response.
 async fn gorouter(reply: Reply) -> (Instance, Rc<RefCell<Reply>>) {
     let reply = Rc::new(RefCell::new(reply));
     let now = Rc::clone(&reply);
@@ -106,7 +105,7 @@ async fn what_a_failing_gorouter_said_is_kept() {
         eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
         assert_eq!(scrape().await, 200);
     }
-    // Just restarted: nothing in its table yet.
+    // After a restart the route table of the gorouter is empty.
     *reply.borrow_mut() = table(&json!({}));
     let polled = router.seen().len();
     eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;

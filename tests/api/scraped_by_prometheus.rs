@@ -1,5 +1,4 @@
-//! A real Prometheus scrapes the router; two real node exporters are the
-//! instances of one app.
+//! A real Prometheus scrapes apps through the program. Some instances are real node exporters.
 
 use crate::{promtool, test_app::*};
 use std::{
@@ -93,7 +92,7 @@ async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
     assert_eq!(values, expected);
     let instances_up = prometheus.query("sum(scrapebroker_instance_up)").await;
     assert_eq!(instances_up[0]["value"][1], "2");
-    // What Prometheus saw is what it announced: one second.
+    // The timeout comes from the scrape timeout of Prometheus, which is one second.
     assert!(first.seen()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
 }
 
@@ -137,7 +136,7 @@ async fn two_real_node_exporters_are_the_instances_of_one_app() {
     assert!(matches!(code, Some(0 | 3)), "{said}");
 }
 
-/// What Prometheus is told of the app.
+/// The scrape configuration for the app.
 fn scrape_of(address: SocketAddr) -> String {
     format!(
         "- job_name: my-app
@@ -160,7 +159,7 @@ async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
         Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into_bytes())
     })
     .await;
-    // Instances of one app speak one format; if one spoke text, the answer would be in text.
+    // All instances use the same format. If one instance used text, the response would be text.
     let other = Instance::start(|_| {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let body = b"# TYPE jobs counter\njobs_total 7\n# EOF\n".to_vec();
@@ -178,8 +177,8 @@ async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
     assert_eq!(prometheus.query("count(jobs_total) == 2").await.len(), 1);
 }
 
-/// A native histogram of five observations, three of them zero, one in each of
-/// two neighbouring buckets.
+/// A native histogram with five observations: three in the zero bucket and one in each of two
+/// adjacent buckets.
 fn native_histogram() -> Vec<u8> {
     use protobuf::{delimited, double, message, number, signed, text};
     let histogram = message(

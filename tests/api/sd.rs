@@ -1,5 +1,4 @@
-//! Service discovery: who is told of which targets, and what a real Prometheus
-//! makes of it.
+//! HTTP service discovery: visible targets per caller, and discovery by a real Prometheus.
 
 use crate::test_app::*;
 use futures_util::future::LocalBoxFuture;
@@ -20,18 +19,18 @@ use support::{programs::Prometheus, *};
 use tempfile::TempDir;
 
 const TOKEN_KEY: &str = "a key that is long enough";
-/// Of the shipped catalog.
+/// Service ID in the shipped catalog.
 const PROMETHEUS: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 
-/// A database in which instances of the service `prometheus` are there.
+/// A database with provisioned instances of the service `prometheus`.
 struct Instances {
     folder: TempDir,
-    /// The random parts of their secrets.
+    /// The random parts of the secrets, by instance ID.
     salts: HashMap<String, String>,
 }
 
-/// Admits everything, and makes nothing.
+/// A policy that accepts every instance.
 #[derive(Debug)]
 struct Willing;
 
@@ -95,7 +94,8 @@ impl Instances {
         format!("sqlite://{}/sd.db", self.folder.path().display())
     }
 
-    /// Its servers are not started: the test has one of its own.
+    /// The settings for this database. The program cannot start the servers of the instances; tests
+    /// that need a server start one.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         vec![
@@ -107,7 +107,7 @@ impl Instances {
         ]
     }
 
-    /// What a Prometheus of ours would show.
+    /// The token that the Prometheus of this instance would send.
     fn token(&self, id: &str) -> String {
         let keys = Keys::derive(&TOKEN_KEY.into()).unwrap();
         keys.scraper_token(&id.parse().unwrap(), &self.salts[id]).expose_secret().to_owned()
@@ -119,12 +119,12 @@ impl TestApp {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
-    /// The targets by their `instance`, for an operator.
-    async fn told(&self, path: &str) -> Vec<String> {
+    /// The `instance` labels of the targets that an operator sees.
+    async fn operator_targets(&self, path: &str) -> Vec<String> {
         instances(&self.sd(path, &basic(USER, PASSWORD)).await)
     }
 
-    /// `cf bind-service` to a Prometheus.
+    /// Sends the request of `cf bind-service` for a dedicated Prometheus.
     async fn bind_to(&self, instance: &str, binding: &str, app: &str, parameters: Value) -> Value {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL,
@@ -163,7 +163,7 @@ fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// The configuration of a Prometheus that finds its targets by `/sd`.
+/// A scrape configuration that discovers targets with `/sd`.
 fn discovering(address: SocketAddr, token: &str) -> String {
     format!(
         "- job_name: bound
@@ -177,7 +177,7 @@ fn discovering(address: SocketAddr, token: &str) -> String {
     )
 }
 
-/// What Prometheus scrapes, by `instance`, with the health of each.
+/// The `instance` label and the health of each active target of Prometheus.
 async fn active(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
     tokio::net::TcpStream::connect(prometheus.address).await.ok()?;
     let url = format!("http://{}/api/v1/targets?state=active", prometheus.address);
@@ -213,7 +213,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
     let routes = RouteFile::of_app(&fleet[..2]);
     let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("p1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
-    // Newer, and of no concern to that Prometheus.
+    // This binding is newer and does not affect that Prometheus.
     assert_eq!(app.bind("b2", "app-guid", json!({"endpoint": "/other"})).await.status, 201);
 
     let token = database.token("p1");
@@ -295,10 +295,10 @@ async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", silent.address);
     let stale_after = ("ROUTES__STALE_AFTER", "1s".to_owned());
     let app = spawn_app(&[routes.setting(), ("ROUTES__GOROUTERS", gorouters), stale_after]).await;
-    // The router may know more apps, and no more instances of one that the file names.
+    // The router can have more apps. It cannot have more instances of an app that is in the file.
     let answer = app.sd("/sd", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(app.told("/sd?app=app-guid").await, ["app-guid web/0"]);
+    assert_eq!(app.operator_targets("/sd?app=app-guid").await, ["app-guid web/0"]);
     let answer = app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
 
@@ -324,7 +324,7 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         let app = spawn_app(&[ours, database.settings()].concat()).await;
         let reader =
             app.bind_to("i2", "b3", "app-guid", json!({"process_types": ["worker"]})).await;
-        // The newest: in force for everyone but that Prometheus.
+        // The newest binding is active for all callers except that Prometheus.
         let bound = app.bind("b1", "app-guid", json!({})).await.json();
         let key = json!({"service_id": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01",
             "plan_id": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11"});
@@ -344,7 +344,8 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
             (token(&key), "/sd", &all[1..]),
             (bearer(&database.token("i2")), "/sd", &all[..1]),
             (basic("x", &database.token("i2")), "/sd?mode=direct", &all[..1]),
-            // As Prometheus sends it when no type is configured, some versions of it.
+            // Some versions of Prometheus send the token like this if `authorization.type` is not
+            // configured.
             (database.token("i2"), "/sd", &all[..1]),
             (bearer(&database.token("i3")), "/sd", &[]),
             (bearer(&database.token("i3")), "/sd?app=app-guid", &[]),
@@ -355,7 +356,11 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         assert_eq!(app.get("/sd").await.status, 401, "{mode}");
         assert_eq!(app.sd("/sd", &bearer("sbt_wrong")).await.status, 401, "{mode}");
         let reader = reader["credentials"]["password"].as_str().unwrap().to_owned();
-        assert_eq!(app.sd("/sd", &bearer(&reader)).await.status, 403, "it is for queries");
+        assert_eq!(
+            app.sd("/sd", &bearer(&reader)).await.status,
+            403,
+            "the token is only for queries"
+        );
         let answer = app.sd("/sd?rout_url=x", &basic(USER, PASSWORD)).await;
         assert!(answer.status == 400 && answer.text().contains("route_url"), "{}", answer.text());
         let direct = app.sd("/sd?app=app-guid&mode=direct", &basic(USER, PASSWORD)).await.json();
@@ -365,7 +370,11 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         let path = "/x/v1/apps/app-guid/instances/0/metrics";
         assert_eq!(base[0]["labels"]["__metrics_path__"], path);
         let own = app.sd("/sd", &bearer(&database.token("i2"))).await.json();
-        assert_eq!(own[0]["targets"][0], app.address.to_string(), "a child's shorter way");
+        assert_eq!(
+            own[0]["targets"][0],
+            app.address.to_string(),
+            "child processes use the local address"
+        );
         assert_eq!(send("POST", &app.url("/sd"), &[], None).await.status, 405);
     }
 }
@@ -416,7 +425,8 @@ async fn a_list_is_made_once_until_something_changes() {
     assert_eq!(app.sd("/sd", &operator).await.json()[0]["labels"]["team"], "t");
 }
 
-/// The service instance of a Tsuru team in no pool: its jobs may scrape the team's apps in all of them.
+/// The service instance belongs to a Tsuru team and to no pool. Its jobs can scrape the apps of the
+/// team in all pools.
 #[actix_web::test]
 async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -454,7 +464,8 @@ async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
     }
 }
 
-/// The same token is one caller, however it is written and whatever it asks for.
+/// The rate limit counts per token, regardless of the form of the `Authorization` header and of the
+/// query.
 #[actix_web::test]
 async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
     let instance = Instance::with_metrics("a 1\n").await;
@@ -475,7 +486,7 @@ async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
         assert!([200, 429].contains(&answer.status), "{}", answer.text());
     }
     assert!(refused > 20, "{refused} of 60");
-    // Neither another token nor an operator waits for it.
+    // The limit does not affect other tokens and operators.
     let other = app.bind("b2", "app-guid", json!({})).await.json();
     let other = bearer(other["credentials"]["token"].as_str().unwrap());
     assert_eq!(app.sd("/sd", &other).await.status, 200);

@@ -1,11 +1,11 @@
-//! `scrapebroker sd`: the list of targets as a file.
+//! `scrapebroker sd`: export of the target list to a file.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use support::*;
 
-/// Runs `scrapebroker sd`: how it exits, and what it says.
+/// Runs `scrapebroker sd`. Returns the exit code and the output.
 pub(crate) async fn export(arguments: &[&str], environment: &[(&str, String)]) -> (i32, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
     command.env_clear().envs(environment.iter().cloned()).arg("sd").args(arguments);
@@ -34,7 +34,7 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         app.get_with("/sd", &[("Authorization", &basic(USER, PASSWORD))]).await.text()
     );
     let mode = std::fs::metadata(&out).unwrap().permissions().mode();
-    assert_eq!(mode & 0o444, 0o444, "Prometheus is another user");
+    assert_eq!(mode & 0o444, 0o444, "Prometheus runs as another user");
 
     let bound = app.bind("b1", "app-guid", json!({})).await.json();
     std::fs::write(&token, bound["credentials"]["token"].as_str().unwrap()).unwrap();
@@ -81,5 +81,5 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         let arguments = ["--url", &base, "--token-file", token, "--out", out];
         assert_eq!(export(&arguments, &[]).await.0, code);
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file remains");
 }

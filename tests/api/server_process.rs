@@ -1,4 +1,4 @@
-//! The program as a process of its own, and the requests of Cloud Controller to it.
+//! The program as a separate process, and requests of Cloud Controller to it.
 
 use crate::test_app::*;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::{
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// `scrapebroker serve` with a database in a folder, killed when dropped.
+/// `scrapebroker serve` with a database in a folder. The process is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl Drop for Server {
 
 pub(crate) const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
 
-/// The program with an empty environment but for what `serve` needs in `folder`.
+/// The program with only the environment variables that `serve` needs in `folder`.
 pub(crate) fn program(folder: &Path) -> Command {
     let catalog = folder.join("broker-catalog.json");
     if !catalog.exists() {
@@ -56,14 +56,14 @@ impl Server {
         Self::starting(folder, settings).listening()
     }
 
-    /// Started, but perhaps not listening yet.
+    /// Starts the program without waiting until it listens.
     pub(crate) fn starting(folder: &Path, settings: &[(&str, &str)]) -> Starting {
         let mut command = program(folder);
         command.arg("serve").envs(settings.iter().copied()).stderr(Stdio::piped());
         Starting(command.spawn().unwrap())
     }
 
-    /// The program that may have so many files open: `soft` at its start, `hard` if it asks.
+    /// Starts the program with a soft and a hard limit for open files.
     pub(crate) fn start_with_open_files(
         folder: &Path,
         (soft, hard): (u32, u32),
@@ -95,25 +95,25 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// How it ended, when it has.
+    /// Waits for the exit. Returns the exit code, or none if a signal ended the process.
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         eventually(async || self.child.try_wait().unwrap()).await.code()
     }
 
-    /// The messages that it has logged with this in them.
+    /// The logged messages that contain `part`.
     pub(crate) fn logged(&self, part: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
         let messages = log.iter().filter_map(|event| event["message"].as_str());
         messages.filter(|message| message.contains(part)).map(str::to_owned).collect()
     }
 
-    /// Everything that it has logged, field by field.
+    /// The complete log as JSON lines.
     pub(crate) fn log_text(&self) -> String {
         let log = self.log.lock().unwrap();
         log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asks the broker; none if the connection broke.
+    /// Sends a request to the broker. None if the connection failed.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -129,17 +129,17 @@ fn send_signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
 }
 
-/// A process that will listen.
+/// A started process that may not listen yet.
 pub(crate) struct Starting(Child);
 
 impl Starting {
-    /// Asks to stop, and how it ended.
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) async fn stopped(mut self) -> Option<i32> {
         send_signal(&self.0, "TERM");
         eventually(async || self.0.try_wait().unwrap()).await.code()
     }
 
-    /// Waits until it has ended by itself: its exit code, and all that it said.
+    /// Waits until the process exits. Returns the exit code and the log.
     pub(crate) fn failed(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         let mut stderr = self.0.stderr.take().unwrap();
@@ -157,13 +157,13 @@ impl Starting {
             address
         });
         let written = Arc::clone(&log);
-        // Keeps the pipe empty, so that logging never blocks.
+        // The thread empties the pipe, so that logging never blocks.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 written.lock().unwrap().extend(serde_json::from_str(&line));
             }
         });
-        let address = address.unwrap_or_else(|| panic!("it did not start: {log:?}"));
+        let address = address.unwrap_or_else(|| panic!("the program did not start: {log:?}"));
         Server { child: self.0, address, log }
     }
 }
@@ -175,7 +175,7 @@ pub(crate) async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
     (service["id"].clone(), service["plans"][0]["id"].clone())
 }
 
-/// One broker request; none if the connection broke.
+/// Sends one broker request. None if the connection failed.
 pub(crate) async fn ask(
     address: SocketAddr,
     method: &str,

@@ -1,5 +1,5 @@
-//! The program as a process: killed at any moment it loses nothing that it
-//! acknowledged, and it stops when it is told to.
+//! Kills and signals: the program loses no acknowledged change when it is killed, and signals stop
+//! it.
 
 use crate::server_process::*;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     let mut round = 0;
-    // Each round is killed after another time, wherever that hits.
+    // Each round kills the program after a different delay.
     for delay in [3, 7, 12, 18, 25] {
         round += 1;
         let server = Server::start(folder.path());
@@ -42,9 +42,9 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
         for id in &acknowledged {
             let path = format!("/v2/service_instances/{id}");
             let answer = ask(server.address, "GET", &path, None).await.unwrap();
-            assert_eq!(answer.status, 200, "{id} was acknowledged and is lost");
+            assert_eq!(answer.status, 200, "{id} was acknowledged and was lost");
         }
-        // Cloud Controller repeats what it got no answer to.
+        // Cloud Controller repeats requests without a response.
         for n in 0..40 {
             let id = format!("r{round}-{n}");
             let body = json!({
@@ -137,7 +137,7 @@ async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
             (current.count() == 20).then_some(())
         })
         .await;
-        // They go on listening; nobody asks them again.
+        // The instances keep listening and are not scraped again.
         kept.extend(instances);
         eventually(async || kept.iter().all(|one| one.open() == 0).then_some(())).await;
         if round == 0 {

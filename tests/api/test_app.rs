@@ -1,4 +1,4 @@
-//! The program under test, inside the test's process.
+//! The program under test, in the process of the test.
 
 use futures_util::{StreamExt, stream};
 use scrapebroker::{
@@ -15,18 +15,18 @@ pub(crate) const USER: &str = "cloud-controller";
 pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) const SERVICE: &str = "service_id";
 
-/// The program under test, stopped when dropped.
+/// The program under test. It stops when this is dropped.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
-    /// Which apps of Tsuru are bound.
+    /// The folder of the database.
     _folder: TempDir,
     stop: mpsc::UnboundedSender<Stop>,
     stopped: Option<oneshot::Receiver<()>>,
 }
 
-/// Starts the program as `serve` does, with settings as environment variables
-/// (without the prefix), on a free port and with a database of its own.
+/// Starts the program like `serve`, on a free port and with a new database. The settings are
+/// environment variables without the prefix.
 pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     let folder = tempfile::tempdir().unwrap();
     let mut environment = BTreeMap::from([
@@ -54,7 +54,8 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     });
     let stopped = Some(stopped);
     let app = TestApp { address, health_address, _folder: folder, stop, stopped };
-    // A file is read soon after the start. HTTPS is asked by those who know its certificates.
+    // A route file is read shortly after the start. With HTTPS, only the test has the certificates
+    // for a readiness probe.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
     if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {
         eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
@@ -75,12 +76,12 @@ impl TestApp {
         send("GET", &self.url(path), headers, None).await
     }
 
-    /// `/` as an operator sees it.
+    /// The page `/` with the credentials of an operator.
     pub(crate) async fn status_page(&self) -> Answer {
         self.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await
     }
 
-    /// Asks the broker as Cloud Controller does.
+    /// Sends a request to the broker like Cloud Controller.
     pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let authorization = basic(USER, PASSWORD);
         let headers = [
@@ -92,7 +93,7 @@ impl TestApp {
         send(method, &self.url(&format!("/broker{path}")), &headers, body).await
     }
 
-    /// `cf create-service` and `cf bind-service`.
+    /// Sends the requests of `cf create-service` and `cf bind-service`.
     pub(crate) async fn bind(&self, binding: &str, app: &str, parameters: Value) -> Answer {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = catalog["services"][0]["id"].clone();
@@ -121,7 +122,7 @@ impl TestApp {
         self.broker("DELETE", &path, None).await
     }
 
-    /// Asks for a stop and returns what resolves when it has stopped.
+    /// Sends a stop signal. The receiver resolves when the program has stopped.
     pub(crate) fn stop(&mut self, stop: Stop) -> oneshot::Receiver<()> {
         self.stop_again(stop);
         self.stopped.take().unwrap()

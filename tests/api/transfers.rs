@@ -1,5 +1,5 @@
-//! How an answer's transfer may end: the body is whole, or the instance failed with a
-//! reason. Nothing looks whole and is empty.
+//! Incomplete transfers: either the body of an instance is complete, or the scrape of the instance
+//! fails with a reason. A truncated body never counts as a complete or empty body.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -10,10 +10,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// How many samples an instance gave, or why none.
+/// The number of samples of an instance, or the reason for its failure.
 type Outcome<'a> = Result<&'a str, &'a str>;
 
-/// Scrapes instances at these addresses in one request.
+/// Scrapes instances with these addresses in one request.
 async fn outcomes(
     addresses: &[SocketAddr],
     edit: impl Fn(&mut serde_json::Value),
@@ -44,7 +44,7 @@ async fn outcomes(
     outcomes
 }
 
-/// Each answer by an instance of its own, all scraped at once.
+/// Serves each response by a separate instance and scrapes all instances in one request.
 async fn check(cases: &[(&str, String, Outcome<'_>)]) {
     let mut instances = Vec::new();
     for (_, raw, _) in cases {
@@ -240,8 +240,8 @@ async fn an_exposition_is_taken_under_whatever_head_it_comes() {
     check(&cases).await;
 }
 
-/// A peer that speaks HTTP/2 frame by frame: after the request come `frames`, and
-/// then the end of the connection or silence.
+/// An HTTP/2 peer that sends `frames` after the request. Then it closes the connection, or keeps it
+/// open if `is_silent`.
 async fn http2_peer(frames: Vec<u8>, is_silent: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -294,7 +294,7 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
         field.extend_from_slice(value.as_bytes());
         field
     };
-    // END_HEADERS is 4; the first field is `:status`.
+    // END_HEADERS has the value 4. The first field is `:status`.
     let head = |flags: u8, status: &str, length: Option<&str>| {
         let mut fields = field(":status", status);
         fields.extend(length.iter().flat_map(|length| field("content-length", length)));
@@ -344,7 +344,7 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
     }
 }
 
-/// Redirects to the host that we sent, whatever port they name.
+/// A redirect is followed if its host is that of the `Host` header, regardless of the port.
 #[actix_web::test]
 async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
     for location in [
@@ -365,7 +365,7 @@ async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
     }
 }
 
-/// Some servers refuse a GET with a body, be it empty.
+/// Some servers refuse a GET with a body, even with an empty body.
 #[actix_web::test]
 async fn a_get_announces_no_body() {
     let instance = Instance::start(|seen| {

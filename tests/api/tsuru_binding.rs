@@ -1,5 +1,4 @@
-//! From `tsuru service-instance-bind` to the next scrape; the rules of the
-//! service API have tests of their own in `tsuru_service`.
+//! Effects of Tsuru bindings on scrapes. The module `tsuru_service` tests the service API itself.
 
 use crate::{server_process::*, test_app::*};
 use serde_json::{Value, json};
@@ -13,15 +12,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The event of a call, which Tsuru names in the header and in the body.
+/// The event ID of a request. Tsuru sends it in the header and in the body.
 const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 
-/// One request of Tsuru about the service `metrics`; none if the connection broke.
+/// Sends one request of Tsuru about the service `metrics`. None if the connection failed.
 async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
     ask_tsuru(address, "metrics", method, path, form).await
 }
 
-/// One request of Tsuru; none if the connection broke.
+/// Sends one request of Tsuru. None if the connection failed.
 pub(crate) async fn ask_tsuru(
     address: SocketAddr,
     service: &str,
@@ -45,7 +44,7 @@ pub(crate) async fn ask_tsuru(
     whole.then(|| parse_answer(&raw))
 }
 
-/// A route table with the app `shop` of Tsuru, as the source of its units has it.
+/// A route table with the Tsuru app `shop`, in the form of the route source for Tsuru units.
 pub(crate) fn table_of_shop<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Value {
     let instances = instances.into_iter().enumerate();
     let endpoints = instances.map(|(index, instance)| {
@@ -176,7 +175,7 @@ async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
     }
 }
 
-/// With an API that tells of the instances `metrics/m` and `metrics/n`.
+/// Starts the program with a Tsuru API that has the service instances `metrics/m` and `metrics/n`.
 async fn with_api() -> (TsuruApi, TestApp) {
     let api = TsuruApi::start().await;
     api.put_service_instance("metrics/m", &["shop", "cart"], &["nightly", "weekly"]);
@@ -215,11 +214,11 @@ async fn a_bind_that_tsuru_does_not_know_is_refused() {
         assert_eq!(refused.status, 403, "{path} {}", refused.text());
         assert!(refused.text().contains("has not bound"), "{}", refused.text());
     }
-    // A forged call takes nothing from a bind that is there either.
+    // A forged request does not change an existing binding either.
     api.put_service_instance("metrics/n", &[], &[]);
     let forged = bind("POST", "/n/bind-app", "app-name=shop&parameters.endpoint=/x").await;
     assert_eq!(forged.status, 403, "{}", forged.text());
-    // Tsuru can bind while its API is not reachable.
+    // Binds are accepted while the API of Tsuru fails.
     api.fault(Fault::Status(500));
     assert_eq!(bind("POST", "/n/bind-app", "app-name=payroll").await.status, 201);
 }
@@ -248,7 +247,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     }
     assert_eq!(leftovers().await, json!([]));
 
-    // Unbound and removed by force: Scrapebroker gets no request.
+    // After a forced unbind or removal in Tsuru, Scrapebroker receives no request.
     api.put_service_instance("metrics/m", &["shop"], &["nightly"]);
     api.remove_service_instance("metrics/n");
     let gone = json!([
@@ -258,7 +257,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     ]);
     assert_eq!(leftovers().await, gone);
 
-    // What cannot be asked is kept.
+    // If the state is unknown, the leftover is kept.
     api.fault(Fault::Status(403));
     let unknown = leftovers().await;
     assert_eq!(unknown.as_array().unwrap().len(), 2, "{unknown}");
@@ -276,7 +275,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     assert_eq!(tsuru(app.address, "GET", "/n", "").await.unwrap().status, 404);
     assert_eq!(app.get_with("/sd", &[("Authorization", &token)]).await.status, 200);
 
-    // What is in use is removed by its name only.
+    // Instances in use are removed only if the query names them.
     for query in [
         "?service=metrics",
         "?instance=m",

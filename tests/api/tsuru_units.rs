@@ -1,4 +1,4 @@
-//! Tsuru apps: scraped unit by unit, as the platform's API tells.
+//! Scrapes of Tsuru apps, whose units come from the platform API.
 
 use crate::{
     start::{Server, field, program},
@@ -76,7 +76,7 @@ async fn the_stand_in_keeps_to_the_contract_of_the_platforms_api() {
     assert_eq!(ask(&api, "GET", "/apps/theirs", "").await.status, 403);
 }
 
-/// Units of `shop` at these addresses, all on the port that the platform tells.
+/// The app `shop` with units at these addresses, on the port that the API reports.
 fn shop(instances: &[Instance]) -> TsuruApp {
     let mut app = TsuruApp::new("shop", "checkout", "pool-a");
     app.hosts = vec!["shop.tsuru.example.test".to_owned()];
@@ -90,7 +90,7 @@ fn shop(instances: &[Instance]) -> TsuruApp {
     app
 }
 
-/// So many instances on addresses of their own, all on one port.
+/// Starts instances on different addresses with the same port.
 async fn instances(count: u8) -> Vec<Instance> {
     let metrics = |nth: u8| move |_: &Seen| Reply::Metrics(format!("orders_total {nth}\n"));
     let mut instances = Vec::new();
@@ -114,7 +114,7 @@ fn bound(name: &str, hosts: &[String]) -> Bound {
 }
 
 impl TestApp {
-    /// As Tsuru does, to an instance of the service `metrics` for each team.
+    /// Binds apps like Tsuru, to one instance of the service `metrics` per team.
     async fn bind_tsuru(&self, apps: &[Bound]) {
         for Bound { name, team, pool, hosts } in apps {
             let made = format!("name=of-{team}&team={team}&user=u");
@@ -138,7 +138,7 @@ impl TestApp {
     }
 }
 
-/// With the API as the only source of routes.
+/// Starts the program with the API as the only route source.
 async fn spawn_with(api: &TsuruApi, settings: &[(&str, String)]) -> TestApp {
     let mut all =
         vec![("ROUTES__TSURU__API_URL", api.url()), ("ROUTES__TSURU__TOKEN", TOKEN.to_owned())];
@@ -146,7 +146,7 @@ async fn spawn_with(api: &TsuruApi, settings: &[(&str, String)]) -> TestApp {
     spawn_app(&all).await
 }
 
-/// The samples of the app, when there are so many.
+/// Waits until the app has `count` samples and returns them.
 async fn samples(app: &TestApp, key: &str, count: usize) -> Vec<String> {
     let path = format!("/v1/apps/{key}/metrics");
     eventually(async || {
@@ -157,7 +157,7 @@ async fn samples(app: &TestApp, key: &str, count: usize) -> Vec<String> {
     .await
 }
 
-/// The line of the source on the status page.
+/// Waits until the status page shows the expected problem.
 async fn problem(app: &TestApp, expected: &str) {
     eventually(async || app.status_page().await.text().contains(expected).then_some(())).await;
 }
@@ -167,8 +167,8 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     let (api, units) = (TsuruApi::start().await, instances(4).await);
     api.put(shop(&units[..2]));
     let app = spawn_with(&api, &[]).await;
-    assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "it is not bound");
-    assert!(api.asked().is_empty(), "nobody is asked for");
+    assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "the app is not bound");
+    assert!(api.asked().is_empty(), "no app is requested from the API");
     app.bind_tsuru(&[bound("shop", &[])]).await;
     let lines = samples(&app, "tsuru:shop", 2).await;
     let port = units[0].address.port();
@@ -191,14 +191,15 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     api.put(shop(&units));
     let lines = samples(&app, "tsuru:shop", 4).await;
     assert!(lines[3].contains("index=\"3\"") && lines[3].ends_with("} 3"), "{lines:?}");
-    // One is in error, one is not ready, and one is of a process without a port.
+    // One unit is in the state `error`, one is not ready, and one belongs to a process without a
+    // port.
     api.change("shop", |app| {
         app.units[1]["Status"] = json!("error");
         app.units[2]["Ready"] = json!(false);
         app.units.push(pod("shop", "worker", "shop-worker-0", "127.31.0.1"));
     });
     let lines = samples(&app, "tsuru:shop", 2).await;
-    assert!(lines[1].contains("index=\"3\""), "each keeps its place: {lines:?}");
+    assert!(lines[1].contains("index=\"3\""), "each unit keeps its index: {lines:?}");
     app.unbind_tsuru(&bound("shop", &[])).await;
     let path = "/v1/apps/tsuru:shop/metrics";
     eventually(async || (app.get(path).await.status == 404).then_some(())).await;
@@ -242,7 +243,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     let page = app.status_page().await.text();
     assert!(page.contains(&format!("tsuru {}", api.address)) && !page.contains(TOKEN), "{page}");
 
-    // It is back, and one app of several that it cannot tell of costs no other.
+    // The API is available again. A failure for one app does not affect the others.
     api.up();
     api.put(shop(&units[..1]));
     samples(&app, "tsuru:shop", 1).await;
@@ -251,7 +252,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     app.bind_tsuru(&[bound("shop", &[]), bound("slow", &[]), bound("theirs", &[])]).await;
     api.put(shop(&units));
     samples(&app, "tsuru:shop", 2).await;
-    // Deleted, which is an answer.
+    // A 404 means that the app was deleted.
     api.remove("shop");
     let path = "/v1/apps/tsuru:shop/metrics";
     eventually(async || (app.get(path).await.status == 404).then_some(())).await;
@@ -276,7 +277,8 @@ async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
 async fn equal_names_of_others_never_meet() {
     let (api, units) = (TsuruApi::start().await, instances(3).await);
     api.put(shop(&units[..1]));
-    // An app of the same name in another organization, and one with another's pool for a space.
+    // One app has the same name in another organization. The other has the pool of another app as
+    // its space.
     let foreign = |organization: &str, guid: &str, address| {
         let mut endpoint = endpoint("shop", 0, address);
         endpoint["tags"]["organization_name"] = json!(organization);
@@ -300,7 +302,7 @@ async fn equal_names_of_others_never_meet() {
         let lines = samples(&app, key, 1).await;
         assert!(lines[0].ends_with(value), "{key}: {lines:?}");
     }
-    // The platform knows whose an app is, whatever the binding says.
+    // The team comes from the platform and not from the binding.
     let stale = Bound { team: "other".to_owned(), ..bound("shop", &[]) };
     app.bind_tsuru(&[stale]).await;
     let lines = samples(&app, "tsuru:shop", 1).await;
@@ -338,10 +340,10 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     let settings = [("BACKENDS__CA_FILE", ca.display().to_string())];
     let app = spawn_app(&settings).await;
     let page = app.status_page().await.text();
-    assert!(!page.contains("hosts of"), "there is no such source: {page}");
+    assert!(!page.contains("hosts of"), "there is no source for hosts: {page}");
     let hosts =
         [units[0].address.to_string(), format!("tcp://{}", units[1].address), "a b".to_owned()];
-    // Behind one router stand many apps.
+    // Several apps are behind one router.
     let local = Instance::with_metrics("orders_total 5\n").await;
     let (one, two) = ([format!("localhost:{}", local.address.port())], [local.address.to_string()]);
     app.bind_tsuru(&[bound("shop", &hosts), bound("one", &one), bound("two", &two)]).await;
@@ -369,7 +371,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
 }
 
-/// With the API as the only source, asked once.
+/// Settings with the API as the only route source.
 fn settings(
     api: discovery::TsuruApi,
     apps: watch::Receiver<Arc<[Bound]>>,

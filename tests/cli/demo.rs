@@ -1,4 +1,4 @@
-//! The demo: what it prints works, and nothing of it is left.
+//! The demo: the printed commands work, and no files or processes remain.
 
 use super::scrapebroker;
 use std::{
@@ -6,11 +6,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// The demo, with its files in a folder of the test's.
+/// A running demo with its files in a temporary folder, and its output.
 struct Demo(Child, tempfile::TempDir, Vec<String>);
 
 impl Demo {
-    /// Reads what it prints.
+    /// Starts the demo and reads its output.
     fn start(path: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut demo = scrapebroker(&["demo", "--listen", "127.0.0.1:0"])
@@ -31,12 +31,12 @@ impl Demo {
         Self(demo, folder, printed)
     }
 
-    /// Stops it; it leaves nothing behind.
+    /// Stops the demo and asserts that no files or processes remain.
     fn stop(mut self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         assert_eq!(self.0.wait().unwrap().code(), Some(0));
-        assert_eq!(std::fs::read_dir(self.1.path()).unwrap().count(), 0, "files are left");
+        assert_eq!(std::fs::read_dir(self.1.path()).unwrap().count(), 0, "files remain");
         let folder = self.1.path().to_str().unwrap();
         for process in std::fs::read_dir("/proc").unwrap().flatten() {
             let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Drop for Demo {
     }
 }
 
-/// Each command that the demo prints works as printed.
+/// Runs each command that the demo prints.
 #[test]
 fn the_demo_does_what_it_says() {
     let demo = Demo::start(std::env!("PATH"));

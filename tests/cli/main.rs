@@ -1,6 +1,6 @@
-//! The program as a shell sees it: what it prints, and how it exits.
+//! The command line: output and exit codes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod demo;
 
@@ -24,7 +24,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// A demo app on a free port, and its address.
+/// The process of a demo app on a free port, and its address.
 struct DemoApp(Child, String);
 
 impl DemoApp {
@@ -38,7 +38,7 @@ impl DemoApp {
         Self(child, format!("127.0.0.1:{port}"))
     }
 
-    /// Status line with headers, and body.
+    /// Returns the head and the body of a response.
     fn get(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.1).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
@@ -212,14 +212,14 @@ fn merge_writes_one_exposition_with_the_labels_of_each_file() {
     assert!(err.contains("/no/such/file"), "{err}");
 }
 
-/// A file of this content, and its path.
+/// Writes a file and returns its path.
 fn file(folder: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
     path.display().to_string()
 }
 
-/// The program with something to read; what it wrote must be UTF-8.
+/// Runs the program with standard input.
 fn run_with_stdin(arguments: &[&str], stdin: &str) -> (i32, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let stdin = std::fs::File::open(file(&folder, "stdin", stdin)).unwrap();
@@ -325,7 +325,7 @@ fn serve_with_wrong_settings_exits_64_and_shows_all_mistakes() {
     let mut command = scrapebroker(&["serve"]);
     command.current_dir(folder.path()).env("SCRAPEBROKER__BROKER__CATALOG", "no-such.json");
     let (code, _, err) = run(&mut command);
-    assert_eq!(code, 64, "a catalog that is named and missing");
+    assert_eq!(code, 64, "the configured catalog is missing");
     assert!(err.contains("no-such.json cannot be read: No such file or directory"), "{err}");
 }
 
@@ -396,7 +396,7 @@ fn serve_without_its_database_exits_69() {
     assert!(err.contains("/no/such/folder"), "{err}");
 }
 
-/// What promfetcher v0.20.0 is given, as far as its defaults do not do.
+/// A configuration of promfetcher v0.20.0 without default values.
 const PROMFETCHER: &str = "
 gorouters: [{ host: 127.0.0.1, port: 8082, user: router-status, pass: hunter2 }]
 health_check_port: 8081

@@ -1,5 +1,5 @@
-//! The alerts that docs/OPERATIONS.md recommends are ones that Prometheus takes, each of our own
-//! metrics in them exists, and each is explained.
+//! Alerts in docs/OPERATIONS.md: Prometheus accepts them, each has an explanation, and their
+//! metrics exist.
 
 use std::{fs, process::Command};
 

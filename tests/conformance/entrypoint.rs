@@ -1,6 +1,7 @@
-//! `deploy/tsuru/prometheus/entrypoint.sh` with the real Prometheus, in the shells that it may meet.
+//! `deploy/tsuru/prometheus/entrypoint.sh` with a real Prometheus, in dash and in busybox.
 //!
-//! Needs `prometheus`, and `busybox`, whose shell and tools are all that the stock image has.
+//! Needs `prometheus` and `busybox`. The official image of Prometheus has only the shell and tools
+//! of busybox.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
@@ -27,7 +28,7 @@ const INSTANCE: &str = "tsuru:prometheus:$shop's \"own\" — é";
 const RULES: &str =
     "groups:\n- name: 'it''s \"quoted\" $(touch pwned) `touch pwned` \\n'\n  rules: []\n";
 
-/// A shell, and the folder of the tools that it finds beside `prometheus`.
+/// A shell, and the folder with the tools in its `PATH`.
 struct Shell {
     command: Vec<String>,
     folder: TempDir,
@@ -40,7 +41,7 @@ impl Shell {
         shell
     }
 
-    /// Every tool is busybox's own.
+    /// Busybox provides the shell and all tools.
     fn busybox() -> Self {
         let command = vec!["busybox".to_owned(), "sh".to_owned()];
         let shell = Self { command, folder: tempfile::tempdir().unwrap() };
@@ -63,7 +64,7 @@ impl Shell {
         }
     }
 
-    /// The entrypoint without any variable.
+    /// The entrypoint without environment variables.
     fn entrypoint(&self) -> Command {
         let temporary = self.folder.path().join("tmp");
         fs::create_dir_all(&temporary).unwrap();
@@ -82,7 +83,7 @@ fn installed(name: &str) -> String {
     found.unwrap_or_else(|| panic!("{name}: scripts/install-test-tools installs it"))
 }
 
-/// Stops what it holds when the test is over, however it ends.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -151,7 +152,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
             "query.max-concurrency" => "PROMETHEUS_QUERY_MAX_CONCURRENCY",
             "query.max-samples" => "PROMETHEUS_QUERY_MAX_SAMPLES",
             "enable-feature" => "PROMETHEUS_FEATURES",
-            other => panic!("{other} has no variable"),
+            other => panic!("{other} has no environment variable"),
         };
         command.env(variable, value);
     }
@@ -194,7 +195,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     let (_, rules) = get(port, "/api/v1/rules", Some("web $password")).unwrap();
     assert!(rules.contains(r#"it's \"quoted\" $(touch pwned) `touch pwned` \\n"#), "{rules}");
 
-    // It is Prometheus itself that runs, with none of the secrets in its environment.
+    // The process is Prometheus itself, and its environment contains no secrets.
     let id = prometheus.0.id();
     let environment = fs::read(format!("/proc/{id}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);

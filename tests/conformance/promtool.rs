@@ -1,6 +1,6 @@
-//! The output of a merge, judged by the reader that platform teams judge it with.
+//! Merged expositions, checked with promtool.
 //!
-//! Needs `promtool`, which comes with Debian's `prometheus`.
+//! Needs `promtool`, which is part of Debian's package `prometheus`.
 
 use exposition::testing::{
     bodies::{self, Random},
@@ -8,7 +8,7 @@ use exposition::testing::{
 };
 use exposition::{AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader};
 
-/// Bodies that are taken, though promtool would refuse most of them as they are.
+/// Bodies that the merge accepts, although promtool would refuse most of them.
 const BODIES: &[(Format, &str)] = &[
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/text.prom")),
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/type_conflict.prom")),
@@ -50,7 +50,8 @@ const BODIES: &[(Format, &str)] = &[
     ),
 ];
 
-/// 0: fine; 3: fine to read, but names or help are not as they should be, which is for the app.
+/// Asserts that promtool can read the merged exposition. Exit code 3 is accepted: it reports names
+/// or help texts that only the app can change.
 fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
     let reader = Reader::new(target, Limits::default());
     let parse = |(i, (format, body)): (usize, &(Format, &str))| {

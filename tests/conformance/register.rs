@@ -1,4 +1,4 @@
-//! `deploy/cf/register.sh` against a `cf` that keeps its brokers in files.
+//! `deploy/cf/register.sh` with a fake `cf` that stores brokers in files.
 
 use std::{
     fs,
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cf/register.sh");
 
-/// Writes down how it was called, prints the tables of the real one's version 8, and refuses what
-/// that refuses.
+/// A fake of `cf` version 8. It records its arguments, prints the same tables as `cf` and refuses
+/// the same commands.
 const FAKE_CF: &str = r#"#!/bin/sh
 set -eu
 cd "$(dirname "$0")"
@@ -63,7 +63,7 @@ impl Platform {
         command
     }
 
-    /// What `cf` was called with since the last time.
+    /// The arguments of all calls of `cf` since the last check.
     fn calls(&self) -> Vec<String> {
         let file = self.0.path().join("calls");
         let calls = fs::read_to_string(&file).unwrap_or_default();

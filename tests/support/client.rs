@@ -1,4 +1,4 @@
-//! A client that sends one request per connection and reads the answer as it was sent.
+//! An HTTP client that sends one request per connection and does not modify the response.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// An answer, read whole.
+/// A complete HTTP response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -24,7 +24,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The lines that begin with `name`, as in `up{` or `up `.
+    /// The lines that begin with `name`, for example `up{` or `up `.
     pub fn lines(&self, name: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
@@ -35,7 +35,7 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one request on a new connection.
 pub async fn send(
     method: &str,
     url: &str,
@@ -58,7 +58,7 @@ pub async fn send(
     parse_answer(&raw)
 }
 
-/// Reads an answer that ended with its connection.
+/// Parses a response that ended when the connection was closed.
 pub fn parse_answer(raw: &[u8]) -> Answer {
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&raw[..end]).unwrap();
@@ -70,7 +70,7 @@ pub fn parse_answer(raw: &[u8]) -> Answer {
         .collect();
     let mut body = raw[end + 4..].to_vec();
     let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
-    // The answer to a HEAD has no body.
+    // The response to a HEAD request has no body.
     if is_chunked && !body.is_empty() {
         body = unchunk(&body);
     }

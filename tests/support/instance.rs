@@ -1,4 +1,4 @@
-//! App instances: HTTP servers that answer each request as the test requires.
+//! App instances: HTTP servers whose responses the test selects.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What an instance does with a request.
+/// How an instance responds to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Answers 200 with metrics.
+    /// Responds with status 200 and metrics.
     Metrics(String),
-    /// Answers with a status, headers and a body.
+    /// Responds with a status, headers and a body.
     Http(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     Raw(Vec<u8>),
-    /// Never answers.
+    /// Never responds.
     Hang,
-    /// Closes the connection without a byte.
+    /// Closes the connection without a response.
     Close,
-    /// Answers after a while.
+    /// Responds after a delay.
     Late(Duration, Box<Reply>),
 }
 
@@ -38,16 +38,16 @@ impl Reply {
     }
 }
 
-/// A request as an instance saw it.
+/// A request that an instance received.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub line: String,
     pub headers: BTreeMap<String, String>,
-    /// The how-manieth request of its connection it was, from 1.
+    /// The position of the request on its connection, starting at 1.
     pub nth: usize,
 }
 
-/// An app instance on a free port, gone when dropped.
+/// An app instance on a free port. It stops when it is dropped.
 pub struct Instance {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -70,7 +70,7 @@ impl Instance {
         Self::start_secured(address, None, reply).await
     }
 
-    /// Behind TLS when there is an `acceptor`.
+    /// Uses TLS if `acceptor` is given.
     pub async fn start_secured(
         address: &str,
         acceptor: Option<TlsAcceptor>,
@@ -105,7 +105,7 @@ impl Instance {
         Self { address, seen, open, task }
     }
 
-    /// Always the same metrics.
+    /// An instance that always returns the same metrics.
     pub async fn with_metrics(text: &str) -> Self {
         let text = text.to_owned();
         Self::start(move |_| Reply::Metrics(text.clone())).await
@@ -115,8 +115,8 @@ impl Instance {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Connections open right now.
-    pub fn open(&self) -> usize {
+    /// The number of open connections.
+    pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 }
@@ -165,7 +165,7 @@ async fn serve(
                 return;
             }
             Reply::Hang => {
-                // Until the peer goes away.
+                // Returns when the peer closes the connection.
                 let _ = stream.read_buf(&mut buffer).await;
                 return;
             }

@@ -1,4 +1,5 @@
-//! Contract osb.md 1.7 to 1.9, row by row: bindings and service keys.
+//! Service bindings and service keys: sections "Binding", "Fetching a Service Binding" and
+//! "Unbinding" of the Open Service Broker API 2.17.
 
 use super::client::*;
 use scrapebroker::broker::Scope;
@@ -76,7 +77,7 @@ async fn a_bind_without_something_is_400_and_names_it() {
         let answer = api.put(&b, &with(key, "parameters", json!({"endpoint": "/x"}))).await;
         assert_eq!(answer.status, 400);
         assert_eq!(api.put(&binding("unknown", "b"), &bind("app")).await.status, 404);
-        assert_eq!(api.delete(&b).await.status, 410, "nothing was made");
+        assert_eq!(api.delete(&b).await.status, 410, "no instance was created");
     })
     .await;
 }
@@ -138,7 +139,7 @@ async fn a_binding_is_fetched_with_its_credentials_and_without_its_secrets() {
         for path in [binding("i", "c"), binding("j", "b"), binding("unknown", "b")] {
             assert_eq!(api.get(&path).await.status, 404, "{path}");
         }
-        // A binding without parameters can be fetched, too.
+        // A binding without parameters can be fetched as well.
         api.put(&binding("i", "plain"), &bind("app")).await;
         assert_eq!(api.get(&binding("i", "plain")).await.body["parameters"], json!({}));
     })

@@ -1,4 +1,4 @@
-//! A served broker and the words to talk to it.
+//! A broker on a free port, and a client for it.
 
 use crate::stores::*;
 use actix_web::{App, HttpServer, http::Method, web};
@@ -16,12 +16,12 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{net::TcpListener, time::Duration};
 
-/// The ids of the shipped catalog.
+/// IDs of the shipped catalog.
 pub(crate) const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01";
 pub(crate) const PLAN: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11";
-/// A second plan, which the shipped catalog does not have; with a maintenance version.
+/// A second plan with a maintenance version. The shipped catalog does not contain it.
 pub(crate) const SECOND_PLAN: &str = "second";
-/// A third one, which cannot be left.
+/// A third plan whose instances cannot change to another plan.
 pub(crate) const FIXED_PLAN: &str = "fixed";
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 
@@ -41,19 +41,19 @@ pub(crate) fn catalog() -> Catalog {
     Catalog::parse(&document, BASE_URL).unwrap()
 }
 
-/// A broker that is served on a free port.
+/// A broker that listens on a free port.
 pub(crate) struct Api {
     pub(crate) url: String,
     pub(crate) broker: Broker,
     client: awc::Client,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: awc::http::header::HeaderMap,
-    /// Null when there is no body.
+    /// The JSON body. Null if there is no body.
     pub(crate) body: Value,
 }
 
@@ -91,13 +91,13 @@ impl Api {
         Self { url, broker, client }
     }
 
-    /// A request with nothing but the URL.
+    /// A request without credentials and headers.
     pub(crate) fn bare(&self, method: &str, path: &str) -> ClientRequest {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client.request(method, format!("{}{path}", self.url))
     }
 
-    /// A request with the right credentials and version.
+    /// A request with valid credentials and API version.
     pub(crate) fn request(&self, method: &str, path: &str) -> ClientRequest {
         self.bare(method, path)
             .basic_auth("broker", "secret")
@@ -116,14 +116,14 @@ impl Api {
         answer(self.request("PATCH", path), Some(body)).await
     }
 
-    /// A DELETE that names service and plan, as it must.
+    /// Sends a DELETE with the required `service_id` and `plan_id`.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         let path = format!("{path}?plan_id={PLAN}&service_id={SERVICE}");
         answer(self.request("DELETE", &path), None).await
     }
 }
 
-/// Sends a request, with a JSON body if there is one.
+/// Sends a request with an optional JSON body.
 pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answer {
     let response = match body {
         Some(body) => request.send_json(body).await,
@@ -149,17 +149,17 @@ pub(crate) fn binding(instance: &str, id: &str) -> String {
     format!("/v2/service_instances/{instance}/service_bindings/{id}")
 }
 
-/// The body of a provision; what must be there and no more.
+/// The body of a provision request with only the required fields.
 pub(crate) fn provision() -> Value {
     json!({"service_id": SERVICE, "plan_id": PLAN, "organization_guid": "o", "space_guid": "s"})
 }
 
-/// The body of a bind of an app.
+/// The body of a bind request for an app.
 pub(crate) fn bind(app: &str) -> Value {
     json!({"service_id": SERVICE, "plan_id": PLAN, "bind_resource": {"app_guid": app}})
 }
 
-/// `value` with another value at a key; null takes it away.
+/// Replaces the value of a key in `value`. Null removes the key.
 pub(crate) fn with(mut value: Value, key: &str, other: Value) -> Value {
     match other {
         Value::Null => drop(value.as_object_mut().unwrap().remove(key)),
@@ -168,12 +168,12 @@ pub(crate) fn with(mut value: Value, key: &str, other: Value) -> Value {
     value
 }
 
-/// Runs `test` with a broker on an empty SQLite, and with one on an empty PostgreSQL.
+/// Runs `test` with a broker on an empty SQLite database, and then on an empty PostgreSQL schema.
 pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
     on_both_stores(async |store| test(Api::start(&store).await).await).await;
 }
 
-/// A broker on an empty SQLite, for what has nothing to do with databases.
+/// Runs `test` on an empty SQLite database. For tests that do not depend on the kind of database.
 pub(crate) async fn on_sqlite(test: impl AsyncFn(Api)) {
     on_sqlite_store(async |store| test(Api::start(&store).await).await).await;
 }

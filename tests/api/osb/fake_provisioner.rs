@@ -30,7 +30,7 @@ pub(crate) const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 
-/// Stores desired instances in memory. It can be paused, fail or refuse instances.
+/// Stores desired instances in memory. Tests can pause it and make it fail or refuse instances.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeProvisioner(pub(crate) Arc<Mutex<FakeState>>);
 

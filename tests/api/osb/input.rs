@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a 4xx in JSON, and nothing is changed.
+//! Invalid input: the response is a 4xx with a JSON body, and nothing is changed.
 
 use super::client::*;
 use actix_web::web::Bytes;
@@ -59,7 +59,7 @@ async fn a_body_of_more_than_a_mebibyte_is_413() {
             (status, &answer["description"]),
             (413, &"the body is larger than 1048576 bytes".into())
         );
-        // Without a length that could be believed.
+        // A chunked body has no announced length.
         let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(large))]);
         let mut response = api.request("PUT", &instance("i")).send_stream(chunks).await.unwrap();
         assert_eq!(response.status(), 413);
@@ -130,7 +130,7 @@ async fn queries_of_any_kind_break_nothing() {
     .await;
 }
 
-/// Else a user of this API could reach what belongs to a user of Tsuru.
+/// Otherwise a user of this API could access instances of Tsuru users.
 #[actix_web::test]
 async fn ids_of_tsuru_are_refused() {
     on_sqlite(async |api| {

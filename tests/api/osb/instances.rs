@@ -1,4 +1,6 @@
-//! Contract osb.md 1.3 to 1.6 and 1.8, row by row: service instances.
+//! Service instances: sections "Provisioning", "Fetching a Service Instance", "Updating a Service
+//! Instance", "Deprovisioning" and "Polling Last Operation for Service Instances" of the Open
+//! Service Broker API 2.17.
 
 use super::client::*;
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ async fn provisioning_twice_is_201_and_200_and_differently_409() {
             assert_eq!(different.status, 409, "{key}");
             assert!(different.description().contains("different attributes"));
         }
-        // Equal as values, whatever the text was.
+        // Parameters are compared as JSON values, not as text.
         let empty = with(provision(), "parameters", json!({}));
         assert_eq!(api.put(&i, &empty).await.status, 200);
     })
@@ -56,7 +58,7 @@ async fn a_provision_without_something_is_400_and_names_it() {
             assert_eq!(answer.status, 400, "{key} {wrong}");
             assert!(answer.description().contains(named), "{key} {answer:?}");
         }
-        assert_eq!(api.delete(&instance("i")).await.status, 410, "nothing was made");
+        assert_eq!(api.delete(&instance("i")).await.status, 410, "no instance was created");
     })
     .await;
 }
@@ -148,7 +150,7 @@ async fn a_delete_is_200_once_and_410_ever_after() {
         assert_eq!((deleted.status, deleted.body), (200, json!({})));
         assert_eq!(api.delete(&i).await.status, 410);
         assert_eq!(api.get(&i).await.status, 404);
-        // Its bindings went with it.
+        // The bindings of the instance were removed with it.
         assert_eq!(api.get(&binding("i", "b")).await.status, 404);
         assert_eq!(api.put(&i, &provision()).await.status, 201);
     })
@@ -173,7 +175,7 @@ async fn a_delete_must_name_service_and_plan_even_of_what_is_unknown() {
                 assert!(answer.description().starts_with(named), "{path} {answer:?}");
             }
         }
-        // The plan may be the one from before an update whose answer was lost.
+        // The plan can be that from before an update whose response was lost.
         let path = format!("{}?service_id={SERVICE}&plan_id={SECOND_PLAN}", instance("known"));
         assert_eq!(answer(api.request("DELETE", &path), None).await.status, 200);
     })
@@ -211,7 +213,7 @@ async fn any_id_that_can_be_printed_is_an_id() {
             assert_eq!(api.delete(&b).await.status, 200, "{id}");
             assert_eq!(api.delete(&i).await.status, 200, "{id}");
         }
-        // Encoded or not, it is the same id.
+        // Percent-encoded and plain IDs are the same.
         assert_eq!(api.put(&instance("%61b"), &provision()).await.status, 201);
         assert_eq!(api.get(&instance("ab")).await.status, 200);
         let too_long = "x".repeat(256);
@@ -242,7 +244,11 @@ async fn names_are_kept_whatever_is_in_them() {
         let renamed = json!({"service_id": SERVICE, "context": {"instance_name": "new\u{0}"}});
         assert_eq!(api.patch(&instance("i"), &renamed).await.status, 200);
         let unknown = with(provision(), "x_vendor", Value::from(vec![1, 2]));
-        assert_eq!(api.put(&instance("i"), &unknown).await.status, 200, "unknown fields are fine");
+        assert_eq!(
+            api.put(&instance("i"), &unknown).await.status,
+            200,
+            "unknown fields are ignored"
+        );
     })
     .await;
 }

@@ -1,10 +1,10 @@
-//! Requests as Korifi sends them: optional fields that are `null` or empty, and a PUT that is
+//! Requests in the form that Korifi sends: optional fields are `null` or empty, and a PUT is
 //! repeated after a 202.
 
 use super::{client::*, fake_provisioner::*};
 use serde_json::{Value, json};
 
-/// Optional fields of every kind of request, as a client in Go writes them without a value.
+/// Adds optional fields with the value `empty`, like a Go client that does not omit empty fields.
 fn without_values(mut body: Value, empty: &Value) -> Value {
     for field in [
         "parameters",

@@ -1,4 +1,4 @@
-//! The move from promfetcher, with what Cloud Controller really sends.
+//! The migration from promfetcher, with recorded requests of Cloud Controller.
 
 use super::client::*;
 use crate::stores::on_both_stores;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection, Executor};
 use std::{fs, path::Path};
 
-/// The ids that promfetcher's BOSH release gives it.
+/// Service and plan IDs of promfetcher's BOSH release.
 const OLD_SERVICE: &str = "e44a55b7-b532-4247-89f3-4ea92054b793";
 const OLD_PLAN: &str = "3294e4fa-42b3-4505-b289-8fb3695b5b3a";
 /// The instance and the two bindings of the recorded requests.
@@ -22,7 +22,7 @@ const INSTANCE: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0001";
 const BINDING: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0101";
 const KEY: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0102";
 
-/// That of `CONFIGURATION`.
+/// The password in `CONFIGURATION`.
 const PASSWORD: &str = "secretsecret";
 
 const CONFIGURATION: &str = "
@@ -38,7 +38,7 @@ broker:
   pass: secretsecret
 ";
 
-/// Requests as they were recorded, of a platform that knows promfetcher's ids.
+/// Recorded requests, with promfetcher's IDs.
 struct CloudController(Vec<Value>);
 
 impl CloudController {
@@ -48,7 +48,7 @@ impl CloudController {
         Self(serde_json::from_str(&moved).unwrap())
     }
 
-    /// Sends what this command sends, about another instance and binding if `ids` says so.
+    /// Sends the recorded request of this command. `ids` replaces the IDs of instance and binding.
     async fn send(&self, api: &Api, cli: &str, ids: &[(&str, &str)]) -> Answer {
         let is_meant = |sent: &&Value| sent["cli"].as_str().unwrap().starts_with(cli);
         let mut text = self.0.iter().find(is_meant).unwrap().to_string();
@@ -65,7 +65,7 @@ impl CloudController {
     }
 }
 
-/// promfetcher's database, as it makes it.
+/// A database with the schema of promfetcher.
 async fn old_database(dir: &Path) -> SecretString {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}", dir.join("promfetcher.db").display());
@@ -81,7 +81,7 @@ async fn old_database(dir: &Path) -> SecretString {
     url.into()
 }
 
-/// The configuration and the catalog that `check-config --promfetcher` makes.
+/// The configuration and the catalog that `check-config --promfetcher` generates.
 fn converted(dir: &Path) -> (Config, Catalog) {
     let (old, new) = (dir.join("promfetcher.yml"), dir.join("scrapebroker.yml"));
     fs::write(&old, CONFIGURATION).unwrap();
@@ -115,7 +115,8 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         let cc = CloudController::new();
         let api = moved(&store, &config, catalog).await;
 
-        // cf update-service-broker: the offering and its plan are those of the instances.
+        // After `cf update-service-broker` the service offering and its plan have the IDs of the
+        // existing instances.
         let registered = cc.send(&api, "cf create-service-broker", &[]).await;
         let service = &registered.body["services"][0];
         assert_eq!((registered.status, &service["name"]), (200, &json!("promfetcher")));
@@ -123,7 +124,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(service["plans"][0]["id"], OLD_PLAN);
         assert_eq!(service["plans"][0]["name"], "fetch-app");
 
-        // import-promfetcher, twice.
+        // `import-promfetcher` runs twice.
         for expected in [(2, 0), (0, 2)] {
             let rows = store::promfetcher::app_endpoints(&database).await.unwrap();
             let import = api.broker.import(&rows).await.unwrap();
@@ -135,7 +136,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(in_force(&api, "old-app").as_deref(), Some("/actuator/prometheus"));
         assert_eq!(in_force(&api, "other-app").as_deref(), Some("/prom?all=1"));
 
-        // The platform goes on with an instance that promfetcher had.
+        // The platform sends requests about an instance of promfetcher.
         let old = [(BINDING, "old-binding")];
         let fetched = cc.send(&api, "fetch binding", &old).await;
         assert_eq!(fetched.status, 200);
@@ -144,7 +145,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(
             cc.send(&api, "fetch instance", &[]).await.status,
             404,
-            "nothing adopted it yet"
+            "the instance is not adopted yet"
         );
         assert_eq!(cc.send(&api, "cf update-service", &[]).await.status, 200);
         assert_eq!(cc.send(&api, "fetch instance", &[]).await.status, 200);
@@ -165,7 +166,8 @@ async fn the_whole_move_with_cloud_controllers_requests() {
             201
         );
 
-        // Bindings of promfetcher are removed, kept or not; then instances.
+        // The bindings of promfetcher are removed, including those that were not imported. Then the
+        // instances are removed.
         assert_eq!(cc.send(&api, "cf unbind-service", &old).await.status, 200);
         assert_eq!(in_force(&api, "old-app"), None);
         for unknown in [old, [(BINDING, "without-endpoint")]] {
@@ -184,12 +186,12 @@ async fn the_whole_move_with_cloud_controllers_requests() {
             );
         }
 
-        // An import after all that brings nothing back.
+        // A later import does not restore removed bindings.
         let rows = store::promfetcher::app_endpoints(&database).await.unwrap();
         assert_eq!(api.broker.import(&rows).await.unwrap().imported, 0);
         assert_eq!(in_force(&api, "old-app"), None);
 
-        // The move is done.
+        // The migration is complete.
         api.broker.adopt_unknown_instances(false);
         let fifth = [(INSTANCE, "fifth-instance"), (BINDING, "fifth-binding")];
         assert_eq!(cc.send(&api, "cf bind-service", &fifth).await.status, 404);
@@ -223,7 +225,7 @@ async fn nothing_is_adopted_that_does_not_say_where_it_is_or_what() {
             assert_eq!(api.get(&instance("i")).await.status, 404, "{key} {other}: no row is left");
         }
         assert_eq!(api.put(&binding("i", "b"), &whole).await.status, 201);
-        // Where the space stands beside the app, as Cloud Controller says it, too.
+        // The space may be part of `bind_resource`, which Cloud Controller sends as well.
         let beside = json!({"app_guid": "app", "space_guid": "s"});
         let whole = with(whole, "bind_resource", beside);
         let whole = with(whole, "context", json!({"organization_guid": "o"}));

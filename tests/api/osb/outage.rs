@@ -1,4 +1,4 @@
-//! A database that vanishes and returns.
+//! Database outages.
 
 use super::client::*;
 use scrapebroker::store::Store;
@@ -6,18 +6,19 @@ use std::net::{SocketAddr, TcpListener};
 use support::databases::{Schema, postgres};
 use tokio::{io::copy_bidirectional, net::TcpStream, sync::watch};
 
-/// A wire to PostgreSQL that can be cut.
-struct Wire {
+/// A TCP proxy in front of PostgreSQL that can interrupt connections.
+struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Whole,
-    /// Connections are closed, new ones at once.
-    Cut,
-    /// Connections stay, but nothing passes.
+    /// Data is forwarded.
+    Forwarding,
+    /// Existing and new connections are closed.
+    Closed,
+    /// Connections stay open, but no data is forwarded.
     Silent,
 }
 
@@ -27,7 +28,7 @@ impl Wire {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (state, watched) = watch::channel(State::Whole);
+        let (state, watched) = watch::channel(State::Forwarding);
         actix_web::rt::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 actix_web::rt::spawn(carry(near, server.clone(), watched.clone()));
@@ -46,13 +47,13 @@ async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<S
     loop {
         let now = *state.borrow_and_update();
         match now {
-            State::Cut => return,
+            State::Closed => return,
             State::Silent => {
                 if state.changed().await.is_err() {
                     return;
                 }
             }
-            State::Whole => tokio::select! {
+            State::Forwarding => tokio::select! {
                 _ = copy_bidirectional(&mut near, &mut far) => return,
                 changed = state.changed() => if changed.is_err() { return },
             },
@@ -60,7 +61,7 @@ async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<S
     }
 }
 
-/// A broker on PostgreSQL behind a wire, with a bound app.
+/// A broker with a bound app, on PostgreSQL behind a proxy.
 async fn bound_over_a_wire() -> (Wire, Schema, Api) {
     let server = postgres();
     let url: awc::http::Uri = server.parse().unwrap();
@@ -77,7 +78,7 @@ async fn bound_over_a_wire() -> (Wire, Schema, Api) {
     (wire, schema, api)
 }
 
-/// Every kind of request that needs the database.
+/// Sends every kind of request that needs the database. Returns status and body of each response.
 async fn statuses(api: &Api) -> Vec<(u16, String)> {
     let answers = [
         api.put(&instance("j"), &provision()).await,
@@ -92,15 +93,19 @@ async fn statuses(api: &Api) -> Vec<(u16, String)> {
 #[actix_web::test]
 async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_back() {
     let (wire, schema, api) = bound_over_a_wire().await;
-    for state in [State::Cut, State::Silent] {
+    for state in [State::Closed, State::Silent] {
         wire.set(state);
         for (status, body) in statuses(&api).await {
             assert_eq!(status, 503, "{body}");
             assert!(body.contains("the database is not available"), "{body}");
         }
-        assert_eq!(api.get("/v2/catalog").await.status, 200, "needs no database");
+        assert_eq!(
+            api.get("/v2/catalog").await.status,
+            200,
+            "the catalog does not need the database"
+        );
         assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
-        wire.set(State::Whole);
+        wire.set(State::Forwarding);
         let back = api.put(&instance("i"), &provision()).await;
         assert_eq!(back.status, 200, "{:?}", back.body);
     }

@@ -1,9 +1,11 @@
-//! Contract osb.md 1.1: what is the same on every URL.
+//! Checks that apply to every URL: authentication, API version, originating identity, unknown URLs.
+//! See the sections "API Version Header", "Platform to Service Broker Authentication" and
+//! "Originating Identity" of the Open Service Broker API 2.17.
 
 use super::client::*;
 use serde_json::json;
 
-/// Every URL with every method, known ones and others.
+/// All supported methods and URLs, and some unsupported ones.
 const URLS: [(&str, &str); 16] = [
     ("GET", "/v2/catalog"),
     ("PUT", "/v2/service_instances/i"),

@@ -1,4 +1,4 @@
-//! The same request twice at the same moment, and a DELETE that overtakes.
+//! Concurrent requests: equal and different PUTs, and PUTs with concurrent DELETEs.
 
 use super::client::*;
 use futures_util::future::join_all;

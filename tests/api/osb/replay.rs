@@ -1,4 +1,4 @@
-//! What Cloud Controller really sends, from the first look at the catalog to the last delete.
+//! A replay of recorded requests of Cloud Controller, from the catalog request to the last delete.
 
 use super::client::*;
 use serde_json::Value;

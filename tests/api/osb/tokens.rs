@@ -1,4 +1,4 @@
-//! Tokens and passwords have a random part: what is made again gets other ones.
+//! Tokens and passwords have a random part: a recreated instance or binding gets new ones.
 
 use super::{client::*, fake_provisioner::*};
 use scrapebroker::{
@@ -25,7 +25,11 @@ async fn a_binding_that_is_made_again_has_another_token() {
         for body in [bind("app"), key] {
             let b = binding("i", "b");
             let first = token(&api.put(&b, &body).await);
-            assert_eq!(token(&api.put(&b, &body).await), first, "the same PUT");
+            assert_eq!(
+                token(&api.put(&b, &body).await),
+                first,
+                "a repeated PUT returns the same token"
+            );
             assert_eq!(token(&api.get(&b).await), first);
             assert!(is_good(&api, &first));
             assert_eq!(api.delete(&b).await.status, 200);

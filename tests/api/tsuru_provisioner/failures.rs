@@ -1,5 +1,5 @@
-//! Interrupted operations and failures of Tsuru: nothing is left behind, and the next call
-//! finishes.
+//! Interrupted operations and failures of Tsuru: the next call completes the operation and no
+//! orphans remain.
 
 use super::platform::*;
 use support::tsuru::{Fault, TsuruApp};
@@ -33,7 +33,7 @@ async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() 
                 () = eventually(|| platform.api.asked().len() >= before + step) => {}
                 applied = provisioner.apply(&desired) => drop(applied.unwrap()),
             }
-            // Even steps are finished by the same provisioner, odd ones by a new one, as after a
+            // Even steps are completed by the same provisioner, odd steps by a new one, as after a
             // restart.
             let next = if step % 2 == 0 { provisioner } else { platform.provisioner() };
             let replicas = next.apply(&desired).await.unwrap();
@@ -62,7 +62,7 @@ async fn an_interrupted_apply_can_be_removed_at_once() {
         provisioner.remove(&id()).await.unwrap();
         assert!(platform.api.apps().is_empty(), "step {step}");
         sleep(Duration::from_millis(120)).await;
-        assert!(platform.api.apps().is_empty(), "step {step}: it came afterwards");
+        assert!(platform.api.apps().is_empty(), "step {step}: an app was created afterwards");
     }
 }
 
@@ -97,7 +97,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
         (Fault::Status(500), "fails (500)"),
         (Fault::Status(503), "fails (503)"),
         (Fault::Status(429), "fails (429)"),
-        // Where it is cut, or that the connection was.
+        // The message reports either the truncated stream or the closed connection.
         (Fault::Cut, " was "),
         (Fault::Endless, "longer than"),
         (Fault::Body(b"<html>Please log in</html>".to_vec()), ""),
@@ -110,7 +110,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
         let cases = lasting.iter().map(|it| (it, false)).chain(passing.iter().map(|it| (it, true)));
         for ((fault, words), retry) in cases {
             let only_in_streams = matches!(fault, Fault::Cut | Fault::InStream(_));
-            // Whatever is answered with 200 to that call makes an app.
+            // Any 200 response to this request means that the app was created.
             let is_made = call == "POST" && matches!(fault, Fault::Body(_) | Fault::Endless);
             if (only_in_streams && !is_stream) || is_made {
                 continue;

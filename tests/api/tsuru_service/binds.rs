@@ -1,4 +1,4 @@
-//! Contract tsuru.md 3.2, row by row: apps, units and jobs.
+//! Binds of apps, units and jobs.
 
 use super::client::*;
 use scrapebroker::{
@@ -52,7 +52,7 @@ async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
         let expected = [told("pool-a", &["a", "b", "tcp://shop-web:8888"])];
         assert_eq!(**apps.borrow_and_update(), expected);
         assert_eq!(api.post(&bind_app(), first).await.status, 200);
-        assert!(!apps.has_changed().unwrap(), "nothing new");
+        assert!(!apps.has_changed().unwrap(), "nothing has changed");
         let moved = api.post(&bind_app(), "app-name=shop&app-hosts=c&app-pool-name=pool-b").await;
         assert_eq!(moved.status, 200);
         assert_eq!(**apps.borrow_and_update(), [told("pool-b", &["c"])]);
@@ -90,7 +90,7 @@ async fn a_bind_that_says_something_else_replaces_the_one_before() {
         assert_eq!((first.status, second.status), (201, 201));
         assert_eq!(first.variable("METRICS_TOKEN"), second.variable("METRICS_TOKEN"));
         assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/b"));
-        // The plan is an attribute of a binding, too.
+        // The plan is an attribute of the binding as well.
         assert_eq!(api.put(M, "plan=large").await.status, 200);
         assert_eq!(api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await.status, 201);
         assert_eq!(api.delete(&bind_app(), "app-name=shop").await.status, 200);
@@ -190,7 +190,7 @@ async fn binds_of_units_are_accepted_and_do_nothing() {
     on_both(async |api| {
         api.created("m").await;
         let bind = format!("{M}/bind");
-        // Tsuru 1.9 names no event in these calls, and no address of a unit that has none yet.
+        // Tsuru 1.9 sends no event ID in these requests, and no address if the unit has none yet.
         let of_unit = async |method, form: &str| {
             let request = api.request(method, &bind).content_type(FORM);
             answer(request, form).await
@@ -206,7 +206,11 @@ async fn binds_of_units_are_accepted_and_do_nothing() {
             let form = format!("app-host=h&app-hosts=h&unit-host={host}");
             assert_eq!(of_unit("DELETE", &form).await.status, 200, "{form}");
         }
-        assert_eq!(api.hosts("shop").unwrap(), ["h"], "one unit is not the app");
+        assert_eq!(
+            api.hosts("shop").unwrap(),
+            ["h"],
+            "an unbind of a unit does not unbind the app"
+        );
     })
     .await;
 }
@@ -292,7 +296,7 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
                 is_in_force().await;
             }
         }
-        // The same for a job, and for a plan that has left the catalog.
+        // The same applies to a job, and to a plan that was removed from the catalog.
         let job = format!("{M}/binds/jobs/nightly");
         let of_job = api.put(&job, "").await.variable("METRICS_TOKEN");
         assert_eq!(api.put(&job, "parameters.endpoint=/x").await.status, 400);
@@ -331,7 +335,11 @@ async fn empty_lists_and_maps_are_as_if_they_were_not_given() {
                     &parameters.params=&parameters.headers=";
         let bound = api.post(&bind_app(), form).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
-        assert_eq!(api.post(&bind_app(), "app-name=shop").await.status, 200, "the same");
+        assert_eq!(
+            api.post(&bind_app(), "app-name=shop").await.status,
+            200,
+            "the binding is the same"
+        );
         let nameless = api.post(&bind_app(), "app-name=shop&parameters.=5").await;
         assert_eq!(nameless.status, 400, "{}", nameless.text);
     })

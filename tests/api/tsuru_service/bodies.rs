@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a 4xx in words, and nothing is changed.
+//! Invalid bodies: the response is a 4xx with a message, and nothing is changed.
 
 use super::client::*;
 use actix_web::web::Bytes;
@@ -34,7 +34,7 @@ async fn a_body_that_is_no_request_is_400() {
             assert_eq!(answer.status, 400, "{content_type} {start} {}", answer.text);
             assert!(!answer.text.is_empty() && answer.text.len() < 300, "{}", answer.text.len());
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
@@ -45,7 +45,7 @@ async fn a_content_type_is_spelled_as_tsuru_spells_it() {
         let form = format!("name=m&team=t&eventid={EVENT}");
         let json = format!("{{\"name\": \"m\", \"team\": \"t\", \"eventID\": \"{EVENT}\"}}");
         let charset = format!("{FORM}; charset=utf-8");
-        // Of what these say, Tsuru would forward a body before it has read it.
+        // With these content types, Tsuru would forward a body without parsing it.
         for (content_types, body) in [
             (vec![], &form),
             (vec![charset.as_str()], &form),
@@ -64,7 +64,7 @@ async fn a_content_type_is_spelled_as_tsuru_spells_it() {
             assert_eq!(answer.status, 400, "{content_types:?} {}", answer.text);
             assert!(answer.text.contains("Content-Type must be"), "{}", answer.text);
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
@@ -79,11 +79,11 @@ async fn a_body_of_more_than_a_mebibyte_is_413_even_of_a_delete() {
             let expected = (413, "the body is larger than 1048576 bytes");
             assert_eq!((sent.status, &*sent.text), expected, "{method}");
         }
-        // Without a length that could be believed.
+        // A chunked body has no announced length.
         let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(large))]);
         let response = api.request("DELETE", M).send_stream(chunks).await.unwrap();
         assert_eq!(response.status(), 413);
-        assert_eq!(api.get(M).await.status, 200, "still there");
+        assert_eq!(api.get(M).await.status, 200, "the instance still exists");
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Contract tsuru.md 3.2, row by row: plans, create, update, delete, info, status.
+//! Service instances: plans, creation, update, deletion, info and status.
 
 use super::client::*;
 use scrapebroker::domain::{App, Catalog, TsuruApp};
@@ -29,7 +29,7 @@ async fn an_equal_create_again_is_a_success_and_a_different_one_409() {
     on_both(async |api| {
         let form = "name=m&team=checkout&plan=small&user=u&eventid=1&parameters.paths.0=/a";
         assert_eq!(api.post(RESOURCES, form).await.status, 201);
-        // Who asked and how often is no attribute, and so are tags and description.
+        // User, event ID, tags and description are not attributes that are compared.
         let again = "eventid=2&name=m&parameters.paths.0=%2Fa&plan=small&team=checkout&tags=x&description=d";
         assert_eq!(api.post(RESOURCES, again).await.status, 200);
         let json = json!({"name": "m", "team": "checkout", "plan": "small", "parameters": {"paths": ["/a"]}, "eventID": EVENT});
@@ -98,7 +98,7 @@ async fn a_create_without_something_is_400_and_names_it() {
             assert_eq!(answer.status, 400, "{form} {}", answer.text);
             assert!(answer.text.contains(named), "{form} {}", answer.text);
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
@@ -144,7 +144,7 @@ async fn odd_names_are_refused_wherever_something_changes_and_unknown_elsewhere(
     .await;
 }
 
-/// Plan and parameters of the instance `m`.
+/// The stored plan and parameters of the instance `m`.
 async fn kept(api: &Api) -> (String, serde_json::Value) {
     let id = "tsuru:metrics:m".parse().unwrap();
     let kept = api.broker.fetch(&id).await.unwrap();
@@ -164,7 +164,7 @@ async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
         assert_eq!(kept(&api).await, ("large".to_owned(), all.clone()));
         assert_eq!(api.put(M, form).await.status, 200, "again");
         assert_eq!(kept(&api).await.1, all);
-        // A plan that Tsuru does not name is the one that it was made with.
+        // If the request has no plan, the plan stays the same.
         let form = "description=d&plan=&team=checkout&tags=&parameters.limits.series=5";
         assert_eq!(api.put(M, form).await.status, 200);
         assert_eq!(kept(&api).await, ("large".to_owned(), json!({"limits": {"series": 5}})));
@@ -174,7 +174,7 @@ async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
             assert_eq!(api.put(M, form).await.status, 200, "{form}");
             assert_eq!(kept(&api).await, ("large".to_owned(), json!({})), "{form}");
         }
-        // With JSON there is no parameter at all then.
+        // In JSON, no parameters means that the field is missing.
         api.put(M, "plan=large&parameters.limits.series=5").await;
         let request = api.own("PUT", M).content_type("application/json");
         let json = json!({"team": "checkout", "plan": "large", "eventID": EVENT});
@@ -206,7 +206,7 @@ async fn what_was_refused_once_does_not_block_later_updates() {
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
         assert_eq!(api.post(RESOURCES, made).await.status, 201);
         let state = json!({"limits": {"series": 5}});
-        // Tsuru keeps what it asked for, and asks for it with each later update.
+        // Tsuru stores the requested values and sends them again with each later update.
         let bad = "plan=small&team=checkout&parameters.limits.series=many";
         let first = api.put(M, bad).await;
         assert_eq!(first.status, 400, "{}", first.text);
@@ -220,7 +220,7 @@ async fn what_was_refused_once_does_not_block_later_updates() {
         assert_eq!(more.status, 200, "{}", more.text);
         let with_paths = json!({"limits": {"series": 5}, "paths": ["/a"]});
         assert_eq!(kept(&api).await, ("small".to_owned(), with_paths.clone()));
-        // Another bad one is said once, too.
+        // Another invalid parameter is refused once as well.
         let worse = format!("{bad}&parameters.paths.0=/a&parameters.size=1");
         let second = api.put(M, &worse).await;
         assert_eq!(second.status, 400);
@@ -228,24 +228,24 @@ async fn what_was_refused_once_does_not_block_later_updates() {
         assert_eq!(api.put(M, &worse).await.status, 200);
         assert_eq!(kept(&api).await, ("small".to_owned(), with_paths));
         assert_eq!(refused().await.as_deref(), Some("parameter limits, parameter size"));
-        // So is an unknown plan, beside which the rest is taken.
+        // An unknown plan is refused once as well. The other values of later updates are applied.
         let huge = "plan=huge&team=checkout&parameters.limits.series=6";
         assert_eq!(api.put(M, huge).await.status, 400);
         assert_eq!(api.put(M, &format!("{huge}&parameters.paths.0=/b")).await.status, 200);
         let (plan, parameters) = kept(&api).await;
         assert_eq!((plan.as_str(), &parameters["paths"]), ("small", &json!(["/b"])));
         assert!(refused().await.unwrap().contains("plan huge"));
-        // What is right ends it.
+        // Valid values end the refused state.
         assert_eq!(api.put(M, "plan=large&parameters.limits.series=7").await.status, 200);
         let right = ("large".to_owned(), json!({"limits": {"series": 7}}));
         assert_eq!((kept(&api).await, refused().await), (right, None));
-        // And the same mistake later is a new one.
+        // Afterwards the same invalid value is refused again.
         assert_eq!(api.put(M, bad).await.status, 400);
     })
     .await;
 }
 
-/// As with any refused request nothing is changed, and the user is told.
+/// A refused update changes nothing, and the response says so.
 #[actix_web::test]
 async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
     on_both(async |api| {
@@ -266,10 +266,10 @@ async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
         assert_eq!(kept(&api).await, before);
         let both = Some("parameter limits, parameter paths");
         assert_eq!(refused().await.as_deref(), both);
-        // A later update that has nothing to do with it changes nothing about that.
+        // A later update with the same values changes nothing.
         assert_eq!(api.put(M, &format!("{bad}&description=new")).await.status, 200);
         assert_eq!((kept(&api).await, refused().await.as_deref()), (before, both));
-        // Another value of the good one is taken by itself.
+        // A new value of the valid parameter is applied.
         let other = bad.replace("/a", "/b");
         assert_eq!(api.put(M, &other).await.status, 200);
         assert_eq!(kept(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
@@ -303,7 +303,7 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
         let old = api.put(&job("old"), "").await.variable("METRICS_TOKEN");
         assert!(covers(&old, "checkout") && !covers(&old, "payments"));
 
-        // A refused parameter takes the team back with it; the next update has both again.
+        // A refused parameter also rejects the new team. The next update contains both again.
         let refused = api.put(M, "team=payments&parameters.x=1").await;
         assert_eq!(refused.status, 400, "{}", refused.text);
         let team = async || {
@@ -320,10 +320,10 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
 
         assert!(covers(&old, "checkout") && !covers(&old, "payments"));
         let again = api.put(&job("old"), "").await.variable("METRICS_TOKEN");
-        assert!(!covers(&again, "payments"), "it is the same bind");
+        assert!(!covers(&again, "payments"), "the repeated bind returns the same token");
         let new = api.put(&job("new"), "").await.variable("METRICS_TOKEN");
         assert!(covers(&new, "payments") && !covers(&new, "checkout"));
-        // An equal create is one of the new team now.
+        // Now a create request is equal if it has the new team.
         let slash = api.put(M, "team=a%2Fb").await;
         assert_eq!(slash.status, 400, "{}", slash.text);
         assert_eq!(team().await, after);
@@ -341,7 +341,7 @@ async fn a_delete_again_is_a_success() {
             let deleted = api.delete(M, form).await;
             assert_eq!((deleted.status, &*deleted.text), (200, ""), "{form}");
         }
-        assert_eq!(api.hosts("shop"), None, "bound apps and jobs went with it");
+        assert_eq!(api.hosts("shop"), None, "the bindings of apps and jobs were removed");
         assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
         assert_eq!(api.get(&format!("{M}/status")).await.status, 404);
         api.created("m").await;

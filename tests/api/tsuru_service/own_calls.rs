@@ -1,12 +1,13 @@
-//! Only Tsuru's own calls change something: its users reach every URL below an instance through
-//! its proxy, with the credentials of the service, an event id in the header and their own body.
+//! Only requests that Tsuru itself sends can change something. Tsuru users can send requests to
+//! every URL below an instance through the service proxy of Tsuru. Such requests have the
+//! credentials of the service, an event ID in the header, and any body.
 
 use super::client::*;
 use scrapebroker::{domain::CallsWithoutEventId, http::auth::BasicCredentials};
 
 const M: &str = "/metrics/resources/m";
 
-/// Every call that changes something, with a form that Tsuru would send but for the event id.
+/// All requests that change something, with the form of Tsuru but without the event ID.
 const CALLS: [(&str, &str, &str); 8] = [
     ("POST", "/metrics/resources", "name=n&team=payments"),
     ("PUT", "/metrics/resources/m", "plan=large&team=payments"),
@@ -24,7 +25,7 @@ async fn prepare(api: &Api) {
     assert_eq!(api.put(&format!("{M}/binds/jobs/weekly"), "").await.status, 201);
 }
 
-/// Nothing has changed since [`prepare`].
+/// Asserts that nothing has changed since [`prepare`].
 async fn check_is_unchanged(api: &Api, tried: &str) {
     let all = api.broker.list().await.unwrap();
     let listed: Vec<_> = all
@@ -130,7 +131,7 @@ async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
                 check_is_unchanged(&api, &format!("{method} {path}")).await;
             }
         }
-        // Another spelling of another URL is nowhere.
+        // Other spellings of these URLs do not exist.
         for path in ["m/Bind-App", "m/BIND", "m/bind_app", "m/bind-apps", "m/binds/Jobs/j"] {
             let path = format!("/metrics/resources/{path}");
             let answer = api.form("POST", &path, "app-name=payroll").await;
@@ -174,13 +175,17 @@ async fn unbinds_of_jobs_without_a_body_are_accepted_where_that_is_set() {
             assert_eq!(answer.status, if is_job_unbind { 200 } else { 403 }, "{method} {path}");
         }
         let job = format!("{M}/binds/jobs/weekly");
-        assert_eq!(api.put(&job, "").await.status, 201, "it was unbound");
-        // The proxy sets the header; without it nothing is known at all.
+        assert_eq!(api.put(&job, "").await.status, 201, "the job was unbound");
+        // The proxy always sets the header, so a request without it is refused.
         let without = answer(api.request("DELETE", &job), "").await;
         assert_eq!(without.status, 403, "{}", without.text);
         assert_eq!(answer(api.own("DELETE", &job), "").await.status, 200);
         let other = api.own("DELETE", &job).content_type(FORM);
-        assert_eq!(answer(other, "eventid=1").await.status, 403, "another id is never right");
+        assert_eq!(
+            answer(other, "eventid=1").await.status,
+            403,
+            "another event ID is always refused"
+        );
     })
     .await;
 }
@@ -202,7 +207,11 @@ async fn all_calls_without_an_event_id_are_accepted_where_that_is_set() {
             assert!(answer.status < 300, "{method} {path} {}", answer.text);
         }
         let other = api.own("DELETE", M).content_type(FORM);
-        assert_eq!(answer(other, "eventid=1").await.status, 403, "another id is never right");
+        assert_eq!(
+            answer(other, "eventid=1").await.status,
+            403,
+            "another event ID is always refused"
+        );
         assert_eq!(answer(api.request("DELETE", M), "").await.status, 200);
     })
     .await;

@@ -1,8 +1,8 @@
-//! Contract tsuru.md 3.1: what is the same on every URL.
+//! Checks that apply to every URL: credentials, unknown services, URLs and methods.
 
 use super::client::*;
 
-/// Every URL with every method, known ones and others.
+/// All supported methods and URLs, and some unsupported ones.
 const URLS: [(&str, &str); 19] = [
     ("GET", "/metrics/resources/plans"),
     ("POST", "/metrics/resources"),

@@ -1,5 +1,5 @@
-//! Prometheus instances, whose operations take longer than a request. The tests write the rows that
-//! the provisioner would write.
+//! Prometheus instances, whose operations take longer than a request. The tests write the database
+//! rows that the reconciler would write.
 
 use super::client::*;
 use crate::stores::on_both_stores;
@@ -67,7 +67,7 @@ fn prometheus_catalog() -> Catalog {
     Catalog::parse(&document, BASE_URL).unwrap()
 }
 
-/// The API, and a hand in its store.
+/// The API, and direct access to its database.
 struct World {
     api: Api,
     store: Store,
@@ -81,7 +81,7 @@ impl World {
         let operation = operations::find(&mut tx, &self.id).await.unwrap().unwrap();
         let noted =
             operations::update_state(&mut tx, &operation.operation_id, state, description).await;
-        assert!(noted.unwrap(), "it was in progress");
+        assert!(noted.unwrap(), "the operation was in progress");
         replicas::replace(&mut tx, &self.id, replicas).await.unwrap();
         tx.commit().await.unwrap();
         let known = || self.api.broker.binding_table().prometheus("tsuru:prometheus:p");
@@ -313,7 +313,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
         let made =
             "name=p&team=checkout&parameters.retention=12h&parameters.rules=groups%3A%20%5B%5D";
         assert_eq!(api.post(RESOURCES, made).await.status, 202);
-        // A new description while it is made changes nothing.
+        // A new description during the provision changes nothing.
         let same = "plan=small&team=checkout&description=d&parameters.retention=12h\
                     &parameters.rules=groups%3A%20%5B%5D";
         assert_eq!(api.put(P, same).await.status, 200);
@@ -321,18 +321,18 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
         assert_eq!(api.put(P, same).await.status, 200);
         assert_eq!(spec().rules.as_deref(), Some("groups: []"));
 
-        // `tsuru service-instance-update --remove-param rules`
+        // This is the request of `tsuru service-instance-update --remove-param rules`.
         let without = "plan=small&team=checkout&parameters.retention=12h";
         assert_eq!(api.put(P, without).await.status, 202);
         ready().await;
         assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "12h".to_owned()));
 
-        // The default is shorter, which the user has to say.
+        // The default retention is shorter. The user must set a shorter retention explicitly.
         let shorter = api.put(P, "plan=small&team=checkout&parameters.=").await;
         assert_eq!(shorter.status, 422);
         assert!(shorter.text.contains("would be lost"), "{}", shorter.text);
         assert_eq!(api.put(P, "plan=small&team=checkout&description=d").await.status, 200);
-        assert_eq!(spec().retention.to_string(), "12h", "it stays as it was");
+        assert_eq!(spec().retention.to_string(), "12h", "the retention is unchanged");
 
         let broken = "plan=small&team=checkout&parameters.retention=12h&parameters.rules=broken";
         let refused = api.put(P, broken).await;
@@ -349,7 +349,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
         ready().await;
         assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "20h".to_owned()));
 
-        // The quota is that of its team from now on.
+        // Now the instance counts towards the quota of the new team.
         assert_eq!(api.put(P, &longer.replace("checkout", "payments")).await.status, 200);
         let prometheus = api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap();
         assert_eq!(prometheus.space_guid.as_str(), "tsuru:payments/");
@@ -366,7 +366,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
             tx.commit().await.unwrap();
         };
         let (deleted, ()) = tokio::join!(api.delete(P, ""), failing);
-        assert_eq!(deleted.status, 200, "what was refused goes with it");
+        assert_eq!(deleted.status, 200, "refused parameters are removed with the instance");
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The same request twice at the same moment, and a delete that overtakes.
+//! Concurrent requests: equal and different creates and binds, and concurrent deletes.
 
 use super::client::*;
 use futures_util::future::join_all;

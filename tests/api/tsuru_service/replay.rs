@@ -1,4 +1,4 @@
-//! What Tsuru really sends, call by call.
+//! A replay of recorded requests of Tsuru.
 
 use super::client::*;
 use serde_json::Value;
@@ -20,7 +20,7 @@ async fn what_tsuru_sends_is_served() {
     .await;
 }
 
-/// Each call again, as if the first answer had been lost: still a success.
+/// Each request is repeated, as after a lost response, and succeeds again.
 #[actix_web::test]
 async fn what_tsuru_sends_again_is_served_again() {
     let calls: Vec<Value> =
