@@ -44,7 +44,7 @@ impl TestApp {
 }
 
 #[actix_web::test]
-async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
+async fn a_scrape_requires_a_token_that_is_not_forwarded_to_the_app() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -84,7 +84,7 @@ async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
 }
 
 #[actix_web::test]
-async fn own_metrics_show_nothing_of_instances() {
+async fn own_metrics_contain_no_data_of_instances() {
     let good = Instance::with_metrics("hidden 1\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], b"hidden".to_vec())).await;
     let routes = RouteFile::of_app([&good, &bad]);
@@ -103,7 +103,7 @@ async fn own_metrics_show_nothing_of_instances() {
 }
 
 #[actix_web::test]
-async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
+async fn credentials_for_the_app_come_from_its_binding() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -113,7 +113,7 @@ async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
 }
 
 #[actix_web::test]
-async fn a_token_of_another_app_sees_nothing_of_this_one() {
+async fn a_token_of_another_app_gives_no_access() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let exporter = Instance::with_metrics("e 1\n").await;
     let routes = RouteFile::new(&json!({
@@ -152,7 +152,7 @@ async fn a_token_of_another_app_sees_nothing_of_this_one() {
 }
 
 #[actix_web::test]
-async fn a_service_key_opens_its_space() {
+async fn a_service_key_gives_access_to_its_space() {
     let instance = Instance::with_metrics("a 1\n").await;
     let mut other = endpoint("other", 0, instance.address);
     other["tags"]["space_id"] = json!("other-space");
@@ -176,7 +176,7 @@ async fn a_service_key_opens_its_space() {
 }
 
 #[actix_web::test]
-async fn unbinding_revokes_the_token_at_once() {
+async fn unbinding_revokes_the_token_immediately() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -203,7 +203,7 @@ async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) 
 const CATALOG: &str = "/broker/v2/catalog";
 
 #[actix_web::test]
-async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
+async fn a_client_that_guesses_and_disconnects_is_throttled() {
     for (path, right) in [
         (CATALOG, basic(USER, PASSWORD)),
         ("/tsuru/metrics/resources/plans", basic("metrics", PASSWORD)),
@@ -241,7 +241,7 @@ async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
 }
 
 #[actix_web::test]
-async fn credentials_that_were_right_before_are_never_throttled() {
+async fn credentials_with_an_earlier_success_are_never_throttled() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
@@ -267,7 +267,7 @@ async fn credentials_that_were_right_before_are_never_throttled() {
 }
 
 #[actix_web::test]
-async fn invented_user_names_do_not_help_a_client_that_guesses() {
+async fn random_user_names_do_not_bypass_the_throttling() {
     let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
     let mut compared = 0;
@@ -282,7 +282,7 @@ async fn invented_user_names_do_not_help_a_client_that_guesses() {
 
 /// Cloud Controller retries a request five times, and its timeout is one minute.
 #[actix_web::test]
-async fn wrong_passwords_of_a_platform_are_answered_at_once() {
+async fn wrong_passwords_of_a_platform_are_refused_without_delay() {
     let app = spawn_app(&[]).await;
     let started = Instant::now();
     for _ in 0..60 {
@@ -302,7 +302,7 @@ async fn wrong_passwords_of_a_platform_are_answered_at_once() {
 }
 
 #[actix_web::test]
-async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
+async fn a_scrape_in_open_mode_does_not_verify_credentials() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), operators(&[("ann", "pa:ss")])]).await;
@@ -318,7 +318,7 @@ async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
 }
 
 #[actix_web::test]
-async fn operators_have_passwords_of_their_own() {
+async fn each_operator_has_a_password() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
@@ -350,7 +350,7 @@ async fn operators_have_passwords_of_their_own() {
 }
 
 #[actix_web::test]
-async fn details_on_the_status_page_are_for_operators() {
+async fn only_operators_see_details_on_the_status_page() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;

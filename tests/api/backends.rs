@@ -70,7 +70,7 @@ impl Backends {
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
 #[actix_web::test]
-async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
+async fn instances_with_mutual_tls_are_verified_by_their_own_names() {
     let backends = Backends::new();
     let sans = ["2c0e5f5e-7d5a-4a59-5d1c-2ab3", "app_instance-1", "8f1c0000-0000-4000-8000-00ff"];
     let mut instances = Vec::new();
@@ -103,7 +103,7 @@ async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
 }
 
 #[actix_web::test]
-async fn an_authority_that_is_not_at_the_top_can_be_trusted() {
+async fn an_intermediate_authority_can_be_trusted() {
     let mut backends = Backends::new();
     backends.instances = backends.instances.below("instance-identity");
     backends.files.write("ca", &backends.instances.pem);
@@ -113,7 +113,7 @@ async fn an_authority_that_is_not_at_the_top_can_be_trusted() {
 }
 
 #[actix_web::test]
-async fn each_fault_of_an_instances_certificate_has_its_reason() {
+async fn each_invalid_certificate_of_an_instance_has_its_reason() {
     let backends = Backends::new();
     let ours = &backends.instances;
     let (others, namesake) = (Authority::new("others"), Authority::new("instances"));
@@ -170,7 +170,7 @@ async fn each_fault_of_an_instances_certificate_has_its_reason() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_refuses_our_certificate_says_why() {
+async fn a_refused_client_certificate_is_reported_with_the_reason() {
     let backends = Backends::new();
     let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
     let refused = "tls: the peer rejected the client certificate";
@@ -198,7 +198,7 @@ async fn an_instance_that_refuses_our_certificate_says_why() {
 }
 
 #[actix_web::test]
-async fn whoever_speaks_no_tls_is_reported_as_such() {
+async fn a_peer_without_tls_is_reported() {
     let backends = Backends::new();
     let plain = Instance::start(|_| Reply::Raw(b"HTTP/1.1 400 no\r\n\r\n".to_vec())).await;
     let talks = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,7 +223,7 @@ async fn whoever_speaks_no_tls_is_reported_as_such() {
 }
 
 #[actix_web::test]
-async fn a_handshake_that_never_ends_costs_itself_only() {
+async fn a_hanging_handshake_does_not_affect_other_instances() {
     let backends = Backends::new();
     let good = backends.instance(&backends.instances.issue("good"), "a 1\n").await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -251,7 +251,7 @@ async fn a_handshake_that_never_ends_costs_itself_only() {
 }
 
 #[actix_web::test]
-async fn a_kept_connection_is_not_used_under_another_name() {
+async fn a_kept_connection_is_not_reused_for_another_instance() {
     let backends = Backends::new();
     let instance = backends.instance(&backends.instances.issue("first"), "a 1\n").await;
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "first")]));
@@ -276,7 +276,7 @@ async fn a_kept_connection_is_not_used_under_another_name() {
 }
 
 #[actix_web::test]
-async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used() {
+async fn certificates_are_reloaded_and_invalid_ones_are_ignored() {
     let backends = Backends::new();
     let (authority, routers) = (Authority::new("next"), Authority::new("next routers"));
     let acceptor = authority.issue("guid").acceptor(Some(&routers));
@@ -319,7 +319,7 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
 }
 
 #[actix_web::test]
-async fn with_skip_verify_any_certificate_will_do() {
+async fn skip_verify_accepts_any_certificate() {
     let acceptor = self_signed("somebody").acceptor(None);
     let instance =
         Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
@@ -330,7 +330,7 @@ async fn with_skip_verify_any_certificate_will_do() {
 }
 
 #[actix_web::test]
-async fn bodies_are_told_whole_from_cut_behind_tls_too() {
+async fn truncated_bodies_are_detected_over_tls() {
     let backends = Backends::new();
     let head = "HTTP/1.1 200 OK\r\n";
     let cases = [

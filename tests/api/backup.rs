@@ -55,7 +55,7 @@ fn path_of(number: usize) -> String {
 }
 
 #[actix_web::test]
-async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() {
+async fn a_backup_of_a_running_broker_can_be_restored_and_its_tokens_are_valid() {
     let folder = tempfile::tempdir().unwrap();
     let server = Rc::new(Server::start(folder.path()));
     let bound = Rc::<RefCell<Vec<_>>>::default();
@@ -107,7 +107,7 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
 }
 
 #[actix_web::test]
-async fn a_configured_key_is_not_copied_and_must_be_the_right_one() {
+async fn a_configured_key_is_not_copied_and_must_match_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let key = [("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key of the operator's own")];
     drop(Server::start_with(folder.path(), &key));
@@ -129,7 +129,7 @@ async fn a_configured_key_is_not_copied_and_must_be_the_right_one() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_backed_up_leaves_nothing_behind() {
+async fn a_failed_backup_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");

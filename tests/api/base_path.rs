@@ -21,7 +21,7 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
+async fn all_pages_and_apis_work_with_the_path_kept_or_stripped() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = below("/metrics-broker", &[routes.setting()]).await;
@@ -81,7 +81,7 @@ async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
 
 /// A real Prometheus reads the target list and scrapes the targets.
 #[actix_web::test]
-async fn a_prometheus_scrapes_what_sd_names_below_a_path() {
+async fn a_real_prometheus_discovers_and_scrapes_targets_below_a_path() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = below("/metrics-broker", &[routes.setting()]).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use support::*;
 
 #[actix_web::test]
-async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_one_before() {
+async fn a_binding_applies_to_the_next_scrape_and_unbinding_restores_the_previous_one() {
     let instance = Instance::start(|seen| {
         Reply::Metrics(format!("asked{{path=\"{}\"}} 1\n", seen.line.split(' ').nth(1).unwrap()))
     })
@@ -31,7 +31,7 @@ async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_
 }
 
 #[actix_web::test]
-async fn a_requests_own_path_wins_over_the_bindings() {
+async fn the_path_of_a_request_overrides_that_of_the_binding() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -48,7 +48,7 @@ async fn a_requests_own_path_wins_over_the_bindings() {
 }
 
 #[actix_web::test]
-async fn what_a_binding_says_reaches_the_app_and_the_samples() {
+async fn parameters_of_a_binding_apply_to_requests_and_samples() {
     let instance = Instance::with_metrics("a{team=\"own\"} 1\nb 2\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -82,7 +82,7 @@ async fn what_a_binding_says_reaches_the_app_and_the_samples() {
 }
 
 #[actix_web::test]
-async fn a_token_of_ours_is_not_shown_to_apps() {
+async fn binding_tokens_are_not_forwarded_to_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -97,7 +97,7 @@ async fn a_token_of_ours_is_not_shown_to_apps() {
 }
 
 #[actix_web::test]
-async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
+async fn scrapes_use_the_last_known_bindings_while_the_database_is_unavailable() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
 }
 
 #[actix_web::test]
-async fn bindings_outlive_a_restart() {
+async fn bindings_persist_across_a_restart() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ async fn bindings_outlive_a_restart() {
 }
 
 #[actix_web::test]
-async fn without_credentials_the_broker_says_what_is_missing() {
+async fn without_credentials_the_broker_names_the_missing_settings() {
     let nothing = |key| (key, String::new());
     let app = spawn_app(&[nothing("BROKER__USERNAME"), nothing("BROKER__PASSWORD")]).await;
     let answer = app.broker("GET", "/v2/catalog", None).await;

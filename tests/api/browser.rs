@@ -6,7 +6,7 @@ use support::*;
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 #[actix_web::test]
-async fn a_form_of_another_site_reaches_no_api() {
+async fn forms_of_other_sites_are_refused_by_all_apis() {
     let app = spawn_app(&[("BASE_URL", "https://broker.example.com".to_owned())]).await;
     let authorization = basic(USER, PASSWORD);
     let own = app.url("");
@@ -52,7 +52,7 @@ async fn a_form_of_another_site_reaches_no_api() {
 }
 
 #[actix_web::test]
-async fn requests_of_other_sites_are_refused_wherever_credentials_are_accepted() {
+async fn cross_site_requests_with_credentials_are_refused() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -90,7 +90,7 @@ async fn requests_of_other_sites_are_refused_wherever_credentials_are_accepted()
 }
 
 #[actix_web::test]
-async fn pages_cannot_be_framed_and_load_nothing() {
+async fn pages_cannot_be_framed_and_load_no_external_content() {
     let app = spawn_app(&[]).await;
     for path in ["/", "/doc"] {
         let page = app.get(path).await;

@@ -62,7 +62,7 @@ async fn stalled(app: &TestApp) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn budget_large_scrapes_go_one_behind_the_other() {
+async fn large_scrapes_run_one_after_another_within_the_memory_limit() {
     let chunked = {
         let body = metrics(256);
         let mut raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
@@ -104,7 +104,7 @@ async fn budget_large_scrapes_go_one_behind_the_other() {
 }
 
 #[actix_web::test]
-async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
+async fn a_slow_reader_holds_memory_until_it_disconnects() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
     let mut reader = stalled(&app).await;
@@ -135,7 +135,7 @@ async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
 }
 
 #[actix_web::test]
-async fn budget_a_reader_that_reads_on_gets_all_and_frees_it() {
+async fn memory_is_released_when_a_slow_reader_has_read_the_whole_response() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
     let mut reader = stalled(&app).await;
@@ -154,7 +154,7 @@ async fn budget_a_reader_that_reads_on_gets_all_and_frees_it() {
 }
 
 #[actix_web::test]
-async fn budget_who_waits_and_goes_away_leaves_the_queue() {
+async fn a_disconnected_client_leaves_the_memory_queue() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
     let mut reader = stalled(&app).await;
@@ -173,7 +173,7 @@ async fn budget_who_waits_and_goes_away_leaves_the_queue() {
 }
 
 #[actix_web::test]
-async fn budget_more_than_there_is_is_502_and_costs_nobody_else() {
+async fn a_scrape_above_max_memory_is_502_and_does_not_affect_other_scrapes() {
     let large = instances(4, &Reply::metrics(&metrics(900))).await;
     let small = Instance::with_metrics("small 1\n").await;
     let routes = RouteFile::new(&serde_json::json!({
@@ -203,7 +203,7 @@ async fn budget_more_than_there_is_is_502_and_costs_nobody_else() {
 }
 
 #[actix_web::test]
-async fn budget_bombs_and_lies_take_no_more_than_allowed() {
+async fn compression_bombs_and_false_lengths_stay_within_the_memory_limit() {
     let bomb = {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&vec![b'\n'; 4 << 20]).unwrap();

@@ -133,7 +133,7 @@ async fn tls_of_postgres(identity: &Identity) -> SocketAddr {
 }
 
 #[actix_web::test]
-async fn a_peer_that_is_not_there_is_said_with_its_cause() {
+async fn the_message_for_an_unreachable_peer_contains_the_cause() {
     const REFUSED: &str = "Connection refused";
     const NO_NAME: &str = "lookup";
     for (fault, host, expected) in [
@@ -159,7 +159,7 @@ async fn a_peer_that_is_not_there_is_said_with_its_cause() {
 }
 
 #[actix_web::test]
-async fn a_peer_that_speaks_no_tls_or_nothing_else_is_said_so() {
+async fn the_message_for_a_tls_mismatch_contains_the_cause() {
     let ours = Authority::new("ours");
     let identity = ours.issue("127.0.0.1");
     let no_tls = "does not speak TLS at this port";
@@ -200,7 +200,7 @@ async fn a_peer_that_speaks_no_tls_or_nothing_else_is_said_so() {
 }
 
 #[actix_web::test]
-async fn a_certificate_that_is_not_good_is_said_so() {
+async fn the_message_for_an_invalid_certificate_contains_the_cause() {
     let ours = Authority::new("ours");
     let files = Files::new();
     files.write("ca", &ours.pem);

@@ -43,7 +43,7 @@ async fn failed_scrapes_leave_no_connections() {
 }
 
 #[actix_web::test]
-async fn instances_of_one_host_are_each_asked_themselves() {
+async fn instances_with_the_same_host_are_scraped_separately() {
     let mut instances = Vec::new();
     for n in 0..5 {
         instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
@@ -59,7 +59,7 @@ async fn instances_of_one_host_are_each_asked_themselves() {
 }
 
 #[actix_web::test]
-async fn idle_connections_are_closed_while_instances_come_and_go() {
+async fn idle_connections_are_closed_while_instances_change() {
     let routes = RouteFile::of_addresses([]);
     let app = spawn_app(&[routes.setting(), ("BACKENDS__IDLE_TIMEOUT", "300ms".to_owned())]).await;
     let mut gone = Vec::new();
@@ -86,7 +86,7 @@ async fn idle_connections_are_closed_while_instances_come_and_go() {
 }
 
 #[actix_web::test]
-async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
+async fn a_request_on_a_stale_connection_is_retried_once() {
     // Serves one request per connection, then closes it without `Connection: close`.
     let instance = Instance::start(|seen| match seen.nth {
         1 => Reply::metrics("a 1\n"),
@@ -104,7 +104,7 @@ async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_is_gone_is_no_cut_answer() {
+async fn a_stopped_instance_is_not_reported_as_a_truncated_response() {
     let (gone, stays) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let routes = RouteFile::of_app([&gone, &stays]);
@@ -128,7 +128,7 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
 }
 
 #[actix_web::test]
-async fn when_the_scraper_goes_away_work_for_it_stops() {
+async fn a_scrape_is_canceled_when_the_scraper_disconnects() {
     let instance = Instance::start(|_| Reply::Hang).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -141,7 +141,7 @@ async fn when_the_scraper_goes_away_work_for_it_stops() {
 }
 
 #[actix_web::test]
-async fn a_slow_reader_gets_the_whole_answer() {
+async fn a_slow_reader_receives_the_complete_response() {
     let body: String = (0..20_000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let routes = RouteFile::of_app([&instance]);

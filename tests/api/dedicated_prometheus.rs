@@ -132,7 +132,7 @@ async fn four() -> Vec<Instance> {
 }
 
 #[actix_web::test]
-async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
+async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     let (premises, instances) = (Premises::new(), four().await);
     let routes = RouteFile::of_app(instances.iter().take(2));
     let mut settings = premises.settings();
@@ -218,7 +218,7 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
 }
 
 #[actix_web::test]
-async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
+async fn instances_stop_with_the_program_and_restart_with_their_samples() {
     let (premises, instances) = (Premises::new(), four().await);
     let routes = RouteFile::of_app(instances.iter().take(1));
     let mut settings = premises.settings();

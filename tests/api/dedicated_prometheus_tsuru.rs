@@ -17,7 +17,7 @@ async fn info(app: &TestApp) -> BTreeMap<String, String> {
 }
 
 #[actix_web::test]
-async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_tsuru() {
+async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     let premises = Premises::new();
     let mut instances = Vec::new();
     for _ in 0..4 {

@@ -137,7 +137,7 @@ async fn put(server: &Server, path: &str, body: Value) -> Answer {
 }
 
 #[actix_web::test]
-async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
+async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
     let (premises, folder) = (Premises::new(), tempfile::tempdir().unwrap());
     let good = Instance::with_metrics("shop_orders_total 7\n").await;
     let bad = Instance::start(|_| Reply::Http(500, Vec::new(), Vec::new())).await;

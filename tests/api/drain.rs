@@ -37,7 +37,7 @@ async fn a_graceful_stop_finishes_running_scrapes() {
 }
 
 #[actix_web::test]
-async fn while_balancers_look_it_is_unready_and_goes_on_accepting() {
+async fn during_the_drain_wait_the_program_is_unready_and_accepts_connections() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let health = ("HEALTH_LISTEN", "127.0.0.1:0".to_owned());
@@ -63,7 +63,7 @@ async fn wait_for_repeat_window() {
 }
 
 #[actix_web::test]
-async fn asking_to_drain_again_changes_nothing_but_health() {
+async fn a_repeated_drain_request_changes_only_the_health() {
     let mut app = spawn_app(&[long_drain_wait()]).await;
     let mut stopped = app.stop(Stop::Graceful);
     eventually(async || (app.get("/-/ready").await.status == 503).then_some(())).await;
@@ -78,7 +78,7 @@ async fn asking_to_drain_again_changes_nothing_but_health() {
 }
 
 #[actix_web::test]
-async fn a_kept_connection_ends_with_its_next_answer() {
+async fn a_kept_connection_is_closed_after_the_next_response() {
     let mut app = spawn_app(&[long_drain_wait()]).await;
     let mut kept = tokio::net::TcpStream::connect(app.address).await.unwrap();
     let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -97,7 +97,7 @@ async fn a_kept_connection_ends_with_its_next_answer() {
 }
 
 #[actix_web::test]
-async fn what_takes_longer_than_the_grace_is_cut_and_named() {
+async fn scrapes_beyond_the_grace_period_are_interrupted_and_logged() {
     let hanging = Instance::start(|_| Reply::Hang).await;
     let routes = RouteFile::of_app([&hanging]);
     let (_, file) = routes.setting();
@@ -119,7 +119,7 @@ async fn what_takes_longer_than_the_grace_is_cut_and_named() {
 }
 
 #[actix_web::test]
-async fn a_second_signal_stops_at_once() {
+async fn a_second_signal_stops_immediately() {
     for second in ["TERM", "INT"] {
         let hanging = Instance::start(|_| Reply::Hang).await;
         let routes = RouteFile::of_app([&hanging]);
@@ -154,7 +154,7 @@ async fn a_second_signal_stops_at_once() {
 }
 
 #[actix_web::test]
-async fn it_warns_when_cloud_foundry_would_kill_it_on_the_way() {
+async fn a_shutdown_longer_than_cloud_foundry_allows_is_logged() {
     let folder = tempfile::tempdir().unwrap();
     let platform = ("VCAP_APPLICATION", "{}");
     let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "2s")]);
@@ -269,7 +269,7 @@ impl Scraper {
 }
 
 #[actix_web::test]
-async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
+async fn sighup_keeps_valid_settings_and_logs_invalid_files() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();

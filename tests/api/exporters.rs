@@ -15,7 +15,7 @@ fn exporters(list: &Value) -> (&'static str, String) {
 }
 
 #[actix_web::test]
-async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
+async fn an_exporter_is_scraped_once_per_app_and_its_samples_have_only_app_labels() {
     let zero = Instance::with_metrics("# TYPE jobs gauge\njobs 1\n").await;
     let one = Instance::with_metrics("# TYPE jobs gauge\njobs 2\n").await;
     let exporter =
@@ -61,7 +61,7 @@ async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
 }
 
 #[actix_web::test]
-async fn only_app_metrics_and_single_instances_leave_exporters_out() {
+async fn exporters_are_not_part_of_only_app_metrics_and_single_instances() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -83,7 +83,7 @@ async fn only_app_metrics_and_single_instances_leave_exporters_out() {
 }
 
 #[actix_web::test]
-async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
+async fn an_exporter_is_scraped_for_each_app_of_a_shared_route() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let exporter = Instance::with_metrics("e 1\n").await;
     let routes = RouteFile::new(&json!({
@@ -101,7 +101,7 @@ async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
 }
 
 #[actix_web::test]
-async fn scrapes_at_once_change_no_table() {
+async fn concurrent_scrapes_do_not_change_the_route_table() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -121,7 +121,7 @@ async fn scrapes_at_once_change_no_table() {
 }
 
 #[actix_web::test]
-async fn an_exporter_that_is_down_costs_only_itself() {
+async fn an_unreachable_exporter_does_not_affect_the_others() {
     let instance = Instance::with_metrics("a 1\n").await;
     let good = Instance::with_metrics("b 1\n").await;
     let hanging = Instance::start(|_| Reply::Hang).await;
@@ -182,7 +182,7 @@ async fn an_exporter_that_is_down_costs_only_itself() {
 }
 
 #[actix_web::test]
-async fn an_exporter_that_answered_makes_the_answer_200() {
+async fn one_successful_exporter_makes_the_status_200() {
     let instance = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -198,7 +198,7 @@ async fn an_exporter_that_answered_makes_the_answer_200() {
 }
 
 #[actix_web::test]
-async fn when_nobody_answered_the_text_names_the_exporter_too() {
+async fn if_all_scrapes_failed_the_message_names_the_exporters() {
     let instance = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
     let away = closed_address();
     let routes = RouteFile::of_app([&instance]);
@@ -219,7 +219,7 @@ async fn when_nobody_answered_the_text_names_the_exporter_too() {
 }
 
 #[actix_web::test]
-async fn a_template_that_cannot_be_filled_is_a_series_of_its_own() {
+async fn a_template_error_is_reported_in_a_separate_series() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let mut table = json!({"app.example.com": [endpoint("app", 0, instance.address)]});
@@ -256,7 +256,7 @@ async fn a_template_that_cannot_be_filled_is_a_series_of_its_own() {
 }
 
 #[actix_web::test]
-async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
+async fn exporters_have_the_same_negotiation_and_limits_as_instances() {
     let metrics = |name: &str| format!("{name} 1 # {}\n", "x".repeat(60)).replace(" # ", "\n# ");
     let large: String = (0..10_000).map(|n| metrics(&format!("m{n}"))).collect();
     let small = Instance::with_metrics("a 1\n").await;
@@ -307,7 +307,7 @@ async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
 }
 
 #[actix_web::test]
-async fn samples_of_several_exporters_carry_the_name_of_theirs() {
+async fn samples_of_several_exporters_have_the_name_of_the_exporter() {
     let instance = Instance::with_metrics("# TYPE jobs gauge\njobs 1\n").await;
     let [one, two] =
         ["# TYPE jobs gauge\njobs 2\n", "# TYPE jobs gauge\njobs 3\n"].map(Instance::with_metrics);
@@ -327,7 +327,7 @@ async fn samples_of_several_exporters_carry_the_name_of_theirs() {
 }
 
 #[actix_web::test]
-async fn no_series_is_twice_in_an_answer() {
+async fn a_response_contains_no_duplicate_series() {
     let instance = Instance::with_metrics("jobs 1\nscrapebroker_instance_up 0\n").await;
     let spoofed = format!("jobs{{{}}} 2\njobs 3\n", {
         let address = instance.address;

@@ -96,7 +96,7 @@ const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=
 const PROMETHEUS_3_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
 
 #[actix_web::test]
-async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
+async fn the_response_for_a_text_app_is_text_if_the_scraper_accepts_it() {
     let instance = answering(TEXT, AS_TEXT).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -142,7 +142,7 @@ async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
 }
 
 #[actix_web::test]
-async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
+async fn the_response_has_the_format_of_the_last_scrape_of_the_app() {
     let protobuf_body = as_protobuf();
     // The instance supports all formats and selects the first one of `Accept`.
     let instance = Instance::start(move |seen| {
@@ -177,7 +177,7 @@ async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
 }
 
 #[actix_web::test]
-async fn instances_that_speak_several_formats_are_answered_in_text() {
+async fn the_response_for_instances_with_different_formats_is_text() {
     let instances = three().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
@@ -194,7 +194,7 @@ async fn instances_that_speak_several_formats_are_answered_in_text() {
 }
 
 #[actix_web::test]
-async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() {
+async fn instances_receive_the_preferences_of_the_scraper_and_below_v2_text() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -320,7 +320,7 @@ async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
 }
 
 #[actix_web::test]
-async fn the_answer_to_everybody_is_gzip_if_asked() {
+async fn responses_in_every_format_are_gzip_if_requested() {
     let instances = three().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
@@ -337,7 +337,7 @@ async fn the_answer_to_everybody_is_gzip_if_asked() {
 }
 
 #[actix_web::test]
-async fn names_are_escaped_for_who_does_not_know_them() {
+async fn utf8_names_are_escaped_if_the_scraper_does_not_support_them() {
     let body = "# TYPE \"http.requests\" gauge\n{\"http.requests\",\"zone.id\"=\"b\"} 3\n";
     let content_type = format!("text/plain; version=1.0.0; charset=utf-8; {UTF8}");
     let instance = answering(&content_type, body).await;
@@ -372,7 +372,7 @@ async fn names_are_escaped_for_who_does_not_know_them() {
 }
 
 #[actix_web::test]
-async fn an_exposition_is_read_as_what_its_content_type_says() {
+async fn the_content_type_selects_the_parser() {
     let cases = [
         // Exemplars are errors in the text format and valid in OpenMetrics.
         ("text/plain", "a 1 # {t=\"x\"} 1\n", "0/1"),

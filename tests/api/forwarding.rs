@@ -79,7 +79,7 @@ fn own_credentials(token: &str) -> Vec<Vec<(&'static str, String)>> {
 }
 
 #[actix_web::test]
-async fn a_credential_of_ours_reaches_no_app() {
+async fn credentials_of_the_installation_are_not_forwarded_to_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     for mode in ["open", "token"] {
@@ -114,7 +114,7 @@ async fn a_credential_of_ours_reaches_no_app() {
 }
 
 #[actix_web::test]
-async fn credentials_for_the_app_still_reach_it_in_open_mode() {
+async fn in_open_mode_credentials_for_the_app_are_forwarded() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), operator("admin", "pa:ss")]).await;
@@ -140,7 +140,7 @@ async fn credentials_for_the_app_still_reach_it_in_open_mode() {
 }
 
 #[actix_web::test]
-async fn a_token_in_the_query_is_refused_and_reaches_no_app() {
+async fn a_token_in_the_query_is_refused_and_not_forwarded() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -198,7 +198,7 @@ fn is_trusted(seen: &Seen) -> bool {
 }
 
 #[actix_web::test]
-async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
+async fn without_authorization_secrets_of_a_binding_are_sent_only_to_its_endpoint() {
     let (instance, routes) = guarded().await;
     let app = spawn_app(&[routes.setting(), operator("ann", "pa:ss")]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
@@ -248,7 +248,7 @@ async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
 }
 
 #[actix_web::test]
-async fn headers_of_a_stranger_do_not_go_along_with_a_bindings_secrets() {
+async fn headers_of_unauthorized_requests_are_not_combined_with_binding_secrets() {
     let (instance, routes) = guarded().await;
     let app = spawn_app(&[routes.setting()]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
@@ -266,7 +266,7 @@ async fn headers_of_a_stranger_do_not_go_along_with_a_bindings_secrets() {
 }
 
 #[actix_web::test]
-async fn a_redirect_does_not_take_a_bindings_secrets_to_another_path() {
+async fn a_redirect_to_another_path_does_not_receive_binding_secrets() {
     let (instance, routes) = guarded().await;
     let app = spawn_app(&[routes.setting()]).await;
     for (endpoint, to, anonymous) in [("/moved", "/admin", false), ("/slash", "/slash/", true)] {
@@ -286,7 +286,7 @@ async fn a_redirect_does_not_take_a_bindings_secrets_to_another_path() {
 }
 
 #[actix_web::test]
-async fn an_app_that_refuses_a_stranger_is_told_apart_from_wrong_credentials() {
+async fn a_refused_unauthorized_scrape_differs_from_wrong_credentials_in_the_binding() {
     let instance = Instance::start(|seen| match seen.headers.contains_key("authorization") {
         true => Reply::metrics("a 1\n"),
         false => Reply::Http(401, vec![], vec![]),

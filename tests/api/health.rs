@@ -5,14 +5,14 @@ use serde_json::json;
 use support::*;
 
 #[actix_web::test]
-async fn alive_and_ready_without_any_route_source() {
+async fn without_route_sources_the_program_is_healthy_and_ready() {
     let app = spawn_app(&[]).await;
     assert_eq!(app.get("/-/healthy").await.status, 200);
     assert_eq!(app.get("/-/ready").await.text(), "ready\n");
 }
 
 #[actix_web::test]
-async fn the_health_listener_answers_any_path_and_has_nothing_else() {
+async fn the_health_listener_serves_only_health_on_every_path() {
     let app = spawn_app(&[("HEALTH_LISTEN", "127.0.0.1:0".to_owned())]).await;
     let health = app.health_address.unwrap();
     for path in ["/", "/health", "/-/healthy", "/-/ready", "/metrics"] {
@@ -23,7 +23,7 @@ async fn the_health_listener_answers_any_path_and_has_nothing_else() {
 }
 
 #[actix_web::test]
-async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
+async fn own_metrics_pass_promtool_and_omit_removed_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::of_app([&instance, &bad]);
@@ -64,7 +64,7 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
 }
 
 #[actix_web::test]
-async fn the_pages_show_this_installation() {
+async fn pages_contain_the_urls_of_the_installation() {
     let routes = RouteFile::new(&json!({}));
     let settings = [routes.setting(), ("BASE_URL", "https://metrics.example.com/".to_owned())];
     let app = spawn_app(&settings).await;
@@ -84,7 +84,7 @@ async fn the_pages_show_this_installation() {
 }
 
 #[actix_web::test]
-async fn the_route_table_is_for_the_operator() {
+async fn only_operators_can_read_the_route_table() {
     let instance = Instance::with_metrics("").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;

@@ -117,7 +117,7 @@ async fn app_of(endpoint: Value, more: &[(&'static str, String)]) -> (TestApp, R
 }
 
 #[actix_web::test]
-async fn http2_in_clear_text_is_spoken_without_asking() {
+async fn cleartext_http2_is_used_with_prior_knowledge() {
     let instance = Http2Instance::start(None, Behavior::Respond, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {
@@ -138,7 +138,7 @@ async fn http2_in_clear_text_is_spoken_without_asking() {
 }
 
 #[actix_web::test]
-async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
+async fn http2_over_tls_is_negotiated_with_alpn() {
     let authority = Authority::new("instances");
     let files = Files::new();
     files.write("ca", &authority.pem);
@@ -171,7 +171,7 @@ async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
+async fn a_refused_client_certificate_is_reported_with_http2() {
     let authority = Authority::new("instances");
     let files = Files::new();
     files.write("ca", &authority.pem);
@@ -186,7 +186,7 @@ async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
 }
 
 #[actix_web::test]
-async fn what_goes_wrong_in_http2_has_its_reason() {
+async fn each_http2_fault_has_its_reason() {
     let cases = [
         (Behavior::TruncateBody, "truncated: "),
         (Behavior::Reset, "truncated: the instance reset the request"),
@@ -212,7 +212,7 @@ async fn what_goes_wrong_in_http2_has_its_reason() {
 }
 
 #[actix_web::test]
-async fn a_kept_http2_connection_that_is_dead_costs_nothing() {
+async fn a_stale_http2_connection_is_replaced() {
     let instance = Http2Instance::start(None, Behavior::RespondOnce, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {

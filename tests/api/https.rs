@@ -79,7 +79,7 @@ async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Resu
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_scrapes_by_https_and_route_url() {
+async fn a_real_prometheus_scrapes_a_route_url_over_https() {
     let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
     let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
     let clients = Authority::new("scrapers");
@@ -111,7 +111,7 @@ async fn a_real_prometheus_scrapes_by_https_and_route_url() {
 }
 
 #[actix_web::test]
-async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
+async fn tls_1_2_and_1_3_and_both_http_versions_are_supported() {
     let instance = Instance::with_metrics("a 1\n").await;
     let listener = Listener::start(&[&instance], &[("LISTEN", "127.0.0.2:0".to_owned())]).await;
     listener.ready(&listener.client(None)).await;
@@ -130,7 +130,7 @@ async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
 }
 
 #[actix_web::test]
-async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
+async fn clients_need_a_certificate_if_a_client_authority_is_configured() {
     let clients = Authority::new("scrapers");
     let files = Files::new();
     files.write("clients", &clients.pem);
@@ -169,7 +169,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
 }
 
 #[actix_web::test]
-async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
+async fn a_new_certificate_is_loaded_and_an_invalid_one_is_ignored() {
     let listener = Listener::start(&[], &[]).await;
     let next = Authority::new("next");
     let of_next = client(&next, None, &[], BOTH);
@@ -192,7 +192,7 @@ async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
 }
 
 #[actix_web::test]
-async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
+async fn hanging_handshakes_time_out_and_do_not_affect_other_clients() {
     let (authority, files) = (Authority::new("scrapebroker"), Files::new());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
@@ -232,7 +232,7 @@ async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
 }
 
 #[actix_web::test]
-async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
+async fn a_scrape_over_tls_is_canceled_when_the_scraper_disconnects() {
     let instance = Instance::start(|_| Reply::Hang).await;
     // The timeout is longer than any wait of this test.
     let timeout = [("SCRAPE__TIMEOUT", "120s".to_owned())];
@@ -269,7 +269,7 @@ async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
 }
 
 #[actix_web::test]
-async fn an_answer_by_http2_is_whole() {
+async fn a_large_response_over_http2_is_complete() {
     let body: String = (0..50_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let listener = Listener::start(&[&instance], &[]).await;
@@ -353,7 +353,7 @@ impl Server {
 }
 
 #[test]
-fn a_hangup_reloads_certificates_and_logs_the_result() {
+fn sighup_reloads_certificates_and_logs_the_result() {
     let (authority, files) = (Authority::new("scrapebroker"), Files::new());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
@@ -374,7 +374,7 @@ fn a_hangup_reloads_certificates_and_logs_the_result() {
 }
 
 #[test]
-fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
+fn unusable_certificates_are_configuration_errors() {
     let files = Files::new();
     files.write_identity(&self_signed("localhost"));
     files.write("other", &self_signed("localhost").key);
@@ -401,7 +401,7 @@ fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
 }
 
 #[actix_web::test]
-async fn targets_are_exported_from_an_installation_behind_https() {
+async fn targets_are_exported_over_https() {
     let instance = Instance::with_metrics("a 1\n").await;
     let listener = Listener::start(&[&instance], &[]).await;
     listener.ready(&listener.client(None)).await;

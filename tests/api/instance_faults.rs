@@ -49,7 +49,7 @@ async fn reason_for(reply: Reply) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
+async fn each_fault_has_its_reason_and_does_not_affect_the_others() {
     let head = "HTTP/1.1 200 OK\r\n";
     let long_line = format!("x{{a=\"{}\"}} 1\n", "y".repeat(70_000));
     let many_labels: String = (0..20).map(|n| format!("l{n}=\"\",")).collect();
@@ -150,7 +150,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
 }
 
 #[actix_web::test]
-async fn nobody_listening_is_a_connect_failure() {
+async fn a_refused_connection_is_a_connect_failure() {
     let gone = Instance::with_metrics("").await.address;
     let good = Instance::with_metrics("good 1\n").await;
     let routes = RouteFile::of_addresses([good.address, gone]);
@@ -160,7 +160,7 @@ async fn nobody_listening_is_a_connect_failure() {
 }
 
 #[actix_web::test]
-async fn an_answer_over_max_response_is_502_and_never_cut() {
+async fn a_response_above_max_response_is_502_and_not_truncated() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let routes = RouteFile::of_app([&instance]);
@@ -171,7 +171,7 @@ async fn an_answer_over_max_response_is_502_and_never_cut() {
 }
 
 #[actix_web::test]
-async fn what_is_no_exposition_is_not_given_away() {
+async fn bodies_that_are_not_expositions_are_not_disclosed() {
     let replies = [
         typed("application/json", "{\"password\": \"hidden\"}"),
         typed("text/plain", "{\"password\": \"hidden\"}"),

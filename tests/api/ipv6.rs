@@ -19,7 +19,7 @@ fn without_brackets(address: SocketAddr) -> Value {
 }
 
 #[actix_web::test]
-async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
+async fn gorouter_endpoints_with_both_ipv6_notations_are_scraped() {
     let fleet = [on_ipv6("a 1\n").await, on_ipv6("a 2\n").await];
     let exporter = on_ipv6("bill 7\n").await;
     let mut endpoints: Vec<Value> = fleet
@@ -91,7 +91,7 @@ async fn eventually_allowed(
 }
 
 #[actix_web::test]
-async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
+async fn ipv6_works_for_the_nats_server_and_hosts_in_its_messages() {
     let server = TestServer::start_on("[::1]", "").await;
     let good = on_ipv6("a 1\n").await;
     let settings = [
@@ -128,7 +128,7 @@ async fn bind_shop(app: &TestApp, hosts: &[String]) {
 }
 
 #[actix_web::test]
-async fn units_and_the_api_of_tsuru_are_ipv6() {
+async fn ipv6_works_for_the_tsuru_api_and_its_units() {
     let api = TsuruApi::start_on("[::1]:0").await;
     assert!(api.url().starts_with("http://[::1]:"), "{}", api.url());
     let mut fleet = Vec::new();
@@ -162,7 +162,7 @@ async fn units_and_the_api_of_tsuru_are_ipv6() {
 }
 
 #[actix_web::test]
-async fn hosts_of_tsuru_apps_and_routes_are_ipv6_in_every_spelling() {
+async fn ipv6_hosts_of_tsuru_apps_are_accepted_in_every_notation() {
     let router = on_ipv6("a 1\n").await;
     let port = router.address.port();
     // `::1` without a port means port 80, which may be closed. The host is a route nevertheless.

@@ -55,7 +55,7 @@ async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
 }
 
 #[actix_web::test]
-async fn idle_connections_leave_room_for_everything_else() {
+async fn idle_connections_do_not_exhaust_file_descriptors() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
@@ -104,7 +104,7 @@ async fn idle_connections_leave_room_for_everything_else() {
 }
 
 #[actix_web::test]
-async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
+async fn a_connection_with_a_running_request_is_never_evicted() {
     let slow =
         Instance::start(|_| Reply::Late(Duration::from_secs(3), Box::new(Reply::metrics("a 1\n"))))
             .await;
@@ -126,7 +126,7 @@ async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
 }
 
 #[actix_web::test]
-async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
+async fn unresponsive_instances_of_one_app_do_not_block_scrapes_of_other_apps() {
     let (hung, _listener) = hanging("hung", 250).await;
     let instance = Instance::with_metrics("a 1\n").await;
     let table = json!({
@@ -269,7 +269,7 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
 }
 
 #[actix_web::test]
-async fn routes_and_bindings_change_while_clients_and_scrapes_take_all_they_may() {
+async fn routes_and_bindings_can_change_while_connection_limits_are_reached() {
     routes_and_bindings_change_while_descriptors_are_short(None).await;
     let database = Database::create().await;
     routes_and_bindings_change_while_descriptors_are_short(Some(database.url())).await;
@@ -277,7 +277,7 @@ async fn routes_and_bindings_change_while_clients_and_scrapes_take_all_they_may(
 }
 
 #[actix_web::test]
-async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
+async fn an_app_with_more_instances_than_connections_is_scraped_completely() {
     let mut instances = Vec::new();
     for n in 0..30 {
         instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
@@ -313,7 +313,7 @@ async fn begin(address: SocketAddr, path: &str) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
+async fn an_unread_response_is_aborted_and_its_memory_is_released() {
     let (_instance, routes) = large().await;
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let url = app.url("");
@@ -334,7 +334,7 @@ async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
 }
 
 #[actix_web::test]
-async fn an_answer_that_is_read_slowly_is_sent_whole() {
+async fn a_slowly_read_response_is_sent_completely() {
     let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
     let body: String = (0..3_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
     let instance = Instance::with_metrics(&body).await;
@@ -355,7 +355,7 @@ async fn an_answer_that_is_read_slowly_is_sent_whole() {
 }
 
 #[actix_web::test]
-async fn every_large_answer_is_ended_when_it_is_not_read() {
+async fn every_large_unread_response_is_aborted() {
     let endpoints: Vec<_> = (0..8_000)
         .map(|n: u32| {
             let [_, a, b, c] = n.to_be_bytes();
@@ -420,7 +420,7 @@ impl Endless {
 }
 
 #[actix_web::test]
-async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
+async fn an_unread_query_response_is_aborted_and_its_query_is_canceled() {
     let chunk = [b"10000\r\n", vec![b'x'; 0x10000].as_slice(), b"\r\n"].concat();
     let heads = [
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk),
@@ -591,7 +591,7 @@ fn fields(count: usize, length: usize) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn large_heads_are_refused_in_both_versions_of_http() {
+async fn large_request_heads_are_refused_with_http1_and_http2() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let secured = Secured::start(&routes, &[]).await;
@@ -619,7 +619,7 @@ async fn large_heads_are_refused_in_both_versions_of_http() {
 }
 
 #[actix_web::test]
-async fn heads_that_only_http2_allows_end_at_their_limit() {
+async fn large_request_heads_that_only_http2_allows_are_limited() {
     let mut instances = Vec::new();
     for _ in 0..40 {
         instances.push(Instance::with_metrics("a 1\n").await);
@@ -654,7 +654,7 @@ async fn heads_that_only_http2_allows_end_at_their_limit() {
 }
 
 #[actix_web::test]
-async fn a_stream_that_is_not_read_is_reset_and_the_connection_stays() {
+async fn an_unread_http2_stream_is_reset_and_the_connection_stays_open() {
     let (_instance, routes) = large().await;
     let write_timeout = [("WRITE_TIMEOUT", "2s".to_owned())];
     let secured = Secured::start(&routes, &write_timeout).await;

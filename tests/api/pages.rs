@@ -44,7 +44,7 @@ impl Bound {
 }
 
 #[actix_web::test]
-async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
+async fn the_page_of_a_prometheus_shows_the_scrape_errors_of_instances() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], b"secret".to_vec())).await;
     let html = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
@@ -68,7 +68,7 @@ async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
 }
 
 #[actix_web::test]
-async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
+async fn the_tsuru_instance_info_shows_the_scrape_errors_of_instances() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::new(&table_of_shop([&good, &broken]));
@@ -140,7 +140,7 @@ impl TestApp {
 }
 
 #[actix_web::test]
-async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
+async fn every_link_of_a_page_works_with_the_same_credentials() {
     let instance = Instance::with_metrics("a 1\n").await;
     // The app has more instances than the page shows, so that the page links to the full list.
     let routes = RouteFile::of_addresses(

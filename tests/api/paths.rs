@@ -4,7 +4,7 @@ use crate::test_app::*;
 use support::*;
 
 #[actix_web::test]
-async fn superfluous_slashes_change_nothing() {
+async fn superfluous_slashes_are_ignored() {
     let instance = Instance::with_metrics("m 1\n").await;
     let routes = RouteFile::new(&serde_json::json!({
         "app.example.com": [endpoint("app", 0, instance.address)],

@@ -61,7 +61,7 @@ impl TestApp {
 }
 
 #[actix_web::test]
-async fn a_service_instance_is_an_app_for_as_long_as_it_lives() {
+async fn a_service_instance_is_a_tsuru_app_until_it_is_deprovisioned() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     let app = spawn_app(&settings(&api, &folder)).await;
     assert_eq!(app.create(STANDARD).await.status, 202);
@@ -87,7 +87,7 @@ async fn a_service_instance_is_an_app_for_as_long_as_it_lives() {
 }
 
 #[actix_web::test]
-async fn what_was_begun_before_a_stop_is_finished_after_it() {
+async fn an_operation_is_completed_after_a_restart() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     api.fault_at("POST deploy", Fault::Slow(Duration::from_secs(3600)));
     let mut app = spawn_app(&settings(&api, &folder)).await;
@@ -106,7 +106,7 @@ async fn what_was_begun_before_a_stop_is_finished_after_it() {
 }
 
 #[actix_web::test]
-async fn what_fails_leaves_nothing_and_says_why() {
+async fn a_failed_provision_leaves_no_app_and_has_a_reason() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     let app = spawn_app(&settings(&api, &folder)).await;
     let small = json!("6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21");

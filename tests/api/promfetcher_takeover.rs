@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection, Executor};
 use support::*;
 
 #[actix_web::test]
-async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances() {
+async fn a_running_program_takes_over_promfetchers_bindings_and_instances() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("promfetcher.yml"), "broker: { broker_plan_id: old-plan }").unwrap();

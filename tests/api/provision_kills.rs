@@ -118,7 +118,7 @@ async fn assert_runs(stage: &Stage, count: usize) {
 }
 
 #[actix_web::test]
-async fn a_kill_during_a_provision_ends_in_one_instance() {
+async fn a_provision_interrupted_by_a_kill_creates_one_instance() {
     let there = |path: Option<PathBuf>, name: &str| {
         path.is_some_and(|folder: PathBuf| folder.join(name).exists())
     };
@@ -150,7 +150,7 @@ async fn a_kill_during_a_provision_ends_in_one_instance() {
 }
 
 #[actix_web::test]
-async fn a_kill_during_an_update_ends_in_the_new_plan() {
+async fn an_update_interrupted_by_a_kill_is_completed() {
     let flag = |name: &str| {
         let pids = |stage: &Stage| stage.premises.processes();
         let named = name.to_owned();
@@ -193,7 +193,7 @@ async fn a_kill_during_an_update_ends_in_the_new_plan() {
 }
 
 #[actix_web::test]
-async fn a_kill_during_a_removal_leaves_nothing() {
+async fn a_deprovisioning_interrupted_by_a_kill_leaves_no_orphans() {
     let steps: [Step<'_>; 3] = [
         ("row", &|_| true),
         ("no process", &|stage| stage.premises.processes().is_empty()),
@@ -216,7 +216,7 @@ async fn a_kill_during_a_removal_leaves_nothing() {
 }
 
 #[actix_web::test]
-async fn whoever_is_killed_finds_its_processes_again_and_a_graceful_stop_ends_them() {
+async fn processes_are_adopted_after_a_kill_and_stopped_by_a_graceful_stop() {
     let stage = Stage::new();
     let server = stage.start();
     provision(&server, STANDARD).await;

@@ -184,7 +184,7 @@ async fn parrot() -> Instance {
 }
 
 #[actix_web::test]
-async fn credentials_of_an_instance_open_it_and_no_other() {
+async fn credentials_give_access_to_one_instance_only() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let own = world.instance("own", &[server(0, &at(&prometheus))]).await;
     let other = world.instance("other", &[server(0, &at(&prometheus))]).await;
@@ -230,7 +230,7 @@ async fn credentials_of_an_instance_open_it_and_no_other() {
 }
 
 #[actix_web::test]
-async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
+async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
     let origin = world.app.url("");
@@ -266,7 +266,7 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
 }
 
 #[actix_web::test]
-async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths() {
+async fn names_with_special_characters_are_reachable_by_both_encodings() {
     let (world, prometheus) = (World::start_at("http://x.example.com/sub").await, parrot().await);
     for id in ["tsuru:prometheus:my db", "a/b", "50%", "..", "ü?#"] {
         let url = format!("{}/prefix", at(&prometheus));
@@ -282,7 +282,7 @@ async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths
 }
 
 #[actix_web::test]
-async fn the_next_server_is_asked_when_nobody_listens() {
+async fn the_next_server_is_used_if_one_refuses_connections() {
     let world = World::start().await;
     let (prometheus, hung) = (parrot().await, Instance::start(|_| Reply::Hang).await);
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -320,7 +320,7 @@ async fn the_next_server_is_asked_when_nobody_listens() {
 }
 
 #[actix_web::test]
-async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
+async fn a_query_to_an_unresponsive_server_times_out() {
     let (world, hung) = (World::start().await, Instance::start(|_| Reply::Hang).await);
     let token = world.instance("own", &[server(0, &at(&hung))]).await;
     let answer = world.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
@@ -343,7 +343,7 @@ async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
 }
 
 #[actix_web::test]
-async fn a_body_that_is_cut_never_looks_whole() {
+async fn a_truncated_body_never_appears_complete() {
     let world = World::start().await;
     let half = "half of it".repeat(100_000);
     let answers = [
@@ -371,7 +371,7 @@ async fn a_body_that_is_cut_never_looks_whole() {
 }
 
 #[actix_web::test]
-async fn only_what_a_reader_needs_comes_back() {
+async fn only_necessary_response_headers_are_returned() {
     let world = World::start().await;
     let text = |value: &str| value.to_owned();
     let nice = Instance::start(move |_| {
@@ -418,7 +418,7 @@ async fn only_what_a_reader_needs_comes_back() {
 }
 
 #[actix_web::test]
-async fn answers_that_a_proxy_has_changed_are_understood() {
+async fn responses_that_a_proxy_modified_are_supported() {
     let world = World::start().await;
     let cases = [
         ("until-close", "HTTP/1.1 200 OK\r\n\r\nhello"),
@@ -453,7 +453,7 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
 
 /// The web UI of Prometheus 3 sends these requests as well.
 #[actix_web::test]
-async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
+async fn notifications_are_forwarded_and_not_streamed() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
     for path in ["scrape_pools", "notifications", "targets/metadata", "features"] {
@@ -472,7 +472,7 @@ async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
 }
 
 #[actix_web::test]
-async fn files_of_rules_are_named_without_their_folders() {
+async fn rule_files_are_named_without_their_folders() {
     let world = World::start().await;
     let rules = r#"{"data":{"groups":[{"name":"g","file":"/srv/x/rules.yml","rules":[]}]}}"#;
     let answers = [
@@ -518,7 +518,7 @@ async fn files_of_rules_are_named_without_their_folders() {
 
 /// vmalert sends such queries.
 #[actix_web::test]
-async fn a_post_without_a_type_is_a_form() {
+async fn a_post_without_a_content_type_is_a_form() {
     let (world, prometheus) = (World::start().await, parrot().await);
     let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
     let authorization = basic("x", &token);
@@ -544,7 +544,7 @@ async fn a_post_without_a_type_is_a_form() {
 
 /// The body has two gigabytes. Only the socket buffers hold unread data.
 #[actix_web::test]
-async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
+async fn a_large_body_is_streamed_without_buffering() {
     const LENGTH: u64 = 2 << 30;
     const UNDER_WAY: u64 = 32 << 20;
     let world = World::start().await;
@@ -585,7 +585,7 @@ async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
 }
 
 #[actix_web::test]
-async fn a_server_behind_tls_is_verified() {
+async fn the_certificate_of_a_server_is_verified() {
     let (authority, other) = (Authority::new("ours"), Authority::new("other"));
     let acceptor = authority.issue("localhost").acceptor(None);
     let prometheus = Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| {

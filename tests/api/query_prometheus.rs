@@ -84,7 +84,7 @@ impl Real {
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 #[actix_web::test]
-async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
+async fn a_real_prometheus_serves_all_read_requests() {
     let real = Real::start().await;
     let selector = encoded("{__name__=~\"jobs.*\"}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -156,7 +156,7 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_names_its_files_without_our_folders() {
+async fn a_real_prometheus_names_its_files_without_local_folders() {
     let real = Real::start().await;
     let folder = real._folder.path().display().to_string();
     let rules = real.get("/api/v1/rules").await;
@@ -171,7 +171,7 @@ async fn a_real_prometheus_names_its_files_without_our_folders() {
 }
 
 #[actix_web::test]
-async fn nothing_but_reads_reaches_a_real_prometheus() {
+async fn only_reads_are_forwarded_to_a_real_prometheus() {
     let real = Real::start().await;
     for path in [
         "/api/v1/write",
@@ -239,7 +239,7 @@ fn now() -> u64 {
 /// Requests of a Grafana data source (pkg/promlib and packages/grafana-prometheus in
 /// grafana/grafana). Grafana uses POST first, and GET after a 405.
 #[actix_web::test]
-async fn grafana_gets_an_answer_to_each_of_its_requests() {
+async fn all_requests_of_grafana_are_served() {
     let real = Real::start().await;
     // The first sample may be from the current second.
     let (end, start) = (now() + 2, now() - 60);
@@ -286,7 +286,7 @@ async fn grafana_gets_an_answer_to_each_of_its_requests() {
 
 /// Requests of the web UI of Prometheus 2.42 and 3 (web/ui in prometheus/prometheus).
 #[actix_web::test]
-async fn each_request_of_the_pages_of_prometheus_is_decided() {
+async fn requests_of_the_prometheus_ui_are_forwarded_or_refused() {
     let real = Real::start().await;
     for path in [
         "/-/ready",
@@ -348,7 +348,7 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
 }
 
 #[actix_web::test]
-async fn promtool_queries_through_us() {
+async fn promtool_can_query() {
     let real = Real::start().await;
     let end = now();
     let url = |token: &str| {
@@ -395,7 +395,7 @@ async fn promtool_queries_through_us() {
 /// vmalert evaluates rules and restores the state of alerts with POST requests that have a content
 /// type but no body.
 #[actix_web::test]
-async fn vmalert_evaluates_its_rules_through_us() {
+async fn vmalert_can_evaluate_rules() {
     let real = Real::start().await;
     let sink = Instance::start(|_| Reply::Http(204, vec![], vec![])).await;
     let rules = real._folder.path().join("vmalert.yml");

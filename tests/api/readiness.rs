@@ -39,7 +39,7 @@ async fn sd(app: &TestApp) -> Answer {
 }
 
 #[actix_web::test]
-async fn without_any_table_no_app_is_called_unknown_however_long_it_takes() {
+async fn without_a_route_table_no_app_is_reported_as_unknown() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let mut settings = short_ages().to_vec();
@@ -63,7 +63,7 @@ async fn without_any_table_no_app_is_called_unknown_however_long_it_takes() {
 }
 
 #[actix_web::test]
-async fn one_dead_gorouter_of_two_costs_nothing() {
+async fn unreachable_gorouters_do_not_affect_readiness() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     // One router refuses connections. The other accepts connections and never responds.
@@ -89,7 +89,7 @@ async fn one_dead_gorouter_of_two_costs_nothing() {
 /// The route sources are a gorouter and the NATS of another foundation. Only target lists that may
 /// contain apps of that foundation are unavailable.
 #[actix_web::test]
-async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hold() {
+async fn an_unavailable_source_blocks_only_lists_that_may_contain_its_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let nats = json!([format!("nats://{}", closed_address())]).to_string();
@@ -123,7 +123,7 @@ async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hol
 }
 
 #[actix_web::test]
-async fn tsuru_that_never_answered_keeps_back_lists_of_its_apps_only() {
+async fn an_unavailable_tsuru_blocks_only_lists_of_tsuru_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let app = spawn_app(&[
@@ -142,7 +142,7 @@ async fn tsuru_that_never_answered_keeps_back_lists_of_its_apps_only() {
 /// Target lists are unavailable when a kind of route source fails for so long that its apps were
 /// dropped.
 #[actix_web::test]
-async fn a_list_never_lacks_the_apps_of_a_source_that_was_lost() {
+async fn target_lists_are_unavailable_after_apps_of_a_failed_source_were_dropped() {
     let instance = Instance::with_metrics("a 1\n").await;
     let other = Instance::with_metrics("a 1\n").await;
     let file = RouteFile::new(&json!({ "b.example.com": [endpoint("b", 0, other.address)] }));

@@ -99,7 +99,7 @@ async fn in_force(server: &Server) -> Value {
 }
 
 #[actix_web::test]
-async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
+async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
@@ -155,7 +155,7 @@ async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
 }
 
 #[actix_web::test]
-async fn the_same_request_at_all_replicas_at_once_is_done_once() {
+async fn concurrent_equal_requests_to_all_replicas_are_executed_once() {
     let database = Database::create().await;
     let (_folders, servers) = three(&database, &[]);
     let (provision, bind) = bodies(&servers[0], "app").await;
@@ -189,7 +189,7 @@ async fn the_same_request_at_all_replicas_at_once_is_done_once() {
 }
 
 #[actix_web::test]
-async fn while_one_migrates_the_others_wait() {
+async fn replicas_wait_while_one_migrates_the_database() {
     let database = Database::create().await;
     // A replica holds this advisory lock during a migration.
     let mut crc = flate2::Crc::new();
@@ -230,7 +230,7 @@ async fn while_one_migrates_the_others_wait() {
 }
 
 #[actix_web::test]
-async fn child_processes_on_a_second_machine_are_refused_and_a_restart_is_not() {
+async fn the_process_provisioner_is_refused_on_a_second_machine_but_not_after_a_restart() {
     let database = Database::create().await;
     let url = database.url();
     let settings = [

@@ -40,7 +40,7 @@ fn gorouters<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> (&'static
 }
 
 #[actix_web::test]
-async fn a_scaled_app_is_scraped_whole_soon() {
+async fn new_instances_of_a_scaled_app_are_scraped() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let routes = RouteFile::of_app([&zero]);
@@ -59,7 +59,7 @@ async fn a_scaled_app_is_scraped_whole_soon() {
 }
 
 #[actix_web::test]
-async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
+async fn routes_of_gorouters_are_merged_and_a_failing_one_hides_no_routes() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let (first, _) =
         gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
@@ -87,7 +87,7 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
 }
 
 #[actix_web::test]
-async fn what_a_failing_gorouter_said_is_kept() {
+async fn routes_of_a_failing_gorouter_are_kept() {
     let a = Instance::with_metrics("a 1\n").await;
     let good = table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }));
     let (router, reply) = gorouter(good).await;
@@ -113,7 +113,7 @@ async fn what_a_failing_gorouter_said_is_kept() {
 }
 
 #[actix_web::test]
-async fn the_table_of_a_running_gorouter_is_understood() {
+async fn the_recorded_route_table_of_a_gorouter_is_parsed() {
     let captured = std::fs::read_to_string("tests/fixtures/routes/captured.json").unwrap();
     let (router, _) = gorouter(table(&serde_json::from_str(&captured).unwrap())).await;
     let app = spawn_app(&[gorouters([&router])]).await;
@@ -129,7 +129,7 @@ async fn the_table_of_a_running_gorouter_is_understood() {
 }
 
 #[actix_web::test]
-async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
+async fn routes_of_an_unavailable_gorouter_are_dropped_when_they_are_stale() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let (first, reply) =
         gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
@@ -147,7 +147,7 @@ async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
 }
 
 #[actix_web::test]
-async fn a_route_with_capitals_loses_its_instances_like_any_other() {
+async fn instances_of_a_route_with_capital_letters_are_removed() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let of = |instances: &[&Instance]| {

@@ -11,7 +11,7 @@ use support::{
 };
 
 #[actix_web::test]
-async fn a_real_prometheus_shows_its_token_and_gets_the_external_exporter_too() {
+async fn a_real_prometheus_sends_its_token_and_scrapes_the_external_exporter() {
     let instance = Instance::with_metrics("jobs 5\n").await;
     let exporter = Instance::with_metrics("bill 7\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -97,7 +97,7 @@ async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
 }
 
 #[actix_web::test]
-async fn prometheus_sees_up_fall_when_no_instance_answers() {
+async fn up_is_0_in_prometheus_if_all_instances_fail() {
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::of_app([&broken]);
     let app = spawn_app(&[routes.setting()]).await;

@@ -239,7 +239,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_reaches_instances_with_odd_names() {
+async fn a_real_prometheus_scrapes_instances_with_special_characters() {
     let odd = "pool:a b%41/ü?&#";
     let fleet = [
         Instance::with_metrics("odd 1\n").await,
@@ -264,7 +264,7 @@ async fn a_real_prometheus_reaches_instances_with_odd_names() {
 }
 
 #[actix_web::test]
-async fn targets_stay_while_we_do_not_know_the_routes() {
+async fn targets_stay_active_while_the_routes_are_unknown() {
     let instance = Instance::with_metrics("a 1\n").await;
     let database = Instances::made(&["i1"]).await;
     let routes = RouteFile::of_app([&instance]);
@@ -288,7 +288,7 @@ async fn targets_stay_while_we_do_not_know_the_routes() {
 }
 
 #[actix_web::test]
-async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
+async fn an_empty_target_list_requires_complete_route_tables() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let silent = Instance::start(|_| Reply::Hang).await;
@@ -307,7 +307,7 @@ async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
 }
 
 #[actix_web::test]
-async fn everyone_who_is_known_sees_their_own_in_both_modes() {
+async fn every_caller_sees_its_own_targets_in_both_access_modes() {
     let fleet = [Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await];
     let mut other = endpoint("other", 0, fleet[1].address);
     other["tags"]["space_id"] = "dev-guid".into();
@@ -380,7 +380,7 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
 }
 
 #[actix_web::test]
-async fn without_operators_nobody_is_let_in() {
+async fn without_configured_operators_all_requests_are_refused() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let nobody = [("BROKER__USERNAME", String::new()), ("BROKER__PASSWORD", String::new())];
@@ -391,7 +391,7 @@ async fn without_operators_nobody_is_let_in() {
 }
 
 #[actix_web::test]
-async fn a_list_is_made_once_until_something_changes() {
+async fn a_target_list_is_cached_until_something_changes() {
     let fleet = [Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await];
     let routes = RouteFile::of_app(&fleet[..1]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -428,7 +428,7 @@ async fn a_list_is_made_once_until_something_changes() {
 /// The service instance belongs to a Tsuru team and to no pool. Its jobs can scrape the apps of the
 /// team in all pools.
 #[actix_web::test]
-async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
+async fn the_token_of_a_tsuru_job_lists_the_apps_that_it_can_scrape() {
     let instance = Instance::with_metrics("a 1\n").await;
     let mut table = crate::tsuru_binding::table_of_shop([&instance]);
     let mut foreign = table["shop.tsuru.example.com"][0].clone();
@@ -467,7 +467,7 @@ async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
 /// The rate limit counts per token, regardless of the form of the `Authorization` header and of the
 /// query.
 #[actix_web::test]
-async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
+async fn the_rate_limit_counts_per_token_and_not_per_header_value() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -494,7 +494,7 @@ async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
 }
 
 #[actix_web::test]
-async fn who_asks_too_often_is_told_so_and_nobody_else() {
+async fn the_rate_limit_applies_per_caller() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -511,7 +511,7 @@ async fn who_asks_too_often_is_told_so_and_nobody_else() {
 }
 
 #[actix_web::test]
-async fn each_prometheus_scrapes_as_its_own_binding_says() {
+async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
     let instance = Instance::start(|seen| {
         let path = seen.line.split(' ').nth(1).unwrap().to_owned();
         let samples = "a{n=\"1\"} 1\na{n=\"2\"} 1\n".to_owned();

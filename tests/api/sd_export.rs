@@ -15,7 +15,7 @@ pub(crate) async fn export(arguments: &[&str], environment: &[(&str, String)]) -
 }
 
 #[actix_web::test]
-async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
+async fn the_target_list_is_written_atomically() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;

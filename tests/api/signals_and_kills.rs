@@ -7,7 +7,7 @@ use std::{process::Command, time::Duration};
 use support::*;
 
 #[actix_web::test]
-async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
+async fn acknowledged_changes_survive_sigkill_and_others_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     let mut round = 0;
@@ -61,7 +61,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
 }
 
 #[actix_web::test]
-async fn each_signal_ends_it_with_exit_code_0() {
+async fn each_stop_signal_ends_the_program_with_exit_code_0() {
     for signal in ["TERM", "INT", "USR1"] {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Server::start(folder.path());
@@ -89,7 +89,7 @@ async fn a_second_program_on_the_same_address_exits_69() {
 }
 
 #[actix_web::test]
-async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
+async fn sighup_reloads_the_catalog_and_an_invalid_one_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let description = async || {
@@ -112,7 +112,7 @@ async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
 }
 
 #[actix_web::test]
-async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
+async fn file_descriptors_are_not_leaked_while_instances_change() {
     let folder = tempfile::tempdir().unwrap();
     let routes = RouteFile::of_addresses([]);
     let (_, path) = routes.setting();

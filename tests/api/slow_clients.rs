@@ -26,7 +26,7 @@ async fn drip(app: &TestApp, head: &str, then: u8) -> Answer {
 }
 
 #[actix_web::test]
-async fn a_client_that_sends_a_byte_a_second_is_not_heard_out() {
+async fn slow_requests_time_out() {
     let app = spawn_app(&[]).await;
     let bind = format!(
         "PUT /broker/v2/service_instances/i HTTP/1.1\r\nHost: x\r\nX-Broker-API-Version: 2.17\r\n\

@@ -86,7 +86,7 @@ async fn a_copied_program_runs_in_an_empty_folder() {
 }
 
 #[actix_web::test]
-async fn the_start_is_one_line_and_warnings() {
+async fn the_start_logs_one_line_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("settings.yml"), "database_url: sqlite://my.db\n").unwrap();
     std::fs::write(folder.path().join("broker-catalog.json"), "{}").unwrap();
@@ -122,7 +122,7 @@ async fn the_start_is_one_line_and_warnings() {
 }
 
 #[actix_web::test]
-async fn each_route_source_says_once_what_it_contributes_and_a_dead_one_is_named() {
+async fn each_route_source_logs_its_first_table_or_its_failure_once() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance, &instance]);
     let (_, file) = routes.setting();

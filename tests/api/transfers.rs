@@ -60,7 +60,7 @@ async fn check(cases: &[(&str, String, Outcome<'_>)]) {
 }
 
 #[actix_web::test]
-async fn a_body_is_whole_or_its_instance_failed() {
+async fn an_incomplete_body_fails_its_instance() {
     let ok = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
     let old = |fields: &str, body: &str| format!("HTTP/1.0 200 OK\r\n{fields}\r\n{body}");
     let text = "Content-Type: text/plain; version=0.0.4\r\n";
@@ -208,7 +208,7 @@ async fn a_body_is_whole_or_its_instance_failed() {
 }
 
 #[actix_web::test]
-async fn an_exposition_is_taken_under_whatever_head_it_comes() {
+async fn an_exposition_is_accepted_with_any_response_head() {
     let answer = |fields: &str, body: &str| {
         format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
     };
@@ -285,7 +285,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
+async fn an_incomplete_http2_body_fails_its_instance() {
     const END: u8 = 1;
     let field = |name: &str, value: &str| {
         let mut field = vec![0, u8::try_from(name.len()).unwrap()];
@@ -367,7 +367,7 @@ async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
 
 /// Some servers refuse a GET with a body, even with an empty body.
 #[actix_web::test]
-async fn a_get_announces_no_body() {
+async fn a_get_has_no_content_length() {
     let instance = Instance::start(|seen| {
         match ["content-length", "transfer-encoding"]
             .iter()

@@ -65,7 +65,7 @@ pub(crate) fn table_of_shop<'a>(instances: impl IntoIterator<Item = &'a Instance
 }
 
 #[actix_web::test]
-async fn a_bound_app_of_tsuru_is_scraped_as_its_binding_says_and_with_its_token() {
+async fn a_bound_tsuru_app_is_scraped_with_its_parameters_and_token() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(&table_of_shop([&instance]));
     let access = ("SCRAPE__ACCESS", "token".to_owned());
@@ -96,7 +96,7 @@ async fn a_bound_app_of_tsuru_is_scraped_as_its_binding_says_and_with_its_token(
 }
 
 #[actix_web::test]
-async fn wrong_credentials_of_tsuru_are_counted_as_all_failed_tries_are() {
+async fn wrong_credentials_of_tsuru_count_as_failed_logins() {
     let app = spawn_app(&[]).await;
     let url = app.url("/tsuru/metrics/resources/plans");
     let refused = async || {
@@ -120,7 +120,7 @@ async fn wrong_credentials_of_tsuru_are_counted_as_all_failed_tries_are() {
 }
 
 #[actix_web::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_missing_body_times_out() {
     let app = spawn_app(&[]).await;
     let request = format!(
         "DELETE /tsuru/metrics/resources/m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -136,7 +136,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[actix_web::test]
-async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
+async fn acknowledged_tsuru_changes_survive_sigkill_and_others_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     for (round, delay) in [4, 9, 15].into_iter().enumerate() {
@@ -224,7 +224,7 @@ async fn a_bind_that_tsuru_does_not_know_is_refused() {
 }
 
 #[actix_web::test]
-async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
+async fn operators_can_list_and_remove_tsuru_leftovers() {
     const URL: &str = "/v1/tsuru/leftovers";
     let (api, app) = with_api().await;
     let operator = basic(USER, PASSWORD);
@@ -303,7 +303,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
 }
 
 #[actix_web::test]
-async fn without_an_api_leftovers_are_not_known_but_can_be_removed_by_name() {
+async fn without_a_tsuru_api_leftovers_can_only_be_removed_by_name() {
     let app = spawn_app(&[]).await;
     assert_eq!(tsuru(app.address, "POST", "", "name=m&team=t").await.unwrap().status, 201);
     let operator = basic(USER, PASSWORD);

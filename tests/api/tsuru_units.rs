@@ -30,7 +30,7 @@ async fn ask(api: &TsuruApi, method: &str, path: &str, body: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn the_stand_in_keeps_to_the_contract_of_the_platforms_api() {
+async fn the_fake_responds_like_the_tsuru_api() {
     let mut api = TsuruApi::start().await;
     let create = "name=prom-x&platform=&pool=pool-a&teamOwner=checkout&plan=c1m1&tags.0=a%3Ab";
     assert_eq!(send("GET", &format!("{}/1.0/apps/x", api.url()), &[], None).await.status, 401);
@@ -206,7 +206,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
 }
 
 #[actix_web::test]
-async fn an_api_that_is_away_takes_no_unit_away() {
+async fn units_are_kept_while_the_api_is_unavailable() {
     let (mut api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(shop(&units));
     let app = spawn_with(&api, &[]).await;
@@ -259,7 +259,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
 }
 
 #[actix_web::test]
-async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
+async fn an_app_that_the_api_fails_to_return_is_dropped_when_it_is_stale() {
     let (api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(shop(&units));
     api.put(TsuruApp::new("other", "checkout", "pool-a"));
@@ -274,7 +274,7 @@ async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
 }
 
 #[actix_web::test]
-async fn equal_names_of_others_never_meet() {
+async fn apps_with_the_same_name_in_other_organizations_are_separate() {
     let (api, units) = (TsuruApi::start().await, instances(3).await);
     api.put(shop(&units[..1]));
     // One app has the same name in another organization. The other has the pool of another app as
@@ -310,7 +310,7 @@ async fn equal_names_of_others_never_meet() {
 }
 
 #[actix_web::test]
-async fn an_app_without_a_host_is_found_by_its_other_names() {
+async fn an_app_without_a_host_is_found_by_its_other_keys() {
     let (api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(TsuruApp { hosts: Vec::new(), ..shop(&units) });
     let app = spawn_with(&api, &[]).await;
@@ -390,7 +390,7 @@ fn settings(
 }
 
 #[actix_web::test]
-async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
+async fn slow_and_oversized_api_responses_are_aborted() {
     let api = TsuruApi::start().await;
     let limits = Limits { timeout: Duration::from_millis(500), body_bytes: 1000 };
     let faults = [
@@ -413,7 +413,7 @@ async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
 }
 
 #[actix_web::test]
-async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
+async fn the_certificate_of_the_api_is_verified() {
     let authority = Authority::new("platform");
     let unit = instances(1).await;
     let info = json!({
@@ -451,7 +451,7 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
 }
 
 #[actix_web::test]
-async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
+async fn dropped_units_and_hosts_are_logged_with_a_reason() {
     let api = TsuruApi::start().await;
     let mut app = shop(&instances(1).await);
     app.units.push(pod("shop", "worker", "shop-worker-0", "127.31.0.9"));

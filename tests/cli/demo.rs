@@ -55,7 +55,7 @@ impl Drop for Demo {
 
 /// Runs each command that the demo prints.
 #[test]
-fn the_demo_does_what_it_says() {
+fn all_commands_that_the_demo_prints_work() {
     let demo = Demo::start(std::env!("PATH"));
     let curl = |line: &String| line.find("curl ").map(|at| line[at..].to_owned());
     let commands: Vec<_> = demo.2.iter().filter_map(curl).collect();
@@ -89,7 +89,7 @@ fn the_demo_does_what_it_says() {
 }
 
 #[test]
-fn the_demo_says_how_to_get_a_prometheus() {
+fn without_prometheus_the_demo_prints_how_to_install_it() {
     let demo = Demo::start("/nowhere");
     let printed = demo.2.join("\n");
     assert!(printed.contains("apt-get install prometheus"), "{printed}");

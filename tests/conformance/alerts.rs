@@ -13,7 +13,7 @@ fn rules(text: &str) -> &str {
 }
 
 #[test]
-fn prometheus_takes_the_rules() {
+fn prometheus_accepts_the_rules() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules.yml");
     fs::write(&file, format!("groups:{}", rules(&operations()))).unwrap();

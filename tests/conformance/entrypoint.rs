@@ -228,23 +228,23 @@ fn it_says_what_is_missing(shell: &Shell) {
 }
 
 #[test]
-fn in_dash_it_starts_a_prometheus_as_the_variables_say() {
+fn the_entrypoint_in_dash_starts_prometheus_with_the_variables() {
     it_starts_a_prometheus(&Shell::dash());
 }
 
 #[test]
-fn in_busybox_it_starts_a_prometheus_as_the_variables_say() {
+fn the_entrypoint_in_busybox_starts_prometheus_with_the_variables() {
     it_starts_a_prometheus(&Shell::busybox());
 }
 
 #[test]
-fn what_is_missing_is_said_without_secrets() {
+fn missing_variables_are_reported_without_secrets() {
     it_says_what_is_missing(&Shell::dash());
     it_says_what_is_missing(&Shell::busybox());
 }
 
 #[test]
-fn the_rules_lie_where_the_configuration_names_them() {
+fn the_rules_file_has_the_path_in_the_configuration() {
     let script = fs::read_to_string(SCRIPT).unwrap();
     assert!(script.contains(&format!("\"$folder/{RULES_FILE}\"")));
 }

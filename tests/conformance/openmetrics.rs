@@ -76,7 +76,7 @@ fn targets() -> Vec<OutputFormat> {
 }
 
 #[test]
-fn the_reference_parser_reads_what_comes_of_any_one_body_and_any_two() {
+fn the_reference_parser_accepts_merges_of_one_and_two_bodies() {
     let mut documents = Vec::new();
     for target in targets() {
         for (i, one) in BODIES.iter().enumerate() {
@@ -111,7 +111,7 @@ fn body(random: &mut Random, is_openmetrics: bool) -> String {
 }
 
 #[test]
-fn the_reference_parser_reads_what_comes_of_generated_bodies() {
+fn the_reference_parser_accepts_merges_of_generated_bodies() {
     let mut documents = Vec::new();
     for seed in 0..200 {
         let random = &mut Random::new(seed);

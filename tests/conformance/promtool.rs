@@ -68,7 +68,7 @@ fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
 }
 
 #[test]
-fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
+fn promtool_accepts_merges_of_one_and_two_bodies() {
     for (i, one) in BODIES.iter().enumerate() {
         assert_readable(&[*one], OutputFormat::default());
         for other in &BODIES[i + 1..] {
@@ -78,7 +78,7 @@ fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
 }
 
 #[test]
-fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
+fn promtool_accepts_merges_of_all_bodies_in_both_orders() {
     let backwards: Vec<_> = BODIES.iter().rev().copied().collect();
     for escaping in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
         for format in [Format::Text004, Format::Text100] {
@@ -90,7 +90,7 @@ fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
 }
 
 #[test]
-fn promtool_reads_what_comes_of_generated_bodies() {
+fn promtool_accepts_merges_of_generated_bodies() {
     for seed in 0..60 {
         let random = &mut Random::new(seed);
         let sources: Vec<_> = (0..1 + random.below(3))

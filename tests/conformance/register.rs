@@ -86,7 +86,7 @@ fn run(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn it_creates_the_broker_and_enables_access_and_can_be_repeated() {
+fn the_script_creates_the_broker_enables_access_and_can_be_repeated() {
     let platform = Platform::new();
     let mut actions = ["create", "update", "update"].iter();
     for url in [
@@ -115,7 +115,7 @@ fn it_creates_the_broker_and_enables_access_and_can_be_repeated() {
 }
 
 #[test]
-fn a_broker_whose_name_only_begins_alike_is_another_one() {
+fn a_broker_with_a_name_of_the_same_prefix_is_a_different_broker() {
     let platform = Platform::new();
     fs::write(platform.0.path().join("brokers"), "scrapebroker-old   https://x   available\n")
         .unwrap();
@@ -124,7 +124,7 @@ fn a_broker_whose_name_only_begins_alike_is_another_one() {
 }
 
 #[test]
-fn access_can_be_for_some_organizations_and_the_password_in_a_file() {
+fn access_can_be_limited_to_organizations_and_the_password_can_be_in_a_file() {
     let platform = Platform::new();
     let password = platform.0.path().join("password");
     fs::write(&password, "from a file\n").unwrap();
@@ -145,7 +145,7 @@ fn access_can_be_for_some_organizations_and_the_password_in_a_file() {
 }
 
 #[test]
-fn what_is_missing_is_said_before_anything_is_changed() {
+fn missing_settings_are_reported_before_any_change() {
     let platform = Platform::new();
     let url = "https://metrics.example.com";
     let wrong: [&[&str]; 6] =

@@ -6,7 +6,7 @@ use scrapebroker::broker::Scope;
 use serde_json::json;
 
 #[actix_web::test]
-async fn binding_twice_is_201_and_200_with_one_body_and_differently_409() {
+async fn a_repeated_bind_is_200_with_the_same_body_and_a_different_one_409() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&instance("j"), &provision()).await;
@@ -44,7 +44,7 @@ async fn binding_twice_is_201_and_200_with_one_body_and_differently_409() {
 }
 
 #[actix_web::test]
-async fn a_bind_without_something_is_400_and_names_it() {
+async fn a_bind_without_a_required_field_is_400_and_names_the_field() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let b = binding("i", "b");
@@ -83,7 +83,7 @@ async fn a_bind_without_something_is_400_and_names_it() {
 }
 
 #[actix_web::test]
-async fn the_app_may_stand_in_either_place() {
+async fn both_fields_for_the_app_guid_are_accepted() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let deprecated = json!({"service_id": SERVICE, "plan_id": PLAN, "app_guid": "app"});
@@ -97,7 +97,7 @@ async fn the_app_may_stand_in_either_place() {
 }
 
 #[actix_web::test]
-async fn a_service_key_is_good_for_the_space_of_its_instance() {
+async fn the_scope_of_a_service_key_is_the_space_of_its_instance() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let body = json!({
@@ -147,7 +147,7 @@ async fn a_binding_is_fetched_with_its_credentials_and_without_its_secrets() {
 }
 
 #[actix_web::test]
-async fn an_unbind_is_200_once_and_410_ever_after() {
+async fn the_first_unbind_is_200_and_later_ones_are_410() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&instance("j"), &provision()).await;
@@ -171,7 +171,7 @@ async fn an_unbind_is_200_once_and_410_ever_after() {
 }
 
 #[actix_web::test]
-async fn a_second_binding_of_an_app_leaves_the_first_one_for_later() {
+async fn removing_the_second_binding_of_an_app_reactivates_the_first() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         for (id, endpoint) in [("b1", "/1"), ("b2", "/2")] {
@@ -192,7 +192,7 @@ async fn a_second_binding_of_an_app_leaves_the_first_one_for_later() {
 }
 
 #[actix_web::test]
-async fn a_rotated_binding_has_a_token_of_its_own() {
+async fn a_rotated_binding_has_a_new_token() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let body = with(bind("app"), "parameters", json!({"endpoint": "/prom"}));
@@ -215,7 +215,7 @@ async fn a_rotated_binding_has_a_token_of_its_own() {
 }
 
 #[actix_web::test]
-async fn the_last_operation_on_a_binding_has_succeeded_or_it_is_gone() {
+async fn the_last_operation_of_a_binding_is_succeeded_or_404() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&binding("i", "b"), &bind("app")).await;

@@ -12,7 +12,7 @@ async fn send(request: ClientRequest, body: impl Into<Bytes>) -> (u16, Value) {
 }
 
 #[actix_web::test]
-async fn a_body_that_is_no_request_is_400() {
+async fn an_invalid_body_is_400() {
     on_sqlite(async |api| {
         let deep = "[".repeat(100_000);
         let deep_parameters = format!(
@@ -70,7 +70,7 @@ async fn a_body_of_more_than_a_mebibyte_is_413() {
 }
 
 #[actix_web::test]
-async fn json_is_taken_for_json_with_and_without_its_name() {
+async fn json_is_accepted_with_and_without_its_content_type() {
     on_sqlite(async |api| {
         let body = provision().to_string();
         for (content_type, status) in [
@@ -95,7 +95,7 @@ async fn json_is_taken_for_json_with_and_without_its_name() {
 }
 
 #[actix_web::test]
-async fn values_of_secrets_are_not_repeated_in_errors() {
+async fn errors_do_not_contain_values_of_secrets() {
     on_sqlite(async |api| {
         api.put(&instance("i"), &provision()).await;
         for parameters in [
@@ -114,7 +114,7 @@ async fn values_of_secrets_are_not_repeated_in_errors() {
 }
 
 #[actix_web::test]
-async fn queries_of_any_kind_break_nothing() {
+async fn invalid_query_strings_are_4xx() {
     on_sqlite(async |api| {
         for query in ["?", "?%ff=%ff", "?service_id=%ff&plan_id=%ff", "?&&&=", "?a=%zz", "?\u{5b}x"]
         {
@@ -132,7 +132,7 @@ async fn queries_of_any_kind_break_nothing() {
 
 /// Otherwise a user of this API could access instances of Tsuru users.
 #[actix_web::test]
-async fn ids_of_tsuru_are_refused() {
+async fn ids_with_the_prefix_of_tsuru_are_refused() {
     on_sqlite(async |api| {
         api.put(&instance("i"), &provision()).await;
         let of_tsuru = "tsuru:metrics:m";

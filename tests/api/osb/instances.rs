@@ -6,7 +6,7 @@ use super::client::*;
 use serde_json::{Value, json};
 
 #[actix_web::test]
-async fn provisioning_twice_is_201_and_200_and_differently_409() {
+async fn a_repeated_provision_is_200_and_a_different_one_409() {
     on_both(async |api| {
         let i = instance("i");
         let created = api.put(&i, &provision()).await;
@@ -33,7 +33,7 @@ async fn provisioning_twice_is_201_and_200_and_differently_409() {
 }
 
 #[actix_web::test]
-async fn a_provision_without_something_is_400_and_names_it() {
+async fn a_provision_without_a_required_field_is_400_and_names_the_field() {
     on_both(async |api| {
         for key in ["service_id", "plan_id", "organization_guid", "space_guid"] {
             for wrong in [json!(null), json!(""), json!(5), json!(["x"])] {
@@ -64,7 +64,7 @@ async fn a_provision_without_something_is_400_and_names_it() {
 }
 
 #[actix_web::test]
-async fn another_maintenance_version_than_the_plans_is_a_conflict() {
+async fn a_maintenance_version_different_from_the_plan_is_a_conflict() {
     on_both(async |api| {
         let info = |version: &str| json!({"version": version, "description": "ignored"});
         let second = with(provision(), "plan_id", json!(SECOND_PLAN));
@@ -89,7 +89,7 @@ async fn another_maintenance_version_than_the_plans_is_a_conflict() {
 }
 
 #[actix_web::test]
-async fn an_instance_is_fetched_when_it_exists() {
+async fn only_existing_instances_can_be_fetched() {
     on_both(async |api| {
         assert_eq!(api.get(&instance("i")).await.status, 404);
         api.put(&instance("i"), &provision()).await;
@@ -104,7 +104,7 @@ async fn an_instance_is_fetched_when_it_exists() {
 }
 
 #[actix_web::test]
-async fn an_update_is_200_and_an_impossible_one_says_why() {
+async fn an_update_is_200_and_a_refused_one_has_a_reason() {
     on_both(async |api| {
         let i = instance("i");
         let body = |plan: &str| json!({"service_id": SERVICE, "plan_id": plan, "parameters": {}});
@@ -139,7 +139,7 @@ async fn an_update_is_200_and_an_impossible_one_says_why() {
 }
 
 #[actix_web::test]
-async fn a_delete_is_200_once_and_410_ever_after() {
+async fn the_first_delete_is_200_and_later_ones_are_410() {
     on_both(async |api| {
         let i = instance("i");
         let gone = api.delete(&i).await;
@@ -158,7 +158,7 @@ async fn a_delete_is_200_once_and_410_ever_after() {
 }
 
 #[actix_web::test]
-async fn a_delete_must_name_service_and_plan_even_of_what_is_unknown() {
+async fn a_delete_requires_service_id_and_plan_id_even_for_unknown_instances() {
     on_both(async |api| {
         api.put(&instance("known"), &provision()).await;
         for id in ["known", "unknown"] {
@@ -183,7 +183,7 @@ async fn a_delete_must_name_service_and_plan_even_of_what_is_unknown() {
 }
 
 #[actix_web::test]
-async fn the_last_operation_has_succeeded_or_its_object_is_gone() {
+async fn the_last_operation_of_an_instance_is_succeeded_or_404() {
     on_both(async |api| {
         let path = |id: &str, operation: &str| {
             format!("{}/last_operation?service_id=x&operation={operation}", instance(id))
@@ -201,7 +201,7 @@ async fn the_last_operation_has_succeeded_or_its_object_is_gone() {
 }
 
 #[actix_web::test]
-async fn any_id_that_can_be_printed_is_an_id() {
+async fn any_printable_id_is_accepted() {
     on_both(async |api| {
         let long = "x".repeat(255);
         for id in ["a%2Fb", "a%20b", "%C3%BC", "..%2F..", "%2e%2e", "a%2541", "a+b", "a;b=c", &long]
@@ -230,7 +230,7 @@ async fn any_id_that_can_be_printed_is_an_id() {
 }
 
 #[actix_web::test]
-async fn names_are_kept_whatever_is_in_them() {
+async fn names_with_any_characters_are_stored() {
     on_both(async |api| {
         let context = json!({
             "platform": "cloudfoundry",

@@ -88,7 +88,7 @@ async fn empty_fields_of_optional_objects_are_absent() {
 }
 
 #[actix_web::test]
-async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
+async fn empty_service_and_plan_ids_are_refused_by_every_request() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&binding("i", "b"), &bind("app")).await;
@@ -125,7 +125,7 @@ async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
 }
 
 #[actix_web::test]
-async fn the_put_after_a_202_is_200_with_the_credentials() {
+async fn a_put_repeated_after_a_202_is_200_with_the_credentials() {
     on_both_fixtures(async |fixture| {
         let ids = json!({"service_id": PROMETHEUS, "plan_id": STANDARD});
         let mut provision = ids.clone();

@@ -107,7 +107,7 @@ fn in_force(api: &Api, app: &str) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn the_whole_move_with_cloud_controllers_requests() {
+async fn the_complete_migration_with_requests_of_cloud_controller() {
     on_both_stores(async |store| {
         let dir = tempfile::tempdir().unwrap();
         let (config, catalog) = converted(dir.path());
@@ -205,7 +205,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
 }
 
 #[actix_web::test]
-async fn nothing_is_adopted_that_does_not_say_where_it_is_or_what() {
+async fn unknown_instances_without_space_service_or_plan_are_not_adopted() {
     on_both(async |api| {
         api.broker.adopt_unknown_instances(true);
         let context = json!({"organization_guid": "o", "space_guid": "s"});

@@ -91,7 +91,7 @@ async fn statuses(api: &Api) -> Vec<(u16, String)> {
 }
 
 #[actix_web::test]
-async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_back() {
+async fn requests_are_503_only_while_postgresql_is_unavailable() {
     let (wire, schema, api) = bound_over_a_wire().await;
     for state in [State::Closed, State::Silent] {
         wire.set(state);
@@ -115,7 +115,7 @@ async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_bac
 }
 
 #[actix_web::test]
-async fn requests_get_503_while_the_sqlite_file_is_away_and_are_served_when_it_is_back() {
+async fn requests_are_503_only_while_the_sqlite_file_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let (here, away) = (dir.path().join("here"), dir.path().join("away"));
     std::fs::create_dir(&here).unwrap();

@@ -26,7 +26,7 @@ const URLS: [(&str, &str); 16] = [
 ];
 
 #[actix_web::test]
-async fn wrong_credentials_come_first_and_a_wrong_version_second() {
+async fn credentials_are_checked_before_the_api_version() {
     on_sqlite(async |api| {
         for (method, path) in URLS {
             for credentials in [None, Some(("broker", "wrong")), Some(("wrong", "secret"))] {
@@ -55,7 +55,7 @@ async fn wrong_credentials_come_first_and_a_wrong_version_second() {
 }
 
 #[actix_web::test]
-async fn the_request_identity_is_on_every_answer() {
+async fn every_response_contains_the_request_identity() {
     on_sqlite(async |api| {
         for (method, path) in URLS {
             for request in [api.bare(method, path), api.request(method, path)] {
@@ -76,7 +76,7 @@ async fn the_request_identity_is_on_every_answer() {
 }
 
 #[actix_web::test]
-async fn an_unreadable_originating_identity_fails_nothing() {
+async fn an_invalid_originating_identity_is_ignored() {
     on_sqlite(async |api| {
         for identity in [
             "cloudfoundry eyJ1c2VyX2lkIjoiMmMxZjlmM2UifQ==",
@@ -95,7 +95,7 @@ async fn an_unreadable_originating_identity_fails_nothing() {
 }
 
 #[actix_web::test]
-async fn without_credentials_in_the_settings_every_url_says_which_are_missing() {
+async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
@@ -134,7 +134,7 @@ async fn unknown_urls_and_methods_are_refused_in_json() {
 }
 
 #[actix_web::test]
-async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
+async fn the_catalog_supports_conditional_requests() {
     on_sqlite(async |api| {
         let first = api.get("/v2/catalog").await;
         assert_eq!(first.status, 200);
@@ -164,7 +164,7 @@ async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
 }
 
 #[actix_web::test]
-async fn head_is_answered_wherever_get_is() {
+async fn head_is_supported_for_all_gets() {
     on_sqlite(async |api| {
         assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
         assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);

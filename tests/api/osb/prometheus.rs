@@ -306,7 +306,7 @@ async fn run_until(reconciler: Reconciler, polls: usize) {
 }
 
 #[actix_web::test]
-async fn the_reconciler_may_be_killed_between_any_two_steps() {
+async fn operations_complete_after_a_kill_of_the_reconciler_at_any_step() {
     on_both_stores(async |store| {
         let api = Api::start(&store).await;
         let mut fixture = Fixture::with(api, &store, FakeProvisioner::default());
@@ -342,7 +342,7 @@ async fn the_reconciler_may_be_killed_between_any_two_steps() {
 }
 
 #[actix_web::test]
-async fn one_of_several_replicas_is_the_leader_and_another_takes_over() {
+async fn one_replica_is_the_leader_and_another_takes_over() {
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(None), 4).await.unwrap();
     let mut first = Fixture::open(&store).await;

@@ -14,7 +14,7 @@ fn assert_rejected(answer: &Answer, words: &str) {
 }
 
 #[actix_web::test]
-async fn a_refused_put_is_never_422_without_a_code() {
+async fn a_refused_put_is_never_422_without_an_error_code() {
     on_both_fixtures(async |fixture| {
         fixture
             .fake_provisioner
@@ -40,7 +40,7 @@ async fn a_refused_put_is_never_422_without_a_code() {
 }
 
 #[actix_web::test]
-async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare() {
+async fn async_required_has_the_description_of_the_specification() {
     on_both_fixtures(async |fixture| {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
@@ -61,7 +61,7 @@ async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare()
 }
 
 #[actix_web::test]
-async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
+async fn a_bind_with_the_old_plan_is_refused_during_and_after_a_plan_change() {
     on_both_fixtures(async |fixture| {
         fixture.provisioned("i", STANDARD).await;
         let bound = fixture.bind("i", "before", STANDARD, Some("app")).await;
@@ -111,7 +111,7 @@ async fn an_unknown_instance_of_a_prometheus_plan_is_not_adopted() {
 }
 
 #[actix_web::test]
-async fn every_plan_says_its_flags_itself() {
+async fn every_plan_in_the_catalog_has_all_flags() {
     on_sqlite_store(async |store| {
         let fixture = Fixture::open(&store).await;
         let catalog = fixture.api.get("/v2/catalog").await.body;

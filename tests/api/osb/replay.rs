@@ -4,7 +4,7 @@ use super::client::*;
 use serde_json::Value;
 
 #[actix_web::test]
-async fn what_cloud_controller_sends_is_served() {
+async fn recorded_requests_of_cloud_controller_are_served() {
     let requests: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/cf_osb_requests.json")).unwrap();
     on_both(async |api| {

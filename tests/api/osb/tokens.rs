@@ -18,7 +18,7 @@ fn is_good(api: &Api, token: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn a_binding_that_is_made_again_has_another_token() {
+async fn a_recreated_binding_has_another_token() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let key = json!({"service_id": SERVICE, "plan_id": PLAN, "bind_resource": {}});
@@ -54,7 +54,7 @@ async fn a_binding_that_is_made_again_has_another_token() {
 }
 
 #[actix_web::test]
-async fn a_prometheus_that_is_made_again_has_other_credentials() {
+async fn a_recreated_prometheus_has_other_credentials() {
     on_both_fixtures(async |fixture| {
         let password = || {
             let known = fixture.api.broker.binding_table().prometheus("i").unwrap();
@@ -74,7 +74,7 @@ async fn a_prometheus_that_is_made_again_has_other_credentials() {
 }
 
 #[actix_web::test]
-async fn a_binding_from_before_there_were_salts_keeps_its_token_until_it_is_removed() {
+async fn an_old_binding_without_a_salt_keeps_its_token_until_it_is_removed() {
     on_both_fixtures(async |fixture| {
         let api = &fixture.api;
         api.put(&instance("i"), &provision()).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[actix_web::test]
-async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() {
+async fn an_interrupted_apply_is_completed_by_the_next_one() {
     let steps = {
         let platform = Platform::start().await;
         platform.provisioner().apply(&desired()).await.unwrap();
@@ -48,7 +48,7 @@ async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() 
 }
 
 #[actix_web::test]
-async fn an_interrupted_apply_can_be_removed_at_once() {
+async fn an_interrupted_apply_can_be_removed_immediately() {
     for step in 1..=8 {
         let platform = Platform::start().await;
         platform.api.fault(Fault::Slow(Duration::from_millis(40)));
@@ -67,7 +67,7 @@ async fn an_interrupted_apply_can_be_removed_at_once() {
 }
 
 #[actix_web::test]
-async fn an_interrupted_removal_is_finished_by_the_next() {
+async fn an_interrupted_removal_is_completed_by_the_next_one() {
     for step in 1..=3 {
         let platform = Platform::start().await;
         let provisioner = platform.provisioner();
@@ -138,7 +138,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
 }
 
 #[actix_web::test]
-async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
+async fn a_500_about_a_plan_pool_platform_or_router_is_a_permanent_failure() {
     for text in [
         "plan not found",
         "default plan not found",
@@ -228,7 +228,7 @@ async fn a_removal_fails_when_tsuru_refuses_it() {
 }
 
 #[actix_web::test]
-async fn a_404_of_somebody_else_does_not_count_as_removed() {
+async fn a_404_of_another_server_does_not_count_as_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();

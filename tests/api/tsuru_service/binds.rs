@@ -13,7 +13,7 @@ fn bind_app() -> String {
 }
 
 #[actix_web::test]
-async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
+async fn a_repeated_bind_returns_the_same_url_and_token() {
     on_both(async |api| {
         api.created("m").await;
         let form = "app-name=shop&app-host=h&app-hosts=h&app-pool-name=pool-a\
@@ -35,7 +35,7 @@ async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
 }
 
 #[actix_web::test]
-async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
+async fn a_later_bind_replaces_the_stored_data_of_the_app() {
     on_both(async |api| {
         api.created("m").await;
         let mut apps = api.broker.binding_table().watch_tsuru_apps();
@@ -63,7 +63,7 @@ async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
 }
 
 #[actix_web::test]
-async fn the_newest_bind_of_an_app_says_where_it_is() {
+async fn the_newest_bind_of_an_app_determines_its_hosts_team_and_pool() {
     on_both(async |api| {
         api.created("m").await;
         let made = api.post("/other/resources", "name=m&team=ops").await;
@@ -82,7 +82,7 @@ async fn the_newest_bind_of_an_app_says_where_it_is() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_says_something_else_replaces_the_one_before() {
+async fn a_bind_with_other_parameters_replaces_the_previous_one() {
     on_both(async |api| {
         api.created("m").await;
         let first = api.post(&bind_app(), "app-name=shop&parameters.endpoint=/a").await;
@@ -100,7 +100,7 @@ async fn a_bind_that_says_something_else_replaces_the_one_before() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_makes_no_sense_is_refused_in_words() {
+async fn an_invalid_bind_is_refused_with_a_message() {
     on_sqlite(async |api| {
         api.created("m").await;
         let many: String = (0..300).map(|n| format!("&app-hosts=h{n}")).collect();
@@ -130,7 +130,7 @@ async fn a_bind_that_makes_no_sense_is_refused_in_words() {
 }
 
 #[actix_web::test]
-async fn texts_of_forms_become_what_a_binding_takes() {
+async fn form_values_are_converted_to_binding_parameters() {
     on_sqlite(async |api| {
         api.created("m").await;
         let form = "app-name=shop&parameters.sample_limit=1000&parameters.process_types.0=web\
@@ -151,7 +151,7 @@ async fn texts_of_forms_become_what_a_binding_takes() {
 }
 
 #[actix_web::test]
-async fn unbinding_again_is_a_success() {
+async fn a_repeated_unbind_succeeds() {
     on_both(async |api| {
         api.created("m").await;
         api.post(&bind_app(), "app-name=shop").await;
@@ -186,7 +186,7 @@ async fn bind_is_the_fallback_of_bind_app() {
 }
 
 #[actix_web::test]
-async fn binds_of_units_are_accepted_and_do_nothing() {
+async fn binds_of_units_are_accepted_and_have_no_effect() {
     on_both(async |api| {
         api.created("m").await;
         let bind = format!("{M}/bind");
@@ -250,7 +250,7 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
 }
 
 #[actix_web::test]
-async fn an_app_and_a_job_of_one_name_are_two() {
+async fn an_app_and_a_job_with_the_same_name_have_separate_bindings() {
     on_both(async |api| {
         api.created("m").await;
         let job = format!("{M}/binds/jobs/shop");
@@ -268,7 +268,7 @@ async fn an_app_and_a_job_of_one_name_are_two() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
+async fn a_refused_bind_keeps_the_previous_one_active() {
     on_both(async |api| {
         api.created("m").await;
         let good = "app-name=shop&app-hosts=h&app-pool-name=pool-a&parameters.endpoint=/a";
@@ -312,7 +312,7 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
 }
 
 #[actix_web::test]
-async fn empty_lists_and_maps_are_as_if_they_were_not_given() {
+async fn empty_lists_and_maps_are_absent() {
     on_sqlite(async |api| {
         let form = "name=m&team=checkout&plan=small&parameters.=";
         assert_eq!(api.post("/metrics/resources", form).await.status, 201);

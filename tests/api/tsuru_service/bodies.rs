@@ -6,7 +6,7 @@ use actix_web::web::Bytes;
 const M: &str = "/metrics/resources/m";
 
 #[actix_web::test]
-async fn a_body_that_is_no_request_is_400() {
+async fn an_invalid_body_is_400() {
     on_sqlite(async |api| {
         let deep = format!("name=m&team=t&parameters{}=1", ".a".repeat(200_000));
         let deep_json =
@@ -40,7 +40,7 @@ async fn a_body_that_is_no_request_is_400() {
 }
 
 #[actix_web::test]
-async fn a_content_type_is_spelled_as_tsuru_spells_it() {
+async fn only_the_content_types_of_tsuru_are_accepted() {
     on_sqlite(async |api| {
         let form = format!("name=m&team=t&eventid={EVENT}");
         let json = format!("{{\"name\": \"m\", \"team\": \"t\", \"eventID\": \"{EVENT}\"}}");
@@ -70,7 +70,7 @@ async fn a_content_type_is_spelled_as_tsuru_spells_it() {
 }
 
 #[actix_web::test]
-async fn a_body_of_more_than_a_mebibyte_is_413_even_of_a_delete() {
+async fn a_body_of_more_than_a_mebibyte_is_413_even_for_a_delete() {
     on_sqlite(async |api| {
         api.created("m").await;
         let large = format!("name=m&x={}", "x".repeat(1 << 20));
@@ -89,7 +89,7 @@ async fn a_body_of_more_than_a_mebibyte_is_413_even_of_a_delete() {
 }
 
 #[actix_web::test]
-async fn json_is_what_forms_are() {
+async fn json_and_forms_are_equivalent() {
     on_sqlite(async |api| {
         let json = async |method, path: &str, body: serde_json::Value| {
             let request = api.own(method, path).content_type("application/json");
@@ -127,7 +127,7 @@ async fn json_is_what_forms_are() {
 }
 
 #[actix_web::test]
-async fn values_of_secrets_are_not_repeated_in_errors() {
+async fn errors_do_not_contain_values_of_secrets() {
     on_sqlite(async |api| {
         api.created("m").await;
         for form in [

@@ -25,7 +25,7 @@ async fn plans_have_names_and_descriptions() {
 }
 
 #[actix_web::test]
-async fn an_equal_create_again_is_a_success_and_a_different_one_409() {
+async fn a_repeated_create_succeeds_and_a_different_one_is_409() {
     on_both(async |api| {
         let form = "name=m&team=checkout&plan=small&user=u&eventid=1&parameters.paths.0=/a";
         assert_eq!(api.post(RESOURCES, form).await.status, 201);
@@ -55,7 +55,7 @@ async fn an_equal_create_again_is_a_success_and_a_different_one_409() {
 }
 
 #[actix_web::test]
-async fn equal_names_of_two_services_are_two_instances() {
+async fn instances_of_two_services_can_have_the_same_name() {
     on_both(async |api| {
         for service in ["metrics", "other"] {
             let path = format!("/{service}/resources");
@@ -69,7 +69,7 @@ async fn equal_names_of_two_services_are_two_instances() {
 }
 
 #[actix_web::test]
-async fn a_create_without_something_is_400_and_names_it() {
+async fn a_create_without_a_required_field_is_400_and_names_the_field() {
     on_sqlite(async |api| {
         let long = format!("name={}&team=t", "x".repeat(250));
         let pool = format!("name=m&team={}", "x".repeat(250));
@@ -104,7 +104,7 @@ async fn a_create_without_something_is_400_and_names_it() {
 }
 
 #[actix_web::test]
-async fn odd_names_are_refused_wherever_something_changes_and_unknown_elsewhere() {
+async fn invalid_names_are_400_for_changes_and_404_for_reads() {
     on_sqlite(async |api| {
         let names = [
             "a:app:b",
@@ -152,7 +152,7 @@ async fn kept(api: &Api) -> (String, serde_json::Value) {
 }
 
 #[actix_web::test]
-async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
+async fn parameters_that_an_update_omits_are_reset() {
     on_both(async |api| {
         api.created("m").await;
         let plan = async || kept(&api).await.0;
@@ -195,7 +195,7 @@ async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
 }
 
 #[actix_web::test]
-async fn what_was_refused_once_does_not_block_later_updates() {
+async fn a_refused_parameter_does_not_block_later_updates() {
     on_both(async |api| {
         let refused = async || {
             let info = api.get(M).await.json();
@@ -247,7 +247,7 @@ async fn what_was_refused_once_does_not_block_later_updates() {
 
 /// A refused update changes nothing, and the response says so.
 #[actix_web::test]
-async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
+async fn valid_parameters_beside_a_refused_one_are_applied_after_a_correction() {
     on_both(async |api| {
         let refused = async || {
             let info = api.get(M).await.json();
@@ -284,7 +284,7 @@ async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
 }
 
 #[actix_web::test]
-async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps() {
+async fn tokens_from_before_a_team_change_give_no_access_to_the_new_team() {
     on_both(async |api| {
         let request = api.own("POST", RESOURCES).content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
@@ -332,7 +332,7 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
 }
 
 #[actix_web::test]
-async fn a_delete_again_is_a_success() {
+async fn a_repeated_delete_succeeds() {
     on_both(async |api| {
         api.created("m").await;
         api.post(&format!("{M}/bind-app"), "app-name=shop&app-hosts=h").await;
@@ -350,7 +350,7 @@ async fn a_delete_again_is_a_success() {
 }
 
 #[actix_web::test]
-async fn info_is_labels_with_texts_and_status_is_up() {
+async fn the_info_has_labels_and_values_and_the_status_is_up() {
     on_both(async |api| {
         assert_eq!(api.get(M).await.status, 404);
         assert_eq!(api.get(&format!("{M}/status")).await.status, 404);
@@ -369,7 +369,7 @@ async fn info_is_labels_with_texts_and_status_is_up() {
 }
 
 #[actix_web::test]
-async fn what_has_left_the_catalog_can_be_removed() {
+async fn instances_of_a_removed_plan_can_be_deleted() {
     on_sqlite(async |api| {
         api.created("m").await;
         api.post(&format!("{M}/bind-app"), "app-name=shop&app-hosts=h").await;

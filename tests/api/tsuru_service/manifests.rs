@@ -35,7 +35,7 @@ fn each_service_of_the_shipped_catalog_has_a_manifest() {
 }
 
 #[test]
-fn the_program_runs_as_an_app_of_tsuru() {
+fn the_program_can_be_deployed_as_a_tsuru_app() {
     let procfile = read("Procfile");
     assert_eq!(procfile.trim(), "web: ./scrapebroker serve");
     assert_eq!(yaml("tsuru.yml")["healthcheck"]["path"].as_str(), Some("/-/ready"));

@@ -43,7 +43,7 @@ async fn check_is_unchanged(api: &Api, tried: &str) {
 }
 
 #[actix_web::test]
-async fn a_call_whose_body_does_not_name_its_event_is_refused() {
+async fn a_request_without_the_event_id_in_its_body_is_refused() {
     on_both(async |api| {
         prepare(&api).await;
         for (method, path, form) in CALLS {
@@ -81,7 +81,7 @@ async fn a_call_whose_body_does_not_name_its_event_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
+async fn a_url_in_a_spelling_that_tsuru_does_not_use_is_refused() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let spellings = [
@@ -149,7 +149,7 @@ async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_service_with_an_odd_name_is_reached_by_its_encoded_name() {
+async fn a_service_with_special_characters_is_reachable_by_its_encoded_name() {
     on_sqlite(async |api| {
         let mut document = catalog().document().clone();
         document["services"][0]["name"] = "my metrics, 100%".into();
@@ -162,7 +162,7 @@ async fn a_service_with_an_odd_name_is_reached_by_its_encoded_name() {
 }
 
 #[actix_web::test]
-async fn unbinds_of_jobs_without_a_body_are_accepted_where_that_is_set() {
+async fn unbinds_of_jobs_without_a_body_are_accepted_if_configured() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let credentials = || Some(BasicCredentials::new("broker", &"secret".into()));
@@ -191,7 +191,7 @@ async fn unbinds_of_jobs_without_a_body_are_accepted_where_that_is_set() {
 }
 
 #[actix_web::test]
-async fn all_calls_without_an_event_id_are_accepted_where_that_is_set() {
+async fn all_requests_without_an_event_id_are_accepted_if_configured() {
     on_sqlite(async |api| {
         let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
         let accepted = CallsWithoutEventId::Accept;
@@ -218,7 +218,7 @@ async fn all_calls_without_an_event_id_are_accepted_where_that_is_set() {
 }
 
 #[actix_web::test]
-async fn a_call_about_a_unit_binds_nothing_whatever_else_it_says() {
+async fn a_bind_of_a_unit_never_binds_an_app() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let request = api.own("POST", &format!("{M}/bind")).content_type(FORM);

@@ -26,7 +26,7 @@ const URLS: [(&str, &str); 19] = [
 ];
 
 #[actix_web::test]
-async fn wrong_credentials_come_first() {
+async fn credentials_are_checked_first() {
     on_sqlite(async |api| {
         let wrong = [
             None,
@@ -53,7 +53,7 @@ async fn wrong_credentials_come_first() {
 }
 
 #[actix_web::test]
-async fn the_name_of_the_service_is_a_user_name_for_that_service() {
+async fn the_service_name_is_a_valid_user_name_for_that_service() {
     on_sqlite(async |api| {
         for (user, service, status) in [
             ("broker", "metrics", 200),
@@ -71,7 +71,7 @@ async fn the_name_of_the_service_is_a_user_name_for_that_service() {
 }
 
 #[actix_web::test]
-async fn without_credentials_in_the_settings_every_url_says_which_are_missing() {
+async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
@@ -84,7 +84,7 @@ async fn without_credentials_in_the_settings_every_url_says_which_are_missing() 
 }
 
 #[actix_web::test]
-async fn unknown_services_urls_and_methods_are_refused_in_words() {
+async fn unknown_services_urls_and_methods_are_refused_with_a_message() {
     on_sqlite(async |api| {
         api.created("m").await;
         for (method, path, status, words) in [
@@ -115,7 +115,7 @@ async fn unknown_services_urls_and_methods_are_refused_in_words() {
 }
 
 #[actix_web::test]
-async fn head_works_wherever_get_does() {
+async fn head_is_allowed_for_all_gets() {
     on_sqlite(async |api| {
         api.created("m").await;
         for path in ["plans", "m", "m/status"] {
@@ -130,7 +130,7 @@ async fn head_works_wherever_get_does() {
 }
 
 #[actix_web::test]
-async fn headers_of_tsuru_of_any_kind_fail_nothing() {
+async fn invalid_tsuru_headers_are_ignored() {
     on_sqlite(async |api| {
         for (name, value) in [
             ("X-Tsuru-User", "dev@example.test"),

@@ -129,7 +129,7 @@ async fn in_world(test: impl AsyncFn(World)) {
 }
 
 #[actix_web::test]
-async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
+async fn an_instance_is_pending_until_it_is_ready_and_can_then_be_bound() {
     in_world(async |world| {
         let api = &world.api;
         let form = "name=p&team=checkout&parameters.retention=12h";
@@ -185,7 +185,7 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
 }
 
 #[actix_web::test]
-async fn what_fails_is_down_and_says_why() {
+async fn a_failed_instance_is_down_with_a_reason() {
     in_world(async |world| {
         let api = &world.api;
         assert_eq!(api.post(RESOURCES, "name=p&team=checkout").await.status, 202);
@@ -203,7 +203,7 @@ async fn what_fails_is_down_and_says_why() {
 }
 
 #[actix_web::test]
-async fn replicas_that_were_given_up_are_down_while_none_is_ready() {
+async fn an_instance_without_ready_replicas_is_down_after_a_failure() {
     in_world(async |world| {
         let failed = || replica(ReplicaState::Failed, "it took too much memory");
         world.api.post(RESOURCES, "name=p&team=checkout").await;
@@ -215,7 +215,7 @@ async fn replicas_that_were_given_up_are_down_while_none_is_ready() {
 }
 
 #[actix_web::test]
-async fn an_update_is_pending_and_a_delete_waits_for_its_end() {
+async fn an_instance_is_pending_during_an_update_and_a_delete_waits_for_its_end() {
     in_world(async |world| {
         let api = &world.api;
         api.post(RESOURCES, "name=p&team=checkout").await;
@@ -251,7 +251,7 @@ async fn an_update_is_pending_and_a_delete_waits_for_its_end() {
 }
 
 #[actix_web::test]
-async fn a_removal_that_fails_keeps_the_instance_in_tsuru() {
+async fn a_failed_removal_keeps_the_instance_in_tsuru() {
     in_world(async |world| {
         let api = &world.api;
         api.post(RESOURCES, "name=p&team=checkout").await;
@@ -271,7 +271,7 @@ async fn a_removal_that_fails_keeps_the_instance_in_tsuru() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_made_is_refused_in_words_before_it_is_there() {
+async fn an_impossible_instance_is_refused_before_it_is_created() {
     in_world(async |world| {
         let api = &world.api;
         for (form, words) in [

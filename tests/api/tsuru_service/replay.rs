@@ -4,7 +4,7 @@ use super::client::*;
 use serde_json::Value;
 
 #[actix_web::test]
-async fn what_tsuru_sends_is_served() {
+async fn recorded_requests_of_tsuru_are_served() {
     let calls: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/tsuru_service_requests.json")).unwrap();
     on_both(async |api| {
@@ -22,7 +22,7 @@ async fn what_tsuru_sends_is_served() {
 
 /// Each request is repeated, as after a lost response, and succeeds again.
 #[actix_web::test]
-async fn what_tsuru_sends_again_is_served_again() {
+async fn repeated_recorded_requests_of_tsuru_succeed() {
     let calls: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/tsuru_service_requests.json")).unwrap();
     on_both(async |api| {

@@ -42,7 +42,7 @@ async fn a_bind_right_after_an_unbind_gets_the_same_token() {
 }
 
 #[actix_web::test]
-async fn an_instance_of_the_same_name_gives_other_tokens() {
+async fn a_recreated_instance_with_the_same_name_has_other_tokens() {
     on_both(async |api| {
         api.created("m").await;
         let (app, job) = (bound_app(&api).await, bound_job(&api).await);
