@@ -51,7 +51,7 @@ async fn a_scrape_requires_a_token_that_is_not_forwarded_to_the_app() {
     let token = token(&app.bind("b1", "app-guid", json!({})).await);
 
     for path in
-        [METRICS, "/v1/apps/app-guid", "/v2/apps/metrics?app=nobody", "/v1/apps/metrics?app="]
+        [METRICS, "/v1/apps/app-guid", "/v2/apps/metrics?app=unknown", "/v1/apps/metrics?app="]
     {
         let answer = app.get(path).await;
         assert_eq!(answer.status, 401, "{path}: {}", answer.text());
@@ -62,17 +62,17 @@ async fn a_scrape_requires_a_token_that_is_not_forwarded_to_the_app() {
     for wrong in [bearer("sbt_wrong"), bearer(""), basic("u", "sbt_wrong"), "Bearer".to_owned()] {
         assert_eq!(app.get_as(METRICS, &wrong).await.status, 401, "{wrong}");
     }
-    assert!(instance.seen().is_empty());
+    assert!(instance.requests().is_empty());
 
     for right in [bearer(&token), basic("scrapebroker", &token), basic("", &token)] {
         let answer = app.get_as(METRICS, &right).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     assert_eq!(app.get_as("/v1/apps/app-guid", &bearer(&token)).await.status, 200);
-    assert_eq!(app.get_as("/v1/apps/nobody/metrics", &bearer(&token)).await.status, 404);
+    assert_eq!(app.get_as("/v1/apps/unknown/metrics", &bearer(&token)).await.status, 404);
     assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "an operator");
-    assert_eq!(instance.seen().len(), 4);
-    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+    assert_eq!(instance.requests().len(), 4);
+    assert!(instance.requests().iter().all(|seen| !seen.headers.contains_key("authorization")));
 
     let own = app.get("/metrics").await;
     for (reason, least) in [("missing", 4), ("wrong", 2)] {
@@ -95,9 +95,10 @@ async fn own_metrics_contain_no_data_of_instances() {
         let own = app.get("/metrics").await;
         assert_eq!(own.lines("promfetch_metric_fetch_success_total{").len(), 1);
         let text = own.text();
-        for told in ["hidden".to_owned(), token, good.address.to_string(), bad.address.to_string()]
+        for sensitive in
+            ["hidden".to_owned(), token, good.address.to_string(), bad.address.to_string()]
         {
-            assert!(!text.contains(&told), "{told}: {text}");
+            assert!(!text.contains(&sensitive), "{sensitive}: {text}");
         }
     }
 }
@@ -109,7 +110,7 @@ async fn credentials_for_the_app_come_from_its_binding() {
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
     let bound = app.bind("b1", "app-guid", json!({"bearer_token": "of the app"})).await;
     assert_eq!(app.get_as(METRICS, &bearer(&token(&bound))).await.status, 200);
-    assert_eq!(instance.seen()[0].headers["authorization"], "Bearer of the app");
+    assert_eq!(instance.requests()[0].headers["authorization"], "Bearer of the app");
 }
 
 #[actix_web::test]
@@ -137,15 +138,15 @@ async fn a_token_of_another_app_gives_no_access() {
         assert!(answer.text().contains("another app or space"), "{}", answer.text());
         assert!(!answer.text().contains(&a.address.to_string()));
     }
-    assert!(a.seen().is_empty() && exporter.seen().is_empty());
+    assert!(a.requests().is_empty() && exporter.requests().is_empty());
 
     let shared = app.get_as("/v1/apps/metrics?route_url=shared.example.com", &of_b).await;
     assert_eq!(shared.status, 200, "{}", shared.text());
     assert_eq!(shared.headers["x-scrapebroker-instances"], "1/1");
     assert_eq!(shared.lines("a{").len(), 1);
     assert!(shared.lines("a{")[0].contains("app_id=\"b-guid\""));
-    assert!(a.seen().is_empty());
-    let lines: Vec<_> = exporter.seen().into_iter().map(|seen| seen.line).collect();
+    assert!(a.requests().is_empty());
+    let lines: Vec<_> = exporter.requests().into_iter().map(|seen| seen.line).collect();
     assert_eq!(lines, ["GET /metrics?app=b HTTP/1.1"]);
     let known = app.get_as("/v1/apps/shared.example.com", &of_b).await.json();
     assert_eq!(known["apps"].as_array().unwrap().len(), 1, "{known}");
@@ -189,7 +190,7 @@ async fn unbinding_revokes_the_token_immediately() {
 }
 
 /// Sends `count` logins and closes each connection before the response arrives.
-async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) {
+async fn guess_and_disconnect(app: &TestApp, path: &str, user: &str, count: usize) {
     for guess in 0..count {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nX-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\n\r\n",
@@ -213,7 +214,7 @@ async fn a_client_that_guesses_and_disconnects_is_throttled() {
         let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
         let user = if right == basic("ann", "pa:ss") { "ann" } else { USER };
         let user = if path.starts_with("/tsuru") { "metrics" } else { user };
-        guess_and_hang_up(&app, path, user, 40).await;
+        guess_and_disconnect(&app, path, user, 40).await;
         let ask = async |authorization: &str| {
             let headers = [("Authorization", authorization), ("X-Broker-Api-Version", "2.15")];
             app.get_with(path, &headers).await
@@ -250,16 +251,16 @@ async fn credentials_with_an_earlier_success_are_never_throttled() {
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
     assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200);
     for user in [USER, "ann", "x"] {
-        guess_and_hang_up(&app, CATALOG, user, 40).await;
-        guess_and_hang_up(&app, "/routes", user, 40).await;
-        guess_and_hang_up(&app, METRICS, user, 40).await;
+        guess_and_disconnect(&app, CATALOG, user, 40).await;
+        guess_and_disconnect(&app, "/routes", user, 40).await;
+        guess_and_disconnect(&app, METRICS, user, 40).await;
     }
     for round in 0..30 {
         assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200, "{round}");
         assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200, "{round}");
         assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "{round}");
         assert_eq!(app.get_as(METRICS, &token).await.status, 200, "{round}");
-        guess_and_hang_up(&app, CATALOG, USER, 4).await;
+        guess_and_disconnect(&app, CATALOG, USER, 4).await;
     }
     // Failed logins of one operator do not throttle another operator.
     assert_eq!(app.get_as("/routes", &basic("bob", "wörd")).await.status, 200);
@@ -313,7 +314,7 @@ async fn a_scrape_in_open_mode_does_not_verify_credentials() {
         assert_eq!(answer.status, 200, "open mode needs no credentials");
     }
     assert_eq!(app.get_as(&path, &basic("ann", "pa:ss")).await.status, 200);
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(!seen.headers.contains_key("authorization"), "not compared: {seen:?}");
 }
 
@@ -340,9 +341,9 @@ async fn each_operator_has_a_password() {
         let answer = app.get_as("/routes", &authorization).await;
         assert_eq!(answer.status, status, "{authorization}: {}", answer.text());
     }
-    let nobody = app.get("/routes").await;
-    assert_eq!(nobody.status, 401);
-    assert!(nobody.headers["www-authenticate"].starts_with("Basic"));
+    let anonymous = app.get("/routes").await;
+    assert_eq!(anonymous.status, 401);
+    assert!(anonymous.headers["www-authenticate"].starts_with("Basic"));
     // Operators can scrape every app, but their credentials are not those of the platform.
     assert_eq!(app.get_as(METRICS, &basic("ann", "pa:ss")).await.status, 200);
     let headers = [("Authorization", &*basic("ann", "pa:ss")), ("X-Broker-Api-Version", "2.15")];

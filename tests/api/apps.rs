@@ -44,7 +44,7 @@ async fn one_url_returns_the_labelled_metrics_of_all_instances() {
 async fn an_unknown_app_is_404_and_the_message_shows_the_three_key_forms() {
     let routes = RouteFile::new(&json!({}));
     let app = spawn_app(&[routes.setting()]).await;
-    for key in ["nobody", "a/b/c", "x.example.com", "..%2f..%2fetc", "app"] {
+    for key in ["unknown", "a/b/c", "x.example.com", "..%2f..%2fetc", "app"] {
         let answer = app.get(&format!("/v1/apps/{key}/metrics")).await;
         assert_eq!(answer.status, 404, "{key}");
         assert!(answer.text().contains("org/space/app"), "{}", answer.text());
@@ -154,7 +154,7 @@ async fn processes_other_than_web_are_scraped_and_have_different_labels() {
 }
 
 #[actix_web::test]
-async fn routes_with_two_path_segments_are_addressed_only_by_route_url() {
+async fn a_route_with_two_path_segments_is_not_parsed_as_an_app_name() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(
         &json!({ "app.example.com/api/v1": [endpoint("app", 0, instance.address)] }),
@@ -178,7 +178,7 @@ async fn wildcard_routes_and_parent_paths_are_found() {
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get("/v1/apps/metrics?route_url=tenant-7.example.com/x/y").await;
     assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
-    let host = instance.seen()[0].headers["host"].clone();
+    let host = instance.requests()[0].headers["host"].clone();
     assert_eq!(host, "tenant-7.example.com");
 }
 
@@ -199,7 +199,7 @@ async fn routes_without_an_app_cannot_be_scraped() {
         let answer = app.get(&format!("/v1/apps/metrics?route_url={host}.example.com")).await;
         assert_eq!(answer.status, 404, "{host}");
     }
-    assert!(component.seen().is_empty());
+    assert!(component.requests().is_empty());
 }
 
 #[actix_web::test]
@@ -229,7 +229,7 @@ async fn instances_receive_the_accepted_formats() {
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    let accept = instance.seen()[0].headers["accept"].clone();
+    let accept = instance.requests()[0].headers["accept"].clone();
     assert!(accept.starts_with("text/plain;version=0.0.4"), "{accept}");
     assert!(!accept.contains("openmetrics"), "{accept}");
 }
@@ -249,7 +249,7 @@ async fn instances_receive_the_host_of_their_route() {
     )
     .await;
     app.get("/v1/apps/app-guid/metrics").await;
-    let seen = instance.seen();
+    let seen = instance.requests();
     assert_eq!(seen[0].headers["host"], "c.example.com");
     assert_eq!(seen[1].headers["host"], "b.example.com");
     assert_eq!(seen[0].headers["x-promfetcher-scrapping"], "true");
@@ -274,7 +274,7 @@ async fn headers_and_parameters_are_forwarded_to_the_app() {
     ];
     let path = "/v1/apps/metrics?app=app-guid&metric_path=probe%3Fx%3D1&module=http&t=%2F%20";
     app.get_with(path, &headers).await;
-    let seen = &instance.seen()[0];
+    let seen = &instance.requests()[0];
     assert_eq!(seen.line, "GET /probe?x=1&module=http&t=%2F%20 HTTP/1.1");
     assert_eq!(seen.headers["authorization"], "Bearer of-the-app");
     assert_eq!(seen.headers["x-tenant"], "7");
@@ -301,7 +301,7 @@ async fn three_redirects_to_the_same_instance_are_followed() {
     let errors = answer.lines("promfetcher_scrape_error");
     assert_eq!(errors.len(), 2);
     assert!(errors.iter().all(|line| line.contains("error=\"redirect\"")), "{errors:?}");
-    assert_eq!(spinning.seen().len(), 4);
+    assert_eq!(spinning.requests().len(), 4);
 }
 
 #[actix_web::test]
@@ -415,7 +415,7 @@ async fn two_equal_scrapes_are_byte_equal() {
 
 #[actix_web::test]
 async fn the_status_is_an_error_if_all_instances_failed() {
-    let status = |code| move |_: &Seen| Reply::Http(code, vec![], vec![]);
+    let status = |code| move |_: &ReceivedRequest| Reply::Http(code, vec![], vec![]);
     for (first, second, expected) in [(404, 403, 406), (500, 500, 502), (404, 500, 502)] {
         let (a, b) = (Instance::start(status(first)).await, Instance::start(status(second)).await);
         let routes = RouteFile::of_app([&a, &b]);

@@ -55,7 +55,7 @@ impl Backends {
     }
 
     /// The relevant line of a scrape of one instance whose expected name is `san`.
-    async fn said(&self, address: SocketAddr, san: &str) -> String {
+    async fn scrape_result(&self, address: SocketAddr, san: &str) -> String {
         let routes = RouteFile::new(&table(&[secured(0, address, san)]));
         let app = spawn_app(&self.settings(&routes)).await;
         let deadline = [("X-Prometheus-Scrape-Timeout-Seconds", "2")];
@@ -77,7 +77,7 @@ async fn instances_with_mutual_tls_are_verified_by_their_own_names() {
     for (n, san) in sans.iter().enumerate() {
         // One of the certificate chains has an intermediate certificate.
         let identity = if n == 2 {
-            let between = backends.instances.below("cell");
+            let between = backends.instances.intermediate("cell");
             let mut identity = between.issue(san);
             identity.cert.push_str(&between.pem);
             identity
@@ -97,7 +97,7 @@ async fn instances_with_mutual_tls_are_verified_by_their_own_names() {
             assert!(line.ends_with(&format!(" {n}")), "{line}");
         }
     }
-    let seen = instances[0].seen();
+    let seen = instances[0].requests();
     assert_eq!(seen[0].headers["host"], "app.example.com");
     assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was reused");
 }
@@ -105,11 +105,11 @@ async fn instances_with_mutual_tls_are_verified_by_their_own_names() {
 #[actix_web::test]
 async fn an_intermediate_authority_can_be_trusted() {
     let mut backends = Backends::new();
-    backends.instances = backends.instances.below("instance-identity");
+    backends.instances = backends.instances.intermediate("instance-identity");
     backends.files.write("ca", &backends.instances.pem);
     let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
-    let said = backends.said(instance.address, "guid").await;
-    assert!(said.ends_with(" 1"), "{said}");
+    let reported = backends.scrape_result(instance.address, "guid").await;
+    assert!(reported.ends_with(" 1"), "{reported}");
 }
 
 #[actix_web::test]
@@ -164,8 +164,8 @@ async fn each_invalid_certificate_of_an_instance_has_its_reason() {
     ];
     for (name, identity, san, expected) in cases {
         let instance = backends.instance(&identity, "a 1\n").await;
-        let said = backends.said(instance.address, san).await;
-        assert!(said.contains(expected), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, san).await;
+        assert!(reported.contains(expected), "{name}: {reported}");
     }
 }
 
@@ -182,18 +182,18 @@ async fn a_refused_client_certificate_is_reported_with_the_reason() {
     ];
     for (name, identity) in cases {
         backends.files.write_identity(&identity);
-        let said = backends.said(instance.address, "guid").await;
-        assert!(said.contains(refused), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, "guid").await;
+        assert!(reported.contains(refused), "{name}: {reported}");
     }
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
     let settings = [routes.setting(), ("BACKENDS__CA_FILE", backends.files.path("ca"))];
     let app = spawn_app(&settings).await;
-    let said = app.get(METRICS).await.text();
+    let reported = app.get(METRICS).await.text();
     assert!(
-        said.contains(
+        reported.contains(
             "tls: the peer requires a client certificate; for instances set backends.cert"
         ),
-        "{said}"
+        "{reported}"
     );
 }
 
@@ -212,14 +212,14 @@ async fn a_peer_without_tls_is_reported() {
         }
     });
     actix_web::rt::spawn(async move { while closes.accept().await.is_ok() {} });
-    let said = backends.said(talking, "guid").await;
-    assert!(said.contains("tls: the peer does not speak TLS at this port"), "{said}");
-    let said = backends.said(closing, "guid").await;
-    assert!(said.contains("tls: the connection ended within the TLS handshake"), "{said}");
+    let reported = backends.scrape_result(talking, "guid").await;
+    assert!(reported.contains("tls: the peer does not speak TLS at this port"), "{reported}");
+    let reported = backends.scrape_result(closing, "guid").await;
+    assert!(reported.contains("tls: the connection ended within the TLS handshake"), "{reported}");
     let gone = plain.address;
     drop(plain);
-    let said = backends.said(gone, "guid").await;
-    assert!(said.contains("connect: "), "{said}");
+    let reported = backends.scrape_result(gone, "guid").await;
+    assert!(reported.contains("connect: "), "{reported}");
 }
 
 #[actix_web::test]
@@ -259,7 +259,7 @@ async fn a_kept_connection_is_not_reused_for_another_instance() {
     for _ in 0..5 {
         assert_eq!(app.get(METRICS).await.lines("a{").len(), 1);
     }
-    assert!(instance.open() > 0);
+    assert!(instance.open_connections() > 0);
     // According to the route table another instance has the address now.
     routes.write(&table(&[secured(0, instance.address, "second")]));
     eventually(async || {
@@ -320,7 +320,7 @@ async fn certificates_are_reloaded_and_invalid_ones_are_ignored() {
 
 #[actix_web::test]
 async fn skip_verify_accepts_any_certificate() {
-    let acceptor = self_signed("somebody").acceptor(None);
+    let acceptor = self_signed("other").acceptor(None);
     let instance =
         Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
@@ -341,9 +341,9 @@ async fn truncated_bodies_are_detected_over_tls() {
     ];
     for (name, raw, expected) in cases {
         let acceptor = backends.instances.issue("guid").acceptor(None);
-        let reply = move |_: &Seen| Reply::Raw(raw.clone().into_bytes());
+        let reply = move |_: &ReceivedRequest| Reply::Raw(raw.clone().into_bytes());
         let instance = Instance::start_secured("127.0.0.1:0", Some(acceptor), reply).await;
-        let said = backends.said(instance.address, "guid").await;
-        assert!(said.contains(expected), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, "guid").await;
+        assert!(reported.contains(expected), "{name}: {reported}");
     }
 }

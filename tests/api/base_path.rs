@@ -6,7 +6,7 @@ use serde_json::json;
 use support::{programs::Prometheus, *};
 
 /// Starts the program on a port that is selected before the start, because `base_url` contains it.
-async fn below(path: &str, more: &[(&str, String)]) -> TestApp {
+async fn spawn_app_below(path: &str, more: &[(&str, String)]) -> TestApp {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut settings =
         vec![("LISTEN", port.to_string()), ("BASE_URL", format!("http://{port}{path}"))];
@@ -24,7 +24,7 @@ fn links(page: &str) -> Vec<String> {
 async fn all_pages_and_apis_work_with_the_path_kept_or_stripped() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let app = below("/metrics-broker", &[routes.setting()]).await;
+    let app = spawn_app_below("/metrics-broker", &[routes.setting()]).await;
     let base = format!("http://{}/metrics-broker", app.address);
     let authorization = basic(USER, PASSWORD);
     let headers = [("Authorization", &*authorization), ("X-Broker-Api-Version", "2.15")];
@@ -84,7 +84,7 @@ async fn all_pages_and_apis_work_with_the_path_kept_or_stripped() {
 async fn a_real_prometheus_discovers_and_scrapes_targets_below_a_path() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let app = below("/metrics-broker", &[routes.setting()]).await;
+    let app = spawn_app_below("/metrics-broker", &[routes.setting()]).await;
     let scrape_configs = format!(
         "- job_name: apps
   honor_labels: true

@@ -7,14 +7,17 @@ use support::*;
 #[actix_web::test]
 async fn a_binding_applies_to_the_next_scrape_and_unbinding_restores_the_previous_one() {
     let instance = Instance::start(|seen| {
-        Reply::Metrics(format!("asked{{path=\"{}\"}} 1\n", seen.line.split(' ').nth(1).unwrap()))
+        Reply::Metrics(format!(
+            "requested{{path=\"{}\"}} 1\n",
+            seen.line.split(' ').nth(1).unwrap()
+        ))
     })
     .await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let path = async || {
         let answer = app.get("/v1/apps/app-guid/metrics").await;
-        let line = answer.lines("asked{").pop().unwrap_or_else(|| panic!("{}", answer.text()));
+        let line = answer.lines("requested{").pop().unwrap_or_else(|| panic!("{}", answer.text()));
         line.split('"').nth(1).unwrap().to_owned()
     };
     assert_eq!(path().await, "/metrics");
@@ -42,9 +45,9 @@ async fn the_path_of_a_request_overrides_that_of_the_binding() {
     app.get_with(path, &[("Authorization", &token)]).await;
     // With the token of the binding, the query parameters of the binding are added. Without the
     // token they are not sent, because they can contain credentials.
-    assert_eq!(instance.seen()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
+    assert_eq!(instance.requests()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
     app.get(path).await;
-    assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
+    assert_eq!(instance.requests()[1].line, "GET /own?z=4 HTTP/1.1");
 }
 
 #[actix_web::test]
@@ -59,7 +62,7 @@ async fn parameters_of_a_binding_apply_to_requests_and_samples() {
     assert_eq!(app.bind("b1", "app-guid", parameters).await.status, 201);
     let scraper = [("Authorization", "Bearer of-the-scraper"), ("X-Api-Key", "of-the-scraper")];
     let answer = app.get_with("/v1/apps/app-guid/metrics", &scraper).await;
-    let seen = &instance.seen()[0];
+    let seen = &instance.requests()[0];
     assert_eq!(seen.headers["authorization"], basic("u", "p"));
     assert_eq!(seen.headers["x-api-key"], "k");
     let labels = labels(0, instance.address);
@@ -92,8 +95,8 @@ async fn binding_tokens_are_not_forwarded_to_apps() {
         let headers = [("Authorization", authorization.as_str())];
         app.get_with("/v1/apps/app-guid/metrics", &headers).await;
     }
-    assert_eq!(instance.seen().len(), 2);
-    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+    assert_eq!(instance.requests().len(), 2);
+    assert!(instance.requests().iter().all(|seen| !seen.headers.contains_key("authorization")));
 }
 
 #[actix_web::test]
@@ -111,7 +114,7 @@ async fn scrapes_use_the_last_known_bindings_while_the_database_is_unavailable()
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(!refused.json()["description"].as_str().unwrap().is_empty());
     assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
-    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
+    assert_eq!(instance.requests()[0].line, "GET /kept HTTP/1.1");
     // The program stays ready, so that load balancers keep it. The status page shows the problem.
     assert_eq!(app.get("/-/ready").await.status, 200);
     eventually(async || {
@@ -122,7 +125,7 @@ async fn scrapes_use_the_last_known_bindings_while_the_database_is_unavailable()
     std::fs::rename(&moved, &file).unwrap();
     eventually(async || (app.unbind("b1").await.status == 200).then_some(())).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    assert_eq!(instance.seen()[1].line, "GET /metrics HTTP/1.1");
+    assert_eq!(instance.requests()[1].line, "GET /metrics HTTP/1.1");
 }
 
 #[actix_web::test]
@@ -136,7 +139,7 @@ async fn bindings_persist_across_a_restart() {
     app.stop(scrapebroker::app::Stop::Graceful).await.unwrap();
     let app = spawn_app(&[routes.setting(), database]).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
+    assert_eq!(instance.requests()[0].line, "GET /kept HTTP/1.1");
 }
 
 #[actix_web::test]

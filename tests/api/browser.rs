@@ -86,7 +86,7 @@ async fn cross_site_requests_with_credentials_are_refused() {
     }
     let refused = app.get_with("/broker/v2/catalog", &[cross]).await;
     assert!(refused.json()["description"].as_str().unwrap().contains("another site"));
-    assert_eq!(instance.seen().len(), 1, "only the navigation by a link reached the app");
+    assert_eq!(instance.requests().len(), 1, "only the navigation by a link reached the app");
 }
 
 #[actix_web::test]

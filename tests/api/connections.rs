@@ -14,7 +14,7 @@ async fn connections_are_reused_across_scrapes() {
     for _ in 0..20 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
     }
-    let reused = instance.seen().iter().filter(|seen| seen.nth > 1).count();
+    let reused = instance.requests().iter().filter(|seen| seen.nth > 1).count();
     // Each worker has its own connection.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
@@ -37,9 +37,10 @@ async fn failed_scrapes_leave_no_connections() {
     for _ in 0..20 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 502);
     }
-    assert!(instances.iter().all(|instance| instance.seen().len() == 20));
+    assert!(instances.iter().all(|instance| instance.requests().len() == 20));
     // The instances never close a connection themselves.
-    eventually(async || instances.iter().all(|one| one.open() == 0).then_some(())).await;
+    eventually(async || instances.iter().all(|one| one.open_connections() == 0).then_some(()))
+        .await;
 }
 
 #[actix_web::test]
@@ -79,7 +80,7 @@ async fn idle_connections_are_closed_while_instances_change() {
     }
     // The instances still listen and never close a connection themselves.
     eventually(async || {
-        let open: usize = gone.iter().flatten().map(Instance::open).sum();
+        let open: usize = gone.iter().flatten().map(Instance::open_connections).sum();
         (open == 0).then_some(())
     })
     .await;
@@ -99,7 +100,7 @@ async fn a_request_on_a_stale_connection_is_retried_once() {
         let answer = app.get("/v1/apps/app-guid/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    let repeated = instance.seen().iter().filter(|seen| seen.nth == 2).count();
+    let repeated = instance.requests().iter().filter(|seen| seen.nth == 2).count();
     assert!(repeated > 0, "no kept connection was stale");
 }
 
@@ -134,10 +135,10 @@ async fn a_scrape_is_canceled_when_the_scraper_disconnects() {
     let app = spawn_app(&[routes.setting()]).await;
     let mut scraper = TcpStream::connect(app.address).await.unwrap();
     scraper.write_all(b"GET /v1/apps/app-guid/metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    eventually(async || (instance.open() == 1).then_some(())).await;
+    eventually(async || (instance.open_connections() == 1).then_some(())).await;
     drop(scraper);
     // This happens long before the deadline of 30 s.
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
 }
 
 #[actix_web::test]

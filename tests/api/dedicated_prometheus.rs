@@ -17,11 +17,11 @@ pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
 
 /// The folders of Prometheus instances. Their processes are killed when the test ends.
-pub(crate) struct Premises {
+pub(crate) struct InstanceDirs {
     folder: TempDir,
 }
 
-impl Premises {
+impl InstanceDirs {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -69,7 +69,7 @@ impl Premises {
     }
 
     /// All entries of the folders for instances.
-    pub(crate) fn left(&self) -> Vec<PathBuf> {
+    pub(crate) fn remaining_paths(&self) -> Vec<PathBuf> {
         let entries = |folder: &Path| {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).collect::<Vec<_>>()
@@ -78,7 +78,7 @@ impl Premises {
     }
 }
 
-impl Drop for Premises {
+impl Drop for InstanceDirs {
     fn drop(&mut self) {
         for pid in self.processes() {
             let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
@@ -95,8 +95,8 @@ impl TestApp {
     }
 
     /// The number of targets that are up, and the number of all targets.
-    async fn targets_of(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
-        let answer = self.ask(instance, who, "/api/v1/targets").await;
+    async fn targets_of(&self, instance: &str, login: &(String, String)) -> Option<(usize, usize)> {
+        let answer = self.ask(instance, login, "/api/v1/targets").await;
         if answer.status != 200 {
             return None;
         }
@@ -123,7 +123,7 @@ fn credentials(bound: &Value, user: &str, password: &str) -> (String, String) {
     (bound[user].as_str().unwrap().to_owned(), bound[password].as_str().unwrap().to_owned())
 }
 
-async fn four() -> Vec<Instance> {
+async fn start_four_instances() -> Vec<Instance> {
     let mut instances = Vec::new();
     for _ in 0..4 {
         instances.push(Instance::with_metrics("shop_orders_total 7\n").await);
@@ -133,9 +133,9 @@ async fn four() -> Vec<Instance> {
 
 #[actix_web::test]
 async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
-    let (premises, instances) = (Premises::new(), four().await);
+    let (instance_dirs, instances) = (InstanceDirs::new(), start_four_instances().await);
     let routes = RouteFile::of_app(instances.iter().take(2));
-    let mut settings = premises.settings();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     settings.push(("SCRAPE__ACCESS", "token".to_owned()));
     let app = spawn_app(&settings).await;
@@ -161,10 +161,10 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     let bound_at = Instant::now();
     let bound = app.broker("PUT", &binding, Some(bind)).await;
     assert_eq!(bound.status, 201, "{}", bound.text());
-    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let login = credentials(&bound.json()["credentials"], "username", "password");
     let query = "/api/v1/query?query=shop_orders_total";
     let series = eventually(async || {
-        let answer = app.ask("own", &who, query).await;
+        let answer = app.ask("own", &login, query).await;
         if answer.status != 200 {
             return None;
         }
@@ -183,19 +183,19 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
         let joined = format!("up * on({on}) shop_orders_total");
         let joined = format!("/api/v1/query?query={}", encoded(&joined));
         eventually(async || {
-            let answer = app.ask("own", &who, &joined).await;
+            let answer = app.ask("own", &login, &joined).await;
             (answer.json()["data"]["result"].as_array()?.len() == 2).then_some(())
         })
         .await;
     }
-    assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
-    eventually(async || (app.targets_of("own", &who).await? == (2, 2)).then_some(())).await;
+    assert!(instances[0].requests().iter().all(|seen| seen.line.starts_with("GET /own ")));
+    eventually(async || (app.targets_of("own", &login).await? == (2, 2)).then_some(())).await;
 
     routes.rewrite(&instances);
-    eventually(async || (app.targets_of("own", &who).await? == (4, 4)).then_some(())).await;
+    eventually(async || (app.targets_of("own", &login).await? == (4, 4)).then_some(())).await;
 
     // The page accepts the same credentials and no others.
-    let page = app.ask("own", &who, "/").await;
+    let page = app.ask("own", &login, "/").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("my-prometheus"), "{}", page.text());
     assert!(!page.text().contains("sbt_"), "the page shows no secret");
@@ -207,21 +207,21 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     let key = credentials(&key.json()["credentials"], "username", "password");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
-    assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are revoked");
+    assert_eq!(app.ask("own", &login, query).await.status, 401, "its credentials are revoked");
     eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
 
-    assert_eq!(premises.processes().len(), 1);
+    assert_eq!(instance_dirs.processes().len(), 1);
     let path = format!("{INSTANCE}?{ids}&accepts_incomplete=true");
     assert_eq!(app.broker("DELETE", &path, None).await.status, 202);
     assert_eq!(app.end_of_operation().await, "gone");
-    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+    assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
 }
 
 #[actix_web::test]
 async fn instances_stop_with_the_program_and_restart_with_their_samples() {
-    let (premises, instances) = (Premises::new(), four().await);
+    let (instance_dirs, instances) = (InstanceDirs::new(), start_four_instances().await);
     let routes = RouteFile::of_app(instances.iter().take(1));
-    let mut settings = premises.settings();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     settings.push(("BROKER__TOKEN_KEY", "a key that is long enough".to_owned()));
     let mut app = spawn_app(&settings).await;
@@ -236,10 +236,10 @@ async fn instances_stop_with_the_program_and_restart_with_their_samples() {
         "service_id": SERVICE_ID, "plan_id": STANDARD, "bind_resource": {"app_guid": "app-guid"},
     });
     let bound = app.broker("PUT", &format!("{INSTANCE}/service_bindings/b1"), Some(bind)).await;
-    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let login = credentials(&bound.json()["credentials"], "username", "password");
     let count = "/api/v1/query?query=count_over_time(shop_orders_total%5B10m%5D)";
     let samples = async |app: &TestApp| {
-        let answer = app.ask("own", &who, count).await;
+        let answer = app.ask("own", &login, count).await;
         // While Prometheus loads its stored samples, the response is an error.
         if answer.status != 200 {
             return None;
@@ -251,7 +251,7 @@ async fn instances_stop_with_the_program_and_restart_with_their_samples() {
 
     let stopped = app.stop(Stop::Graceful);
     stopped.await.unwrap();
-    assert_eq!(premises.processes(), Vec::<u32>::new(), "they stop with the program");
+    assert_eq!(instance_dirs.processes(), Vec::<u32>::new(), "they stop with the program");
 
     let again = spawn_app(&settings).await;
     let after = eventually(async || samples(&again).await).await;
@@ -259,5 +259,5 @@ async fn instances_stop_with_the_program_and_restart_with_their_samples() {
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     let answer = again.broker("DELETE", &format!("{INSTANCE}?{ids}"), None).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+    assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
 }

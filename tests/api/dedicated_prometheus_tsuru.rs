@@ -1,14 +1,14 @@
 //! The life cycle of a dedicated Prometheus over the Tsuru service API, from `tsuru
 //! service-instance-add` to the removal of its files.
 
-use crate::{dedicated_prometheus::Premises, test_app::*, tsuru_binding::*};
+use crate::{dedicated_prometheus::InstanceDirs, test_app::*, tsuru_binding::*};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use support::*;
 
 /// The values that `tsuru service-instance-info` shows.
 async fn info(app: &TestApp) -> BTreeMap<String, String> {
-    let info = ask_tsuru(app.address, "prometheus", "GET", "/own", "").await.unwrap().json();
+    let info = tsuru_request(app.address, "prometheus", "GET", "/own", "").await.unwrap().json();
     let lines = info.as_array().unwrap().iter().map(|line| {
         let text = |key: &str| line[key].as_str().unwrap().to_owned();
         (text("label"), text("value"))
@@ -18,18 +18,18 @@ async fn info(app: &TestApp) -> BTreeMap<String, String> {
 
 #[actix_web::test]
 async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
-    let premises = Premises::new();
+    let instance_dirs = InstanceDirs::new();
     let mut instances = Vec::new();
     for _ in 0..4 {
         instances.push(Instance::with_metrics("shop_orders_total 7\n").await);
     }
     let routes = RouteFile::new(&table_of_shop(instances.iter().take(2)));
-    let mut settings = premises.settings();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     settings.push(("SCRAPE__ACCESS", "token".to_owned()));
     let app = spawn_app(&settings).await;
     let tsuru = async |method: &str, path: &str, form: &str| {
-        ask_tsuru(app.address, "prometheus", method, path, form).await.unwrap()
+        tsuru_request(app.address, "prometheus", method, path, form).await.unwrap()
     };
 
     let form = "name=own&team=checkout&plan=small&user=u&parameters.scrape_interval=1s";
@@ -46,9 +46,9 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     let variable = |answer: &Answer, name: &str| answer.json()[name].as_str().unwrap().to_owned();
     let url = variable(&bound, "PROMETHEUS_URL");
     let path = url.strip_prefix("https://metrics.example.com/base").unwrap().to_owned();
-    let ask = async |who: &Answer, query: &str| {
+    let ask = async |binding: &Answer, query: &str| {
         let (user, password) = ("PROMETHEUS_USERNAME", "PROMETHEUS_PASSWORD");
-        let authorization = basic(&variable(who, user), &variable(who, password));
+        let authorization = basic(&variable(binding, user), &variable(binding, password));
         let headers = [("Authorization", authorization.as_str())];
         app.get_with(&format!("{path}{query}"), &headers).await
     };
@@ -60,7 +60,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     .await;
     let labels = &series[0]["metric"];
     assert_eq!((&labels["app_id"], &labels["tier"]), (&"tsuru:shop".into(), &"1".into()));
-    assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
+    assert!(instances[0].requests().iter().all(|seen| seen.line.starts_with("GET /own ")));
 
     let targets = async |expected: &str| {
         eventually(async || (info(&app).await["Targets up / all"] == expected).then_some(())).await;
@@ -84,10 +84,10 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     })
     .await;
     // A job is still bound, and Tsuru deletes the instance nevertheless.
-    assert_eq!(premises.processes().len(), 1);
+    assert_eq!(instance_dirs.processes().len(), 1);
     let removed = tsuru("DELETE", "/own", "user=u").await;
     assert_eq!(removed.status, 200, "{}", removed.text());
-    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+    assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
     assert_eq!(tsuru("GET", "/own/status", "").await.status, 404);
     assert_eq!(ask(&job, query).await.status, 401);
 }

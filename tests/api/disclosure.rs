@@ -1,7 +1,7 @@
 //! Responses, pages and logs contain no secrets from parameters. Every secret in these requests
 //! contains the word `canary`.
 
-use crate::{dedicated_prometheus::Premises, server_process::Server, test_app::*};
+use crate::{dedicated_prometheus::InstanceDirs, server_process::Server, test_app::*};
 use serde_json::{Value, json};
 use support::*;
 
@@ -138,11 +138,11 @@ async fn put(server: &Server, path: &str, body: Value) -> Answer {
 
 #[actix_web::test]
 async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
-    let (premises, folder) = (Premises::new(), tempfile::tempdir().unwrap());
+    let (instance_dirs, folder) = (InstanceDirs::new(), tempfile::tempdir().unwrap());
     let good = Instance::with_metrics("shop_orders_total 7\n").await;
     let bad = Instance::start(|_| Reply::Http(500, Vec::new(), Vec::new())).await;
     let routes = RouteFile::of_app([&good, &bad]);
-    let settings: Vec<_> = premises.settings().into_iter().chain([routes.setting()]).collect();
+    let settings: Vec<_> = instance_dirs.settings().into_iter().chain([routes.setting()]).collect();
     let mut settings: Vec<(String, &str)> = settings
         .iter()
         .map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value.as_str()))
@@ -186,7 +186,7 @@ async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
         has_samples.then_some(())
     })
     .await;
-    assert!(good.seen().iter().any(|seen| seen.line.contains("canary-param")));
+    assert!(good.requests().iter().any(|seen| seen.line.contains("canary-param")));
 
     for path in ["/v2/catalog", OWN, SHARED, &binding, &own_binding, &last_operation] {
         let answer = server.ask("GET", path, None).await.unwrap();

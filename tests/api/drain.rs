@@ -28,7 +28,7 @@ async fn a_graceful_stop_finishes_running_scrapes() {
     let mut app = spawn_app(&[routes.setting()]).await;
     let url = app.url(SCRAPE);
     let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
-    eventually(async || (slow.open() == 1).then_some(())).await;
+    eventually(async || (slow.open_connections() == 1).then_some(())).await;
     let stopped = app.stop(Stop::Graceful);
     let answer = scrape.await.unwrap();
     assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
@@ -109,12 +109,12 @@ async fn scrapes_beyond_the_grace_period_are_interrupted_and_logged() {
     let ready = format!("http://{}/-/ready", server.address);
     eventually(async || (send("GET", &ready, &[], None).await.status == 200).then_some(())).await;
     let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
-    eventually(async || (hanging.open() == 1).then_some(())).await;
+    eventually(async || (hanging.open_connections() == 1).then_some(())).await;
     server.signal("TERM");
     assert_eq!(server.exit_code().await, Some(0));
     assert_eq!(scrape.await.unwrap(), None);
-    let said = eventually(async || server.logged("cut: ").pop()).await;
-    assert_eq!(said, format!("cut: GET {SCRAPE}?key=…"));
+    let message = eventually(async || server.logged("cut: ").pop()).await;
+    assert_eq!(message, format!("cut: GET {SCRAPE}?key=…"));
     assert_eq!(server.logged("without a whole answer: 1").len(), 1);
 }
 
@@ -137,7 +137,7 @@ async fn a_second_signal_stops_immediately() {
         eventually(async || (status("/-/ready").await == 200).then_some(())).await;
         let url = format!("{base}{SCRAPE}");
         let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
-        eventually(async || (hanging.open() == 1).then_some(())).await;
+        eventually(async || (hanging.open_connections() == 1).then_some(())).await;
         server.signal("TERM");
         eventually(async || (status("/-/ready").await == 503).then_some(())).await;
         // A duplicate of the first signal has no effect.
@@ -148,8 +148,8 @@ async fn a_second_signal_stops_immediately() {
         server.signal(second);
         assert_eq!(server.exit_code().await, Some(0), "{second}");
         assert_eq!(scrape.await.unwrap(), None);
-        let said = eventually(async || server.logged("cut: ").pop()).await;
-        assert_eq!(said, format!("cut: GET {SCRAPE}"));
+        let message = eventually(async || server.logged("cut: ").pop()).await;
+        assert_eq!(message, format!("cut: GET {SCRAPE}"));
     }
 }
 
@@ -269,7 +269,7 @@ impl Scraper {
 }
 
 #[actix_web::test]
-async fn sighup_keeps_valid_settings_and_logs_invalid_files() {
+async fn sighup_keeps_the_previous_routes_and_catalog_if_files_are_invalid() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();

@@ -43,7 +43,7 @@ async fn an_exporter_is_scraped_once_per_app_and_its_samples_have_only_app_label
     assert_eq!(answer.headers["x-scrapebroker-instances"], "2/2");
     assert_eq!(answer.lines("scrapebroker_instance_up{").len(), 2);
 
-    let seen = exporter.seen();
+    let seen = exporter.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(
         seen[0].line,
@@ -56,7 +56,7 @@ async fn an_exporter_is_scraped_once_per_app_and_its_samples_have_only_app_label
             "{kept} must not be forwarded to the exporter"
         );
     }
-    assert!(zero.seen()[0].headers.contains_key("x-api-key"));
+    assert!(zero.requests()[0].headers.contains_key("x-api-key"));
     assert!(seen[0].headers.contains_key("x-prometheus-scrape-timeout-seconds"));
 }
 
@@ -77,9 +77,9 @@ async fn exporters_are_not_part_of_only_app_metrics_and_single_instances() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.lines("b{").is_empty(), "{path}: {}", answer.text());
     }
-    assert!(exporter.seen().is_empty());
+    assert!(exporter.requests().is_empty());
     assert_eq!(app.get(METRICS).await.lines("b{").len(), 1);
-    assert_eq!(exporter.seen()[0].line, "GET /metrics HTTP/1.1");
+    assert_eq!(exporter.requests()[0].line, "GET /metrics HTTP/1.1");
 }
 
 #[actix_web::test]
@@ -95,7 +95,7 @@ async fn an_exporter_is_scraped_for_each_app_of_a_shared_route() {
     let app = spawn_app(&[routes.setting(), exporters(&list)]).await;
     let answer = app.get("/v1/apps/metrics?route_url=shared.example.com").await;
     assert_eq!(answer.lines("e{").len(), 2, "{}", answer.text());
-    let mut seen: Vec<_> = exporter.seen().into_iter().map(|seen| seen.line).collect();
+    let mut seen: Vec<_> = exporter.requests().into_iter().map(|seen| seen.line).collect();
     seen.sort();
     assert_eq!(seen, ["GET /metrics?app=a-guid HTTP/1.1", "GET /metrics?app=b-guid HTTP/1.1"]);
 }
@@ -116,7 +116,7 @@ async fn concurrent_scrapes_do_not_change_the_route_table() {
         assert_eq!(answer.headers["x-scrapebroker-instances"], "1/1");
         assert_eq!((answer.lines("a{").len(), answer.lines("b{").len()), (1, 1));
     }
-    assert_eq!((instance.seen().len(), exporter.seen().len()), (20, 20));
+    assert_eq!((instance.requests().len(), exporter.requests().len()), (20, 20));
     assert_eq!(listed().await, before);
 }
 
@@ -130,14 +130,14 @@ async fn an_unreachable_exporter_does_not_affect_the_others() {
         Reply::Http(200, vec![html], b"<html></html>".to_vec())
     })
     .await;
-    let away = closed_address();
+    let closed = closed_address();
     let routes = RouteFile::of_app([&instance]);
     let unknown = format!("{UNKNOWN_HOST}:9100");
     let list = json!([
         {"name": "hanging", "host": hanging.address.to_string()},
-        {"name": "away", "host": away.to_string()},
+        {"name": "closed", "host": closed.to_string()},
         // Two exporters on the same host result in one error series.
-        {"name": "away too", "host": away.to_string(), "metrics_path": "/other"},
+        {"name": "closed too", "host": closed.to_string(), "metrics_path": "/other"},
         {"name": "page", "host": page.address.to_string()},
         {"name": "unknown", "host": unknown},
         {"name": "good", "host": good.address.to_string()},
@@ -157,18 +157,18 @@ async fn an_unreachable_exporter_does_not_affect_the_others() {
         errors,
         [
             error(&hanging.address.to_string(), "timeout"),
-            error(&away.to_string(), "connect"),
+            error(&closed.to_string(), "connect"),
             error(&page.address.to_string(), "not_exposition"),
             error(&unknown, "connect"),
         ]
     );
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
     let own = app.get("/metrics").await;
     for (name, reason) in [
         ("hanging", "timeout"),
-        ("away", "connect"),
-        ("away too", "connect"),
+        ("closed", "connect"),
+        ("closed too", "connect"),
         ("page", "not_exposition"),
         ("unknown", "connect"),
     ] {
@@ -200,10 +200,10 @@ async fn one_successful_exporter_makes_the_status_200() {
 #[actix_web::test]
 async fn if_all_scrapes_failed_the_message_names_the_exporters() {
     let instance = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
-    let away = closed_address();
+    let closed = closed_address();
     let routes = RouteFile::of_app([&instance]);
     let list = json!([
-        {"name": "billing", "host": away.to_string()},
+        {"name": "billing", "host": closed.to_string()},
         {"name": "quota", "host": "e", "params": {"s": "{{space_name}}"}},
     ]);
     let mut table = json!({"app.example.com": [endpoint("app", 0, instance.address)]});
@@ -214,7 +214,7 @@ async fn if_all_scrapes_failed_the_message_names_the_exporters() {
     assert_eq!(answer.status, 406, "{}", answer.text());
     assert_eq!(answer.headers["x-scrapebroker-instances"], "0/1");
     let text = answer.text();
-    assert!(text.contains(&format!("exporter billing at {away}: connect")), "{text}");
+    assert!(text.contains(&format!("exporter billing at {closed}: connect")), "{text}");
     assert!(text.contains("exporter quota at e: a tag of the app has quotes"), "{text}");
 }
 
@@ -244,7 +244,7 @@ async fn a_template_error_is_reported_in_a_separate_series() {
     };
     let errors = answer.lines("promfetcher_scrape_external_exporter_error{");
     assert_eq!(errors, [error("unsafe"), error("missing")]);
-    assert!(exporter.seen().is_empty());
+    assert!(exporter.requests().is_empty());
     let own = app.get("/metrics").await;
     assert_eq!(
         own.lines(
@@ -280,7 +280,7 @@ async fn exporters_have_the_same_negotiation_and_limits_as_instances() {
     let answer = app.get_with(METRICS, &accept).await;
     assert_eq!(answer.lines("c_total{"), [format!("c_total{{{APP}}} 1")], "{}", answer.text());
     assert!(answer.text().ends_with("# EOF\n"));
-    assert!(exporter.seen()[0].headers["accept"].starts_with("application/openmetrics-text"));
+    assert!(exporter.requests()[0].headers["accept"].starts_with("application/openmetrics-text"));
 
     let limit = ("SCRAPE__MAX_INSTANCE_BODY", "64KiB".to_owned());
     let app = spawn_app(&[routes.setting(), list("/large"), limit]).await;

@@ -74,17 +74,17 @@ fn typed(content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
     Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into())
 }
 
-async fn answering(content_type: &str, body: impl Into<Vec<u8>>) -> Instance {
+async fn instance_with_body(content_type: &str, body: impl Into<Vec<u8>>) -> Instance {
     let reply = typed(content_type, body);
     Instance::start(move |_| reply.clone()).await
 }
 
 /// One instance per format, in the order text, OpenMetrics, protobuf.
-async fn three() -> [Instance; 3] {
+async fn instances_of_each_format() -> [Instance; 3] {
     [
-        answering(TEXT, AS_TEXT).await,
-        answering(OPENMETRICS, AS_OPENMETRICS).await,
-        answering(protobuf::CONTENT_TYPE, as_protobuf()).await,
+        instance_with_body(TEXT, AS_TEXT).await,
+        instance_with_body(OPENMETRICS, AS_OPENMETRICS).await,
+        instance_with_body(protobuf::CONTENT_TYPE, as_protobuf()).await,
     ]
 }
 
@@ -97,7 +97,7 @@ const PROMETHEUS_3_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prom
 
 #[actix_web::test]
 async fn the_response_for_a_text_app_is_text_if_the_scraper_accepts_it() {
-    let instance = answering(TEXT, AS_TEXT).await;
+    let instance = instance_with_body(TEXT, AS_TEXT).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let newer = "text/plain; version=1.0.0; charset=utf-8";
@@ -178,7 +178,7 @@ async fn the_response_has_the_format_of_the_last_scrape_of_the_app() {
 
 #[actix_web::test]
 async fn the_response_for_instances_with_different_formats_is_text() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     for accept in [PROMETHEUS_2, PROMETHEUS_2_NATIVE] {
@@ -209,18 +209,18 @@ async fn instances_receive_the_preferences_of_the_scraper_and_below_v2_text() {
         (v2, Some(ASK_OPENMETRICS), text),
         (v2, Some(ASK_PROTOBUF), text),
     ];
-    for (path, accept, asked) in cases {
+    for (path, accept, expected_accept) in cases {
         let headers: Vec<_> = accept.into_iter().collect();
         app.get_with(path, &headers).await;
-        let seen = instance.seen().last().unwrap().headers["accept"].clone();
-        assert!(seen.starts_with(asked), "{path} {accept:?}: {seen}");
+        let seen = instance.requests().last().unwrap().headers["accept"].clone();
+        assert!(seen.starts_with(expected_accept), "{path} {accept:?}: {seen}");
         assert!(seen.ends_with("*/*;q=0.1"), "{seen}");
     }
 }
 
 #[actix_web::test]
 async fn a_text_scraper_gets_text_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get(PATH).await;
@@ -249,13 +249,13 @@ async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     assert_eq!(answer.lines("jobs_created{").len(), 1, "{text}");
     assert_eq!(answer.lines("version_info{").len(), 1, "{text}");
     assert!(!text.contains("# {") && !text.contains("# EOF"), "{text}");
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
 }
 
 #[actix_web::test]
 async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get_with(PATH, &[ASK_OPENMETRICS]).await;
@@ -285,7 +285,7 @@ async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format(
 
 #[actix_web::test]
 async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get_with(PATH, &[ASK_PROTOBUF]).await;
@@ -321,7 +321,7 @@ async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
 
 #[actix_web::test]
 async fn responses_in_every_format_are_gzip_if_requested() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     for accept in [("Accept", "*/*"), ASK_OPENMETRICS, ASK_PROTOBUF] {
@@ -340,7 +340,7 @@ async fn responses_in_every_format_are_gzip_if_requested() {
 async fn utf8_names_are_escaped_if_the_scraper_does_not_support_them() {
     let body = "# TYPE \"http.requests\" gauge\n{\"http.requests\",\"zone.id\"=\"b\"} 3\n";
     let content_type = format!("text/plain; version=1.0.0; charset=utf-8; {UTF8}");
-    let instance = answering(&content_type, body).await;
+    let instance = instance_with_body(&content_type, body).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let labels = labels(0, instance.address);
@@ -390,7 +390,7 @@ async fn the_content_type_selects_the_parser() {
         ("text/html", "<html></html>\n", "0/1"),
     ];
     for (content_type, body, expected) in cases {
-        let instance = answering(content_type, body).await;
+        let instance = instance_with_body(content_type, body).await;
         let routes = RouteFile::of_app([&instance]);
         let settings = [routes.setting(), ("SCRAPE__ALL_FAILED", "series".to_owned())];
         let answer = spawn_app(&settings).await.get(PATH).await;

@@ -87,14 +87,14 @@ async fn credentials_of_the_installation_are_not_forwarded_to_apps() {
         let app = spawn_app(&[routes.setting(), access, operator("ann", "pa:ss")]).await;
         let token = token(&app.bind("b1", "app-guid", json!({})).await);
         for headers in own_credentials(&token) {
-            let before = instance.seen().len();
+            let before = instance.requests().len();
             let mut sent: Vec<_> =
                 headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             sent.push(("X-Tenant", "7"));
             let answer = app.get_with(METRICS, &sent).await;
-            let expected = if mode == "open" { before + 1 } else { instance.seen().len() };
-            assert_eq!(instance.seen().len(), expected, "{mode} {headers:?} {}", answer.text());
-            let Some(seen) = instance.seen().get(before).cloned() else { continue };
+            let expected = if mode == "open" { before + 1 } else { instance.requests().len() };
+            assert_eq!(instance.requests().len(), expected, "{mode} {headers:?} {}", answer.text());
+            let Some(seen) = instance.requests().get(before).cloned() else { continue };
             assert_eq!(seen.headers["x-tenant"], "7", "{headers:?}");
             for name in [
                 "authorization",
@@ -133,7 +133,7 @@ async fn in_open_mode_credentials_for_the_app_are_forwarded() {
         jwt,
     ] {
         app.get_with(METRICS, &[("Authorization", &value), ("X-Api-Key", "of-the-app")]).await;
-        let seen = instance.seen().pop().unwrap();
+        let seen = instance.requests().pop().unwrap();
         assert_eq!(seen.headers["authorization"], value);
         assert_eq!(seen.headers["x-api-key"], "of-the-app");
     }
@@ -164,11 +164,11 @@ async fn a_token_in_the_query_is_refused_and_not_forwarded() {
         assert!(answer.text().contains("credential"), "{}", answer.text());
         assert!(!answer.text().contains(&token), "{}", answer.text());
     }
-    assert!(instance.seen().is_empty());
+    assert!(instance.requests().is_empty());
 }
 
 /// An app with a protected path `/admin`, and a binding with credentials for the whole app.
-async fn guarded() -> (Instance, RouteFile) {
+async fn protected_app() -> (Instance, RouteFile) {
     let instance = Instance::start(|seen| match seen.line.split(' ').nth(1).unwrap() {
         "/moved" => Reply::Http(302, vec![("Location", "/admin".to_owned())], vec![]),
         "/slash" => Reply::Http(301, vec![("Location", "/slash/".to_owned())], vec![]),
@@ -187,7 +187,7 @@ fn secrets(endpoint: &str) -> serde_json::Value {
 }
 
 /// Whether a request contains the credentials of [`secrets`].
-fn is_trusted(seen: &Seen) -> bool {
+fn is_trusted(seen: &ReceivedRequest) -> bool {
     let parts = [
         seen.headers.contains_key("authorization"),
         seen.headers.contains_key("x-api-key"),
@@ -199,7 +199,7 @@ fn is_trusted(seen: &Seen) -> bool {
 
 #[actix_web::test]
 async fn without_authorization_secrets_of_a_binding_are_sent_only_to_its_endpoint() {
-    let (instance, routes) = guarded().await;
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting(), operator("ann", "pa:ss")]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
     let other = bearer(&token(&app.bind("b2", "other-guid", json!({})).await));
@@ -236,7 +236,7 @@ async fn without_authorization_secrets_of_a_binding_are_sent_only_to_its_endpoin
         ] {
             let answer = app.get_with(&path, &headers).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-            let mut seen = instance.seen().pop().unwrap();
+            let mut seen = instance.requests().pop().unwrap();
             if seen.headers.get("authorization").is_some_and(|it| it == "Bearer of-someone") {
                 seen.headers.remove("authorization");
             }
@@ -249,25 +249,25 @@ async fn without_authorization_secrets_of_a_binding_are_sent_only_to_its_endpoin
 
 #[actix_web::test]
 async fn headers_of_unauthorized_requests_are_not_combined_with_binding_secrets() {
-    let (instance, routes) = guarded().await;
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting()]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
     let token = bearer(&token(&bound));
     let elsewhere = ("X-Original-URL", "/admin");
     app.get_with(METRICS, &[elsewhere]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(is_trusted(&seen) && !seen.headers.contains_key("x-original-url"), "{seen:?}");
     app.get_with(METRICS, &[elsewhere, ("Authorization", &token)]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(is_trusted(&seen) && seen.headers.contains_key("x-original-url"), "{seen:?}");
     app.get_with(&format!("{METRICS}?metric_path=/x"), &[elsewhere]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(!is_trusted(&seen) && seen.headers.contains_key("x-original-url"), "{seen:?}");
 }
 
 #[actix_web::test]
 async fn a_redirect_to_another_path_does_not_receive_binding_secrets() {
-    let (instance, routes) = guarded().await;
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting()]).await;
     for (endpoint, to, anonymous) in [("/moved", "/admin", false), ("/slash", "/slash/", true)] {
         let bound = json!({"endpoint": endpoint, "bearer_token": "hidden"});
@@ -276,7 +276,7 @@ async fn a_redirect_to_another_path_does_not_receive_binding_secrets() {
             [(vec![], anonymous), (vec![("Authorization", token.as_str())], true)]
         {
             assert_eq!(app.get_with(METRICS, &headers).await.status, 200);
-            let seen = instance.seen();
+            let seen = instance.requests();
             let [first, second] = &seen[seen.len() - 2..] else { panic!("{seen:?}") };
             assert!(first.line.contains(endpoint) && second.line.contains(to), "{seen:?}");
             assert!(first.headers.contains_key("authorization"));
@@ -286,7 +286,7 @@ async fn a_redirect_to_another_path_does_not_receive_binding_secrets() {
 }
 
 #[actix_web::test]
-async fn a_refused_unauthorized_scrape_differs_from_wrong_credentials_in_the_binding() {
+async fn a_refused_scrape_without_binding_secrets_has_its_own_message() {
     let instance = Instance::start(|seen| match seen.headers.contains_key("authorization") {
         true => Reply::metrics("a 1\n"),
         false => Reply::Http(401, vec![], vec![]),

@@ -48,12 +48,12 @@ async fn own_metrics_pass_promtool_and_omit_removed_apps() {
     assert_eq!(own.lines("scrapebroker_bindings_age_seconds ").len(), 1);
     assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
     assert_eq!(own.lines("process_open_fds ").len(), 1);
-    let (code, said) = promtool::check(&own.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&own.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
     // The four metrics of promfetcher do not follow the naming guide and keep their names for
     // compatibility.
-    let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("promfetch_")).collect();
-    assert!(ours.is_empty(), "{said}");
+    let ours: Vec<_> = findings.lines().filter(|line| !line.starts_with("promfetch_")).collect();
+    assert!(ours.is_empty(), "{findings}");
 
     routes.write(&json!({ "other.example.com": [endpoint("other", 0, instance.address)] }));
     eventually(async || {

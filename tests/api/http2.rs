@@ -45,7 +45,7 @@ impl Drop for Http2Instance {
 }
 
 impl Http2Instance {
-    async fn start(acceptor: Option<TlsAcceptor>, does: Does, body: &str) -> Self {
+    async fn start(acceptor: Option<TlsAcceptor>, behavior: Behavior, body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, seen) = (Arc::<AtomicUsize>::default(), Arc::default());
@@ -59,10 +59,10 @@ impl Http2Instance {
                 count.fetch_add(1, Ordering::SeqCst);
                 serving.spawn_local(async move {
                     match acceptor {
-                        None => serve(stream, does, body, &log).await,
+                        None => serve(stream, behavior, body, &log).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, does, body, &log).await;
+                                serve(stream, behavior, body, &log).await;
                             }
                         }
                     }
@@ -85,24 +85,24 @@ impl Http2Instance {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    does: Does,
+    behavior: Behavior,
     body: Bytes,
     log: &Mutex<Vec<http::request::Parts>>,
 ) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         log.lock().unwrap().push(request.into_parts().0);
-        if matches!(does, Behavior::Reset) {
+        if matches!(behavior, Behavior::Reset) {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
         let mut answer = http::Response::builder().header("content-type", "text/plain");
-        if matches!(does, Behavior::TruncateBody) {
+        if matches!(behavior, Behavior::TruncateBody) {
             answer = answer.header("content-length", body.len() + 10);
         }
         let mut sending = respond.send_response(answer.body(()).unwrap(), false).unwrap();
-        sending.send_data(body.clone(), !matches!(does, Behavior::TruncateBody)).unwrap();
-        match does {
+        sending.send_data(body.clone(), !matches!(behavior, Behavior::TruncateBody)).unwrap();
+        match behavior {
             Behavior::TruncateBody => sending.send_reset(h2::Reason::INTERNAL_ERROR),
             Behavior::RespondOnce => connection.graceful_shutdown(),
             Behavior::Respond | Behavior::Reset => {}
@@ -155,8 +155,8 @@ async fn http2_over_tls_is_negotiated_with_alpn() {
     assert_eq!(instance.seen.lock().unwrap()[0].uri.scheme_str(), Some("https"));
 
     let (app, _routes) = app_of(instance.endpoint(Some("other")), &ca).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("stale_endpoint: "), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("stale_endpoint: "), "{reported}");
 
     // The route specifies HTTP/2, but the proxy in front of the app does not support it.
     let acceptor = authority.issue("guid").acceptor(None);
@@ -181,8 +181,8 @@ async fn a_refused_client_certificate_is_reported_with_http2() {
     let instance = Http2Instance::start(Some(acceptor), Behavior::Respond, "a 1\n").await;
     let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("tls: the peer requires a client certificate"), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("tls: the peer requires a client certificate"), "{reported}");
 }
 
 #[actix_web::test]
@@ -191,12 +191,12 @@ async fn each_http2_fault_has_its_reason() {
         (Behavior::TruncateBody, "truncated: "),
         (Behavior::Reset, "truncated: the instance reset the request"),
     ];
-    for (does, expected) in cases {
-        let instance = Http2Instance::start(None, does, "a 1\n").await;
+    for (behavior, expected) in cases {
+        let instance = Http2Instance::start(None, behavior, "a 1\n").await;
         let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
         for _ in 0..3 {
-            let said = app.get(METRICS).await.text();
-            assert!(said.contains(expected), "{said}");
+            let reported = app.get(METRICS).await.text();
+            assert!(reported.contains(expected), "{reported}");
         }
     }
     // An instance with HTTP/1.1 only responds to the HTTP/2 preface with an error.
@@ -207,8 +207,8 @@ async fn each_http2_fault_has_its_reason() {
     let mut endpoint = endpoint("app", 0, old.address);
     endpoint["protocol"] = json!("http2");
     let (app, _routes) = app_of(endpoint, &[]).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("not_exposition: the response is not HTTP/2"), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("not_exposition: the response is not HTTP/2"), "{reported}");
 }
 
 #[actix_web::test]

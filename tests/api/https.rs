@@ -121,7 +121,7 @@ async fn tls_1_2_and_1_3_and_both_http_versions_are_supported() {
         assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
     }
     // This is the address of the scraper.
-    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(instance.requests()[0].headers["x-forwarded-for"], "127.0.0.1");
     for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let client = client(&listener.authority, None, offered, BOTH);
         let stream = connect(listener.app.address, &client).await.unwrap();
@@ -243,9 +243,9 @@ async fn a_scrape_over_tls_is_canceled_when_the_scraper_disconnects() {
     let mut scraper = connect(address, &listener.client(None)).await.unwrap();
     let request = format!("GET {METRICS} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     scraper.write_all(request.as_bytes()).await.unwrap();
-    eventually(async || (instance.open() == 1).then_some(())).await;
+    eventually(async || (instance.open_connections() == 1).then_some(())).await;
     drop(scraper);
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
 
     // With HTTP/2, first the connection is closed, then a single stream is reset.
     let client = client(&listener.authority, None, &["h2"], BOTH);
@@ -255,15 +255,15 @@ async fn a_scrape_over_tls_is_canceled_when_the_scraper_disconnects() {
         let connection = actix_web::rt::spawn(connection);
         let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
         let (answer, _) = sender.send_request(request, true).unwrap();
-        eventually(async || (instance.open() == 1).then_some(())).await;
+        eventually(async || (instance.open_connections() == 1).then_some(())).await;
         (sender, answer, connection)
     };
     let (_sender, _answer, connection) = start().await;
     connection.abort();
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
     let (_sender, answer, connection) = start().await;
     drop(answer);
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
     assert!(!connection.is_finished());
     drop(listener.routes);
 }
@@ -346,7 +346,7 @@ impl Server {
         }
     }
 
-    fn hang_up(&self) {
+    fn send_sighup(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     }
@@ -363,10 +363,10 @@ fn sighup_reloads_certificates_and_logs_the_result() {
     ]);
     server.logs("backends.skip_verify is set");
     server.logs("listening ");
-    server.hang_up();
+    server.send_sighup();
     server.logs("certificates reloaded section=\"tls\"");
     files.write("key", &authority.issue("localhost").key);
-    server.hang_up();
+    server.send_sighup();
     let line = server.logs("certificate reload failed; keeping the previous ones section=\"tls\"");
     assert!(line.contains(" error=tls.key_file: "), "{line}");
     files.write_identity(&authority.issue("localhost"));
@@ -393,9 +393,9 @@ fn unusable_certificates_are_configuration_errors() {
                 .env(format!("SCRAPEBROKER__{section}__KEY_FILE"), files.path(key))
                 .output()
                 .unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(64), "{said}");
-            assert!(said.contains(expected), "{said}");
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 }
@@ -410,9 +410,9 @@ async fn targets_are_exported_over_https() {
     let url = format!("https://localhost:{}/sd", listener.app.address.port());
     let arguments = ["--url", &url, "--token-file", &token, "--out", &out];
     let trusted = [("SSL_CERT_FILE", listener.files.path("ca"))];
-    let (code, said) = sd_export::export(&arguments, &trusted).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) =
+    let (code, message) = sd_export::export(&arguments, &trusted).await;
+    assert_eq!(code, 0, "{message}");
+    let (code, message) =
         sd_export::export(&arguments, &[("SSL_CERT_FILE", "/dev/null".to_owned())]).await;
-    assert!(code == 69 && said.contains("certificate"), "{code} {said}");
+    assert!(code == 69 && message.contains("certificate"), "{code} {message}");
 }

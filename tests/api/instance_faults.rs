@@ -187,7 +187,7 @@ async fn bodies_that_are_not_expositions_are_not_disclosed() {
         let answer = app.get("/v1/apps/app-guid/metrics?metric_path=/actuator/env").await;
         assert!([406, 502].contains(&answer.status), "{}", answer.text());
         assert!(!answer.text().contains("hidden"), "{}", answer.text());
-        assert_eq!(instance.seen()[0].line, "GET /actuator/env HTTP/1.1");
+        assert_eq!(instance.requests()[0].line, "GET /actuator/env HTTP/1.1");
         let described = app.get("/v1/apps/app-guid").await;
         assert_eq!(described.json()["apps"][0]["instances"][0]["last_scrape"]["up"], false);
         assert!(!described.text().contains("hidden"), "{}", described.text());

@@ -1,6 +1,6 @@
 //! IPv6 addresses of instances, route sources, exporters and the listener.
 
-use crate::{test_app::*, tsuru_binding::ask_tsuru};
+use crate::{test_app::*, tsuru_binding::tsuru_request};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use support::{
@@ -62,7 +62,7 @@ async fn gorouter_endpoints_with_both_ipv6_notations_are_scraped() {
         }
     }
     assert_eq!(page.lines("bill{").len(), 1, "{}", page.text());
-    let host = &fleet[0].seen()[0].headers["host"];
+    let host = &fleet[0].requests()[0].headers["host"];
     assert_eq!(host, "app.example.com");
     let authorization = basic(USER, PASSWORD);
     let headers = [("Authorization", &*authorization)];
@@ -118,11 +118,11 @@ async fn ipv6_works_for_the_nats_server_and_hosts_in_its_messages() {
 /// Binds the Tsuru app `shop` with the routers `hosts`.
 async fn bind_shop(app: &TestApp, hosts: &[String]) {
     let made = "name=of-team&team=team&user=u";
-    let made = ask_tsuru(app.address, "metrics", "POST", "", made).await.unwrap();
+    let made = tsuru_request(app.address, "metrics", "POST", "", made).await.unwrap();
     assert!(made.status < 300, "{}", made.text());
     let hosts = hosts.iter().map(|host| format!("&app-hosts={}", crate::query::encoded(host)));
     let form = format!("app-name=shop&app-pool-name=pool&user=u{}", hosts.collect::<String>());
-    let bound = ask_tsuru(app.address, "metrics", "POST", "/of-team/bind-app", &form).await;
+    let bound = tsuru_request(app.address, "metrics", "POST", "/of-team/bind-app", &form).await;
     let bound = bound.unwrap();
     assert!(bound.status < 300, "{}", bound.text());
 }
@@ -169,20 +169,24 @@ async fn ipv6_hosts_of_tsuru_apps_are_accepted_in_every_notation() {
     for host in [format!("[::1]:{port}"), format!("0:0:0:0:0:0:0:1:{port}"), "::1".to_owned()] {
         let app = spawn_app(&[]).await;
         bind_shop(&app, std::slice::from_ref(&host)).await;
-        for asked in ["::1", "[::1]", "http://[::1]:9/", "0:0:0:0:0:0:0:1", "[0::1]:80"] {
-            let path = format!("/v1/apps/metrics?route_url={}", crate::query::encoded(asked));
+        for requested in ["::1", "[::1]", "http://[::1]:9/", "0:0:0:0:0:0:0:1", "[0::1]:80"] {
+            let path = format!("/v1/apps/metrics?route_url={}", crate::query::encoded(requested));
             let page = eventually(async || {
                 let page = app.get(&path).await;
                 (page.status != 404 && page.status != 503).then_some(page)
             })
             .await;
             if host != "::1" {
-                assert_eq!((page.status, page.lines("a{").len()), (200, 1), "{host} as {asked}");
+                assert_eq!(
+                    (page.status, page.lines("a{").len()),
+                    (200, 1),
+                    "{host} as {requested}"
+                );
             }
         }
         assert_eq!(app.get("/v1/apps/metrics?route_url=::2").await.status, 404, "{host}");
     }
-    let hosts: Vec<_> = router.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    let hosts: Vec<_> = router.requests().iter().map(|seen| seen.headers["host"].clone()).collect();
     assert!(
         !hosts.is_empty() && hosts.iter().all(|it| *it == format!("[::1]:{port}")),
         "{hosts:?}"

@@ -1,7 +1,7 @@
 //! Limits for clients: file descriptors, memory and connections.
 
 use crate::{
-    query::{QUERY, World, server},
+    query::{Fixture, QUERY, server},
     replicas::Database,
     server_process::Server,
     test_app::*,
@@ -26,7 +26,7 @@ use tokio::{
 const SCRAPE: &str = "/v1/apps/app-guid/metrics";
 
 /// The value of a series in the metrics of the program.
-async fn own(url: &str, series: &str) -> u64 {
+async fn own_metric(url: &str, series: &str) -> u64 {
     let answer = send("GET", &format!("{url}/metrics"), &[], None).await;
     let lines = answer.lines(series);
     let line = lines.first().unwrap_or_else(|| panic!("no {series} in {answer:?}"));
@@ -34,7 +34,7 @@ async fn own(url: &str, series: &str) -> u64 {
 }
 
 /// Endpoints of instances that accept connections on many loopback addresses and never respond.
-async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
+async fn unresponsive_endpoints(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
     struct Abort(actix_web::rt::task::JoinHandle<()>);
     impl Drop for Abort {
         fn drop(&mut self) {
@@ -95,11 +95,13 @@ async fn idle_connections_do_not_exhaust_file_descriptors() {
     assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     assert!(descriptors < 700, "{descriptors}");
-    assert!(own(&url, "scrapebroker_connections ").await > 100);
-    assert!(own(&url, "scrapebroker_connections_refused_total").await > 0);
-    assert!(own(&url, "scrapebroker_connections_closed_total{reason=\"evicted\"}").await > 0);
+    assert!(own_metric(&url, "scrapebroker_connections ").await > 100);
+    assert!(own_metric(&url, "scrapebroker_connections_refused_total").await > 0);
+    assert!(
+        own_metric(&url, "scrapebroker_connections_closed_total{reason=\"evicted\"}").await > 0
+    );
     drop(idle);
-    let open = async || own(&url, "scrapebroker_connections ").await;
+    let open = async || own_metric(&url, "scrapebroker_connections ").await;
     eventually(async || (open().await < 10).then_some(())).await;
 }
 
@@ -115,7 +117,7 @@ async fn a_connection_with_a_running_request_is_never_evicted() {
         actix_web::rt::spawn(async move { send("GET", &url, &[], None).await })
     };
     let scrapes = [scrape(), scrape()];
-    eventually(async || (slow.open() == 2).then_some(())).await;
+    eventually(async || (slow.open_connections() == 2).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut third = TcpStream::connect(app.address).await.unwrap();
     // The connection is closed or reset.
@@ -127,7 +129,7 @@ async fn a_connection_with_a_running_request_is_never_evicted() {
 
 #[actix_web::test]
 async fn unresponsive_instances_of_one_app_do_not_block_scrapes_of_other_apps() {
-    let (hung, _listener) = hanging("hung", 250).await;
+    let (hung, _listener) = unresponsive_endpoints("hung", 250).await;
     let instance = Instance::with_metrics("a 1\n").await;
     let table = json!({
         "hung.example.com": hung,
@@ -143,7 +145,8 @@ async fn unresponsive_instances_of_one_app_do_not_block_scrapes_of_other_apps() 
             actix_web::rt::spawn(async move { send("GET", &url, &[timeout], None).await })
         })
         .collect();
-    let in_use = async || own(&app.url(""), "scrapebroker_backend_connections_in_use ").await;
+    let in_use =
+        async || own_metric(&app.url(""), "scrapebroker_backend_connections_in_use ").await;
     eventually(async || (in_use().await == 50).then_some(())).await;
     for _ in 0..20 {
         let answer = app.get(SCRAPE).await;
@@ -157,9 +160,9 @@ async fn unresponsive_instances_of_one_app_do_not_block_scrapes_of_other_apps() 
         assert!(answer.text().contains("backends.max_connections"), "{}", answer.text());
         refused += 1;
     }
-    let counted = own(&app.url(""), "scrapebroker_backend_connection_refused_total").await;
+    let counted = own_metric(&app.url(""), "scrapebroker_backend_connection_refused_total").await;
     assert_eq!(counted, refused);
-    assert!(own(&app.url(""), "scrapebroker_backend_connection_waits_total").await > 0);
+    assert!(own_metric(&app.url(""), "scrapebroker_backend_connection_waits_total").await > 0);
     eventually(async || (in_use().await == 0).then_some(())).await;
 }
 
@@ -177,14 +180,14 @@ async fn get_status(address: SocketAddr, path: &str) -> Option<u16> {
 
 /// Clients and scrapes use all file descriptors that the limits allow. Meanwhile a gorouter is
 /// polled and bindings are created in the database.
-async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Option<String>) {
+async fn assert_routes_and_bindings_can_change(database_url: Option<String>) {
     const HUNG_APPS: u8 = 8;
     let instance = Instance::with_metrics("a 1\n").await;
     let mut table = serde_json::Map::new();
     let mut listeners = Vec::new();
     for n in 0..HUNG_APPS {
         let app = format!("hung{n}");
-        let (endpoints, listener) = hanging(&app, 100).await;
+        let (endpoints, listener) = unresponsive_endpoints(&app, 100).await;
         table.insert(format!("hung{n}.example.com"), endpoints.into());
         listeners.push(listener);
     }
@@ -228,7 +231,7 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
             })
         })
         .collect();
-    let in_use = async || own(&url, "scrapebroker_backend_connections_in_use ").await;
+    let in_use = async || own_metric(&url, "scrapebroker_backend_connections_in_use ").await;
     eventually(async || (in_use().await > 80).then_some(())).await;
     let mut idle = Vec::new();
     for _ in 0..400 {
@@ -270,9 +273,9 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
 
 #[actix_web::test]
 async fn routes_and_bindings_can_change_while_connection_limits_are_reached() {
-    routes_and_bindings_change_while_descriptors_are_short(None).await;
+    assert_routes_and_bindings_can_change(None).await;
     let database = Database::create().await;
-    routes_and_bindings_change_while_descriptors_are_short(Some(database.url())).await;
+    assert_routes_and_bindings_can_change(Some(database.url())).await;
     database.drop().await;
 }
 
@@ -288,13 +291,13 @@ async fn an_app_with_more_instances_than_connections_is_scraped_completely() {
     for _ in 0..5 {
         let answer = app.get(SCRAPE).await;
         assert_eq!(answer.lines("a{").len(), 30, "{}", answer.text());
-        let open: usize = instances.iter().map(Instance::open).sum();
+        let open: usize = instances.iter().map(Instance::open_connections).sum();
         assert!(open <= 8, "{open} connections are open");
     }
 }
 
 /// An app whose response is larger than the socket buffers.
-async fn large() -> (Instance, RouteFile) {
+async fn app_with_large_response() -> (Instance, RouteFile) {
     let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
     let body: String = (0..40_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
     let instance = Instance::with_metrics(&body).await;
@@ -303,7 +306,7 @@ async fn large() -> (Instance, RouteFile) {
 }
 
 /// Sends a request and does not read the response.
-async fn begin(address: SocketAddr, path: &str) -> TcpStream {
+async fn start_request(address: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
@@ -314,17 +317,17 @@ async fn begin(address: SocketAddr, path: &str) -> TcpStream {
 
 #[actix_web::test]
 async fn an_unread_response_is_aborted_and_its_memory_is_released() {
-    let (_instance, routes) = large().await;
+    let (_instance, routes) = app_with_large_response().await;
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let url = app.url("");
-    let held = async || own(&url, "scrapebroker_body_memory_bytes ").await;
+    let held = async || own_metric(&url, "scrapebroker_body_memory_bytes ").await;
     let mut unread = Vec::new();
     for path in [SCRAPE, "/v2/apps/app-guid/metrics"] {
-        unread.push(begin(app.address, path).await);
+        unread.push(start_request(app.address, path).await);
     }
     eventually(async || (held().await > 0).then_some(())).await;
     eventually(async || (held().await == 0).then_some(())).await;
-    assert_eq!(own(&url, "scrapebroker_answers_stalled_total").await, 2);
+    assert_eq!(own_metric(&url, "scrapebroker_answers_stalled_total").await, 2);
     for mut stream in unread {
         let mut text = Vec::new();
         // Either the connection is reset, or only the buffered data is read.
@@ -341,7 +344,7 @@ async fn a_slowly_read_response_is_sent_completely() {
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let started = Instant::now();
-    let mut stream = begin(app.address, SCRAPE).await;
+    let mut stream = start_request(app.address, SCRAPE).await;
     let (mut text, mut piece) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         match stream.read(&mut piece).await.unwrap() {
@@ -366,7 +369,7 @@ async fn every_large_unread_response_is_aborted() {
     let settings = [routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())];
     let app = spawn_app(&settings).await;
     let url = app.url("");
-    let before = own(&url, "scrapebroker_connections ").await;
+    let before = own_metric(&url, "scrapebroker_connections ").await;
     for (n, path) in ["/routes", "/sd", "/v1/apps/app-guid"].into_iter().enumerate() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -376,9 +379,9 @@ async fn every_large_unread_response_is_aborted() {
             basic(USER, PASSWORD)
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        let stalled = async || own(&url, "scrapebroker_answers_stalled_total").await;
+        let stalled = async || own_metric(&url, "scrapebroker_answers_stalled_total").await;
         eventually(async || (stalled().await == n as u64 + 1).then_some(())).await;
-        let open = async || own(&url, "scrapebroker_connections ").await;
+        let open = async || own_metric(&url, "scrapebroker_connections ").await;
         eventually(async || (open().await <= before).then_some(())).await;
         drop(stream);
     }
@@ -427,19 +430,19 @@ async fn an_unread_query_response_is_aborted_and_its_query_is_canceled() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n", vec![b'x'; 0x10000]),
     ];
     let write_timeout = ("WRITE_TIMEOUT", "2s".to_owned());
-    let world = World::start_with("http://metrics.example.com", &[write_timeout]).await;
-    let url = world.app.url("");
+    let fixture = Fixture::start_with("http://metrics.example.com", &[write_timeout]).await;
+    let url = fixture.app.url("");
     for (nth, (head, piece)) in heads.into_iter().enumerate() {
         let prometheus = Endless::start(head, piece).await;
         let id = format!("endless-{nth}");
         let token =
-            world.instance(&id, &[server(0, &format!("http://{}", prometheus.address))]).await;
-        let before = own(&url, "scrapebroker_connections ").await;
+            fixture.instance(&id, &[server(0, &format!("http://{}", prometheus.address))]).await;
+        let before = own_metric(&url, "scrapebroker_connections ").await;
         let mut unread = Vec::new();
         for _ in 0..3 {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(16 << 10).unwrap();
-            let mut stream = socket.connect(world.app.address).await.unwrap();
+            let mut stream = socket.connect(fixture.app.address).await.unwrap();
             let authorization = basic("anyone", &token);
             let request = format!(
                 "GET /prometheus/{id}{QUERY} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"
@@ -453,14 +456,14 @@ async fn an_unread_query_response_is_aborted_and_its_query_is_canceled() {
         // Only the buffers between the server and the client hold unread data.
         let taken = prometheus.sent.load(Ordering::SeqCst) / 3;
         assert!(taken < 20 << 20, "{taken} bytes of each answer");
-        let stalled = own(&url, "scrapebroker_answers_stalled_total").await;
+        let stalled = own_metric(&url, "scrapebroker_answers_stalled_total").await;
         assert_eq!(stalled, 3 * (nth as u64 + 1), "{head}");
         for series in
             ["scrapebroker_backend_connections_in_use ", "scrapebroker_backend_connections "]
         {
-            eventually(async || (own(&url, series).await == 0).then_some(())).await;
+            eventually(async || (own_metric(&url, series).await == 0).then_some(())).await;
         }
-        let connections = async || own(&url, "scrapebroker_connections ").await;
+        let connections = async || own_metric(&url, "scrapebroker_connections ").await;
         eventually(async || (connections().await <= before).then_some(())).await;
         for mut stream in unread {
             let mut text = Vec::new();
@@ -557,7 +560,7 @@ impl Secured {
         }
     }
 
-    async fn own(&self, series: &str) -> u64 {
+    async fn own_metric(&self, series: &str) -> u64 {
         let (_, text) = get(&mut self.connect().await, "/metrics", &[]).await;
         let line = text.lines().find(|line| line.starts_with(series)).unwrap();
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
@@ -643,28 +646,33 @@ async fn large_request_heads_that_only_http2_allows_are_limited() {
         [&[0, name.len() as u8][..], name.as_bytes(), &[1, b'v']].concat()
     });
     for block in [indexed, names.collect()] {
-        let before = secured.own("process_resident_memory_bytes").await;
+        let before = secured.own_metric("process_resident_memory_bytes").await;
         secured.send_head(&block).await;
-        let after = secured.own("process_resident_memory_bytes").await;
+        let after = secured.own_metric("process_resident_memory_bytes").await;
         assert!(after < before + (64 << 20), "{before} {after}");
     }
-    assert!(instances.iter().all(|instance| instance.seen().is_empty()), "no instance was scraped");
+    assert!(
+        instances.iter().all(|instance| instance.requests().is_empty()),
+        "no instance was scraped"
+    );
     let (status, _) = get(&mut secured.connect().await, SCRAPE, &[]).await;
     assert_eq!(status, 200, "other clients are still served");
 }
 
 #[actix_web::test]
 async fn an_unread_http2_stream_is_reset_and_the_connection_stays_open() {
-    let (_instance, routes) = large().await;
+    let (_instance, routes) = app_with_large_response().await;
     let write_timeout = [("WRITE_TIMEOUT", "2s".to_owned())];
     let secured = Secured::start(&routes, &write_timeout).await;
     let mut sender = secured.connect().await;
     let (answer, _) = sender.send_request(request(SCRAPE, &[]), true).unwrap();
     let (head, mut body) = answer.await.unwrap().into_parts();
     assert_eq!(head.status, 200);
-    eventually(async || (secured.own("scrapebroker_body_memory_bytes ").await == 0).then_some(()))
-        .await;
-    assert_eq!(secured.own("scrapebroker_answers_stalled_total").await, 1);
+    eventually(async || {
+        (secured.own_metric("scrapebroker_body_memory_bytes ").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(secured.own_metric("scrapebroker_answers_stalled_total").await, 1);
     let error = loop {
         match body.data().await.unwrap() {
             Ok(piece) => body.flow_control().release_capacity(piece.len()).unwrap(),

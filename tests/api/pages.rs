@@ -1,16 +1,16 @@
 //! HTML pages: links, and messages about failing targets.
 
 use crate::{
-    dedicated_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
+    dedicated_prometheus::{INSTANCE, InstanceDirs, SERVICE_ID, STANDARD},
     test_app::*,
-    tsuru_binding::{ask_tsuru, table_of_shop},
+    tsuru_binding::{table_of_shop, tsuru_request},
 };
 use serde_json::json;
 use support::*;
 
 /// A provisioned Prometheus with a bound app, with the base path `/base`.
 struct Bound {
-    _premises: Premises,
+    _instance_dirs: InstanceDirs,
     app: TestApp,
     /// Basic authentication with the credentials of the binding.
     user: String,
@@ -18,8 +18,8 @@ struct Bound {
 
 impl Bound {
     async fn start(routes: &RouteFile, scrape_interval: &str) -> Self {
-        let premises = Premises::new();
-        let mut settings = premises.settings();
+        let instance_dirs = InstanceDirs::new();
+        let mut settings = instance_dirs.settings();
         settings.push(routes.setting());
         settings.push(("SCRAPE__ACCESS", "token".to_owned()));
         let app = spawn_app(&settings).await;
@@ -39,7 +39,7 @@ impl Bound {
         let bound = app.broker("PUT", &path, Some(bind)).await.json();
         let text = |name: &str| bound["credentials"][name].as_str().unwrap().to_owned();
         let user = basic(&text("username"), &text("password"));
-        Self { _premises: premises, app, user }
+        Self { _instance_dirs: instance_dirs, app, user }
     }
 }
 
@@ -72,12 +72,12 @@ async fn the_tsuru_instance_info_shows_the_scrape_errors_of_instances() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::new(&table_of_shop([&good, &broken]));
-    let premises = Premises::new();
-    let mut settings = premises.settings();
+    let instance_dirs = InstanceDirs::new();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     let app = spawn_app(&settings).await;
     let ask = async |method, path, form| {
-        ask_tsuru(app.address, "prometheus", method, path, form).await.unwrap()
+        tsuru_request(app.address, "prometheus", method, path, form).await.unwrap()
     };
     let made = "name=own&team=checkout&plan=standard&parameters.scrape_interval=1s&user=u";
     let made = ask("POST", "", made).await;

@@ -55,7 +55,7 @@ impl TestApp {
         }
     }
 
-    async fn becomes(&self, state: &str) {
+    async fn wait_for_state(&self, state: &str) {
         eventually(async || (self.state().await == state).then_some(())).await;
     }
 }
@@ -65,7 +65,7 @@ async fn a_service_instance_is_a_tsuru_app_until_it_is_deprovisioned() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     let app = spawn_app(&settings(&api, &folder)).await;
     assert_eq!(app.create(STANDARD).await.status, 202);
-    app.becomes("succeeded").await;
+    app.wait_for_state("succeeded").await;
     let [name] = &api.apps()[..] else { panic!("{:?}", api.apps()) };
     let made = api.app(name).unwrap();
     assert_eq!((made.team_owner.as_str(), made.deploys.len()), ("metrics", 1));
@@ -76,13 +76,13 @@ async fn a_service_instance_is_a_tsuru_app_until_it_is_deprovisioned() {
     // restart.
     let mut app = app;
     app.stop(Stop::Graceful).await.unwrap();
-    let before = api.asked().len();
+    let before = api.requests().len();
     let app = spawn_app(&settings(&api, &folder)).await;
-    eventually(async || (api.asked().len() > before + 2).then_some(())).await;
+    eventually(async || (api.requests().len() > before + 2).then_some(())).await;
     assert_eq!(app.delete().await.status, 202);
-    app.becomes("gone").await;
+    app.wait_for_state("gone").await;
     assert!(api.apps().is_empty());
-    let deploys = api.asked().into_iter().filter(|asked| asked.path.ends_with("/deploy"));
+    let deploys = api.requests().into_iter().filter(|request| request.path.ends_with("/deploy"));
     assert_eq!(deploys.count(), 1);
 }
 
@@ -92,16 +92,17 @@ async fn an_operation_is_completed_after_a_restart() {
     api.fault_at("POST deploy", Fault::Slow(Duration::from_secs(3600)));
     let mut app = spawn_app(&settings(&api, &folder)).await;
     assert_eq!(app.create(STANDARD).await.status, 202);
-    let is_deployed =
-        |asked: &[support::tsuru::Asked]| asked.iter().any(|asked| asked.path.ends_with("/deploy"));
-    eventually(async || is_deployed(&api.asked()).then_some(())).await;
+    let is_deployed = |requests: &[support::tsuru::ApiRequest]| {
+        requests.iter().any(|request| request.path.ends_with("/deploy"))
+    };
+    eventually(async || is_deployed(&api.requests()).then_some(())).await;
     app.stop(Stop::Graceful).await.unwrap();
     api.fault_at("POST deploy", Fault::None);
     let app = spawn_app(&settings(&api, &folder)).await;
-    app.becomes("succeeded").await;
+    app.wait_for_state("succeeded").await;
     assert_eq!(api.apps().len(), 1);
     app.delete().await;
-    app.becomes("gone").await;
+    app.wait_for_state("gone").await;
     assert!(api.apps().is_empty());
 }
 
@@ -116,7 +117,7 @@ async fn a_failed_provision_leaves_no_app_and_has_a_reason() {
 
     api.fault_at("POST env", Fault::Status(403));
     assert_eq!(app.create(STANDARD).await.status, 202);
-    app.becomes("failed").await;
+    app.wait_for_state("failed").await;
     let last = app.broker("GET", &format!("{INSTANCE}/last_operation"), None).await;
     assert!(last.text().contains("app.update.env"), "{}", last.text());
     assert!(api.apps().is_empty());

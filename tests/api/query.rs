@@ -38,14 +38,14 @@ const SALT: &str = "salt";
 pub(crate) const QUERY: &str = "/api/v1/query?query=up";
 
 /// The program, and direct access to its database.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) app: TestApp,
     store: Store,
     keys: Keys,
     _folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_at("http://metrics.example.com").await
     }
@@ -56,7 +56,7 @@ impl World {
 
     pub(crate) async fn start_with(base_url: &str, settings: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = format!("sqlite://{}/world.db", folder.path().display());
+        let database_url = format!("sqlite://{}/fixture.db", folder.path().display());
         let key = "a key that is long enough";
         let own = [
             ("DATABASE_URL", database_url.clone()),
@@ -179,22 +179,22 @@ fn at(instance: &Instance) -> String {
 }
 
 /// A server that returns the request line in the body.
-async fn parrot() -> Instance {
+async fn echo_server() -> Instance {
     Instance::start(|seen| Reply::Http(200, vec![], seen.line.clone().into_bytes())).await
 }
 
 #[actix_web::test]
 async fn credentials_give_access_to_one_instance_only() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let own = world.instance("own", &[server(0, &at(&prometheus))]).await;
-    let other = world.instance("other", &[server(0, &at(&prometheus))]).await;
-    let of_app = world.app.bind("b1", "app-guid", json!({})).await.json()["credentials"]["token"]
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let own = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
+    let other = fixture.instance("other", &[server(0, &at(&prometheus))]).await;
+    let of_app = fixture.app.bind("b1", "app-guid", json!({})).await.json()["credentials"]["token"]
         .as_str()
         .unwrap()
         .to_owned();
     let path = format!("/prometheus/own{QUERY}");
     let as_user = async |path: &str, authorization: &str| {
-        world.app.get_with(path, &[("Authorization", authorization)]).await.status
+        fixture.app.get_with(path, &[("Authorization", authorization)]).await.status
     };
     for path in [&*path, "/prometheus/own/", "/prometheus/own", "/prometheus/own/-/quit"] {
         for authorization in [
@@ -204,13 +204,13 @@ async fn credentials_give_access_to_one_instance_only() {
             &basic("x", "sbt_wrong"),
             &basic("x", &other),
             &basic("x", &of_app),
-            &basic("scrapebroker", world.web_password("own").expose_secret()),
+            &basic("scrapebroker", fixture.web_password("own").expose_secret()),
             &format!("Bearer {other}"),
         ] {
             assert_eq!(as_user(path, authorization).await, 401, "{path} {authorization}");
         }
     }
-    for path in ["/prometheus/nobody/", "/prometheus/nobody/api/v1/query", "/prometheus//"] {
+    for path in ["/prometheus/unknown/", "/prometheus/unknown/api/v1/query", "/prometheus//"] {
         assert_eq!(
             as_user(path, &basic("x", &own)).await,
             401,
@@ -218,22 +218,22 @@ async fn credentials_give_access_to_one_instance_only() {
         );
         assert_eq!(as_user(path, &basic(USER, PASSWORD)).await, 404, "{path}");
     }
-    assert!(prometheus.seen().is_empty());
+    assert!(prometheus.requests().is_empty());
 
     for right in [basic("x", &own), basic("", &own), format!("Bearer {own}"), basic(USER, PASSWORD)]
     {
         assert_eq!(as_user(&path, &right).await, 200, "{right}");
     }
-    world.unbind("key of own").await;
-    eventually(async || (world.get(&path, &own).await.status == 401).then_some(())).await;
-    assert_eq!(world.get(&format!("/prometheus/other{QUERY}"), &other).await.status, 200);
+    fixture.unbind("key of own").await;
+    eventually(async || (fixture.get(&path, &own).await.status == 401).then_some(())).await;
+    assert_eq!(fixture.get(&format!("/prometheus/other{QUERY}"), &other).await.status, 200);
 }
 
 #[actix_web::test]
 async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
-    let origin = world.app.url("");
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
+    let origin = fixture.app.url("");
     let headers = [
         ("Authorization", &*basic("anyone", &token)),
         ("Cookie", "session=1"),
@@ -244,12 +244,12 @@ async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
         ("Accept-Encoding", "gzip"),
         ("If-None-Match", "\"1\""),
     ];
-    let answer = world.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
+    let answer = fixture.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
     assert_eq!(answer.text(), format!("GET {QUERY} HTTP/1.1"));
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     assert!(answer.headers["content-security-policy"].contains("script-src 'self'"));
-    let mut seen = prometheus.seen()[0].headers.clone();
-    let ours = basic("scrapebroker", world.web_password("own").expose_secret());
+    let mut seen = prometheus.requests()[0].headers.clone();
+    let ours = basic("scrapebroker", fixture.web_password("own").expose_secret());
     assert_eq!(seen.remove("authorization"), Some(ours));
     assert_eq!(seen.remove("host"), Some(prometheus.address.to_string()));
     assert!(seen.remove("user-agent").unwrap().starts_with("scrapebroker/"));
@@ -266,15 +266,17 @@ async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
 }
 
 #[actix_web::test]
-async fn names_with_special_characters_are_reachable_by_both_encodings() {
-    let (world, prometheus) = (World::start_at("http://x.example.com/sub").await, parrot().await);
+async fn names_with_special_characters_are_reachable_by_both_paths() {
+    let (fixture, prometheus) =
+        (Fixture::start_at("http://x.example.com/sub").await, echo_server().await);
     for id in ["tsuru:prometheus:my db", "a/b", "50%", "..", "ü?#"] {
         let url = format!("{}/prefix", at(&prometheus));
-        let token = world.instance(id, &[server(0, &url)]).await;
+        let token = fixture.instance(id, &[server(0, &url)]).await;
         let short = scrapebroker::domain::prometheus::segment(&id.parse().unwrap());
         for name in [&*encoded(id), &*short] {
             for before in ["", "/sub"] {
-                let answer = world.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;
+                let answer =
+                    fixture.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;
                 assert_eq!(answer.text(), format!("GET /prefix{QUERY} HTTP/1.1"), "{id} {name}");
             }
         }
@@ -283,10 +285,10 @@ async fn names_with_special_characters_are_reachable_by_both_encodings() {
 
 #[actix_web::test]
 async fn the_next_server_is_used_if_one_refuses_connections() {
-    let world = World::start().await;
-    let (prometheus, hung) = (parrot().await, Instance::start(|_| Reply::Hang).await);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let down = server(0, &format!("http://{nobody}"));
+    let fixture = Fixture::start().await;
+    let (prometheus, hung) = (echo_server().await, Instance::start(|_| Reply::Hang).await);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let down = server(0, &format!("http://{closed}"));
     let failed = Replica {
         state: ReplicaState::Failed,
         problem: "it needs more memory than 1 GiB".to_owned(),
@@ -294,9 +296,9 @@ async fn the_next_server_is_used_if_one_refuses_connections() {
     };
     let second = server(1, &at(&prometheus));
     for (id, first) in [("down", &down), ("failed", &failed)] {
-        let token = world.instance(id, &[first.clone(), second.clone()]).await;
-        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
-        assert_eq!((answer.status, hung.seen().len()), (200, 0), "{id}");
+        let token = fixture.instance(id, &[first.clone(), second.clone()]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        assert_eq!((answer.status, hung.requests().len()), (200, 0), "{id}");
     }
     let cases: [(&str, &[Replica], &str); 3] = [
         ("none", &[], "does not exist yet"),
@@ -304,47 +306,47 @@ async fn the_next_server_is_used_if_one_refuses_connections() {
         ("two", &[down.clone(), Replica { number: 1, ..down }], "server 1 cannot be connected to"),
     ];
     for (id, servers, why) in cases {
-        let token = world.instance(id, servers).await;
-        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        let token = fixture.instance(id, servers).await;
+        let answer = fixture.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
         assert_eq!((answer.status, &*answer.headers["retry-after"]), (503, "5"), "{id}");
         let json = answer.json();
         assert_eq!(json["status"], "error");
         assert!(json["error"].as_str().unwrap().contains(why), "{json}");
         assert!(!answer.text().contains("127.0.0.1"), "{json}");
-        let page = world.get(&format!("/prometheus/{id}/"), &token).await;
+        let page = fixture.get(&format!("/prometheus/{id}/"), &token).await;
         assert_eq!(page.status, 200);
         assert!(page.text().contains(why), "{}", page.text());
-        let graph = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let graph = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert!(graph.text().starts_with("no server of this Prometheus"), "{}", graph.text());
     }
 }
 
 #[actix_web::test]
 async fn a_query_to_an_unresponsive_server_times_out() {
-    let (world, hung) = (World::start().await, Instance::start(|_| Reply::Hang).await);
-    let token = world.instance("own", &[server(0, &at(&hung))]).await;
-    let answer = world.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
+    let (fixture, hung) = (Fixture::start().await, Instance::start(|_| Reply::Hang).await);
+    let token = fixture.instance("own", &[server(0, &at(&hung))]).await;
+    let answer = fixture.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
     assert_eq!((answer.status, &answer.json()["errorType"]), (504, &json!("timeout")));
-    eventually(async || (hung.open() == 0).then_some(())).await;
+    eventually(async || (hung.open_connections() == 0).then_some(())).await;
 
     // The query is canceled when the client disconnects.
-    let waiting = world.open(&format!("/prometheus/own{QUERY}"), &token).await;
-    eventually(async || (hung.open() == 1).then_some(())).await;
+    let waiting = fixture.open(&format!("/prometheus/own{QUERY}"), &token).await;
+    eventually(async || (hung.open_connections() == 1).then_some(())).await;
     drop(waiting);
-    eventually(async || (hung.open() == 0).then_some(())).await;
+    eventually(async || (hung.open_connections() == 0).then_some(())).await;
 
-    let page = world.get("/prometheus/own/", &token).await;
+    let page = fixture.get("/prometheus/own/", &token).await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("did not respond within 5 s"), "{}", page.text());
     assert!(page.text().contains("my &#60;prometheus&#62;"), "{}", page.text());
     assert!(!page.text().contains("sbt_"), "the page shows no secret");
-    let bare = world.get("/prometheus/own", &token).await;
+    let bare = fixture.get("/prometheus/own", &token).await;
     assert_eq!((bare.status, &*bare.headers["location"]), (308, "./own/"));
 }
 
 #[actix_web::test]
 async fn a_truncated_body_never_appears_complete() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let half = "half of it".repeat(100_000);
     let answers = [
         ("length", format!("Content-Length: 2000000\r\n\r\n{half}")),
@@ -354,8 +356,8 @@ async fn a_truncated_body_never_appears_complete() {
     for (id, rest) in answers {
         let answer = format!("HTTP/1.1 200 OK\r\n{rest}");
         let dying = Instance::start(move |_| Reply::Raw(answer.clone().into_bytes())).await;
-        let token = world.instance(id, &[server(0, &at(&dying))]).await;
-        let raw = world.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&dying))]).await;
+        let raw = fixture.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
         let raw = String::from_utf8(raw).unwrap();
         let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{id}: {raw:?}"));
         assert!(head.starts_with("HTTP/1.1 200"), "{id}: {head}");
@@ -366,13 +368,13 @@ async fn a_truncated_body_never_appears_complete() {
         assert!(body.len() < 2_000_000, "{id}");
     }
     let silent = Instance::start(|_| Reply::Close).await;
-    let token = world.instance("silent", &[server(0, &at(&silent))]).await;
-    assert_eq!(world.get(&format!("/prometheus/silent{QUERY}"), &token).await.status, 502);
+    let token = fixture.instance("silent", &[server(0, &at(&silent))]).await;
+    assert_eq!(fixture.get(&format!("/prometheus/silent{QUERY}"), &token).await.status, 502);
 }
 
 #[actix_web::test]
 async fn only_necessary_response_headers_are_returned() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let text = |value: &str| value.to_owned();
     let nice = Instance::start(move |_| {
         let headers = vec![
@@ -388,8 +390,8 @@ async fn only_necessary_response_headers_are_returned() {
         Reply::Http(200, headers, b"\x1f\x8bnot looked at".to_vec())
     })
     .await;
-    let token = world.instance("nice", &[server(0, &at(&nice))]).await;
-    let answer = world.get("/prometheus/nice/graph", &token).await;
+    let token = fixture.instance("nice", &[server(0, &at(&nice))]).await;
+    let answer = fixture.get("/prometheus/nice/graph", &token).await;
     assert_eq!(answer.body, b"\x1f\x8bnot looked at");
     for (name, value) in [("content-type", "text/html"), ("content-encoding", "gzip")] {
         assert_eq!(answer.headers[name], value);
@@ -405,11 +407,11 @@ async fn only_necessary_response_headers_are_returned() {
         ("busy", 503, ("Retry-After", "7"), 503),
     ];
     for (id, status, (name, value), expected) in cases {
-        let said =
+        let message =
             Instance::start(move |_| Reply::Http(status, vec![(name, value.to_owned())], vec![]))
                 .await;
-        let token = world.instance(id, &[server(0, &at(&said))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&message))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!(answer.status, expected, "{id}: {}", answer.text());
         assert!(!answer.headers.contains_key("www-authenticate"), "{id}");
         let passed_on = answer.headers.get(&name.to_ascii_lowercase()).map(String::as_str);
@@ -419,7 +421,7 @@ async fn only_necessary_response_headers_are_returned() {
 
 #[actix_web::test]
 async fn responses_that_a_proxy_modified_are_supported() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let cases = [
         ("until-close", "HTTP/1.1 200 OK\r\n\r\nhello"),
         ("old", "HTTP/1.0 200 OK\r\n\r\nhello"),
@@ -432,8 +434,8 @@ async fn responses_that_a_proxy_modified_are_supported() {
     ];
     for (id, answer) in cases {
         let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
-        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!((answer.status, &*answer.text()), (200, "hello"), "{id}");
     }
     for (id, answer) in [
@@ -441,39 +443,39 @@ async fn responses_that_a_proxy_modified_are_supported() {
         ("lengths", "HTTP/1.1 200 X\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
     ] {
         let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
-        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!(answer.status, 502, "{id}");
     }
     let empty = Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
-    let token = world.instance("empty", &[server(0, &at(&empty))]).await;
-    let raw = String::from_utf8(world.raw("/prometheus/empty/graph", &token).await).unwrap();
+    let token = fixture.instance("empty", &[server(0, &at(&empty))]).await;
+    let raw = String::from_utf8(fixture.raw("/prometheus/empty/graph", &token).await).unwrap();
     assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
 }
 
 /// The web UI of Prometheus 3 sends these requests as well.
 #[actix_web::test]
 async fn notifications_are_forwarded_and_not_streamed() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
     for path in ["scrape_pools", "notifications", "targets/metadata", "features"] {
-        let answer = world.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
+        let answer = fixture.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
         assert_eq!((answer.status, answer.text()), (200, format!("GET /api/v1/{path} HTTP/1.1")));
     }
-    let asked = prometheus.seen().len();
+    let request_count = prometheus.requests().len();
     let live = "/prometheus/own/api/v1/notifications/live";
-    assert_eq!(world.get(live, &token).await.status, 204);
-    assert_eq!(world.app.get(live).await.status, 401);
+    assert_eq!(fixture.get(live, &token).await.status, 204);
+    assert_eq!(fixture.app.get(live).await.status, 401);
     let authorization = basic("x", &token);
     let headers = [("Authorization", authorization.as_str())];
-    let posted = send("POST", &world.app.url(live), &headers, None).await;
+    let posted = send("POST", &fixture.app.url(live), &headers, None).await;
     assert_eq!(posted.status, 405);
-    assert_eq!(prometheus.seen().len(), asked);
+    assert_eq!(prometheus.requests().len(), request_count);
 }
 
 #[actix_web::test]
 async fn rule_files_are_named_without_their_folders() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let rules = r#"{"data":{"groups":[{"name":"g","file":"/srv/x/rules.yml","rules":[]}]}}"#;
     let answers = [
         ("length", format!("Content-Length: {}\r\n\r\n{rules}", rules.len())),
@@ -490,39 +492,39 @@ async fn rule_files_are_named_without_their_folders() {
             Reply::Raw(answer.clone())
         })
         .await;
-        let token = world.instance(id, &[server(0, &at(&prometheus))]).await;
+        let token = fixture.instance(id, &[server(0, &at(&prometheus))]).await;
         let authorization = basic("x", &token);
         let headers = [("Authorization", authorization.as_str()), ("Accept-Encoding", "gzip")];
         for slash in ["", "/"] {
             let path = format!("/prometheus/{id}/api/v1/rules{slash}?type=alert");
-            let answer = world.app.get_with(&path, &headers).await;
+            let answer = fixture.app.get_with(&path, &headers).await;
             assert_eq!(answer.text(), rules.replace("/srv/x/", ""), "{id}");
         }
-        let url = world.app.url(&format!("/prometheus/{id}/api/v1/rules"));
+        let url = fixture.app.url(&format!("/prometheus/{id}/api/v1/rules"));
         assert_eq!(send("HEAD", &url, &headers, None).await.status, 200);
     }
     let cut = Instance::start(|_| {
         Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":{".to_vec())
     })
     .await;
-    let token = world.instance("cut", &[server(0, &at(&cut))]).await;
-    let raw = String::from_utf8(world.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
+    let token = fixture.instance("cut", &[server(0, &at(&cut))]).await;
+    let raw = String::from_utf8(fixture.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
     assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
     let packed = Instance::start(|_| {
         Reply::Http(200, vec![("Content-Encoding", "gzip".to_owned())], b"\x1f\x8b".to_vec())
     })
     .await;
-    let token = world.instance("packed", &[server(0, &at(&packed))]).await;
-    assert_eq!(world.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
+    let token = fixture.instance("packed", &[server(0, &at(&packed))]).await;
+    assert_eq!(fixture.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
 }
 
 /// vmalert sends such queries.
 #[actix_web::test]
 async fn a_post_without_a_content_type_is_a_form() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
     let authorization = basic("x", &token);
-    let url = world.app.url("/prometheus/own/api/v1/query?query=up");
+    let url = fixture.app.url("/prometheus/own/api/v1/query?query=up");
     for (types, status) in [
         (vec![], 200),
         (vec![("Content-Type", "")], 200),
@@ -539,7 +541,7 @@ async fn a_post_without_a_content_type_is_a_form() {
             assert_eq!(answer.status, status, "{types:?}: {}", answer.text());
         }
     }
-    assert_eq!(prometheus.seen()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
+    assert_eq!(prometheus.requests()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
 }
 
 /// The body has two gigabytes. Only the socket buffers hold unread data.
@@ -547,7 +549,7 @@ async fn a_post_without_a_content_type_is_a_form() {
 async fn a_large_body_is_streamed_without_buffering() {
     const LENGTH: u64 = 2 << 30;
     const UNDER_WAY: u64 = 32 << 20;
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let sent = Arc::new(AtomicU64::new(0));
@@ -567,8 +569,8 @@ async fn a_large_body_is_streamed_without_buffering() {
             }
         }
     });
-    let token = world.instance("own", &[server(0, &url)]).await;
-    let mut stream = world.open("/prometheus/own/federate", &token).await;
+    let token = fixture.instance("own", &[server(0, &url)]).await;
+    let mut stream = fixture.open("/prometheus/own/federate", &token).await;
     let mut read = 0;
     let mut buffer = vec![0; 1 << 20];
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -620,5 +622,5 @@ async fn the_certificate_of_a_server_is_verified() {
         let failure = ask(authority, host).await.unwrap_err().to_string();
         assert!(failure.contains("cannot be connected to"), "{failure}");
     }
-    assert_eq!(prometheus.seen().len(), 1);
+    assert_eq!(prometheus.requests().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! The query API `/prometheus/{instance}/…` with a real Prometheus.
 
-use crate::query::{World, encoded, server};
+use crate::query::{Fixture, encoded, server};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,17 +11,17 @@ use support::{
 use tempfile::TempDir;
 
 /// A real Prometheus that scrapes an app and requires the password of the program.
-struct Real {
-    world: World,
+struct RealPrometheus {
+    fixture: Fixture,
     token: String,
     _app: Instance,
     _process: Process,
     _folder: TempDir,
 }
 
-impl Real {
+impl RealPrometheus {
     async fn start() -> Self {
-        let world = World::start().await;
+        let fixture = Fixture::start().await;
         let app = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| {
@@ -29,7 +29,7 @@ impl Real {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let hash = bcrypt::hash(world.web_password("real").expose_secret(), 4).unwrap();
+        let hash = bcrypt::hash(fixture.web_password("real").expose_secret(), 4).unwrap();
         let web = write("web.yml", format!("basic_auth_users: {{scrapebroker: '{hash}'}}\n"));
         let config = write(
             "prometheus.yml",
@@ -57,8 +57,8 @@ impl Real {
             ],
         );
         let url = format!("http://{address}/prometheus/real");
-        let token = world.instance("real", &[server(0, &url)]).await;
-        let real = Self { world, token, _app: app, _process: process, _folder: folder };
+        let token = fixture.instance("real", &[server(0, &url)]).await;
+        let real = Self { fixture, token, _app: app, _process: process, _folder: folder };
         eventually(async || {
             let answer = real.get("/api/v1/query?query=jobs_total").await;
             let found = answer.status == 200 && answer.json()["data"]["result"][0].is_object();
@@ -69,14 +69,14 @@ impl Real {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.world.get(&format!("/prometheus/real{path}"), &self.token).await
+        self.fixture.get(&format!("/prometheus/real{path}"), &self.token).await
     }
 
     async fn ask(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
         let authorization = basic("grafana", &self.token);
         let mut headers = vec![("Authorization", authorization.as_str())];
         headers.extend_from_slice(more);
-        let url = self.world.app.url(&format!("/prometheus/real{path}"));
+        let url = self.fixture.app.url(&format!("/prometheus/real{path}"));
         send(method, &url, &headers, Some(body.to_owned())).await
     }
 }
@@ -85,7 +85,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 
 #[actix_web::test]
 async fn a_real_prometheus_serves_all_read_requests() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     let selector = encoded("{__name__=~\"jobs.*\"}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let range = format!("query=jobs_total&start={}&end={}&step=15", now - 60, now + 60);
@@ -157,7 +157,7 @@ async fn a_real_prometheus_serves_all_read_requests() {
 
 #[actix_web::test]
 async fn a_real_prometheus_names_its_files_without_local_folders() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     let folder = real._folder.path().display().to_string();
     let rules = real.get("/api/v1/rules").await;
     assert_eq!(rules.json()["data"]["groups"][0]["file"], "rules.yml", "{}", rules.text());
@@ -172,7 +172,7 @@ async fn a_real_prometheus_names_its_files_without_local_folders() {
 
 #[actix_web::test]
 async fn only_reads_are_forwarded_to_a_real_prometheus() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     for path in [
         "/api/v1/write",
         "/api/v1/read",
@@ -240,7 +240,7 @@ fn now() -> u64 {
 /// grafana/grafana). Grafana uses POST first, and GET after a 405.
 #[actix_web::test]
 async fn all_requests_of_grafana_are_served() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     // The first sample may be from the current second.
     let (end, start) = (now() + 2, now() - 60);
     let times = format!("start={start}&end={end}");
@@ -287,7 +287,7 @@ async fn all_requests_of_grafana_are_served() {
 /// Requests of the web UI of Prometheus 2.42 and 3 (web/ui in prometheus/prometheus).
 #[actix_web::test]
 async fn requests_of_the_prometheus_ui_are_forwarded_or_refused() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     for path in [
         "/-/ready",
         "/-/healthy",
@@ -349,10 +349,10 @@ async fn requests_of_the_prometheus_ui_are_forwarded_or_refused() {
 
 #[actix_web::test]
 async fn promtool_can_query() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     let end = now();
     let url = |token: &str| {
-        let address = real.world.app.address;
+        let address = real.fixture.app.address;
         format!("http://grafana:{token}@{address}/prometheus/real")
     };
     let promtool = async |arguments: Vec<String>| {
@@ -396,7 +396,7 @@ async fn promtool_can_query() {
 /// type but no body.
 #[actix_web::test]
 async fn vmalert_can_evaluate_rules() {
-    let real = Real::start().await;
+    let real = RealPrometheus::start().await;
     let sink = Instance::start(|_| Reply::Http(204, vec![], vec![])).await;
     let rules = real._folder.path().join("vmalert.yml");
     let text = "groups:
@@ -413,7 +413,7 @@ async fn vmalert_can_evaluate_rules() {
     expr: rate(jobs_total[1m])
 ";
     std::fs::write(&rules, text).unwrap();
-    let url = real.world.app.url("/prometheus/real");
+    let url = real.fixture.app.url("/prometheus/real");
     let token = &real.token;
     for credentials in [
         vec!["basicAuth.username=x".to_owned(), format!("basicAuth.password={token}")],
@@ -429,7 +429,9 @@ async fn vmalert_can_evaluate_rules() {
             format!("-notifier.url=http://{}", sink.address),
             format!("-httpListenAddr={address}"),
         ];
-        let of = |who: &'static str| credentials.iter().map(move |it| format!("-{who}.{it}"));
+        let of = |component: &'static str| {
+            credentials.iter().map(move |it| format!("-{component}.{it}"))
+        };
         let all = arguments.into_iter().chain(of("datasource")).chain(of("remoteRead"));
         let _process = start("vmalert", &all.collect::<Vec<_>>());
         let rules = eventually(async || {

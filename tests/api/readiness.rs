@@ -45,7 +45,7 @@ async fn without_a_route_table_no_app_is_reported_as_unknown() {
     let mut settings = short_ages().to_vec();
     settings.push(routers(&[(router.address, "wrong")]));
     let app = spawn_app(&settings).await;
-    eventually(async || (!router.seen().is_empty()).then_some(())).await;
+    eventually(async || (!router.requests().is_empty()).then_some(())).await;
     // This is longer than `routes.stale_after`.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let ready = app.get("/-/ready").await;

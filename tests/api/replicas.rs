@@ -53,10 +53,10 @@ impl Database {
 }
 
 /// Starts three replicas concurrently on an empty database.
-fn starting(
+fn start_three(
     database: &Database,
     settings: &[(&str, &str)],
-) -> (Vec<tempfile::TempDir>, Vec<Starting>) {
+) -> (Vec<tempfile::TempDir>, Vec<StartingServer>) {
     let url = database.url();
     let shared = [
         ("SCRAPEBROKER__DATABASE_URL", &*url),
@@ -66,13 +66,16 @@ fn starting(
     let settings: Vec<_> = shared.iter().chain(settings).copied().collect();
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let starting: Vec<_> =
-        folders.iter().map(|folder| Server::starting(folder.path(), &settings)).collect();
+        folders.iter().map(|folder| Server::spawn(folder.path(), &settings)).collect();
     (folders, starting)
 }
 
-fn three(database: &Database, settings: &[(&str, &str)]) -> (Vec<tempfile::TempDir>, Vec<Server>) {
-    let (folders, starting) = starting(database, settings);
-    (folders, starting.into_iter().map(Starting::listening).collect())
+fn three_replicas(
+    database: &Database,
+    settings: &[(&str, &str)],
+) -> (Vec<tempfile::TempDir>, Vec<Server>) {
+    let (folders, starting) = start_three(database, settings);
+    (folders, starting.into_iter().map(StartingServer::listening).collect())
 }
 
 /// The bodies of a provision request and of a bind request for an app.
@@ -89,7 +92,7 @@ async fn bodies(server: &Server, app: &str) -> (Value, Value) {
 }
 
 /// The active binding of the app in a replica.
-async fn in_force(server: &Server) -> Value {
+async fn active_binding(server: &Server) -> Value {
     let url = format!("http://{}/v1/apps/app-guid", server.address);
     let answer = send("GET", &url, &[], None).await;
     match answer.status {
@@ -104,7 +107,7 @@ async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
     let database = Database::create().await;
-    let (_folders, servers) = three(&database, &[("SCRAPEBROKER__ROUTES__FILE", &*file)]);
+    let (_folders, servers) = three_replicas(&database, &[("SCRAPEBROKER__ROUTES__FILE", &*file)]);
     let (provision, bind) = bodies(&servers[0], "app-guid").await;
     for server in &servers {
         let url = format!("http://{}/-/ready", server.address);
@@ -116,7 +119,7 @@ async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
         while !waiting.is_empty() {
             let mut still = Vec::new();
             for server in waiting {
-                if in_force(server).await != expected {
+                if active_binding(server).await != expected {
                     still.push(server);
                 }
             }
@@ -157,12 +160,12 @@ async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
 #[actix_web::test]
 async fn concurrent_equal_requests_to_all_replicas_are_executed_once() {
     let database = Database::create().await;
-    let (_folders, servers) = three(&database, &[]);
+    let (_folders, servers) = three_replicas(&database, &[]);
     let (provision, bind) = bodies(&servers[0], "app").await;
     let at_all = async |method: &str, path: &str, body: Option<&Value>| {
-        let asked =
+        let requests =
             servers.iter().chain(&servers).map(|server| server.ask(method, path, body.cloned()));
-        let answers = join_all(asked).await.into_iter().map(Option::unwrap);
+        let answers = join_all(requests).await.into_iter().map(Option::unwrap);
         let answers: Vec<_> = answers.map(|answer| (answer.status, answer.json())).collect();
         let mut statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
         statuses.sort_unstable();
@@ -201,7 +204,7 @@ async fn replicas_wait_while_one_migrates_the_database() {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(connection).await.unwrap()
     };
     count(&mut migrating, &format!("pg_advisory_lock({lock})")).await;
-    let (_folders, mut starting) = starting(&database, &[]);
+    let (_folders, mut starting) = start_three(&database, &[]);
     let waiting = format!(
         "pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
          (SELECT oid FROM pg_database WHERE datname = '{}')",
@@ -217,7 +220,7 @@ async fn replicas_wait_while_one_migrates_the_database() {
     );
     count(&mut migrating, &format!("pg_advisory_unlock({lock})")).await;
 
-    let servers: Vec<_> = starting.into_iter().map(Starting::listening).collect();
+    let servers: Vec<_> = starting.into_iter().map(StartingServer::listening).collect();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let taken = count(&mut migrating, "_sqlx_migrations WHERE success").await;
     assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each migration is applied once");
@@ -239,9 +242,9 @@ async fn the_process_provisioner_is_refused_on_a_second_machine_but_not_after_a_
     ];
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Server::start_with(one.path(), &settings);
-    let (code, said) = Server::starting(other.path(), &settings).failed();
-    assert_eq!(code, Some(69), "{said}");
-    let reason = said.lines().last().unwrap();
+    let (code, output) = Server::spawn(other.path(), &settings).failed();
+    assert_eq!(code, Some(69), "{output}");
+    let reason = output.lines().last().unwrap();
     assert!(reason.contains("prometheus.provisioner: another Scrapebroker"), "{reason}");
     assert!(reason.contains(&one.path().display().to_string()), "{reason}");
     assert!(reason.contains("Stop the other one, or set prometheus.provisioner to"), "{reason}");

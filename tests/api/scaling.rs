@@ -101,14 +101,14 @@ async fn routes_of_a_failing_gorouter_are_kept() {
         Reply::Http(302, vec![("Location", "http://169.254.169.254/".to_owned())], vec![]),
     ] {
         *reply.borrow_mut() = fault;
-        let polled = router.seen().len();
-        eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+        let polled = router.requests().len();
+        eventually(async || (router.requests().len() >= polled + 2).then_some(())).await;
         assert_eq!(scrape().await, 200);
     }
     // After a restart the route table of the gorouter is empty.
     *reply.borrow_mut() = table(&json!({}));
-    let polled = router.seen().len();
-    eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+    let polled = router.requests().len();
+    eventually(async || (router.requests().len() >= polled + 2).then_some(())).await;
     assert_eq!(scrape().await, 200);
 }
 

@@ -41,12 +41,12 @@ async fn a_real_prometheus_sends_its_token_and_scrapes_the_external_exporter() {
         "basic_auth: {{username: {}, password: {}}}",
         credentials["username"], credentials["password"]
     );
-    let jobs = [job("bearer", &bearer), job("basic", &basic), job("nobody", "")].concat();
+    let jobs = [job("bearer", &bearer), job("basic", &basic), job("anonymous", "")].concat();
     let prometheus = Prometheus::start(&jobs);
     for (query, value) in [
         ("up{job=\"bearer\"} == 1", "1"),
         ("up{job=\"basic\"} == 1", "1"),
-        ("up{job=\"nobody\"}", "0"),
+        ("up{job=\"anonymous\"}", "0"),
         ("jobs{job=\"basic\",app_name=\"app\",index=\"0\"}", "5"),
         ("bill{job=\"bearer\",app_name=\"app\",index=\"\"}", "7"),
     ] {
@@ -93,7 +93,7 @@ async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
     let instances_up = prometheus.query("sum(scrapebroker_instance_up)").await;
     assert_eq!(instances_up[0]["value"][1], "2");
     // The timeout comes from the scrape timeout of Prometheus, which is one second.
-    assert!(first.seen()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
+    assert!(first.requests()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
 }
 
 #[actix_web::test]
@@ -132,8 +132,8 @@ async fn two_real_node_exporters_are_the_instances_of_one_app() {
         assert_eq!(answer.lines(&wanted).len(), 1, "{}", answer.text());
     }
     assert_eq!(answer.lines("# TYPE node_load1 ").len(), 1);
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
 }
 
 /// The scrape configuration for the app.

@@ -32,9 +32,9 @@ struct Instances {
 
 /// A policy that accepts every instance.
 #[derive(Debug)]
-struct Willing;
+struct AcceptingPolicy;
 
-impl ProvisionPolicy for Willing {
+impl ProvisionPolicy for AcceptingPolicy {
     fn validate<'a>(
         &'a self,
         _: &'a Spec,
@@ -49,7 +49,7 @@ impl ProvisionPolicy for Willing {
 }
 
 impl Instances {
-    async fn made(ids: &[&str]) -> Self {
+    async fn provision(ids: &[&str]) -> Self {
         let mut instances = Self { folder: tempfile::tempdir().unwrap(), salts: HashMap::new() };
         let store = Store::open(&instances.url().into(), 2).await.unwrap();
         let catalog: Value =
@@ -60,7 +60,7 @@ impl Instances {
         let provisioning = Provisioning {
             max_instances: 9,
             max_instances_per_space: 9,
-            policy: Arc::new(Willing),
+            policy: Arc::new(AcceptingPolicy),
             operations_changed: Arc::default(),
         };
         broker.provision_with(provisioning, catalog);
@@ -143,7 +143,7 @@ impl TestApp {
         assert_eq!(self.broker("DELETE", &path, None).await.status, 200);
     }
 
-    async fn counted(&self, outcome: &str) -> u32 {
+    async fn list_count(&self, outcome: &str) -> u32 {
         let series = format!("scrapebroker_sd_requests_total{{outcome=\"{outcome}\"}} ");
         let line = self.get("/metrics").await.lines(&series).remove(0);
         line.rsplit(' ').next().unwrap().parse().unwrap()
@@ -164,7 +164,7 @@ fn bearer(token: &str) -> String {
 }
 
 /// A scrape configuration that discovers targets with `/sd`.
-fn discovering(address: SocketAddr, token: &str) -> String {
+fn discovery_config(address: SocketAddr, token: &str) -> String {
     format!(
         "- job_name: bound
   honor_labels: true
@@ -178,7 +178,7 @@ fn discovering(address: SocketAddr, token: &str) -> String {
 }
 
 /// The `instance` label and the health of each active target of Prometheus.
-async fn active(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
+async fn active_targets(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
     tokio::net::TcpStream::connect(prometheus.address).await.ok()?;
     let url = format!("http://{}/api/v1/targets?state=active", prometheus.address);
     let answer = send("GET", &url, &[], None).await;
@@ -191,10 +191,10 @@ async fn active(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
     Some(targets)
 }
 
-async fn until_active(prometheus: &Prometheus, expected: &[&str]) {
+async fn wait_until_active(prometheus: &Prometheus, expected: &[&str]) {
     let expected: Vec<_> =
         expected.iter().map(|name| ((*name).to_owned(), "up".to_owned())).collect();
-    eventually(async || (active(prometheus).await? == expected).then_some(())).await;
+    eventually(async || (active_targets(prometheus).await? == expected).then_some(())).await;
 }
 
 #[actix_web::test]
@@ -209,7 +209,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
             .await,
         );
     }
-    let database = Instances::made(&["p1"]).await;
+    let database = Instances::provision(&["p1"]).await;
     let routes = RouteFile::of_app(&fleet[..2]);
     let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("p1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
@@ -217,8 +217,8 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
     assert_eq!(app.bind("b2", "app-guid", json!({"endpoint": "/other"})).await.status, 201);
 
     let token = database.token("p1");
-    let prometheus = Prometheus::start(&discovering(app.address, &token));
-    until_active(&prometheus, &["web/0", "web/1"]).await;
+    let prometheus = Prometheus::start(&discovery_config(app.address, &token));
+    wait_until_active(&prometheus, &["web/0", "web/1"]).await;
     let up = prometheus.query("up{team=\"t\",app_name=\"app\",space_name=\"prod\"}").await;
     assert_eq!(up.len(), 2, "{up:?}");
     let samples = prometheus.query("own").await;
@@ -227,11 +227,11 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
     assert!(sample.as_object().unwrap().keys().all(|name| !name.contains("exported")));
 
     routes.rewrite(&fleet);
-    until_active(&prometheus, &["web/0", "web/1", "web/2", "web/3"]).await;
+    wait_until_active(&prometheus, &["web/0", "web/1", "web/2", "web/3"]).await;
     app.unbind_from("p1", "b1").await;
-    until_active(&prometheus, &[]).await;
+    wait_until_active(&prometheus, &[]).await;
     for instance in &fleet {
-        let seen = instance.seen();
+        let seen = instance.requests();
         assert!(
             !seen.is_empty() && seen.iter().all(|it| !it.headers.contains_key("authorization"))
         );
@@ -254,25 +254,25 @@ async fn a_real_prometheus_scrapes_instances_with_special_characters() {
     endpoints[0]["tags"].as_object_mut().unwrap().remove("instance_id");
     endpoints[1]["tags"]["process_type"] = "wor ker/&".into();
     let routes = RouteFile::new(&json!({"app.example.com": endpoints}));
-    let database = Instances::made(&["i 1/ü"]).await;
+    let database = Instances::provision(&["i 1/ü"]).await;
     let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i%201%2F%C3%BC", "b1", odd, json!({})).await;
-    let prometheus = Prometheus::start(&discovering(app.address, &database.token("i 1/ü")));
+    let prometheus = Prometheus::start(&discovery_config(app.address, &database.token("i 1/ü")));
     let without_index = format!("web/{}", fleet[0].address);
-    until_active(&prometheus, &[&without_index, "web/2", "wor ker/&/1"]).await;
+    wait_until_active(&prometheus, &[&without_index, "web/2", "wor ker/&/1"]).await;
     assert_eq!(prometheus.query("count(odd) == 3").await.len(), 1);
 }
 
 #[actix_web::test]
 async fn targets_stay_active_while_the_routes_are_unknown() {
     let instance = Instance::with_metrics("a 1\n").await;
-    let database = Instances::made(&["i1"]).await;
+    let database = Instances::provision(&["i1"]).await;
     let routes = RouteFile::of_app([&instance]);
     let mut app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i1", "b1", "app-guid", json!({})).await;
     let token = database.token("i1");
-    let prometheus = Prometheus::start(&discovering(app.address, &token));
-    until_active(&prometheus, &["web/0"]).await;
+    let prometheus = Prometheus::start(&discovery_config(app.address, &token));
+    wait_until_active(&prometheus, &["web/0"]).await;
 
     app.stop(Stop::Graceful).await.unwrap();
     let silent = Instance::start(|_| Reply::Hang).await;
@@ -282,8 +282,8 @@ async fn targets_stay_active_while_the_routes_are_unknown() {
     let app = spawn_app(&[ours, database.settings()].concat()).await;
     let answer = app.sd("/sd", &bearer(&token)).await;
     assert_eq!((answer.status, answer.headers["retry-after"].as_str()), (503, "5"));
-    eventually(async || (app.counted("unavailable").await >= 4).then_some(())).await;
-    let targets = active(&prometheus).await.unwrap();
+    eventually(async || (app.list_count("unavailable").await >= 4).then_some(())).await;
+    let targets = active_targets(&prometheus).await.unwrap();
     assert_eq!(targets.len(), 1, "{targets:?}");
 }
 
@@ -299,11 +299,11 @@ async fn an_empty_target_list_requires_complete_route_tables() {
     let answer = app.sd("/sd", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(app.operator_targets("/sd?app=app-guid").await, ["app-guid web/0"]);
-    let answer = app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await;
+    let answer = app.sd("/sd?app=unknown", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
 
     let app = spawn_app(&[routes.setting()]).await;
-    assert_eq!(app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await.text(), "[]\n");
+    assert_eq!(app.sd("/sd?app=unknown", &basic(USER, PASSWORD)).await.text(), "[]\n");
 }
 
 #[actix_web::test]
@@ -317,7 +317,7 @@ async fn every_caller_sees_its_own_targets_in_both_access_modes() {
     });
     let routes = RouteFile::new(&table);
     for mode in ["open", "token"] {
-        let database = Instances::made(&["i2", "i3"]).await;
+        let database = Instances::provision(&["i2", "i3"]).await;
         let access = ("SCRAPE__ACCESS", mode.to_owned());
         let base_url = ("BASE_URL", "https://broker.example.com/x/".to_owned());
         let ours = vec![routes.setting(), access, base_url];
@@ -333,7 +333,7 @@ async fn every_caller_sees_its_own_targets_in_both_access_modes() {
         app.bind_to("i2", "b2", "other-guid", json!({})).await;
         let token = |bound: &Value| bearer(bound["credentials"]["token"].as_str().unwrap());
         let all = ["other-guid web/0", "app-guid web/0"];
-        for (who, path, expected) in [
+        for (authorization, path, expected) in [
             (basic(USER, PASSWORD), "/sd", &all[..]),
             (basic(USER, PASSWORD), "/v1/sd/apps", &all),
             (basic(USER, PASSWORD), "/v1/sd/apps/acme/dev-guid", &all[..1]),
@@ -350,7 +350,7 @@ async fn every_caller_sees_its_own_targets_in_both_access_modes() {
             (bearer(&database.token("i3")), "/sd", &[]),
             (bearer(&database.token("i3")), "/sd?app=app-guid", &[]),
         ] {
-            let answer = app.sd(path, &who).await;
+            let answer = app.sd(path, &authorization).await;
             assert_eq!(instances(&answer), expected, "{mode} {path}");
         }
         assert_eq!(app.get("/sd").await.status, 401, "{mode}");
@@ -383,8 +383,8 @@ async fn every_caller_sees_its_own_targets_in_both_access_modes() {
 async fn without_configured_operators_all_requests_are_refused() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let nobody = [("BROKER__USERNAME", String::new()), ("BROKER__PASSWORD", String::new())];
-    let [user, password] = nobody;
+    let no_credentials = [("BROKER__USERNAME", String::new()), ("BROKER__PASSWORD", String::new())];
+    let [user, password] = no_credentials;
     let app = spawn_app(&[routes.setting(), user, password]).await;
     let answer = app.get("/sd").await;
     assert!(answer.status == 503 && answer.text().contains("broker.username"), "{}", answer.text());
@@ -398,7 +398,7 @@ async fn a_target_list_is_cached_until_something_changes() {
     let operator = basic(USER, PASSWORD);
     let first = app.sd("/sd", &operator).await;
     let second = app.sd("/sd", &operator).await;
-    assert_eq!((&second.body, app.counted("cached").await), (&first.body, 1));
+    assert_eq!((&second.body, app.list_count("cached").await), (&first.body, 1));
     let tag = first.headers["etag"].clone();
     assert!(tag.starts_with('"'), "{tag}");
     let conditional = [("Authorization", operator.as_str()), ("If-None-Match", tag.as_str())];
@@ -408,7 +408,7 @@ async fn a_target_list_is_cached_until_something_changes() {
     let head = send("HEAD", &app.url("/sd"), &authorization, None).await;
     assert_eq!((head.status, head.body.len(), &head.headers["etag"]), (200, 0, &tag));
     assert_eq!(head.headers["content-length"], first.body.len().to_string());
-    assert_eq!(app.counted("made").await, 1);
+    assert_eq!(app.list_count("made").await, 1);
 
     routes.rewrite(&fleet);
     let changed = eventually(async || {
@@ -419,7 +419,7 @@ async fn a_target_list_is_cached_until_something_changes() {
     .await;
     assert_eq!(instances(&changed), ["app-guid web/0", "app-guid web/1"]);
     assert_ne!(changed.headers["etag"], tag);
-    assert_eq!(app.counted("made").await, 2);
+    assert_eq!(app.list_count("made").await, 2);
     let bound = app.bind("b1", "app-guid", json!({"labels": {"team": "t"}})).await;
     assert_eq!(bound.status, 201);
     assert_eq!(app.sd("/sd", &operator).await.json()[0]["labels"]["team"], "t");
@@ -450,7 +450,7 @@ async fn the_token_of_a_tsuru_job_lists_the_apps_that_it_can_scrape() {
         let access = ("SCRAPE__ACCESS", "token".to_owned());
         let app = spawn_app(&[routes.setting(), access]).await;
         let ask = async |method, path: &str, form| {
-            crate::tsuru_binding::ask_tsuru(app.address, "metrics", method, path, form).await
+            crate::tsuru_binding::tsuru_request(app.address, "metrics", method, path, form).await
         };
         assert_eq!(ask("POST", "", form).await.unwrap().status, 201);
         let job = ask("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
@@ -475,13 +475,13 @@ async fn the_rate_limit_counts_per_token_and_not_per_header_value() {
     let token = bound["credentials"]["token"].as_str().unwrap();
     let mut refused = 0;
     for port in 1..=60 {
-        let who = match port % 4 {
+        let authorization = match port % 4 {
             0 => basic(&port.to_string(), token),
             1 => format!("Bearer{}{token}", " ".repeat(port)),
             2 => format!("bearer {token}{}", " ".repeat(port)),
             _ => token.to_owned(),
         };
-        let answer = app.sd(&format!("/sd?port={port}"), &who).await;
+        let answer = app.sd(&format!("/sd?port={port}"), &authorization).await;
         refused += u32::from(answer.status == 429);
         assert!([200, 429].contains(&answer.status), "{}", answer.text());
     }
@@ -523,7 +523,7 @@ async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
     .await;
     let routes = RouteFile::of_app([&instance]);
     for mode in ["open", "token"] {
-        let database = Instances::made(&["first", "second", "none"]).await;
+        let database = Instances::provision(&["first", "second", "none"]).await;
         let ours = vec![routes.setting(), ("SCRAPE__ACCESS", mode.to_owned())];
         let app = spawn_app(&[ours, database.settings()].concat()).await;
         let first = json!({
@@ -540,13 +540,13 @@ async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
         let answer = scrape("first").await;
         assert_eq!(answer.lines("a{").len(), 2, "{mode}: {}", answer.text());
         assert!(answer.lines("a{")[0].contains("of=\"first\""), "{}", answer.text());
-        let seen = instance.seen().pop().unwrap();
+        let seen = instance.requests().pop().unwrap();
         assert_eq!(seen.line, "GET /first?x=1 HTTP/1.1");
         assert_eq!(seen.headers["authorization"], "Bearer for the app");
 
         let answer = scrape("second").await;
         assert_eq!(answer.status, 502, "{mode}: over its limit: {}", answer.text());
-        assert!(!instance.seen().pop().unwrap().headers.contains_key("authorization"));
+        assert!(!instance.requests().pop().unwrap().headers.contains_key("authorization"));
         assert_eq!(scrape("none").await.status, 403, "{mode}");
         let described = app.sd("/v1/apps/app-guid", &bearer(&database.token("second"))).await;
         assert_eq!(described.json()["apps"][0]["binding"]["endpoint"], "/second");
@@ -554,7 +554,7 @@ async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
         let by_address = format!("/v1/apps/app-guid/instances/{}/metrics", instance.address);
         let answer = app.sd(&by_address, &basic(USER, PASSWORD)).await;
         assert_eq!(answer.lines("a{").len(), 2, "{mode}: {}", answer.text());
-        assert_eq!(instance.seen().pop().unwrap().line, "GET /newest HTTP/1.1");
+        assert_eq!(instance.requests().pop().unwrap().line, "GET /newest HTTP/1.1");
         let nowhere = "/v1/apps/app-guid/instances/10.9.9.9:1/metrics";
         assert_eq!(app.sd(nowhere, &basic(USER, PASSWORD)).await.status, 404);
     }

@@ -53,14 +53,14 @@ impl Server {
     }
 
     pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::starting(folder, settings).listening()
+        Self::spawn(folder, settings).listening()
     }
 
     /// Starts the program without waiting until it listens.
-    pub(crate) fn starting(folder: &Path, settings: &[(&str, &str)]) -> Starting {
+    pub(crate) fn spawn(folder: &Path, settings: &[(&str, &str)]) -> StartingServer {
         let mut command = program(folder);
         command.arg("serve").envs(settings.iter().copied()).stderr(Stdio::piped());
-        Starting(command.spawn().unwrap())
+        StartingServer(command.spawn().unwrap())
     }
 
     /// Starts the program with a soft and a hard limit for open files.
@@ -80,7 +80,7 @@ impl Server {
             .arg(program.get_program())
             .envs(settings.iter().copied())
             .stderr(Stdio::piped());
-        Starting(command.spawn().unwrap()).listening()
+        StartingServer(command.spawn().unwrap()).listening()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -130,9 +130,9 @@ fn send_signal(child: &Child, signal: &str) {
 }
 
 /// A started process that may not listen yet.
-pub(crate) struct Starting(Child);
+pub(crate) struct StartingServer(Child);
 
-impl Starting {
+impl StartingServer {
     /// Sends SIGTERM and returns the exit code.
     pub(crate) async fn stopped(mut self) -> Option<i32> {
         send_signal(&self.0, "TERM");
@@ -141,10 +141,10 @@ impl Starting {
 
     /// Waits until the process exits. Returns the exit code and the log.
     pub(crate) fn failed(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
+        let mut output = String::new();
         let mut stderr = self.0.stderr.take().unwrap();
-        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
-        (self.0.wait().unwrap().code(), said)
+        std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
+        (self.0.wait().unwrap().code(), output)
     }
 
     pub(crate) fn listening(mut self) -> Server {

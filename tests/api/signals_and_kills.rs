@@ -84,8 +84,8 @@ async fn a_second_program_on_the_same_address_exits_69() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(69));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&server.address.to_string()), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains(&server.address.to_string()), "{message}");
 }
 
 #[actix_web::test]
@@ -139,7 +139,7 @@ async fn file_descriptors_are_not_leaked_while_instances_change() {
         .await;
         // The instances keep listening and are not scraped again.
         kept.extend(instances);
-        eventually(async || kept.iter().all(|one| one.open() == 0).then_some(())).await;
+        eventually(async || kept.iter().all(|one| one.open_connections() == 0).then_some(())).await;
         if round == 0 {
             after_first = open();
         }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// Sends `head`, then one byte per second until the connection is closed. Returns the response.
-async fn drip(app: &TestApp, head: &str, then: u8) -> Answer {
+async fn send_slowly(app: &TestApp, head: &str, then: u8) -> Answer {
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -34,9 +34,9 @@ async fn slow_requests_time_out() {
         basic(USER, PASSWORD)
     );
     let (head, line, body) = tokio::join!(
-        drip(&app, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x'),
-        drip(&app, "GET /", b'x'),
-        drip(&app, &bind, b' '),
+        send_slowly(&app, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x'),
+        send_slowly(&app, "GET /", b'x'),
+        send_slowly(&app, &bind, b' '),
     );
     assert_eq!((head.status, line.status, body.status), (408, 408, 408));
     assert!(body.json()["description"].as_str().unwrap().contains("after 5 s"));

@@ -361,7 +361,7 @@ async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
         let app = spawn_app(&[routes.setting()]).await;
         let answer = app.get("/v1/apps/app-guid/metrics").await;
         assert_eq!(answer.lines("m{").len(), 1, "{location}: {}", answer.text());
-        assert!(instance.seen().iter().all(|seen| seen.headers["host"] == "app.example.com"));
+        assert!(instance.requests().iter().all(|seen| seen.headers["host"] == "app.example.com"));
     }
 }
 

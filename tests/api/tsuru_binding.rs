@@ -17,11 +17,11 @@ const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 
 /// Sends one request of Tsuru about the service `metrics`. None if the connection failed.
 async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
-    ask_tsuru(address, "metrics", method, path, form).await
+    tsuru_request(address, "metrics", method, path, form).await
 }
 
 /// Sends one request of Tsuru. None if the connection failed.
-pub(crate) async fn ask_tsuru(
+pub(crate) async fn tsuru_request(
     address: SocketAddr,
     service: &str,
     method: &str,
@@ -89,7 +89,7 @@ async fn a_bound_tsuru_app_is_scraped_with_its_parameters_and_token() {
         assert_eq!(scraped.status, 200, "{}", scraped.text());
         assert!(scraped.lines("a{")[0].contains("app_id=\"tsuru:shop\""), "{}", scraped.text());
     }
-    assert!(instance.seen().iter().all(|seen| seen.line.starts_with("GET /internal ")));
+    assert!(instance.requests().iter().all(|seen| seen.line.starts_with("GET /internal ")));
     assert_eq!(ask("DELETE", "/m/bind-app", "app-name=shop").await.status, 200);
     let token = format!("Bearer {}", variable(&bound, "METRICS_TOKEN"));
     assert_eq!(app.get_with(path, &[("Authorization", &token)]).await.status, 401);

@@ -3,7 +3,7 @@
 use crate::{
     start::{Server, field, program},
     test_app::*,
-    tsuru_binding::ask_tsuru,
+    tsuru_binding::tsuru_request,
 };
 use scrapebroker::{
     discovery::{self, Discovery, Limits, Settings, Tsuru},
@@ -13,7 +13,7 @@ use scrapebroker::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use support::{
-    Answer, Instance, Reply, RouteFile, Seen, UNKNOWN_HOST, basic,
+    Answer, Instance, ReceivedRequest, Reply, RouteFile, UNKNOWN_HOST, basic,
     certificates::Authority,
     endpoint, eventually, send,
     tsuru::{Fault, TOKEN, TsuruApi, TsuruApp, container, internal_address, pod},
@@ -92,7 +92,8 @@ fn shop(instances: &[Instance]) -> TsuruApp {
 
 /// Starts instances on different addresses with the same port.
 async fn instances(count: u8) -> Vec<Instance> {
-    let metrics = |nth: u8| move |_: &Seen| Reply::Metrics(format!("orders_total {nth}\n"));
+    let metrics =
+        |nth: u8| move |_: &ReceivedRequest| Reply::Metrics(format!("orders_total {nth}\n"));
     let mut instances = Vec::new();
     let mut port = 0;
     for nth in 0..count {
@@ -118,7 +119,7 @@ impl TestApp {
     async fn bind_tsuru(&self, apps: &[Bound]) {
         for Bound { name, team, pool, hosts } in apps {
             let made = format!("name=of-{team}&team={team}&user=u");
-            let made = ask_tsuru(self.address, "metrics", "POST", "", &made).await.unwrap();
+            let made = tsuru_request(self.address, "metrics", "POST", "", &made).await.unwrap();
             assert!(made.status < 300, "{}", made.text());
             let mut form = format!("app-name={name}&app-pool-name={pool}&user=u");
             for host in hosts {
@@ -126,14 +127,14 @@ impl TestApp {
                 form.push_str(&format!("&app-hosts={host}"));
             }
             let path = format!("/of-{team}/bind-app");
-            let bound = ask_tsuru(self.address, "metrics", "POST", &path, &form).await.unwrap();
+            let bound = tsuru_request(self.address, "metrics", "POST", &path, &form).await.unwrap();
             assert!(bound.status < 300, "{}", bound.text());
         }
     }
 
     async fn unbind_tsuru(&self, Bound { name, team, .. }: &Bound) {
         let (path, form) = (format!("/of-{team}/bind-app"), format!("app-name={name}&user=u"));
-        let gone = ask_tsuru(self.address, "metrics", "DELETE", &path, &form).await.unwrap();
+        let gone = tsuru_request(self.address, "metrics", "DELETE", &path, &form).await.unwrap();
         assert_eq!(gone.status, 200, "{}", gone.text());
     }
 }
@@ -168,7 +169,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     api.put(shop(&units[..2]));
     let app = spawn_with(&api, &[]).await;
     assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "the app is not bound");
-    assert!(api.asked().is_empty(), "no app is requested from the API");
+    assert!(api.requests().is_empty(), "no app is requested from the API");
     app.bind_tsuru(&[bound("shop", &[])]).await;
     let lines = samples(&app, "tsuru:shop", 2).await;
     let port = units[0].address.port();
@@ -178,7 +179,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
          index=\"0\",instance_id=\"0\",instance=\"127.31.0.1:{port}\"}} 0"
     );
     assert_eq!(lines[0], labels);
-    assert_eq!(units[0].seen()[0].headers["host"], "shop.tsuru.example.test");
+    assert_eq!(units[0].requests()[0].headers["host"], "shop.tsuru.example.test");
     for key in ["checkout/pool-a/shop", "shop.tsuru.example.test", "tsuru%3Ashop"] {
         samples(&app, key, 2).await;
     }
@@ -232,9 +233,9 @@ async fn units_are_kept_while_the_api_is_unavailable() {
         problem(&app, expected).await;
         samples(&app, "tsuru:shop", 2).await;
     }
-    let asked = api.asked().len();
+    let request_count = api.requests().len();
     api.fault(Fault::Slow(Duration::from_secs(3600)));
-    eventually(async || (api.asked().len() > asked).then_some(())).await;
+    eventually(async || (api.requests().len() > request_count).then_some(())).await;
     samples(&app, "tsuru:shop", 2).await;
     api.fault(Fault::None);
     api.down().await;
@@ -318,7 +319,7 @@ async fn an_app_without_a_host_is_found_by_its_other_keys() {
     for key in ["tsuru:shop", "checkout/pool-a/shop"] {
         samples(&app, key, 2).await;
     }
-    let seen = units[1].seen();
+    let seen = units[1].requests();
     assert_eq!(seen[0].headers["host"], units[1].address.to_string());
     let routes = app.get_with("/routes", &[("Authorization", &basic(USER, PASSWORD))]).await.json();
     assert_eq!(routes["tsuru:shop"].as_array().map(Vec::len), Some(2), "{routes}");
@@ -353,7 +354,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
         let lines = samples(&app, key, 1).await;
         assert!(lines[0].ends_with("} 5"), "{key}: {lines:?}");
     }
-    let hosts: Vec<_> = local.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    let hosts: Vec<_> = local.requests().iter().map(|seen| seen.headers["host"].clone()).collect();
     assert_eq!(hosts, [one[0].as_str(), &two[0]]);
     let answer = app.get("/v1/apps/tsuru:shop/metrics").await;
     let info = answer.lines("scrapebroker_instance_info{");
@@ -400,9 +401,10 @@ async fn slow_and_oversized_api_responses_are_aborted() {
     for (fault, expected) in faults {
         api.fault(fault);
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
-        let asked = discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
+        let api_client =
+            discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings(asked.unwrap(), apps, limits), &shutdown);
+        let discovery = Discovery::start(settings(api_client.unwrap(), apps, limits), &shutdown);
         let failure = eventually(async || {
             discovery.table.snapshot().sources().first().and_then(|it| it.failure.clone())
         });
@@ -444,7 +446,7 @@ async fn the_certificate_of_the_api_is_verified() {
         shutdown.cancel();
         discovery.stopped().await;
     }
-    let seen = api.seen();
+    let seen = api.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].line, "GET /1.0/apps/shop HTTP/1.1");
     assert_eq!(seen[0].headers["authorization"], format!("bearer {TOKEN}"));
@@ -489,11 +491,11 @@ async fn dropped_units_and_hosts_are_logged_with_a_reason() {
         let lines = server.lines_until("listening ");
         let address = field(lines.last().unwrap(), "address").parse().unwrap();
         let made = "name=of-checkout&team=checkout&user=u";
-        let made = ask_tsuru(address, "metrics", "POST", "", made).await.unwrap();
+        let made = tsuru_request(address, "metrics", "POST", "", made).await.unwrap();
         assert!(made.status < 300, "{}", made.text());
         let hosts: String = hosts.iter().map(|host| format!("&app-hosts={host}")).collect();
         let form = format!("app-name=shop&app-pool-name=pool-a&user=u{hosts}");
-        let bound = ask_tsuru(address, "metrics", "POST", "/of-checkout/bind-app", &form).await;
+        let bound = tsuru_request(address, "metrics", "POST", "/of-checkout/bind-app", &form).await;
         assert!(bound.unwrap().status < 300);
         let mut dropped = Vec::new();
         while dropped.len() < expected.len() {

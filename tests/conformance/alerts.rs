@@ -18,8 +18,8 @@ fn prometheus_accepts_the_rules() {
     let file = folder.path().join("rules.yml");
     fs::write(&file, format!("groups:{}", rules(&operations()))).unwrap();
     let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{message}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
     Some((status, answer))
 }
 
-fn it_starts_a_prometheus(shell: &Shell) {
+fn assert_prometheus_starts(shell: &Shell) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let desired = desired();
     let mut command = shell.entrypoint();
@@ -206,7 +206,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     assert!(prometheus.0.wait().unwrap().success());
 }
 
-fn it_says_what_is_missing(shell: &Shell) {
+fn assert_missing_variables_are_reported(shell: &Shell) {
     let run = |variables: &[(&str, &str)]| {
         let mut command = shell.entrypoint();
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -221,26 +221,26 @@ fn it_says_what_is_missing(shell: &Shell) {
         (&[config, web, ("PORT", "80; true")], "PORT"),
         (&[config, web, ("PROMETHEUS_STORAGE_PATH", "/proc/none")], "/proc/none"),
     ] {
-        let (code, said) = run(variables);
-        assert_eq!(code, Some(64), "{said}");
-        assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+        let (code, message) = run(variables);
+        assert_eq!(code, Some(64), "{message}");
+        assert!(message.contains(word) && !message.contains("hunter2"), "{message}");
     }
 }
 
 #[test]
 fn the_entrypoint_in_dash_starts_prometheus_with_the_variables() {
-    it_starts_a_prometheus(&Shell::dash());
+    assert_prometheus_starts(&Shell::dash());
 }
 
 #[test]
 fn the_entrypoint_in_busybox_starts_prometheus_with_the_variables() {
-    it_starts_a_prometheus(&Shell::busybox());
+    assert_prometheus_starts(&Shell::busybox());
 }
 
 #[test]
 fn missing_variables_are_reported_without_secrets() {
-    it_says_what_is_missing(&Shell::dash());
-    it_says_what_is_missing(&Shell::busybox());
+    assert_missing_variables_are_reported(&Shell::dash());
+    assert_missing_variables_are_reported(&Shell::busybox());
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
     let mut merge = Merge::new(target, bodies.iter().enumerate().map(parse).collect());
     let mut output = Vec::new();
     while merge.next_chunk(&mut output, 1 << 16) {}
-    let (code, said) = promtool::check(&output);
+    let (code, findings) = promtool::check(&output);
     let text = String::from_utf8_lossy(&output);
-    assert!(matches!(code, Some(0 | 3)), "{bodies:?}: {said}\n{text}");
+    assert!(matches!(code, Some(0 | 3)), "{bodies:?}: {findings}\n{text}");
 }
 
 #[test]

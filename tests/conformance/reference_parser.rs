@@ -41,6 +41,6 @@ pub(crate) fn read<'a>(documents: impl IntoIterator<Item = &'a str>) -> Vec<Resu
         output.status.success(),
         "python3-prometheus-client is needed; `make test` installs it"
     );
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect()
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    message.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect()
 }

@@ -181,6 +181,6 @@ fn a_broker_without_services_is_a_failure() {
 fn the_script_passes_shellcheck() {
     let output = Command::new("shellcheck").arg(SCRIPT).output();
     let output = output.expect("shellcheck: scripts/install-test-tools installs it");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{message}");
 }

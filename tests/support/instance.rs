@@ -40,7 +40,7 @@ impl Reply {
 
 /// A request that an instance received.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub line: String,
     pub headers: BTreeMap<String, String>,
     /// The position of the request on its connection, starting at 1.
@@ -50,7 +50,7 @@ pub struct Seen {
 /// An app instance on a free port. It stops when it is dropped.
 pub struct Instance {
     pub address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     open: Arc<AtomicUsize>,
     task: actix_web::rt::task::JoinHandle<()>,
 }
@@ -62,11 +62,14 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    pub async fn start(reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+    pub async fn start(reply: impl Fn(&ReceivedRequest) -> Reply + 'static) -> Self {
         Self::start_on("127.0.0.1:0", reply).await
     }
 
-    pub async fn start_on(address: &str, reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+    pub async fn start_on(
+        address: &str,
+        reply: impl Fn(&ReceivedRequest) -> Reply + 'static,
+    ) -> Self {
         Self::start_secured(address, None, reply).await
     }
 
@@ -74,11 +77,11 @@ impl Instance {
     pub async fn start_secured(
         address: &str,
         acceptor: Option<TlsAcceptor>,
-        reply: impl Fn(&Seen) -> Reply + 'static,
+        reply: impl Fn(&ReceivedRequest) -> Reply + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let seen = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
         let open = Arc::<AtomicUsize>::default();
         let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
         let reply = std::rc::Rc::new(reply);
@@ -111,7 +114,7 @@ impl Instance {
         Self::start(move |_| Reply::Metrics(text.clone())).await
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -123,8 +126,8 @@ impl Instance {
 
 async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    log: &Mutex<Vec<Seen>>,
-    reply: &dyn Fn(&Seen) -> Reply,
+    log: &Mutex<Vec<ReceivedRequest>>,
+    reply: &dyn Fn(&ReceivedRequest) -> Reply,
 ) {
     let mut buffer = Vec::new();
     for nth in 1.. {
@@ -139,7 +142,7 @@ async fn serve(
         let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
         buffer.drain(..end + 4);
         let mut lines = head.lines();
-        let seen = Seen {
+        let seen = ReceivedRequest {
             line: lines.next().unwrap().to_owned(),
             headers: lines
                 .filter_map(|line| line.split_once(": "))

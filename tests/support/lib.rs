@@ -15,7 +15,7 @@ mod routes;
 pub mod tsuru;
 
 pub use client::{Answer, basic, parse_answer, send};
-pub use instance::{Instance, Reply, Seen};
+pub use instance::{Instance, ReceivedRequest, Reply};
 pub use routes::{RouteFile, endpoint, labels};
 
 use std::{net::SocketAddr, time::Duration};

@@ -68,7 +68,7 @@ pub enum Fault {
 
 /// A request that the API received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ApiRequest {
     pub method: String,
     pub path: String,
     /// Fields with keys in lower case, for example `envs.0.name`.
@@ -96,7 +96,7 @@ struct State {
     /// Maximum number of apps.
     quota: usize,
     make_unit: MakeUnit,
-    asked: Vec<Asked>,
+    requests: Vec<ApiRequest>,
     events: usize,
     /// Bound apps and jobs by `service/instance`. With `None` the endpoint does not exist.
     service_instances: Option<BTreeMap<String, Bound>>,
@@ -128,7 +128,7 @@ impl TsuruApi {
             host: None,
             quota: usize::MAX,
             make_unit,
-            asked: Vec::new(),
+            requests: Vec::new(),
             events: 0,
             service_instances: None,
         };
@@ -190,7 +190,7 @@ impl TsuruApi {
     }
 
     /// Sets the function that creates the units of deployed and scaled apps.
-    pub fn units_are_made_by(&self, make: impl Fn(&TsuruApp, usize) -> Value + Send + 'static) {
+    pub fn set_unit_factory(&self, make: impl Fn(&TsuruApp, usize) -> Value + Send + 'static) {
         self.state().make_unit = Box::new(make);
     }
 
@@ -230,8 +230,8 @@ impl TsuruApi {
     }
 
     /// All requests so far, including refused ones.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.state().asked.clone()
+    pub fn requests(&self) -> Vec<ApiRequest> {
+        self.state().requests.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -270,8 +270,9 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
     };
     let fault = {
         let mut state = state.lock().unwrap();
-        let asked = Asked { method: method.clone(), path: path.clone(), fields: fields.clone() };
-        state.asked.push(asked);
+        let api_request =
+            ApiRequest { method: method.clone(), path: path.clone(), fields: fields.clone() };
+        state.requests.push(api_request);
         let at = state.faults_at.get(format!("{method} {action}").trim_end());
         at.or_else(|| state.faults.get(&app)).unwrap_or(&state.fault).clone()
     };

@@ -178,15 +178,15 @@ async fn removing_the_second_binding_of_an_app_reactivates_the_first() {
             let body = with(bind("app"), "parameters", json!({"endpoint": endpoint}));
             assert_eq!(api.put(&binding("i", id), &body).await.status, 201);
         }
-        let in_force = || {
+        let active_endpoint = || {
             let binding = api.broker.binding_table().binding_for("app")?;
             Some(binding.options.endpoint.as_ref()?.as_str().to_owned())
         };
-        assert_eq!(in_force().as_deref(), Some("/2"));
+        assert_eq!(active_endpoint().as_deref(), Some("/2"));
         assert_eq!(api.delete(&binding("i", "b2")).await.status, 200);
-        assert_eq!(in_force().as_deref(), Some("/1"));
+        assert_eq!(active_endpoint().as_deref(), Some("/1"));
         assert_eq!(api.delete(&binding("i", "b1")).await.status, 200);
-        assert_eq!(in_force(), None);
+        assert_eq!(active_endpoint(), None);
     })
     .await;
 }

@@ -82,7 +82,7 @@ async fn old_database(dir: &Path) -> SecretString {
 }
 
 /// The configuration and the catalog that `check-config --promfetcher` generates.
-fn converted(dir: &Path) -> (Config, Catalog) {
+fn converted_config(dir: &Path) -> (Config, Catalog) {
     let (old, new) = (dir.join("promfetcher.yml"), dir.join("scrapebroker.yml"));
     fs::write(&old, CONFIGURATION).unwrap();
     let converted = promfetcher::convert(&old, None).unwrap();
@@ -93,7 +93,7 @@ fn converted(dir: &Path) -> (Config, Catalog) {
     (config, catalog)
 }
 
-async fn moved(store: &Store, config: &Config, catalog: Catalog) -> Api {
+async fn migrated_api(store: &Store, config: &Config, catalog: Catalog) -> Api {
     let key = SecretString::from("a key that is long enough");
     let broker = Broker::open(store.clone(), Some(&key), catalog).await.unwrap();
     broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
@@ -101,7 +101,7 @@ async fn moved(store: &Store, config: &Config, catalog: Catalog) -> Api {
     Api::serve(broker, Some(BasicCredentials::new(&credentials.username, &credentials.password)))
 }
 
-fn in_force(api: &Api, app: &str) -> Option<String> {
+fn active_endpoint(api: &Api, app: &str) -> Option<String> {
     let binding = api.broker.binding_table().binding_for(app)?;
     binding.options.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
 }
@@ -110,10 +110,10 @@ fn in_force(api: &Api, app: &str) -> Option<String> {
 async fn the_complete_migration_with_requests_of_cloud_controller() {
     on_both_stores(async |store| {
         let dir = tempfile::tempdir().unwrap();
-        let (config, catalog) = converted(dir.path());
+        let (config, catalog) = converted_config(dir.path());
         let database = old_database(dir.path()).await;
         let cc = CloudController::new();
-        let api = moved(&store, &config, catalog).await;
+        let api = migrated_api(&store, &config, catalog).await;
 
         // After `cf update-service-broker` the service offering and its plan have the IDs of the
         // existing instances.
@@ -133,8 +133,8 @@ async fn the_complete_migration_with_requests_of_cloud_controller() {
                 (expected.0, expected.1, 1)
             );
         }
-        assert_eq!(in_force(&api, "old-app").as_deref(), Some("/actuator/prometheus"));
-        assert_eq!(in_force(&api, "other-app").as_deref(), Some("/prom?all=1"));
+        assert_eq!(active_endpoint(&api, "old-app").as_deref(), Some("/actuator/prometheus"));
+        assert_eq!(active_endpoint(&api, "other-app").as_deref(), Some("/prom?all=1"));
 
         // The platform sends requests about an instance of promfetcher.
         let old = [(BINDING, "old-binding")];
@@ -169,7 +169,7 @@ async fn the_complete_migration_with_requests_of_cloud_controller() {
         // The bindings of promfetcher are removed, including those that were not imported. Then the
         // instances are removed.
         assert_eq!(cc.send(&api, "cf unbind-service", &old).await.status, 200);
-        assert_eq!(in_force(&api, "old-app"), None);
+        assert_eq!(active_endpoint(&api, "old-app"), None);
         for unknown in [old, [(BINDING, "without-endpoint")]] {
             let gone = cc.send(&api, "cf unbind-service", &unknown).await;
             assert_eq!((gone.status, gone.body), (410, json!({})), "{unknown:?}");
@@ -189,7 +189,7 @@ async fn the_complete_migration_with_requests_of_cloud_controller() {
         // A later import does not restore removed bindings.
         let rows = store::promfetcher::app_endpoints(&database).await.unwrap();
         assert_eq!(api.broker.import(&rows).await.unwrap().imported, 0);
-        assert_eq!(in_force(&api, "old-app"), None);
+        assert_eq!(active_endpoint(&api, "old-app"), None);
 
         // The migration is complete.
         api.broker.adopt_unknown_instances(false);
@@ -199,7 +199,7 @@ async fn the_complete_migration_with_requests_of_cloud_controller() {
         assert_eq!(cc.send(&api, "cf delete-service", &fifth).await.status, 410);
         let other = [(INSTANCE, "any-instance"), (BINDING, "other-binding")];
         assert_eq!(cc.send(&api, "cf unbind-service", &other).await.status, 200);
-        assert_eq!(in_force(&api, "other-app"), None);
+        assert_eq!(active_endpoint(&api, "other-app"), None);
     })
     .await;
 }

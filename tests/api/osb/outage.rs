@@ -22,7 +22,7 @@ enum State {
     Silent,
 }
 
-impl Wire {
+impl Proxy {
     fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -31,7 +31,7 @@ impl Wire {
         let (state, watched) = watch::channel(State::Forwarding);
         actix_web::rt::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                actix_web::rt::spawn(carry(near, server.clone(), watched.clone()));
+                actix_web::rt::spawn(forward(near, server.clone(), watched.clone()));
             }
         });
         Self { address, state }
@@ -42,7 +42,7 @@ impl Wire {
     }
 }
 
-async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<State>) {
+async fn forward(mut near: TcpStream, server: String, mut state: watch::Receiver<State>) {
     let Ok(mut far) = TcpStream::connect(&server).await else { return };
     loop {
         let now = *state.borrow_and_update();
@@ -62,20 +62,20 @@ async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<S
 }
 
 /// A broker with a bound app, on PostgreSQL behind a proxy.
-async fn bound_over_a_wire() -> (Wire, Schema, Api) {
+async fn bound_over_a_proxy() -> (Proxy, Schema, Api) {
     let server = postgres();
     let url: awc::http::Uri = server.parse().unwrap();
     let authority = url.authority().unwrap();
     let host = authority.host();
     let port = authority.port_u16().unwrap_or(5432);
-    let wire = Wire::to(format!("{host}:{port}"));
-    let behind = server.replace(&format!("{host}:{port}"), &wire.address.to_string());
+    let proxy = Proxy::to(format!("{host}:{port}"));
+    let behind = server.replace(&format!("{host}:{port}"), &proxy.address.to_string());
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(Some(&behind)), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
     assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);
-    (wire, schema, api)
+    (proxy, schema, api)
 }
 
 /// Sends every kind of request that needs the database. Returns status and body of each response.
@@ -92,9 +92,9 @@ async fn statuses(api: &Api) -> Vec<(u16, String)> {
 
 #[actix_web::test]
 async fn requests_are_503_only_while_postgresql_is_unavailable() {
-    let (wire, schema, api) = bound_over_a_wire().await;
+    let (proxy, schema, api) = bound_over_a_proxy().await;
     for state in [State::Closed, State::Silent] {
-        wire.set(state);
+        proxy.set(state);
         for (status, body) in statuses(&api).await {
             assert_eq!(status, 503, "{body}");
             assert!(body.contains("the database is not available"), "{body}");
@@ -105,7 +105,7 @@ async fn requests_are_503_only_while_postgresql_is_unavailable() {
             "the catalog does not need the database"
         );
         assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
-        wire.set(State::Forwarding);
+        proxy.set(State::Forwarding);
         let back = api.put(&instance("i"), &provision()).await;
         assert_eq!(back.status, 200, "{:?}", back.body);
     }
@@ -117,18 +117,18 @@ async fn requests_are_503_only_while_postgresql_is_unavailable() {
 #[actix_web::test]
 async fn requests_are_503_only_while_the_sqlite_file_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let (here, away) = (dir.path().join("here"), dir.path().join("away"));
-    std::fs::create_dir(&here).unwrap();
-    let url = format!("sqlite://{}", here.join("test.db").display());
+    let (original, moved) = (dir.path().join("original"), dir.path().join("moved"));
+    std::fs::create_dir(&original).unwrap();
+    let url = format!("sqlite://{}", original.join("test.db").display());
     let store = Store::open(&url.into(), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
-    std::fs::rename(&here, &away).unwrap();
+    std::fs::rename(&original, &moved).unwrap();
     for (status, body) in statuses(&api).await {
         assert_eq!(status, 503, "{body}");
         assert!(body.contains("is missing"), "{body}");
     }
-    std::fs::rename(&away, &here).unwrap();
+    std::fs::rename(&moved, &original).unwrap();
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 200);
     assert_eq!(api.delete(&instance("i")).await.status, 200);
 }

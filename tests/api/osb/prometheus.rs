@@ -276,8 +276,8 @@ async fn refused_requests_store_nothing() {
 async fn two_concurrent_provisions_create_one_instance_and_one_operation() {
     on_both_fixtures(async |fixture| {
         fixture.fake_provisioner.set(|it| it.is_paused = true);
-        let asked = (0..20).map(|_| fixture.provision("i", SMALL, json!({})));
-        let answers = futures_util::future::join_all(asked).await;
+        let requests = (0..20).map(|_| fixture.provision("i", SMALL, json!({})));
+        let answers = futures_util::future::join_all(requests).await;
         let operation = answers[0].body["operation"].clone();
         for answer in answers {
             assert_eq!((answer.status, &answer.body["operation"]), (202, &operation));

@@ -16,7 +16,7 @@ async fn an_interrupted_apply_is_completed_by_the_next_one() {
     let steps = {
         let platform = Platform::start().await;
         platform.provisioner().apply(&desired()).await.unwrap();
-        platform.api.asked().len()
+        platform.api.requests().len()
     };
     for is_update in [false, true] {
         for step in 1..=steps {
@@ -24,13 +24,13 @@ async fn an_interrupted_apply_is_completed_by_the_next_one() {
             if is_update {
                 platform.provisioner().apply(&desired()).await.unwrap();
             }
-            let before = platform.api.asked().len();
+            let before = platform.api.requests().len();
             platform.api.fault(Fault::Slow(Duration::from_millis(8)));
             let provisioner = platform.provisioner();
             let desired = changed();
             tokio::select! {
                 biased;
-                () = eventually(|| platform.api.asked().len() >= before + step) => {}
+                () = eventually(|| platform.api.requests().len() >= before + step) => {}
                 applied = provisioner.apply(&desired) => drop(applied.unwrap()),
             }
             // Even steps are completed by the same provisioner, odd steps by a new one, as after a
@@ -56,7 +56,7 @@ async fn an_interrupted_apply_can_be_removed_immediately() {
         let desired = desired();
         tokio::select! {
             biased;
-            () = eventually(|| platform.api.asked().len() >= step) => {}
+            () = eventually(|| platform.api.requests().len() >= step) => {}
             applied = provisioner.apply(&desired) => drop(applied.unwrap()),
         }
         provisioner.remove(&id()).await.unwrap();
@@ -72,12 +72,12 @@ async fn an_interrupted_removal_is_completed_by_the_next_one() {
         let platform = Platform::start().await;
         let provisioner = platform.provisioner();
         provisioner.apply(&desired()).await.unwrap();
-        let before = platform.api.asked().len();
+        let before = platform.api.requests().len();
         platform.api.fault(Fault::Slow(Duration::from_millis(8)));
         let id = id();
         tokio::select! {
             biased;
-            () = eventually(|| platform.api.asked().len() >= before + step) => {}
+            () = eventually(|| platform.api.requests().len() >= before + step) => {}
             removed = provisioner.remove(&id) => removed.unwrap(),
         }
         platform.provisioner().remove(&id).await.unwrap();
@@ -98,7 +98,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
         (Fault::Status(503), "fails (503)"),
         (Fault::Status(429), "fails (429)"),
         // The message reports either the truncated stream or the closed connection.
-        (Fault::Cut, " was "),
+        (Fault::Truncated, " was "),
         (Fault::Endless, "longer than"),
         (Fault::Body(b"<html>Please log in</html>".to_vec()), ""),
         (Fault::InStream("no room for it".to_owned()), "no room for it"),
@@ -109,7 +109,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
     {
         let cases = lasting.iter().map(|it| (it, false)).chain(passing.iter().map(|it| (it, true)));
         for ((fault, words), retry) in cases {
-            let only_in_streams = matches!(fault, Fault::Cut | Fault::InStream(_));
+            let only_in_streams = matches!(fault, Fault::Truncated | Fault::InStream(_));
             // Any 200 response to this request means that the app was created.
             let is_made = call == "POST" && matches!(fault, Fault::Body(_) | Fault::Endless);
             if (only_in_streams && !is_stream) || is_made {
@@ -152,7 +152,7 @@ async fn a_500_about_a_plan_pool_platform_or_router_is_a_permanent_failure() {
         "tsuru failed to create the app \"p\": Pool does not exist.",
     ] {
         let platform = Platform::start().await;
-        platform.api.fault_at("POST", Fault::Says(500, text));
+        platform.api.fault_at("POST", Fault::StatusWithBody(500, text));
         let failure = failure(platform.provisioner().apply(&desired()).await);
         assert!(!failure.retry, "{text}: {failure}");
         assert!(failure.reason.contains(text), "{text}: {failure}");
@@ -160,7 +160,7 @@ async fn a_500_about_a_plan_pool_platform_or_router_is_a_permanent_failure() {
     }
     for text in ["dial tcp: i/o timeout", "no reachable servers", "event locked: plan", ""] {
         let platform = Platform::start().await;
-        platform.api.fault_at("POST", Fault::Says(500, text));
+        platform.api.fault_at("POST", Fault::StatusWithBody(500, text));
         let failure = failure(platform.provisioner().apply(&desired()).await);
         assert!(failure.retry, "{text}: {failure}");
     }
@@ -214,7 +214,7 @@ async fn a_removal_fails_when_tsuru_refuses_it() {
     for (fault, retry) in [
         (Fault::Status(500), true),
         (Fault::InStream("event locked".to_owned()), true),
-        (Fault::Cut, true),
+        (Fault::Truncated, true),
         (Fault::Status(403), false),
     ] {
         platform.api.fault_at("DELETE", fault.clone());

@@ -30,9 +30,9 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(calls[..8], MADE);
     assert!(calls[8..].iter().all(|call| call == "GET /1.0/apps/{app}"), "{calls:?}");
 
-    let asked = platform.api.asked();
+    let requests = platform.api.requests();
     let fields = |nth: usize| -> Vec<(&str, &str)> {
-        asked[nth].fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+        requests[nth].fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
     };
     let app = platform.the_app();
     assert!(app.name.starts_with("prometheus-"), "{}", app.name);
@@ -67,13 +67,13 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(provisioner.observe()[&id()], replicas);
 
     // The apps are up to date, so another provisioner changes nothing.
-    let before = platform.api.asked().len();
+    let before = platform.api.requests().len();
     assert_eq!(platform.provisioner().apply(&desired()).await.unwrap(), replicas);
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
 
     provisioner.remove(&id()).await.unwrap();
     assert!(platform.api.apps().is_empty() && provisioner.observe().is_empty());
-    let before = platform.api.asked().len();
+    let before = platform.api.requests().len();
     provisioner.remove(&id()).await.unwrap();
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
 }
@@ -132,7 +132,7 @@ async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
         "{failed}"
     );
     let seen = impatient.observe()[&id()].clone();
-    assert_eq!((seen.len(), seen[0].state), (1, ReplicaState::Starting));
+    assert_eq!((seen.len(), seen[0].state), (1, ReplicaState::StartingServer));
     let provisioner = platform.provisioner();
     let desired = desired();
     let (applied, ()) = tokio::join!(provisioner.apply(&desired), async {
@@ -164,7 +164,7 @@ async fn the_state_of_replicas_is_polled_in_the_background() {
         (replica.state, replica.problem)
     };
     platform.ready.store(503, Ordering::SeqCst);
-    eventually(|| state().0 == ReplicaState::Starting).await;
+    eventually(|| state().0 == ReplicaState::StartingServer).await;
     platform.ready.store(200, Ordering::SeqCst);
     eventually(|| state().0 == ReplicaState::Ready).await;
     // A failed poll does not change the state.

@@ -20,7 +20,7 @@ use std::{
     },
     time::Duration,
 };
-use support::tsuru::{Asked, TOKEN, TsuruApi, TsuruApp};
+use support::tsuru::{ApiRequest, TOKEN, TsuruApi, TsuruApp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -74,15 +74,15 @@ impl Platform {
     /// All requests after the first `since` ones, for example `POST /1.0/apps`. The placeholder
     /// `{app}` replaces the name of the app.
     pub(crate) fn calls(&self, since: usize) -> Vec<String> {
-        let call = |asked: &Asked| {
-            let path: Vec<_> = asked.path.split('/').collect();
+        let call = |request: &ApiRequest| {
+            let path: Vec<_> = request.path.split('/').collect();
             let path: Vec<_> = path
                 .iter()
                 .map(|part| if part.starts_with("prometheus-") { "{app}" } else { part })
                 .collect();
-            format!("{} {}", asked.method, path.join("/"))
+            format!("{} {}", request.method, path.join("/"))
         };
-        self.api.asked().iter().skip(since).map(call).collect()
+        self.api.requests().iter().skip(since).map(call).collect()
     }
 
     pub(crate) fn the_app(&self) -> TsuruApp {

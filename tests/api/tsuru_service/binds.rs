@@ -42,20 +42,20 @@ async fn a_later_bind_replaces_the_stored_data_of_the_app() {
         let first = "app-name=shop&app-host=a&app-hosts=a&app-hosts=b&app-pool-name=pool-a\
                      &app-internal-hosts=tcp%3A%2F%2Fshop-web%3A8888";
         api.post(&bind_app(), first).await;
-        let told = |pool: &str, hosts: &[&str]| TsuruApp {
+        let expected_app = |pool: &str, hosts: &[&str]| TsuruApp {
             name: "shop".to_owned(),
             team: "checkout".to_owned(),
             pool: pool.to_owned(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         };
         assert!(apps.has_changed().unwrap());
-        let expected = [told("pool-a", &["a", "b", "tcp://shop-web:8888"])];
+        let expected = [expected_app("pool-a", &["a", "b", "tcp://shop-web:8888"])];
         assert_eq!(**apps.borrow_and_update(), expected);
         assert_eq!(api.post(&bind_app(), first).await.status, 200);
         assert!(!apps.has_changed().unwrap(), "nothing has changed");
         let moved = api.post(&bind_app(), "app-name=shop&app-hosts=c&app-pool-name=pool-b").await;
         assert_eq!(moved.status, 200);
-        assert_eq!(**apps.borrow_and_update(), [told("pool-b", &["c"])]);
+        assert_eq!(**apps.borrow_and_update(), [expected_app("pool-b", &["c"])]);
         assert_eq!(api.delete(&bind_app(), "app-name=shop").await.status, 200);
         assert!(apps.borrow_and_update().is_empty());
     })
@@ -140,12 +140,12 @@ async fn form_values_are_converted_to_binding_parameters() {
                     &parameters.basic_auth.password=p";
         let bound = api.post(&bind_app(), form).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
-        let in_force = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
-        assert_eq!(in_force.options.sample_limit, Some(1000));
-        assert!(in_force.options.process_types.contains("worker"));
-        assert_eq!(in_force.options.labels["tier"], "1");
-        assert_eq!(in_force.options.params["collect"], ["cpu", "mem"]);
-        assert_eq!(in_force.options.params["module"], ["http"]);
+        let active_binding = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
+        assert_eq!(active_binding.options.sample_limit, Some(1000));
+        assert!(active_binding.options.process_types.contains("worker"));
+        assert_eq!(active_binding.options.labels["tier"], "1");
+        assert_eq!(active_binding.options.params["collect"], ["cpu", "mem"]);
+        assert_eq!(active_binding.options.params["module"], ["http"]);
     })
     .await;
 }
@@ -275,7 +275,7 @@ async fn a_refused_bind_keeps_the_previous_one_active() {
         let first = api.post(&bind_app(), good).await;
         assert_eq!(first.status, 201, "{}", first.text);
         let token = first.variable("METRICS_TOKEN");
-        let is_in_force = async || {
+        let assert_first_bind_is_active = async || {
             assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/a"));
             assert_eq!(api.hosts("shop").unwrap(), ["h"]);
             let scope = api.broker.binding_table().scope_of_token(&token);
@@ -293,7 +293,7 @@ async fn a_refused_bind_keeps_the_previous_one_active() {
             for path in ["bind-app", "bind"] {
                 let refused = api.post(&format!("{M}/{path}"), form).await;
                 assert_eq!(refused.status, 400, "{form} {}", refused.text);
-                is_in_force().await;
+                assert_first_bind_is_active().await;
             }
         }
         // The same applies to a job, and to a plan that was removed from the catalog.
@@ -306,7 +306,7 @@ async fn a_refused_bind_keeps_the_previous_one_active() {
         api.broker.replace_catalog(Catalog::parse(&document, BASE_URL).unwrap());
         let refused = api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await;
         assert_eq!(refused.status, 400, "{}", refused.text);
-        is_in_force().await;
+        assert_first_bind_is_active().await;
     })
     .await;
 }

@@ -202,8 +202,8 @@ impl Api {
 
     /// The endpoint in the active binding of an app.
     pub(crate) fn endpoint(&self, app: &str) -> Option<String> {
-        let in_force = self.broker.binding_table().binding_for(app)?;
-        in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
+        let active_binding = self.broker.binding_table().binding_for(app)?;
+        active_binding.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
     }
 }
 

@@ -104,7 +104,7 @@ async fn a_create_without_a_required_field_is_400_and_names_the_field() {
 }
 
 #[actix_web::test]
-async fn invalid_names_are_400_for_changes_and_404_for_reads() {
+async fn invalid_names_are_refused_for_changes_and_unknown_for_reads() {
     on_sqlite(async |api| {
         let names = [
             "a:app:b",
@@ -145,7 +145,7 @@ async fn invalid_names_are_400_for_changes_and_404_for_reads() {
 }
 
 /// The stored plan and parameters of the instance `m`.
-async fn kept(api: &Api) -> (String, serde_json::Value) {
+async fn stored(api: &Api) -> (String, serde_json::Value) {
     let id = "tsuru:metrics:m".parse().unwrap();
     let kept = api.broker.fetch(&id).await.unwrap();
     (kept.plan_id.to_string(), json!(api.broker.stored_parameters(&id).await.unwrap()))
@@ -155,31 +155,31 @@ async fn kept(api: &Api) -> (String, serde_json::Value) {
 async fn parameters_that_an_update_omits_are_reset() {
     on_both(async |api| {
         api.created("m").await;
-        let plan = async || kept(&api).await.0;
+        let plan = async || stored(&api).await.0;
         let first = plan().await;
         let form = "description=&eventid=1&plan=large&tags=tier%3A1&team=checkout&user=u\
                     &parameters.limits.series=5&parameters.paths.0=%2Fa";
         assert_eq!(api.put(M, form).await.status, 200);
         let all = json!({"limits": {"series": 5}, "paths": ["/a"]});
-        assert_eq!(kept(&api).await, ("large".to_owned(), all.clone()));
+        assert_eq!(stored(&api).await, ("large".to_owned(), all.clone()));
         assert_eq!(api.put(M, form).await.status, 200, "again");
-        assert_eq!(kept(&api).await.1, all);
+        assert_eq!(stored(&api).await.1, all);
         // If the request has no plan, the plan stays the same.
         let form = "description=d&plan=&team=checkout&tags=&parameters.limits.series=5";
         assert_eq!(api.put(M, form).await.status, 200);
-        assert_eq!(kept(&api).await, ("large".to_owned(), json!({"limits": {"series": 5}})));
+        assert_eq!(stored(&api).await, ("large".to_owned(), json!({"limits": {"series": 5}})));
         for form in ["plan=large&parameters.=", "plan=large", ""] {
             let update = api.put(M, "plan=large&parameters.limits.series=5").await;
             assert_eq!(update.status, 200, "{}", update.text);
             assert_eq!(api.put(M, form).await.status, 200, "{form}");
-            assert_eq!(kept(&api).await, ("large".to_owned(), json!({})), "{form}");
+            assert_eq!(stored(&api).await, ("large".to_owned(), json!({})), "{form}");
         }
         // In JSON, no parameters means that the field is missing.
         api.put(M, "plan=large&parameters.limits.series=5").await;
         let request = api.own("PUT", M).content_type("application/json");
         let json = json!({"team": "checkout", "plan": "large", "eventID": EVENT});
         assert_eq!(answer(request, json.to_string()).await.status, 200);
-        assert_eq!(kept(&api).await.1, json!({}));
+        assert_eq!(stored(&api).await.1, json!({}));
 
         let unknown = api.put(M, "plan=huge").await;
         assert_eq!(unknown.status, 400);
@@ -211,34 +211,34 @@ async fn a_refused_parameter_does_not_block_later_updates() {
         let first = api.put(M, bad).await;
         assert_eq!(first.status, 400, "{}", first.text);
         assert!(first.text.contains("limits.series"), "{}", first.text);
-        assert_eq!(kept(&api).await, ("small".to_owned(), state.clone()));
+        assert_eq!(stored(&api).await, ("small".to_owned(), state.clone()));
         assert_eq!(refused().await.as_deref(), Some("parameter limits"));
         let described = api.put(M, &format!("{bad}&description=new")).await;
         assert_eq!(described.status, 200, "{}", described.text);
-        assert_eq!(kept(&api).await, ("small".to_owned(), state.clone()));
+        assert_eq!(stored(&api).await, ("small".to_owned(), state.clone()));
         let more = api.put(M, &format!("{bad}&parameters.paths.0=/a")).await;
         assert_eq!(more.status, 200, "{}", more.text);
         let with_paths = json!({"limits": {"series": 5}, "paths": ["/a"]});
-        assert_eq!(kept(&api).await, ("small".to_owned(), with_paths.clone()));
+        assert_eq!(stored(&api).await, ("small".to_owned(), with_paths.clone()));
         // Another invalid parameter is refused once as well.
         let worse = format!("{bad}&parameters.paths.0=/a&parameters.size=1");
         let second = api.put(M, &worse).await;
         assert_eq!(second.status, 400);
         assert!(second.text.contains("size"), "{}", second.text);
         assert_eq!(api.put(M, &worse).await.status, 200);
-        assert_eq!(kept(&api).await, ("small".to_owned(), with_paths));
+        assert_eq!(stored(&api).await, ("small".to_owned(), with_paths));
         assert_eq!(refused().await.as_deref(), Some("parameter limits, parameter size"));
         // An unknown plan is refused once as well. The other values of later updates are applied.
         let huge = "plan=huge&team=checkout&parameters.limits.series=6";
         assert_eq!(api.put(M, huge).await.status, 400);
         assert_eq!(api.put(M, &format!("{huge}&parameters.paths.0=/b")).await.status, 200);
-        let (plan, parameters) = kept(&api).await;
+        let (plan, parameters) = stored(&api).await;
         assert_eq!((plan.as_str(), &parameters["paths"]), ("small", &json!(["/b"])));
         assert!(refused().await.unwrap().contains("plan huge"));
         // Valid values end the refused state.
         assert_eq!(api.put(M, "plan=large&parameters.limits.series=7").await.status, 200);
         let right = ("large".to_owned(), json!({"limits": {"series": 7}}));
-        assert_eq!((kept(&api).await, refused().await), (right, None));
+        assert_eq!((stored(&api).await, refused().await), (right, None));
         // Afterwards the same invalid value is refused again.
         assert_eq!(api.put(M, bad).await.status, 400);
     })
@@ -257,27 +257,27 @@ async fn valid_parameters_beside_a_refused_one_are_applied_after_a_correction() 
         };
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
         assert_eq!(api.post(RESOURCES, made).await.status, 201);
-        let before = kept(&api).await;
+        let before = stored(&api).await;
         let bad = "plan=small&parameters.limits.series=many&parameters.paths.0=/a";
         let answer = api.put(M, bad).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert!(answer.text.contains("limits.series"), "{}", answer.text);
         assert!(answer.text.contains("nothing of this update is in force"), "{}", answer.text);
-        assert_eq!(kept(&api).await, before);
+        assert_eq!(stored(&api).await, before);
         let both = Some("parameter limits, parameter paths");
         assert_eq!(refused().await.as_deref(), both);
         // A later update with the same values changes nothing.
         assert_eq!(api.put(M, &format!("{bad}&description=new")).await.status, 200);
-        assert_eq!((kept(&api).await, refused().await.as_deref()), (before, both));
+        assert_eq!((stored(&api).await, refused().await.as_deref()), (before, both));
         // A new value of the valid parameter is applied.
         let other = bad.replace("/a", "/b");
         assert_eq!(api.put(M, &other).await.status, 200);
-        assert_eq!(kept(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
+        assert_eq!(stored(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
         for right in ["parameters.limits.series=6&parameters.paths.0=/a", "parameters.paths.0=/a"] {
             let again = api.put(M, bad).await;
             assert!([200, 400].contains(&again.status) && refused().await.is_some(), "{right}");
             assert_eq!(api.put(M, &format!("plan=small&{right}")).await.status, 200, "{right}");
-            assert_eq!((&kept(&api).await.1["paths"], refused().await), (&json!(["/a"]), None));
+            assert_eq!((&stored(&api).await.1["paths"], refused().await), (&json!(["/a"]), None));
         }
     })
     .await;

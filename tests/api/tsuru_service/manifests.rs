@@ -70,8 +70,8 @@ async fn the_documented_call_binds_with_an_endpoint_and_labels() {
         let bound = api.post("/metrics/resources/shop-metrics/bind-app", &form).await;
         assert_eq!(bound.status, 201, "{form} {}", bound.text);
         assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/internal/metrics"));
-        let in_force = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
-        assert_eq!(in_force.options.labels["tier"], "1");
+        let active_binding = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
+        assert_eq!(active_binding.options.labels["tier"], "1");
     })
     .await;
 }
