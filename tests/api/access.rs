@@ -70,7 +70,11 @@ async fn a_scrape_requires_a_token_that_is_not_forwarded_to_the_app() {
     }
     assert_eq!(app.get_as("/v1/apps/app-guid", &bearer(&token)).await.status, 200);
     assert_eq!(app.get_as("/v1/apps/unknown/metrics", &bearer(&token)).await.status, 404);
-    assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "an operator");
+    assert_eq!(
+        app.get_as(METRICS, &basic(USER, PASSWORD)).await.status,
+        200,
+        "operators need no token"
+    );
     assert_eq!(instance.requests().len(), 4);
     assert!(instance.requests().iter().all(|seen| !seen.headers.contains_key("authorization")));
 
@@ -186,7 +190,7 @@ async fn unbinding_revokes_the_token_immediately() {
     assert_ne!(first, second);
     assert_eq!(app.unbind("b1").await.status, 200);
     assert_eq!(app.get_as(METRICS, &first).await.status, 401);
-    assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other one stays");
+    assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other token stays valid");
 }
 
 /// Sends `count` logins and closes each connection before the response arrives.
@@ -277,7 +281,7 @@ async fn random_user_names_do_not_bypass_the_throttling() {
         compared += u32::from(answer.status == 401);
         assert!([401, 429].contains(&answer.status), "{}", answer.text());
     }
-    assert!(compared < 190, "{compared} of 200 were compared");
+    assert!(compared < 190, "{compared} of 200 passwords were compared");
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
 }
 
@@ -315,7 +319,10 @@ async fn a_scrape_in_open_mode_does_not_verify_credentials() {
     }
     assert_eq!(app.get_as(&path, &basic("ann", "pa:ss")).await.status, 200);
     let seen = instance.requests().pop().unwrap();
-    assert!(!seen.headers.contains_key("authorization"), "not compared: {seen:?}");
+    assert!(
+        !seen.headers.contains_key("authorization"),
+        "credentials must not be forwarded: {seen:?}"
+    );
 }
 
 #[actix_web::test]
@@ -377,6 +384,6 @@ async fn only_operators_see_details_on_the_status_page() {
     assert!(app.get("/doc").await.text().contains("Authorization: Bearer"));
 
     let open = spawn_app(&[routes.setting()]).await;
-    assert!(!open.get("/").await.text().contains(details), "anonymous visitors see no router");
+    assert!(!open.get("/").await.text().contains(details), "anonymous users see no router");
     assert!(!open.get("/doc").await.text().contains("Authorization: Bearer"));
 }

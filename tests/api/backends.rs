@@ -154,7 +154,7 @@ async fn each_invalid_certificate_of_an_instance_has_its_reason() {
         ("without a name, of another address", ours.issue("10.9.8.7"), "", "stale_endpoint: "),
         ("no DNS name", ours.issue("guid"), "not a name!", "tls: the route names \"not a name!\""),
         (
-            "for servers only by name",
+            "without the extended key usage for servers",
             ours.issue_with("guid", |params| {
                 params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
             }),
@@ -335,8 +335,8 @@ async fn truncated_bodies_are_detected_over_tls() {
     let head = "HTTP/1.1 200 OK\r\n";
     let cases = [
         ("ended by close", format!("{head}\r\na 1\n"), "} 1"),
-        ("half a body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "truncated: "),
-        ("half a head", format!("{head}Content-Le"), "truncated: "),
+        ("truncated body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "truncated: "),
+        ("truncated head", format!("{head}Content-Le"), "truncated: "),
         ("no HTTP", "SSH-2.0-OpenSSH\r\n\r\n".to_owned(), "not_exposition: "),
     ];
     for (name, raw, expected) in cases {

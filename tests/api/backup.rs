@@ -101,7 +101,10 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_its_tokens_are_valid()
         let scope = broker.binding_table().scope_of_token(token);
         assert_eq!(scope, Some(Scope::App(app.parse().unwrap())));
         let active_binding = broker.binding_table().binding_for(&app).unwrap();
-        assert!(active_binding.options.bearer_token.is_some(), "its secrets can be read");
+        assert!(
+            active_binding.options.bearer_token.is_some(),
+            "the secrets of the binding can be decrypted"
+        );
     }
     store.close().await;
 }

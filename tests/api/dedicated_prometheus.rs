@@ -251,11 +251,11 @@ async fn instances_stop_with_the_program_and_restart_with_their_samples() {
 
     let stopped = app.stop(Stop::Graceful);
     stopped.await.unwrap();
-    assert_eq!(instance_dirs.processes(), Vec::<u32>::new(), "they stop with the program");
+    assert_eq!(instance_dirs.processes(), Vec::<u32>::new(), "the instances stop with the program");
 
     let again = spawn_app(&settings).await;
     let after = eventually(async || samples(&again).await).await;
-    assert!(after >= before, "{after} samples instead of {before} at least");
+    assert!(after >= before, "{after} samples instead of at least {before}");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     let answer = again.broker("DELETE", &format!("{INSTANCE}?{ids}"), None).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

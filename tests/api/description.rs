@@ -75,7 +75,7 @@ async fn the_description_of_an_app_shows_why_metrics_are_missing() {
             (&last["up"], &last["samples"], &last["error"]),
             (&json!(up), &json!(samples), &reason)
         );
-        assert_eq!(last["path"], "/prom", "the path is that of the scrape for every instance");
+        assert_eq!(last["path"], "/prom", "the path is shown for every scraped instance");
         assert_eq!(last["detail"].is_null(), up, "{last}");
         assert!(last["duration_seconds"].as_f64().unwrap() > 0.0);
         assert!(last["age_seconds"].as_f64().unwrap() >= 0.0);

@@ -193,7 +193,10 @@ fn is_trusted(seen: &ReceivedRequest) -> bool {
         seen.headers.contains_key("x-api-key"),
         seen.line.contains("key=hidden"),
     ];
-    assert!(parts.iter().all(|it| *it == parts[0]), "all or nothing: {seen:?}");
+    assert!(
+        parts.iter().all(|it| *it == parts[0]),
+        "a request has either all secrets or none: {seen:?}"
+    );
     parts[0]
 }
 

@@ -121,7 +121,11 @@ async fn a_connection_with_a_running_request_is_never_evicted() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut third = TcpStream::connect(app.address).await.unwrap();
     // The connection is closed or reset.
-    assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed at once");
+    assert_eq!(
+        third.read(&mut [0; 1]).await.unwrap_or(0),
+        0,
+        "the third connection is closed immediately"
+    );
     for scrape in scrapes {
         assert_eq!(scrape.await.unwrap().lines("a{").len(), 1);
     }
@@ -354,7 +358,10 @@ async fn a_slowly_read_response_is_sent_completely() {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     assert_eq!(parse_answer(&text).lines("m{").len(), 3_000);
-    assert!(started.elapsed() > Duration::from_secs(5), "longer than the timeout");
+    assert!(
+        started.elapsed() > Duration::from_secs(5),
+        "the response takes longer than the timeout"
+    );
 }
 
 #[actix_web::test]
@@ -455,7 +462,7 @@ async fn an_unread_query_response_is_aborted_and_its_query_is_canceled() {
         eventually(async || (open() == 0).then_some(())).await;
         // Only the buffers between the server and the client hold unread data.
         let taken = prometheus.sent.load(Ordering::SeqCst) / 3;
-        assert!(taken < 20 << 20, "{taken} bytes of each answer");
+        assert!(taken < 20 << 20, "{taken} bytes of each response");
         let stalled = own_metric(&url, "scrapebroker_answers_stalled_total").await;
         assert_eq!(stalled, 3 * (nth as u64 + 1), "{head}");
         for series in

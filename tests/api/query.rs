@@ -450,7 +450,7 @@ async fn responses_that_a_proxy_modified_are_supported() {
     let empty = Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
     let token = fixture.instance("empty", &[server(0, &at(&empty))]).await;
     let raw = String::from_utf8(fixture.raw("/prometheus/empty/graph", &token).await).unwrap();
-    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    assert!(!raw.ends_with("0\r\n\r\n"), "the body appears complete: {raw}");
 }
 
 /// The web UI of Prometheus 3 sends these requests as well.
@@ -509,7 +509,7 @@ async fn rule_files_are_named_without_their_folders() {
     .await;
     let token = fixture.instance("cut", &[server(0, &at(&cut))]).await;
     let raw = String::from_utf8(fixture.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
-    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    assert!(!raw.ends_with("0\r\n\r\n"), "the body appears complete: {raw}");
     let packed = Instance::start(|_| {
         Reply::Http(200, vec![("Content-Encoding", "gzip".to_owned())], b"\x1f\x8b".to_vec())
     })

@@ -22,8 +22,9 @@ impl Database {
         reason = "this variable configures the tests, not the program"
     )]
     pub(crate) async fn create() -> Self {
-        let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES")
-            .expect("a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`");
+        let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES").expect(
+            "this test needs a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`",
+        );
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let database = Self { server: server.parse().unwrap(), name };
         database.on_server(format!("CREATE DATABASE {}", database.name)).await;

@@ -545,7 +545,7 @@ async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
         assert_eq!(seen.headers["authorization"], "Bearer for the app");
 
         let answer = scrape("second").await;
-        assert_eq!(answer.status, 502, "{mode}: over its limit: {}", answer.text());
+        assert_eq!(answer.status, 502, "{mode}: the sample limit is exceeded: {}", answer.text());
         assert!(!instance.requests().pop().unwrap().headers.contains_key("authorization"));
         assert_eq!(scrape("none").await.status, 403, "{mode}");
         let described = app.sd("/v1/apps/app-guid", &bearer(&database.token("second"))).await;

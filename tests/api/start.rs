@@ -118,7 +118,7 @@ async fn the_start_logs_one_line_and_warnings() {
     }
     let is_foreign =
         |line: &&String| line.contains(" INFO ") && !line.contains(" INFO scrapebroker");
-    assert_eq!(lines.iter().filter(is_foreign).count(), 0, "lines of libraries: {lines:#?}");
+    assert_eq!(lines.iter().filter(is_foreign).count(), 0, "log lines of libraries: {lines:#?}");
 }
 
 #[actix_web::test]

@@ -164,7 +164,7 @@ async fn acknowledged_tsuru_changes_survive_sigkill_and_others_can_be_repeated()
         let server = Server::start(folder.path());
         for ((path, form), variables) in &acknowledged {
             let again = tsuru(server.address, "POST", path, form).await.unwrap();
-            assert_eq!((again.status, &again.json()), (200, variables), "{form} is lost");
+            assert_eq!((again.status, &again.json()), (200, variables), "{form} was lost");
         }
         for sent @ (path, form) in &lost {
             let again = tsuru(server.address, "POST", path, form).await.unwrap();

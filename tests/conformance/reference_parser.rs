@@ -31,12 +31,12 @@ pub(crate) fn read<'a>(documents: impl IntoIterator<Item = &'a str>) -> Vec<Resu
     for document in documents {
         input.extend_from_slice(format!("{}\n{document}", document.len()).as_bytes());
     }
-    let mut pipe = python.stdin.take().expect("a pipe");
+    let mut pipe = python.stdin.take().expect("standard input is a pipe");
     // A separate thread writes the input, because both processes would block if both pipes were
     // full.
     let writer = std::thread::spawn(move || pipe.write_all(&input));
-    let output = python.wait_with_output().expect("python3 ends");
-    writer.join().expect("the writer ends").expect("python3 reads");
+    let output = python.wait_with_output().expect("python3 exits");
+    writer.join().expect("the writer thread exits").expect("python3 reads its input");
     assert!(
         output.status.success(),
         "python3-prometheus-client is needed; `make test` installs it"

@@ -39,7 +39,7 @@ pub fn delimited(parts: &[Vec<u8>]) -> Vec<u8> {
 pub fn messages(mut body: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     while !body.is_empty() {
-        let length = usize::try_from(take_varint(&mut body)).expect("a length");
+        let length = usize::try_from(take_varint(&mut body)).expect("the length fits into usize");
         let (message, rest) = body.split_at(length);
         messages.push(message.to_vec());
         body = rest;
@@ -56,7 +56,8 @@ pub fn fields(mut message: &[u8], wanted: u64) -> Vec<Vec<u8>> {
             0 => _ = take_varint(&mut message),
             1 => message = &message[8..],
             2 => {
-                let length = usize::try_from(take_varint(&mut message)).expect("a length");
+                let length =
+                    usize::try_from(take_varint(&mut message)).expect("the length fits into usize");
                 let (content, rest) = message.split_at(length);
                 if tag >> 3 == wanted {
                     found.push(content.to_vec());

@@ -482,9 +482,9 @@ impl Call {
         self.answer("application/x-json-stream", lines, self.fault == Fault::Truncated)
     }
 
-    fn answer(&self, media_type: &str, lines: Vec<String>, is_cut: bool) -> HttpResponse {
+    fn answer(&self, media_type: &str, lines: Vec<String>, is_truncated: bool) -> HttpResponse {
         let lines = lines.into_iter().map(|line| Ok(Bytes::from(line)));
-        let end = is_cut.then(|| Err(io::Error::other("cut")));
+        let end = is_truncated.then(|| Err(io::Error::other("truncated")));
         HttpResponse::Ok()
             .content_type(media_type)
             .insert_header(("X-Tsuru-Eventid", self.event.clone()))

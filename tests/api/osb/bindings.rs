@@ -153,7 +153,11 @@ async fn the_first_unbind_is_200_and_later_ones_are_410() {
         api.put(&instance("j"), &provision()).await;
         let b = binding("i", "b");
         api.put(&b, &bind("app")).await;
-        assert_eq!(api.delete(&binding("j", "b")).await.status, 410, "of another instance");
+        assert_eq!(
+            api.delete(&binding("j", "b")).await.status,
+            410,
+            "the binding belongs to another instance"
+        );
         for query in ["", "?service_id=s", "?plan_id=p", "?service_id=&plan_id=p"] {
             let known = answer(api.request("DELETE", &format!("{b}{query}")), None).await;
             assert_eq!(known.status, 400, "{query}");
@@ -209,7 +213,11 @@ async fn a_rotated_binding_has_a_new_token() {
         let gone = api.put(&binding("i", "newer"), &rotate).await;
         assert_eq!(gone.status, 400);
         assert!(gone.description().contains("predecessor_binding_id"));
-        assert_eq!(api.put(&binding("i", "new"), &body).await.status, 200, "equal attributes");
+        assert_eq!(
+            api.put(&binding("i", "new"), &body).await.status,
+            200,
+            "the attributes are equal"
+        );
     })
     .await;
 }

@@ -137,7 +137,7 @@ pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answ
         false => serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| panic!("{status}, not JSON: {}", String::from_utf8_lossy(&bytes))),
     };
-    assert!(body.is_object() || body.is_null(), "every body is an object: {body}");
+    assert!(body.is_object() || body.is_null(), "the body is not an object: {body}");
     Answer { status, headers, body }
 }
 

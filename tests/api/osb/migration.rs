@@ -222,7 +222,11 @@ async fn unknown_instances_without_space_service_or_plan_are_not_adopted() {
             let answer =
                 api.put(&binding("i", "b"), &with(whole.clone(), key, other.clone())).await;
             assert_eq!(answer.status, status, "{key} {other}");
-            assert_eq!(api.get(&instance("i")).await.status, 404, "{key} {other}: no row is left");
+            assert_eq!(
+                api.get(&instance("i")).await.status,
+                404,
+                "{key} {other}: no instance is stored"
+            );
         }
         assert_eq!(api.put(&binding("i", "b"), &whole).await.status, 201);
         // The space may be part of `bind_resource`, which Cloud Controller sends as well.
@@ -231,7 +235,11 @@ async fn unknown_instances_without_space_service_or_plan_are_not_adopted() {
         let whole = with(whole, "context", json!({"organization_guid": "o"}));
         assert_eq!(api.put(&binding("j", "c"), &whole).await.status, 201);
         let update = json!({"service_id": SERVICE, "context": context});
-        assert_eq!(api.patch(&instance("k"), &update).await.status, 404, "no plan");
+        assert_eq!(
+            api.patch(&instance("k"), &update).await.status,
+            404,
+            "an instance without a plan is not adopted"
+        );
     })
     .await;
 }

@@ -104,7 +104,10 @@ async fn requests_are_503_only_while_postgresql_is_unavailable() {
             200,
             "the catalog does not need the database"
         );
-        assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
+        assert!(
+            api.broker.binding_table().binding_for("app").is_some(),
+            "the last known binding stays active"
+        );
         proxy.set(State::Forwarding);
         let back = api.put(&instance("i"), &provision()).await;
         assert_eq!(back.status, 200, "{:?}", back.body);

@@ -265,7 +265,7 @@ async fn refused_requests_store_nothing() {
         let refused = fixture.provision("k", SMALL, json!({})).await;
         assert_eq!(refused.status, 403);
         assert!(refused.description().contains("may have 2"), "{refused:?}");
-        assert_eq!(fixture.delete("k", true).await.status, 410, "nothing was stored");
+        assert_eq!(fixture.delete("k", true).await.status, 410, "no instance was stored");
         assert_eq!(fixture.delete("i", false).await.status, 200);
         fixture.provisioned("k", SMALL).await;
     })

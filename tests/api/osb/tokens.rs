@@ -64,7 +64,7 @@ async fn a_recreated_prometheus_has_other_credentials() {
         let (first, reader) = (password(), token(&fixture.bind("i", "b", STANDARD, None).await));
         assert_eq!(fixture.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
         assert_eq!(fixture.end_of("i").await, "succeeded");
-        assert_eq!(password(), first, "an update keeps them");
+        assert_eq!(password(), first, "an update keeps the credentials");
         assert_eq!(fixture.delete("i", false).await.status, 200);
         fixture.provisioned("i", STANDARD).await;
         assert_ne!(password(), first);

@@ -49,7 +49,7 @@ async fn a_repeated_create_succeeds_and_a_different_one_is_409() {
         let request = api.request("POST", RESOURCES).insert_header(("X-Tsuru-Pool-Name", "pool-a"));
         let request = request.insert_header((EVENT_ID, "1"));
         let elsewhere = answer(request.content_type(FORM), form).await;
-        assert_eq!(elsewhere.status, 409, "another pool");
+        assert_eq!(elsewhere.status, 409, "the pool is different");
     })
     .await;
 }
@@ -162,7 +162,7 @@ async fn parameters_that_an_update_omits_are_reset() {
         assert_eq!(api.put(M, form).await.status, 200);
         let all = json!({"limits": {"series": 5}, "paths": ["/a"]});
         assert_eq!(stored(&api).await, ("large".to_owned(), all.clone()));
-        assert_eq!(api.put(M, form).await.status, 200, "again");
+        assert_eq!(api.put(M, form).await.status, 200, "a repeated update succeeds");
         assert_eq!(stored(&api).await.1, all);
         // If the request has no plan, the plan stays the same.
         let form = "description=d&plan=&team=checkout&tags=&parameters.limits.series=5";

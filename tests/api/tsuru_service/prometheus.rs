@@ -134,7 +134,11 @@ async fn an_instance_is_pending_until_it_is_ready_and_can_then_be_bound() {
         let api = &fixture.api;
         let form = "name=p&team=checkout&parameters.retention=12h";
         assert_eq!(api.post(RESOURCES, form).await.status, 202);
-        assert_eq!(api.post(RESOURCES, form).await.status, 202, "again");
+        assert_eq!(
+            api.post(RESOURCES, form).await.status,
+            202,
+            "a repeated create is still pending"
+        );
         let other = api.post(RESOURCES, "name=p&team=checkout").await;
         assert_eq!(other.status, 409, "{}", other.text);
         assert_eq!(fixture.status().await, (202, "being made".to_owned()));
@@ -150,7 +154,11 @@ async fn an_instance_is_pending_until_it_is_ready_and_can_then_be_bound() {
             .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
             .await;
         assert_eq!(fixture.status().await, (204, String::new()));
-        assert_eq!(api.post(RESOURCES, form).await.status, 200, "and again");
+        assert_eq!(
+            api.post(RESOURCES, form).await.status,
+            200,
+            "a repeated create of a ready instance succeeds"
+        );
         for (label, value) in [
             ("URL", "https://metrics.example.com/prometheus/tsuru%3Aprometheus%3Ap"),
             ("Plan", ""),
@@ -226,7 +234,11 @@ async fn an_instance_is_pending_during_an_update_and_a_delete_waits_for_its_end(
         fixture
             .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
             .await;
-        assert_eq!(api.put(P, "plan=small&team=checkout").await.status, 200, "no change");
+        assert_eq!(
+            api.put(P, "plan=small&team=checkout").await.status,
+            200,
+            "an update without changes succeeds"
+        );
         let update = api.put(P, "plan=standard&team=checkout").await;
         assert_eq!(update.status, 202, "{}", update.text);
         assert_eq!(fixture.status().await, (202, "being changed".to_owned()));
