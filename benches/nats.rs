@@ -103,14 +103,10 @@ async fn measure(server: String) {
         stale_after: Duration::from_secs(120),
         keep: Duration::from_secs(3600),
         refresh_interval: Duration::from_secs(15),
-        gorouters: Vec::new(),
-        file: None,
-        nats: Some(nats),
-        tsuru: None,
         limits: Limits::default(),
     };
     let shutdown = CancellationToken::new();
-    let discovery = Discovery::start(settings, &shutdown);
+    let discovery = Discovery::start(settings, vec![Box::new(nats)], &shutdown);
     let table = &discovery.table;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
@@ -130,7 +126,7 @@ async fn measure(server: String) {
     print_share("steady", start, cpu);
     println!("memory, now / peak   {:>6.0} MB / {:.0} MB", memory("VmRSS:"), memory("VmHWM:"));
     let snapshot = table.snapshot();
-    let [source] = snapshot.sources() else { panic!("one source") };
+    let source = snapshot.sources().next().expect("one source");
     let (apps, instances) = snapshot.size();
     println!(
         "table                {apps} apps, {instances} instances; {} messages lost, age {:.1} s",

@@ -9,7 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
 
 use scrapebroker::{
-    discovery::{Discovery, Limits, RouteTable, Settings, Snapshot, parse},
+    discovery::{Discovery, Limits, RouteFile, RouteTable, Settings, Snapshot, parse},
     domain::{AppKey, Prefer},
 };
 use std::{
@@ -66,15 +66,12 @@ async fn whole_room(path: &Path) {
         stale_after: Duration::from_secs(120),
         keep: Duration::from_secs(3600),
         refresh_interval: Duration::from_secs(15),
-        gorouters: Vec::new(),
-        file: Some(path.to_owned()),
-        nats: None,
-        tsuru: None,
         limits: Limits::default(),
     };
     let shutdown = CancellationToken::new();
     let start = (Instant::now(), cpu_millis());
-    let discovery = Discovery::start(settings, &shutdown);
+    let discovery =
+        Discovery::start(settings, vec![Box::new(RouteFile { path: path.to_owned() })], &shutdown);
     let held = loaded(&discovery.table, 0).await;
     print_load("load, file to table", start);
     println!("memory, peak so far {:>9.0} MB", peak_memory());

@@ -13,6 +13,7 @@ mod http2;
 mod metrics;
 mod processes;
 mod provisioning;
+mod route_sources;
 mod server;
 pub(crate) mod signals;
 mod tsuru_apps;
@@ -40,7 +41,7 @@ use descriptors::{Descriptors, HEALTH_CONNECTIONS};
 use drain::{Drain, DrainOutcome};
 use futures_util::{Stream, StreamExt};
 pub use signals::Stop;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tracing_actix_web::TracingLogger;
 
 /// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections, so no
@@ -208,7 +209,7 @@ fn serve(
     let base_path = web::Data::new(BasePath::of(&config.base_url));
     let (idle_timeout, backends) = (config.backends.idle_timeout, components.backends.clone());
     // This thread serves no requests.
-    let (servers, elsewhere) = (components.servers.clone(), tokio::runtime::Handle::current());
+    let (servers, resolver) = (Arc::clone(&components.servers), components.resolver.clone());
     let outgoing = components.outgoing.clone();
     let heads = web::Data::new(head_limits::RequestHeads::default());
     let app = move || {
@@ -243,8 +244,8 @@ fn serve(
                 outgoing.clone(),
             )))
             .app_data(web::Data::new(query::PrometheusClient::new(
-                servers.clone(),
-                elsewhere.clone(),
+                Arc::clone(&servers),
+                resolver.clone(),
                 outgoing.clone(),
             )))
             .configure(http::apps::configure)

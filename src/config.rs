@@ -105,7 +105,7 @@ impl Config {
         let config = keys::config(&mut root, platform_env);
         let effective = Effective(root.finish());
         match config {
-            Some(config) if mistakes.0.is_empty() => Ok((config, effective)),
+            Ok(config) if mistakes.0.is_empty() => Ok((config, effective)),
             _ => Err(mistakes.into()),
         }
     }

@@ -9,9 +9,12 @@
 //!
 //! A router can be down, stale, freshly restarted, or replaced by another server that returns a
 //! login page. An app must neither lose its metrics nor get those of another app because of it.
-//! Therefore the claims of each source are stored separately (`claims`), expire by age (`sources`),
-//! and conflicts are resolved by comparing when the sources learned of an endpoint (`merge`).
-//! Readers see only the result.
+//! Therefore the table stores the claims of each source separately (`table::claims`), they expire by
+//! age (`table::source_states`), and conflicts are resolved by comparing when the sources learned of
+//! an endpoint (`table::merge`). Readers see only the result.
+//!
+//! Sources ([`RouteSource`]) do not know the table, and the table does not know the sources. They
+//! share the vocabulary of this module: endpoints, entries, reports.
 //!
 //! # Invariants
 //!
@@ -21,50 +24,45 @@
 //! * An instance is identified by its address and appears once in the result of a look-up.
 
 mod address;
-mod claims;
 mod document;
 mod drop_log;
 mod endpoint;
 mod error;
 mod fetch;
-mod file;
-mod gorouter;
-mod index;
 mod intern;
-mod lookup;
-mod merge;
-mod nats;
+mod report;
 mod route_key;
-mod route_table;
+mod source;
 mod sources;
+mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod tsuru;
 mod wire;
-mod writer;
 
 pub use document::{Document, DocumentError, parse};
 pub use endpoint::Endpoint;
-pub use file::Reload;
-pub use gorouter::Gorouter;
-pub use lookup::Match;
-pub use nats::{MessageError, Nats, NatsTls, Registration, parse_message};
-pub use route_table::{RouteTable, Snapshot, SourceStatus, TableVersion, UnknownRoutes};
-pub use sources::Kind as SourceKind;
-pub use tsuru::{TSURU_CALLS, Tsuru, TsuruApi, TsuruApiError, TsuruBinds};
+pub use source::{Reload, Reporting, RouteSource, SourceContext, SourceKind};
+pub use sources::{
+    file::RouteFile,
+    gorouter::Gorouter,
+    nats::{MessageError, Nats, NatsTls, Registration, parse_message},
+    tsuru::{
+        BoundTsuruApps, TSURU_CALLS, TsuruApi, TsuruApiError, TsuruBinds, TsuruHosts, TsuruUnits,
+    },
+};
+pub use table::{Match, RouteTable, Snapshot, SourceStatus, TableVersion, UnknownRoutes};
 
-use sources::{Kind, Retention, SourceName, Sources};
-use std::{path::PathBuf, time::Duration};
+use report::Reporter;
+use std::{collections::BTreeMap, time::Duration};
+use table::{Retention, SourceName};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_local},
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use writer::Reporter;
 
-/// Route sources and the lifetime of their routes.
-#[derive(Clone, Debug)]
+/// Lifetime of routes, and settings of all sources.
+#[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Routes of an unavailable source expire this long after its last successful report.
     pub stale_after: Duration,
@@ -72,11 +70,6 @@ pub struct Settings {
     pub keep: Duration,
     /// Interval between two polls of a source. Not zero.
     pub refresh_interval: Duration,
-    pub gorouters: Vec<Gorouter>,
-    pub file: Option<PathBuf>,
-    /// A NATS cluster on which routes are registered.
-    pub nats: Option<Nats>,
-    pub tsuru: Option<Tsuru>,
     pub limits: Limits,
 }
 
@@ -108,7 +101,8 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Starts the writer and all sources. They run until `shutdown`.
+    /// Starts the writer and all sources, in the order of the configuration. They run until
+    /// `shutdown`.
     ///
     /// Must be called where `tokio::task::spawn_local` works, for example in an actix arbiter,
     /// because awc's clients are not `Send`. The thread should not serve requests, because it
@@ -116,59 +110,28 @@ impl Discovery {
     ///
     /// # Panics
     /// Outside of a `LocalSet`, and if `refresh_interval` is zero.
-    pub fn start(settings: Settings, shutdown: &CancellationToken) -> Self {
-        let Settings { stale_after, keep, refresh_interval, gorouters, file, nats, tsuru, limits } =
-            settings;
+    pub fn start(
+        settings: Settings,
+        sources: Vec<Box<dyn RouteSource>>,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let Settings { stale_after, keep, refresh_interval, .. } = settings;
         let retention = Retention { stale_after, keep, first_round: refresh_interval };
-        let named = |kind: Kind, key: &str, name: String| SourceName {
-            kind,
-            key: key.into(),
-            name: name.into(),
-        };
-        let mut names: Vec<SourceName> = Vec::new();
-        names.extend(
-            file.iter().map(|path| {
-                named(Kind::File, Kind::File.key(), format!("file {}", path.display()))
-            }),
-        );
-        names.extend(gorouters.iter().enumerate().map(|(position, router)| {
-            let key = format!("{}[{position}]", Kind::Gorouter.key());
-            named(Kind::Gorouter, &key, router.name())
-        }));
-        names.extend(nats.iter().map(|nats| named(Kind::Nats, Kind::Nats.key(), nats.name())));
-        names.extend(tsuru.iter().map(|tsuru| {
-            let kind = if tsuru.api.is_some() { Kind::Exclusive } else { Kind::OptionalExclusive };
-            named(kind, kind.key(), tsuru.name())
-        }));
-
-        let sources = Sources::new(retention, &names, Instant::now());
-        let table = RouteTable::new(Snapshot { sources: sources.status(), ..Snapshot::default() });
-        let reload = Reload::default();
+        let names = names(&sources);
         // Room for two reports per source, so that the writer can combine reports, and so that the
         // NATS source can send its last changes together with the failure.
-        let (sender, receiver) = mpsc::channel(2 * names.len().max(1));
-        let mut reporters = (0..).map(|source| Reporter::new(source, sender.clone()));
-        let mut tasks = Vec::new();
-        if let Some((path, reporter)) = file.and_then(|path| Some((path, reporters.next()?))) {
-            let (reload, shutdown) = (reload.clone(), shutdown.clone());
-            tasks.push(spawn_local(file::watch(path, limits, reporter, reload, shutdown)));
-        }
-        for (router, reporter) in gorouters.into_iter().zip(reporters.by_ref()) {
+        let (sender, receiver) = mpsc::channel(2 * sources.len().max(1));
+        let (table, writer) = table::open(retention, &names, receiver, shutdown.clone());
+        let reload = Reload::default();
+        let mut tasks = vec![spawn_local(writer)];
+        for (position, source) in sources.into_iter().enumerate() {
+            let reporter = Reporter::new(position, sender.clone());
+            let running = source.run(SourceContext { settings, reporter, reload: reload.watch() });
             let shutdown = shutdown.clone();
-            let polling = gorouter::poll(router, refresh_interval, limits, reporter, shutdown);
-            tasks.push(spawn_local(polling));
+            tasks.push(spawn_local(async move {
+                shutdown.run_until_cancelled(running).await;
+            }));
         }
-        if let Some((nats, reporter)) = nats.and_then(|nats| Some((nats, reporters.next()?))) {
-            let retention = nats::Expiry { stale_after, keep };
-            tasks.push(spawn_local(nats::listen(nats, retention, reporter, shutdown.clone())));
-        }
-        if let Some((tsuru, reporter)) = tsuru.and_then(|tsuru| Some((tsuru, reporters.next()?))) {
-            let settings = tsuru::PollSettings { refresh_interval, stale_after, keep, limits };
-            tasks.push(spawn_local(tsuru::poll(tsuru, settings, reporter, shutdown.clone())));
-        }
-        drop(reporters);
-        drop(sender);
-        tasks.push(spawn_local(writer::write(sources, receiver, table.clone(), shutdown.clone())));
         Self { table, reload, tasks }
     }
 
@@ -179,6 +142,23 @@ impl Discovery {
             let _ = task.await;
         }
     }
+}
+
+/// The sources of a list are numbered in their keys.
+fn names(sources: &[Box<dyn RouteSource>]) -> Vec<SourceName> {
+    let mut positions: BTreeMap<SourceKind, usize> = BTreeMap::new();
+    let mut names = Vec::with_capacity(sources.len());
+    for source in sources {
+        let kind = source.kind();
+        let position = positions.entry(kind).or_default();
+        let key = match kind.is_list {
+            true => format!("{}[{position}]", kind.key),
+            false => kind.key.to_owned(),
+        };
+        *position += 1;
+        names.push(SourceName { kind, key: key.into(), name: source.name().into() });
+    }
+    names
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod ids;
 mod metrics_path;
 mod operation;
 pub mod prometheus;
+mod service_instance;
 mod tsuru;
 mod tsuru_ids;
 
@@ -27,5 +28,6 @@ pub use ids::{
 };
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
+pub use service_instance::{InstanceNames, ServiceInstance};
 pub use tsuru::{CallsWithoutEventId, TSURU_PREFIX, TsuruApp};
 pub use tsuru_ids::{is_of_tsuru, is_pool_of};

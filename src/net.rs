@@ -1,28 +1,40 @@
 //! Outgoing HTTP/1.1 connections to instances, routers, Tsuru and Prometheus.
 //!
-//! awc does not support interim responses or responses without a length, and does not report every
-//! connection that ends within a body. [`Http1Stream`], a layer between awc and the socket, hides
-//! the first two from awc and reports the third as an error.
+//! ```text
+//! awc ─► Connector ─► Http1Stream ─► ServerStream ─► MaybeTlsStream ─► TCP
+//! ```
 //!
-//! TLS is below that layer, so URLs for awc are always `http://`; see [`plain_http_url`].
+//! awc does not support interim responses or responses without a length, and does not report every
+//! connection that ends within a body. [`Http1Stream`] hides the first two from awc and reports the
+//! third as an error. [`ServerStream`] counts [`ConnectionEvents`], which awc does not report.
+//!
+//! TLS is below these layers, so URLs for awc are always `http://`; see [`plain_http_url`].
 
+mod body;
 mod connection_limiter;
 mod connector;
+mod events;
 mod head;
 mod http1_stream;
+mod resolver;
+mod server_stream;
 mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use body::{BodyError, read_body};
 pub use connection_limiter::{ConnectionLimiter, ConnectionLimiterMetrics, OpenConnection, Permit};
-pub use connector::{Connector, connector, plain_http_url};
+pub use connector::{Connector, PeerAddr, PeerTls, connector, plain_http_url};
+pub use events::{ConnectionEvents, RequestEvents};
 pub use head::ResponseError;
 pub use http1_stream::Http1Stream;
+pub use resolver::{LookupError, Resolver};
+pub use server_stream::ServerStream;
 pub use stream::MaybeTlsStream;
 
 use actix_http::error::ParseError;
 use awc::{
-    Client, ClientRequest, SendClientRequest, body,
+    Client, ClientRequest, SendClientRequest,
     error::{ConnectError, PayloadError, SendRequestError},
 };
 use std::io;
@@ -36,7 +48,7 @@ pub fn client(connector: awc::Connector<Connector>) -> Client {
 ///
 /// `ClientRequest::send` would add `Content-Length: 0` to a GET.
 pub fn send(request: ClientRequest) -> SendClientRequest {
-    request.send_body(body::None::new())
+    request.send_body(awc::body::None::new())
 }
 
 /// Text of a send error, without the names of awc's layers.

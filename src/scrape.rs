@@ -9,7 +9,6 @@
 
 mod buffer;
 mod client;
-mod connection;
 mod external;
 mod failure;
 mod fan_out;
@@ -23,12 +22,11 @@ mod metrics;
 mod negotiated;
 mod report;
 mod request;
-mod stream;
 mod target;
 mod timeouts;
 
 pub use client::ScrapeClient;
-pub use external::{ExporterMetrics, ExporterTargets, Exporters, Resolver};
+pub use external::{ExporterMetrics, ExporterTargets, Exporters};
 pub use failure::{FailureReason, ScrapeFailure};
 pub use fan_out::InstanceScrape;
 pub use headers::forwarded_headers;

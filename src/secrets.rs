@@ -6,6 +6,10 @@
 //! The broker issues tokens and encrypts parameters. The provisioner derives and decrypts the same
 //! secrets without calling the broker.
 
+mod prometheus_instance;
+
+pub use prometheus_instance::{PrometheusInstance, SpecError};
+
 use crate::domain::{BindingId, InstanceId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{

@@ -16,14 +16,14 @@ mod pem;
 mod reloader;
 
 pub use client::{ClientSettings, connect};
-pub use client_tls::{ClientTls, TlsConnectors};
+pub use client_tls::{ClientConfigs, ClientTls};
 pub use handshake_error::{HandshakeError, alert_of, alert_text};
 pub use listener_tls::{ListenerSettings, ListenerTls};
 pub use pem::{Pem, PemSource};
 pub use reloader::Reloader;
 
 pub use rustls::{AlertDescription, ClientConfig, ServerConfig, pki_types::ServerName};
-pub use tokio_rustls::{TlsAcceptor, client::TlsStream, server::TlsStream as AcceptedTls};
+pub use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use rustls::crypto::{CryptoProvider, ring};
 use std::sync::Arc;

@@ -5,13 +5,12 @@ use super::{
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, warnings,
+    provisioning, route_sources, warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, AllFailed, Config, catalog},
-    discovery::{self, Discovery, RouteTable},
-    domain::TsuruApp,
+    discovery::{Discovery, RouteTable, TsuruApi},
     http::{
         access::{Access, AccessMetrics, Operators},
         apps::Apps,
@@ -26,11 +25,11 @@ use crate::{
         tsuru::{Leftovers, TsuruState},
         ui::Ui,
     },
-    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
     scrape::{
-        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, Resolver,
-        ScrapeHistory, ScrapeTimeouts,
+        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory,
+        ScrapeTimeouts,
     },
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
@@ -42,7 +41,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Interval at which data of deleted apps is removed.
@@ -71,11 +70,13 @@ pub(super) struct Components {
     scrape_url: Arc<OnceLock<String>>,
     pub(super) backends: tls::ClientTls,
     /// Verifies provisioned Prometheus servers that are reached over TLS.
-    pub(super) servers: tls::ClientTls,
+    pub(super) servers: Arc<tls::ClientConfig>,
+    /// Its threads serve no requests.
+    pub(super) resolver: Resolver,
     pub(super) listener: Option<tls::ListenerTls>,
     pub(super) certificates: Vec<tls::Reloader>,
     warning: Option<&'static str>,
-    tsuru_api: Option<discovery::TsuruApi>,
+    tsuru_api: Option<TsuruApi>,
     /// Notifies the reconciler of new operations.
     operations_changed: Arc<Notify>,
     lease: Lease,
@@ -112,8 +113,8 @@ impl Components {
         let listener = certificates::listener(config).map_err(certificates::failure)?;
         let (listener, listeners_keeper) = listener.unzip();
         // Their certificates are signed by the system's CAs.
-        let servers = tls::ClientTls::open(tls::ClientSettings::default());
-        let (servers, _) = servers.map_err(certificates::failure)?;
+        let servers = tls::ClientSettings::default().config().map_err(certificates::failure)?;
+        let resolver = Resolver::new(tokio::runtime::Handle::current());
         warnings::log(config);
         let store = Store::open(&config.database_url, config.database.max_connections)
             .await
@@ -129,7 +130,7 @@ impl Components {
             let provisioning = Provisioning {
                 max_instances: config.prometheus.max_instances,
                 max_instances_per_space: config.prometheus.max_instances_per_space,
-                policy: provisioning::policy(config),
+                policy: provisioning::policy(config, resolver.clone()),
                 operations_changed: Arc::clone(&operations_changed),
             };
             broker.provision_with(provisioning, catalog);
@@ -137,7 +138,9 @@ impl Components {
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
-        let discovery = Discovery::start(sources(&config.routes, bound_on_tsuru)?, &shutdown);
+        let sources = route_sources::sources(&config.routes, bound_on_tsuru)?;
+        let discovery =
+            Discovery::start(route_sources::settings(&config.routes), sources, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
@@ -154,8 +157,7 @@ impl Components {
         );
         let exporters = Exporters::new(
             config.external_exporters.iter().cloned(),
-            // This thread and its pool serve no requests.
-            Resolver::new(tokio::runtime::Handle::current()),
+            resolver.clone(),
             ExporterMetrics::register(&mut registry),
         );
         let metrics = ConnectionMetrics::register(&mut registry);
@@ -194,11 +196,12 @@ impl Components {
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
-            servers,
+            servers: Arc::new(servers),
+            resolver,
             listener,
             certificates,
             warning: warnings::not_durable(config),
-            tsuru_api: config.routes.tsuru.as_ref().map(tsuru_api).transpose()?,
+            tsuru_api: config.routes.tsuru.as_ref().map(route_sources::tsuru_api).transpose()?,
             operations_changed,
             lease,
             may_offer_prometheus,
@@ -361,46 +364,6 @@ pub(crate) fn broker_failure(error: OpenError) -> StartError {
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),
     }
-}
-
-fn sources(
-    routes: &crate::config::Routes,
-    bound_on_tsuru: watch::Receiver<Arc<[TsuruApp]>>,
-) -> Result<discovery::Settings, StartError> {
-    let gorouter = |router: &crate::config::Gorouter| discovery::Gorouter {
-        url: router.url.clone(),
-        credentials: router.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
-    };
-    Ok(discovery::Settings {
-        stale_after: routes.stale_after,
-        keep: routes.keep,
-        refresh_interval: routes.refresh_interval,
-        gorouters: routes.gorouters.iter().map(gorouter).collect(),
-        file: routes.file.clone(),
-        nats: routes.nats.as_ref().map(nats).transpose()?,
-        tsuru: Some(discovery::Tsuru {
-            api: routes.tsuru.as_ref().map(tsuru_api).transpose()?,
-            apps: bound_on_tsuru,
-        }),
-        limits: discovery::Limits::default(),
-    })
-}
-
-fn tsuru_api(tsuru: &crate::config::Tsuru) -> Result<discovery::TsuruApi, StartError> {
-    let tls = tls::ClientSettings::default();
-    let api = discovery::TsuruApi::new(&tsuru.api_url, tsuru.token.clone(), &tls);
-    api.map_err(certificates::failure)
-}
-
-fn nats(nats: &crate::config::Nats) -> Result<discovery::Nats, StartError> {
-    let tls = certificates::nats(&nats.tls).map_err(certificates::failure)?;
-    Ok(discovery::Nats {
-        servers: nats.servers.clone(),
-        credentials: nats.credentials.as_ref().map(|c| (c.username.clone(), c.password.clone())),
-        tls,
-        announce: nats.announce,
-        id: uuid::Uuid::new_v4().to_string(),
-    })
 }
 
 fn limits(scrape: &crate::config::Scrape) -> scrape::ScrapeLimits {

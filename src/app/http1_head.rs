@@ -58,12 +58,12 @@ struct Refusal {
 
 impl HeadGuard {
     pub(super) fn new(io: ClientIo) -> Self {
-        let in_use = io.stream().connection().in_use();
+        let in_use = io.socket().connection().in_use();
         Self { io, in_use, state: State::Head(Head::default()) }
     }
 
     pub(super) fn stream(&self) -> &ClientStream {
-        self.io.stream()
+        self.io.socket()
     }
 
     /// Looks at what was read. False when the head is refused.

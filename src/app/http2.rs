@@ -70,7 +70,7 @@ pub(super) async fn serve<S, B>(
     B: MessageBody + 'static,
     S::Future: 'static,
 {
-    let (peer, connection) = (io.stream().peer(), io.stream().connection());
+    let (peer, connection) = (io.socket().peer(), io.socket().connection());
     let (in_use, connections) = (connection.in_use(), connection.all().clone());
     let mut builder = Builder::new();
     builder

@@ -24,7 +24,7 @@ impl RouteMetrics {
 impl Collector for RouteMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let snapshot = self.0.snapshot();
-        let sources = snapshot.sources();
+        let sources: Vec<_> = snapshot.sources().collect();
         // Names and HELP texts of promfetcher.
         if let Some(age) = snapshot.age() {
             let gauge = ConstGauge::new(age.as_secs_f64());
@@ -52,7 +52,7 @@ impl Collector for RouteMetrics {
             let gauge = ConstGauge::new(value as u64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        per_source(&mut encoder, sources)
+        per_source(&mut encoder, &sources)
     }
 }
 
@@ -80,7 +80,7 @@ impl Collector for BindingMetrics {
 
 fn per_source(
     encoder: &mut DescriptorEncoder<'_>,
-    sources: &[SourceStatus],
+    sources: &[&SourceStatus],
 ) -> Result<(), fmt::Error> {
     if sources.is_empty() {
         return Ok(());

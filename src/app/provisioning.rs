@@ -5,6 +5,7 @@ use super::{StartError, components::store_failure, processes, tsuru_apps};
 use crate::{
     config::{self, Config},
     domain::{Catalog, prometheus::ProvisionPolicy},
+    net::Resolver,
     provisioner::{
         self, ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, PolicySettings,
         Provisioner, Reconciler, ReconcilerSettings, RemoteWrite, process,
@@ -16,14 +17,13 @@ use crate::{
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
 
-/// The policy that validates instances. DNS lookups run on the runtime of the caller, which serves
-/// no requests.
-pub(super) fn policy(config: &Config) -> Arc<dyn ProvisionPolicy> {
+/// The policy that validates instances.
+pub(super) fn policy(config: &Config, resolver: Resolver) -> Arc<dyn ProvisionPolicy> {
     let settings = PolicySettings {
         promtool: config.prometheus.promtool.clone(),
         alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
         remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
-        lookup_runtime: tokio::runtime::Handle::current(),
+        resolver,
     };
     Arc::new(CommonPolicy::new(own_policy(config), settings))
 }

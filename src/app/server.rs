@@ -192,7 +192,7 @@ where
         let stopping = self.stopping.clone();
         Box::pin(async move {
             let io = secure(stream, settings.tls.as_ref()).await.ok_or(())?;
-            if io.speaks_http2() {
+            if io.negotiated_http2() {
                 let settings = http2::Settings {
                     preface_timeout: settings.head_timeout,
                     write_timeout: settings.write_timeout,
@@ -200,7 +200,7 @@ where
                 http2::serve(io, app, &settings, stopping.notified()).await;
                 return Ok(());
             }
-            let peer = io.stream().peer();
+            let peer = io.socket().peer();
             http1.call((HeadGuard::new(io), peer)).await.map_err(drop)
         })
     }
@@ -212,7 +212,7 @@ async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
         return Some(ClientIo::Plain(stream));
     };
     match timeout(*handshake_timeout, acceptor.accept(stream)).await {
-        Ok(Ok(secured)) => Some(ClientIo::Tls(Box::new(secured))),
+        Ok(Ok(secured)) => Some(ClientIo::tls(secured)),
         Ok(Err(_)) | Err(_) => None,
     }
 }

@@ -6,8 +6,10 @@
 
 use super::{Broker, BrokerError};
 use crate::{
-    domain::{InstanceId, OrganizationGuid, PlanId, Service, SpaceGuid},
-    store::{Names, ServiceInstance, Tx, imported, instances},
+    domain::{
+        InstanceId, InstanceNames, OrganizationGuid, PlanId, Service, ServiceInstance, SpaceGuid,
+    },
+    store::{Tx, imported, instances},
 };
 use serde_json::Map;
 use std::sync::atomic::Ordering;
@@ -66,7 +68,7 @@ impl Broker {
             plan_id: plan_id.clone(),
             organization_guid,
             space_guid,
-            names: Names::default(),
+            names: InstanceNames::default(),
             maintenance_version: None,
             parameters: self.encrypt_parameters(id, &Map::new())?,
         };

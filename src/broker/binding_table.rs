@@ -43,6 +43,8 @@ struct BindingSnapshot {
     source: Option<(String, i64)>,
     /// The newest binding of each app.
     active: HashMap<AppGuid, Arc<ActiveBinding>>,
+    /// The bindings of all apps, with the text that they were decrypted from.
+    decrypted: HashMap<BindingId, (String, Arc<ActiveBinding>)>,
     scopes: HashMap<String, Scope>,
     prometheus: Arc<HashMap<InstanceId, Arc<PrometheusSnapshot>>>,
 }
@@ -183,13 +185,14 @@ impl BindingTable {
         let bindings = bindings::all(&mut tx).await?;
         let imported = imported::all(&mut tx).await?;
         let tsuru_apps = tsuru_apps::all(&mut tx).await?;
+        let before = self.0.snapshot.load_full();
         let mut snapshot = BindingSnapshot { source, ..BindingSnapshot::default() };
         let mut prometheus_bindings = PrometheusBindings::default();
         let known: HashSet<_> = prometheus::ids(&mut tx).await?;
         for binding in bindings {
             let added = binding.and_then(|binding| {
                 let is_prometheus = known.contains(&binding.instance_id);
-                let options = snapshot.add(&binding, keys, is_prometheus)?;
+                let options = snapshot.add(&binding, &before, keys, is_prometheus)?;
                 if let (true, Some(app), Some(options)) =
                     (is_prometheus, &binding.app_guid, options)
                 {
@@ -203,7 +206,8 @@ impl BindingTable {
         }
         // Imported bindings come last, because bindings of this database take precedence.
         for binding in imported {
-            if let Err(error) = binding.and_then(|binding| snapshot.add_imported(&binding, keys)) {
+            let added = binding.and_then(|it| snapshot.add_imported(&it, &before, keys));
+            if let Err(error) = added {
                 tracing::error!(%error, "imported binding not readable");
             }
         }
@@ -242,40 +246,64 @@ impl BindingSnapshot {
     fn add(
         &mut self,
         binding: &ServiceBinding,
+        before: &Self,
         keys: &Keys,
         is_prometheus: bool,
     ) -> Result<Option<Arc<ActiveBinding>>, StoreError> {
         let mut added = None;
         if let Some(app) = &binding.app_guid {
-            let options = active_binding(&binding.binding_id, &binding.parameters, keys)?;
-            self.activate(app, &options);
+            let options = before.decrypt(&binding.binding_id, &binding.parameters, keys)?;
+            self.activate(app, &binding.parameters, &options);
             added = Some(options);
         }
         self.scopes.insert(binding.token_hash.clone(), Scope::of(binding, is_prometheus));
         Ok(added)
     }
 
-    fn add_imported(&mut self, binding: &ImportedBinding, keys: &Keys) -> Result<(), StoreError> {
+    fn add_imported(
+        &mut self,
+        binding: &ImportedBinding,
+        before: &Self,
+        keys: &Keys,
+    ) -> Result<(), StoreError> {
         let app = &binding.app_guid;
-        self.activate(app, &active_binding(&binding.binding_id, &binding.parameters, keys)?);
+        let options = before.decrypt(&binding.binding_id, &binding.parameters, keys)?;
+        self.activate(app, &binding.parameters, &options);
         self.scopes.insert(binding.token_hash.clone(), Scope::App(app.clone()));
         Ok(())
     }
 
-    fn activate(&mut self, app: &AppGuid, options: &Arc<ActiveBinding>) {
+    fn activate(&mut self, app: &AppGuid, encrypted: &str, options: &Arc<ActiveBinding>) {
+        let decrypted = (encrypted.to_owned(), Arc::clone(options));
+        self.decrypted.insert(options.binding_id.clone(), decrypted);
         if let Entry::Vacant(free) = self.active.entry(app.clone()) {
             free.insert(Arc::clone(options));
         }
     }
+
+    /// Decrypts the parameters of a binding, unless this snapshot has decrypted the same text.
+    ///
+    /// Each encryption has a new nonce, so equal texts have equal parameters.
+    fn decrypt(
+        &self,
+        id: &BindingId,
+        encrypted: &str,
+        keys: &Keys,
+    ) -> Result<Arc<ActiveBinding>, StoreError> {
+        match self.decrypted.get(id) {
+            Some((known, options)) if known == encrypted => Ok(Arc::clone(options)),
+            _ => decrypt_binding(id, encrypted, keys),
+        }
+    }
 }
 
-fn active_binding(
+fn decrypt_binding(
     id: &BindingId,
-    sealed: &str,
+    encrypted: &str,
     keys: &Keys,
 ) -> Result<Arc<ActiveBinding>, StoreError> {
     let parameters = keys
-        .decrypt(AssociatedData::Binding(id.as_str()), sealed)
+        .decrypt(AssociatedData::Binding(id.as_str()), encrypted)
         .ok_or_else(|| cannot_decrypt("service_bindings.parameters"))?;
     let options = ScrapeOptions::from_parameters(&parameters).map_err(|error| {
         let problem = error.to_string();

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId, SpaceGuid, TsuruApp, is_of_tsuru,
+        ServiceId, ServiceInstance, SpaceGuid, TsuruApp, is_of_tsuru,
     },
     secrets::{AssociatedData, salt, token_hash},
     store::{
-        Operation, ServiceBinding, ServiceInstance, StoreError, Tx, bindings, imported, operations,
-        prometheus, retained_salts, tsuru_apps,
+        Operation, ServiceBinding, StoreError, Tx, bindings, imported, operations, prometheus,
+        retained_salts, tsuru_apps,
     },
 };
 use secrecy::{ExposeSecret, SecretString};

@@ -3,12 +3,9 @@
 
 use super::{Bind, Broker, BrokerError, Credentials, Scope, claim, within_timeout};
 use crate::{
-    domain::{AppGuid, BindingId, ScrapeOptions},
+    domain::{AppGuid, BindingId, ScrapeOptions, ServiceInstance},
     secrets::{AssociatedData, KeyError, salt},
-    store::{
-        ImportedBinding, ServiceBinding, ServiceInstance, Tx, bindings, imported,
-        promfetcher::AppEndpoint,
-    },
+    store::{ImportedBinding, ServiceBinding, Tx, bindings, imported, promfetcher::AppEndpoint},
 };
 use serde_json::{Map, Value};
 use std::fmt;

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     domain::{
-        InstanceId, OperationKind, OperationState, OrganizationGuid, ParameterSchema, Plan, PlanId,
-        ServiceId, SpaceGuid,
+        InstanceId, InstanceNames, OperationKind, OperationState, OrganizationGuid,
+        ParameterSchema, Plan, PlanId, ServiceId, ServiceInstance, SpaceGuid,
         prometheus::{PrometheusParams, Spec},
     },
     secrets::AssociatedData,
-    store::{Names, ServiceInstance, Tx, bindings, instances, operations, prometheus},
+    store::{Tx, bindings, instances, operations, prometheus},
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct Provision {
     pub organization_guid: OrganizationGuid,
     pub space_guid: SpaceGuid,
     /// Names for display.
-    pub names: Names,
+    pub names: InstanceNames,
     /// The user's parameters; empty when there are none.
     pub parameters: Map<String, Value>,
     /// `maintenance_info.version`.

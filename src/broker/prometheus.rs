@@ -3,16 +3,17 @@
 //! The spec and an operation in progress are stored in the transaction that stores the service
 //! instance. The provisioner runs the operation, also after a crash.
 
-use super::{Broker, BrokerError, error::cannot_decrypt};
+use super::{Broker, BrokerError};
 use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, SpaceGuid,
         prometheus::{
             LossOfData, PrometheusParams, PrometheusPlan, ProvisionPolicy, Refusal, Spec,
+            StoredPrometheus,
         },
     },
-    secrets::{AssociatedData, salt},
-    store::{Operation, PrometheusInstance, StoreError, Tx, clock, operations, prometheus},
+    secrets::salt,
+    store::{Operation, StoreError, Tx, clock, operations, prometheus},
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -59,12 +60,11 @@ impl Broker {
         spec: &Spec,
     ) -> Result<AcceptedOperation, BrokerError> {
         self.check_quotas(tx, space, 1, spec.replicas.into()).await?;
-        let owner = AssociatedData::Spec(id.as_str());
-        let row = PrometheusInstance {
+        let row = StoredPrometheus {
             instance_id: id.clone(),
             space_guid: space.clone(),
             replicas: spec.replicas,
-            spec: self.encrypt_spec(owner, spec)?,
+            spec: self.0.keys.encrypt_spec(id, spec)?,
             secret_salt: salt()?,
         };
         prometheus::put(tx, &row).await?;
@@ -103,19 +103,11 @@ impl Broker {
         }
     }
 
-    pub(super) fn encrypt_spec(
-        &self,
-        owner: AssociatedData<'_>,
-        spec: &Spec,
-    ) -> Result<String, BrokerError> {
-        let Ok(Value::Object(map)) = serde_json::to_value(spec) else {
-            return Err(cannot_decrypt("prometheus_instances.spec").into());
-        };
-        Ok(self.0.keys.encrypt(owner, &map)?)
-    }
-
-    pub(super) fn decrypt_spec(&self, row: &PrometheusInstance) -> Result<Spec, StoreError> {
-        spec_of(&self.0.keys, row)
+    pub(super) fn decrypt_spec(&self, stored: &StoredPrometheus) -> Result<Spec, StoreError> {
+        self.0.keys.decrypt_spec(stored).map_err(|error| StoreError::Corrupt {
+            column: "prometheus_instances.spec",
+            problem: error.to_string(),
+        })
     }
 
     /// Wakes the reconciler.
@@ -124,20 +116,6 @@ impl Broker {
             provisioning.operations_changed.notify_one();
         }
     }
-}
-
-/// Decrypts the spec of an instance.
-pub(super) fn spec_of(
-    keys: &crate::secrets::Keys,
-    row: &PrometheusInstance,
-) -> Result<Spec, StoreError> {
-    let map = keys
-        .decrypt(AssociatedData::Spec(row.instance_id.as_str()), &row.spec)
-        .ok_or_else(|| cannot_decrypt("prometheus_instances.spec"))?;
-    serde_json::from_value(Value::Object(map)).map_err(|error| StoreError::Corrupt {
-        column: "prometheus_instances.spec",
-        problem: error.to_string(),
-    })
 }
 
 /// Stores an operation in progress.

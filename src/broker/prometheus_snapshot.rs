@@ -1,13 +1,13 @@
 //! Snapshot of Prometheus instances for queries and scrapes.
 
-use super::{ActiveBinding, LastOperation, prometheus::spec_of};
+use super::{ActiveBinding, LastOperation};
 use crate::{
     domain::{
-        AppGuid, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
+        AppGuid, InstanceId, InstanceNames, OrganizationGuid, PlanId, ServiceId, SpaceGuid,
         prometheus::{Replica, Spec},
     },
-    secrets::{Keys, token_hash},
-    store::{Names, StoreError, Tx, instances, operations, prometheus, replicas},
+    secrets::{Keys, PrometheusInstance, token_hash},
+    store::{StoreError, Tx, operations, prometheus, replicas},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -24,7 +24,7 @@ pub struct PrometheusSnapshot {
     pub organization_guid: OrganizationGuid,
     pub space_guid: SpaceGuid,
     /// Names for display.
-    pub names: Names,
+    pub names: InstanceNames,
     pub spec: Spec,
     /// The last operation.
     pub operation: Option<LastOperation>,
@@ -90,24 +90,18 @@ impl PrometheusBindings {
     }
 }
 
-/// Reads all instances. An unreadable row does not hide the others.
+/// Reads all instances. One that cannot be read does not hide the others.
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &Keys,
     mut bindings: PrometheusBindings,
 ) -> Result<HashMap<InstanceId, Arc<PrometheusSnapshot>>, StoreError> {
-    let rows = readable(prometheus::all(tx).await?);
-    if rows.is_empty() {
+    let stored = prometheus::all(tx).await?;
+    if stored.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut specs = HashMap::new();
-    for row in rows {
-        match spec_of(keys, &row) {
-            Ok(spec) => drop(specs.insert(row.instance_id, (spec, row.secret_salt))),
-            Err(error) => tracing::error!(%error, "prometheus instance not readable"),
-        }
-    }
-    let mut last: HashMap<_, _> = readable(operations::all(tx).await?)
+    let mut last: HashMap<_, _> = operations::all(tx)
+        .await?
         .into_iter()
         .map(|it| {
             let last =
@@ -120,31 +114,31 @@ pub(super) async fn read(
         replicas_by_id.entry(id).or_default().push(replica);
     }
     let mut all = HashMap::new();
-    for instance in readable(instances::of_prometheus(tx).await?) {
-        let id = instance.instance_id;
-        let Some((spec, salt)) = specs.remove(&id) else { continue };
+    for (service_instance, stored) in stored {
+        let id = stored.instance_id.clone();
+        let instance = match keys.prometheus_instance(service_instance, &stored) {
+            Ok(instance) => instance,
+            Err(error) => {
+                tracing::error!(instance.id = %id, %error, "prometheus instance not readable");
+                continue;
+            }
+        };
+        let PrometheusInstance { service_instance, spec, scraper_token, web_password } = instance;
         let snapshot = PrometheusSnapshot {
-            service_id: instance.service_id,
-            plan_id: instance.plan_id,
-            organization_guid: instance.organization_guid,
-            space_guid: instance.space_guid,
-            names: instance.names,
+            instance_id: id.clone(),
+            service_id: service_instance.service_id,
+            plan_id: service_instance.plan_id,
+            organization_guid: service_instance.organization_guid,
+            space_guid: service_instance.space_guid,
+            names: service_instance.names,
             spec,
             operation: last.remove(&id),
             replicas: replicas_by_id.remove(&id).unwrap_or_default(),
             targets: Targets(Arc::new(bindings.0.remove(&id).unwrap_or_default())),
-            web_password: keys.web_password(&id, &salt),
-            scraper_token_hash: token_hash(keys.scraper_token(&id, &salt).expose_secret()),
-            instance_id: id.clone(),
+            web_password,
+            scraper_token_hash: token_hash(scraper_token.expose_secret()),
         };
         all.insert(id, Arc::new(snapshot));
     }
     Ok(all)
-}
-
-fn readable<T>(rows: Vec<Result<T, StoreError>>) -> Vec<T> {
-    let readable = |row: Result<T, StoreError>| {
-        row.inspect_err(|error| tracing::error!(%error, "prometheus instance not readable")).ok()
-    };
-    rows.into_iter().filter_map(readable).collect()
 }

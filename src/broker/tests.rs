@@ -9,8 +9,8 @@ mod store;
 
 use super::*;
 use crate::{
-    domain::{BindingId, SpaceGuid},
-    store::{Names, testing::on_both},
+    domain::{BindingId, InstanceNames, SpaceGuid},
+    store::testing::on_both,
 };
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -70,7 +70,7 @@ fn provision(id: &str) -> Provision {
         plan_id: "p".parse().unwrap(),
         organization_guid: "org".parse().unwrap(),
         space_guid: "space".parse().unwrap(),
-        names: Names::default(),
+        names: InstanceNames::default(),
         parameters: Map::new(),
         maintenance_version: None,
         accepts_incomplete: false,
@@ -82,7 +82,7 @@ fn update(id: &str) -> Update {
         instance_id: id.parse().unwrap(),
         service_id: "s".parse().unwrap(),
         plan_id: None,
-        names: Names::default(),
+        names: InstanceNames::default(),
         parameters: Map::new(),
         omitted_parameters: OmittedParameters::Keep,
         moves_to: OrgSpace::default(),

@@ -12,14 +12,11 @@ use super::{
 };
 use crate::{
     domain::{
-        BindingError, InstanceId, OperationKind, OperationState, ParameterSchema, PlanId, Service,
-        ServiceId, prometheus::Spec,
+        BindingError, InstanceId, InstanceNames, OperationKind, OperationState, ParameterSchema,
+        PlanId, Service, ServiceId, ServiceInstance,
+        prometheus::{Spec, StoredPrometheus},
     },
-    secrets::AssociatedData,
-    store::{
-        Names, PreviousState, PrometheusInstance, ServiceInstance, Tx, instances, operations,
-        prometheus,
-    },
+    store::{PreviousState, Tx, instances, operations, prometheus},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -35,7 +32,7 @@ pub struct Update {
     /// The new plan; `None`: unchanged.
     pub plan_id: Option<PlanId>,
     /// New names; missing ones stay.
-    pub names: Names,
+    pub names: InstanceNames,
     /// The parameters in the request.
     pub parameters: Map<String, Value>,
     /// What happens to other parameters.
@@ -85,7 +82,7 @@ struct Change {
 /// The spec of a Prometheus instance before and after an update.
 struct NextSpec {
     /// The current row, with the new space of the instance.
-    row: PrometheusInstance,
+    row: StoredPrometheus,
     current: Spec,
     spec: Spec,
 }
@@ -174,9 +171,9 @@ impl Broker {
                     spec: next.row.spec.clone(),
                     replicas: next.row.replicas,
                 };
-                let row = PrometheusInstance {
+                let row = StoredPrometheus {
                     replicas: next.spec.replicas,
-                    spec: self.encrypt_spec(AssociatedData::Spec(id.as_str()), &next.spec)?,
+                    spec: self.0.keys.encrypt_spec(id, &next.spec)?,
                     ..next.row.clone()
                 };
                 prometheus::put(tx, &row).await?;
@@ -261,8 +258,8 @@ impl Broker {
         let OrgSpace { organization_guid, space_guid } = request.moves_to.clone();
         updated.organization_guid = organization_guid.unwrap_or(updated.organization_guid);
         updated.space_guid = space_guid.unwrap_or(updated.space_guid);
-        let Names { organization, space, instance } = request.names.clone();
-        updated.names = Names {
+        let InstanceNames { organization, space, instance } = request.names.clone();
+        updated.names = InstanceNames {
             organization: organization.or(updated.names.organization),
             space: space.or(updated.names.space),
             instance: instance.or(updated.names.instance),
@@ -290,7 +287,7 @@ impl Broker {
                     None if parameters == before => current.clone(),
                     None => return Err(BrokerError::UnknownPlan),
                 };
-                let row = PrometheusInstance { space_guid: updated.space_guid.clone(), ..row };
+                let row = StoredPrometheus { space_guid: updated.space_guid.clone(), ..row };
                 Some(NextSpec { row, current, spec })
             }
         };

@@ -10,10 +10,7 @@ use crate::{
     net,
     tls::{ClientSettings, TlsError},
 };
-use awc::{
-    error::{PayloadError, SendRequestError},
-    http::StatusCode,
-};
+use awc::{error::SendRequestError, http::StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::{
@@ -30,7 +27,7 @@ use url::Url;
 /// From connecting to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Limit of a list in bytes: enough for half a million targets.
-const MAX_LIST: usize = 512 << 20;
+const MAX_LIST: u64 = 512 << 20;
 /// Limit of the text of an error, in characters.
 const MAX_ERROR: usize = 500;
 
@@ -155,15 +152,14 @@ async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, Expo
         SendRequestError::Url(_) => ExportError::Url,
         error => ExportError::Unreachable(net::reason(&error)),
     })?;
-    let body = response.body().limit(MAX_LIST).await;
-    let body =
-        body.map_err(|error: PayloadError| ExportError::Unreachable(net::body_reason(&error)))?;
+    let body = net::read_body(&mut response, MAX_LIST).await;
+    let body = body.map_err(|error| ExportError::Unreachable(error.to_string()))?;
     if response.status() != StatusCode::OK {
         let text = String::from_utf8_lossy(&body);
         let text = text.trim().chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect();
         return Err(ExportError::Status(response.status(), text));
     }
-    Ok(body.into())
+    Ok(body)
 }
 
 /// Writes a temporary file first, so that no reader sees a partial list.

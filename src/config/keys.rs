@@ -8,17 +8,17 @@ use super::{
     Nats, NatsTls, Operator, Pem, Platform, Provisioner, Routes, Scrape, Tls, Tsuru,
     platform::PlatformEnv,
     prometheus,
-    section::Section,
+    section::{Read, Section},
     values::{self, number},
 };
 use crate::domain::{CallsWithoutEventId, ExporterHost, ExternalExporter, MetricsPath, Template};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 
-pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<Config> {
+pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Config> {
     let listen = listen(s, platform_env.port);
     let tls = s.section("tls", tls);
-    let scheme = if matches!(tls, Some(Some(_))) { "https" } else { "http" };
+    let scheme = if matches!(tls, Ok(Some(_))) { "https" } else { "http" };
     let base_url = base_url(s, scheme, listen, platform_env.base_url);
     let health_listen = s.optional("health_listen", values::address);
     // Cloud Foundry kills an app ten seconds after the stop signal.
@@ -34,7 +34,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<C
     let database_url = database_url(s, platform_env.database_url);
     let database = s.section("database", |s| {
         let max_connections = s.value("max_connections", "10", number(1..=10_000));
-        Some(Database { max_connections: max_connections? })
+        Ok(Database { max_connections: max_connections? })
     });
     let store_is_durable = s.value("store_is_durable", "false", values::flag);
     let broker = s.section("broker", broker);
@@ -45,18 +45,18 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<C
     let operators = s.list("operators", operator);
     let backends = s.section("backends", backends);
 
-    if let (Some(listen), Some(Some(health))) = (listen, health_listen)
+    if let (Ok(listen), Ok(Some(health))) = (listen, health_listen)
         && share_a_port(listen, health)
     {
         s.mistake("health_listen", format!("{health} is taken by listen ({listen})"));
     }
-    if let (Some(prometheus), Some(routes)) = (&prometheus, &routes)
+    if let (Ok(prometheus), Ok(routes)) = (&prometheus, &routes)
         && prometheus.provisioner == Provisioner::Tsuru
         && routes.tsuru.is_none()
     {
         s.mistake("routes.tsuru.api_url", "is missing: prometheus.provisioner is tsuru");
     }
-    if let (Some(url), Some(broker)) = (&database_url, &broker)
+    if let (Ok(url), Ok(broker)) = (&database_url, &broker)
         && values::is_postgres(url.expose_secret())
         && broker.token_key.is_none()
     {
@@ -65,7 +65,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<C
             "is required with PostgreSQL: all replicas must derive the same tokens",
         );
     }
-    if let (Some(scrape), Some(broker), Some(operators)) = (&scrape, &broker, &operators)
+    if let (Ok(scrape), Ok(broker), Ok(operators)) = (&scrape, &broker, &operators)
         && scrape.access == Access::Token
         && broker.credentials.is_none()
         && operators.is_empty()
@@ -76,7 +76,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<C
         );
     }
 
-    Some(Config {
+    Ok(Config {
         listen: listen?,
         base_url: base_url?,
         health_listen: health_listen?,
@@ -101,28 +101,28 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Option<C
 }
 
 /// The port of the platform takes precedence, because the platform sends requests to no other port.
-fn listen(s: &mut Section<'_>, port: Option<u16>) -> Option<SocketAddr> {
+fn listen(s: &mut Section<'_>, port: Option<u16>) -> Read<SocketAddr> {
     let mut listen = s.value("listen", "0.0.0.0:8085", values::address)?;
     if let Some(port) = port {
         listen.set_port(port);
     }
     s.show("listen", listen.to_string());
-    Some(listen)
+    Ok(listen)
 }
 
 fn base_url(
     s: &mut Section<'_>,
     scheme: &str,
-    listen: Option<SocketAddr>,
+    listen: Read<SocketAddr>,
     route: Option<String>,
-) -> Option<String> {
+) -> Read<String> {
     let local = || format!("{scheme}://localhost:{}", listen.map_or(0, |listen| listen.port()));
     let base_url = s.value("base_url", &route.unwrap_or_else(local), values::own_base_url)?;
     s.show("base_url", base_url.clone());
-    Some(base_url)
+    Ok(base_url)
 }
 
-fn tls(s: &mut Section<'_>) -> Option<Option<Tls>> {
+fn tls(s: &mut Section<'_>) -> Read<Option<Tls>> {
     let (cert, key) = (s.pem("cert"), s.pem("key"));
     let client_ca = s.pem("client_ca");
     let handshake_timeout = s.value("handshake_timeout", "5s", values::period);
@@ -130,22 +130,21 @@ fn tls(s: &mut Section<'_>) -> Option<Option<Tls>> {
     let (client_ca, handshake_timeout) = (client_ca?, handshake_timeout?);
     let Some((cert, key)) = identity else {
         if client_ca.is_some() {
-            s.mistake("client_ca", "requires cert and key");
-            return None;
+            return Err(s.mistake("client_ca", "requires cert and key"));
         }
-        return Some(None);
+        return Ok(None);
     };
-    Some(Some(Tls { cert, key, client_ca, handshake_timeout }))
+    Ok(Some(Tls { cert, key, client_ca, handshake_timeout }))
 }
 
-fn backends(s: &mut Section<'_>) -> Option<Backends> {
+fn backends(s: &mut Section<'_>) -> Read<Backends> {
     let ca = s.pem("ca");
     let (cert, key) = (s.pem("cert"), s.pem("key"));
     let skip_verify = s.value("skip_verify", "false", values::flag);
     let idle_timeout = s.value("idle_timeout", "90s", values::period);
     let max_connections = s.optional("max_connections", number(1..=1_000_000));
     let identity = identity(s, cert?, key?);
-    Some(Backends {
+    Ok(Backends {
         ca: ca?,
         identity: identity?,
         skip_verify: skip_verify?,
@@ -154,22 +153,12 @@ fn backends(s: &mut Section<'_>) -> Option<Backends> {
     })
 }
 
-fn identity(
-    s: &mut Section<'_>,
-    cert: Option<Pem>,
-    key: Option<Pem>,
-) -> Option<Option<(Pem, Pem)>> {
+fn identity(s: &mut Section<'_>, cert: Option<Pem>, key: Option<Pem>) -> Read<Option<(Pem, Pem)>> {
     match (cert, key) {
-        (Some(cert), Some(key)) => Some(Some((cert, key))),
-        (None, None) => Some(None),
-        (Some(_), None) => {
-            s.mistake("key", "is missing, and cert is set");
-            None
-        }
-        (None, Some(_)) => {
-            s.mistake("cert", "is missing, and key is set");
-            None
-        }
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.mistake("key", "is missing, and cert is set")),
+        (None, Some(_)) => Err(s.mistake("cert", "is missing, and key is set")),
     }
 }
 
@@ -178,34 +167,31 @@ fn share_a_port(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && same_host
 }
 
-fn log(s: &mut Section<'_>) -> Option<Log> {
+fn log(s: &mut Section<'_>) -> Read<Log> {
     let level = s.value("level", "info", values::log_filter);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = s.value("format", "text", values::choice(&formats));
-    Some(Log { level: level?, format: format? })
+    Ok(Log { level: level?, format: format? })
 }
 
 fn database_url(
     s: &mut Section<'_>,
     bound: Option<Result<SecretString, String>>,
-) -> Option<SecretString> {
+) -> Read<SecretString> {
     let given = s.shown_as("database_url", values::masked_url, values::database_url)?;
-    if given.is_some() {
-        return given;
+    if let Some(given) = given {
+        return Ok(given);
     }
     match bound.unwrap_or_else(|| Ok("sqlite://scrapebroker.db".into())) {
         Ok(url) => {
             s.show("database_url", values::masked_url(url.expose_secret()));
-            Some(url)
+            Ok(url)
         }
-        Err(problem) => {
-            s.mistake("VCAP_SERVICES", problem);
-            None
-        }
+        Err(problem) => Err(s.mistake("VCAP_SERVICES", problem)),
     }
 }
 
-fn broker(s: &mut Section<'_>) -> Option<Broker> {
+fn broker(s: &mut Section<'_>) -> Read<Broker> {
     let username = s.text_or_file("username", values::username);
     let password = s.secret_of("password", values::broker_password);
     let credentials = credentials(s, username, password);
@@ -219,7 +205,7 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
     ];
     let tsuru_calls_without_event_id =
         s.value("tsuru_calls_without_event_id", "refuse", values::choice(&calls));
-    Some(Broker {
+    Ok(Broker {
         credentials: credentials?,
         catalog: catalog?,
         token_key: token_key?,
@@ -230,24 +216,18 @@ fn broker(s: &mut Section<'_>) -> Option<Broker> {
 
 pub(super) fn credentials(
     s: &mut Section<'_>,
-    username: Option<Option<String>>,
-    password: Option<Option<SecretString>>,
-) -> Option<Option<Credentials>> {
+    username: Read<Option<String>>,
+    password: Read<Option<SecretString>>,
+) -> Read<Option<Credentials>> {
     match (username?, password?) {
-        (Some(username), Some(password)) => Some(Some(Credentials { username, password })),
-        (None, None) => Some(None),
-        (Some(_), None) => {
-            s.mistake("password", "is missing, and username is set");
-            None
-        }
-        (None, Some(_)) => {
-            s.mistake("username", "is missing, and password is set");
-            None
-        }
+        (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.mistake("password", "is missing, and username is set")),
+        (None, Some(_)) => Err(s.mistake("username", "is missing, and password is set")),
     }
 }
 
-fn routes(s: &mut Section<'_>) -> Option<Routes> {
+fn routes(s: &mut Section<'_>) -> Read<Routes> {
     let stale_after = s.value("stale_after", "120s", values::period);
     let keep = s.value("keep", "1h", values::period);
     let refresh_interval = s.value("refresh_interval", "15s", values::period);
@@ -255,12 +235,12 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
     let file = s.optional("file", values::path);
     let nats = s.section("nats", nats);
     let tsuru = s.section("tsuru", tsuru);
-    if let (Some(keep), Some(stale_after)) = (keep, stale_after)
+    if let (Ok(keep), Ok(stale_after)) = (keep, stale_after)
         && keep < stale_after
     {
         s.mistake("keep", "must be at least stale_after");
     }
-    if let (Some(refresh_interval), Some(stale_after)) = (refresh_interval, stale_after)
+    if let (Ok(refresh_interval), Ok(stale_after)) = (refresh_interval, stale_after)
         && refresh_interval >= stale_after
     {
         s.mistake(
@@ -268,7 +248,7 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
             "must be shorter than stale_after, or every endpoint is dropped between two polls",
         );
     }
-    Some(Routes {
+    Ok(Routes {
         stale_after: stale_after?,
         keep: keep?,
         refresh_interval: refresh_interval?,
@@ -281,25 +261,19 @@ fn routes(s: &mut Section<'_>) -> Option<Routes> {
 
 /// Requires both keys or none. With only one of them, apps would silently be scraped through their
 /// routers.
-fn tsuru(s: &mut Section<'_>) -> Option<Option<Tsuru>> {
+fn tsuru(s: &mut Section<'_>) -> Read<Option<Tsuru>> {
     let api_url = s.optional("api_url", values::base_url);
     let token = s.secret_of("token", values::bearer_token);
     match (api_url?, token?) {
-        (Some(api_url), Some(token)) => Some(Some(Tsuru { api_url, token })),
-        (None, None) => Some(None),
-        (Some(_), None) => {
-            s.mistake("token", "is missing, and api_url is set");
-            None
-        }
-        (None, Some(_)) => {
-            s.mistake("api_url", "is missing, and token is set");
-            None
-        }
+        (Some(api_url), Some(token)) => Ok(Some(Tsuru { api_url, token })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(s.mistake("token", "is missing, and api_url is set")),
+        (None, Some(_)) => Err(s.mistake("api_url", "is missing, and token is set")),
     }
 }
 
 /// Returns none if no servers are set.
-fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
+fn nats(s: &mut Section<'_>) -> Read<Option<Nats>> {
     let servers = s.texts("servers", values::nats_server);
     let username = s.text_or_file("username", values::control_free);
     let password = s.secret("password");
@@ -308,23 +282,23 @@ fn nats(s: &mut Section<'_>) -> Option<Option<Nats>> {
         let ca = s.pem("ca");
         let (cert, key) = (s.pem("cert"), s.pem("key"));
         let identity = identity(s, cert?, key?);
-        Some(NatsTls { ca: ca?, identity: identity? })
+        Ok(NatsTls { ca: ca?, identity: identity? })
     });
     let announce = s.value("announce", "false", values::flag);
     let nats =
         Nats { servers: servers?, credentials: credentials?, tls: tls?, announce: announce? };
-    Some(Some(nats).filter(|nats| !nats.servers.is_empty()))
+    Ok(Some(nats).filter(|nats| !nats.servers.is_empty()))
 }
 
-fn gorouter(s: &mut Section<'_>) -> Option<Gorouter> {
+fn gorouter(s: &mut Section<'_>) -> Read<Gorouter> {
     let url = s.required("url", values::routes_url);
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
     let credentials = credentials(s, username, password);
-    Some(Gorouter { url: url?, credentials: credentials? })
+    Ok(Gorouter { url: url?, credentials: credentials? })
 }
 
-fn external_exporter(s: &mut Section<'_>) -> Option<ExternalExporter> {
+fn external_exporter(s: &mut Section<'_>) -> Read<ExternalExporter> {
     let name = s.optional("name", values::name);
     let schemes = [("http", false), ("https", true)];
     let tls = s.value("scheme", "http", values::choice(&schemes));
@@ -340,23 +314,19 @@ fn external_exporter(s: &mut Section<'_>) -> Option<ExternalExporter> {
     // promfetcher uses the same default.
     let name = name?.unwrap_or_else(|| format!("{host}{path}"));
     tls?;
-    Some(ExternalExporter { name, host, path, params: params? })
+    Ok(ExternalExporter { name, host, path, params: params? })
 }
 
-fn operator(s: &mut Section<'_>) -> Option<Operator> {
+fn operator(s: &mut Section<'_>) -> Read<Operator> {
     let username = s.text_or_file("username", values::username);
     let password_bcrypt = s.secret_of("password_bcrypt", values::bcrypt_hash);
-    let mut required = |key: &str, is_missing: bool| {
-        if is_missing {
-            s.mistake(key, "is missing");
-        }
-    };
-    required("username", matches!(username, Some(None)));
-    required("password_bcrypt", matches!(password_bcrypt, Some(None)));
-    Some(Operator { username: username??, password_bcrypt: password_bcrypt?? })
+    let username = username.and_then(|it| it.ok_or_else(|| s.mistake("username", "is missing")));
+    let password_bcrypt =
+        password_bcrypt.and_then(|it| it.ok_or_else(|| s.mistake("password_bcrypt", "is missing")));
+    Ok(Operator { username: username?, password_bcrypt: password_bcrypt? })
 }
 
-fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
+fn scrape(s: &mut Section<'_>) -> Read<Scrape> {
     let timeout = s.value("timeout", "30s", values::period);
     let max_timeout = s.value("max_timeout", "120s", values::period);
     let timeout_offset = s.value("timeout_offset", "500ms", values::duration);
@@ -372,22 +342,22 @@ fn scrape(s: &mut Section<'_>) -> Option<Scrape> {
     let max_samples = s.value("max_samples", "0", number(0..=usize::MAX));
     let max_families = s.value("max_families", "100000", number(1..=usize::MAX));
     let max_labels = s.value("max_labels", "64", number(1..=usize::MAX));
-    if let (Some(timeout), Some(max_timeout)) = (timeout, max_timeout)
+    if let (Ok(timeout), Ok(max_timeout)) = (timeout, max_timeout)
         && timeout > max_timeout
     {
         s.mistake("timeout", "must be at most max_timeout");
     }
-    if let (Some(timeout_offset), Some(timeout)) = (timeout_offset, timeout)
+    if let (Ok(timeout_offset), Ok(timeout)) = (timeout_offset, timeout)
         && timeout_offset >= timeout
     {
         s.mistake("timeout_offset", "must be shorter than timeout");
     }
-    if let (Some(max_instance_body), Some(max_memory)) = (max_instance_body, max_memory)
+    if let (Ok(max_instance_body), Ok(max_memory)) = (max_instance_body, max_memory)
         && max_instance_body > max_memory
     {
         s.mistake("max_memory", "must be at least max_instance_body");
     }
-    Some(Scrape {
+    Ok(Scrape {
         timeout: timeout?,
         max_timeout: max_timeout?,
         timeout_offset: timeout_offset?,

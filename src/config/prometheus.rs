@@ -3,13 +3,17 @@
 mod folders;
 mod tsuru;
 
-use super::{Prometheus, Provisioner, RemoteWrite, keys, section::Section, values};
+use super::{
+    Prometheus, Provisioner, RemoteWrite, keys,
+    section::{Read, Section},
+    values,
+};
 use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
-pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
+pub(super) fn prometheus(s: &mut Section<'_>) -> Read<Prometheus> {
     let provisioners = [
         ("process", Provisioner::Process),
         ("tsuru", Provisioner::Tsuru),
@@ -28,17 +32,17 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Option<Prometheus> {
     let alertmanager_allow = s.texts("alertmanager_allow", str::parse);
     let remote_writes = s.named("remote_writes", remote_write);
     let tsuru = s.section("tsuru", tsuru::tsuru);
-    if let (Some(Provisioner::Tsuru), Some(tsuru)) = (provisioner, &tsuru)
+    if let (Ok(Provisioner::Tsuru), Ok(tsuru)) = (provisioner, &tsuru)
         && tsuru.image.is_none()
     {
         s.mistake("tsuru.image", "is missing: the image that deploy/tsuru/prometheus makes");
     }
-    Some(Prometheus {
+    Ok(Prometheus {
         provisioner: provisioner?,
         binary: binary?,
         promtool: promtool?,
         data_dir: match provisioner {
-            Some(Provisioner::Process) => separate_folders(s, data_dir?, tmpfs_dir.as_deref())?,
+            Ok(Provisioner::Process) => separate_folders(s, data_dir?, tmpfs_dir.as_deref().ok())?,
             _ => data_dir?,
         },
         tmpfs_dir: tmpfs_dir?,
@@ -58,21 +62,17 @@ fn separate_folders(
     s: &mut Section<'_>,
     data_dir: PathBuf,
     tmpfs_dir: Option<&Path>,
-) -> Option<PathBuf> {
-    let Some(tmpfs_dir) = tmpfs_dir else { return Some(data_dir) };
+) -> Read<PathBuf> {
+    let Some(tmpfs_dir) = tmpfs_dir else { return Ok(data_dir) };
     match folders::overlap(&data_dir, tmpfs_dir) {
-        Ok(false) => Some(data_dir),
-        Ok(true) => {
-            s.mistake(
-                "tmpfs_dir",
-                "must be another folder than data_dir, and neither may lie within the other \
+        Ok(false) => Ok(data_dir),
+        Ok(true) => Err(s.mistake(
+            "tmpfs_dir",
+            "must be another folder than data_dir, and neither may lie within the other \
                  (symlinks and mounts are followed)",
-            );
-            None
-        }
+        )),
         Err(error) => {
-            s.mistake("tmpfs_dir", format!("cannot be compared with data_dir: {error}"));
-            None
+            Err(s.mistake("tmpfs_dir", format!("cannot be compared with data_dir: {error}")))
         }
     }
 }
@@ -86,18 +86,17 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     range.ok_or_else(|| "is not a range of ports; write it like 19100-19999".to_owned())
 }
 
-fn remote_write(s: &mut Section<'_>) -> Option<RemoteWrite> {
+fn remote_write(s: &mut Section<'_>) -> Read<RemoteWrite> {
     let url = s.required("url", |text| values::http_url(text).map(String::from));
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
     let credentials = keys::credentials(s, username, password);
     let bearer_token = s.secret("bearer_token");
     let headers = s.secrets("headers");
-    if let (Some(Some(_)), Some(Some(_))) = (&credentials, &bearer_token) {
-        s.mistake("bearer_token", "cannot be used together with username and password");
-        return None;
+    if let (Ok(Some(_)), Ok(Some(_))) = (&credentials, &bearer_token) {
+        return Err(s.mistake("bearer_token", "cannot be used together with username and password"));
     }
-    Some(RemoteWrite {
+    Ok(RemoteWrite {
         url: url?,
         credentials: credentials?,
         bearer_token: bearer_token?,

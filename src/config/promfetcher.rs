@@ -44,7 +44,7 @@ pub fn convert(file: &Path, catalog: Option<&Path>) -> Result<Converted, ConfigE
     let catalog = keys::convert(&mut root, &mut document, &catalog_path);
     root.finish();
     match catalog {
-        Some(catalog) if mistakes.0.is_empty() => {
+        Ok(catalog) if mistakes.0.is_empty() => {
             Ok(Converted { settings: document.to_string(), catalog })
         }
         _ => Err(mistakes.into()),

@@ -1,8 +1,8 @@
 //! Reads typed values from a [`Table`] key by key.
 //!
 //! A wrong value is recorded and reading continues, so that one run reports all mistakes. Keys that
-//! were never read are unknown keys. A value is `None` only if it was wrong. A check of two keys
-//! with `if let (Some(a), Some(b))` therefore reports no value twice.
+//! were never read are unknown keys. A check of two keys with `if let (Ok(a), Ok(b))` reports no
+//! value twice.
 
 mod lists;
 
@@ -27,6 +27,13 @@ impl fmt::Display for Effective {
         f.write_str(text.trim_start_matches("---\n"))
     }
 }
+
+/// The mistake was recorded in [`Mistakes`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded;
+
+/// A value, or nothing because it is wrong.
+pub(super) type Read<T> = Result<T, Recorded>;
 
 /// The keys of one level of the configuration.
 pub(super) struct Section<'r> {
@@ -61,13 +68,14 @@ impl<'r> Section<'r> {
     }
 
     /// Records a mistake in `key`.
-    pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>) {
+    pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>) -> Recorded {
         let key = self.path_of(key);
         self.mistakes.add(key, problem);
+        Recorded
     }
 
     /// Like [`mistake`](Self::mistake), and names the variable that set the value.
-    fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) {
+    fn mistake_at(&mut self, key: &str, origin: Option<&str>, problem: &str) -> Recorded {
         match origin {
             Some(variable) => self.mistake(key, format!("{problem} (set by {variable})")),
             None => self.mistake(key, problem),
@@ -99,7 +107,7 @@ impl<'r> Section<'r> {
         key: &str,
         default: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    ) -> Read<T> {
         let value = self.take(key).unwrap_or_else(|| default.into());
         self.parsed(key, &value, parse)
     }
@@ -109,12 +117,12 @@ impl<'r> Section<'r> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
+    ) -> Read<Option<T>> {
         match self.take(key) {
             Some(value) => self.parsed(key, &value, parse).map(Some),
             None => {
                 self.show_yaml(key, Yaml::Null);
-                Some(None)
+                Ok(None)
             }
         }
     }
@@ -124,12 +132,8 @@ impl<'r> Section<'r> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.optional(key, parse)?;
-        if value.is_none() {
-            self.mistake(key, "is missing");
-        }
-        value
+    ) -> Read<T> {
+        self.optional(key, parse)?.ok_or_else(|| self.mistake(key, "is missing"))
     }
 
     fn parsed<T>(
@@ -137,97 +141,84 @@ impl<'r> Section<'r> {
         key: &str,
         value: &Value,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    ) -> Read<T> {
         let text = match &value.kind {
             ValueKind::String(text) => text.trim().to_owned(),
             ValueKind::Boolean(flag) => flag.to_string(),
             ValueKind::I64(number) => number.to_string(),
             ValueKind::Float(number) => number.to_string(),
             _ => {
-                self.mistake_at(key, value.origin(), "must be one value");
-                return None;
+                return Err(self.mistake_at(key, value.origin(), "must be one value"));
             }
         };
         match parse(&text) {
             Ok(parsed) => {
                 self.show_yaml(key, plain(&without_query_values(&text)));
-                Some(parsed)
+                Ok(parsed)
             }
-            Err(problem) => {
-                self.mistake_at(key, value.origin(), &problem);
-                None
-            }
+            Err(problem) => Err(self.mistake_at(key, value.origin(), &problem)),
         }
     }
 
     /// Reads a text exactly as written, or the path in `<key>_file`, and which of the two it is.
-    fn given(&mut self, key: &str) -> Option<Option<(Value, String, bool)>> {
+    fn given(&mut self, key: &str) -> Read<Option<(Value, String, bool)>> {
         let file_key = format!("{key}_file");
         let (inline, file) = (self.take(key), self.take(&file_key));
         let (value, from_file) = match (inline, file) {
-            (None, None) => return Some(None),
+            (None, None) => return Ok(None),
             (Some(value), None) => (value, false),
             (None, Some(value)) => (value, true),
             (Some(_), Some(_)) => {
-                self.mistake(key, format!("is given twice: here and as {file_key}"));
-                return None;
+                return Err(self.mistake(key, format!("is given twice: here and as {file_key}")));
             }
         };
         let key = if from_file { &file_key } else { key };
         // YAML reads 007 as the number 7.
         let ValueKind::String(text) = value.kind.clone() else {
-            self.mistake_at(key, value.origin(), "must be a text; put it into quotes");
-            return None;
+            return Err(self.mistake_at(key, value.origin(), "must be a text; put it into quotes"));
         };
-        Some(Some((value, text, from_file)))
+        Ok(Some((value, text, from_file)))
     }
 
-    fn text(&mut self, key: &str) -> Option<Option<Text>> {
-        let Some((value, text, from_file)) = self.given(key)? else { return Some(None) };
+    fn text(&mut self, key: &str) -> Read<Option<Text>> {
+        let Some((value, text, from_file)) = self.given(key)? else { return Ok(None) };
         if !from_file {
-            return Some(Some(Text { text, from_file }));
+            return Ok(Some(Text { text, from_file }));
         }
         let key = &format!("{key}_file");
         match read_secret(&text) {
             Ok(secret) => {
                 self.show(key, text);
-                Some(Some(Text { text: secret, from_file }))
+                Ok(Some(Text { text: secret, from_file }))
             }
-            Err(problem) => {
-                self.mistake_at(key, value.origin(), &problem);
-                None
-            }
+            Err(problem) => Err(self.mistake_at(key, value.origin(), &problem)),
         }
     }
 
     /// Reads certificates or a key from `key`, or the path of their file from `<key>_file`. The
     /// file is not read yet, because it may change.
-    pub(super) fn pem(&mut self, key: &str) -> Option<Option<Pem>> {
+    pub(super) fn pem(&mut self, key: &str) -> Read<Option<Pem>> {
         let Some((value, text, from_file)) = self.given(key)? else {
             self.show_yaml(key, Yaml::Null);
-            return Some(None);
+            return Ok(None);
         };
         if from_file {
             let key = &format!("{key}_file");
             return match path(&text) {
                 Ok(path) => {
                     self.show(key, text);
-                    Some(Some(Pem::File(path)))
+                    Ok(Some(Pem::File(path)))
                 }
-                Err(problem) => {
-                    self.mistake_at(key, value.origin(), &problem);
-                    None
-                }
+                Err(problem) => Err(self.mistake_at(key, value.origin(), &problem)),
             };
         }
         if !text.contains("-----BEGIN ") {
             let problem = format!("is not PEM; a file is named by {key}_file");
-            self.mistake_at(key, value.origin(), &problem);
-            return None;
+            return Err(self.mistake_at(key, value.origin(), &problem));
         }
         let shown = if text.contains("PRIVATE KEY") { MASK.to_owned() } else { text.clone() };
         self.show(key, shown);
-        Some(Some(Pem::Inline(text.into())))
+        Ok(Some(Pem::Inline(text.into())))
     }
 
     /// Reads a text from `key`, or from the file that `<key>_file` names.
@@ -235,12 +226,12 @@ impl<'r> Section<'r> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
+    ) -> Read<Option<T>> {
         self.shown_as(key, str::to_owned, parse)
     }
 
     /// Like [`text_or_file`](Self::text_or_file), but masked in the effective settings.
-    pub(super) fn secret(&mut self, key: &str) -> Option<Option<SecretString>> {
+    pub(super) fn secret(&mut self, key: &str) -> Read<Option<SecretString>> {
         self.secret_of(key, |text| Ok(text.into()))
     }
 
@@ -249,7 +240,7 @@ impl<'r> Section<'r> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
+    ) -> Read<Option<T>> {
         self.shown_as(key, |_| MASK.to_owned(), parse)
     }
 
@@ -259,22 +250,19 @@ impl<'r> Section<'r> {
         key: &str,
         mask: impl FnOnce(&str) -> String,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
+    ) -> Read<Option<T>> {
         let Some(Text { text, from_file }) = self.text(key)? else {
             self.show_yaml(key, Yaml::Null);
-            return Some(None);
+            return Ok(None);
         };
         match parse(&text) {
             Ok(parsed) => {
                 if !from_file {
                     self.show(key, mask(&text));
                 }
-                Some(Some(parsed))
+                Ok(Some(parsed))
             }
-            Err(problem) => {
-                self.mistake(key, problem);
-                None
-            }
+            Err(problem) => Err(self.mistake(key, problem)),
         }
     }
 
@@ -282,8 +270,8 @@ impl<'r> Section<'r> {
     pub(super) fn section<T>(
         &mut self,
         key: &str,
-        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
-    ) -> Option<T> {
+        read: impl FnOnce(&mut Section<'_>) -> Read<T>,
+    ) -> Read<T> {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, Table::new()));
         let table = self.table_of(key, value)?;
         let (read, effective) = self.level(self.path_of(key), table, read);
@@ -291,14 +279,15 @@ impl<'r> Section<'r> {
         read
     }
 
-    fn items(&mut self, key: &str) -> Option<Vec<Value>> {
+    fn items(&mut self, key: &str) -> Read<Vec<Value>> {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
-            ValueKind::Array(values) => Some(values),
-            _ => {
-                self.mistake_at(key, value.origin(), "must be a list; write a variable as JSON");
-                None
-            }
+            ValueKind::Array(values) => Ok(values),
+            _ => Err(self.mistake_at(
+                key,
+                value.origin(),
+                "must be a list; write a variable as JSON",
+            )),
         }
     }
 
@@ -306,8 +295,8 @@ impl<'r> Section<'r> {
     pub(super) fn list<T>(
         &mut self,
         key: &str,
-        mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+        mut read: impl FnMut(&mut Section<'_>) -> Read<T>,
+    ) -> Read<Vec<T>> {
         let values = self.items(key)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, value) in values.into_iter().enumerate() {
@@ -316,7 +305,7 @@ impl<'r> Section<'r> {
                 let path = self.path_of(&item);
                 self.level(path, table, &mut read)
             });
-            let (read, yaml) = level.unwrap_or((None, Yaml::Null));
+            let (read, yaml) = level.unwrap_or_else(|mistake| (Err(mistake), Yaml::Null));
             items.push(read);
             effective.push(yaml);
         }
@@ -329,7 +318,7 @@ impl<'r> Section<'r> {
         &mut self,
         key: &str,
         parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
+    ) -> Read<Vec<T>> {
         let values = self.items(key)?;
         let (mut items, mut effective) = (Vec::new(), Vec::new());
         for (index, item) in values.into_iter().enumerate() {
@@ -341,19 +330,16 @@ impl<'r> Section<'r> {
                 }
                 _ => Err("must be a text".to_owned()),
             };
-            items.push(parsed.map_err(|problem| self.mistake(&item_key, problem)).ok());
+            items.push(parsed.map_err(|problem| self.mistake(&item_key, problem)));
         }
         self.show_yaml(key, Yaml::Array(effective));
         items.into_iter().collect()
     }
 
-    fn table_of(&mut self, key: &str, value: Value) -> Option<Table> {
+    fn table_of(&mut self, key: &str, value: Value) -> Read<Table> {
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
-            ValueKind::Table(table) => Some(table),
-            _ => {
-                self.mistake_at(key, value.origin(), "must be keys with values");
-                None
-            }
+            ValueKind::Table(table) => Ok(table),
+            _ => Err(self.mistake_at(key, value.origin(), "must be keys with values")),
         }
     }
 
@@ -361,8 +347,8 @@ impl<'r> Section<'r> {
         &mut self,
         path: String,
         table: Table,
-        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
-    ) -> (Option<T>, Yaml) {
+        read: impl FnOnce(&mut Section<'_>) -> Read<T>,
+    ) -> (Read<T>, Yaml) {
         let mut level = Section::new(path, table, self.mistakes);
         let read = read(&mut level);
         (read, level.finish())

@@ -48,10 +48,21 @@ pub(super) struct Entry {
     pub(super) endpoint: Option<Arc<Endpoint>>,
 }
 
+/// Route and address of an entry.
+pub(super) type EntryKey = (Arc<str>, Option<SocketAddr>);
+
 impl Entry {
     /// Entries with the same key describe the same endpoint.
     pub(super) fn key(&self) -> (&str, Option<SocketAddr>) {
-        (&self.route, self.endpoint.as_ref().map(|endpoint| endpoint.address))
+        (&self.route, self.address())
+    }
+
+    pub(super) fn to_key(&self) -> EntryKey {
+        (Arc::clone(&self.route), self.address())
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref().map(|endpoint| endpoint.address)
     }
 }
 

@@ -1,9 +1,9 @@
-//! A Prometheus of one's own: what plans mean, what users may ask for, and what
-//! an instance should be like.
+//! Dedicated Prometheus instances: the settings of a plan, the parameters of a user, and the spec of
+//! an instance that results from both.
 //!
 //! ```text
-//! catalog metadata ──► PrometheusPlan ─┐
-//! user's parameters ─► PrometheusParams ─────────┴─► Spec ──► what is provisioned
+//! metadata of the plan ──► PrometheusPlan ───┐
+//! parameters of the user ► PrometheusParams ─┴─► Spec ──► provisioner
 //! ```
 
 mod alertmanager;
@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod replica;
 mod spec;
+mod stored;
 
 pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use names::{segment, slug};
@@ -23,8 +24,9 @@ pub use plan::{Bounds, MOST_REPLICAS, PrometheusPlan, Storage};
 pub use policy::{ProvisionPolicy, Refusal};
 pub use replica::{Replica, ReplicaState};
 pub use spec::{LossOfData, Spec};
+pub use stored::StoredPrometheus;
 
-/// The user of basic auth in front of every Prometheus; the password is each one's own.
+/// Basic auth user of every Prometheus. Each instance has a password of its own.
 pub const WEB_USER: &str = "scrapebroker";
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Clients see configuration keys only. Addresses and errors are for operators, in the log and on `/`.
 
 use crate::{
-    discovery::{Snapshot, SourceKind, UnknownRoutes},
+    discovery::{Snapshot, UnknownRoutes},
     domain::is_of_tsuru,
 };
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub(super) fn waiting_for(table: &Snapshot) -> String {
 /// known.
 pub(super) fn unknown_for(table: &Snapshot, keep: Duration, key: &str) -> Vec<UnknownRoutes> {
     let mut unknown = table.unknown_routes(keep);
-    unknown.retain(|unknown| unknown.kind.is_tsuru() || !is_of_tsuru(key));
+    unknown.retain(|unknown| unknown.kind.is_tsuru || !is_of_tsuru(key));
     unknown
 }
 
 /// The kinds of sources, as in `routes.gorouters, routes.nats`.
 pub(super) fn keys(unknown: &[UnknownRoutes]) -> String {
-    unknown.iter().map(|unknown| SourceKind::key(unknown.kind)).collect::<Vec<_>>().join(", ")
+    unknown.iter().map(|unknown| unknown.kind.key).collect::<Vec<_>>().join(", ")
 }

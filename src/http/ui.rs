@@ -108,7 +108,7 @@ async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse
     let table = ui.table.snapshot();
     let details = || {
         let (apps, instances) = table.size();
-        let sources = table.sources().iter().map(Source::of).collect();
+        let sources = table.sources().map(Source::of).collect();
         Details { database: ui.broker.database_problem(), apps, instances, sources }
     };
     let (ready, waiting) = match (ui.lifecycle.is_draining(), table.has_table()) {

@@ -1,23 +1,115 @@
-//! Connections to servers that are known by URL.
+//! Opens connections to servers for awc.
 
-use super::{Http1Stream, MaybeTlsStream};
-use crate::tls::{self, ClientConfig, ServerName};
+use super::{
+    ConnectionLimiter, Http1Stream, Resolver, events::ConnectionEvents, server_stream::ServerStream,
+};
+use crate::tls::{ClientConfig, ServerName};
 use actix_service::Service;
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::{Uri, uri::Authority};
 use futures_util::future::LocalBoxFuture;
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
+use tokio::runtime::Handle;
 
-/// Looks up names and connects, with TLS if `tls` is set.
+/// A server at a known address.
 #[derive(Clone)]
-pub struct Connector {
-    tcp: ConnectorService,
-    tls: Option<Arc<ClientConfig>>,
+pub struct PeerAddr {
+    pub address: SocketAddr,
+    pub tls: Option<PeerTls>,
 }
 
-/// A connector without TLS, or with `tls`; for [`client`](super::client).
+/// TLS to one server.
+#[derive(Clone)]
+pub struct PeerTls {
+    pub config: Arc<ClientConfig>,
+    /// The name that the certificate must contain.
+    pub name: ServerName<'static>,
+}
+
+/// Opens connections to one peer, or to the host of each URI. The caller limits the time.
+#[derive(Clone)]
+pub struct Connector {
+    target: Target,
+    limiter: Option<ConnectionLimiter>,
+    events: Rc<ConnectionEvents>,
+}
+
+#[derive(Clone)]
+enum Target {
+    Peer(PeerAddr),
+    UriHost { resolver: Resolver, tls: Option<Arc<ClientConfig>> },
+}
+
+impl Connector {
+    /// Connects to `peer`, regardless of the URI.
+    pub fn to_peer(peer: PeerAddr, events: Rc<ConnectionEvents>) -> Self {
+        Self { target: Target::Peer(peer), limiter: None, events }
+    }
+
+    /// Connects to the host of the URI, with TLS if `tls` is set.
+    pub fn to_uri_host(resolver: Resolver, tls: Option<Arc<ClientConfig>>) -> Self {
+        let target = Target::UriHost { resolver, tls };
+        Self { target, limiter: None, events: Rc::default() }
+    }
+
+    /// Counts the connections, and waits until another one may be opened.
+    #[must_use]
+    pub fn limited(self, limiter: ConnectionLimiter) -> Self {
+        Self { limiter: Some(limiter), ..self }
+    }
+
+    async fn open(self, uri: &Uri) -> Result<ServerStream, ConnectError> {
+        let Self { target, limiter, events } = self;
+        // Before the look-up, which needs a file descriptor as well.
+        let open = match &limiter {
+            None => None,
+            Some(limiter) => Some(limiter.open().await),
+        };
+        let connected = match target {
+            Target::Peer(PeerAddr { address, tls }) => {
+                ServerStream::connect(address, tls, open, events).await
+            }
+            Target::UriHost { resolver, tls } => {
+                let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+                let addresses = resolver.addresses(host, uri.port_u16().unwrap_or(80)).await;
+                let addresses =
+                    addresses.map_err(|error| ConnectError::Resolver(Box::new(error)))?;
+                let tls = tls.map(|config| peer_tls(config, host)).transpose();
+                let tls = tls.map_err(ConnectError::Io)?;
+                ServerStream::connect(&*addresses, tls, open, events).await
+            }
+        };
+        connected.map_err(ConnectError::Io)
+    }
+}
+
+fn peer_tls(config: Arc<ClientConfig>, host: &str) -> io::Result<PeerTls> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    Ok(PeerTls { config, name })
+}
+
+impl Service<ConnectInfo<Uri>> for Connector {
+    type Response = Connection<Uri, Http1Stream<ServerStream>>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let uri = request.request().clone();
+            let stream = connector.open(&uri).await?;
+            Ok(Connection::new(uri, Http1Stream::new(stream)))
+        })
+    }
+}
+
+/// A connector to the host of each URI, without TLS or with `tls`; for [`client`](super::client).
+/// The current runtime looks up names.
 pub fn connector(tls: Option<Arc<ClientConfig>>) -> awc::Connector<Connector> {
-    awc::Connector::new().connector(Connector { tcp: ConnectorService::default(), tls })
+    let resolver = Resolver::new(Handle::current());
+    awc::Connector::new().connector(Connector::to_uri_host(resolver, tls))
 }
 
 /// Converts an `https://` URL into the `http://` URL for a client with TLS; `None` for other URLs.
@@ -33,38 +125,6 @@ pub fn plain_http_url(url: &str) -> Option<String> {
     let has_port = authority.parse::<Authority>().is_ok_and(|it| it.port_u16().is_some());
     let port = if has_port { "" } else { ":443" };
     Some(format!("http://{authority}{port}{path}"))
-}
-
-impl Service<ConnectInfo<Uri>> for Connector {
-    type Response = Connection<Uri, Http1Stream<MaybeTlsStream>>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let Self { tcp, tls } = self.clone();
-        Box::pin(async move {
-            let connection: Connection<Uri, _> = tcp.call(request).await?;
-            let (stream, uri) = connection.into_parts();
-            stream.set_nodelay(true).map_err(ConnectError::Io)?;
-            let stream = match tls {
-                None => MaybeTlsStream::Plain(stream),
-                Some(tls) => {
-                    let name = server_name(&uri).map_err(ConnectError::Io)?;
-                    let secured = tls::connect(tls, stream, name).await;
-                    let secured = secured.map_err(io::Error::other).map_err(ConnectError::Io)?;
-                    MaybeTlsStream::Tls(Box::new(secured))
-                }
-            };
-            Ok(Connection::new(uri, Http1Stream::new(stream)))
-        })
-    }
-}
-
-fn server_name(uri: &Uri) -> io::Result<ServerName<'static>> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    ServerName::try_from(host).map_err(io::Error::other)
 }
 
 #[cfg(test)]

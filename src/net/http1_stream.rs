@@ -1,9 +1,6 @@
 //! Layer between awc and a connection.
 
-use super::{
-    connection_limiter::OpenConnection,
-    head::{self, Head, ResponseError},
-};
+use super::head::{self, Head, ResponseError};
 use actix_rt::net::{ActixStream, Ready};
 use std::{
     io,
@@ -27,7 +24,6 @@ const MAX_HEAD: usize = 128 << 10;
 pub struct Http1Stream<S> {
     stream: S,
     state: StreamState,
-    _open: Option<OpenConnection>,
 }
 
 #[derive(Debug)]
@@ -51,12 +47,7 @@ struct PartialHead {
 
 impl<S> Http1Stream<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, state: StreamState::Body { ends_with_connection: false }, _open: None }
-    }
-
-    /// Counts the connection as open until it is dropped.
-    pub fn counted(self, open: OpenConnection) -> Self {
-        Self { _open: Some(open), ..self }
+        Self { stream, state: StreamState::Body { ends_with_connection: false } }
     }
 }
 

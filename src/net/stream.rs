@@ -1,7 +1,6 @@
-//! A TCP connection, plain or secured by TLS.
+//! A connection, plain or secured by TLS.
 
 use crate::tls::TlsStream;
-use actix_rt::net::{ActixStream, Ready, TcpStream};
 use std::{
     io,
     pin::Pin,
@@ -9,16 +8,36 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TCP connection, plain or secured by TLS.
+/// A connection to a server or of a client, plain or secured by TLS.
 #[derive(Debug)]
-pub enum MaybeTlsStream {
-    /// Without TLS.
-    Plain(TcpStream),
-    /// With TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+pub enum MaybeTlsStream<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
 }
 
-impl AsyncRead for MaybeTlsStream {
+impl<S> MaybeTlsStream<S> {
+    pub fn tls(stream: impl Into<TlsStream<S>>) -> Self {
+        Self::Tls(Box::new(stream.into()))
+    }
+
+    /// The connection below TLS.
+    pub fn socket(&self) -> &S {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether the TLS handshake selected HTTP/2.
+    pub fn negotiated_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTlsStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -31,7 +50,7 @@ impl AsyncRead for MaybeTlsStream {
     }
 }
 
-impl AsyncWrite for MaybeTlsStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTlsStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,24 +74,5 @@ impl AsyncWrite for MaybeTlsStream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-impl MaybeTlsStream {
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-}
-
-impl ActixStream for MaybeTlsStream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_read_ready(self.socket(), cx)
-    }
-
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_write_ready(self.socket(), cx)
     }
 }

@@ -2,14 +2,12 @@
 
 use crate::{
     domain::{
-        InstanceId, OrganizationGuid, SpaceGuid,
-        prometheus::{Spec, WEB_USER, segment, slug},
+        InstanceId, InstanceNames, OrganizationGuid, ServiceInstance, SpaceGuid,
+        prometheus::{Spec, StoredPrometheus, WEB_USER, segment, slug},
     },
-    secrets::{AssociatedData, Keys},
-    store::{Names, PrometheusInstance, ServiceInstance},
+    secrets::{Keys, PrometheusInstance},
 };
 use secrecy::SecretString;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The desired state of one instance. It contains secrets, which `Debug` does not show.
@@ -19,7 +17,7 @@ pub struct DesiredInstance {
     pub organization_guid: OrganizationGuid,
     pub space_guid: SpaceGuid,
     /// Names for display.
-    pub names: Names,
+    pub names: InstanceNames,
     pub spec: Spec,
     /// The target of the plan's `remote_write`.
     pub remote_write: Option<RemoteWrite>,
@@ -71,17 +69,14 @@ impl DesiredInstance {
     /// # Errors
     /// [`DesiredInstanceError`] when the spec cannot be decrypted or its remote write target is missing.
     pub fn read(
-        instance: ServiceInstance,
-        row: &PrometheusInstance,
+        service_instance: ServiceInstance,
+        stored: &StoredPrometheus,
         keys: &Keys,
         remote_writes: &RemoteWrites,
         own: &OwnAddress,
     ) -> Result<Self, DesiredInstanceError> {
-        let id = instance.instance_id;
-        let map = keys
-            .decrypt(AssociatedData::Spec(id.as_str()), &row.spec)
-            .ok_or(DesiredInstanceError::Unreadable)?;
-        let spec: Spec = serde_json::from_value(Value::Object(map))
+        let PrometheusInstance { service_instance, spec, scraper_token, web_password } = keys
+            .prometheus_instance(service_instance, stored)
             .map_err(|_| DesiredInstanceError::Unreadable)?;
         let remote_write = match &spec.remote_write {
             None => None,
@@ -91,15 +86,15 @@ impl DesiredInstance {
             }
         };
         Ok(Self {
-            organization_guid: instance.organization_guid,
-            space_guid: instance.space_guid,
-            names: instance.names,
+            instance_id: service_instance.instance_id,
+            organization_guid: service_instance.organization_guid,
+            space_guid: service_instance.space_guid,
+            names: service_instance.names,
             spec,
             remote_write,
-            scraper_token: keys.scraper_token(&id, &row.secret_salt),
-            web_password: keys.web_password(&id, &row.secret_salt),
+            scraper_token,
+            web_password,
             own: own.clone(),
-            instance_id: id,
         })
     }
 

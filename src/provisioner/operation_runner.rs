@@ -6,12 +6,12 @@ use super::{
     redaction::Redaction,
 };
 use crate::{
-    domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
-    secrets::Keys,
-    store::{
-        Operation, PrometheusInstance, Store, StoreError, Tx, instances, operations, prometheus,
-        replicas,
+    domain::{
+        InstanceId, OperationKind, OperationState,
+        prometheus::{Replica, StoredPrometheus},
     },
+    secrets::Keys,
+    store::{Operation, Store, StoreError, Tx, instances, operations, prometheus, replicas},
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -275,7 +275,7 @@ async fn restore_before(tx: &mut Tx, operation: &Operation) -> Result<(), StoreE
     instance.plan_id = before.plan_id.clone();
     instance.parameters.clone_from(&before.parameters);
     instances::update(tx, &instance).await?;
-    let row = PrometheusInstance { replicas: before.replicas, spec: before.spec.clone(), ..row };
+    let row = StoredPrometheus { replicas: before.replicas, spec: before.spec.clone(), ..row };
     prometheus::put(tx, &row).await
 }
 

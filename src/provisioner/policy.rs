@@ -7,14 +7,23 @@
 
 mod rules;
 
-use crate::domain::{
-    BindingError,
-    prometheus::{AlertmanagerUrl, Allowed, ProvisionPolicy, Refusal, Spec, is_public},
+use crate::{
+    domain::{
+        BindingError,
+        prometheus::{AlertmanagerUrl, Allowed, ProvisionPolicy, Refusal, Spec, is_public},
+    },
+    net::Resolver,
 };
 use futures_util::future::LocalBoxFuture;
 use rules::Promtool;
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Timeout of a DNS lookup, and of waiting for one.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,8 +40,8 @@ pub struct PolicySettings {
     pub alertmanager_allow: Vec<Allowed>,
     /// Names of the configured remote write targets.
     pub remote_writes: BTreeSet<String>,
-    /// Runtime for DNS lookups, which block its threads. It must not serve requests.
-    pub lookup_runtime: Handle,
+    /// Resolver on a runtime that serves no requests.
+    pub resolver: Resolver,
 }
 
 /// Validates what is common to all provisioners, then applies the policy of the provisioner.
@@ -88,14 +97,16 @@ impl CommonPolicy {
     async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
         let permit = timeout(LOOKUP_TIMEOUT, Arc::clone(&self.lookups).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(lookup_timed_out()) };
-        let name = name.to_owned();
-        let lookup = async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+        let (name, resolver) = (name.to_owned(), self.settings.resolver.clone());
+        let lookup = tokio::spawn(async move {
+            let found = resolver.addresses(&name, 0).await;
             drop(permit);
-            found.map(|addresses| addresses.map(|it| it.ip()).collect::<Vec<_>>())
-        };
-        match timeout(LOOKUP_TIMEOUT, self.settings.lookup_runtime.spawn(lookup)).await {
-            Ok(Ok(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
+            found
+        });
+        match timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(Ok(Ok(found))) if !found.is_empty() => {
+                Ok(found.iter().map(SocketAddr::ip).collect())
+            }
             Ok(_) => Err(unresolved()),
             Err(_) => Err(lookup_timed_out()),
         }

@@ -6,12 +6,12 @@ use super::{
     operation_runner::{Age, OperationRunner, ProvisionContext, ReconcilerSettings, Task},
 };
 use crate::{
-    domain::{InstanceId, OperationKind, OperationState, prometheus::Replica},
-    secrets::Keys,
-    store::{
-        Operation, PrometheusInstance, ServiceInstance, StoreError, clock, instances, operations,
-        prometheus, replicas, state,
+    domain::{
+        InstanceId, OperationKind, OperationState, ServiceInstance,
+        prometheus::{Replica, StoredPrometheus},
     },
+    secrets::Keys,
+    store::{Operation, StoreError, clock, operations, prometheus, replicas, state},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -59,7 +59,7 @@ struct PendingOperations {
     /// Time of the database, in milliseconds since 1970.
     now: i64,
     operations: Vec<Operation>,
-    desired: HashMap<InstanceId, (ServiceInstance, PrometheusInstance)>,
+    desired: HashMap<InstanceId, (ServiceInstance, StoredPrometheus)>,
 }
 
 impl Reconciler {
@@ -257,16 +257,9 @@ impl Reconciler {
         if self.revision_read == revision {
             return Ok(None);
         }
-        let rows = readable(prometheus::all(&mut tx).await?);
-        let mut rows: HashMap<_, _> =
-            rows.into_iter().map(|row| (row.instance_id.clone(), row)).collect();
-        let instances = readable(instances::of_prometheus(&mut tx).await?).into_iter();
-        let desired = instances.filter_map(|instance| {
-            let row = rows.remove(&instance.instance_id)?;
-            Some((instance.instance_id.clone(), (instance, row)))
-        });
-        let desired = desired.collect();
-        let operations = readable(operations::all(&mut tx).await?);
+        let stored = prometheus::all(&mut tx).await?.into_iter();
+        let desired = stored.map(|both| (both.1.instance_id.clone(), both)).collect();
+        let operations = operations::all(&mut tx).await?;
         let now = clock::now(&mut tx).await?;
         self.revision_read = revision;
         Ok(Some(PendingOperations { now, operations, desired }))
@@ -289,11 +282,4 @@ impl Reconciler {
         self.stored_replicas = now;
         Ok(())
     }
-}
-
-fn readable<T>(rows: Vec<Result<T, StoreError>>) -> Vec<T> {
-    let readable = |row: Result<T, StoreError>| {
-        row.inspect_err(|error| tracing::error!(%error, "row not readable")).ok()
-    };
-    rows.into_iter().filter_map(readable).collect()
 }

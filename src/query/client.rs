@@ -8,25 +8,14 @@
 
 use super::QueryFailure;
 use crate::{
-    net::{ConnectionLimiter, Http1Stream, MaybeTlsStream, OpenConnection, Permit, plain_http_url},
-    tls::{ClientTls, ServerName},
+    net::{ConnectionLimiter, Connector, Permit, Resolver, plain_http_url},
+    tls::ClientConfig,
 };
-use actix_rt::net::TcpStream;
-use actix_service::Service;
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
-use awc::http::Uri;
-use futures_util::future::LocalBoxFuture;
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
-use tokio::runtime::Handle;
+use std::{sync::Arc, time::Duration};
 
 /// Timeout for opening a connection, including lookup and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// PrometheusClient for Prometheus servers; clones share the connections.
 #[derive(Clone)]
 pub struct PrometheusClient {
     plain: awc::Client,
@@ -35,12 +24,12 @@ pub struct PrometheusClient {
 }
 
 impl PrometheusClient {
-    /// Creates a client that verifies servers with `tls`. `lookup_runtime` runs DNS lookups and
-    /// must not serve requests.
-    pub fn new(tls: ClientTls, lookup_runtime: Handle, limiter: ConnectionLimiter) -> Self {
-        let plain = PrometheusConnector { tls: None, lookup_runtime, limiter: limiter.clone() };
-        let secured = PrometheusConnector { tls: Some(tls), ..plain.clone() };
-        Self { plain: client(plain), secured: client(secured), limiter }
+    /// Creates a client that verifies servers with `tls`. `resolver` must run on a runtime that
+    /// serves no requests.
+    pub fn new(tls: Arc<ClientConfig>, resolver: Resolver, limiter: ConnectionLimiter) -> Self {
+        let client =
+            |tls| client(Connector::to_uri_host(resolver.clone(), tls).limited(limiter.clone()));
+        Self { plain: client(None), secured: client(Some(tls)), limiter }
     }
 
     /// Waits until a request to the instance `owner` may use a connection.
@@ -55,7 +44,7 @@ impl PrometheusClient {
         })
     }
 
-    /// The client for a URL, and the URL for that client: [`PrometheusConnector`] adds TLS.
+    /// The client for a URL, and the URL for that client: [`Connector`] adds TLS.
     pub(super) fn of<'a>(&'a self, url: &'a str) -> (&'a awc::Client, String) {
         match plain_http_url(url) {
             None => (&self.plain, url.to_owned()),
@@ -64,7 +53,7 @@ impl PrometheusClient {
     }
 }
 
-fn client(connector: PrometheusConnector) -> awc::Client {
+fn client(connector: Connector) -> awc::Client {
     let connector = awc::Connector::new()
         .connector(connector)
         .timeout(CONNECT)
@@ -77,64 +66,6 @@ fn client(connector: PrometheusConnector) -> awc::Client {
         .disable_redirects()
         .no_default_headers()
         .finish()
-}
-
-#[derive(Clone)]
-struct PrometheusConnector {
-    tls: Option<ClientTls>,
-    lookup_runtime: Handle,
-    limiter: ConnectionLimiter,
-}
-
-impl Service<ConnectInfo<Uri>> for PrometheusConnector {
-    type Response = Connection<Uri, Http1Stream<MaybeTlsStream>>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let Self { tls, lookup_runtime, limiter } = self.clone();
-        Box::pin(async move {
-            let uri = request.request().clone();
-            let (stream, open) =
-                open(&uri, tls, &lookup_runtime, &limiter).await.map_err(ConnectError::Io)?;
-            Ok(Connection::new(uri, Http1Stream::new(stream).counted(open)))
-        })
-    }
-}
-
-async fn open(
-    uri: &Uri,
-    tls: Option<ClientTls>,
-    lookup_runtime: &Handle,
-    limiter: &ConnectionLimiter,
-) -> io::Result<(MaybeTlsStream, OpenConnection)> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(80);
-    // Before the lookup, which needs a file descriptor as well.
-    let open = limiter.open().await;
-    let addresses = addresses(host.clone(), port, lookup_runtime).await?;
-    let stream = TcpStream::connect(addresses.as_slice()).await?;
-    stream.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok((MaybeTlsStream::Plain(stream), open)) };
-    let name = ServerName::try_from(host).map_err(io::Error::other)?;
-    let secured = tls.current().connect(stream, name, false).await.map_err(io::Error::other)?;
-    Ok((MaybeTlsStream::Tls(Box::new(secured)), open))
-}
-
-/// The system's DNS lookup blocks a thread.
-async fn addresses(
-    host: String,
-    port: u16,
-    lookup_runtime: &Handle,
-) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![(ip, port).into()]);
-    }
-    let lookup =
-        async move { Ok(tokio::net::lookup_host((host, port)).await?.collect::<Vec<_>>()) };
-    lookup_runtime.spawn(lookup).await.map_err(io::Error::other)?
 }
 
 impl std::fmt::Debug for PrometheusClient {

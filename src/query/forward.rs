@@ -183,6 +183,7 @@ fn explain(error: &ConnectError) -> String {
     match error {
         ConnectError::Timeout => "took too long to connect".to_owned(),
         ConnectError::Io(error) => format!("cannot be connected to: {error}"),
+        ConnectError::Resolver(error) => format!("cannot be connected to: {error}"),
         _ => "cannot be connected to".to_owned(),
     }
 }

@@ -11,21 +11,20 @@
 //! `awc::Client` is not `Send`, so each worker has its own [`ScrapeClient`].
 
 use super::{
-    connection::{ConnectionEvents, InstanceConnector},
     failure::{FailureReason, ScrapeFailure},
     http2::Http2,
-    stream::PeerAddr,
 };
 use crate::{
     discovery::Endpoint,
-    net::{ConnectionLimiter, Permit},
-    tls::{ClientTls, ServerName},
+    net::{ConnectionEvents, ConnectionLimiter, Connector, PeerAddr, PeerTls, Permit},
+    tls::{ClientConfig, ClientConfigs, ClientTls, ServerName},
 };
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     net::SocketAddr,
     rc::{Rc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::time::Instant as Deadline;
@@ -43,10 +42,18 @@ struct Peers {
 /// Pool key of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    address: SocketAddr,
-    /// The verified name and the generation of the certificates.
-    tls: Option<(ServerName<'static>, u64)>,
-    http2: bool,
+    location: Location,
+    /// Generation of the certificates, with TLS.
+    certificates: Option<u64>,
+}
+
+/// Address and protocol of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Location {
+    pub(super) address: SocketAddr,
+    /// With TLS: the name that the certificate must contain.
+    pub(super) tls: Option<ServerName<'static>>,
+    pub(super) http2: bool,
 }
 
 pub(super) struct Peer {
@@ -56,16 +63,43 @@ pub(super) struct Peer {
     last_used: Cell<Instant>,
 }
 
+impl Location {
+    pub(super) fn of(endpoint: &Endpoint) -> Result<Self, ScrapeFailure> {
+        let tls = endpoint.tls.then(|| server_name(endpoint)).transpose()?;
+        Ok(Self { address: endpoint.address, tls, http2: endpoint.http2 })
+    }
+}
+
+/// The name that the instance's certificate must contain; by default its address.
+fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, ScrapeFailure> {
+    let Some(name) = endpoint.server_cert_domain_san.as_deref().filter(|name| !name.is_empty())
+    else {
+        return Ok(ServerName::from(endpoint.address.ip()));
+    };
+    ServerName::try_from(name.to_owned()).map_err(|_| {
+        let text = format!("the route names {name:?} for its certificate, which is not a DNS name");
+        ScrapeFailure::new(FailureReason::Tls, text)
+    })
+}
+
 impl Peer {
-    fn new(peer_address: PeerAddr, http2: bool, idle_timeout: Duration) -> Self {
-        let events = Rc::new(ConnectionEvents::default());
-        let http2 = http2.then(|| Http2::new(peer_address.clone(), idle_timeout));
+    fn new(location: &Location, configs: Option<&ClientConfigs>, peers: &Peers) -> Self {
+        let address = |config: fn(&ClientConfigs) -> &Arc<ClientConfig>| {
+            let tls = location.tls.clone().zip(configs);
+            let tls = tls.map(|(name, all)| PeerTls { config: Arc::clone(config(all)), name });
+            PeerAddr { address: location.address, tls }
+        };
+        let (events, limiter) = (Rc::new(ConnectionEvents::default()), &peers.limiter);
+        let http2 = location
+            .http2
+            .then(|| Http2::new(address(|all| &all.http2), limiter.clone(), peers.idle_timeout));
+        let connector = Connector::to_peer(address(|all| &all.http1), Rc::clone(&events));
         let connector = awc::Connector::new()
-            .connector(InstanceConnector { address: peer_address, events: Rc::clone(&events) })
+            .connector(connector.limited(limiter.clone()))
             // The caller's deadline is the only one.
             .timeout(Duration::from_secs(3600))
             .handshake_timeout(Duration::from_secs(3600))
-            .conn_keep_alive(idle_timeout)
+            .conn_keep_alive(peers.idle_timeout)
             .conn_lifetime(Duration::from_secs(3600));
         let http1 = awc::Client::builder()
             .connector(connector)
@@ -122,45 +156,28 @@ impl ScrapeClient {
         self.0.limiter.count_refused();
     }
 
-    pub(super) fn peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, ScrapeFailure> {
-        let (key, peer_address) = self.peer_address(endpoint)?;
+    pub(super) fn peer(&self, location: &Location) -> Rc<Peer> {
+        let (key, configs) = self.key(location);
         let mut peers = self.0.by_key.borrow_mut();
-        let new = || Rc::new(Peer::new(peer_address, endpoint.http2, self.0.idle_timeout));
+        let new = || Rc::new(Peer::new(location, configs.as_deref(), &self.0));
         let peer = peers.entry(key).or_insert_with(new);
         peer.last_used.set(Instant::now());
-        Ok(Rc::clone(peer))
+        Rc::clone(peer)
     }
 
     /// A peer without idle connections, to replace one whose connections are closed.
-    pub(super) fn fresh_peer(&self, endpoint: &Endpoint) -> Result<Rc<Peer>, ScrapeFailure> {
-        let (key, peer_address) = self.peer_address(endpoint)?;
-        let peer = Rc::new(Peer::new(peer_address, endpoint.http2, self.0.idle_timeout));
+    pub(super) fn fresh_peer(&self, location: &Location) -> Rc<Peer> {
+        let (key, configs) = self.key(location);
+        let peer = Rc::new(Peer::new(location, configs.as_deref(), &self.0));
         self.0.by_key.borrow_mut().insert(key, Rc::clone(&peer));
-        Ok(peer)
+        peer
     }
 
-    fn peer_address(&self, endpoint: &Endpoint) -> Result<(Key, PeerAddr), ScrapeFailure> {
-        let address = endpoint.address;
-        let tls = match endpoint.tls {
-            false => None,
-            true => Some((server_name(endpoint)?, self.0.backends.current())),
-        };
-        let verified = tls.as_ref().map(|(name, current)| (name.clone(), current.generation));
-        let key = Key { address, tls: verified, http2: endpoint.http2 };
-        Ok((key, PeerAddr { address, tls, limiter: self.0.limiter.clone() }))
+    fn key(&self, location: &Location) -> (Key, Option<Arc<ClientConfigs>>) {
+        let configs = location.tls.is_some().then(|| self.0.backends.current());
+        let certificates = configs.as_ref().map(|current| current.generation);
+        (Key { location: location.clone(), certificates }, configs)
     }
-}
-
-/// The name that the instance's certificate must contain; by default its address.
-fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, ScrapeFailure> {
-    let Some(name) = endpoint.server_cert_domain_san.as_deref().filter(|name| !name.is_empty())
-    else {
-        return Ok(ServerName::from(endpoint.address.ip()));
-    };
-    ServerName::try_from(name.to_owned()).map_err(|_| {
-        let text = format!("the route names {name:?} for its certificate, which is not a DNS name");
-        ScrapeFailure::new(FailureReason::Tls, text)
-    })
 }
 
 async fn close_idle(peers: Weak<Peers>, limiter: ConnectionLimiter, idle_timeout: Duration) {

@@ -6,10 +6,8 @@
 //! targets.
 
 mod metrics;
-mod resolver;
 
 pub use metrics::ExporterMetrics;
-pub use resolver::Resolver;
 
 use super::{
     ScrapeRequest,
@@ -23,6 +21,7 @@ use super::{
 use crate::{
     discovery::Endpoint,
     domain::{App, ExternalExporter, Unfilled},
+    net::Resolver,
 };
 use exposition::{AddedLabels, IndexedBody};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
@@ -179,8 +178,9 @@ impl ExporterTarget {
     ) -> Result<FetchedBody, ScrapeFailure> {
         let host = &self.exporter.host;
         let addresses = resolver.addresses(host.name(), host.port()).await;
-        let addresses =
-            addresses.map_err(|problem| ScrapeFailure::new(FailureReason::Connect, problem))?;
+        let addresses = addresses.map_err(|error| {
+            ScrapeFailure::new(FailureReason::Connect, format!("host not found: {error}"))
+        })?;
         let fetch =
             async |address| fetch(client, &self.at(address), request, max_body, reservation).await;
         first_that_listens(&addresses, fetch).await

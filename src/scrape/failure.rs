@@ -1,6 +1,7 @@
 //! Failures of instances.
 
-use std::fmt;
+use crate::tls::HandshakeError;
+use std::{fmt, io};
 
 /// Reason of a failure: the value of the `error` label of `promfetcher_scrape_error`.
 ///
@@ -96,4 +97,16 @@ pub(super) fn timed_out(tls_handshake_started: bool) -> ScrapeFailure {
         false => "no complete response in time",
     };
     ScrapeFailure::new(FailureReason::Timeout, detail)
+}
+
+/// Failure of a target to which no connection was opened.
+pub(super) fn connect_failure(error: &io::Error) -> ScrapeFailure {
+    let handshake = error.get_ref().and_then(|inner| inner.downcast_ref::<HandshakeError>());
+    let reason = match handshake {
+        // The address was reassigned; the app has not failed.
+        Some(handshake) if handshake.is_name_mismatch => FailureReason::StaleEndpoint,
+        Some(_) => FailureReason::Tls,
+        None => FailureReason::Connect,
+    };
+    ScrapeFailure::new(reason, error.to_string())
 }

@@ -7,13 +7,14 @@ use super::{
     ScrapeLimits, ScrapePlan, ScrapeRequest,
     buffer::BodyBuffer,
     client::ScrapeClient,
-    external::{ExporterTarget, Resolver},
+    external::ExporterTarget,
     failure::{FailureReason, ScrapeFailure, timed_out},
     fetch::{FetchedBody, fetch},
     inflate::Inflation,
     memory_budget::{Allocation, Reservation},
     target::ScrapeTarget,
 };
+use crate::net::Resolver;
 use exposition::{self, AddedLabels, Format, IndexedBody, Reader};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{pin::pin, sync::Arc, time::Duration};

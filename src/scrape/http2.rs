@@ -4,12 +4,11 @@
 //! a time, as in HTTP/1.1: requests on one connection share its flow control, so a request that
 //! waits for memory would block the others.
 
-use super::{
-    connection::ConnectionEvents,
-    failure::{FailureReason, ScrapeFailure, timed_out},
-    stream::PeerAddr,
+use super::failure::{FailureReason, ScrapeFailure, connect_failure, timed_out};
+use crate::{
+    net::{ConnectionEvents, ConnectionLimiter, PeerAddr, ServerStream},
+    tls,
 };
-use crate::tls;
 use awc::http::{
     StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -23,6 +22,7 @@ use http::Request;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    io,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -40,7 +40,8 @@ const OF_HTTP1: [&str; 6] =
 
 /// Connections to one instance.
 pub(super) struct Http2 {
-    address: PeerAddr,
+    peer: PeerAddr,
+    limiter: ConnectionLimiter,
     idle: Rc<RefCell<Vec<Connection>>>,
     idle_timeout: Duration,
     requires_http1: Cell<bool>,
@@ -77,8 +78,9 @@ struct Connection {
 }
 
 impl Http2 {
-    pub(super) fn new(address: PeerAddr, idle_timeout: Duration) -> Self {
-        Self { address, idle: Rc::default(), idle_timeout, requires_http1: Cell::new(false) }
+    pub(super) fn new(peer: PeerAddr, limiter: ConnectionLimiter, idle_timeout: Duration) -> Self {
+        let (idle, requires_http1) = (Rc::default(), Cell::new(false));
+        Self { peer, limiter, idle, idle_timeout, requires_http1 }
     }
 
     /// Whether the peer is known to require HTTP/1.1.
@@ -89,7 +91,7 @@ impl Http2 {
     /// Sends one GET. Retries it once on a new connection if an idle connection was closed before
     /// the response started.
     pub(super) async fn get(&self, get: &GetRequest<'_>) -> Result<GetOutcome, ScrapeFailure> {
-        let scheme = if self.address.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.peer.tls.is_some() { "https" } else { "http" };
         if let Some(kept) = self.kept() {
             match self.send(kept, get.request(scheme)?).await {
                 // The peer has read the request and rejects it.
@@ -118,9 +120,11 @@ impl Http2 {
         deadline: tokio::time::Instant,
     ) -> Result<Option<Connection>, ScrapeFailure> {
         let events = Rc::new(ConnectionEvents::default());
-        let stream = tokio::time::timeout_at(deadline, self.address.open(true, &events)).await;
-        let stream = stream.map_err(|_| timed_out(events.has_tls_handshake_started()))??;
-        if !stream.negotiated_http2() {
+        let stream = tokio::time::timeout_at(deadline, self.connect(Rc::clone(&events))).await;
+        let stream = stream.map_err(|_| timed_out(events.has_tls_handshake_started()))?;
+        let stream = stream.map_err(|error| connect_failure(&error))?;
+        // Without TLS the route announces HTTP/2.
+        if self.peer.tls.is_some() && !stream.negotiated_http2() {
             self.requires_http1.set(true);
             return Ok(None);
         }
@@ -138,6 +142,11 @@ impl Http2 {
         });
         let _task = AbortOnDropHandle::new(task);
         Ok(Some(Connection { sender, events, since: Instant::now(), _task }))
+    }
+
+    async fn connect(&self, events: Rc<ConnectionEvents>) -> io::Result<ServerStream> {
+        let PeerAddr { address, tls } = self.peer.clone();
+        ServerStream::connect(address, tls, Some(self.limiter.open().await), events).await
     }
 
     async fn send(
@@ -210,7 +219,7 @@ impl Http2Response {
 }
 
 fn failure(error: &h2::Error, events: &ConnectionEvents) -> ScrapeFailure {
-    if let Some(alert) = events.alert() {
+    if let Some(alert) = events.last_alert() {
         return ScrapeFailure::new(FailureReason::Tls, tls::alert_text(alert));
     }
     let (reason, detail) = if error.is_io() {

@@ -2,13 +2,15 @@
 
 use super::{
     ScrapeRequest,
-    client::{Peer, ScrapeClient},
-    connection::RequestEvents,
-    failure::{FailureReason, ScrapeFailure, timed_out},
+    client::{Location, Peer, ScrapeClient},
+    failure::{FailureReason, ScrapeFailure, connect_failure, timed_out},
     http2::{self, GetOutcome, GetRequest},
     target::ScrapeTarget,
 };
-use crate::{net, tls};
+use crate::{
+    net::{self, RequestEvents},
+    tls,
+};
 use awc::{
     ClientResponse,
     error::{ConnectError, SendRequestError},
@@ -21,7 +23,6 @@ use bytes::Bytes;
 use futures_util::Stream;
 use std::{
     future::{Future, poll_fn},
-    io,
     pin::{Pin, pin},
     rc::Rc,
 };
@@ -93,7 +94,8 @@ pub(super) async fn send(
     request: &ScrapeRequest,
     path: &str,
 ) -> Result<InstanceResponse, ScrapeFailure> {
-    let peer = client.peer(&target.endpoint)?;
+    let location = Location::of(&target.endpoint)?;
+    let peer = client.peer(&location);
     let headers = headers(target, request)?;
     if let Some(http2) = peer.http2() {
         let get =
@@ -108,7 +110,7 @@ pub(super) async fn send(
         Err(SendError::Client(error)) if was_closed_while_idle(&error, events) => {}
         Err(error) => return Err(error.failure(events)),
     }
-    let peer = client.fresh_peer(&target.endpoint)?;
+    let peer = client.fresh_peer(&location);
     let mut events = RequestEvents::default();
     match send_once(&peer, target, request, path, &headers, &mut events).await {
         Ok(response) => Ok(InstanceResponse::new(response, peer)),
@@ -175,7 +177,7 @@ async fn send_once(
     events: &mut RequestEvents,
 ) -> Result<ClientResponse, SendError> {
     // The authority is the address, so that only the address decides where the request goes; the
-    // app gets the Host header. `PeerAddr` adds TLS.
+    // app gets the Host header. The connector adds TLS.
     let mut http_request = peer.http1.get(format!("http://{}{path}", target.endpoint.address));
     for (name, value) in headers {
         http_request = http_request.append_header((name, value));
@@ -218,12 +220,4 @@ fn send_failure(error: &SendRequestError, events: RequestEvents) -> ScrapeFailur
         _ => (FailureReason::Connect, "the request could not be sent"),
     };
     ScrapeFailure::new(reason, detail)
-}
-
-/// `PeerAddr` returns a `ScrapeFailure`.
-fn connect_failure(error: &io::Error) -> ScrapeFailure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<ScrapeFailure>()) {
-        Some(failure) => failure.clone(),
-        None => ScrapeFailure::new(FailureReason::Connect, error.to_string()),
-    }
 }

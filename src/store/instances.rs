@@ -1,32 +1,9 @@
 //! Service instances.
 
 use super::{StoreError, Tx, state};
-use crate::domain::{IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid};
+use crate::domain::{IdError, InstanceId, InstanceNames, ServiceInstance};
 use sqlx::{Row, any::AnyRow};
 use std::str::FromStr;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceInstance {
-    pub instance_id: InstanceId,
-    pub service_id: ServiceId,
-    pub plan_id: PlanId,
-    pub organization_guid: OrganizationGuid,
-    pub space_guid: SpaceGuid,
-    /// Names in the platform's last request, for display.
-    pub names: Names,
-    /// The plan's maintenance version at creation or at the last upgrade.
-    pub maintenance_version: Option<String>,
-    /// Encrypted.
-    pub parameters: String,
-}
-
-/// Names of an instance, its organization and its space.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    pub organization: Option<String>,
-    pub space: Option<String>,
-    pub instance: Option<String>,
-}
 
 macro_rules! select {
     ($rest:literal) => {
@@ -52,17 +29,6 @@ pub async fn ids(tx: &mut Tx) -> Result<Vec<InstanceId>, StoreError> {
     let rows =
         sqlx::query("SELECT instance_id FROM service_instances").fetch_all(tx.connection()).await?;
     Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
-}
-
-/// Returns all Prometheus instances. A row that cannot be read is an error of its own.
-pub async fn of_prometheus(
-    tx: &mut Tx,
-) -> Result<Vec<Result<ServiceInstance, StoreError>>, StoreError> {
-    let rows =
-        sqlx::query(select!("WHERE instance_id IN (SELECT instance_id FROM prometheus_instances)"))
-            .fetch_all(tx.connection())
-            .await?;
-    Ok(rows.iter().map(instance).collect())
 }
 
 /// Inserts an instance. Returns `false` and changes nothing if its id is taken.
@@ -121,14 +87,14 @@ pub async fn delete(tx: &mut Tx, id: &InstanceId) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn instance(row: &AnyRow) -> Result<ServiceInstance, StoreError> {
+pub(super) fn instance(row: &AnyRow) -> Result<ServiceInstance, StoreError> {
     Ok(ServiceInstance {
         instance_id: id(row, "instance_id")?,
         service_id: id(row, "service_id")?,
         plan_id: id(row, "plan_id")?,
         organization_guid: id(row, "organization_guid")?,
         space_guid: id(row, "space_guid")?,
-        names: Names {
+        names: InstanceNames {
             organization: row.try_get("organization_name")?,
             space: row.try_get("space_name")?,
             instance: row.try_get("instance_name")?,
@@ -136,6 +102,11 @@ fn instance(row: &AnyRow) -> Result<ServiceInstance, StoreError> {
         maintenance_version: row.try_get("maintenance_version")?,
         parameters: row.try_get("parameters")?,
     })
+}
+
+/// `None` for a row that cannot be read, which is logged: it must not hide the others.
+pub(super) fn readable<T>(row: Result<T, StoreError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(%error, "row not readable")).ok()
 }
 
 /// Validates a stored id like an id from a request.

@@ -2,7 +2,7 @@
 
 use super::{
     StoreError, Tx,
-    instances::{corrupt, id},
+    instances::{corrupt, id, readable},
     prometheus::number,
     state,
 };
@@ -54,13 +54,13 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<Operation>, Sto
     row.as_ref().map(operation).transpose()
 }
 
-/// Returns the last operation of each instance, oldest first. A row that cannot be read is an error
-/// of its own.
-pub async fn all(tx: &mut Tx) -> Result<Vec<Result<Operation, StoreError>>, StoreError> {
+/// Returns the last operation of each instance, oldest first. Rows that cannot be read are logged
+/// and left out.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Operation>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY started_at, operation_id"))
         .fetch_all(tx.connection())
         .await?;
-    Ok(rows.iter().map(operation).collect())
+    Ok(rows.iter().filter_map(|row| readable(operation(row))).collect())
 }
 
 /// Stores an operation. Replaces the previous operation of the instance.

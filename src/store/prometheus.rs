@@ -1,24 +1,12 @@
-//! Desired state of Prometheus instances.
+//! Prometheus instances.
 
 use super::{
     StoreError, Tx,
-    instances::{corrupt, id},
+    instances::{self, corrupt, id, readable},
     state,
 };
-use crate::domain::{InstanceId, SpaceGuid};
+use crate::domain::{InstanceId, ServiceInstance, SpaceGuid, prometheus::StoredPrometheus};
 use sqlx::{Row, any::AnyRow};
-
-/// Desired state of a Prometheus instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrometheusInstance {
-    pub instance_id: InstanceId,
-    pub space_guid: SpaceGuid,
-    pub replicas: u8,
-    /// Specification, encrypted.
-    pub spec: String,
-    /// Salt of its token and password. Empty for instances of versions without salts.
-    pub secret_salt: String,
-}
 
 /// Used quotas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +17,7 @@ pub struct Usage {
     pub replicas: u64,
 }
 
-pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInstance>, StoreError> {
+pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<StoredPrometheus>, StoreError> {
     let row = sqlx::query(
         "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances \
          WHERE instance_id = $1",
@@ -40,14 +28,18 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<PrometheusInsta
     row.as_ref().map(instance).transpose()
 }
 
-/// All of them. One that cannot be read does not hide the others.
-pub async fn all(tx: &mut Tx) -> Result<Vec<Result<PrometheusInstance, StoreError>>, StoreError> {
+/// Returns all instances. Rows that cannot be read are logged and left out.
+pub async fn all(tx: &mut Tx) -> Result<Vec<(ServiceInstance, StoredPrometheus)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT instance_id, space_guid, replicas, spec, secret_salt FROM prometheus_instances",
+        "SELECT i.instance_id, i.service_id, i.plan_id, i.organization_guid, i.space_guid, \
+         i.organization_name, i.space_name, i.instance_name, i.maintenance_version, i.parameters, \
+         p.replicas, p.spec, p.secret_salt \
+         FROM prometheus_instances p JOIN service_instances i ON i.instance_id = p.instance_id",
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.iter().map(instance).collect())
+    let read = |row: &AnyRow| Ok((instances::instance(row)?, instance(row)?));
+    Ok(rows.iter().filter_map(|row| readable(read(row))).collect())
 }
 
 /// Returns the ids of all instances that can be read.
@@ -59,7 +51,7 @@ pub async fn ids<T: FromIterator<InstanceId>>(tx: &mut Tx) -> Result<T, StoreErr
 }
 
 /// Inserts or updates an instance. An update does not change the salt.
-pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreError> {
+pub async fn put(tx: &mut Tx, instance: &StoredPrometheus) -> Result<(), StoreError> {
     state::bump(tx).await?;
     sqlx::query(
         "INSERT INTO prometheus_instances (instance_id, space_guid, replicas, spec, secret_salt) \
@@ -67,11 +59,11 @@ pub async fn put(tx: &mut Tx, wanted: &PrometheusInstance) -> Result<(), StoreEr
          DO UPDATE SET space_guid = excluded.space_guid, replicas = excluded.replicas, \
          spec = excluded.spec",
     )
-    .bind(wanted.instance_id.as_str())
-    .bind(wanted.space_guid.as_str())
-    .bind(i64::from(wanted.replicas))
-    .bind(&wanted.spec)
-    .bind(&wanted.secret_salt)
+    .bind(instance.instance_id.as_str())
+    .bind(instance.space_guid.as_str())
+    .bind(i64::from(instance.replicas))
+    .bind(&instance.spec)
+    .bind(&instance.secret_salt)
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -92,8 +84,8 @@ pub async fn usage(tx: &mut Tx, space: &SpaceGuid) -> Result<Usage, StoreError> 
     Ok(usage)
 }
 
-fn instance(row: &AnyRow) -> Result<PrometheusInstance, StoreError> {
-    Ok(PrometheusInstance {
+fn instance(row: &AnyRow) -> Result<StoredPrometheus, StoreError> {
+    Ok(StoredPrometheus {
         instance_id: id(row, "instance_id")?,
         space_guid: id(row, "space_guid")?,
         replicas: number(row, "replicas")?,

@@ -2,7 +2,7 @@ use super::{
     testing::{Schema, on_both},
     *,
 };
-use crate::domain::{BindingId, TsuruApp};
+use crate::domain::{BindingId, InstanceNames, ServiceInstance, TsuruApp};
 use std::{fs, time::Duration};
 
 pub(super) fn instance(id: &str) -> ServiceInstance {
@@ -12,7 +12,7 @@ pub(super) fn instance(id: &str) -> ServiceInstance {
         plan_id: "plan".parse().unwrap(),
         organization_guid: "org".parse().unwrap(),
         space_guid: "space".parse().unwrap(),
-        names: Names {
+        names: InstanceNames {
             organization: Some("acme".to_owned()),
             space: None,
             instance: Some("my metrics, ü".to_owned()),
@@ -58,7 +58,7 @@ async fn an_instance_is_inserted_updated_and_deleted() {
         tx.commit().await.unwrap();
 
         kept.plan_id = "other".parse().unwrap();
-        kept.names = Names { space: Some("prod".to_owned()), ..Names::default() };
+        kept.names = InstanceNames { space: Some("prod".to_owned()), ..InstanceNames::default() };
         kept.maintenance_version = Some("1.2.0".to_owned());
         kept.parameters = "resealed".to_owned();
         let mut tx = store.begin_write().await.unwrap();

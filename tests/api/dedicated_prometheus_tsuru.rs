@@ -1,5 +1,5 @@
-//! The life cycle of a dedicated Prometheus over the Tsuru service API, from `tsuru
-//! service-instance-add` to the removal of its files.
+//! The life cycle of a dedicated Prometheus over the Tsuru service API, from the command
+//! `tsuru service-instance-add` to the removal of its files.
 
 use crate::{dedicated_prometheus::InstanceDirs, test_app::*, tsuru_binding::*};
 use serde_json::Value;

@@ -4,16 +4,13 @@
 use crate::test_app::*;
 use scrapebroker::{
     domain::{
-        BindingId, InstanceId,
-        prometheus::{Replica, ReplicaState},
+        BindingId, InstanceId, InstanceNames, ServiceInstance,
+        prometheus::{Replica, ReplicaState, StoredPrometheus},
     },
-    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     query::{PrometheusClient, QueryRequest, Upstream},
     secrets::{AssociatedData, Keys, token_hash},
-    store::{
-        Names, PrometheusInstance, ServiceBinding, ServiceInstance, Store, bindings, instances,
-        prometheus, replicas,
-    },
+    store::{ServiceBinding, Store, bindings, instances, prometheus, replicas},
     tls,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -90,11 +87,14 @@ impl Fixture {
             plan_id: "p".parse().unwrap(),
             organization_guid: "o".parse().unwrap(),
             space_guid: "space".parse().unwrap(),
-            names: Names { instance: Some("my <prometheus>".to_owned()), ..Names::default() },
+            names: InstanceNames {
+                instance: Some("my <prometheus>".to_owned()),
+                ..InstanceNames::default()
+            },
             maintenance_version: None,
             parameters: seal(AssociatedData::Instance(id), &Map::new()),
         };
-        let wanted = PrometheusInstance {
+        let wanted = StoredPrometheus {
             instance_id: instance_id.clone(),
             space_guid: "space".parse().unwrap(),
             replicas: 2,
@@ -599,9 +599,10 @@ async fn the_certificate_of_a_server_is_verified() {
         let ca =
             tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
-        let (backends, _) = tls::ClientTls::open(settings).unwrap();
+        let tls = Arc::new(settings.config().unwrap());
+        let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
-        let client = PrometheusClient::new(backends, tokio::runtime::Handle::current(), outgoing);
+        let client = PrometheusClient::new(tls, resolver, outgoing);
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],

@@ -6,11 +6,11 @@ use scrapebroker::{
     app::Stop,
     broker::{Broker, Provision, Provisioning},
     domain::{
-        Catalog, InstanceId, OperationState,
+        Catalog, InstanceId, InstanceNames, OperationState,
         prometheus::{ProvisionPolicy, Refusal, Spec},
     },
     secrets::Keys,
-    store::{Names, Store, operations, prometheus},
+    store::{Store, operations, prometheus},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -71,7 +71,7 @@ impl Instances {
                 plan_id: SMALL.parse().unwrap(),
                 organization_guid: "org-guid".parse().unwrap(),
                 space_guid: "space-guid".parse().unwrap(),
-                names: Names::default(),
+                names: InstanceNames::default(),
                 parameters: Map::new(),
                 maintenance_version: None,
                 accepts_incomplete: true,

@@ -6,7 +6,7 @@ use crate::{
     tsuru_binding::tsuru_request,
 };
 use scrapebroker::{
-    discovery::{self, Discovery, Limits, Settings, Tsuru},
+    discovery::{self, Discovery, Limits, Settings, TsuruUnits},
     domain::TsuruApp as Bound,
     tls::{ClientSettings, Pem, PemSource},
 };
@@ -278,8 +278,8 @@ async fn an_app_that_the_api_fails_to_return_is_dropped_when_it_is_stale() {
 async fn apps_with_the_same_name_in_other_organizations_are_separate() {
     let (api, units) = (TsuruApi::start().await, instances(3).await);
     api.put(shop(&units[..1]));
-    // One app has the same name in another organization. The other has the pool of another app as
-    // its space.
+    // Two apps of Cloud Foundry have the same name and are in other organizations. Their space has
+    // the name of the pool.
     let foreign = |organization: &str, guid: &str, address| {
         let mut endpoint = endpoint("shop", 0, address);
         endpoint["tags"]["organization_name"] = json!(organization);
@@ -372,22 +372,20 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
 }
 
-/// Settings with the API as the only route source.
-fn settings(
+/// Starts a discovery with the API as the only route source.
+fn discover(
     api: discovery::TsuruApi,
     apps: watch::Receiver<Arc<[Bound]>>,
     limits: Limits,
-) -> Settings {
-    Settings {
+    shutdown: &CancellationToken,
+) -> Discovery {
+    let settings = Settings {
         stale_after: Duration::from_secs(7200),
         keep: Duration::from_secs(7200),
         refresh_interval: Duration::from_secs(3600),
-        gorouters: Vec::new(),
-        file: None,
-        nats: None,
-        tsuru: Some(Tsuru { api: Some(api), apps }),
         limits,
-    }
+    };
+    Discovery::start(settings, vec![Box::new(TsuruUnits { api, apps })], shutdown)
 }
 
 #[actix_web::test]
@@ -404,9 +402,9 @@ async fn slow_and_oversized_api_responses_are_aborted() {
         let api_client =
             discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings(api_client.unwrap(), apps, limits), &shutdown);
+        let discovery = discover(api_client.unwrap(), apps, limits, &shutdown);
         let failure = eventually(async || {
-            discovery.table.snapshot().sources().first().and_then(|it| it.failure.clone())
+            discovery.table.snapshot().sources().next().and_then(|it| it.failure.clone())
         });
         assert_eq!(&*failure.await, expected);
         shutdown.cancel();
@@ -434,10 +432,10 @@ async fn the_certificate_of_the_api_is_verified() {
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
         let api = discovery::TsuruApi::new(&url, TOKEN.into(), &tls).unwrap();
         let shutdown = CancellationToken::new();
-        let discovery = Discovery::start(settings(api, apps, Limits::default()), &shutdown);
+        let discovery = discover(api, apps, Limits::default(), &shutdown);
         let (found, failure) = eventually(async || {
             let table = discovery.table.snapshot();
-            let source = table.sources().first().cloned()?;
+            let source = table.sources().next().cloned()?;
             let is_done = source.last_answer.is_some() || source.failure.is_some();
             is_done.then(|| (table.contains_app("tsuru:shop"), source.failure))
         })

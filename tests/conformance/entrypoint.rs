@@ -5,12 +5,14 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
-    domain::prometheus::{Spec, Storage},
+    domain::{
+        InstanceNames,
+        prometheus::{Spec, Storage},
+    },
     provisioner::{
         DesiredInstance, OwnAddress,
         config_file::{RULES_FILE, flags, render, web_config},
     },
-    store::Names,
 };
 use std::{
     fs,
@@ -99,7 +101,7 @@ fn desired() -> DesiredInstance {
         instance_id: INSTANCE.parse().unwrap(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
         space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
-        names: Names::default(),
+        names: InstanceNames::default(),
         spec: Spec {
             retention: "2d".parse().unwrap(),
             retention_size: Some(4 << 20),

@@ -37,6 +37,29 @@ async fn a_repeated_bind_is_recognized_and_a_different_one_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_change_decrypts_no_other_binding() {
+    on_both(async |store| {
+        let broker = broker(&store).await;
+        broker.provision(provision("i")).await.unwrap();
+        let at = |path: &str, id: &str, app: &str| Bind {
+            parameters: map(json!({ "endpoint": path })),
+            ..bind("i", id, app)
+        };
+        create_binding(&broker, at("/a", "a", "app-a")).await;
+        create_binding(&broker, at("/b", "b", "app-b")).await;
+        let table = broker.binding_table();
+        let [a, b] = ["app-a", "app-b"].map(|app| table.binding_for(app).unwrap());
+
+        broker.unbind(&instance("i"), &binding("b")).await.unwrap();
+        create_binding(&broker, at("/other", "b", "app-b")).await;
+        assert!(Arc::ptr_eq(&a, &table.binding_for("app-a").unwrap()));
+        assert!(!Arc::ptr_eq(&b, &table.binding_for("app-b").unwrap()));
+        assert_eq!(active_endpoint(&broker, "app-b").unwrap(), "/other");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_invalid_bind_stores_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;

@@ -15,7 +15,8 @@ async fn a_repeated_provision_is_recognized_and_a_different_one_is_a_conflict() 
         };
         assert_eq!(broker.provision(first.clone()).await.unwrap(), Provisioned::Created);
         assert_eq!(broker.provision(first.clone()).await.unwrap(), Provisioned::AlreadyExists);
-        let renamed = Names { instance: Some("new name".to_owned()), ..Names::default() };
+        let renamed =
+            InstanceNames { instance: Some("new name".to_owned()), ..InstanceNames::default() };
         let same = Provision { names: renamed, ..first.clone() };
         assert_eq!(broker.provision(same).await.unwrap(), Provisioned::AlreadyExists);
 

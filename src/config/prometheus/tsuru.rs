@@ -1,6 +1,10 @@
 //! The section `prometheus.tsuru`: instances that run as Tsuru apps.
 
-use crate::config::{TsuruApps, TsuruTeam, section::Section, values};
+use crate::config::{
+    TsuruApps, TsuruTeam,
+    section::{Read, Section},
+    values,
+};
 
 /// Tsuru limits app names to 40 characters. The rest of the name is a hash and a number.
 const MAX_PREFIX_LENGTH: usize = 22;
@@ -8,7 +12,7 @@ const MAX_PREFIX_LENGTH: usize = 22;
 /// Value for the team that requested the instance.
 const FROM_REQUEST: &str = "from-request";
 
-pub(super) fn tsuru(s: &mut Section<'_>) -> Option<TsuruApps> {
+pub(super) fn tsuru(s: &mut Section<'_>) -> Read<TsuruApps> {
     let image = s.optional("image", values::control_free);
     let app_prefix = s.value("app_prefix", "prometheus-", app_prefix);
     let pool = s.optional("pool", values::control_free);
@@ -24,7 +28,7 @@ pub(super) fn tsuru(s: &mut Section<'_>) -> Option<TsuruApps> {
     let deploy_timeout = s.value("deploy_timeout", "3m", values::period);
     let ready_timeout = s.value("ready_timeout", "1m", values::period);
     let observe_interval = s.value("observe_interval", "15s", values::period);
-    Some(TsuruApps {
+    Ok(TsuruApps {
         image: image?,
         app_prefix: app_prefix?,
         pool: pool?.unwrap_or_default(),

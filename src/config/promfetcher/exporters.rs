@@ -2,21 +2,26 @@
 
 use super::{document::Document, fields::text};
 use crate::{
-    config::{section::Section, values},
+    config::{
+        section::{Read, Section},
+        values,
+    },
     domain::MetricsPath,
 };
 use ::config::{Value, ValueKind};
 use yaml_rust2::{Yaml, yaml::Hash};
 
+const WRONG_PARAMS: &str = "must be keys with lists of texts";
+
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
-    let exporters = s.list("external_exporters", |s| Some(exporter(s))).unwrap_or_default();
+    let exporters = s.list("external_exporters", |s| Ok(exporter(s))).unwrap_or_default();
     let exporters: Vec<Yaml> = exporters.into_iter().flatten().collect();
     if !exporters.is_empty() {
         to.set_yaml(&["external_exporters"], Yaml::Array(exporters));
     }
 }
 
-fn exporter(s: &mut Section<'_>) -> Option<Yaml> {
+fn exporter(s: &mut Section<'_>) -> Read<Yaml> {
     let name = s.optional("name", text);
     let host = s.required("host", text);
     let schemes = [("http", "http"), ("https", "https")];
@@ -42,36 +47,26 @@ fn exporter(s: &mut Section<'_>) -> Option<Yaml> {
     if !params.is_empty() {
         set("params", Yaml::Hash(params));
     }
-    Some(Yaml::Hash(exporter))
+    Ok(Yaml::Hash(exporter))
 }
 
 /// Reads names with lists of texts. Sorted by name, because the order in the file is lost when it
 /// is parsed.
-fn params(s: &mut Section<'_>) -> Option<Hash> {
+fn params(s: &mut Section<'_>) -> Read<Hash> {
     let mut params: Vec<_> = match s.take("params").map(|value| value.kind) {
-        None => return Some(Hash::new()),
+        None => return Ok(Hash::new()),
         Some(ValueKind::Table(table)) => table.into_iter().collect(),
         Some(_) => {
-            s.mistake("params", "must be keys with lists of texts");
-            return None;
+            return Err(s.mistake("params", WRONG_PARAMS));
         }
     };
     params.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut converted = Some(Hash::new());
+    let mut converted = Vec::new();
     for (name, value) in params {
-        match list(value) {
-            Some(values) => {
-                if let Some(converted) = &mut converted {
-                    converted.insert(Yaml::String(name), Yaml::Array(values));
-                }
-            }
-            None => {
-                s.mistake("params", "must be keys with lists of texts");
-                converted = None;
-            }
-        }
+        let values = list(value).ok_or_else(|| s.mistake("params", WRONG_PARAMS));
+        converted.push(values.map(|values| (Yaml::String(name), Yaml::Array(values))));
     }
-    converted
+    converted.into_iter().collect()
 }
 
 fn list(value: Value) -> Option<Vec<Yaml>> {

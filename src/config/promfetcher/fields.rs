@@ -1,29 +1,23 @@
 //! Parses values of promfetcher's YAML.
 
-use crate::config::section::Section;
+use crate::config::section::{Read, Section};
 use ::config::ValueKind;
 use std::{str::FromStr, time::Duration};
 
 /// Reads a scalar exactly as written.
-pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
+pub(super) fn raw(s: &mut Section<'_>, key: &str) -> Read<Option<String>> {
     match s.take(key).map(|value| value.kind) {
-        None => Some(None),
+        None => Ok(None),
         Some(ValueKind::String(value)) => match text(&value) {
-            Ok(value) => Some(Some(value)),
-            Err(problem) => {
-                s.mistake(key, problem);
-                None
-            }
+            Ok(value) => Ok(Some(value)),
+            Err(problem) => Err(s.mistake(key, problem)),
         },
-        Some(_) => {
-            s.mistake(key, "must be one value");
-            None
-        }
+        Some(_) => Err(s.mistake(key, "must be one value")),
     }
 }
 
 /// Reads certificates or a key, and ends them with exactly one line break.
-pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Option<Option<String>> {
+pub(super) fn pem(s: &mut Section<'_>, key: &str) -> Read<Option<String>> {
     s.optional(key, |pem| match pem.contains("-----BEGIN ") {
         true => Ok(format!("{}\n", pem.trim())),
         false => Err("is not PEM".to_owned()),
@@ -37,25 +31,23 @@ pub(super) fn flag(s: &mut Section<'_>, key: &str) -> Option<bool> {
         "false" | "no" | "off" | "n" => Ok(false),
         _ => Err("is neither true nor false".to_owned()),
     };
-    s.optional(key, flag).flatten()
+    s.optional(key, flag).ok().flatten()
 }
 
 /// Requires both values or none. Returns nothing if one is wrong or missing.
 pub(super) fn both_or_none(
     s: &mut Section<'_>,
-    (first_key, first): (&str, Option<Option<String>>),
-    (second_key, second): (&str, Option<Option<String>>),
-) -> Option<Option<(String, String)>> {
+    (first_key, first): (&str, Read<Option<String>>),
+    (second_key, second): (&str, Read<Option<String>>),
+) -> Read<Option<(String, String)>> {
     match (first?, second?) {
-        (Some(first), Some(second)) => Some(Some((first, second))),
-        (None, None) => Some(None),
+        (Some(first), Some(second)) => Ok(Some((first, second))),
+        (None, None) => Ok(None),
         (Some(_), None) => {
-            s.mistake(second_key, format!("is missing, and {first_key} is set"));
-            None
+            Err(s.mistake(second_key, format!("is missing, and {first_key} is set")))
         }
         (None, Some(_)) => {
-            s.mistake(first_key, format!("is missing, and {second_key} is set"));
-            None
+            Err(s.mistake(first_key, format!("is missing, and {second_key} is set")))
         }
     }
 }

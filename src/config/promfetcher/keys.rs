@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::catalog::BUILT_IN,
     config::{
-        section::Section,
+        section::{Read, Recorded, Section},
         values::{self, number},
     },
     domain::{Catalog, PlanId, ServiceId},
@@ -39,7 +39,7 @@ const IDLE_FOREVER: &str = "0 keeps idle connections forever; Scrapebroker close
                                 backends.idle_timeout";
 
 /// Reads all keys. Returns the catalog unless one of its ids is wrong.
-pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<String> {
+pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Read<String> {
     let tls = listeners(s, to);
     log(s, to);
     store::convert(s, to);
@@ -55,10 +55,10 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> 
 }
 
 fn listeners(s: &mut Section<'_>, to: &mut Document) -> bool {
-    if let Some(port) = s.value("port", "8085", number(0..=u16::MAX)) {
+    if let Ok(port) = s.value("port", "8085", number(0..=u16::MAX)) {
         to.set(&["listen"], format!("0.0.0.0:{port}"));
     }
-    if let Some(port) = s.value("health_check_port", "8080", number(0..=u16::MAX)) {
+    if let Ok(port) = s.value("health_check_port", "8080", number(0..=u16::MAX)) {
         to.set(&["health_listen"], format!("0.0.0.0:{port}"));
     }
     let tls = flag(s, "enable_ssl").unwrap_or(false);
@@ -67,12 +67,14 @@ fn listeners(s: &mut Section<'_>, to: &mut Document) -> bool {
         both_or_none(s, ("cert_chain", cert), ("private_key", key))
     });
     match pair {
-        Some(Some((cert, key))) if tls => {
+        Ok(Some((cert, key))) if tls => {
             to.set(&["tls", "cert"], cert);
             to.set(&["tls", "key"], key);
         }
-        Some(Some(_)) => to.remark("tls_pem", "left out, since enable_ssl is not true"),
-        Some(None) if tls => s.mistake("tls_pem", "is missing, and enable_ssl is true"),
+        Ok(Some(_)) => to.remark("tls_pem", "left out, since enable_ssl is not true"),
+        Ok(None) if tls => {
+            s.mistake("tls_pem", "is missing, and enable_ssl is true");
+        }
         _ => {}
     }
     tls
@@ -80,21 +82,21 @@ fn listeners(s: &mut Section<'_>, to: &mut Document) -> bool {
 
 fn base_url(s: &mut Section<'_>, to: &mut Document, tls: bool) {
     match s.optional("base_url", values::base_url) {
-        Some(Some(url)) => to.set(&["base_url"], url),
-        Some(None) => {
+        Ok(Some(url)) => to.set(&["base_url"], url),
+        Ok(None) => {
             let scheme = if tls { "https" } else { "http" };
             to.remark(
                 "base_url",
                 &format!("is not set; credentials and documentation contain {scheme}://localhost"),
             );
         }
-        None => {}
+        Err(_) => {}
     }
 }
 
 fn log(s: &mut Section<'_>, to: &mut Document) {
-    s.section("logging", |s| {
-        if let Some(Some(level)) = s.optional("level", level) {
+    let _ = s.section("logging", |s| {
+        if let Ok(Some(level)) = s.optional("level", level) {
             to.set(&["log", "level"], level);
         }
         if flag(s, "in_json") == Some(true) {
@@ -103,7 +105,7 @@ fn log(s: &mut Section<'_>, to: &mut Document) {
         if is_set(s, "no_color", Form::Flag) {
             to.unsupported("logging.no_color", "logs have colours on terminals only");
         }
-        Some(())
+        Ok(())
     });
 }
 
@@ -118,24 +120,24 @@ fn level(level: &str) -> Result<&'static str, String> {
     }
 }
 
-fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(String, String)> {
+fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Read<(String, String)> {
     let (service_id, plan_id, user, pass) = s.section("broker", |s| {
         let service_id = s.value("broker_service_id", SERVICE_ID, id::<ServiceId>);
         let plan_id = s.value("broker_plan_id", PLAN_ID, id::<PlanId>);
         let (user, pass) = (raw(s, "user"), raw(s, "pass"));
-        if let Some(Some(user)) = &user
+        if let Ok(Some(user)) = &user
             && let Err(problem) = values::username(user)
         {
             s.mistake("user", problem);
         }
-        Some((service_id, plan_id, user, pass))
+        Ok((service_id, plan_id, user, pass))
     })?;
     let password = pass.as_ref().map(|given| given.as_deref().unwrap_or(DEFAULT_PASSWORD));
-    if password.is_some_and(|it| it.chars().count() < values::MIN_PASSWORD_LENGTH) {
+    if password.is_ok_and(|it| it.chars().count() < values::MIN_PASSWORD_LENGTH) {
         to.remark("broker.pass", SHORT_PASSWORD);
     }
-    let mut credential = |key: &str, old: &str, default: &str, given: Option<Option<String>>| {
-        let Some(given) = given else { return };
+    let mut credential = |key: &str, old: &str, default: &str, given: Read<Option<String>>| {
+        let Ok(given) = given else { return };
         if given.is_none() {
             to.remark(old, DEFAULT_CREDENTIAL);
         }
@@ -146,11 +148,11 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Option<(Stri
     to.set(&["broker", "catalog"], catalog);
     to.set(&["broker", "adopt_unknown_instances"], true);
     to.remark("broker.adopt_unknown_instances", ADOPT);
-    Some((service_id?, plan_id?))
+    Ok((service_id?, plan_id?))
 }
 
 fn route_times(s: &mut Section<'_>, to: &mut Document) {
-    if let Some(Some(stale_after)) = s.optional("droplet_stale_threshold", go_duration) {
+    if let Ok(Some(stale_after)) = s.optional("droplet_stale_threshold", go_duration) {
         let text = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
         to.set(&["routes", "stale_after"], text(stale_after));
         // Scrapebroker requires this key in addition.
@@ -168,26 +170,25 @@ fn route_times(s: &mut Section<'_>, to: &mut Document) {
 }
 
 fn backends(s: &mut Section<'_>, to: &mut Document) {
-    s.section("backends", |s| {
+    let _ = s.section("backends", |s| {
         let (cert, key) = (pem(s, "cert_chain"), pem(s, "private_key"));
-        if let Some(Some((cert, key))) = both_or_none(s, ("cert_chain", cert), ("private_key", key))
-        {
+        if let Ok(Some((cert, key))) = both_or_none(s, ("cert_chain", cert), ("private_key", key)) {
             to.set(&["backends", "cert"], cert);
             to.set(&["backends", "key"], key);
         }
         if is_set(s, "max_conns", Form::Number) {
             to.unsupported("backends.max_conns", MAX_CONNS);
         }
-        Some(())
+        Ok(())
     });
-    if let Some(Some(ca)) = pem(s, "ca_certs") {
+    if let Ok(Some(ca)) = pem(s, "ca_certs") {
         to.set(&["backends", "ca"], ca);
     }
     if flag(s, "skip_ssl_validation") == Some(true) {
         to.set(&["backends", "skip_verify"], true);
         to.remark("skip_ssl_validation", SKIP_VERIFY);
     }
-    match s.optional("idle_conn_timeout", number(0..=u32::MAX)).flatten() {
+    match s.optional("idle_conn_timeout", number(0..=u32::MAX)).ok().flatten() {
         Some(0) => to.unsupported("idle_conn_timeout", IDLE_FOREVER),
         Some(seconds) => to.set(&["backends", "idle_timeout"], format!("{seconds}s")),
         None => {}
@@ -196,7 +197,7 @@ fn backends(s: &mut Section<'_>, to: &mut Document) {
 
 /// Returns Scrapebroker's catalog with promfetcher's ids and name, so that the platform keeps its
 /// service instances.
-fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Option<String> {
+fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Read<String> {
     let mut catalog: Value = serde_json::from_str(BUILT_IN).unwrap_or_default();
     let service = &mut catalog["services"][0];
     service["id"] = json!(service_id);
@@ -207,7 +208,7 @@ fn catalog_with(s: &mut Section<'_>, service_id: &str, plan_id: &str) -> Option<
         for mistake in mistakes {
             s.mistake("broker", format!("makes no catalog: {mistake}"));
         }
-        return None;
+        return Err(Recorded);
     }
-    serde_json::to_string_pretty(&catalog).ok()
+    serde_json::to_string_pretty(&catalog).map_err(|error| s.mistake("broker", error.to_string()))
 }

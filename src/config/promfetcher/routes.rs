@@ -5,14 +5,14 @@ use super::{
     fields::{both_or_none, flag, pem, raw, text},
 };
 use crate::config::{
-    section::Section,
+    section::{Read, Section},
     values::{self, number},
 };
 use yaml_rust2::{Yaml, yaml::Hash};
 
 /// Converts both sources, because Scrapebroker can combine them.
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
-    let gorouters = s.list("gorouters", |s| Some(gorouter(s))).unwrap_or_default();
+    let gorouters = s.list("gorouters", |s| Ok(gorouter(s))).unwrap_or_default();
     let gorouters: Vec<Yaml> = gorouters.into_iter().flatten().collect();
     let polls = !gorouters.is_empty();
     if polls {
@@ -23,7 +23,7 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
                  not affect the others",
         );
     }
-    let listens = s.section("nats", |s| Some(nats(s, to))) == Some(true);
+    let listens = s.section("nats", |s| Ok(nats(s, to))).unwrap_or(false);
     if !polls && !listens {
         to.set_yaml(
             &["routes", "nats", "servers"],
@@ -36,15 +36,14 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
     }
 }
 
-fn gorouter(s: &mut Section<'_>) -> Option<Yaml> {
+fn gorouter(s: &mut Section<'_>) -> Read<Yaml> {
     let host = s.required("host", self::host);
     let port = s.required("port", number(1..=u16::MAX));
     let (user, pass) = (raw(s, "user"), raw(s, "pass"));
     let credentials = both_or_none(s, ("user", user), ("pass", pass));
     let url = format!("http://{}:{}/routes", host?, port?);
     if let Err(problem) = values::routes_url(&url) {
-        s.mistake("host", problem);
-        return None;
+        return Err(s.mistake("host", problem));
     }
     let mut router = Hash::new();
     let mut set =
@@ -54,7 +53,7 @@ fn gorouter(s: &mut Section<'_>) -> Option<Yaml> {
         set("username", user);
         set("password", pass);
     }
-    Some(Yaml::Hash(router))
+    Ok(Yaml::Hash(router))
 }
 
 /// Returns whether NATS is configured.
@@ -62,17 +61,17 @@ fn nats(s: &mut Section<'_>, to: &mut Document) -> bool {
     let hosts = s.list("hosts", |s| {
         let (host, port) =
             (s.required("hostname", self::host), s.required("port", number(1..=u16::MAX)));
-        Some(host.zip(port))
+        Ok(host.ok().zip(port.ok()))
     });
     let (user, pass) = (raw(s, "user"), raw(s, "pass"));
-    let credentials = both_or_none(s, ("user", user), ("pass", pass)).flatten();
+    let credentials = both_or_none(s, ("user", user), ("pass", pass)).ok().flatten();
     let tls = flag(s, "tls_enabled").unwrap_or(false);
     let ca = pem(s, "ca_certs");
     let (cert, key) = (pem(s, "cert_chain"), pem(s, "private_key"));
-    let identity = both_or_none(s, ("cert_chain", cert), ("private_key", key)).flatten();
-    let ca = ca.flatten();
+    let identity = both_or_none(s, ("cert_chain", cert), ("private_key", key)).ok().flatten();
+    let ca = ca.ok().flatten();
     let is_set =
-        hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) || credentials.is_some() || tls;
+        hosts.as_ref().is_ok_and(|hosts| !hosts.is_empty()) || credentials.is_some() || tls;
 
     let scheme = if tls { "tls" } else { "nats" };
     let hosts: Vec<_> = hosts.unwrap_or_default().into_iter().flatten().collect();

@@ -21,19 +21,22 @@ const UNLIMITED: &str = "no limit; Scrapebroker uses database.max_connections, 1
 
 pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
     let url = raw(s, "db_conn");
-    let scheme = |url: &str| url.split_once(':').map(|(scheme, _)| scheme.to_owned());
-    let kind = url.as_ref().map(|url| url.as_deref().and_then(scheme));
-    let postgres =
-        matches!(kind.as_ref().map(Option::as_deref), Some(Some("postgres" | "postgresql")));
-    match (kind.as_ref().map(Option::as_deref), url.flatten()) {
-        (Some(_), None) => to.remark("db_conn", NONE),
-        (Some(Some("mysql" | "mariadb")), _) => to.unsupported("db_conn", MYSQL),
-        (Some(Some("sqlite")), _) => to.unsupported("db_conn", SQLITE),
-        (Some(_), Some(url)) if postgres => in_postgres(s, to, &url),
-        (None, _) => {}
-        _ => s.mistake("db_conn", "must begin with mysql:, mariadb:, sqlite: or postgres:"),
+    let scheme = match &url {
+        Ok(Some(url)) => url.split_once(':').map_or("", |(scheme, _)| scheme),
+        _ => "",
+    };
+    let postgres = ["postgres", "postgresql"].contains(&scheme);
+    match (&url, scheme) {
+        (Err(_), _) => {}
+        (Ok(None), _) => to.remark("db_conn", NONE),
+        (Ok(Some(_)), "mysql" | "mariadb") => to.unsupported("db_conn", MYSQL),
+        (Ok(Some(_)), "sqlite") => to.unsupported("db_conn", SQLITE),
+        (Ok(Some(url)), _) if postgres => in_postgres(s, to, url),
+        _ => {
+            s.mistake("db_conn", "must begin with mysql:, mariadb:, sqlite: or postgres:");
+        }
     }
-    match s.optional("sql_cnx_max_open", number(i64::MIN..=i64::MAX)).flatten() {
+    match s.optional("sql_cnx_max_open", number(i64::MIN..=i64::MAX)).ok().flatten() {
         Some(most) if postgres => match u32::try_from(most) {
             Ok(most @ 1..=10_000) => to.set(&["database", "max_connections"], most),
             _ => to.unsupported("sql_cnx_max_open", UNLIMITED),
@@ -45,7 +48,8 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
 
 fn in_postgres(s: &mut Section<'_>, to: &mut Document, url: &str) {
     if let Err(problem) = values::database_url(url) {
-        return s.mistake("db_conn", problem);
+        s.mistake("db_conn", problem);
+        return;
     }
     to.set(&["database_url"], url);
     // PostgreSQL requires a token key. Two random UUIDs have 244 random bits.

@@ -54,7 +54,7 @@ pub(super) fn convert(s: &mut Section<'_>, to: &mut Document) {
 pub(super) fn is_set(s: &mut Section<'_>, key: &str, form: Form) -> bool {
     match form {
         Form::Flag => flag(s, key).is_some(),
-        Form::Number => s.optional(key, number(i64::MIN..=i64::MAX)).flatten().is_some(),
-        Form::Duration => s.optional(key, go_duration).flatten().is_some(),
+        Form::Number => s.optional(key, number(i64::MIN..=i64::MAX)).ok().flatten().is_some(),
+        Form::Duration => s.optional(key, go_duration).ok().flatten().is_some(),
     }
 }

@@ -9,9 +9,8 @@ use crate::{
         AcceptedOperation, BrokerError, Deprovisioned, LastOperation, OmittedParameters, OrgSpace,
         Provision, Provisioned, Update, Updated,
     },
-    domain::{IdError, InstanceId, OperationKind, OperationState},
+    domain::{IdError, InstanceId, InstanceNames, OperationKind, OperationState},
     http::urls,
-    store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
@@ -230,7 +229,7 @@ fn before<T: FromStr<Err = IdError>>(body: &Fields, name: &str) -> Option<T> {
 }
 
 /// Names for operators, cut and without control characters.
-fn names(body: &Fields) -> Result<Names, OsbError> {
+fn names(body: &Fields) -> Result<InstanceNames, OsbError> {
     let context = body.object("context")?;
     let name = |field: &str| {
         let printable = |text: &str| {
@@ -238,7 +237,7 @@ fn names(body: &Fields) -> Result<Names, OsbError> {
         };
         Ok::<_, OsbError>(context.text(field)?.map(printable))
     };
-    Ok(Names {
+    Ok(InstanceNames {
         organization: name("organization_name")?,
         space: name("space_name")?,
         instance: name("instance_name")?,

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, PrometheusSnapshot, Provision, Provisioned, RefusedUpdate, Updated},
+    domain::InstanceNames,
     http::{prometheus, urls},
     query::PrometheusClient,
-    store::Names,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use serde_json::{Value, json};
@@ -203,7 +203,11 @@ fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
 }
 
 /// Names for operators.
-pub(super) fn names(team: Option<&str>, pool: Option<&str>, instance: Option<&str>) -> Names {
+pub(super) fn names(
+    team: Option<&str>,
+    pool: Option<&str>,
+    instance: Option<&str>,
+) -> InstanceNames {
     let kept = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
-    Names { organization: kept(team), space: kept(pool), instance: kept(instance) }
+    InstanceNames { organization: kept(team), space: kept(pool), instance: kept(instance) }
 }

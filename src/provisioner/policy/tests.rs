@@ -40,7 +40,7 @@ impl Fixture {
             promtool: promtool.into(),
             alertmanager_allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
             remote_writes: BTreeSet::from(["mimir".to_owned()]),
-            lookup_runtime: Handle::current(),
+            resolver: Resolver::new(tokio::runtime::Handle::current()),
         };
         Self {
             common: CommonPolicy::new(Box::new(CountingPolicy(accepted.clone())), settings),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `/metrics` of Prometheus has some hundred kilobytes.
-const MAX_BODY_SIZE: usize = 16 << 20;
+const MAX_BODY_SIZE: u64 = 16 << 20;
 
 /// Probes are rare, so each one uses a new connection.
 pub(super) struct HealthProbe(awc::Client);
@@ -52,8 +52,8 @@ impl HealthProbe {
             if !response.status().is_success() {
                 return None;
             }
-            let body = response.body().limit(MAX_BODY_SIZE).await.ok()?;
-            String::from_utf8(body.to_vec()).ok()
+            let body = net::read_body(&mut response, MAX_BODY_SIZE).await.ok()?;
+            String::from_utf8(body).ok()
         };
         timeout(TIMEOUT, exchange).await.ok()?
     }

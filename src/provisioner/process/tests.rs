@@ -8,9 +8,11 @@ mod life;
 
 use super::*;
 use crate::{
-    domain::prometheus::{Period, ProvisionPolicy, ReplicaState, Spec, Storage},
+    domain::{
+        InstanceNames,
+        prometheus::{Period, ProvisionPolicy, ReplicaState, Spec, Storage},
+    },
     provisioner::OwnAddress,
-    store::Names,
 };
 use folder::ReplicaFolder;
 use rustix::process::{Pid, Signal, kill_process};
@@ -141,7 +143,7 @@ fn desired(id: &str) -> DesiredInstance {
         instance_id: id.parse().unwrap(),
         organization_guid: "o".parse().unwrap(),
         space_guid: "s".parse().unwrap(),
-        names: Names::default(),
+        names: InstanceNames::default(),
         spec: Spec {
             retention: Period::seconds(7200),
             retention_size: Some(64 << 20),

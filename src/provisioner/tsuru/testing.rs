@@ -2,9 +2,11 @@
 
 use super::{Team, TsuruSettings};
 use crate::{
-    domain::prometheus::{Spec, Storage},
+    domain::{
+        InstanceNames,
+        prometheus::{Spec, Storage},
+    },
     provisioner::{DesiredInstance, OwnAddress},
-    store::Names,
 };
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ pub(in crate::provisioner) fn desired(id: &str) -> DesiredInstance {
         instance_id: id.parse().unwrap(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
         space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
-        names: Names::default(),
+        names: InstanceNames::default(),
         spec: spec(),
         remote_write: None,
         scraper_token: "scraper-token".into(),

@@ -3,14 +3,13 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
     domain::{
-        InstanceId,
+        InstanceId, InstanceNames,
         prometheus::{Replica, Spec, Storage},
     },
     provisioner::{
         DesiredInstance, Failure, OwnAddress,
         tsuru::{Team, TsuruProvisioner, TsuruSettings},
     },
-    store::Names,
     tls::ClientSettings,
 };
 use std::{
@@ -120,7 +119,7 @@ pub(crate) fn desired() -> DesiredInstance {
         instance_id: id(),
         organization_guid: "tsuru:checkout".parse().unwrap(),
         space_guid: "tsuru:checkout/pool-a".parse().unwrap(),
-        names: Names::default(),
+        names: InstanceNames::default(),
         spec: Spec {
             retention: "15d".parse().unwrap(),
             retention_size: None,

@@ -11,7 +11,7 @@ use scrapebroker::{
         auth::BasicCredentials,
         tsuru::{self, TsuruState},
     },
-    net::{ConnectionLimiter, ConnectionLimiterMetrics},
+    net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     query,
     store::Store,
     tls,
@@ -126,15 +126,15 @@ impl Api {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
-        let (servers, _) = tls::ClientTls::open(tls::ClientSettings::default()).unwrap();
-        let elsewhere = tokio::runtime::Handle::current();
+        let tls = Arc::new(tls::ClientSettings::default().config().unwrap());
+        let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
                 .app_data(web::Data::new(query::PrometheusClient::new(
-                    servers.clone(),
-                    elsewhere.clone(),
+                    Arc::clone(&tls),
+                    resolver.clone(),
                     outgoing.clone(),
                 )))
                 .service(web::scope("/tsuru").configure(tsuru::configure))
