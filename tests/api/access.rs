@@ -19,7 +19,7 @@ fn operators(list: &[(&str, &str)]) -> (&'static str, String) {
     ("OPERATORS", Value::from_iter(hashed).to_string())
 }
 
-fn token(bound: &Answer) -> String {
+fn token(bound: &Response) -> String {
     bound.json()["credentials"]["token"].as_str().unwrap().to_owned()
 }
 
@@ -29,12 +29,12 @@ fn bearer(token: &str) -> String {
 
 impl TestApp {
     /// Sends a GET request with this `Authorization` header.
-    async fn get_as(&self, path: &str, authorization: &str) -> Answer {
+    async fn get_as(&self, path: &str, authorization: &str) -> Response {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
     /// Sends the request of `cf create-service-key` for the service instance that `bind` creates.
-    async fn service_key(&self, id: &str) -> Answer {
+    async fn service_key(&self, id: &str) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = &catalog["services"][0];
         let key = json!({"service_id": service["id"], "plan_id": service["plans"][0]["id"]});
@@ -219,12 +219,12 @@ async fn a_client_that_guesses_and_disconnects_is_throttled() {
         let user = if right == basic("ann", "pa:ss") { "ann" } else { USER };
         let user = if path.starts_with("/tsuru") { "metrics" } else { user };
         guess_and_disconnect(&app, path, user, 40).await;
-        let ask = async |authorization: &str| {
+        let send_request = async |authorization: &str| {
             let headers = [("Authorization", authorization), ("X-Broker-Api-Version", "2.15")];
             app.get_with(path, &headers).await
         };
         let refused = eventually(async || {
-            let answer = ask(&basic(user, "wrong")).await;
+            let answer = send_request(&basic(user, "wrong")).await;
             assert!([401, 429].contains(&answer.status), "{path}: {}", answer.text());
             (answer.status == 429).then_some(answer)
         })
@@ -232,7 +232,7 @@ async fn a_client_that_guesses_and_disconnects_is_throttled() {
         let seconds: u64 = refused.headers["retry-after"].parse().unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
         assert!(refused.text().contains("Too many logins"), "{}", refused.text());
-        let answer = ask(&right).await;
+        let answer = send_request(&right).await;
         assert_eq!(
             answer.status, 429,
             "{path}: credentials without an earlier success are not compared"
@@ -241,7 +241,10 @@ async fn a_client_that_guesses_and_disconnects_is_throttled() {
             assert!(answer.json()["description"].as_str().unwrap().contains("Too many logins"));
         }
         // The rate limit refills.
-        eventually(async || (![401, 429].contains(&ask(&right).await.status)).then_some(())).await;
+        eventually(async || {
+            (![401, 429].contains(&send_request(&right).await.status)).then_some(())
+        })
+        .await;
     }
 }
 

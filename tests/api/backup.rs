@@ -36,7 +36,7 @@ async fn bind_continuously(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Val
     let provision = json!({
         "service_id": service, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
     });
-    server.ask("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
+    server.broker_request("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
     for number in 0.. {
         let bind = json!({
             "service_id": service, "plan_id": plan,
@@ -44,7 +44,9 @@ async fn bind_continuously(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Val
             "parameters": {"bearer_token": format!("secret of {number}")},
         });
         let path = path_of(number);
-        let Some(answer) = server.ask("PUT", &path, Some(bind.clone())).await else { return };
+        let Some(answer) = server.broker_request("PUT", &path, Some(bind.clone())).await else {
+            return;
+        };
         assert_eq!(answer.status, 201, "{}", answer.text());
         bound.borrow_mut().push((bind, answer.json()));
     }
@@ -86,7 +88,8 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_its_tokens_are_valid()
     std::fs::copy(key_path(&copy), key_path(&database)).unwrap();
     let server = Server::start(restored.path());
     for (number, (bind, credentials)) in before.iter().enumerate() {
-        let again = server.ask("PUT", &path_of(number), Some(bind.clone())).await.unwrap();
+        let again =
+            server.broker_request("PUT", &path_of(number), Some(bind.clone())).await.unwrap();
         assert_eq!((again.status, &again.json()), (200, credentials), "{number}");
     }
     drop(server);

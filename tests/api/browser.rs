@@ -57,7 +57,7 @@ async fn cross_site_requests_with_credentials_are_refused() {
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let authorization = basic(USER, PASSWORD);
-    let ask = async |method: &str, path: &str, more: &[(&str, &str)]| {
+    let send_request = async |method: &str, path: &str, more: &[(&str, &str)]| {
         let own = [("Authorization", authorization.as_str()), ("X-Broker-Api-Version", "2.15")];
         send(method, &app.url(path), &[&own, more].concat(), None).await.status
     };
@@ -76,12 +76,12 @@ async fn cross_site_requests_with_credentials_are_refused() {
         ("/broker/v2/catalog", 403),
         ("/tsuru/metrics/resources/plans", 403),
     ] {
-        assert_eq!(ask("GET", path, &link).await, by_link, "{path}");
+        assert_eq!(send_request("GET", path, &link).await, by_link, "{path}");
         for more in [&frame[..], &image, &[cross], &[("Origin", "https://evil.example")]] {
-            assert_eq!(ask("GET", path, more).await, 403, "{path} {more:?}");
+            assert_eq!(send_request("GET", path, more).await, 403, "{path} {more:?}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-            assert_eq!(ask(method, path, &link).await, 403, "{method} {path}");
+            assert_eq!(send_request(method, path, &link).await, 403, "{method} {path}");
         }
     }
     let refused = app.get_with("/broker/v2/catalog", &[cross]).await;

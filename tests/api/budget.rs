@@ -150,7 +150,7 @@ async fn memory_is_released_when_a_slow_reader_has_read_the_whole_response() {
         assert!(own_metric(&app, "scrapebroker_body_memory_bytes ").await > 3_000_000);
         let mut raw = Vec::new();
         reader.read_to_end(&mut raw).await.unwrap();
-        parse_answer(&raw)
+        parse_response(&raw)
     };
     let (next, read) = futures_util::future::join(next, read).await;
     assert_eq!((next.status, read.status), (200, 200));

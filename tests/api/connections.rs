@@ -163,7 +163,7 @@ async fn a_slow_reader_receives_the_complete_response() {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let answer = parse_answer(&raw);
+    let answer = parse_response(&raw);
     assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
     assert_eq!(answer.lines("m{").len(), 20_000);
 }

@@ -88,7 +88,12 @@ impl Drop for InstanceDirs {
 
 impl TestApp {
     /// Sends a request to the query API of an instance with these credentials.
-    async fn ask(&self, instance: &str, (user, password): &(String, String), path: &str) -> Answer {
+    async fn query_api(
+        &self,
+        instance: &str,
+        (user, password): &(String, String),
+        path: &str,
+    ) -> Response {
         let authorization = basic(user, password);
         let headers = [("Authorization", authorization.as_str())];
         self.get_with(&format!("/prometheus/{instance}{path}"), &headers).await
@@ -96,7 +101,7 @@ impl TestApp {
 
     /// The number of targets that are up, and the number of all targets.
     async fn targets_of(&self, instance: &str, login: &(String, String)) -> Option<(usize, usize)> {
-        let answer = self.ask(instance, login, "/api/v1/targets").await;
+        let answer = self.query_api(instance, login, "/api/v1/targets").await;
         if answer.status != 200 {
             return None;
         }
@@ -164,7 +169,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     let login = credentials(&bound.json()["credentials"], "username", "password");
     let query = "/api/v1/query?query=shop_orders_total";
     let series = eventually(async || {
-        let answer = app.ask("own", &login, query).await;
+        let answer = app.query_api("own", &login, query).await;
         if answer.status != 200 {
             return None;
         }
@@ -183,7 +188,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
         let joined = format!("up * on({on}) shop_orders_total");
         let joined = format!("/api/v1/query?query={}", encoded(&joined));
         eventually(async || {
-            let answer = app.ask("own", &login, &joined).await;
+            let answer = app.query_api("own", &login, &joined).await;
             (answer.json()["data"]["result"].as_array()?.len() == 2).then_some(())
         })
         .await;
@@ -195,7 +200,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     eventually(async || (app.targets_of("own", &login).await? == (4, 4)).then_some(())).await;
 
     // The page accepts the same credentials and no others.
-    let page = app.ask("own", &login, "/").await;
+    let page = app.query_api("own", &login, "/").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("my-prometheus"), "{}", page.text());
     assert!(!page.text().contains("sbt_"), "the page shows no secret");
@@ -207,7 +212,11 @@ async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
     let key = credentials(&key.json()["credentials"], "username", "password");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
-    assert_eq!(app.ask("own", &login, query).await.status, 401, "its credentials are revoked");
+    assert_eq!(
+        app.query_api("own", &login, query).await.status,
+        401,
+        "its credentials are revoked"
+    );
     eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
 
     assert_eq!(instance_dirs.processes().len(), 1);
@@ -239,7 +248,7 @@ async fn instances_stop_with_the_program_and_restart_with_their_samples() {
     let login = credentials(&bound.json()["credentials"], "username", "password");
     let count = "/api/v1/query?query=count_over_time(shop_orders_total%5B10m%5D)";
     let samples = async |app: &TestApp| {
-        let answer = app.ask("own", &login, count).await;
+        let answer = app.query_api("own", &login, count).await;
         // While Prometheus loads its stored samples, the response is an error.
         if answer.status != 200 {
             return None;

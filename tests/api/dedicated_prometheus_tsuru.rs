@@ -43,10 +43,10 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     let job = tsuru("PUT", "/own/binds/jobs/nightly", "").await;
     assert_eq!(job.status, 201, "{}", job.text());
 
-    let variable = |answer: &Answer, name: &str| answer.json()[name].as_str().unwrap().to_owned();
+    let variable = |answer: &Response, name: &str| answer.json()[name].as_str().unwrap().to_owned();
     let url = variable(&bound, "PROMETHEUS_URL");
     let path = url.strip_prefix("https://metrics.example.com/base").unwrap().to_owned();
-    let ask = async |binding: &Answer, query: &str| {
+    let send_request = async |binding: &Response, query: &str| {
         let (user, password) = ("PROMETHEUS_USERNAME", "PROMETHEUS_PASSWORD");
         let authorization = basic(&variable(binding, user), &variable(binding, password));
         let headers = [("Authorization", authorization.as_str())];
@@ -54,7 +54,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     };
     let query = "/api/v1/query?query=shop_orders_total";
     let series: Vec<Value> = eventually(async || {
-        let series = ask(&bound, query).await.json()["data"]["result"].as_array()?.clone();
+        let series = send_request(&bound, query).await.json()["data"]["result"].as_array()?.clone();
         (series.len() == 2).then_some(series)
     })
     .await;
@@ -69,7 +69,7 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     routes.write(&table_of_shop(&instances));
     targets("4 / 4").await;
     eventually(async || {
-        let series = ask(&bound, query).await.json()["data"]["result"].as_array()?.clone();
+        let series = send_request(&bound, query).await.json()["data"]["result"].as_array()?.clone();
         (series.len() == 4).then_some(())
     })
     .await;
@@ -77,9 +77,9 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     assert_eq!((&*info["State"], &*info["Last error"], &*info["URL"]), ("ready", "none", &*url));
 
     assert_eq!(tsuru("DELETE", "/own/bind-app", "app-name=shop").await.status, 200);
-    assert_eq!(ask(&bound, query).await.status, 401, "its credentials are revoked");
+    assert_eq!(send_request(&bound, query).await.status, 401, "its credentials are revoked");
     eventually(async || {
-        let targets = ask(&job, "/api/v1/targets").await.json();
+        let targets = send_request(&job, "/api/v1/targets").await.json();
         targets["data"]["activeTargets"].as_array()?.is_empty().then_some(())
     })
     .await;
@@ -89,5 +89,5 @@ async fn life_cycle_of_a_dedicated_prometheus_over_tsuru() {
     assert_eq!(removed.status, 200, "{}", removed.text());
     assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
     assert_eq!(tsuru("GET", "/own/status", "").await.status, 404);
-    assert_eq!(ask(&job, query).await.status, 401);
+    assert_eq!(send_request(&job, query).await.status, 401);
 }

@@ -125,13 +125,13 @@ fn refused() -> Vec<(&'static str, String, Value)> {
     requests
 }
 
-fn assert_secret(what: &str, answer: &Answer) {
+fn assert_secret(what: &str, answer: &Response) {
     let text = format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body));
     assert!(!text.contains("canary"), "{what}: {} {text}", answer.status);
 }
 
-async fn put(server: &Server, path: &str, body: Value) -> Answer {
-    let answer = server.ask("PUT", path, Some(body)).await.unwrap();
+async fn put(server: &Server, path: &str, body: Value) -> Response {
+    let answer = server.broker_request("PUT", path, Some(body)).await.unwrap();
     assert!([200, 201, 202].contains(&answer.status), "{}", answer.text());
     answer
 }
@@ -164,7 +164,7 @@ async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
     assert_secret("provision", &ordered);
     let last_operation = format!("{OWN}/last_operation");
     eventually(async || {
-        let last = server.ask("GET", &last_operation, None).await?;
+        let last = server.broker_request("GET", &last_operation, None).await?;
         assert_secret("last_operation", &last);
         (last.json()["state"] == "succeeded").then_some(())
     })
@@ -189,11 +189,11 @@ async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
     assert!(good.requests().iter().any(|seen| seen.line.contains("canary-param")));
 
     for path in ["/v2/catalog", OWN, SHARED, &binding, &own_binding, &last_operation] {
-        let answer = server.ask("GET", path, None).await.unwrap();
+        let answer = server.broker_request("GET", path, None).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
         assert_secret(path, &answer);
     }
-    let instance = server.ask("GET", OWN, None).await.unwrap().json();
+    let instance = server.broker_request("GET", OWN, None).await.unwrap().json();
     let shown =
         json!({"scrape_interval": "1s", "alertmanager_url": "https://192.0.2.1:9093/prefix"});
     assert_eq!(instance["parameters"], shown);
@@ -205,7 +205,7 @@ async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
         assert_secret(path, &get(&format!("/prometheus/own{path}"), &reader).await);
     }
     for (method, path, body) in refused() {
-        let answer = server.ask(method, &path, Some(body.clone())).await.unwrap();
+        let answer = server.broker_request(method, &path, Some(body.clone())).await.unwrap();
         assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.text());
         assert_secret(&path, &answer);
     }

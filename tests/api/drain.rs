@@ -92,7 +92,7 @@ async fn a_kept_connection_is_closed_after_the_next_response() {
     kept.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     kept.read_to_end(&mut answer).await.unwrap();
-    let answer = parse_answer(&answer);
+    let answer = parse_response(&answer);
     assert_eq!((answer.status, answer.headers["connection"].as_str()), (503, "close"));
 }
 
@@ -172,7 +172,7 @@ async fn status_of(url: &str) -> Option<u16> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
-    (!answer.is_empty()).then(|| parse_answer(&answer).status)
+    (!answer.is_empty()).then(|| parse_response(&answer).status)
 }
 
 #[actix_web::test]
@@ -290,7 +290,7 @@ async fn sighup_keeps_the_previous_routes_and_catalog_if_files_are_invalid() {
         }
     }
     assert_eq!(send("GET", &url, &[], None).await.status, 200);
-    let catalog = server.ask("GET", "/v2/catalog", None).await.unwrap().json();
+    let catalog = server.broker_request("GET", "/v2/catalog", None).await.unwrap().json();
     assert_ne!(catalog["services"], Value::Null);
 
     let another = Instance::with_metrics("b 2\n").await;

@@ -8,7 +8,7 @@ use support::*;
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-fn token(bound: &Answer) -> String {
+fn token(bound: &Response) -> String {
     bound.json()["credentials"]["token"].as_str().unwrap().to_owned()
 }
 

@@ -50,7 +50,7 @@ impl Listener {
         client(&self.authority, identity, &[], BOTH)
     }
 
-    async fn scrape(&self, client: &TlsConnector) -> io::Result<Answer> {
+    async fn scrape(&self, client: &TlsConnector) -> io::Result<Response> {
         get(self.app.address, client, METRICS).await
     }
 
@@ -69,13 +69,13 @@ async fn connect(address: SocketAddr, client: &TlsConnector) -> io::Result<TlsSt
     client.connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Answer> {
+async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Response> {
     let mut stream = connect(address, client).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await?;
-    Ok(parse_answer(&raw))
+    Ok(parse_response(&raw))
 }
 
 #[actix_web::test]

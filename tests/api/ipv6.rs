@@ -75,7 +75,7 @@ async fn gorouter_endpoints_with_both_ipv6_notations_are_scraped() {
 
 /// The target list. Retries the request while the rate limit is exceeded.
 async fn eventually_allowed(
-    first: impl Future<Output = Answer>,
+    first: impl Future<Output = Response>,
     app: &TestApp,
     headers: &[(&str, &str)],
 ) -> Value {

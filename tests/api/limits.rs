@@ -92,7 +92,7 @@ async fn idle_connections_do_not_exhaust_file_descriptors() {
     let healthy = send("GET", &format!("http://{health}/-/healthy"), &[], None).await;
     assert_eq!(healthy.status, 200);
     assert_eq!(get(SCRAPE).await.lines("a{").len(), 1);
-    assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
+    assert_eq!(server.broker_request("GET", "/v2/catalog", None).await.unwrap().status, 200);
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     assert!(descriptors < 700, "{descriptors}");
     assert!(own_metric(&url, "scrapebroker_connections ").await > 100);
@@ -249,7 +249,8 @@ async fn assert_routes_and_bindings_can_change(database_url: Option<String>) {
     table.lock().unwrap()["new.example.com"] = json!([endpoint("new", 0, instance.address)]);
     let is_scraped = async || get_status(server.address, "/v1/apps/new-guid/metrics").await;
     eventually(async || (is_scraped().await == Some(200)).then_some(())).await;
-    let catalog = eventually(async || server.ask("GET", "/v2/catalog", None).await).await.json();
+    let catalog =
+        eventually(async || server.broker_request("GET", "/v2/catalog", None).await).await.json();
     let (service, plan) =
         (&catalog["services"][0]["id"], &catalog["services"][0]["plans"][0]["id"]);
     for n in 0..5 {
@@ -258,7 +259,8 @@ async fn assert_routes_and_bindings_can_change(database_url: Option<String>) {
             "organization_guid": "org-guid", "space_guid": "space-guid",
         });
         let path = format!("/v2/service_instances/i{n}");
-        let made = eventually(async || server.ask("PUT", &path, Some(provision.clone())).await);
+        let made =
+            eventually(async || server.broker_request("PUT", &path, Some(provision.clone())).await);
         let made = made.await;
         assert!([200, 201].contains(&made.status), "{}", made.text());
     }
@@ -357,7 +359,7 @@ async fn a_slowly_read_response_is_sent_completely() {
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    assert_eq!(parse_answer(&text).lines("m{").len(), 3_000);
+    assert_eq!(parse_response(&text).lines("m{").len(), 3_000);
     assert!(
         started.elapsed() > Duration::from_secs(5),
         "the response takes longer than the timeout"

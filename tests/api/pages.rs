@@ -76,15 +76,15 @@ async fn the_tsuru_instance_info_shows_the_scrape_errors_of_instances() {
     let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     let app = spawn_app(&settings).await;
-    let ask = async |method, path, form| {
+    let send_request = async |method, path, form| {
         tsuru_request(app.address, "prometheus", method, path, form).await.unwrap()
     };
     let made = "name=own&team=checkout&plan=standard&parameters.scrape_interval=1s&user=u";
-    let made = ask("POST", "", made).await;
+    let made = send_request("POST", "", made).await;
     assert!(made.status < 300, "{}", made.text());
     let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a&user=u";
     eventually(async || {
-        let bound = ask("POST", "/own/bind-app", form).await;
+        let bound = send_request("POST", "/own/bind-app", form).await;
         (bound.status == 201).then_some(())
     })
     .await;
@@ -126,7 +126,7 @@ fn resolve(page: &str, link: &str) -> String {
 
 impl TestApp {
     /// Sends a GET request and follows redirects.
-    async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let mut path = path.to_owned();
         for _ in 0..5 {
             let answer = self.get_with(&path, headers).await;

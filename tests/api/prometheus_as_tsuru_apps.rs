@@ -36,12 +36,12 @@ fn of_plan(plan: &str) -> Value {
 }
 
 impl TestApp {
-    async fn create(&self, plan: &str) -> Answer {
+    async fn create(&self, plan: &str) -> Response {
         let path = format!("{INSTANCE}?accepts_incomplete=true");
         self.broker("PUT", &path, Some(of_plan(plan))).await
     }
 
-    async fn delete(&self) -> Answer {
+    async fn delete(&self) -> Response {
         let query = format!("service_id={SERVICE_ID}&plan_id={STANDARD}&accepts_incomplete=true");
         self.broker("DELETE", &format!("{INSTANCE}?{query}"), None).await
     }

@@ -83,25 +83,25 @@ async fn provision(server: &Server, plan: &str) {
     let body = json!({
         "service_id": SERVICE_ID, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
     });
-    let answer = server.ask("PUT", &instance_path(), Some(body)).await.unwrap();
+    let answer = server.broker_request("PUT", &instance_path(), Some(body)).await.unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
 async fn update(server: &Server, plan: &str, parameters: Value) {
     let body = json!({"service_id": SERVICE_ID, "plan_id": plan, "parameters": parameters});
-    let answer = server.ask("PATCH", &instance_path(), Some(body)).await.unwrap();
+    let answer = server.broker_request("PATCH", &instance_path(), Some(body)).await.unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
 async fn deprovision(server: &Server) {
-    let answer = server.ask("DELETE", &instance_path(), None).await.unwrap();
+    let answer = server.broker_request("DELETE", &instance_path(), None).await.unwrap();
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
 async fn end_of_operation(server: &Server) -> String {
     eventually(async || {
         let path = format!("{INSTANCE}/last_operation");
-        let last = server.ask("GET", &path, None).await?;
+        let last = server.broker_request("GET", &path, None).await?;
         match last.status {
             410 | 404 => Some("gone".to_owned()),
             _ => last.json()["state"].as_str().map(str::to_owned).filter(|it| it != "in progress"),

@@ -140,7 +140,7 @@ impl Fixture {
         tx.commit().await.unwrap();
     }
 
-    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
         self.app.get_with(path, &[("Authorization", &basic("anyone", token))]).await
     }
 
@@ -595,7 +595,7 @@ async fn the_certificate_of_a_server_is_verified() {
     })
     .await;
     let port = prometheus.address.port();
-    let ask = async |authority: &Authority, host: &str| {
+    let send_request = async |authority: &Authority, host: &str| {
         let ca =
             tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
@@ -608,7 +608,7 @@ async fn the_certificate_of_a_server_is_verified() {
             replicas: vec![server(0, &format!("https://{host}:{port}"))],
             password: "p".into(),
         };
-        let ask = QueryRequest {
+        let request = QueryRequest {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
@@ -616,11 +616,11 @@ async fn the_certificate_of_a_server_is_verified() {
             files: None,
             timeout: Duration::from_secs(10),
         };
-        client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())
+        client.forward(&upstream, &request).await.map(|answer| answer.status.as_u16())
     };
-    assert_eq!(ask(&authority, "localhost").await, Ok(200));
+    assert_eq!(send_request(&authority, "localhost").await, Ok(200));
     for (authority, host) in [(&other, "localhost"), (&authority, "127.0.0.1")] {
-        let failure = ask(authority, host).await.unwrap_err().to_string();
+        let failure = send_request(authority, host).await.unwrap_err().to_string();
         assert!(failure.contains("cannot be connected to"), "{failure}");
     }
     assert_eq!(prometheus.requests().len(), 1);

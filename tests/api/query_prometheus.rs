@@ -68,11 +68,17 @@ impl RealPrometheus {
         real
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Response {
         self.fixture.get(&format!("/prometheus/real{path}"), &self.token).await
     }
 
-    async fn ask(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
         let authorization = basic("grafana", &self.token);
         let mut headers = vec![("Authorization", authorization.as_str())];
         headers.extend_from_slice(more);
@@ -100,7 +106,7 @@ async fn a_real_prometheus_serves_all_read_requests() {
     ];
     for (name, parameters, expected) in &ways {
         let by_get = real.get(&format!("/api/v1/{name}?{parameters}")).await;
-        let by_form = real.ask("POST", &format!("/api/v1/{name}"), &[FORM], parameters).await;
+        let by_form = real.request("POST", &format!("/api/v1/{name}"), &[FORM], parameters).await;
         for answer in [by_get, by_form] {
             assert_eq!(answer.status, 200, "{name}: {}", answer.text());
             let json = answer.json();
@@ -123,10 +129,11 @@ async fn a_real_prometheus_serves_all_read_requests() {
     assert_eq!(federated.lines("jobs_total{").len(), 1, "{}", federated.text());
     assert_eq!(real.get("/-/ready").await.status, 200);
 
-    let head = real.ask("HEAD", "/api/v1/query?query=1", &[], "").await;
+    let head = real.request("HEAD", "/api/v1/query?query=1", &[], "").await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert!(head.headers["content-length"].parse::<u64>().unwrap() > 0);
-    let packed = real.ask("GET", "/federate?match[]=up", &[("Accept-Encoding", "gzip")], "").await;
+    let packed =
+        real.request("GET", "/federate?match[]=up", &[("Accept-Encoding", "gzip")], "").await;
     assert_eq!(
         (&*packed.headers["content-encoding"], &packed.body[..2]),
         ("gzip", &b"\x1f\x8b"[..])
@@ -200,7 +207,7 @@ async fn only_reads_are_forwarded_to_a_real_prometheus() {
         "/consoles/index.html.example",
     ] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
-            let answer = real.ask(method, path, &[FORM], "").await;
+            let answer = real.request(method, path, &[FORM], "").await;
             assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
             assert!(answer.text().contains("not forwarded"), "{method} {path}: {}", answer.text());
         }
@@ -214,15 +221,15 @@ async fn only_reads_are_forwarded_to_a_real_prometheus() {
         ("POST", "/-/ready", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
     ] {
-        let answer = real.ask(method, path, &[FORM], "").await;
+        let answer = real.request(method, path, &[FORM], "").await;
         assert_eq!((answer.status, &*answer.headers["allow"]), (405, allow), "{method} {path}");
     }
     let json = [("Content-Type", "application/json")];
-    assert_eq!(real.ask("POST", "/api/v1/query", &json, "{}").await.status, 415);
+    assert_eq!(real.request("POST", "/api/v1/query", &json, "{}").await.status, 415);
     let long = format!("query=1&x={}", "x".repeat(1 << 20));
-    assert_eq!(real.ask("POST", "/api/v1/query", &[FORM], &long).await.status, 413);
+    assert_eq!(real.request("POST", "/api/v1/query", &[FORM], &long).await.status, 413);
     let long = format!("query=1&x={}", "x".repeat(1_000_000));
-    assert_eq!(real.ask("POST", "/api/v1/query", &[FORM], &long).await.status, 200);
+    assert_eq!(real.request("POST", "/api/v1/query", &[FORM], &long).await.status, 200);
 
     // Prometheus still runs and has its samples.
     let answer = real.get("/api/v1/query?query=count(jobs_total)").await;
@@ -256,7 +263,7 @@ async fn all_requests_of_grafana_are_served() {
     ];
     for (name, form, expected) in &by_form {
         let path = format!("/api/v1/{name}");
-        let posted = real.ask("POST", &path, &[FORM], form).await;
+        let posted = real.request("POST", &path, &[FORM], form).await;
         let got = real.get(&format!("{path}?{form}")).await;
         for answer in [posted, got] {
             assert_eq!(answer.status, 200, "{name} {form}: {}", answer.text());
@@ -272,7 +279,7 @@ async fn all_requests_of_grafana_are_served() {
         ("/api/v1/alerts".to_owned(), "/data/alerts"),
         ("/api/v1/status/buildinfo".to_owned(), "/data/version"),
     ] {
-        let refused = real.ask("POST", &path, &[FORM], "").await;
+        let refused = real.request("POST", &path, &[FORM], "").await;
         assert_eq!(refused.status, 405, "{path}");
         let answer = real.get(&path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

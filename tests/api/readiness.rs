@@ -34,7 +34,7 @@ fn short_ages() -> [(&'static str, String); 2] {
     [("ROUTES__STALE_AFTER", "600ms".to_owned()), ("ROUTES__KEEP", "1h".to_owned())]
 }
 
-async fn sd(app: &TestApp) -> Answer {
+async fn sd(app: &TestApp) -> Response {
     app.get_with("/sd", &[("Authorization", &basic(USER, PASSWORD))]).await
 }
 
@@ -102,7 +102,7 @@ async fn an_unavailable_source_blocks_only_lists_that_may_contain_its_apps() {
     assert_eq!(everything.status, 503);
     assert!(everything.text().contains("routes.nats"), "{}", everything.text());
 
-    let token = |answer: &Answer| {
+    let token = |answer: &Response| {
         let token = answer.json()["credentials"]["token"].as_str().unwrap().to_owned();
         format!("Bearer {token}")
     };

@@ -134,10 +134,11 @@ async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let made = servers[0].ask("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
+    let made =
+        servers[0].broker_request("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
     assert_eq!(made.status, 201);
     let path = "/v2/service_instances/i/service_bindings/b";
-    let bound = servers[1].ask("PUT", path, Some(bind.clone())).await.unwrap();
+    let bound = servers[1].broker_request("PUT", path, Some(bind.clone())).await.unwrap();
     assert_eq!(bound.status, 201);
     everywhere(json!("b")).await;
     for server in &servers {
@@ -145,13 +146,13 @@ async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
         let lines = send("GET", &url, &[], None).await.lines("a{");
         assert!(lines.iter().all(|line| line.contains("team=\"checkout\"")), "{lines:?}");
         // A repeated PUT to another replica returns the same response, including the token.
-        let again = server.ask("PUT", path, Some(bind.clone())).await.unwrap();
+        let again = server.broker_request("PUT", path, Some(bind.clone())).await.unwrap();
         assert_eq!((again.status, again.json()), (200, bound.json()));
     }
     let (service, plan) = (&bind["service_id"], &bind["plan_id"]);
     let query =
         format!("?service_id={}&plan_id={}", service.as_str().unwrap(), plan.as_str().unwrap());
-    let gone = servers[2].ask("DELETE", &format!("{path}{query}"), None).await.unwrap();
+    let gone = servers[2].broker_request("DELETE", &format!("{path}{query}"), None).await.unwrap();
     assert_eq!(gone.status, 200);
     everywhere(Value::Null).await;
     drop(servers);
@@ -164,8 +165,10 @@ async fn concurrent_equal_requests_to_all_replicas_are_executed_once() {
     let (_folders, servers) = three_replicas(&database, &[]);
     let (provision, bind) = bodies(&servers[0], "app").await;
     let at_all = async |method: &str, path: &str, body: Option<&Value>| {
-        let requests =
-            servers.iter().chain(&servers).map(|server| server.ask(method, path, body.cloned()));
+        let requests = servers
+            .iter()
+            .chain(&servers)
+            .map(|server| server.broker_request(method, path, body.cloned()));
         let answers = join_all(requests).await.into_iter().map(Option::unwrap);
         let answers: Vec<_> = answers.map(|answer| (answer.status, answer.json())).collect();
         let mut statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
@@ -226,7 +229,7 @@ async fn replicas_wait_while_one_migrates_the_database() {
     let taken = count(&mut migrating, "_sqlx_migrations WHERE success").await;
     assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each migration is applied once");
     for server in &servers {
-        assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
+        assert_eq!(server.broker_request("GET", "/v2/catalog", None).await.unwrap().status, 200);
     }
     drop(servers);
     migrating.close().await.unwrap();

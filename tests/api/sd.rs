@@ -115,7 +115,7 @@ impl Instances {
 }
 
 impl TestApp {
-    async fn sd(&self, path: &str, authorization: &str) -> Answer {
+    async fn sd(&self, path: &str, authorization: &str) -> Response {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
@@ -150,7 +150,7 @@ impl TestApp {
     }
 }
 
-fn instances(answer: &Answer) -> Vec<String> {
+fn instances(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.headers["content-type"], "application/json");
     let list = answer.json();
@@ -449,11 +449,12 @@ async fn the_token_of_a_tsuru_job_lists_the_apps_that_it_can_scrape() {
     ] {
         let access = ("SCRAPE__ACCESS", "token".to_owned());
         let app = spawn_app(&[routes.setting(), access]).await;
-        let ask = async |method, path: &str, form| {
+        let send_request = async |method, path: &str, form| {
             crate::tsuru_binding::tsuru_request(app.address, "metrics", method, path, form).await
         };
-        assert_eq!(ask("POST", "", form).await.unwrap().status, 201);
-        let job = ask("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
+        assert_eq!(send_request("POST", "", form).await.unwrap().status, 201);
+        let job =
+            send_request("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
         let token = bearer(job["METRICS_TOKEN"].as_str().unwrap());
         for path in ["/sd", "/sd?app=tsuru:shop", "/v1/sd/apps/checkout"] {
             assert_eq!(instances(&app.sd(path, &token).await), seen, "{name} {path}");

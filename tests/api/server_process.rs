@@ -114,13 +114,13 @@ impl Server {
     }
 
     /// Sends a request to the broker. None if the connection failed.
-    pub(crate) async fn ask(
+    pub(crate) async fn broker_request(
         &self,
         method: &str,
         path: &str,
         body: Option<Value>,
-    ) -> Option<Answer> {
-        ask(self.address, method, path, body).await
+    ) -> Option<Response> {
+        broker_request(self.address, method, path, body).await
     }
 }
 
@@ -169,19 +169,19 @@ impl StartingServer {
 }
 
 pub(crate) async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
-    let answer = ask(address, "GET", "/v2/catalog", None).await.unwrap();
+    let answer = broker_request(address, "GET", "/v2/catalog", None).await.unwrap();
     let catalog = answer.json();
     let service = &catalog["services"][0];
     (service["id"].clone(), service["plans"][0]["id"].clone())
 }
 
 /// Sends one broker request. None if the connection failed.
-pub(crate) async fn ask(
+pub(crate) async fn broker_request(
     address: SocketAddr,
     method: &str,
     path: &str,
     body: Option<Value>,
-) -> Option<Answer> {
+) -> Option<Response> {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let request = format!(
         "{method} /broker{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -195,5 +195,5 @@ pub(crate) async fn ask(
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.ok()?;
     let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
-    whole.then(|| parse_answer(&raw))
+    whole.then(|| parse_response(&raw))
 }

@@ -24,7 +24,7 @@ async fn acknowledged_changes_survive_sigkill_and_others_can_be_repeated() {
             let address = server.address;
             async move {
                 let path = format!("/v2/service_instances/{id}");
-                (id, ask(address, "PUT", &path, Some(body)).await)
+                (id, broker_request(address, "PUT", &path, Some(body)).await)
             }
         };
         let requests: Vec<_> =
@@ -41,7 +41,7 @@ async fn acknowledged_changes_survive_sigkill_and_others_can_be_repeated() {
         let server = Server::start(folder.path());
         for id in &acknowledged {
             let path = format!("/v2/service_instances/{id}");
-            let answer = ask(server.address, "GET", &path, None).await.unwrap();
+            let answer = broker_request(server.address, "GET", &path, None).await.unwrap();
             assert_eq!(answer.status, 200, "{id} was acknowledged and was lost");
         }
         // Cloud Controller repeats requests without a response.
@@ -52,7 +52,7 @@ async fn acknowledged_changes_survive_sigkill_and_others_can_be_repeated() {
                 "organization_guid": "o", "space_guid": "s",
             });
             let path = format!("/v2/service_instances/{id}");
-            let answer = ask(server.address, "PUT", &path, Some(body)).await.unwrap();
+            let answer = broker_request(server.address, "PUT", &path, Some(body)).await.unwrap();
             let expected: &[u16] = if acknowledged.contains(&id) { &[200] } else { &[200, 201] };
             assert!(expected.contains(&answer.status), "{id}: {}", answer.status);
             acknowledged.push(id);
@@ -93,7 +93,8 @@ async fn sighup_reloads_the_catalog_and_an_invalid_one_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let description = async || {
-        let catalog = ask(server.address, "GET", "/v2/catalog", None).await.unwrap().json();
+        let catalog =
+            broker_request(server.address, "GET", "/v2/catalog", None).await.unwrap().json();
         catalog["services"][0]["description"].as_str().unwrap().to_owned()
     };
     let file = folder.path().join("broker-catalog.json");

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// Sends `head`, then one byte per second until the connection is closed. Returns the response.
-async fn send_slowly(app: &TestApp, head: &str, then: u8) -> Answer {
+async fn send_slowly(app: &TestApp, head: &str, then: u8) -> Response {
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -17,7 +17,7 @@ async fn send_slowly(app: &TestApp, head: &str, then: u8) -> Answer {
     for _ in 0..600 {
         let second = tokio::time::timeout(Duration::from_secs(1), stream.read_buf(&mut answer));
         match second.await {
-            Ok(Ok(0) | Err(_)) => return parse_answer(&answer),
+            Ok(Ok(0) | Err(_)) => return parse_response(&answer),
             Ok(Ok(_)) => {}
             Err(_) => drop(stream.write_all(&[then]).await),
         }

@@ -7,7 +7,7 @@ use scrapebroker::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr};
-use support::{Answer, basic, eventually, send};
+use support::{Response, basic, eventually, send};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
@@ -68,21 +68,21 @@ impl TestApp {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         send("GET", &self.url(path), &[], None).await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         send("GET", &self.url(path), headers, None).await
     }
 
     /// The page `/` with the credentials of an operator.
-    pub(crate) async fn status_page(&self) -> Answer {
+    pub(crate) async fn status_page(&self) -> Response {
         self.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await
     }
 
     /// Sends a request to the broker like Cloud Controller.
-    pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Response {
         let authorization = basic(USER, PASSWORD);
         let headers = [
             ("X-Broker-Api-Version", "2.15"),
@@ -94,7 +94,7 @@ impl TestApp {
     }
 
     /// Sends the requests of `cf create-service` and `cf bind-service`.
-    pub(crate) async fn bind(&self, binding: &str, app: &str, parameters: Value) -> Answer {
+    pub(crate) async fn bind(&self, binding: &str, app: &str, parameters: Value) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = catalog["services"][0]["id"].clone();
         let plan = catalog["services"][0]["plans"][0]["id"].clone();
@@ -112,7 +112,7 @@ impl TestApp {
         self.broker("PUT", &path, Some(bind)).await
     }
 
-    pub(crate) async fn unbind(&self, binding: &str) -> Answer {
+    pub(crate) async fn unbind(&self, binding: &str) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = catalog["services"][0]["id"].as_str().unwrap().to_owned();
         let plan = catalog["services"][0]["plans"][0]["id"].as_str().unwrap().to_owned();

@@ -16,7 +16,7 @@ use tokio::{
 const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 
 /// Sends one request of Tsuru about the service `metrics`. None if the connection failed.
-async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
+async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Response> {
     tsuru_request(address, "metrics", method, path, form).await
 }
 
@@ -27,7 +27,7 @@ pub(crate) async fn tsuru_request(
     method: &str,
     path: &str,
     form: &str,
-) -> Option<Answer> {
+) -> Option<Response> {
     let form = format!("{form}&eventid={EVENT}");
     let request = format!(
         "{method} /tsuru/{service}/resources{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -41,7 +41,7 @@ pub(crate) async fn tsuru_request(
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.ok()?;
     let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
-    whole.then(|| parse_answer(&raw))
+    whole.then(|| parse_response(&raw))
 }
 
 /// A route table with the Tsuru app `shop`, in the form of the route source for Tsuru units.
@@ -71,15 +71,16 @@ async fn a_bound_tsuru_app_is_scraped_with_its_parameters_and_token() {
     let access = ("SCRAPE__ACCESS", "token".to_owned());
     let base_url = ("BASE_URL", "https://metrics.example.com".to_owned());
     let app = spawn_app(&[routes.setting(), access, base_url]).await;
-    let ask = async |method, path, form| tsuru(app.address, method, path, form).await.unwrap();
-    assert_eq!(ask("POST", "", "name=m&team=checkout").await.status, 201);
+    let send_request =
+        async |method, path, form| tsuru(app.address, method, path, form).await.unwrap();
+    assert_eq!(send_request("POST", "", "name=m&team=checkout").await.status, 201);
     let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a\
                 &parameters.endpoint=%2Finternal";
-    let bound = ask("POST", "/m/bind-app", form).await;
+    let bound = send_request("POST", "/m/bind-app", form).await;
     assert_eq!(bound.status, 201, "{}", bound.text());
-    let job = ask("PUT", "/m/binds/jobs/nightly", "").await;
+    let job = send_request("PUT", "/m/binds/jobs/nightly", "").await;
 
-    let variable = |answer: &Answer, name: &str| answer.json()[name].as_str().unwrap().to_owned();
+    let variable = |answer: &Response, name: &str| answer.json()[name].as_str().unwrap().to_owned();
     let url = variable(&bound, "METRICS_URL");
     let path = url.strip_prefix("https://metrics.example.com").unwrap();
     assert_eq!(app.get(path).await.status, 401);
@@ -90,7 +91,7 @@ async fn a_bound_tsuru_app_is_scraped_with_its_parameters_and_token() {
         assert!(scraped.lines("a{")[0].contains("app_id=\"tsuru:shop\""), "{}", scraped.text());
     }
     assert!(instance.requests().iter().all(|seen| seen.line.starts_with("GET /internal ")));
-    assert_eq!(ask("DELETE", "/m/bind-app", "app-name=shop").await.status, 200);
+    assert_eq!(send_request("DELETE", "/m/bind-app", "app-name=shop").await.status, 200);
     let token = format!("Bearer {}", variable(&bound, "METRICS_TOKEN"));
     assert_eq!(app.get_with(path, &[("Authorization", &token)]).await.status, 401);
 }
@@ -131,7 +132,7 @@ async fn a_missing_body_times_out() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();
-    let answer = parse_answer(&raw);
+    let answer = parse_response(&raw);
     assert_eq!((answer.status, answer.text().contains("was not there after")), (408, true));
 }
 
@@ -228,11 +229,11 @@ async fn operators_can_list_and_remove_tsuru_leftovers() {
     const URL: &str = "/v1/tsuru/leftovers";
     let (api, app) = with_api().await;
     let operator = basic(USER, PASSWORD);
-    let ask = async |method: &str, query: &str| {
+    let send_request = async |method: &str, query: &str| {
         let url = app.url(&format!("{URL}{query}"));
         send(method, &url, &[("Authorization", &operator)], None).await
     };
-    let leftovers = async || ask("GET", "").await.json()["leftovers"].clone();
+    let leftovers = async || send_request("GET", "").await.json()["leftovers"].clone();
     let token = {
         let bound = tsuru(app.address, "POST", "/m/bind-app", "app-name=shop").await.unwrap();
         format!("Bearer {}", bound.json()["METRICS_TOKEN"].as_str().unwrap())
@@ -263,13 +264,13 @@ async fn operators_can_list_and_remove_tsuru_leftovers() {
     assert_eq!(unknown.as_array().unwrap().len(), 2, "{unknown}");
     assert_eq!(unknown[0]["state"], "unknown");
     assert!(unknown[0]["reason"].as_str().unwrap().contains("403"), "{unknown}");
-    let kept = ask("DELETE", "").await;
+    let kept = send_request("DELETE", "").await;
     assert_eq!((kept.status, &kept.json()["removed"]), (200, &json!([])));
     assert_eq!(kept.json()["kept"], unknown);
     api.fault(Fault::None);
     assert_eq!(leftovers().await, gone);
 
-    let removed = ask("DELETE", "").await;
+    let removed = send_request("DELETE", "").await;
     assert_eq!((removed.status, removed.json()), (200, json!({"removed": gone, "kept": []})));
     assert_eq!(leftovers().await, json!([]));
     assert_eq!(tsuru(app.address, "GET", "/n", "").await.unwrap().status, 404);
@@ -283,7 +284,7 @@ async fn operators_can_list_and_remove_tsuru_leftovers() {
         "?service=metrics&instance=m&app=a%3Ab",
         "?all=true",
     ] {
-        let refused = ask("DELETE", query).await;
+        let refused = send_request("DELETE", query).await;
         assert_eq!(refused.status, 400, "{query} {}", refused.text());
     }
     for (query, status) in [
@@ -295,11 +296,11 @@ async fn operators_can_list_and_remove_tsuru_leftovers() {
         ("?service=metrics&instance=m", 200),
         ("?service=metrics&instance=m", 404),
     ] {
-        let answer = ask("DELETE", query).await;
+        let answer = send_request("DELETE", query).await;
         assert_eq!(answer.status, status, "{query} {}", answer.text());
     }
     assert_eq!(tsuru(app.address, "GET", "/m", "").await.unwrap().status, 404);
-    assert_eq!(ask("POST", "").await.status, 405);
+    assert_eq!(send_request("POST", "").await.status, 405);
 }
 
 #[actix_web::test]

@@ -9,13 +9,13 @@ use tokio::{
 
 /// A complete HTTP response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
@@ -41,7 +41,7 @@ pub async fn send(
     url: &str,
     headers: &[(&str, &str)],
     body: Option<String>,
-) -> Answer {
+) -> Response {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -55,11 +55,11 @@ pub async fn send(
     stream.write_all(body.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();
-    parse_answer(&raw)
+    parse_response(&raw)
 }
 
 /// Parses a response that ended when the connection was closed.
-pub fn parse_answer(raw: &[u8]) -> Answer {
+pub fn parse_response(raw: &[u8]) -> Response {
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.lines();
@@ -74,7 +74,7 @@ pub fn parse_answer(raw: &[u8]) -> Answer {
     if is_chunked && !body.is_empty() {
         body = unchunk(&body);
     }
-    Answer { status, headers, body }
+    Response { status, headers, body }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

@@ -14,7 +14,7 @@ pub mod protobuf;
 mod routes;
 pub mod tsuru;
 
-pub use client::{Answer, basic, parse_answer, send};
+pub use client::{Response, basic, parse_response, send};
 pub use instance::{Instance, ReceivedRequest, Reply};
 pub use routes::{RouteFile, endpoint, labels};
 

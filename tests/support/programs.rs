@@ -89,7 +89,7 @@ impl Prometheus {
     /// The first non-empty result of a query.
     pub async fn query(&self, query: &str) -> Vec<Value> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.ask(&format!("query?query={query}"), |data| &data["result"]).await
+        self.poll_api(&format!("query?query={query}"), |data| &data["result"]).await
     }
 
     /// The exemplars from one minute ago to one minute ahead.
@@ -97,11 +97,11 @@ impl Prometheus {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let (start, end) = (now - 60, now + 60);
         let path = format!("query_exemplars?query={query}&start={start}&end={end}");
-        self.ask(&path, |data| data).await
+        self.poll_api(&path, |data| data).await
     }
 
     /// The first non-empty list that the API returns.
-    async fn ask(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
+    async fn poll_api(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         eventually(async || {
             tokio::net::TcpStream::connect(self.address).await.ok()?;

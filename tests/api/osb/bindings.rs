@@ -159,10 +159,10 @@ async fn the_first_unbind_is_200_and_later_ones_are_410() {
             "the binding belongs to another instance"
         );
         for query in ["", "?service_id=s", "?plan_id=p", "?service_id=&plan_id=p"] {
-            let known = answer(api.request("DELETE", &format!("{b}{query}")), None).await;
+            let known = send_request(api.request("DELETE", &format!("{b}{query}")), None).await;
             assert_eq!(known.status, 400, "{query}");
             let path = format!("{}{query}", binding("i", "unknown"));
-            let unknown = answer(api.request("DELETE", &path), None).await;
+            let unknown = send_request(api.request("DELETE", &path), None).await;
             assert_eq!((unknown.status, unknown.body), (410, json!({})), "{query}");
         }
         let deleted = api.delete(&b).await;

@@ -50,14 +50,14 @@ pub(crate) struct Api {
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BrokerResponse {
     pub(crate) status: u16,
     pub(crate) headers: awc::http::header::HeaderMap,
     /// The JSON body. Null if there is no body.
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl BrokerResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -104,27 +104,27 @@ impl Api {
             .insert_header(("X-Broker-API-Version", "2.15"))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        answer(self.request("GET", path), None).await
+    pub(crate) async fn get(&self, path: &str) -> BrokerResponse {
+        send_request(self.request("GET", path), None).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
-        answer(self.request("PUT", path), Some(body)).await
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> BrokerResponse {
+        send_request(self.request("PUT", path), Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
-        answer(self.request("PATCH", path), Some(body)).await
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> BrokerResponse {
+        send_request(self.request("PATCH", path), Some(body)).await
     }
 
     /// Sends a DELETE with the required `service_id` and `plan_id`.
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> BrokerResponse {
         let path = format!("{path}?plan_id={PLAN}&service_id={SERVICE}");
-        answer(self.request("DELETE", &path), None).await
+        send_request(self.request("DELETE", &path), None).await
     }
 }
 
 /// Sends a request with an optional JSON body.
-pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answer {
+pub(crate) async fn send_request(request: ClientRequest, body: Option<&Value>) -> BrokerResponse {
     let response = match body {
         Some(body) => request.send_json(body).await,
         None => request.send().await,
@@ -138,7 +138,7 @@ pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answ
             .unwrap_or_else(|_| panic!("{status}, not JSON: {}", String::from_utf8_lossy(&bytes))),
     };
     assert!(body.is_object() || body.is_null(), "the body is not an object: {body}");
-    Answer { status, headers, body }
+    BrokerResponse { status, headers, body }
 }
 
 pub(crate) fn instance(id: &str) -> String {

@@ -181,7 +181,12 @@ impl Fixture {
         }
     }
 
-    pub(crate) async fn provision(&self, id: &str, plan: &str, parameters: Value) -> Answer {
+    pub(crate) async fn provision(
+        &self,
+        id: &str,
+        plan: &str,
+        parameters: Value,
+    ) -> BrokerResponse {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
             "parameters": parameters,
@@ -189,7 +194,12 @@ impl Fixture {
         self.api.put(&accepting_incomplete(&instance(id)), &body).await
     }
 
-    pub(crate) async fn update(&self, id: &str, plan: Option<&str>, parameters: Value) -> Answer {
+    pub(crate) async fn update(
+        &self,
+        id: &str,
+        plan: Option<&str>,
+        parameters: Value,
+    ) -> BrokerResponse {
         let mut body = json!({"service_id": PROMETHEUS, "parameters": parameters});
         if let Some(plan) = plan {
             body["plan_id"] = json!(plan);
@@ -197,12 +207,12 @@ impl Fixture {
         self.api.patch(&accepting_incomplete(&instance(id)), &body).await
     }
 
-    pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> Answer {
+    pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> BrokerResponse {
         let path = format!(
             "{}?accepts_incomplete={accepts_incomplete}&plan_id={SMALL}&service_id={PROMETHEUS}",
             instance(id)
         );
-        answer(self.api.request("DELETE", &path), None).await
+        send_request(self.api.request("DELETE", &path), None).await
     }
 
     pub(crate) async fn bind(
@@ -211,13 +221,13 @@ impl Fixture {
         binding_id: &str,
         plan: &str,
         app: Option<&str>,
-    ) -> Answer {
+    ) -> BrokerResponse {
         let resource = app.map_or(json!({}), |app| json!({"app_guid": app}));
         let body = json!({"service_id": PROMETHEUS, "plan_id": plan, "bind_resource": resource});
         self.api.put(&binding(id, binding_id), &body).await
     }
 
-    pub(crate) async fn last(&self, id: &str, operation: &str) -> Answer {
+    pub(crate) async fn last(&self, id: &str, operation: &str) -> BrokerResponse {
         self.api.get(&format!("{}/last_operation?operation={operation}", instance(id))).await
     }
 

@@ -170,14 +170,14 @@ async fn a_delete_requires_service_id_and_plan_id_even_for_unknown_instances() {
                 ("?service_id=s&plan_id=%00", "plan_id"),
             ] {
                 let path = format!("{}{query}", instance(id));
-                let answer = answer(api.request("DELETE", &path), None).await;
+                let answer = send_request(api.request("DELETE", &path), None).await;
                 assert_eq!(answer.status, 400, "{path}");
                 assert!(answer.description().starts_with(named), "{path} {answer:?}");
             }
         }
         // The plan can be that from before an update whose response was lost.
         let path = format!("{}?service_id={SERVICE}&plan_id={SECOND_PLAN}", instance("known"));
-        assert_eq!(answer(api.request("DELETE", &path), None).await.status, 200);
+        assert_eq!(send_request(api.request("DELETE", &path), None).await.status, 200);
     })
     .await;
 }
@@ -220,7 +220,7 @@ async fn any_printable_id_is_accepted() {
         for id in ["", "%00", "a%0Ab", "%7F", "%C2%85", "%FF", "%C3", &too_long] {
             for (method, body) in [("PUT", Some(provision())), ("GET", None), ("DELETE", None)] {
                 let path = format!("{}?service_id=s&plan_id=p", instance(id));
-                let answer = answer(api.request(method, &path), body.as_ref()).await;
+                let answer = send_request(api.request(method, &path), body.as_ref()).await;
                 assert_eq!(answer.status, 400, "{method} {id:?} {answer:?}");
             }
             assert_eq!(api.get(&binding("i", id)).await.status, 400, "{id:?}");

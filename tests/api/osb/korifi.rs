@@ -44,7 +44,7 @@ async fn null_and_empty_optional_fields_are_absent() {
             }
             for path in [&b, &i] {
                 let path = format!("{path}{query}&service_id={SERVICE}&plan_id={PLAN}");
-                let answer = answer(api.request("DELETE", &path), None).await;
+                let answer = send_request(api.request("DELETE", &path), None).await;
                 assert_eq!(answer.status, 200, "{path}");
             }
         }
@@ -102,7 +102,7 @@ async fn empty_service_and_plan_ids_are_refused_by_every_request() {
                 ("PUT", binding("i", "new"), bind("app")),
             ] {
                 let body = with(body, name, json!(""));
-                let answer = answer(api.request(method, &path), Some(&body)).await;
+                let answer = send_request(api.request(method, &path), Some(&body)).await;
                 assert_eq!(answer.status, 400, "{method} {path} {name}");
                 assert_eq!(answer.description(), format!("{name} must not be empty"));
             }
@@ -115,7 +115,7 @@ async fn empty_service_and_plan_ids_are_refused_by_every_request() {
                 ("DELETE", instance("i")),
             ] {
                 let path = format!("{path}?{name}=&{good}");
-                let answer = answer(api.request(method, &path), None).await;
+                let answer = send_request(api.request(method, &path), None).await;
                 assert_eq!(answer.status, 400, "{method} {path}");
                 assert_eq!(answer.description(), format!("{name} in the query must not be empty"));
             }

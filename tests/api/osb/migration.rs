@@ -49,7 +49,7 @@ impl CloudController {
     }
 
     /// Sends the recorded request of this command. `ids` replaces the IDs of instance and binding.
-    async fn send(&self, api: &Api, cli: &str, ids: &[(&str, &str)]) -> Answer {
+    async fn send(&self, api: &Api, cli: &str, ids: &[(&str, &str)]) -> BrokerResponse {
         let is_meant = |sent: &&Value| sent["cli"].as_str().unwrap().starts_with(cli);
         let mut text = self.0.iter().find(is_meant).unwrap().to_string();
         for (recorded, other) in ids {
@@ -61,7 +61,7 @@ impl CloudController {
         for (name, value) in sent["headers"].as_object().unwrap() {
             request = request.insert_header((name.as_str(), value.as_str().unwrap()));
         }
-        answer(request, (!sent["body"].is_null()).then_some(&sent["body"])).await
+        send_request(request, (!sent["body"].is_null()).then_some(&sent["body"])).await
     }
 }
 

@@ -35,7 +35,7 @@ async fn credentials_are_checked_before_the_api_version() {
                 if let Some((user, password)) = credentials {
                     request = request.basic_auth(user, password);
                 }
-                let answer = answer(request, None).await;
+                let answer = send_request(request, None).await;
                 assert_eq!(answer.status, 401, "{method} {path} {credentials:?}");
                 assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic "));
                 assert_eq!(answer.description(), "wrong or missing credentials");
@@ -45,7 +45,7 @@ async fn credentials_are_checked_before_the_api_version() {
                 if let Some(version) = version {
                     request = request.insert_header(("X-Broker-API-Version", version));
                 }
-                let answer = answer(request, None).await;
+                let answer = send_request(request, None).await;
                 assert_eq!(answer.status, 412, "{method} {path} {version:?}");
                 assert!(answer.description().contains("X-Broker-API-Version"));
             }
@@ -60,7 +60,7 @@ async fn every_response_contains_the_request_identity() {
         for (method, path) in URLS {
             for request in [api.bare(method, path), api.request(method, path)] {
                 let identity = ("X-Broker-API-Request-Identity", "e26cee84 6b38");
-                let answer = answer(request.insert_header(identity), None).await;
+                let answer = send_request(request.insert_header(identity), None).await;
                 assert_eq!(
                     answer.header("X-Broker-API-Request-Identity"),
                     Some("e26cee84 6b38"),
@@ -88,7 +88,7 @@ async fn an_invalid_originating_identity_is_ignored() {
             let request = api
                 .request("GET", "/v2/catalog")
                 .insert_header(("X-Broker-API-Originating-Identity", identity));
-            assert_eq!(answer(request, None).await.status, 200, "{identity}");
+            assert_eq!(send_request(request, None).await.status, 200, "{identity}");
         }
     })
     .await;
@@ -99,7 +99,7 @@ async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
-            let answer = answer(api.request(method, path), None).await;
+            let answer = send_request(api.request(method, path), None).await;
             assert_eq!(answer.status, 503, "{method} {path}");
             let description = answer.description();
             assert!(description.contains("broker.username"), "{description}");
@@ -124,7 +124,7 @@ async fn unknown_urls_and_methods_are_refused_in_json() {
             ("PATCH", "/v2/service_instances/i/service_bindings/b", "GET, HEAD, PUT, DELETE"),
             ("PUT", "/v2/service_instances/i/service_bindings/b/last_operation", "GET, HEAD"),
         ] {
-            let answer = answer(api.request(method, path), None).await;
+            let answer = send_request(api.request(method, path), None).await;
             assert_eq!(answer.status, 405, "{method} {path}");
             assert_eq!(answer.header("Allow"), Some(allow), "{method} {path}");
             assert_eq!(answer.description(), format!("this URL answers only {allow}"));
@@ -143,12 +143,12 @@ async fn the_catalog_supports_conditional_requests() {
         let tag = first.header("ETag").unwrap();
         for known in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
             let request = api.request("GET", "/v2/catalog");
-            let again = answer(request.insert_header(("If-None-Match", known)), None).await;
+            let again = send_request(request.insert_header(("If-None-Match", known)), None).await;
             assert_eq!((again.status, &again.body), (304, &json!(null)));
             assert_eq!(again.header("ETag"), Some(tag));
         }
         let request = api.request("GET", "/v2/catalog");
-        let other = answer(request.insert_header(("If-None-Match", "\"other\"")), None).await;
+        let other = send_request(request.insert_header(("If-None-Match", "\"other\"")), None).await;
         assert_eq!(other.status, 200);
 
         let mut document = catalog().document().clone();
@@ -156,7 +156,7 @@ async fn the_catalog_supports_conditional_requests() {
         let catalog = scrapebroker::domain::Catalog::parse(&document, BASE_URL).unwrap();
         api.broker.replace_catalog(catalog);
         let request = api.request("GET", "/v2/catalog");
-        let changed = answer(request.insert_header(("If-None-Match", tag)), None).await;
+        let changed = send_request(request.insert_header(("If-None-Match", tag)), None).await;
         assert_eq!(changed.status, 200);
         assert_eq!(changed.body["services"][0]["description"], "another one");
     })
@@ -177,12 +177,12 @@ async fn head_is_supported_for_all_gets() {
         ];
         for path in paths {
             let get = api.get(&path).await;
-            let head = answer(api.request("HEAD", &path), None).await;
+            let head = send_request(api.request("HEAD", &path), None).await;
             assert_eq!((get.status, head.status), (200, 200), "{path}");
             assert_eq!(head.body, json!(null), "{path}");
             assert_eq!(head.header("Content-Length"), get.header("Content-Length"), "{path}");
         }
-        assert_eq!(answer(api.request("HEAD", &instance("j")), None).await.status, 404);
+        assert_eq!(send_request(api.request("HEAD", &instance("j")), None).await.status, 404);
     })
     .await;
 }

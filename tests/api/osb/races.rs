@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 #[actix_web::test]
 async fn one_of_fifty_concurrent_equal_puts_is_201() {
     on_both(async |api| {
-        let count = |answers: &[Answer], status: u16| {
+        let count = |answers: &[BrokerResponse], status: u16| {
             answers.iter().filter(|answer| answer.status == status).count()
         };
         let body = provision();

@@ -7,7 +7,7 @@ use scrapebroker::{domain::prometheus::Refusal, provisioner::Failure};
 use serde_json::json;
 
 /// Asserts a refusal that does not trigger orphan mitigation of Cloud Controller.
-fn assert_rejected(answer: &Answer, words: &str) {
+fn assert_rejected(answer: &BrokerResponse, words: &str) {
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(answer.body.get("error"), None, "{answer:?}");
     assert!(answer.description().contains(words), "{answer:?}");

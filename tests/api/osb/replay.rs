@@ -15,7 +15,7 @@ async fn recorded_requests_of_cloud_controller_are_served() {
                 request = request.insert_header((name.as_str(), value.as_str().unwrap()));
             }
             let body = (!sent["body"].is_null()).then_some(&sent["body"]);
-            let answer = answer(request, body).await;
+            let answer = send_request(request, body).await;
             assert_eq!(Value::from(answer.status), sent["expect"], "{} {answer:?}", sent["cli"]);
             let identity = sent["headers"]["X-Broker-API-Request-Identity"].as_str();
             assert_eq!(answer.header("X-Broker-API-Request-Identity"), identity);

@@ -8,7 +8,7 @@ use scrapebroker::{
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-fn token(answer: &Answer) -> String {
+fn token(answer: &BrokerResponse) -> String {
     assert!([200, 201].contains(&answer.status), "{answer:?}");
     answer.body["credentials"]["token"].as_str().unwrap().to_owned()
 }

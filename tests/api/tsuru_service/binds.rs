@@ -193,7 +193,7 @@ async fn binds_of_units_are_accepted_and_have_no_effect() {
         // Tsuru 1.9 sends no event ID in these requests, and no address if the unit has none yet.
         let of_unit = async |method, form: &str| {
             let request = api.request(method, &bind).content_type(FORM);
-            answer(request, form).await
+            send_request(request, form).await
         };
         for host in ["127.4.1.7", "127.4.1.7", ""] {
             let form = format!("app-name=shop&app-host=h&app-hosts=h&unit-host={host}");
@@ -221,7 +221,8 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
         api.created("everywhere").await;
         let request = api.own("POST", "/metrics/resources").content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
-        let made = answer(request, format!("name=in-pool&team=checkout&eventid={EVENT}")).await;
+        let made =
+            send_request(request, format!("name=in-pool&team=checkout&eventid={EVENT}")).await;
         assert_eq!(made.status, 201);
         let app = |team: &str, pool: &str| -> App {
             let (name, hosts) = ("shop".to_owned(), Vec::new());
@@ -329,7 +330,7 @@ async fn empty_lists_and_maps_are_absent() {
             "name": "m", "team": "checkout", "plan": "small", "eventID": EVENT,
             "parameters": {"paths": [], "limits": {}},
         });
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
         assert_eq!(api.put(M, "plan=small&team=checkout&parameters.=").await.status, 200);
         let form = "app-name=shop&parameters.=&parameters.labels=&parameters.process_types=\
                     &parameters.params=&parameters.headers=";

@@ -29,7 +29,8 @@ async fn an_invalid_body_is_400() {
             ("nonsense", "name=m&team=t"),
         ] {
             let request = api.own("POST", "/metrics/resources");
-            let answer = answer(request.insert_header(("Content-Type", content_type)), body).await;
+            let answer =
+                send_request(request.insert_header(("Content-Type", content_type)), body).await;
             let start = body.get(..40).unwrap_or(body);
             assert_eq!(answer.status, 400, "{content_type} {start} {}", answer.text);
             assert!(!answer.text.is_empty() && answer.text.len() < 300, "{}", answer.text.len());
@@ -60,7 +61,7 @@ async fn only_the_content_types_of_tsuru_are_accepted() {
             for content_type in &content_types {
                 request = request.append_header(("Content-Type", *content_type));
             }
-            let answer = answer(request, body.as_str()).await;
+            let answer = send_request(request, body.as_str()).await;
             assert_eq!(answer.status, 400, "{content_types:?} {}", answer.text);
             assert!(answer.text.contains("Content-Type must be"), "{}", answer.text);
         }
@@ -95,7 +96,7 @@ async fn json_and_forms_are_equivalent() {
             let request = api.own(method, path).content_type("application/json");
             let mut body = body;
             body["eventID"] = EVENT.into();
-            answer(request, body.to_string()).await
+            send_request(request, body.to_string()).await
         };
         let create = serde_json::json!({
             "name": "m", "team": "checkout", "plan": "small", "tags": ["a"], "description": "",

@@ -71,13 +71,13 @@ pub(crate) struct Api {
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ServiceResponse {
     pub(crate) status: u16,
     pub(crate) headers: awc::http::header::HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl ServiceResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -161,31 +161,31 @@ impl Api {
         self.request(method, path).insert_header((EVENT_ID, EVENT))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        answer(self.request("GET", path), "").await
+    pub(crate) async fn get(&self, path: &str) -> ServiceResponse {
+        send_request(self.request("GET", path), "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("POST", path, form).await
     }
 
-    pub(crate) async fn put(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn put(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("PUT", path, form).await
     }
 
-    pub(crate) async fn delete(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("DELETE", path, form).await
     }
 
     /// Sends a request of Tsuru itself. If the form has no event ID, one is added.
-    pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> Answer {
+    pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> ServiceResponse {
         let named = form.split('&').find_map(|field| field.strip_prefix("eventid="));
         let (event, form) = match named {
             Some(event) => (event, form.to_owned()),
             None => (EVENT, format!("{form}&eventid={EVENT}")),
         };
         let request = self.request(method, path).insert_header(("Content-Type", FORM));
-        answer(request.insert_header((EVENT_ID, event)), form).await
+        send_request(request.insert_header((EVENT_ID, event)), form).await
     }
 
     /// Creates an instance that must not exist yet.
@@ -208,11 +208,14 @@ impl Api {
 }
 
 /// Sends a request without changes.
-pub(crate) async fn answer(request: ClientRequest, body: impl Into<String>) -> Answer {
+pub(crate) async fn send_request(
+    request: ClientRequest,
+    body: impl Into<String>,
+) -> ServiceResponse {
     let mut response = request.send_body(body.into()).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.body().await.unwrap();
-    Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    ServiceResponse { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
 }
 
 /// Runs `test` with the API on an empty SQLite database, and then on an empty PostgreSQL schema.

@@ -34,7 +34,7 @@ async fn a_repeated_create_succeeds_and_a_different_one_is_409() {
         assert_eq!(api.post(RESOURCES, again).await.status, 200);
         let json = json!({"name": "m", "team": "checkout", "plan": "small", "parameters": {"paths": ["/a"]}, "eventID": EVENT});
         let request = api.own("POST", RESOURCES).content_type("application/json");
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
         for different in [
             "name=m&team=checkout&plan=small",
             "name=m&team=checkout&plan=large&parameters.paths.0=/a",
@@ -48,7 +48,7 @@ async fn a_repeated_create_succeeds_and_a_different_one_is_409() {
         }
         let request = api.request("POST", RESOURCES).insert_header(("X-Tsuru-Pool-Name", "pool-a"));
         let request = request.insert_header((EVENT_ID, "1"));
-        let elsewhere = answer(request.content_type(FORM), form).await;
+        let elsewhere = send_request(request.content_type(FORM), form).await;
         assert_eq!(elsewhere.status, 409, "the pool is different");
     })
     .await;
@@ -178,7 +178,7 @@ async fn parameters_that_an_update_omits_are_reset() {
         api.put(M, "plan=large&parameters.limits.series=5").await;
         let request = api.own("PUT", M).content_type("application/json");
         let json = json!({"team": "checkout", "plan": "large", "eventID": EVENT});
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
         assert_eq!(stored(&api).await.1, json!({}));
 
         let unknown = api.put(M, "plan=huge").await;
@@ -288,7 +288,7 @@ async fn tokens_from_before_a_team_change_give_no_access_to_the_new_team() {
     on_both(async |api| {
         let request = api.own("POST", RESOURCES).content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
-        let made = answer(request, format!("name=m&team=checkout&eventid={EVENT}")).await;
+        let made = send_request(request, format!("name=m&team=checkout&eventid={EVENT}")).await;
         assert_eq!(made.status, 201);
         let app = |team: &str, pool: &str| -> App {
             let (name, hosts) = ("shop".to_owned(), Vec::new());

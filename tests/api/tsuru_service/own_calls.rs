@@ -64,7 +64,7 @@ async fn a_request_without_the_event_id_in_its_body_is_refused() {
                 if let Some(header) = header {
                     request = request.insert_header((EVENT_ID, header));
                 }
-                let answer = answer(request, body.as_str()).await;
+                let answer = send_request(request, body.as_str()).await;
                 let tried = format!("{method} {path} {header:?} {body}");
                 assert_eq!(answer.status, 403, "{tried} {}", answer.text);
                 let setting = "broker.tsuru_calls_without_event_id";
@@ -72,7 +72,7 @@ async fn a_request_without_the_event_id_in_its_body_is_refused() {
                 check_is_unchanged(&api, &tried).await;
             }
             let twice = api.own(method, path).append_header((EVENT_ID, EVENT)).content_type(FORM);
-            let answer = answer(twice, format!("{form}&eventid={EVENT}")).await;
+            let answer = send_request(twice, format!("{form}&eventid={EVENT}")).await;
             assert_eq!(answer.status, 403, "{method} {path} {}", answer.text);
             check_is_unchanged(&api, "two headers").await;
         }
@@ -170,19 +170,19 @@ async fn unbinds_of_jobs_without_a_body_are_accepted_if_configured() {
         let api = Api::serve_accepting(api.broker, credentials(), accepted);
         for (method, path, form) in CALLS {
             let request = api.own(method, path).content_type(FORM);
-            let answer = answer(request, form).await;
+            let answer = send_request(request, form).await;
             let is_job_unbind = method == "DELETE" && path.contains("/jobs/");
             assert_eq!(answer.status, if is_job_unbind { 200 } else { 403 }, "{method} {path}");
         }
         let job = format!("{M}/binds/jobs/weekly");
         assert_eq!(api.put(&job, "").await.status, 201, "the job was unbound");
         // The proxy always sets the header, so a request without it is refused.
-        let without = answer(api.request("DELETE", &job), "").await;
+        let without = send_request(api.request("DELETE", &job), "").await;
         assert_eq!(without.status, 403, "{}", without.text);
-        assert_eq!(answer(api.own("DELETE", &job), "").await.status, 200);
+        assert_eq!(send_request(api.own("DELETE", &job), "").await.status, 200);
         let other = api.own("DELETE", &job).content_type(FORM);
         assert_eq!(
-            answer(other, "eventid=1").await.status,
+            send_request(other, "eventid=1").await.status,
             403,
             "another event ID is always refused"
         );
@@ -203,16 +203,16 @@ async fn all_requests_without_an_event_id_are_accepted_if_configured() {
             ("DELETE", "/metrics/resources/m/bind-app", "app-name=shop"),
         ] {
             let request = api.request(method, path).content_type(FORM);
-            let answer = answer(request, form).await;
+            let answer = send_request(request, form).await;
             assert!(answer.status < 300, "{method} {path} {}", answer.text);
         }
         let other = api.own("DELETE", M).content_type(FORM);
         assert_eq!(
-            answer(other, "eventid=1").await.status,
+            send_request(other, "eventid=1").await.status,
             403,
             "another event ID is always refused"
         );
-        assert_eq!(answer(api.request("DELETE", M), "").await.status, 200);
+        assert_eq!(send_request(api.request("DELETE", M), "").await.status, 200);
     })
     .await;
 }
@@ -222,10 +222,10 @@ async fn a_bind_of_a_unit_never_binds_an_app() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let request = api.own("POST", &format!("{M}/bind")).content_type(FORM);
-        let unit = answer(request, "app-name=payroll&unit-host=").await;
+        let unit = send_request(request, "app-name=payroll&unit-host=").await;
         assert_eq!((unit.status, &*unit.text), (200, "{}"));
         let request = api.own("POST", &format!("{M}/bind-app")).content_type(FORM);
-        let app = answer(request, "app-name=payroll&unit-host=").await;
+        let app = send_request(request, "app-name=payroll&unit-host=").await;
         assert_eq!(app.status, 403, "{}", app.text);
         check_is_unchanged(&api, "unit-host").await;
     })

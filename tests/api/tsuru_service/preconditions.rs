@@ -42,7 +42,7 @@ async fn credentials_are_checked_first() {
                 if let Some((user, password)) = credentials {
                     request = request.basic_auth(user, password);
                 }
-                let answer = answer(request, "").await;
+                let answer = send_request(request, "").await;
                 assert_eq!(answer.status, 401, "{method} {path} {credentials:?}");
                 assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic "));
                 assert_eq!(answer.text, "wrong or missing credentials");
@@ -64,7 +64,7 @@ async fn the_service_name_is_a_valid_user_name_for_that_service() {
         ] {
             let path = format!("/{service}/resources/plans");
             let request = api.bare("GET", &path).basic_auth(user, "secret");
-            assert_eq!(answer(request, "").await.status, status, "{user} {service}");
+            assert_eq!(send_request(request, "").await.status, status, "{user} {service}");
         }
     })
     .await;
@@ -75,7 +75,7 @@ async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
-            let answer = answer(api.request(method, path), "").await;
+            let answer = send_request(api.request(method, path), "").await;
             assert_eq!(answer.status, 503, "{method} {path}");
             assert!(answer.text.contains("broker.username"), "{}", answer.text);
         }
@@ -102,7 +102,7 @@ async fn unknown_services_urls_and_methods_are_refused_with_a_message() {
             ("POST", "/metrics/resources/m/binds/jobs/j", 405, "PUT, DELETE"),
             ("GET", "/metrics/resources/%ff", 400, "UTF-8"),
         ] {
-            let answer = answer(api.request(method, path), "").await;
+            let answer = send_request(api.request(method, path), "").await;
             assert_eq!(answer.status, status, "{method} {path} {}", answer.text);
             assert!(answer.text.contains(words), "{method} {path} {}", answer.text);
             assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
@@ -121,7 +121,7 @@ async fn head_is_allowed_for_all_gets() {
         for path in ["plans", "m", "m/status"] {
             let path = format!("/metrics/resources/{path}");
             let get = api.get(&path).await;
-            let head = answer(api.request("HEAD", &path), "").await;
+            let head = send_request(api.request("HEAD", &path), "").await;
             assert_eq!((get.status, &*head.text), (head.status, ""), "{path}");
             assert!(get.status < 300, "{path}");
         }
@@ -140,7 +140,7 @@ async fn invalid_tsuru_headers_are_ignored() {
             ("X-Tsuru-Cluster-Addresses", "https://127.9.0.1:6443"),
         ] {
             let request = api.request("GET", "/metrics/resources/plans");
-            let answer = answer(request.insert_header((name, value)), "").await;
+            let answer = send_request(request.insert_header((name, value)), "").await;
             assert_eq!(answer.status, 200, "{name} {value}");
         }
     })

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 const M: &str = "/metrics/resources/m";
 
-fn count(answers: &[Answer], status: u16) -> usize {
+fn count(answers: &[ServiceResponse], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
 

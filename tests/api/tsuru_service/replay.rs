@@ -35,7 +35,7 @@ async fn repeated_recorded_requests_of_tsuru_succeed() {
     .await;
 }
 
-async fn send(api: &Api, call: &Value) -> Answer {
+async fn send(api: &Api, call: &Value) -> ServiceResponse {
     let text = |key: &str| call[key].as_str().unwrap();
     let path = format!("/metrics{}", text("path"));
     let mut request = api.bare(text("method"), &path).basic_auth("metrics", "secret");
@@ -49,5 +49,5 @@ async fn send(api: &Api, call: &Value) -> Answer {
         Value::String(form) => form.clone(),
         json => json.to_string(),
     };
-    answer(request, body).await
+    send_request(request, body).await
 }
