@@ -174,7 +174,7 @@ async fn parameters_that_an_update_omits_are_reset() {
             assert_eq!(api.put(M, form).await.status, 200, "{form}");
             assert_eq!(stored(&api).await, ("large".to_owned(), json!({})), "{form}");
         }
-        // In JSON, no parameters means that the field is missing.
+        // A JSON request without parameters omits the field.
         api.put(M, "plan=large&parameters.limits.series=5").await;
         let request = api.own("PUT", M).content_type("application/json");
         let json = json!({"team": "checkout", "plan": "large", "eventID": EVENT});
