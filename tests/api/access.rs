@@ -1,4 +1,4 @@
-//! Who may scrape what, with `scrape.access: token`; and operators.
+//! Authorization of scrapes with `scrape.access: token`, and operator accounts.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn operators(list: &[(&str, &str)]) -> (&'static str, String) {
     ("OPERATORS", Value::from_iter(hashed).to_string())
 }
 
-fn token(bound: &Answer) -> String {
+fn token(bound: &Response) -> String {
     bound.json()["credentials"]["token"].as_str().unwrap().to_owned()
 }
 
@@ -28,13 +28,13 @@ fn bearer(token: &str) -> String {
 }
 
 impl TestApp {
-    /// A request with this `Authorization`.
-    async fn get_as(&self, path: &str, authorization: &str) -> Answer {
+    /// Sends a GET request with this `Authorization` header.
+    async fn get_as(&self, path: &str, authorization: &str) -> Response {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
-    /// `cf create-service-key`, in the space of `bind`'s instance.
-    async fn service_key(&self, id: &str) -> Answer {
+    /// Sends the request of `cf create-service-key` for the service instance that `bind` creates.
+    async fn service_key(&self, id: &str) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = &catalog["services"][0];
         let key = json!({"service_id": service["id"], "plan_id": service["plans"][0]["id"]});
@@ -44,35 +44,39 @@ impl TestApp {
 }
 
 #[actix_web::test]
-async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
+async fn a_scrape_requires_a_token_that_is_not_forwarded_to_the_app() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
     let token = token(&app.bind("b1", "app-guid", json!({})).await);
 
     for path in
-        [METRICS, "/v1/apps/app-guid", "/v2/apps/metrics?app=nobody", "/v1/apps/metrics?app="]
+        [METRICS, "/v1/apps/app-guid", "/v2/apps/metrics?app=unknown", "/v1/apps/metrics?app="]
     {
         let answer = app.get(path).await;
         assert_eq!(answer.status, 401, "{path}: {}", answer.text());
         assert!(answer.text().contains("Authorization: Bearer"), "{}", answer.text());
-        // The last of two headers; the first is that of basic auth.
+        // `headers` has the last of two headers; the first one offers basic authentication.
         assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
     }
     for wrong in [bearer("sbt_wrong"), bearer(""), basic("u", "sbt_wrong"), "Bearer".to_owned()] {
         assert_eq!(app.get_as(METRICS, &wrong).await.status, 401, "{wrong}");
     }
-    assert!(instance.seen().is_empty());
+    assert!(instance.requests().is_empty());
 
     for right in [bearer(&token), basic("scrapebroker", &token), basic("", &token)] {
         let answer = app.get_as(METRICS, &right).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     assert_eq!(app.get_as("/v1/apps/app-guid", &bearer(&token)).await.status, 200);
-    assert_eq!(app.get_as("/v1/apps/nobody/metrics", &bearer(&token)).await.status, 404);
-    assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "an operator");
-    assert_eq!(instance.seen().len(), 4);
-    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+    assert_eq!(app.get_as("/v1/apps/unknown/metrics", &bearer(&token)).await.status, 404);
+    assert_eq!(
+        app.get_as(METRICS, &basic(USER, PASSWORD)).await.status,
+        200,
+        "operators need no token"
+    );
+    assert_eq!(instance.requests().len(), 4);
+    assert!(instance.requests().iter().all(|seen| !seen.headers.contains_key("authorization")));
 
     let own = app.get("/metrics").await;
     for (reason, least) in [("missing", 4), ("wrong", 2)] {
@@ -84,7 +88,7 @@ async fn a_scrape_needs_a_token_and_the_app_does_not_see_it() {
 }
 
 #[actix_web::test]
-async fn own_metrics_show_nothing_of_instances() {
+async fn own_metrics_contain_no_data_of_instances() {
     let good = Instance::with_metrics("hidden 1\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], b"hidden".to_vec())).await;
     let routes = RouteFile::of_app([&good, &bad]);
@@ -95,25 +99,26 @@ async fn own_metrics_show_nothing_of_instances() {
         let own = app.get("/metrics").await;
         assert_eq!(own.lines("promfetch_metric_fetch_success_total{").len(), 1);
         let text = own.text();
-        for told in ["hidden".to_owned(), token, good.address.to_string(), bad.address.to_string()]
+        for sensitive in
+            ["hidden".to_owned(), token, good.address.to_string(), bad.address.to_string()]
         {
-            assert!(!text.contains(&told), "{told}: {text}");
+            assert!(!text.contains(&sensitive), "{sensitive}: {text}");
         }
     }
 }
 
 #[actix_web::test]
-async fn credentials_for_the_app_itself_are_kept_in_its_binding() {
+async fn credentials_for_the_app_come_from_its_binding() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
     let bound = app.bind("b1", "app-guid", json!({"bearer_token": "of the app"})).await;
     assert_eq!(app.get_as(METRICS, &bearer(&token(&bound))).await.status, 200);
-    assert_eq!(instance.seen()[0].headers["authorization"], "Bearer of the app");
+    assert_eq!(instance.requests()[0].headers["authorization"], "Bearer of the app");
 }
 
 #[actix_web::test]
-async fn a_token_of_another_app_sees_nothing_of_this_one() {
+async fn a_token_of_another_app_gives_no_access() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let exporter = Instance::with_metrics("e 1\n").await;
     let routes = RouteFile::new(&json!({
@@ -137,22 +142,22 @@ async fn a_token_of_another_app_sees_nothing_of_this_one() {
         assert!(answer.text().contains("another app or space"), "{}", answer.text());
         assert!(!answer.text().contains(&a.address.to_string()));
     }
-    assert!(a.seen().is_empty() && exporter.seen().is_empty());
+    assert!(a.requests().is_empty() && exporter.requests().is_empty());
 
     let shared = app.get_as("/v1/apps/metrics?route_url=shared.example.com", &of_b).await;
     assert_eq!(shared.status, 200, "{}", shared.text());
     assert_eq!(shared.headers["x-scrapebroker-instances"], "1/1");
     assert_eq!(shared.lines("a{").len(), 1);
     assert!(shared.lines("a{")[0].contains("app_id=\"b-guid\""));
-    assert!(a.seen().is_empty());
-    let lines: Vec<_> = exporter.seen().into_iter().map(|seen| seen.line).collect();
+    assert!(a.requests().is_empty());
+    let lines: Vec<_> = exporter.requests().into_iter().map(|seen| seen.line).collect();
     assert_eq!(lines, ["GET /metrics?app=b HTTP/1.1"]);
     let known = app.get_as("/v1/apps/shared.example.com", &of_b).await.json();
     assert_eq!(known["apps"].as_array().unwrap().len(), 1, "{known}");
 }
 
 #[actix_web::test]
-async fn a_service_key_opens_its_space() {
+async fn a_service_key_gives_access_to_its_space() {
     let instance = Instance::with_metrics("a 1\n").await;
     let mut other = endpoint("other", 0, instance.address);
     other["tags"]["space_id"] = json!("other-space");
@@ -176,7 +181,7 @@ async fn a_service_key_opens_its_space() {
 }
 
 #[actix_web::test]
-async fn unbinding_revokes_the_token_at_once() {
+async fn unbinding_revokes_the_token_immediately() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -185,11 +190,11 @@ async fn unbinding_revokes_the_token_at_once() {
     assert_ne!(first, second);
     assert_eq!(app.unbind("b1").await.status, 200);
     assert_eq!(app.get_as(METRICS, &first).await.status, 401);
-    assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other one stays");
+    assert_eq!(app.get_as(METRICS, &second).await.status, 200, "the other token stays valid");
 }
 
-/// Sends `count` logins and closes each connection before the answer is there.
-async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) {
+/// Sends `count` logins and closes each connection before the response arrives.
+async fn guess_and_disconnect(app: &TestApp, path: &str, user: &str, count: usize) {
     for guess in 0..count {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nX-Broker-Api-Version: 2.15\r\nAuthorization: {}\r\n\r\n",
@@ -203,7 +208,7 @@ async fn guess_and_hang_up(app: &TestApp, path: &str, user: &str, count: usize) 
 const CATALOG: &str = "/broker/v2/catalog";
 
 #[actix_web::test]
-async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
+async fn a_client_that_guesses_and_disconnects_is_throttled() {
     for (path, right) in [
         (CATALOG, basic(USER, PASSWORD)),
         ("/tsuru/metrics/resources/plans", basic("metrics", PASSWORD)),
@@ -213,13 +218,13 @@ async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
         let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
         let user = if right == basic("ann", "pa:ss") { "ann" } else { USER };
         let user = if path.starts_with("/tsuru") { "metrics" } else { user };
-        guess_and_hang_up(&app, path, user, 40).await;
-        let ask = async |authorization: &str| {
+        guess_and_disconnect(&app, path, user, 40).await;
+        let send_request = async |authorization: &str| {
             let headers = [("Authorization", authorization), ("X-Broker-Api-Version", "2.15")];
             app.get_with(path, &headers).await
         };
         let refused = eventually(async || {
-            let answer = ask(&basic(user, "wrong")).await;
+            let answer = send_request(&basic(user, "wrong")).await;
             assert!([401, 429].contains(&answer.status), "{path}: {}", answer.text());
             (answer.status == 429).then_some(answer)
         })
@@ -227,18 +232,24 @@ async fn a_client_that_guesses_and_hangs_up_is_refused_without_a_comparison() {
         let seconds: u64 = refused.headers["retry-after"].parse().unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
         assert!(refused.text().contains("Too many logins"), "{}", refused.text());
-        let answer = ask(&right).await;
-        assert_eq!(answer.status, 429, "{path}: it was never right before, so it is not compared");
+        let answer = send_request(&right).await;
+        assert_eq!(
+            answer.status, 429,
+            "{path}: credentials without an earlier success are not compared"
+        );
         if path == CATALOG {
             assert!(answer.json()["description"].as_str().unwrap().contains("Too many logins"));
         }
-        // The limit is refilled.
-        eventually(async || (![401, 429].contains(&ask(&right).await.status)).then_some(())).await;
+        // The rate limit refills.
+        eventually(async || {
+            (![401, 429].contains(&send_request(&right).await.status)).then_some(())
+        })
+        .await;
     }
 }
 
 #[actix_web::test]
-async fn credentials_that_were_right_before_are_never_throttled() {
+async fn credentials_with_an_earlier_success_are_never_throttled() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
@@ -247,24 +258,24 @@ async fn credentials_that_were_right_before_are_never_throttled() {
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
     assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200);
     for user in [USER, "ann", "x"] {
-        guess_and_hang_up(&app, CATALOG, user, 40).await;
-        guess_and_hang_up(&app, "/routes", user, 40).await;
-        guess_and_hang_up(&app, METRICS, user, 40).await;
+        guess_and_disconnect(&app, CATALOG, user, 40).await;
+        guess_and_disconnect(&app, "/routes", user, 40).await;
+        guess_and_disconnect(&app, METRICS, user, 40).await;
     }
     for round in 0..30 {
         assert_eq!(app.broker("GET", "/v2/catalog", None).await.status, 200, "{round}");
         assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200, "{round}");
         assert_eq!(app.get_as(METRICS, &basic(USER, PASSWORD)).await.status, 200, "{round}");
         assert_eq!(app.get_as(METRICS, &token).await.status, 200, "{round}");
-        guess_and_hang_up(&app, CATALOG, USER, 4).await;
+        guess_and_disconnect(&app, CATALOG, USER, 4).await;
     }
-    // Another operator is not hindered by guesses for that one.
+    // Failed logins of one operator do not throttle another operator.
     assert_eq!(app.get_as("/routes", &basic("bob", "wörd")).await.status, 200);
     assert_eq!(app.get_as("/routes", &basic("ann", "mistyped")).await.status, 429);
 }
 
 #[actix_web::test]
-async fn invented_user_names_do_not_help_a_client_that_guesses() {
+async fn random_user_names_do_not_bypass_the_throttling() {
     let app = spawn_app(&[operators(&[("ann", "pa:ss")])]).await;
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
     let mut compared = 0;
@@ -273,13 +284,13 @@ async fn invented_user_names_do_not_help_a_client_that_guesses() {
         compared += u32::from(answer.status == 401);
         assert!([401, 429].contains(&answer.status), "{}", answer.text());
     }
-    assert!(compared < 190, "{compared} of 200 were compared");
+    assert!(compared < 190, "{compared} of 200 passwords were compared");
     assert_eq!(app.get_as("/routes", &basic("ann", "pa:ss")).await.status, 200);
 }
 
-/// Cloud Controller repeats a request five times, and gives up after a minute.
+/// Cloud Controller retries a request five times, and its timeout is one minute.
 #[actix_web::test]
-async fn wrong_passwords_of_a_platform_are_answered_at_once() {
+async fn wrong_passwords_of_a_platform_are_refused_without_delay() {
     let app = spawn_app(&[]).await;
     let started = Instant::now();
     for _ in 0..60 {
@@ -287,7 +298,7 @@ async fn wrong_passwords_of_a_platform_are_answered_at_once() {
         let answer = app.get_with(CATALOG, &headers).await;
         assert!([401, 429].contains(&answer.status), "{}", answer.text());
     }
-    // Sixty tries that each waited would take minutes.
+    // If each attempt were delayed, sixty attempts would take minutes.
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     let refused =
         |reason: &str| format!("scrapebroker_access_refused_total{{reason=\"{reason}\"}} ");
@@ -299,7 +310,7 @@ async fn wrong_passwords_of_a_platform_are_answered_at_once() {
 }
 
 #[actix_web::test]
-async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
+async fn a_scrape_in_open_mode_does_not_verify_credentials() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), operators(&[("ann", "pa:ss")])]).await;
@@ -307,15 +318,18 @@ async fn a_scrape_in_open_mode_does_not_tell_whether_a_guess_was_right() {
     let path = format!("{METRICS}?metric_path=/admin");
     for guess in 0..40 {
         let answer = app.get_as(&path, &basic("ann", &format!("guess {guess}"))).await;
-        assert_eq!(answer.status, 200, "anyone may scrape");
+        assert_eq!(answer.status, 200, "open mode needs no credentials");
     }
     assert_eq!(app.get_as(&path, &basic("ann", "pa:ss")).await.status, 200);
-    let seen = instance.seen().pop().unwrap();
-    assert!(!seen.headers.contains_key("authorization"), "not compared: {seen:?}");
+    let seen = instance.requests().pop().unwrap();
+    assert!(
+        !seen.headers.contains_key("authorization"),
+        "credentials must not be forwarded: {seen:?}"
+    );
 }
 
 #[actix_web::test]
-async fn operators_have_passwords_of_their_own() {
+async fn each_operator_has_a_password() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let people = operators(&[("ann", "pa:ss"), ("bob", "wörd")]);
@@ -337,17 +351,17 @@ async fn operators_have_passwords_of_their_own() {
         let answer = app.get_as("/routes", &authorization).await;
         assert_eq!(answer.status, status, "{authorization}: {}", answer.text());
     }
-    let nobody = app.get("/routes").await;
-    assert_eq!(nobody.status, 401);
-    assert!(nobody.headers["www-authenticate"].starts_with("Basic"));
-    // They see every app, and are not the platform.
+    let anonymous = app.get("/routes").await;
+    assert_eq!(anonymous.status, 401);
+    assert!(anonymous.headers["www-authenticate"].starts_with("Basic"));
+    // Operators can scrape every app, but their credentials are not those of the platform.
     assert_eq!(app.get_as(METRICS, &basic("ann", "pa:ss")).await.status, 200);
     let headers = [("Authorization", &*basic("ann", "pa:ss")), ("X-Broker-Api-Version", "2.15")];
     assert_eq!(app.get_with("/broker/v2/catalog", &headers).await.status, 401);
 }
 
 #[actix_web::test]
-async fn details_on_the_status_page_are_for_operators() {
+async fn only_operators_see_details_on_the_status_page() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), token_mode()]).await;
@@ -373,6 +387,6 @@ async fn details_on_the_status_page_are_for_operators() {
     assert!(app.get("/doc").await.text().contains("Authorization: Bearer"));
 
     let open = spawn_app(&[routes.setting()]).await;
-    assert!(!open.get("/").await.text().contains(details), "anonymous visitors see no router");
+    assert!(!open.get("/").await.text().contains(details), "anonymous users see no router");
     assert!(!open.get("/doc").await.text().contains("Authorization: Bearer"));
 }

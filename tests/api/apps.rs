@@ -1,4 +1,4 @@
-//! `/v1/apps/…`: scrapes of apps.
+//! Scrapes of apps: `/v1/apps/…`.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use support::*;
 
 #[actix_web::test]
-async fn one_url_answers_with_the_labelled_metrics_of_all_instances() {
+async fn one_url_returns_the_labelled_metrics_of_all_instances() {
     let zero = Instance::with_metrics("# TYPE jobs gauge\njobs{queue=\"a\"} 1\n").await;
     let one = Instance::with_metrics("# TYPE jobs gauge\njobs{queue=\"a\"} 2\n").await;
     let routes = RouteFile::of_app([&zero, &one]);
@@ -41,10 +41,10 @@ async fn one_url_answers_with_the_labelled_metrics_of_all_instances() {
 }
 
 #[actix_web::test]
-async fn an_unknown_app_is_404_and_the_text_shows_the_three_forms() {
+async fn an_unknown_app_is_404_and_the_message_shows_the_three_key_forms() {
     let routes = RouteFile::new(&json!({}));
     let app = spawn_app(&[routes.setting()]).await;
-    for key in ["nobody", "a/b/c", "x.example.com", "..%2f..%2fetc", "app"] {
+    for key in ["unknown", "a/b/c", "x.example.com", "..%2f..%2fetc", "app"] {
         let answer = app.get(&format!("/v1/apps/{key}/metrics")).await;
         assert_eq!(answer.status, 404, "{key}");
         assert!(answer.text().contains("org/space/app"), "{}", answer.text());
@@ -53,7 +53,7 @@ async fn an_unknown_app_is_404_and_the_text_shows_the_three_forms() {
 }
 
 #[actix_web::test]
-async fn requests_that_make_no_sense_are_400_and_say_why() {
+async fn invalid_requests_are_400_with_a_reason() {
     let app = spawn_app(&[]).await;
     for (path, word) in [
         ("/v1/apps/metrics", "GUID"),
@@ -74,7 +74,7 @@ async fn requests_that_make_no_sense_are_400_and_say_why() {
 }
 
 #[actix_web::test]
-async fn before_the_first_table_the_answer_is_503_with_retry_after() {
+async fn before_the_first_route_table_the_response_is_503_with_retry_after() {
     let gorouter = Instance::start(|_| Reply::Hang).await;
     let url = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let app = spawn_app(&[("ROUTES__GOROUTERS", url)]).await;
@@ -86,7 +86,7 @@ async fn before_the_first_table_the_answer_is_503_with_retry_after() {
 }
 
 #[actix_web::test]
-async fn head_works_wherever_get_does_and_other_methods_are_told_so() {
+async fn head_is_allowed_like_get_and_other_methods_are_405() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -102,7 +102,7 @@ async fn head_works_wherever_get_does_and_other_methods_are_told_so() {
 }
 
 #[actix_web::test]
-async fn gzip_is_given_to_who_accepts_it() {
+async fn responses_are_gzip_if_the_client_accepts_it() {
     let instance = Instance::with_metrics("a{x=\"y\"} 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -118,7 +118,7 @@ async fn gzip_is_given_to_who_accepts_it() {
 }
 
 #[actix_web::test]
-async fn processes_other_than_web_are_scraped_and_told_apart() {
+async fn processes_other_than_web_are_scraped_and_have_different_labels() {
     let (web, worker) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let mut of_worker = endpoint("app", 0, worker.address);
@@ -143,7 +143,7 @@ async fn processes_other_than_web_are_scraped_and_told_apart() {
     assert_eq!(lines, sorted);
 
     let one = app.get("/v1/apps/app-guid/instances/0/only-app-metrics").await;
-    assert_eq!(one.status, 404, "an instance has no such URL");
+    assert_eq!(one.status, 404, "only-app-metrics does not exist for single instances");
     let one = app.get("/v1/apps/app-guid/instances/0/metrics").await;
     assert_eq!(one.lines("a{"), expected[..1]);
     let one = app.get("/v1/apps/app-guid/instances/0/metrics?process_type=worker").await;
@@ -154,7 +154,7 @@ async fn processes_other_than_web_are_scraped_and_told_apart() {
 }
 
 #[actix_web::test]
-async fn a_route_with_two_path_segments_is_no_name() {
+async fn a_route_with_two_path_segments_is_not_parsed_as_an_app_name() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(
         &json!({ "app.example.com/api/v1": [endpoint("app", 0, instance.address)] }),
@@ -171,19 +171,19 @@ async fn a_route_with_two_path_segments_is_no_name() {
 }
 
 #[actix_web::test]
-async fn wildcards_and_parent_paths_are_found() {
+async fn wildcard_routes_and_parent_paths_are_found() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes =
         RouteFile::new(&json!({ "*.example.com": [endpoint("app", 0, instance.address)] }));
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get("/v1/apps/metrics?route_url=tenant-7.example.com/x/y").await;
     assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
-    let host = instance.seen()[0].headers["host"].clone();
+    let host = instance.requests()[0].headers["host"].clone();
     assert_eq!(host, "tenant-7.example.com");
 }
 
 #[actix_web::test]
-async fn what_is_no_app_cannot_be_scraped() {
+async fn routes_without_an_app_cannot_be_scraped() {
     let component = Instance::with_metrics("secret 1\n").await;
     let endpoint = json!({
         "address": component.address.to_string(), "tls": false, "ttl": 120,
@@ -199,11 +199,11 @@ async fn what_is_no_app_cannot_be_scraped() {
         let answer = app.get(&format!("/v1/apps/metrics?route_url={host}.example.com")).await;
         assert_eq!(answer.status, 404, "{host}");
     }
-    assert!(component.seen().is_empty());
+    assert!(component.requests().is_empty());
 }
 
 #[actix_web::test]
-async fn one_instance_with_4xx_costs_only_itself() {
+async fn an_instance_with_4xx_does_not_affect_the_others() {
     let good = Instance::with_metrics("a 1\n").await;
     let old = Instance::start(|_| Reply::Http(404, vec![], b"no such page".to_vec())).await;
     let exporter = Instance::with_metrics("b 1\n").await;
@@ -224,18 +224,18 @@ async fn one_instance_with_4xx_costs_only_itself() {
 }
 
 #[actix_web::test]
-async fn instances_are_asked_for_what_is_understood() {
+async fn instances_receive_the_accepted_formats() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    let accept = instance.seen()[0].headers["accept"].clone();
+    let accept = instance.requests()[0].headers["accept"].clone();
     assert!(accept.starts_with("text/plain;version=0.0.4"), "{accept}");
     assert!(!accept.contains("openmetrics"), "{accept}");
 }
 
 #[actix_web::test]
-async fn an_instance_sees_the_host_of_its_route() {
+async fn instances_receive_the_host_of_their_route() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(&json!({
         "*.example.com": [endpoint("app", 0, instance.address)],
@@ -249,7 +249,7 @@ async fn an_instance_sees_the_host_of_its_route() {
     )
     .await;
     app.get("/v1/apps/app-guid/metrics").await;
-    let seen = instance.seen();
+    let seen = instance.requests();
     assert_eq!(seen[0].headers["host"], "c.example.com");
     assert_eq!(seen[1].headers["host"], "b.example.com");
     assert_eq!(seen[0].headers["x-promfetcher-scrapping"], "true");
@@ -261,7 +261,7 @@ async fn an_instance_sees_the_host_of_its_route() {
 }
 
 #[actix_web::test]
-async fn headers_and_parameters_reach_the_app() {
+async fn headers_and_parameters_are_forwarded_to_the_app() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -274,7 +274,7 @@ async fn headers_and_parameters_reach_the_app() {
     ];
     let path = "/v1/apps/metrics?app=app-guid&metric_path=probe%3Fx%3D1&module=http&t=%2F%20";
     app.get_with(path, &headers).await;
-    let seen = &instance.seen()[0];
+    let seen = &instance.requests()[0];
     assert_eq!(seen.line, "GET /probe?x=1&module=http&t=%2F%20 HTTP/1.1");
     assert_eq!(seen.headers["authorization"], "Bearer of-the-app");
     assert_eq!(seen.headers["x-tenant"], "7");
@@ -284,7 +284,7 @@ async fn headers_and_parameters_reach_the_app() {
 }
 
 #[actix_web::test]
-async fn redirects_are_followed_three_times_and_only_to_the_same_instance() {
+async fn three_redirects_to_the_same_instance_are_followed() {
     let to = |location: &str| Reply::Http(302, vec![("Location", location.to_owned())], vec![]);
     let django = Instance::start(move |seen| match seen.line.split(' ').nth(1).unwrap() {
         "/metrics" => to("http://app.example.com/metrics/"),
@@ -301,7 +301,7 @@ async fn redirects_are_followed_three_times_and_only_to_the_same_instance() {
     let errors = answer.lines("promfetcher_scrape_error");
     assert_eq!(errors.len(), 2);
     assert!(errors.iter().all(|line| line.contains("error=\"redirect\"")), "{errors:?}");
-    assert_eq!(spinning.seen().len(), 4);
+    assert_eq!(spinning.requests().len(), 4);
 }
 
 #[actix_web::test]
@@ -326,7 +326,7 @@ async fn a_type_conflict_loses_no_sample() {
 }
 
 #[actix_web::test]
-async fn labels_that_clash_are_kept_under_another_name() {
+async fn conflicting_labels_are_renamed() {
     let instance =
         Instance::with_metrics("a{instance=\"left\"} 1\na{instance=\"right\"} 2\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -343,7 +343,7 @@ async fn labels_that_clash_are_kept_under_another_name() {
 }
 
 #[actix_web::test]
-async fn each_instance_says_how_it_is() {
+async fn each_instance_has_status_series() {
     let good = Instance::with_metrics("a 1\nb 2\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], b"secret stack trace".to_vec())).await;
     let routes = RouteFile::of_app([&good, &bad]);
@@ -380,7 +380,7 @@ async fn each_instance_says_how_it_is() {
 }
 
 #[actix_web::test]
-async fn without_an_index_instances_still_differ() {
+async fn instances_without_an_index_have_different_labels() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await);
     let without_index = |index, instance: &Instance| {
@@ -414,8 +414,8 @@ async fn two_equal_scrapes_are_byte_equal() {
 }
 
 #[actix_web::test]
-async fn when_no_instance_answered_the_status_says_so() {
-    let status = |code| move |_: &Seen| Reply::Http(code, vec![], vec![]);
+async fn the_status_is_an_error_if_all_instances_failed() {
+    let status = |code| move |_: &ReceivedRequest| Reply::Http(code, vec![], vec![]);
     for (first, second, expected) in [(404, 403, 406), (500, 500, 502), (404, 500, 502)] {
         let (a, b) = (Instance::start(status(first)).await, Instance::start(status(second)).await);
         let routes = RouteFile::of_app([&a, &b]);
@@ -433,7 +433,7 @@ async fn when_no_instance_answered_the_status_says_so() {
 }
 
 #[actix_web::test]
-async fn a_scrape_that_leads_back_to_us_is_508() {
+async fn a_scrape_of_the_program_by_itself_is_508() {
     let routes = RouteFile::new(&json!({}));
     let app = spawn_app(&[routes.setting()]).await;
     routes.write(&json!({ "loop.example.com": [endpoint("loop", 0, app.address)] }));
@@ -448,13 +448,14 @@ async fn a_scrape_that_leads_back_to_us_is_508() {
 }
 
 #[actix_web::test]
-async fn the_answer_comes_before_the_scrapers_deadline() {
+async fn the_response_is_sent_before_the_deadline_of_the_scraper() {
     let good = Instance::with_metrics("a 1\n").await;
     let mut hung = Vec::new();
     for _ in 0..80 {
         hung.push(Instance::start(|_| Reply::Hang).await);
     }
-    // The good one comes last: more hung ones than slots are before it.
+    // The responsive instance is last. More unresponsive instances than concurrent scrapes precede
+    // it.
     let addresses = hung.iter().map(|one| one.address).chain([good.address]);
     let routes = RouteFile::of_addresses(addresses);
     let app = spawn_app(&[routes.setting()]).await;

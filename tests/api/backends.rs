@@ -1,5 +1,5 @@
-//! Instances behind TLS, as gorouter reaches them: by address, verified by a
-//! name of their own.
+//! Instances behind TLS. Like gorouter, the program connects to the address and verifies the
+//! certificate against the name of the instance.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use support::{certificates::*, *};
 use tokio::net::TcpListener;
 
-/// As gorouter shows an endpoint whose certificate carries `san`.
+/// An endpoint in the format of gorouter whose certificate has the name `san`.
 fn secured(index: usize, address: SocketAddr, san: &str) -> Value {
     let mut endpoint = endpoint("app", index, address);
     endpoint["tls"] = json!(true);
@@ -21,7 +21,7 @@ fn table(endpoints: &[Value]) -> Value {
     json!({ "app.example.com": endpoints })
 }
 
-/// Trusted instances, and a certificate of ours.
+/// An authority for instances, and an authority for the client certificate of the program.
 struct Backends {
     instances: Authority,
     routers: Authority,
@@ -46,15 +46,16 @@ impl Backends {
         ]
     }
 
-    /// Shows `identity` and wants a certificate of the routers' authority.
+    /// Starts an instance with the certificate `identity` that requires a client certificate of the
+    /// authority for routers.
     async fn instance(&self, identity: &Identity, body: &str) -> Instance {
         let body = body.to_owned();
         let acceptor = identity.acceptor(Some(&self.routers));
         Instance::start_secured("127.0.0.1:0", Some(acceptor), move |_| Reply::metrics(&body)).await
     }
 
-    /// What a scrape of one instance says that is known as `san`.
-    async fn said(&self, address: SocketAddr, san: &str) -> String {
+    /// The relevant line of a scrape of one instance whose expected name is `san`.
+    async fn scrape_result(&self, address: SocketAddr, san: &str) -> String {
         let routes = RouteFile::new(&table(&[secured(0, address, san)]));
         let app = spawn_app(&self.settings(&routes)).await;
         let deadline = [("X-Prometheus-Scrape-Timeout-Seconds", "2")];
@@ -69,14 +70,14 @@ impl Backends {
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
 #[actix_web::test]
-async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
+async fn instances_with_mutual_tls_are_verified_by_their_own_names() {
     let backends = Backends::new();
     let sans = ["2c0e5f5e-7d5a-4a59-5d1c-2ab3", "app_instance-1", "8f1c0000-0000-4000-8000-00ff"];
     let mut instances = Vec::new();
     for (n, san) in sans.iter().enumerate() {
-        // One of them has a certificate between its own and the authority's.
+        // One of the certificate chains has an intermediate certificate.
         let identity = if n == 2 {
-            let between = backends.instances.below("cell");
+            let between = backends.instances.intermediate("cell");
             let mut identity = between.issue(san);
             identity.cert.push_str(&between.pem);
             identity
@@ -96,23 +97,23 @@ async fn instances_behind_mutual_tls_are_verified_by_names_of_their_own() {
             assert!(line.ends_with(&format!(" {n}")), "{line}");
         }
     }
-    let seen = instances[0].seen();
+    let seen = instances[0].requests();
     assert_eq!(seen[0].headers["host"], "app.example.com");
-    assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was used again");
+    assert!(seen.iter().any(|seen| seen.nth > 1), "no connection was reused");
 }
 
 #[actix_web::test]
-async fn an_authority_that_is_not_at_the_top_can_be_trusted() {
+async fn an_intermediate_authority_can_be_trusted() {
     let mut backends = Backends::new();
-    backends.instances = backends.instances.below("instance-identity");
+    backends.instances = backends.instances.intermediate("instance-identity");
     backends.files.write("ca", &backends.instances.pem);
     let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
-    let said = backends.said(instance.address, "guid").await;
-    assert!(said.ends_with(" 1"), "{said}");
+    let reported = backends.scrape_result(instance.address, "guid").await;
+    assert!(reported.ends_with(" 1"), "{reported}");
 }
 
 #[actix_web::test]
-async fn each_fault_of_an_instances_certificate_has_its_reason() {
+async fn each_invalid_certificate_of_an_instance_has_its_reason() {
     let backends = Backends::new();
     let ours = &backends.instances;
     let (others, namesake) = (Authority::new("others"), Authority::new("instances"));
@@ -153,7 +154,7 @@ async fn each_fault_of_an_instances_certificate_has_its_reason() {
         ("without a name, of another address", ours.issue("10.9.8.7"), "", "stale_endpoint: "),
         ("no DNS name", ours.issue("guid"), "not a name!", "tls: the route names \"not a name!\""),
         (
-            "for servers only by name",
+            "without the extended key usage for servers",
             ours.issue_with("guid", |params| {
                 params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
             }),
@@ -163,13 +164,13 @@ async fn each_fault_of_an_instances_certificate_has_its_reason() {
     ];
     for (name, identity, san, expected) in cases {
         let instance = backends.instance(&identity, "a 1\n").await;
-        let said = backends.said(instance.address, san).await;
-        assert!(said.contains(expected), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, san).await;
+        assert!(reported.contains(expected), "{name}: {reported}");
     }
 }
 
 #[actix_web::test]
-async fn an_instance_that_refuses_our_certificate_says_why() {
+async fn a_refused_client_certificate_is_reported_with_the_reason() {
     let backends = Backends::new();
     let instance = backends.instance(&backends.instances.issue("guid"), "a 1\n").await;
     let refused = "tls: the peer rejected the client certificate";
@@ -181,23 +182,23 @@ async fn an_instance_that_refuses_our_certificate_says_why() {
     ];
     for (name, identity) in cases {
         backends.files.write_identity(&identity);
-        let said = backends.said(instance.address, "guid").await;
-        assert!(said.contains(refused), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, "guid").await;
+        assert!(reported.contains(refused), "{name}: {reported}");
     }
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
     let settings = [routes.setting(), ("BACKENDS__CA_FILE", backends.files.path("ca"))];
     let app = spawn_app(&settings).await;
-    let said = app.get(METRICS).await.text();
+    let reported = app.get(METRICS).await.text();
     assert!(
-        said.contains(
+        reported.contains(
             "tls: the peer requires a client certificate; for instances set backends.cert"
         ),
-        "{said}"
+        "{reported}"
     );
 }
 
 #[actix_web::test]
-async fn whoever_speaks_no_tls_is_reported_as_such() {
+async fn a_peer_without_tls_is_reported() {
     let backends = Backends::new();
     let plain = Instance::start(|_| Reply::Raw(b"HTTP/1.1 400 no\r\n\r\n".to_vec())).await;
     let talks = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -211,18 +212,18 @@ async fn whoever_speaks_no_tls_is_reported_as_such() {
         }
     });
     actix_web::rt::spawn(async move { while closes.accept().await.is_ok() {} });
-    let said = backends.said(talking, "guid").await;
-    assert!(said.contains("tls: the peer does not speak TLS at this port"), "{said}");
-    let said = backends.said(closing, "guid").await;
-    assert!(said.contains("tls: the connection ended within the TLS handshake"), "{said}");
+    let reported = backends.scrape_result(talking, "guid").await;
+    assert!(reported.contains("tls: the peer does not speak TLS at this port"), "{reported}");
+    let reported = backends.scrape_result(closing, "guid").await;
+    assert!(reported.contains("tls: the connection ended within the TLS handshake"), "{reported}");
     let gone = plain.address;
     drop(plain);
-    let said = backends.said(gone, "guid").await;
-    assert!(said.contains("connect: "), "{said}");
+    let reported = backends.scrape_result(gone, "guid").await;
+    assert!(reported.contains("connect: "), "{reported}");
 }
 
 #[actix_web::test]
-async fn a_handshake_that_never_ends_costs_itself_only() {
+async fn a_hanging_handshake_does_not_affect_other_instances() {
     let backends = Backends::new();
     let good = backends.instance(&backends.instances.issue("good"), "a 1\n").await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -250,7 +251,7 @@ async fn a_handshake_that_never_ends_costs_itself_only() {
 }
 
 #[actix_web::test]
-async fn a_kept_connection_is_not_used_under_another_name() {
+async fn a_kept_connection_is_not_reused_for_another_instance() {
     let backends = Backends::new();
     let instance = backends.instance(&backends.instances.issue("first"), "a 1\n").await;
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "first")]));
@@ -258,8 +259,8 @@ async fn a_kept_connection_is_not_used_under_another_name() {
     for _ in 0..5 {
         assert_eq!(app.get(METRICS).await.lines("a{").len(), 1);
     }
-    assert!(instance.open() > 0);
-    // The platform says that another instance has the address now.
+    assert!(instance.open_connections() > 0);
+    // According to the route table another instance has the address now.
     routes.write(&table(&[secured(0, instance.address, "second")]));
     eventually(async || {
         let answer = app.get(METRICS).await;
@@ -275,7 +276,7 @@ async fn a_kept_connection_is_not_used_under_another_name() {
 }
 
 #[actix_web::test]
-async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used() {
+async fn certificates_are_reloaded_and_invalid_ones_are_ignored() {
     let backends = Backends::new();
     let (authority, routers) = (Authority::new("next"), Authority::new("next routers"));
     let acceptor = authority.issue("guid").acceptor(Some(&routers));
@@ -288,7 +289,7 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
     let answers = async || app.get(METRICS).await.headers["x-scrapebroker-instances"].clone();
     assert_eq!(answers().await, "1/2");
 
-    // First who is trusted, then who we are.
+    // First the trusted authorities change, then the client certificate.
     backends.files.write("ca", &format!("{}{}", backends.instances.pem, authority.pem));
     eventually(async || {
         let body = app.get("/v1/apps/app-guid/instances/1/metrics").await.text();
@@ -305,9 +306,9 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
     backends.files.write("ca", "broken");
     backends.files.write("key", "broken");
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(answers().await, "1/2", "the certificates before stay in force");
+    assert_eq!(answers().await, "1/2", "the previous certificates stay in use");
 
-    // A connection that is kept was verified by who is no longer trusted.
+    // A kept connection was verified with an authority that is no longer trusted.
     backends.files.write("ca", &backends.instances.pem);
     backends.files.write_identity(&routers.issue("router"));
     eventually(async || {
@@ -318,8 +319,8 @@ async fn certificates_for_instances_are_read_again_and_broken_ones_are_not_used(
 }
 
 #[actix_web::test]
-async fn with_skip_verify_any_certificate_will_do() {
-    let acceptor = self_signed("somebody").acceptor(None);
+async fn skip_verify_accepts_any_certificate() {
+    let acceptor = self_signed("other").acceptor(None);
     let instance =
         Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
     let routes = RouteFile::new(&table(&[secured(0, instance.address, "guid")]));
@@ -329,20 +330,20 @@ async fn with_skip_verify_any_certificate_will_do() {
 }
 
 #[actix_web::test]
-async fn bodies_are_told_whole_from_cut_behind_tls_too() {
+async fn truncated_bodies_are_detected_over_tls() {
     let backends = Backends::new();
     let head = "HTTP/1.1 200 OK\r\n";
     let cases = [
         ("ended by close", format!("{head}\r\na 1\n"), "} 1"),
-        ("half a body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "truncated: "),
-        ("half a head", format!("{head}Content-Le"), "truncated: "),
+        ("truncated body", format!("{head}Content-Length: 99\r\n\r\na 1\n"), "truncated: "),
+        ("truncated head", format!("{head}Content-Le"), "truncated: "),
         ("no HTTP", "SSH-2.0-OpenSSH\r\n\r\n".to_owned(), "not_exposition: "),
     ];
     for (name, raw, expected) in cases {
         let acceptor = backends.instances.issue("guid").acceptor(None);
-        let reply = move |_: &Seen| Reply::Raw(raw.clone().into_bytes());
+        let reply = move |_: &ReceivedRequest| Reply::Raw(raw.clone().into_bytes());
         let instance = Instance::start_secured("127.0.0.1:0", Some(acceptor), reply).await;
-        let said = backends.said(instance.address, "guid").await;
-        assert!(said.contains(expected), "{name}: {said}");
+        let reported = backends.scrape_result(instance.address, "guid").await;
+        assert!(reported.contains(expected), "{name}: {reported}");
     }
 }

@@ -1,4 +1,4 @@
-//! `scrapebroker backup`: a copy of a database in use, with its key, that can be put back.
+//! `scrapebroker backup`: a restorable copy of a database in use and of its key.
 
 use crate::server_process::*;
 use scrapebroker::{
@@ -16,8 +16,8 @@ use std::{
 };
 use support::*;
 
-/// `scrapebroker backup` with the settings of the server in `folder`.
-async fn back_up(folder: &Path, settings: &[(&str, &str)], to: &Path) -> (i32, String, String) {
+/// Runs `scrapebroker backup` with the settings of the server in `folder`.
+async fn run_backup(folder: &Path, settings: &[(&str, &str)], to: &Path) -> (i32, String, String) {
     let mut command = program(folder);
     command.args(["backup".as_ref(), to.as_os_str()]).envs(settings.iter().copied());
     let run = actix_web::rt::task::spawn_blocking(move || command.output().unwrap());
@@ -26,17 +26,17 @@ async fn back_up(folder: &Path, settings: &[(&str, &str)], to: &Path) -> (i32, S
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-fn key_beside(database: &Path) -> PathBuf {
+fn key_path(database: &Path) -> PathBuf {
     PathBuf::from(format!("{}.token-key", database.display()))
 }
 
-/// Binds one app after the other; what was acknowledged, with the answers.
-async fn bind_on(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Value)>>>) {
+/// Binds apps one after another and records the acknowledged bindings with their responses.
+async fn bind_continuously(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Value)>>>) {
     let (service, plan) = catalog_ids(server.address).await;
     let provision = json!({
         "service_id": service, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
     });
-    server.ask("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
+    server.broker_request("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
     for number in 0.. {
         let bind = json!({
             "service_id": service, "plan_id": plan,
@@ -44,7 +44,9 @@ async fn bind_on(server: Rc<Server>, bound: Rc<RefCell<Vec<(Value, Value)>>>) {
             "parameters": {"bearer_token": format!("secret of {number}")},
         });
         let path = path_of(number);
-        let Some(answer) = server.ask("PUT", &path, Some(bind.clone())).await else { return };
+        let Some(answer) = server.broker_request("PUT", &path, Some(bind.clone())).await else {
+            return;
+        };
         assert_eq!(answer.status, 201, "{}", answer.text());
         bound.borrow_mut().push((bind, answer.json()));
     }
@@ -55,17 +57,17 @@ fn path_of(number: usize) -> String {
 }
 
 #[actix_web::test]
-async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() {
+async fn a_backup_of_a_running_broker_can_be_restored_and_its_tokens_are_valid() {
     let folder = tempfile::tempdir().unwrap();
     let server = Rc::new(Server::start(folder.path()));
     let bound = Rc::<RefCell<Vec<_>>>::default();
-    let binding = actix_web::rt::spawn(bind_on(Rc::clone(&server), Rc::clone(&bound)));
+    let binding = actix_web::rt::spawn(bind_continuously(Rc::clone(&server), Rc::clone(&bound)));
     eventually(async || (bound.borrow().len() >= 20).then_some(())).await;
 
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("monday.db");
     let before = bound.borrow().clone();
-    let (code, out, err) = back_up(folder.path(), &[], &copy).await;
+    let (code, out, err) = run_backup(folder.path(), &[], &copy).await;
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains(copy.to_str().unwrap()) && out.contains("monday.db.token-key"), "{out}");
     let after = bound.borrow().len();
@@ -75,7 +77,7 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
     let mut files: Vec<_> =
         std::fs::read_dir(copies.path()).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files, [copy.clone(), key_beside(&copy)], "nothing else is left");
+    assert_eq!(files, [copy.clone(), key_path(&copy)], "only the copy and its key exist");
     for file in files {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -83,10 +85,11 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
     let restored = tempfile::tempdir().unwrap();
     let database = restored.path().join("scrapebroker.db");
     std::fs::copy(&copy, &database).unwrap();
-    std::fs::copy(key_beside(&copy), key_beside(&database)).unwrap();
+    std::fs::copy(key_path(&copy), key_path(&database)).unwrap();
     let server = Server::start(restored.path());
     for (number, (bind, credentials)) in before.iter().enumerate() {
-        let again = server.ask("PUT", &path_of(number), Some(bind.clone())).await.unwrap();
+        let again =
+            server.broker_request("PUT", &path_of(number), Some(bind.clone())).await.unwrap();
         assert_eq!((again.status, &again.json()), (200, credentials), "{number}");
     }
     drop(server);
@@ -101,61 +104,64 @@ async fn a_backup_of_a_running_broker_can_be_restored_and_every_token_is_good() 
         let app = format!("app-{number}");
         let scope = broker.binding_table().scope_of_token(token);
         assert_eq!(scope, Some(Scope::App(app.parse().unwrap())));
-        let in_force = broker.binding_table().binding_for(&app).unwrap();
-        assert!(in_force.options.bearer_token.is_some(), "its secrets can be read");
+        let active_binding = broker.binding_table().binding_for(&app).unwrap();
+        assert!(
+            active_binding.options.bearer_token.is_some(),
+            "the secrets of the binding can be decrypted"
+        );
     }
     store.close().await;
 }
 
 #[actix_web::test]
-async fn a_configured_key_is_not_copied_and_must_be_the_right_one() {
+async fn a_configured_key_is_not_copied_and_must_match_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let key = [("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key of the operator's own")];
     drop(Server::start_with(folder.path(), &key));
     let copy = folder.path().join("copy.db");
-    let (code, out, err) = back_up(folder.path(), &key, &copy).await;
+    let (code, out, err) = run_backup(folder.path(), &key, &copy).await;
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("broker.token_key") && !out.contains("operator's own"), "{out}");
-    assert!(copy.exists() && !key_beside(&copy).exists());
+    assert!(copy.exists() && !key_path(&copy).exists());
 
     let other = [("SCRAPEBROKER__BROKER__TOKEN_KEY", "another key, which is wrong")];
     let another = folder.path().join("another.db");
-    let (code, _, err) = back_up(folder.path(), &other, &another).await;
+    let (code, _, err) = run_backup(folder.path(), &other, &another).await;
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("configuration of the service") && !another.exists(), "{err}");
-    // As without the variable that the service has.
-    let (code, _, err) = back_up(folder.path(), &[], &another).await;
+    // The environment lacks the variable `broker.token_key`, which the service has.
+    let (code, _, err) = run_backup(folder.path(), &[], &another).await;
     assert_eq!(code, 64, "{err}");
     assert!(err.contains("set broker.token_key") && !another.exists(), "{err}");
 }
 
 #[actix_web::test]
-async fn what_cannot_be_backed_up_leaves_nothing_behind() {
+async fn a_failed_backup_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");
-    let (code, _, err) = back_up(folder.path(), &[], &copy).await;
+    let (code, _, err) = run_backup(folder.path(), &[], &copy).await;
     assert_eq!(code, 69, "no database: {err}");
     let postgres = [
         ("SCRAPEBROKER__DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1/x"),
         ("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key of the operator's own"),
     ];
-    let (code, _, err) = back_up(folder.path(), &postgres, &copy).await;
+    let (code, _, err) = run_backup(folder.path(), &postgres, &copy).await;
     assert_eq!(code, 64);
     assert!(err.contains("pg_dump") && !err.contains("hunter2"), "{err}");
     assert_eq!(std::fs::read_dir(copies.path()).unwrap().count(), 0);
 
     drop(Server::start(folder.path()));
-    for taken in [copy.clone(), key_beside(&copy)] {
+    for taken in [copy.clone(), key_path(&copy)] {
         std::fs::write(&taken, "older").unwrap();
-        let (code, _, err) = back_up(folder.path(), &[], &copy).await;
+        let (code, _, err) = run_backup(folder.path(), &[], &copy).await;
         assert_eq!(code, 1);
         assert!(err.contains("exists already"), "{err}");
         assert_eq!(std::fs::read_to_string(&taken).unwrap(), "older");
         std::fs::remove_file(&taken).unwrap();
     }
     let nowhere = copies.path().join("no/such/folder/copy.db");
-    let (code, _, err) = back_up(folder.path(), &[], &nowhere).await;
+    let (code, _, err) = run_backup(folder.path(), &[], &nowhere).await;
     assert_eq!(code, 1);
     assert!(err.contains("no/such/folder"), "{err}");
     assert_eq!(std::fs::read_dir(copies.path()).unwrap().count(), 0);

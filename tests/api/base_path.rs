@@ -1,11 +1,12 @@
-//! A `base_url` with a path: behind a router that keeps it, and behind a proxy that strips it.
+//! A `base_url` with a path: behind a router that forwards the path, and behind a proxy that strips
+//! it.
 
 use crate::test_app::*;
 use serde_json::json;
 use support::{programs::Prometheus, *};
 
-/// The program on a port that is known before, as in `base_url`.
-async fn below(path: &str, more: &[(&str, String)]) -> TestApp {
+/// Starts the program on a port that is selected before the start, because `base_url` contains it.
+async fn spawn_app_below(path: &str, more: &[(&str, String)]) -> TestApp {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut settings =
         vec![("LISTEN", port.to_string()), ("BASE_URL", format!("http://{port}{path}"))];
@@ -13,17 +14,17 @@ async fn below(path: &str, more: &[(&str, String)]) -> TestApp {
     spawn_app(&settings).await
 }
 
-/// Links of a page.
+/// The targets of all links of a page.
 fn links(page: &str) -> Vec<String> {
     let parts = page.split("href=\"").skip(1);
     parts.filter_map(|part| Some(part.split_once('"')?.0.to_owned())).collect()
 }
 
 #[actix_web::test]
-async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
+async fn all_pages_and_apis_work_with_the_path_kept_or_stripped() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let app = below("/metrics-broker", &[routes.setting()]).await;
+    let app = spawn_app_below("/metrics-broker", &[routes.setting()]).await;
     let base = format!("http://{}/metrics-broker", app.address);
     let authorization = basic(USER, PASSWORD);
     let headers = [("Authorization", &*authorization), ("X-Broker-Api-Version", "2.15")];
@@ -46,7 +47,9 @@ async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
         let page = app.get_with(page, &headers).await.text();
         for link in links(&page) {
             let path = link.strip_prefix("/metrics-broker");
-            paths.push(path.unwrap_or_else(|| panic!("{link} leads elsewhere")).to_owned());
+            paths.push(
+                path.unwrap_or_else(|| panic!("{link} is outside of the base URL")).to_owned(),
+            );
         }
         assert!(!page.contains("/metrics-broker/metrics-broker"), "{page}");
     }
@@ -76,12 +79,12 @@ async fn everything_is_there_whether_the_path_is_kept_or_stripped() {
     }
 }
 
-/// A real Prometheus reads the list, and scrapes what it names.
+/// A real Prometheus reads the target list and scrapes the targets.
 #[actix_web::test]
-async fn a_prometheus_scrapes_what_sd_names_below_a_path() {
+async fn a_real_prometheus_discovers_and_scrapes_targets_below_a_path() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let app = below("/metrics-broker", &[routes.setting()]).await;
+    let app = spawn_app_below("/metrics-broker", &[routes.setting()]).await;
     let scrape_configs = format!(
         "- job_name: apps
   honor_labels: true

@@ -1,21 +1,23 @@
-//! From `cf bind-service` to the next scrape; the rules of the broker API
-//! have tests of their own in `osb`.
+//! Effects of bindings on scrapes. The module `osb` tests the broker API itself.
 
 use crate::test_app::*;
 use serde_json::json;
 use support::*;
 
 #[actix_web::test]
-async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_one_before() {
+async fn a_binding_applies_to_the_next_scrape_and_unbinding_restores_the_previous_one() {
     let instance = Instance::start(|seen| {
-        Reply::Metrics(format!("asked{{path=\"{}\"}} 1\n", seen.line.split(' ').nth(1).unwrap()))
+        Reply::Metrics(format!(
+            "requested{{path=\"{}\"}} 1\n",
+            seen.line.split(' ').nth(1).unwrap()
+        ))
     })
     .await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let path = async || {
         let answer = app.get("/v1/apps/app-guid/metrics").await;
-        let line = answer.lines("asked{").pop().unwrap_or_else(|| panic!("{}", answer.text()));
+        let line = answer.lines("requested{").pop().unwrap_or_else(|| panic!("{}", answer.text()));
         line.split('"').nth(1).unwrap().to_owned()
     };
     assert_eq!(path().await, "/metrics");
@@ -32,7 +34,7 @@ async fn a_binding_is_in_force_at_the_next_scrape_and_unbinding_brings_back_the_
 }
 
 #[actix_web::test]
-async fn a_requests_own_path_wins_over_the_bindings() {
+async fn the_path_of_a_request_overrides_that_of_the_binding() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -41,14 +43,15 @@ async fn a_requests_own_path_wins_over_the_bindings() {
     let token = format!("Bearer {}", bound["credentials"]["token"].as_str().unwrap());
     let path = "/v1/apps/app-guid/metrics?metric_path=/own&z=4";
     app.get_with(path, &[("Authorization", &token)]).await;
-    // The binding's parameters still come along; without its token they may be keys.
-    assert_eq!(instance.seen()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
+    // With the token of the binding, the query parameters of the binding are added. Without the
+    // token they are not sent, because they can contain credentials.
+    assert_eq!(instance.requests()[0].line, "GET /own?y=2%203&z=4 HTTP/1.1");
     app.get(path).await;
-    assert_eq!(instance.seen()[1].line, "GET /own?z=4 HTTP/1.1");
+    assert_eq!(instance.requests()[1].line, "GET /own?z=4 HTTP/1.1");
 }
 
 #[actix_web::test]
-async fn what_a_binding_says_reaches_the_app_and_the_samples() {
+async fn parameters_of_a_binding_apply_to_requests_and_samples() {
     let instance = Instance::with_metrics("a{team=\"own\"} 1\nb 2\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -59,7 +62,7 @@ async fn what_a_binding_says_reaches_the_app_and_the_samples() {
     assert_eq!(app.bind("b1", "app-guid", parameters).await.status, 201);
     let scraper = [("Authorization", "Bearer of-the-scraper"), ("X-Api-Key", "of-the-scraper")];
     let answer = app.get_with("/v1/apps/app-guid/metrics", &scraper).await;
-    let seen = &instance.seen()[0];
+    let seen = &instance.requests()[0];
     assert_eq!(seen.headers["authorization"], basic("u", "p"));
     assert_eq!(seen.headers["x-api-key"], "k");
     let labels = labels(0, instance.address);
@@ -82,7 +85,7 @@ async fn what_a_binding_says_reaches_the_app_and_the_samples() {
 }
 
 #[actix_web::test]
-async fn a_token_of_ours_is_not_shown_to_apps() {
+async fn binding_tokens_are_not_forwarded_to_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -92,12 +95,12 @@ async fn a_token_of_ours_is_not_shown_to_apps() {
         let headers = [("Authorization", authorization.as_str())];
         app.get_with("/v1/apps/app-guid/metrics", &headers).await;
     }
-    assert_eq!(instance.seen().len(), 2);
-    assert!(instance.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+    assert_eq!(instance.requests().len(), 2);
+    assert!(instance.requests().iter().all(|seen| !seen.headers.contains_key("authorization")));
 }
 
 #[actix_web::test]
-async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
+async fn scrapes_use_the_last_known_bindings_while_the_database_is_unavailable() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let folder = tempfile::tempdir().unwrap();
@@ -111,8 +114,8 @@ async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(!refused.json()["description"].as_str().unwrap().is_empty());
     assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
-    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
-    // Nobody is taken out of the balancer for it; people can see it.
+    assert_eq!(instance.requests()[0].line, "GET /kept HTTP/1.1");
+    // The program stays ready, so that load balancers keep it. The status page shows the problem.
     assert_eq!(app.get("/-/ready").await.status, 200);
     eventually(async || {
         app.status_page().await.text().contains("the last known bindings").then_some(())
@@ -122,11 +125,11 @@ async fn while_the_database_is_away_scrapes_go_on_with_the_last_bindings() {
     std::fs::rename(&moved, &file).unwrap();
     eventually(async || (app.unbind("b1").await.status == 200).then_some(())).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    assert_eq!(instance.seen()[1].line, "GET /metrics HTTP/1.1");
+    assert_eq!(instance.requests()[1].line, "GET /metrics HTTP/1.1");
 }
 
 #[actix_web::test]
-async fn bindings_outlive_a_restart() {
+async fn bindings_persist_across_a_restart() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let folder = tempfile::tempdir().unwrap();
@@ -136,11 +139,11 @@ async fn bindings_outlive_a_restart() {
     app.stop(scrapebroker::app::Stop::Graceful).await.unwrap();
     let app = spawn_app(&[routes.setting(), database]).await;
     app.get("/v1/apps/app-guid/metrics").await;
-    assert_eq!(instance.seen()[0].line, "GET /kept HTTP/1.1");
+    assert_eq!(instance.requests()[0].line, "GET /kept HTTP/1.1");
 }
 
 #[actix_web::test]
-async fn without_credentials_the_broker_says_what_is_missing() {
+async fn without_credentials_the_broker_names_the_missing_settings() {
     let nothing = |key| (key, String::new());
     let app = spawn_app(&[nothing("BROKER__USERNAME"), nothing("BROKER__PASSWORD")]).await;
     let answer = app.broker("GET", "/v2/catalog", None).await;

@@ -1,4 +1,4 @@
-//! What pages of other sites can make a browser do here, and what pages of ours allow.
+//! Cross-site requests of browsers, and the security headers of the pages.
 
 use crate::test_app::*;
 use support::*;
@@ -6,7 +6,7 @@ use support::*;
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 #[actix_web::test]
-async fn a_form_of_another_site_reaches_no_api() {
+async fn forms_of_other_sites_are_refused_by_all_apis() {
     let app = spawn_app(&[("BASE_URL", "https://broker.example.com".to_owned())]).await;
     let authorization = basic(USER, PASSWORD);
     let own = app.url("");
@@ -52,12 +52,12 @@ async fn a_form_of_another_site_reaches_no_api() {
 }
 
 #[actix_web::test]
-async fn requests_of_other_sites_are_refused_wherever_credentials_are_accepted() {
+async fn cross_site_requests_with_credentials_are_refused() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let authorization = basic(USER, PASSWORD);
-    let ask = async |method: &str, path: &str, more: &[(&str, &str)]| {
+    let send_request = async |method: &str, path: &str, more: &[(&str, &str)]| {
         let own = [("Authorization", authorization.as_str()), ("X-Broker-Api-Version", "2.15")];
         send(method, &app.url(path), &[&own, more].concat(), None).await.status
     };
@@ -76,21 +76,21 @@ async fn requests_of_other_sites_are_refused_wherever_credentials_are_accepted()
         ("/broker/v2/catalog", 403),
         ("/tsuru/metrics/resources/plans", 403),
     ] {
-        assert_eq!(ask("GET", path, &link).await, by_link, "{path}");
+        assert_eq!(send_request("GET", path, &link).await, by_link, "{path}");
         for more in [&frame[..], &image, &[cross], &[("Origin", "https://evil.example")]] {
-            assert_eq!(ask("GET", path, more).await, 403, "{path} {more:?}");
+            assert_eq!(send_request("GET", path, more).await, 403, "{path} {more:?}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-            assert_eq!(ask(method, path, &link).await, 403, "{method} {path}");
+            assert_eq!(send_request(method, path, &link).await, 403, "{method} {path}");
         }
     }
     let refused = app.get_with("/broker/v2/catalog", &[cross]).await;
     assert!(refused.json()["description"].as_str().unwrap().contains("another site"));
-    assert_eq!(instance.seen().len(), 1, "by the link");
+    assert_eq!(instance.requests().len(), 1, "only the navigation by a link reached the app");
 }
 
 #[actix_web::test]
-async fn pages_cannot_be_framed_and_load_nothing() {
+async fn pages_cannot_be_framed_and_load_no_external_content() {
     let app = spawn_app(&[]).await;
     for path in ["/", "/doc"] {
         let page = app.get(path).await;
@@ -99,7 +99,7 @@ async fn pages_cannot_be_framed_and_load_nothing() {
         assert!(policy.contains("style-src 'self'"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         let text = page.text();
-        assert_eq!(text.matches("<link").count(), 1, "the style sheet");
+        assert_eq!(text.matches("<link").count(), 1, "only the style sheet is linked");
         for forbidden in ["<script", "<style", " style=", " onclick=", " src=", "<form"] {
             assert!(!text.contains(forbidden), "{path}: the policy forbids {forbidden}");
         }

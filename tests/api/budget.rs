@@ -1,4 +1,4 @@
-//! `scrape.max_memory`: what the bodies of all requests may take together.
+//! `scrape.max_memory`: the memory limit for the bodies of all requests together.
 
 use crate::test_app::*;
 use flate2::{Compression, write::GzEncoder};
@@ -14,7 +14,7 @@ use tokio::{
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-/// A little less than so many kilobytes of metrics.
+/// Metrics whose size is slightly below this number of kilobytes.
 fn metrics(kilobytes: usize) -> String {
     (0..kilobytes * 16)
         .map(|n| format!("some_metric{{some_label=\"value of it\",n=\"{n:09}\"}} 1\n"))
@@ -41,18 +41,20 @@ async fn instances(count: usize, reply: &Reply) -> Vec<Instance> {
     instances
 }
 
-async fn own(app: &TestApp, name: &str) -> u64 {
+async fn own_metric(app: &TestApp, name: &str) -> u64 {
     let line = app.get("/metrics").await.lines(name).pop().unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-async fn all_is_free(app: &TestApp) {
-    eventually(async || (own(app, "scrapebroker_body_memory_bytes ").await == 0).then_some(()))
-        .await;
+async fn wait_until_memory_is_free(app: &TestApp) {
+    eventually(async || {
+        (own_metric(app, "scrapebroker_body_memory_bytes ").await == 0).then_some(())
+    })
+    .await;
 }
 
-/// A scraper that asks and does not read.
-async fn stalled(app: &TestApp) -> TcpStream {
+/// Sends a scrape request and does not read the response.
+async fn start_unread_scrape(app: &TestApp) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(app.address).await.unwrap();
@@ -62,7 +64,7 @@ async fn stalled(app: &TestApp) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn budget_large_scrapes_go_one_behind_the_other() {
+async fn large_scrapes_run_one_after_another_within_the_memory_limit() {
     let chunked = {
         let body = metrics(256);
         let mut raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
@@ -88,7 +90,7 @@ async fn budget_large_scrapes_go_one_behind_the_other() {
                 let mut most = 0;
                 loop {
                     tokio::time::sleep(Duration::from_millis(1)).await;
-                    most = own(&app, "scrapebroker_body_memory_bytes ").await.max(most);
+                    most = own_metric(&app, "scrapebroker_body_memory_bytes ").await.max(most);
                     assert!(most <= 1800 << 10, "{most}");
                 }
             };
@@ -97,21 +99,24 @@ async fn budget_large_scrapes_go_one_behind_the_other() {
                 () = most => {}
             }
         }
-        all_is_free(&app).await;
-        assert!(own(&app, "scrapebroker_memory_waits_total ").await > 0);
-        assert_eq!(own(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 0);
+        wait_until_memory_is_free(&app).await;
+        assert!(own_metric(&app, "scrapebroker_memory_waits_total ").await > 0);
+        assert_eq!(
+            own_metric(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await,
+            0
+        );
     }
 }
 
 #[actix_web::test]
-async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
+async fn a_slow_reader_holds_memory_until_it_disconnects() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
-    let mut reader = stalled(&app).await;
+    let mut reader = start_unread_scrape(&app).await;
     let mut status = [0; 12];
     reader.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
-    let held = own(&app, "scrapebroker_body_memory_bytes ").await;
+    let held = own_metric(&app, "scrapebroker_body_memory_bytes ").await;
     assert!((3_000_000..5_300_000).contains(&held), "{held}");
 
     let started = StdInstant::now();
@@ -120,60 +125,62 @@ async fn budget_a_slow_reader_holds_it_and_one_that_leaves_frees_it() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.headers.contains_key("retry-after"));
     assert!(refused.text().contains("scrape.max_memory"), "{}", refused.text());
-    // Before the scraper's own deadline, and not before it made sense.
+    // The response comes before the deadline of the scraper, and not long before it.
     assert!((1.0..1.9).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
-    assert_eq!(own(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 1);
+    assert_eq!(own_metric(&app, "scrapebroker_memory_refused_total{reason=\"too_late\"}").await, 1);
 
-    // One waits, and is served as soon as the reader is gone.
+    // A waiting request is served as soon as the slow reader disconnects.
     let (answer, ()) = futures_util::future::join(app.get(METRICS), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         drop(reader);
     })
     .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    all_is_free(&app).await;
+    wait_until_memory_is_free(&app).await;
 }
 
 #[actix_web::test]
-async fn budget_a_reader_that_reads_on_gets_all_and_frees_it() {
+async fn memory_is_released_when_a_slow_reader_has_read_the_whole_response() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
-    let mut reader = stalled(&app).await;
+    let mut reader = start_unread_scrape(&app).await;
     let next = app.get(METRICS);
     let read = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(own(&app, "scrapebroker_body_memory_bytes ").await > 3_000_000);
+        assert!(own_metric(&app, "scrapebroker_body_memory_bytes ").await > 3_000_000);
         let mut raw = Vec::new();
         reader.read_to_end(&mut raw).await.unwrap();
-        parse_answer(&raw)
+        parse_response(&raw)
     };
     let (next, read) = futures_util::future::join(next, read).await;
     assert_eq!((next.status, read.status), (200, 200));
     assert_eq!(read.lines("some_metric{").len(), 4 * 900 * 16);
-    all_is_free(&app).await;
+    wait_until_memory_is_free(&app).await;
 }
 
 #[actix_web::test]
-async fn budget_who_waits_and_goes_away_leaves_the_queue() {
+async fn a_disconnected_client_leaves_the_memory_queue() {
     let instances = instances(4, &Reply::metrics(&metrics(900))).await;
     let (app, _routes) = app_with(&instances, "5MiB").await;
-    let mut reader = stalled(&app).await;
+    let mut reader = start_unread_scrape(&app).await;
     reader.read_exact(&mut [0; 12]).await.unwrap();
-    let asked = instances[0].seen().len();
-    let waiting = stalled(&app).await;
-    eventually(async || (own(&app, "scrapebroker_memory_waits_total ").await == 1).then_some(()))
-        .await;
+    let request_count = instances[0].requests().len();
+    let waiting = start_unread_scrape(&app).await;
+    eventually(async || {
+        (own_metric(&app, "scrapebroker_memory_waits_total ").await == 1).then_some(())
+    })
+    .await;
     drop(waiting);
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(reader);
-    all_is_free(&app).await;
+    wait_until_memory_is_free(&app).await;
     assert_eq!(app.get(METRICS).await.status, 200);
-    // Nobody was asked for the one that left.
-    assert_eq!(instances[0].seen().len(), asked + 1);
+    // No instance was scraped for the disconnected client.
+    assert_eq!(instances[0].requests().len(), request_count + 1);
 }
 
 #[actix_web::test]
-async fn budget_more_than_there_is_is_502_and_costs_nobody_else() {
+async fn a_scrape_above_max_memory_is_502_and_does_not_affect_other_scrapes() {
     let large = instances(4, &Reply::metrics(&metrics(900))).await;
     let small = Instance::with_metrics("small 1\n").await;
     let routes = RouteFile::new(&serde_json::json!({
@@ -197,17 +204,17 @@ async fn budget_more_than_there_is_is_502_and_costs_nobody_else() {
         assert!(!answer.headers.contains_key("retry-after"));
         assert_eq!(app.get("/v1/apps/small-guid/metrics").await.status, 200);
         let refused = "scrapebroker_memory_refused_total{reason=\"too_large\"}";
-        assert_eq!(own(&app, refused).await, round);
-        all_is_free(&app).await;
+        assert_eq!(own_metric(&app, refused).await, round);
+        wait_until_memory_is_free(&app).await;
     }
 }
 
 #[actix_web::test]
-async fn budget_bombs_and_lies_take_no_more_than_allowed() {
+async fn compression_bombs_and_false_lengths_stay_within_the_memory_limit() {
     let bomb = {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&vec![b'\n'; 4 << 20]).unwrap();
-        // A gigabyte, member for member.
+        // One gigabyte in total, as 256 gzip members.
         encoder.finish().unwrap().repeat(256)
     };
     let gzip = vec![("Content-Encoding", "gzip".to_owned())];
@@ -223,6 +230,6 @@ async fn budget_bombs_and_lies_take_no_more_than_allowed() {
         let failures = answer.lines("promfetcher_scrape_error{");
         assert_eq!(failures.len(), 2);
         assert!(failures.iter().all(|line| line.contains("too_large")), "{failures:?}");
-        all_is_free(&app).await;
+        wait_until_memory_is_free(&app).await;
     }
 }

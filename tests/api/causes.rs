@@ -1,6 +1,7 @@
-//! What is said when a peer cannot be reached: the cause, once, for each kind of peer.
+//! Error messages about unreachable peers: each names the cause exactly once, for every kind of
+//! peer.
 
-use crate::{start::program, test_app::*, tsuru_binding::ask_tsuru};
+use crate::{start::program, test_app::*, tsuru_binding::tsuru_request};
 use scrapebroker::store::Store;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use tokio::{
     net::TcpListener,
 };
 
-/// No part between colons stands in it twice, and it has the cause.
+/// Checks that the message contains the cause and repeats no part between colons.
 fn check(peer: &str, fault: &str, text: &str, expected: &str) {
     assert!(text.contains(expected), "{peer}, {fault}: {text}");
     let parts: Vec<_> = text.split([':', ';']).map(|part| part.trim().to_lowercase()).collect();
@@ -21,15 +22,15 @@ fn check(peer: &str, fault: &str, text: &str, expected: &str) {
     assert_eq!(repeated, None, "{peer}, {fault}: {text}");
 }
 
-/// What `/` says to operators of its only source of routes.
-async fn said_of_source(settings: &[(&str, String)]) -> String {
+/// The message about the only route source on the status page for operators.
+async fn error_of_source(settings: &[(&str, String)]) -> String {
     let app = spawn_app(settings).await;
     if settings.iter().any(|(key, _)| key.starts_with("ROUTES__TSURU")) {
         let made = "name=of-team&team=team&user=u";
-        let made = ask_tsuru(app.address, "metrics", "POST", "", made).await.unwrap();
+        let made = tsuru_request(app.address, "metrics", "POST", "", made).await.unwrap();
         assert!(made.status < 300, "{}", made.text());
         let form = "app-name=shop&app-pool-name=pool&user=u";
-        let bound = ask_tsuru(app.address, "metrics", "POST", "/of-team/bind-app", form).await;
+        let bound = tsuru_request(app.address, "metrics", "POST", "/of-team/bind-app", form).await;
         assert!(bound.unwrap().status < 300);
     }
     eventually(async || {
@@ -37,35 +38,35 @@ async fn said_of_source(settings: &[(&str, String)]) -> String {
         let (_, sources) = page.split_once("Sources of routes")?;
         let (_, bad) = sources.split_once("<span class=\"bad\">")?;
         let text = bad.split_once("</span>")?.0;
-        // The first answer of a NATS server may still be awaited.
+        // The connection to a NATS server may still be in progress.
         (!text.contains("connecting")).then(|| text.replace("&#39;", "'").replace("&quot;", "\""))
     })
     .await
 }
 
-async fn said_of_tsuru(url: &str) -> String {
+async fn tsuru_error(url: &str) -> String {
     let settings =
         [("ROUTES__TSURU__API_URL", url.to_owned()), ("ROUTES__TSURU__TOKEN", "token".to_owned())];
-    said_of_source(&settings).await
+    error_of_source(&settings).await
 }
 
-async fn said_of_gorouter(url: &str) -> String {
-    said_of_source(&[("ROUTES__GOROUTERS", json!([{ "url": url }]).to_string())]).await
+async fn gorouter_error(url: &str) -> String {
+    error_of_source(&[("ROUTES__GOROUTERS", json!([{ "url": url }]).to_string())]).await
 }
 
-async fn said_of_nats(url: &str, ca: Option<&str>) -> String {
+async fn nats_error(url: &str, ca: Option<&str>) -> String {
     let mut settings = vec![("ROUTES__NATS__SERVERS", json!([url]).to_string())];
     settings.extend(ca.map(|ca| ("ROUTES__NATS__TLS__CA", ca.to_owned())));
-    said_of_source(&settings).await
+    error_of_source(&settings).await
 }
 
-async fn said_of_postgres(rest: &str) -> String {
+async fn postgres_error(rest: &str) -> String {
     let url = format!("postgres://user:hunter2@{rest}");
     Store::open(&url.parse().unwrap(), 1).await.unwrap_err().to_string()
 }
 
-/// What `scrapebroker sd` prints.
-async fn said_by_sd(url: &str) -> String {
+/// The output of `scrapebroker sd`.
+async fn sd_error(url: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("list.json").display().to_string();
     let url = url.to_owned();
@@ -78,8 +79,8 @@ async fn said_by_sd(url: &str) -> String {
     String::from_utf8(output.stderr).unwrap().trim().to_owned()
 }
 
-/// What a scrape says of an instance behind TLS, or of one without.
-async fn said_of_instance(address: SocketAddr, tls: bool, ca: &str) -> String {
+/// The scrape error of an instance with or without TLS.
+async fn scrape_error(address: SocketAddr, tls: bool, ca: &str) -> String {
     let mut endpoint = endpoint("app", 0, address);
     endpoint["tls"] = json!(tls);
     let routes = RouteFile::new(&json!({ "app.example.com": [endpoint] }));
@@ -87,8 +88,8 @@ async fn said_of_instance(address: SocketAddr, tls: bool, ca: &str) -> String {
     app.get("/v1/apps/app-guid/metrics").await.text().trim().to_owned()
 }
 
-/// Ends each connection as soon as something was sent.
-async fn closing() -> SocketAddr {
+/// A server that closes each connection after it has received data.
+async fn closing_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     actix_web::rt::spawn(async move {
@@ -99,8 +100,8 @@ async fn closing() -> SocketAddr {
     address
 }
 
-/// Answers whatever comes as a web server without TLS does.
-async fn plain() -> SocketAddr {
+/// A server that responds to any data like a web server without TLS.
+async fn plaintext_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     actix_web::rt::spawn(async move {
@@ -114,8 +115,8 @@ async fn plain() -> SocketAddr {
     address
 }
 
-/// A server that agrees to TLS as PostgreSQL does, and shows `identity`.
-async fn tls_of_postgres(identity: &Identity) -> SocketAddr {
+/// A server that accepts TLS like PostgreSQL and has the certificate `identity`.
+async fn postgres_with_tls(identity: &Identity) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = identity.acceptor(None);
@@ -132,7 +133,7 @@ async fn tls_of_postgres(identity: &Identity) -> SocketAddr {
 }
 
 #[actix_web::test]
-async fn a_peer_that_is_not_there_is_said_with_its_cause() {
+async fn the_message_for_an_unreachable_peer_contains_the_cause() {
     const REFUSED: &str = "Connection refused";
     const NO_NAME: &str = "lookup";
     for (fault, host, expected) in [
@@ -141,65 +142,65 @@ async fn a_peer_that_is_not_there_is_said_with_its_cause() {
     ] {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{host}");
-            check("tsuru", fault, &said_of_tsuru(&url).await, expected);
-            check("sd", fault, &said_by_sd(&format!("{url}/sd")).await, expected);
+            check("tsuru", fault, &tsuru_error(&url).await, expected);
+            check("sd", fault, &sd_error(&format!("{url}/sd")).await, expected);
         }
         let url = format!("http://{host}/routes");
-        check("gorouter", fault, &said_of_gorouter(&url).await, expected);
-        check("nats", fault, &said_of_nats(&format!("nats://{host}"), None).await, expected);
-        let said = said_of_postgres(&format!("{host}/d")).await;
-        check("postgres", fault, &said, expected);
-        assert!(said.contains(&host), "{said}");
+        check("gorouter", fault, &gorouter_error(&url).await, expected);
+        check("nats", fault, &nats_error(&format!("nats://{host}"), None).await, expected);
+        let reported = postgres_error(&format!("{host}/d")).await;
+        check("postgres", fault, &reported, expected);
+        assert!(reported.contains(&host), "{reported}");
     }
     for tls in [false, true] {
-        let said = said_of_instance(closed_address(), tls, &Authority::new("ours").pem).await;
-        check("instance", "refused", &said, REFUSED);
+        let reported = scrape_error(closed_address(), tls, &Authority::new("ours").pem).await;
+        check("instance", "refused", &reported, REFUSED);
     }
 }
 
 #[actix_web::test]
-async fn a_peer_that_speaks_no_tls_or_nothing_else_is_said_so() {
+async fn the_message_for_a_tls_mismatch_contains_the_cause() {
     let ours = Authority::new("ours");
     let identity = ours.issue("127.0.0.1");
     let no_tls = "does not speak TLS at this port";
-    let open = plain().await;
+    let open = plaintext_server().await;
     let url = format!("https://{open}");
-    check("tsuru", "plain", &said_of_tsuru(&url).await, no_tls);
-    check("sd", "plain", &said_by_sd(&format!("{url}/sd")).await, no_tls);
-    check("instance", "plain", &said_of_instance(open, true, &ours.pem).await, no_tls);
+    check("tsuru", "plain", &tsuru_error(&url).await, no_tls);
+    check("sd", "plain", &sd_error(&format!("{url}/sd")).await, no_tls);
+    check("instance", "plain", &scrape_error(open, true, &ours.pem).await, no_tls);
 
     let acceptor = identity.acceptor(None);
     let secured = Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::Close).await;
     let url = format!("http://{}", secured.address);
-    for (peer, said) in [
-        ("tsuru", said_of_tsuru(&url).await),
-        ("sd", said_by_sd(&format!("{url}/sd")).await),
-        ("gorouter", said_of_gorouter(&format!("{url}/routes")).await),
-        ("instance", said_of_instance(secured.address, false, &ours.pem).await),
+    for (peer, reported) in [
+        ("tsuru", tsuru_error(&url).await),
+        ("sd", sd_error(&format!("{url}/sd")).await),
+        ("gorouter", gorouter_error(&format!("{url}/routes")).await),
+        ("instance", scrape_error(secured.address, false, &ours.pem).await),
     ] {
-        check(peer, "TLS at a port without", &said, "");
-        assert!(said.len() > 20, "{peer}: {said}");
+        check(peer, "TLS at a port without", &reported, "");
+        assert!(reported.len() > 20, "{peer}: {reported}");
     }
 
-    let closing = closing().await;
+    let closing = closing_server().await;
     let url = format!("http://{closing}");
-    for (peer, said) in [
-        ("tsuru", said_of_tsuru(&url).await),
-        ("tsuru with TLS", said_of_tsuru(&format!("https://{closing}")).await),
-        ("sd", said_by_sd(&format!("{url}/sd")).await),
-        ("gorouter", said_of_gorouter(&format!("{url}/routes")).await),
-        ("nats", said_of_nats(&format!("nats://{closing}"), None).await),
-        ("postgres", said_of_postgres(&format!("{closing}/d")).await),
-        ("instance", said_of_instance(closing, false, &ours.pem).await),
-        ("instance with TLS", said_of_instance(closing, true, &ours.pem).await),
+    for (peer, reported) in [
+        ("tsuru", tsuru_error(&url).await),
+        ("tsuru with TLS", tsuru_error(&format!("https://{closing}")).await),
+        ("sd", sd_error(&format!("{url}/sd")).await),
+        ("gorouter", gorouter_error(&format!("{url}/routes")).await),
+        ("nats", nats_error(&format!("nats://{closing}"), None).await),
+        ("postgres", postgres_error(&format!("{closing}/d")).await),
+        ("instance", scrape_error(closing, false, &ours.pem).await),
+        ("instance with TLS", scrape_error(closing, true, &ours.pem).await),
     ] {
-        check(peer, "closed", &said, "");
-        assert!(said.len() > 20, "{peer}: {said}");
+        check(peer, "closed", &reported, "");
+        assert!(reported.len() > 20, "{peer}: {reported}");
     }
 }
 
 #[actix_web::test]
-async fn a_certificate_that_is_not_good_is_said_so() {
+async fn the_message_for_an_invalid_certificate_contains_the_cause() {
     let ours = Authority::new("ours");
     let files = Files::new();
     files.write("ca", &ours.pem);
@@ -226,26 +227,26 @@ async fn a_certificate_that_is_not_good_is_said_so() {
         let acceptor = identity.acceptor(None);
         let secured =
             Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::Close).await;
-        let said = said_of_instance(secured.address, true, &ours.pem).await;
-        check("instance", fault, &said, by_us);
+        let reported = scrape_error(secured.address, true, &ours.pem).await;
+        check("instance", fault, &reported, by_us);
         if fault == "another CA" {
-            // These trust the CAs of the system only.
+            // These clients trust only the CAs of the system.
             let url = format!("https://{}", secured.address);
-            check("tsuru", fault, &said_of_tsuru(&url).await, by_us);
-            check("sd", fault, &said_by_sd(&format!("{url}/sd")).await, by_us);
+            check("tsuru", fault, &tsuru_error(&url).await, by_us);
+            check("sd", fault, &sd_error(&format!("{url}/sd")).await, by_us);
         }
 
         files.write_identity(&identity);
         let (cert, key) = (files.path("cert"), files.path("key"));
         let settings = format!("tls {{ cert_file: \"{cert}\", key_file: \"{key}\" }}");
         let nats = TestServer::start(&settings).await;
-        let said = said_of_nats(&format!("tls://{}", nats.address()), Some(&ours.pem)).await;
-        check("nats", fault, &said, by_rustls);
+        let reported = nats_error(&format!("tls://{}", nats.address()), Some(&ours.pem)).await;
+        check("nats", fault, &reported, by_rustls);
 
-        let postgres = tls_of_postgres(&identity).await;
+        let postgres = postgres_with_tls(&identity).await;
         let ca = files.path("ca");
         let url = format!("{postgres}/d?sslmode=verify-full&sslrootcert={ca}");
-        let said = said_of_postgres(&url).await;
-        check("postgres", fault, &said, by_rustls);
+        let reported = postgres_error(&url).await;
+        check("postgres", fault, &reported, by_rustls);
     }
 }

@@ -1,5 +1,5 @@
-//! Connections to instances: kept, closed when idle, repeated when dead, and
-//! dropped with their scraper.
+//! Connections to instances: reuse, idle timeout, retry after a stale connection, and cancellation
+//! when the scraper disconnects.
 
 use crate::test_app::*;
 use std::time::Duration;
@@ -14,8 +14,8 @@ async fn connections_are_reused_across_scrapes() {
     for _ in 0..20 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 200);
     }
-    let reused = instance.seen().iter().filter(|seen| seen.nth > 1).count();
-    // Each worker has a connection of its own.
+    let reused = instance.requests().iter().filter(|seen| seen.nth > 1).count();
+    // Each worker has its own connection.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(reused >= 20 - workers, "{reused} of 20");
 }
@@ -37,13 +37,14 @@ async fn failed_scrapes_leave_no_connections() {
     for _ in 0..20 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.status, 502);
     }
-    assert!(instances.iter().all(|instance| instance.seen().len() == 20));
+    assert!(instances.iter().all(|instance| instance.requests().len() == 20));
     // The instances never close a connection themselves.
-    eventually(async || instances.iter().all(|one| one.open() == 0).then_some(())).await;
+    eventually(async || instances.iter().all(|one| one.open_connections() == 0).then_some(()))
+        .await;
 }
 
 #[actix_web::test]
-async fn instances_of_one_host_are_each_asked_themselves() {
+async fn instances_with_the_same_host_are_scraped_separately() {
     let mut instances = Vec::new();
     for n in 0..5 {
         instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
@@ -59,7 +60,7 @@ async fn instances_of_one_host_are_each_asked_themselves() {
 }
 
 #[actix_web::test]
-async fn idle_connections_are_closed_while_instances_come_and_go() {
+async fn idle_connections_are_closed_while_instances_change() {
     let routes = RouteFile::of_addresses([]);
     let app = spawn_app(&[routes.setting(), ("BACKENDS__IDLE_TIMEOUT", "300ms".to_owned())]).await;
     let mut gone = Vec::new();
@@ -79,15 +80,15 @@ async fn idle_connections_are_closed_while_instances_come_and_go() {
     }
     // The instances still listen and never close a connection themselves.
     eventually(async || {
-        let open: usize = gone.iter().flatten().map(Instance::open).sum();
+        let open: usize = gone.iter().flatten().map(Instance::open_connections).sum();
         (open == 0).then_some(())
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
-    // Takes one request a connection, then closes it without saying so.
+async fn a_request_on_a_stale_connection_is_retried_once() {
+    // Serves one request per connection, then closes it without `Connection: close`.
     let instance = Instance::start(|seen| match seen.nth {
         1 => Reply::metrics("a 1\n"),
         _ => Reply::Close,
@@ -99,17 +100,17 @@ async fn a_request_on_a_dead_kept_connection_is_repeated_once() {
         let answer = app.get("/v1/apps/app-guid/metrics").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    let repeated = instance.seen().iter().filter(|seen| seen.nth == 2).count();
-    assert!(repeated > 0, "no kept connection was dead");
+    let repeated = instance.requests().iter().filter(|seen| seen.nth == 2).count();
+    assert!(repeated > 0, "no kept connection was stale");
 }
 
 #[actix_web::test]
-async fn an_instance_that_is_gone_is_no_cut_answer() {
+async fn a_stopped_instance_is_not_reported_as_a_truncated_response() {
     let (gone, stays) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let routes = RouteFile::of_app([&gone, &stays]);
     let app = spawn_app(&[routes.setting()]).await;
-    // A kept connection in each worker.
+    // Afterwards each worker has a kept connection.
     for _ in 0..10 {
         assert_eq!(app.get("/v1/apps/app-guid/metrics").await.lines("a{").len(), 2);
     }
@@ -128,20 +129,20 @@ async fn an_instance_that_is_gone_is_no_cut_answer() {
 }
 
 #[actix_web::test]
-async fn when_the_scraper_goes_away_work_for_it_stops() {
+async fn a_scrape_is_canceled_when_the_scraper_disconnects() {
     let instance = Instance::start(|_| Reply::Hang).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let mut scraper = TcpStream::connect(app.address).await.unwrap();
     scraper.write_all(b"GET /v1/apps/app-guid/metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    eventually(async || (instance.open() == 1).then_some(())).await;
+    eventually(async || (instance.open_connections() == 1).then_some(())).await;
     drop(scraper);
-    // Long before the deadline of 30 s.
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    // This happens long before the deadline of 30 s.
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
 }
 
 #[actix_web::test]
-async fn a_slow_reader_gets_the_whole_answer() {
+async fn a_slow_reader_receives_the_complete_response() {
     let body: String = (0..20_000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let routes = RouteFile::of_app([&instance]);
@@ -162,7 +163,7 @@ async fn a_slow_reader_gets_the_whole_answer() {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let answer = parse_answer(&raw);
+    let answer = parse_response(&raw);
     assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
     assert_eq!(answer.lines("m{").len(), 20_000);
 }

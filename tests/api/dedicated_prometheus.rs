@@ -1,5 +1,5 @@
-//! A Prometheus of one's own, from the first request to the last file: made by
-//! the platform's requests, fed by discovery, asked through us, and removed.
+//! The life cycle of a dedicated Prometheus over the Open Service Broker API: provisioning, service
+//! discovery, queries and removal.
 
 use crate::{query::encoded, test_app::*};
 use scrapebroker::app::Stop;
@@ -16,12 +16,12 @@ pub(crate) const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
 
-/// Folders of instances, which are looked at, and whose processes end with the test.
-pub(crate) struct Premises {
+/// The folders of Prometheus instances. Their processes are killed when the test ends.
+pub(crate) struct InstanceDirs {
     folder: TempDir,
 }
 
-impl Premises {
+impl InstanceDirs {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -30,7 +30,7 @@ impl Premises {
         self.folder.path().join("data")
     }
 
-    /// The shipped catalog, with plans that need next to no disk: machines that test may have
+    /// The shipped catalog with plans that need little disk space, because test machines may have
     /// little.
     fn catalog(&self) -> PathBuf {
         let mut catalog: Value =
@@ -43,7 +43,7 @@ impl Premises {
         path
     }
 
-    /// What makes the program keep its instances here.
+    /// The settings that make the program use these folders.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         let first = free_ports(51);
         vec![
@@ -56,7 +56,7 @@ impl Premises {
         ]
     }
 
-    /// Processes whose command lines name the folder.
+    /// Processes whose command lines contain the folder.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let named = self.folder.path().display().to_string();
         let is_ours = |pid: &u32| {
@@ -68,8 +68,8 @@ impl Premises {
         pids.filter(|pid| *pid != std::process::id()).filter(is_ours).collect()
     }
 
-    /// What lies where instances are.
-    pub(crate) fn left(&self) -> Vec<PathBuf> {
+    /// All entries of the folders for instances.
+    pub(crate) fn remaining_paths(&self) -> Vec<PathBuf> {
         let entries = |folder: &Path| {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).collect::<Vec<_>>()
@@ -78,7 +78,7 @@ impl Premises {
     }
 }
 
-impl Drop for Premises {
+impl Drop for InstanceDirs {
     fn drop(&mut self) {
         for pid in self.processes() {
             let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
@@ -87,16 +87,21 @@ impl Drop for Premises {
 }
 
 impl TestApp {
-    /// What the query API of an instance answers to whoever has these credentials.
-    async fn ask(&self, instance: &str, (user, password): &(String, String), path: &str) -> Answer {
+    /// Sends a request to the query API of an instance with these credentials.
+    async fn query_api(
+        &self,
+        instance: &str,
+        (user, password): &(String, String),
+        path: &str,
+    ) -> Response {
         let authorization = basic(user, password);
         let headers = [("Authorization", authorization.as_str())];
         self.get_with(&format!("/prometheus/{instance}{path}"), &headers).await
     }
 
-    /// How many targets of an instance are up, and how many there are.
-    async fn targets_of(&self, instance: &str, who: &(String, String)) -> Option<(usize, usize)> {
-        let answer = self.ask(instance, who, "/api/v1/targets").await;
+    /// The number of targets that are up, and the number of all targets.
+    async fn targets_of(&self, instance: &str, login: &(String, String)) -> Option<(usize, usize)> {
+        let answer = self.query_api(instance, login, "/api/v1/targets").await;
         if answer.status != 200 {
             return None;
         }
@@ -123,7 +128,7 @@ fn credentials(bound: &Value, user: &str, password: &str) -> (String, String) {
     (bound[user].as_str().unwrap().to_owned(), bound[password].as_str().unwrap().to_owned())
 }
 
-async fn four() -> Vec<Instance> {
+async fn start_four_instances() -> Vec<Instance> {
     let mut instances = Vec::new();
     for _ in 0..4 {
         instances.push(Instance::with_metrics("shop_orders_total 7\n").await);
@@ -132,10 +137,10 @@ async fn four() -> Vec<Instance> {
 }
 
 #[actix_web::test]
-async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
-    let (premises, instances) = (Premises::new(), four().await);
+async fn life_cycle_of_a_dedicated_prometheus_over_osb() {
+    let (instance_dirs, instances) = (InstanceDirs::new(), start_four_instances().await);
     let routes = RouteFile::of_app(instances.iter().take(2));
-    let mut settings = premises.settings();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     settings.push(("SCRAPE__ACCESS", "token".to_owned()));
     let app = spawn_app(&settings).await;
@@ -161,10 +166,10 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let bound_at = Instant::now();
     let bound = app.broker("PUT", &binding, Some(bind)).await;
     assert_eq!(bound.status, 201, "{}", bound.text());
-    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let login = credentials(&bound.json()["credentials"], "username", "password");
     let query = "/api/v1/query?query=shop_orders_total";
     let series = eventually(async || {
-        let answer = app.ask("own", &who, query).await;
+        let answer = app.query_api("own", &login, query).await;
         if answer.status != 200 {
             return None;
         }
@@ -176,29 +181,29 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let labels = &series[0]["metric"];
     assert_eq!((&labels["app_name"], &labels["team"]), (&json!("app"), &json!("checkout")));
     assert!(labels.as_object().unwrap().keys().all(|name| !name.starts_with("exported_")));
-    // `up` has what identifies the target, as the samples have it.
+    // `up` has the same labels that identify the target as the samples.
     for on in
         ["app_id, index", "organization_id, space_id, app_id, instance_id, app_name, space_name"]
     {
         let joined = format!("up * on({on}) shop_orders_total");
         let joined = format!("/api/v1/query?query={}", encoded(&joined));
         eventually(async || {
-            let answer = app.ask("own", &who, &joined).await;
+            let answer = app.query_api("own", &login, &joined).await;
             (answer.json()["data"]["result"].as_array()?.len() == 2).then_some(())
         })
         .await;
     }
-    assert!(instances[0].seen().iter().all(|seen| seen.line.starts_with("GET /own ")));
-    eventually(async || (app.targets_of("own", &who).await? == (2, 2)).then_some(())).await;
+    assert!(instances[0].requests().iter().all(|seen| seen.line.starts_with("GET /own ")));
+    eventually(async || (app.targets_of("own", &login).await? == (2, 2)).then_some(())).await;
 
     routes.rewrite(&instances);
-    eventually(async || (app.targets_of("own", &who).await? == (4, 4)).then_some(())).await;
+    eventually(async || (app.targets_of("own", &login).await? == (4, 4)).then_some(())).await;
 
-    // The page, for the same credentials, and for nobody else.
-    let page = app.ask("own", &who, "/").await;
+    // The page accepts the same credentials and no others.
+    let page = app.query_api("own", &login, "/").await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("my-prometheus"), "{}", page.text());
-    assert!(!page.text().contains("sbt_"), "no secret stands on it");
+    assert!(!page.text().contains("sbt_"), "the page shows no secret");
     assert_eq!(app.get("/prometheus/own/").await.status, 401);
 
     let key = format!("{INSTANCE}/service_bindings/k1");
@@ -207,21 +212,25 @@ async fn a_prometheus_is_made_bound_scaled_unbound_and_removed_over_osb() {
     let key = credentials(&key.json()["credentials"], "username", "password");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     assert_eq!(app.broker("DELETE", &format!("{binding}?{ids}"), None).await.status, 200);
-    assert_eq!(app.ask("own", &who, query).await.status, 401, "its credentials are gone");
+    assert_eq!(
+        app.query_api("own", &login, query).await.status,
+        401,
+        "its credentials are revoked"
+    );
     eventually(async || (app.targets_of("own", &key).await? == (0, 0)).then_some(())).await;
 
-    assert_eq!(premises.processes().len(), 1);
+    assert_eq!(instance_dirs.processes().len(), 1);
     let path = format!("{INSTANCE}?{ids}&accepts_incomplete=true");
     assert_eq!(app.broker("DELETE", &path, None).await.status, 202);
     assert_eq!(app.end_of_operation().await, "gone");
-    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+    assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
 }
 
 #[actix_web::test]
-async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
-    let (premises, instances) = (Premises::new(), four().await);
+async fn instances_stop_with_the_program_and_restart_with_their_samples() {
+    let (instance_dirs, instances) = (InstanceDirs::new(), start_four_instances().await);
     let routes = RouteFile::of_app(instances.iter().take(1));
-    let mut settings = premises.settings();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     settings.push(("BROKER__TOKEN_KEY", "a key that is long enough".to_owned()));
     let mut app = spawn_app(&settings).await;
@@ -236,11 +245,11 @@ async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
         "service_id": SERVICE_ID, "plan_id": STANDARD, "bind_resource": {"app_guid": "app-guid"},
     });
     let bound = app.broker("PUT", &format!("{INSTANCE}/service_bindings/b1"), Some(bind)).await;
-    let who = credentials(&bound.json()["credentials"], "username", "password");
+    let login = credentials(&bound.json()["credentials"], "username", "password");
     let count = "/api/v1/query?query=count_over_time(shop_orders_total%5B10m%5D)";
     let samples = async |app: &TestApp| {
-        let answer = app.ask("own", &who, count).await;
-        // While it reads what it has stored, Prometheus says so in plain words.
+        let answer = app.query_api("own", &login, count).await;
+        // While Prometheus loads its stored samples, the response is an error.
         if answer.status != 200 {
             return None;
         }
@@ -251,13 +260,13 @@ async fn instances_stop_with_us_and_are_started_again_with_all_they_stored() {
 
     let stopped = app.stop(Stop::Graceful);
     stopped.await.unwrap();
-    assert_eq!(premises.processes(), Vec::<u32>::new(), "they stop with us");
+    assert_eq!(instance_dirs.processes(), Vec::<u32>::new(), "the instances stop with the program");
 
     let again = spawn_app(&settings).await;
     let after = eventually(async || samples(&again).await).await;
-    assert!(after >= before, "{after} samples instead of {before} at least");
+    assert!(after >= before, "{after} samples instead of at least {before}");
     let ids = format!("service_id={SERVICE_ID}&plan_id={STANDARD}");
     let answer = again.broker("DELETE", &format!("{INSTANCE}?{ids}"), None).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!((premises.processes(), premises.left()), (vec![], vec![]));
+    assert_eq!((instance_dirs.processes(), instance_dirs.remaining_paths()), (vec![], vec![]));
 }

@@ -1,4 +1,4 @@
-//! What is known of an app: `GET /v1/apps/{app}`.
+//! The description of an app: `GET /v1/apps/{app}`.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::time::Duration;
 use support::*;
 
 #[actix_web::test]
-async fn an_app_is_described_without_its_secrets() {
+async fn the_description_of_an_app_contains_no_secrets() {
     let instance = Instance::with_metrics("a 1\nb 2\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -28,7 +28,7 @@ async fn an_app_is_described_without_its_secrets() {
 }
 
 #[actix_web::test]
-async fn a_description_says_why_metrics_are_missing() {
+async fn the_description_of_an_app_shows_why_metrics_are_missing() {
     let good = Instance::with_metrics("a 1\nb 2\n").await;
     let without = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
     let gone = Instance::with_metrics("").await;
@@ -75,7 +75,7 @@ async fn a_description_says_why_metrics_are_missing() {
             (&last["up"], &last["samples"], &last["error"]),
             (&json!(up), &json!(samples), &reason)
         );
-        assert_eq!(last["path"], "/prom", "what was asked, whoever is asked");
+        assert_eq!(last["path"], "/prom", "the path is shown for every scraped instance");
         assert_eq!(last["detail"].is_null(), up, "{last}");
         assert!(last["duration_seconds"].as_f64().unwrap() > 0.0);
         assert!(last["age_seconds"].as_f64().unwrap() >= 0.0);

@@ -1,7 +1,7 @@
-//! No answer, page or log shows a secret part of a parameter. Every secret in these
-//! requests holds the word `canary`.
+//! Responses, pages and logs contain no secrets from parameters. Every secret in these requests
+//! contains the word `canary`.
 
-use crate::{dedicated_prometheus::Premises, server_process::Server, test_app::*};
+use crate::{dedicated_prometheus::InstanceDirs, server_process::Server, test_app::*};
 use serde_json::{Value, json};
 use support::*;
 
@@ -12,7 +12,7 @@ const FETCH_APP: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11";
 const OWN: &str = "/v2/service_instances/own";
 const SHARED: &str = "/v2/service_instances/shared";
 
-/// Every path of the API and the pages, and what a Prometheus of 2.42 and 3 has.
+/// All paths of the API and of the pages.
 const PATHS: &[&str] = &[
     "/",
     "/doc",
@@ -85,7 +85,7 @@ fn bind(service: &str, plan: &str) -> Value {
     })
 }
 
-/// Requests that are refused, and why. The answer must not quote the secret.
+/// Requests that are refused. The responses must not contain the secret.
 fn refused() -> Vec<(&'static str, String, Value)> {
     let of_instance = [
         json!({"alertmanager_url": "https://canary:canary@"}),
@@ -125,24 +125,24 @@ fn refused() -> Vec<(&'static str, String, Value)> {
     requests
 }
 
-fn assert_secret(what: &str, answer: &Answer) {
+fn assert_secret(what: &str, answer: &Response) {
     let text = format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body));
     assert!(!text.contains("canary"), "{what}: {} {text}", answer.status);
 }
 
-async fn put(server: &Server, path: &str, body: Value) -> Answer {
-    let answer = server.ask("PUT", path, Some(body)).await.unwrap();
+async fn put(server: &Server, path: &str, body: Value) -> Response {
+    let answer = server.broker_request("PUT", path, Some(body)).await.unwrap();
     assert!([200, 201, 202].contains(&answer.status), "{}", answer.text());
     answer
 }
 
 #[actix_web::test]
-async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
-    let (premises, folder) = (Premises::new(), tempfile::tempdir().unwrap());
+async fn responses_pages_and_logs_contain_no_secrets_of_parameters() {
+    let (instance_dirs, folder) = (InstanceDirs::new(), tempfile::tempdir().unwrap());
     let good = Instance::with_metrics("shop_orders_total 7\n").await;
     let bad = Instance::start(|_| Reply::Http(500, Vec::new(), Vec::new())).await;
     let routes = RouteFile::of_app([&good, &bad]);
-    let settings: Vec<_> = premises.settings().into_iter().chain([routes.setting()]).collect();
+    let settings: Vec<_> = instance_dirs.settings().into_iter().chain([routes.setting()]).collect();
     let mut settings: Vec<(String, &str)> = settings
         .iter()
         .map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value.as_str()))
@@ -164,7 +164,7 @@ async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
     assert_secret("provision", &ordered);
     let last_operation = format!("{OWN}/last_operation");
     eventually(async || {
-        let last = server.ask("GET", &last_operation, None).await?;
+        let last = server.broker_request("GET", &last_operation, None).await?;
         assert_secret("last_operation", &last);
         (last.json()["state"] == "succeeded").then_some(())
     })
@@ -186,14 +186,14 @@ async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
         has_samples.then_some(())
     })
     .await;
-    assert!(good.seen().iter().any(|seen| seen.line.contains("canary-param")));
+    assert!(good.requests().iter().any(|seen| seen.line.contains("canary-param")));
 
     for path in ["/v2/catalog", OWN, SHARED, &binding, &own_binding, &last_operation] {
-        let answer = server.ask("GET", path, None).await.unwrap();
+        let answer = server.broker_request("GET", path, None).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
         assert_secret(path, &answer);
     }
-    let instance = server.ask("GET", OWN, None).await.unwrap().json();
+    let instance = server.broker_request("GET", OWN, None).await.unwrap().json();
     let shown =
         json!({"scrape_interval": "1s", "alertmanager_url": "https://192.0.2.1:9093/prefix"});
     assert_eq!(instance["parameters"], shown);
@@ -205,7 +205,7 @@ async fn no_answer_page_or_log_shows_a_secret_of_a_parameter() {
         assert_secret(path, &get(&format!("/prometheus/own{path}"), &reader).await);
     }
     for (method, path, body) in refused() {
-        let answer = server.ask(method, &path, Some(body.clone())).await.unwrap();
+        let answer = server.broker_request(method, &path, Some(body.clone())).await.unwrap();
         assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.text());
         assert_secret(&path, &answer);
     }

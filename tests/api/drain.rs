@@ -1,5 +1,5 @@
-//! Leaving: seen by balancers, with running scrapes finished or named; and reading again what
-//! was changed.
+//! Drain at shutdown: readiness, completed and interrupted scrapes. Also the reload of changed
+//! files after SIGHUP.
 
 use crate::{server_process::*, test_app::*};
 use scrapebroker::app::Stop;
@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SCRAPE: &str = "/v1/apps/app-guid/metrics";
 
-/// Longer than any test waits.
-const FOR_EVER: &str = "10m";
+/// A drain wait that is longer than any test.
+const LONG_DRAIN_WAIT: &str = "10m";
 
-fn wait_for_ever() -> (&'static str, String) {
-    ("DRAIN_WAIT", FOR_EVER.to_owned())
+fn long_drain_wait() -> (&'static str, String) {
+    ("DRAIN_WAIT", LONG_DRAIN_WAIT.to_owned())
 }
 
 async fn slow(delay: Duration) -> Instance {
@@ -28,7 +28,7 @@ async fn a_graceful_stop_finishes_running_scrapes() {
     let mut app = spawn_app(&[routes.setting()]).await;
     let url = app.url(SCRAPE);
     let scrape = actix_web::rt::spawn(async move { send("GET", &url, &[], None).await });
-    eventually(async || (slow.open() == 1).then_some(())).await;
+    eventually(async || (slow.open_connections() == 1).then_some(())).await;
     let stopped = app.stop(Stop::Graceful);
     let answer = scrape.await.unwrap();
     assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
@@ -37,13 +37,13 @@ async fn a_graceful_stop_finishes_running_scrapes() {
 }
 
 #[actix_web::test]
-async fn while_balancers_look_it_is_unready_and_goes_on_accepting() {
+async fn during_the_drain_wait_the_program_is_unready_and_accepts_connections() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let health = ("HEALTH_LISTEN", "127.0.0.1:0".to_owned());
     let cases = [(Stop::Graceful, 200), (Stop::Drain, 503)];
     for (stop, healthy) in cases {
-        let settings = [routes.setting(), health.clone(), wait_for_ever()];
+        let settings = [routes.setting(), health.clone(), long_drain_wait()];
         let mut app = spawn_app(&settings).await;
         let _stopped = app.stop(stop);
         let health = format!("http://{}", app.health_address.unwrap());
@@ -57,14 +57,14 @@ async fn while_balancers_look_it_is_unready_and_goes_on_accepting() {
     }
 }
 
-/// A signal that comes later than this is another request.
-async fn a_second_later() {
+/// Waits until a repeated signal counts as a second stop request.
+async fn wait_for_repeat_window() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
 
 #[actix_web::test]
-async fn asking_to_drain_again_changes_nothing_but_health() {
-    let mut app = spawn_app(&[wait_for_ever()]).await;
+async fn a_repeated_drain_request_changes_only_the_health() {
+    let mut app = spawn_app(&[long_drain_wait()]).await;
     let mut stopped = app.stop(Stop::Graceful);
     eventually(async || (app.get("/-/ready").await.status == 503).then_some(())).await;
     assert_eq!(app.get("/-/healthy").await.status, 200);
@@ -72,14 +72,14 @@ async fn asking_to_drain_again_changes_nothing_but_health() {
     eventually(async || (app.get("/-/healthy").await.status == 503).then_some(())).await;
     app.stop_again(Stop::Drain);
     assert!(stopped.try_recv().is_err());
-    a_second_later().await;
+    wait_for_repeat_window().await;
     app.stop_again(Stop::Graceful);
     stopped.await.unwrap();
 }
 
 #[actix_web::test]
-async fn a_kept_connection_ends_with_its_next_answer() {
-    let mut app = spawn_app(&[wait_for_ever()]).await;
+async fn a_kept_connection_is_closed_after_the_next_response() {
+    let mut app = spawn_app(&[long_drain_wait()]).await;
     let mut kept = tokio::net::TcpStream::connect(app.address).await.unwrap();
     let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
     kept.write_all(request).await.unwrap();
@@ -92,12 +92,12 @@ async fn a_kept_connection_ends_with_its_next_answer() {
     kept.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     kept.read_to_end(&mut answer).await.unwrap();
-    let answer = parse_answer(&answer);
+    let answer = parse_response(&answer);
     assert_eq!((answer.status, answer.headers["connection"].as_str()), (503, "close"));
 }
 
 #[actix_web::test]
-async fn what_takes_longer_than_the_grace_is_cut_and_named() {
+async fn scrapes_beyond_the_grace_period_are_interrupted_and_logged() {
     let hanging = Instance::start(|_| Reply::Hang).await;
     let routes = RouteFile::of_app([&hanging]);
     let (_, file) = routes.setting();
@@ -109,17 +109,17 @@ async fn what_takes_longer_than_the_grace_is_cut_and_named() {
     let ready = format!("http://{}/-/ready", server.address);
     eventually(async || (send("GET", &ready, &[], None).await.status == 200).then_some(())).await;
     let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
-    eventually(async || (hanging.open() == 1).then_some(())).await;
+    eventually(async || (hanging.open_connections() == 1).then_some(())).await;
     server.signal("TERM");
     assert_eq!(server.exit_code().await, Some(0));
     assert_eq!(scrape.await.unwrap(), None);
-    let said = eventually(async || server.logged("cut: ").pop()).await;
-    assert_eq!(said, format!("cut: GET {SCRAPE}?key=…"));
+    let message = eventually(async || server.logged("cut: ").pop()).await;
+    assert_eq!(message, format!("cut: GET {SCRAPE}?key=…"));
     assert_eq!(server.logged("without a whole answer: 1").len(), 1);
 }
 
 #[actix_web::test]
-async fn a_second_signal_stops_at_once() {
+async fn a_second_signal_stops_immediately() {
     for second in ["TERM", "INT"] {
         let hanging = Instance::start(|_| Reply::Hang).await;
         let routes = RouteFile::of_app([&hanging]);
@@ -127,8 +127,8 @@ async fn a_second_signal_stops_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let settings = [
             ("SCRAPEBROKER__ROUTES__FILE", &*file),
-            ("SCRAPEBROKER__DRAIN_WAIT", FOR_EVER),
-            ("SCRAPEBROKER__SHUTDOWN_GRACE", FOR_EVER),
+            ("SCRAPEBROKER__DRAIN_WAIT", LONG_DRAIN_WAIT),
+            ("SCRAPEBROKER__SHUTDOWN_GRACE", LONG_DRAIN_WAIT),
         ];
         let mut server = Server::start_with(folder.path(), &settings);
         let base = format!("http://{}", server.address);
@@ -137,24 +137,24 @@ async fn a_second_signal_stops_at_once() {
         eventually(async || (status("/-/ready").await == 200).then_some(())).await;
         let url = format!("{base}{SCRAPE}");
         let scrape = actix_web::rt::spawn(async move { status_of(&url).await });
-        eventually(async || (hanging.open() == 1).then_some(())).await;
+        eventually(async || (hanging.open_connections() == 1).then_some(())).await;
         server.signal("TERM");
         eventually(async || (status("/-/ready").await == 503).then_some(())).await;
-        // A duplicate of the first.
+        // A duplicate of the first signal has no effect.
         server.signal(second);
-        a_second_later().await;
+        wait_for_repeat_window().await;
         assert!(!server.exited());
         assert_eq!(status("/-/ready").await, 503);
         server.signal(second);
         assert_eq!(server.exit_code().await, Some(0), "{second}");
         assert_eq!(scrape.await.unwrap(), None);
-        let said = eventually(async || server.logged("cut: ").pop()).await;
-        assert_eq!(said, format!("cut: GET {SCRAPE}"));
+        let message = eventually(async || server.logged("cut: ").pop()).await;
+        assert_eq!(message, format!("cut: GET {SCRAPE}"));
     }
 }
 
 #[actix_web::test]
-async fn it_warns_when_cloud_foundry_would_kill_it_on_the_way() {
+async fn a_shutdown_longer_than_cloud_foundry_allows_is_logged() {
     let folder = tempfile::tempdir().unwrap();
     let platform = ("VCAP_APPLICATION", "{}");
     let server = Server::start_with(folder.path(), &[platform, ("SCRAPEBROKER__DRAIN_WAIT", "2s")]);
@@ -164,7 +164,7 @@ async fn it_warns_when_cloud_foundry_would_kill_it_on_the_way() {
     assert_eq!(server.logged("10 s together, and Cloud Foundry kills 10 s after").len(), 1);
 }
 
-/// The status of an answer; none when the connection ended without one.
+/// The response status. None if the connection ended without a response.
 async fn status_of(url: &str) -> Option<u16> {
     let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
     let mut stream = tokio::net::TcpStream::connect(host).await.ok()?;
@@ -172,7 +172,7 @@ async fn status_of(url: &str) -> Option<u16> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
-    (!answer.is_empty()).then(|| parse_answer(&answer).status)
+    (!answer.is_empty()).then(|| parse_response(&answer).status)
 }
 
 #[actix_web::test]
@@ -198,7 +198,8 @@ async fn no_scrape_fails_during_a_rolling_restart_of_two_replicas() {
     let scrapers: Vec<_> = (0..8)
         .map(|number| {
             let keeps_connections = number % 2 == 0;
-            // Quick ones so that there is hardly a moment without a new connection.
+            // Scrapes of a single instance are short, so that new connections are opened at almost
+            // any time.
             let (path, whole) = match number < 4 {
                 true => (SCRAPE, "2/2"),
                 false => ("/v1/apps/app-guid/instances/0/metrics", "1/1"),
@@ -232,13 +233,13 @@ async fn no_scrape_fails_during_a_rolling_restart_of_two_replicas() {
 struct Scraper {
     balancer: SocketAddr,
     path: &'static str,
-    /// What a whole answer says of its instances.
+    /// The header `X-Scrapebroker-Instances` of a complete response.
     whole: &'static str,
     keeps_connections: bool,
 }
 
 impl Scraper {
-    /// Scrapes without a pause and repeats nothing; what failed.
+    /// Scrapes continuously without retries. Returns the failures.
     async fn scrape_until(self, stop: Rc<Cell<bool>>, done: Rc<Cell<usize>>) -> Vec<String> {
         let Self { balancer, path, whole, keeps_connections } = self;
         let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
@@ -268,7 +269,7 @@ impl Scraper {
 }
 
 #[actix_web::test]
-async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
+async fn sighup_keeps_the_previous_routes_and_catalog_if_files_are_invalid() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
@@ -279,7 +280,7 @@ async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
 
     std::fs::write(&file, "{ \"app.example.com\": [").unwrap();
     std::fs::write(folder.path().join("broker-catalog.json"), "{}").unwrap();
-    // Each time somebody asks, not only the first.
+    // The result is logged after every SIGHUP, not only after the first.
     for times in 1..=2 {
         server.signal("HUP");
         for kept in
@@ -289,7 +290,7 @@ async fn a_hangup_keeps_what_was_good_and_says_what_is_not() {
         }
     }
     assert_eq!(send("GET", &url, &[], None).await.status, 200);
-    let catalog = server.ask("GET", "/v2/catalog", None).await.unwrap().json();
+    let catalog = server.broker_request("GET", "/v2/catalog", None).await.unwrap().json();
     assert_ne!(catalog["services"], Value::Null);
 
     let another = Instance::with_metrics("b 2\n").await;

@@ -1,10 +1,10 @@
-//! External exporters: asked once for each app, beside its instances.
+//! External exporters, which are scraped once per app in addition to its instances.
 
 use crate::{promtool, test_app::*};
 use serde_json::{Value, json};
 use support::*;
 
-/// The six labels of the app `app`.
+/// The six labels that identify the app `app`.
 const APP: &str = "organization_id=\"org-guid\",space_id=\"space-guid\",app_id=\"app-guid\",\
                    organization_name=\"acme\",space_name=\"prod\",app_name=\"app\"";
 
@@ -15,14 +15,14 @@ fn exporters(list: &Value) -> (&'static str, String) {
 }
 
 #[actix_web::test]
-async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
+async fn an_exporter_is_scraped_once_per_app_and_its_samples_have_only_app_labels() {
     let zero = Instance::with_metrics("# TYPE jobs gauge\njobs 1\n").await;
     let one = Instance::with_metrics("# TYPE jobs gauge\njobs 2\n").await;
     let exporter =
         Instance::with_metrics("# TYPE jobs gauge\njobs{instance=\"own\",app_id=\"own\"} 3\n")
             .await;
     let routes = RouteFile::of_app([&zero, &one]);
-    // By name, as operators do; it is looked up.
+    // Operators configure a host name, which must be resolved.
     let host = format!("localhost:{}", exporter.address.port());
     let list = json!([{
         "host": host, "metrics_path": "/federate?fixed=1",
@@ -43,7 +43,7 @@ async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
     assert_eq!(answer.headers["x-scrapebroker-instances"], "2/2");
     assert_eq!(answer.lines("scrapebroker_instance_up{").len(), 2);
 
-    let seen = exporter.seen();
+    let seen = exporter.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(
         seen[0].line,
@@ -51,14 +51,17 @@ async fn an_exporter_is_asked_once_for_the_app_and_gets_only_the_apps_labels() {
     );
     assert_eq!(seen[0].headers["host"], host);
     for kept in ["authorization", "x-api-key"] {
-        assert!(!seen[0].headers.contains_key(kept), "{kept} is the scraper's");
+        assert!(
+            !seen[0].headers.contains_key(kept),
+            "{kept} must not be forwarded to the exporter"
+        );
     }
-    assert!(zero.seen()[0].headers.contains_key("x-api-key"));
+    assert!(zero.requests()[0].headers.contains_key("x-api-key"));
     assert!(seen[0].headers.contains_key("x-prometheus-scrape-timeout-seconds"));
 }
 
 #[actix_web::test]
-async fn only_app_metrics_and_single_instances_leave_exporters_out() {
+async fn exporters_are_not_part_of_only_app_metrics_and_single_instances() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -74,13 +77,13 @@ async fn only_app_metrics_and_single_instances_leave_exporters_out() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.lines("b{").is_empty(), "{path}: {}", answer.text());
     }
-    assert!(exporter.seen().is_empty());
+    assert!(exporter.requests().is_empty());
     assert_eq!(app.get(METRICS).await.lines("b{").len(), 1);
-    assert_eq!(exporter.seen()[0].line, "GET /metrics HTTP/1.1");
+    assert_eq!(exporter.requests()[0].line, "GET /metrics HTTP/1.1");
 }
 
 #[actix_web::test]
-async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
+async fn an_exporter_is_scraped_for_each_app_of_a_shared_route() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let exporter = Instance::with_metrics("e 1\n").await;
     let routes = RouteFile::new(&json!({
@@ -92,13 +95,13 @@ async fn each_app_of_a_shared_route_has_the_exporter_asked_for_it() {
     let app = spawn_app(&[routes.setting(), exporters(&list)]).await;
     let answer = app.get("/v1/apps/metrics?route_url=shared.example.com").await;
     assert_eq!(answer.lines("e{").len(), 2, "{}", answer.text());
-    let mut seen: Vec<_> = exporter.seen().into_iter().map(|seen| seen.line).collect();
+    let mut seen: Vec<_> = exporter.requests().into_iter().map(|seen| seen.line).collect();
     seen.sort();
     assert_eq!(seen, ["GET /metrics?app=a-guid HTTP/1.1", "GET /metrics?app=b-guid HTTP/1.1"]);
 }
 
 #[actix_web::test]
-async fn scrapes_at_once_change_no_table() {
+async fn concurrent_scrapes_do_not_change_the_route_table() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -113,12 +116,12 @@ async fn scrapes_at_once_change_no_table() {
         assert_eq!(answer.headers["x-scrapebroker-instances"], "1/1");
         assert_eq!((answer.lines("a{").len(), answer.lines("b{").len()), (1, 1));
     }
-    assert_eq!((instance.seen().len(), exporter.seen().len()), (20, 20));
+    assert_eq!((instance.requests().len(), exporter.requests().len()), (20, 20));
     assert_eq!(listed().await, before);
 }
 
 #[actix_web::test]
-async fn an_exporter_that_is_down_costs_only_itself() {
+async fn an_unreachable_exporter_does_not_affect_the_others() {
     let instance = Instance::with_metrics("a 1\n").await;
     let good = Instance::with_metrics("b 1\n").await;
     let hanging = Instance::start(|_| Reply::Hang).await;
@@ -127,14 +130,14 @@ async fn an_exporter_that_is_down_costs_only_itself() {
         Reply::Http(200, vec![html], b"<html></html>".to_vec())
     })
     .await;
-    let away = closed_address();
+    let closed = closed_address();
     let routes = RouteFile::of_app([&instance]);
     let unknown = format!("{UNKNOWN_HOST}:9100");
     let list = json!([
         {"name": "hanging", "host": hanging.address.to_string()},
-        {"name": "away", "host": away.to_string()},
-        // One host, two exporters: one series.
-        {"name": "away too", "host": away.to_string(), "metrics_path": "/other"},
+        {"name": "closed", "host": closed.to_string()},
+        // Two exporters on the same host result in one error series.
+        {"name": "closed too", "host": closed.to_string(), "metrics_path": "/other"},
         {"name": "page", "host": page.address.to_string()},
         {"name": "unknown", "host": unknown},
         {"name": "good", "host": good.address.to_string()},
@@ -154,18 +157,18 @@ async fn an_exporter_that_is_down_costs_only_itself() {
         errors,
         [
             error(&hanging.address.to_string(), "timeout"),
-            error(&away.to_string(), "connect"),
+            error(&closed.to_string(), "connect"),
             error(&page.address.to_string(), "not_exposition"),
             error(&unknown, "connect"),
         ]
     );
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
     let own = app.get("/metrics").await;
     for (name, reason) in [
         ("hanging", "timeout"),
-        ("away", "connect"),
-        ("away too", "connect"),
+        ("closed", "connect"),
+        ("closed too", "connect"),
         ("page", "not_exposition"),
         ("unknown", "connect"),
     ] {
@@ -179,7 +182,7 @@ async fn an_exporter_that_is_down_costs_only_itself() {
 }
 
 #[actix_web::test]
-async fn an_exporter_that_answered_makes_the_answer_200() {
+async fn one_successful_exporter_makes_the_status_200() {
     let instance = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -190,17 +193,17 @@ async fn an_exporter_that_answered_makes_the_answer_200() {
     assert_eq!(answer.headers["x-scrapebroker-instances"], "0/1");
     assert_eq!(answer.lines("b{").len(), 1);
     assert!(answer.lines("promfetcher_scrape_error{")[0].contains("status_4xx"));
-    // Without it the instances decide.
+    // Without the exporter, the status depends on the instances only.
     assert_eq!(app.get("/v1/apps/app-guid/only-app-metrics").await.status, 406);
 }
 
 #[actix_web::test]
-async fn when_nobody_answered_the_text_names_the_exporter_too() {
+async fn if_all_scrapes_failed_the_message_names_the_exporters() {
     let instance = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
-    let away = closed_address();
+    let closed = closed_address();
     let routes = RouteFile::of_app([&instance]);
     let list = json!([
-        {"name": "billing", "host": away.to_string()},
+        {"name": "billing", "host": closed.to_string()},
         {"name": "quota", "host": "e", "params": {"s": "{{space_name}}"}},
     ]);
     let mut table = json!({"app.example.com": [endpoint("app", 0, instance.address)]});
@@ -211,12 +214,12 @@ async fn when_nobody_answered_the_text_names_the_exporter_too() {
     assert_eq!(answer.status, 406, "{}", answer.text());
     assert_eq!(answer.headers["x-scrapebroker-instances"], "0/1");
     let text = answer.text();
-    assert!(text.contains(&format!("exporter billing at {away}: connect")), "{text}");
+    assert!(text.contains(&format!("exporter billing at {closed}: connect")), "{text}");
     assert!(text.contains("exporter quota at e: a tag of the app has quotes"), "{text}");
 }
 
 #[actix_web::test]
-async fn a_template_that_cannot_be_filled_is_a_series_of_its_own() {
+async fn a_template_error_is_reported_in_a_separate_series() {
     let instance = Instance::with_metrics("a 1\n").await;
     let exporter = Instance::with_metrics("b 1\n").await;
     let mut table = json!({"app.example.com": [endpoint("app", 0, instance.address)]});
@@ -241,7 +244,7 @@ async fn a_template_that_cannot_be_filled_is_a_series_of_its_own() {
     };
     let errors = answer.lines("promfetcher_scrape_external_exporter_error{");
     assert_eq!(errors, [error("unsafe"), error("missing")]);
-    assert!(exporter.seen().is_empty());
+    assert!(exporter.requests().is_empty());
     let own = app.get("/metrics").await;
     assert_eq!(
         own.lines(
@@ -253,7 +256,7 @@ async fn a_template_that_cannot_be_filled_is_a_series_of_its_own() {
 }
 
 #[actix_web::test]
-async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
+async fn exporters_have_the_same_negotiation_and_limits_as_instances() {
     let metrics = |name: &str| format!("{name} 1 # {}\n", "x".repeat(60)).replace(" # ", "\n# ");
     let large: String = (0..10_000).map(|n| metrics(&format!("m{n}"))).collect();
     let small = Instance::with_metrics("a 1\n").await;
@@ -277,7 +280,7 @@ async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
     let answer = app.get_with(METRICS, &accept).await;
     assert_eq!(answer.lines("c_total{"), [format!("c_total{{{APP}}} 1")], "{}", answer.text());
     assert!(answer.text().ends_with("# EOF\n"));
-    assert!(exporter.seen()[0].headers["accept"].starts_with("application/openmetrics-text"));
+    assert!(exporter.requests()[0].headers["accept"].starts_with("application/openmetrics-text"));
 
     let limit = ("SCRAPE__MAX_INSTANCE_BODY", "64KiB".to_owned());
     let app = spawn_app(&[routes.setting(), list("/large"), limit]).await;
@@ -304,7 +307,7 @@ async fn exporters_are_negotiated_limited_and_budgeted_like_instances() {
 }
 
 #[actix_web::test]
-async fn samples_of_several_exporters_carry_the_name_of_theirs() {
+async fn samples_of_several_exporters_have_the_name_of_the_exporter() {
     let instance = Instance::with_metrics("# TYPE jobs gauge\njobs 1\n").await;
     let [one, two] =
         ["# TYPE jobs gauge\njobs 2\n", "# TYPE jobs gauge\njobs 3\n"].map(Instance::with_metrics);
@@ -324,7 +327,7 @@ async fn samples_of_several_exporters_carry_the_name_of_theirs() {
 }
 
 #[actix_web::test]
-async fn no_series_is_twice_in_an_answer() {
+async fn a_response_contains_no_duplicate_series() {
     let instance = Instance::with_metrics("jobs 1\nscrapebroker_instance_up 0\n").await;
     let spoofed = format!("jobs{{{}}} 2\njobs 3\n", {
         let address = instance.address;
@@ -338,7 +341,7 @@ async fn no_series_is_twice_in_an_answer() {
     let own = labels(0, instance.address);
     let jobs = [format!("jobs{{{own}}} 1"), format!("jobs{{{APP}}} 3")];
     assert_eq!(answer.lines("jobs{"), jobs, "{}", answer.text());
-    // An app cannot say of itself whether it is up.
+    // An app cannot override `scrapebroker_instance_up`.
     assert_eq!(
         answer.lines("scrapebroker_instance_up{"),
         [format!("scrapebroker_instance_up{{{own}}} 1")]

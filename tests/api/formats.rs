@@ -1,5 +1,4 @@
-//! Every format, in and out: what a scraper asks for is what it gets, whatever
-//! the instances answer.
+//! Exposition formats: content negotiation with scrapers and with instances.
 
 use crate::{promtool, test_app::*};
 use support::{protobuf, *};
@@ -17,7 +16,7 @@ const ASK_PROTOBUF: (&str, &str) = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 );
 
-/// What a text 0.0.4 exporter and an OpenMetrics exporter make of the same metrics.
+/// Metrics in the text format 0.0.4. [`AS_OPENMETRICS`] has the same metrics.
 const AS_TEXT: &str = "# HELP jobs_total Jobs done.
 # TYPE jobs_total counter
 jobs_total{queue=\"a\"} 5
@@ -45,7 +44,7 @@ version_info{version=\"1\"} 1
 # EOF
 ";
 
-/// The same as [`AS_OPENMETRICS`] has for `jobs` and `load`.
+/// The metrics `jobs` and `load` of [`AS_OPENMETRICS`] in protobuf.
 fn as_protobuf() -> Vec<u8> {
     use protobuf::{delimited, double, message, number, text};
     let queue = message(1, &[text(1, "queue"), text(2, "a")]);
@@ -75,17 +74,17 @@ fn typed(content_type: &str, body: impl Into<Vec<u8>>) -> Reply {
     Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into())
 }
 
-async fn answering(content_type: &str, body: impl Into<Vec<u8>>) -> Instance {
+async fn instance_with_body(content_type: &str, body: impl Into<Vec<u8>>) -> Instance {
     let reply = typed(content_type, body);
     Instance::start(move |_| reply.clone()).await
 }
 
-/// One instance for each format, in the order text, OpenMetrics, protobuf.
-async fn three() -> [Instance; 3] {
+/// One instance per format, in the order text, OpenMetrics, protobuf.
+async fn instances_of_each_format() -> [Instance; 3] {
     [
-        answering(TEXT, AS_TEXT).await,
-        answering(OPENMETRICS, AS_OPENMETRICS).await,
-        answering(protobuf::CONTENT_TYPE, as_protobuf()).await,
+        instance_with_body(TEXT, AS_TEXT).await,
+        instance_with_body(OPENMETRICS, AS_OPENMETRICS).await,
+        instance_with_body(protobuf::CONTENT_TYPE, as_protobuf()).await,
     ]
 }
 
@@ -97,13 +96,14 @@ const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=
 const PROMETHEUS_3_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
 
 #[actix_web::test]
-async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
-    let instance = answering(TEXT, AS_TEXT).await;
+async fn the_response_for_a_text_app_is_text_if_the_scraper_accepts_it() {
+    let instance = instance_with_body(TEXT, AS_TEXT).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let newer = "text/plain; version=1.0.0; charset=utf-8";
     let newer_utf8 = format!("{newer}; {UTF8}");
-    // The text that the scraper prefers until it is known that the app speaks the other.
+    // The first response has the text version that the scraper prefers. Then the program knows the
+    // format of the app.
     for expected in [&*newer_utf8, TEXT, TEXT] {
         let answer = app.get_with(PATH, &[("Accept", PROMETHEUS_3)]).await;
         assert_eq!(answer.headers["content-type"], expected);
@@ -136,15 +136,15 @@ async fn an_app_that_speaks_text_is_answered_in_text_where_that_is_accepted() {
         }
     }
     assert_eq!(app.get(PATH).await.headers["content-type"], TEXT);
-    // A list may be sent in several headers.
+    // The list can be split into several `Accept` headers.
     let split = [("Accept", "text/plain;q=0.1"), ASK_OPENMETRICS];
     assert_eq!(app.get_with(PATH, &split).await.headers["content-type"], TEXT);
 }
 
 #[actix_web::test]
-async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
+async fn the_response_has_the_format_of_the_last_scrape_of_the_app() {
     let protobuf_body = as_protobuf();
-    // It speaks everything, and looks at what is wanted most.
+    // The instance supports all formats and selects the first one of `Accept`.
     let instance = Instance::start(move |seen| {
         let accept = seen.headers.get("accept").cloned().unwrap_or_default();
         match accept.split(';').next() {
@@ -162,7 +162,8 @@ async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
         let answer = app.get_with(PATH, &[("Accept", accept)]).await;
         answer.headers["content-type"].clone()
     };
-    // Text until the format is known. Scrapers with other preferences in between change nothing.
+    // The response is text until the format of the app is known. Scrapers with other preferences do
+    // not change this.
     assert_eq!(get(PROMETHEUS_2).await, TEXT);
     for _ in 0..3 {
         assert_eq!(get(PROMETHEUS_2).await, OPENMETRICS);
@@ -176,8 +177,8 @@ async fn an_app_is_answered_in_the_format_that_it_spoke_last() {
 }
 
 #[actix_web::test]
-async fn instances_that_speak_several_formats_are_answered_in_text() {
-    let instances = three().await;
+async fn the_response_for_instances_with_different_formats_is_text() {
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     for accept in [PROMETHEUS_2, PROMETHEUS_2_NATIVE] {
@@ -193,7 +194,7 @@ async fn instances_that_speak_several_formats_are_answered_in_text() {
 }
 
 #[actix_web::test]
-async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() {
+async fn instances_receive_the_preferences_of_the_scraper_and_below_v2_text() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -208,18 +209,18 @@ async fn instances_are_asked_for_what_the_scraper_wants_and_below_v2_for_text() 
         (v2, Some(ASK_OPENMETRICS), text),
         (v2, Some(ASK_PROTOBUF), text),
     ];
-    for (path, accept, asked) in cases {
+    for (path, accept, expected_accept) in cases {
         let headers: Vec<_> = accept.into_iter().collect();
         app.get_with(path, &headers).await;
-        let seen = instance.seen().last().unwrap().headers["accept"].clone();
-        assert!(seen.starts_with(asked), "{path} {accept:?}: {seen}");
+        let seen = instance.requests().last().unwrap().headers["accept"].clone();
+        assert!(seen.starts_with(expected_accept), "{path} {accept:?}: {seen}");
         assert!(seen.ends_with("*/*;q=0.1"), "{seen}");
     }
 }
 
 #[actix_web::test]
 async fn a_text_scraper_gets_text_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get(PATH).await;
@@ -248,13 +249,13 @@ async fn a_text_scraper_gets_text_from_instances_of_every_format() {
     assert_eq!(answer.lines("jobs_created{").len(), 1, "{text}");
     assert_eq!(answer.lines("version_info{").len(), 1, "{text}");
     assert!(!text.contains("# {") && !text.contains("# EOF"), "{text}");
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
 }
 
 #[actix_web::test]
 async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get_with(PATH, &[ASK_OPENMETRICS]).await;
@@ -284,7 +285,7 @@ async fn an_openmetrics_scraper_gets_openmetrics_from_instances_of_every_format(
 
 #[actix_web::test]
 async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
-    let instances = three().await;
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     let answer = app.get_with(PATH, &[ASK_PROTOBUF]).await;
@@ -319,8 +320,8 @@ async fn a_protobuf_scraper_gets_protobuf_from_instances_of_every_format() {
 }
 
 #[actix_web::test]
-async fn the_answer_to_everybody_is_gzip_if_asked() {
-    let instances = three().await;
+async fn responses_in_every_format_are_gzip_if_requested() {
+    let instances = instances_of_each_format().await;
     let routes = RouteFile::of_app(&instances);
     let app = spawn_app(&[routes.setting()]).await;
     for accept in [("Accept", "*/*"), ASK_OPENMETRICS, ASK_PROTOBUF] {
@@ -336,10 +337,10 @@ async fn the_answer_to_everybody_is_gzip_if_asked() {
 }
 
 #[actix_web::test]
-async fn names_are_escaped_for_who_does_not_know_them() {
+async fn utf8_names_are_escaped_if_the_scraper_does_not_support_them() {
     let body = "# TYPE \"http.requests\" gauge\n{\"http.requests\",\"zone.id\"=\"b\"} 3\n";
     let content_type = format!("text/plain; version=1.0.0; charset=utf-8; {UTF8}");
-    let instance = answering(&content_type, body).await;
+    let instance = instance_with_body(&content_type, body).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
     let labels = labels(0, instance.address);
@@ -371,25 +372,25 @@ async fn names_are_escaped_for_who_does_not_know_them() {
 }
 
 #[actix_web::test]
-async fn an_exposition_is_read_as_what_its_content_type_says() {
+async fn the_content_type_selects_the_parser() {
     let cases = [
-        // An exemplar is an error in text, and none in OpenMetrics.
+        // Exemplars are errors in the text format and valid in OpenMetrics.
         ("text/plain", "a 1 # {t=\"x\"} 1\n", "0/1"),
         (
             "Application/OpenMetrics-Text; charset=utf-8",
             "# TYPE a counter\na_total 1 # {t=\"x\"} 1\n# EOF\n",
             "1/1",
         ),
-        // Timestamps are milliseconds here and seconds there.
+        // Timestamps are milliseconds in the text format and seconds in OpenMetrics.
         ("text/plain; version=0.0.4", "a 1 1.5\n", "0/1"),
         ("application/openmetrics-text; version=0.0.1", "a 1 1.5\n# EOF\n", "1/1"),
         ("application/octet-stream", "a 1\n", "1/1"),
-        // The body decides where the type is none of an exposition.
+        // If the content type is not that of an exposition format, the body is parsed as text.
         ("text/html", "a 1\n", "1/1"),
         ("text/html", "<html></html>\n", "0/1"),
     ];
     for (content_type, body, expected) in cases {
-        let instance = answering(content_type, body).await;
+        let instance = instance_with_body(content_type, body).await;
         let routes = RouteFile::of_app([&instance]);
         let settings = [routes.setting(), ("SCRAPE__ALL_FAILED", "series".to_owned())];
         let answer = spawn_app(&settings).await.get(PATH).await;

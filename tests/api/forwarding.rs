@@ -1,4 +1,5 @@
-//! What an app gets to see of a scraper's request, and who may use what its binding keeps.
+//! Headers and parameters that are forwarded to apps, and the authorization for credentials in
+//! bindings.
 
 use crate::test_app::*;
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -7,7 +8,7 @@ use support::*;
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-fn token(bound: &Answer) -> String {
+fn token(bound: &Response) -> String {
     bound.json()["credentials"]["token"].as_str().unwrap().to_owned()
 }
 
@@ -16,7 +17,8 @@ fn operator(user: &str, password: &str) -> (&'static str, String) {
     ("OPERATORS", json!([{"username": user, "password_bcrypt": hash}]).to_string())
 }
 
-/// Headers with a credential of this installation: the platform's, an operator's, a token.
+/// Headers with credentials of the installation: those of the platform, of an operator, and a
+/// token.
 fn own_credentials(token: &str) -> Vec<Vec<(&'static str, String)>> {
     let authorization = |value: String| vec![("Authorization", value)];
     let encoded = |text: &str| BASE64_STANDARD.encode(text);
@@ -77,7 +79,7 @@ fn own_credentials(token: &str) -> Vec<Vec<(&'static str, String)>> {
 }
 
 #[actix_web::test]
-async fn a_credential_of_ours_reaches_no_app() {
+async fn credentials_of_the_installation_are_not_forwarded_to_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     for mode in ["open", "token"] {
@@ -85,14 +87,14 @@ async fn a_credential_of_ours_reaches_no_app() {
         let app = spawn_app(&[routes.setting(), access, operator("ann", "pa:ss")]).await;
         let token = token(&app.bind("b1", "app-guid", json!({})).await);
         for headers in own_credentials(&token) {
-            let before = instance.seen().len();
+            let before = instance.requests().len();
             let mut sent: Vec<_> =
                 headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             sent.push(("X-Tenant", "7"));
             let answer = app.get_with(METRICS, &sent).await;
-            let expected = if mode == "open" { before + 1 } else { instance.seen().len() };
-            assert_eq!(instance.seen().len(), expected, "{mode} {headers:?} {}", answer.text());
-            let Some(seen) = instance.seen().get(before).cloned() else { continue };
+            let expected = if mode == "open" { before + 1 } else { instance.requests().len() };
+            assert_eq!(instance.requests().len(), expected, "{mode} {headers:?} {}", answer.text());
+            let Some(seen) = instance.requests().get(before).cloned() else { continue };
             assert_eq!(seen.headers["x-tenant"], "7", "{headers:?}");
             for name in [
                 "authorization",
@@ -112,7 +114,7 @@ async fn a_credential_of_ours_reaches_no_app() {
 }
 
 #[actix_web::test]
-async fn credentials_for_the_app_still_reach_it_in_open_mode() {
+async fn in_open_mode_credentials_for_the_app_are_forwarded() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), operator("admin", "pa:ss")]).await;
@@ -131,14 +133,14 @@ async fn credentials_for_the_app_still_reach_it_in_open_mode() {
         jwt,
     ] {
         app.get_with(METRICS, &[("Authorization", &value), ("X-Api-Key", "of-the-app")]).await;
-        let seen = instance.seen().pop().unwrap();
+        let seen = instance.requests().pop().unwrap();
         assert_eq!(seen.headers["authorization"], value);
         assert_eq!(seen.headers["x-api-key"], "of-the-app");
     }
 }
 
 #[actix_web::test]
-async fn a_token_in_the_query_is_refused_and_reaches_no_app() {
+async fn a_token_in_the_query_is_refused_and_not_forwarded() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -162,11 +164,11 @@ async fn a_token_in_the_query_is_refused_and_reaches_no_app() {
         assert!(answer.text().contains("credential"), "{}", answer.text());
         assert!(!answer.text().contains(&token), "{}", answer.text());
     }
-    assert!(instance.seen().is_empty());
+    assert!(instance.requests().is_empty());
 }
 
-/// An app that keeps something at `/admin`, and a binding with credentials for all of it.
-async fn guarded() -> (Instance, RouteFile) {
+/// An app with a protected path `/admin`, and a binding with credentials for the whole app.
+async fn protected_app() -> (Instance, RouteFile) {
     let instance = Instance::start(|seen| match seen.line.split(' ').nth(1).unwrap() {
         "/moved" => Reply::Http(302, vec![("Location", "/admin".to_owned())], vec![]),
         "/slash" => Reply::Http(301, vec![("Location", "/slash/".to_owned())], vec![]),
@@ -184,20 +186,23 @@ fn secrets(endpoint: &str) -> serde_json::Value {
     })
 }
 
-/// Whether a request carries something of [`secrets`].
-fn is_trusted(seen: &Seen) -> bool {
+/// Whether a request contains the credentials of [`secrets`].
+fn is_trusted(seen: &ReceivedRequest) -> bool {
     let parts = [
         seen.headers.contains_key("authorization"),
         seen.headers.contains_key("x-api-key"),
         seen.line.contains("key=hidden"),
     ];
-    assert!(parts.iter().all(|it| *it == parts[0]), "all or nothing: {seen:?}");
+    assert!(
+        parts.iter().all(|it| *it == parts[0]),
+        "a request has either all secrets or none: {seen:?}"
+    );
     parts[0]
 }
 
 #[actix_web::test]
-async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
-    let (instance, routes) = guarded().await;
+async fn without_authorization_secrets_of_a_binding_are_sent_only_to_its_endpoint() {
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting(), operator("ann", "pa:ss")]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
     let other = bearer(&token(&app.bind("b2", "other-guid", json!({})).await));
@@ -234,7 +239,7 @@ async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
         ] {
             let answer = app.get_with(&path, &headers).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-            let mut seen = instance.seen().pop().unwrap();
+            let mut seen = instance.requests().pop().unwrap();
             if seen.headers.get("authorization").is_some_and(|it| it == "Bearer of-someone") {
                 seen.headers.remove("authorization");
             }
@@ -242,30 +247,30 @@ async fn without_authorization_a_bindings_secrets_go_to_its_endpoint_only() {
         }
     }
     let worker = app.get(&format!("{one}?process_type=worker")).await;
-    assert_eq!(worker.status, 404, "the binding leaves it out");
+    assert_eq!(worker.status, 404, "the binding excludes this process type");
 }
 
 #[actix_web::test]
-async fn headers_of_a_stranger_do_not_go_along_with_a_bindings_secrets() {
-    let (instance, routes) = guarded().await;
+async fn headers_of_unauthorized_requests_are_not_combined_with_binding_secrets() {
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting()]).await;
     let bound = app.bind("b1", "app-guid", secrets("/own")).await;
     let token = bearer(&token(&bound));
     let elsewhere = ("X-Original-URL", "/admin");
     app.get_with(METRICS, &[elsewhere]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(is_trusted(&seen) && !seen.headers.contains_key("x-original-url"), "{seen:?}");
     app.get_with(METRICS, &[elsewhere, ("Authorization", &token)]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(is_trusted(&seen) && seen.headers.contains_key("x-original-url"), "{seen:?}");
     app.get_with(&format!("{METRICS}?metric_path=/x"), &[elsewhere]).await;
-    let seen = instance.seen().pop().unwrap();
+    let seen = instance.requests().pop().unwrap();
     assert!(!is_trusted(&seen) && seen.headers.contains_key("x-original-url"), "{seen:?}");
 }
 
 #[actix_web::test]
-async fn a_redirect_does_not_take_a_bindings_secrets_to_another_path() {
-    let (instance, routes) = guarded().await;
+async fn a_redirect_to_another_path_does_not_receive_binding_secrets() {
+    let (instance, routes) = protected_app().await;
     let app = spawn_app(&[routes.setting()]).await;
     for (endpoint, to, anonymous) in [("/moved", "/admin", false), ("/slash", "/slash/", true)] {
         let bound = json!({"endpoint": endpoint, "bearer_token": "hidden"});
@@ -274,7 +279,7 @@ async fn a_redirect_does_not_take_a_bindings_secrets_to_another_path() {
             [(vec![], anonymous), (vec![("Authorization", token.as_str())], true)]
         {
             assert_eq!(app.get_with(METRICS, &headers).await.status, 200);
-            let seen = instance.seen();
+            let seen = instance.requests();
             let [first, second] = &seen[seen.len() - 2..] else { panic!("{seen:?}") };
             assert!(first.line.contains(endpoint) && second.line.contains(to), "{seen:?}");
             assert!(first.headers.contains_key("authorization"));
@@ -284,7 +289,7 @@ async fn a_redirect_does_not_take_a_bindings_secrets_to_another_path() {
 }
 
 #[actix_web::test]
-async fn an_app_that_refuses_a_stranger_is_told_apart_from_wrong_credentials() {
+async fn a_refused_scrape_without_binding_secrets_has_its_own_message() {
     let instance = Instance::start(|seen| match seen.headers.contains_key("authorization") {
         true => Reply::metrics("a 1\n"),
         false => Reply::Http(401, vec![], vec![]),

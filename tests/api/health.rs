@@ -1,18 +1,18 @@
-//! Being operated: health, readiness, own metrics, pages.
+//! Health, readiness, the metrics of the program itself, and pages.
 
 use crate::{promtool, test_app::*};
 use serde_json::json;
 use support::*;
 
 #[actix_web::test]
-async fn alive_and_ready_without_any_route_source() {
+async fn without_route_sources_the_program_is_healthy_and_ready() {
     let app = spawn_app(&[]).await;
     assert_eq!(app.get("/-/healthy").await.status, 200);
     assert_eq!(app.get("/-/ready").await.text(), "ready\n");
 }
 
 #[actix_web::test]
-async fn the_health_listener_answers_any_path_and_has_nothing_else() {
+async fn the_health_listener_serves_only_health_on_every_path() {
     let app = spawn_app(&[("HEALTH_LISTEN", "127.0.0.1:0".to_owned())]).await;
     let health = app.health_address.unwrap();
     for path in ["/", "/health", "/-/healthy", "/-/ready", "/metrics"] {
@@ -23,7 +23,7 @@ async fn the_health_listener_answers_any_path_and_has_nothing_else() {
 }
 
 #[actix_web::test]
-async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
+async fn own_metrics_pass_promtool_and_omit_removed_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let bad = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::of_app([&instance, &bad]);
@@ -48,11 +48,12 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
     assert_eq!(own.lines("scrapebroker_bindings_age_seconds ").len(), 1);
     assert_eq!(own.lines("scrapebroker_build_info{").len(), 1);
     assert_eq!(own.lines("process_open_fds ").len(), 1);
-    let (code, said) = promtool::check(&own.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
-    // The four names that promfetcher's users know break the naming guide.
-    let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("promfetch_")).collect();
-    assert!(ours.is_empty(), "{said}");
+    let (code, findings) = promtool::check(&own.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
+    // The four metrics of promfetcher do not follow the naming guide and keep their names for
+    // compatibility.
+    let ours: Vec<_> = findings.lines().filter(|line| !line.starts_with("promfetch_")).collect();
+    assert!(ours.is_empty(), "{findings}");
 
     routes.write(&json!({ "other.example.com": [endpoint("other", 0, instance.address)] }));
     eventually(async || {
@@ -63,7 +64,7 @@ async fn own_metrics_pass_promtool_and_lose_apps_that_are_gone() {
 }
 
 #[actix_web::test]
-async fn the_pages_show_this_installation() {
+async fn pages_contain_the_urls_of_the_installation() {
     let routes = RouteFile::new(&json!({}));
     let settings = [routes.setting(), ("BASE_URL", "https://metrics.example.com/".to_owned())];
     let app = spawn_app(&settings).await;
@@ -72,7 +73,7 @@ async fn the_pages_show_this_installation() {
     for link in ["/doc", "/metrics", "/-/healthy", "/-/ready"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
     }
-    // The route table is a link for operators only.
+    // Only operators see the link to the route table.
     assert!(!page.text().contains("href=\"/routes\""));
     let page = app.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await;
     assert!(page.text().contains("href=\"/routes\""));
@@ -83,7 +84,7 @@ async fn the_pages_show_this_installation() {
 }
 
 #[actix_web::test]
-async fn the_route_table_is_for_the_operator() {
+async fn only_operators_can_read_the_route_table() {
     let instance = Instance::with_metrics("").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;

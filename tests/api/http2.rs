@@ -1,4 +1,4 @@
-//! Instances that speak HTTP/2: in clear text, and behind TLS.
+//! Instances with HTTP/2, in cleartext and over TLS.
 
 use crate::test_app::*;
 use bytes::Bytes;
@@ -19,15 +19,15 @@ use tokio_rustls::TlsAcceptor;
 
 const METRICS: &str = "/v1/apps/app-guid/metrics";
 
-/// What an instance does with a request.
+/// How an instance responds to a request.
 #[derive(Clone, Copy)]
-enum Does {
-    Answer,
-    /// Announces more than it sends.
-    BreakOff,
-    /// Ends the connection after each answer.
-    AnswerOnce,
-    /// Breaks off before an answer.
+enum Behavior {
+    Respond,
+    /// Sends less than `content-length`.
+    TruncateBody,
+    /// Closes the connection after each response.
+    RespondOnce,
+    /// Resets the stream before a response.
     Reset,
 }
 
@@ -45,7 +45,7 @@ impl Drop for Http2Instance {
 }
 
 impl Http2Instance {
-    async fn start(acceptor: Option<TlsAcceptor>, does: Does, body: &str) -> Self {
+    async fn start(acceptor: Option<TlsAcceptor>, behavior: Behavior, body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, seen) = (Arc::<AtomicUsize>::default(), Arc::default());
@@ -59,10 +59,10 @@ impl Http2Instance {
                 count.fetch_add(1, Ordering::SeqCst);
                 serving.spawn_local(async move {
                     match acceptor {
-                        None => serve(stream, does, body, &log).await,
+                        None => serve(stream, behavior, body, &log).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, does, body, &log).await;
+                                serve(stream, behavior, body, &log).await;
                             }
                         }
                     }
@@ -85,27 +85,27 @@ impl Http2Instance {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    does: Does,
+    behavior: Behavior,
     body: Bytes,
     log: &Mutex<Vec<http::request::Parts>>,
 ) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         log.lock().unwrap().push(request.into_parts().0);
-        if matches!(does, Does::Reset) {
+        if matches!(behavior, Behavior::Reset) {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
         let mut answer = http::Response::builder().header("content-type", "text/plain");
-        if matches!(does, Does::BreakOff) {
+        if matches!(behavior, Behavior::TruncateBody) {
             answer = answer.header("content-length", body.len() + 10);
         }
         let mut sending = respond.send_response(answer.body(()).unwrap(), false).unwrap();
-        sending.send_data(body.clone(), !matches!(does, Does::BreakOff)).unwrap();
-        match does {
-            Does::BreakOff => sending.send_reset(h2::Reason::INTERNAL_ERROR),
-            Does::AnswerOnce => connection.graceful_shutdown(),
-            Does::Answer | Does::Reset => {}
+        sending.send_data(body.clone(), !matches!(behavior, Behavior::TruncateBody)).unwrap();
+        match behavior {
+            Behavior::TruncateBody => sending.send_reset(h2::Reason::INTERNAL_ERROR),
+            Behavior::RespondOnce => connection.graceful_shutdown(),
+            Behavior::Respond | Behavior::Reset => {}
         }
     }
 }
@@ -117,8 +117,8 @@ async fn app_of(endpoint: Value, more: &[(&'static str, String)]) -> (TestApp, R
 }
 
 #[actix_web::test]
-async fn http2_in_clear_text_is_spoken_without_asking() {
-    let instance = Http2Instance::start(None, Does::Answer, "a 1\n").await;
+async fn cleartext_http2_is_used_with_prior_knowledge() {
+    let instance = Http2Instance::start(None, Behavior::Respond, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {
         let answer = app.get_with("/v1/apps/app-guid/metrics?x=1", &[("X-Tenant", "t")]).await;
@@ -132,13 +132,13 @@ async fn http2_in_clear_text_is_spoken_without_asking() {
         assert_eq!(first.headers[name], value);
     }
     assert!(!first.headers.contains_key("host"));
-    // Each worker keeps one of its own.
+    // Each worker keeps its own connection.
     let workers = std::thread::available_parallelism().unwrap().get();
     assert!(instance.connections.load(Ordering::SeqCst) <= workers);
 }
 
 #[actix_web::test]
-async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
+async fn http2_over_tls_is_negotiated_with_alpn() {
     let authority = Authority::new("instances");
     let files = Files::new();
     files.write("ca", &authority.pem);
@@ -146,19 +146,19 @@ async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
     let mut server = authority.issue("guid").server(None);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(server));
-    // More than may be under way at once.
+    // The body exceeds the flow control window.
     let body: String = (0..200_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
-    let instance = Http2Instance::start(Some(acceptor), Does::Answer, &body).await;
+    let instance = Http2Instance::start(Some(acceptor), Behavior::Respond, &body).await;
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
     let answer = app.get("/v1/apps/app-guid/only-app-metrics").await;
     assert_eq!(answer.lines("a{").len(), 200_000);
     assert_eq!(instance.seen.lock().unwrap()[0].uri.scheme_str(), Some("https"));
 
     let (app, _routes) = app_of(instance.endpoint(Some("other")), &ca).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("stale_endpoint: "), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("stale_endpoint: "), "{reported}");
 
-    // The route says HTTP/2, and the proxy before the app does not speak it.
+    // The route specifies HTTP/2, but the proxy in front of the app does not support it.
     let acceptor = authority.issue("guid").acceptor(None);
     let old =
         Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| Reply::metrics("a 1\n")).await;
@@ -171,35 +171,35 @@ async fn http2_behind_tls_is_agreed_on_in_the_handshake() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_refuses_our_certificate_says_so_in_http2_too() {
+async fn a_refused_client_certificate_is_reported_with_http2() {
     let authority = Authority::new("instances");
     let files = Files::new();
     files.write("ca", &authority.pem);
     let mut server = authority.issue("guid").server(Some(&authority));
     server.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(server));
-    let instance = Http2Instance::start(Some(acceptor), Does::Answer, "a 1\n").await;
+    let instance = Http2Instance::start(Some(acceptor), Behavior::Respond, "a 1\n").await;
     let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
     let (app, _routes) = app_of(instance.endpoint(Some("guid")), &ca).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("tls: the peer requires a client certificate"), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("tls: the peer requires a client certificate"), "{reported}");
 }
 
 #[actix_web::test]
-async fn what_goes_wrong_in_http2_has_its_reason() {
+async fn each_http2_fault_has_its_reason() {
     let cases = [
-        (Does::BreakOff, "truncated: "),
-        (Does::Reset, "truncated: the instance reset the request"),
+        (Behavior::TruncateBody, "truncated: "),
+        (Behavior::Reset, "truncated: the instance reset the request"),
     ];
-    for (does, expected) in cases {
-        let instance = Http2Instance::start(None, does, "a 1\n").await;
+    for (behavior, expected) in cases {
+        let instance = Http2Instance::start(None, behavior, "a 1\n").await;
         let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
         for _ in 0..3 {
-            let said = app.get(METRICS).await.text();
-            assert!(said.contains(expected), "{said}");
+            let reported = app.get(METRICS).await.text();
+            assert!(reported.contains(expected), "{reported}");
         }
     }
-    // Speaks HTTP/1.1 only, which takes the preface for a request of sorts.
+    // An instance with HTTP/1.1 only responds to the HTTP/2 preface with an error.
     let old = Instance::start(|_| {
         Reply::Raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec())
     })
@@ -207,13 +207,13 @@ async fn what_goes_wrong_in_http2_has_its_reason() {
     let mut endpoint = endpoint("app", 0, old.address);
     endpoint["protocol"] = json!("http2");
     let (app, _routes) = app_of(endpoint, &[]).await;
-    let said = app.get(METRICS).await.text();
-    assert!(said.contains("not_exposition: the response is not HTTP/2"), "{said}");
+    let reported = app.get(METRICS).await.text();
+    assert!(reported.contains("not_exposition: the response is not HTTP/2"), "{reported}");
 }
 
 #[actix_web::test]
-async fn a_kept_http2_connection_that_is_dead_costs_nothing() {
-    let instance = Http2Instance::start(None, Does::AnswerOnce, "a 1\n").await;
+async fn a_stale_http2_connection_is_replaced() {
+    let instance = Http2Instance::start(None, Behavior::RespondOnce, "a 1\n").await;
     let (app, _routes) = app_of(instance.endpoint(None), &[]).await;
     for _ in 0..10 {
         let answer = app.get(METRICS).await;

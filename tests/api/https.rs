@@ -1,4 +1,4 @@
-//! HTTPS on the main listener.
+//! HTTPS on the main listener: TLS versions, client certificates, reloads and limits.
 
 use crate::{sd_export, test_app::*};
 use rustls::{
@@ -50,11 +50,11 @@ impl Listener {
         client(&self.authority, identity, &[], BOTH)
     }
 
-    async fn scrape(&self, client: &TlsConnector) -> io::Result<Answer> {
+    async fn scrape(&self, client: &TlsConnector) -> io::Result<Response> {
         get(self.app.address, client, METRICS).await
     }
 
-    /// Waits until the route table is there.
+    /// Waits until the route table is loaded.
     async fn ready(&self, client: &TlsConnector) {
         eventually(async || {
             let answer = get(self.app.address, client, "/-/ready").await.unwrap();
@@ -69,17 +69,17 @@ async fn connect(address: SocketAddr, client: &TlsConnector) -> io::Result<TlsSt
     client.connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Answer> {
+async fn get(address: SocketAddr, client: &TlsConnector, path: &str) -> io::Result<Response> {
     let mut stream = connect(address, client).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await?;
-    Ok(parse_answer(&raw))
+    Ok(parse_response(&raw))
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_scrapes_by_https_and_route_url() {
+async fn a_real_prometheus_scrapes_a_route_url_over_https() {
     let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
     let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
     let clients = Authority::new("scrapers");
@@ -111,7 +111,7 @@ async fn a_real_prometheus_scrapes_by_https_and_route_url() {
 }
 
 #[actix_web::test]
-async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
+async fn tls_1_2_and_1_3_and_both_http_versions_are_supported() {
     let instance = Instance::with_metrics("a 1\n").await;
     let listener = Listener::start(&[&instance], &[("LISTEN", "127.0.0.2:0".to_owned())]).await;
     listener.ready(&listener.client(None)).await;
@@ -120,8 +120,8 @@ async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
         let answer = listener.scrape(&client).await.unwrap();
         assert_eq!(answer.lines("a{").len(), 1, "{}", answer.text());
     }
-    // The scraper's address.
-    assert_eq!(instance.seen()[0].headers["x-forwarded-for"], "127.0.0.1");
+    // This is the address of the scraper.
+    assert_eq!(instance.requests()[0].headers["x-forwarded-for"], "127.0.0.1");
     for (offered, chosen) in [(&["h2", "http/1.1"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let client = client(&listener.authority, None, offered, BOTH);
         let stream = connect(listener.app.address, &client).await.unwrap();
@@ -130,7 +130,7 @@ async fn tls_1_2_and_1_3_and_both_versions_of_http_are_spoken() {
 }
 
 #[actix_web::test]
-async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
+async fn clients_need_a_certificate_if_a_client_authority_is_configured() {
     let clients = Authority::new("scrapers");
     let files = Files::new();
     files.write("clients", &clients.pem);
@@ -151,7 +151,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
             let client = client(&listener.authority, identity.as_ref(), &[], &[version]);
             let error = listener.scrape(&client).await.unwrap_err();
             let alert = error.to_string().contains("received fatal alert");
-            // Whoever still writes may find the connection closed.
+            // A client that is still writing may find the connection closed.
             let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
             assert!(alert || closed.contains(&error.kind()), "{name}: {error}");
         }
@@ -159,7 +159,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
         assert_eq!(listener.scrape(&client).await.unwrap().status, 200);
     }
 
-    // From the next connection on another authority decides.
+    // The next connections are verified with another authority.
     let next = Authority::new("next scrapers");
     files.write("clients", &next.pem);
     let client = listener.client(Some(&next.issue("prometheus")));
@@ -169,7 +169,7 @@ async fn clients_need_a_certificate_when_an_authority_for_them_is_set() {
 }
 
 #[actix_web::test]
-async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
+async fn a_new_certificate_is_loaded_and_an_invalid_one_is_ignored() {
     let listener = Listener::start(&[], &[]).await;
     let next = Authority::new("next");
     let of_next = client(&next, None, &[], BOTH);
@@ -177,7 +177,7 @@ async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
     listener.files.write_identity(&next.issue("localhost"));
     eventually(async || connect(listener.app.address, &of_next).await.ok()).await;
 
-    // A certificate without its key, and nothing at all.
+    // First the certificate does not match the key, then both files are invalid.
     listener.files.write("cert", &listener.authority.issue("localhost").cert);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(connect(listener.app.address, &of_next).await.is_ok());
@@ -192,7 +192,7 @@ async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
 }
 
 #[actix_web::test]
-async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
+async fn hanging_handshakes_time_out_and_do_not_affect_other_clients() {
     let (authority, files) = (Authority::new("scrapebroker"), Files::new());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
@@ -203,26 +203,26 @@ async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
     let address = server.address();
     let client = client(&authority, None, &[], BOTH);
     let healthy = async || get(address, &client, "/-/healthy").await.unwrap().status;
-    // A worker makes 256 handshakes at once unless it is told otherwise.
+    // By default a worker performs up to 256 handshakes concurrently.
     let workers = std::thread::available_parallelism().unwrap().get();
     let mut hanging = Vec::new();
     for n in 0..(256 * workers + 40).min(900) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         if n % 2 == 0 {
-            // The beginning of a handshake.
+            // This is the beginning of a TLS handshake.
             stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
         }
         hanging.push(stream);
     }
     assert_eq!(healthy().await, 200);
-    // Not because one of them had ended.
+    // The hanging connections are still open.
     let still_hangs = hanging[0].try_read(&mut [0; 64]);
     assert_eq!(still_hangs.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     for mut stream in hanging {
-        // An end, or a reset; without one the test would hang.
+        // The connection is closed or reset; otherwise the test would hang.
         let _ = stream.read(&mut [0; 64]).await;
     }
-    // No TLS at all.
+    // This client does not use TLS.
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut raw = Vec::new();
@@ -232,9 +232,9 @@ async fn handshakes_that_never_end_are_ended_and_stop_nobody() {
 }
 
 #[actix_web::test]
-async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
+async fn a_scrape_over_tls_is_canceled_when_the_scraper_disconnects() {
     let instance = Instance::start(|_| Reply::Hang).await;
-    // Longer than this test waits for anything.
+    // The timeout is longer than any wait of this test.
     let timeout = [("SCRAPE__TIMEOUT", "120s".to_owned())];
     let listener = Listener::start(&[&instance], &timeout).await;
     listener.ready(&listener.client(None)).await;
@@ -243,11 +243,11 @@ async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
     let mut scraper = connect(address, &listener.client(None)).await.unwrap();
     let request = format!("GET {METRICS} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     scraper.write_all(request.as_bytes()).await.unwrap();
-    eventually(async || (instance.open() == 1).then_some(())).await;
+    eventually(async || (instance.open_connections() == 1).then_some(())).await;
     drop(scraper);
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
 
-    // HTTP/2: the connection, then one request of it.
+    // With HTTP/2, first the connection is closed, then a single stream is reset.
     let client = client(&listener.authority, None, &["h2"], BOTH);
     let start = async || {
         let stream = connect(address, &client).await.unwrap();
@@ -255,21 +255,21 @@ async fn when_the_scraper_goes_away_work_for_it_stops_by_tls_too() {
         let connection = actix_web::rt::spawn(connection);
         let request = http::Request::get(format!("https://localhost{METRICS}")).body(()).unwrap();
         let (answer, _) = sender.send_request(request, true).unwrap();
-        eventually(async || (instance.open() == 1).then_some(())).await;
+        eventually(async || (instance.open_connections() == 1).then_some(())).await;
         (sender, answer, connection)
     };
     let (_sender, _answer, connection) = start().await;
     connection.abort();
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
     let (_sender, answer, connection) = start().await;
     drop(answer);
-    eventually(async || (instance.open() == 0).then_some(())).await;
+    eventually(async || (instance.open_connections() == 0).then_some(())).await;
     assert!(!connection.is_finished());
     drop(listener.routes);
 }
 
 #[actix_web::test]
-async fn an_answer_by_http2_is_whole() {
+async fn a_large_response_over_http2_is_complete() {
     let body: String = (0..50_000).map(|n| format!("a{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let listener = Listener::start(&[&instance], &[]).await;
@@ -292,7 +292,7 @@ async fn an_answer_by_http2_is_whole() {
     assert_eq!(text.lines().filter(|line| line.starts_with("a{")).count(), 50_000);
 }
 
-/// The program as a process, and what it logs.
+/// The program as a process, and its log.
 struct Server {
     child: std::process::Child,
     log: mpsc::Receiver<String>,
@@ -346,14 +346,14 @@ impl Server {
         }
     }
 
-    fn hang_up(&self) {
+    fn send_sighup(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     }
 }
 
 #[test]
-fn a_hangup_reloads_certificates_and_logs_the_result() {
+fn sighup_reloads_certificates_and_logs_the_result() {
     let (authority, files) = (Authority::new("scrapebroker"), Files::new());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
@@ -363,10 +363,10 @@ fn a_hangup_reloads_certificates_and_logs_the_result() {
     ]);
     server.logs("backends.skip_verify is set");
     server.logs("listening ");
-    server.hang_up();
+    server.send_sighup();
     server.logs("certificates reloaded section=\"tls\"");
     files.write("key", &authority.issue("localhost").key);
-    server.hang_up();
+    server.send_sighup();
     let line = server.logs("certificate reload failed; keeping the previous ones section=\"tls\"");
     assert!(line.contains(" error=tls.key_file: "), "{line}");
     files.write_identity(&authority.issue("localhost"));
@@ -374,7 +374,7 @@ fn a_hangup_reloads_certificates_and_logs_the_result() {
 }
 
 #[test]
-fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
+fn unusable_certificates_are_configuration_errors() {
     let files = Files::new();
     files.write_identity(&self_signed("localhost"));
     files.write("other", &self_signed("localhost").key);
@@ -393,15 +393,15 @@ fn certificates_that_cannot_be_used_are_mistakes_of_the_configuration() {
                 .env(format!("SCRAPEBROKER__{section}__KEY_FILE"), files.path(key))
                 .output()
                 .unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(64), "{said}");
-            assert!(said.contains(expected), "{said}");
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 }
 
 #[actix_web::test]
-async fn targets_are_exported_from_an_installation_behind_https() {
+async fn targets_are_exported_over_https() {
     let instance = Instance::with_metrics("a 1\n").await;
     let listener = Listener::start(&[&instance], &[]).await;
     listener.ready(&listener.client(None)).await;
@@ -410,9 +410,9 @@ async fn targets_are_exported_from_an_installation_behind_https() {
     let url = format!("https://localhost:{}/sd", listener.app.address.port());
     let arguments = ["--url", &url, "--token-file", &token, "--out", &out];
     let trusted = [("SSL_CERT_FILE", listener.files.path("ca"))];
-    let (code, said) = sd_export::export(&arguments, &trusted).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, said) =
+    let (code, message) = sd_export::export(&arguments, &trusted).await;
+    assert_eq!(code, 0, "{message}");
+    let (code, message) =
         sd_export::export(&arguments, &[("SSL_CERT_FILE", "/dev/null".to_owned())]).await;
-    assert!(code == 69 && said.contains("certificate"), "{code} {said}");
+    assert!(code == 69 && message.contains("certificate"), "{code} {message}");
 }

@@ -1,5 +1,4 @@
-//! Anything an instance may do wrong: each costs itself only, and has its
-//! documented reason.
+//! Faults of instances: each has its documented reason and does not affect other instances.
 
 use crate::test_app::*;
 use std::{io::Write, time::Duration};
@@ -23,8 +22,8 @@ fn raw(text: &str) -> Reply {
     Reply::Raw(text.as_bytes().to_vec())
 }
 
-/// Scrapes an app of a good instance and one that gives `reply`; returns the
-/// reason for the second, or none if it counted as good.
+/// Scrapes an app with one valid instance and one instance that returns `reply`. Returns the error
+/// reason of the second instance, or none if its scrape succeeded.
 async fn reason_for(reply: Reply) -> Option<String> {
     let good = Instance::with_metrics("good 1\n").await;
     let odd = Instance::start(move |_| reply.clone()).await;
@@ -50,7 +49,7 @@ async fn reason_for(reply: Reply) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
+async fn each_fault_has_its_reason_and_does_not_affect_the_others() {
     let head = "HTTP/1.1 200 OK\r\n";
     let long_line = format!("x{{a=\"{}\"}} 1\n", "y".repeat(70_000));
     let many_labels: String = (0..20).map(|n| format!("l{n}=\"\",")).collect();
@@ -64,21 +63,25 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
         ("late", Reply::Late(Duration::from_secs(5), Box::new(Reply::Hang)), Some("timeout")),
         ("closes", Reply::Close, Some("truncated")),
         ("no HTTP", raw("SSH-2.0-OpenSSH\r\n\r\n"), Some("not_exposition")),
-        ("half a head", raw("HTTP/1.1 200 OK\r\nContent-Le"), Some("truncated")),
-        ("half a body", raw(&format!("{head}Content-Length: 99\r\n\r\nx 1\n")), Some("truncated")),
+        ("truncated head", raw("HTTP/1.1 200 OK\r\nContent-Le"), Some("truncated")),
         (
-            "half a chunked body",
+            "truncated body",
+            raw(&format!("{head}Content-Length: 99\r\n\r\nx 1\n")),
+            Some("truncated"),
+        ),
+        (
+            "truncated chunked body",
             raw(&format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\nx 1\n\r\n")),
             Some("truncated"),
         ),
         (
-            "a whole chunked body",
+            "complete chunked body",
             raw(&format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\nx 1\n\r\n0\r\n\r\n")),
             None,
         ),
         ("ended by close", raw(&format!("{head}Connection: close\r\n\r\nx 1\n")), None),
-        ("a cut line", raw(&format!("{head}Connection: close\r\n\r\nx 12")), Some("truncated")),
-        ("a whole last line", Reply::metrics("x 1"), None),
+        ("truncated line", raw(&format!("{head}Connection: close\r\n\r\nx 12")), Some("truncated")),
+        ("last line without a line break", Reply::metrics("x 1"), None),
         ("empty", Reply::metrics(""), None),
         ("CRLF", Reply::metrics("x 1\r\ny{a=\"b\",} 2\r\n"), None),
         ("no content type", Reply::Http(200, vec![], b"x 1\n".to_vec()), None),
@@ -93,7 +96,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
             None,
         ),
         (
-            "cut OpenMetrics",
+            "truncated OpenMetrics",
             raw(&format!("{head}Content-Type: application/openmetrics-text\r\n\r\nx 1\n")),
             Some("truncated"),
         ),
@@ -111,7 +114,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
             Some("not_exposition"),
         ),
         (
-            "protobuf with a lying length",
+            "protobuf with a false length",
             typed(
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
                 "\x7f\n\x01x",
@@ -125,11 +128,11 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
             Some("not_exposition"),
         ),
         ("no value", Reply::metrics("x 1\ny\n"), Some("not_exposition")),
-        ("a cut label", Reply::metrics("x 1\ny{a=\"b"), Some("not_exposition")),
+        ("truncated label", Reply::metrics("x 1\ny{a=\"b"), Some("not_exposition")),
         ("500 HELP lines", Reply::metrics(&("# HELP x y\n".repeat(500) + "x 1\n")), None),
         ("gzip", packed(gzip(b"x 1\n")), None),
         ("not gzip", packed(b"x 1\n".to_vec()), Some("not_exposition")),
-        ("half gzip", packed(gzip(&[b'#'; 5000])[..20].to_vec()), Some("truncated")),
+        ("truncated gzip", packed(gzip(&[b'#'; 5000])[..20].to_vec()), Some("truncated")),
         ("a gzip bomb", packed(gzip(&vec![b'\n'; 2 << 20])), Some("too_large")),
         (
             "announces 2 GB",
@@ -151,7 +154,7 @@ async fn each_fault_has_its_reason_and_costs_the_others_nothing() {
 }
 
 #[actix_web::test]
-async fn nobody_listening_is_a_connect_failure() {
+async fn a_refused_connection_is_a_connect_failure() {
     let gone = Instance::with_metrics("").await.address;
     let good = Instance::with_metrics("good 1\n").await;
     let routes = RouteFile::of_addresses([good.address, gone]);
@@ -161,7 +164,7 @@ async fn nobody_listening_is_a_connect_failure() {
 }
 
 #[actix_web::test]
-async fn an_answer_over_max_response_is_502_and_never_cut() {
+async fn a_response_above_max_response_is_502_and_not_truncated() {
     let body: String = (0..1000).map(|n| format!("m{{n=\"{n}\"}} 1\n")).collect();
     let instance = Instance::with_metrics(&body).await;
     let routes = RouteFile::of_app([&instance]);
@@ -172,7 +175,7 @@ async fn an_answer_over_max_response_is_502_and_never_cut() {
 }
 
 #[actix_web::test]
-async fn what_is_no_exposition_is_not_given_away() {
+async fn bodies_that_are_not_expositions_are_not_disclosed() {
     let replies = [
         typed("application/json", "{\"password\": \"hidden\"}"),
         typed("text/plain", "{\"password\": \"hidden\"}"),
@@ -188,7 +191,7 @@ async fn what_is_no_exposition_is_not_given_away() {
         let answer = app.get("/v1/apps/app-guid/metrics?metric_path=/actuator/env").await;
         assert!([406, 502].contains(&answer.status), "{}", answer.text());
         assert!(!answer.text().contains("hidden"), "{}", answer.text());
-        assert_eq!(instance.seen()[0].line, "GET /actuator/env HTTP/1.1");
+        assert_eq!(instance.requests()[0].line, "GET /actuator/env HTTP/1.1");
         let described = app.get("/v1/apps/app-guid").await;
         assert_eq!(described.json()["apps"][0]["instances"][0]["last_scrape"]["up"], false);
         assert!(!described.text().contains("hidden"), "{}", described.text());

@@ -1,6 +1,6 @@
-//! IPv6: instances, sources, exporters and our own listener.
+//! IPv6 addresses of instances, route sources, exporters and the listener.
 
-use crate::{test_app::*, tsuru_binding::ask_tsuru};
+use crate::{test_app::*, tsuru_binding::tsuru_request};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use support::{
@@ -13,13 +13,13 @@ async fn on_ipv6(text: &'static str) -> Instance {
     Instance::start_on("[::1]:0", move |_| Reply::Metrics(text.to_owned())).await
 }
 
-/// As gorouter writes it for the host `::1`.
+/// The address without brackets, as gorouter writes it for the host `::1`.
 fn without_brackets(address: SocketAddr) -> Value {
     json!(format!("{}:{}", address.ip(), address.port()))
 }
 
 #[actix_web::test]
-async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
+async fn gorouter_endpoints_with_both_ipv6_notations_are_scraped() {
     let fleet = [on_ipv6("a 1\n").await, on_ipv6("a 2\n").await];
     let exporter = on_ipv6("bill 7\n").await;
     let mut endpoints: Vec<Value> = fleet
@@ -62,7 +62,7 @@ async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
         }
     }
     assert_eq!(page.lines("bill{").len(), 1, "{}", page.text());
-    let host = &fleet[0].seen()[0].headers["host"];
+    let host = &fleet[0].requests()[0].headers["host"];
     assert_eq!(host, "app.example.com");
     let authorization = basic(USER, PASSWORD);
     let headers = [("Authorization", &*authorization)];
@@ -73,9 +73,9 @@ async fn endpoints_of_gorouter_are_scraped_in_both_spellings() {
     assert_eq!(direct[1]["targets"][0], fleet[1].address.to_string(), "{direct}");
 }
 
-/// The list, asked again when it was asked for too often.
+/// The target list. Retries the request while the rate limit is exceeded.
 async fn eventually_allowed(
-    first: impl Future<Output = Answer>,
+    first: impl Future<Output = Response>,
     app: &TestApp,
     headers: &[(&str, &str)],
 ) -> Value {
@@ -91,7 +91,7 @@ async fn eventually_allowed(
 }
 
 #[actix_web::test]
-async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
+async fn ipv6_works_for_the_nats_server_and_hosts_in_its_messages() {
     let server = TestServer::start_on("[::1]", "").await;
     let good = on_ipv6("a 1\n").await;
     let settings = [
@@ -115,20 +115,20 @@ async fn hosts_of_nats_messages_are_ipv6_and_so_is_its_server() {
     }
 }
 
-/// Binds the app `shop` of Tsuru, for which routers answer at `hosts`.
+/// Binds the Tsuru app `shop` with the routers `hosts`.
 async fn bind_shop(app: &TestApp, hosts: &[String]) {
     let made = "name=of-team&team=team&user=u";
-    let made = ask_tsuru(app.address, "metrics", "POST", "", made).await.unwrap();
+    let made = tsuru_request(app.address, "metrics", "POST", "", made).await.unwrap();
     assert!(made.status < 300, "{}", made.text());
     let hosts = hosts.iter().map(|host| format!("&app-hosts={}", crate::query::encoded(host)));
     let form = format!("app-name=shop&app-pool-name=pool&user=u{}", hosts.collect::<String>());
-    let bound = ask_tsuru(app.address, "metrics", "POST", "/of-team/bind-app", &form).await;
+    let bound = tsuru_request(app.address, "metrics", "POST", "/of-team/bind-app", &form).await;
     let bound = bound.unwrap();
     assert!(bound.status < 300, "{}", bound.text());
 }
 
 #[actix_web::test]
-async fn units_and_the_api_of_tsuru_are_ipv6() {
+async fn ipv6_works_for_the_tsuru_api_and_its_units() {
     let api = TsuruApi::start_on("[::1]:0").await;
     assert!(api.url().starts_with("http://[::1]:"), "{}", api.url());
     let mut fleet = Vec::new();
@@ -162,27 +162,31 @@ async fn units_and_the_api_of_tsuru_are_ipv6() {
 }
 
 #[actix_web::test]
-async fn hosts_of_tsuru_apps_and_routes_are_ipv6_in_every_spelling() {
+async fn ipv6_hosts_of_tsuru_apps_are_accepted_in_every_notation() {
     let router = on_ipv6("a 1\n").await;
     let port = router.address.port();
-    // The bare `::1` names port 80, where nothing may listen; it is a route all the same.
+    // `::1` without a port means port 80, which may be closed. The host is a route nevertheless.
     for host in [format!("[::1]:{port}"), format!("0:0:0:0:0:0:0:1:{port}"), "::1".to_owned()] {
         let app = spawn_app(&[]).await;
         bind_shop(&app, std::slice::from_ref(&host)).await;
-        for asked in ["::1", "[::1]", "http://[::1]:9/", "0:0:0:0:0:0:0:1", "[0::1]:80"] {
-            let path = format!("/v1/apps/metrics?route_url={}", crate::query::encoded(asked));
+        for requested in ["::1", "[::1]", "http://[::1]:9/", "0:0:0:0:0:0:0:1", "[0::1]:80"] {
+            let path = format!("/v1/apps/metrics?route_url={}", crate::query::encoded(requested));
             let page = eventually(async || {
                 let page = app.get(&path).await;
                 (page.status != 404 && page.status != 503).then_some(page)
             })
             .await;
             if host != "::1" {
-                assert_eq!((page.status, page.lines("a{").len()), (200, 1), "{host} as {asked}");
+                assert_eq!(
+                    (page.status, page.lines("a{").len()),
+                    (200, 1),
+                    "{host} as {requested}"
+                );
             }
         }
         assert_eq!(app.get("/v1/apps/metrics?route_url=::2").await.status, 404, "{host}");
     }
-    let hosts: Vec<_> = router.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    let hosts: Vec<_> = router.requests().iter().map(|seen| seen.headers["host"].clone()).collect();
     assert!(
         !hosts.is_empty() && hosts.iter().all(|it| *it == format!("[::1]:{port}")),
         "{hosts:?}"

@@ -1,7 +1,7 @@
-//! What one client may take of the program: descriptors, memory, connections.
+//! Limits for clients: file descriptors, memory and connections.
 
 use crate::{
-    query::{QUERY, World, server},
+    query::{Fixture, QUERY, server},
     replicas::Database,
     server_process::Server,
     test_app::*,
@@ -25,16 +25,16 @@ use tokio::{
 
 const SCRAPE: &str = "/v1/apps/app-guid/metrics";
 
-/// The value of one of the program's own series.
-async fn own(url: &str, series: &str) -> u64 {
+/// The value of a series in the metrics of the program.
+async fn own_metric(url: &str, series: &str) -> u64 {
     let answer = send("GET", &format!("{url}/metrics"), &[], None).await;
     let lines = answer.lines(series);
     let line = lines.first().unwrap_or_else(|| panic!("no {series} in {answer:?}"));
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 
-/// A port of the whole loopback network at which nothing ever answers, and its endpoints.
-async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
+/// Endpoints of instances that accept connections on many loopback addresses and never respond.
+async fn unresponsive_endpoints(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
     struct Abort(actix_web::rt::task::JoinHandle<()>);
     impl Drop for Abort {
         fn drop(&mut self) {
@@ -55,7 +55,7 @@ async fn hanging(app: &str, instances: u8) -> (Vec<Value>, impl Drop + use<>) {
 }
 
 #[actix_web::test]
-async fn idle_connections_leave_room_for_everything_else() {
+async fn idle_connections_do_not_exhaust_file_descriptors() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
@@ -77,7 +77,7 @@ async fn idle_connections_leave_room_for_everything_else() {
     for _ in 0..1500 {
         idle.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // A new one gets the place of one that has been idle for a second.
+    // A new connection replaces a connection that has been idle for a second.
     eventually(async || {
         let mut stream = TcpStream::connect(server.address).await.ok()?;
         stream
@@ -92,19 +92,21 @@ async fn idle_connections_leave_room_for_everything_else() {
     let healthy = send("GET", &format!("http://{health}/-/healthy"), &[], None).await;
     assert_eq!(healthy.status, 200);
     assert_eq!(get(SCRAPE).await.lines("a{").len(), 1);
-    assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
+    assert_eq!(server.broker_request("GET", "/v2/catalog", None).await.unwrap().status, 200);
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     assert!(descriptors < 700, "{descriptors}");
-    assert!(own(&url, "scrapebroker_connections ").await > 100);
-    assert!(own(&url, "scrapebroker_connections_refused_total").await > 0);
-    assert!(own(&url, "scrapebroker_connections_closed_total{reason=\"evicted\"}").await > 0);
+    assert!(own_metric(&url, "scrapebroker_connections ").await > 100);
+    assert!(own_metric(&url, "scrapebroker_connections_refused_total").await > 0);
+    assert!(
+        own_metric(&url, "scrapebroker_connections_closed_total{reason=\"evicted\"}").await > 0
+    );
     drop(idle);
-    let open = async || own(&url, "scrapebroker_connections ").await;
+    let open = async || own_metric(&url, "scrapebroker_connections ").await;
     eventually(async || (open().await < 10).then_some(())).await;
 }
 
 #[actix_web::test]
-async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
+async fn a_connection_with_a_running_request_is_never_evicted() {
     let slow =
         Instance::start(|_| Reply::Late(Duration::from_secs(3), Box::new(Reply::metrics("a 1\n"))))
             .await;
@@ -115,19 +117,23 @@ async fn a_connection_with_a_request_is_never_closed_for_a_new_one() {
         actix_web::rt::spawn(async move { send("GET", &url, &[], None).await })
     };
     let scrapes = [scrape(), scrape()];
-    eventually(async || (slow.open() == 2).then_some(())).await;
+    eventually(async || (slow.open_connections() == 2).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let mut third = TcpStream::connect(app.address).await.unwrap();
-    // An end, or a reset.
-    assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed at once");
+    // The connection is closed or reset.
+    assert_eq!(
+        third.read(&mut [0; 1]).await.unwrap_or(0),
+        0,
+        "the third connection is closed immediately"
+    );
     for scrape in scrapes {
         assert_eq!(scrape.await.unwrap().lines("a{").len(), 1);
     }
 }
 
 #[actix_web::test]
-async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
-    let (hung, _listener) = hanging("hung", 250).await;
+async fn unresponsive_instances_of_one_app_do_not_block_scrapes_of_other_apps() {
+    let (hung, _listener) = unresponsive_endpoints("hung", 250).await;
     let instance = Instance::with_metrics("a 1\n").await;
     let table = json!({
         "hung.example.com": hung,
@@ -143,7 +149,8 @@ async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
             actix_web::rt::spawn(async move { send("GET", &url, &[timeout], None).await })
         })
         .collect();
-    let in_use = async || own(&app.url(""), "scrapebroker_backend_connections_in_use ").await;
+    let in_use =
+        async || own_metric(&app.url(""), "scrapebroker_backend_connections_in_use ").await;
     eventually(async || (in_use().await == 50).then_some(())).await;
     for _ in 0..20 {
         let answer = app.get(SCRAPE).await;
@@ -157,33 +164,34 @@ async fn hung_instances_of_one_app_do_not_cost_other_apps_their_scrape() {
         assert!(answer.text().contains("backends.max_connections"), "{}", answer.text());
         refused += 1;
     }
-    let counted = own(&app.url(""), "scrapebroker_backend_connection_refused_total").await;
+    let counted = own_metric(&app.url(""), "scrapebroker_backend_connection_refused_total").await;
     assert_eq!(counted, refused);
-    assert!(own(&app.url(""), "scrapebroker_backend_connection_waits_total").await > 0);
+    assert!(own_metric(&app.url(""), "scrapebroker_backend_connection_waits_total").await > 0);
     eventually(async || (in_use().await == 0).then_some(())).await;
 }
 
-/// The status of an answer; none when the connection is closed without one, as for lack of room.
+/// The response status. None if the connection is closed without a response, for example because of
+/// a limit.
 async fn get_status(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
-    // It may end in a reset.
+    // The connection may be reset after the response.
     let _ = stream.read_to_end(&mut answer).await;
     std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
 }
 
-/// Clients and scrapes take all descriptors that they may, while a gorouter is polled and bindings
-/// are made in the database.
-async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Option<String>) {
+/// Clients and scrapes use all file descriptors that the limits allow. Meanwhile a gorouter is
+/// polled and bindings are created in the database.
+async fn assert_routes_and_bindings_can_change(database_url: Option<String>) {
     const HUNG_APPS: u8 = 8;
     let instance = Instance::with_metrics("a 1\n").await;
     let mut table = serde_json::Map::new();
     let mut listeners = Vec::new();
     for n in 0..HUNG_APPS {
         let app = format!("hung{n}");
-        let (endpoints, listener) = hanging(&app, 100).await;
+        let (endpoints, listener) = unresponsive_endpoints(&app, 100).await;
         table.insert(format!("hung{n}.example.com"), endpoints.into());
         listeners.push(listener);
     }
@@ -219,14 +227,15 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
                 while !is_over.load(Ordering::SeqCst) {
                     let path = format!("/v1/apps/hung{n}-guid/metrics");
                     let status = get_status(address, &path).await;
-                    // 504 when each instance got a connection before the deadline.
+                    // The status is 504 if a connection to each instance was available before the
+                    // deadline.
                     assert!([None, Some(503), Some(504)].contains(&status), "{status:?}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             })
         })
         .collect();
-    let in_use = async || own(&url, "scrapebroker_backend_connections_in_use ").await;
+    let in_use = async || own_metric(&url, "scrapebroker_backend_connections_in_use ").await;
     eventually(async || (in_use().await > 80).then_some(())).await;
     let mut idle = Vec::new();
     for _ in 0..400 {
@@ -234,13 +243,14 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
     }
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
     eventually(async || (descriptors() > 200).then_some(())).await;
-    // From now on each new connection gets the place of one that was idle for a second.
+    // Afterwards each new connection replaces a connection that was idle for a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
 
     table.lock().unwrap()["new.example.com"] = json!([endpoint("new", 0, instance.address)]);
     let is_scraped = async || get_status(server.address, "/v1/apps/new-guid/metrics").await;
     eventually(async || (is_scraped().await == Some(200)).then_some(())).await;
-    let catalog = eventually(async || server.ask("GET", "/v2/catalog", None).await).await.json();
+    let catalog =
+        eventually(async || server.broker_request("GET", "/v2/catalog", None).await).await.json();
     let (service, plan) =
         (&catalog["services"][0]["id"], &catalog["services"][0]["plans"][0]["id"]);
     for n in 0..5 {
@@ -249,7 +259,8 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
             "organization_guid": "org-guid", "space_guid": "space-guid",
         });
         let path = format!("/v2/service_instances/i{n}");
-        let made = eventually(async || server.ask("PUT", &path, Some(provision.clone())).await);
+        let made =
+            eventually(async || server.broker_request("PUT", &path, Some(provision.clone())).await);
         let made = made.await;
         assert!([200, 201].contains(&made.status), "{}", made.text());
     }
@@ -267,15 +278,15 @@ async fn routes_and_bindings_change_while_descriptors_are_short(database_url: Op
 }
 
 #[actix_web::test]
-async fn routes_and_bindings_change_while_clients_and_scrapes_take_all_they_may() {
-    routes_and_bindings_change_while_descriptors_are_short(None).await;
+async fn routes_and_bindings_can_change_while_connection_limits_are_reached() {
+    assert_routes_and_bindings_can_change(None).await;
     let database = Database::create().await;
-    routes_and_bindings_change_while_descriptors_are_short(Some(database.url())).await;
+    assert_routes_and_bindings_can_change(Some(database.url())).await;
     database.drop().await;
 }
 
 #[actix_web::test]
-async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
+async fn an_app_with_more_instances_than_connections_is_scraped_completely() {
     let mut instances = Vec::new();
     for n in 0..30 {
         instances.push(Instance::with_metrics(&format!("a {n}\n")).await);
@@ -286,13 +297,13 @@ async fn an_app_with_more_instances_than_connections_is_scraped_whole() {
     for _ in 0..5 {
         let answer = app.get(SCRAPE).await;
         assert_eq!(answer.lines("a{").len(), 30, "{}", answer.text());
-        let open: usize = instances.iter().map(Instance::open).sum();
+        let open: usize = instances.iter().map(Instance::open_connections).sum();
         assert!(open <= 8, "{open} connections are open");
     }
 }
 
-/// An app whose answer is larger than what kernels buffer.
-async fn large() -> (Instance, RouteFile) {
+/// An app whose response is larger than the socket buffers.
+async fn app_with_large_response() -> (Instance, RouteFile) {
     let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
     let body: String = (0..40_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
     let instance = Instance::with_metrics(&body).await;
@@ -300,8 +311,8 @@ async fn large() -> (Instance, RouteFile) {
     (instance, routes)
 }
 
-/// Begins a request and reads nothing of the answer.
-async fn begin(address: SocketAddr, path: &str) -> TcpStream {
+/// Sends a request and does not read the response.
+async fn start_request(address: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 << 10).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
@@ -311,35 +322,35 @@ async fn begin(address: SocketAddr, path: &str) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn an_answer_that_is_not_read_is_ended_and_its_memory_given_back() {
-    let (_instance, routes) = large().await;
+async fn an_unread_response_is_aborted_and_its_memory_is_released() {
+    let (_instance, routes) = app_with_large_response().await;
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let url = app.url("");
-    let held = async || own(&url, "scrapebroker_body_memory_bytes ").await;
+    let held = async || own_metric(&url, "scrapebroker_body_memory_bytes ").await;
     let mut unread = Vec::new();
     for path in [SCRAPE, "/v2/apps/app-guid/metrics"] {
-        unread.push(begin(app.address, path).await);
+        unread.push(start_request(app.address, path).await);
     }
     eventually(async || (held().await > 0).then_some(())).await;
     eventually(async || (held().await == 0).then_some(())).await;
-    assert_eq!(own(&url, "scrapebroker_answers_stalled_total").await, 2);
+    assert_eq!(own_metric(&url, "scrapebroker_answers_stalled_total").await, 2);
     for mut stream in unread {
         let mut text = Vec::new();
-        // It is reset, or what the kernels had is read.
+        // Either the connection is reset, or only the buffered data is read.
         let _ = stream.read_to_end(&mut text).await;
         assert!(text.len() < 30_000_000, "{} bytes of 40 MB", text.len());
     }
 }
 
 #[actix_web::test]
-async fn an_answer_that_is_read_slowly_is_sent_whole() {
+async fn a_slowly_read_response_is_sent_completely() {
     let line = format!("m{{filler=\"{}\"}} 1\n", "x".repeat(1000));
     let body: String = (0..3_000).map(|n| line.replace("m{", &format!("m{{n=\"{n}\","))).collect();
     let instance = Instance::with_metrics(&body).await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())]).await;
     let started = Instant::now();
-    let mut stream = begin(app.address, SCRAPE).await;
+    let mut stream = start_request(app.address, SCRAPE).await;
     let (mut text, mut piece) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         match stream.read(&mut piece).await.unwrap() {
@@ -348,12 +359,15 @@ async fn an_answer_that_is_read_slowly_is_sent_whole() {
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    assert_eq!(parse_answer(&text).lines("m{").len(), 3_000);
-    assert!(started.elapsed() > Duration::from_secs(5), "longer than the timeout");
+    assert_eq!(parse_response(&text).lines("m{").len(), 3_000);
+    assert!(
+        started.elapsed() > Duration::from_secs(5),
+        "the response takes longer than the timeout"
+    );
 }
 
 #[actix_web::test]
-async fn every_large_answer_is_ended_when_it_is_not_read() {
+async fn every_large_unread_response_is_aborted() {
     let endpoints: Vec<_> = (0..8_000)
         .map(|n: u32| {
             let [_, a, b, c] = n.to_be_bytes();
@@ -364,7 +378,7 @@ async fn every_large_answer_is_ended_when_it_is_not_read() {
     let settings = [routes.setting(), ("WRITE_TIMEOUT", "2s".to_owned())];
     let app = spawn_app(&settings).await;
     let url = app.url("");
-    let before = own(&url, "scrapebroker_connections ").await;
+    let before = own_metric(&url, "scrapebroker_connections ").await;
     for (n, path) in ["/routes", "/sd", "/v1/apps/app-guid"].into_iter().enumerate() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -374,20 +388,20 @@ async fn every_large_answer_is_ended_when_it_is_not_read() {
             basic(USER, PASSWORD)
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        let stalled = async || own(&url, "scrapebroker_answers_stalled_total").await;
+        let stalled = async || own_metric(&url, "scrapebroker_answers_stalled_total").await;
         eventually(async || (stalled().await == n as u64 + 1).then_some(())).await;
-        let open = async || own(&url, "scrapebroker_connections ").await;
+        let open = async || own_metric(&url, "scrapebroker_connections ").await;
         eventually(async || (open().await <= before).then_some(())).await;
         drop(stream);
     }
 }
 
-/// A Prometheus whose answers have this head and a body that never ends.
+/// A Prometheus that sends responses with a given head and an endless body.
 struct Endless {
     address: SocketAddr,
-    /// Bytes that were taken from it.
+    /// The number of bytes that were sent.
     sent: Arc<AtomicUsize>,
-    /// Connections to it.
+    /// The number of open connections.
     open: Arc<AtomicUsize>,
 }
 
@@ -418,26 +432,26 @@ impl Endless {
 }
 
 #[actix_web::test]
-async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
+async fn an_unread_query_response_is_aborted_and_its_query_is_canceled() {
     let chunk = [b"10000\r\n", vec![b'x'; 0x10000].as_slice(), b"\r\n"].concat();
     let heads = [
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n", vec![b'x'; 0x10000]),
     ];
     let write_timeout = ("WRITE_TIMEOUT", "2s".to_owned());
-    let world = World::start_with("http://metrics.example.com", &[write_timeout]).await;
-    let url = world.app.url("");
+    let fixture = Fixture::start_with("http://metrics.example.com", &[write_timeout]).await;
+    let url = fixture.app.url("");
     for (nth, (head, piece)) in heads.into_iter().enumerate() {
         let prometheus = Endless::start(head, piece).await;
         let id = format!("endless-{nth}");
         let token =
-            world.instance(&id, &[server(0, &format!("http://{}", prometheus.address))]).await;
-        let before = own(&url, "scrapebroker_connections ").await;
+            fixture.instance(&id, &[server(0, &format!("http://{}", prometheus.address))]).await;
+        let before = own_metric(&url, "scrapebroker_connections ").await;
         let mut unread = Vec::new();
         for _ in 0..3 {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(16 << 10).unwrap();
-            let mut stream = socket.connect(world.app.address).await.unwrap();
+            let mut stream = socket.connect(fixture.app.address).await.unwrap();
             let authorization = basic("anyone", &token);
             let request = format!(
                 "GET /prometheus/{id}{QUERY} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"
@@ -448,28 +462,28 @@ async fn an_unread_answer_of_a_prometheus_is_ended_and_its_query_cancelled() {
         let open = || prometheus.open.load(Ordering::SeqCst);
         eventually(async || (open() == 3).then_some(())).await;
         eventually(async || (open() == 0).then_some(())).await;
-        // What is not read stays with the server but for what buffers on the way hold.
+        // Only the buffers between the server and the client hold unread data.
         let taken = prometheus.sent.load(Ordering::SeqCst) / 3;
-        assert!(taken < 20 << 20, "{taken} bytes of each answer");
-        let stalled = own(&url, "scrapebroker_answers_stalled_total").await;
+        assert!(taken < 20 << 20, "{taken} bytes of each response");
+        let stalled = own_metric(&url, "scrapebroker_answers_stalled_total").await;
         assert_eq!(stalled, 3 * (nth as u64 + 1), "{head}");
         for series in
             ["scrapebroker_backend_connections_in_use ", "scrapebroker_backend_connections "]
         {
-            eventually(async || (own(&url, series).await == 0).then_some(())).await;
+            eventually(async || (own_metric(&url, series).await == 0).then_some(())).await;
         }
-        let connections = async || own(&url, "scrapebroker_connections ").await;
+        let connections = async || own_metric(&url, "scrapebroker_connections ").await;
         eventually(async || (connections().await <= before).then_some(())).await;
         for mut stream in unread {
             let mut text = Vec::new();
-            // It is reset, or what the kernels had is read.
+            // Either the connection is reset, or only the buffered data is read.
             let _ = stream.read_to_end(&mut text).await;
             assert!(text.len() < 20 << 20, "{} bytes", text.len());
         }
     }
 }
 
-/// The program behind TLS.
+/// The program with TLS.
 struct Secured {
     authority: Authority,
     _files: Files,
@@ -512,8 +526,8 @@ impl Secured {
         sender
     }
 
-    /// Sends a request with these header fields, as HPACK has them, and waits for the end of the
-    /// connection or an answer.
+    /// Sends a request with these HPACK-encoded header fields. Waits for a response or the end of
+    /// the connection.
     async fn send_head(&self, fields: &[u8]) {
         let client = client(&self.authority, None, &["h2"], &[&TLS13]);
         let stream = TcpStream::connect(self.app.address).await.unwrap();
@@ -526,7 +540,7 @@ impl Secured {
         };
         let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         sent.extend(frame(4, 0, 0, &[]));
-        // GET, https, the authority, and the path.
+        // The block has `:method` GET, `:scheme` https, `:authority` and `:path`.
         let mut block = vec![0x82, 0x87, 0x01, 9];
         block.extend_from_slice(b"localhost");
         block.extend_from_slice(&[0x04, SCRAPE.len() as u8]);
@@ -539,11 +553,11 @@ impl Secured {
             let ends_headers = if n + 1 == pieces.len() { 4 } else { 0 };
             sent.extend(frame(kind, ends_stream | ends_headers, 1, piece));
         }
-        // It may be closed meanwhile.
+        // The server may close the connection early.
         let _ = stream.write_all(&sent).await;
         let mut answer = [0; 9];
         loop {
-            // A head, a reset, or a goodbye.
+            // The frame is HEADERS, RST_STREAM or GOAWAY.
             match stream.read_exact(&mut answer).await {
                 Ok(_) if [1, 3, 7].contains(&answer[3]) => return,
                 Ok(_) => {
@@ -555,7 +569,7 @@ impl Secured {
         }
     }
 
-    async fn own(&self, series: &str) -> u64 {
+    async fn own_metric(&self, series: &str) -> u64 {
         let (_, text) = get(&mut self.connect().await, "/metrics", &[]).await;
         let line = text.lines().find(|line| line.starts_with(series)).unwrap();
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
@@ -570,7 +584,7 @@ fn request(path: &str, headers: &[(String, String)]) -> http::Request<()> {
     request.body(()).unwrap()
 }
 
-/// Status and body; status 0 when the connection or the stream was ended.
+/// Status and body of a response. The status is 0 if the connection or the stream was closed.
 async fn get(sender: &mut Http2, path: &str, headers: &[(String, String)]) -> (u16, String) {
     let Ok(mut ready) = sender.clone().ready().await else { return (0, String::new()) };
     let (answer, _) = ready.send_request(request(path, headers), true).unwrap();
@@ -589,7 +603,7 @@ fn fields(count: usize, length: usize) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn large_heads_are_refused_in_both_versions_of_http() {
+async fn large_request_heads_are_refused_with_http1_and_http2() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let secured = Secured::start(&routes, &[]).await;
@@ -617,7 +631,7 @@ async fn large_heads_are_refused_in_both_versions_of_http() {
 }
 
 #[actix_web::test]
-async fn heads_that_only_http2_allows_end_at_their_limit() {
+async fn large_request_heads_that_only_http2_allows_are_limited() {
     let mut instances = Vec::new();
     for _ in 0..40 {
         instances.push(Instance::with_metrics("a 1\n").await);
@@ -627,13 +641,13 @@ async fn heads_that_only_http2_allows_end_at_their_limit() {
     let literal = |name: &str, value: &str| {
         let mut field = vec![0x40, name.len() as u8];
         field.extend_from_slice(name.as_bytes());
-        // A length of 127 or more goes on in the next byte.
+        // A length of 127 or more continues in the next byte.
         let length = value.len() - 127;
         field.extend_from_slice(&[127, (length % 128) as u8 | 128, (length / 128) as u8]);
         field.extend_from_slice(value.as_bytes());
         field
     };
-    // A field of the dynamic table is a byte on the wire.
+    // A field of the dynamic table is encoded in one byte.
     let mut indexed = literal("x-large", &"v".repeat(3_900));
     indexed.extend_from_slice(&[0xbe; 100_000]);
     let names = (0..40_000).flat_map(|n| {
@@ -641,28 +655,33 @@ async fn heads_that_only_http2_allows_end_at_their_limit() {
         [&[0, name.len() as u8][..], name.as_bytes(), &[1, b'v']].concat()
     });
     for block in [indexed, names.collect()] {
-        let before = secured.own("process_resident_memory_bytes").await;
+        let before = secured.own_metric("process_resident_memory_bytes").await;
         secured.send_head(&block).await;
-        let after = secured.own("process_resident_memory_bytes").await;
+        let after = secured.own_metric("process_resident_memory_bytes").await;
         assert!(after < before + (64 << 20), "{before} {after}");
     }
-    assert!(instances.iter().all(|instance| instance.seen().is_empty()), "none was asked");
+    assert!(
+        instances.iter().all(|instance| instance.requests().is_empty()),
+        "no instance was scraped"
+    );
     let (status, _) = get(&mut secured.connect().await, SCRAPE, &[]).await;
-    assert_eq!(status, 200, "others are served as ever");
+    assert_eq!(status, 200, "other clients are still served");
 }
 
 #[actix_web::test]
-async fn a_stream_that_is_not_read_is_reset_and_the_connection_stays() {
-    let (_instance, routes) = large().await;
+async fn an_unread_http2_stream_is_reset_and_the_connection_stays_open() {
+    let (_instance, routes) = app_with_large_response().await;
     let write_timeout = [("WRITE_TIMEOUT", "2s".to_owned())];
     let secured = Secured::start(&routes, &write_timeout).await;
     let mut sender = secured.connect().await;
     let (answer, _) = sender.send_request(request(SCRAPE, &[]), true).unwrap();
     let (head, mut body) = answer.await.unwrap().into_parts();
     assert_eq!(head.status, 200);
-    eventually(async || (secured.own("scrapebroker_body_memory_bytes ").await == 0).then_some(()))
-        .await;
-    assert_eq!(secured.own("scrapebroker_answers_stalled_total").await, 1);
+    eventually(async || {
+        (secured.own_metric("scrapebroker_body_memory_bytes ").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(secured.own_metric("scrapebroker_answers_stalled_total").await, 1);
     let error = loop {
         match body.data().await.unwrap() {
             Ok(piece) => body.flow_control().release_capacity(piece.len()).unwrap(),

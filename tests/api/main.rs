@@ -1,6 +1,6 @@
-//! Tests over HTTP: the whole program, and its two service APIs on both kinds of database.
+//! Tests over HTTP of the whole program, and of its two service APIs on SQLite and PostgreSQL.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod access;
 mod apps;

@@ -1,4 +1,4 @@
-//! The whole program beside a real NATS server.
+//! Routes from a real NATS server.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -8,7 +8,7 @@ use support::{
 };
 
 #[actix_web::test]
-async fn instances_that_are_registered_on_nats_are_scraped_until_they_are_unregistered() {
+async fn instances_registered_over_nats_are_scraped_until_they_are_unregistered() {
     let server = TestServer::start("").await;
     let good = Instance::with_metrics("a 1\n").await;
     let settings = [

@@ -1,4 +1,4 @@
-//! The Open Service Broker API through real sockets, on real databases.
+//! The Open Service Broker API over HTTP, on SQLite and PostgreSQL.
 
 mod bindings;
 mod client;

@@ -1,25 +1,25 @@
-//! Pages for people: where their links lead, and what they say of failing targets.
+//! HTML pages: links, and messages about failing targets.
 
 use crate::{
-    dedicated_prometheus::{INSTANCE, Premises, SERVICE_ID, STANDARD},
+    dedicated_prometheus::{INSTANCE, InstanceDirs, SERVICE_ID, STANDARD},
     test_app::*,
-    tsuru_binding::{ask_tsuru, table_of_shop},
+    tsuru_binding::{table_of_shop, tsuru_request},
 };
 use serde_json::json;
 use support::*;
 
-/// A provisioned Prometheus with a bound app, below the path `/base`.
+/// A provisioned Prometheus with a bound app, with the base path `/base`.
 struct Bound {
-    _premises: Premises,
+    _instance_dirs: InstanceDirs,
     app: TestApp,
-    /// Basic authentication of the binding.
+    /// Basic authentication with the credentials of the binding.
     user: String,
 }
 
 impl Bound {
     async fn start(routes: &RouteFile, scrape_interval: &str) -> Self {
-        let premises = Premises::new();
-        let mut settings = premises.settings();
+        let instance_dirs = InstanceDirs::new();
+        let mut settings = instance_dirs.settings();
         settings.push(routes.setting());
         settings.push(("SCRAPE__ACCESS", "token".to_owned()));
         let app = spawn_app(&settings).await;
@@ -39,12 +39,12 @@ impl Bound {
         let bound = app.broker("PUT", &path, Some(bind)).await.json();
         let text = |name: &str| bound["credentials"][name].as_str().unwrap().to_owned();
         let user = basic(&text("username"), &text("password"));
-        Self { _premises: premises, app, user }
+        Self { _instance_dirs: instance_dirs, app, user }
     }
 }
 
 #[actix_web::test]
-async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
+async fn the_page_of_a_prometheus_shows_the_scrape_errors_of_instances() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], b"secret".to_vec())).await;
     let html = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
@@ -68,23 +68,23 @@ async fn the_page_of_a_prometheus_shows_why_an_instance_could_not_be_scraped() {
 }
 
 #[actix_web::test]
-async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
+async fn the_tsuru_instance_info_shows_the_scrape_errors_of_instances() {
     let good = Instance::with_metrics("a 1\n").await;
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::new(&table_of_shop([&good, &broken]));
-    let premises = Premises::new();
-    let mut settings = premises.settings();
+    let instance_dirs = InstanceDirs::new();
+    let mut settings = instance_dirs.settings();
     settings.push(routes.setting());
     let app = spawn_app(&settings).await;
-    let ask = async |method, path, form| {
-        ask_tsuru(app.address, "prometheus", method, path, form).await.unwrap()
+    let send_request = async |method, path, form| {
+        tsuru_request(app.address, "prometheus", method, path, form).await.unwrap()
     };
     let made = "name=own&team=checkout&plan=standard&parameters.scrape_interval=1s&user=u";
-    let made = ask("POST", "", made).await;
+    let made = send_request("POST", "", made).await;
     assert!(made.status < 300, "{}", made.text());
     let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a&user=u";
     eventually(async || {
-        let bound = ask("POST", "/own/bind-app", form).await;
+        let bound = send_request("POST", "/own/bind-app", form).await;
         (bound.status == 201).then_some(())
     })
     .await;
@@ -97,7 +97,7 @@ async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
             line.map(|line| line["value"].as_str().unwrap().to_owned())
         };
         let is_up = line("Targets up / all").as_deref() == Some("1 / 2");
-        // At first the other one was not scraped yet.
+        // At first the second instance was not scraped yet.
         line("Last error").filter(|error| is_up && error != "none")
     })
     .await;
@@ -107,14 +107,14 @@ async fn the_info_of_tsuru_says_why_an_instance_could_not_be_scraped() {
     );
 }
 
-/// Links of a page to things on the same host.
+/// The targets of all links, images and forms of a page.
 fn links(page: &str) -> Vec<String> {
     let parts = ["href=\"", "src=\"", "action=\""].into_iter();
     let parts = parts.flat_map(|attribute| page.split(attribute).skip(1));
     parts.filter_map(|part| Some(part.split_once('"')?.0.replace("&amp;", "&"))).collect()
 }
 
-/// A link of the page at `page`, which ends in a slash or names no folder.
+/// Resolves a link relative to the path `page`.
 fn resolve(page: &str, link: &str) -> String {
     if link.starts_with('/') {
         return link.to_owned();
@@ -125,8 +125,8 @@ fn resolve(page: &str, link: &str) -> String {
 }
 
 impl TestApp {
-    /// The answer at the end of the redirects that begin at `path`.
-    async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a GET request and follows redirects.
+    async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let mut path = path.to_owned();
         for _ in 0..5 {
             let answer = self.get_with(&path, headers).await;
@@ -135,14 +135,14 @@ impl TestApp {
                 None => return answer,
             }
         }
-        panic!("{path} is redirected without end");
+        panic!("{path} has too many redirects");
     }
 }
 
 #[actix_web::test]
-async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
+async fn every_link_of_a_page_works_with_the_same_credentials() {
     let instance = Instance::with_metrics("a 1\n").await;
-    // More than the page shows, so that it links to the whole list.
+    // The app has more instances than the page shows, so that the page links to the full list.
     let routes = RouteFile::of_addresses(
         std::iter::repeat_n(instance.address, 1)
             .chain((1..=101).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)))),
@@ -170,7 +170,7 @@ async fn every_link_of_our_pages_leads_somewhere_with_the_same_credentials() {
             for link in links(&answer.text()) {
                 let path = resolve(page, &link);
                 let answer = bound.app.follow(&path, &headers).await;
-                // This one is there to log in.
+                // This link requests a login.
                 let is_login = credentials.is_none() && path == "/base/?details";
                 let expected = if is_login { 401 } else { 200 };
                 assert_eq!(answer.status, expected, "{link} of {page} with {credentials:?}");

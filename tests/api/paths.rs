@@ -1,10 +1,10 @@
-//! Doubled and closing slashes in paths of our listeners.
+//! Repeated and trailing slashes in request paths.
 
 use crate::test_app::*;
 use support::*;
 
 #[actix_web::test]
-async fn superfluous_slashes_change_nothing() {
+async fn superfluous_slashes_are_ignored() {
     let instance = Instance::with_metrics("m 1\n").await;
     let routes = RouteFile::new(&serde_json::json!({
         "app.example.com": [endpoint("app", 0, instance.address)],
@@ -29,7 +29,7 @@ async fn superfluous_slashes_change_nothing() {
         let headers = [("Authorization", &*basic(USER, PASSWORD))];
         assert_eq!(app.get_with(path, &headers).await.status, 200, "{path}");
     }
-    // A slash that is encoded is part of the name.
+    // An encoded slash is part of the name.
     assert_eq!(app.get("/v1/apps/app-guid%2F/metrics").await.status, 404);
     for path in ["//v2/catalog", "/v2/catalog/", "/v2//catalog//"] {
         assert_eq!(app.broker("GET", path, None).await.status, 200, "{path}");

@@ -1,4 +1,4 @@
-//! Prometheus instances that are apps of Tsuru, asked for over OSB.
+//! Prometheus instances that run as Tsuru apps and are managed over the Open Service Broker API.
 
 use crate::test_app::*;
 use scrapebroker::app::Stop;
@@ -14,7 +14,7 @@ const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 const INSTANCE: &str = "/v2/service_instances/own";
 
-/// What makes the program use this Tsuru. Addresses of its apps are nobody's.
+/// The settings that make the program use this Tsuru. The addresses of the apps refuse connections.
 fn settings(api: &TsuruApi, folder: &TempDir) -> Vec<(&'static str, String)> {
     api.host("127.0.0.1:1");
     vec![
@@ -36,12 +36,12 @@ fn of_plan(plan: &str) -> Value {
 }
 
 impl TestApp {
-    async fn create(&self, plan: &str) -> Answer {
+    async fn create(&self, plan: &str) -> Response {
         let path = format!("{INSTANCE}?accepts_incomplete=true");
         self.broker("PUT", &path, Some(of_plan(plan))).await
     }
 
-    async fn delete(&self) -> Answer {
+    async fn delete(&self) -> Response {
         let query = format!("service_id={SERVICE_ID}&plan_id={STANDARD}&accepts_incomplete=true");
         self.broker("DELETE", &format!("{INSTANCE}?{query}"), None).await
     }
@@ -55,57 +55,59 @@ impl TestApp {
         }
     }
 
-    async fn becomes(&self, state: &str) {
+    async fn wait_for_state(&self, state: &str) {
         eventually(async || (self.state().await == state).then_some(())).await;
     }
 }
 
 #[actix_web::test]
-async fn a_service_instance_is_an_app_for_as_long_as_it_lives() {
+async fn a_service_instance_is_a_tsuru_app_until_it_is_deprovisioned() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     let app = spawn_app(&settings(&api, &folder)).await;
     assert_eq!(app.create(STANDARD).await.status, 202);
-    app.becomes("succeeded").await;
+    app.wait_for_state("succeeded").await;
     let [name] = &api.apps()[..] else { panic!("{:?}", api.apps()) };
     let made = api.app(name).unwrap();
     assert_eq!((made.team_owner.as_str(), made.deploys.len()), ("metrics", 1));
     let config = &made.environment["PROMETHEUS_CONFIG"].value;
     assert!(config.contains("https://metrics.example.com/sd"), "{config}");
 
-    // It goes on without us, and is not deployed again when we are back.
+    // The app keeps running while the program is stopped. It is not deployed again after the
+    // restart.
     let mut app = app;
     app.stop(Stop::Graceful).await.unwrap();
-    let before = api.asked().len();
+    let before = api.requests().len();
     let app = spawn_app(&settings(&api, &folder)).await;
-    eventually(async || (api.asked().len() > before + 2).then_some(())).await;
+    eventually(async || (api.requests().len() > before + 2).then_some(())).await;
     assert_eq!(app.delete().await.status, 202);
-    app.becomes("gone").await;
+    app.wait_for_state("gone").await;
     assert!(api.apps().is_empty());
-    let deploys = api.asked().into_iter().filter(|asked| asked.path.ends_with("/deploy"));
+    let deploys = api.requests().into_iter().filter(|request| request.path.ends_with("/deploy"));
     assert_eq!(deploys.count(), 1);
 }
 
 #[actix_web::test]
-async fn what_was_begun_before_a_stop_is_finished_after_it() {
+async fn an_operation_is_completed_after_a_restart() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     api.fault_at("POST deploy", Fault::Slow(Duration::from_secs(3600)));
     let mut app = spawn_app(&settings(&api, &folder)).await;
     assert_eq!(app.create(STANDARD).await.status, 202);
-    let is_deployed =
-        |asked: &[support::tsuru::Asked]| asked.iter().any(|asked| asked.path.ends_with("/deploy"));
-    eventually(async || is_deployed(&api.asked()).then_some(())).await;
+    let is_deployed = |requests: &[support::tsuru::ApiRequest]| {
+        requests.iter().any(|request| request.path.ends_with("/deploy"))
+    };
+    eventually(async || is_deployed(&api.requests()).then_some(())).await;
     app.stop(Stop::Graceful).await.unwrap();
     api.fault_at("POST deploy", Fault::None);
     let app = spawn_app(&settings(&api, &folder)).await;
-    app.becomes("succeeded").await;
+    app.wait_for_state("succeeded").await;
     assert_eq!(api.apps().len(), 1);
     app.delete().await;
-    app.becomes("gone").await;
+    app.wait_for_state("gone").await;
     assert!(api.apps().is_empty());
 }
 
 #[actix_web::test]
-async fn what_fails_leaves_nothing_and_says_why() {
+async fn a_failed_provision_leaves_no_app_and_has_a_reason() {
     let (api, folder) = (TsuruApi::start().await, tempfile::tempdir().unwrap());
     let app = spawn_app(&settings(&api, &folder)).await;
     let small = json!("6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21");
@@ -115,7 +117,7 @@ async fn what_fails_leaves_nothing_and_says_why() {
 
     api.fault_at("POST env", Fault::Status(403));
     assert_eq!(app.create(STANDARD).await.status, 202);
-    app.becomes("failed").await;
+    app.wait_for_state("failed").await;
     let last = app.broker("GET", &format!("{INSTANCE}/last_operation"), None).await;
     assert!(last.text().contains("app.update.env"), "{}", last.text());
     assert!(api.apps().is_empty());

@@ -1,4 +1,4 @@
-//! The move from promfetcher, as scrapes see it; its broker API has a test in `osb`.
+//! Scrapes during the migration from promfetcher. `osb::migration` tests the broker API.
 
 use crate::test_app::*;
 use scrapebroker::config::promfetcher;
@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection, Executor};
 use support::*;
 
 #[actix_web::test]
-async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances() {
+async fn a_running_program_takes_over_promfetchers_bindings_and_instances() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("promfetcher.yml"), "broker: { broker_plan_id: old-plan }").unwrap();
@@ -37,12 +37,12 @@ async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances()
     command.env_clear().envs(environment).args(["import-promfetcher", "--from", &from]);
     let output = command.output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("1 imported, 0 known before"), "{said}");
+    let message = String::from_utf8(output.stdout).unwrap();
+    assert!(message.contains("1 imported, 0 known before"), "{message}");
     eventually(async || {
         app.get("/v1/apps/app-guid/metrics").await;
-        let asked = instance.seen().pop()?.line;
-        asked.starts_with("GET /actuator/prometheus ").then_some(())
+        let request_line = instance.requests().pop()?.line;
+        request_line.starts_with("GET /actuator/prometheus ").then_some(())
     })
     .await;
 
@@ -56,7 +56,7 @@ async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances()
     let bound = app.broker("PUT", &format!("{unknown}/service_bindings/b2"), Some(bind)).await;
     assert_eq!(bound.status, 201, "{}", bound.text());
     app.get("/v1/apps/app-guid/metrics").await;
-    assert!(instance.seen().pop().unwrap().line.starts_with("GET /new "));
+    assert!(instance.requests().pop().unwrap().line.starts_with("GET /new "));
 
     let ids = format!("service_id={service}&plan_id=old-plan");
     for binding in ["b2", "b1"] {
@@ -64,5 +64,5 @@ async fn a_running_scrapebroker_takes_over_promfetchers_bindings_and_instances()
         assert_eq!(app.broker("DELETE", &path, None).await.status, 200);
     }
     app.get("/v1/apps/app-guid/metrics").await;
-    assert!(instance.seen().pop().unwrap().line.starts_with("GET /metrics "));
+    assert!(instance.requests().pop().unwrap().line.starts_with("GET /metrics "));
 }

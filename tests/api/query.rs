@@ -1,5 +1,5 @@
-//! `/prometheus/{instance}/…`: who may ask what, and what servers do to answers.
-//! Instances are rows in the store, and their servers do what they are told.
+//! The query API `/prometheus/{instance}/…`: authorization, forwarding and failures of servers. The
+//! tests write the rows of instances into the database and use fake servers.
 
 use crate::test_app::*;
 use scrapebroker::{
@@ -29,20 +29,20 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The random part of all secrets of the rows.
+/// The random part of all secrets in these tests.
 const SALT: &str = "salt";
 
 pub(crate) const QUERY: &str = "/api/v1/query?query=up";
 
-/// The program, and its store to write into.
-pub(crate) struct World {
+/// The program, and direct access to its database.
+pub(crate) struct Fixture {
     pub(crate) app: TestApp,
     store: Store,
     keys: Keys,
     _folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_at("http://metrics.example.com").await
     }
@@ -53,7 +53,7 @@ impl World {
 
     pub(crate) async fn start_with(base_url: &str, settings: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = format!("sqlite://{}/world.db", folder.path().display());
+        let database_url = format!("sqlite://{}/fixture.db", folder.path().display());
         let key = "a key that is long enough";
         let own = [
             ("DATABASE_URL", database_url.clone()),
@@ -71,7 +71,7 @@ impl World {
         self.keys.web_password(&instance.parse().unwrap(), SALT)
     }
 
-    /// An instance whose servers are these, and a token of its own.
+    /// Adds an instance with these servers. Returns a token for it.
     pub(crate) async fn instance(&self, id: &str, servers: &[Replica]) -> String {
         let instance_id: InstanceId = id.parse().unwrap();
         let spec = json!({
@@ -109,7 +109,7 @@ impl World {
         self.bind(id, &format!("key of {id}")).await
     }
 
-    /// The token of another service key.
+    /// Adds a service key and returns its token.
     pub(crate) async fn bind(&self, instance: &str, binding: &str) -> String {
         let id: BindingId = binding.parse().unwrap();
         let token = self.keys.token(&id, SALT).expose_secret().to_owned();
@@ -128,7 +128,7 @@ impl World {
         let mut tx = self.store.begin_write().await.unwrap();
         bindings::insert(&mut tx, &row).await.unwrap();
         tx.commit().await.unwrap();
-        // The page needs no server, so it tells when the row is in force.
+        // The page works without a server, so it shows when the binding is active.
         let page = format!("/prometheus/{}/nowhere", encoded(instance));
         eventually(async || (self.get(&page, &token).await.status == 404).then_some(())).await;
         token
@@ -140,20 +140,20 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
         self.app.get_with(path, &[("Authorization", &basic("anyone", token))]).await
     }
 
-    /// What the server sends, byte by byte.
+    /// The unmodified bytes of a response.
     async fn raw(&self, path: &str, token: &str) -> Vec<u8> {
         let mut stream = self.open(path, token).await;
         let mut raw = Vec::new();
-        // A cut body may end in a reset.
+        // A truncated body may end with a connection reset.
         let _ = stream.read_to_end(&mut raw).await;
         raw
     }
 
-    /// Sends a request whose answer is still to be read.
+    /// Sends a request without reading the response.
     async fn open(&self, path: &str, token: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.app.address).await.unwrap();
         let authorization = basic("anyone", token);
@@ -169,7 +169,7 @@ pub(crate) fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// A server of an instance.
+/// A ready replica of an instance.
 pub(crate) fn server(number: u8, url: &str) -> Replica {
     Replica { number, url: url.to_owned(), state: ReplicaState::Ready, problem: String::new() }
 }
@@ -178,23 +178,23 @@ fn at(instance: &Instance) -> String {
     format!("http://{}", instance.address)
 }
 
-/// Says what it was asked.
-async fn parrot() -> Instance {
+/// A server that returns the request line in the body.
+async fn echo_server() -> Instance {
     Instance::start(|seen| Reply::Http(200, vec![], seen.line.clone().into_bytes())).await
 }
 
 #[actix_web::test]
-async fn credentials_of_an_instance_open_it_and_no_other() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let own = world.instance("own", &[server(0, &at(&prometheus))]).await;
-    let other = world.instance("other", &[server(0, &at(&prometheus))]).await;
-    let of_app = world.app.bind("b1", "app-guid", json!({})).await.json()["credentials"]["token"]
+async fn credentials_give_access_to_one_instance_only() {
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let own = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
+    let other = fixture.instance("other", &[server(0, &at(&prometheus))]).await;
+    let of_app = fixture.app.bind("b1", "app-guid", json!({})).await.json()["credentials"]["token"]
         .as_str()
         .unwrap()
         .to_owned();
     let path = format!("/prometheus/own{QUERY}");
     let as_user = async |path: &str, authorization: &str| {
-        world.app.get_with(path, &[("Authorization", authorization)]).await.status
+        fixture.app.get_with(path, &[("Authorization", authorization)]).await.status
     };
     for path in [&*path, "/prometheus/own/", "/prometheus/own", "/prometheus/own/-/quit"] {
         for authorization in [
@@ -204,32 +204,36 @@ async fn credentials_of_an_instance_open_it_and_no_other() {
             &basic("x", "sbt_wrong"),
             &basic("x", &other),
             &basic("x", &of_app),
-            &basic("scrapebroker", world.web_password("own").expose_secret()),
+            &basic("scrapebroker", fixture.web_password("own").expose_secret()),
             &format!("Bearer {other}"),
         ] {
             assert_eq!(as_user(path, authorization).await, 401, "{path} {authorization}");
         }
     }
-    for path in ["/prometheus/nobody/", "/prometheus/nobody/api/v1/query", "/prometheus//"] {
-        assert_eq!(as_user(path, &basic("x", &own)).await, 401, "strangers learn nothing: {path}");
+    for path in ["/prometheus/unknown/", "/prometheus/unknown/api/v1/query", "/prometheus//"] {
+        assert_eq!(
+            as_user(path, &basic("x", &own)).await,
+            401,
+            "without credentials, existence is not disclosed: {path}"
+        );
         assert_eq!(as_user(path, &basic(USER, PASSWORD)).await, 404, "{path}");
     }
-    assert!(prometheus.seen().is_empty());
+    assert!(prometheus.requests().is_empty());
 
     for right in [basic("x", &own), basic("", &own), format!("Bearer {own}"), basic(USER, PASSWORD)]
     {
         assert_eq!(as_user(&path, &right).await, 200, "{right}");
     }
-    world.unbind("key of own").await;
-    eventually(async || (world.get(&path, &own).await.status == 401).then_some(())).await;
-    assert_eq!(world.get(&format!("/prometheus/other{QUERY}"), &other).await.status, 200);
+    fixture.unbind("key of own").await;
+    eventually(async || (fixture.get(&path, &own).await.status == 401).then_some(())).await;
+    assert_eq!(fixture.get(&format!("/prometheus/other{QUERY}"), &other).await.status, 200);
 }
 
 #[actix_web::test]
-async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
-    let origin = world.app.url("");
+async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
+    let origin = fixture.app.url("");
     let headers = [
         ("Authorization", &*basic("anyone", &token)),
         ("Cookie", "session=1"),
@@ -240,12 +244,12 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
         ("Accept-Encoding", "gzip"),
         ("If-None-Match", "\"1\""),
     ];
-    let answer = world.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
+    let answer = fixture.app.get_with(&format!("/prometheus/own{QUERY}"), &headers).await;
     assert_eq!(answer.text(), format!("GET {QUERY} HTTP/1.1"));
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     assert!(answer.headers["content-security-policy"].contains("script-src 'self'"));
-    let mut seen = prometheus.seen()[0].headers.clone();
-    let ours = basic("scrapebroker", world.web_password("own").expose_secret());
+    let mut seen = prometheus.requests()[0].headers.clone();
+    let ours = basic("scrapebroker", fixture.web_password("own").expose_secret());
     assert_eq!(seen.remove("authorization"), Some(ours));
     assert_eq!(seen.remove("host"), Some(prometheus.address.to_string()));
     assert!(seen.remove("user-agent").unwrap().starts_with("scrapebroker/"));
@@ -262,15 +266,17 @@ async fn credentials_are_exchanged_and_only_what_a_read_needs_goes_along() {
 }
 
 #[actix_web::test]
-async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths() {
-    let (world, prometheus) = (World::start_at("http://x.example.com/sub").await, parrot().await);
+async fn names_with_special_characters_are_reachable_by_both_paths() {
+    let (fixture, prometheus) =
+        (Fixture::start_at("http://x.example.com/sub").await, echo_server().await);
     for id in ["tsuru:prometheus:my db", "a/b", "50%", "..", "ü?#"] {
         let url = format!("{}/prefix", at(&prometheus));
-        let token = world.instance(id, &[server(0, &url)]).await;
+        let token = fixture.instance(id, &[server(0, &url)]).await;
         let short = scrapebroker::domain::prometheus::segment(&id.parse().unwrap());
         for name in [&*encoded(id), &*short] {
             for before in ["", "/sub"] {
-                let answer = world.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;
+                let answer =
+                    fixture.get(&format!("{before}/prometheus/{name}{QUERY}"), &token).await;
                 assert_eq!(answer.text(), format!("GET /prefix{QUERY} HTTP/1.1"), "{id} {name}");
             }
         }
@@ -278,11 +284,11 @@ async fn names_with_odd_characters_lead_to_their_instance_by_both_of_their_paths
 }
 
 #[actix_web::test]
-async fn the_next_server_is_asked_when_nobody_listens() {
-    let world = World::start().await;
-    let (prometheus, hung) = (parrot().await, Instance::start(|_| Reply::Hang).await);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let down = server(0, &format!("http://{nobody}"));
+async fn the_next_server_is_used_if_one_refuses_connections() {
+    let fixture = Fixture::start().await;
+    let (prometheus, hung) = (echo_server().await, Instance::start(|_| Reply::Hang).await);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let down = server(0, &format!("http://{closed}"));
     let failed = Replica {
         state: ReplicaState::Failed,
         problem: "it needs more memory than 1 GiB".to_owned(),
@@ -290,9 +296,9 @@ async fn the_next_server_is_asked_when_nobody_listens() {
     };
     let second = server(1, &at(&prometheus));
     for (id, first) in [("down", &down), ("failed", &failed)] {
-        let token = world.instance(id, &[first.clone(), second.clone()]).await;
-        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
-        assert_eq!((answer.status, hung.seen().len()), (200, 0), "{id}");
+        let token = fixture.instance(id, &[first.clone(), second.clone()]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        assert_eq!((answer.status, hung.requests().len()), (200, 0), "{id}");
     }
     let cases: [(&str, &[Replica], &str); 3] = [
         ("none", &[], "does not exist yet"),
@@ -300,47 +306,47 @@ async fn the_next_server_is_asked_when_nobody_listens() {
         ("two", &[down.clone(), Replica { number: 1, ..down }], "server 1 cannot be connected to"),
     ];
     for (id, servers, why) in cases {
-        let token = world.instance(id, servers).await;
-        let answer = world.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        let token = fixture.instance(id, servers).await;
+        let answer = fixture.get(&format!("/prometheus/{id}{QUERY}"), &token).await;
         assert_eq!((answer.status, &*answer.headers["retry-after"]), (503, "5"), "{id}");
         let json = answer.json();
         assert_eq!(json["status"], "error");
         assert!(json["error"].as_str().unwrap().contains(why), "{json}");
         assert!(!answer.text().contains("127.0.0.1"), "{json}");
-        let page = world.get(&format!("/prometheus/{id}/"), &token).await;
+        let page = fixture.get(&format!("/prometheus/{id}/"), &token).await;
         assert_eq!(page.status, 200);
         assert!(page.text().contains(why), "{}", page.text());
-        let graph = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let graph = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert!(graph.text().starts_with("no server of this Prometheus"), "{}", graph.text());
     }
 }
 
 #[actix_web::test]
-async fn a_hung_server_is_given_up_when_the_query_may_take_no_longer() {
-    let (world, hung) = (World::start().await, Instance::start(|_| Reply::Hang).await);
-    let token = world.instance("own", &[server(0, &at(&hung))]).await;
-    let answer = world.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
+async fn a_query_to_an_unresponsive_server_times_out() {
+    let (fixture, hung) = (Fixture::start().await, Instance::start(|_| Reply::Hang).await);
+    let token = fixture.instance("own", &[server(0, &at(&hung))]).await;
+    let answer = fixture.get(&format!("/prometheus/own{QUERY}&timeout=10ms"), &token).await;
     assert_eq!((answer.status, &answer.json()["errorType"]), (504, &json!("timeout")));
-    eventually(async || (hung.open() == 0).then_some(())).await;
+    eventually(async || (hung.open_connections() == 0).then_some(())).await;
 
-    // Who goes away takes the query along.
-    let waiting = world.open(&format!("/prometheus/own{QUERY}"), &token).await;
-    eventually(async || (hung.open() == 1).then_some(())).await;
+    // The query is canceled when the client disconnects.
+    let waiting = fixture.open(&format!("/prometheus/own{QUERY}"), &token).await;
+    eventually(async || (hung.open_connections() == 1).then_some(())).await;
     drop(waiting);
-    eventually(async || (hung.open() == 0).then_some(())).await;
+    eventually(async || (hung.open_connections() == 0).then_some(())).await;
 
-    let page = world.get("/prometheus/own/", &token).await;
+    let page = fixture.get("/prometheus/own/", &token).await;
     assert_eq!(page.status, 200);
     assert!(page.text().contains("did not respond within 5 s"), "{}", page.text());
     assert!(page.text().contains("my &#60;prometheus&#62;"), "{}", page.text());
-    assert!(!page.text().contains("sbt_"), "no secret stands on it");
-    let bare = world.get("/prometheus/own", &token).await;
+    assert!(!page.text().contains("sbt_"), "the page shows no secret");
+    let bare = fixture.get("/prometheus/own", &token).await;
     assert_eq!((bare.status, &*bare.headers["location"]), (308, "./own/"));
 }
 
 #[actix_web::test]
-async fn a_body_that_is_cut_never_looks_whole() {
-    let world = World::start().await;
+async fn a_truncated_body_never_appears_complete() {
+    let fixture = Fixture::start().await;
     let half = "half of it".repeat(100_000);
     let answers = [
         ("length", format!("Content-Length: 2000000\r\n\r\n{half}")),
@@ -350,8 +356,8 @@ async fn a_body_that_is_cut_never_looks_whole() {
     for (id, rest) in answers {
         let answer = format!("HTTP/1.1 200 OK\r\n{rest}");
         let dying = Instance::start(move |_| Reply::Raw(answer.clone().into_bytes())).await;
-        let token = world.instance(id, &[server(0, &at(&dying))]).await;
-        let raw = world.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&dying))]).await;
+        let raw = fixture.raw(&format!("/prometheus/{id}{QUERY}"), &token).await;
         let raw = String::from_utf8(raw).unwrap();
         let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{id}: {raw:?}"));
         assert!(head.starts_with("HTTP/1.1 200"), "{id}: {head}");
@@ -362,13 +368,13 @@ async fn a_body_that_is_cut_never_looks_whole() {
         assert!(body.len() < 2_000_000, "{id}");
     }
     let silent = Instance::start(|_| Reply::Close).await;
-    let token = world.instance("silent", &[server(0, &at(&silent))]).await;
-    assert_eq!(world.get(&format!("/prometheus/silent{QUERY}"), &token).await.status, 502);
+    let token = fixture.instance("silent", &[server(0, &at(&silent))]).await;
+    assert_eq!(fixture.get(&format!("/prometheus/silent{QUERY}"), &token).await.status, 502);
 }
 
 #[actix_web::test]
-async fn only_what_a_reader_needs_comes_back() {
-    let world = World::start().await;
+async fn only_necessary_response_headers_are_returned() {
+    let fixture = Fixture::start().await;
     let text = |value: &str| value.to_owned();
     let nice = Instance::start(move |_| {
         let headers = vec![
@@ -384,8 +390,8 @@ async fn only_what_a_reader_needs_comes_back() {
         Reply::Http(200, headers, b"\x1f\x8bnot looked at".to_vec())
     })
     .await;
-    let token = world.instance("nice", &[server(0, &at(&nice))]).await;
-    let answer = world.get("/prometheus/nice/graph", &token).await;
+    let token = fixture.instance("nice", &[server(0, &at(&nice))]).await;
+    let answer = fixture.get("/prometheus/nice/graph", &token).await;
     assert_eq!(answer.body, b"\x1f\x8bnot looked at");
     for (name, value) in [("content-type", "text/html"), ("content-encoding", "gzip")] {
         assert_eq!(answer.headers[name], value);
@@ -401,11 +407,11 @@ async fn only_what_a_reader_needs_comes_back() {
         ("busy", 503, ("Retry-After", "7"), 503),
     ];
     for (id, status, (name, value), expected) in cases {
-        let said =
+        let message =
             Instance::start(move |_| Reply::Http(status, vec![(name, value.to_owned())], vec![]))
                 .await;
-        let token = world.instance(id, &[server(0, &at(&said))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&message))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!(answer.status, expected, "{id}: {}", answer.text());
         assert!(!answer.headers.contains_key("www-authenticate"), "{id}");
         let passed_on = answer.headers.get(&name.to_ascii_lowercase()).map(String::as_str);
@@ -414,8 +420,8 @@ async fn only_what_a_reader_needs_comes_back() {
 }
 
 #[actix_web::test]
-async fn answers_that_a_proxy_has_changed_are_understood() {
-    let world = World::start().await;
+async fn responses_that_a_proxy_modified_are_supported() {
+    let fixture = Fixture::start().await;
     let cases = [
         ("until-close", "HTTP/1.1 200 OK\r\n\r\nhello"),
         ("old", "HTTP/1.0 200 OK\r\n\r\nhello"),
@@ -428,8 +434,8 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
     ];
     for (id, answer) in cases {
         let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
-        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!((answer.status, &*answer.text()), (200, "hello"), "{id}");
     }
     for (id, answer) in [
@@ -437,39 +443,39 @@ async fn answers_that_a_proxy_has_changed_are_understood() {
         ("lengths", "HTTP/1.1 200 X\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
     ] {
         let server_of = Instance::start(|_| Reply::Raw(answer.as_bytes().to_vec())).await;
-        let token = world.instance(id, &[server(0, &at(&server_of))]).await;
-        let answer = world.get(&format!("/prometheus/{id}/graph"), &token).await;
+        let token = fixture.instance(id, &[server(0, &at(&server_of))]).await;
+        let answer = fixture.get(&format!("/prometheus/{id}/graph"), &token).await;
         assert_eq!(answer.status, 502, "{id}");
     }
     let empty = Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())).await;
-    let token = world.instance("empty", &[server(0, &at(&empty))]).await;
-    let raw = String::from_utf8(world.raw("/prometheus/empty/graph", &token).await).unwrap();
-    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    let token = fixture.instance("empty", &[server(0, &at(&empty))]).await;
+    let raw = String::from_utf8(fixture.raw("/prometheus/empty/graph", &token).await).unwrap();
+    assert!(!raw.ends_with("0\r\n\r\n"), "the body appears complete: {raw}");
 }
 
-/// The pages of version 3 ask for these, too.
+/// The web UI of Prometheus 3 sends these requests as well.
 #[actix_web::test]
-async fn warnings_of_the_server_are_asked_for_and_not_streamed() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+async fn notifications_are_forwarded_and_not_streamed() {
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
     for path in ["scrape_pools", "notifications", "targets/metadata", "features"] {
-        let answer = world.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
+        let answer = fixture.get(&format!("/prometheus/own/api/v1/{path}"), &token).await;
         assert_eq!((answer.status, answer.text()), (200, format!("GET /api/v1/{path} HTTP/1.1")));
     }
-    let asked = prometheus.seen().len();
+    let request_count = prometheus.requests().len();
     let live = "/prometheus/own/api/v1/notifications/live";
-    assert_eq!(world.get(live, &token).await.status, 204);
-    assert_eq!(world.app.get(live).await.status, 401);
+    assert_eq!(fixture.get(live, &token).await.status, 204);
+    assert_eq!(fixture.app.get(live).await.status, 401);
     let authorization = basic("x", &token);
     let headers = [("Authorization", authorization.as_str())];
-    let posted = send("POST", &world.app.url(live), &headers, None).await;
+    let posted = send("POST", &fixture.app.url(live), &headers, None).await;
     assert_eq!(posted.status, 405);
-    assert_eq!(prometheus.seen().len(), asked);
+    assert_eq!(prometheus.requests().len(), request_count);
 }
 
 #[actix_web::test]
-async fn files_of_rules_are_named_without_their_folders() {
-    let world = World::start().await;
+async fn rule_files_are_named_without_their_folders() {
+    let fixture = Fixture::start().await;
     let rules = r#"{"data":{"groups":[{"name":"g","file":"/srv/x/rules.yml","rules":[]}]}}"#;
     let answers = [
         ("length", format!("Content-Length: {}\r\n\r\n{rules}", rules.len())),
@@ -486,39 +492,39 @@ async fn files_of_rules_are_named_without_their_folders() {
             Reply::Raw(answer.clone())
         })
         .await;
-        let token = world.instance(id, &[server(0, &at(&prometheus))]).await;
+        let token = fixture.instance(id, &[server(0, &at(&prometheus))]).await;
         let authorization = basic("x", &token);
         let headers = [("Authorization", authorization.as_str()), ("Accept-Encoding", "gzip")];
         for slash in ["", "/"] {
             let path = format!("/prometheus/{id}/api/v1/rules{slash}?type=alert");
-            let answer = world.app.get_with(&path, &headers).await;
+            let answer = fixture.app.get_with(&path, &headers).await;
             assert_eq!(answer.text(), rules.replace("/srv/x/", ""), "{id}");
         }
-        let url = world.app.url(&format!("/prometheus/{id}/api/v1/rules"));
+        let url = fixture.app.url(&format!("/prometheus/{id}/api/v1/rules"));
         assert_eq!(send("HEAD", &url, &headers, None).await.status, 200);
     }
     let cut = Instance::start(|_| {
         Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":{".to_vec())
     })
     .await;
-    let token = world.instance("cut", &[server(0, &at(&cut))]).await;
-    let raw = String::from_utf8(world.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
-    assert!(!raw.ends_with("0\r\n\r\n"), "it looks whole: {raw}");
+    let token = fixture.instance("cut", &[server(0, &at(&cut))]).await;
+    let raw = String::from_utf8(fixture.raw("/prometheus/cut/api/v1/rules", &token).await).unwrap();
+    assert!(!raw.ends_with("0\r\n\r\n"), "the body appears complete: {raw}");
     let packed = Instance::start(|_| {
         Reply::Http(200, vec![("Content-Encoding", "gzip".to_owned())], b"\x1f\x8b".to_vec())
     })
     .await;
-    let token = world.instance("packed", &[server(0, &at(&packed))]).await;
-    assert_eq!(world.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
+    let token = fixture.instance("packed", &[server(0, &at(&packed))]).await;
+    assert_eq!(fixture.get("/prometheus/packed/api/v1/rules", &token).await.status, 502);
 }
 
-/// vmalert sends its queries so.
+/// vmalert sends such queries.
 #[actix_web::test]
-async fn a_post_without_a_type_is_a_form() {
-    let (world, prometheus) = (World::start().await, parrot().await);
-    let token = world.instance("own", &[server(0, &at(&prometheus))]).await;
+async fn a_post_without_a_content_type_is_a_form() {
+    let (fixture, prometheus) = (Fixture::start().await, echo_server().await);
+    let token = fixture.instance("own", &[server(0, &at(&prometheus))]).await;
     let authorization = basic("x", &token);
-    let url = world.app.url("/prometheus/own/api/v1/query?query=up");
+    let url = fixture.app.url("/prometheus/own/api/v1/query?query=up");
     for (types, status) in [
         (vec![], 200),
         (vec![("Content-Type", "")], 200),
@@ -529,26 +535,26 @@ async fn a_post_without_a_type_is_a_form() {
         for body in [None, Some("step=1".to_owned())] {
             let mut headers = types.clone();
             headers.push(("Authorization", &authorization));
-            // Without a body there is nothing to read, whatever its type would be.
+            // Without a body the content type does not matter.
             let status = if body.is_some() { status } else { 200 };
             let answer = send("POST", &url, &headers, body).await;
             assert_eq!(answer.status, status, "{types:?}: {}", answer.text());
         }
     }
-    assert_eq!(prometheus.seen()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
+    assert_eq!(prometheus.requests()[0].line, "POST /api/v1/query?query=up HTTP/1.1");
 }
 
-/// Two gigabytes, of which no more is under way than sockets hold.
+/// The body has two gigabytes. Only the socket buffers hold unread data.
 #[actix_web::test]
-async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
+async fn a_large_body_is_streamed_without_buffering() {
     const LENGTH: u64 = 2 << 30;
     const UNDER_WAY: u64 = 32 << 20;
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
-    // On a thread of its own: it writes as fast as it may.
+    // The server runs on a separate thread and writes as fast as possible.
     std::thread::spawn(move || {
         use std::io::{Read, Write};
         let listener = listener.into_std().unwrap();
@@ -563,8 +569,8 @@ async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
             }
         }
     });
-    let token = world.instance("own", &[server(0, &url)]).await;
-    let mut stream = world.open("/prometheus/own/federate", &token).await;
+    let token = fixture.instance("own", &[server(0, &url)]).await;
+    let mut stream = fixture.open("/prometheus/own/federate", &token).await;
     let mut read = 0;
     let mut buffer = vec![0; 1 << 20];
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -572,16 +578,16 @@ async fn a_body_is_passed_on_as_fast_as_it_is_read_and_never_held() {
         let more = stream.read(&mut buffer).await.unwrap();
         read += u64::try_from(more).unwrap();
         let under_way = sent.load(Ordering::SeqCst).saturating_sub(read);
-        assert!(under_way < UNDER_WAY, "{under_way} bytes are held after {read}");
+        assert!(under_way < UNDER_WAY, "{under_way} bytes are buffered after {read}");
         if more == 0 {
             break;
         }
     }
-    assert!(read > LENGTH && read < LENGTH + 1000, "{read}: the body and a head");
+    assert!(read > LENGTH && read < LENGTH + 1000, "{read}: the size of the body and the head");
 }
 
 #[actix_web::test]
-async fn a_server_behind_tls_is_verified() {
+async fn the_certificate_of_a_server_is_verified() {
     let (authority, other) = (Authority::new("ours"), Authority::new("other"));
     let acceptor = authority.issue("localhost").acceptor(None);
     let prometheus = Instance::start_secured("127.0.0.1:0", Some(acceptor), |_| {
@@ -589,7 +595,7 @@ async fn a_server_behind_tls_is_verified() {
     })
     .await;
     let port = prometheus.address.port();
-    let ask = async |authority: &Authority, host: &str| {
+    let send_request = async |authority: &Authority, host: &str| {
         let ca =
             tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
@@ -602,7 +608,7 @@ async fn a_server_behind_tls_is_verified() {
             replicas: vec![server(0, &format!("https://{host}:{port}"))],
             password: "p".into(),
         };
-        let ask = QueryRequest {
+        let request = QueryRequest {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
@@ -610,12 +616,12 @@ async fn a_server_behind_tls_is_verified() {
             files: None,
             timeout: Duration::from_secs(10),
         };
-        client.forward(&upstream, &ask).await.map(|answer| answer.status.as_u16())
+        client.forward(&upstream, &request).await.map(|answer| answer.status.as_u16())
     };
-    assert_eq!(ask(&authority, "localhost").await, Ok(200));
+    assert_eq!(send_request(&authority, "localhost").await, Ok(200));
     for (authority, host) in [(&other, "localhost"), (&authority, "127.0.0.1")] {
-        let failure = ask(authority, host).await.unwrap_err().to_string();
+        let failure = send_request(authority, host).await.unwrap_err().to_string();
         assert!(failure.contains("cannot be connected to"), "{failure}");
     }
-    assert_eq!(prometheus.seen().len(), 1);
+    assert_eq!(prometheus.requests().len(), 1);
 }

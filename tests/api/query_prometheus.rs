@@ -1,6 +1,6 @@
-//! `/prometheus/{instance}/…` in front of a real Prometheus.
+//! The query API `/prometheus/{instance}/…` with a real Prometheus.
 
-use crate::query::{World, encoded, server};
+use crate::query::{Fixture, encoded, server};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,18 +10,18 @@ use support::{
 };
 use tempfile::TempDir;
 
-/// A real Prometheus that scrapes an app, behind our password.
-struct Real {
-    world: World,
+/// A real Prometheus that scrapes an app and requires the password of the program.
+struct RealPrometheus {
+    fixture: Fixture,
     token: String,
     _app: Instance,
     _process: Process,
     _folder: TempDir,
 }
 
-impl Real {
+impl RealPrometheus {
     async fn start() -> Self {
-        let world = World::start().await;
+        let fixture = Fixture::start().await;
         let app = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| {
@@ -29,7 +29,7 @@ impl Real {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let hash = bcrypt::hash(world.web_password("real").expose_secret(), 4).unwrap();
+        let hash = bcrypt::hash(fixture.web_password("real").expose_secret(), 4).unwrap();
         let web = write("web.yml", format!("basic_auth_users: {{scrapebroker: '{hash}'}}\n"));
         let config = write(
             "prometheus.yml",
@@ -49,7 +49,7 @@ impl Real {
                 format!("--storage.tsdb.path={}/data", folder.path().display()),
                 format!("--web.listen-address={address}"),
                 "--web.external-url=http://metrics.example.com/prometheus/real".to_owned(),
-                // All that must not be reached through us.
+                // The query API must not forward requests to these endpoints.
                 "--web.enable-lifecycle".to_owned(),
                 "--web.enable-admin-api".to_owned(),
                 "--web.enable-remote-write-receiver".to_owned(),
@@ -57,8 +57,8 @@ impl Real {
             ],
         );
         let url = format!("http://{address}/prometheus/real");
-        let token = world.instance("real", &[server(0, &url)]).await;
-        let real = Self { world, token, _app: app, _process: process, _folder: folder };
+        let token = fixture.instance("real", &[server(0, &url)]).await;
+        let real = Self { fixture, token, _app: app, _process: process, _folder: folder };
         eventually(async || {
             let answer = real.get("/api/v1/query?query=jobs_total").await;
             let found = answer.status == 200 && answer.json()["data"]["result"][0].is_object();
@@ -68,15 +68,21 @@ impl Real {
         real
     }
 
-    async fn get(&self, path: &str) -> Answer {
-        self.world.get(&format!("/prometheus/real{path}"), &self.token).await
+    async fn get(&self, path: &str) -> Response {
+        self.fixture.get(&format!("/prometheus/real{path}"), &self.token).await
     }
 
-    async fn ask(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
         let authorization = basic("grafana", &self.token);
         let mut headers = vec![("Authorization", authorization.as_str())];
         headers.extend_from_slice(more);
-        let url = self.world.app.url(&format!("/prometheus/real{path}"));
+        let url = self.fixture.app.url(&format!("/prometheus/real{path}"));
         send(method, &url, &headers, Some(body.to_owned())).await
     }
 }
@@ -84,8 +90,8 @@ impl Real {
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 #[actix_web::test]
-async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
-    let real = Real::start().await;
+async fn a_real_prometheus_serves_all_read_requests() {
+    let real = RealPrometheus::start().await;
     let selector = encoded("{__name__=~\"jobs.*\"}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let range = format!("query=jobs_total&start={}&end={}&step=15", now - 60, now + 60);
@@ -100,7 +106,7 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
     ];
     for (name, parameters, expected) in &ways {
         let by_get = real.get(&format!("/api/v1/{name}?{parameters}")).await;
-        let by_form = real.ask("POST", &format!("/api/v1/{name}"), &[FORM], parameters).await;
+        let by_form = real.request("POST", &format!("/api/v1/{name}"), &[FORM], parameters).await;
         for answer in [by_get, by_form] {
             assert_eq!(answer.status, 200, "{name}: {}", answer.text());
             let json = answer.json();
@@ -123,10 +129,11 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
     assert_eq!(federated.lines("jobs_total{").len(), 1, "{}", federated.text());
     assert_eq!(real.get("/-/ready").await.status, 200);
 
-    let head = real.ask("HEAD", "/api/v1/query?query=1", &[], "").await;
+    let head = real.request("HEAD", "/api/v1/query?query=1", &[], "").await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert!(head.headers["content-length"].parse::<u64>().unwrap() > 0);
-    let packed = real.ask("GET", "/federate?match[]=up", &[("Accept-Encoding", "gzip")], "").await;
+    let packed =
+        real.request("GET", "/federate?match[]=up", &[("Accept-Encoding", "gzip")], "").await;
     assert_eq!(
         (&*packed.headers["content-encoding"], &packed.body[..2]),
         ("gzip", &b"\x1f\x8b"[..])
@@ -134,7 +141,7 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
     let wrong = real.get("/api/v1/query?query=sum(").await;
     assert_eq!((wrong.status, &wrong.json()["errorType"]), (400, &Value::from("bad_data")));
 
-    // The page for queries, wherever this version has it, and what it loads.
+    // The query page, whose path depends on the version, and the assets that it loads.
     let mut path = "/graph".to_owned();
     let page = loop {
         let answer = real.get(&path).await;
@@ -156,8 +163,8 @@ async fn a_real_prometheus_is_read_through_us_in_all_its_ways() {
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_names_its_files_without_our_folders() {
-    let real = Real::start().await;
+async fn a_real_prometheus_names_its_files_without_local_folders() {
+    let real = RealPrometheus::start().await;
     let folder = real._folder.path().display().to_string();
     let rules = real.get("/api/v1/rules").await;
     assert_eq!(rules.json()["data"]["groups"][0]["file"], "rules.yml", "{}", rules.text());
@@ -171,8 +178,8 @@ async fn a_real_prometheus_names_its_files_without_our_folders() {
 }
 
 #[actix_web::test]
-async fn nothing_but_reads_reaches_a_real_prometheus() {
-    let real = Real::start().await;
+async fn only_reads_are_forwarded_to_a_real_prometheus() {
+    let real = RealPrometheus::start().await;
     for path in [
         "/api/v1/write",
         "/api/v1/read",
@@ -200,7 +207,7 @@ async fn nothing_but_reads_reaches_a_real_prometheus() {
         "/consoles/index.html.example",
     ] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
-            let answer = real.ask(method, path, &[FORM], "").await;
+            let answer = real.request(method, path, &[FORM], "").await;
             assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
             assert!(answer.text().contains("not forwarded"), "{method} {path}: {}", answer.text());
         }
@@ -214,17 +221,17 @@ async fn nothing_but_reads_reaches_a_real_prometheus() {
         ("POST", "/-/ready", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
     ] {
-        let answer = real.ask(method, path, &[FORM], "").await;
+        let answer = real.request(method, path, &[FORM], "").await;
         assert_eq!((answer.status, &*answer.headers["allow"]), (405, allow), "{method} {path}");
     }
     let json = [("Content-Type", "application/json")];
-    assert_eq!(real.ask("POST", "/api/v1/query", &json, "{}").await.status, 415);
+    assert_eq!(real.request("POST", "/api/v1/query", &json, "{}").await.status, 415);
     let long = format!("query=1&x={}", "x".repeat(1 << 20));
-    assert_eq!(real.ask("POST", "/api/v1/query", &[FORM], &long).await.status, 413);
+    assert_eq!(real.request("POST", "/api/v1/query", &[FORM], &long).await.status, 413);
     let long = format!("query=1&x={}", "x".repeat(1_000_000));
-    assert_eq!(real.ask("POST", "/api/v1/query", &[FORM], &long).await.status, 200);
+    assert_eq!(real.request("POST", "/api/v1/query", &[FORM], &long).await.status, 200);
 
-    // It still runs, with all it had.
+    // Prometheus still runs and has its samples.
     let answer = real.get("/api/v1/query?query=count(jobs_total)").await;
     assert_eq!(answer.json()["data"]["result"][0]["value"][1], "1");
     let page = real.get("/").await.text();
@@ -236,17 +243,17 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// What Grafana asks of a data source (pkg/promlib and packages/grafana-prometheus): POST first,
-/// for what only GET reads as well, and then GET after a 405.
+/// Requests of a Grafana data source (pkg/promlib and packages/grafana-prometheus in
+/// grafana/grafana). Grafana uses POST first, and GET after a 405.
 #[actix_web::test]
-async fn grafana_gets_an_answer_to_each_of_its_requests() {
-    let real = Real::start().await;
-    // The first sample may be of this second.
+async fn all_requests_of_grafana_are_served() {
+    let real = RealPrometheus::start().await;
+    // The first sample may be from the current second.
     let (end, start) = (now() + 2, now() - 60);
     let times = format!("start={start}&end={end}");
     let selector = encoded("{job=\"app\"}");
     let by_form = [
-        // The health check of "Save & test".
+        // This is the health check of "Save & test".
         ("query", "query=1%2B1&time=4".to_owned(), "/data/result/1"),
         ("query", format!("query=jobs_total&time={end}.123&timeout=60s"), "/data/result/0/metric"),
         ("query_range", format!("query=jobs_total&{times}&step=1"), "/data/result/0/values"),
@@ -256,7 +263,7 @@ async fn grafana_gets_an_answer_to_each_of_its_requests() {
     ];
     for (name, form, expected) in &by_form {
         let path = format!("/api/v1/{name}");
-        let posted = real.ask("POST", &path, &[FORM], form).await;
+        let posted = real.request("POST", &path, &[FORM], form).await;
         let got = real.get(&format!("{path}?{form}")).await;
         for answer in [posted, got] {
             assert_eq!(answer.status, 200, "{name} {form}: {}", answer.text());
@@ -272,22 +279,22 @@ async fn grafana_gets_an_answer_to_each_of_its_requests() {
         ("/api/v1/alerts".to_owned(), "/data/alerts"),
         ("/api/v1/status/buildinfo".to_owned(), "/data/version"),
     ] {
-        let refused = real.ask("POST", &path, &[FORM], "").await;
+        let refused = real.request("POST", &path, &[FORM], "").await;
         assert_eq!(refused.status, 405, "{path}");
         let answer = real.get(&path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(answer.json().pointer(expected).is_some(), "{path}: {}", answer.text());
     }
-    // In milliseconds, to find out whether there are exemplars: Prometheus answers by itself.
+    // Grafana checks for exemplars with times in milliseconds. The response comes from Prometheus.
     let probe = format!("/api/v1/query_exemplars?query=test&start={start}000&end={end}000");
     let answer = real.get(&probe).await;
     assert!(["success", "error"].contains(&answer.json()["status"].as_str().unwrap()));
 }
 
-/// The pages of versions 2.42 and 3, by web/ui of prometheus/prometheus.
+/// Requests of the web UI of Prometheus 2.42 and 3 (web/ui in prometheus/prometheus).
 #[actix_web::test]
-async fn each_request_of_the_pages_of_prometheus_is_decided() {
-    let real = Real::start().await;
+async fn requests_of_the_prometheus_ui_are_forwarded_or_refused() {
+    let real = RealPrometheus::start().await;
     for path in [
         "/-/ready",
         "/-/healthy",
@@ -315,7 +322,7 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
     }
     let live = real.get("/api/v1/notifications/live").await;
     assert_eq!((live.status, live.body.len()), (204, 0));
-    // Version 3 knows these, version 2.42 answers itself that it does not.
+    // Version 3 supports these paths. Version 2.42 responds with an error of its own.
     for path in [
         "/api/v1/notifications",
         "/api/v1/parse_query?query=up",
@@ -328,7 +335,7 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
         let answer = real.get(path).await;
         assert!(!answer.text().contains("not forwarded"), "{path}: {}", answer.text());
     }
-    // Pages show the text of an error in JSON.
+    // The web UI shows the message of a JSON error.
     for path in [
         "/api/v1/status/config",
         "/api/v1/status/flags",
@@ -348,11 +355,11 @@ async fn each_request_of_the_pages_of_prometheus_is_decided() {
 }
 
 #[actix_web::test]
-async fn promtool_queries_through_us() {
-    let real = Real::start().await;
+async fn promtool_can_query() {
+    let real = RealPrometheus::start().await;
     let end = now();
     let url = |token: &str| {
-        let address = real.world.app.address;
+        let address = real.fixture.app.address;
         format!("http://grafana:{token}@{address}/prometheus/real")
     };
     let promtool = async |arguments: Vec<String>| {
@@ -392,11 +399,11 @@ async fn promtool_queries_through_us() {
     }
 }
 
-/// vmalert evaluates rules by POST, with a type but without a body, and restores the state of
-/// alerts the same way.
+/// vmalert evaluates rules and restores the state of alerts with POST requests that have a content
+/// type but no body.
 #[actix_web::test]
-async fn vmalert_evaluates_its_rules_through_us() {
-    let real = Real::start().await;
+async fn vmalert_can_evaluate_rules() {
+    let real = RealPrometheus::start().await;
     let sink = Instance::start(|_| Reply::Http(204, vec![], vec![])).await;
     let rules = real._folder.path().join("vmalert.yml");
     let text = "groups:
@@ -413,7 +420,7 @@ async fn vmalert_evaluates_its_rules_through_us() {
     expr: rate(jobs_total[1m])
 ";
     std::fs::write(&rules, text).unwrap();
-    let url = real.world.app.url("/prometheus/real");
+    let url = real.fixture.app.url("/prometheus/real");
     let token = &real.token;
     for credentials in [
         vec!["basicAuth.username=x".to_owned(), format!("basicAuth.password={token}")],
@@ -429,7 +436,9 @@ async fn vmalert_evaluates_its_rules_through_us() {
             format!("-notifier.url=http://{}", sink.address),
             format!("-httpListenAddr={address}"),
         ];
-        let of = |who: &'static str| credentials.iter().map(move |it| format!("-{who}.{it}"));
+        let of = |component: &'static str| {
+            credentials.iter().map(move |it| format!("-{component}.{it}"))
+        };
         let all = arguments.into_iter().chain(of("datasource")).chain(of("remoteRead"));
         let _process = start("vmalert", &all.collect::<Vec<_>>());
         let rules = eventually(async || {

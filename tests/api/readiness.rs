@@ -1,11 +1,11 @@
-//! Readiness, and what is answered while routes are not known.
+//! Readiness, and responses while the routes are unknown.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use support::*;
 
-/// A stand-in for gorouter's route listener.
+/// A fake of gorouter's routes listener.
 async fn gorouter(table: Value) -> Instance {
     Instance::start(move |seen| match seen.headers.get("authorization") {
         Some(given) if *given == basic("router-status", "right") => {
@@ -34,19 +34,19 @@ fn short_ages() -> [(&'static str, String); 2] {
     [("ROUTES__STALE_AFTER", "600ms".to_owned()), ("ROUTES__KEEP", "1h".to_owned())]
 }
 
-async fn sd(app: &TestApp) -> Answer {
+async fn sd(app: &TestApp) -> Response {
     app.get_with("/sd", &[("Authorization", &basic(USER, PASSWORD))]).await
 }
 
 #[actix_web::test]
-async fn without_any_table_no_app_is_called_unknown_however_long_it_takes() {
+async fn without_a_route_table_no_app_is_reported_as_unknown() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let mut settings = short_ages().to_vec();
     settings.push(routers(&[(router.address, "wrong")]));
     let app = spawn_app(&settings).await;
-    eventually(async || (!router.seen().is_empty()).then_some(())).await;
-    // Longer than stale_after.
+    eventually(async || (!router.requests().is_empty()).then_some(())).await;
+    // This is longer than `routes.stale_after`.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let ready = app.get("/-/ready").await;
     assert_eq!(ready.status, 503);
@@ -63,10 +63,10 @@ async fn without_any_table_no_app_is_called_unknown_however_long_it_takes() {
 }
 
 #[actix_web::test]
-async fn one_dead_gorouter_of_two_costs_nothing() {
+async fn unreachable_gorouters_do_not_affect_readiness() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
-    // One refuses connections, one accepts and never answers.
+    // One router refuses connections. The other accepts connections and never responds.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = [closed_address(), silent.local_addr().unwrap()];
     let list = [(dead[0], "x"), (router.address, "right"), (dead[1], "x")];
@@ -86,9 +86,10 @@ async fn one_dead_gorouter_of_two_costs_nothing() {
     assert_eq!(app.get("/v1/apps/other-guid/metrics").await.status, 404);
 }
 
-/// NATS of another foundation, beside a gorouter: only lists that may hold its apps wait for it.
+/// The route sources are a gorouter and the NATS of another foundation. Only target lists that may
+/// contain apps of that foundation are unavailable.
 #[actix_web::test]
-async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hold() {
+async fn an_unavailable_source_blocks_only_lists_that_may_contain_its_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let nats = json!([format!("nats://{}", closed_address())]).to_string();
@@ -101,7 +102,7 @@ async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hol
     assert_eq!(everything.status, 503);
     assert!(everything.text().contains("routes.nats"), "{}", everything.text());
 
-    let token = |answer: &Answer| {
+    let token = |answer: &Response| {
         let token = answer.json()["credentials"]["token"].as_str().unwrap().to_owned();
         format!("Bearer {token}")
     };
@@ -117,12 +118,12 @@ async fn a_source_of_another_kind_that_never_answered_keeps_back_what_it_may_hol
     let other = app.get("/v1/apps/other-guid/metrics").await;
     assert_eq!(other.status, 503);
     assert!(other.text().contains("routes.nats"), "{}", other.text());
-    // An app of Tsuru is on neither.
+    // A Tsuru app cannot be in either source.
     assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404);
 }
 
 #[actix_web::test]
-async fn tsuru_that_never_answered_keeps_back_lists_of_its_apps_only() {
+async fn an_unavailable_tsuru_blocks_only_lists_of_tsuru_apps() {
     let instance = Instance::with_metrics("a 1\n").await;
     let router = gorouter(table_of(&instance)).await;
     let app = spawn_app(&[
@@ -138,9 +139,10 @@ async fn tsuru_that_never_answered_keeps_back_lists_of_its_apps_only() {
     assert_eq!(list.status, 200, "{}", list.text());
 }
 
-/// All lists are kept back when a kind of sources is lost for so long that its apps were dropped.
+/// Target lists are unavailable when a kind of route source fails for so long that its apps were
+/// dropped.
 #[actix_web::test]
-async fn a_list_never_lacks_the_apps_of_a_source_that_was_lost() {
+async fn target_lists_are_unavailable_after_apps_of_a_failed_source_were_dropped() {
     let instance = Instance::with_metrics("a 1\n").await;
     let other = Instance::with_metrics("a 1\n").await;
     let file = RouteFile::new(&json!({ "b.example.com": [endpoint("b", 0, other.address)] }));
@@ -158,11 +160,15 @@ async fn a_list_never_lacks_the_apps_of_a_source_that_was_lost() {
     let lost = eventually(async || {
         let list = sd(&app).await;
         let is_whole = || list.json().as_array().unwrap().len() == 2;
-        // 429: asked too often.
+        // The rate limit returns 429.
         assert!([429, 503].contains(&list.status) || is_whole());
         (list.status == 503).then_some(list)
     })
     .await;
     assert!(lost.text().contains("routes.gorouters"), "{}", lost.text());
-    assert_eq!(app.get("/-/ready").await.status, 200, "readiness is earned once");
+    assert_eq!(
+        app.get("/-/ready").await.status,
+        200,
+        "readiness is kept after the first complete route table"
+    );
 }

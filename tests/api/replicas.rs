@@ -1,4 +1,4 @@
-//! Several processes on one PostgreSQL.
+//! Several replicas of the program that share a PostgreSQL database.
 
 use crate::server_process::*;
 use futures_util::future::join_all;
@@ -7,20 +7,24 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::time::{Duration, Instant};
 use support::*;
 
-/// Within this a binding made at one replica is in force at the others.
-const IN_FORCE: Duration = Duration::from_secs(2);
+/// Maximum delay until a binding that one replica created is active in the others.
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// A database of the test's own on the test server.
+/// A PostgreSQL database that only one test uses.
 pub(crate) struct Database {
     server: url::Url,
     name: String,
 }
 
 impl Database {
-    #[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this variable configures the tests, not the program"
+    )]
     pub(crate) async fn create() -> Self {
-        let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES")
-            .expect("a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`");
+        let server = std::env::var("SCRAPEBROKER_TEST_POSTGRES").expect(
+            "this test needs a PostgreSQL: run `make test`, or `scripts/with-postgres cargo test`",
+        );
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         let database = Self { server: server.parse().unwrap(), name };
         database.on_server(format!("CREATE DATABASE {}", database.name)).await;
@@ -49,11 +53,11 @@ impl Database {
     }
 }
 
-/// Three replicas, started at the same moment on a database with nothing in it.
-fn starting(
+/// Starts three replicas concurrently on an empty database.
+fn start_three(
     database: &Database,
     settings: &[(&str, &str)],
-) -> (Vec<tempfile::TempDir>, Vec<Starting>) {
+) -> (Vec<tempfile::TempDir>, Vec<StartingServer>) {
     let url = database.url();
     let shared = [
         ("SCRAPEBROKER__DATABASE_URL", &*url),
@@ -63,16 +67,19 @@ fn starting(
     let settings: Vec<_> = shared.iter().chain(settings).copied().collect();
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let starting: Vec<_> =
-        folders.iter().map(|folder| Server::starting(folder.path(), &settings)).collect();
+        folders.iter().map(|folder| Server::spawn(folder.path(), &settings)).collect();
     (folders, starting)
 }
 
-fn three(database: &Database, settings: &[(&str, &str)]) -> (Vec<tempfile::TempDir>, Vec<Server>) {
-    let (folders, starting) = starting(database, settings);
-    (folders, starting.into_iter().map(Starting::listening).collect())
+fn three_replicas(
+    database: &Database,
+    settings: &[(&str, &str)],
+) -> (Vec<tempfile::TempDir>, Vec<Server>) {
+    let (folders, starting) = start_three(database, settings);
+    (folders, starting.into_iter().map(StartingServer::listening).collect())
 }
 
-/// Bodies of a provision and of a bind to an app.
+/// The bodies of a provision request and of a bind request for an app.
 async fn bodies(server: &Server, app: &str) -> (Value, Value) {
     let (service, plan) = catalog_ids(server.address).await;
     let provision = json!({
@@ -85,8 +92,8 @@ async fn bodies(server: &Server, app: &str) -> (Value, Value) {
     (provision, bind)
 }
 
-/// The binding in force for the app at a replica.
-async fn in_force(server: &Server) -> Value {
+/// The active binding of the app in a replica.
+async fn active_binding(server: &Server) -> Value {
     let url = format!("http://{}/v1/apps/app-guid", server.address);
     let answer = send("GET", &url, &[], None).await;
     match answer.status {
@@ -96,12 +103,12 @@ async fn in_force(server: &Server) -> Value {
 }
 
 #[actix_web::test]
-async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
+async fn a_new_binding_is_active_in_all_replicas_within_two_seconds() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let (_, file) = routes.setting();
     let database = Database::create().await;
-    let (_folders, servers) = three(&database, &[("SCRAPEBROKER__ROUTES__FILE", &*file)]);
+    let (_folders, servers) = three_replicas(&database, &[("SCRAPEBROKER__ROUTES__FILE", &*file)]);
     let (provision, bind) = bodies(&servers[0], "app-guid").await;
     for server in &servers {
         let url = format!("http://{}/-/ready", server.address);
@@ -113,34 +120,39 @@ async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
         while !waiting.is_empty() {
             let mut still = Vec::new();
             for server in waiting {
-                if in_force(server).await != expected {
+                if active_binding(server).await != expected {
                     still.push(server);
                 }
             }
             waiting = still;
-            // The promise of the documentation, not a matter of speed.
-            assert!(since.elapsed() < IN_FORCE, "{expected} is not in force at {}", waiting.len());
+            // The documentation guarantees this delay.
+            assert!(
+                since.elapsed() < MAX_DELAY,
+                "{expected} is not active in {} replicas",
+                waiting.len()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let made = servers[0].ask("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
+    let made =
+        servers[0].broker_request("PUT", "/v2/service_instances/i", Some(provision)).await.unwrap();
     assert_eq!(made.status, 201);
     let path = "/v2/service_instances/i/service_bindings/b";
-    let bound = servers[1].ask("PUT", path, Some(bind.clone())).await.unwrap();
+    let bound = servers[1].broker_request("PUT", path, Some(bind.clone())).await.unwrap();
     assert_eq!(bound.status, 201);
     everywhere(json!("b")).await;
     for server in &servers {
         let url = format!("http://{}/v1/apps/app-guid/metrics", server.address);
         let lines = send("GET", &url, &[], None).await.lines("a{");
         assert!(lines.iter().all(|line| line.contains("team=\"checkout\"")), "{lines:?}");
-        // The same PUT at another replica has the same answer, token and all.
-        let again = server.ask("PUT", path, Some(bind.clone())).await.unwrap();
+        // A repeated PUT to another replica returns the same response, including the token.
+        let again = server.broker_request("PUT", path, Some(bind.clone())).await.unwrap();
         assert_eq!((again.status, again.json()), (200, bound.json()));
     }
     let (service, plan) = (&bind["service_id"], &bind["plan_id"]);
     let query =
         format!("?service_id={}&plan_id={}", service.as_str().unwrap(), plan.as_str().unwrap());
-    let gone = servers[2].ask("DELETE", &format!("{path}{query}"), None).await.unwrap();
+    let gone = servers[2].broker_request("DELETE", &format!("{path}{query}"), None).await.unwrap();
     assert_eq!(gone.status, 200);
     everywhere(Value::Null).await;
     drop(servers);
@@ -148,14 +160,16 @@ async fn a_binding_made_at_one_replica_is_in_force_at_all_within_two_seconds() {
 }
 
 #[actix_web::test]
-async fn the_same_request_at_all_replicas_at_once_is_done_once() {
+async fn concurrent_equal_requests_to_all_replicas_are_executed_once() {
     let database = Database::create().await;
-    let (_folders, servers) = three(&database, &[]);
+    let (_folders, servers) = three_replicas(&database, &[]);
     let (provision, bind) = bodies(&servers[0], "app").await;
     let at_all = async |method: &str, path: &str, body: Option<&Value>| {
-        let asked =
-            servers.iter().chain(&servers).map(|server| server.ask(method, path, body.cloned()));
-        let answers = join_all(asked).await.into_iter().map(Option::unwrap);
+        let requests = servers
+            .iter()
+            .chain(&servers)
+            .map(|server| server.broker_request(method, path, body.cloned()));
+        let answers = join_all(requests).await.into_iter().map(Option::unwrap);
         let answers: Vec<_> = answers.map(|answer| (answer.status, answer.json())).collect();
         let mut statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
         statuses.sort_unstable();
@@ -182,9 +196,9 @@ async fn the_same_request_at_all_replicas_at_once_is_done_once() {
 }
 
 #[actix_web::test]
-async fn while_one_migrates_the_others_wait() {
+async fn replicas_wait_while_one_migrates_the_database() {
     let database = Database::create().await;
-    // What a replica holds that is in the middle of a long migration.
+    // A replica holds this advisory lock during a migration.
     let mut crc = flate2::Crc::new();
     crc.update(database.name.as_bytes());
     let lock = 0x3d32_ad9e * i64::from(crc.sum());
@@ -194,7 +208,7 @@ async fn while_one_migrates_the_others_wait() {
         sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(connection).await.unwrap()
     };
     count(&mut migrating, &format!("pg_advisory_lock({lock})")).await;
-    let (_folders, mut starting) = starting(&database, &[]);
+    let (_folders, mut starting) = start_three(&database, &[]);
     let waiting = format!(
         "pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
          (SELECT oid FROM pg_database WHERE datname = '{}')",
@@ -202,16 +216,20 @@ async fn while_one_migrates_the_others_wait() {
     );
     eventually(async || (count(&mut migrating, &waiting).await == 3).then_some(())).await;
     let tables = "pg_tables WHERE schemaname = 'public'";
-    assert_eq!(count(&mut migrating, tables).await, 0, "nobody has begun");
-    assert_eq!(starting.pop().unwrap().stopped().await, Some(0), "who waits can be stopped");
+    assert_eq!(count(&mut migrating, tables).await, 0, "no migration has begun");
+    assert_eq!(
+        starting.pop().unwrap().stopped().await,
+        Some(0),
+        "a waiting replica can be stopped"
+    );
     count(&mut migrating, &format!("pg_advisory_unlock({lock})")).await;
 
-    let servers: Vec<_> = starting.into_iter().map(Starting::listening).collect();
+    let servers: Vec<_> = starting.into_iter().map(StartingServer::listening).collect();
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let taken = count(&mut migrating, "_sqlx_migrations WHERE success").await;
-    assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each is taken once");
+    assert_eq!(usize::try_from(taken).unwrap(), files.count(), "each migration is applied once");
     for server in &servers {
-        assert_eq!(server.ask("GET", "/v2/catalog", None).await.unwrap().status, 200);
+        assert_eq!(server.broker_request("GET", "/v2/catalog", None).await.unwrap().status, 200);
     }
     drop(servers);
     migrating.close().await.unwrap();
@@ -219,7 +237,7 @@ async fn while_one_migrates_the_others_wait() {
 }
 
 #[actix_web::test]
-async fn child_processes_on_a_second_machine_are_refused_and_a_restart_is_not() {
+async fn the_process_provisioner_is_refused_on_a_second_machine_but_not_after_a_restart() {
     let database = Database::create().await;
     let url = database.url();
     let settings = [
@@ -228,20 +246,20 @@ async fn child_processes_on_a_second_machine_are_refused_and_a_restart_is_not() 
     ];
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Server::start_with(one.path(), &settings);
-    let (code, said) = Server::starting(other.path(), &settings).failed();
-    assert_eq!(code, Some(69), "{said}");
-    let reason = said.lines().last().unwrap();
+    let (code, output) = Server::spawn(other.path(), &settings).failed();
+    assert_eq!(code, Some(69), "{output}");
+    let reason = output.lines().last().unwrap();
     assert!(reason.contains("prometheus.provisioner: another Scrapebroker"), "{reason}");
     assert!(reason.contains(&one.path().display().to_string()), "{reason}");
     assert!(reason.contains("Stop the other one, or set prometheus.provisioner to"), "{reason}");
     assert!(!reason.contains("shared by all of them"), "{reason}");
 
-    // A replica that makes no instances is none to refuse.
+    // A replica without a provisioner is not refused.
     let none = [("SCRAPEBROKER__PROMETHEUS__PROVISIONER", "none")];
     let none: Vec<_> = settings.iter().chain(&none).copied().collect();
     drop(Server::start_with(other.path(), &none));
 
-    // Killed, and started where it was; then somewhere else.
+    // The killed replica is restarted in the same folder and then in another folder.
     drop(first);
     drop(Server::start_with(one.path(), &settings));
     drop(Server::start_with(other.path(), &settings));

@@ -1,12 +1,11 @@
-//! Routes come, change and go while scrapes go on; real gorouters and broken
-//! ones side by side.
+//! Changes of routes while scrapes are running, with working and failing gorouters.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
 use std::{cell::RefCell, rc::Rc};
 use support::*;
 
-/// A gorouter with basic auth whose table, or misbehaviour, can be set.
+/// A fake gorouter with basic authentication. Tests can set its response.
 async fn gorouter(reply: Reply) -> (Instance, Rc<RefCell<Reply>>) {
     let reply = Rc::new(RefCell::new(reply));
     let now = Rc::clone(&reply);
@@ -41,7 +40,7 @@ fn gorouters<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> (&'static
 }
 
 #[actix_web::test]
-async fn a_scaled_app_is_scraped_whole_soon() {
+async fn new_instances_of_a_scaled_app_are_scraped() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let routes = RouteFile::of_app([&zero]);
@@ -60,7 +59,7 @@ async fn a_scaled_app_is_scraped_whole_soon() {
 }
 
 #[actix_web::test]
-async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
+async fn routes_of_gorouters_are_merged_and_a_failing_one_hides_no_routes() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let (first, _) =
         gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
@@ -88,7 +87,7 @@ async fn gorouters_are_united_and_a_broken_one_hides_nothing() {
 }
 
 #[actix_web::test]
-async fn what_a_failing_gorouter_said_is_kept() {
+async fn routes_of_a_failing_gorouter_are_kept() {
     let a = Instance::with_metrics("a 1\n").await;
     let good = table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }));
     let (router, reply) = gorouter(good).await;
@@ -102,19 +101,19 @@ async fn what_a_failing_gorouter_said_is_kept() {
         Reply::Http(302, vec![("Location", "http://169.254.169.254/".to_owned())], vec![]),
     ] {
         *reply.borrow_mut() = fault;
-        let polled = router.seen().len();
-        eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+        let polled = router.requests().len();
+        eventually(async || (router.requests().len() >= polled + 2).then_some(())).await;
         assert_eq!(scrape().await, 200);
     }
-    // Just restarted: nothing in its table yet.
+    // After a restart the route table of the gorouter is empty.
     *reply.borrow_mut() = table(&json!({}));
-    let polled = router.seen().len();
-    eventually(async || (router.seen().len() >= polled + 2).then_some(())).await;
+    let polled = router.requests().len();
+    eventually(async || (router.requests().len() >= polled + 2).then_some(())).await;
     assert_eq!(scrape().await, 200);
 }
 
 #[actix_web::test]
-async fn the_table_of_a_running_gorouter_is_understood() {
+async fn the_recorded_route_table_of_a_gorouter_is_parsed() {
     let captured = std::fs::read_to_string("tests/fixtures/routes/captured.json").unwrap();
     let (router, _) = gorouter(table(&serde_json::from_str(&captured).unwrap())).await;
     let app = spawn_app(&[gorouters([&router])]).await;
@@ -130,7 +129,7 @@ async fn the_table_of_a_running_gorouter_is_understood() {
 }
 
 #[actix_web::test]
-async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
+async fn routes_of_an_unavailable_gorouter_are_dropped_when_they_are_stale() {
     let (a, b) = (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let (first, reply) =
         gorouter(table(&json!({ "a.example.com": [endpoint("a", 0, a.address)] }))).await;
@@ -148,7 +147,7 @@ async fn what_an_away_gorouter_said_is_dropped_when_it_is_stale() {
 }
 
 #[actix_web::test]
-async fn a_route_with_capitals_loses_its_instances_like_any_other() {
+async fn instances_of_a_route_with_capital_letters_are_removed() {
     let (zero, one) =
         (Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 2\n").await);
     let of = |instances: &[&Instance]| {

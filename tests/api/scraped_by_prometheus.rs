@@ -1,5 +1,4 @@
-//! A real Prometheus scrapes the router; two real node exporters are the
-//! instances of one app.
+//! A real Prometheus scrapes apps through the program. Some instances are real node exporters.
 
 use crate::{promtool, test_app::*};
 use std::{
@@ -12,7 +11,7 @@ use support::{
 };
 
 #[actix_web::test]
-async fn a_real_prometheus_shows_its_token_and_gets_the_external_exporter_too() {
+async fn a_real_prometheus_sends_its_token_and_scrapes_the_external_exporter() {
     let instance = Instance::with_metrics("jobs 5\n").await;
     let exporter = Instance::with_metrics("bill 7\n").await;
     let routes = RouteFile::of_app([&instance]);
@@ -42,12 +41,12 @@ async fn a_real_prometheus_shows_its_token_and_gets_the_external_exporter_too() 
         "basic_auth: {{username: {}, password: {}}}",
         credentials["username"], credentials["password"]
     );
-    let jobs = [job("bearer", &bearer), job("basic", &basic), job("nobody", "")].concat();
+    let jobs = [job("bearer", &bearer), job("basic", &basic), job("anonymous", "")].concat();
     let prometheus = Prometheus::start(&jobs);
     for (query, value) in [
         ("up{job=\"bearer\"} == 1", "1"),
         ("up{job=\"basic\"} == 1", "1"),
-        ("up{job=\"nobody\"}", "0"),
+        ("up{job=\"anonymous\"}", "0"),
         ("jobs{job=\"basic\",app_name=\"app\",index=\"0\"}", "5"),
         ("bill{job=\"bearer\",app_name=\"app\",index=\"\"}", "7"),
     ] {
@@ -93,12 +92,12 @@ async fn a_real_prometheus_scrapes_all_instances_by_route_url() {
     assert_eq!(values, expected);
     let instances_up = prometheus.query("sum(scrapebroker_instance_up)").await;
     assert_eq!(instances_up[0]["value"][1], "2");
-    // What Prometheus saw is what it announced: one second.
-    assert!(first.seen()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
+    // The timeout comes from the scrape timeout of Prometheus, which is one second.
+    assert!(first.requests()[0].headers["x-prometheus-scrape-timeout-seconds"].starts_with("0."));
 }
 
 #[actix_web::test]
-async fn prometheus_sees_up_fall_when_no_instance_answers() {
+async fn up_is_0_in_prometheus_if_all_instances_fail() {
     let broken = Instance::start(|_| Reply::Http(500, vec![], vec![])).await;
     let routes = RouteFile::of_app([&broken]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -133,11 +132,11 @@ async fn two_real_node_exporters_are_the_instances_of_one_app() {
         assert_eq!(answer.lines(&wanted).len(), 1, "{}", answer.text());
     }
     assert_eq!(answer.lines("# TYPE node_load1 ").len(), 1);
-    let (code, said) = promtool::check(&answer.body);
-    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let (code, findings) = promtool::check(&answer.body);
+    assert!(matches!(code, Some(0 | 3)), "{findings}");
 }
 
-/// What Prometheus is told of the app.
+/// The scrape configuration for the app.
 fn scrape_of(address: SocketAddr) -> String {
     format!(
         "- job_name: my-app
@@ -160,7 +159,7 @@ async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
         Reply::Http(200, vec![("Content-Type", content_type.to_owned())], body.into_bytes())
     })
     .await;
-    // Instances of one app speak one format; if one spoke text, the answer would be in text.
+    // All instances use the same format. If one instance used text, the response would be text.
     let other = Instance::start(|_| {
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let body = b"# TYPE jobs counter\njobs_total 7\n# EOF\n".to_vec();
@@ -178,8 +177,8 @@ async fn a_real_prometheus_stores_the_exemplars_of_openmetrics() {
     assert_eq!(prometheus.query("count(jobs_total) == 2").await.len(), 1);
 }
 
-/// A native histogram of five observations, three of them zero, one in each of
-/// two neighbouring buckets.
+/// A native histogram with five observations: three in the zero bucket and one in each of two
+/// adjacent buckets.
 fn native_histogram() -> Vec<u8> {
     use protobuf::{delimited, double, message, number, signed, text};
     let histogram = message(

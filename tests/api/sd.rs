@@ -1,5 +1,4 @@
-//! Service discovery: who is told of which targets, and what a real Prometheus
-//! makes of it.
+//! HTTP service discovery: visible targets per caller, and discovery by a real Prometheus.
 
 use crate::test_app::*;
 use futures_util::future::LocalBoxFuture;
@@ -20,22 +19,22 @@ use support::{programs::Prometheus, *};
 use tempfile::TempDir;
 
 const TOKEN_KEY: &str = "a key that is long enough";
-/// Of the shipped catalog.
+/// Service ID in the shipped catalog.
 const PROMETHEUS: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 
-/// A database in which instances of the service `prometheus` are there.
+/// A database with provisioned instances of the service `prometheus`.
 struct Instances {
     folder: TempDir,
-    /// The random parts of their secrets.
+    /// The random parts of the secrets, by instance ID.
     salts: HashMap<String, String>,
 }
 
-/// Admits everything, and makes nothing.
+/// A policy that accepts every instance.
 #[derive(Debug)]
-struct Willing;
+struct AcceptingPolicy;
 
-impl ProvisionPolicy for Willing {
+impl ProvisionPolicy for AcceptingPolicy {
     fn validate<'a>(
         &'a self,
         _: &'a Spec,
@@ -50,7 +49,7 @@ impl ProvisionPolicy for Willing {
 }
 
 impl Instances {
-    async fn made(ids: &[&str]) -> Self {
+    async fn provision(ids: &[&str]) -> Self {
         let mut instances = Self { folder: tempfile::tempdir().unwrap(), salts: HashMap::new() };
         let store = Store::open(&instances.url().parse().unwrap(), 2).await.unwrap();
         let catalog: Value =
@@ -61,7 +60,7 @@ impl Instances {
         let provisioning = Provisioning {
             max_instances: 9,
             max_instances_per_space: 9,
-            policy: Arc::new(Willing),
+            policy: Arc::new(AcceptingPolicy),
             operations_changed: Arc::default(),
         };
         broker.provision_with(provisioning, catalog);
@@ -95,7 +94,8 @@ impl Instances {
         format!("sqlite://{}/sd.db", self.folder.path().display())
     }
 
-    /// Its servers are not started: the test has one of its own.
+    /// The settings for this database. The program cannot start the servers of the instances; tests
+    /// that need a server start one.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         vec![
@@ -107,7 +107,7 @@ impl Instances {
         ]
     }
 
-    /// What a Prometheus of ours would show.
+    /// The token that the Prometheus of this instance would send.
     fn token(&self, id: &str) -> String {
         let keys = Keys::derive(&TOKEN_KEY.into()).unwrap();
         keys.scraper_token(&id.parse().unwrap(), &self.salts[id]).expose_secret().to_owned()
@@ -115,16 +115,16 @@ impl Instances {
 }
 
 impl TestApp {
-    async fn sd(&self, path: &str, authorization: &str) -> Answer {
+    async fn sd(&self, path: &str, authorization: &str) -> Response {
         self.get_with(path, &[("Authorization", authorization)]).await
     }
 
-    /// The targets by their `instance`, for an operator.
-    async fn told(&self, path: &str) -> Vec<String> {
+    /// The `instance` labels of the targets that an operator sees.
+    async fn operator_targets(&self, path: &str) -> Vec<String> {
         instances(&self.sd(path, &basic(USER, PASSWORD)).await)
     }
 
-    /// `cf bind-service` to a Prometheus.
+    /// Sends the request of `cf bind-service` for a dedicated Prometheus.
     async fn bind_to(&self, instance: &str, binding: &str, app: &str, parameters: Value) -> Value {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL,
@@ -143,14 +143,14 @@ impl TestApp {
         assert_eq!(self.broker("DELETE", &path, None).await.status, 200);
     }
 
-    async fn counted(&self, outcome: &str) -> u32 {
+    async fn list_count(&self, outcome: &str) -> u32 {
         let series = format!("scrapebroker_sd_requests_total{{outcome=\"{outcome}\"}} ");
         let line = self.get("/metrics").await.lines(&series).remove(0);
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
 
-fn instances(answer: &Answer) -> Vec<String> {
+fn instances(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.headers["content-type"], "application/json");
     let list = answer.json();
@@ -163,8 +163,8 @@ fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// The configuration of a Prometheus that finds its targets by `/sd`.
-fn discovering(address: SocketAddr, token: &str) -> String {
+/// A scrape configuration that discovers targets with `/sd`.
+fn discovery_config(address: SocketAddr, token: &str) -> String {
     format!(
         "- job_name: bound
   honor_labels: true
@@ -177,8 +177,8 @@ fn discovering(address: SocketAddr, token: &str) -> String {
     )
 }
 
-/// What Prometheus scrapes, by `instance`, with the health of each.
-async fn active(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
+/// The `instance` label and the health of each active target of Prometheus.
+async fn active_targets(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
     tokio::net::TcpStream::connect(prometheus.address).await.ok()?;
     let url = format!("http://{}/api/v1/targets?state=active", prometheus.address);
     let answer = send("GET", &url, &[], None).await;
@@ -191,10 +191,10 @@ async fn active(prometheus: &Prometheus) -> Option<Vec<(String, String)>> {
     Some(targets)
 }
 
-async fn until_active(prometheus: &Prometheus, expected: &[&str]) {
+async fn wait_until_active(prometheus: &Prometheus, expected: &[&str]) {
     let expected: Vec<_> =
         expected.iter().map(|name| ((*name).to_owned(), "up".to_owned())).collect();
-    eventually(async || (active(prometheus).await? == expected).then_some(())).await;
+    eventually(async || (active_targets(prometheus).await? == expected).then_some(())).await;
 }
 
 #[actix_web::test]
@@ -209,16 +209,16 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
             .await,
         );
     }
-    let database = Instances::made(&["p1"]).await;
+    let database = Instances::provision(&["p1"]).await;
     let routes = RouteFile::of_app(&fleet[..2]);
     let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("p1", "b1", "app-guid", json!({"endpoint": "/own", "labels": {"team": "t"}})).await;
-    // Newer, and of no concern to that Prometheus.
+    // This binding is newer and does not affect that Prometheus.
     assert_eq!(app.bind("b2", "app-guid", json!({"endpoint": "/other"})).await.status, 201);
 
     let token = database.token("p1");
-    let prometheus = Prometheus::start(&discovering(app.address, &token));
-    until_active(&prometheus, &["web/0", "web/1"]).await;
+    let prometheus = Prometheus::start(&discovery_config(app.address, &token));
+    wait_until_active(&prometheus, &["web/0", "web/1"]).await;
     let up = prometheus.query("up{team=\"t\",app_name=\"app\",space_name=\"prod\"}").await;
     assert_eq!(up.len(), 2, "{up:?}");
     let samples = prometheus.query("own").await;
@@ -227,11 +227,11 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
     assert!(sample.as_object().unwrap().keys().all(|name| !name.contains("exported")));
 
     routes.rewrite(&fleet);
-    until_active(&prometheus, &["web/0", "web/1", "web/2", "web/3"]).await;
+    wait_until_active(&prometheus, &["web/0", "web/1", "web/2", "web/3"]).await;
     app.unbind_from("p1", "b1").await;
-    until_active(&prometheus, &[]).await;
+    wait_until_active(&prometheus, &[]).await;
     for instance in &fleet {
-        let seen = instance.seen();
+        let seen = instance.requests();
         assert!(
             !seen.is_empty() && seen.iter().all(|it| !it.headers.contains_key("authorization"))
         );
@@ -239,7 +239,7 @@ async fn a_real_prometheus_follows_bindings_and_scaling() {
 }
 
 #[actix_web::test]
-async fn a_real_prometheus_reaches_instances_with_odd_names() {
+async fn a_real_prometheus_scrapes_instances_with_special_characters() {
     let odd = "pool:a b%41/ü?&#";
     let fleet = [
         Instance::with_metrics("odd 1\n").await,
@@ -254,25 +254,25 @@ async fn a_real_prometheus_reaches_instances_with_odd_names() {
     endpoints[0]["tags"].as_object_mut().unwrap().remove("instance_id");
     endpoints[1]["tags"]["process_type"] = "wor ker/&".into();
     let routes = RouteFile::new(&json!({"app.example.com": endpoints}));
-    let database = Instances::made(&["i 1/ü"]).await;
+    let database = Instances::provision(&["i 1/ü"]).await;
     let app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i%201%2F%C3%BC", "b1", odd, json!({})).await;
-    let prometheus = Prometheus::start(&discovering(app.address, &database.token("i 1/ü")));
+    let prometheus = Prometheus::start(&discovery_config(app.address, &database.token("i 1/ü")));
     let without_index = format!("web/{}", fleet[0].address);
-    until_active(&prometheus, &[&without_index, "web/2", "wor ker/&/1"]).await;
+    wait_until_active(&prometheus, &[&without_index, "web/2", "wor ker/&/1"]).await;
     assert_eq!(prometheus.query("count(odd) == 3").await.len(), 1);
 }
 
 #[actix_web::test]
-async fn targets_stay_while_we_do_not_know_the_routes() {
+async fn targets_stay_active_while_the_routes_are_unknown() {
     let instance = Instance::with_metrics("a 1\n").await;
-    let database = Instances::made(&["i1"]).await;
+    let database = Instances::provision(&["i1"]).await;
     let routes = RouteFile::of_app([&instance]);
     let mut app = spawn_app(&[vec![routes.setting()], database.settings()].concat()).await;
     app.bind_to("i1", "b1", "app-guid", json!({})).await;
     let token = database.token("i1");
-    let prometheus = Prometheus::start(&discovering(app.address, &token));
-    until_active(&prometheus, &["web/0"]).await;
+    let prometheus = Prometheus::start(&discovery_config(app.address, &token));
+    wait_until_active(&prometheus, &["web/0"]).await;
 
     app.stop(Stop::Graceful).await.unwrap();
     let silent = Instance::start(|_| Reply::Hang).await;
@@ -282,32 +282,32 @@ async fn targets_stay_while_we_do_not_know_the_routes() {
     let app = spawn_app(&[ours, database.settings()].concat()).await;
     let answer = app.sd("/sd", &bearer(&token)).await;
     assert_eq!((answer.status, answer.headers["retry-after"].as_str()), (503, "5"));
-    eventually(async || (app.counted("unavailable").await >= 4).then_some(())).await;
-    let targets = active(&prometheus).await.unwrap();
+    eventually(async || (app.list_count("unavailable").await >= 4).then_some(())).await;
+    let targets = active_targets(&prometheus).await.unwrap();
     assert_eq!(targets.len(), 1, "{targets:?}");
 }
 
 #[actix_web::test]
-async fn an_empty_list_is_given_only_when_it_is_known_that_nothing_is_there() {
+async fn an_empty_target_list_requires_complete_route_tables() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let silent = Instance::start(|_| Reply::Hang).await;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", silent.address);
     let stale_after = ("ROUTES__STALE_AFTER", "1s".to_owned());
     let app = spawn_app(&[routes.setting(), ("ROUTES__GOROUTERS", gorouters), stale_after]).await;
-    // The router may know more apps, and no more instances of one that the file names.
+    // The router can have more apps. It cannot have more instances of an app that is in the file.
     let answer = app.sd("/sd", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(app.told("/sd?app=app-guid").await, ["app-guid web/0"]);
-    let answer = app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await;
+    assert_eq!(app.operator_targets("/sd?app=app-guid").await, ["app-guid web/0"]);
+    let answer = app.sd("/sd?app=unknown", &basic(USER, PASSWORD)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
 
     let app = spawn_app(&[routes.setting()]).await;
-    assert_eq!(app.sd("/sd?app=nobody", &basic(USER, PASSWORD)).await.text(), "[]\n");
+    assert_eq!(app.sd("/sd?app=unknown", &basic(USER, PASSWORD)).await.text(), "[]\n");
 }
 
 #[actix_web::test]
-async fn everyone_who_is_known_sees_their_own_in_both_modes() {
+async fn every_caller_sees_its_own_targets_in_both_access_modes() {
     let fleet = [Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await];
     let mut other = endpoint("other", 0, fleet[1].address);
     other["tags"]["space_id"] = "dev-guid".into();
@@ -317,14 +317,14 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
     });
     let routes = RouteFile::new(&table);
     for mode in ["open", "token"] {
-        let database = Instances::made(&["i2", "i3"]).await;
+        let database = Instances::provision(&["i2", "i3"]).await;
         let access = ("SCRAPE__ACCESS", mode.to_owned());
         let base_url = ("BASE_URL", "https://broker.example.com/x/".to_owned());
         let ours = vec![routes.setting(), access, base_url];
         let app = spawn_app(&[ours, database.settings()].concat()).await;
         let reader =
             app.bind_to("i2", "b3", "app-guid", json!({"process_types": ["worker"]})).await;
-        // The newest: in force for everyone but that Prometheus.
+        // The newest binding is active for all callers except that Prometheus.
         let bound = app.bind("b1", "app-guid", json!({})).await.json();
         let key = json!({"service_id": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01",
             "plan_id": "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11"});
@@ -333,7 +333,7 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         app.bind_to("i2", "b2", "other-guid", json!({})).await;
         let token = |bound: &Value| bearer(bound["credentials"]["token"].as_str().unwrap());
         let all = ["other-guid web/0", "app-guid web/0"];
-        for (who, path, expected) in [
+        for (authorization, path, expected) in [
             (basic(USER, PASSWORD), "/sd", &all[..]),
             (basic(USER, PASSWORD), "/v1/sd/apps", &all),
             (basic(USER, PASSWORD), "/v1/sd/apps/acme/dev-guid", &all[..1]),
@@ -344,18 +344,23 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
             (token(&key), "/sd", &all[1..]),
             (bearer(&database.token("i2")), "/sd", &all[..1]),
             (basic("x", &database.token("i2")), "/sd?mode=direct", &all[..1]),
-            // As Prometheus sends it when no type is configured, some versions of it.
+            // Some versions of Prometheus send the token like this if `authorization.type` is not
+            // configured.
             (database.token("i2"), "/sd", &all[..1]),
             (bearer(&database.token("i3")), "/sd", &[]),
             (bearer(&database.token("i3")), "/sd?app=app-guid", &[]),
         ] {
-            let answer = app.sd(path, &who).await;
+            let answer = app.sd(path, &authorization).await;
             assert_eq!(instances(&answer), expected, "{mode} {path}");
         }
         assert_eq!(app.get("/sd").await.status, 401, "{mode}");
         assert_eq!(app.sd("/sd", &bearer("sbt_wrong")).await.status, 401, "{mode}");
         let reader = reader["credentials"]["password"].as_str().unwrap().to_owned();
-        assert_eq!(app.sd("/sd", &bearer(&reader)).await.status, 403, "it is for queries");
+        assert_eq!(
+            app.sd("/sd", &bearer(&reader)).await.status,
+            403,
+            "the token is only for queries"
+        );
         let answer = app.sd("/sd?rout_url=x", &basic(USER, PASSWORD)).await;
         assert!(answer.status == 400 && answer.text().contains("route_url"), "{}", answer.text());
         let direct = app.sd("/sd?app=app-guid&mode=direct", &basic(USER, PASSWORD)).await.json();
@@ -365,31 +370,35 @@ async fn everyone_who_is_known_sees_their_own_in_both_modes() {
         let path = "/x/v1/apps/app-guid/instances/0/metrics";
         assert_eq!(base[0]["labels"]["__metrics_path__"], path);
         let own = app.sd("/sd", &bearer(&database.token("i2"))).await.json();
-        assert_eq!(own[0]["targets"][0], app.address.to_string(), "a child's shorter way");
+        assert_eq!(
+            own[0]["targets"][0],
+            app.address.to_string(),
+            "child processes use the local address"
+        );
         assert_eq!(send("POST", &app.url("/sd"), &[], None).await.status, 405);
     }
 }
 
 #[actix_web::test]
-async fn without_operators_nobody_is_let_in() {
+async fn without_configured_operators_all_requests_are_refused() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
-    let nobody = [("BROKER__USERNAME", String::new()), ("BROKER__PASSWORD", String::new())];
-    let [user, password] = nobody;
+    let no_credentials = [("BROKER__USERNAME", String::new()), ("BROKER__PASSWORD", String::new())];
+    let [user, password] = no_credentials;
     let app = spawn_app(&[routes.setting(), user, password]).await;
     let answer = app.get("/sd").await;
     assert!(answer.status == 503 && answer.text().contains("broker.username"), "{}", answer.text());
 }
 
 #[actix_web::test]
-async fn a_list_is_made_once_until_something_changes() {
+async fn a_target_list_is_cached_until_something_changes() {
     let fleet = [Instance::with_metrics("a 1\n").await, Instance::with_metrics("a 1\n").await];
     let routes = RouteFile::of_app(&fleet[..1]);
     let app = spawn_app(&[routes.setting()]).await;
     let operator = basic(USER, PASSWORD);
     let first = app.sd("/sd", &operator).await;
     let second = app.sd("/sd", &operator).await;
-    assert_eq!((&second.body, app.counted("cached").await), (&first.body, 1));
+    assert_eq!((&second.body, app.list_count("cached").await), (&first.body, 1));
     let tag = first.headers["etag"].clone();
     assert!(tag.starts_with('"'), "{tag}");
     let conditional = [("Authorization", operator.as_str()), ("If-None-Match", tag.as_str())];
@@ -399,7 +408,7 @@ async fn a_list_is_made_once_until_something_changes() {
     let head = send("HEAD", &app.url("/sd"), &authorization, None).await;
     assert_eq!((head.status, head.body.len(), &head.headers["etag"]), (200, 0, &tag));
     assert_eq!(head.headers["content-length"], first.body.len().to_string());
-    assert_eq!(app.counted("made").await, 1);
+    assert_eq!(app.list_count("made").await, 1);
 
     routes.rewrite(&fleet);
     let changed = eventually(async || {
@@ -410,15 +419,16 @@ async fn a_list_is_made_once_until_something_changes() {
     .await;
     assert_eq!(instances(&changed), ["app-guid web/0", "app-guid web/1"]);
     assert_ne!(changed.headers["etag"], tag);
-    assert_eq!(app.counted("made").await, 2);
+    assert_eq!(app.list_count("made").await, 2);
     let bound = app.bind("b1", "app-guid", json!({"labels": {"team": "t"}})).await;
     assert_eq!(bound.status, 201);
     assert_eq!(app.sd("/sd", &operator).await.json()[0]["labels"]["team"], "t");
 }
 
-/// The service instance of a Tsuru team in no pool: its jobs may scrape the team's apps in all of them.
+/// The service instance belongs to a Tsuru team and to no pool. Its jobs can scrape the apps of the
+/// team in all pools.
 #[actix_web::test]
-async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
+async fn the_token_of_a_tsuru_job_lists_the_apps_that_it_can_scrape() {
     let instance = Instance::with_metrics("a 1\n").await;
     let mut table = crate::tsuru_binding::table_of_shop([&instance]);
     let mut foreign = table["shop.tsuru.example.com"][0].clone();
@@ -439,11 +449,12 @@ async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
     ] {
         let access = ("SCRAPE__ACCESS", "token".to_owned());
         let app = spawn_app(&[routes.setting(), access]).await;
-        let ask = async |method, path: &str, form| {
-            crate::tsuru_binding::ask_tsuru(app.address, "metrics", method, path, form).await
+        let send_request = async |method, path: &str, form| {
+            crate::tsuru_binding::tsuru_request(app.address, "metrics", method, path, form).await
         };
-        assert_eq!(ask("POST", "", form).await.unwrap().status, 201);
-        let job = ask("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
+        assert_eq!(send_request("POST", "", form).await.unwrap().status, 201);
+        let job =
+            send_request("PUT", &format!("/{name}/binds/jobs/nightly"), "").await.unwrap().json();
         let token = bearer(job["METRICS_TOKEN"].as_str().unwrap());
         for path in ["/sd", "/sd?app=tsuru:shop", "/v1/sd/apps/checkout"] {
             assert_eq!(instances(&app.sd(path, &token).await), seen, "{name} {path}");
@@ -454,9 +465,10 @@ async fn a_token_of_a_job_of_tsuru_is_told_of_the_apps_that_it_may_scrape() {
     }
 }
 
-/// The same token is one caller, however it is written and whatever it asks for.
+/// The rate limit counts per token, regardless of the form of the `Authorization` header and of the
+/// query.
 #[actix_web::test]
-async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
+async fn the_rate_limit_counts_per_token_and_not_per_header_value() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -464,18 +476,18 @@ async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
     let token = bound["credentials"]["token"].as_str().unwrap();
     let mut refused = 0;
     for port in 1..=60 {
-        let who = match port % 4 {
+        let authorization = match port % 4 {
             0 => basic(&port.to_string(), token),
             1 => format!("Bearer{}{token}", " ".repeat(port)),
             2 => format!("bearer {token}{}", " ".repeat(port)),
             _ => token.to_owned(),
         };
-        let answer = app.sd(&format!("/sd?port={port}"), &who).await;
+        let answer = app.sd(&format!("/sd?port={port}"), &authorization).await;
         refused += u32::from(answer.status == 429);
         assert!([200, 429].contains(&answer.status), "{}", answer.text());
     }
     assert!(refused > 20, "{refused} of 60");
-    // Neither another token nor an operator waits for it.
+    // The limit does not affect other tokens and operators.
     let other = app.bind("b2", "app-guid", json!({})).await.json();
     let other = bearer(other["credentials"]["token"].as_str().unwrap());
     assert_eq!(app.sd("/sd", &other).await.status, 200);
@@ -483,7 +495,7 @@ async fn the_limit_counts_what_was_authorized_and_not_how_it_was_written() {
 }
 
 #[actix_web::test]
-async fn who_asks_too_often_is_told_so_and_nobody_else() {
+async fn the_rate_limit_applies_per_caller() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -500,7 +512,7 @@ async fn who_asks_too_often_is_told_so_and_nobody_else() {
 }
 
 #[actix_web::test]
-async fn each_prometheus_scrapes_as_its_own_binding_says() {
+async fn each_prometheus_scrapes_with_the_parameters_of_its_own_binding() {
     let instance = Instance::start(|seen| {
         let path = seen.line.split(' ').nth(1).unwrap().to_owned();
         let samples = "a{n=\"1\"} 1\na{n=\"2\"} 1\n".to_owned();
@@ -512,7 +524,7 @@ async fn each_prometheus_scrapes_as_its_own_binding_says() {
     .await;
     let routes = RouteFile::of_app([&instance]);
     for mode in ["open", "token"] {
-        let database = Instances::made(&["first", "second", "none"]).await;
+        let database = Instances::provision(&["first", "second", "none"]).await;
         let ours = vec![routes.setting(), ("SCRAPE__ACCESS", mode.to_owned())];
         let app = spawn_app(&[ours, database.settings()].concat()).await;
         let first = json!({
@@ -529,13 +541,13 @@ async fn each_prometheus_scrapes_as_its_own_binding_says() {
         let answer = scrape("first").await;
         assert_eq!(answer.lines("a{").len(), 2, "{mode}: {}", answer.text());
         assert!(answer.lines("a{")[0].contains("of=\"first\""), "{}", answer.text());
-        let seen = instance.seen().pop().unwrap();
+        let seen = instance.requests().pop().unwrap();
         assert_eq!(seen.line, "GET /first?x=1 HTTP/1.1");
         assert_eq!(seen.headers["authorization"], "Bearer for the app");
 
         let answer = scrape("second").await;
-        assert_eq!(answer.status, 502, "{mode}: over its limit: {}", answer.text());
-        assert!(!instance.seen().pop().unwrap().headers.contains_key("authorization"));
+        assert_eq!(answer.status, 502, "{mode}: the sample limit is exceeded: {}", answer.text());
+        assert!(!instance.requests().pop().unwrap().headers.contains_key("authorization"));
         assert_eq!(scrape("none").await.status, 403, "{mode}");
         let described = app.sd("/v1/apps/app-guid", &bearer(&database.token("second"))).await;
         assert_eq!(described.json()["apps"][0]["binding"]["endpoint"], "/second");
@@ -543,7 +555,7 @@ async fn each_prometheus_scrapes_as_its_own_binding_says() {
         let by_address = format!("/v1/apps/app-guid/instances/{}/metrics", instance.address);
         let answer = app.sd(&by_address, &basic(USER, PASSWORD)).await;
         assert_eq!(answer.lines("a{").len(), 2, "{mode}: {}", answer.text());
-        assert_eq!(instance.seen().pop().unwrap().line, "GET /newest HTTP/1.1");
+        assert_eq!(instance.requests().pop().unwrap().line, "GET /newest HTTP/1.1");
         let nowhere = "/v1/apps/app-guid/instances/10.9.9.9:1/metrics";
         assert_eq!(app.sd(nowhere, &basic(USER, PASSWORD)).await.status, 404);
     }

@@ -1,11 +1,11 @@
-//! `scrapebroker sd`: the list of targets as a file.
+//! `scrapebroker sd`: export of the target list to a file.
 
 use crate::test_app::*;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use support::*;
 
-/// Runs `scrapebroker sd`: how it exits, and what it says.
+/// Runs `scrapebroker sd`. Returns the exit code and the output.
 pub(crate) async fn export(arguments: &[&str], environment: &[(&str, String)]) -> (i32, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_scrapebroker"));
     command.env_clear().envs(environment.iter().cloned()).arg("sd").args(arguments);
@@ -15,7 +15,7 @@ pub(crate) async fn export(arguments: &[&str], environment: &[(&str, String)]) -
 }
 
 #[actix_web::test]
-async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
+async fn the_target_list_is_written_atomically() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance]);
     let app = spawn_app(&[routes.setting()]).await;
@@ -26,15 +26,15 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
     let base = app.url("");
     let run =
         async |url: &str| export(&["--url", url, "--token-file", &token, "--out", &out], &[]).await;
-    let (code, said) = run(&base).await;
-    assert_eq!((code, said), (0, format!("1 targets in {out}\n")));
+    let (code, message) = run(&base).await;
+    assert_eq!((code, message), (0, format!("1 targets in {out}\n")));
     let written = std::fs::read_to_string(&out).unwrap();
     assert_eq!(
         written,
         app.get_with("/sd", &[("Authorization", &basic(USER, PASSWORD))]).await.text()
     );
     let mode = std::fs::metadata(&out).unwrap().permissions().mode();
-    assert_eq!(mode & 0o444, 0o444, "Prometheus is another user");
+    assert_eq!(mode & 0o444, 0o444, "Prometheus runs as another user");
 
     let bound = app.bind("b1", "app-guid", json!({})).await.json();
     std::fs::write(&token, bound["credentials"]["token"].as_str().unwrap()).unwrap();
@@ -52,7 +52,7 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n".to_vec())
     })
     .await;
-    let away = Instance::start(|_| Reply::Http(503, vec![], b"not yet\n".to_vec())).await;
+    let unavailable = Instance::start(|_| Reply::Http(503, vec![], b"not yet\n".to_vec())).await;
     let login = Instance::start(|_| Reply::Http(200, vec![], b"<html>".to_vec())).await;
     let cut =
         Instance::start(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\n\r\n[{\"targets\":".to_vec())).await;
@@ -62,24 +62,24 @@ async fn the_list_is_exported_to_a_file_that_is_never_half_written() {
         (format!("{base}/nothing"), 1, "404"),
         (at(&gone), 69, "no answer"),
         (at(&short), 69, "closed within the response's body"),
-        (at(&away), 69, "503 Service Unavailable: not yet"),
+        (at(&unavailable), 69, "503 Service Unavailable: not yet"),
         (at(&login), 1, "not a list of targets"),
         (at(&cut), 1, "not a list of targets"),
         ("ftp://x/sd".to_owned(), 64, "--url"),
         ("http://user:secret@x/sd".to_owned(), 64, "--token-file"),
         ("nonsense".to_owned(), 64, "--url"),
     ] {
-        let (exit, said) = run(&url).await;
-        assert!(exit == code && said.contains(word), "{url}: {exit} {said}");
-        assert!(!said.contains("secret"), "{said}");
+        let (exit, message) = run(&url).await;
+        assert!(exit == code && message.contains(word), "{url}: {exit} {message}");
+        assert!(!message.contains("secret"), "{message}");
     }
     assert_eq!(std::fs::read(&out).unwrap(), before);
     assert_eq!(run(&at(&until_close)).await.0, 0);
-    assert!(!until_close.seen()[0].headers.contains_key("content-length"));
+    assert!(!until_close.requests()[0].headers.contains_key("content-length"));
     let missing = path("missing");
     for (token, out, code) in [(&missing, &out, 64), (&token, &format!("{missing}/x.json"), 1)] {
         let arguments = ["--url", &base, "--token-file", token, "--out", out];
         assert_eq!(export(&arguments, &[]).await.0, code);
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file remains");
 }

@@ -1,4 +1,4 @@
-//! The program as a process of its own, and the requests of Cloud Controller to it.
+//! The program as a separate process, and requests of Cloud Controller to it.
 
 use crate::test_app::*;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::{
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// `scrapebroker serve` with a database in a folder, killed when dropped.
+/// `scrapebroker serve` with a database in a folder. The process is killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl Drop for Server {
 
 pub(crate) const CATALOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/broker-catalog.json");
 
-/// The program with an empty environment but for what `serve` needs in `folder`.
+/// The program with only the environment variables that `serve` needs in `folder`.
 pub(crate) fn program(folder: &Path) -> Command {
     let catalog = folder.join("broker-catalog.json");
     if !catalog.exists() {
@@ -53,17 +53,17 @@ impl Server {
     }
 
     pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::starting(folder, settings).listening()
+        Self::spawn(folder, settings).listening()
     }
 
-    /// Started, but perhaps not listening yet.
-    pub(crate) fn starting(folder: &Path, settings: &[(&str, &str)]) -> Starting {
+    /// Starts the program without waiting until it listens.
+    pub(crate) fn spawn(folder: &Path, settings: &[(&str, &str)]) -> StartingServer {
         let mut command = program(folder);
         command.arg("serve").envs(settings.iter().copied()).stderr(Stdio::piped());
-        Starting(command.spawn().unwrap())
+        StartingServer(command.spawn().unwrap())
     }
 
-    /// The program that may have so many files open: `soft` at its start, `hard` if it asks.
+    /// Starts the program with a soft and a hard limit for open files.
     pub(crate) fn start_with_open_files(
         folder: &Path,
         (soft, hard): (u32, u32),
@@ -80,7 +80,7 @@ impl Server {
             .arg(program.get_program())
             .envs(settings.iter().copied())
             .stderr(Stdio::piped());
-        Starting(command.spawn().unwrap()).listening()
+        StartingServer(command.spawn().unwrap()).listening()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -95,32 +95,32 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// How it ended, when it has.
+    /// Waits for the exit. Returns the exit code, or none if a signal ended the process.
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         eventually(async || self.child.try_wait().unwrap()).await.code()
     }
 
-    /// The messages that it has logged with this in them.
+    /// The logged messages that contain `part`.
     pub(crate) fn logged(&self, part: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();
         let messages = log.iter().filter_map(|event| event["message"].as_str());
         messages.filter(|message| message.contains(part)).map(str::to_owned).collect()
     }
 
-    /// Everything that it has logged, field by field.
+    /// The complete log as JSON lines.
     pub(crate) fn log_text(&self) -> String {
         let log = self.log.lock().unwrap();
         log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asks the broker; none if the connection broke.
-    pub(crate) async fn ask(
+    /// Sends a request to the broker. None if the connection failed.
+    pub(crate) async fn broker_request(
         &self,
         method: &str,
         path: &str,
         body: Option<Value>,
-    ) -> Option<Answer> {
-        ask(self.address, method, path, body).await
+    ) -> Option<Response> {
+        broker_request(self.address, method, path, body).await
     }
 }
 
@@ -129,22 +129,22 @@ fn send_signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
 }
 
-/// A process that will listen.
-pub(crate) struct Starting(Child);
+/// A started process that may not listen yet.
+pub(crate) struct StartingServer(Child);
 
-impl Starting {
-    /// Asks to stop, and how it ended.
+impl StartingServer {
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) async fn stopped(mut self) -> Option<i32> {
         send_signal(&self.0, "TERM");
         eventually(async || self.0.try_wait().unwrap()).await.code()
     }
 
-    /// Waits until it has ended by itself: its exit code, and all that it said.
+    /// Waits until the process exits. Returns the exit code and the log.
     pub(crate) fn failed(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
+        let mut output = String::new();
         let mut stderr = self.0.stderr.take().unwrap();
-        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
-        (self.0.wait().unwrap().code(), said)
+        std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
+        (self.0.wait().unwrap().code(), output)
     }
 
     pub(crate) fn listening(mut self) -> Server {
@@ -157,31 +157,31 @@ impl Starting {
             address
         });
         let written = Arc::clone(&log);
-        // Keeps the pipe empty, so that logging never blocks.
+        // The thread empties the pipe, so that logging never blocks.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 written.lock().unwrap().extend(serde_json::from_str(&line));
             }
         });
-        let address = address.unwrap_or_else(|| panic!("it did not start: {log:?}"));
+        let address = address.unwrap_or_else(|| panic!("the program did not start: {log:?}"));
         Server { child: self.0, address, log }
     }
 }
 
 pub(crate) async fn catalog_ids(address: SocketAddr) -> (Value, Value) {
-    let answer = ask(address, "GET", "/v2/catalog", None).await.unwrap();
+    let answer = broker_request(address, "GET", "/v2/catalog", None).await.unwrap();
     let catalog = answer.json();
     let service = &catalog["services"][0];
     (service["id"].clone(), service["plans"][0]["id"].clone())
 }
 
-/// One broker request; none if the connection broke.
-pub(crate) async fn ask(
+/// Sends one broker request. None if the connection failed.
+pub(crate) async fn broker_request(
     address: SocketAddr,
     method: &str,
     path: &str,
     body: Option<Value>,
-) -> Option<Answer> {
+) -> Option<Response> {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let request = format!(
         "{method} /broker{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -195,5 +195,5 @@ pub(crate) async fn ask(
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.ok()?;
     let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
-    whole.then(|| parse_answer(&raw))
+    whole.then(|| parse_response(&raw))
 }

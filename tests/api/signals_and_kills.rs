@@ -1,5 +1,5 @@
-//! The program as a process: killed at any moment it loses nothing that it
-//! acknowledged, and it stops when it is told to.
+//! Kills and signals: the program loses no acknowledged change when it is killed, and signals stop
+//! it.
 
 use crate::server_process::*;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use std::{process::Command, time::Duration};
 use support::*;
 
 #[actix_web::test]
-async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
+async fn acknowledged_changes_survive_sigkill_and_others_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     let mut round = 0;
-    // Each round is killed after another time, wherever that hits.
+    // Each round kills the program after a different delay.
     for delay in [3, 7, 12, 18, 25] {
         round += 1;
         let server = Server::start(folder.path());
@@ -24,7 +24,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
             let address = server.address;
             async move {
                 let path = format!("/v2/service_instances/{id}");
-                (id, ask(address, "PUT", &path, Some(body)).await)
+                (id, broker_request(address, "PUT", &path, Some(body)).await)
             }
         };
         let requests: Vec<_> =
@@ -41,10 +41,10 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
         let server = Server::start(folder.path());
         for id in &acknowledged {
             let path = format!("/v2/service_instances/{id}");
-            let answer = ask(server.address, "GET", &path, None).await.unwrap();
-            assert_eq!(answer.status, 200, "{id} was acknowledged and is lost");
+            let answer = broker_request(server.address, "GET", &path, None).await.unwrap();
+            assert_eq!(answer.status, 200, "{id} was acknowledged and was lost");
         }
-        // Cloud Controller repeats what it got no answer to.
+        // Cloud Controller repeats requests without a response.
         for n in 0..40 {
             let id = format!("r{round}-{n}");
             let body = json!({
@@ -52,7 +52,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
                 "organization_guid": "o", "space_guid": "s",
             });
             let path = format!("/v2/service_instances/{id}");
-            let answer = ask(server.address, "PUT", &path, Some(body)).await.unwrap();
+            let answer = broker_request(server.address, "PUT", &path, Some(body)).await.unwrap();
             let expected: &[u16] = if acknowledged.contains(&id) { &[200] } else { &[200, 201] };
             assert!(expected.contains(&answer.status), "{id}: {}", answer.status);
             acknowledged.push(id);
@@ -61,7 +61,7 @@ async fn what_was_acknowledged_survives_kill_9_and_the_rest_can_be_repeated() {
 }
 
 #[actix_web::test]
-async fn each_signal_ends_it_with_exit_code_0() {
+async fn each_stop_signal_ends_the_program_with_exit_code_0() {
     for signal in ["TERM", "INT", "USR1"] {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Server::start(folder.path());
@@ -84,16 +84,17 @@ async fn a_second_program_on_the_same_address_exits_69() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(69));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&server.address.to_string()), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains(&server.address.to_string()), "{message}");
 }
 
 #[actix_web::test]
-async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
+async fn sighup_reloads_the_catalog_and_an_invalid_one_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let description = async || {
-        let catalog = ask(server.address, "GET", "/v2/catalog", None).await.unwrap().json();
+        let catalog =
+            broker_request(server.address, "GET", "/v2/catalog", None).await.unwrap().json();
         catalog["services"][0]["description"].as_str().unwrap().to_owned()
     };
     let file = folder.path().join("broker-catalog.json");
@@ -112,7 +113,7 @@ async fn a_hangup_reads_the_catalog_again_and_a_broken_one_is_not_taken() {
 }
 
 #[actix_web::test]
-async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
+async fn file_descriptors_are_not_leaked_while_instances_change() {
     let folder = tempfile::tempdir().unwrap();
     let routes = RouteFile::of_addresses([]);
     let (_, path) = routes.setting();
@@ -137,9 +138,9 @@ async fn file_descriptors_do_not_pile_up_while_instances_come_and_go() {
             (current.count() == 20).then_some(())
         })
         .await;
-        // They go on listening; nobody asks them again.
+        // The instances keep listening and are not scraped again.
         kept.extend(instances);
-        eventually(async || kept.iter().all(|one| one.open() == 0).then_some(())).await;
+        eventually(async || kept.iter().all(|one| one.open_connections() == 0).then_some(())).await;
         if round == 0 {
             after_first = open();
         }

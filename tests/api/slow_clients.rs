@@ -1,4 +1,4 @@
-//! Clients that send a byte a second.
+//! Clients that send one byte per second.
 
 use crate::test_app::*;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Sends `head`, then a byte a second for as long as somebody listens; what was answered.
-async fn drip(app: &TestApp, head: &str, then: u8) -> Answer {
+/// Sends `head`, then one byte per second until the connection is closed. Returns the response.
+async fn send_slowly(app: &TestApp, head: &str, then: u8) -> Response {
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // A header of this length would take ten minutes.
+    // Without a timeout, the request would take ten minutes.
     for _ in 0..600 {
         let second = tokio::time::timeout(Duration::from_secs(1), stream.read_buf(&mut answer));
         match second.await {
-            Ok(Ok(0) | Err(_)) => return parse_answer(&answer),
+            Ok(Ok(0) | Err(_)) => return parse_response(&answer),
             Ok(Ok(_)) => {}
             Err(_) => drop(stream.write_all(&[then]).await),
         }
     }
-    panic!("it was heard out");
+    panic!("the request did not time out");
 }
 
 #[actix_web::test]
-async fn a_client_that_sends_a_byte_a_second_is_not_heard_out() {
+async fn slow_requests_time_out() {
     let app = spawn_app(&[]).await;
     let bind = format!(
         "PUT /broker/v2/service_instances/i HTTP/1.1\r\nHost: x\r\nX-Broker-API-Version: 2.17\r\n\
@@ -34,11 +34,11 @@ async fn a_client_that_sends_a_byte_a_second_is_not_heard_out() {
         basic(USER, PASSWORD)
     );
     let (head, line, body) = tokio::join!(
-        drip(&app, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x'),
-        drip(&app, "GET /", b'x'),
-        drip(&app, &bind, b' '),
+        send_slowly(&app, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x'),
+        send_slowly(&app, "GET /", b'x'),
+        send_slowly(&app, &bind, b' '),
     );
     assert_eq!((head.status, line.status, body.status), (408, 408, 408));
     assert!(body.json()["description"].as_str().unwrap().contains("after 5 s"));
-    assert_eq!(app.get("/-/ready").await.status, 200, "others are served as ever");
+    assert_eq!(app.get("/-/ready").await.status, 200, "other clients are still served");
 }

@@ -1,4 +1,4 @@
-//! What the program needs and says at its start.
+//! Start of the program: required files, log lines and warnings.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -44,7 +44,7 @@ impl Server {
         Self { child, log }
     }
 
-    /// The lines up to the one with `text`, which is the last.
+    /// The log lines up to and including the line that contains `text`.
     pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         while lines.last().is_none_or(|line: &String| !line.contains(text)) {
@@ -64,7 +64,7 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_scrapebroker"))
 }
 
-/// As the README says: the program is all that is needed.
+/// According to the README, the program needs no other files.
 #[actix_web::test]
 async fn a_copied_program_runs_in_an_empty_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ async fn a_copied_program_runs_in_an_empty_folder() {
 }
 
 #[actix_web::test]
-async fn the_start_is_one_line_and_warnings() {
+async fn the_start_logs_one_line_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("settings.yml"), "database_url: sqlite://my.db\n").unwrap();
     std::fs::write(folder.path().join("broker-catalog.json"), "{}").unwrap();
@@ -118,16 +118,16 @@ async fn the_start_is_one_line_and_warnings() {
     }
     let is_foreign =
         |line: &&String| line.contains(" INFO ") && !line.contains(" INFO scrapebroker");
-    assert_eq!(lines.iter().filter(is_foreign).count(), 0, "lines of libraries: {lines:#?}");
+    assert_eq!(lines.iter().filter(is_foreign).count(), 0, "log lines of libraries: {lines:#?}");
 }
 
 #[actix_web::test]
-async fn each_route_source_says_once_what_it_contributes_and_a_dead_one_is_named() {
+async fn each_route_source_logs_its_first_table_or_its_failure_once() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::of_app([&instance, &instance]);
     let (_, file) = routes.setting();
     let folder = tempfile::tempdir().unwrap();
-    // Gorouter knows no other path than /routes; nothing listens at the second.
+    // The gorouter URL lacks the path `/routes`. The NATS server refuses connections.
     let router = Instance::start(|_| Reply::Http(404, vec![], vec![])).await;
     let routers = json!([{"url": format!("http://{}", router.address)}]).to_string();
     let settings = [
@@ -137,7 +137,7 @@ async fn each_route_source_says_once_what_it_contributes_and_a_dead_one_is_named
         ("SCRAPEBROKER__SCRAPE__ACCESS", "token"),
     ];
     let server = Server::start(program(), folder.path(), &settings);
-    // Not on this thread: it serves the router.
+    // This thread serves the router, so another thread waits for the log lines.
     let (server, lines) = actix_web::web::block(move || {
         let mut lines = server.lines_until("ready without");
         lines.extend(server.lines_until("ready without"));

@@ -1,11 +1,11 @@
-//! Stores for tests: each test gets its own in each kind of database.
+//! Empty databases for tests, one per test and kind of database.
 
 use futures_util::FutureExt;
 use scrapebroker::store::Store;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use support::databases::Schema;
 
-/// Runs `test` on an empty SQLite and on an empty PostgreSQL.
+/// Runs `test` on an empty SQLite database, and then on an empty PostgreSQL schema.
 pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
     println!("on SQLite");
     on_sqlite_store(&test).await;
@@ -21,7 +21,7 @@ pub(crate) async fn on_both_stores(test: impl AsyncFn(Store)) {
     }
 }
 
-/// Runs `test` on an empty SQLite, for what has nothing to do with databases.
+/// Runs `test` on an empty SQLite database. For tests that do not depend on the kind of database.
 pub(crate) async fn on_sqlite_store(test: impl AsyncFn(Store)) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("test.db").display());

@@ -1,4 +1,4 @@
-//! The program under test, inside the test's process.
+//! The program under test, in the process of the test.
 
 use futures_util::{StreamExt, stream};
 use scrapebroker::{
@@ -7,7 +7,7 @@ use scrapebroker::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr};
-use support::{Answer, basic, eventually, send};
+use support::{Response, basic, eventually, send};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,18 +15,18 @@ pub(crate) const USER: &str = "cloud-controller";
 pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) const SERVICE: &str = "service_id";
 
-/// The program under test, stopped when dropped.
+/// The program under test. It stops when this is dropped.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
-    /// Which apps of Tsuru are bound.
+    /// The folder of the database.
     _folder: TempDir,
     stop: mpsc::UnboundedSender<Stop>,
     stopped: Option<oneshot::Receiver<()>>,
 }
 
-/// Starts the program as `serve` does, with settings as environment variables
-/// (without the prefix), on a free port and with a database of its own.
+/// Starts the program like `serve`, on a free port and with a new database. The settings are
+/// environment variables without the prefix.
 pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     let folder = tempfile::tempdir().unwrap();
     let mut environment = BTreeMap::from([
@@ -54,7 +54,8 @@ pub(crate) async fn spawn_app(settings: &[(&str, String)]) -> TestApp {
     });
     let stopped = Some(stopped);
     let app = TestApp { address, health_address, _folder: folder, stop, stopped };
-    // A file is read soon after the start. HTTPS is asked by those who know its certificates.
+    // A route file is read shortly after the start. With HTTPS, only the test has the certificates
+    // for a readiness probe.
     let set = |name: &str| settings.iter().any(|(key, _)| *key == name);
     if set("ROUTES__FILE") && !set("TLS__CERT_FILE") {
         eventually(async || (app.get("/-/ready").await.status == 200).then_some(())).await;
@@ -67,21 +68,21 @@ impl TestApp {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         send("GET", &self.url(path), &[], None).await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         send("GET", &self.url(path), headers, None).await
     }
 
-    /// `/` as an operator sees it.
-    pub(crate) async fn status_page(&self) -> Answer {
+    /// The page `/` with the credentials of an operator.
+    pub(crate) async fn status_page(&self) -> Response {
         self.get_with("/", &[("Authorization", &basic(USER, PASSWORD))]).await
     }
 
-    /// Asks the broker as Cloud Controller does.
-    pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    /// Sends a request to the broker like Cloud Controller.
+    pub(crate) async fn broker(&self, method: &str, path: &str, body: Option<Value>) -> Response {
         let authorization = basic(USER, PASSWORD);
         let headers = [
             ("X-Broker-Api-Version", "2.15"),
@@ -92,8 +93,8 @@ impl TestApp {
         send(method, &self.url(&format!("/broker{path}")), &headers, body).await
     }
 
-    /// `cf create-service` and `cf bind-service`.
-    pub(crate) async fn bind(&self, binding: &str, app: &str, parameters: Value) -> Answer {
+    /// Sends the requests of `cf create-service` and `cf bind-service`.
+    pub(crate) async fn bind(&self, binding: &str, app: &str, parameters: Value) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = catalog["services"][0]["id"].clone();
         let plan = catalog["services"][0]["plans"][0]["id"].clone();
@@ -111,7 +112,7 @@ impl TestApp {
         self.broker("PUT", &path, Some(bind)).await
     }
 
-    pub(crate) async fn unbind(&self, binding: &str) -> Answer {
+    pub(crate) async fn unbind(&self, binding: &str) -> Response {
         let catalog = self.broker("GET", "/v2/catalog", None).await.json();
         let service = catalog["services"][0]["id"].as_str().unwrap().to_owned();
         let plan = catalog["services"][0]["plans"][0]["id"].as_str().unwrap().to_owned();
@@ -121,7 +122,7 @@ impl TestApp {
         self.broker("DELETE", &path, None).await
     }
 
-    /// Asks for a stop and returns what resolves when it has stopped.
+    /// Sends a stop signal. The receiver resolves when the program has stopped.
     pub(crate) fn stop(&mut self, stop: Stop) -> oneshot::Receiver<()> {
         self.stop_again(stop);
         self.stopped.take().unwrap()

@@ -1,5 +1,5 @@
-//! How an answer's transfer may end: the body is whole, or the instance failed with a
-//! reason. Nothing looks whole and is empty.
+//! Incomplete transfers: either the body of an instance is complete, or the scrape of the instance
+//! fails with a reason. A truncated body never counts as a complete or empty body.
 
 use crate::test_app::*;
 use serde_json::json;
@@ -10,10 +10,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// How many samples an instance gave, or why none.
+/// The number of samples of an instance, or the reason for its failure.
 type Outcome<'a> = Result<&'a str, &'a str>;
 
-/// Scrapes instances at these addresses in one request.
+/// Scrapes instances with these addresses in one request.
 async fn outcomes(
     addresses: &[SocketAddr],
     edit: impl Fn(&mut serde_json::Value),
@@ -44,7 +44,7 @@ async fn outcomes(
     outcomes
 }
 
-/// Each answer by an instance of its own, all scraped at once.
+/// Serves each response by a separate instance and scrapes all instances in one request.
 async fn check(cases: &[(&str, String, Outcome<'_>)]) {
     let mut instances = Vec::new();
     for (_, raw, _) in cases {
@@ -60,7 +60,7 @@ async fn check(cases: &[(&str, String, Outcome<'_>)]) {
 }
 
 #[actix_web::test]
-async fn a_body_is_whole_or_its_instance_failed() {
+async fn an_incomplete_body_fails_its_instance() {
     let ok = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
     let old = |fields: &str, body: &str| format!("HTTP/1.0 200 OK\r\n{fields}\r\n{body}");
     let text = "Content-Type: text/plain; version=0.0.4\r\n";
@@ -76,8 +76,8 @@ async fn a_body_is_whole_or_its_instance_failed() {
             ok(&format!("{text}{identity}Connection: close\r\n"), "m 1\n"),
             Ok("1"),
         ),
-        ("identity, nothing", ok(identity, ""), Err("truncated")),
-        ("identity, cut line", ok(identity, "m 1"), Err("truncated")),
+        ("identity, no body", ok(identity, ""), Err("truncated")),
+        ("identity, truncated line", ok(identity, "m 1"), Err("truncated")),
         (
             "identity and a length",
             ok(&format!("{identity}Content-Length: 4\r\n"), "m 1\n"),
@@ -103,7 +103,7 @@ async fn a_body_is_whole_or_its_instance_failed() {
         ),
         ("chunked and a length", ok(&format!("Content-Length: 1\r\n{chunked}"), chunks), Ok("1")),
         ("chunked without chunks", ok(chunked, "m 1\n"), Err("not_exposition")),
-        ("chunked, nothing", ok(chunked, ""), Err("truncated")),
+        ("chunked, no body", ok(chunked, ""), Err("truncated")),
         ("chunked without the last chunk", ok(chunked, "4\r\nm 1\n\r\n"), Err("truncated")),
         ("chunked without the last line", ok(chunked, "4\r\nm 1\n\r\n0\r\n"), Err("truncated")),
         ("chunked within a chunk", ok(chunked, "9\r\nm 1\n"), Err("truncated")),
@@ -136,19 +136,19 @@ async fn a_body_is_whole_or_its_instance_failed() {
         ("a negative length", ok("Content-Length: -4\r\n", "m 1\n"), Err("not_exposition")),
         ("no number", ok("Content-Length: four\r\n", "m 1\n"), Err("not_exposition")),
         ("a short body", ok("Content-Length: 9\r\n", "m 1\n"), Err("truncated")),
-        ("a length and nothing", ok("Content-Length: 9\r\n", ""), Err("truncated")),
+        ("a length, no body", ok("Content-Length: 9\r\n", ""), Err("truncated")),
         ("length 0", ok(&format!("{text}Content-Length: 0\r\n"), ""), Ok("0")),
         ("until close", ok("", "m 1\n"), Ok("1")),
         ("until close, kept", ok("Connection: keep-alive\r\n", "m 1\n"), Ok("1")),
-        ("until close, nothing", ok(text, ""), Err("truncated")),
+        ("until close, no body", ok(text, ""), Err("truncated")),
         ("until close, HTML", ok("Content-Type: text/html\r\n", ""), Err("truncated")),
         (
-            "OpenMetrics until close, nothing",
+            "OpenMetrics until close, no body",
             ok(&format!("Content-Type: {open}\r\n"), ""),
             Err("truncated"),
         ),
         (
-            "protobuf until close, nothing",
+            "protobuf until close, no body",
             ok(&format!("Content-Type: {protobuf}\r\n"), ""),
             Err("truncated"),
         ),
@@ -157,7 +157,7 @@ async fn a_body_is_whole_or_its_instance_failed() {
         ("HTTP/1.0 and a length", old("Content-Length: 4\r\n", "m 1\n"), Ok("1")),
         ("HTTP/1.0, a short body", old("Content-Length: 9\r\n", "m 1\n"), Err("truncated")),
         ("HTTP/1.0, length 0", old("Content-Length: 0\r\n", ""), Ok("0")),
-        ("HTTP/1.0, nothing", old("", ""), Err("truncated")),
+        ("HTTP/1.0, no body", old("", ""), Err("truncated")),
         ("HTTP/1.0, chunked", old(chunked, chunks), Err("not_exposition")),
         (
             "204",
@@ -171,10 +171,10 @@ async fn a_body_is_whole_or_its_instance_failed() {
             Err("not_exposition"),
         ),
         ("101", "HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\nm 1\n".to_owned(), Err("not_exposition")),
-        ("only interim answers", "HTTP/1.1 100 X\r\n\r\n".repeat(3), Err("truncated")),
-        ("half an interim answer", "HTTP/1.1 100 X\r\nA".to_owned(), Err("truncated")),
+        ("only interim responses", "HTTP/1.1 100 X\r\n\r\n".repeat(3), Err("truncated")),
+        ("a truncated interim response", "HTTP/1.1 100 X\r\nA".to_owned(), Err("truncated")),
         (
-            "a flood of interim answers",
+            "a flood of interim responses",
             "HTTP/1.1 100 X\r\n\r\n".repeat(10_000),
             Err("not_exposition"),
         ),
@@ -184,7 +184,7 @@ async fn a_body_is_whole_or_its_instance_failed() {
             Err("not_exposition"),
         ),
         (
-            "interim answers",
+            "interim responses",
             format!(
                 "HTTP/1.1 100 X\r\n\r\nHTTP/1.1 103 X\r\nLink: a\r\n\r\n{}",
                 ok("Content-Length: 4\r\n", "m 1\n")
@@ -192,23 +192,23 @@ async fn a_body_is_whole_or_its_instance_failed() {
             Ok("1"),
         ),
         (
-            "interim answer, then until close",
+            "interim response, then until close",
             format!("HTTP/1.1 102 X\r\n\r\n{}", ok("", "m 1\n")),
             Ok("1"),
         ),
         (
-            "gzip, nothing",
+            "gzip, no body",
             ok("Content-Encoding: gzip\r\nContent-Length: 0\r\n", ""),
             Err("not_exposition"),
         ),
-        ("nothing at all", String::new(), Err("truncated")),
+        ("an empty response", String::new(), Err("truncated")),
         ("a line", "\r\n".to_owned(), Err("truncated")),
     ];
     check(&cases).await;
 }
 
 #[actix_web::test]
-async fn an_exposition_is_taken_under_whatever_head_it_comes() {
+async fn an_exposition_is_accepted_with_any_response_head() {
     let answer = |fields: &str, body: &str| {
         format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
     };
@@ -220,28 +220,32 @@ async fn an_exposition_is_taken_under_whatever_head_it_comes() {
         ("JSON", typed("application/json", "m 1\n"), Ok("1")),
         ("XML", typed("application/xml", "m 1\n"), Ok("1")),
         ("binary", typed("application/octet-stream", "m 1\n"), Ok("1")),
-        ("nonsense", typed(";;;", "m 1\n"), Ok("1")),
+        ("invalid type", typed(";;;", "m 1\n"), Ok("1")),
         ("unknown protobuf", typed("application/vnd.google.protobuf", "m 1\n"), Ok("1")),
-        ("a page", typed("text/html", "<html></html>"), Err("not_exposition")),
-        ("a page of one long line", typed("text/html", &long), Err("not_exposition")),
-        ("a page that is only a comment", typed("text/html", "# Title\n"), Err("not_exposition")),
-        ("an empty page", typed("text/html", ""), Err("not_exposition")),
-        ("a document", typed("application/json", "{\"m\": 1}"), Err("not_exposition")),
-        ("an empty document", typed("application/json", "{}"), Err("not_exposition")),
+        ("an HTML page", typed("text/html", "<html></html>"), Err("not_exposition")),
+        ("an HTML page with one long line", typed("text/html", &long), Err("not_exposition")),
+        (
+            "an HTML page that resembles a comment",
+            typed("text/html", "# Title\n"),
+            Err("not_exposition"),
+        ),
+        ("an empty HTML page", typed("text/html", ""), Err("not_exposition")),
+        ("a JSON document", typed("application/json", "{\"m\": 1}"), Err("not_exposition")),
+        ("an empty JSON document", typed("application/json", "{}"), Err("not_exposition")),
         ("UTF-8", coded("UTF-8", "m 1\n"), Ok("1")),
         ("none", coded("none", "m 1\n"), Ok("1")),
         ("identity", coded("identity", "m 1\n"), Ok("1")),
         ("several identities", coded("identity, Identity", "m 1\n"), Ok("1")),
-        ("brotli that is none", coded("br", "m 1\n"), Ok("1")),
+        ("plain text declared as brotli", coded("br", "m 1\n"), Ok("1")),
         ("brotli", coded("br", "\u{b}\u{1}\u{80}m 1\n\u{3}"), Err("not_exposition")),
-        ("gzip that is none", coded("gzip", "m 1\n"), Err("not_exposition")),
-        ("unknown and empty", coded("UTF-8", ""), Err("not_exposition")),
+        ("plain text declared as gzip", coded("gzip", "m 1\n"), Err("not_exposition")),
+        ("unknown coding and empty body", coded("UTF-8", ""), Err("not_exposition")),
     ];
     check(&cases).await;
 }
 
-/// A peer that speaks HTTP/2 frame by frame: after the request come `frames`, and
-/// then the end of the connection or silence.
+/// An HTTP/2 peer that sends `frames` after the request. Then it closes the connection, or keeps it
+/// open if `is_silent`.
 async fn http2_peer(frames: Vec<u8>, is_silent: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -285,7 +289,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
+async fn an_incomplete_http2_body_fails_its_instance() {
     const END: u8 = 1;
     let field = |name: &str, value: &str| {
         let mut field = vec![0, u8::try_from(name.len()).unwrap()];
@@ -294,7 +298,7 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
         field.extend_from_slice(value.as_bytes());
         field
     };
-    // END_HEADERS is 4; the first field is `:status`.
+    // END_HEADERS has the value 4. The first field is `:status`.
     let head = |flags: u8, status: &str, length: Option<&str>| {
         let mut fields = field(":status", status);
         fields.extend(length.iter().flat_map(|length| field("content-length", length)));
@@ -304,8 +308,8 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
     let reset = |code: u32| frame(3, 0, 1, &code.to_be_bytes());
     let trailers = |flags: u8| frame(1, 4 | flags, 1, &field("x-sum", "1"));
     let cases: Vec<(&str, Vec<Vec<u8>>, bool, Outcome<'_>)> = vec![
-        ("whole", vec![head(0, "200", None), data(END)], false, Ok("1")),
-        ("whole, with a length", vec![head(0, "200", Some("4")), data(END)], false, Ok("1")),
+        ("complete", vec![head(0, "200", None), data(END)], false, Ok("1")),
+        ("complete, with a length", vec![head(0, "200", Some("4")), data(END)], false, Ok("1")),
         ("trailers", vec![head(0, "200", None), data(0), trailers(END)], false, Ok("1")),
         ("interim", vec![head(0, "103", None), head(0, "200", None), data(END)], false, Ok("1")),
         (
@@ -315,11 +319,11 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
             Ok("1"),
         ),
         ("empty", vec![head(END, "200", None)], false, Ok("0")),
-        ("a length and nothing", vec![head(END, "200", Some("4"))], false, Err("truncated")),
+        ("a length, no body", vec![head(END, "200", Some("4"))], false, Err("truncated")),
         ("a short body", vec![head(0, "200", Some("9")), data(END)], false, Err("truncated")),
         ("a long body", vec![head(0, "200", Some("2")), data(END)], false, Err("truncated")),
-        ("no end", vec![head(0, "200", None), data(0)], false, Err("truncated")),
-        ("no end, silent", vec![head(0, "200", None), data(0)], true, Err("timeout")),
+        ("no END_STREAM", vec![head(0, "200", None), data(0)], false, Err("truncated")),
+        ("no END_STREAM, silent", vec![head(0, "200", None), data(0)], true, Err("timeout")),
         ("reset", vec![head(0, "200", None), data(0), reset(2)], true, Err("truncated")),
         (
             "reset without an error",
@@ -329,9 +333,14 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
         ),
         ("reset before the body", vec![head(0, "200", None), reset(0)], true, Err("truncated")),
         ("reset before the head", vec![reset(0)], true, Err("truncated")),
-        ("the end before the body", vec![head(0, "200", None)], false, Err("truncated")),
+        ("closed before the body", vec![head(0, "200", None)], false, Err("truncated")),
         ("only interim", vec![head(0, "100", None)], false, Err("truncated")),
-        ("an interim answer that ends", vec![head(END, "100", None)], true, Err("not_exposition")),
+        (
+            "an interim response that ends",
+            vec![head(END, "100", None)],
+            true,
+            Err("not_exposition"),
+        ),
     ];
     let mut addresses = Vec::new();
     for (_, frames, is_silent, _) in &cases {
@@ -344,7 +353,7 @@ async fn in_http2_too_a_body_is_whole_or_its_instance_failed() {
     }
 }
 
-/// Redirects to the host that we sent, whatever port they name.
+/// A redirect is followed if its host is that of the `Host` header, regardless of the port.
 #[actix_web::test]
 async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
     for location in [
@@ -361,13 +370,13 @@ async fn a_redirect_to_another_port_of_the_same_host_is_followed() {
         let app = spawn_app(&[routes.setting()]).await;
         let answer = app.get("/v1/apps/app-guid/metrics").await;
         assert_eq!(answer.lines("m{").len(), 1, "{location}: {}", answer.text());
-        assert!(instance.seen().iter().all(|seen| seen.headers["host"] == "app.example.com"));
+        assert!(instance.requests().iter().all(|seen| seen.headers["host"] == "app.example.com"));
     }
 }
 
-/// Some servers refuse a GET with a body, be it empty.
+/// Some servers refuse a GET with a body, even with an empty body.
 #[actix_web::test]
-async fn a_get_announces_no_body() {
+async fn a_get_has_no_content_length() {
     let instance = Instance::start(|seen| {
         match ["content-length", "transfer-encoding"]
             .iter()

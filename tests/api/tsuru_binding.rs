@@ -1,5 +1,4 @@
-//! From `tsuru service-instance-bind` to the next scrape; the rules of the
-//! service API have tests of their own in `tsuru_service`.
+//! Effects of Tsuru bindings on scrapes. The module `tsuru_service` tests the service API itself.
 
 use crate::{server_process::*, test_app::*};
 use serde_json::{Value, json};
@@ -13,22 +12,22 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The event of a call, which Tsuru names in the header and in the body.
+/// The event ID of a request. Tsuru sends it in the header and in the body.
 const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 
-/// One request of Tsuru about the service `metrics`; none if the connection broke.
-async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Answer> {
-    ask_tsuru(address, "metrics", method, path, form).await
+/// Sends one request of Tsuru about the service `metrics`. None if the connection failed.
+async fn tsuru(address: SocketAddr, method: &str, path: &str, form: &str) -> Option<Response> {
+    tsuru_request(address, "metrics", method, path, form).await
 }
 
-/// One request of Tsuru; none if the connection broke.
-pub(crate) async fn ask_tsuru(
+/// Sends one request of Tsuru. None if the connection failed.
+pub(crate) async fn tsuru_request(
     address: SocketAddr,
     service: &str,
     method: &str,
     path: &str,
     form: &str,
-) -> Option<Answer> {
+) -> Option<Response> {
     let form = format!("{form}&eventid={EVENT}");
     let request = format!(
         "{method} /tsuru/{service}/resources{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -42,10 +41,10 @@ pub(crate) async fn ask_tsuru(
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.ok()?;
     let whole = raw.windows(4).any(|window| window == b"\r\n\r\n");
-    whole.then(|| parse_answer(&raw))
+    whole.then(|| parse_response(&raw))
 }
 
-/// A route table with the app `shop` of Tsuru, as the source of its units has it.
+/// A route table with the Tsuru app `shop`, in the form of the route source for Tsuru units.
 pub(crate) fn table_of_shop<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Value {
     let instances = instances.into_iter().enumerate();
     let endpoints = instances.map(|(index, instance)| {
@@ -66,21 +65,22 @@ pub(crate) fn table_of_shop<'a>(instances: impl IntoIterator<Item = &'a Instance
 }
 
 #[actix_web::test]
-async fn a_bound_app_of_tsuru_is_scraped_as_its_binding_says_and_with_its_token() {
+async fn a_bound_tsuru_app_is_scraped_with_its_parameters_and_token() {
     let instance = Instance::with_metrics("a 1\n").await;
     let routes = RouteFile::new(&table_of_shop([&instance]));
     let access = ("SCRAPE__ACCESS", "token".to_owned());
     let base_url = ("BASE_URL", "https://metrics.example.com".to_owned());
     let app = spawn_app(&[routes.setting(), access, base_url]).await;
-    let ask = async |method, path, form| tsuru(app.address, method, path, form).await.unwrap();
-    assert_eq!(ask("POST", "", "name=m&team=checkout").await.status, 201);
+    let send_request =
+        async |method, path, form| tsuru(app.address, method, path, form).await.unwrap();
+    assert_eq!(send_request("POST", "", "name=m&team=checkout").await.status, 201);
     let form = "app-name=shop&app-hosts=shop.tsuru.example.com&app-pool-name=pool-a\
                 &parameters.endpoint=%2Finternal";
-    let bound = ask("POST", "/m/bind-app", form).await;
+    let bound = send_request("POST", "/m/bind-app", form).await;
     assert_eq!(bound.status, 201, "{}", bound.text());
-    let job = ask("PUT", "/m/binds/jobs/nightly", "").await;
+    let job = send_request("PUT", "/m/binds/jobs/nightly", "").await;
 
-    let variable = |answer: &Answer, name: &str| answer.json()[name].as_str().unwrap().to_owned();
+    let variable = |answer: &Response, name: &str| answer.json()[name].as_str().unwrap().to_owned();
     let url = variable(&bound, "METRICS_URL");
     let path = url.strip_prefix("https://metrics.example.com").unwrap();
     assert_eq!(app.get(path).await.status, 401);
@@ -90,14 +90,14 @@ async fn a_bound_app_of_tsuru_is_scraped_as_its_binding_says_and_with_its_token(
         assert_eq!(scraped.status, 200, "{}", scraped.text());
         assert!(scraped.lines("a{")[0].contains("app_id=\"tsuru:shop\""), "{}", scraped.text());
     }
-    assert!(instance.seen().iter().all(|seen| seen.line.starts_with("GET /internal ")));
-    assert_eq!(ask("DELETE", "/m/bind-app", "app-name=shop").await.status, 200);
+    assert!(instance.requests().iter().all(|seen| seen.line.starts_with("GET /internal ")));
+    assert_eq!(send_request("DELETE", "/m/bind-app", "app-name=shop").await.status, 200);
     let token = format!("Bearer {}", variable(&bound, "METRICS_TOKEN"));
     assert_eq!(app.get_with(path, &[("Authorization", &token)]).await.status, 401);
 }
 
 #[actix_web::test]
-async fn wrong_credentials_of_tsuru_are_counted_as_all_failed_tries_are() {
+async fn wrong_credentials_of_tsuru_count_as_failed_logins() {
     let app = spawn_app(&[]).await;
     let url = app.url("/tsuru/metrics/resources/plans");
     let refused = async || {
@@ -121,7 +121,7 @@ async fn wrong_credentials_of_tsuru_are_counted_as_all_failed_tries_are() {
 }
 
 #[actix_web::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_missing_body_times_out() {
     let app = spawn_app(&[]).await;
     let request = format!(
         "DELETE /tsuru/metrics/resources/m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -132,12 +132,12 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();
-    let answer = parse_answer(&raw);
+    let answer = parse_response(&raw);
     assert_eq!((answer.status, answer.text().contains("was not there after")), (408, true));
 }
 
 #[actix_web::test]
-async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
+async fn acknowledged_tsuru_changes_survive_sigkill_and_others_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     for (round, delay) in [4, 9, 15].into_iter().enumerate() {
@@ -165,7 +165,7 @@ async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
         let server = Server::start(folder.path());
         for ((path, form), variables) in &acknowledged {
             let again = tsuru(server.address, "POST", path, form).await.unwrap();
-            assert_eq!((again.status, &again.json()), (200, variables), "{form} is lost");
+            assert_eq!((again.status, &again.json()), (200, variables), "{form} was lost");
         }
         for sent @ (path, form) in &lost {
             let again = tsuru(server.address, "POST", path, form).await.unwrap();
@@ -176,7 +176,7 @@ async fn what_tsuru_was_told_survives_kill_9_and_the_rest_can_be_repeated() {
     }
 }
 
-/// With an API that tells of the instances `metrics/m` and `metrics/n`.
+/// Starts the program with a Tsuru API that has the service instances `metrics/m` and `metrics/n`.
 async fn with_api() -> (TsuruApi, TestApp) {
     let api = TsuruApi::start().await;
     api.put_service_instance("metrics/m", &["shop", "cart"], &["nightly", "weekly"]);
@@ -215,25 +215,25 @@ async fn a_bind_that_tsuru_does_not_know_is_refused() {
         assert_eq!(refused.status, 403, "{path} {}", refused.text());
         assert!(refused.text().contains("has not bound"), "{}", refused.text());
     }
-    // A forged call takes nothing from a bind that is there either.
+    // A forged request does not change an existing binding either.
     api.put_service_instance("metrics/n", &[], &[]);
     let forged = bind("POST", "/n/bind-app", "app-name=shop&parameters.endpoint=/x").await;
     assert_eq!(forged.status, 403, "{}", forged.text());
-    // Tsuru can bind while its API is not reachable.
+    // Binds are accepted while the API of Tsuru fails.
     api.fault(Fault::Status(500));
     assert_eq!(bind("POST", "/n/bind-app", "app-name=payroll").await.status, 201);
 }
 
 #[actix_web::test]
-async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
+async fn operators_can_list_and_remove_tsuru_leftovers() {
     const URL: &str = "/v1/tsuru/leftovers";
     let (api, app) = with_api().await;
     let operator = basic(USER, PASSWORD);
-    let ask = async |method: &str, query: &str| {
+    let send_request = async |method: &str, query: &str| {
         let url = app.url(&format!("{URL}{query}"));
         send(method, &url, &[("Authorization", &operator)], None).await
     };
-    let leftovers = async || ask("GET", "").await.json()["leftovers"].clone();
+    let leftovers = async || send_request("GET", "").await.json()["leftovers"].clone();
     let token = {
         let bound = tsuru(app.address, "POST", "/m/bind-app", "app-name=shop").await.unwrap();
         format!("Bearer {}", bound.json()["METRICS_TOKEN"].as_str().unwrap())
@@ -248,7 +248,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     }
     assert_eq!(leftovers().await, json!([]));
 
-    // Unbound and removed by force: Scrapebroker gets no request.
+    // After a forced unbind or removal in Tsuru, Scrapebroker receives no request.
     api.put_service_instance("metrics/m", &["shop"], &["nightly"]);
     api.remove_service_instance("metrics/n");
     let gone = json!([
@@ -258,25 +258,25 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
     ]);
     assert_eq!(leftovers().await, gone);
 
-    // What cannot be asked is kept.
+    // If the state is unknown, the leftover is kept.
     api.fault(Fault::Status(403));
     let unknown = leftovers().await;
     assert_eq!(unknown.as_array().unwrap().len(), 2, "{unknown}");
     assert_eq!(unknown[0]["state"], "unknown");
     assert!(unknown[0]["reason"].as_str().unwrap().contains("403"), "{unknown}");
-    let kept = ask("DELETE", "").await;
+    let kept = send_request("DELETE", "").await;
     assert_eq!((kept.status, &kept.json()["removed"]), (200, &json!([])));
     assert_eq!(kept.json()["kept"], unknown);
     api.fault(Fault::None);
     assert_eq!(leftovers().await, gone);
 
-    let removed = ask("DELETE", "").await;
+    let removed = send_request("DELETE", "").await;
     assert_eq!((removed.status, removed.json()), (200, json!({"removed": gone, "kept": []})));
     assert_eq!(leftovers().await, json!([]));
     assert_eq!(tsuru(app.address, "GET", "/n", "").await.unwrap().status, 404);
     assert_eq!(app.get_with("/sd", &[("Authorization", &token)]).await.status, 200);
 
-    // What is in use is removed by its name only.
+    // Instances in use are removed only if the query names them.
     for query in [
         "?service=metrics",
         "?instance=m",
@@ -284,7 +284,7 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
         "?service=metrics&instance=m&app=a%3Ab",
         "?all=true",
     ] {
-        let refused = ask("DELETE", query).await;
+        let refused = send_request("DELETE", query).await;
         assert_eq!(refused.status, 400, "{query} {}", refused.text());
     }
     for (query, status) in [
@@ -296,15 +296,15 @@ async fn what_tsuru_has_forgotten_is_listed_and_removed_by_operators() {
         ("?service=metrics&instance=m", 200),
         ("?service=metrics&instance=m", 404),
     ] {
-        let answer = ask("DELETE", query).await;
+        let answer = send_request("DELETE", query).await;
         assert_eq!(answer.status, status, "{query} {}", answer.text());
     }
     assert_eq!(tsuru(app.address, "GET", "/m", "").await.unwrap().status, 404);
-    assert_eq!(ask("POST", "").await.status, 405);
+    assert_eq!(send_request("POST", "").await.status, 405);
 }
 
 #[actix_web::test]
-async fn without_an_api_leftovers_are_not_known_but_can_be_removed_by_name() {
+async fn without_a_tsuru_api_leftovers_can_only_be_removed_by_name() {
     let app = spawn_app(&[]).await;
     assert_eq!(tsuru(app.address, "POST", "", "name=m&team=t").await.unwrap().status, 201);
     let operator = basic(USER, PASSWORD);

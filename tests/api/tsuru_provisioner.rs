@@ -1,4 +1,4 @@
-//! Prometheus instances as apps of Tsuru, with a stand-in for Tsuru's API.
+//! Prometheus instances as Tsuru apps, with a fake of Tsuru's API.
 
 mod failures;
 mod life;

@@ -1,4 +1,4 @@
-//! The Tsuru service API through real sockets, on real databases, called as Tsuru calls it.
+//! The Tsuru service API over HTTP, on SQLite and PostgreSQL, with requests in the form of Tsuru.
 
 mod binds;
 mod bodies;

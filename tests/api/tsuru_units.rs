@@ -1,9 +1,9 @@
-//! Tsuru apps: scraped unit by unit, as the platform's API tells.
+//! Scrapes of Tsuru apps, whose units come from the platform API.
 
 use crate::{
     start::{Server, field, program},
     test_app::*,
-    tsuru_binding::ask_tsuru,
+    tsuru_binding::tsuru_request,
 };
 use scrapebroker::{
     discovery::{self, Discovery, Limits, Settings, TsuruUnits},
@@ -13,7 +13,7 @@ use scrapebroker::{
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use support::{
-    Answer, Instance, Reply, RouteFile, Seen, UNKNOWN_HOST, basic,
+    Instance, ReceivedRequest, Reply, Response, RouteFile, UNKNOWN_HOST, basic,
     certificates::Authority,
     endpoint, eventually, send,
     tsuru::{Fault, TOKEN, TsuruApi, TsuruApp, container, internal_address, pod},
@@ -23,60 +23,63 @@ use tokio_util::sync::CancellationToken;
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-async fn ask(api: &TsuruApi, method: &str, path: &str, body: &str) -> Answer {
+async fn api_request(api: &TsuruApi, method: &str, path: &str, body: &str) -> Response {
     let authorization = format!("bearer {TOKEN}");
     let headers = [("Authorization", authorization.as_str()), FORM];
     send(method, &format!("{}/1.0{path}", api.url()), &headers, Some(body.to_owned())).await
 }
 
 #[actix_web::test]
-async fn the_stand_in_keeps_to_the_contract_of_the_platforms_api() {
+async fn the_fake_responds_like_the_tsuru_api() {
     let mut api = TsuruApi::start().await;
     let create = "name=prom-x&platform=&pool=pool-a&teamOwner=checkout&plan=c1m1&tags.0=a%3Ab";
     assert_eq!(send("GET", &format!("{}/1.0/apps/x", api.url()), &[], None).await.status, 401);
-    assert_eq!(ask(&api, "GET", "/apps/prom-x", "").await.status, 404);
-    let made = ask(&api, "POST", "/apps", create).await;
+    assert_eq!(api_request(&api, "GET", "/apps/prom-x", "").await.status, 404);
+    let made = api_request(&api, "POST", "/apps", create).await;
     assert_eq!((made.status, made.json()["status"].as_str()), (201, Some("success")));
-    assert_eq!(ask(&api, "POST", "/apps", create).await.status, 409);
-    assert_eq!(ask(&api, "POST", "/apps", "name=Bad").await.status, 400);
+    assert_eq!(api_request(&api, "POST", "/apps", create).await.status, 409);
+    assert_eq!(api_request(&api, "POST", "/apps", "name=Bad").await.status, 400);
     api.quota(1);
-    assert_eq!(ask(&api, "POST", "/apps", "name=more").await.status, 403);
+    assert_eq!(api_request(&api, "POST", "/apps", "name=more").await.status, 403);
 
     let env = "Envs.0.Name=A&Envs.0.Value=b%20c&Envs.0.Private=true&NoRestart=true";
-    let set = ask(&api, "POST", "/apps/prom-x/env", env).await;
+    let set = api_request(&api, "POST", "/apps/prom-x/env", env).await;
     assert_eq!(set.headers["content-type"], "application/x-json-stream");
     let app = api.app("prom-x").unwrap();
     assert_eq!((app.environment["A"].value.as_str(), app.restarts), ("b c", 0));
     assert_eq!((app.tags, app.team_owner.as_str()), (vec!["a:b".to_owned()], "checkout"));
     let protected = "Envs.0.Name=TSURU_APPNAME&Envs.0.Value=x";
-    assert_eq!(ask(&api, "POST", "/apps/prom-x/env", protected).await.status, 400);
+    assert_eq!(api_request(&api, "POST", "/apps/prom-x/env", protected).await.status, 400);
 
     let deploy = "image=prom%2Fprometheus%3Av2&origin=image";
     api.fault(Fault::InStream("no such image".to_owned()));
-    let failed = ask(&api, "POST", "/apps/prom-x/deploy", deploy).await;
+    let failed = api_request(&api, "POST", "/apps/prom-x/deploy", deploy).await;
     assert!(failed.status == 200 && !failed.text().trim_end().ends_with("OK"));
-    let failed = ask(&api, "POST", "/apps/prom-x/env", env).await;
+    let failed = api_request(&api, "POST", "/apps/prom-x/env", env).await;
     assert!(failed.status == 200 && failed.text().contains(r#""Error":"no such image""#));
     api.fault(Fault::Status(500));
-    assert_eq!(ask(&api, "GET", "/apps/prom-x", "").await.status, 500);
+    assert_eq!(api_request(&api, "GET", "/apps/prom-x", "").await.status, 500);
     api.fault(Fault::None);
-    let deployed = ask(&api, "POST", "/apps/prom-x/deploy", deploy).await;
+    let deployed = api_request(&api, "POST", "/apps/prom-x/deploy", deploy).await;
     assert!(deployed.text().ends_with("OK\n") && deployed.headers.contains_key("x-tsuru-eventid"));
-    assert_eq!(ask(&api, "POST", "/apps/prom-x/deploy", "origin=image").await.status, 400);
-    assert_eq!(ask(&api, "PUT", "/apps/prom-x/units", "units=3&process=web").await.status, 200);
-    let info = ask(&api, "GET", "/apps/prom-x", "").await.json();
+    assert_eq!(api_request(&api, "POST", "/apps/prom-x/deploy", "origin=image").await.status, 400);
+    assert_eq!(
+        api_request(&api, "PUT", "/apps/prom-x/units", "units=3&process=web").await.status,
+        200
+    );
+    let info = api_request(&api, "GET", "/apps/prom-x", "").await.json();
     assert_eq!(info["units"].as_array().map(Vec::len), Some(4));
 
     api.down().await;
     assert!(tokio::net::TcpStream::connect(api.address).await.is_err());
     api.up();
-    assert_eq!(ask(&api, "DELETE", "/apps/prom-x", "").await.status, 200);
+    assert_eq!(api_request(&api, "DELETE", "/apps/prom-x", "").await.status, 200);
     assert!(api.apps().is_empty());
     api.put(TsuruApp { is_forbidden: true, ..TsuruApp::new("theirs", "other", "pool-a") });
-    assert_eq!(ask(&api, "GET", "/apps/theirs", "").await.status, 403);
+    assert_eq!(api_request(&api, "GET", "/apps/theirs", "").await.status, 403);
 }
 
-/// Units of `shop` at these addresses, all on the port that the platform tells.
+/// The app `shop` with units at these addresses, on the port that the API reports.
 fn shop(instances: &[Instance]) -> TsuruApp {
     let mut app = TsuruApp::new("shop", "checkout", "pool-a");
     app.hosts = vec!["shop.tsuru.example.test".to_owned()];
@@ -90,9 +93,10 @@ fn shop(instances: &[Instance]) -> TsuruApp {
     app
 }
 
-/// So many instances on addresses of their own, all on one port.
+/// Starts instances on different addresses with the same port.
 async fn instances(count: u8) -> Vec<Instance> {
-    let metrics = |nth: u8| move |_: &Seen| Reply::Metrics(format!("orders_total {nth}\n"));
+    let metrics =
+        |nth: u8| move |_: &ReceivedRequest| Reply::Metrics(format!("orders_total {nth}\n"));
     let mut instances = Vec::new();
     let mut port = 0;
     for nth in 0..count {
@@ -114,11 +118,11 @@ fn bound(name: &str, hosts: &[String]) -> Bound {
 }
 
 impl TestApp {
-    /// As Tsuru does, to an instance of the service `metrics` for each team.
+    /// Binds apps like Tsuru, to one instance of the service `metrics` per team.
     async fn bind_tsuru(&self, apps: &[Bound]) {
         for Bound { name, team, pool, hosts } in apps {
             let made = format!("name=of-{team}&team={team}&user=u");
-            let made = ask_tsuru(self.address, "metrics", "POST", "", &made).await.unwrap();
+            let made = tsuru_request(self.address, "metrics", "POST", "", &made).await.unwrap();
             assert!(made.status < 300, "{}", made.text());
             let mut form = format!("app-name={name}&app-pool-name={pool}&user=u");
             for host in hosts {
@@ -126,19 +130,19 @@ impl TestApp {
                 form.push_str(&format!("&app-hosts={host}"));
             }
             let path = format!("/of-{team}/bind-app");
-            let bound = ask_tsuru(self.address, "metrics", "POST", &path, &form).await.unwrap();
+            let bound = tsuru_request(self.address, "metrics", "POST", &path, &form).await.unwrap();
             assert!(bound.status < 300, "{}", bound.text());
         }
     }
 
     async fn unbind_tsuru(&self, Bound { name, team, .. }: &Bound) {
         let (path, form) = (format!("/of-{team}/bind-app"), format!("app-name={name}&user=u"));
-        let gone = ask_tsuru(self.address, "metrics", "DELETE", &path, &form).await.unwrap();
+        let gone = tsuru_request(self.address, "metrics", "DELETE", &path, &form).await.unwrap();
         assert_eq!(gone.status, 200, "{}", gone.text());
     }
 }
 
-/// With the API as the only source of routes.
+/// Starts the program with the API as the only route source.
 async fn spawn_with(api: &TsuruApi, settings: &[(&str, String)]) -> TestApp {
     let mut all =
         vec![("ROUTES__TSURU__API_URL", api.url()), ("ROUTES__TSURU__TOKEN", TOKEN.to_owned())];
@@ -146,7 +150,7 @@ async fn spawn_with(api: &TsuruApi, settings: &[(&str, String)]) -> TestApp {
     spawn_app(&all).await
 }
 
-/// The samples of the app, when there are so many.
+/// Waits until the app has `count` samples and returns them.
 async fn samples(app: &TestApp, key: &str, count: usize) -> Vec<String> {
     let path = format!("/v1/apps/{key}/metrics");
     eventually(async || {
@@ -157,7 +161,7 @@ async fn samples(app: &TestApp, key: &str, count: usize) -> Vec<String> {
     .await
 }
 
-/// The line of the source on the status page.
+/// Waits until the status page shows the expected problem.
 async fn problem(app: &TestApp, expected: &str) {
     eventually(async || app.status_page().await.text().contains(expected).then_some(())).await;
 }
@@ -167,8 +171,8 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     let (api, units) = (TsuruApi::start().await, instances(4).await);
     api.put(shop(&units[..2]));
     let app = spawn_with(&api, &[]).await;
-    assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "it is not bound");
-    assert!(api.asked().is_empty(), "nobody is asked for");
+    assert_eq!(app.get("/v1/apps/tsuru:shop/metrics").await.status, 404, "the app is not bound");
+    assert!(api.requests().is_empty(), "no app is requested from the API");
     app.bind_tsuru(&[bound("shop", &[])]).await;
     let lines = samples(&app, "tsuru:shop", 2).await;
     let port = units[0].address.port();
@@ -178,7 +182,7 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
          index=\"0\",instance_id=\"0\",instance=\"127.31.0.1:{port}\"}} 0"
     );
     assert_eq!(lines[0], labels);
-    assert_eq!(units[0].seen()[0].headers["host"], "shop.tsuru.example.test");
+    assert_eq!(units[0].requests()[0].headers["host"], "shop.tsuru.example.test");
     for key in ["checkout/pool-a/shop", "shop.tsuru.example.test", "tsuru%3Ashop"] {
         samples(&app, key, 2).await;
     }
@@ -191,21 +195,22 @@ async fn a_bound_app_is_scraped_unit_by_unit_while_it_scales() {
     api.put(shop(&units));
     let lines = samples(&app, "tsuru:shop", 4).await;
     assert!(lines[3].contains("index=\"3\"") && lines[3].ends_with("} 3"), "{lines:?}");
-    // One is in error, one is not ready, and one is of a process without a port.
+    // One unit is in the state `error`, one is not ready, and one belongs to a process without a
+    // port.
     api.change("shop", |app| {
         app.units[1]["Status"] = json!("error");
         app.units[2]["Ready"] = json!(false);
         app.units.push(pod("shop", "worker", "shop-worker-0", "127.31.0.1"));
     });
     let lines = samples(&app, "tsuru:shop", 2).await;
-    assert!(lines[1].contains("index=\"3\""), "each keeps its place: {lines:?}");
+    assert!(lines[1].contains("index=\"3\""), "each unit keeps its index: {lines:?}");
     app.unbind_tsuru(&bound("shop", &[])).await;
     let path = "/v1/apps/tsuru:shop/metrics";
     eventually(async || (app.get(path).await.status == 404).then_some(())).await;
 }
 
 #[actix_web::test]
-async fn an_api_that_is_away_takes_no_unit_away() {
+async fn units_are_kept_while_the_api_is_unavailable() {
     let (mut api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(shop(&units));
     let app = spawn_with(&api, &[]).await;
@@ -231,9 +236,9 @@ async fn an_api_that_is_away_takes_no_unit_away() {
         problem(&app, expected).await;
         samples(&app, "tsuru:shop", 2).await;
     }
-    let asked = api.asked().len();
+    let request_count = api.requests().len();
     api.fault(Fault::Slow(Duration::from_secs(3600)));
-    eventually(async || (api.asked().len() > asked).then_some(())).await;
+    eventually(async || (api.requests().len() > request_count).then_some(())).await;
     samples(&app, "tsuru:shop", 2).await;
     api.fault(Fault::None);
     api.down().await;
@@ -242,7 +247,7 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     let page = app.status_page().await.text();
     assert!(page.contains(&format!("tsuru {}", api.address)) && !page.contains(TOKEN), "{page}");
 
-    // It is back, and one app of several that it cannot tell of costs no other.
+    // The API is available again. A failure for one app does not affect the others.
     api.up();
     api.put(shop(&units[..1]));
     samples(&app, "tsuru:shop", 1).await;
@@ -251,14 +256,14 @@ async fn an_api_that_is_away_takes_no_unit_away() {
     app.bind_tsuru(&[bound("shop", &[]), bound("slow", &[]), bound("theirs", &[])]).await;
     api.put(shop(&units));
     samples(&app, "tsuru:shop", 2).await;
-    // Deleted, which is an answer.
+    // A 404 means that the app was deleted.
     api.remove("shop");
     let path = "/v1/apps/tsuru:shop/metrics";
     eventually(async || (app.get(path).await.status == 404).then_some(())).await;
 }
 
 #[actix_web::test]
-async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
+async fn an_app_that_the_api_fails_to_return_is_dropped_when_it_is_stale() {
     let (api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(shop(&units));
     api.put(TsuruApp::new("other", "checkout", "pool-a"));
@@ -273,10 +278,11 @@ async fn an_app_that_the_api_does_not_tell_of_is_dropped_when_it_is_stale() {
 }
 
 #[actix_web::test]
-async fn equal_names_of_others_never_meet() {
+async fn apps_with_the_same_name_in_other_organizations_are_separate() {
     let (api, units) = (TsuruApi::start().await, instances(3).await);
     api.put(shop(&units[..1]));
-    // An app of the same name in another organization, and one with another's pool for a space.
+    // Two apps of Cloud Foundry have the same name and are in other organizations. Their space has
+    // the name of the pool.
     let foreign = |organization: &str, guid: &str, address| {
         let mut endpoint = endpoint("shop", 0, address);
         endpoint["tags"]["organization_name"] = json!(organization);
@@ -300,7 +306,7 @@ async fn equal_names_of_others_never_meet() {
         let lines = samples(&app, key, 1).await;
         assert!(lines[0].ends_with(value), "{key}: {lines:?}");
     }
-    // The platform knows whose an app is, whatever the binding says.
+    // The team comes from the platform and not from the binding.
     let stale = Bound { team: "other".to_owned(), ..bound("shop", &[]) };
     app.bind_tsuru(&[stale]).await;
     let lines = samples(&app, "tsuru:shop", 1).await;
@@ -308,7 +314,7 @@ async fn equal_names_of_others_never_meet() {
 }
 
 #[actix_web::test]
-async fn an_app_without_a_host_is_found_by_its_other_names() {
+async fn an_app_without_a_host_is_found_by_its_other_keys() {
     let (api, units) = (TsuruApi::start().await, instances(2).await);
     api.put(TsuruApp { hosts: Vec::new(), ..shop(&units) });
     let app = spawn_with(&api, &[]).await;
@@ -316,7 +322,7 @@ async fn an_app_without_a_host_is_found_by_its_other_names() {
     for key in ["tsuru:shop", "checkout/pool-a/shop"] {
         samples(&app, key, 2).await;
     }
-    let seen = units[1].seen();
+    let seen = units[1].requests();
     assert_eq!(seen[0].headers["host"], units[1].address.to_string());
     let routes = app.get_with("/routes", &[("Authorization", &basic(USER, PASSWORD))]).await.json();
     assert_eq!(routes["tsuru:shop"].as_array().map(Vec::len), Some(2), "{routes}");
@@ -338,10 +344,10 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     let settings = [("BACKENDS__CA_FILE", ca.display().to_string())];
     let app = spawn_app(&settings).await;
     let page = app.status_page().await.text();
-    assert!(!page.contains("hosts of"), "there is no such source: {page}");
+    assert!(!page.contains("hosts of"), "there is no source for hosts: {page}");
     let hosts =
         [units[0].address.to_string(), format!("tcp://{}", units[1].address), "a b".to_owned()];
-    // Behind one router stand many apps.
+    // Several apps are behind one router.
     let local = Instance::with_metrics("orders_total 5\n").await;
     let (one, two) = ([format!("localhost:{}", local.address.port())], [local.address.to_string()]);
     app.bind_tsuru(&[bound("shop", &hosts), bound("one", &one), bound("two", &two)]).await;
@@ -351,7 +357,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
         let lines = samples(&app, key, 1).await;
         assert!(lines[0].ends_with("} 5"), "{key}: {lines:?}");
     }
-    let hosts: Vec<_> = local.seen().iter().map(|seen| seen.headers["host"].clone()).collect();
+    let hosts: Vec<_> = local.requests().iter().map(|seen| seen.headers["host"].clone()).collect();
     assert_eq!(hosts, [one[0].as_str(), &two[0]]);
     let answer = app.get("/v1/apps/tsuru:shop/metrics").await;
     let info = answer.lines("scrapebroker_instance_info{");
@@ -369,7 +375,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
     assert_eq!(app.get("/v1/apps/tsuru:none/metrics").await.status, 404);
 }
 
-/// With the API as the only source, asked once.
+/// Starts a discovery with the API as the only route source.
 fn discover(
     api: discovery::TsuruApi,
     apps: watch::Receiver<Arc<[Bound]>>,
@@ -386,7 +392,7 @@ fn discover(
 }
 
 #[actix_web::test]
-async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
+async fn slow_and_oversized_api_responses_are_aborted() {
     let api = TsuruApi::start().await;
     let limits = Limits { timeout: Duration::from_millis(500), body_bytes: 1000 };
     let faults = [
@@ -396,9 +402,10 @@ async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
     for (fault, expected) in faults {
         api.fault(fault);
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
-        let asked = discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
+        let api_client =
+            discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
         let shutdown = CancellationToken::new();
-        let discovery = discover(asked.unwrap(), apps, limits, &shutdown);
+        let discovery = discover(api_client.unwrap(), apps, limits, &shutdown);
         let failure = eventually(async || {
             discovery.table.snapshot().sources().next().and_then(|it| it.failure.clone())
         });
@@ -409,7 +416,7 @@ async fn an_api_that_takes_too_long_or_says_too_much_is_left() {
 }
 
 #[actix_web::test]
-async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
+async fn the_certificate_of_the_api_is_verified() {
     let authority = Authority::new("platform");
     let unit = instances(1).await;
     let info = json!({
@@ -440,14 +447,14 @@ async fn the_api_is_asked_over_tls_by_whom_we_trust_only() {
         shutdown.cancel();
         discovery.stopped().await;
     }
-    let seen = api.seen();
+    let seen = api.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].line, "GET /1.0/apps/shop HTTP/1.1");
     assert_eq!(seen[0].headers["authorization"], format!("bearer {TOKEN}"));
 }
 
 #[actix_web::test]
-async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
+async fn dropped_units_and_hosts_are_logged_with_a_reason() {
     let api = TsuruApi::start().await;
     let mut app = shop(&instances(1).await);
     app.units.push(pod("shop", "worker", "shop-worker-0", "127.31.0.9"));
@@ -485,11 +492,11 @@ async fn units_and_hosts_that_are_dropped_are_logged_with_a_reason() {
         let lines = server.lines_until("listening ");
         let address = field(lines.last().unwrap(), "address").parse().unwrap();
         let made = "name=of-checkout&team=checkout&user=u";
-        let made = ask_tsuru(address, "metrics", "POST", "", made).await.unwrap();
+        let made = tsuru_request(address, "metrics", "POST", "", made).await.unwrap();
         assert!(made.status < 300, "{}", made.text());
         let hosts: String = hosts.iter().map(|host| format!("&app-hosts={host}")).collect();
         let form = format!("app-name=shop&app-pool-name=pool-a&user=u{hosts}");
-        let bound = ask_tsuru(address, "metrics", "POST", "/of-checkout/bind-app", &form).await;
+        let bound = tsuru_request(address, "metrics", "POST", "/of-checkout/bind-app", &form).await;
         assert!(bound.unwrap().status < 300);
         let mut dropped = Vec::new();
         while dropped.len() < expected.len() {

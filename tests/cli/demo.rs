@@ -1,4 +1,4 @@
-//! The demo: what it prints works, and nothing of it is left.
+//! The demo: the printed commands work, and no files or processes remain.
 
 use super::scrapebroker;
 use std::{
@@ -6,11 +6,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// The demo, with its files in a folder of the test's.
+/// A running demo with its files in a temporary folder, and its output.
 struct Demo(Child, tempfile::TempDir, Vec<String>);
 
 impl Demo {
-    /// Reads what it prints.
+    /// Starts the demo and reads its output.
     fn start(path: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut demo = scrapebroker(&["demo", "--listen", "127.0.0.1:0"])
@@ -31,12 +31,12 @@ impl Demo {
         Self(demo, folder, printed)
     }
 
-    /// Stops it; it leaves nothing behind.
+    /// Stops the demo and asserts that no files or processes remain.
     fn stop(mut self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         assert_eq!(self.0.wait().unwrap().code(), Some(0));
-        assert_eq!(std::fs::read_dir(self.1.path()).unwrap().count(), 0, "files are left");
+        assert_eq!(std::fs::read_dir(self.1.path()).unwrap().count(), 0, "files remain");
         let folder = self.1.path().to_str().unwrap();
         for process in std::fs::read_dir("/proc").unwrap().flatten() {
             let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -53,9 +53,9 @@ impl Drop for Demo {
     }
 }
 
-/// Each command that the demo prints works as printed.
+/// Runs each command that the demo prints.
 #[test]
-fn the_demo_does_what_it_says() {
+fn all_commands_that_the_demo_prints_work() {
     let demo = Demo::start(std::env!("PATH"));
     let curl = |line: &String| line.find("curl ").map(|at| line[at..].to_owned());
     let commands: Vec<_> = demo.2.iter().filter_map(curl).collect();
@@ -89,7 +89,7 @@ fn the_demo_does_what_it_says() {
 }
 
 #[test]
-fn the_demo_says_how_to_get_a_prometheus() {
+fn without_prometheus_the_demo_prints_how_to_install_it() {
     let demo = Demo::start("/nowhere");
     let printed = demo.2.join("\n");
     assert!(printed.contains("apt-get install prometheus"), "{printed}");

@@ -1,6 +1,6 @@
-//! The program as a shell sees it: what it prints, and how it exits.
+//! The command line: output and exit codes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod demo;
 
@@ -24,7 +24,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// A demo app on a free port, and its address.
+/// The process of a demo app on a free port, and its address.
 struct DemoApp(Child, String);
 
 impl DemoApp {
@@ -38,7 +38,7 @@ impl DemoApp {
         Self(child, format!("127.0.0.1:{port}"))
     }
 
-    /// Status line with headers, and body.
+    /// Returns the head and the body of a response.
     fn get(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.1).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
@@ -115,7 +115,7 @@ fn a_wrong_command_line_exits_64() {
 }
 
 #[test]
-fn check_config_prints_what_is_in_force_without_secrets() {
+fn check_config_prints_the_effective_configuration_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
     std::fs::write(&file, "broker: { username: cc, password: hunter2hunter2 }\n").unwrap();
@@ -132,7 +132,7 @@ fn check_config_prints_what_is_in_force_without_secrets() {
 }
 
 #[test]
-fn check_config_prints_every_mistake_and_exits_64() {
+fn check_config_prints_every_error_and_exits_64() {
     let mut command = scrapebroker(&["check-config"]);
     command
         .env("SCRAPEBROKER__LISTEN", "nowhere")
@@ -150,7 +150,7 @@ fn check_config_prints_every_mistake_and_exits_64() {
 }
 
 #[test]
-fn readers_that_went_away_are_no_failure() {
+fn a_closed_output_pipe_is_not_a_failure() {
     let broken = || std::io::pipe().unwrap().1;
     let status = scrapebroker(&["check-config"]).stdout(broken()).status().unwrap();
     assert_eq!(status.code(), Some(0));
@@ -162,7 +162,7 @@ fn readers_that_went_away_are_no_failure() {
 }
 
 #[test]
-fn the_demo_app_exposes_what_promtool_finds_valid() {
+fn the_metrics_of_the_demo_app_pass_promtool() {
     let app = DemoApp::start(&["--path", "prom"]);
     assert!(app.get("/").1.contains("/prom"));
     let (head, metrics) = app.get("/prom");
@@ -173,7 +173,7 @@ fn the_demo_app_exposes_what_promtool_finds_valid() {
 }
 
 #[test]
-fn the_demo_app_stops_cleanly_when_asked() {
+fn the_demo_app_stops_with_exit_code_0_on_signals() {
     for signal in ["-TERM", "-INT"] {
         assert_eq!(DemoApp::start(&["--basic-auth", "u:p"]).signal(signal), 0, "{signal}");
     }
@@ -212,14 +212,14 @@ fn merge_writes_one_exposition_with_the_labels_of_each_file() {
     assert!(err.contains("/no/such/file"), "{err}");
 }
 
-/// A file of this content, and its path.
+/// Writes a file and returns its path.
 fn file(folder: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
     path.display().to_string()
 }
 
-/// The program with something to read; what it wrote must be UTF-8.
+/// Runs the program with standard input.
 fn run_with_stdin(arguments: &[&str], stdin: &str) -> (i32, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let stdin = std::fs::File::open(file(&folder, "stdin", stdin)).unwrap();
@@ -227,7 +227,7 @@ fn run_with_stdin(arguments: &[&str], stdin: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn merge_reads_any_format_and_writes_the_one_it_is_told() {
+fn merge_reads_any_format_and_writes_the_selected_one() {
     let folder = tempfile::tempdir().unwrap();
     let text = file(&folder, "text", "# TYPE x_total counter\nx_total 1 1500\n");
     let openmetrics = "# TYPE x counter\nx_total{i=\"2\"} 2 2.5\n# EOF\n";
@@ -252,7 +252,7 @@ fn merge_reads_any_format_and_writes_the_one_it_is_told() {
 }
 
 #[test]
-fn merge_reads_files_as_it_is_told() {
+fn merge_reads_files_in_the_selected_format() {
     let body = "x 1 1000\n# EOF\n";
     let (code, out, _) = run_with_stdin(&["merge", "-"], body);
     assert_eq!((code, out.as_str()), (0, "x 1 1000000\n"));
@@ -264,7 +264,7 @@ fn merge_reads_files_as_it_is_told() {
 }
 
 #[test]
-fn merge_escapes_names_as_it_is_told() {
+fn merge_escapes_names_with_the_selected_scheme() {
     let cases: [(&[&str], &str); 5] = [
         (&[], "a_b 1\n"),
         (&["--escaping", "values"], "U__a_2e_b 1\n"),
@@ -300,7 +300,7 @@ fn merge_check_lists_every_problem_of_every_file() {
 }
 
 #[test]
-fn merge_check_notes_what_a_merge_mends_and_exits_0() {
+fn merge_check_lists_what_a_merge_corrects_and_exits_0() {
     let fine = run_with_stdin(&["merge", "--check", "-"], "# TYPE x gauge\nx 1\n");
     assert_eq!(fine, (0, String::new(), String::new()));
 
@@ -314,7 +314,7 @@ fn merge_check_notes_what_a_merge_mends_and_exits_0() {
 }
 
 #[test]
-fn serve_with_wrong_settings_exits_64_and_shows_all_mistakes() {
+fn serve_with_invalid_settings_exits_64_and_prints_all_errors() {
     let mut command = scrapebroker(&["serve"]);
     let command = command.env("SCRAPEBROKER__LISTEN", "x").env("SCRAPEBROKER__NO_SUCH_KEY", "1");
     let (code, _, err) = run(command);
@@ -325,12 +325,12 @@ fn serve_with_wrong_settings_exits_64_and_shows_all_mistakes() {
     let mut command = scrapebroker(&["serve"]);
     command.current_dir(folder.path()).env("SCRAPEBROKER__BROKER__CATALOG", "no-such.json");
     let (code, _, err) = run(&mut command);
-    assert_eq!(code, 64, "a catalog that is named and missing");
+    assert_eq!(code, 64, "the configured catalog is missing");
     assert!(err.contains("no-such.json cannot be read: No such file or directory"), "{err}");
 }
 
 #[test]
-fn catalog_prints_the_built_in_catalog_and_check_config_takes_it() {
+fn catalog_prints_the_built_in_catalog_and_check_config_accepts_it() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, err) = run(scrapebroker(&["catalog"]).current_dir(folder.path()));
     assert_eq!((code, err.as_str()), (0, ""));
@@ -347,7 +347,7 @@ fn catalog_prints_the_built_in_catalog_and_check_config_takes_it() {
 }
 
 #[test]
-fn a_secrets_file_that_cannot_be_read_is_named() {
+fn an_unreadable_secret_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("empty"), "\n").unwrap();
     let mut command = scrapebroker(&["check-config"]);
@@ -373,7 +373,7 @@ fn a_secrets_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_postgresql_that_cannot_be_reached_is_named_and_its_reason_stands_once() {
+fn the_error_for_an_unreachable_postgresql_contains_the_reason_once() {
     let mut command = scrapebroker(&["serve"]);
     command.env("SCRAPEBROKER__BROKER__TOKEN_KEY", "a key that is long enough");
     command.env("SCRAPEBROKER__DATABASE_URL", "postgres://user:hunter2@127.0.0.1:1/x");
@@ -396,7 +396,7 @@ fn serve_without_its_database_exits_69() {
     assert!(err.contains("/no/such/folder"), "{err}");
 }
 
-/// What promfetcher v0.20.0 is given, as far as its defaults do not do.
+/// A configuration of promfetcher v0.20.0 without default values.
 const PROMFETCHER: &str = "
 gorouters: [{ host: 127.0.0.1, port: 8082, user: router-status, pass: hunter2 }]
 health_check_port: 8081
@@ -405,7 +405,7 @@ broker: { broker_service_id: old-service, broker_plan_id: old-plan, user: cc, pa
 ";
 
 #[test]
-fn promfetchers_configuration_becomes_ours_and_its_catalog() {
+fn promfetchers_configuration_and_catalog_are_converted() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (old, new, catalog) = (path("promfetcher.yml"), path("new.yml"), path("catalog.json"));
@@ -439,7 +439,7 @@ fn promfetchers_configuration_becomes_ours_and_its_catalog() {
 }
 
 #[test]
-fn the_bindings_of_promfetcher_are_imported_again_and_again() {
+fn the_bindings_of_promfetcher_can_be_imported_repeatedly() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let old = path("promfetcher.db");

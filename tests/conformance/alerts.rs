@@ -1,5 +1,5 @@
-//! The alerts that docs/OPERATIONS.md recommends are ones that Prometheus takes, each of our own
-//! metrics in them exists, and each is explained.
+//! Alerts in docs/OPERATIONS.md: Prometheus accepts them, each has an explanation, and their
+//! metrics exist.
 
 use std::{fs, process::Command};
 
@@ -13,13 +13,13 @@ fn rules(text: &str) -> &str {
 }
 
 #[test]
-fn prometheus_takes_the_rules() {
+fn prometheus_accepts_the_rules() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules.yml");
     fs::write(&file, format!("groups:{}", rules(&operations()))).unwrap();
     let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{message}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `deploy/tsuru/prometheus/entrypoint.sh` with the real Prometheus, in the shells that it may meet.
+//! `deploy/tsuru/prometheus/entrypoint.sh` with a real Prometheus, in dash and in busybox.
 //!
-//! Needs `prometheus`, and `busybox`, whose shell and tools are all that the stock image has.
+//! Needs `prometheus` and `busybox`. The official image of Prometheus has only the shell and tools
+//! of busybox.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
@@ -29,7 +30,7 @@ const INSTANCE: &str = "tsuru:prometheus:$shop's \"own\" — é";
 const RULES: &str =
     "groups:\n- name: 'it''s \"quoted\" $(touch pwned) `touch pwned` \\n'\n  rules: []\n";
 
-/// A shell, and the folder of the tools that it finds beside `prometheus`.
+/// A shell, and the folder with the tools in its `PATH`.
 struct Shell {
     command: Vec<String>,
     folder: TempDir,
@@ -42,7 +43,7 @@ impl Shell {
         shell
     }
 
-    /// Every tool is busybox's own.
+    /// Busybox provides the shell and all tools.
     fn busybox() -> Self {
         let command = vec!["busybox".to_owned(), "sh".to_owned()];
         let shell = Self { command, folder: tempfile::tempdir().unwrap() };
@@ -65,7 +66,7 @@ impl Shell {
         }
     }
 
-    /// The entrypoint without any variable.
+    /// The entrypoint without environment variables.
     fn entrypoint(&self) -> Command {
         let temporary = self.folder.path().join("tmp");
         fs::create_dir_all(&temporary).unwrap();
@@ -84,7 +85,7 @@ fn installed(name: &str) -> String {
     found.unwrap_or_else(|| panic!("{name}: scripts/install-test-tools installs it"))
 }
 
-/// Stops what it holds when the test is over, however it ends.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -139,7 +140,7 @@ fn get(port: u16, path: &str, password: Option<&str>) -> Option<(u16, String)> {
     Some((status, answer))
 }
 
-fn it_starts_a_prometheus(shell: &Shell) {
+fn assert_prometheus_starts(shell: &Shell) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let desired = desired();
     let mut command = shell.entrypoint();
@@ -156,7 +157,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
             "query.max-concurrency" => "PROMETHEUS_QUERY_MAX_CONCURRENCY",
             "query.max-samples" => "PROMETHEUS_QUERY_MAX_SAMPLES",
             "enable-feature" => "PROMETHEUS_FEATURES",
-            other => panic!("{other} has no variable"),
+            other => panic!("{other} has no environment variable"),
         };
         command.env(variable, value);
     }
@@ -199,7 +200,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     let (_, rules) = get(port, "/api/v1/rules", Some("web $password")).unwrap();
     assert!(rules.contains(r#"it's \"quoted\" $(touch pwned) `touch pwned` \\n"#), "{rules}");
 
-    // It is Prometheus itself that runs, with none of the secrets in its environment.
+    // The process is Prometheus itself, and its environment contains no secrets.
     let id = prometheus.0.id();
     let environment = fs::read(format!("/proc/{id}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);
@@ -210,7 +211,7 @@ fn it_starts_a_prometheus(shell: &Shell) {
     assert!(prometheus.0.wait().unwrap().success());
 }
 
-fn it_says_what_is_missing(shell: &Shell) {
+fn assert_missing_variables_are_reported(shell: &Shell) {
     let run = |variables: &[(&str, &str)]| {
         let mut command = shell.entrypoint();
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -225,30 +226,30 @@ fn it_says_what_is_missing(shell: &Shell) {
         (&[config, web, ("PORT", "80; true")], "PORT"),
         (&[config, web, ("PROMETHEUS_STORAGE_PATH", "/proc/none")], "/proc/none"),
     ] {
-        let (code, said) = run(variables);
-        assert_eq!(code, Some(64), "{said}");
-        assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+        let (code, message) = run(variables);
+        assert_eq!(code, Some(64), "{message}");
+        assert!(message.contains(word) && !message.contains("hunter2"), "{message}");
     }
 }
 
 #[test]
-fn in_dash_it_starts_a_prometheus_as_the_variables_say() {
-    it_starts_a_prometheus(&Shell::dash());
+fn the_entrypoint_in_dash_starts_prometheus_with_the_variables() {
+    assert_prometheus_starts(&Shell::dash());
 }
 
 #[test]
-fn in_busybox_it_starts_a_prometheus_as_the_variables_say() {
-    it_starts_a_prometheus(&Shell::busybox());
+fn the_entrypoint_in_busybox_starts_prometheus_with_the_variables() {
+    assert_prometheus_starts(&Shell::busybox());
 }
 
 #[test]
-fn what_is_missing_is_said_without_secrets() {
-    it_says_what_is_missing(&Shell::dash());
-    it_says_what_is_missing(&Shell::busybox());
+fn missing_variables_are_reported_without_secrets() {
+    assert_missing_variables_are_reported(&Shell::dash());
+    assert_missing_variables_are_reported(&Shell::busybox());
 }
 
 #[test]
-fn the_rules_lie_where_the_configuration_names_them() {
+fn the_rules_file_has_the_path_in_the_configuration() {
     let script = fs::read_to_string(SCRIPT).unwrap();
     assert!(script.contains(&format!("\"$folder/{RULES_FILE}\"")));
 }

@@ -1,7 +1,8 @@
-//! What other programs read or run: expositions, alerts, scripts and rendered configuration, checked
-//! with promtool, the reference parser of OpenMetrics, real shells and a real Prometheus.
+//! Conformance of files and output for other programs: expositions, alerts, scripts and rendered
+//! configuration. The checks use promtool, the OpenMetrics reference parser, shells and a real
+//! Prometheus.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod alerts;
 mod entrypoint;

@@ -1,11 +1,11 @@
-//! The output of a merge in OpenMetrics, judged by the reference parser.
+//! Merged OpenMetrics expositions, checked with the reference parser.
 //!
 //! Needs Debian's `python3-prometheus-client`.
 
 use exposition::testing::bodies::{self, Line, Random};
 use exposition::{AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader};
 
-/// Real ones, and a few that break rules.
+/// Bodies of real exporters, and some that violate the specification.
 const BODIES: &[(Format, &str)] = &[
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/text.prom")),
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/type_conflict.prom")),
@@ -40,7 +40,7 @@ const BODIES: &[(Format, &str)] = &[
     (Format::OpenMetrics100, "# EOF\n"),
 ];
 
-/// The answer, and how many samples must be in it.
+/// The merged exposition and its expected number of samples.
 fn merged(bodies: &[(Format, &str)], target: OutputFormat) -> (String, usize) {
     let reader = Reader::new(target, Limits::default());
     let parse = |(i, &(format, body)): (usize, &(Format, &str))| {
@@ -66,7 +66,7 @@ fn assert_readable(documents: &[(String, usize)]) {
     }
 }
 
-/// The formats that the parser knows; its names are old ones.
+/// The output formats that the parser supports. It does not support UTF-8 names.
 fn targets() -> Vec<OutputFormat> {
     let formats = [Format::OpenMetrics001, Format::OpenMetrics100].map(OutputFormat::new);
     let escapings = [Escaping::Underscores, Escaping::Dots, Escaping::Values];
@@ -76,7 +76,7 @@ fn targets() -> Vec<OutputFormat> {
 }
 
 #[test]
-fn the_reference_parser_reads_what_comes_of_any_one_body_and_any_two() {
+fn the_reference_parser_accepts_merges_of_one_and_two_bodies() {
     let mut documents = Vec::new();
     for target in targets() {
         for (i, one) in BODIES.iter().enumerate() {
@@ -91,8 +91,9 @@ fn the_reference_parser_reads_what_comes_of_any_one_body_and_any_two() {
     assert_readable(&documents);
 }
 
-/// Some lines about a few families. All timestamps of a body are whole seconds, or none are:
-/// the parser cannot compare one kind with the other, and compares fractions wrongly.
+/// A random body with a few metric families. Either all timestamps of a body are whole seconds or
+/// none are, because the parser cannot compare integers with fractions and compares fractions
+/// incorrectly.
 fn body(random: &mut Random, is_openmetrics: bool) -> String {
     let blocks = 1 + random.below(5);
     let mut lines: Vec<_> = (0..blocks)
@@ -110,7 +111,7 @@ fn body(random: &mut Random, is_openmetrics: bool) -> String {
 }
 
 #[test]
-fn the_reference_parser_reads_what_comes_of_generated_bodies() {
+fn the_reference_parser_accepts_merges_of_generated_bodies() {
     let mut documents = Vec::new();
     for seed in 0..200 {
         let random = &mut Random::new(seed);

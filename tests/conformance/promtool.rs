@@ -1,6 +1,6 @@
-//! The output of a merge, judged by the reader that platform teams judge it with.
+//! Merged expositions, checked with promtool.
 //!
-//! Needs `promtool`, which comes with Debian's `prometheus`.
+//! Needs `promtool`, which is part of Debian's package `prometheus`.
 
 use exposition::testing::{
     bodies::{self, Random},
@@ -8,7 +8,7 @@ use exposition::testing::{
 };
 use exposition::{AddedLabels, Escaping, Format, Limits, Merge, OutputFormat, Reader};
 
-/// Bodies that are taken, though promtool would refuse most of them as they are.
+/// Bodies that the merge accepts, although promtool would refuse most of them.
 const BODIES: &[(Format, &str)] = &[
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/text.prom")),
     (Format::Text004, include_str!("../../crates/exposition/tests/fixtures/type_conflict.prom")),
@@ -50,7 +50,8 @@ const BODIES: &[(Format, &str)] = &[
     ),
 ];
 
-/// 0: fine; 3: fine to read, but names or help are not as they should be, which is for the app.
+/// Asserts that promtool can read the merged exposition. Exit code 3 is accepted: it reports names
+/// or help texts that only the app can change.
 fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
     let reader = Reader::new(target, Limits::default());
     let parse = |(i, (format, body)): (usize, &(Format, &str))| {
@@ -61,13 +62,13 @@ fn assert_readable(bodies: &[(Format, &str)], target: OutputFormat) {
     let mut merge = Merge::new(target, bodies.iter().enumerate().map(parse).collect());
     let mut output = Vec::new();
     while merge.next_chunk(&mut output, 1 << 16) {}
-    let (code, said) = promtool::check(&output);
+    let (code, findings) = promtool::check(&output);
     let text = String::from_utf8_lossy(&output);
-    assert!(matches!(code, Some(0 | 3)), "{bodies:?}: {said}\n{text}");
+    assert!(matches!(code, Some(0 | 3)), "{bodies:?}: {findings}\n{text}");
 }
 
 #[test]
-fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
+fn promtool_accepts_merges_of_one_and_two_bodies() {
     for (i, one) in BODIES.iter().enumerate() {
         assert_readable(&[*one], OutputFormat::default());
         for other in &BODIES[i + 1..] {
@@ -77,7 +78,7 @@ fn promtool_reads_what_comes_of_any_one_body_and_any_two() {
 }
 
 #[test]
-fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
+fn promtool_accepts_merges_of_all_bodies_in_both_orders() {
     let backwards: Vec<_> = BODIES.iter().rev().copied().collect();
     for escaping in [Escaping::Underscores, Escaping::Dots, Escaping::Values] {
         for format in [Format::Text004, Format::Text100] {
@@ -89,7 +90,7 @@ fn promtool_reads_what_comes_of_all_bodies_in_either_order() {
 }
 
 #[test]
-fn promtool_reads_what_comes_of_generated_bodies() {
+fn promtool_accepts_merges_of_generated_bodies() {
     for seed in 0..60 {
         let random = &mut Random::new(seed);
         let sources: Vec<_> = (0..1 + random.below(3))

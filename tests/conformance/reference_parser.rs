@@ -1,12 +1,12 @@
-//! The parser of `prometheus_client`, the reference for OpenMetrics.
+//! The OpenMetrics reference parser, which is part of `prometheus_client`.
 
 use std::{
     io::Write,
     process::{Command, Stdio},
 };
 
-/// Reads documents, each after a line with its length, and says of each in a line what is
-/// wrong with it, or how many samples it has.
+/// Reads documents, each preceded by a line with its length. Prints one line per document with its
+/// error or its number of samples.
 const SCRIPT: &str = r#"
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
@@ -18,9 +18,9 @@ while length := sys.stdin.buffer.readline():
         print(repr(repr(error)))
 "#;
 
-/// What the parser says of each document: how many samples it has, or what is wrong.
+/// The number of samples or the error of each document.
 pub(crate) fn read<'a>(documents: impl IntoIterator<Item = &'a str>) -> Vec<Result<usize, String>> {
-    // Debian has the parser for its own Python only.
+    // The Debian package installs the parser only for the system Python.
     let mut python = Command::new("/usr/bin/python3")
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
@@ -31,15 +31,16 @@ pub(crate) fn read<'a>(documents: impl IntoIterator<Item = &'a str>) -> Vec<Resu
     for document in documents {
         input.extend_from_slice(format!("{}\n{document}", document.len()).as_bytes());
     }
-    let mut pipe = python.stdin.take().expect("a pipe");
-    // Written beside, or both could wait for each other with full pipes.
+    let mut pipe = python.stdin.take().expect("standard input is a pipe");
+    // A separate thread writes the input, because both processes would block if both pipes were
+    // full.
     let writer = std::thread::spawn(move || pipe.write_all(&input));
-    let output = python.wait_with_output().expect("python3 ends");
-    writer.join().expect("the writer ends").expect("python3 reads");
+    let output = python.wait_with_output().expect("python3 exits");
+    writer.join().expect("the writer thread exits").expect("python3 reads its input");
     assert!(
         output.status.success(),
         "python3-prometheus-client is needed; `make test` installs it"
     );
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect()
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    message.lines().map(|line| line.parse().map_err(|_| line.to_owned())).collect()
 }

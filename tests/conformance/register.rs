@@ -1,4 +1,4 @@
-//! `deploy/cf/register.sh` against a `cf` that keeps its brokers in files.
+//! `deploy/cf/register.sh` with a fake `cf` that stores brokers in files.
 
 use std::{
     fs,
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cf/register.sh");
 
-/// Writes down how it was called, prints the tables of the real one's version 8, and refuses what
-/// that refuses.
+/// A fake of `cf` version 8. It records its arguments, prints the same tables as `cf` and refuses
+/// the same commands.
 const FAKE_CF: &str = r#"#!/bin/sh
 set -eu
 cd "$(dirname "$0")"
@@ -63,7 +63,7 @@ impl Platform {
         command
     }
 
-    /// What `cf` was called with since the last time.
+    /// The arguments of all calls of `cf` since the last check.
     fn calls(&self) -> Vec<String> {
         let file = self.0.path().join("calls");
         let calls = fs::read_to_string(&file).unwrap_or_default();
@@ -86,7 +86,7 @@ fn run(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn it_creates_the_broker_and_enables_access_and_can_be_repeated() {
+fn the_script_creates_the_broker_enables_access_and_can_be_repeated() {
     let platform = Platform::new();
     let mut actions = ["create", "update", "update"].iter();
     for url in [
@@ -115,7 +115,7 @@ fn it_creates_the_broker_and_enables_access_and_can_be_repeated() {
 }
 
 #[test]
-fn a_broker_whose_name_only_begins_alike_is_another_one() {
+fn a_broker_with_a_name_of_the_same_prefix_is_a_different_broker() {
     let platform = Platform::new();
     fs::write(platform.0.path().join("brokers"), "scrapebroker-old   https://x   available\n")
         .unwrap();
@@ -124,7 +124,7 @@ fn a_broker_whose_name_only_begins_alike_is_another_one() {
 }
 
 #[test]
-fn access_can_be_for_some_organizations_and_the_password_in_a_file() {
+fn access_can_be_limited_to_organizations_and_the_password_can_be_in_a_file() {
     let platform = Platform::new();
     let password = platform.0.path().join("password");
     fs::write(&password, "from a file\n").unwrap();
@@ -145,7 +145,7 @@ fn access_can_be_for_some_organizations_and_the_password_in_a_file() {
 }
 
 #[test]
-fn what_is_missing_is_said_before_anything_is_changed() {
+fn missing_settings_are_reported_before_any_change() {
     let platform = Platform::new();
     let url = "https://metrics.example.com";
     let wrong: [&[&str]; 6] =
@@ -181,6 +181,6 @@ fn a_broker_without_services_is_a_failure() {
 fn the_script_passes_shellcheck() {
     let output = Command::new("shellcheck").arg(SCRIPT).output();
     let output = output.expect("shellcheck: scripts/install-test-tools installs it");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
+    let message = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{message}");
 }

@@ -1,5 +1,6 @@
-//! A TCP balancer as platforms have them: it asks each backend whether it is ready, and leads
-//! new connections to those that are. It repeats nothing and mends nothing.
+//! A TCP load balancer like those of platforms. It probes the readiness of each backend and
+//! forwards new connections to ready backends. It does not retry and does not change the
+//! transferred data.
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{
@@ -7,10 +8,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Pause between two looks at a backend.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Pause between two readiness probes.
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Listens until it is dropped.
+/// A running load balancer. It listens until it is dropped.
 pub struct Balancer {
     pub address: SocketAddr,
     backends: Rc<RefCell<Vec<Backend>>>,
@@ -35,8 +36,8 @@ impl Balancer {
         let address = listener.local_addr().unwrap();
         let backends = Rc::<RefCell<Vec<Backend>>>::default();
         let tasks = vec![
-            actix_web::rt::spawn(look(Rc::clone(&backends))),
-            actix_web::rt::spawn(lead(listener, Rc::clone(&backends))),
+            actix_web::rt::spawn(probe_backends(Rc::clone(&backends))),
+            actix_web::rt::spawn(forward_connections(listener, Rc::clone(&backends))),
         ];
         Self { address, backends, tasks }
     }
@@ -53,7 +54,7 @@ impl Balancer {
         self.backends.borrow().iter().any(|backend| backend.address == address && backend.ready)
     }
 
-    /// How many connections were led there.
+    /// The number of connections that were forwarded to this backend.
     pub fn connections(&self, address: SocketAddr) -> usize {
         let backends = self.backends.borrow();
         let found = backends.iter().find(|backend| backend.address == address);
@@ -61,7 +62,7 @@ impl Balancer {
     }
 }
 
-async fn look(backends: Rc<RefCell<Vec<Backend>>>) {
+async fn probe_backends(backends: Rc<RefCell<Vec<Backend>>>) {
     loop {
         let addresses: Vec<_> = backends.borrow().iter().map(|one| one.address).collect();
         for address in addresses {
@@ -70,7 +71,7 @@ async fn look(backends: Rc<RefCell<Vec<Backend>>>) {
                 backend.ready = ready;
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(PROBE_INTERVAL).await;
     }
 }
 
@@ -86,7 +87,7 @@ async fn is_ready(address: SocketAddr) -> bool {
     answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
 }
 
-async fn lead(listener: TcpListener, backends: Rc<RefCell<Vec<Backend>>>) {
+async fn forward_connections(listener: TcpListener, backends: Rc<RefCell<Vec<Backend>>>) {
     for turn in 0.. {
         let (mut client, _) = listener.accept().await.unwrap();
         let chosen = {

@@ -1,4 +1,4 @@
-//! Certificates made on the fly, and TLS on both sides with them.
+//! Certificates that are generated at run time, and TLS servers and clients that use them.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -14,13 +14,13 @@ use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
 }
 
-/// A certificate with its key, and those between it and its authority.
+/// A certificate with its private key and its intermediate certificates.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub cert: String,
@@ -41,8 +41,8 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Another one, signed by this one.
-    pub fn below(&self, name: &str) -> Self {
+    /// An intermediate authority that this authority signed.
+    pub fn intermediate(&self, name: &str) -> Self {
         let (params, key) = (authority_params(name), KeyPair::generate().unwrap());
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
@@ -92,7 +92,8 @@ impl Identity {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
     }
 
-    /// A server that shows this, and wants certificates of `clients` if given.
+    /// The configuration of a server with this certificate. If `clients` is given, client
+    /// certificates of that authority are required.
     pub fn server(&self, clients: Option<&Authority>) -> ServerConfig {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -126,7 +127,7 @@ fn roots(authority: &Authority) -> RootCertStore {
     roots
 }
 
-/// A client that trusts `authority` and shows `identity` if given.
+/// A client that trusts `authority` and presents `identity` if given.
 pub fn client(
     authority: &Authority,
     identity: Option<&Identity>,
@@ -147,7 +148,7 @@ pub fn client(
     Arc::new(config).into()
 }
 
-/// Files that settings name.
+/// A temporary folder for certificate and key files.
 pub struct Files(TempDir);
 
 impl Files {
@@ -159,7 +160,7 @@ impl Files {
         self.0.path().join(name).display().to_string()
     }
 
-    /// Exchanged whole, as tools that renew certificates do.
+    /// Replaces the file atomically, like tools that renew certificates.
     pub fn write(&self, name: &str, text: &str) {
         let next = Path::new(&self.path(name)).with_extension("next");
         std::fs::write(&next, text).unwrap();

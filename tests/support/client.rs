@@ -1,4 +1,4 @@
-//! A client that sends one request per connection and reads the answer as it was sent.
+//! An HTTP client that sends one request per connection and does not modify the response.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// An answer, read whole.
+/// A complete HTTP response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
@@ -24,7 +24,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The lines that begin with `name`, as in `up{` or `up `.
+    /// The lines that begin with `name`, for example `up{` or `up `.
     pub fn lines(&self, name: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
@@ -35,13 +35,13 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one request on a new connection.
 pub async fn send(
     method: &str,
     url: &str,
     headers: &[(&str, &str)],
     body: Option<String>,
-) -> Answer {
+) -> Response {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
@@ -55,11 +55,11 @@ pub async fn send(
     stream.write_all(body.as_bytes()).await.unwrap();
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();
-    parse_answer(&raw)
+    parse_response(&raw)
 }
 
-/// Reads an answer that ended with its connection.
-pub fn parse_answer(raw: &[u8]) -> Answer {
+/// Parses a response that ended when the connection was closed.
+pub fn parse_response(raw: &[u8]) -> Response {
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.lines();
@@ -70,11 +70,11 @@ pub fn parse_answer(raw: &[u8]) -> Answer {
         .collect();
     let mut body = raw[end + 4..].to_vec();
     let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
-    // The answer to a HEAD has no body.
+    // The response to a HEAD request has no body.
     if is_chunked && !body.is_empty() {
         body = unchunk(&body);
     }
-    Answer { status, headers, body }
+    Response { status, headers, body }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

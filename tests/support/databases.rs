@@ -1,8 +1,8 @@
-//! PostgreSQL schemas: each test gets its own.
+//! PostgreSQL schemas, one per test.
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
-/// A PostgreSQL schema of a test's own.
+/// A PostgreSQL schema that only one test uses.
 pub struct Schema {
     server: String,
     name: String,
@@ -16,7 +16,8 @@ impl Schema {
         schema
     }
 
-    /// The URL of the schema, over `server` instead of the real one if given.
+    /// The database URL of the schema. If `server` is given, it replaces the URL of the real
+    /// server.
     pub fn url(&self, server: Option<&str>) -> String {
         let server = server.unwrap_or(&self.server);
         let separator = if server.contains('?') { '&' } else { '?' };
@@ -35,8 +36,11 @@ impl Schema {
     }
 }
 
-/// The test server's URL.
-#[expect(clippy::disallowed_methods, reason = "a test's setting, not one of the program")]
+/// The URL of the PostgreSQL server for tests.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this variable configures the tests, not the program"
+)]
 pub fn postgres() -> String {
     std::env::var("SCRAPEBROKER_TEST_POSTGRES").unwrap_or_else(|_| {
         panic!(

@@ -1,4 +1,4 @@
-//! App instances: HTTP servers that answer each request as the test requires.
+//! App instances: HTTP servers whose responses the test selects.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What an instance does with a request.
+/// How an instance responds to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Answers 200 with metrics.
+    /// Responds with status 200 and metrics.
     Metrics(String),
-    /// Answers with a status, headers and a body.
+    /// Responds with a status, headers and a body.
     Http(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     Raw(Vec<u8>),
-    /// Never answers.
+    /// Never responds.
     Hang,
-    /// Closes the connection without a byte.
+    /// Closes the connection without a response.
     Close,
-    /// Answers after a while.
+    /// Responds after a delay.
     Late(Duration, Box<Reply>),
 }
 
@@ -38,19 +38,19 @@ impl Reply {
     }
 }
 
-/// A request as an instance saw it.
+/// A request that an instance received.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub line: String,
     pub headers: BTreeMap<String, String>,
-    /// The how-manieth request of its connection it was, from 1.
+    /// The position of the request on its connection, starting at 1.
     pub nth: usize,
 }
 
-/// An app instance on a free port, gone when dropped.
+/// An app instance on a free port. It stops when it is dropped.
 pub struct Instance {
     pub address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     open: Arc<AtomicUsize>,
     task: actix_web::rt::task::JoinHandle<()>,
 }
@@ -62,23 +62,26 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    pub async fn start(reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+    pub async fn start(reply: impl Fn(&ReceivedRequest) -> Reply + 'static) -> Self {
         Self::start_on("127.0.0.1:0", reply).await
     }
 
-    pub async fn start_on(address: &str, reply: impl Fn(&Seen) -> Reply + 'static) -> Self {
+    pub async fn start_on(
+        address: &str,
+        reply: impl Fn(&ReceivedRequest) -> Reply + 'static,
+    ) -> Self {
         Self::start_secured(address, None, reply).await
     }
 
-    /// Behind TLS when there is an `acceptor`.
+    /// Uses TLS if `acceptor` is given.
     pub async fn start_secured(
         address: &str,
         acceptor: Option<TlsAcceptor>,
-        reply: impl Fn(&Seen) -> Reply + 'static,
+        reply: impl Fn(&ReceivedRequest) -> Reply + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let seen = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
         let open = Arc::<AtomicUsize>::default();
         let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
         let reply = std::rc::Rc::new(reply);
@@ -105,26 +108,26 @@ impl Instance {
         Self { address, seen, open, task }
     }
 
-    /// Always the same metrics.
+    /// An instance that always returns the same metrics.
     pub async fn with_metrics(text: &str) -> Self {
         let text = text.to_owned();
         Self::start(move |_| Reply::Metrics(text.clone())).await
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Connections open right now.
-    pub fn open(&self) -> usize {
+    /// The number of open connections.
+    pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 }
 
 async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    log: &Mutex<Vec<Seen>>,
-    reply: &dyn Fn(&Seen) -> Reply,
+    log: &Mutex<Vec<ReceivedRequest>>,
+    reply: &dyn Fn(&ReceivedRequest) -> Reply,
 ) {
     let mut buffer = Vec::new();
     for nth in 1.. {
@@ -139,7 +142,7 @@ async fn serve(
         let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
         buffer.drain(..end + 4);
         let mut lines = head.lines();
-        let seen = Seen {
+        let seen = ReceivedRequest {
             line: lines.next().unwrap().to_owned(),
             headers: lines
                 .filter_map(|line| line.split_once(": "))
@@ -165,7 +168,7 @@ async fn serve(
                 return;
             }
             Reply::Hang => {
-                // Until the peer goes away.
+                // Returns when the peer closes the connection.
                 let _ = stream.read_buf(&mut buffer).await;
                 return;
             }

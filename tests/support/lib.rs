@@ -1,7 +1,7 @@
-//! What the tests run against: programs of the system, peers made for a test, and stand-ins for
-//! platforms that cannot be installed. Nothing here uses the program under test.
+//! Test support: installed programs, peers that a test starts, and fakes of platforms that cannot
+//! be installed. This crate does not use the program under test.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 pub mod balancer;
 pub mod certificates;
@@ -14,22 +14,23 @@ pub mod protobuf;
 mod routes;
 pub mod tsuru;
 
-pub use client::{Answer, basic, parse_answer, send};
-pub use instance::{Instance, Reply, Seen};
+pub use client::{Response, basic, parse_response, send};
+pub use instance::{Instance, ReceivedRequest, Reply};
 pub use routes::{RouteFile, endpoint, labels};
 
 use std::{net::SocketAddr, time::Duration};
 
-/// A host that cannot be resolved. Names that begin with `-` reach no name server, so it makes no
-/// difference how the one of this machine answers.
+/// A host name that cannot be resolved. Names that begin with `-` are not sent to a name server, so
+/// the result does not depend on the machine.
 pub const UNKNOWN_HOST: &str = "-no-such-host.invalid";
 
-/// An address where nobody listens. No test can get this port while another expects it closed.
+/// An address that refuses connections. No test can allocate this port while another test expects
+/// it to be closed.
 pub fn closed_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
-/// Tries until `done` says so, or fails after half a minute: machines are busy.
+/// Polls until `done` returns a value. Panics after 30 seconds, a timeout for slow machines.
 pub async fn eventually<T>(mut done: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..600 {
         if let Some(found) = done().await {
@@ -37,5 +38,5 @@ pub async fn eventually<T>(mut done: impl AsyncFnMut() -> Option<T>) -> T {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it did not happen within half a minute");
+    panic!("the condition was not met within 30 seconds");
 }

@@ -26,7 +26,7 @@ impl TestServer {
     }
 
     pub async fn start_on(host: &'static str, settings: &str) -> Self {
-        // The port was free a moment ago. The server cannot report a port that it selects itself.
+        // The server cannot report a port that it selects itself, so a free port is selected here.
         let free = TcpListener::bind((host.trim_matches(['[', ']']), 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
@@ -73,7 +73,7 @@ impl TestServer {
         panic!("nats-server does not listen");
     }
 
-    /// A separate client, like an emitter.
+    /// A separate NATS client that publishes like a route emitter.
     pub async fn emitter(&self) -> async_nats::Client {
         async_nats::connect(self.address()).await.unwrap()
     }

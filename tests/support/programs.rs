@@ -1,4 +1,4 @@
-//! Programs of the system, each ended with its test, and ports for them.
+//! Installed programs, which stop when the test ends, and ports for them.
 
 use crate::{eventually, send};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A program that is ended with its test.
+/// A process that is killed when the test ends.
 pub struct Process(Child);
 
 impl Drop for Process {
@@ -31,22 +31,22 @@ pub fn start(program: &str, arguments: &[String]) -> Process {
     Process(child)
 }
 
-/// An address for a program that cannot choose its port itself.
+/// A free address for a program that cannot select its port itself.
 pub fn free_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)))
 }
 
-/// The first of `count` ports that are free and that no other test gets.
+/// The first of `count` free consecutive ports that no other test uses.
 ///
-/// They are below the ports that the system chooses from, so no connection takes one of them before
-/// the program listens.
+/// The ports are below the ephemeral port range of the system. Therefore no outgoing connection
+/// occupies one of them before the program listens.
 pub fn free_ports(count: u16) -> u16 {
     const FIRST: u16 = 12_000;
     const END: u16 = 32_768;
     static NEXT: AtomicU16 = AtomicU16::new(FIRST);
     loop {
         let first = NEXT.fetch_add(count, Ordering::Relaxed);
-        assert!(first + count <= END, "the tests use more ports than there are");
+        assert!(first + count <= END, "all ports for tests are used");
         let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         if (first..first + count).all(is_free) {
             return first;
@@ -61,12 +61,12 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// With these entries below `scrape_configs`, scraping every second.
+    /// Starts a Prometheus with these `scrape_configs` and a scrape interval of one second.
     pub fn start(scrape_configs: &str) -> Self {
         Self::start_with(&[], scrape_configs)
     }
 
-    /// The same, with features that are off by default.
+    /// Like [`Prometheus::start`], with these feature flags enabled.
     pub fn start_with(features: &[&str], scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
@@ -89,24 +89,24 @@ impl Prometheus {
     /// The first non-empty result of a query.
     pub async fn query(&self, query: &str) -> Vec<Value> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.ask(&format!("query?query={query}"), |data| &data["result"]).await
+        self.poll_api(&format!("query?query={query}"), |data| &data["result"]).await
     }
 
-    /// The exemplars of the last and the next minute.
+    /// The exemplars from one minute ago to one minute ahead.
     pub async fn exemplars(&self, query: &str) -> Vec<Value> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let (start, end) = (now - 60, now + 60);
         let path = format!("query_exemplars?query={query}&start={start}&end={end}");
-        self.ask(&path, |data| data).await
+        self.poll_api(&path, |data| data).await
     }
 
-    /// The first non-empty list that the API gives.
-    async fn ask(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
+    /// The first non-empty list that the API returns.
+    async fn poll_api(&self, path: &str, list: impl Fn(&Value) -> &Value) -> Vec<Value> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         eventually(async || {
             tokio::net::TcpStream::connect(self.address).await.ok()?;
             let answer = send("GET", &url, &[], None).await;
-            // While it starts it answers 503.
+            // Prometheus responds with 503 while it starts.
             if answer.status != 200 {
                 return None;
             }

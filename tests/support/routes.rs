@@ -1,11 +1,11 @@
-//! Route tables in gorouter's format, and the labels that they lead to.
+//! Route tables in gorouter's format, and the labels that follow from them.
 
 use crate::Instance;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::PathBuf};
 use tempfile::TempDir;
 
-/// An endpoint of the app `app` as gorouter shows it.
+/// An endpoint of the app `app` in the format of gorouter.
 pub fn endpoint(app: &str, index: usize, address: SocketAddr) -> Value {
     json!({
         "address": address.to_string(), "availability_zone": "z1", "protocol": "http1",
@@ -20,7 +20,7 @@ pub fn endpoint(app: &str, index: usize, address: SocketAddr) -> Value {
     })
 }
 
-/// A route table in a file, which the program reads.
+/// A file with a route table, for the setting `routes.file`.
 pub struct RouteFile {
     path: PathBuf,
     _folder: TempDir,
@@ -34,7 +34,7 @@ impl RouteFile {
         file
     }
 
-    /// One app named `app` with these instances, at `app.example.com`.
+    /// A table with one app named `app` that has these instances and the route `app.example.com`.
     pub fn of_app<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Self {
         Self::of_addresses(instances.into_iter().map(|instance| instance.address))
     }
@@ -43,7 +43,7 @@ impl RouteFile {
         Self::new(&table_of(addresses))
     }
 
-    /// From now on these are the instances of the app.
+    /// Replaces the instances of the app.
     pub fn rewrite<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) {
         self.write(&table_of(instances.into_iter().map(|instance| instance.address)));
     }

@@ -1,25 +1,23 @@
-//! A stand-in for Tsuru's platform API, over real HTTP.
+//! A fake of Tsuru's platform API, over real HTTP.
 //!
-//! Tsuru cannot be installed where the tests run, so its API is played here.
-//! It is built strictly from our contract of it (part 3.5: the calls that a
-//! provisioner and a scraper use, which was read out of the sources of Tsuru
-//! 1.31) and from the samples of that contract; what the contract does not
-//! say, this server does not do. It answers:
+//! Tsuru cannot be installed in the environment of the tests. The fake follows the source code of
+//! Tsuru 1.31 in tsuru/tsuru. It implements the requests that the provisioner and the route source
+//! send:
 //!
-//! | call | answer |
+//! | request | response |
 //! | --- | --- |
-//! | `GET /1.0/apps/{app}` | the app, units with Go-style keys |
-//! | `POST /1.0/apps` | 201, 409 exists, 403 quota, 400 bad |
+//! | `GET /1.0/apps/{app}` | the app; the keys of units are in Go style |
+//! | `POST /1.0/apps` | 201, 409 if the app exists, 403 if the quota is exceeded, 400 if the name is invalid |
 //! | `DELETE /1.0/apps/{app}` | a JSON stream |
-//! | `GET /1.0/apps/{app}/env` | names and values; `null` when there are none (beside the contract, from Tsuru's api/app.go, writeEnvVars, of the same commit) |
-//! | `POST /1.0/apps/{app}/env` | a JSON stream; errors are lines of a 200 |
-//! | `POST /1.0/apps/{app}/deploy` | a text stream that ends with `OK` if all went well |
-//! | `GET /1.0/services/{service}/instances/{instance}` | what is bound (from Tsuru's api/service_instance.go), once a test has said what there is |
+//! | `GET /1.0/apps/{app}/env` | names and values; `null` if there are none (api/app.go, `writeEnvVars`) |
+//! | `POST /1.0/apps/{app}/env` | a JSON stream with status 200; errors are lines of the stream |
+//! | `POST /1.0/apps/{app}/deploy` | a text stream that ends with `OK` on success |
+//! | `GET /1.0/services/{service}/instances/{instance}` | bound apps and jobs (api/service_instance.go); 404 until a test adds a service instance |
 //! | `PUT`, `DELETE /1.0/apps/{app}/units` | a JSON stream |
 //! | `POST /1.0/apps/{app}/restart` | a JSON stream |
 //!
-//! Each of them is 401 without the token, 403 where the token may not see the
-//! app, 404 where there is no such app. [`Fault`]s are switched at any time.
+//! Every request about an app returns 401 without the token, 403 if the token has no access to the
+//! app, and 404 if the app does not exist. Tests can set a [`Fault`] at any time.
 
 mod app;
 mod fields;
@@ -43,42 +41,39 @@ use std::{
     time::Duration,
 };
 
-/// The token that is accepted, unless a test sets another one.
+/// The accepted token, unless a test sets another one.
 pub const TOKEN: &str = "tsuru-api-token";
 
-/// What goes wrong.
+/// A failure of the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No failure.
     #[default]
     None,
-    /// Every answer comes this much later.
+    /// Delays every response by this duration.
     Slow(Duration),
-    /// Answers with this status, as in 500 or 401.
+    /// Responds with this status, for example 500 or 401.
     Status(u16),
-    /// Answers with this status and text.
-    Says(u16, &'static str),
-    /// Answers 200 with this body, whatever was asked.
+    /// Responds with this status and body.
+    StatusWithBody(u16, &'static str),
+    /// Responds to every request with status 200 and this body.
     Body(Vec<u8>),
-    /// A stream begins with 200 and then says this error; nothing is done.
+    /// Streams begin with status 200 and contain this error. The operation is not performed.
     InStream(String),
-    /// A stream begins with 200 and breaks; nothing is done.
-    Cut,
-    /// A stream begins with 200 and never ends; nothing is done.
+    /// Streams begin with status 200 and end early. The operation is not performed.
+    Truncated,
+    /// Responses begin with status 200 and never end. The operation is not performed.
     Endless,
 }
 
-/// A request, as the API saw it.
+/// A request that the API received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ApiRequest {
     pub method: String,
     pub path: String,
-    /// Keys in lower case, as in `envs.0.name`.
+    /// Fields with keys in lower case, for example `envs.0.name`.
     pub fields: Vec<(String, String)>,
 }
-
-/// Makes the `nth` unit of an app that is deployed or scaled.
-type MakeUnit = Box<dyn Fn(&TsuruApp, usize) -> Value + Send>;
 
 /// Names of the apps and jobs that are bound to a service instance.
 struct Bound {
@@ -91,20 +86,19 @@ struct State {
     apps: BTreeMap<String, TsuruApp>,
     fault: Fault,
     faults: BTreeMap<String, Fault>,
-    /// By method and what follows the app, as in `POST deploy`.
+    /// Faults by method and action, for example `POST deploy`.
     faults_at: BTreeMap<String, Fault>,
-    /// Address of new apps, instead of one that nobody answers at.
+    /// Router address of new apps. By default it is a host name that cannot be resolved.
     host: Option<String>,
-    /// Most apps that can be made.
+    /// Maximum number of apps.
     quota: usize,
-    make_unit: MakeUnit,
-    asked: Vec<Asked>,
+    requests: Vec<ApiRequest>,
     events: usize,
-    /// What is bound to each service instance, by `service/instance`. None: no such call.
+    /// Bound apps and jobs by `service/instance`. With `None` the endpoint does not exist.
     service_instances: Option<BTreeMap<String, Bound>>,
 }
 
-/// The API on a free port of the loopback interface; gone when dropped.
+/// The API on a free port of the loopback interface. It stops when it is dropped.
 pub struct TsuruApi {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -117,10 +111,6 @@ impl TsuruApi {
     }
 
     pub async fn start_on(address: &str) -> Self {
-        let make_unit: MakeUnit = Box::new(|app, nth| {
-            let id = format!("{}-web-{nth}", app.name);
-            pod(&app.name, "web", &id, &format!("127.250.0.{}", nth % 250 + 1))
-        });
         let state = State {
             token: TOKEN.to_owned(),
             apps: BTreeMap::new(),
@@ -129,8 +119,7 @@ impl TsuruApi {
             faults_at: BTreeMap::new(),
             host: None,
             quota: usize::MAX,
-            make_unit,
-            asked: Vec::new(),
+            requests: Vec::new(),
             events: 0,
             service_instances: None,
         };
@@ -141,66 +130,62 @@ impl TsuruApi {
         api
     }
 
-    /// What to set as the address of the API.
+    /// The value for the setting `routes.tsuru.api_url`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// From now on connections are refused.
+    /// Stops the server, so that connections are refused.
     pub async fn down(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop(false).await;
         }
     }
 
-    /// It is back, at the same address.
+    /// Restarts the server on the same address.
     pub fn up(&mut self) {
         if self.server.is_none() {
             self.serve(TcpListener::bind(self.address).unwrap());
         }
     }
 
-    /// Of every call from now on.
+    /// Sets the fault of all requests.
     pub fn fault(&self, fault: Fault) {
         self.state().fault = fault;
     }
 
-    /// Of every call about an app from now on.
+    /// Sets the fault of all requests about one app.
     pub fn fault_of(&self, app: &str, fault: Fault) {
         self.state().faults.insert(app.to_owned(), fault);
     }
 
-    /// Of every such call from now on, as in `POST deploy`, or `POST` for new apps.
+    /// Sets the fault of one kind of request, for example `POST deploy`, or `POST` for the creation
+    /// of apps.
     pub fn fault_at(&self, call: &str, fault: Fault) {
         self.state().faults_at.insert(call.to_owned(), fault);
     }
 
-    /// From now on routers have this address for new apps.
+    /// Sets the router address of new apps.
     pub fn host(&self, address: &str) {
         self.state().host = Some(address.to_owned());
     }
 
-    /// From now on this token is right, and no other.
+    /// Replaces the accepted token.
     pub fn accept(&self, token: &str) {
         self.state().token = token.to_owned();
     }
 
-    /// Most apps that can be made.
+    /// Sets the maximum number of apps.
     pub fn quota(&self, apps: usize) {
         self.state().quota = apps;
     }
 
-    /// How units of apps come to be that are deployed or scaled.
-    pub fn units_are_made_by(&self, make: impl Fn(&TsuruApp, usize) -> Value + Send + 'static) {
-        self.state().make_unit = Box::new(make);
-    }
-
-    /// There is this app from now on, as it is.
+    /// Adds or replaces an app.
     pub fn put(&self, app: TsuruApp) {
         self.state().apps.insert(app.name.clone(), app);
     }
 
-    /// From now on the API tells of service instances, this one among them.
+    /// Adds a service instance with bound apps and jobs.
     pub fn put_service_instance(&self, path: &str, apps: &[&str], jobs: &[&str]) {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let bound = Bound { apps: names(apps), jobs: names(jobs) };
@@ -212,7 +197,7 @@ impl TsuruApi {
         self.state().service_instances.get_or_insert_default().remove(path);
     }
 
-    /// Somebody deletes it.
+    /// Deletes an app without a request.
     pub fn remove(&self, app: &str) {
         self.state().apps.remove(app);
     }
@@ -225,14 +210,14 @@ impl TsuruApi {
         self.state().apps.keys().cloned().collect()
     }
 
-    /// Something happens to an app.
+    /// Modifies an app without a request.
     pub fn change(&self, name: &str, change: impl FnOnce(&mut TsuruApp)) {
         change(self.state().apps.get_mut(name).unwrap());
     }
 
-    /// Every request so far, those that were refused too.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.state().asked.clone()
+    /// All requests so far, including refused ones.
+    pub fn requests(&self) -> Vec<ApiRequest> {
+        self.state().requests.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -271,8 +256,9 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
     };
     let fault = {
         let mut state = state.lock().unwrap();
-        let asked = Asked { method: method.clone(), path: path.clone(), fields: fields.clone() };
-        state.asked.push(asked);
+        let api_request =
+            ApiRequest { method: method.clone(), path: path.clone(), fields: fields.clone() };
+        state.requests.push(api_request);
         let at = state.faults_at.get(format!("{method} {action}").trim_end());
         at.or_else(|| state.faults.get(&app)).unwrap_or(&state.fault).clone()
     };
@@ -283,7 +269,7 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
         Fault::Status(status) => {
             return HttpResponse::build(StatusCode::from_u16(*status).unwrap()).body("a fault");
         }
-        Fault::Says(status, text) => {
+        Fault::StatusWithBody(status, text) => {
             return HttpResponse::build(StatusCode::from_u16(*status).unwrap()).body(*text);
         }
         Fault::Body(body) => return HttpResponse::Ok().body(body.clone()),
@@ -295,7 +281,7 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
         _ => {}
     }
     let mut state = state.lock().unwrap();
-    // "Any word and the token, or the bare token".
+    // Tsuru accepts the bare token, or one word followed by the token.
     let token = request.headers().get("Authorization").and_then(|value| value.to_str().ok());
     let token = token.map(|token| token.split_once(' ').map_or(token, |(_, token)| token));
     if token != Some(&state.token) {
@@ -330,7 +316,7 @@ async fn answer(request: HttpRequest, body: Bytes, state: Data<Mutex<State>>) ->
     }
 }
 
-/// As Tsuru's api/service_instance.go, `serviceInstance`.
+/// Like `serviceInstance` in Tsuru's api/service_instance.go.
 fn service_instance(state: &State, path: &str) -> HttpResponse {
     if let Fault::Status(status) = state.fault {
         return HttpResponse::build(StatusCode::from_u16(status).unwrap()).body("a fault");
@@ -370,7 +356,7 @@ fn create(state: &mut State, fields: &[(String, String)]) -> HttpResponse {
     HttpResponse::Created().json(json!({"status": "success", "ip": host}))
 }
 
-/// A call about an app that there is.
+/// A request about an existing app.
 struct Call {
     app: String,
     fields: Fields,
@@ -435,13 +421,13 @@ impl Call {
         let mut lines = vec!["---- Getting process ----\n".to_owned(), " ---> start".to_owned()];
         match &self.fault {
             Fault::InStream(error) => lines.push(format!("\n{error}\n")),
-            Fault::Cut => return self.answer("text", lines, true),
+            Fault::Truncated => return self.answer("text", lines, true),
             _ => {
                 let image = self.fields.get("image");
                 let app = state.apps.get_mut(&self.app).unwrap();
                 app.deploys.push(image);
                 if app.units.is_empty() {
-                    app.units.push((state.make_unit)(app, 0));
+                    app.units.push(unit(app));
                 }
                 lines.extend(["ed\n".to_owned(), "\nOK\n".to_owned()]);
             }
@@ -457,8 +443,7 @@ impl Call {
             let app = state.apps.get_mut(&self.app).unwrap();
             for _ in 0..units {
                 if is_added {
-                    let unit = (state.make_unit)(app, app.units.len());
-                    app.units.push(unit);
+                    app.units.push(unit(app));
                 } else {
                     app.units.pop();
                 }
@@ -466,28 +451,35 @@ impl Call {
         })
     }
 
-    /// Lines of JSON, and what they tell of is done unless one is an error.
+    /// A response of JSON lines. Runs `work` unless the fault prevents it.
     fn stream(&self, message: &str, work: impl FnOnce()) -> HttpResponse {
         let line = |line: Value| format!("{line}\n");
         let mut lines = vec![line(json!({"Message": format!("---- {message} ----\n")}))];
         match &self.fault {
             Fault::InStream(error) => lines.push(line(json!({"Message": "", "Error": error}))),
-            Fault::Cut => lines.push("{\"Mess".to_owned()),
+            Fault::Truncated => lines.push("{\"Mess".to_owned()),
             _ => {
                 work();
-                // A line need not come in one piece.
+                // A line can arrive in several chunks.
                 lines.extend(["{\"Message\":".to_owned(), "\"done\\n\"}\n".to_owned()]);
             }
         }
-        self.answer("application/x-json-stream", lines, self.fault == Fault::Cut)
+        self.answer("application/x-json-stream", lines, self.fault == Fault::Truncated)
     }
 
-    fn answer(&self, media_type: &str, lines: Vec<String>, is_cut: bool) -> HttpResponse {
+    fn answer(&self, media_type: &str, lines: Vec<String>, is_truncated: bool) -> HttpResponse {
         let lines = lines.into_iter().map(|line| Ok(Bytes::from(line)));
-        let end = is_cut.then(|| Err(io::Error::other("cut")));
+        let end = is_truncated.then(|| Err(io::Error::other("truncated")));
         HttpResponse::Ok()
             .content_type(media_type)
             .insert_header(("X-Tsuru-Eventid", self.event.clone()))
             .streaming(stream::iter(lines.chain(end)))
     }
+}
+
+/// The next unit of an app.
+fn unit(app: &TsuruApp) -> Value {
+    let number = app.units.len();
+    let id = format!("{}-web-{number}", app.name);
+    pod(&app.name, "web", &id, &format!("127.250.0.{}", number % 250 + 1))
 }

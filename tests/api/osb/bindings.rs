@@ -1,11 +1,12 @@
-//! Contract osb.md 1.7 to 1.9, row by row: bindings and service keys.
+//! Service bindings and service keys: sections "Binding", "Fetching a Service Binding" and
+//! "Unbinding" of the Open Service Broker API 2.17.
 
 use super::client::*;
 use scrapebroker::broker::Scope;
 use serde_json::json;
 
 #[actix_web::test]
-async fn binding_twice_is_201_and_200_with_one_body_and_differently_409() {
+async fn a_repeated_bind_is_200_with_the_same_body_and_a_different_one_409() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&instance("j"), &provision()).await;
@@ -43,7 +44,7 @@ async fn binding_twice_is_201_and_200_with_one_body_and_differently_409() {
 }
 
 #[actix_web::test]
-async fn a_bind_without_something_is_400_and_names_it() {
+async fn a_bind_without_a_required_field_is_400_and_names_the_field() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let b = binding("i", "b");
@@ -76,13 +77,13 @@ async fn a_bind_without_something_is_400_and_names_it() {
         let answer = api.put(&b, &with(key, "parameters", json!({"endpoint": "/x"}))).await;
         assert_eq!(answer.status, 400);
         assert_eq!(api.put(&binding("unknown", "b"), &bind("app")).await.status, 404);
-        assert_eq!(api.delete(&b).await.status, 410, "nothing was made");
+        assert_eq!(api.delete(&b).await.status, 410, "no instance was created");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn the_app_may_stand_in_either_place() {
+async fn both_fields_for_the_app_guid_are_accepted() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let deprecated = json!({"service_id": SERVICE, "plan_id": PLAN, "app_guid": "app"});
@@ -96,7 +97,7 @@ async fn the_app_may_stand_in_either_place() {
 }
 
 #[actix_web::test]
-async fn a_service_key_is_good_for_the_space_of_its_instance() {
+async fn the_scope_of_a_service_key_is_the_space_of_its_instance() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let body = json!({
@@ -138,7 +139,7 @@ async fn a_binding_is_fetched_with_its_credentials_and_without_its_secrets() {
         for path in [binding("i", "c"), binding("j", "b"), binding("unknown", "b")] {
             assert_eq!(api.get(&path).await.status, 404, "{path}");
         }
-        // A binding without parameters can be fetched, too.
+        // A binding without parameters can be fetched as well.
         api.put(&binding("i", "plain"), &bind("app")).await;
         assert_eq!(api.get(&binding("i", "plain")).await.body["parameters"], json!({}));
     })
@@ -146,18 +147,22 @@ async fn a_binding_is_fetched_with_its_credentials_and_without_its_secrets() {
 }
 
 #[actix_web::test]
-async fn an_unbind_is_200_once_and_410_ever_after() {
+async fn the_first_unbind_is_200_and_later_ones_are_410() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&instance("j"), &provision()).await;
         let b = binding("i", "b");
         api.put(&b, &bind("app")).await;
-        assert_eq!(api.delete(&binding("j", "b")).await.status, 410, "of another instance");
+        assert_eq!(
+            api.delete(&binding("j", "b")).await.status,
+            410,
+            "the binding belongs to another instance"
+        );
         for query in ["", "?service_id=s", "?plan_id=p", "?service_id=&plan_id=p"] {
-            let known = answer(api.request("DELETE", &format!("{b}{query}")), None).await;
+            let known = send_request(api.request("DELETE", &format!("{b}{query}")), None).await;
             assert_eq!(known.status, 400, "{query}");
             let path = format!("{}{query}", binding("i", "unknown"));
-            let unknown = answer(api.request("DELETE", &path), None).await;
+            let unknown = send_request(api.request("DELETE", &path), None).await;
             assert_eq!((unknown.status, unknown.body), (410, json!({})), "{query}");
         }
         let deleted = api.delete(&b).await;
@@ -170,28 +175,28 @@ async fn an_unbind_is_200_once_and_410_ever_after() {
 }
 
 #[actix_web::test]
-async fn a_second_binding_of_an_app_leaves_the_first_one_for_later() {
+async fn removing_the_second_binding_of_an_app_reactivates_the_first() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         for (id, endpoint) in [("b1", "/1"), ("b2", "/2")] {
             let body = with(bind("app"), "parameters", json!({"endpoint": endpoint}));
             assert_eq!(api.put(&binding("i", id), &body).await.status, 201);
         }
-        let in_force = || {
+        let active_endpoint = || {
             let binding = api.broker.binding_table().binding_for("app")?;
             Some(binding.options.endpoint.as_ref()?.as_str().to_owned())
         };
-        assert_eq!(in_force().as_deref(), Some("/2"));
+        assert_eq!(active_endpoint().as_deref(), Some("/2"));
         assert_eq!(api.delete(&binding("i", "b2")).await.status, 200);
-        assert_eq!(in_force().as_deref(), Some("/1"));
+        assert_eq!(active_endpoint().as_deref(), Some("/1"));
         assert_eq!(api.delete(&binding("i", "b1")).await.status, 200);
-        assert_eq!(in_force(), None);
+        assert_eq!(active_endpoint(), None);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_rotated_binding_has_a_token_of_its_own() {
+async fn a_rotated_binding_has_a_new_token() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let body = with(bind("app"), "parameters", json!({"endpoint": "/prom"}));
@@ -208,13 +213,17 @@ async fn a_rotated_binding_has_a_token_of_its_own() {
         let gone = api.put(&binding("i", "newer"), &rotate).await;
         assert_eq!(gone.status, 400);
         assert!(gone.description().contains("predecessor_binding_id"));
-        assert_eq!(api.put(&binding("i", "new"), &body).await.status, 200, "equal attributes");
+        assert_eq!(
+            api.put(&binding("i", "new"), &body).await.status,
+            200,
+            "the attributes are equal"
+        );
     })
     .await;
 }
 
 #[actix_web::test]
-async fn the_last_operation_on_a_binding_has_succeeded_or_it_is_gone() {
+async fn the_last_operation_of_a_binding_is_succeeded_or_404() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&binding("i", "b"), &bind("app")).await;

@@ -1,4 +1,4 @@
-//! A served broker and the words to talk to it.
+//! A broker on a free port, and a client for it.
 
 use crate::stores::*;
 use actix_web::{App, HttpServer, http::Method, web};
@@ -16,12 +16,12 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{net::TcpListener, time::Duration};
 
-/// The ids of the shipped catalog.
+/// IDs of the shipped catalog.
 pub(crate) const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01";
 pub(crate) const PLAN: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a11";
-/// A second plan, which the shipped catalog does not have; with a maintenance version.
+/// A second plan with a maintenance version. The shipped catalog does not contain it.
 pub(crate) const SECOND_PLAN: &str = "second";
-/// A third one, which cannot be left.
+/// A third plan whose instances cannot change to another plan.
 pub(crate) const FIXED_PLAN: &str = "fixed";
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 
@@ -41,23 +41,23 @@ pub(crate) fn catalog() -> Catalog {
     Catalog::parse(&document, BASE_URL).unwrap()
 }
 
-/// A broker that is served on a free port.
+/// A broker that listens on a free port.
 pub(crate) struct Api {
     pub(crate) url: String,
     pub(crate) broker: Broker,
     client: awc::Client,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BrokerResponse {
     pub(crate) status: u16,
     pub(crate) headers: awc::http::header::HeaderMap,
-    /// Null when there is no body.
+    /// The JSON body. Null if there is no body.
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl BrokerResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -91,40 +91,40 @@ impl Api {
         Self { url, broker, client }
     }
 
-    /// A request with nothing but the URL.
+    /// A request without credentials and headers.
     pub(crate) fn bare(&self, method: &str, path: &str) -> ClientRequest {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client.request(method, format!("{}{path}", self.url))
     }
 
-    /// A request with the right credentials and version.
+    /// A request with valid credentials and API version.
     pub(crate) fn request(&self, method: &str, path: &str) -> ClientRequest {
         self.bare(method, path)
             .basic_auth("broker", "secret")
             .insert_header(("X-Broker-API-Version", "2.15"))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        answer(self.request("GET", path), None).await
+    pub(crate) async fn get(&self, path: &str) -> BrokerResponse {
+        send_request(self.request("GET", path), None).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
-        answer(self.request("PUT", path), Some(body)).await
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> BrokerResponse {
+        send_request(self.request("PUT", path), Some(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
-        answer(self.request("PATCH", path), Some(body)).await
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> BrokerResponse {
+        send_request(self.request("PATCH", path), Some(body)).await
     }
 
-    /// A DELETE that names service and plan, as it must.
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    /// Sends a DELETE with the required `service_id` and `plan_id`.
+    pub(crate) async fn delete(&self, path: &str) -> BrokerResponse {
         let path = format!("{path}?plan_id={PLAN}&service_id={SERVICE}");
-        answer(self.request("DELETE", &path), None).await
+        send_request(self.request("DELETE", &path), None).await
     }
 }
 
-/// Sends a request, with a JSON body if there is one.
-pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answer {
+/// Sends a request with an optional JSON body.
+pub(crate) async fn send_request(request: ClientRequest, body: Option<&Value>) -> BrokerResponse {
     let response = match body {
         Some(body) => request.send_json(body).await,
         None => request.send().await,
@@ -137,8 +137,8 @@ pub(crate) async fn answer(request: ClientRequest, body: Option<&Value>) -> Answ
         false => serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| panic!("{status}, not JSON: {}", String::from_utf8_lossy(&bytes))),
     };
-    assert!(body.is_object() || body.is_null(), "every body is an object: {body}");
-    Answer { status, headers, body }
+    assert!(body.is_object() || body.is_null(), "the body is not an object: {body}");
+    BrokerResponse { status, headers, body }
 }
 
 pub(crate) fn instance(id: &str) -> String {
@@ -149,17 +149,17 @@ pub(crate) fn binding(instance: &str, id: &str) -> String {
     format!("/v2/service_instances/{instance}/service_bindings/{id}")
 }
 
-/// The body of a provision; what must be there and no more.
+/// The body of a provision request with only the required fields.
 pub(crate) fn provision() -> Value {
     json!({"service_id": SERVICE, "plan_id": PLAN, "organization_guid": "o", "space_guid": "s"})
 }
 
-/// The body of a bind of an app.
+/// The body of a bind request for an app.
 pub(crate) fn bind(app: &str) -> Value {
     json!({"service_id": SERVICE, "plan_id": PLAN, "bind_resource": {"app_guid": app}})
 }
 
-/// `value` with another value at a key; null takes it away.
+/// Replaces the value of a key in `value`. Null removes the key.
 pub(crate) fn with(mut value: Value, key: &str, other: Value) -> Value {
     match other {
         Value::Null => drop(value.as_object_mut().unwrap().remove(key)),
@@ -168,12 +168,12 @@ pub(crate) fn with(mut value: Value, key: &str, other: Value) -> Value {
     value
 }
 
-/// Runs `test` with a broker on an empty SQLite, and with one on an empty PostgreSQL.
+/// Runs `test` with a broker on an empty SQLite database, and then on an empty PostgreSQL schema.
 pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
     on_both_stores(async |store| test(Api::start(&store).await).await).await;
 }
 
-/// A broker on an empty SQLite, for what has nothing to do with databases.
+/// Runs `test` on an empty SQLite database. For tests that do not depend on the kind of database.
 pub(crate) async fn on_sqlite(test: impl AsyncFn(Api)) {
     on_sqlite_store(async |store| test(Api::start(&store).await).await).await;
 }

@@ -30,7 +30,7 @@ pub(crate) const SMALL: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a21";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
 pub(crate) const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 
-/// Stores desired instances in memory. It can be paused, fail or refuse instances.
+/// Stores desired instances in memory. Tests can pause it and make it fail or refuse instances.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeProvisioner(pub(crate) Arc<Mutex<FakeState>>);
 
@@ -184,7 +184,12 @@ impl Fixture {
         }
     }
 
-    pub(crate) async fn provision(&self, id: &str, plan: &str, parameters: Value) -> Answer {
+    pub(crate) async fn provision(
+        &self,
+        id: &str,
+        plan: &str,
+        parameters: Value,
+    ) -> BrokerResponse {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": plan, "organization_guid": "o", "space_guid": "s",
             "parameters": parameters,
@@ -192,7 +197,12 @@ impl Fixture {
         self.api.put(&accepting_incomplete(&instance(id)), &body).await
     }
 
-    pub(crate) async fn update(&self, id: &str, plan: Option<&str>, parameters: Value) -> Answer {
+    pub(crate) async fn update(
+        &self,
+        id: &str,
+        plan: Option<&str>,
+        parameters: Value,
+    ) -> BrokerResponse {
         let mut body = json!({"service_id": PROMETHEUS, "parameters": parameters});
         if let Some(plan) = plan {
             body["plan_id"] = json!(plan);
@@ -200,12 +210,12 @@ impl Fixture {
         self.api.patch(&accepting_incomplete(&instance(id)), &body).await
     }
 
-    pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> Answer {
+    pub(crate) async fn delete(&self, id: &str, accepts_incomplete: bool) -> BrokerResponse {
         let path = format!(
             "{}?accepts_incomplete={accepts_incomplete}&plan_id={SMALL}&service_id={PROMETHEUS}",
             instance(id)
         );
-        answer(self.api.request("DELETE", &path), None).await
+        send_request(self.api.request("DELETE", &path), None).await
     }
 
     pub(crate) async fn bind(
@@ -214,13 +224,13 @@ impl Fixture {
         binding_id: &str,
         plan: &str,
         app: Option<&str>,
-    ) -> Answer {
+    ) -> BrokerResponse {
         let resource = app.map_or(json!({}), |app| json!({"app_guid": app}));
         let body = json!({"service_id": PROMETHEUS, "plan_id": plan, "bind_resource": resource});
         self.api.put(&binding(id, binding_id), &body).await
     }
 
-    pub(crate) async fn last(&self, id: &str, operation: &str) -> Answer {
+    pub(crate) async fn last(&self, id: &str, operation: &str) -> BrokerResponse {
         self.api.get(&format!("{}/last_operation?operation={operation}", instance(id))).await
     }
 

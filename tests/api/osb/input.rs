@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a 4xx in JSON, and nothing is changed.
+//! Invalid input: the response is a 4xx with a JSON body, and nothing is changed.
 
 use super::client::*;
 use actix_web::web::Bytes;
@@ -12,7 +12,7 @@ async fn send(request: ClientRequest, body: impl Into<Bytes>) -> (u16, Value) {
 }
 
 #[actix_web::test]
-async fn a_body_that_is_no_request_is_400() {
+async fn an_invalid_body_is_400() {
     on_sqlite(async |api| {
         let deep = "[".repeat(100_000);
         let deep_parameters = format!(
@@ -59,7 +59,7 @@ async fn a_body_of_more_than_a_mebibyte_is_413() {
             (status, &answer["description"]),
             (413, &"the body is larger than 1048576 bytes".into())
         );
-        // Without a length that could be believed.
+        // A chunked body has no announced length.
         let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(large))]);
         let mut response = api.request("PUT", &instance("i")).send_stream(chunks).await.unwrap();
         assert_eq!(response.status(), 413);
@@ -70,7 +70,7 @@ async fn a_body_of_more_than_a_mebibyte_is_413() {
 }
 
 #[actix_web::test]
-async fn json_is_taken_for_json_with_and_without_its_name() {
+async fn json_is_accepted_with_and_without_its_content_type() {
     on_sqlite(async |api| {
         let body = provision().to_string();
         for (content_type, status) in [
@@ -95,7 +95,7 @@ async fn json_is_taken_for_json_with_and_without_its_name() {
 }
 
 #[actix_web::test]
-async fn values_of_secrets_are_not_repeated_in_errors() {
+async fn errors_do_not_contain_values_of_secrets() {
     on_sqlite(async |api| {
         api.put(&instance("i"), &provision()).await;
         for parameters in [
@@ -114,14 +114,14 @@ async fn values_of_secrets_are_not_repeated_in_errors() {
 }
 
 #[actix_web::test]
-async fn queries_of_any_kind_break_nothing() {
+async fn invalid_query_strings_are_4xx() {
     on_sqlite(async |api| {
         for query in ["?", "?%ff=%ff", "?service_id=%ff&plan_id=%ff", "?&&&=", "?a=%zz", "?\u{5b}x"]
         {
             for path in [instance("i"), binding("i", "b")] {
                 for method in ["GET", "DELETE"] {
                     let path = format!("{path}{query}");
-                    let status = answer(api.request(method, &path), None).await.status;
+                    let status = send_request(api.request(method, &path), None).await.status;
                     assert!((400..500).contains(&status), "{method} {path} {status}");
                 }
             }
@@ -130,9 +130,9 @@ async fn queries_of_any_kind_break_nothing() {
     .await;
 }
 
-/// Else a user of this API could reach what belongs to a user of Tsuru.
+/// Otherwise a user of this API could access instances of Tsuru users.
 #[actix_web::test]
-async fn ids_of_tsuru_are_refused() {
+async fn ids_with_the_prefix_of_tsuru_are_refused() {
     on_sqlite(async |api| {
         api.put(&instance("i"), &provision()).await;
         let of_tsuru = "tsuru:metrics:m";

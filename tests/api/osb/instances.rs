@@ -1,10 +1,12 @@
-//! Contract osb.md 1.3 to 1.6 and 1.8, row by row: service instances.
+//! Service instances: sections "Provisioning", "Fetching a Service Instance", "Updating a Service
+//! Instance", "Deprovisioning" and "Polling Last Operation for Service Instances" of the Open
+//! Service Broker API 2.17.
 
 use super::client::*;
 use serde_json::{Value, json};
 
 #[actix_web::test]
-async fn provisioning_twice_is_201_and_200_and_differently_409() {
+async fn a_repeated_provision_is_200_and_a_different_one_409() {
     on_both(async |api| {
         let i = instance("i");
         let created = api.put(&i, &provision()).await;
@@ -23,7 +25,7 @@ async fn provisioning_twice_is_201_and_200_and_differently_409() {
             assert_eq!(different.status, 409, "{key}");
             assert!(different.description().contains("different attributes"));
         }
-        // Equal as values, whatever the text was.
+        // Parameters are compared as JSON values, not as text.
         let empty = with(provision(), "parameters", json!({}));
         assert_eq!(api.put(&i, &empty).await.status, 200);
     })
@@ -31,7 +33,7 @@ async fn provisioning_twice_is_201_and_200_and_differently_409() {
 }
 
 #[actix_web::test]
-async fn a_provision_without_something_is_400_and_names_it() {
+async fn a_provision_without_a_required_field_is_400_and_names_the_field() {
     on_both(async |api| {
         for key in ["service_id", "plan_id", "organization_guid", "space_guid"] {
             for wrong in [json!(null), json!(""), json!(5), json!(["x"])] {
@@ -56,13 +58,13 @@ async fn a_provision_without_something_is_400_and_names_it() {
             assert_eq!(answer.status, 400, "{key} {wrong}");
             assert!(answer.description().contains(named), "{key} {answer:?}");
         }
-        assert_eq!(api.delete(&instance("i")).await.status, 410, "nothing was made");
+        assert_eq!(api.delete(&instance("i")).await.status, 410, "no instance was created");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn another_maintenance_version_than_the_plans_is_a_conflict() {
+async fn a_maintenance_version_different_from_the_plan_is_a_conflict() {
     on_both(async |api| {
         let info = |version: &str| json!({"version": version, "description": "ignored"});
         let second = with(provision(), "plan_id", json!(SECOND_PLAN));
@@ -87,7 +89,7 @@ async fn another_maintenance_version_than_the_plans_is_a_conflict() {
 }
 
 #[actix_web::test]
-async fn an_instance_is_fetched_when_it_exists() {
+async fn only_existing_instances_can_be_fetched() {
     on_both(async |api| {
         assert_eq!(api.get(&instance("i")).await.status, 404);
         api.put(&instance("i"), &provision()).await;
@@ -102,7 +104,7 @@ async fn an_instance_is_fetched_when_it_exists() {
 }
 
 #[actix_web::test]
-async fn an_update_is_200_and_an_impossible_one_says_why() {
+async fn an_update_is_200_and_a_refused_one_has_a_reason() {
     on_both(async |api| {
         let i = instance("i");
         let body = |plan: &str| json!({"service_id": SERVICE, "plan_id": plan, "parameters": {}});
@@ -137,7 +139,7 @@ async fn an_update_is_200_and_an_impossible_one_says_why() {
 }
 
 #[actix_web::test]
-async fn a_delete_is_200_once_and_410_ever_after() {
+async fn the_first_delete_is_200_and_later_ones_are_410() {
     on_both(async |api| {
         let i = instance("i");
         let gone = api.delete(&i).await;
@@ -148,7 +150,7 @@ async fn a_delete_is_200_once_and_410_ever_after() {
         assert_eq!((deleted.status, deleted.body), (200, json!({})));
         assert_eq!(api.delete(&i).await.status, 410);
         assert_eq!(api.get(&i).await.status, 404);
-        // Its bindings went with it.
+        // The bindings of the instance were removed with it.
         assert_eq!(api.get(&binding("i", "b")).await.status, 404);
         assert_eq!(api.put(&i, &provision()).await.status, 201);
     })
@@ -156,7 +158,7 @@ async fn a_delete_is_200_once_and_410_ever_after() {
 }
 
 #[actix_web::test]
-async fn a_delete_must_name_service_and_plan_even_of_what_is_unknown() {
+async fn a_delete_requires_service_id_and_plan_id_even_for_unknown_instances() {
     on_both(async |api| {
         api.put(&instance("known"), &provision()).await;
         for id in ["known", "unknown"] {
@@ -168,20 +170,20 @@ async fn a_delete_must_name_service_and_plan_even_of_what_is_unknown() {
                 ("?service_id=s&plan_id=%00", "plan_id"),
             ] {
                 let path = format!("{}{query}", instance(id));
-                let answer = answer(api.request("DELETE", &path), None).await;
+                let answer = send_request(api.request("DELETE", &path), None).await;
                 assert_eq!(answer.status, 400, "{path}");
                 assert!(answer.description().starts_with(named), "{path} {answer:?}");
             }
         }
-        // The plan may be the one from before an update whose answer was lost.
+        // The plan can be that from before an update whose response was lost.
         let path = format!("{}?service_id={SERVICE}&plan_id={SECOND_PLAN}", instance("known"));
-        assert_eq!(answer(api.request("DELETE", &path), None).await.status, 200);
+        assert_eq!(send_request(api.request("DELETE", &path), None).await.status, 200);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn the_last_operation_has_succeeded_or_its_object_is_gone() {
+async fn the_last_operation_of_an_instance_is_succeeded_or_404() {
     on_both(async |api| {
         let path = |id: &str, operation: &str| {
             format!("{}/last_operation?service_id=x&operation={operation}", instance(id))
@@ -199,7 +201,7 @@ async fn the_last_operation_has_succeeded_or_its_object_is_gone() {
 }
 
 #[actix_web::test]
-async fn any_id_that_can_be_printed_is_an_id() {
+async fn any_printable_id_is_accepted() {
     on_both(async |api| {
         let long = "x".repeat(255);
         for id in ["a%2Fb", "a%20b", "%C3%BC", "..%2F..", "%2e%2e", "a%2541", "a+b", "a;b=c", &long]
@@ -211,14 +213,14 @@ async fn any_id_that_can_be_printed_is_an_id() {
             assert_eq!(api.delete(&b).await.status, 200, "{id}");
             assert_eq!(api.delete(&i).await.status, 200, "{id}");
         }
-        // Encoded or not, it is the same id.
+        // Percent-encoded and plain IDs are the same.
         assert_eq!(api.put(&instance("%61b"), &provision()).await.status, 201);
         assert_eq!(api.get(&instance("ab")).await.status, 200);
         let too_long = "x".repeat(256);
         for id in ["", "%00", "a%0Ab", "%7F", "%C2%85", "%FF", "%C3", &too_long] {
             for (method, body) in [("PUT", Some(provision())), ("GET", None), ("DELETE", None)] {
                 let path = format!("{}?service_id=s&plan_id=p", instance(id));
-                let answer = answer(api.request(method, &path), body.as_ref()).await;
+                let answer = send_request(api.request(method, &path), body.as_ref()).await;
                 assert_eq!(answer.status, 400, "{method} {id:?} {answer:?}");
             }
             assert_eq!(api.get(&binding("i", id)).await.status, 400, "{id:?}");
@@ -228,7 +230,7 @@ async fn any_id_that_can_be_printed_is_an_id() {
 }
 
 #[actix_web::test]
-async fn names_are_kept_whatever_is_in_them() {
+async fn names_with_any_characters_are_stored() {
     on_both(async |api| {
         let context = json!({
             "platform": "cloudfoundry",
@@ -242,7 +244,11 @@ async fn names_are_kept_whatever_is_in_them() {
         let renamed = json!({"service_id": SERVICE, "context": {"instance_name": "new\u{0}"}});
         assert_eq!(api.patch(&instance("i"), &renamed).await.status, 200);
         let unknown = with(provision(), "x_vendor", Value::from(vec![1, 2]));
-        assert_eq!(api.put(&instance("i"), &unknown).await.status, 200, "unknown fields are fine");
+        assert_eq!(
+            api.put(&instance("i"), &unknown).await.status,
+            200,
+            "unknown fields are ignored"
+        );
     })
     .await;
 }

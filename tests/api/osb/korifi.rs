@@ -1,10 +1,10 @@
-//! Requests as Korifi sends them: optional fields that are `null` or empty, and a PUT that is
+//! Requests in the form that Korifi sends: optional fields are `null` or empty, and a PUT is
 //! repeated after a 202.
 
 use super::{client::*, fake_provisioner::*};
 use serde_json::{Value, json};
 
-/// Optional fields of every kind of request, as a client in Go writes them without a value.
+/// Adds optional fields with the value `empty`, like a Go client that does not omit empty fields.
 fn without_values(mut body: Value, empty: &Value) -> Value {
     for field in [
         "parameters",
@@ -44,7 +44,7 @@ async fn null_and_empty_optional_fields_are_absent() {
             }
             for path in [&b, &i] {
                 let path = format!("{path}{query}&service_id={SERVICE}&plan_id={PLAN}");
-                let answer = answer(api.request("DELETE", &path), None).await;
+                let answer = send_request(api.request("DELETE", &path), None).await;
                 assert_eq!(answer.status, 200, "{path}");
             }
         }
@@ -88,7 +88,7 @@ async fn empty_fields_of_optional_objects_are_absent() {
 }
 
 #[actix_web::test]
-async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
+async fn empty_service_and_plan_ids_are_refused_by_every_request() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         api.put(&binding("i", "b"), &bind("app")).await;
@@ -102,7 +102,7 @@ async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
                 ("PUT", binding("i", "new"), bind("app")),
             ] {
                 let body = with(body, name, json!(""));
-                let answer = answer(api.request(method, &path), Some(&body)).await;
+                let answer = send_request(api.request(method, &path), Some(&body)).await;
                 assert_eq!(answer.status, 400, "{method} {path} {name}");
                 assert_eq!(answer.description(), format!("{name} must not be empty"));
             }
@@ -115,7 +115,7 @@ async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
                 ("DELETE", instance("i")),
             ] {
                 let path = format!("{path}?{name}=&{good}");
-                let answer = answer(api.request(method, &path), None).await;
+                let answer = send_request(api.request(method, &path), None).await;
                 assert_eq!(answer.status, 400, "{method} {path}");
                 assert_eq!(answer.description(), format!("{name} in the query must not be empty"));
             }
@@ -125,7 +125,7 @@ async fn an_empty_id_of_the_catalog_is_refused_by_every_request() {
 }
 
 #[actix_web::test]
-async fn the_put_after_a_202_is_200_with_the_credentials() {
+async fn a_put_repeated_after_a_202_is_200_with_the_credentials() {
     on_both_fixtures(async |fixture| {
         let ids = json!({"service_id": PROMETHEUS, "plan_id": STANDARD});
         let mut provision = ids.clone();

@@ -1,4 +1,4 @@
-//! The move from promfetcher, with what Cloud Controller really sends.
+//! The migration from promfetcher, with recorded requests of Cloud Controller.
 
 use super::client::*;
 use crate::stores::on_both_stores;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection, Executor};
 use std::{fs, path::Path};
 
-/// The ids that promfetcher's BOSH release gives it.
+/// Service and plan IDs of promfetcher's BOSH release.
 const OLD_SERVICE: &str = "e44a55b7-b532-4247-89f3-4ea92054b793";
 const OLD_PLAN: &str = "3294e4fa-42b3-4505-b289-8fb3695b5b3a";
 /// The instance and the two bindings of the recorded requests.
@@ -22,7 +22,7 @@ const INSTANCE: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0001";
 const BINDING: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0101";
 const KEY: &str = "c6b8a1d0-77aa-4a1c-8b6e-0a0b0c0d0102";
 
-/// That of `CONFIGURATION`.
+/// The password in `CONFIGURATION`.
 const PASSWORD: &str = "secretsecret";
 
 const CONFIGURATION: &str = "
@@ -38,7 +38,7 @@ broker:
   pass: secretsecret
 ";
 
-/// Requests as they were recorded, of a platform that knows promfetcher's ids.
+/// Recorded requests, with promfetcher's IDs.
 struct CloudController(Vec<Value>);
 
 impl CloudController {
@@ -48,8 +48,8 @@ impl CloudController {
         Self(serde_json::from_str(&moved).unwrap())
     }
 
-    /// Sends what this command sends, about another instance and binding if `ids` says so.
-    async fn send(&self, api: &Api, cli: &str, ids: &[(&str, &str)]) -> Answer {
+    /// Sends the recorded request of this command. `ids` replaces the IDs of instance and binding.
+    async fn send(&self, api: &Api, cli: &str, ids: &[(&str, &str)]) -> BrokerResponse {
         let is_meant = |sent: &&Value| sent["cli"].as_str().unwrap().starts_with(cli);
         let mut text = self.0.iter().find(is_meant).unwrap().to_string();
         for (recorded, other) in ids {
@@ -61,11 +61,11 @@ impl CloudController {
         for (name, value) in sent["headers"].as_object().unwrap() {
             request = request.insert_header((name.as_str(), value.as_str().unwrap()));
         }
-        answer(request, (!sent["body"].is_null()).then_some(&sent["body"])).await
+        send_request(request, (!sent["body"].is_null()).then_some(&sent["body"])).await
     }
 }
 
-/// promfetcher's database, as it makes it.
+/// A database with the schema of promfetcher.
 async fn old_database(dir: &Path) -> SecretString {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}", dir.join("promfetcher.db").display());
@@ -81,8 +81,8 @@ async fn old_database(dir: &Path) -> SecretString {
     url.into()
 }
 
-/// The configuration and the catalog that `check-config --promfetcher` makes.
-fn converted(dir: &Path) -> (Config, Catalog) {
+/// The configuration and the catalog that `check-config --promfetcher` generates.
+fn converted_config(dir: &Path) -> (Config, Catalog) {
     let (old, new) = (dir.join("promfetcher.yml"), dir.join("scrapebroker.yml"));
     fs::write(&old, CONFIGURATION).unwrap();
     let converted = promfetcher::convert(&old, None).unwrap();
@@ -93,7 +93,7 @@ fn converted(dir: &Path) -> (Config, Catalog) {
     (config, catalog)
 }
 
-async fn moved(store: &Store, config: &Config, catalog: Catalog) -> Api {
+async fn migrated_api(store: &Store, config: &Config, catalog: Catalog) -> Api {
     let key = SecretString::from("a key that is long enough");
     let broker = Broker::open(store.clone(), Some(&key), catalog).await.unwrap();
     broker.adopt_unknown_instances(config.broker.adopt_unknown_instances);
@@ -101,21 +101,22 @@ async fn moved(store: &Store, config: &Config, catalog: Catalog) -> Api {
     Api::serve(broker, Some(BasicCredentials::new(&credentials.username, &credentials.password)))
 }
 
-fn in_force(api: &Api, app: &str) -> Option<String> {
+fn active_endpoint(api: &Api, app: &str) -> Option<String> {
     let binding = api.broker.binding_table().binding_for(app)?;
     binding.options.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
 }
 
 #[actix_web::test]
-async fn the_whole_move_with_cloud_controllers_requests() {
+async fn the_complete_migration_with_requests_of_cloud_controller() {
     on_both_stores(async |store| {
         let dir = tempfile::tempdir().unwrap();
-        let (config, catalog) = converted(dir.path());
+        let (config, catalog) = converted_config(dir.path());
         let database = old_database(dir.path()).await;
         let cc = CloudController::new();
-        let api = moved(&store, &config, catalog).await;
+        let api = migrated_api(&store, &config, catalog).await;
 
-        // cf update-service-broker: the offering and its plan are those of the instances.
+        // After `cf update-service-broker` the service offering and its plan have the IDs of the
+        // existing instances.
         let registered = cc.send(&api, "cf create-service-broker", &[]).await;
         let service = &registered.body["services"][0];
         assert_eq!((registered.status, &service["name"]), (200, &json!("promfetcher")));
@@ -123,7 +124,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(service["plans"][0]["id"], OLD_PLAN);
         assert_eq!(service["plans"][0]["name"], "fetch-app");
 
-        // import-promfetcher, twice.
+        // `import-promfetcher` runs twice.
         for expected in [(2, 0), (0, 2)] {
             let rows = store::promfetcher::app_endpoints(&database).await.unwrap();
             let import = api.broker.import(&rows).await.unwrap();
@@ -132,10 +133,10 @@ async fn the_whole_move_with_cloud_controllers_requests() {
                 (expected.0, expected.1, 1)
             );
         }
-        assert_eq!(in_force(&api, "old-app").as_deref(), Some("/actuator/prometheus"));
-        assert_eq!(in_force(&api, "other-app").as_deref(), Some("/prom?all=1"));
+        assert_eq!(active_endpoint(&api, "old-app").as_deref(), Some("/actuator/prometheus"));
+        assert_eq!(active_endpoint(&api, "other-app").as_deref(), Some("/prom?all=1"));
 
-        // The platform goes on with an instance that promfetcher had.
+        // The platform sends requests about an instance of promfetcher.
         let old = [(BINDING, "old-binding")];
         let fetched = cc.send(&api, "fetch binding", &old).await;
         assert_eq!(fetched.status, 200);
@@ -144,7 +145,7 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(
             cc.send(&api, "fetch instance", &[]).await.status,
             404,
-            "nothing adopted it yet"
+            "the instance is not adopted yet"
         );
         assert_eq!(cc.send(&api, "cf update-service", &[]).await.status, 200);
         assert_eq!(cc.send(&api, "fetch instance", &[]).await.status, 200);
@@ -165,9 +166,10 @@ async fn the_whole_move_with_cloud_controllers_requests() {
             201
         );
 
-        // Bindings of promfetcher are removed, kept or not; then instances.
+        // The bindings of promfetcher are removed, including those that were not imported. Then the
+        // instances are removed.
         assert_eq!(cc.send(&api, "cf unbind-service", &old).await.status, 200);
-        assert_eq!(in_force(&api, "old-app"), None);
+        assert_eq!(active_endpoint(&api, "old-app"), None);
         for unknown in [old, [(BINDING, "without-endpoint")]] {
             let gone = cc.send(&api, "cf unbind-service", &unknown).await;
             assert_eq!((gone.status, gone.body), (410, json!({})), "{unknown:?}");
@@ -184,12 +186,12 @@ async fn the_whole_move_with_cloud_controllers_requests() {
             );
         }
 
-        // An import after all that brings nothing back.
+        // A later import does not restore removed bindings.
         let rows = store::promfetcher::app_endpoints(&database).await.unwrap();
         assert_eq!(api.broker.import(&rows).await.unwrap().imported, 0);
-        assert_eq!(in_force(&api, "old-app"), None);
+        assert_eq!(active_endpoint(&api, "old-app"), None);
 
-        // The move is done.
+        // The migration is complete.
         api.broker.adopt_unknown_instances(false);
         let fifth = [(INSTANCE, "fifth-instance"), (BINDING, "fifth-binding")];
         assert_eq!(cc.send(&api, "cf bind-service", &fifth).await.status, 404);
@@ -197,13 +199,13 @@ async fn the_whole_move_with_cloud_controllers_requests() {
         assert_eq!(cc.send(&api, "cf delete-service", &fifth).await.status, 410);
         let other = [(INSTANCE, "any-instance"), (BINDING, "other-binding")];
         assert_eq!(cc.send(&api, "cf unbind-service", &other).await.status, 200);
-        assert_eq!(in_force(&api, "other-app"), None);
+        assert_eq!(active_endpoint(&api, "other-app"), None);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn nothing_is_adopted_that_does_not_say_where_it_is_or_what() {
+async fn unknown_instances_without_space_service_or_plan_are_not_adopted() {
     on_both(async |api| {
         api.broker.adopt_unknown_instances(true);
         let context = json!({"organization_guid": "o", "space_guid": "s"});
@@ -220,16 +222,24 @@ async fn nothing_is_adopted_that_does_not_say_where_it_is_or_what() {
             let answer =
                 api.put(&binding("i", "b"), &with(whole.clone(), key, other.clone())).await;
             assert_eq!(answer.status, status, "{key} {other}");
-            assert_eq!(api.get(&instance("i")).await.status, 404, "{key} {other}: no row is left");
+            assert_eq!(
+                api.get(&instance("i")).await.status,
+                404,
+                "{key} {other}: no instance is stored"
+            );
         }
         assert_eq!(api.put(&binding("i", "b"), &whole).await.status, 201);
-        // Where the space stands beside the app, as Cloud Controller says it, too.
+        // The space may be part of `bind_resource`, which Cloud Controller sends as well.
         let beside = json!({"app_guid": "app", "space_guid": "s"});
         let whole = with(whole, "bind_resource", beside);
         let whole = with(whole, "context", json!({"organization_guid": "o"}));
         assert_eq!(api.put(&binding("j", "c"), &whole).await.status, 201);
         let update = json!({"service_id": SERVICE, "context": context});
-        assert_eq!(api.patch(&instance("k"), &update).await.status, 404, "no plan");
+        assert_eq!(
+            api.patch(&instance("k"), &update).await.status,
+            404,
+            "an instance without a plan is not adopted"
+        );
     })
     .await;
 }

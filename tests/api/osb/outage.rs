@@ -1,4 +1,4 @@
-//! A database that vanishes and returns.
+//! Database outages.
 
 use super::client::*;
 use scrapebroker::store::Store;
@@ -6,31 +6,32 @@ use std::net::{SocketAddr, TcpListener};
 use support::databases::{Schema, postgres};
 use tokio::{io::copy_bidirectional, net::TcpStream, sync::watch};
 
-/// A wire to PostgreSQL that can be cut.
-struct Wire {
+/// A TCP proxy in front of PostgreSQL that can interrupt connections.
+struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Whole,
-    /// Connections are closed, new ones at once.
-    Cut,
-    /// Connections stay, but nothing passes.
+    /// Data is forwarded.
+    Forwarding,
+    /// Existing and new connections are closed.
+    Closed,
+    /// Connections stay open, but no data is forwarded.
     Silent,
 }
 
-impl Wire {
+impl Proxy {
     fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (state, watched) = watch::channel(State::Whole);
+        let (state, watched) = watch::channel(State::Forwarding);
         actix_web::rt::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                actix_web::rt::spawn(carry(near, server.clone(), watched.clone()));
+                actix_web::rt::spawn(forward(near, server.clone(), watched.clone()));
             }
         });
         Self { address, state }
@@ -41,18 +42,18 @@ impl Wire {
     }
 }
 
-async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<State>) {
+async fn forward(mut near: TcpStream, server: String, mut state: watch::Receiver<State>) {
     let Ok(mut far) = TcpStream::connect(&server).await else { return };
     loop {
         let now = *state.borrow_and_update();
         match now {
-            State::Cut => return,
+            State::Closed => return,
             State::Silent => {
                 if state.changed().await.is_err() {
                     return;
                 }
             }
-            State::Whole => tokio::select! {
+            State::Forwarding => tokio::select! {
                 _ = copy_bidirectional(&mut near, &mut far) => return,
                 changed = state.changed() => if changed.is_err() { return },
             },
@@ -60,24 +61,24 @@ async fn carry(mut near: TcpStream, server: String, mut state: watch::Receiver<S
     }
 }
 
-/// A broker on PostgreSQL behind a wire, with a bound app.
-async fn bound_over_a_wire() -> (Wire, Schema, Api) {
+/// A broker with a bound app, on PostgreSQL behind a proxy.
+async fn bound_over_a_proxy() -> (Proxy, Schema, Api) {
     let server = postgres();
     let url: awc::http::Uri = server.parse().unwrap();
     let authority = url.authority().unwrap();
     let host = authority.host();
     let port = authority.port_u16().unwrap_or(5432);
-    let wire = Wire::to(format!("{host}:{port}"));
-    let behind = server.replace(&format!("{host}:{port}"), &wire.address.to_string());
+    let proxy = Proxy::to(format!("{host}:{port}"));
+    let behind = server.replace(&format!("{host}:{port}"), &proxy.address.to_string());
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(Some(&behind)).parse().unwrap(), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
     assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);
-    (wire, schema, api)
+    (proxy, schema, api)
 }
 
-/// Every kind of request that needs the database.
+/// Sends every kind of request that needs the database. Returns status and body of each response.
 async fn statuses(api: &Api) -> Vec<(u16, String)> {
     let answers = [
         api.put(&instance("j"), &provision()).await,
@@ -90,17 +91,24 @@ async fn statuses(api: &Api) -> Vec<(u16, String)> {
 }
 
 #[actix_web::test]
-async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_back() {
-    let (wire, schema, api) = bound_over_a_wire().await;
-    for state in [State::Cut, State::Silent] {
-        wire.set(state);
+async fn requests_are_503_only_while_postgresql_is_unavailable() {
+    let (proxy, schema, api) = bound_over_a_proxy().await;
+    for state in [State::Closed, State::Silent] {
+        proxy.set(state);
         for (status, body) in statuses(&api).await {
             assert_eq!(status, 503, "{body}");
             assert!(body.contains("the database is not available"), "{body}");
         }
-        assert_eq!(api.get("/v2/catalog").await.status, 200, "needs no database");
-        assert!(api.broker.binding_table().binding_for("app").is_some(), "the last known binding");
-        wire.set(State::Whole);
+        assert_eq!(
+            api.get("/v2/catalog").await.status,
+            200,
+            "the catalog does not need the database"
+        );
+        assert!(
+            api.broker.binding_table().binding_for("app").is_some(),
+            "the last known binding stays active"
+        );
+        proxy.set(State::Forwarding);
         let back = api.put(&instance("i"), &provision()).await;
         assert_eq!(back.status, 200, "{:?}", back.body);
     }
@@ -110,20 +118,20 @@ async fn requests_get_503_while_postgresql_is_away_and_are_served_when_it_is_bac
 }
 
 #[actix_web::test]
-async fn requests_get_503_while_the_sqlite_file_is_away_and_are_served_when_it_is_back() {
+async fn requests_are_503_only_while_the_sqlite_file_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let (here, away) = (dir.path().join("here"), dir.path().join("away"));
-    std::fs::create_dir(&here).unwrap();
-    let url = format!("sqlite://{}", here.join("test.db").display());
+    let (original, moved) = (dir.path().join("original"), dir.path().join("moved"));
+    std::fs::create_dir(&original).unwrap();
+    let url = format!("sqlite://{}", original.join("test.db").display());
     let store = Store::open(&url.parse().unwrap(), 4).await.unwrap();
     let api = Api::start(&store).await;
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
-    std::fs::rename(&here, &away).unwrap();
+    std::fs::rename(&original, &moved).unwrap();
     for (status, body) in statuses(&api).await {
         assert_eq!(status, 503, "{body}");
         assert!(body.contains("is missing"), "{body}");
     }
-    std::fs::rename(&away, &here).unwrap();
+    std::fs::rename(&moved, &original).unwrap();
     assert_eq!(api.put(&instance("i"), &provision()).await.status, 200);
     assert_eq!(api.delete(&instance("i")).await.status, 200);
 }

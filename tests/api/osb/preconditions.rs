@@ -1,9 +1,11 @@
-//! Contract osb.md 1.1: what is the same on every URL.
+//! Checks that apply to every URL: authentication, API version, originating identity, unknown URLs.
+//! See the sections "API Version Header", "Platform to Service Broker Authentication" and
+//! "Originating Identity" of the Open Service Broker API 2.17.
 
 use super::client::*;
 use serde_json::json;
 
-/// Every URL with every method, known ones and others.
+/// All supported methods and URLs, and some unsupported ones.
 const URLS: [(&str, &str); 16] = [
     ("GET", "/v2/catalog"),
     ("PUT", "/v2/service_instances/i"),
@@ -24,7 +26,7 @@ const URLS: [(&str, &str); 16] = [
 ];
 
 #[actix_web::test]
-async fn wrong_credentials_come_first_and_a_wrong_version_second() {
+async fn credentials_are_checked_before_the_api_version() {
     on_sqlite(async |api| {
         for (method, path) in URLS {
             for credentials in [None, Some(("broker", "wrong")), Some(("wrong", "secret"))] {
@@ -33,7 +35,7 @@ async fn wrong_credentials_come_first_and_a_wrong_version_second() {
                 if let Some((user, password)) = credentials {
                     request = request.basic_auth(user, password);
                 }
-                let answer = answer(request, None).await;
+                let answer = send_request(request, None).await;
                 assert_eq!(answer.status, 401, "{method} {path} {credentials:?}");
                 assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic "));
                 assert_eq!(answer.description(), "wrong or missing credentials");
@@ -43,7 +45,7 @@ async fn wrong_credentials_come_first_and_a_wrong_version_second() {
                 if let Some(version) = version {
                     request = request.insert_header(("X-Broker-API-Version", version));
                 }
-                let answer = answer(request, None).await;
+                let answer = send_request(request, None).await;
                 assert_eq!(answer.status, 412, "{method} {path} {version:?}");
                 assert!(answer.description().contains("X-Broker-API-Version"));
             }
@@ -53,12 +55,12 @@ async fn wrong_credentials_come_first_and_a_wrong_version_second() {
 }
 
 #[actix_web::test]
-async fn the_request_identity_is_on_every_answer() {
+async fn every_response_contains_the_request_identity() {
     on_sqlite(async |api| {
         for (method, path) in URLS {
             for request in [api.bare(method, path), api.request(method, path)] {
                 let identity = ("X-Broker-API-Request-Identity", "e26cee84 6b38");
-                let answer = answer(request.insert_header(identity), None).await;
+                let answer = send_request(request.insert_header(identity), None).await;
                 assert_eq!(
                     answer.header("X-Broker-API-Request-Identity"),
                     Some("e26cee84 6b38"),
@@ -74,7 +76,7 @@ async fn the_request_identity_is_on_every_answer() {
 }
 
 #[actix_web::test]
-async fn an_unreadable_originating_identity_fails_nothing() {
+async fn an_invalid_originating_identity_is_ignored() {
     on_sqlite(async |api| {
         for identity in [
             "cloudfoundry eyJ1c2VyX2lkIjoiMmMxZjlmM2UifQ==",
@@ -86,18 +88,18 @@ async fn an_unreadable_originating_identity_fails_nothing() {
             let request = api
                 .request("GET", "/v2/catalog")
                 .insert_header(("X-Broker-API-Originating-Identity", identity));
-            assert_eq!(answer(request, None).await.status, 200, "{identity}");
+            assert_eq!(send_request(request, None).await.status, 200, "{identity}");
         }
     })
     .await;
 }
 
 #[actix_web::test]
-async fn without_credentials_in_the_settings_every_url_says_which_are_missing() {
+async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
-            let answer = answer(api.request(method, path), None).await;
+            let answer = send_request(api.request(method, path), None).await;
             assert_eq!(answer.status, 503, "{method} {path}");
             let description = answer.description();
             assert!(description.contains("broker.username"), "{description}");
@@ -122,7 +124,7 @@ async fn unknown_urls_and_methods_are_refused_in_json() {
             ("PATCH", "/v2/service_instances/i/service_bindings/b", "GET, HEAD, PUT, DELETE"),
             ("PUT", "/v2/service_instances/i/service_bindings/b/last_operation", "GET, HEAD"),
         ] {
-            let answer = answer(api.request(method, path), None).await;
+            let answer = send_request(api.request(method, path), None).await;
             assert_eq!(answer.status, 405, "{method} {path}");
             assert_eq!(answer.header("Allow"), Some(allow), "{method} {path}");
             assert_eq!(answer.description(), format!("this URL answers only {allow}"));
@@ -132,7 +134,7 @@ async fn unknown_urls_and_methods_are_refused_in_json() {
 }
 
 #[actix_web::test]
-async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
+async fn the_catalog_supports_conditional_requests() {
     on_sqlite(async |api| {
         let first = api.get("/v2/catalog").await;
         assert_eq!(first.status, 200);
@@ -141,12 +143,12 @@ async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
         let tag = first.header("ETag").unwrap();
         for known in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
             let request = api.request("GET", "/v2/catalog");
-            let again = answer(request.insert_header(("If-None-Match", known)), None).await;
+            let again = send_request(request.insert_header(("If-None-Match", known)), None).await;
             assert_eq!((again.status, &again.body), (304, &json!(null)));
             assert_eq!(again.header("ETag"), Some(tag));
         }
         let request = api.request("GET", "/v2/catalog");
-        let other = answer(request.insert_header(("If-None-Match", "\"other\"")), None).await;
+        let other = send_request(request.insert_header(("If-None-Match", "\"other\"")), None).await;
         assert_eq!(other.status, 200);
 
         let mut document = catalog().document().clone();
@@ -154,7 +156,7 @@ async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
         let catalog = scrapebroker::domain::Catalog::parse(&document, BASE_URL).unwrap();
         api.broker.replace_catalog(catalog);
         let request = api.request("GET", "/v2/catalog");
-        let changed = answer(request.insert_header(("If-None-Match", tag)), None).await;
+        let changed = send_request(request.insert_header(("If-None-Match", tag)), None).await;
         assert_eq!(changed.status, 200);
         assert_eq!(changed.body["services"][0]["description"], "another one");
     })
@@ -162,7 +164,7 @@ async fn the_catalog_is_served_whole_and_not_again_to_who_has_it() {
 }
 
 #[actix_web::test]
-async fn head_is_answered_wherever_get_is() {
+async fn head_is_supported_for_all_gets() {
     on_sqlite(async |api| {
         assert_eq!(api.put(&instance("i"), &provision()).await.status, 201);
         assert_eq!(api.put(&binding("i", "b"), &bind("app")).await.status, 201);
@@ -175,12 +177,12 @@ async fn head_is_answered_wherever_get_is() {
         ];
         for path in paths {
             let get = api.get(&path).await;
-            let head = answer(api.request("HEAD", &path), None).await;
+            let head = send_request(api.request("HEAD", &path), None).await;
             assert_eq!((get.status, head.status), (200, 200), "{path}");
             assert_eq!(head.body, json!(null), "{path}");
             assert_eq!(head.header("Content-Length"), get.header("Content-Length"), "{path}");
         }
-        assert_eq!(answer(api.request("HEAD", &instance("j")), None).await.status, 404);
+        assert_eq!(send_request(api.request("HEAD", &instance("j")), None).await.status, 404);
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! Prometheus instances: responses while operations are in progress. The provisioner is a fake that
-//! tests can pause; tests of the real provisioners run real servers.
+//! tests can pause. Other tests use the real provisioners.
 
 use super::{client::*, fake_provisioner::*};
 use crate::stores::on_both_stores;
@@ -30,7 +30,11 @@ async fn an_instance_is_provisioned_used_and_deprovisioned() {
         let last = fixture.last("i", &operation).await;
         assert_eq!((last.status, &last.body["state"]), (200, &json!("in progress")));
         assert!(last.header("retry-after").is_some());
-        assert_eq!(fixture.api.get(&instance("i")).await.status, 404, "it is not there yet");
+        assert_eq!(
+            fixture.api.get(&instance("i")).await.status,
+            404,
+            "the instance does not exist yet"
+        );
         let early = fixture.bind("i", "b", STANDARD, Some("app")).await;
         assert_eq!((early.status, &early.body["error"]), (422, &json!("ConcurrencyError")));
         let early = fixture.update("i", None, json!({"retention": "16d"})).await;
@@ -72,7 +76,10 @@ async fn an_instance_is_provisioned_used_and_deprovisioned() {
             "ConcurrencyError"
         );
         let token = SecretString::from(credentials["password"].as_str().unwrap());
-        assert!(scope_of(&fixture.api.broker, &token).is_none(), "credentials go at once");
+        assert!(
+            scope_of(&fixture.api.broker, &token).is_none(),
+            "credentials are revoked immediately"
+        );
         fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "gone");
         assert_eq!(fixture.last("i", "provision-x").await.status, 404);
@@ -136,7 +143,10 @@ async fn a_failed_provision_removes_everything_and_reports_its_reason() {
         assert_eq!(fixture.end_of("i").await, "failed");
         let last = fixture.last("i", "provision-x").await;
         assert_eq!(last.body["description"], "the moon is in the way");
-        assert!(fixture.fake_provisioner.specs().is_empty(), "what was half made is removed");
+        assert!(
+            fixture.fake_provisioner.specs().is_empty(),
+            "the partially created instance is removed"
+        );
         for (status, answer) in [
             (403, fixture.provision("i", SMALL, json!({})).await),
             (403, fixture.bind("i", "b", SMALL, Some("app")).await),
@@ -196,7 +206,7 @@ async fn an_update_succeeds_or_restores_the_previous_state() {
         assert_eq!(
             fixture.fake_provisioner.specs()[0].scrape_interval.to_string(),
             "1s",
-            "it is back"
+            "the previous state is restored"
         );
         assert_eq!(fixture.bind("i", "b", HA, Some("app")).await.status, 201);
     })
@@ -255,7 +265,7 @@ async fn refused_requests_store_nothing() {
         let refused = fixture.provision("k", SMALL, json!({})).await;
         assert_eq!(refused.status, 403);
         assert!(refused.description().contains("may have 2"), "{refused:?}");
-        assert_eq!(fixture.delete("k", true).await.status, 410, "nothing was stored");
+        assert_eq!(fixture.delete("k", true).await.status, 410, "no instance was stored");
         assert_eq!(fixture.delete("i", false).await.status, 200);
         fixture.provisioned("k", SMALL).await;
     })
@@ -266,8 +276,8 @@ async fn refused_requests_store_nothing() {
 async fn two_concurrent_provisions_create_one_instance_and_one_operation() {
     on_both_fixtures(async |fixture| {
         fixture.fake_provisioner.set(|it| it.is_paused = true);
-        let asked = (0..20).map(|_| fixture.provision("i", SMALL, json!({})));
-        let answers = futures_util::future::join_all(asked).await;
+        let requests = (0..20).map(|_| fixture.provision("i", SMALL, json!({})));
+        let answers = futures_util::future::join_all(requests).await;
         let operation = answers[0].body["operation"].clone();
         for answer in answers {
             assert_eq!((answer.status, &answer.body["operation"]), (202, &operation));
@@ -276,7 +286,7 @@ async fn two_concurrent_provisions_create_one_instance_and_one_operation() {
         assert_eq!(fixture.end_of("i").await, "succeeded");
         let applications =
             fixture.fake_provisioner.0.lock().unwrap().applications.values().copied().max();
-        assert_eq!(applications, Some(1), "it was applied once");
+        assert_eq!(applications, Some(1), "the instance was applied once");
     })
     .await;
 }
@@ -296,7 +306,7 @@ async fn run_until(reconciler: Reconciler, polls: usize) {
 }
 
 #[actix_web::test]
-async fn the_reconciler_may_be_killed_between_any_two_steps() {
+async fn operations_complete_after_a_kill_of_the_reconciler_at_any_step() {
     on_both_stores(async |store| {
         let api = Api::start(&store).await;
         let mut fixture = Fixture::with(api, &store, FakeProvisioner::default());
@@ -332,7 +342,7 @@ async fn the_reconciler_may_be_killed_between_any_two_steps() {
 }
 
 #[actix_web::test]
-async fn one_of_several_replicas_is_the_leader_and_another_takes_over() {
+async fn one_replica_is_the_leader_and_another_takes_over() {
     let schema = Schema::create().await;
     let store = Store::open(&schema.url(None).parse().unwrap(), 4).await.unwrap();
     let mut first = Fixture::open(&store).await;
@@ -342,7 +352,7 @@ async fn one_of_several_replicas_is_the_leader_and_another_takes_over() {
     let shutdown = CancellationToken::new();
     let waiting = tokio::task::spawn_local(other.reconciler().run(shutdown.clone()));
     first.provisioned("j", SMALL).await;
-    assert!(second.specs().is_empty(), "the second one waits");
+    assert!(second.specs().is_empty(), "the second reconciler waits");
     first.stop_reconciler().await;
     while second.specs().len() < 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,12 +1,12 @@
-//! The same request twice at the same moment, and a DELETE that overtakes.
+//! Concurrent requests: equal and different PUTs, and PUTs with concurrent DELETEs.
 
 use super::client::*;
 use futures_util::future::join_all;
 
 #[actix_web::test]
-async fn of_fifty_equal_puts_at_once_one_is_201() {
+async fn one_of_fifty_concurrent_equal_puts_is_201() {
     on_both(async |api| {
-        let count = |answers: &[Answer], status: u16| {
+        let count = |answers: &[BrokerResponse], status: u16| {
             answers.iter().filter(|answer| answer.status == status).count()
         };
         let body = provision();
@@ -27,7 +27,7 @@ async fn of_fifty_equal_puts_at_once_one_is_201() {
 }
 
 #[actix_web::test]
-async fn different_puts_at_once_end_as_one_of_them() {
+async fn one_of_several_concurrent_different_puts_succeeds() {
     on_both(async |api| {
         for round in 0..10 {
             let path = instance(&format!("i{round}"));
@@ -44,7 +44,7 @@ async fn different_puts_at_once_end_as_one_of_them() {
 }
 
 #[actix_web::test]
-async fn puts_and_deletes_at_once_end_in_a_state_that_fits_the_answers() {
+async fn the_state_after_concurrent_puts_and_deletes_matches_the_responses() {
     on_both(async |api| {
         let (path, body) = (instance("i"), provision());
         let (mut made, mut gone) = (0, 0);
@@ -65,7 +65,7 @@ async fn puts_and_deletes_at_once_end_in_a_state_that_fits_the_answers() {
 }
 
 #[actix_web::test]
-async fn a_binding_and_the_end_of_its_instance_at_once_leave_no_orphan() {
+async fn a_bind_concurrent_with_the_deprovisioning_leaves_no_orphan() {
     on_both(async |api| {
         for round in 0..10 {
             let (i, b) = (instance("i"), binding("i", &format!("b{round}")));

@@ -1,20 +1,20 @@
-//! What Cloud Controller makes of a refusal. A PUT that is answered 422 without one of the
-//! standard codes is a broken answer to it, after which it deletes what it has asked for.
+//! Refusals in the form that Cloud Controller expects. It regards a 422 response to a PUT without a
+//! standard error code as invalid. Then its orphan mitigation deletes the instance or binding.
 
 use super::{client::*, fake_provisioner::*};
 use crate::stores::on_sqlite_store;
 use scrapebroker::{domain::prometheus::Refusal, provisioner::Failure};
 use serde_json::json;
 
-/// A refusal that Cloud Controller takes as one.
-fn assert_rejected(answer: &Answer, words: &str) {
+/// Asserts a refusal that does not trigger orphan mitigation of Cloud Controller.
+fn assert_rejected(answer: &BrokerResponse, words: &str) {
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(answer.body.get("error"), None, "{answer:?}");
     assert!(answer.description().contains(words), "{answer:?}");
 }
 
 #[actix_web::test]
-async fn a_refused_put_is_never_422_without_a_code() {
+async fn a_refused_put_is_never_422_without_an_error_code() {
     on_both_fixtures(async |fixture| {
         fixture
             .fake_provisioner
@@ -31,16 +31,16 @@ async fn a_refused_put_is_never_422_without_a_code() {
         assert_rejected(&fixture.provision("failed", SMALL, json!({})).await, "no luck");
         assert_rejected(&fixture.bind("failed", "b", SMALL, Some("app")).await, "no luck");
         let update = fixture.update("failed", Some(STANDARD), json!({})).await;
-        assert_eq!(update.status, 422, "a PATCH is a plain rejection: {update:?}");
+        assert_eq!(update.status, 422, "a refused PATCH may be 422: {update:?}");
         fixture.provisioned("i", SMALL).await;
         assert_rejected(&fixture.provision("j", SMALL, json!({})).await, "may have 2");
-        assert_eq!(fixture.delete("j", true).await.status, 410, "nothing was stored");
+        assert_eq!(fixture.delete("j", true).await.status, 410, "the instance was not stored");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare() {
+async fn async_required_has_the_description_of_the_specification() {
     on_both_fixtures(async |fixture| {
         let body = json!({
             "service_id": PROMETHEUS, "plan_id": SMALL, "organization_guid": "o", "space_guid": "s",
@@ -61,7 +61,7 @@ async fn a_platform_that_does_not_wait_reads_the_sentence_that_clients_compare()
 }
 
 #[actix_web::test]
-async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
+async fn a_bind_with_the_old_plan_is_refused_during_and_after_a_plan_change() {
     on_both_fixtures(async |fixture| {
         fixture.provisioned("i", STANDARD).await;
         let bound = fixture.bind("i", "before", STANDARD, Some("app")).await;
@@ -73,7 +73,11 @@ async fn a_bind_with_the_old_plan_waits_for_the_change_of_the_plan() {
         }
         let again = fixture.bind("i", "before", STANDARD, Some("app")).await;
         assert_eq!((again.status, again.body), (200, bound.body));
-        assert_eq!(fixture.bind("i", "b", SMALL, None).await.status, 400, "it never had this plan");
+        assert_eq!(
+            fixture.bind("i", "b", SMALL, None).await.status,
+            400,
+            "the instance never had this plan"
+        );
         fixture.fake_provisioner.set(|it| it.is_paused = false);
         assert_eq!(fixture.end_of("i").await, "succeeded");
         assert_eq!(fixture.bind("i", "b", STANDARD, Some("app")).await.status, 400);
@@ -107,7 +111,7 @@ async fn an_unknown_instance_of_a_prometheus_plan_is_not_adopted() {
 }
 
 #[actix_web::test]
-async fn every_plan_says_its_flags_itself() {
+async fn every_plan_in_the_catalog_has_all_flags() {
     on_sqlite_store(async |store| {
         let fixture = Fixture::open(&store).await;
         let catalog = fixture.api.get("/v2/catalog").await.body;

@@ -1,10 +1,10 @@
-//! What Cloud Controller really sends, from the first look at the catalog to the last delete.
+//! A replay of recorded requests of Cloud Controller, from the catalog request to the last delete.
 
 use super::client::*;
 use serde_json::Value;
 
 #[actix_web::test]
-async fn what_cloud_controller_sends_is_served() {
+async fn recorded_requests_of_cloud_controller_are_served() {
     let requests: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/cf_osb_requests.json")).unwrap();
     on_both(async |api| {
@@ -15,7 +15,7 @@ async fn what_cloud_controller_sends_is_served() {
                 request = request.insert_header((name.as_str(), value.as_str().unwrap()));
             }
             let body = (!sent["body"].is_null()).then_some(&sent["body"]);
-            let answer = answer(request, body).await;
+            let answer = send_request(request, body).await;
             assert_eq!(Value::from(answer.status), sent["expect"], "{} {answer:?}", sent["cli"]);
             let identity = sent["headers"]["X-Broker-API-Request-Identity"].as_str();
             assert_eq!(answer.header("X-Broker-API-Request-Identity"), identity);

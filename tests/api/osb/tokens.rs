@@ -1,4 +1,4 @@
-//! Tokens and passwords have a random part: what is made again gets other ones.
+//! Tokens and passwords have a random part: a recreated instance or binding gets new ones.
 
 use super::{client::*, fake_provisioner::*};
 use scrapebroker::{
@@ -8,7 +8,7 @@ use scrapebroker::{
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-fn token(answer: &Answer) -> String {
+fn token(answer: &BrokerResponse) -> String {
     assert!([200, 201].contains(&answer.status), "{answer:?}");
     answer.body["credentials"]["token"].as_str().unwrap().to_owned()
 }
@@ -18,14 +18,18 @@ fn is_good(api: &Api, token: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn a_binding_that_is_made_again_has_another_token() {
+async fn a_recreated_binding_has_another_token() {
     on_both(async |api| {
         api.put(&instance("i"), &provision()).await;
         let key = json!({"service_id": SERVICE, "plan_id": PLAN, "bind_resource": {}});
         for body in [bind("app"), key] {
             let b = binding("i", "b");
             let first = token(&api.put(&b, &body).await);
-            assert_eq!(token(&api.put(&b, &body).await), first, "the same PUT");
+            assert_eq!(
+                token(&api.put(&b, &body).await),
+                first,
+                "a repeated PUT returns the same token"
+            );
             assert_eq!(token(&api.get(&b).await), first);
             assert!(is_good(&api, &first));
             assert_eq!(api.delete(&b).await.status, 200);
@@ -50,7 +54,7 @@ async fn a_binding_that_is_made_again_has_another_token() {
 }
 
 #[actix_web::test]
-async fn a_prometheus_that_is_made_again_has_other_credentials() {
+async fn a_recreated_prometheus_has_other_credentials() {
     on_both_fixtures(async |fixture| {
         let password = || {
             let known = fixture.api.broker.binding_table().prometheus("i").unwrap();
@@ -60,7 +64,7 @@ async fn a_prometheus_that_is_made_again_has_other_credentials() {
         let (first, reader) = (password(), token(&fixture.bind("i", "b", STANDARD, None).await));
         assert_eq!(fixture.update("i", None, json!({"scrape_interval": "2s"})).await.status, 202);
         assert_eq!(fixture.end_of("i").await, "succeeded");
-        assert_eq!(password(), first, "an update keeps them");
+        assert_eq!(password(), first, "an update keeps the credentials");
         assert_eq!(fixture.delete("i", false).await.status, 200);
         fixture.provisioned("i", STANDARD).await;
         assert_ne!(password(), first);
@@ -70,7 +74,7 @@ async fn a_prometheus_that_is_made_again_has_other_credentials() {
 }
 
 #[actix_web::test]
-async fn a_binding_from_before_there_were_salts_keeps_its_token_until_it_is_removed() {
+async fn an_old_binding_without_a_salt_keeps_its_token_until_it_is_removed() {
     on_both_fixtures(async |fixture| {
         let api = &fixture.api;
         api.put(&instance("i"), &provision()).await;

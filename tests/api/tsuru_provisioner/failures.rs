@@ -1,5 +1,5 @@
-//! Interrupted operations and failures of Tsuru: nothing is left behind, and the next call
-//! finishes.
+//! Interrupted operations and failures of Tsuru: the next call completes the operation and no
+//! orphans remain.
 
 use super::platform::*;
 use support::tsuru::{Fault, TsuruApp};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[actix_web::test]
-async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() {
+async fn an_interrupted_apply_is_completed_by_the_next_one() {
     let steps = {
         let platform = Platform::start().await;
         platform.provisioner().apply(&desired()).await.unwrap();
-        platform.api.asked().len()
+        platform.api.requests().len()
     };
     for is_update in [false, true] {
         for step in 1..=steps {
@@ -24,16 +24,16 @@ async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() 
             if is_update {
                 platform.provisioner().apply(&desired()).await.unwrap();
             }
-            let before = platform.api.asked().len();
+            let before = platform.api.requests().len();
             platform.api.fault(Fault::Slow(Duration::from_millis(8)));
             let provisioner = platform.provisioner();
             let desired = changed();
             tokio::select! {
                 biased;
-                () = eventually(|| platform.api.asked().len() >= before + step) => {}
+                () = eventually(|| platform.api.requests().len() >= before + step) => {}
                 applied = provisioner.apply(&desired) => drop(applied.unwrap()),
             }
-            // Even steps are finished by the same provisioner, odd ones by a new one, as after a
+            // Even steps are completed by the same provisioner, odd steps by a new one, as after a
             // restart.
             let next = if step % 2 == 0 { provisioner } else { platform.provisioner() };
             let replicas = next.apply(&desired).await.unwrap();
@@ -48,7 +48,7 @@ async fn an_apply_that_was_interrupted_at_any_request_is_finished_by_the_next() 
 }
 
 #[actix_web::test]
-async fn an_interrupted_apply_can_be_removed_at_once() {
+async fn an_interrupted_apply_can_be_removed_immediately() {
     for step in 1..=8 {
         let platform = Platform::start().await;
         platform.api.fault(Fault::Slow(Duration::from_millis(40)));
@@ -56,28 +56,28 @@ async fn an_interrupted_apply_can_be_removed_at_once() {
         let desired = desired();
         tokio::select! {
             biased;
-            () = eventually(|| platform.api.asked().len() >= step) => {}
+            () = eventually(|| platform.api.requests().len() >= step) => {}
             applied = provisioner.apply(&desired) => drop(applied.unwrap()),
         }
         provisioner.remove(&id()).await.unwrap();
         assert!(platform.api.apps().is_empty(), "step {step}");
         sleep(Duration::from_millis(120)).await;
-        assert!(platform.api.apps().is_empty(), "step {step}: it came afterwards");
+        assert!(platform.api.apps().is_empty(), "step {step}: an app was created afterwards");
     }
 }
 
 #[actix_web::test]
-async fn an_interrupted_removal_is_finished_by_the_next() {
+async fn an_interrupted_removal_is_completed_by_the_next_one() {
     for step in 1..=3 {
         let platform = Platform::start().await;
         let provisioner = platform.provisioner();
         provisioner.apply(&desired()).await.unwrap();
-        let before = platform.api.asked().len();
+        let before = platform.api.requests().len();
         platform.api.fault(Fault::Slow(Duration::from_millis(8)));
         let id = id();
         tokio::select! {
             biased;
-            () = eventually(|| platform.api.asked().len() >= before + step) => {}
+            () = eventually(|| platform.api.requests().len() >= before + step) => {}
             removed = provisioner.remove(&id) => removed.unwrap(),
         }
         platform.provisioner().remove(&id).await.unwrap();
@@ -97,8 +97,8 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
         (Fault::Status(500), "fails (500)"),
         (Fault::Status(503), "fails (503)"),
         (Fault::Status(429), "fails (429)"),
-        // Where it is cut, or that the connection was.
-        (Fault::Cut, " was "),
+        // The message reports either the truncated stream or the closed connection.
+        (Fault::Truncated, " was "),
         (Fault::Endless, "longer than"),
         (Fault::Body(b"<html>Please log in</html>".to_vec()), ""),
         (Fault::InStream("no room for it".to_owned()), "no room for it"),
@@ -109,8 +109,8 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
     {
         let cases = lasting.iter().map(|it| (it, false)).chain(passing.iter().map(|it| (it, true)));
         for ((fault, words), retry) in cases {
-            let only_in_streams = matches!(fault, Fault::Cut | Fault::InStream(_));
-            // Whatever is answered with 200 to that call makes an app.
+            let only_in_streams = matches!(fault, Fault::Truncated | Fault::InStream(_));
+            // Any 200 response to this request means that the app was created.
             let is_made = call == "POST" && matches!(fault, Fault::Body(_) | Fault::Endless);
             if (only_in_streams && !is_stream) || is_made {
                 continue;
@@ -138,7 +138,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
 }
 
 #[actix_web::test]
-async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
+async fn a_500_about_a_plan_pool_platform_or_router_is_a_permanent_failure() {
     for text in [
         "plan not found",
         "default plan not found",
@@ -152,7 +152,7 @@ async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
         "tsuru failed to create the app \"p\": Pool does not exist.",
     ] {
         let platform = Platform::start().await;
-        platform.api.fault_at("POST", Fault::Says(500, text));
+        platform.api.fault_at("POST", Fault::StatusWithBody(500, text));
         let failure = failure(platform.provisioner().apply(&desired()).await);
         assert!(!failure.retry, "{text}: {failure}");
         assert!(failure.reason.contains(text), "{text}: {failure}");
@@ -160,7 +160,7 @@ async fn a_500_about_a_plan_pool_platform_or_router_is_final() {
     }
     for text in ["dial tcp: i/o timeout", "no reachable servers", "event locked: plan", ""] {
         let platform = Platform::start().await;
-        platform.api.fault_at("POST", Fault::Says(500, text));
+        platform.api.fault_at("POST", Fault::StatusWithBody(500, text));
         let failure = failure(platform.provisioner().apply(&desired()).await);
         assert!(failure.retry, "{text}: {failure}");
     }
@@ -214,7 +214,7 @@ async fn a_removal_fails_when_tsuru_refuses_it() {
     for (fault, retry) in [
         (Fault::Status(500), true),
         (Fault::InStream("event locked".to_owned()), true),
-        (Fault::Cut, true),
+        (Fault::Truncated, true),
         (Fault::Status(403), false),
     ] {
         platform.api.fault_at("DELETE", fault.clone());
@@ -228,7 +228,7 @@ async fn a_removal_fails_when_tsuru_refuses_it() {
 }
 
 #[actix_web::test]
-async fn a_404_of_somebody_else_does_not_count_as_removed() {
+async fn a_404_of_another_server_does_not_count_as_removed() {
     let platform = Platform::start().await;
     let provisioner = platform.provisioner();
     provisioner.apply(&desired()).await.unwrap();

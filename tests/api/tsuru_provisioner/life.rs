@@ -1,4 +1,4 @@
-//! Requests to Tsuru in the normal case.
+//! Requests to Tsuru without failures.
 
 use super::platform::*;
 use scrapebroker::{
@@ -17,7 +17,7 @@ const MADE: [&str; 8] = [
     "POST /1.0/apps/{app}/deploy",
     "POST /1.0/apps/{app}/env",
     "GET /1.0/apps/{app}",
-    // That there are no more replicas of an earlier time.
+    // The provisioner checks that no surplus replicas exist.
     "GET /1.0/apps/{app}",
 ];
 
@@ -30,9 +30,9 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(calls[..8], MADE);
     assert!(calls[8..].iter().all(|call| call == "GET /1.0/apps/{app}"), "{calls:?}");
 
-    let asked = platform.api.asked();
+    let requests = platform.api.requests();
     let fields = |nth: usize| -> Vec<(&str, &str)> {
-        asked[nth].fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+        requests[nth].fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
     };
     let app = platform.the_app();
     assert!(app.name.starts_with("prometheus-"), "{}", app.name);
@@ -66,14 +66,14 @@ async fn an_instance_is_an_app_with_variables_and_an_image() {
     assert_eq!(replica.url, format!("http://{}", app.hosts[0]));
     assert_eq!(provisioner.observe()[&id()], replicas);
 
-    // Up to date: nothing is changed, also by another provisioner.
-    let before = platform.api.asked().len();
+    // The apps are up to date, so another provisioner changes nothing.
+    let before = platform.api.requests().len();
     assert_eq!(platform.provisioner().apply(&desired()).await.unwrap(), replicas);
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
 
     provisioner.remove(&id()).await.unwrap();
     assert!(platform.api.apps().is_empty() && provisioner.observe().is_empty());
-    let before = platform.api.asked().len();
+    let before = platform.api.requests().len();
     provisioner.remove(&id()).await.unwrap();
     assert!(platform.calls(before).iter().all(|call| call.starts_with("GET ")));
 }
@@ -111,11 +111,11 @@ async fn each_replica_is_an_app_and_all_apps_are_removed() {
     };
     assert!(config(&names[0]).contains(r#""prometheus_replica": "0""#));
     assert!(config(&names[1]).contains(r#""prometheus_replica": "1""#));
-    // An update that failed goes back to fewer.
+    // A failed update restores the smaller number of replicas.
     provisioner.apply(&desired()).await.unwrap();
     assert_eq!(platform.api.apps(), [names[0].clone()]);
     provisioner.apply(&two).await.unwrap();
-    // One that is gone does not hide the others.
+    // A missing app does not prevent the removal of the others.
     platform.api.remove(&names[0]);
     provisioner.remove(&id()).await.unwrap();
     assert!(platform.api.apps().is_empty());
@@ -141,7 +141,7 @@ async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
     });
     applied.unwrap();
 
-    // The address is not reachable from here.
+    // The address of the app is not reachable.
     let name = platform.the_app().name;
     platform.api.change(&name, |app| app.hosts = vec!["127.0.0.1:1".to_owned()]);
     let replicas = provisioner.apply(&desired).await.unwrap();
@@ -167,7 +167,7 @@ async fn the_state_of_replicas_is_polled_in_the_background() {
     eventually(|| state().0 == ReplicaState::Starting).await;
     platform.ready.store(200, Ordering::SeqCst);
     eventually(|| state().0 == ReplicaState::Ready).await;
-    // That nothing is known is no news.
+    // A failed poll does not change the state.
     platform.api.down().await;
     sleep(Duration::from_millis(100)).await;
     assert_eq!(state(), (ReplicaState::Ready, String::new()));

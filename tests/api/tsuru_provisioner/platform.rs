@@ -1,4 +1,4 @@
-//! Tsuru with a Prometheus at the address of its apps, and desired instances.
+//! A fake Tsuru API with a fake Prometheus at the address of its apps, and desired instances.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use scrapebroker::{
@@ -19,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use support::tsuru::{Asked, TOKEN, TsuruApi, TsuruApp};
+use support::tsuru::{ApiRequest, TOKEN, TsuruApi, TsuruApp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -29,7 +29,7 @@ use tokio::{
 pub(crate) const ID: &str = "tsuru:prometheus:shop";
 pub(crate) const IMAGE: &str = "registry.example.com/prometheus:v2";
 
-/// Tsuru, and a Prometheus at the address of all its new apps.
+/// A fake Tsuru API, and a fake Prometheus at the address of all new apps.
 pub(crate) struct Platform {
     pub(crate) api: TsuruApi,
     pub(crate) ready: Arc<AtomicU16>,
@@ -70,18 +70,18 @@ impl Platform {
         with(self.settings())
     }
 
-    /// Requests since the last call, for example `POST /1.0/apps`, with `{app}` in place of the
-    /// name of the app.
+    /// All requests after the first `since` ones, for example `POST /1.0/apps`. The placeholder
+    /// `{app}` replaces the name of the app.
     pub(crate) fn calls(&self, since: usize) -> Vec<String> {
-        let call = |asked: &Asked| {
-            let path: Vec<_> = asked.path.split('/').collect();
+        let call = |request: &ApiRequest| {
+            let path: Vec<_> = request.path.split('/').collect();
             let path: Vec<_> = path
                 .iter()
                 .map(|part| if part.starts_with("prometheus-") { "{app}" } else { part })
                 .collect();
-            format!("{} {}", asked.method, path.join("/"))
+            format!("{} {}", request.method, path.join("/"))
         };
-        self.api.asked().iter().skip(since).map(call).collect()
+        self.api.requests().iter().skip(since).map(call).collect()
     }
 
     pub(crate) fn the_app(&self) -> TsuruApp {
@@ -94,7 +94,7 @@ pub(crate) fn with(settings: TsuruSettings) -> TsuruProvisioner {
     TsuruProvisioner::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
 }
 
-/// Answers `/-/ready` to requests with the password.
+/// A fake Prometheus that responds to `/-/ready` if the password is correct.
 pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
     let credentials = BASE64_STANDARD.encode(format!("{}:web-password", DesiredInstance::WEB_USER));
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -106,7 +106,7 @@ pub(crate) async fn prometheus(listener: TcpListener, ready: Arc<AtomicU16>) {
             true => ready.load(Ordering::SeqCst),
             false => 401,
         };
-        // As a proxy before it may answer.
+        // A proxy in front of Prometheus can send interim responses.
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\nA: b\r\n\r\n";
         let answer = format!("{interim}HTTP/1.1 {status} X\r\n\r\n");
         let _ = stream.write_all(answer.as_bytes()).await;
@@ -159,7 +159,7 @@ pub(crate) async fn eventually(mut is_so: impl FnMut() -> bool) {
     timeout(Duration::from_secs(20), waited).await.unwrap();
 }
 
-/// Of what was to fail without anything that a user must not see.
+/// Unwraps the failure and asserts that its reason contains no secret.
 pub(crate) fn failure(result: Result<Vec<Replica>, Failure>) -> Failure {
     let failure = result.unwrap_err();
     for secret in [TOKEN, "scraper-token", "web-password"] {

@@ -1,4 +1,4 @@
-//! Contract tsuru.md 3.2, row by row: apps, units and jobs.
+//! Binds of apps, units and jobs.
 
 use super::client::*;
 use scrapebroker::{
@@ -13,7 +13,7 @@ fn bind_app() -> String {
 }
 
 #[actix_web::test]
-async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
+async fn a_repeated_bind_returns_the_same_url_and_token() {
     on_both(async |api| {
         api.created("m").await;
         let form = "app-name=shop&app-host=h&app-hosts=h&app-pool-name=pool-a\
@@ -35,27 +35,27 @@ async fn a_bound_app_gets_its_url_and_a_token_and_again_the_same() {
 }
 
 #[actix_web::test]
-async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
+async fn a_later_bind_replaces_the_stored_data_of_the_app() {
     on_both(async |api| {
         api.created("m").await;
         let mut apps = api.broker.binding_table().watch_tsuru_apps();
         let first = "app-name=shop&app-host=a&app-hosts=a&app-hosts=b&app-pool-name=pool-a\
                      &app-internal-hosts=tcp%3A%2F%2Fshop-web%3A8888";
         api.post(&bind_app(), first).await;
-        let told = |pool: &str, hosts: &[&str]| TsuruApp {
+        let expected_app = |pool: &str, hosts: &[&str]| TsuruApp {
             name: "shop".to_owned(),
             team: "checkout".to_owned(),
             pool: pool.to_owned(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         };
         assert!(apps.has_changed().unwrap());
-        let expected = [told("pool-a", &["a", "b", "tcp://shop-web:8888"])];
+        let expected = [expected_app("pool-a", &["a", "b", "tcp://shop-web:8888"])];
         assert_eq!(**apps.borrow_and_update(), expected);
         assert_eq!(api.post(&bind_app(), first).await.status, 200);
-        assert!(!apps.has_changed().unwrap(), "nothing new");
+        assert!(!apps.has_changed().unwrap(), "nothing has changed");
         let moved = api.post(&bind_app(), "app-name=shop&app-hosts=c&app-pool-name=pool-b").await;
         assert_eq!(moved.status, 200);
-        assert_eq!(**apps.borrow_and_update(), [told("pool-b", &["c"])]);
+        assert_eq!(**apps.borrow_and_update(), [expected_app("pool-b", &["c"])]);
         assert_eq!(api.delete(&bind_app(), "app-name=shop").await.status, 200);
         assert!(apps.borrow_and_update().is_empty());
     })
@@ -63,7 +63,7 @@ async fn what_is_told_of_an_app_is_kept_and_replaced_when_told_again() {
 }
 
 #[actix_web::test]
-async fn the_newest_bind_of_an_app_says_where_it_is() {
+async fn the_newest_bind_of_an_app_determines_its_hosts_team_and_pool() {
     on_both(async |api| {
         api.created("m").await;
         let made = api.post("/other/resources", "name=m&team=ops").await;
@@ -82,7 +82,7 @@ async fn the_newest_bind_of_an_app_says_where_it_is() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_says_something_else_replaces_the_one_before() {
+async fn a_bind_with_other_parameters_replaces_the_previous_one() {
     on_both(async |api| {
         api.created("m").await;
         let first = api.post(&bind_app(), "app-name=shop&parameters.endpoint=/a").await;
@@ -90,7 +90,7 @@ async fn a_bind_that_says_something_else_replaces_the_one_before() {
         assert_eq!((first.status, second.status), (201, 201));
         assert_eq!(first.variable("METRICS_TOKEN"), second.variable("METRICS_TOKEN"));
         assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/b"));
-        // The plan is an attribute of a binding, too.
+        // The plan is an attribute of the binding as well.
         assert_eq!(api.put(M, "plan=large").await.status, 200);
         assert_eq!(api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await.status, 201);
         assert_eq!(api.delete(&bind_app(), "app-name=shop").await.status, 200);
@@ -100,7 +100,7 @@ async fn a_bind_that_says_something_else_replaces_the_one_before() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_makes_no_sense_is_refused_in_words() {
+async fn an_invalid_bind_is_refused_with_a_message() {
     on_sqlite(async |api| {
         api.created("m").await;
         let many: String = (0..300).map(|n| format!("&app-hosts=h{n}")).collect();
@@ -130,7 +130,7 @@ async fn a_bind_that_makes_no_sense_is_refused_in_words() {
 }
 
 #[actix_web::test]
-async fn texts_of_forms_become_what_a_binding_takes() {
+async fn form_values_are_converted_to_binding_parameters() {
     on_sqlite(async |api| {
         api.created("m").await;
         let form = "app-name=shop&parameters.sample_limit=1000&parameters.process_types.0=web\
@@ -140,18 +140,18 @@ async fn texts_of_forms_become_what_a_binding_takes() {
                     &parameters.basic_auth.password=p";
         let bound = api.post(&bind_app(), form).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
-        let in_force = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
-        assert_eq!(in_force.options.sample_limit, Some(1000));
-        assert!(in_force.options.process_types.contains("worker"));
-        assert_eq!(in_force.options.labels["tier"], "1");
-        assert_eq!(in_force.options.params["collect"], ["cpu", "mem"]);
-        assert_eq!(in_force.options.params["module"], ["http"]);
+        let active_binding = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
+        assert_eq!(active_binding.options.sample_limit, Some(1000));
+        assert!(active_binding.options.process_types.contains("worker"));
+        assert_eq!(active_binding.options.labels["tier"], "1");
+        assert_eq!(active_binding.options.params["collect"], ["cpu", "mem"]);
+        assert_eq!(active_binding.options.params["module"], ["http"]);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn unbinding_again_is_a_success() {
+async fn a_repeated_unbind_succeeds() {
     on_both(async |api| {
         api.created("m").await;
         api.post(&bind_app(), "app-name=shop").await;
@@ -186,14 +186,14 @@ async fn bind_is_the_fallback_of_bind_app() {
 }
 
 #[actix_web::test]
-async fn binds_of_units_are_accepted_and_do_nothing() {
+async fn binds_of_units_are_accepted_and_have_no_effect() {
     on_both(async |api| {
         api.created("m").await;
         let bind = format!("{M}/bind");
-        // Tsuru 1.9 names no event in these calls, and no address of a unit that has none yet.
+        // Tsuru 1.9 sends no event ID in these requests, and no address if the unit has none yet.
         let of_unit = async |method, form: &str| {
             let request = api.request(method, &bind).content_type(FORM);
-            answer(request, form).await
+            send_request(request, form).await
         };
         for host in ["127.4.1.7", "127.4.1.7", ""] {
             let form = format!("app-name=shop&app-host=h&app-hosts=h&unit-host={host}");
@@ -206,7 +206,11 @@ async fn binds_of_units_are_accepted_and_do_nothing() {
             let form = format!("app-host=h&app-hosts=h&unit-host={host}");
             assert_eq!(of_unit("DELETE", &form).await.status, 200, "{form}");
         }
-        assert_eq!(api.hosts("shop").unwrap(), ["h"], "one unit is not the app");
+        assert_eq!(
+            api.hosts("shop").unwrap(),
+            ["h"],
+            "an unbind of a unit does not unbind the app"
+        );
     })
     .await;
 }
@@ -217,7 +221,8 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
         api.created("everywhere").await;
         let request = api.own("POST", "/metrics/resources").content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
-        let made = answer(request, format!("name=in-pool&team=checkout&eventid={EVENT}")).await;
+        let made =
+            send_request(request, format!("name=in-pool&team=checkout&eventid={EVENT}")).await;
         assert_eq!(made.status, 201);
         let app = |team: &str, pool: &str| -> App {
             let (name, hosts) = ("shop".to_owned(), Vec::new());
@@ -246,7 +251,7 @@ async fn a_job_gets_a_token_for_the_apps_of_its_team_or_pool() {
 }
 
 #[actix_web::test]
-async fn an_app_and_a_job_of_one_name_are_two() {
+async fn an_app_and_a_job_with_the_same_name_have_separate_bindings() {
     on_both(async |api| {
         api.created("m").await;
         let job = format!("{M}/binds/jobs/shop");
@@ -264,14 +269,14 @@ async fn an_app_and_a_job_of_one_name_are_two() {
 }
 
 #[actix_web::test]
-async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
+async fn a_refused_bind_keeps_the_previous_one_active() {
     on_both(async |api| {
         api.created("m").await;
         let good = "app-name=shop&app-hosts=h&app-pool-name=pool-a&parameters.endpoint=/a";
         let first = api.post(&bind_app(), good).await;
         assert_eq!(first.status, 201, "{}", first.text);
         let token = first.variable("METRICS_TOKEN");
-        let is_in_force = async || {
+        let assert_first_bind_is_active = async || {
             assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/a"));
             assert_eq!(api.hosts("shop").unwrap(), ["h"]);
             let scope = api.broker.binding_table().scope_of_token(&token);
@@ -289,10 +294,10 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
             for path in ["bind-app", "bind"] {
                 let refused = api.post(&format!("{M}/{path}"), form).await;
                 assert_eq!(refused.status, 400, "{form} {}", refused.text);
-                is_in_force().await;
+                assert_first_bind_is_active().await;
             }
         }
-        // The same for a job, and for a plan that has left the catalog.
+        // The same applies to a job, and to a plan that was removed from the catalog.
         let job = format!("{M}/binds/jobs/nightly");
         let of_job = api.put(&job, "").await.variable("METRICS_TOKEN");
         assert_eq!(api.put(&job, "parameters.endpoint=/x").await.status, 400);
@@ -302,13 +307,13 @@ async fn a_bind_that_is_refused_leaves_the_one_before_in_force() {
         api.broker.replace_catalog(Catalog::parse(&document, BASE_URL).unwrap());
         let refused = api.post(&bind_app(), "app-name=shop&parameters.endpoint=/b").await;
         assert_eq!(refused.status, 400, "{}", refused.text);
-        is_in_force().await;
+        assert_first_bind_is_active().await;
     })
     .await;
 }
 
 #[actix_web::test]
-async fn empty_lists_and_maps_are_as_if_they_were_not_given() {
+async fn empty_lists_and_maps_are_absent() {
     on_sqlite(async |api| {
         let form = "name=m&team=checkout&plan=small&parameters.=";
         assert_eq!(api.post("/metrics/resources", form).await.status, 201);
@@ -325,13 +330,17 @@ async fn empty_lists_and_maps_are_as_if_they_were_not_given() {
             "name": "m", "team": "checkout", "plan": "small", "eventID": EVENT,
             "parameters": {"paths": [], "limits": {}},
         });
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
         assert_eq!(api.put(M, "plan=small&team=checkout&parameters.=").await.status, 200);
         let form = "app-name=shop&parameters.=&parameters.labels=&parameters.process_types=\
                     &parameters.params=&parameters.headers=";
         let bound = api.post(&bind_app(), form).await;
         assert_eq!(bound.status, 201, "{}", bound.text);
-        assert_eq!(api.post(&bind_app(), "app-name=shop").await.status, 200, "the same");
+        assert_eq!(
+            api.post(&bind_app(), "app-name=shop").await.status,
+            200,
+            "the binding is the same"
+        );
         let nameless = api.post(&bind_app(), "app-name=shop&parameters.=5").await;
         assert_eq!(nameless.status, 400, "{}", nameless.text);
     })

@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a 4xx in words, and nothing is changed.
+//! Invalid bodies: the response is a 4xx with a message, and nothing is changed.
 
 use super::client::*;
 use actix_web::web::Bytes;
@@ -6,7 +6,7 @@ use actix_web::web::Bytes;
 const M: &str = "/metrics/resources/m";
 
 #[actix_web::test]
-async fn a_body_that_is_no_request_is_400() {
+async fn an_invalid_body_is_400() {
     on_sqlite(async |api| {
         let deep = format!("name=m&team=t&parameters{}=1", ".a".repeat(200_000));
         let deep_json =
@@ -29,23 +29,24 @@ async fn a_body_that_is_no_request_is_400() {
             ("nonsense", "name=m&team=t"),
         ] {
             let request = api.own("POST", "/metrics/resources");
-            let answer = answer(request.insert_header(("Content-Type", content_type)), body).await;
+            let answer =
+                send_request(request.insert_header(("Content-Type", content_type)), body).await;
             let start = body.get(..40).unwrap_or(body);
             assert_eq!(answer.status, 400, "{content_type} {start} {}", answer.text);
             assert!(!answer.text.is_empty() && answer.text.len() < 300, "{}", answer.text.len());
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_content_type_is_spelled_as_tsuru_spells_it() {
+async fn only_the_content_types_of_tsuru_are_accepted() {
     on_sqlite(async |api| {
         let form = format!("name=m&team=t&eventid={EVENT}");
         let json = format!("{{\"name\": \"m\", \"team\": \"t\", \"eventID\": \"{EVENT}\"}}");
         let charset = format!("{FORM}; charset=utf-8");
-        // Of what these say, Tsuru would forward a body before it has read it.
+        // With these content types, Tsuru would forward a body without parsing it.
         for (content_types, body) in [
             (vec![], &form),
             (vec![charset.as_str()], &form),
@@ -60,17 +61,17 @@ async fn a_content_type_is_spelled_as_tsuru_spells_it() {
             for content_type in &content_types {
                 request = request.append_header(("Content-Type", *content_type));
             }
-            let answer = answer(request, body.as_str()).await;
+            let answer = send_request(request, body.as_str()).await;
             assert_eq!(answer.status, 400, "{content_types:?} {}", answer.text);
             assert!(answer.text.contains("Content-Type must be"), "{}", answer.text);
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_body_of_more_than_a_mebibyte_is_413_even_of_a_delete() {
+async fn a_body_of_more_than_a_mebibyte_is_413_even_for_a_delete() {
     on_sqlite(async |api| {
         api.created("m").await;
         let large = format!("name=m&x={}", "x".repeat(1 << 20));
@@ -79,23 +80,23 @@ async fn a_body_of_more_than_a_mebibyte_is_413_even_of_a_delete() {
             let expected = (413, "the body is larger than 1048576 bytes");
             assert_eq!((sent.status, &*sent.text), expected, "{method}");
         }
-        // Without a length that could be believed.
+        // A chunked body has no announced length.
         let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(large))]);
         let response = api.request("DELETE", M).send_stream(chunks).await.unwrap();
         assert_eq!(response.status(), 413);
-        assert_eq!(api.get(M).await.status, 200, "still there");
+        assert_eq!(api.get(M).await.status, 200, "the instance still exists");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn json_is_what_forms_are() {
+async fn json_and_forms_are_equivalent() {
     on_sqlite(async |api| {
         let json = async |method, path: &str, body: serde_json::Value| {
             let request = api.own(method, path).content_type("application/json");
             let mut body = body;
             body["eventID"] = EVENT.into();
-            answer(request, body.to_string()).await
+            send_request(request, body.to_string()).await
         };
         let create = serde_json::json!({
             "name": "m", "team": "checkout", "plan": "small", "tags": ["a"], "description": "",
@@ -127,7 +128,7 @@ async fn json_is_what_forms_are() {
 }
 
 #[actix_web::test]
-async fn values_of_secrets_are_not_repeated_in_errors() {
+async fn errors_do_not_contain_values_of_secrets() {
     on_sqlite(async |api| {
         api.created("m").await;
         for form in [

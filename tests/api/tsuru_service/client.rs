@@ -1,4 +1,4 @@
-//! A served API and the words to talk to it as Tsuru does.
+//! The API on a free port, and a client that sends requests like Tsuru.
 
 use crate::stores::*;
 use actix_web::{App, HttpServer, http::Method, web};
@@ -22,12 +22,12 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
-/// The event of a call, which Tsuru names in the header and in the body.
+/// The event ID of a request. Tsuru sends it in the header and in the body.
 pub(crate) const EVENT: &str = "665f1c2ab8d5e9a1c0ffee01";
 pub(crate) const EVENT_ID: &str = "X-Tsuru-Eventid";
 
 /// The shipped service `metrics` with two more plans that have parameters, and another service
-/// whose plan cannot be left.
+/// whose plan cannot be changed.
 pub(crate) fn catalog() -> Catalog {
     let mut document: Value =
         serde_json::from_str(include_str!("../../../broker-catalog.json")).unwrap();
@@ -62,22 +62,22 @@ pub(crate) fn catalog() -> Catalog {
     Catalog::parse(&document, BASE_URL).unwrap()
 }
 
-/// The API, served on a free port.
+/// The API on a free port.
 pub(crate) struct Api {
     pub(crate) url: String,
     pub(crate) broker: Broker,
     client: awc::Client,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ServiceResponse {
     pub(crate) status: u16,
     pub(crate) headers: awc::http::header::HeaderMap,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl ServiceResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -86,7 +86,8 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    /// What a bind answers: nothing but texts, else Tsuru cannot read it.
+    /// A variable of a bind response. All values must be strings, because Tsuru cannot parse other
+    /// types.
     pub(crate) fn variable(&self, name: &str) -> String {
         let variables = self.json();
         let variables = variables.as_object().unwrap();
@@ -107,7 +108,7 @@ impl Api {
         Self::serve_accepting(broker, credentials, CallsWithoutEventId::Refuse)
     }
 
-    /// The same, with calls that have no event id.
+    /// Like [`Api::serve`], with a setting for requests without an event ID.
     pub(crate) fn serve_accepting(
         broker: Broker,
         credentials: Option<BasicCredentials>,
@@ -144,82 +145,85 @@ impl Api {
         Self { url, broker, client }
     }
 
-    /// A request with nothing but the URL.
+    /// A request without credentials and headers.
     pub(crate) fn bare(&self, method: &str, path: &str) -> ClientRequest {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.client.request(method, format!("{}{path}", self.url))
     }
 
-    /// A request with the right credentials.
+    /// A request with valid credentials.
     pub(crate) fn request(&self, method: &str, path: &str) -> ClientRequest {
         self.bare(method, path).basic_auth("broker", "secret")
     }
 
-    /// A request of Tsuru's own; its body must name [`EVENT`].
+    /// A request that Tsuru itself sends. Its body must contain [`EVENT`].
     pub(crate) fn own(&self, method: &str, path: &str) -> ClientRequest {
         self.request(method, path).insert_header((EVENT_ID, EVENT))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        answer(self.request("GET", path), "").await
+    pub(crate) async fn get(&self, path: &str) -> ServiceResponse {
+        send_request(self.request("GET", path), "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("POST", path, form).await
     }
 
-    pub(crate) async fn put(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn put(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("PUT", path, form).await
     }
 
-    pub(crate) async fn delete(&self, path: &str, form: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, form: &str) -> ServiceResponse {
         self.form("DELETE", path, form).await
     }
 
-    /// A call of Tsuru's own: an event id that the form does not have is added.
-    pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> Answer {
+    /// Sends a request of Tsuru itself. If the form has no event ID, one is added.
+    pub(crate) async fn form(&self, method: &str, path: &str, form: &str) -> ServiceResponse {
         let named = form.split('&').find_map(|field| field.strip_prefix("eventid="));
         let (event, form) = match named {
             Some(event) => (event, form.to_owned()),
             None => (EVENT, format!("{form}&eventid={EVENT}")),
         };
         let request = self.request(method, path).insert_header(("Content-Type", FORM));
-        answer(request.insert_header((EVENT_ID, event)), form).await
+        send_request(request.insert_header((EVENT_ID, event)), form).await
     }
 
-    /// An instance that must be made now.
+    /// Creates an instance that must not exist yet.
     pub(crate) async fn created(&self, name: &str) {
         let made = self.post("/metrics/resources", &format!("name={name}&team=checkout")).await;
         assert_eq!(made.status, 201, "{made:?}");
     }
 
-    /// The hosts that are known of a bound app.
+    /// The known hosts of a bound app.
     pub(crate) fn hosts(&self, app: &str) -> Option<Vec<String>> {
         let apps = self.broker.binding_table().tsuru_apps();
         apps.iter().find(|known| known.name == app).map(|app| app.hosts.clone())
     }
 
-    /// The path by which an app is scraped, if one is bound.
+    /// The endpoint in the active binding of an app.
     pub(crate) fn endpoint(&self, app: &str) -> Option<String> {
-        let in_force = self.broker.binding_table().binding_for(app)?;
-        in_force.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
+        let active_binding = self.broker.binding_table().binding_for(app)?;
+        active_binding.options.endpoint.as_ref().map(|path| path.as_str().to_owned())
     }
 }
 
-/// Sends a request as it is.
-pub(crate) async fn answer(request: ClientRequest, body: impl Into<String>) -> Answer {
+/// Sends a request without changes.
+pub(crate) async fn send_request(
+    request: ClientRequest,
+    body: impl Into<String>,
+) -> ServiceResponse {
     let mut response = request.send_body(body.into()).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.body().await.unwrap();
-    Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    ServiceResponse { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
 }
 
-/// Runs `test` with the API on an empty SQLite, and with one on an empty PostgreSQL.
+/// Runs `test` with the API on an empty SQLite database, and then on an empty PostgreSQL schema.
 pub(crate) async fn on_both(test: impl AsyncFn(Api)) {
     on_both_stores(async |store| test(Api::start(&store).await).await).await;
 }
 
-/// The API on an empty SQLite, for what has nothing to do with databases.
+/// Runs `test` on an empty SQLite database. For tests that do not depend on the kind of database.
 pub(crate) async fn on_sqlite(test: impl AsyncFn(Api)) {
     on_sqlite_store(async |store| test(Api::start(&store).await).await).await;
 }

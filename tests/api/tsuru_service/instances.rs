@@ -1,4 +1,4 @@
-//! Contract tsuru.md 3.2, row by row: plans, create, update, delete, info, status.
+//! Service instances: plans, creation, update, deletion, info and status.
 
 use super::client::*;
 use scrapebroker::domain::{App, Catalog, TsuruApp};
@@ -25,16 +25,16 @@ async fn plans_have_names_and_descriptions() {
 }
 
 #[actix_web::test]
-async fn an_equal_create_again_is_a_success_and_a_different_one_409() {
+async fn a_repeated_create_succeeds_and_a_different_one_is_409() {
     on_both(async |api| {
         let form = "name=m&team=checkout&plan=small&user=u&eventid=1&parameters.paths.0=/a";
         assert_eq!(api.post(RESOURCES, form).await.status, 201);
-        // Who asked and how often is no attribute, and so are tags and description.
+        // User, event ID, tags and description are not attributes that are compared.
         let again = "eventid=2&name=m&parameters.paths.0=%2Fa&plan=small&team=checkout&tags=x&description=d";
         assert_eq!(api.post(RESOURCES, again).await.status, 200);
         let json = json!({"name": "m", "team": "checkout", "plan": "small", "parameters": {"paths": ["/a"]}, "eventID": EVENT});
         let request = api.own("POST", RESOURCES).content_type("application/json");
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
         for different in [
             "name=m&team=checkout&plan=small",
             "name=m&team=checkout&plan=large&parameters.paths.0=/a",
@@ -48,14 +48,14 @@ async fn an_equal_create_again_is_a_success_and_a_different_one_409() {
         }
         let request = api.request("POST", RESOURCES).insert_header(("X-Tsuru-Pool-Name", "pool-a"));
         let request = request.insert_header((EVENT_ID, "1"));
-        let elsewhere = answer(request.content_type(FORM), form).await;
-        assert_eq!(elsewhere.status, 409, "another pool");
+        let elsewhere = send_request(request.content_type(FORM), form).await;
+        assert_eq!(elsewhere.status, 409, "the pool is different");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn equal_names_of_two_services_are_two_instances() {
+async fn instances_of_two_services_can_have_the_same_name() {
     on_both(async |api| {
         for service in ["metrics", "other"] {
             let path = format!("/{service}/resources");
@@ -69,7 +69,7 @@ async fn equal_names_of_two_services_are_two_instances() {
 }
 
 #[actix_web::test]
-async fn a_create_without_something_is_400_and_names_it() {
+async fn a_create_without_a_required_field_is_400_and_names_the_field() {
     on_sqlite(async |api| {
         let long = format!("name={}&team=t", "x".repeat(250));
         let pool = format!("name=m&team={}", "x".repeat(250));
@@ -98,13 +98,13 @@ async fn a_create_without_something_is_400_and_names_it() {
             assert_eq!(answer.status, 400, "{form} {}", answer.text);
             assert!(answer.text.contains(named), "{form} {}", answer.text);
         }
-        assert_eq!(api.get(M).await.status, 404, "nothing was made");
+        assert_eq!(api.get(M).await.status, 404, "no instance was created");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn odd_names_are_refused_wherever_something_changes_and_unknown_elsewhere() {
+async fn invalid_names_are_refused_for_changes_and_unknown_for_reads() {
     on_sqlite(async |api| {
         let names = [
             "a:app:b",
@@ -144,42 +144,42 @@ async fn odd_names_are_refused_wherever_something_changes_and_unknown_elsewhere(
     .await;
 }
 
-/// Plan and parameters of the instance `m`.
-async fn kept(api: &Api) -> (String, serde_json::Value) {
+/// The stored plan and parameters of the instance `m`.
+async fn stored(api: &Api) -> (String, serde_json::Value) {
     let id = "tsuru:metrics:m".parse().unwrap();
     let kept = api.broker.fetch(&id).await.unwrap();
     (kept.plan_id.to_string(), json!(api.broker.stored_parameters(&id).await.unwrap()))
 }
 
 #[actix_web::test]
-async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
+async fn parameters_that_an_update_omits_are_reset() {
     on_both(async |api| {
         api.created("m").await;
-        let plan = async || kept(&api).await.0;
+        let plan = async || stored(&api).await.0;
         let first = plan().await;
         let form = "description=&eventid=1&plan=large&tags=tier%3A1&team=checkout&user=u\
                     &parameters.limits.series=5&parameters.paths.0=%2Fa";
         assert_eq!(api.put(M, form).await.status, 200);
         let all = json!({"limits": {"series": 5}, "paths": ["/a"]});
-        assert_eq!(kept(&api).await, ("large".to_owned(), all.clone()));
-        assert_eq!(api.put(M, form).await.status, 200, "again");
-        assert_eq!(kept(&api).await.1, all);
-        // A plan that Tsuru does not name is the one that it was made with.
+        assert_eq!(stored(&api).await, ("large".to_owned(), all.clone()));
+        assert_eq!(api.put(M, form).await.status, 200, "a repeated update succeeds");
+        assert_eq!(stored(&api).await.1, all);
+        // If the request has no plan, the plan stays the same.
         let form = "description=d&plan=&team=checkout&tags=&parameters.limits.series=5";
         assert_eq!(api.put(M, form).await.status, 200);
-        assert_eq!(kept(&api).await, ("large".to_owned(), json!({"limits": {"series": 5}})));
+        assert_eq!(stored(&api).await, ("large".to_owned(), json!({"limits": {"series": 5}})));
         for form in ["plan=large&parameters.=", "plan=large", ""] {
             let update = api.put(M, "plan=large&parameters.limits.series=5").await;
             assert_eq!(update.status, 200, "{}", update.text);
             assert_eq!(api.put(M, form).await.status, 200, "{form}");
-            assert_eq!(kept(&api).await, ("large".to_owned(), json!({})), "{form}");
+            assert_eq!(stored(&api).await, ("large".to_owned(), json!({})), "{form}");
         }
-        // With JSON there is no parameter at all then.
+        // A JSON request without parameters omits the field.
         api.put(M, "plan=large&parameters.limits.series=5").await;
         let request = api.own("PUT", M).content_type("application/json");
         let json = json!({"team": "checkout", "plan": "large", "eventID": EVENT});
-        assert_eq!(answer(request, json.to_string()).await.status, 200);
-        assert_eq!(kept(&api).await.1, json!({}));
+        assert_eq!(send_request(request, json.to_string()).await.status, 200);
+        assert_eq!(stored(&api).await.1, json!({}));
 
         let unknown = api.put(M, "plan=huge").await;
         assert_eq!(unknown.status, 400);
@@ -195,7 +195,7 @@ async fn an_update_names_all_parameters_and_one_that_is_missing_is_reset() {
 }
 
 #[actix_web::test]
-async fn what_was_refused_once_does_not_block_later_updates() {
+async fn a_refused_parameter_does_not_block_later_updates() {
     on_both(async |api| {
         let refused = async || {
             let info = api.get(M).await.json();
@@ -206,48 +206,48 @@ async fn what_was_refused_once_does_not_block_later_updates() {
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
         assert_eq!(api.post(RESOURCES, made).await.status, 201);
         let state = json!({"limits": {"series": 5}});
-        // Tsuru keeps what it asked for, and asks for it with each later update.
+        // Tsuru stores the requested values and sends them again with each later update.
         let bad = "plan=small&team=checkout&parameters.limits.series=many";
         let first = api.put(M, bad).await;
         assert_eq!(first.status, 400, "{}", first.text);
         assert!(first.text.contains("limits.series"), "{}", first.text);
-        assert_eq!(kept(&api).await, ("small".to_owned(), state.clone()));
+        assert_eq!(stored(&api).await, ("small".to_owned(), state.clone()));
         assert_eq!(refused().await.as_deref(), Some("parameter limits"));
         let described = api.put(M, &format!("{bad}&description=new")).await;
         assert_eq!(described.status, 200, "{}", described.text);
-        assert_eq!(kept(&api).await, ("small".to_owned(), state.clone()));
+        assert_eq!(stored(&api).await, ("small".to_owned(), state.clone()));
         let more = api.put(M, &format!("{bad}&parameters.paths.0=/a")).await;
         assert_eq!(more.status, 200, "{}", more.text);
         let with_paths = json!({"limits": {"series": 5}, "paths": ["/a"]});
-        assert_eq!(kept(&api).await, ("small".to_owned(), with_paths.clone()));
-        // Another bad one is said once, too.
+        assert_eq!(stored(&api).await, ("small".to_owned(), with_paths.clone()));
+        // Another invalid parameter is refused once as well.
         let worse = format!("{bad}&parameters.paths.0=/a&parameters.size=1");
         let second = api.put(M, &worse).await;
         assert_eq!(second.status, 400);
         assert!(second.text.contains("size"), "{}", second.text);
         assert_eq!(api.put(M, &worse).await.status, 200);
-        assert_eq!(kept(&api).await, ("small".to_owned(), with_paths));
+        assert_eq!(stored(&api).await, ("small".to_owned(), with_paths));
         assert_eq!(refused().await.as_deref(), Some("parameter limits, parameter size"));
-        // So is an unknown plan, beside which the rest is taken.
+        // An unknown plan is refused once as well. The other values of later updates are applied.
         let huge = "plan=huge&team=checkout&parameters.limits.series=6";
         assert_eq!(api.put(M, huge).await.status, 400);
         assert_eq!(api.put(M, &format!("{huge}&parameters.paths.0=/b")).await.status, 200);
-        let (plan, parameters) = kept(&api).await;
+        let (plan, parameters) = stored(&api).await;
         assert_eq!((plan.as_str(), &parameters["paths"]), ("small", &json!(["/b"])));
         assert!(refused().await.unwrap().contains("plan huge"));
-        // What is right ends it.
+        // Valid values end the refused state.
         assert_eq!(api.put(M, "plan=large&parameters.limits.series=7").await.status, 200);
         let right = ("large".to_owned(), json!({"limits": {"series": 7}}));
-        assert_eq!((kept(&api).await, refused().await), (right, None));
-        // And the same mistake later is a new one.
+        assert_eq!((stored(&api).await, refused().await), (right, None));
+        // Afterwards the same invalid value is refused again.
         assert_eq!(api.put(M, bad).await.status, 400);
     })
     .await;
 }
 
-/// As with any refused request nothing is changed, and the user is told.
+/// A refused update changes nothing, and the response says so.
 #[actix_web::test]
-async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
+async fn valid_parameters_beside_a_refused_one_are_applied_after_a_correction() {
     on_both(async |api| {
         let refused = async || {
             let info = api.get(M).await.json();
@@ -257,38 +257,38 @@ async fn good_values_beside_a_refused_one_are_in_force_when_it_is_put_right() {
         };
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
         assert_eq!(api.post(RESOURCES, made).await.status, 201);
-        let before = kept(&api).await;
+        let before = stored(&api).await;
         let bad = "plan=small&parameters.limits.series=many&parameters.paths.0=/a";
         let answer = api.put(M, bad).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert!(answer.text.contains("limits.series"), "{}", answer.text);
         assert!(answer.text.contains("nothing of this update is in force"), "{}", answer.text);
-        assert_eq!(kept(&api).await, before);
+        assert_eq!(stored(&api).await, before);
         let both = Some("parameter limits, parameter paths");
         assert_eq!(refused().await.as_deref(), both);
-        // A later update that has nothing to do with it changes nothing about that.
+        // A later update with the same values changes nothing.
         assert_eq!(api.put(M, &format!("{bad}&description=new")).await.status, 200);
-        assert_eq!((kept(&api).await, refused().await.as_deref()), (before, both));
-        // Another value of the good one is taken by itself.
+        assert_eq!((stored(&api).await, refused().await.as_deref()), (before, both));
+        // A new value of the valid parameter is applied.
         let other = bad.replace("/a", "/b");
         assert_eq!(api.put(M, &other).await.status, 200);
-        assert_eq!(kept(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
+        assert_eq!(stored(&api).await.1, json!({"limits": {"series": 5}, "paths": ["/b"]}));
         for right in ["parameters.limits.series=6&parameters.paths.0=/a", "parameters.paths.0=/a"] {
             let again = api.put(M, bad).await;
             assert!([200, 400].contains(&again.status) && refused().await.is_some(), "{right}");
             assert_eq!(api.put(M, &format!("plan=small&{right}")).await.status, 200, "{right}");
-            assert_eq!((&kept(&api).await.1["paths"], refused().await), (&json!(["/a"]), None));
+            assert_eq!((&stored(&api).await.1["paths"], refused().await), (&json!(["/a"]), None));
         }
     })
     .await;
 }
 
 #[actix_web::test]
-async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps() {
+async fn tokens_from_before_a_team_change_give_no_access_to_the_new_team() {
     on_both(async |api| {
         let request = api.own("POST", RESOURCES).content_type(FORM);
         let request = request.insert_header(("X-Tsuru-Pool-Name", "pool-a"));
-        let made = answer(request, format!("name=m&team=checkout&eventid={EVENT}")).await;
+        let made = send_request(request, format!("name=m&team=checkout&eventid={EVENT}")).await;
         assert_eq!(made.status, 201);
         let app = |team: &str, pool: &str| -> App {
             let (name, hosts) = ("shop".to_owned(), Vec::new());
@@ -303,7 +303,7 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
         let old = api.put(&job("old"), "").await.variable("METRICS_TOKEN");
         assert!(covers(&old, "checkout") && !covers(&old, "payments"));
 
-        // A refused parameter takes the team back with it; the next update has both again.
+        // A refused parameter also rejects the new team. The next update contains both again.
         let refused = api.put(M, "team=payments&parameters.x=1").await;
         assert_eq!(refused.status, 400, "{}", refused.text);
         let team = async || {
@@ -320,10 +320,10 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
 
         assert!(covers(&old, "checkout") && !covers(&old, "payments"));
         let again = api.put(&job("old"), "").await.variable("METRICS_TOKEN");
-        assert!(!covers(&again, "payments"), "it is the same bind");
+        assert!(!covers(&again, "payments"), "the repeated bind returns the same token");
         let new = api.put(&job("new"), "").await.variable("METRICS_TOKEN");
         assert!(covers(&new, "payments") && !covers(&new, "checkout"));
-        // An equal create is one of the new team now.
+        // Now a create request is equal if it has the new team.
         let slash = api.put(M, "team=a%2Fb").await;
         assert_eq!(slash.status, 400, "{}", slash.text);
         assert_eq!(team().await, after);
@@ -332,7 +332,7 @@ async fn an_instance_moves_to_another_team_and_old_tokens_do_not_read_its_apps()
 }
 
 #[actix_web::test]
-async fn a_delete_again_is_a_success() {
+async fn a_repeated_delete_succeeds() {
     on_both(async |api| {
         api.created("m").await;
         api.post(&format!("{M}/bind-app"), "app-name=shop&app-hosts=h").await;
@@ -341,7 +341,7 @@ async fn a_delete_again_is_a_success() {
             let deleted = api.delete(M, form).await;
             assert_eq!((deleted.status, &*deleted.text), (200, ""), "{form}");
         }
-        assert_eq!(api.hosts("shop"), None, "bound apps and jobs went with it");
+        assert_eq!(api.hosts("shop"), None, "the bindings of apps and jobs were removed");
         assert!(api.broker.binding_table().binding_for("tsuru:shop").is_none());
         assert_eq!(api.get(&format!("{M}/status")).await.status, 404);
         api.created("m").await;
@@ -350,7 +350,7 @@ async fn a_delete_again_is_a_success() {
 }
 
 #[actix_web::test]
-async fn info_is_labels_with_texts_and_status_is_up() {
+async fn the_info_has_labels_and_values_and_the_status_is_up() {
     on_both(async |api| {
         assert_eq!(api.get(M).await.status, 404);
         assert_eq!(api.get(&format!("{M}/status")).await.status, 404);
@@ -369,7 +369,7 @@ async fn info_is_labels_with_texts_and_status_is_up() {
 }
 
 #[actix_web::test]
-async fn what_has_left_the_catalog_can_be_removed() {
+async fn instances_of_a_removed_plan_can_be_deleted() {
     on_sqlite(async |api| {
         api.created("m").await;
         api.post(&format!("{M}/bind-app"), "app-name=shop&app-hosts=h").await;

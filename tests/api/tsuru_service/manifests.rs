@@ -1,4 +1,4 @@
-//! What `deploy/tsuru` gives to operators fits the program.
+//! The files in `deploy/tsuru` match the program.
 
 use super::client::*;
 use scrapebroker::config::Config;
@@ -22,7 +22,11 @@ fn each_service_of_the_shipped_catalog_has_a_manifest() {
         let name = service["name"].as_str().unwrap();
         let manifest = yaml(&format!("{name}.yaml"));
         assert_eq!(manifest["id"].as_str(), Some(name));
-        assert_eq!(manifest["username"].as_str(), Some(name), "good with broker.password");
+        assert_eq!(
+            manifest["username"].as_str(),
+            Some(name),
+            "valid together with broker.password"
+        );
         assert!(manifest["password"].as_str().is_some());
         assert!(manifest["team"].as_str().is_some());
         let endpoint = manifest["endpoint"]["production"].as_str().unwrap();
@@ -31,7 +35,7 @@ fn each_service_of_the_shipped_catalog_has_a_manifest() {
 }
 
 #[test]
-fn the_program_runs_as_an_app_of_tsuru() {
+fn the_program_can_be_deployed_as_a_tsuru_app() {
     let procfile = read("Procfile");
     assert_eq!(procfile.trim(), "web: ./scrapebroker serve");
     assert_eq!(yaml("tsuru.yml")["healthcheck"]["path"].as_str(), Some("/-/ready"));
@@ -41,7 +45,7 @@ fn the_program_runs_as_an_app_of_tsuru() {
     assert_eq!(config.listen.port(), 8888);
 }
 
-/// As Tsuru writes parameters into a form.
+/// Adds parameters to a form in the encoding of Tsuru.
 fn flatten(path: &str, value: &Value, form: &mut url::form_urlencoded::Serializer<'_, String>) {
     match value {
         Value::Object(map) => {
@@ -66,8 +70,8 @@ async fn the_documented_call_binds_with_an_endpoint_and_labels() {
         let bound = api.post("/metrics/resources/shop-metrics/bind-app", &form).await;
         assert_eq!(bound.status, 201, "{form} {}", bound.text);
         assert_eq!(api.endpoint("tsuru:shop").as_deref(), Some("/internal/metrics"));
-        let in_force = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
-        assert_eq!(in_force.options.labels["tier"], "1");
+        let active_binding = api.broker.binding_table().binding_for("tsuru:shop").unwrap();
+        assert_eq!(active_binding.options.labels["tier"], "1");
     })
     .await;
 }

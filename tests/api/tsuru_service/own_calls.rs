@@ -1,12 +1,13 @@
-//! Only Tsuru's own calls change something: its users reach every URL below an instance through
-//! its proxy, with the credentials of the service, an event id in the header and their own body.
+//! Only requests that Tsuru itself sends can change something. Tsuru users can send requests to
+//! every URL below an instance through the service proxy of Tsuru. Such requests have the
+//! credentials of the service, an event ID in the header, and any body.
 
 use super::client::*;
 use scrapebroker::{domain::CallsWithoutEventId, http::auth::BasicCredentials};
 
 const M: &str = "/metrics/resources/m";
 
-/// Every call that changes something, with a form that Tsuru would send but for the event id.
+/// All requests that change something, with the form of Tsuru but without the event ID.
 const CALLS: [(&str, &str, &str); 8] = [
     ("POST", "/metrics/resources", "name=n&team=payments"),
     ("PUT", "/metrics/resources/m", "plan=large&team=payments"),
@@ -24,7 +25,7 @@ async fn prepare(api: &Api) {
     assert_eq!(api.put(&format!("{M}/binds/jobs/weekly"), "").await.status, 201);
 }
 
-/// Nothing has changed since [`prepare`].
+/// Asserts that nothing has changed since [`prepare`].
 async fn check_is_unchanged(api: &Api, tried: &str) {
     let all = api.broker.list().await.unwrap();
     let listed: Vec<_> = all
@@ -42,7 +43,7 @@ async fn check_is_unchanged(api: &Api, tried: &str) {
 }
 
 #[actix_web::test]
-async fn a_call_whose_body_does_not_name_its_event_is_refused() {
+async fn a_request_without_the_event_id_in_its_body_is_refused() {
     on_both(async |api| {
         prepare(&api).await;
         for (method, path, form) in CALLS {
@@ -63,7 +64,7 @@ async fn a_call_whose_body_does_not_name_its_event_is_refused() {
                 if let Some(header) = header {
                     request = request.insert_header((EVENT_ID, header));
                 }
-                let answer = answer(request, body.as_str()).await;
+                let answer = send_request(request, body.as_str()).await;
                 let tried = format!("{method} {path} {header:?} {body}");
                 assert_eq!(answer.status, 403, "{tried} {}", answer.text);
                 let setting = "broker.tsuru_calls_without_event_id";
@@ -71,7 +72,7 @@ async fn a_call_whose_body_does_not_name_its_event_is_refused() {
                 check_is_unchanged(&api, &tried).await;
             }
             let twice = api.own(method, path).append_header((EVENT_ID, EVENT)).content_type(FORM);
-            let answer = answer(twice, format!("{form}&eventid={EVENT}")).await;
+            let answer = send_request(twice, format!("{form}&eventid={EVENT}")).await;
             assert_eq!(answer.status, 403, "{method} {path} {}", answer.text);
             check_is_unchanged(&api, "two headers").await;
         }
@@ -80,7 +81,7 @@ async fn a_call_whose_body_does_not_name_its_event_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
+async fn a_url_in_a_spelling_that_tsuru_does_not_use_is_refused() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let spellings = [
@@ -130,7 +131,7 @@ async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
                 check_is_unchanged(&api, &format!("{method} {path}")).await;
             }
         }
-        // Another spelling of another URL is nowhere.
+        // Other spellings of these URLs do not exist.
         for path in ["m/Bind-App", "m/BIND", "m/bind_app", "m/bind-apps", "m/binds/Jobs/j"] {
             let path = format!("/metrics/resources/{path}");
             let answer = api.form("POST", &path, "app-name=payroll").await;
@@ -148,7 +149,7 @@ async fn a_call_that_is_not_spelled_as_tsuru_spells_it_is_refused() {
 }
 
 #[actix_web::test]
-async fn a_service_with_an_odd_name_is_reached_by_its_encoded_name() {
+async fn a_service_with_special_characters_is_reachable_by_its_encoded_name() {
     on_sqlite(async |api| {
         let mut document = catalog().document().clone();
         document["services"][0]["name"] = "my metrics, 100%".into();
@@ -161,7 +162,7 @@ async fn a_service_with_an_odd_name_is_reached_by_its_encoded_name() {
 }
 
 #[actix_web::test]
-async fn unbinds_of_jobs_without_a_body_are_accepted_where_that_is_set() {
+async fn unbinds_of_jobs_without_a_body_are_accepted_if_configured() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let credentials = || Some(BasicCredentials::new("broker", &"secret".into()));
@@ -169,24 +170,28 @@ async fn unbinds_of_jobs_without_a_body_are_accepted_where_that_is_set() {
         let api = Api::serve_accepting(api.broker, credentials(), accepted);
         for (method, path, form) in CALLS {
             let request = api.own(method, path).content_type(FORM);
-            let answer = answer(request, form).await;
+            let answer = send_request(request, form).await;
             let is_job_unbind = method == "DELETE" && path.contains("/jobs/");
             assert_eq!(answer.status, if is_job_unbind { 200 } else { 403 }, "{method} {path}");
         }
         let job = format!("{M}/binds/jobs/weekly");
-        assert_eq!(api.put(&job, "").await.status, 201, "it was unbound");
-        // The proxy sets the header; without it nothing is known at all.
-        let without = answer(api.request("DELETE", &job), "").await;
+        assert_eq!(api.put(&job, "").await.status, 201, "the job was unbound");
+        // The proxy always sets the header, so a request without it is refused.
+        let without = send_request(api.request("DELETE", &job), "").await;
         assert_eq!(without.status, 403, "{}", without.text);
-        assert_eq!(answer(api.own("DELETE", &job), "").await.status, 200);
+        assert_eq!(send_request(api.own("DELETE", &job), "").await.status, 200);
         let other = api.own("DELETE", &job).content_type(FORM);
-        assert_eq!(answer(other, "eventid=1").await.status, 403, "another id is never right");
+        assert_eq!(
+            send_request(other, "eventid=1").await.status,
+            403,
+            "another event ID is always refused"
+        );
     })
     .await;
 }
 
 #[actix_web::test]
-async fn all_calls_without_an_event_id_are_accepted_where_that_is_set() {
+async fn all_requests_without_an_event_id_are_accepted_if_configured() {
     on_sqlite(async |api| {
         let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
         let accepted = CallsWithoutEventId::Accept;
@@ -198,25 +203,29 @@ async fn all_calls_without_an_event_id_are_accepted_where_that_is_set() {
             ("DELETE", "/metrics/resources/m/bind-app", "app-name=shop"),
         ] {
             let request = api.request(method, path).content_type(FORM);
-            let answer = answer(request, form).await;
+            let answer = send_request(request, form).await;
             assert!(answer.status < 300, "{method} {path} {}", answer.text);
         }
         let other = api.own("DELETE", M).content_type(FORM);
-        assert_eq!(answer(other, "eventid=1").await.status, 403, "another id is never right");
-        assert_eq!(answer(api.request("DELETE", M), "").await.status, 200);
+        assert_eq!(
+            send_request(other, "eventid=1").await.status,
+            403,
+            "another event ID is always refused"
+        );
+        assert_eq!(send_request(api.request("DELETE", M), "").await.status, 200);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_call_about_a_unit_binds_nothing_whatever_else_it_says() {
+async fn a_bind_of_a_unit_never_binds_an_app() {
     on_sqlite(async |api| {
         prepare(&api).await;
         let request = api.own("POST", &format!("{M}/bind")).content_type(FORM);
-        let unit = answer(request, "app-name=payroll&unit-host=").await;
+        let unit = send_request(request, "app-name=payroll&unit-host=").await;
         assert_eq!((unit.status, &*unit.text), (200, "{}"));
         let request = api.own("POST", &format!("{M}/bind-app")).content_type(FORM);
-        let app = answer(request, "app-name=payroll&unit-host=").await;
+        let app = send_request(request, "app-name=payroll&unit-host=").await;
         assert_eq!(app.status, 403, "{}", app.text);
         check_is_unchanged(&api, "unit-host").await;
     })

@@ -1,8 +1,8 @@
-//! Contract tsuru.md 3.1: what is the same on every URL.
+//! Checks that apply to every URL: credentials, unknown services, URLs and methods.
 
 use super::client::*;
 
-/// Every URL with every method, known ones and others.
+/// All supported methods and URLs, and some unsupported ones.
 const URLS: [(&str, &str); 19] = [
     ("GET", "/metrics/resources/plans"),
     ("POST", "/metrics/resources"),
@@ -26,7 +26,7 @@ const URLS: [(&str, &str); 19] = [
 ];
 
 #[actix_web::test]
-async fn wrong_credentials_come_first() {
+async fn credentials_are_checked_first() {
     on_sqlite(async |api| {
         let wrong = [
             None,
@@ -42,7 +42,7 @@ async fn wrong_credentials_come_first() {
                 if let Some((user, password)) = credentials {
                     request = request.basic_auth(user, password);
                 }
-                let answer = answer(request, "").await;
+                let answer = send_request(request, "").await;
                 assert_eq!(answer.status, 401, "{method} {path} {credentials:?}");
                 assert!(answer.header("WWW-Authenticate").unwrap().starts_with("Basic "));
                 assert_eq!(answer.text, "wrong or missing credentials");
@@ -53,7 +53,7 @@ async fn wrong_credentials_come_first() {
 }
 
 #[actix_web::test]
-async fn the_name_of_the_service_is_a_user_name_for_that_service() {
+async fn the_service_name_is_a_valid_user_name_for_that_service() {
     on_sqlite(async |api| {
         for (user, service, status) in [
             ("broker", "metrics", 200),
@@ -64,18 +64,18 @@ async fn the_name_of_the_service_is_a_user_name_for_that_service() {
         ] {
             let path = format!("/{service}/resources/plans");
             let request = api.bare("GET", &path).basic_auth(user, "secret");
-            assert_eq!(answer(request, "").await.status, status, "{user} {service}");
+            assert_eq!(send_request(request, "").await.status, status, "{user} {service}");
         }
     })
     .await;
 }
 
 #[actix_web::test]
-async fn without_credentials_in_the_settings_every_url_says_which_are_missing() {
+async fn without_configured_credentials_every_url_names_the_missing_settings() {
     on_sqlite(async |api| {
         let api = Api::serve(api.broker, None);
         for (method, path) in URLS {
-            let answer = answer(api.request(method, path), "").await;
+            let answer = send_request(api.request(method, path), "").await;
             assert_eq!(answer.status, 503, "{method} {path}");
             assert!(answer.text.contains("broker.username"), "{}", answer.text);
         }
@@ -84,7 +84,7 @@ async fn without_credentials_in_the_settings_every_url_says_which_are_missing() 
 }
 
 #[actix_web::test]
-async fn unknown_services_urls_and_methods_are_refused_in_words() {
+async fn unknown_services_urls_and_methods_are_refused_with_a_message() {
     on_sqlite(async |api| {
         api.created("m").await;
         for (method, path, status, words) in [
@@ -102,7 +102,7 @@ async fn unknown_services_urls_and_methods_are_refused_in_words() {
             ("POST", "/metrics/resources/m/binds/jobs/j", 405, "PUT, DELETE"),
             ("GET", "/metrics/resources/%ff", 400, "UTF-8"),
         ] {
-            let answer = answer(api.request(method, path), "").await;
+            let answer = send_request(api.request(method, path), "").await;
             assert_eq!(answer.status, status, "{method} {path} {}", answer.text);
             assert!(answer.text.contains(words), "{method} {path} {}", answer.text);
             assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
@@ -115,13 +115,13 @@ async fn unknown_services_urls_and_methods_are_refused_in_words() {
 }
 
 #[actix_web::test]
-async fn head_works_wherever_get_does() {
+async fn head_is_allowed_for_all_gets() {
     on_sqlite(async |api| {
         api.created("m").await;
         for path in ["plans", "m", "m/status"] {
             let path = format!("/metrics/resources/{path}");
             let get = api.get(&path).await;
-            let head = answer(api.request("HEAD", &path), "").await;
+            let head = send_request(api.request("HEAD", &path), "").await;
             assert_eq!((get.status, &*head.text), (head.status, ""), "{path}");
             assert!(get.status < 300, "{path}");
         }
@@ -130,7 +130,7 @@ async fn head_works_wherever_get_does() {
 }
 
 #[actix_web::test]
-async fn headers_of_tsuru_of_any_kind_fail_nothing() {
+async fn invalid_tsuru_headers_are_ignored() {
     on_sqlite(async |api| {
         for (name, value) in [
             ("X-Tsuru-User", "dev@example.test"),
@@ -140,7 +140,7 @@ async fn headers_of_tsuru_of_any_kind_fail_nothing() {
             ("X-Tsuru-Cluster-Addresses", "https://127.9.0.1:6443"),
         ] {
             let request = api.request("GET", "/metrics/resources/plans");
-            let answer = answer(request.insert_header((name, value)), "").await;
+            let answer = send_request(request.insert_header((name, value)), "").await;
             assert_eq!(answer.status, 200, "{name} {value}");
         }
     })

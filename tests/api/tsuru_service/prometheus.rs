@@ -1,5 +1,5 @@
-//! Prometheus instances, whose operations take longer than a request. The tests write the rows that
-//! the provisioner would write.
+//! Prometheus instances, whose operations take longer than a request. The tests write the database
+//! rows that the reconciler would write.
 
 use super::client::*;
 use crate::stores::on_both_stores;
@@ -21,9 +21,9 @@ const P: &str = "/prometheus/resources/p";
 
 /// Accepts every instance except one with the rules "broken".
 #[derive(Debug)]
-struct Willing;
+struct AcceptingPolicy;
 
-impl ProvisionPolicy for Willing {
+impl ProvisionPolicy for AcceptingPolicy {
     fn validate<'a>(
         &'a self,
         spec: &'a Spec,
@@ -67,21 +67,21 @@ fn prometheus_catalog() -> Catalog {
     Catalog::parse(&document, BASE_URL).unwrap()
 }
 
-/// The API, and a hand in its store.
-struct World {
+/// The API, and direct access to its database.
+struct Fixture {
     api: Api,
     store: Store,
     id: InstanceId,
 }
 
-impl World {
+impl Fixture {
     /// Records the outcome of the last operation like the reconciler.
-    async fn note(&self, state: OperationState, description: &str, replicas: &[Replica]) {
+    async fn record_outcome(&self, state: OperationState, description: &str, replicas: &[Replica]) {
         let mut tx = self.store.begin_write().await.unwrap();
         let operation = operations::find(&mut tx, &self.id).await.unwrap().unwrap();
         let noted =
             operations::update_state(&mut tx, &operation.operation_id, state, description).await;
-        assert!(noted.unwrap(), "it was in progress");
+        assert!(noted.unwrap(), "the operation was in progress");
         replicas::replace(&mut tx, &self.id, replicas).await.unwrap();
         tx.commit().await.unwrap();
         let known = || self.api.broker.binding_table().prometheus("tsuru:prometheus:p");
@@ -108,20 +108,20 @@ fn replica(state: ReplicaState, problem: &str) -> Replica {
     Replica { number: 0, url: "http://127.0.0.1:1".to_owned(), state, problem: problem.to_owned() }
 }
 
-async fn in_world(test: impl AsyncFn(World)) {
+async fn on_both_fixtures(test: impl AsyncFn(Fixture)) {
     on_both_stores(async |store| {
         let api = Api::start(&store).await;
         let provisioning = Provisioning {
             max_instances: 9,
             max_instances_per_space: 2,
-            policy: Arc::new(Willing),
+            policy: Arc::new(AcceptingPolicy),
             operations_changed: Arc::default(),
         };
         api.broker.provision_with(provisioning, prometheus_catalog());
         let stop = CancellationToken::new();
         let keeping = api.broker.clone().keep_current(Duration::from_millis(20), stop.clone());
         let keeping = actix_web::rt::spawn(keeping);
-        test(World { api, store, id: "tsuru:prometheus:p".parse().unwrap() }).await;
+        test(Fixture { api, store, id: "tsuru:prometheus:p".parse().unwrap() }).await;
         stop.cancel();
         keeping.await.unwrap();
     })
@@ -129,16 +129,20 @@ async fn in_world(test: impl AsyncFn(World)) {
 }
 
 #[actix_web::test]
-async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
-    in_world(async |world| {
-        let api = &world.api;
+async fn an_instance_is_pending_until_it_is_ready_and_can_then_be_bound() {
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         let form = "name=p&team=checkout&parameters.retention=12h";
         assert_eq!(api.post(RESOURCES, form).await.status, 202);
-        assert_eq!(api.post(RESOURCES, form).await.status, 202, "again");
+        assert_eq!(
+            api.post(RESOURCES, form).await.status,
+            202,
+            "a repeated create is still pending"
+        );
         let other = api.post(RESOURCES, "name=p&team=checkout").await;
         assert_eq!(other.status, 409, "{}", other.text);
-        assert_eq!(world.status().await, (202, "being made".to_owned()));
-        assert_eq!(world.info("State").await, "being made");
+        assert_eq!(fixture.status().await, (202, "being made".to_owned()));
+        assert_eq!(fixture.info("State").await, "being made");
         for (method, path) in [("POST", "bind-app"), ("POST", "bind"), ("PUT", "binds/jobs/j")] {
             let early = api.form(method, &format!("{P}/{path}"), "app-name=shop").await;
             assert_eq!(
@@ -146,9 +150,15 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
                 (412, "the service instance is not ready yet")
             );
         }
-        world.note(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")]).await;
-        assert_eq!(world.status().await, (204, String::new()));
-        assert_eq!(api.post(RESOURCES, form).await.status, 200, "and again");
+        fixture
+            .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
+            .await;
+        assert_eq!(fixture.status().await, (204, String::new()));
+        assert_eq!(
+            api.post(RESOURCES, form).await.status,
+            200,
+            "a repeated create of a ready instance succeeds"
+        );
         for (label, value) in [
             ("URL", "https://metrics.example.com/prometheus/tsuru%3Aprometheus%3Ap"),
             ("Plan", ""),
@@ -157,7 +167,7 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
             ("Targets up / all", "0 / 0"),
             ("Last error", "none"),
         ] {
-            assert_eq!(world.info(label).await, value, "{label}");
+            assert_eq!(fixture.info(label).await, value, "{label}");
         }
         let bound = api.post(&format!("{P}/bind-app"), "app-name=shop&app-hosts=h").await;
         assert_eq!(bound.status, 201, "{}", bound.text);
@@ -168,7 +178,7 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
         assert!(!bound.variable("PROMETHEUS_USERNAME").is_empty());
         let scope =
             api.broker.binding_table().scope_of_token(&bound.variable("PROMETHEUS_PASSWORD"));
-        assert_eq!(scope, Some(Scope::Query(world.id.clone())));
+        assert_eq!(scope, Some(Scope::Query(fixture.id.clone())));
         assert_eq!(
             bound.variable("METRICS_URL"),
             "https://metrics.example.com/v1/apps/tsuru:shop/metrics"
@@ -185,13 +195,13 @@ async fn an_instance_is_pending_until_it_is_ready_and_bound_only_then() {
 }
 
 #[actix_web::test]
-async fn what_fails_is_down_and_says_why() {
-    in_world(async |world| {
-        let api = &world.api;
+async fn a_failed_instance_is_down_with_a_reason() {
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         assert_eq!(api.post(RESOURCES, "name=p&team=checkout").await.status, 202);
-        world.note(OperationState::Failed, "no binary", &[]).await;
-        assert_eq!(world.status().await, (500, "could not be made: no binary".to_owned()));
-        assert_eq!(world.info("Last error").await, "no binary");
+        fixture.record_outcome(OperationState::Failed, "no binary", &[]).await;
+        assert_eq!(fixture.status().await, (500, "could not be made: no binary".to_owned()));
+        assert_eq!(fixture.info("Last error").await, "no binary");
         let again = api.post(RESOURCES, "name=p&team=checkout").await;
         assert_eq!(again.status, 422);
         assert!(again.text.contains("no binary"), "{}", again.text);
@@ -203,43 +213,51 @@ async fn what_fails_is_down_and_says_why() {
 }
 
 #[actix_web::test]
-async fn replicas_that_were_given_up_are_down_while_none_is_ready() {
-    in_world(async |world| {
+async fn an_instance_without_ready_replicas_is_down_after_a_failure() {
+    on_both_fixtures(async |fixture| {
         let failed = || replica(ReplicaState::Failed, "it took too much memory");
-        world.api.post(RESOURCES, "name=p&team=checkout").await;
-        world.note(OperationState::Succeeded, "", &[failed()]).await;
-        assert_eq!(world.status().await, (500, "failed: it took too much memory".to_owned()));
-        assert_eq!(world.info("Last error").await, "it took too much memory");
+        fixture.api.post(RESOURCES, "name=p&team=checkout").await;
+        fixture.record_outcome(OperationState::Succeeded, "", &[failed()]).await;
+        assert_eq!(fixture.status().await, (500, "failed: it took too much memory".to_owned()));
+        assert_eq!(fixture.info("Last error").await, "it took too much memory");
     })
     .await;
 }
 
 #[actix_web::test]
-async fn an_update_is_pending_and_a_delete_waits_for_its_end() {
-    in_world(async |world| {
-        let api = &world.api;
+async fn an_instance_is_pending_during_an_update_and_a_delete_waits_for_its_end() {
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         api.post(RESOURCES, "name=p&team=checkout").await;
         let early = api.put(P, "plan=standard").await;
         assert_eq!(early.status, 422, "{}", early.text);
-        world.note(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")]).await;
-        assert_eq!(api.put(P, "plan=small&team=checkout").await.status, 200, "no change");
+        fixture
+            .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
+            .await;
+        assert_eq!(
+            api.put(P, "plan=small&team=checkout").await.status,
+            200,
+            "an update without changes succeeds"
+        );
         let update = api.put(P, "plan=standard&team=checkout").await;
         assert_eq!(update.status, 202, "{}", update.text);
-        assert_eq!(world.status().await, (202, "being changed".to_owned()));
-        world.note(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")]).await;
-        assert_eq!(world.info("Retention").await, "15d");
+        assert_eq!(fixture.status().await, (202, "being changed".to_owned()));
+        fixture
+            .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
+            .await;
+        assert_eq!(fixture.info("Retention").await, "15d");
         let shorter = api.put(P, "plan=small&team=checkout").await;
         assert_eq!(shorter.status, 422);
         assert!(shorter.text.contains("would be lost"), "{}", shorter.text);
 
         let removed = async {
-            while world.status().await.1 != "being removed" {
+            while fixture.status().await.1 != "being removed" {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let bind = api.post(&format!("{P}/bind-app"), "app-name=shop").await;
             assert_eq!(bind.status, 422, "{}", bind.text);
-            let mut tx = world.store.begin_write().await.unwrap();
-            instances::delete(&mut tx, &world.id).await.unwrap();
+            let mut tx = fixture.store.begin_write().await.unwrap();
+            instances::delete(&mut tx, &fixture.id).await.unwrap();
             tx.commit().await.unwrap();
         };
         let (deleted, again, ()) = tokio::join!(api.delete(P, ""), api.delete(P, ""), removed);
@@ -251,29 +269,31 @@ async fn an_update_is_pending_and_a_delete_waits_for_its_end() {
 }
 
 #[actix_web::test]
-async fn a_removal_that_fails_keeps_the_instance_in_tsuru() {
-    in_world(async |world| {
-        let api = &world.api;
+async fn a_failed_removal_keeps_the_instance_in_tsuru() {
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         api.post(RESOURCES, "name=p&team=checkout").await;
-        world.note(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")]).await;
+        fixture
+            .record_outcome(OperationState::Succeeded, "", &[replica(ReplicaState::Ready, "")])
+            .await;
         let failing = async {
-            while world.status().await.1 != "being removed" {
+            while fixture.status().await.1 != "being removed" {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            world.note(OperationState::Failed, "the disk is gone", &[]).await;
+            fixture.record_outcome(OperationState::Failed, "the disk is gone", &[]).await;
         };
         let (deleted, ()) = tokio::join!(api.delete(P, ""), failing);
         assert!(deleted.status >= 400 && deleted.status != 404, "{}", deleted.status);
         assert!(deleted.text.contains("the disk is gone"), "{}", deleted.text);
-        assert_eq!(world.status().await.0, 500);
+        assert_eq!(fixture.status().await.0, 500);
     })
     .await;
 }
 
 #[actix_web::test]
-async fn what_cannot_be_made_is_refused_in_words_before_it_is_there() {
-    in_world(async |world| {
-        let api = &world.api;
+async fn an_impossible_instance_is_refused_before_it_is_created() {
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         for (form, words) in [
             ("name=p&team=t&parameters.retention=90d", "from 1h to 30d"),
             ("name=p&team=t&parameters.rules=broken", "the rules are broken"),
@@ -302,18 +322,18 @@ async fn what_cannot_be_made_is_refused_in_words_before_it_is_there() {
 
 #[actix_web::test]
 async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_others() {
-    in_world(async |world| {
-        let api = &world.api;
+    on_both_fixtures(async |fixture| {
+        let api = &fixture.api;
         let spec =
             || api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap().spec.clone();
         let ready = async || {
             let replicas = [replica(ReplicaState::Ready, "")];
-            world.note(OperationState::Succeeded, "", &replicas).await;
+            fixture.record_outcome(OperationState::Succeeded, "", &replicas).await;
         };
         let made =
             "name=p&team=checkout&parameters.retention=12h&parameters.rules=groups%3A%20%5B%5D";
         assert_eq!(api.post(RESOURCES, made).await.status, 202);
-        // A new description while it is made changes nothing.
+        // A new description during the provision changes nothing.
         let same = "plan=small&team=checkout&description=d&parameters.retention=12h\
                     &parameters.rules=groups%3A%20%5B%5D";
         assert_eq!(api.put(P, same).await.status, 200);
@@ -321,18 +341,18 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
         assert_eq!(api.put(P, same).await.status, 200);
         assert_eq!(spec().rules.as_deref(), Some("groups: []"));
 
-        // `tsuru service-instance-update --remove-param rules`
+        // This is the request of `tsuru service-instance-update --remove-param rules`.
         let without = "plan=small&team=checkout&parameters.retention=12h";
         assert_eq!(api.put(P, without).await.status, 202);
         ready().await;
         assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "12h".to_owned()));
 
-        // The default is shorter, which the user has to say.
+        // The default retention is shorter. The user must set a shorter retention explicitly.
         let shorter = api.put(P, "plan=small&team=checkout&parameters.=").await;
         assert_eq!(shorter.status, 422);
         assert!(shorter.text.contains("would be lost"), "{}", shorter.text);
         assert_eq!(api.put(P, "plan=small&team=checkout&description=d").await.status, 200);
-        assert_eq!(spec().retention.to_string(), "12h", "it stays as it was");
+        assert_eq!(spec().retention.to_string(), "12h", "the retention is unchanged");
 
         let broken = "plan=small&team=checkout&parameters.retention=12h&parameters.rules=broken";
         let refused = api.put(P, broken).await;
@@ -342,14 +362,14 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
             "{}",
             refused.text
         );
-        assert_eq!(world.info("Refused, not in force").await, "parameter rules");
+        assert_eq!(fixture.info("Refused, not in force").await, "parameter rules");
         let longer = broken.replace("12h", "20h");
         let update = api.put(P, &longer).await;
         assert_eq!(update.status, 202, "{}", update.text);
         ready().await;
         assert_eq!((spec().rules.clone(), spec().retention.to_string()), (None, "20h".to_owned()));
 
-        // The quota is that of its team from now on.
+        // Now the instance counts towards the quota of the new team.
         assert_eq!(api.put(P, &longer.replace("checkout", "payments")).await.status, 200);
         let prometheus = api.broker.binding_table().prometheus("tsuru:prometheus:p").unwrap();
         assert_eq!(prometheus.space_guid.as_str(), "tsuru:payments/");
@@ -358,15 +378,15 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
             assert_eq!(made.status, 202, "{}", made.text);
         }
         let failing = async {
-            while world.status().await.1 != "being removed" {
+            while fixture.status().await.1 != "being removed" {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            let mut tx = world.store.begin_write().await.unwrap();
-            instances::delete(&mut tx, &world.id).await.unwrap();
+            let mut tx = fixture.store.begin_write().await.unwrap();
+            instances::delete(&mut tx, &fixture.id).await.unwrap();
             tx.commit().await.unwrap();
         };
         let (deleted, ()) = tokio::join!(api.delete(P, ""), failing);
-        assert_eq!(deleted.status, 200, "what was refused goes with it");
+        assert_eq!(deleted.status, 200, "refused parameters are removed with the instance");
     })
     .await;
 }

@@ -1,16 +1,16 @@
-//! The same request twice at the same moment, and a delete that overtakes.
+//! Concurrent requests: equal and different creates and binds, and concurrent deletes.
 
 use super::client::*;
 use futures_util::future::join_all;
 
 const M: &str = "/metrics/resources/m";
 
-fn count(answers: &[Answer], status: u16) -> usize {
+fn count(answers: &[ServiceResponse], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
 
 #[actix_web::test]
-async fn of_equal_requests_at_once_one_makes_and_all_succeed() {
+async fn concurrent_equal_requests_all_succeed_and_one_creates() {
     on_both(async |api| {
         let form = "name=m&team=checkout";
         let answers = join_all((0..20).map(|_| api.post("/metrics/resources", form))).await;
@@ -30,7 +30,7 @@ async fn of_equal_requests_at_once_one_makes_and_all_succeed() {
 }
 
 #[actix_web::test]
-async fn different_creates_at_once_end_as_one_of_them() {
+async fn one_of_two_concurrent_different_creates_succeeds() {
     on_both(async |api| {
         for round in 0..5 {
             let forms: Vec<_> = (0..5).map(|n| format!("name=m{round}&team=t{n}")).collect();
@@ -45,7 +45,7 @@ async fn different_creates_at_once_end_as_one_of_them() {
 }
 
 #[actix_web::test]
-async fn different_binds_at_once_end_as_one_of_them() {
+async fn one_of_two_concurrent_different_binds_remains() {
     on_both(async |api| {
         api.created("m").await;
         for _ in 0..5 {
@@ -67,7 +67,7 @@ async fn different_binds_at_once_end_as_one_of_them() {
 }
 
 #[actix_web::test]
-async fn a_bind_and_the_end_of_its_instance_at_once_leave_no_orphan() {
+async fn a_bind_concurrent_with_the_delete_of_its_instance_leaves_no_orphan() {
     on_both(async |api| {
         for _ in 0..10 {
             api.created("m").await;

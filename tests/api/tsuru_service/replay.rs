@@ -1,10 +1,10 @@
-//! What Tsuru really sends, call by call.
+//! A replay of recorded requests of Tsuru.
 
 use super::client::*;
 use serde_json::Value;
 
 #[actix_web::test]
-async fn what_tsuru_sends_is_served() {
+async fn recorded_requests_of_tsuru_are_served() {
     let calls: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/tsuru_service_requests.json")).unwrap();
     on_both(async |api| {
@@ -20,9 +20,9 @@ async fn what_tsuru_sends_is_served() {
     .await;
 }
 
-/// Each call again, as if the first answer had been lost: still a success.
+/// Each request is repeated, as after a lost response, and succeeds again.
 #[actix_web::test]
-async fn what_tsuru_sends_again_is_served_again() {
+async fn repeated_recorded_requests_of_tsuru_succeed() {
     let calls: Vec<Value> =
         serde_json::from_str(include_str!("../../fixtures/tsuru_service_requests.json")).unwrap();
     on_both(async |api| {
@@ -35,7 +35,7 @@ async fn what_tsuru_sends_again_is_served_again() {
     .await;
 }
 
-async fn send(api: &Api, call: &Value) -> Answer {
+async fn send(api: &Api, call: &Value) -> ServiceResponse {
     let text = |key: &str| call[key].as_str().unwrap();
     let path = format!("/metrics{}", text("path"));
     let mut request = api.bare(text("method"), &path).basic_auth("metrics", "secret");
@@ -49,5 +49,5 @@ async fn send(api: &Api, call: &Value) -> Answer {
         Value::String(form) => form.clone(),
         json => json.to_string(),
     };
-    answer(request, body).await
+    send_request(request, body).await
 }

@@ -1,4 +1,5 @@
-//! Tsuru has no ids of bindings, only names. Its tokens have a random part all the same.
+//! Tokens for Tsuru bindings. Bindings have names instead of IDs in Tsuru, and their tokens have a
+//! random part.
 
 use super::client::*;
 
@@ -21,8 +22,7 @@ async fn bound_job(api: &Api) -> String {
     bound.variable("METRICS_TOKEN")
 }
 
-/// After an unbind that failed at its side Tsuru binds again, and the app goes on with the
-/// variables that it has.
+/// After an unbind that failed in Tsuru, Tsuru binds again and the app keeps its variables.
 #[actix_web::test]
 async fn a_bind_right_after_an_unbind_gets_the_same_token() {
     on_both(async |api| {
@@ -42,11 +42,11 @@ async fn a_bind_right_after_an_unbind_gets_the_same_token() {
 }
 
 #[actix_web::test]
-async fn an_instance_of_the_same_name_gives_other_tokens() {
+async fn a_recreated_instance_with_the_same_name_has_other_tokens() {
     on_both(async |api| {
         api.created("m").await;
         let (app, job) = (bound_app(&api).await, bound_job(&api).await);
-        // One is unbound first, as Tsuru does it, and one goes with the instance.
+        // The app is unbound first. The binding of the job is removed with the instance.
         assert_eq!(api.delete(&format!("{M}/bind-app"), "app-name=shop").await.status, 200);
         assert_eq!(api.delete(M, "").await.status, 200);
         api.created("m").await;

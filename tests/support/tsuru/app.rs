@@ -1,4 +1,4 @@
-//! Apps and their units, as the API keeps and shows them.
+//! Apps and units of the fake API.
 
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -11,7 +11,7 @@ pub struct Variable {
     pub managed_by: String,
 }
 
-/// An app, as the API keeps it.
+/// An app in the fake API.
 #[derive(Clone, Debug, Default)]
 pub struct TsuruApp {
     pub name: String,
@@ -22,17 +22,17 @@ pub struct TsuruApp {
     pub description: String,
     pub tags: Vec<String>,
     pub router: String,
-    /// Addresses of its routers.
+    /// Router addresses of the app.
     pub hosts: Vec<String>,
     pub environment: BTreeMap<String, Variable>,
-    /// The image of each deploy.
+    /// The image of each deployment.
     pub deploys: Vec<String>,
     pub restarts: usize,
-    /// As they stand in the answer.
+    /// Units in the format of the response.
     pub units: Vec<Value>,
-    /// As they stand in the answer.
+    /// Internal addresses in the format of the response.
     pub internal_addresses: Vec<Value>,
-    /// The token may not see it: 403.
+    /// The token has no access to the app: requests return 403.
     pub is_forbidden: bool,
 }
 
@@ -42,7 +42,7 @@ impl TsuruApp {
         Self { name, team_owner, pool, ..Self::default() }
     }
 
-    /// The answer to `GET /1.0/apps/{app}`.
+    /// The response to `GET /1.0/apps/{app}`.
     pub(super) fn info(&self) -> Value {
         let routers: Vec<_> = (self.hosts.iter())
             .map(|host| json!({"name": self.router, "address": host, "addresses": [host]}))
@@ -58,7 +58,8 @@ impl TsuruApp {
     }
 }
 
-/// A unit on Kubernetes: no address, and the node's IP beside its own.
+/// A unit on Kubernetes. It has no `Address`; `IP` is the address of the node and `InternalIP` that
+/// of the pod.
 pub fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
     json!({
         "ID": id, "Name": id, "AppName": app, "ProcessName": process, "Type": "", "IP": "127.255.0.1",
@@ -68,7 +69,7 @@ pub fn pod(app: &str, process: &str, id: &str, ip: &str) -> Value {
     })
 }
 
-/// A unit whose address the platform tells.
+/// A unit whose address the API reports.
 pub fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Value {
     let mut unit = pod(app, process, id, "");
     unit["IP"] = json!(address.ip().to_string());
@@ -78,7 +79,7 @@ pub fn container(app: &str, process: &str, id: &str, address: SocketAddr) -> Val
     unit
 }
 
-/// The address of a process inside of its cluster, of all its versions.
+/// The address of a process inside the cluster, shared by all versions of the app.
 pub fn internal_address(app: &str, process: &str, target_port: u16) -> Value {
     json!({
         "Domain": format!("{app}-{process}.tsuru-{app}.svc.cluster.local"), "Protocol": "TCP",

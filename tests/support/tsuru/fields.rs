@@ -1,9 +1,9 @@
-//! What a request says, in its query, a form or JSON.
+//! Fields of requests, from the query string, a form or JSON.
 
 use actix_web::HttpRequest;
 use serde_json::Value;
 
-/// What a request says, whatever letters its keys are in.
+/// Fields of a request. Keys are in lower case.
 pub(super) struct Fields(pub(super) Vec<(String, String)>);
 
 impl Fields {
@@ -16,7 +16,7 @@ impl Fields {
         self.get(key) == "true"
     }
 
-    /// A repeated key, or one with numbers.
+    /// The values of a repeated key (`tag=a&tag=b`) or of a numbered key (`tag.0=a`).
     pub(super) fn of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         let is_one = move |known: &str| {
             let number = known.strip_prefix(key).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
@@ -26,7 +26,7 @@ impl Fields {
     }
 }
 
-/// Of the query, and of a body that is a form or JSON.
+/// Reads the fields of the query string and of a body that is a form or JSON.
 pub(super) fn fields(request: &HttpRequest, body: &[u8]) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     let media_type = request.headers().get("Content-Type").and_then(|it| it.to_str().ok());
