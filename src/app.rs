@@ -11,7 +11,6 @@ mod drain;
 mod http1_head;
 mod http2;
 mod metrics;
-mod processes;
 mod provisioning;
 mod route_sources;
 mod server;

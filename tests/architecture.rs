@@ -10,7 +10,6 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("net", &["tls"]),
-    ("config", &["domain"]),
     ("secrets", &["domain"]),
     ("store", &["domain"]),
     ("discovery", &["domain", "net", "tls"]),
@@ -19,6 +18,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("scrape", &["domain", "discovery", "net", "tls"]),
     ("query", &["domain", "net", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
+    ("config", &["domain", "tls", "discovery", "provisioner", "scrape", "http"]),
 ];
 
 /// Modules that may import all others.

@@ -10,7 +10,7 @@ mod platform;
 mod prometheus;
 
 use super::{
-    block_on,
+    Environment, block_on,
     demo_app::{DemoApp, Options},
     failure::Failure,
     log, write_line,
@@ -52,11 +52,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
         log("warn", LogFormat::Text)?;
         block_on(async {
             let stops = signals::stops().map_err(Failure::other)?;
-            let demo = Demo::build(self.listen).await?;
+            let demo = Demo::build(self.listen, environment).await?;
             Ok(demo.run_until(stops, |summary| write_line(summary)).await?)
         })
     }
@@ -100,7 +100,10 @@ impl Demo {
     ///
     /// # Errors
     /// When a port cannot be had or the disk cannot be written.
-    async fn build(listen: Option<SocketAddr>) -> Result<Self, DemoError> {
+    async fn build(
+        listen: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> Result<Self, DemoError> {
         let folder = tempfile::tempdir().context("no place for the demo's files")?;
         let mut instances = Vec::new();
         for index in 0..3 {
@@ -110,7 +113,7 @@ impl Demo {
         let gorouter = FakeGorouter::bind(&addresses).context("no port for the route table")?;
         let listen = chosen(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
-        let program = prometheus::program();
+        let program = prometheus::program(environment);
         let more = prometheus::settings(program.as_deref(), folder.path());
         let more = more.context("no port for a Prometheus")?;
         let config = config(&folder, listen, &gorouter, &password, more)?;

@@ -24,7 +24,7 @@ const WAITING: usize = 16;
 const BUSY: Duration = Duration::from_secs(5);
 
 pub struct Operators {
-    list: Vec<Operator>,
+    list: Vec<KnownOperator>,
     key: hmac::Key,
     /// The runtime that checks passwords.
     elsewhere: Handle,
@@ -34,9 +34,16 @@ pub struct Operators {
     last_check: AtomicU64,
 }
 
-struct Operator {
-    username: String,
-    password_bcrypt: SecretString,
+/// A user who may see all apps.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    pub username: String,
+    /// bcrypt hash of the password.
+    pub password_bcrypt: SecretString,
+}
+
+struct KnownOperator {
+    operator: Operator,
     last_right: Mutex<Option<hmac::Tag>>,
 }
 
@@ -51,12 +58,8 @@ impl Operators {
     ///
     /// # Panics
     /// If the system provides no random numbers.
-    pub fn new(list: impl IntoIterator<Item = (String, SecretString)>, elsewhere: Handle) -> Self {
-        let operator = |(username, password_bcrypt)| Operator {
-            username,
-            password_bcrypt,
-            last_right: Mutex::default(),
-        };
+    pub fn new(list: impl IntoIterator<Item = Operator>, elsewhere: Handle) -> Self {
+        let operator = |operator| KnownOperator { operator, last_right: Mutex::default() };
         Self {
             list: list.into_iter().map(operator).collect(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
@@ -73,7 +76,7 @@ impl Operators {
     }
 
     pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|operator| operator.username.as_str())
+        self.list.iter().map(|it| it.operator.username.as_str())
     }
 
     /// Whether this is an operator, by a password that was right before.
@@ -112,19 +115,20 @@ impl Operators {
         Ok(false)
     }
 
-    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a Operator> {
+    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a KnownOperator> {
         let is_named =
-            |operator: &&Operator| presented.user.as_deref() == Some(operator.username.as_str());
+            |it: &&KnownOperator| presented.user.as_deref() == Some(it.operator.username.as_str());
         self.list.iter().filter(is_named)
     }
 
-    async fn check(&self, operator: &Operator, presented: &Presented) -> bool {
+    async fn check(&self, operator: &KnownOperator, presented: &Presented) -> bool {
         let Ok(turn) = Arc::clone(&self.one_at_a_time).acquire_owned().await else { return false };
         if self.is_known(presented) {
             // An earlier request in the queue may have proven the password.
             return true;
         }
-        let (password, hash) = (presented.secret.clone(), operator.password_bcrypt.clone());
+        let (password, hash) =
+            (presented.secret.clone(), operator.operator.password_bcrypt.clone());
         let work = self.elsewhere.spawn_blocking(move || {
             let started = Instant::now();
             let right = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
@@ -150,8 +154,9 @@ mod tests {
     #[tokio::test]
     async fn a_right_password_is_checked_once_and_then_known() {
         let hash = |password: &str| SecretString::from(bcrypt::hash(password, 4).unwrap());
-        let list = [("ann", "one"), ("bob", "two"), ("ann", "three")]
-            .map(|(user, password)| (user.to_owned(), hash(password)));
+        let list = [("ann", "one"), ("bob", "two"), ("ann", "three")].map(|(user, password)| {
+            Operator { username: user.to_owned(), password_bcrypt: hash(password) }
+        });
         let operators = Operators::new(list, Handle::current());
         let ann = presented(Some("ann"), "one");
         assert!(!operators.is_known(&ann));
