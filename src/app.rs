@@ -241,6 +241,7 @@ fn serve(
             .app_data(web::Data::new(scrape::ScrapeClient::new(
                 idle_timeout,
                 backends.clone(),
+                resolver.clone(),
                 outgoing.clone(),
             )))
             .app_data(web::Data::new(query::PrometheusClient::new(

@@ -28,7 +28,7 @@ use crate::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
-    scrape::{self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
+    scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
     tls,
@@ -152,11 +152,8 @@ impl Components {
             config.scrape.max_memory,
             MemoryBudgetMetrics::register(&mut registry),
         );
-        let exporters = Exporters::new(
-            config.external_exporters.iter().cloned(),
-            resolver.clone(),
-            ExporterMetrics::register(&mut registry),
-        );
+        let exporters =
+            Exporters::new(config.external_exporters.iter().cloned(), Arc::clone(&scrape_metrics));
         let metrics = ConnectionMetrics::register(&mut registry);
         let connections = Connections::new(descriptors.incoming, metrics);
         let metrics = ConnectionLimiterMetrics::register(&mut registry);

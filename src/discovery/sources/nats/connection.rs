@@ -8,6 +8,7 @@ use super::Expiry;
 use crate::{
     discovery::{address, error::cause},
     domain::BasicAuth,
+    net::Resolver,
     tls::{ClientConfig, ClientSettings, TlsError},
 };
 use async_nats::{
@@ -25,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::lookup_host, sync::watch};
+use tokio::{runtime::Handle, sync::watch};
 
 /// All messages between routers and emitters. One subscription, because NATS preserves the order
 /// only within a subscription.
@@ -237,10 +238,11 @@ async fn record_unknown_names(
     servers: &[ServerAddr],
     cause_sender: &watch::Sender<Option<Arc<str>>>,
 ) {
+    let resolver = Resolver::new(Handle::current());
     let mut failures = Vec::new();
     for server in servers {
         let host = server.host().trim_matches(['[', ']']);
-        if let Err(error) = lookup_host((host, server.port())).await {
+        if let Err(error) = resolver.addresses(host, server.port()).await {
             failures.push(format!("{}:{}: {error}", server.host(), server.port()));
         }
     }
