@@ -40,7 +40,7 @@ pub fn register<M: Metric + Clone>(
 pub type Label<V> = [(&'static str, V); 1];
 
 /// Counters that differ in the value of one label. Clones share their values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CounterByLabel {
     label: &'static str,
     counters: Family<Label<&'static str>, Counter>,

@@ -25,7 +25,7 @@ impl Ended {
 }
 
 /// Gauge and counters of the main listener's connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionMetrics {
     open: Gauge,
     refused: Counter,

@@ -153,7 +153,7 @@ impl Check {
             provision,
             update,
             bind,
-            prometheus: prometheus?,
+            prometheus: prometheus.ok()?,
         })
     }
 
@@ -291,14 +291,14 @@ impl Check {
     }
 
     /// What the plan means, if its instances are a Prometheus.
-    fn prometheus(&mut self, plan: &Object<'_>) -> Option<Option<PrometheusPlan>> {
+    fn prometheus(&mut self, plan: &Object<'_>) -> Result<Option<PrometheusPlan>, Recorded> {
         let Some(metadata) = plan.get("metadata").and_then(Value::as_object) else {
-            return Some(None);
+            return Ok(None);
         };
-        let Some(prometheus) = metadata.get("prometheus") else { return Some(None) };
+        let Some(prometheus) = metadata.get("prometheus") else { return Ok(None) };
         let parsed = PrometheusPlan::parse(prometheus);
         let mistakes = match parsed {
-            Ok(parsed) => return Some(Some(parsed)),
+            Ok(parsed) => return Ok(Some(parsed)),
             Err(mistakes) => mistakes,
         };
         for (key, problem) in mistakes {
@@ -306,7 +306,7 @@ impl Check {
             let path = if key.is_empty() { path } else { format!("{path}.{key}") };
             self.mistake(path, problem);
         }
-        None
+        Err(Recorded)
     }
 
     /// The schemas of provision, update and bind.
@@ -324,6 +324,9 @@ impl Check {
         )
     }
 }
+
+/// A mistake was recorded.
+struct Recorded;
 
 /// What a plan inherits from its service.
 struct Defaults {

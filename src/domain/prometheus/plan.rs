@@ -90,17 +90,19 @@ impl PrometheusPlan {
         let scrape_interval = reader.bounds("scrape_interval");
         let retention_size = reader.size("retention_size");
         let memory_limit = reader.size("memory_limit");
-        if memory_limit.is_none() {
-            reader.mistake::<()>("memory_limit", "is missing, or no size like 512MiB");
-        } else if memory_limit.flatten().is_some_and(|limit| limit < LEAST_MEMORY) {
-            reader.mistake::<()>("memory_limit", "must be at least 32MiB");
-        }
+        let memory_limit = match memory_limit {
+            Ok(None) => reader.mistake("memory_limit", "is missing; write it like 512MiB"),
+            Ok(Some(limit)) if limit < LEAST_MEMORY => {
+                reader.mistake("memory_limit", "must be at least 32MiB")
+            }
+            limit => limit.ok().flatten(),
+        };
         let storage = match reader.get("storage").map(Value::as_str) {
             Some(Some("tmpfs")) => Some(Storage::Tmpfs),
             Some(Some("disk")) => Some(Storage::Disk),
             _ => reader.mistake("storage", "must be tmpfs or disk"),
         };
-        if storage == Some(Storage::Tmpfs) && retention_size == Some(None) {
+        if storage == Some(Storage::Tmpfs) && retention_size == Ok(None) {
             reader.mistake::<()>("retention_size", "is missing: memory storage needs a limit");
         }
         let replicas = match reader.get("replicas").map_or(Some(1), Value::as_u64) {
@@ -122,10 +124,10 @@ impl PrometheusPlan {
         let plan = || {
             Some(Self {
                 retention: retention?,
-                retention_size: retention_size?,
+                retention_size: retention_size.ok()?,
                 storage: storage?,
                 replicas: replicas?,
-                memory_limit: memory_limit??,
+                memory_limit: memory_limit?,
                 scrape_interval: scrape_interval?,
                 sample_limit: sample_limit?,
                 remote_write: remote_write?,
@@ -137,6 +139,10 @@ impl PrometheusPlan {
         }
     }
 }
+
+/// A mistake was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Recorded;
 
 struct Reader<'a> {
     map: &'a Map<String, Value>,
@@ -174,17 +180,20 @@ impl<'a> Reader<'a> {
     }
 
     /// `512MiB`, or bytes as a number.
-    fn size(&mut self, key: &str) -> Option<Option<u64>> {
+    fn size(&mut self, key: &str) -> Result<Option<u64>, Recorded> {
         let size = match self.get(key) {
-            None => return Some(None),
+            None => return Ok(None),
             Some(Value::String(text)) => {
                 text.parse::<bytesize::ByteSize>().ok().map(|it| it.as_u64())
             }
             Some(value) => value.as_u64(),
         };
         match size {
-            Some(size @ 1..) => Some(Some(size)),
-            _ => self.mistake(key, "must be a size like 512MiB"),
+            Some(size @ 1..) => Ok(Some(size)),
+            _ => {
+                self.mistake::<()>(key, "must be a size like 512MiB");
+                Err(Recorded)
+            }
         }
     }
 }

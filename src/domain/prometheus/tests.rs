@@ -76,6 +76,14 @@ fn a_plan_is_read_whole_or_every_mistake_is_named() {
         "remote_write",
     ];
     assert_eq!(keys, expected, "{mistakes:?}");
+    for key in ["retention", "storage", "memory_limit", "scrape_interval"] {
+        for value in [Value::Null, json!("nonsense")] {
+            let mut wrong = plan();
+            wrong[key] = value;
+            let mistakes = PrometheusPlan::parse(&wrong).unwrap_err();
+            assert!(matches!(&mistakes[..], [(it, _)] if it == key), "{key}: {mistakes:?}");
+        }
+    }
     let mut memory = plan();
     memory["storage"] = json!("tmpfs");
     memory["retention_size"] = json!(null);

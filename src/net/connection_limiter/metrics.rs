@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionLimiterMetrics {
     open: Gauge,
     in_use: Gauge,

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ProcessMetrics {
     instances: Family<Label<&'static str>, Gauge>,
     restarts: Counter,
