@@ -1,11 +1,11 @@
-//! The state of an instance in a few words.
+//! A short text for the state of an instance.
 
 use crate::{
     broker::PrometheusSnapshot,
     domain::{OperationKind, OperationState, prometheus::ReplicaState},
 };
 
-/// The operation in progress, and the number of servers that run.
+/// The operation in progress, and the number of ready replicas.
 pub fn state(prometheus: &PrometheusSnapshot) -> String {
     let operation = prometheus.operation.as_ref();
     let doing = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));
