@@ -1,4 +1,4 @@
-//! Metrics of the route table and of the bindings, collected at each scrape.
+//! Metrics of the route table and the bindings. They are collected at each scrape.
 
 use crate::{
     broker::BindingTable,
@@ -25,7 +25,7 @@ impl Collector for RouteMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let snapshot = self.0.snapshot();
         let sources: Vec<_> = snapshot.sources().collect();
-        // Names and HELP texts of promfetcher.
+        // Names and HELP texts are those of promfetcher.
         if let Some(age) = snapshot.age() {
             let gauge = ConstGauge::new(age.as_secs_f64());
             let help = "Age of the newest good route table, in seconds";
@@ -52,7 +52,7 @@ impl Collector for RouteMetrics {
             let gauge = ConstGauge::new(value as u64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        per_source(&mut encoder, &sources)
+        encode_sources(&mut encoder, &sources)
     }
 }
 
@@ -78,7 +78,7 @@ impl Collector for BindingMetrics {
     }
 }
 
-fn per_source(
+fn encode_sources(
     encoder: &mut DescriptorEncoder<'_>,
     sources: &[&SourceStatus],
 ) -> Result<(), fmt::Error> {

@@ -115,7 +115,7 @@ impl Broker {
                     parameters: self.encrypt_parameters(id, &request.parameters)?,
                 };
                 if !instances::insert(tx, &instance).await? {
-                    // Unreachable because of the lock; the unique key is checked all the same.
+                    // Unreachable because of the lock. The unique key is checked nevertheless.
                     return Err(BrokerError::InstanceConflict);
                 }
                 match &requested {

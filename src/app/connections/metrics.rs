@@ -11,12 +11,12 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Why we ended a connection.
+/// Reasons why Scrapebroker closed a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ended {
-    /// No request ran on it for too long.
+    /// No request ran for the idle timeout.
     Idle,
-    /// It was idle, and a new one needed its place.
+    /// It was idle, and the limit was reached.
     ForAnother,
 }
 
@@ -30,7 +30,7 @@ impl Ended {
     }
 }
 
-/// Gauge and counters of the main listener's connections.
+/// Metrics of the main listener's connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionMetrics {
     open: Gauge,
@@ -77,8 +77,8 @@ impl ConnectionMetrics {
         self.refused.inc();
     }
 
-    pub(super) fn end(&self, why: Ended) {
-        self.ended.get_or_create(&why.label()).inc();
+    pub(super) fn end(&self, reason: Ended) {
+        self.ended.get_or_create(&reason.label()).inc();
     }
 
     pub(super) fn stalled(&self) {
