@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! signal ── drain_wait ──► no new connections ── shutdown_grace ──► running requests are aborted
-//! └ not ready; each response closes its connection
+//!   └ not ready; each response closes its connection
 //! ```
 //!
 //! During `drain_wait`, new connections are still served, because load balancers may not have

@@ -29,13 +29,13 @@ pub fn restrict_permissions(path: &Path) {
     }
     let before = format!("{mode:o}");
     let path_shown = path.display();
-    let is_own = metadata.uid() == geteuid().as_raw();
+    let is_ours = metadata.uid() == geteuid().as_raw();
     match fs::set_permissions(path, Permissions::from_mode(mode & OWNER_ONLY)) {
         Ok(()) => {
             tracing::warn!(path = %path_shown, before, "removed access of group and others to a file with secrets");
         }
         Err(error) => {
-            tracing::warn!(path = %path_shown, before, is_own, %error, "cannot restrict access to a file with secrets");
+            tracing::warn!(path = %path_shown, before, is_ours, %error, "cannot restrict access to a file with secrets");
         }
     }
 }
