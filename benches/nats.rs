@@ -170,12 +170,12 @@ fn while_scraping(server: &str) {
     let (start, cpu) = (Instant::now(), program.cpu_s().unwrap());
     let mut times: Vec<Duration> = (1..=SCRAPES)
         .map(|n| {
-            let begun = Instant::now();
+            let started = Instant::now();
             program.scrape(true).unwrap();
-            let took = begun.elapsed();
+            let duration = started.elapsed();
             let due = start + Duration::from_secs(n as u64);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            took
+            duration
         })
         .collect();
     let cpu = (program.cpu_s().unwrap() - cpu) / start.elapsed().as_secs_f64();

@@ -291,8 +291,8 @@ impl Broker {
                 }
             }
         };
-        let late = BrokerError::Concurrency(OperationKind::Deprovision);
-        tokio::time::timeout(limit, ended).await.unwrap_or(Err(late))
+        let timed_out = BrokerError::Concurrency(OperationKind::Deprovision);
+        tokio::time::timeout(limit, ended).await.unwrap_or(Err(timed_out))
     }
 
     fn is_same(

@@ -244,9 +244,9 @@ impl Broker {
         let plan_id = request.plan_id.as_ref().unwrap_or(&existing.plan_id);
         let plan = service.plan(plan_id);
         if *plan_id != existing.plan_id {
-            let left = service.plan(&existing.plan_id);
+            let current_plan = service.plan(&existing.plan_id);
             plan.ok_or(BrokerError::UnknownPlan)?;
-            if !left.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
+            if !current_plan.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
                 return Err(BrokerError::PlanNotUpdateable);
             }
         }

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Scrape settings of an app. All fields are optional. By default, `GET /metrics` is sent to every
-/// process type.
+/// Scrape settings of an app. All fields are optional. By default, `GET /metrics` is sent to the
+/// instances of every process type.
 #[derive(Clone, Debug, Default)]
 pub struct ScrapeOptions {
     /// Path (and query) of the metrics.

@@ -64,7 +64,7 @@ pub struct Plan {
 /// A problem of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct CatalogMistake {
-    /// Path of the value, as in `services[0].plans[1].id`. It is empty for the whole document.
+    /// Path of the value, as in `services[0].plans[1].id`. It is empty for the document itself.
     pub path: String,
     /// What to change. The text continues a sentence that starts with the path.
     pub problem: String,

@@ -9,7 +9,7 @@ use url::Url;
 /// The part of a parameter that may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disclosure {
-    /// The whole value.
+    /// The complete value.
     Value,
     /// A URL without its user name and password.
     WithoutUserinfo,

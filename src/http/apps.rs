@@ -125,7 +125,7 @@ async fn answer(
             request.uri().path().starts_with(TEXT_ONLY),
         ),
         metric_path: app_request.metric_path.clone(),
-        query: app_request.others.clone(),
+        query: app_request.forwarded.clone(),
         headers: apps.forwarded_headers(request.headers()),
         forwarded_for: forwarded_for(&request)
             .filter(|chain| !apps.access.is_own_credential(chain.as_bytes())),

@@ -53,8 +53,8 @@ impl OwnOrigin {
         Self(base_url)
     }
 
-    /// Whether the value of an `Origin` header is this installation, by its public URL or by the
-    /// `Host` of the request. A page cannot choose the `Host` header.
+    /// Whether the value of an `Origin` header identifies this installation, by its public URL or by
+    /// the `Host` of the request. A page cannot choose the `Host` header.
     fn matches(&self, origin: &str, host: Option<&str>) -> bool {
         // Also false for `null`, which hides the origin.
         let Some((scheme, authority)) = origin.split_once("://") else { return false };

@@ -5,8 +5,8 @@
 //! and `last_operation` returns the progress. Concurrent requests for an instance are queued. So
 //! `ConcurrencyError` is returned only while an asynchronous operation is in progress.
 //!
-//! Each URL checks in this order: credentials (401), API version (412), then the request itself.
-//! Invalid requests are never answered with 5xx, and each response is a JSON object. Cloud
+//! Checks run in this order, also for unknown URLs: credentials (401), API version (412), then the
+//! request itself. An invalid request never causes a 5xx, and each response is a JSON object. Cloud
 //! Controller interprets a 5xx as a partially completed request, and sends a DELETE.
 
 mod bindings;

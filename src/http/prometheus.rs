@@ -74,7 +74,7 @@ pub struct Prometheus {
 
 /// Adds the routes. Requires [`Prometheus`] and the worker's [`PrometheusClient`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.route("/prometheus/{rest:.*}", web::route().to(ask));
+    config.route("/prometheus/{rest:.*}", web::route().to(handle));
 }
 
 impl Prometheus {
@@ -97,7 +97,7 @@ pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream
     }
 }
 
-async fn ask(
+async fn handle(
     request: HttpRequest,
     mut payload: web::Payload,
     state: web::Data<Prometheus>,
@@ -210,7 +210,7 @@ async fn forward(
     let query = request.query_string();
     let question_mark = if query.is_empty() { "" } else { "?" };
     let headers = without_credentials(request.headers(), access);
-    let ask = QueryRequest {
+    let query_request = QueryRequest {
         target: format!("{}{question_mark}{query}", read.path),
         headers: &headers,
         forwarded_for: forwarded_for(request)
@@ -219,7 +219,7 @@ async fn forward(
         timeout: query_timeout(query, form.as_deref().unwrap_or_default()),
         form,
     };
-    let answer = client.forward(upstream, &ask).await?;
+    let answer = client.forward(upstream, &query_request).await?;
     Ok(respond(answer, request.method() == Method::HEAD))
 }
 

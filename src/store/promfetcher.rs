@@ -47,8 +47,9 @@ pub async fn app_endpoints(url: &SecretString) -> Result<Vec<AppEndpoint>, Sourc
         let _ = connection.close().await;
         Ok(rows)
     };
-    let late = || SourceError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
-    tokio::time::timeout(TIMEOUT, read).await.map_err(|_| late())?
+    let timed_out =
+        || SourceError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
+    tokio::time::timeout(TIMEOUT, read).await.map_err(|_| timed_out())?
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions, SourceError> {

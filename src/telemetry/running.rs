@@ -195,13 +195,13 @@ mod tests {
             (running.enter("GET /a".into(), None), running.enter("GET /b".into(), None));
         assert_eq!(running.count(), 2);
         drop(first);
-        let left: Vec<_> = running
+        let remaining: Vec<_> = running
             .requests()
             .running
             .values()
             .map(|request| request.description.clone())
             .collect();
-        assert_eq!(left, ["GET /b"]);
+        assert_eq!(remaining, ["GET /b"]);
         drop(second);
         assert_eq!(running.count(), 0);
     }

@@ -113,8 +113,8 @@ impl Platform<'_> {
         let status = response.status();
         let answer: Value = response.json().limit(1 << 20).await?;
         if !status.is_success() {
-            let why = answer["description"].as_str().unwrap_or_default();
-            bail!("the demo's broker answered {status} {why}");
+            let reason = answer["description"].as_str().unwrap_or_default();
+            bail!("the demo's broker answered {status} {reason}");
         }
         Ok(answer)
     }

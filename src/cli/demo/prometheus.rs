@@ -129,9 +129,9 @@ Open in a browser:           {url}/
 There is no dedicated Prometheus: the program prometheus is not in the PATH. Install it, as with
 apt-get install prometheus, or take it from https://prometheus.io/download, and start the demo again.",
             ),
-            Self::Failed(why) => {
+            Self::Failed(reason) => {
                 f.write_str("There is no dedicated Prometheus: ")?;
-                f.write_str(why)?;
+                f.write_str(reason)?;
                 f.write_char('.')
             }
         }

@@ -1,7 +1,7 @@
 //! `--check`: lists the problems of files, and the differences that a merge would resolve.
 //!
-//! A merge stops at the first problem. A check lists all problems, one per line, as `FILE:LINE:
-//! reason`, which editors can parse. Differences between files are notes without a line number.
+//! A merge stops at the first problem. A check lists all problems, one per line. Editors can parse
+//! the format `FILE:LINE: reason`. Differences between files are notes without a line number.
 
 use std::io::{self, Read, Write};
 

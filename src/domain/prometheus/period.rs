@@ -67,13 +67,13 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = u64::try_from(self.0.as_millis()).unwrap_or(MAX_MILLISECONDS);
+        let mut remaining = u64::try_from(self.0.as_millis()).unwrap_or(MAX_MILLISECONDS);
         for (unit, milliseconds) in UNITS {
             // Prometheus does the same: 90d is printed in days, not as a mix of weeks and years.
-            let may_use_unit = !matches!(unit, "y" | "w") || left.is_multiple_of(milliseconds);
-            if left >= milliseconds && may_use_unit {
-                write!(f, "{}{unit}", left / milliseconds)?;
-                left %= milliseconds;
+            let may_use_unit = !matches!(unit, "y" | "w") || remaining.is_multiple_of(milliseconds);
+            if remaining >= milliseconds && may_use_unit {
+                write!(f, "{}{unit}", remaining / milliseconds)?;
+                remaining %= milliseconds;
             }
         }
         Ok(())

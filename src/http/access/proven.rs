@@ -111,21 +111,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_correct_password_is_known_and_guesses_are_limited() {
         let (proven, throttle) = (Proven::default(), Throttle::default());
-        let (here, there) = (origin("10.0.0.1"), origin("10.0.0.2"));
+        let (known, other) = (origin("10.0.0.1"), origin("10.0.0.2"));
         let knows =
             |from, user: &str, password: &str| proven.knows(from, user, password, &throttle);
-        assert!(!knows(here, "ann", "secret"));
-        proven.note(here, "ann", "secret");
-        assert!(knows(here, "ann", "secret") && knows(there, "ann", "secret"));
+        assert!(!knows(known, "ann", "secret"));
+        proven.note(known, "ann", "secret");
+        assert!(knows(known, "ann", "secret") && knows(other, "ann", "secret"));
         for (user, password) in [("ann", "secre"), ("an", "nsecret"), ("bob", "secret"), ("", "")] {
-            assert!(!knows(here, user, password), "{user} {password}");
+            assert!(!knows(known, user, password), "{user} {password}");
         }
         for guess in 0..6000 {
-            assert!(!knows(there, "ann", &guess.to_string()));
-            assert!(!knows(here, "ann", &guess.to_string()));
+            assert!(!knows(other, "ann", &guess.to_string()));
+            assert!(!knows(known, "ann", &guess.to_string()));
         }
-        assert!(!knows(there, "ann", "secret"), "a guess too many");
-        assert!(knows(here, "ann", "secret"), "not a guess");
+        assert!(!knows(other, "ann", "secret"), "a guess too many");
+        assert!(knows(known, "ann", "secret"), "not a guess");
         assert!(knows(origin("10.0.0.3"), "ann", "secret"));
     }
 

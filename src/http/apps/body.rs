@@ -37,7 +37,7 @@ pub(super) struct Gzip {
 enum Encoder {
     /// For text formats.
     OfLines(CompressedMerge),
-    /// For protobuf.
+    /// For other formats.
     General(Box<Deflating>),
 }
 
