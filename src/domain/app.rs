@@ -3,8 +3,8 @@
 use super::ids::{AppGuid, OrganizationGuid, SpaceGuid};
 use std::sync::Arc;
 
-/// Names of the labels that are added to the samples of an app, in this order. Labels without a value
-/// are omitted.
+/// Names of the labels that are added to the samples of an app, in this order. Labels without a
+/// value are omitted.
 ///
 /// A binding must not set any of them.
 pub const APP_LABELS: [&str; 9] = [

@@ -33,8 +33,8 @@ fn ends_as_openmetrics(body: &[u8]) -> bool {
         && line.iter().filter(|byte| !byte.is_ascii_whitespace()).count() == b"#EOF".len()
 }
 
-/// Returns `Some` if the body begins with a protobuf message: its length, a name as its first field,
-/// and then a known tag or the end of the message.
+/// Returns `Some` if the body begins with a protobuf message: its length, a name as its first
+/// field, and then a known tag or the end of the message.
 ///
 /// The message may be truncated after its name; the parser reports that. Text does not look like
 /// this by accident: its first line would have one character, and the length of its second line
