@@ -1,5 +1,5 @@
-//! Benchmark of the NATS route source at the size of a large platform. A real server
-//! distributes 200,000 routes. Each is registered every 20 seconds (10,000 messages per second), while
+//! Benchmark of the NATS route source at the size of a large platform. A real server distributes
+//! 200,000 routes. Each is registered every 20 seconds (10,000 messages per second), while
 //! instances are replaced. The benchmark prints the CPU time and memory of the source, the duration
 //! of concurrent lookups, and the duration of scrapes through the complete program. It asserts only
 //! that the table is complete.

@@ -1,5 +1,5 @@
-//! Dedicated Prometheus instances: the settings of a plan, the parameters of a user, and the spec of
-//! an instance that results from both.
+//! Dedicated Prometheus instances: the settings of a plan, the parameters of a user, and the spec
+//! of an instance that results from both.
 //!
 //! ```text
 //! metadata of the plan ──► PrometheusPlan ───┐

@@ -1,5 +1,5 @@
-//! Binds the demo's app and creates a Prometheus for it, with the requests that Cloud Controller sends
-//! for `cf create-service` and `cf bind-service`.
+//! Binds the demo's app and creates a Prometheus for it, with the requests that Cloud Controller
+//! sends for `cf create-service` and `cf bind-service`.
 
 use super::{
     ENDPOINT,
