@@ -18,7 +18,7 @@ use allocator as _;
 use exposition::testing::service_body;
 use program::{Program, instance};
 use scrapebroker::{
-    discovery::{Discovery, Limits, Nats, NatsTls, RouteTable, Settings},
+    discovery::{Discovery, Limits, Nats, NatsSettings, RouteTable, Settings},
     domain::{AppKey, Prefer},
     tls::ClientSettings,
 };
@@ -92,13 +92,13 @@ fn listen() {
 }
 
 async fn measure(server: String) {
-    let nats = Nats {
+    let nats = Nats::new(NatsSettings {
         servers: vec![server.clone()],
         credentials: None,
-        tls: NatsTls::new(&ClientSettings::default()).unwrap(),
+        tls: ClientSettings::default(),
         announce: false,
-        id: "bench".to_owned(),
-    };
+    });
+    let nats = nats.unwrap();
     let settings = Settings {
         stale_after: Duration::from_secs(120),
         keep: Duration::from_secs(3600),

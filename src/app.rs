@@ -11,7 +11,6 @@ mod drain;
 mod http1_head;
 mod http2;
 mod metrics;
-mod processes;
 mod provisioning;
 mod route_sources;
 mod server;
@@ -243,6 +242,7 @@ fn serve(
             .app_data(web::Data::new(scrape::ScrapeClient::new(
                 idle_timeout,
                 backends.clone(),
+                resolver.clone(),
                 outgoing.clone(),
             )))
             .app_data(web::Data::new(query::PrometheusClient::new(

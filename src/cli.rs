@@ -94,7 +94,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>, environment: Environment)
 fn run(command: Command, environment: Environment) -> Result<(), Failure> {
     match command {
         Command::Serve(serve) => serve.run(environment),
-        Command::Demo(demo) => demo.run(),
+        Command::Demo(demo) => demo.run(&environment),
         Command::CheckConfig(check) => check.run(environment),
         Command::ImportPromfetcher(import) => import.run(environment),
         Command::Backup(backup) => backup.run(environment),

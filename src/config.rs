@@ -6,7 +6,8 @@
 //!                              └──► effective settings, secrets masked
 //! ```
 //!
-//! Other modules do not check settings again. `keys` defines the keys and their defaults. A test
+//! The modules that use settings declare them, and this module builds them. They are not checked
+//! again. `keys` defines the keys and their defaults. A test
 //! compares them with docs/CONFIGURATION.md.
 
 mod keys;
@@ -22,8 +23,13 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub mod catalog;
 pub mod promfetcher;
 
-use crate::domain::{
-    BaseUrl, CallsWithoutEventId, DatabaseUrl, ExternalExporter, prometheus::Allowed,
+use crate::{
+    discovery::{self, Gorouter, NatsSettings, RouteFile},
+    domain::{BaseUrl, BasicAuth, CallsWithoutEventId, DatabaseUrl, ExternalExporter},
+    http::access::Operator,
+    provisioner::{PolicySettings, RemoteWrites, process::ProcessPaths},
+    scrape::{ScrapeLimits, ScrapeTimeouts},
+    tls::{ClientSettings, ListenerSettings},
 };
 use secrecy::SecretString;
 pub use section::Effective;
@@ -31,7 +37,6 @@ use section::Section;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -112,22 +117,10 @@ impl Config {
     }
 }
 
-/// Certificates or a key in the PEM format.
-#[derive(Clone, Debug)]
-pub enum Pem {
-    Inline(SecretString),
-    /// A file that may change while the process runs.
-    File(PathBuf),
-}
-
 /// `tls`
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The server certificate with its intermediate certificates.
-    pub cert: Pem,
-    pub key: Pem,
-    /// CA that must have signed client certificates.
-    pub client_ca: Option<Pem>,
+    pub certificates: ListenerSettings,
     /// Timeout of a handshake.
     pub handshake_timeout: Duration,
 }
@@ -160,7 +153,7 @@ pub struct Database {
 #[derive(Clone, Debug)]
 pub struct Broker {
     /// The platform's credentials. If unset, the broker API answers 503.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BasicAuth>,
     /// Path of the catalog. Default: the built-in catalog.
     pub catalog: Option<PathBuf>,
     /// Key from which tokens and the encryption key of the database are derived.
@@ -171,25 +164,13 @@ pub struct Broker {
     pub tsuru_calls_without_event_id: CallsWithoutEventId,
 }
 
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub username: String,
-    pub password: SecretString,
-}
-
 /// `routes`
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// An endpoint is dropped if its source has not listed it for this long.
-    pub stale_after: Duration,
-    /// How long the last table is served while all sources are unavailable.
-    pub keep: Duration,
-    /// Interval between two polls of a source.
-    pub refresh_interval: Duration,
+    pub settings: discovery::Settings,
+    pub file: Option<RouteFile>,
     pub gorouters: Vec<Gorouter>,
-    pub file: Option<PathBuf>,
-    /// A NATS cluster on which routes are registered.
-    pub nats: Option<Nats>,
+    pub nats: Option<NatsSettings>,
     pub tsuru: Option<Tsuru>,
 }
 
@@ -202,114 +183,35 @@ pub struct Tsuru {
     pub token: SecretString,
 }
 
-/// `routes.nats`, if servers are set.
-#[derive(Clone, Debug)]
-pub struct Nats {
-    /// Servers of one cluster, for example `nats://10.0.0.1:4222`. At least one.
-    pub servers: Vec<String>,
-    pub credentials: Option<Credentials>,
-    /// TLS of the connections to the servers.
-    pub tls: NatsTls,
-    /// Whether to publish `router.start` and answer `router.greet`, as a router does.
-    pub announce: bool,
-}
-
-/// `routes.nats.tls`
-#[derive(Clone, Debug)]
-pub struct NatsTls {
-    /// CAs that are trusted in addition to the system's.
-    pub ca: Option<Pem>,
-    /// Client certificate and its key.
-    pub identity: Option<(Pem, Pem)>,
-}
-
-/// `routes.gorouters[]`
-#[derive(Clone, Debug)]
-pub struct Gorouter {
-    /// URL of the route table, for example `http://127.0.0.1:8082/routes`.
-    pub url: String,
-    pub credentials: Option<Credentials>,
-}
-
 /// `scrape`
 #[derive(Clone, Debug)]
 pub struct Scrape {
-    /// Timeout of scrapes whose scraper announces none.
-    pub timeout: Duration,
-    /// Maximum timeout that a scraper may announce.
-    pub max_timeout: Duration,
-    /// Subtracted from an announced timeout.
-    pub timeout_offset: Duration,
-    /// Response when all instances failed.
-    pub all_failed: AllFailed,
-    pub access: Access,
-    /// Number of instances that are scraped in parallel, per request.
-    pub concurrency: usize,
-    /// Maximum size of an instance's body after decompression, in bytes.
-    pub max_instance_body: u64,
-    /// Maximum size of a response before compression, in bytes.
-    pub max_response: u64,
+    pub timeouts: ScrapeTimeouts,
+    pub limits: ScrapeLimits,
     /// Maximum size of all bodies of all requests together, in bytes.
     pub max_memory: u64,
-    pub max_line: usize,
-    /// Maximum number of samples per instance. 0: no limit.
-    pub max_samples: usize,
-    /// Maximum number of metric families per instance.
-    pub max_families: usize,
-    /// Maximum number of labels per sample.
-    pub max_labels: usize,
-}
-
-/// `scrape.all_failed`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllFailed {
-    /// A 4xx or 5xx status, so that the scraper's `up` becomes 0.
-    Error,
-    /// Status 200 with the failure series, like promfetcher.
-    Series,
-}
-
-/// `scrape.access`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// No authentication, like promfetcher.
-    Open,
-    /// Requires the token of a binding or service key for the app or its space.
-    Token,
-}
-
-/// `operators[]`
-#[derive(Clone, Debug)]
-pub struct Operator {
-    pub username: String,
-    /// bcrypt hash of the password. Its format is checked.
-    pub password_bcrypt: SecretString,
+    /// Whether the response is 200 with the failure series, like promfetcher's, when all instances
+    /// failed. Otherwise it is a 4xx or 5xx status, so that the scraper's `up` becomes 0.
+    pub series_when_all_failed: bool,
+    /// Whether a scrape requires the token of a binding or service key for the app or its space.
+    pub token_required: bool,
 }
 
 /// `prometheus`
 #[derive(Clone, Debug)]
 pub struct Prometheus {
     pub provisioner: Provisioner,
-    /// The program `prometheus`: a path, or a name that is looked up in `PATH`.
-    pub binary: PathBuf,
-    /// The program `promtool`, which checks rules.
-    pub promtool: PathBuf,
-    /// Parent directory of instances that store samples on disk.
-    pub data_dir: PathBuf,
-    /// Parent directory of instances that store samples in memory.
-    pub tmpfs_dir: PathBuf,
-    /// Loopback ports for child processes.
-    pub ports: RangeInclusive<u16>,
+    /// Settings of the provisioner `process`.
+    pub process: ProcessPaths,
+    /// Settings of the provisioner `tsuru`.
+    pub tsuru: TsuruApps,
+    pub policy: PolicySettings,
     pub max_instances: u64,
     pub max_instances_per_space: u64,
     /// An operation fails after this long.
     pub operation_timeout: Duration,
-    /// Internal addresses to which alerts may be sent.
-    pub alertmanager_allow: Vec<Allowed>,
     /// Remote write targets of plans, by name.
-    pub remote_writes: BTreeMap<String, RemoteWrite>,
-    /// Settings of the provisioner `tsuru`.
-    pub tsuru: TsuruApps,
+    pub remote_writes: RemoteWrites,
 }
 
 /// `prometheus.provisioner`
@@ -365,25 +267,10 @@ pub enum TsuruTeam {
     Named(String),
 }
 
-/// `prometheus.remote_writes.NAME`
-#[derive(Clone, Debug)]
-pub struct RemoteWrite {
-    pub url: String,
-    pub credentials: Option<Credentials>,
-    pub bearer_token: Option<SecretString>,
-    /// HTTP headers, for example `X-Scope-OrgID`.
-    pub headers: BTreeMap<String, SecretString>,
-}
-
 /// `backends`
 #[derive(Clone, Debug)]
 pub struct Backends {
-    /// CAs that are trusted in addition to the system's.
-    pub ca: Option<Pem>,
-    /// Client certificate and its key.
-    pub identity: Option<(Pem, Pem)>,
-    /// Do not verify certificates of instances.
-    pub skip_verify: bool,
+    pub tls: ClientSettings,
     /// Idle connections to instances are closed after this long.
     pub idle_timeout: Duration,
     /// Maximum number of connections. Default: derived from the limit on open files.

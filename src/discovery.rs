@@ -45,7 +45,7 @@ pub use source::{Reload, Reporting, RouteSource, SourceContext, SourceKind};
 pub use sources::{
     file::RouteFile,
     gorouter::Gorouter,
-    nats::{MessageError, Nats, NatsTls, Registration, parse_message},
+    nats::{MessageError, Nats, NatsSettings, Registration, parse_message},
     tsuru::{
         BoundTsuruApps, TSURU_CALLS, TsuruApi, TsuruApiError, TsuruBinds, TsuruHosts, TsuruUnits,
     },

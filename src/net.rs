@@ -10,7 +10,7 @@
 //!
 //! TLS is below these layers, so URLs for awc are always `http://`; see [`plain_http_url`].
 
-mod body;
+mod client;
 mod connection_limiter;
 mod connector;
 mod events;
@@ -22,68 +22,12 @@ mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use body::{BodyError, read_body};
+pub use client::{ReadBodyError, body_reason, client, read_body, reason, response_error, send};
 pub use connection_limiter::{ConnectionLimiter, ConnectionLimiterMetrics, OpenConnection, Permit};
-pub use connector::{Connector, PeerAddr, PeerTls, connector, plain_http_url};
+pub use connector::{Connector, connector, plain_http_url};
 pub use events::{ConnectionEvents, RequestEvents};
 pub use head::ResponseError;
 pub use http1_stream::Http1Stream;
 pub use resolver::{LookupError, Resolver};
-pub use server_stream::ServerStream;
+pub use server_stream::{PeerAddr, PeerTls, ServerStream};
 pub use stream::MaybeTlsStream;
-
-use actix_http::error::ParseError;
-use awc::{
-    Client, ClientRequest, SendClientRequest,
-    error::{ConnectError, PayloadError, SendRequestError},
-};
-use std::io;
-
-/// A client that follows no redirects and has no timeouts other than those of `connector`.
-pub fn client(connector: awc::Connector<Connector>) -> Client {
-    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
-}
-
-/// Sends a request without a body and without `Content-Length`.
-///
-/// `ClientRequest::send` would add `Content-Length: 0` to a GET.
-pub fn send(request: ClientRequest) -> SendClientRequest {
-    request.send_body(awc::body::None::new())
-}
-
-/// Text of a send error, without the names of awc's layers.
-pub fn reason(error: &SendRequestError) -> String {
-    match error {
-        SendRequestError::Connect(ConnectError::Io(error))
-        | SendRequestError::Send(error)
-        | SendRequestError::Response(ParseError::Io(error)) => error.to_string(),
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            "the connection was closed before an answer".to_owned()
-        }
-        SendRequestError::Connect(ConnectError::Timeout) => {
-            "no connection, or no TLS handshake, in time".to_owned()
-        }
-        SendRequestError::Connect(error) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-/// Text of an error while reading a body.
-pub fn body_reason(error: &PayloadError) -> String {
-    match error {
-        PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-/// The error that [`Http1Stream`] found in the response, if `error` contains one.
-pub fn response_error(error: &SendRequestError) -> Option<ResponseError> {
-    match error {
-        SendRequestError::Response(ParseError::Io(error)) => from_io(error),
-        _ => None,
-    }
-}
-
-fn from_io(error: &io::Error) -> Option<ResponseError> {
-    error.get_ref()?.downcast_ref().copied()
-}

@@ -9,16 +9,16 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
-    ("net", &["tls"]),
-    ("config", &["domain"]),
+    ("net", &["telemetry", "tls"]),
     ("secrets", &["domain"]),
     ("store", &["domain"]),
     ("discovery", &["domain", "net", "tls"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provisioner", &["domain", "net", "secrets", "store", "tls"]),
-    ("scrape", &["domain", "discovery", "net", "tls"]),
+    ("provisioner", &["domain", "net", "secrets", "store", "telemetry", "tls"]),
+    ("scrape", &["domain", "discovery", "net", "telemetry", "tls"]),
     ("query", &["domain", "net", "tls"]),
-    ("http", &["domain", "store", "broker", "query", "scrape", "discovery"]),
+    ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry"]),
+    ("config", &["domain", "tls", "discovery", "provisioner", "scrape", "http"]),
 ];
 
 /// Modules that may import all others.

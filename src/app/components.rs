@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
-    config::{self, AllFailed, Config, catalog},
+    config::{self, Config, catalog},
     discovery::{Discovery, RouteTable, TsuruApi},
     domain::BaseUrl,
     http::{
@@ -28,10 +28,7 @@ use crate::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
-    scrape::{
-        self, ExporterMetrics, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory,
-        ScrapeTimeouts,
-    },
+    scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
     tls,
@@ -140,8 +137,7 @@ impl Components {
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
         let sources = route_sources::sources(&config.routes, bound_on_tsuru)?;
-        let discovery =
-            Discovery::start(route_sources::settings(&config.routes), sources, &shutdown);
+        let discovery = Discovery::start(config.routes.settings, sources, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
@@ -156,11 +152,8 @@ impl Components {
             config.scrape.max_memory,
             MemoryBudgetMetrics::register(&mut registry),
         );
-        let exporters = Exporters::new(
-            config.external_exporters.iter().cloned(),
-            resolver.clone(),
-            ExporterMetrics::register(&mut registry),
-        );
+        let exporters =
+            Exporters::new(config.external_exporters.iter().cloned(), Arc::clone(&scrape_metrics));
         let metrics = ConnectionMetrics::register(&mut registry);
         let connections = Connections::new(descriptors.incoming, metrics);
         let metrics = ConnectionLimiterMetrics::register(&mut registry);
@@ -215,15 +208,11 @@ impl Components {
         let apps = Apps {
             table: self.discovery.table.clone(),
             bound: self.broker.binding_table(),
-            keep: config.routes.keep,
+            keep: config.routes.settings.keep,
             access: self.access.clone(),
-            limits: limits(&config.scrape),
-            timeouts: ScrapeTimeouts {
-                default: config.scrape.timeout,
-                max: config.scrape.max_timeout,
-                offset: config.scrape.timeout_offset,
-            },
-            series_when_all_failed: config.scrape.all_failed == AllFailed::Series,
+            limits: config.scrape.limits,
+            timeouts: config.scrape.timeouts,
+            series_when_all_failed: config.scrape.series_when_all_failed,
             own_id: uuid::Uuid::new_v4().to_string(),
             scheme: config.base_url.scheme(),
             metrics: Arc::clone(&self.scrape_metrics),
@@ -243,7 +232,7 @@ impl Components {
             table: self.discovery.table.clone(),
             bound: self.broker.binding_table(),
             access: self.access.clone(),
-            keep: config.routes.keep,
+            keep: config.routes.settings.keep,
             base_url: config.base_url.clone(),
             own_base_url: Arc::clone(&self.scrape_url),
             metrics: self.sd_metrics.clone(),
@@ -342,13 +331,11 @@ fn credentials(config: &Config) -> Option<BasicCredentials> {
 }
 
 fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
-    let operators = config.operators.iter();
-    let operators = operators.map(|it| (it.username.clone(), it.password_bcrypt.clone()));
     Access::new(
-        config.scrape.access == config::Access::Token,
+        config.scrape.token_required,
         broker.binding_table(),
         credentials(config),
-        Operators::new(operators, tokio::runtime::Handle::current()),
+        Operators::new(config.operators.clone(), tokio::runtime::Handle::current()),
         metrics,
     )
 }
@@ -364,20 +351,6 @@ pub(crate) fn broker_failure(error: OpenError) -> StartError {
     match error {
         OpenError::Store(error) => store_failure(error),
         OpenError::TokenKey(error) => StartError::Configuration(error.into()),
-    }
-}
-
-fn limits(scrape: &crate::config::Scrape) -> scrape::ScrapeLimits {
-    scrape::ScrapeLimits {
-        concurrency: scrape.concurrency,
-        max_instance_body: scrape.max_instance_body,
-        max_response: scrape.max_response,
-        exposition: exposition::Limits {
-            max_line: scrape.max_line,
-            max_samples: scrape.max_samples,
-            max_families: scrape.max_families,
-            max_labels: scrape.max_labels,
-        },
     }
 }
 

@@ -145,7 +145,7 @@ fn provisioner(config: &Config) -> usize {
     match prometheus.provisioner {
         Provisioner::Process => {
             let replicas =
-                instances.saturating_mul(MOST_REPLICAS.into()).min(prometheus.ports.len());
+                instances.saturating_mul(MOST_REPLICAS.into()).min(prometheus.process.ports.len());
             let operations = instances.min(replicas).saturating_mul(PER_INSTANCE);
             replicas.saturating_mul(PER_REPLICA).saturating_add(operations)
         }

@@ -1,14 +1,15 @@
 //! Connects the broker, which stores operations, with the reconciler, which runs them. The two
 //! modules do not import each other.
 
-use super::{StartError, components::store_failure, processes, tsuru_apps};
+use super::{StartError, components::store_failure, tsuru_apps};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Prometheus},
     domain::{BaseUrl, Catalog, prometheus::ProvisionPolicy},
     net::Resolver,
     provisioner::{
-        self, ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, PolicySettings,
-        Provisioner, Reconciler, ReconcilerSettings, RemoteWrite, process,
+        ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, Provisioner, Reconciler,
+        ReconcilerSettings,
+        process::{ProcessMetrics, ProcessPolicy, ProcessProvisioner, Timeouts},
     },
     secrets::Keys,
     store::{Store, StoreError, prometheus},
@@ -19,31 +20,23 @@ use tokio::sync::Notify;
 
 /// The policy that validates instances.
 pub(super) fn policy(config: &Config, resolver: Resolver) -> Arc<dyn ProvisionPolicy> {
-    let settings = PolicySettings {
-        promtool: config.prometheus.promtool.clone(),
-        alertmanager_allow: config.prometheus.alertmanager_allow.clone(),
-        remote_writes: config.prometheus.remote_writes.keys().cloned().collect(),
-        resolver,
-    };
-    Arc::new(CommonPolicy::new(own_policy(config), settings))
-}
-
-/// The policy of the configured provisioner.
-fn own_policy(config: &Config) -> Box<dyn ProvisionPolicy> {
-    match config.prometheus.provisioner {
-        config::Provisioner::Process => Box::new(processes::policy(config)),
+    let Prometheus { provisioner, process, policy, remote_writes, .. } = config.prometheus.clone();
+    let own: Box<dyn ProvisionPolicy> = match provisioner {
+        config::Provisioner::Process => Box::new(ProcessPolicy::new(process)),
         config::Provisioner::Tsuru => Box::new(tsuru_apps::policy(config)),
         config::Provisioner::None => Box::new(DisabledProvisioner),
-    }
+    };
+    let remote_writes = remote_writes.into_keys().collect();
+    Arc::new(CommonPolicy::new(own, policy, remote_writes, resolver))
 }
 
 /// The configured provisioner. It must be used on the thread of the reconciler.
-fn provisioner(
-    config: &Config,
-    metrics: process::ProcessMetrics,
-) -> Result<Rc<dyn Provisioner>, TlsError> {
+fn provisioner(config: &Config, metrics: ProcessMetrics) -> Result<Rc<dyn Provisioner>, TlsError> {
     Ok(match config.prometheus.provisioner {
-        config::Provisioner::Process => Rc::new(processes::provisioner(config, metrics)),
+        config::Provisioner::Process => {
+            let paths = config.prometheus.process.clone();
+            Rc::new(ProcessProvisioner::new(paths, Timeouts::default(), metrics))
+        }
         config::Provisioner::Tsuru => match tsuru_apps::provisioner(config)? {
             Some(tsuru) => Rc::new(tsuru),
             None => Rc::new(DisabledProvisioner),
@@ -63,7 +56,7 @@ pub(super) async fn claim(
     catalog: &Catalog,
 ) -> Result<(Lease, bool), StartError> {
     let location = match config.prometheus.provisioner {
-        config::Provisioner::Process => processes::location(config),
+        config::Provisioner::Process => config.prometheus.process.location(),
         config::Provisioner::Tsuru => "tsuru".to_owned(),
         config::Provisioner::None => "none".to_owned(),
     };
@@ -96,10 +89,10 @@ pub(super) fn reconciler(
     lease: Lease,
     keys: Arc<Keys>,
     operations_changed: Arc<Notify>,
-    metrics: process::ProcessMetrics,
+    metrics: ProcessMetrics,
 ) -> Result<Reconciler, TlsError> {
     let settings = ReconcilerSettings {
-        remote_writes: remote_writes(config),
+        remote_writes: config.prometheus.remote_writes.clone(),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
@@ -124,14 +117,4 @@ pub(super) fn own_address(config: &Config, address: SocketAddr) -> OwnAddress {
         false => config.base_url.clone(),
     };
     OwnAddress { base_url: config.base_url.clone(), scrape_url }
-}
-
-fn remote_writes(config: &Config) -> provisioner::RemoteWrites {
-    let target = |it: &config::RemoteWrite| RemoteWrite {
-        url: it.url.clone(),
-        basic_auth: it.credentials.as_ref().map(|it| (it.username.clone(), it.password.clone())),
-        bearer_token: it.bearer_token.clone(),
-        headers: it.headers.clone(),
-    };
-    config.prometheus.remote_writes.iter().map(|(name, it)| (name.clone(), target(it))).collect()
 }

@@ -3,21 +3,9 @@
 use super::{StartError, certificates};
 use crate::{
     config,
-    discovery::{
-        BoundTsuruApps, Gorouter, Limits, Nats, RouteFile, RouteSource, Settings, TsuruApi,
-        TsuruHosts, TsuruUnits,
-    },
+    discovery::{BoundTsuruApps, Nats, RouteSource, TsuruApi, TsuruHosts, TsuruUnits},
     tls,
 };
-
-pub(super) fn settings(routes: &config::Routes) -> Settings {
-    Settings {
-        stale_after: routes.stale_after,
-        keep: routes.keep,
-        refresh_interval: routes.refresh_interval,
-        limits: Limits::default(),
-    }
-}
 
 /// All sources. If two of them contradict each other and are equally new, the first one wins.
 pub(super) fn sources(
@@ -25,39 +13,21 @@ pub(super) fn sources(
     bound_apps: BoundTsuruApps,
 ) -> Result<Vec<Box<dyn RouteSource>>, StartError> {
     let mut sources: Vec<Box<dyn RouteSource>> = Vec::new();
-    if let Some(path) = &routes.file {
-        sources.push(Box::new(RouteFile { path: path.clone() }));
+    if let Some(file) = &routes.file {
+        sources.push(Box::new(file.clone()));
     }
     for router in &routes.gorouters {
-        sources.push(Box::new(gorouter(router)));
+        sources.push(Box::new(router.clone()));
     }
     if let Some(settings) = &routes.nats {
-        sources.push(Box::new(nats(settings)?));
+        let nats = Nats::new(settings.clone()).map_err(certificates::failure)?;
+        sources.push(Box::new(nats));
     }
     sources.push(match &routes.tsuru {
         Some(tsuru) => Box::new(TsuruUnits { api: tsuru_api(tsuru)?, apps: bound_apps }),
         None => Box::new(TsuruHosts { apps: bound_apps }),
     });
     Ok(sources)
-}
-
-fn gorouter(router: &config::Gorouter) -> Gorouter {
-    let credentials = router.credentials.as_ref();
-    Gorouter {
-        url: router.url.clone(),
-        credentials: credentials.map(|it| (it.username.clone(), it.password.clone())),
-    }
-}
-
-fn nats(nats: &config::Nats) -> Result<Nats, StartError> {
-    let credentials = nats.credentials.as_ref();
-    Ok(Nats {
-        servers: nats.servers.clone(),
-        credentials: credentials.map(|it| (it.username.clone(), it.password.clone())),
-        tls: certificates::nats(&nats.tls).map_err(certificates::failure)?,
-        announce: nats.announce,
-        id: uuid::Uuid::new_v4().to_string(),
-    })
 }
 
 pub(super) fn tsuru_api(tsuru: &config::Tsuru) -> Result<TsuruApi, StartError> {

@@ -1,8 +1,7 @@
 //! Warnings at startup about settings that are valid but unusual.
 
-use super::processes;
 use crate::{
-    config::{Access, Config, Platform, Provisioner, catalog},
+    config::{Config, Platform, Provisioner, catalog},
     discovery::RouteTable,
     domain::DatabaseUrl,
 };
@@ -37,10 +36,10 @@ pub(super) fn log(config: &Config) {
         || routes.file.is_some()
         || routes.nats.is_some()
         || routes.tsuru.is_some();
-    let is_open = config.scrape.access == Access::Open && !config.listen.ip().is_loopback();
+    let is_open = !config.scrape.token_required && !config.listen.ip().is_loopback();
     let known = [
         not_durable(config),
-        config.backends.skip_verify.then_some(SKIP_VERIFY),
+        config.backends.tls.skip_verify.then_some(SKIP_VERIFY),
         (!has_sources).then_some(NO_SOURCES),
         is_open.then_some(OPEN),
         config.broker.adopt_unknown_instances.then_some(ADOPTION),
@@ -49,9 +48,11 @@ pub(super) fn log(config: &Config) {
     for warning in known.into_iter().flatten() {
         tracing::warn!("{warning}");
     }
-    if config.prometheus.provisioner == Provisioner::Process && !processes::has_binary(config) {
+    if config.prometheus.provisioner == Provisioner::Process
+        && !config.prometheus.process.has_program()
+    {
         tracing::warn!(
-            binary = %config.prometheus.binary.display(),
+            binary = %config.prometheus.process.binary.display(),
             "prometheus.binary is not found, so plans with a Prometheus are refused; install \
              Prometheus, set its path, or set prometheus.provisioner to none"
         );

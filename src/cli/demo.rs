@@ -9,7 +9,7 @@ mod platform;
 mod prometheus;
 
 use super::{
-    block_on,
+    Environment, block_on,
     demo_app::{DemoApp, Options},
     failure::Failure,
     log, write_line,
@@ -52,11 +52,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
         log("warn", LogFormat::Text)?;
         block_on(async {
             let stops = signals::stops().map_err(Failure::other)?;
-            let demo = Demo::build(self.listen).await?;
+            let demo = Demo::build(self.listen, environment).await?;
             Ok(demo.run_until(stops, |summary| write_line(summary)).await?)
         })
     }
@@ -99,7 +99,10 @@ impl Demo {
     ///
     /// # Errors
     /// Returns an error if no port is available or the disk is not writable.
-    async fn build(listen: Option<SocketAddr>) -> Result<Self, DemoError> {
+    async fn build(
+        listen: Option<SocketAddr>,
+        environment: &Environment,
+    ) -> Result<Self, DemoError> {
         let folder = tempfile::tempdir().context("no place for the demo's files")?;
         let mut instances = Vec::new();
         for index in 0..3 {
@@ -109,7 +112,7 @@ impl Demo {
         let gorouter = FakeGorouter::bind(&addresses).context("no port for the route table")?;
         let listen = listen_address(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
-        let program = prometheus::program();
+        let program = prometheus::program(environment);
         let extra_settings = prometheus::settings(program.as_deref(), folder.path());
         let extra_settings = extra_settings.context("no port for a Prometheus")?;
         let config = config(&folder, listen, &gorouter, &password, extra_settings)?;

@@ -4,16 +4,22 @@
 //! other mistakes.
 
 use super::{
-    Access, AllFailed, Backends, Broker, Config, Credentials, Database, Gorouter, Log, LogFormat,
-    Nats, NatsTls, Operator, Pem, Platform, Provisioner, Routes, Scrape, Tls, Tsuru,
+    Backends, Broker, Config, Database, Log, LogFormat, Platform, Provisioner, Routes, Scrape, Tls,
+    Tsuru,
     platform::PlatformEnv,
     prometheus,
     section::{Read, Section},
     values::{self, number},
 };
-use crate::domain::{
-    BaseUrl, CallsWithoutEventId, DatabaseUrl, ExporterHost, ExternalExporter, MetricsPath,
-    Template,
+use crate::{
+    discovery::{self, Gorouter, NatsSettings, RouteFile},
+    domain::{
+        BaseUrl, BasicAuth, CallsWithoutEventId, DatabaseUrl, ExporterHost, ExternalExporter,
+        MetricsPath, Template,
+    },
+    http::access::Operator,
+    scrape::{ScrapeLimits, ScrapeTimeouts},
+    tls::{ClientSettings, ListenerSettings, Pem},
 };
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -47,7 +53,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let routes = s.section("routes", routes);
     let scrape = s.section("scrape", scrape);
     let external_exporters = s.list("external_exporters", external_exporter);
-    let prometheus = s.section("prometheus", prometheus::prometheus);
+    let prometheus = s.section("prometheus", |s| prometheus::prometheus(s, platform_env.search));
     let operators = s.list("operators", operator);
     let backends = s.section("backends", backends);
 
@@ -71,7 +77,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         );
     }
     if let (Ok(scrape), Ok(broker), Ok(operators)) = (&scrape, &broker, &operators)
-        && scrape.access == Access::Token
+        && scrape.token_required
         && broker.credentials.is_none()
         && operators.is_empty()
     {
@@ -134,29 +140,34 @@ fn tls(s: &mut Section<'_>) -> Read<Option<Tls>> {
     let handshake_timeout = s.value("handshake_timeout", "5s", values::period);
     let identity = identity(s, cert?, key?)?;
     let (client_ca, handshake_timeout) = (client_ca?, handshake_timeout?);
-    let Some((cert, key)) = identity else {
-        if client_ca.is_some() {
-            return Err(s.mistake("client_ca", "requires cert and key"));
+    match (identity, client_ca) {
+        (Some((cert, key)), client_ca) => {
+            let certificates = ListenerSettings { cert, key, client_ca };
+            Ok(Some(Tls { certificates, handshake_timeout }))
         }
-        return Ok(None);
-    };
-    Ok(Some(Tls { cert, key, client_ca, handshake_timeout }))
+        (None, Some(_)) => Err(s.mistake("client_ca", "requires cert and key")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn backends(s: &mut Section<'_>) -> Read<Backends> {
-    let ca = s.pem("ca");
-    let (cert, key) = (s.pem("cert"), s.pem("key"));
+    let client = client(s);
     let skip_verify = s.value("skip_verify", "false", values::flag);
     let idle_timeout = s.value("idle_timeout", "90s", values::period);
     let max_connections = s.optional("max_connections", number(1..=1_000_000));
-    let identity = identity(s, cert?, key?);
     Ok(Backends {
-        ca: ca?,
-        identity: identity?,
-        skip_verify: skip_verify?,
+        tls: ClientSettings { skip_verify: skip_verify?, ..client? },
         idle_timeout: idle_timeout?,
         max_connections: max_connections?,
     })
+}
+
+/// Certificates for connections to servers.
+fn client(s: &mut Section<'_>) -> Read<ClientSettings> {
+    let ca = s.pem("ca");
+    let (cert, key) = (s.pem("cert"), s.pem("key"));
+    let identity = identity(s, cert?, key?);
+    Ok(ClientSettings { ca: ca?, identity: identity?, skip_verify: false })
 }
 
 fn identity(s: &mut Section<'_>, cert: Option<Pem>, key: Option<Pem>) -> Read<Option<(Pem, Pem)>> {
@@ -224,9 +235,9 @@ pub(super) fn credentials(
     s: &mut Section<'_>,
     username: Read<Option<String>>,
     password: Read<Option<SecretString>>,
-) -> Read<Option<Credentials>> {
+) -> Read<Option<BasicAuth>> {
     match (username?, password?) {
-        (Some(username), Some(password)) => Ok(Some(Credentials { username, password })),
+        (Some(username), Some(password)) => Ok(Some(BasicAuth { username, password })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(s.mistake("password", "is missing, and username is set")),
         (None, Some(_)) => Err(s.mistake("username", "is missing, and password is set")),
@@ -238,7 +249,7 @@ fn routes(s: &mut Section<'_>) -> Read<Routes> {
     let keep = s.value("keep", "1h", values::period);
     let refresh_interval = s.value("refresh_interval", "15s", values::period);
     let gorouters = s.list("gorouters", gorouter);
-    let file = s.optional("file", values::path);
+    let file = s.optional("file", |text| Ok(RouteFile { path: values::path(text)? }));
     let nats = s.section("nats", nats);
     let tsuru = s.section("tsuru", tsuru);
     if let (Ok(keep), Ok(stale_after)) = (keep, stale_after)
@@ -255,11 +266,14 @@ fn routes(s: &mut Section<'_>) -> Read<Routes> {
         );
     }
     Ok(Routes {
-        stale_after: stale_after?,
-        keep: keep?,
-        refresh_interval: refresh_interval?,
-        gorouters: gorouters?,
+        settings: discovery::Settings {
+            stale_after: stale_after?,
+            keep: keep?,
+            refresh_interval: refresh_interval?,
+            limits: discovery::Limits::default(),
+        },
         file: file?,
+        gorouters: gorouters?,
         nats: nats?,
         tsuru: tsuru?,
     })
@@ -279,20 +293,19 @@ fn tsuru(s: &mut Section<'_>) -> Read<Option<Tsuru>> {
 }
 
 /// Returns none if no servers are set.
-fn nats(s: &mut Section<'_>) -> Read<Option<Nats>> {
+fn nats(s: &mut Section<'_>) -> Read<Option<NatsSettings>> {
     let servers = s.texts("servers", values::nats_server);
     let username = s.text_or_file("username", values::control_free);
     let password = s.secret("password");
     let credentials = credentials(s, username, password);
-    let tls = s.section("tls", |s| {
-        let ca = s.pem("ca");
-        let (cert, key) = (s.pem("cert"), s.pem("key"));
-        let identity = identity(s, cert?, key?);
-        Ok(NatsTls { ca: ca?, identity: identity? })
-    });
+    let tls = s.section("tls", client);
     let announce = s.value("announce", "false", values::flag);
-    let nats =
-        Nats { servers: servers?, credentials: credentials?, tls: tls?, announce: announce? };
+    let nats = NatsSettings {
+        servers: servers?,
+        credentials: credentials?,
+        tls: tls?,
+        announce: announce?,
+    };
     Ok(Some(nats).filter(|nats| !nats.servers.is_empty()))
 }
 
@@ -336,10 +349,10 @@ fn scrape(s: &mut Section<'_>) -> Read<Scrape> {
     let timeout = s.value("timeout", "30s", values::period);
     let max_timeout = s.value("max_timeout", "120s", values::period);
     let timeout_offset = s.value("timeout_offset", "500ms", values::duration);
-    let answers = [("error", AllFailed::Error), ("series", AllFailed::Series)];
-    let all_failed = s.value("all_failed", "error", values::choice(&answers));
-    let ways = [("open", Access::Open), ("token", Access::Token)];
-    let access = s.value("access", "open", values::choice(&ways));
+    let answers = [("error", false), ("series", true)];
+    let series_when_all_failed = s.value("all_failed", "error", values::choice(&answers));
+    let ways = [("open", false), ("token", true)];
+    let token_required = s.value("access", "open", values::choice(&ways));
     let concurrency = s.value("concurrency", "64", number(1..=65_536));
     let max_instance_body = s.value("max_instance_body", "64MiB", values::size);
     let max_response = s.value("max_response", "4GiB", values::size);
@@ -364,18 +377,20 @@ fn scrape(s: &mut Section<'_>) -> Read<Scrape> {
         s.mistake("max_memory", "must be at least max_instance_body");
     }
     Ok(Scrape {
-        timeout: timeout?,
-        max_timeout: max_timeout?,
-        timeout_offset: timeout_offset?,
-        all_failed: all_failed?,
-        access: access?,
-        concurrency: concurrency?,
-        max_instance_body: max_instance_body?,
-        max_response: max_response?,
+        timeouts: ScrapeTimeouts { default: timeout?, max: max_timeout?, offset: timeout_offset? },
+        limits: ScrapeLimits {
+            concurrency: concurrency?,
+            max_instance_body: max_instance_body?,
+            max_response: max_response?,
+            exposition: exposition::Limits {
+                max_line: max_line?,
+                max_samples: max_samples?,
+                max_families: max_families?,
+                max_labels: max_labels?,
+            },
+        },
         max_memory: max_memory?,
-        max_line: max_line?,
-        max_samples: max_samples?,
-        max_families: max_families?,
-        max_labels: max_labels?,
+        series_when_all_failed: series_when_all_failed?,
+        token_required: token_required?,
     })
 }

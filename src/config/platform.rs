@@ -3,7 +3,7 @@
 use super::{Mistakes, Platform, values};
 use crate::domain::{BaseUrl, DatabaseUrl};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Settings that the platform provides. All are defaults, except `port`, which takes precedence.
 #[derive(Debug, Default)]
@@ -12,9 +12,14 @@ pub(super) struct PlatformEnv {
     /// The variable `PORT`: the port to which the platform sends requests.
     pub(super) port: Option<u16>,
     pub(super) base_url: Option<BaseUrl>,
+    /// Folders of `PATH`, in which programs are looked up.
+    pub(super) search: Vec<PathBuf>,
     /// URL of the first PostgreSQL that is bound to this app, or why it cannot be used.
     pub(super) database_url: Option<Result<DatabaseUrl, String>>,
 }
+
+/// Default of `PATH`, as in the C library.
+const PATH: &str = "/bin:/usr/bin";
 
 /// Variables that only Tsuru sets.
 const TSURU: [&str; 2] = ["TSURU_APPNAME", "TSURU_PROCESSNAME"];
@@ -45,6 +50,7 @@ impl PlatformEnv {
         Self {
             platform,
             port,
+            search: std::env::split_paths(variable("PATH").map_or(PATH, String::as_str)).collect(),
             base_url: application.as_ref().and_then(first_route),
             database_url: services.as_ref().and_then(postgres),
         }

@@ -4,17 +4,20 @@ mod folders;
 mod tsuru;
 
 use super::{
-    Prometheus, Provisioner, RemoteWrite, keys,
+    Prometheus, Provisioner, keys,
     section::{Read, Section},
     values,
 };
-use crate::domain::http_url;
+use crate::{
+    domain::http_url,
+    provisioner::{PolicySettings, RemoteWrite, process::ProcessPaths},
+};
 use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
-pub(super) fn prometheus(s: &mut Section<'_>) -> Read<Prometheus> {
+pub(super) fn prometheus(s: &mut Section<'_>, search: Vec<PathBuf>) -> Read<Prometheus> {
     let provisioners = [
         ("process", Provisioner::Process),
         ("tsuru", Provisioner::Tsuru),
@@ -38,22 +41,29 @@ pub(super) fn prometheus(s: &mut Section<'_>) -> Read<Prometheus> {
     {
         s.mistake("tsuru.image", "is missing: the image that deploy/tsuru/prometheus makes");
     }
-    Ok(Prometheus {
-        provisioner: provisioner?,
+    let process = ProcessPaths {
         binary: binary?,
-        promtool: promtool?,
+        search: search.clone(),
         data_dir: match provisioner {
             Ok(Provisioner::Process) => separate_folders(s, data_dir?, tmpfs_dir.as_deref().ok())?,
             _ => data_dir?,
         },
         tmpfs_dir: tmpfs_dir?,
         ports: ports?,
+    };
+    Ok(Prometheus {
+        provisioner: provisioner?,
+        process,
+        tsuru: tsuru?,
+        policy: PolicySettings {
+            promtool: promtool?,
+            search,
+            alertmanager_allow: alertmanager_allow?,
+        },
         max_instances: max_instances?,
         max_instances_per_space: max_instances_per_space?,
         operation_timeout: operation_timeout?,
-        alertmanager_allow: alertmanager_allow?,
         remote_writes: remote_writes?,
-        tsuru: tsuru?,
     })
 }
 
@@ -99,7 +109,7 @@ fn remote_write(s: &mut Section<'_>) -> Read<RemoteWrite> {
     }
     Ok(RemoteWrite {
         url: url?,
-        credentials: credentials?,
+        basic_auth: credentials?,
         bearer_token: bearer_token?,
         headers: headers?,
     })

@@ -7,11 +7,14 @@
 mod lists;
 
 use super::{
-    Mistakes, Pem,
+    Mistakes,
     sources::{self, Table},
     values::{path, without_query_values},
 };
-use crate::domain::MASK;
+use crate::{
+    domain::MASK,
+    tls::{Pem, PemSource},
+};
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
 use std::fmt;
@@ -203,23 +206,24 @@ impl<'r> Section<'r> {
             self.show_yaml(key, Yaml::Null);
             return Ok(None);
         };
-        if from_file {
-            let key = &format!("{key}_file");
-            return match path(&text) {
-                Ok(path) => {
-                    self.show(key, text);
-                    Ok(Some(Pem::File(path)))
+        let source = match from_file {
+            true => {
+                let file_key = &format!("{key}_file");
+                let path = path(&text).map_err(|it| self.mistake_at(file_key, value.origin(), &it));
+                self.show(file_key, text);
+                PemSource::File(path?)
+            }
+            false => {
+                if !text.contains("-----BEGIN ") {
+                    let problem = format!("is not PEM; a file is named by {key}_file");
+                    return Err(self.mistake_at(key, value.origin(), &problem));
                 }
-                Err(problem) => Err(self.mistake_at(key, value.origin(), &problem)),
-            };
-        }
-        if !text.contains("-----BEGIN ") {
-            let problem = format!("is not PEM; a file is named by {key}_file");
-            return Err(self.mistake_at(key, value.origin(), &problem));
-        }
-        let shown = if text.contains("PRIVATE KEY") { MASK.to_owned() } else { text.clone() };
-        self.show(key, shown);
-        Ok(Some(Pem::Inline(text.into())))
+                let is_secret = text.contains("PRIVATE KEY");
+                self.show(key, if is_secret { MASK } else { &*text });
+                PemSource::Inline(text.into())
+            }
+        };
+        Ok(Some(Pem { key: self.path_of(key), source }))
     }
 
     /// Reads a text from `key`, or from the file that `<key>_file` names.

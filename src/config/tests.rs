@@ -1,4 +1,5 @@
 use super::*;
+use crate::tls::{Pem, PemSource};
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 use yaml_rust2::Yaml;
@@ -131,10 +132,10 @@ fn without_settings_the_defaults_apply() {
     assert_eq!(config.shutdown_grace, Duration::from_secs(15));
     assert_eq!(config.drain_wait, Duration::from_secs(5));
     assert!(config.broker.credentials.is_none());
-    assert_eq!(config.routes.stale_after, Duration::from_secs(120));
-    assert_eq!(config.scrape.max_response, 4 << 30);
-    assert_eq!(config.scrape.all_failed, AllFailed::Error);
-    assert_eq!(config.scrape.access, Access::Open);
+    assert_eq!(config.routes.settings.stale_after, Duration::from_secs(120));
+    assert_eq!(config.scrape.limits.max_response, 4 << 30);
+    assert!(!config.scrape.series_when_all_failed);
+    assert!(!config.scrape.token_required);
     assert!(config.operators.is_empty() && config.external_exporters.is_empty());
     assert_eq!(config.platform, None);
 }
@@ -163,29 +164,32 @@ fn a_file_can_set_all_keys() {
     let [first, second] = config.routes.gorouters.try_into().unwrap();
     assert_eq!(first.credentials.unwrap().username, "router");
     assert_eq!(second.url, "http://10.0.0.2:8082/routes");
-    assert_eq!(config.routes.file.unwrap(), Path::new("routes.json"));
-    assert_eq!(config.scrape.timeout_offset, Duration::from_millis(250));
-    assert_eq!(config.scrape.max_line, 64 << 10);
-    assert_eq!(config.scrape.max_samples, 5000);
+    assert_eq!(config.routes.file.unwrap().path, Path::new("routes.json"));
+    assert_eq!(config.scrape.timeouts.offset, Duration::from_millis(250));
+    assert_eq!(config.scrape.limits.exposition.max_line, 64 << 10);
+    assert_eq!(config.scrape.limits.exposition.max_samples, 5000);
     assert_eq!(config.backends.idle_timeout, Duration::from_secs(30));
-    assert_eq!(config.scrape.access, Access::Token);
+    assert!(config.scrape.token_required);
     let [plain, billing] = config.external_exporters.try_into().unwrap();
     assert_eq!(plain.name, "e.example.com:9100/metrics");
     assert_eq!((plain.host.tls(), plain.path.as_str()), (false, "/metrics"));
     assert_eq!((billing.name.as_str(), billing.host.tls()), ("billing", true));
     let names: Vec<_> = billing.params.iter().map(|(name, all)| (&**name, all.len())).collect();
     assert_eq!(names, [("match[]", 2), ("n", 1), ("org", 1)]);
-    assert!(config.backends.skip_verify);
+    assert!(config.backends.tls.skip_verify);
     let tls = config.tls.unwrap();
     assert_eq!(tls.handshake_timeout, Duration::from_secs(2));
-    let file = |pem: Pem| match pem {
-        Pem::File(path) => path.display().to_string(),
-        Pem::Inline(_) => panic!("not a file"),
+    let file = |pem: Pem| match pem.source {
+        PemSource::File(path) => path.display().to_string(),
+        PemSource::Inline(_) => panic!("not a file"),
     };
-    assert_eq!([tls.cert, tls.key].map(file), ["/tls/cert.pem", "/tls/key.pem"]);
-    assert_eq!(file(tls.client_ca.unwrap()), "/tls/ca.pem");
-    let (cert, key) = config.backends.identity.unwrap();
-    let ca = config.backends.ca.unwrap();
+    assert_eq!(
+        [tls.certificates.cert, tls.certificates.key].map(file),
+        ["/tls/cert.pem", "/tls/key.pem"]
+    );
+    assert_eq!(file(tls.certificates.client_ca.unwrap()), "/tls/ca.pem");
+    let (cert, key) = config.backends.tls.identity.unwrap();
+    let ca = config.backends.tls.ca.unwrap();
     assert_eq!([ca, cert, key].map(file), ["/cf/ca.pem", "/cf/cert.pem", "/cf/key.pem"]);
 }
 
@@ -215,7 +219,7 @@ fn a_variable_overrides_the_file() {
     let credentials = config.broker.credentials.unwrap();
     assert_eq!(credentials.username, "cc");
     assert_eq!(credentials.password.expose_secret(), "from the environment");
-    assert_eq!(config.scrape.concurrency, 7);
+    assert_eq!(config.scrape.limits.concurrency, 7);
     assert!(!config.store_is_durable);
     assert_eq!(config.routes.gorouters.len(), 1);
     assert_eq!(config.log.level, "warn");

@@ -4,7 +4,7 @@
 //! module only limits and transfers the response. The caller interprets it.
 
 use super::error::{SourceError, cause};
-use crate::net::{self, BodyError};
+use crate::net::{self, ReadBodyError};
 use awc::ClientRequest;
 
 /// Sends `request` and returns the body of a response with status 200.
@@ -21,11 +21,11 @@ pub(super) async fn fetch(request: ClientRequest, body_bytes: u64) -> Result<Vec
     Ok(net::read_body(&mut response, body_bytes).await?)
 }
 
-impl From<BodyError> for SourceError {
-    fn from(error: BodyError) -> Self {
+impl From<ReadBodyError> for SourceError {
+    fn from(error: ReadBodyError) -> Self {
         match error {
-            BodyError::TooLarge(limit) => Self::TooLarge(limit),
-            BodyError::Truncated(reason) => Self::Truncated(cause(reason)),
+            ReadBodyError::TooLarge(limit) => Self::TooLarge(limit),
+            ReadBodyError::Truncated(reason) => Self::Truncated(cause(reason)),
         }
     }
 }

@@ -16,7 +16,7 @@ mod proven;
 mod throttle;
 
 pub use metrics::AccessMetrics;
-pub use operators::Operators;
+pub use operators::{Operator, Operators};
 
 use super::auth::{BasicCredentials, CHALLENGE, Presented};
 use crate::{

@@ -9,7 +9,7 @@ mod request;
 
 use crate::{
     broker::{ActiveBinding, BindingTable, Scope},
-    discovery::{Match, RouteTable, Snapshot},
+    discovery::{Endpoint, Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
         access::{Access, Caller, visible},
@@ -204,15 +204,12 @@ impl Apps {
         scrape_request: &ScrapeRequest,
         app_request: &AppRequest,
     ) -> Result<ScrapePlan, AppsError> {
-        let instances = self.targets(caller, found, scrape_request, app_request)?;
-        let externals = match &app_request.view {
-            View::Metrics => {
-                let apps = found.iter().map(|one| one.app);
-                self.exporters.targets_for(apps, self.limits.exposition.max_samples)
-            }
-            _ => self.exporters.no_targets(),
-        };
-        Ok(ScrapePlan { instances, externals })
+        let mut plan = ScrapePlan::new(self.targets(caller, found, scrape_request, app_request)?);
+        if app_request.view == View::Metrics {
+            let apps = found.iter().map(|one| one.app);
+            self.exporters.add_to(&mut plan, apps, self.limits.exposition.max_samples);
+        }
+        Ok(plan)
     }
 
     fn targets(
@@ -304,25 +301,27 @@ fn one_instance(
     selector: &InstanceSelector,
     process_type: Option<&str>,
 ) -> Result<Vec<ScrapeTarget>, AppsError> {
-    let types: BTreeSet<_> = targets.iter().map(|t| Arc::clone(&t.endpoint.process_type)).collect();
+    let endpoints: Vec<_> = targets.iter().filter_map(ScrapeTarget::endpoint).collect();
+    let types: BTreeSet<_> = endpoints.iter().map(|one| Arc::clone(&one.process_type)).collect();
     let process_type = match process_type {
         Some(process_type) => process_type,
         None if types.len() == 1 => types.first().map_or(WEB, |only| only),
         None => WEB,
     };
-    let name = |target: &ScrapeTarget| {
-        let index = target.endpoint.index.as_ref().map(ToString::to_string);
-        format!("{}/{}", target.endpoint.process_type, index.unwrap_or_default())
+    let name = |endpoint: &Endpoint| {
+        let index = endpoint.index.as_ref().map(ToString::to_string);
+        format!("{}/{}", endpoint.process_type, index.unwrap_or_default())
     };
     let requested = match selector {
         InstanceSelector::Index(index) => format!("{process_type}/{index}"),
         InstanceSelector::Address(address) => address.to_string(),
     };
-    let known: BTreeSet<_> = targets.iter().map(name).collect();
-    targets.retain(|target| match selector {
-        InstanceSelector::Index(_) => name(target) == requested,
-        InstanceSelector::Address(address) => target.endpoint.address == *address,
-    });
+    let known: BTreeSet<_> = endpoints.iter().map(|one| name(one)).collect();
+    let is_selected = |endpoint: &Endpoint| match selector {
+        InstanceSelector::Index(_) => name(endpoint) == requested,
+        InstanceSelector::Address(address) => endpoint.address == *address,
+    };
+    targets.retain(|target| target.endpoint().is_some_and(|one| is_selected(one)));
     // Two apps that share a route may both have an instance with this index.
     targets.truncate(1);
     if targets.is_empty() {

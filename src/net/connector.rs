@@ -1,41 +1,30 @@
 //! Opens connections to servers for awc.
 
 use super::{
-    ConnectionLimiter, Http1Stream, Resolver, events::ConnectionEvents, server_stream::ServerStream,
+    connection_limiter::ConnectionLimiter,
+    events::ConnectionEvents,
+    http1_stream::Http1Stream,
+    resolver::Resolver,
+    server_stream::{PeerAddr, PeerTls, ServerStream},
 };
 use crate::tls::{ClientConfig, ServerName};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::{Uri, uri::Authority};
 use futures_util::future::LocalBoxFuture;
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{io, rc::Rc, sync::Arc};
 use tokio::runtime::Handle;
-
-/// A server at a known address.
-#[derive(Clone)]
-pub struct PeerAddr {
-    pub address: SocketAddr,
-    pub tls: Option<PeerTls>,
-}
-
-/// TLS to one server.
-#[derive(Clone)]
-pub struct PeerTls {
-    pub config: Arc<ClientConfig>,
-    /// The name that the certificate must contain.
-    pub name: ServerName<'static>,
-}
 
 /// Opens connections to one peer, or to the host of each URI. The caller limits the time.
 #[derive(Clone)]
 pub struct Connector {
-    target: Target,
+    destination: Destination,
     limiter: Option<ConnectionLimiter>,
     events: Rc<ConnectionEvents>,
 }
 
 #[derive(Clone)]
-enum Target {
+enum Destination {
     Peer(PeerAddr),
     UriHost { resolver: Resolver, tls: Option<Arc<ClientConfig>> },
 }
@@ -43,13 +32,13 @@ enum Target {
 impl Connector {
     /// Connects to `peer`, regardless of the URI.
     pub fn to_peer(peer: PeerAddr, events: Rc<ConnectionEvents>) -> Self {
-        Self { target: Target::Peer(peer), limiter: None, events }
+        Self { destination: Destination::Peer(peer), limiter: None, events }
     }
 
     /// Connects to the host of the URI, with TLS if `tls` is set.
     pub fn to_uri_host(resolver: Resolver, tls: Option<Arc<ClientConfig>>) -> Self {
-        let target = Target::UriHost { resolver, tls };
-        Self { target, limiter: None, events: Rc::default() }
+        let destination = Destination::UriHost { resolver, tls };
+        Self { destination, limiter: None, events: Rc::default() }
     }
 
     /// Counts the connections, and waits until another one may be opened.
@@ -59,17 +48,17 @@ impl Connector {
     }
 
     async fn open(self, uri: &Uri) -> Result<ServerStream, ConnectError> {
-        let Self { target, limiter, events } = self;
+        let Self { destination, limiter, events } = self;
         // Before the look-up, which needs a file descriptor as well.
         let open = match &limiter {
             None => None,
             Some(limiter) => Some(limiter.open().await),
         };
-        let connected = match target {
-            Target::Peer(PeerAddr { address, tls }) => {
+        let connected = match destination {
+            Destination::Peer(PeerAddr { address, tls }) => {
                 ServerStream::connect(address, tls, open, events).await
             }
-            Target::UriHost { resolver, tls } => {
+            Destination::UriHost { resolver, tls } => {
                 let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
                 let addresses = resolver.addresses(host, uri.port_u16().unwrap_or(80)).await;
                 let addresses =

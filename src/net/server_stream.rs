@@ -1,21 +1,35 @@
 //! An open connection to a server, plain or secured by TLS, that counts its events.
 
-use super::{
-    MaybeTlsStream, connection_limiter::OpenConnection, connector::PeerTls,
-    events::ConnectionEvents,
-};
-use crate::tls;
+use super::{connection_limiter::OpenConnection, events::ConnectionEvents, stream::MaybeTlsStream};
+use crate::tls::{self, ClientConfig, ServerName};
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::ToSocketAddrs,
 };
+
+/// A server at a known address.
+#[derive(Clone)]
+pub struct PeerAddr {
+    pub address: SocketAddr,
+    pub tls: Option<PeerTls>,
+}
+
+/// TLS to one server.
+#[derive(Clone)]
+pub struct PeerTls {
+    pub config: Arc<ClientConfig>,
+    /// The name that the certificate must contain.
+    pub name: ServerName<'static>,
+}
 
 #[derive(Debug)]
 pub struct ServerStream {

@@ -82,7 +82,7 @@ impl<'a> ConfigContents<'a> {
 impl<'a> RemoteWriteSection<'a> {
     fn of(target: &'a super::RemoteWrite) -> Self {
         let basic = target.basic_auth.as_ref();
-        let basic = basic.map(|(username, password)| RemoteWriteAuth::Basic(username, password));
+        let basic = basic.map(|it| RemoteWriteAuth::Basic(&it.username, &it.password));
         let headers = target.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let bearer = || target.bearer_token.as_ref().map(RemoteWriteAuth::Bearer);
         Self { url: &target.url, credentials: basic.or_else(bearer), headers }

@@ -2,7 +2,8 @@
 
 use crate::{
     domain::{
-        BaseUrl, InstanceId, InstanceNames, OrganizationGuid, ServiceInstance, SpaceGuid,
+        BaseUrl, BasicAuth, InstanceId, InstanceNames, OrganizationGuid, ServiceInstance,
+        SpaceGuid,
         prometheus::{Spec, StoredPrometheus, WEB_USER, segment, slug},
     },
     secrets::{Keys, PrometheusInstance},
@@ -41,8 +42,7 @@ pub struct OwnAddress {
 #[derive(Clone, Debug)]
 pub struct RemoteWrite {
     pub url: String,
-    /// User name and password.
-    pub basic_auth: Option<(String, SecretString)>,
+    pub basic_auth: Option<BasicAuth>,
     pub bearer_token: Option<SecretString>,
     pub headers: BTreeMap<String, SecretString>,
 }

@@ -34,14 +34,12 @@ pub const ALERTMANAGER_LOOKUPS: usize = 8;
 
 #[derive(Clone, Debug)]
 pub struct PolicySettings {
-    /// Path of promtool.
+    /// Path of promtool, or a name that is looked up in `search`.
     pub promtool: PathBuf,
+    /// Folders of `PATH`.
+    pub search: Vec<PathBuf>,
     /// Internal addresses to which alerts may be sent.
     pub alertmanager_allow: Vec<Allowed>,
-    /// Names of the configured remote write targets.
-    pub remote_writes: BTreeSet<String>,
-    /// Resolver on a runtime that serves no requests.
-    pub resolver: Resolver,
 }
 
 /// Validates what is common to all provisioners, then applies the policy of the provisioner.
@@ -50,19 +48,28 @@ pub struct CommonPolicy {
     provisioner: Box<dyn ProvisionPolicy>,
     promtool: Promtool,
     lookups: Arc<Semaphore>,
-    settings: PolicySettings,
+    alertmanager_allow: Vec<Allowed>,
+    remote_writes: BTreeSet<String>,
+    resolver: Resolver,
 }
 
 impl CommonPolicy {
-    /// `provisioner` is the policy of the provisioner, which is applied last.
-    pub fn new(provisioner: Box<dyn ProvisionPolicy>, settings: PolicySettings) -> Self {
-        let promtool = Promtool::new(settings.promtool.clone());
+    /// `provisioner` is the policy of the provisioner, which is applied last. `remote_writes` are
+    /// the names of the configured targets. The runtime of `resolver` must serve no requests.
+    pub fn new(
+        provisioner: Box<dyn ProvisionPolicy>,
+        settings: PolicySettings,
+        remote_writes: BTreeSet<String>,
+        resolver: Resolver,
+    ) -> Self {
+        let PolicySettings { promtool, search, alertmanager_allow } = settings;
+        let promtool = Promtool::new(promtool, &search);
         let lookups = Arc::new(Semaphore::new(ALERTMANAGER_LOOKUPS));
-        Self { provisioner, promtool, lookups, settings }
+        Self { provisioner, promtool, lookups, alertmanager_allow, remote_writes, resolver }
     }
 
     fn remote_write(&self, name: &str) -> Result<(), Refusal> {
-        if self.settings.remote_writes.contains(name) {
+        if self.remote_writes.contains(name) {
             return Ok(());
         }
         Err(Refusal::NoRoom(format!(
@@ -73,17 +80,14 @@ impl CommonPolicy {
     async fn alertmanager(&self, alertmanager: &AlertmanagerUrl) -> Result<(), Refusal> {
         let addresses = match (alertmanager.address(), alertmanager.name()) {
             (Some(address), _) => vec![address],
-            (None, Some(name))
-                if self.settings.alertmanager_allow.iter().any(|it| it.names(name)) =>
-            {
+            (None, Some(name)) if self.alertmanager_allow.iter().any(|it| it.names(name)) => {
                 return Ok(());
             }
             (None, Some(name)) => self.lookup(name).await?,
             (None, None) => return Err(unresolved()),
         };
         let is_allowed = |address: &IpAddr| {
-            is_public(*address)
-                || self.settings.alertmanager_allow.iter().any(|it| it.contains(*address))
+            is_public(*address) || self.alertmanager_allow.iter().any(|it| it.contains(*address))
         };
         if addresses.iter().all(is_allowed) {
             return Ok(());
@@ -97,7 +101,7 @@ impl CommonPolicy {
     async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
         let permit = timeout(LOOKUP_TIMEOUT, Arc::clone(&self.lookups).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(lookup_timed_out()) };
-        let (name, resolver) = (name.to_owned(), self.settings.resolver.clone());
+        let (name, resolver) = (name.to_owned(), self.resolver.clone());
         let lookup = tokio::spawn(async move {
             let found = resolver.addresses(&name, 0).await;
             drop(permit);

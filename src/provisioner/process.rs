@@ -67,7 +67,7 @@ mod supervisor;
 mod tests;
 
 pub use metrics::ProcessMetrics;
-pub use policy::ProcessPolicy;
+pub use policy::{ProcessPolicy, find_program};
 
 use super::{DesiredInstance, Failure, Provisioner};
 use crate::domain::{
@@ -216,6 +216,11 @@ impl ProcessProvisioner {
 }
 
 impl ProcessPaths {
+    /// Whether the program `binary` can be started.
+    pub fn has_program(&self) -> bool {
+        find_program(&self.binary, &self.search).is_ok()
+    }
+
     /// A relative path would be resolved against the working directory of a child.
     fn absolute(mut self) -> Self {
         for path in [&mut self.data_dir, &mut self.tmpfs_dir] {

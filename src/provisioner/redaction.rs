@@ -29,7 +29,7 @@ impl Redaction {
             add(alertmanager.url().password().unwrap_or_default());
         }
         if let Some(remote_write) = &desired.remote_write {
-            remote_write.basic_auth.iter().for_each(|(_, password)| add(password.expose_secret()));
+            remote_write.basic_auth.iter().for_each(|it| add(it.password.expose_secret()));
             remote_write.bearer_token.iter().for_each(|token| add(token.expose_secret()));
             remote_write.headers.values().for_each(|value| add(value.expose_secret()));
             let query = remote_write.url.split_once('?').map_or("", |(_, query)| query);
@@ -67,6 +67,7 @@ fn forms(text: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::BasicAuth;
     use crate::provisioner::{RemoteWrite, tsuru::testing::desired};
 
     #[test]
@@ -78,7 +79,10 @@ mod tests {
             Some("https://canary%22user:canary%40pass@alerts.example.com".parse().unwrap());
         desired.remote_write = Some(RemoteWrite {
             url: "https://store.example.com/write?key=canary-key".to_owned(),
-            basic_auth: Some(("user".to_owned(), "canary\"basic".into())),
+            basic_auth: Some(BasicAuth {
+                username: "user".to_owned(),
+                password: "canary\"basic".into(),
+            }),
             bearer_token: Some("canary-bearer".into()),
             headers: [("X-Key".to_owned(), "canary-header".into())].into(),
         });

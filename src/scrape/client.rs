@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     discovery::Endpoint,
-    net::{ConnectionEvents, ConnectionLimiter, Connector, PeerAddr, PeerTls, Permit},
+    domain::ExporterHost,
+    net::{ConnectionEvents, ConnectionLimiter, Connector, PeerAddr, PeerTls, Permit, Resolver},
     tls::{ClientConfig, ClientConfigs, ClientTls, ServerName},
 };
 use std::{
@@ -33,15 +34,16 @@ use tokio::time::Instant as Deadline;
 pub struct ScrapeClient(Rc<Peers>);
 
 struct Peers {
-    by_key: RefCell<HashMap<Key, Rc<Peer>>>,
+    by_key: RefCell<HashMap<PeerKey, Rc<Peer>>>,
     backends: ClientTls,
+    resolver: Resolver,
     limiter: ConnectionLimiter,
     idle_timeout: Duration,
 }
 
 /// Pool key of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct PeerKey {
     location: Location,
     /// Generation of the certificates, with TLS.
     certificates: Option<u64>,
@@ -64,18 +66,29 @@ pub(super) struct Peer {
 }
 
 impl Location {
-    pub(super) fn of(endpoint: &Endpoint) -> Result<Self, ScrapeFailure> {
-        let tls = endpoint.tls.then(|| server_name(endpoint)).transpose()?;
-        Ok(Self { address: endpoint.address, tls, http2: endpoint.http2 })
+    /// The certificate of an instance must contain the name in its route; by default its address.
+    pub(super) fn of_instance(endpoint: &Endpoint) -> Result<Self, ScrapeFailure> {
+        let Endpoint { address, http2, .. } = *endpoint;
+        let name = endpoint.server_cert_domain_san.as_deref().filter(|name| !name.is_empty());
+        let tls = match (endpoint.tls, name) {
+            (false, _) => None,
+            (true, None) => Some(ServerName::from(address.ip())),
+            (true, Some(name)) => Some(server_name(name)?),
+        };
+        Ok(Self { address, tls, http2 })
+    }
+
+    /// One of the addresses of an exporter, whose certificate must contain the name of the host.
+    pub(super) fn of_exporter(
+        host: &ExporterHost,
+        address: SocketAddr,
+    ) -> Result<Self, ScrapeFailure> {
+        let tls = host.tls().then(|| server_name(host.name())).transpose()?;
+        Ok(Self { address, tls, http2: false })
     }
 }
 
-/// The name that the instance's certificate must contain; by default its address.
-fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, ScrapeFailure> {
-    let Some(name) = endpoint.server_cert_domain_san.as_deref().filter(|name| !name.is_empty())
-    else {
-        return Ok(ServerName::from(endpoint.address.ip()));
-    };
+fn server_name(name: &str) -> Result<ServerName<'static>, ScrapeFailure> {
     ServerName::try_from(name.to_owned()).map_err(|_| {
         let text = format!("the route names {name:?} for its certificate, which is not a DNS name");
         ScrapeFailure::new(FailureReason::Tls, text)
@@ -120,10 +133,17 @@ impl ScrapeClient {
     /// Creates a client. It closes connections that are idle for `idle_timeout`, and all idle
     /// connections when `limiter` has no room left.
     ///
+    /// `resolver` must run on a runtime that serves no requests.
+    ///
     /// Needs a running `LocalSet` (an actix arbiter) for the task that closes idle connections. The
     /// task ends with the client.
-    pub fn new(idle_timeout: Duration, backends: ClientTls, limiter: ConnectionLimiter) -> Self {
-        let peers = Peers { by_key: RefCell::default(), backends, limiter, idle_timeout };
+    pub fn new(
+        idle_timeout: Duration,
+        backends: ClientTls,
+        resolver: Resolver,
+        limiter: ConnectionLimiter,
+    ) -> Self {
+        let peers = Peers { by_key: RefCell::default(), backends, resolver, limiter, idle_timeout };
         let peers = Rc::new(peers);
         actix_rt::spawn(close_idle(Rc::downgrade(&peers), peers.limiter.clone(), idle_timeout));
         Self(peers)
@@ -156,6 +176,16 @@ impl ScrapeClient {
         self.0.limiter.count_refused();
     }
 
+    pub(super) async fn addresses(
+        &self,
+        host: &ExporterHost,
+    ) -> Result<Arc<[SocketAddr]>, ScrapeFailure> {
+        let found = self.0.resolver.addresses(host.name(), host.port()).await;
+        found.map_err(|error| {
+            ScrapeFailure::new(FailureReason::Connect, format!("host not found: {error}"))
+        })
+    }
+
     pub(super) fn peer(&self, location: &Location) -> Rc<Peer> {
         let (key, configs) = self.key(location);
         let mut peers = self.0.by_key.borrow_mut();
@@ -173,10 +203,10 @@ impl ScrapeClient {
         peer
     }
 
-    fn key(&self, location: &Location) -> (Key, Option<Arc<ClientConfigs>>) {
+    fn key(&self, location: &Location) -> (PeerKey, Option<Arc<ClientConfigs>>) {
         let configs = location.tls.is_some().then(|| self.0.backends.current());
         let certificates = configs.as_ref().map(|current| current.generation);
-        (Key { location: location.clone(), certificates }, configs)
+        (PeerKey { location: location.clone(), certificates }, configs)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Failures of instances.
+//! Failures of targets, and of whole scrapes.
 
 use crate::tls::HandshakeError;
 use std::{fmt, io};
@@ -88,6 +88,35 @@ impl ScrapeFailure {
     pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+}
+
+/// Why a scrape was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScrapeError {
+    /// Other requests held the memory until the deadline.
+    #[error(
+        "Not enough memory became free in time for this scrape: other requests hold the {limit} bytes that scrape.max_memory allows for the bodies of all requests."
+    )]
+    TooLate {
+        /// Value of `scrape.max_memory`, bytes.
+        limit: u64,
+    },
+    /// The bodies need more than the whole budget.
+    #[error(
+        "The bodies of the instances are larger than the {limit} bytes that scrape.max_memory allows for all requests."
+    )]
+    TooLarge {
+        /// Value of `scrape.max_memory`, bytes.
+        limit: u64,
+    },
+    /// No target returned metrics, and no connection was free for some of them.
+    #[error(
+        "No connection became free in time for this scrape: other requests use the {limit} that backends.max_connections allows, of which one app gets at most half."
+    )]
+    NoConnection {
+        /// Value of `backends.max_connections`.
+        limit: usize,
+    },
 }
 
 /// Failure of a target without a complete response at the deadline.

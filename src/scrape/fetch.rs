@@ -1,68 +1,105 @@
-//! Scrapes one instance, following redirects.
+//! Scrapes one target, following redirects.
 
 use super::{
-    ScrapeRequest,
+    body::FetchedBody,
     buffer::BodyBuffer,
-    client::ScrapeClient,
+    client::{Location, ScrapeClient},
     failure::{FailureReason, ScrapeFailure},
     memory_budget::Reservation,
-    request::{InstanceResponse, send, truncated},
-    target::{ScrapeTarget, SecretScope},
+    plan::{ScrapeTarget, SecretScope, TargetKind},
+    request::{ScrapeLimits, ScrapeRequest},
+    send::{TargetResponse, send, truncated},
 };
+use crate::domain::ExporterHost;
 use awc::http::{
     StatusCode,
     header::{self, HeaderMap},
 };
 use exposition::Format;
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use url::Url;
 
 /// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 3;
 
-/// A body as it was received.
-#[derive(Debug)]
-pub(super) struct FetchedBody {
-    pub(super) body: BodyBuffer,
-    /// Format according to the Content-Type.
-    pub(super) format: Format,
-    pub(super) gzip: bool,
-    /// Why the header suggests that the body is not an exposition.
-    pub(super) header_problem: Option<String>,
-    /// Whether the length or the transfer coding shows that the body is complete; otherwise only
-    /// its content can.
-    pub(super) whole: bool,
+/// Scrapes the targets of one request.
+#[derive(Clone, Copy)]
+pub(super) struct Fetcher<'a> {
+    pub(super) client: &'a ScrapeClient,
+    pub(super) request: &'a ScrapeRequest,
+    pub(super) limits: &'a ScrapeLimits,
+    /// Owns the memory of the bodies.
+    pub(super) reservation: &'a Reservation,
 }
 
-/// Scrapes `target`, following redirects to the same instance.
-pub(super) async fn fetch(
-    client: &ScrapeClient,
-    target: &ScrapeTarget,
-    request: &ScrapeRequest,
-    max_body: u64,
-    reservation: &Reservation,
-) -> Result<FetchedBody, ScrapeFailure> {
-    let _permit = client.permit(target.endpoint.app.id.as_str(), request.deadline).await?;
-    let mut head = reservation.allocation();
-    head.acquire(target.request_bytes()).await;
-    let mut path = Arc::clone(&target.path);
-    // The target without secrets, after a redirect to another path than the binding's.
-    let mut without_secrets = None;
-    for _ in 0..=MAX_REDIRECTS {
-        let target = without_secrets.as_ref().unwrap_or(target);
-        let response = send(client, target, request, &path).await?;
-        let status = response.status();
-        if status.is_redirection() {
-            path = redirected(target, &path, response.headers())?.into();
-            if let Some(other) = target.redirected_to(&path) {
-                without_secrets = Some(other);
+impl Fetcher<'_> {
+    pub(super) async fn fetch(self, target: &ScrapeTarget) -> Result<FetchedBody, ScrapeFailure> {
+        match &target.kind {
+            TargetKind::Instance(endpoint) => {
+                self.fetch_from(Location::of_instance(endpoint)?, target).await
             }
-            continue;
+            TargetKind::Exporter(one) => self.fetch_exporter(&one.exporter.host, target).await,
         }
-        check_status(status, target.secrets)?;
-        return read(response, max_body, reservation).await;
     }
-    Err(ScrapeFailure::new(FailureReason::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
+
+    /// Looks up the exporter's addresses and scrapes the first one that accepts connections.
+    async fn fetch_exporter(
+        self,
+        host: &ExporterHost,
+        target: &ScrapeTarget,
+    ) -> Result<FetchedBody, ScrapeFailure> {
+        let addresses = self.client.addresses(host).await?;
+        first_that_listens(&addresses, async |address| {
+            self.fetch_from(Location::of_exporter(host, address)?, target).await
+        })
+        .await
+    }
+
+    /// Scrapes the target at `location`, following redirects to the same location.
+    async fn fetch_from(
+        self,
+        location: Location,
+        target: &ScrapeTarget,
+    ) -> Result<FetchedBody, ScrapeFailure> {
+        let Self { client, request, limits, reservation } = self;
+        let _permit = client.permit(target.app().id.as_str(), request.deadline).await?;
+        let mut head = reservation.allocation();
+        head.acquire(target.request_bytes()).await;
+        let mut path = Arc::clone(&target.path);
+        // The target without secrets, after a redirect to another path than the binding's.
+        let mut without_secrets = None;
+        for _ in 0..=MAX_REDIRECTS {
+            let target = without_secrets.as_ref().unwrap_or(target);
+            let response = send(client, &location, target, request, &path).await?;
+            let status = response.status();
+            if status.is_redirection() {
+                path = redirected(target, location.address, &path, response.headers())?.into();
+                if let Some(other) = target.redirected_to(&path) {
+                    without_secrets = Some(other);
+                }
+                continue;
+            }
+            check_status(status, target.secrets)?;
+            return read(response, limits.max_instance_body, reservation).await;
+        }
+        let detail = format!("more than {MAX_REDIRECTS} redirects");
+        Err(ScrapeFailure::new(FailureReason::Redirect, detail))
+    }
+}
+
+/// Returns the response of the first address that accepts a connection.
+async fn first_that_listens<T>(
+    addresses: &[SocketAddr],
+    request: impl AsyncFn(SocketAddr) -> Result<T, ScrapeFailure>,
+) -> Result<T, ScrapeFailure> {
+    let mut refused = ScrapeFailure::new(FailureReason::Connect, "the host has no address");
+    for address in addresses {
+        match request(*address).await {
+            Err(failure) if failure.reason == FailureReason::Connect => refused = failure,
+            done => return done,
+        }
+    }
+    Err(refused)
 }
 
 fn check_status(status: StatusCode, secrets: SecretScope) -> Result<(), ScrapeFailure> {
@@ -86,6 +123,7 @@ fn check_status(status: StatusCode, secrets: SecretScope) -> Result<(), ScrapeFa
 /// reference, by the Host that was sent, or by the address.
 fn redirected(
     target: &ScrapeTarget,
+    address: SocketAddr,
     path: &str,
     headers: &HeaderMap,
 ) -> Result<String, ScrapeFailure> {
@@ -94,7 +132,7 @@ fn redirected(
     let Some(location) = location else {
         return refused("the redirect has no valid Location");
     };
-    next_path(&target.host, &target.endpoint.address.to_string(), path, location)
+    next_path(&target.host, &address.to_string(), path, location)
         .map_or_else(|| refused("redirected to another host"), Ok)
 }
 
@@ -119,7 +157,7 @@ fn is_same_host(authority: &str, url: &Url) -> bool {
 }
 
 async fn read(
-    mut response: InstanceResponse,
+    mut response: TargetResponse,
     max_body: u64,
     reservation: &Reservation,
 ) -> Result<FetchedBody, ScrapeFailure> {
@@ -193,6 +231,28 @@ fn describe(headers: &HeaderMap) -> BodyDescription {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_only_after_a_failed_connection() {
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let request = async |address: SocketAddr| match address.port() {
+            1 => Err(ScrapeFailure::new(FailureReason::Connect, "refused")),
+            2 => Err(ScrapeFailure::new(FailureReason::Status5xx, "500")),
+            port => Ok(port),
+        };
+        let cases: [(&[u16], Result<u16, FailureReason>); 5] = [
+            (&[3, 4], Ok(3)),
+            (&[1, 1, 4], Ok(4)),
+            (&[2, 3], Err(FailureReason::Status5xx)),
+            (&[1, 1], Err(FailureReason::Connect)),
+            (&[], Err(FailureReason::Connect)),
+        ];
+        for (ports, expected) in cases {
+            let addresses: Vec<_> = ports.iter().map(|port| address(*port)).collect();
+            let found = first_that_listens(&addresses, request).await;
+            assert_eq!(found.map_err(|failure| failure.reason), expected, "{ports:?}");
+        }
+    }
 
     #[test]
     fn redirects_are_followed_only_to_the_same_instance() {

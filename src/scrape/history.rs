@@ -1,7 +1,15 @@
 //! The last scrape of each instance, for pages and for memory estimates.
 
-use super::{NegotiatedFormats, ScrapePlan, external::ExporterScrape, fan_out::InstanceScrape};
-use crate::{discovery::Snapshot, domain::AppGuid};
+use super::{
+    failure::ScrapeFailure,
+    outcome::{ScrapedTarget, TargetOutcome},
+    plan::{ScrapePlan, TargetKind},
+    request::NegotiatedFormats,
+};
+use crate::{
+    discovery::{Endpoint, Snapshot},
+    domain::AppGuid,
+};
 use exposition::{Format, IndexedBody};
 use std::{
     collections::HashMap,
@@ -18,7 +26,7 @@ pub struct LastScrape {
     /// The path without its query, which may contain a key.
     pub path: Box<str>,
     /// Number of samples, or the failure.
-    pub result: Result<usize, super::ScrapeFailure>,
+    pub result: Result<usize, ScrapeFailure>,
     /// Size in memory of its last complete body.
     bytes: Option<u64>,
     formats: FormatHistory,
@@ -61,61 +69,43 @@ const UNKNOWN: u64 = 64 << 10;
 /// It is written once per scrape, so a mutex is sufficient.
 #[derive(Debug, Default)]
 pub struct ScrapeHistory {
-    instances: Mutex<ByApp>,
-    /// Size in memory of the last complete body of each exporter, by app and name.
-    exporters: Mutex<HashMap<AppGuid, HashMap<String, u64>>>,
+    instances: Mutex<Instances>,
+    exporters: Mutex<BodySizes>,
 }
 
-type ByApp = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
+type Instances = HashMap<AppGuid, HashMap<SocketAddr, LastScrape>>;
+
+/// Size in memory of the last complete body of each exporter, by app and name.
+type BodySizes = HashMap<AppGuid, HashMap<String, u64>>;
 
 impl ScrapeHistory {
-    pub(super) fn record(
-        &self,
-        scraped: &[InstanceScrape],
-        externals: &[ExporterScrape],
-        negotiated: &NegotiatedFormats,
-    ) {
-        self.record_externals(externals);
+    pub(super) fn record(&self, scraped: &[ScrapedTarget], negotiated: &NegotiatedFormats) {
         let at = SystemTime::now();
-        let mut by_app = self.lock();
-        for one in scraped {
-            let result = one.result.as_ref().map(IndexedBody::samples).map_err(Clone::clone);
-            let endpoint = &one.target.endpoint;
-            let instances = by_app.entry(endpoint.app.id.clone()).or_default();
-            let before = || instances.get(&endpoint.address).and_then(|last| last.bytes);
-            let bytes = if result.is_ok() { Some(one.bytes) } else { before() };
-            let path: Box<str> = without_query(&one.target.path).into();
-            let before = instances.remove(&endpoint.address);
-            let mut formats = before.map(|before| before.formats).unwrap_or_default();
-            if let Ok(instance) = &one.result {
-                let (path, requested) = (path.clone(), negotiated.requested());
-                formats.record(ObservedFormat { path, requested, format: instance.format() });
+        let (mut instances, mut exporters) = (self.instances(), self.exporters());
+        for ScrapedTarget { target, outcome } in scraped {
+            match &target.kind {
+                TargetKind::Instance(endpoint) => {
+                    let of_app = instances.entry(endpoint.app.id.clone()).or_default();
+                    let before = of_app.remove(&endpoint.address);
+                    let last = last_scrape(before, at, &target.path, outcome, negotiated);
+                    of_app.insert(endpoint.address, last);
+                }
+                TargetKind::Exporter(one) if outcome.result.is_ok() => {
+                    let of_app = exporters.entry(one.app.id.clone()).or_default();
+                    of_app.insert(one.exporter.name.clone(), outcome.bytes);
+                }
+                TargetKind::Exporter(_) => {}
             }
-            let last = LastScrape { at, duration: one.duration, path, result, bytes, formats };
-            instances.insert(endpoint.address, last);
-        }
-    }
-
-    fn record_externals(&self, externals: &[ExporterScrape]) {
-        let observed: Vec<_> = externals.iter().filter(|one| one.result.is_ok()).collect();
-        if observed.is_empty() {
-            return;
-        }
-        let mut by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in observed {
-            let of_app = by_app.entry(one.target.app.id.clone()).or_default();
-            of_app.insert(one.target.exporter.name.clone(), one.bytes);
         }
     }
 
     /// The formats in which the instances last responded to such a request. A later failure does
     /// not remove the format.
     pub fn formats(&self, plan: &ScrapePlan, negotiated: &NegotiatedFormats) -> Vec<Format> {
-        let by_app = self.lock();
+        let instances = self.instances();
         let mut formats = Vec::new();
-        for target in &plan.instances {
-            let instances = by_app.get(&target.endpoint.app.id);
-            let last = instances.and_then(|instances| instances.get(&target.endpoint.address));
+        for target in &plan.targets {
+            let last = target.endpoint().and_then(|endpoint| last_of(&instances, endpoint));
             let path = without_query(&target.path);
             let format = last.and_then(|last| last.formats.of(path, negotiated.requested()));
             if let Some(format) = format.filter(|format| !formats.contains(format)) {
@@ -128,47 +118,74 @@ impl ScrapeHistory {
     /// Expected size in memory of all bodies of `plan`, from the last scrapes. Instances without a
     /// scrape count as the average of the others.
     pub(super) fn expected(&self, plan: &ScrapePlan) -> u64 {
-        let targets = &plan.instances;
-        let by_app = self.lock();
-        let known = targets.iter().filter_map(|target| {
-            by_app.get(&target.endpoint.app.id)?.get(&target.endpoint.address)?.bytes
-        });
-        let (count, sum) = known.fold((0, 0_u64), |(count, sum), bytes| (count + 1, sum + bytes));
-        let mean = sum.checked_div(count).unwrap_or(UNKNOWN);
-        let expected = sum
-            + mean * (targets.len() as u64).saturating_sub(count)
-            + self.expected_of_externals(plan);
+        let (instances, exporters) = (self.instances(), self.exporters());
+        let (mut known, mut unknown, mut sum, mut of_exporters) = (0, 0, 0, 0);
+        for target in &plan.targets {
+            match &target.kind {
+                TargetKind::Instance(endpoint) => {
+                    match last_of(&instances, endpoint).and_then(|last| last.bytes) {
+                        Some(bytes) => (known, sum) = (known + 1, sum + bytes),
+                        None => unknown += 1,
+                    }
+                }
+                TargetKind::Exporter(one) => {
+                    let last = exporters.get(&one.app.id).and_then(|it| it.get(&one.exporter.name));
+                    of_exporters += last.copied().unwrap_or(UNKNOWN);
+                }
+            }
+        }
+        let mean = u64::checked_div(sum, known).unwrap_or(UNKNOWN);
+        let expected = sum + mean * unknown + of_exporters;
         // A margin, because bodies usually grow a little between scrapes.
         expected + expected / 8
     }
 
-    fn expected_of_externals(&self, plan: &ScrapePlan) -> u64 {
-        let by_app = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        let expected = plan.externals.targets.iter().map(|target| {
-            let of_app = by_app.get(&target.app.id);
-            of_app.and_then(|of_app| of_app.get(&target.exporter.name)).copied().unwrap_or(UNKNOWN)
-        });
-        expected.sum()
-    }
-
     pub fn of(&self, app: &AppGuid, address: SocketAddr) -> Option<LastScrape> {
-        self.lock().get(app)?.get(&address).cloned()
+        self.instances().get(app)?.get(&address).cloned()
     }
 
     /// Removes instances that are no longer in the route table.
     pub fn prune(&self, table: &Snapshot) {
-        self.lock().retain(|app, instances| {
+        self.instances().retain(|app, instances| {
             let Some(found) = table.app(app.as_str()) else { return false };
             instances.retain(|address, _| found.endpoints.iter().any(|e| e.address == *address));
             true
         });
-        let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        exporters.retain(|app, _| table.contains_app(app.as_str()));
+        self.exporters().retain(|app, _| table.contains_app(app.as_str()));
     }
 
-    fn lock(&self) -> MutexGuard<'_, ByApp> {
+    fn instances(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Locked after the instances, where both are locked.
+    fn exporters(&self) -> MutexGuard<'_, BodySizes> {
+        self.exporters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Updates the last scrape `before`. A failure keeps the size and the formats.
+fn last_scrape(
+    before: Option<LastScrape>,
+    at: SystemTime,
+    path: &str,
+    outcome: &TargetOutcome,
+    negotiated: &NegotiatedFormats,
+) -> LastScrape {
+    let (mut bytes, mut formats) =
+        before.map(|before| (before.bytes, before.formats)).unwrap_or_default();
+    let path: Box<str> = without_query(path).into();
+    if let Ok(body) = &outcome.result {
+        bytes = Some(outcome.bytes);
+        let (path, requested) = (path.clone(), negotiated.requested());
+        formats.record(ObservedFormat { path, requested, format: body.format() });
+    }
+    let result = outcome.result.as_ref().map(IndexedBody::samples).map_err(Clone::clone);
+    LastScrape { at, duration: outcome.duration, path, result, bytes, formats }
+}
+
+fn last_of<'a>(instances: &'a Instances, endpoint: &Endpoint) -> Option<&'a LastScrape> {
+    instances.get(&endpoint.app.id)?.get(&endpoint.address)
 }
 
 fn without_query(path: &str) -> &str {

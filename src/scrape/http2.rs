@@ -42,7 +42,7 @@ const OF_HTTP1: [&str; 6] =
 pub(super) struct Http2 {
     peer: PeerAddr,
     limiter: ConnectionLimiter,
-    idle: Rc<RefCell<Vec<Connection>>>,
+    idle: Rc<RefCell<Vec<Http2Connection>>>,
     idle_timeout: Duration,
     requires_http1: Cell<bool>,
 }
@@ -66,11 +66,11 @@ pub(super) struct Http2Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: RecvStream,
-    connection: Option<Connection>,
-    idle: Rc<RefCell<Vec<Connection>>>,
+    connection: Option<Http2Connection>,
+    idle: Rc<RefCell<Vec<Http2Connection>>>,
 }
 
-struct Connection {
+struct Http2Connection {
     sender: SendRequest<Bytes>,
     events: Rc<ConnectionEvents>,
     since: Instant,
@@ -109,7 +109,7 @@ impl Http2 {
         }
     }
 
-    fn kept(&self) -> Option<Connection> {
+    fn kept(&self) -> Option<Http2Connection> {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|connection| connection.since.elapsed() < self.idle_timeout);
         idle.pop()
@@ -118,7 +118,7 @@ impl Http2 {
     async fn open(
         &self,
         deadline: tokio::time::Instant,
-    ) -> Result<Option<Connection>, ScrapeFailure> {
+    ) -> Result<Option<Http2Connection>, ScrapeFailure> {
         let events = Rc::new(ConnectionEvents::default());
         let stream = tokio::time::timeout_at(deadline, self.connect(Rc::clone(&events))).await;
         let stream = stream.map_err(|_| timed_out(events.has_tls_handshake_started()))?;
@@ -141,7 +141,7 @@ impl Http2 {
             let _ = connection.await;
         });
         let _task = AbortOnDropHandle::new(task);
-        Ok(Some(Connection { sender, events, since: Instant::now(), _task }))
+        Ok(Some(Http2Connection { sender, events, since: Instant::now(), _task }))
     }
 
     async fn connect(&self, events: Rc<ConnectionEvents>) -> io::Result<ServerStream> {
@@ -151,7 +151,7 @@ impl Http2 {
 
     async fn send(
         &self,
-        mut connection: Connection,
+        mut connection: Http2Connection,
         request: Request<()>,
     ) -> Result<Http2Response, (h2::Error, ScrapeFailure)> {
         let events = Rc::clone(&connection.events);

@@ -30,7 +30,7 @@ pub(super) struct Inflation {
 }
 
 impl Inflation {
-    /// ScrapeLimits the content to `max` bytes.
+    /// Limits the content to `max` bytes.
     pub(super) fn new(
         compressed: BodyBuffer,
         reservation: &Reservation,
@@ -99,7 +99,10 @@ fn announced(compressed: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::memory_budget::{MemoryBudget, MemoryBudgetMetrics, ScrapeError},
+        super::{
+            failure::ScrapeError,
+            memory_budget::{MemoryBudget, MemoryBudgetMetrics},
+        },
         *,
     };
     use flate2::{Compression, write::GzEncoder};

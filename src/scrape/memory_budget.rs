@@ -22,6 +22,7 @@ mod tests;
 
 pub use metrics::MemoryBudgetMetrics;
 
+use super::failure::ScrapeError;
 use state::{AbortReason, BudgetState, RequestId};
 use std::{
     fmt,
@@ -33,35 +34,6 @@ use tokio::{sync::Notify, time::Instant};
 /// Memory shared by all workers; clones share the same budget.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget(Arc<Mutex<BudgetState>>);
-
-/// Why a scrape was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScrapeError {
-    /// Other requests held the memory until the deadline.
-    #[error(
-        "Not enough memory became free in time for this scrape: other requests hold the {limit} bytes that scrape.max_memory allows for the bodies of all requests."
-    )]
-    TooLate {
-        /// Value of `scrape.max_memory`, bytes.
-        limit: u64,
-    },
-    /// The bodies need more than the whole budget.
-    #[error(
-        "The bodies of the instances are larger than the {limit} bytes that scrape.max_memory allows for all requests."
-    )]
-    TooLarge {
-        /// Value of `scrape.max_memory`, bytes.
-        limit: u64,
-    },
-    /// No target returned metrics, and no connection was free for some of them.
-    #[error(
-        "No connection became free in time for this scrape: other requests use the {limit} that backends.max_connections allows, of which one app gets at most half."
-    )]
-    NoConnection {
-        /// Value of `backends.max_connections`.
-        limit: usize,
-    },
-}
 
 impl MemoryBudget {
     /// Creates a budget of `total` bytes.

@@ -1,7 +1,17 @@
-//! ScrapeMetrics of scrapes.
+//! Metrics of scrapes.
 
-use super::{failure::FailureReason, fan_out::InstanceScrape};
-use crate::{discovery::Snapshot, domain::App};
+mod exporters;
+
+use super::{
+    failure::FailureReason,
+    outcome::{ScrapedTarget, TargetOutcome},
+    plan::TargetKind,
+};
+use crate::{
+    discovery::{Endpoint, Snapshot},
+    domain::App,
+};
+use exporters::ExporterMetrics;
 use exposition::Stats;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -59,6 +69,7 @@ pub struct ScrapeMetrics {
     merge_changes: Family<KindLabel, Counter>,
     samples: Counter,
     duration: Histogram,
+    pub(super) exporters: ExporterMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +89,7 @@ impl ScrapeMetrics {
             merge_changes: Family::default(),
             samples: Counter::default(),
             duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]),
+            exporters: ExporterMetrics::register(registry),
         };
         for reason in FailureReason::ALL {
             metrics.failures.get_or_create_owned(&ReasonLabel { reason: reason.as_str() });
@@ -134,28 +146,39 @@ impl ScrapeMetrics {
         metrics
     }
 
-    pub(super) fn observe(&self, scraped: &[InstanceScrape], seconds: f64) {
+    pub(super) fn observe(&self, scraped: &[ScrapedTarget], seconds: f64) {
         self.duration.observe(seconds);
-        self.instances.inc_by(scraped.len() as u64);
         let mut scraped_apps: HashMap<&str, &App> = HashMap::new();
-        for one in scraped {
-            let endpoint = &one.target.endpoint;
-            match &one.result {
-                Ok(instance) => {
-                    self.samples.inc_by(instance.samples() as u64);
-                    scraped_apps.insert(endpoint.app.id.as_str(), &endpoint.app);
+        for ScrapedTarget { target, outcome } in scraped {
+            match &target.kind {
+                TargetKind::Instance(endpoint) => {
+                    self.observe_instance(endpoint, outcome);
+                    if outcome.result.is_ok() {
+                        scraped_apps.insert(endpoint.app.id.as_str(), &endpoint.app);
+                    }
                 }
-                Err(failure) => {
-                    self.failures
-                        .get_or_create(&ReasonLabel { reason: failure.reason.as_str() })
-                        .inc();
-                    let index = endpoint.index.as_ref().map(ToString::to_string);
-                    self.count_failed(&endpoint.app, index.unwrap_or_default());
+                TargetKind::Exporter(one) => {
+                    self.exporters.count(&one.exporter.name, outcome.failure_reason());
                 }
             }
         }
         for app in scraped_apps.into_values() {
             self.count_success(app);
+        }
+    }
+
+    fn observe_instance(&self, endpoint: &Endpoint, outcome: &TargetOutcome) {
+        self.instances.inc();
+        match &outcome.result {
+            Ok(body) => {
+                self.samples.inc_by(body.samples() as u64);
+            }
+            Err(failure) => {
+                let label = ReasonLabel { reason: failure.reason.as_str() };
+                self.failures.get_or_create(&label).inc();
+                let index = endpoint.index.as_ref().map(ToString::to_string);
+                self.count_failed(&endpoint.app, index.unwrap_or_default());
+            }
         }
     }
 

@@ -2,25 +2,18 @@
 //! why.
 
 use super::{
-    external::{ExporterScrape, UnfilledExporter},
-    fan_out::InstanceScrape,
-    target::instance_labels,
+    outcome::{ScrapedTarget, TargetOutcome},
+    plan::{UnfilledExporter, instance_labels},
+    request::OwnSeries,
 };
-use crate::domain::{App, ExternalExporter};
+use crate::discovery::Endpoint;
 use std::{collections::BTreeSet, fmt::Write};
 
-/// Which of Scrapebroker's own series a response contains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnSeries {
-    All,
-    /// Only `promfetcher_scrape_error`, for `only-app-metrics`.
-    FailuresOnly,
-}
+type Labels = Vec<(&'static str, String)>;
 
 /// Renders the series in text format 0.0.4, instances in the order given.
 pub(super) fn render(
-    scraped: &[InstanceScrape],
-    externals: &[ExporterScrape],
+    scraped: &[ScrapedTarget],
     unfilled: &[UnfilledExporter],
     series: OwnSeries,
 ) -> String {
@@ -51,17 +44,14 @@ pub(super) fn render(
             &mut text,
             "scrapebroker_instance_info",
             "Platform metadata of the instance; always 1.",
-            scraped.iter().map(|one| (info_labels(one), 1.0)),
+            instances(scraped).map(|(endpoint, _)| (info_labels(endpoint), 1.0)),
         );
     }
     family(
         &mut text,
         "promfetcher_scrape_error",
         "1 for an instance that could not be scraped, with the reason.",
-        scraped
-            .iter()
-            .filter_map(instance_failure)
-            .chain(distinct(externals.iter().filter_map(exporter_failure))),
+        distinct(scraped.iter().filter_map(failure_sample)),
     );
     family(
         &mut text,
@@ -76,10 +66,11 @@ fn per_instance(
     text: &mut String,
     name: &str,
     help: &str,
-    scraped: &[InstanceScrape],
-    value: impl Fn(&InstanceScrape) -> f64,
+    scraped: &[ScrapedTarget],
+    value: impl Fn(&TargetOutcome) -> f64,
 ) {
-    let samples = scraped.iter().map(|one| (instance_label_text(one), value(one)));
+    let samples = instances(scraped)
+        .map(|(endpoint, outcome)| (label_text(instance_labels(endpoint)), value(outcome)));
     family(text, name, help, samples);
 }
 
@@ -103,47 +94,26 @@ fn distinct(samples: impl Iterator<Item = (String, f64)>) -> impl Iterator<Item 
     samples.filter(move |(labels, _)| seen.insert(labels.clone()))
 }
 
-fn instance_failure(one: &InstanceScrape) -> Option<(String, f64)> {
-    let failure = one.result.as_ref().err()?;
-    let mut labels = instance_label_text(one);
-    push_label(&mut labels, "error", failure.reason.as_str());
-    Some((labels, 1.0))
+fn instances(scraped: &[ScrapedTarget]) -> impl Iterator<Item = (&Endpoint, &TargetOutcome)> {
+    scraped.iter().filter_map(|one| Some((&**one.target.endpoint()?, &one.outcome)))
 }
 
-fn exporter_failure(one: &ExporterScrape) -> Option<(String, f64)> {
-    let failure = one.result.as_ref().err()?;
-    let mut labels = exporter_label_text(&one.target.app, &one.target.exporter);
-    push_label(&mut labels, "error", failure.reason.as_str());
+fn failure_sample(one: &ScrapedTarget) -> Option<(String, f64)> {
+    let reason = one.outcome.failure_reason()?;
+    let mut labels = label_text(one.target.kind.labels());
+    push_label(&mut labels, "error", reason.as_str());
     Some((labels, 1.0))
 }
 
 fn unfilled_sample(one: &UnfilledExporter) -> (String, f64) {
-    let mut labels = exporter_label_text(&one.app, &one.exporter);
-    push_label(&mut labels, "name", &one.exporter.name);
+    let mut labels = label_text(one.exporter.labels());
+    push_label(&mut labels, "name", &one.exporter.exporter.name);
     push_label(&mut labels, "error", one.why.as_str());
     (labels, 1.0)
 }
 
-fn instance_label_text(one: &InstanceScrape) -> String {
-    let mut labels = String::new();
-    for (name, value) in instance_labels(&one.target.endpoint) {
-        push_label(&mut labels, name, &value);
-    }
-    labels
-}
-
-fn exporter_label_text(app: &App, exporter: &ExternalExporter) -> String {
-    let mut labels = String::new();
-    for (name, value) in app.labels() {
-        push_label(&mut labels, name, value);
-    }
-    push_label(&mut labels, "instance", exporter.host.as_str());
-    labels
-}
-
-fn info_labels(one: &InstanceScrape) -> String {
-    let endpoint = &one.target.endpoint;
-    let mut labels = instance_label_text(one);
+fn info_labels(endpoint: &Endpoint) -> String {
+    let mut labels = label_text(instance_labels(endpoint));
     for (name, value) in [
         ("process_type", &*endpoint.process_type),
         ("process_instance_id", endpoint.process_instance_id.as_deref().unwrap_or_default()),
@@ -155,6 +125,14 @@ fn info_labels(one: &InstanceScrape) -> String {
         push_label(&mut labels, "by", "host");
     }
     labels
+}
+
+fn label_text(labels: Labels) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        push_label(&mut text, name, &value);
+    }
+    text
 }
 
 fn push_label(labels: &mut String, name: &str, value: &str) {

@@ -1,223 +1,167 @@
-//! Sends one request to one instance, over HTTP/1.1 or HTTP/2.
+//! Parameters of a scrape that do not depend on the app: what the scraper requested, and the
+//! operator's limits.
 
-use super::{
-    ScrapeRequest,
-    client::{Location, Peer, ScrapeClient},
-    failure::{FailureReason, ScrapeFailure, connect_failure, timed_out},
-    http2::{self, GetOutcome, GetRequest},
-    target::ScrapeTarget,
-};
-use crate::{
-    net::{self, RequestEvents},
-    tls,
-};
-use awc::{
-    ClientResponse,
-    error::{ConnectError, SendRequestError},
-    http::{
-        StatusCode,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
-    },
-};
-use bytes::Bytes;
-use futures_util::Stream;
-use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    rc::Rc,
-};
-use tokio::time::{Instant, timeout_at};
+use crate::domain::MetricsPath;
+use awc::http::header::{HeaderName, HeaderValue};
+use exposition::{self, Format, OutputFormat};
+use std::{borrow::Cow, time::Duration};
+use tokio::time::Instant;
 
-/// Header with the remaining timeout in seconds.
-const TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+/// Header with the ids of all Scrapebroker processes that a scrape passed through; used to reject
+/// loops.
+pub const VIA: &str = "x-scrapebroker-via";
 
-/// A response whose body is not yet read.
-pub(super) enum InstanceResponse {
-    Http1 { response: ClientResponse, peer: Rc<Peer>, events: RequestEvents },
-    Http2(http2::Http2Response),
+/// Parameters of one scraper's request that do not depend on the app.
+#[derive(Clone, Debug)]
+pub struct ScrapeRequest {
+    /// Deadline for the responses of all instances.
+    pub deadline: Instant,
+    /// Format of the response, and the formats that instances are requested to send.
+    pub negotiated: NegotiatedFormats,
+    /// Path for this request; overrides the binding's path.
+    pub metric_path: Option<MetricsPath>,
+    /// Query parameters for the instances, as percent-encoded `name=value` pairs.
+    pub query: Vec<String>,
+    /// The scraper's headers that are forwarded to instances; see [`forwarded_headers`].
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// X-Forwarded-For of the requests to instances.
+    pub forwarded_for: Option<HeaderValue>,
+    /// Scheme of Scrapebroker's public address, for X-Forwarded-Proto.
+    pub public_scheme: &'static str,
+    /// Value of the [`VIA`] header, including the id of this process.
+    pub via: String,
+    /// Which of Scrapebroker's own series the response contains.
+    pub series: OwnSeries,
 }
 
-impl InstanceResponse {
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::Http1 { response, .. } => response.status(),
-            Self::Http2(response) => response.status,
+/// Which of Scrapebroker's own series a response contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnSeries {
+    All,
+    /// Only `promfetcher_scrape_error`, for `only-app-metrics`.
+    FailuresOnly,
+}
+
+/// The negotiated formats of one request.
+#[derive(Clone, Debug)]
+pub struct NegotiatedFormats {
+    /// Formats that the scraper accepts, in order of preference.
+    accepted: Vec<OutputFormat>,
+    target: OutputFormat,
+    /// The first format of the Accept header for instances.
+    requested: Format,
+    /// The Accept header for instances.
+    accept: String,
+}
+
+impl NegotiatedFormats {
+    /// Negotiates with a scraper that sent this `Accept`. The response is text, if the scraper
+    /// accepts text, until [`choose`](Self::choose) gets the formats of the instances.
+    ///
+    /// The Accept header for instances depends only on the scraper, not on the format of the
+    /// response. So instances respond as they would to the scraper itself, and their formats do not
+    /// change from scrape to scrape. With `text_only` it contains only text format 0.0.4.
+    pub fn new(accept: Option<&str>, text_only: bool) -> Self {
+        let accepted = exposition::accepted_formats(accept);
+        let preferred = accepted.first().copied().unwrap_or_default();
+        Self {
+            target: exposition::choose_format(&accepted, &[]),
+            requested: if text_only { Format::Text004 } else { preferred.format() },
+            accept: exposition::scrape_accept_header(preferred, text_only, true),
+            accepted,
         }
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
-        match self {
-            Self::Http1 { response, .. } => response.headers(),
-            Self::Http2(response) => &response.headers,
-        }
+    /// Chooses the format of the response for instances with these formats.
+    #[must_use]
+    pub fn choose(self, available: &[Format]) -> Self {
+        Self { target: exposition::choose_format(&self.accepted, available), ..self }
     }
 
-    /// The next chunk of the body, or `None` at its end.
-    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, ScrapeFailure>> {
-        match self {
-            Self::Http1 { response, peer, events } => {
-                let next = poll_fn(|cx| {
-                    events.poll(&peer.events, || Pin::new(&mut *response).poll_next(cx))
-                });
-                Some(next.await?.map_err(|_| match events.closed {
-                    true => truncated(),
-                    false => ScrapeFailure::new(
-                        FailureReason::NotExposition,
-                        "the body is not chunked, although its Transfer-Encoding is",
-                    ),
-                }))
-            }
-            Self::Http2(response) => response.chunk().await,
-        }
+    pub fn content_type(&self) -> Cow<'static, str> {
+        self.target.content_type()
     }
 
-    /// Whether the end of the body is marked by something other than the end of the connection.
-    pub(super) fn has_explicit_end(&self) -> bool {
-        match self {
-            Self::Http1 { response, .. } => {
-                response.headers().contains_key(header::TRANSFER_ENCODING)
-            }
-            Self::Http2(_) => true,
-        }
+    pub(super) fn target(&self) -> OutputFormat {
+        self.target
+    }
+
+    pub(super) fn requested(&self) -> Format {
+        self.requested
+    }
+
+    pub(super) fn accept(&self) -> &str {
+        &self.accept
     }
 }
 
-pub(super) fn truncated() -> ScrapeFailure {
-    ScrapeFailure::new(FailureReason::Truncated, "the connection was closed within the body")
+/// Limits of one scraper's request.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeLimits {
+    /// Instances that are scraped in parallel.
+    pub concurrency: usize,
+    /// Maximum size of an instance's body after decompression, bytes.
+    pub max_instance_body: u64,
+    /// Maximum size of the response before compression, bytes.
+    pub max_response: u64,
+    /// Limits on the content of one body.
+    pub exposition: exposition::Limits,
 }
 
-/// Sends one GET. Retries it once on a new connection if an idle connection was closed before the
-/// first byte of the response.
-pub(super) async fn send(
-    client: &ScrapeClient,
-    target: &ScrapeTarget,
-    request: &ScrapeRequest,
-    path: &str,
-) -> Result<InstanceResponse, ScrapeFailure> {
-    let location = Location::of(&target.endpoint)?;
-    let peer = client.peer(&location);
-    let headers = headers(target, request)?;
-    if let Some(http2) = peer.http2() {
-        let get =
-            GetRequest { host: &target.host, path, headers: &headers, deadline: request.deadline };
-        if let GetOutcome::Response(response) = http2.get(&get).await? {
-            return Ok(InstanceResponse::Http2(response));
-        }
-    }
-    let mut events = RequestEvents::default();
-    match send_once(&peer, target, request, path, &headers, &mut events).await {
-        Ok(response) => return Ok(InstanceResponse::new(response, peer)),
-        Err(SendError::Client(error)) if was_closed_while_idle(&error, events) => {}
-        Err(error) => return Err(error.failure(events)),
-    }
-    let peer = client.fresh_peer(&location);
-    let mut events = RequestEvents::default();
-    match send_once(&peer, target, request, path, &headers, &mut events).await {
-        Ok(response) => Ok(InstanceResponse::new(response, peer)),
-        Err(error) => Err(error.failure(events)),
-    }
+/// The operator's limits on the duration of a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeTimeouts {
+    /// Timeout when the scraper sends none.
+    pub default: Duration,
+    /// Maximum timeout that a scraper can set.
+    pub max: Duration,
+    /// Subtracted from the scraper's timeout, but at most half of it, so that the response arrives
+    /// before the scraper times out.
+    pub offset: Duration,
 }
 
-/// Why there is no response head.
-enum SendError {
-    Timeout,
-    Client(SendRequestError),
-}
-
-impl SendError {
-    fn failure(&self, events: RequestEvents) -> ScrapeFailure {
-        match self {
-            Self::Timeout => timed_out(events.tls_handshake_started),
-            Self::Client(error) => send_failure(error, events),
+impl ScrapeTimeouts {
+    /// Timeout for all instances together, given the value of
+    /// `X-Prometheus-Scrape-Timeout-Seconds`. A value that is not a positive number is ignored.
+    pub fn total(&self, announced: Option<&str>) -> Duration {
+        let announced = announced
+            .and_then(|text| text.trim().parse::<f64>().ok())
+            .filter(|seconds| *seconds > 0.0)
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(self.max).min(self.max));
+        match announced {
+            Some(time) => time - self.offset.min(time / 2),
+            None => self.default,
         }
     }
 }
 
-impl InstanceResponse {
-    fn new(response: ClientResponse, peer: Rc<Peer>) -> Self {
-        Self::Http1 { response, peer, events: RequestEvents::default() }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn headers(
-    target: &ScrapeTarget,
-    request: &ScrapeRequest,
-) -> Result<Vec<(HeaderName, HeaderValue)>, ScrapeFailure> {
-    let left = request.deadline.saturating_duration_since(Instant::now());
-    let left = format!("{:.3}", left.as_secs_f64());
-    let own: [(HeaderName, &str); 8] = [
-        (header::ACCEPT, request.negotiated.accept()),
-        (header::ACCEPT_ENCODING, "gzip"),
-        (header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))),
-        (HeaderName::from_static("x-forwarded-proto"), request.public_scheme),
-        (HeaderName::from_static("x-promfetcher-scrapping"), "true"),
-        (HeaderName::from_static(super::VIA), &request.via),
-        (header::HOST, &target.host),
-        (HeaderName::from_static(TIMEOUT), &left),
-    ];
-    let mut headers = Vec::with_capacity(own.len() + target.headers.len());
-    for (name, value) in own {
-        let value = HeaderValue::from_str(value).map_err(|_| {
-            ScrapeFailure::new(FailureReason::Connect, format!("{name} cannot be sent"))
-        })?;
-        headers.push((name, value));
-    }
-    let ours = |name: &HeaderName| *name == header::HOST || *name == TIMEOUT;
-    headers.extend(target.headers.iter().filter(|(name, _)| !ours(name)).cloned());
-    Ok(headers)
-}
-
-/// Sends a request and receives the response head.
-async fn send_once(
-    peer: &Peer,
-    target: &ScrapeTarget,
-    request: &ScrapeRequest,
-    path: &str,
-    headers: &[(HeaderName, HeaderValue)],
-    events: &mut RequestEvents,
-) -> Result<ClientResponse, SendError> {
-    // The authority is the address, so that only the address decides where the request goes; the
-    // app gets the Host header. The connector adds TLS.
-    let mut http_request = peer.http1.get(format!("http://{}{path}", target.endpoint.address));
-    for (name, value) in headers {
-        http_request = http_request.append_header((name, value));
-    }
-    let mut sending = pin!(net::send(http_request));
-    let sent = poll_fn(|cx| events.poll(&peer.events, || sending.as_mut().poll(cx)));
-    match timeout_at(request.deadline, sent).await {
-        Ok(sent) => sent.map_err(SendError::Client),
-        Err(_) => Err(SendError::Timeout),
-    }
-}
-
-/// Whether an idle connection was closed before the first byte of the response.
-fn was_closed_while_idle(error: &SendRequestError, events: RequestEvents) -> bool {
-    let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
-    !refused && !events.opened && events.closed && !events.received
-}
-
-fn send_failure(error: &SendRequestError, events: RequestEvents) -> ScrapeFailure {
-    if let SendRequestError::Connect(ConnectError::Io(error)) = error {
-        return connect_failure(error);
-    }
-    if let Some(wrong) = net::response_error(error) {
-        return ScrapeFailure::new(FailureReason::NotExposition, wrong.to_string());
-    }
-    if let Some(alert) = events.alert {
-        return ScrapeFailure::new(FailureReason::Tls, tls::alert_text(alert));
-    }
-    let (reason, detail) = match error {
-        _ if events.received && events.closed => {
-            (FailureReason::Truncated, "the connection was closed within the response's head")
+    #[test]
+    fn the_scraper_sets_the_deadline() {
+        let timeouts = ScrapeTimeouts {
+            default: Duration::from_secs(30),
+            max: Duration::from_secs(120),
+            offset: Duration::from_millis(500),
+        };
+        let cases = [
+            (None, 30_000),
+            (Some("10"), 9_500),
+            (Some("10.000000"), 9_500),
+            (Some(" 60 "), 59_500),
+            (Some("0.5"), 250),
+            (Some("1e3"), 119_500),
+            (Some("1e300"), 119_500),
+            (Some("inf"), 119_500),
+            (Some("nan"), 30_000),
+            (Some("0"), 30_000),
+            (Some("-3"), 30_000),
+            (Some("soon"), 30_000),
+        ];
+        for (announced, expected_ms) in cases {
+            assert_eq!(timeouts.total(announced).as_millis(), expected_ms, "{announced:?}");
         }
-        _ if events.closed => {
-            (FailureReason::Truncated, "the connection was closed before a response")
-        }
-        SendRequestError::Send(_) => {
-            (FailureReason::Truncated, "the connection broke before a response")
-        }
-        SendRequestError::Response(_) => (FailureReason::NotExposition, "the response is not HTTP"),
-        _ => (FailureReason::Connect, "the request could not be sent"),
-    };
-    ScrapeFailure::new(reason, detail)
+    }
 }

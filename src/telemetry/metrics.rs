@@ -4,8 +4,13 @@
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{counter::ConstCounter, gauge::ConstGauge, info::Info},
-    registry::Registry,
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        info::Info,
+    },
+    registry::{Metric, Registry},
 };
 use std::fmt::{self, Write};
 
@@ -19,6 +24,81 @@ pub fn registry() -> Registry {
     );
     registry.register_collector(Box::new(Process));
     registry
+}
+
+/// Registers a metric and returns it. A counter's name is written without `_total`.
+pub fn register<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// One label.
+pub type Label<V> = [(&'static str, V); 1];
+
+/// Counters that differ in the value of one label. Clones share their values.
+#[derive(Clone, Debug)]
+pub struct CounterByLabel {
+    label: &'static str,
+    counters: Family<Label<&'static str>, Counter>,
+}
+
+impl CounterByLabel {
+    /// Registers the counters. Each of `values` has a counter from the start.
+    pub fn register(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        let counters = register(registry, name, help, Family::default());
+        let family = Self { label, counters };
+        values.into_iter().for_each(|value| family.add(value, 0));
+        family
+    }
+
+    pub fn count(&self, value: &'static str) {
+        self.add(value, 1);
+    }
+
+    pub fn add(&self, value: &'static str, number: u64) {
+        self.counters.get_or_create(&[(self.label, value)]).inc_by(number);
+    }
+}
+
+/// Encodes a metric without labels, for collectors.
+///
+/// # Errors
+/// Those of `encoder`.
+pub fn encode_metric(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// Encodes metrics that differ in the value of one label, for collectors.
+///
+/// # Errors
+/// Those of `encoder`.
+pub fn encode_family<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    metrics: impl IntoIterator<Item = (&'a str, M)>,
+) -> fmt::Result {
+    let mut metrics = metrics.into_iter().peekable();
+    let Some((_, first)) = metrics.peek() else { return Ok(()) };
+    let mut family = encoder.encode_descriptor(name, help, None, first.metric_type())?;
+    metrics.try_for_each(|(value, metric)| metric.encode(family.encode_family(&[(label, value)])?))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,36 +183,41 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // Without a readable /proc the series are missing.
         let Ok(process) = procfs::process::Process::myself() else { return Ok(()) };
-        let mut gauge = |name: &str, help: &str, value: f64| {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        let encoder = &mut encoder;
+        let gauge = |encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64| {
+            encode_metric(encoder, name, help, &ConstGauge::new(value))
         };
         if let Ok(stat) = process.stat() {
             let ticks = procfs::ticks_per_second() as f64;
             let resident = stat.rss.saturating_mul(procfs::page_size());
-            gauge("process_resident_memory_bytes", "Resident memory", resident as f64)?;
-            gauge("process_virtual_memory_bytes", "Virtual memory", stat.vsize as f64)?;
-            gauge("process_threads", "Threads", stat.num_threads as f64)?;
+            gauge(encoder, "process_resident_memory_bytes", "Resident memory", resident as f64)?;
+            gauge(encoder, "process_virtual_memory_bytes", "Virtual memory", stat.vsize as f64)?;
+            gauge(encoder, "process_threads", "Threads", stat.num_threads as f64)?;
             if let Ok(boot) = procfs::boot_time_secs() {
                 let start = boot as f64 + stat.starttime as f64 / ticks;
-                gauge("process_start_time_seconds", "Start, in seconds since 1970", start)?;
+                gauge(
+                    encoder,
+                    "process_start_time_seconds",
+                    "Start, in seconds since 1970",
+                    start,
+                )?;
             }
             let cpu = ConstCounter::new((stat.utime + stat.stime) as f64 / ticks);
             let help = "User and system CPU time spent, in seconds";
-            let kind = cpu.metric_type();
-            cpu.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, kind)?)?;
+            encode_metric(encoder, "process_cpu_seconds", help, &cpu)?;
         }
-        let mut gauge = |name: &str, help: &str, value: f64| {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-        };
         if let Ok(open) = process.fd_count() {
-            gauge("process_open_fds", "Open file descriptors", open as f64)?;
+            gauge(encoder, "process_open_fds", "Open file descriptors", open as f64)?;
         }
         if let Ok(limits) = process.limits()
             && let procfs::process::LimitValue::Value(max) = limits.max_open_files.soft_limit
         {
-            gauge("process_max_fds", "Most file descriptors that may be open", max as f64)?;
+            gauge(
+                encoder,
+                "process_max_fds",
+                "Most file descriptors that may be open",
+                max as f64,
+            )?;
         }
         Ok(())
     }
@@ -141,7 +226,6 @@ impl Collector for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prometheus_client::metrics::counter::Counter;
 
     #[test]
     fn text_format_has_the_family_names_of_its_samples() {

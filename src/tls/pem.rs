@@ -18,7 +18,7 @@ const MAX_SIZE: u64 = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Pem {
     /// Path of the configuration key without `_file`, as in `tls.cert`.
-    pub key: &'static str,
+    pub key: String,
     pub source: PemSource,
 }
 
@@ -34,7 +34,7 @@ pub enum PemSource {
 impl Pem {
     pub(super) fn error(&self, problem: impl Into<String>) -> TlsError {
         match &self.source {
-            PemSource::Inline(_) => TlsError { key: self.key.to_owned(), problem: problem.into() },
+            PemSource::Inline(_) => TlsError { key: self.key.clone(), problem: problem.into() },
             PemSource::File(path) => TlsError {
                 key: format!("{}_file", self.key),
                 problem: format!("{}: {}", path.display(), problem.into()),

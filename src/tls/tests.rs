@@ -20,7 +20,7 @@ fn write(identity: &TestIdentity, folder: &Path) {
 }
 
 fn file(key: &'static str, folder: &Path, name: &str) -> Pem {
-    Pem { key, source: PemSource::File(folder.join(name)) }
+    Pem { key: key.to_owned(), source: PemSource::File(folder.join(name)) }
 }
 
 fn settings(folder: &Path) -> ClientSettings {
@@ -66,7 +66,8 @@ fn each_invalid_certificate_is_reported_with_its_key() {
     let mut folder = settings(dir.path());
     folder.ca = Some(file("backends.ca", dir.path(), ""));
     assert!(ClientTls::open(folder).unwrap_err().to_string().contains("it is not a file"));
-    let inline = Pem { key: "backends.ca", source: PemSource::Inline("nonsense".into()) };
+    let inline =
+        Pem { key: "backends.ca".to_owned(), source: PemSource::Inline("nonsense".into()) };
     let inline = ClientSettings { ca: Some(inline), ..Default::default() };
     let error = ClientTls::open(inline).unwrap_err().to_string();
     assert_eq!(error, "backends.ca: there is no certificate in it");

@@ -30,7 +30,7 @@ struct Backends {
 
 impl Backends {
     fn new() -> Self {
-        let files = Files::new();
+        let files = Files::create();
         let (instances, routers) = (Authority::new("instances"), Authority::new("routers"));
         files.write("ca", &instances.pem);
         files.write_identity(&routers.issue("gorouter.service.cf.internal"));

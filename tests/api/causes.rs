@@ -202,7 +202,7 @@ async fn the_message_for_a_tls_mismatch_contains_the_cause() {
 #[actix_web::test]
 async fn the_message_for_an_invalid_certificate_contains_the_cause() {
     let ours = Authority::new("ours");
-    let files = Files::new();
+    let files = Files::create();
     files.write("ca", &ours.pem);
     for (fault, identity, by_us, by_rustls) in [
         (

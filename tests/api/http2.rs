@@ -140,7 +140,7 @@ async fn cleartext_http2_is_used_with_prior_knowledge() {
 #[actix_web::test]
 async fn http2_over_tls_is_negotiated_with_alpn() {
     let authority = Authority::new("instances");
-    let files = Files::new();
+    let files = Files::create();
     files.write("ca", &authority.pem);
     let ca = [("BACKENDS__CA_FILE", files.path("ca"))];
     let mut server = authority.issue("guid").server(None);
@@ -173,7 +173,7 @@ async fn http2_over_tls_is_negotiated_with_alpn() {
 #[actix_web::test]
 async fn a_refused_client_certificate_is_reported_with_http2() {
     let authority = Authority::new("instances");
-    let files = Files::new();
+    let files = Files::create();
     files.write("ca", &authority.pem);
     let mut server = authority.issue("guid").server(Some(&authority));
     server.alpn_protocols = vec![b"h2".to_vec()];

@@ -32,7 +32,7 @@ struct Listener {
 
 impl Listener {
     async fn start(instances: &[&Instance], more: &[(&'static str, String)]) -> Self {
-        let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+        let (authority, files) = (Authority::new("scrapebroker"), Files::create());
         files.write_identity(&authority.issue("localhost"));
         files.write("ca", &authority.pem);
         let routes = RouteFile::of_app(instances.iter().copied());
@@ -83,7 +83,7 @@ async fn a_real_prometheus_scrapes_a_route_url_over_https() {
     let first = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 5\n").await;
     let second = Instance::with_metrics("# TYPE jobs_total counter\njobs_total 7\n").await;
     let clients = Authority::new("scrapers");
-    let scraper = Files::new();
+    let scraper = Files::create();
     scraper.write_identity(&clients.issue("prometheus"));
     scraper.write("clients", &clients.pem);
     let client_ca = [("TLS__CLIENT_CA_FILE", scraper.path("clients"))];
@@ -132,7 +132,7 @@ async fn tls_1_2_and_1_3_and_both_http_versions_are_supported() {
 #[actix_web::test]
 async fn clients_need_a_certificate_if_a_client_authority_is_configured() {
     let clients = Authority::new("scrapers");
-    let files = Files::new();
+    let files = Files::create();
     files.write("clients", &clients.pem);
     let instance = Instance::with_metrics("a 1\n").await;
     let setting = [("TLS__CLIENT_CA_FILE", files.path("clients"))];
@@ -193,7 +193,7 @@ async fn a_new_certificate_is_loaded_and_an_invalid_one_is_ignored() {
 
 #[actix_web::test]
 async fn hanging_handshakes_time_out_and_do_not_affect_other_clients() {
-    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    let (authority, files) = (Authority::new("scrapebroker"), Files::create());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
         ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
@@ -354,7 +354,7 @@ impl Server {
 
 #[test]
 fn sighup_reloads_certificates_and_logs_the_result() {
-    let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+    let (authority, files) = (Authority::new("scrapebroker"), Files::create());
     files.write_identity(&authority.issue("localhost"));
     let server = Server::start(&[
         ("SCRAPEBROKER__TLS__CERT_FILE", files.path("cert")),
@@ -375,7 +375,7 @@ fn sighup_reloads_certificates_and_logs_the_result() {
 
 #[test]
 fn unusable_certificates_are_configuration_errors() {
-    let files = Files::new();
+    let files = Files::create();
     files.write_identity(&self_signed("localhost"));
     files.write("other", &self_signed("localhost").key);
     let cases = [

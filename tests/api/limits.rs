@@ -494,7 +494,7 @@ type Http2 = h2::client::SendRequest<Bytes>;
 
 impl Secured {
     async fn start(routes: &RouteFile, more: &[(&'static str, String)]) -> Self {
-        let (authority, files) = (Authority::new("scrapebroker"), Files::new());
+        let (authority, files) = (Authority::new("scrapebroker"), Files::create());
         files.write_identity(&authority.issue("localhost"));
         let mut settings = vec![
             routes.setting(),

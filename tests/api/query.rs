@@ -596,8 +596,10 @@ async fn the_certificate_of_a_server_is_verified() {
     .await;
     let port = prometheus.address.port();
     let send_request = async |authority: &Authority, host: &str| {
-        let ca =
-            tls::Pem { key: "ca", source: tls::PemSource::Inline(authority.pem.clone().into()) };
+        let ca = tls::Pem {
+            key: "ca".to_owned(),
+            source: tls::PemSource::Inline(authority.pem.clone().into()),
+        };
         let settings = tls::ClientSettings { ca: Some(ca), ..tls::ClientSettings::default() };
         let tls = Arc::new(settings.config().unwrap());
         let resolver = Resolver::new(tokio::runtime::Handle::current());

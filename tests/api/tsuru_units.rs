@@ -429,7 +429,7 @@ async fn the_certificate_of_the_api_is_verified() {
     });
     let api = api.await;
     let url = format!("https://localhost:{}/", api.address.port());
-    let pem = Pem { key: "ca", source: PemSource::Inline(authority.pem.clone().into()) };
+    let pem = Pem { key: "ca".to_owned(), source: PemSource::Inline(authority.pem.clone().into()) };
     for (ca, is_trusted) in [(Some(pem), true), (None, false)] {
         let tls = ClientSettings { ca, ..ClientSettings::default() };
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));

@@ -152,7 +152,7 @@ pub fn client(
 pub struct Files(TempDir);
 
 impl Files {
-    pub fn new() -> Self {
+    pub fn create() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 

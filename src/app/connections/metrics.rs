@@ -1,15 +1,10 @@
 //! Metrics of the main listener's connections.
 
+use crate::telemetry::metrics::{CounterByLabel, register};
 use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
 
 /// Reasons why Scrapebroker closed a connection.
 #[derive(Clone, Copy, Debug)]
@@ -21,52 +16,53 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    fn label(self) -> ReasonLabel {
-        let reason = match self {
+    fn reason(self) -> &'static str {
+        match self {
             Self::Idle => "idle",
             Self::ForAnother => "evicted",
-        };
-        ReasonLabel { reason }
+        }
     }
 }
 
 /// Metrics of the main listener's connections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConnectionMetrics {
     open: Gauge,
     refused: Counter,
-    ended: Family<ReasonLabel, Counter>,
+    ended: CounterByLabel,
     stalled: Counter,
 }
 
 impl ConnectionMetrics {
     /// Adds the families to `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        for ended in [Ended::Idle, Ended::ForAnother] {
-            metrics.ended.get_or_create_owned(&ended.label());
+        Self {
+            open: register(
+                registry,
+                "scrapebroker_connections",
+                "Open connections of the main listener, of max_connections",
+                Default::default(),
+            ),
+            refused: register(
+                registry,
+                "scrapebroker_connections_refused",
+                "Connections that were closed when they were accepted, since max_connections were open and none of them idle",
+                Default::default(),
+            ),
+            ended: CounterByLabel::register(
+                registry,
+                "scrapebroker_connections_closed",
+                "Connections without a request that we closed: idle for too long, or evicted for a new one",
+                "reason",
+                [Ended::Idle, Ended::ForAnother].map(Ended::reason),
+            ),
+            stalled: register(
+                registry,
+                "scrapebroker_answers_stalled",
+                "Answers that were ended because the client took nothing of them for write_timeout",
+                Default::default(),
+            ),
         }
-        registry.register(
-            "scrapebroker_connections",
-            "Open connections of the main listener, of max_connections",
-            metrics.open.clone(),
-        );
-        registry.register(
-            "scrapebroker_connections_refused",
-            "Connections that were closed when they were accepted, since max_connections were open and none of them idle",
-            metrics.refused.clone(),
-        );
-        registry.register(
-            "scrapebroker_connections_closed",
-            "Connections without a request that we closed: idle for too long, or evicted for a new one",
-            metrics.ended.clone(),
-        );
-        registry.register(
-            "scrapebroker_answers_stalled",
-            "Answers that were ended because the client took nothing of them for write_timeout",
-            metrics.stalled.clone(),
-        );
-        metrics
     }
 
     pub(super) fn open_now(&self, connections: usize) {
@@ -78,7 +74,7 @@ impl ConnectionMetrics {
     }
 
     pub(super) fn end(&self, reason: Ended) {
-        self.ended.get_or_create(&reason.label()).inc();
+        self.ended.count(reason.reason());
     }
 
     pub(super) fn stalled(&self) {

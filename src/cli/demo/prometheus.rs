@@ -1,6 +1,7 @@
 //! The demo's Prometheus. It requires a `prometheus` executable.
 
 use super::platform::{self, Credentials, Platform};
+use crate::{cli::Environment, provisioner::process::find_program};
 use anyhow::anyhow;
 use serde_json::Value;
 use std::{
@@ -8,7 +9,6 @@ use std::{
     fmt::{self, Write},
     io,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -35,13 +35,10 @@ pub(super) enum DemoPrometheus {
     Failed(String),
 }
 
-/// The executable, if it is in the PATH.
-pub(super) fn program() -> Option<PathBuf> {
-    let folders = env::var_os("PATH")?;
-    let is_program = |path: &Path| {
-        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(&folders).map(|folder| folder.join("prometheus")).find(|it| is_program(it))
+/// The executable, if it is in the `PATH`.
+pub(super) fn program(environment: &Environment) -> Option<PathBuf> {
+    let folders: Vec<_> = env::split_paths(environment.get("PATH")?).collect();
+    find_program(Path::new("prometheus"), &folders).ok()
 }
 
 /// Settings with which all files of `program` are in `folder`.

@@ -169,7 +169,9 @@ fn the_nats_generation_converts_with_unchanged_secrets() {
     let nats = ours.routes.nats.unwrap();
     assert_eq!(nats.servers.len(), 2);
     assert!(nats.credentials.is_some() && nats.tls.identity.is_some());
-    assert!(ours.tls.is_some() && ours.backends.identity.is_some() && ours.backends.skip_verify);
+    assert!(
+        ours.tls.is_some() && ours.backends.tls.identity.is_some() && ours.backends.tls.skip_verify
+    );
     assert!(!ours.external_exporters.is_empty());
     assert_eq!(settings["routes"]["stale_after"].as_str(), Some("1m30s"));
     assert_eq!(settings["backends"]["skip_verify"].as_bool(), Some(true));

@@ -8,11 +8,12 @@ use crate::{
         Reporting, RouteSource, Settings, SourceContext, SourceKind, error::SourceError,
         fetch::fetch, report::Report,
     },
+    domain::BasicAuth,
     net,
 };
 use awc::{Client, http::Uri};
 use futures_util::future::LocalBoxFuture;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 pub(in crate::discovery) const KIND: SourceKind = SourceKind {
@@ -29,7 +30,7 @@ pub struct Gorouter {
     /// URL of the route table, for example `http://127.0.0.1:8082/routes`.
     pub url: String,
     /// Credentials for basic auth.
-    pub credentials: Option<(String, SecretString)>,
+    pub credentials: Option<BasicAuth>,
 }
 
 impl Gorouter {
@@ -89,7 +90,7 @@ async fn fetch_table(
     let uri = gorouter.uri().ok_or(SourceError::Url)?;
     // gorouter closes the connection after each response and does not always announce it.
     let mut request = client.get(uri).force_close();
-    if let Some((username, password)) = &gorouter.credentials {
+    if let Some(BasicAuth { username, password }) = &gorouter.credentials {
         request = request.basic_auth(username, password.expose_secret());
     }
     fetch(request, body_bytes).await.map_err(|error| match error {

@@ -11,7 +11,7 @@ mod connection;
 mod message;
 mod registry;
 
-pub use connection::{Nats, NatsTls};
+pub use connection::{Nats, NatsSettings};
 pub use message::{MessageError, Registration, parse as parse_message};
 
 use crate::discovery::{
@@ -67,7 +67,7 @@ impl RouteSource for Nats {
             let (_, rest) = server.split_once("://").unwrap_or(("", server));
             rest.trim_end_matches('/').to_owned()
         };
-        format!("nats {}", self.servers.iter().map(host).collect::<Vec<_>>().join(", "))
+        format!("nats {}", self.settings.servers.iter().map(host).collect::<Vec<_>>().join(", "))
     }
 
     fn kind(&self) -> SourceKind {
@@ -164,7 +164,7 @@ impl Listener {
             "router.unregister" => {
                 read(&message.payload).map(|registration| self.registry.unregister(&registration))
             }
-            "router.greet" if self.nats.announce => {
+            "router.greet" if self.nats.settings.announce => {
                 connection.answer_greeting(message.reply.as_ref(), &self.nats, self.expiry).await;
                 Ok(())
             }
@@ -198,7 +198,7 @@ impl Listener {
             self.registry.refresh_all(now);
             self.link = Link::Up { since: now };
             self.cause = None;
-            if self.nats.announce {
+            if self.nats.settings.announce {
                 connection.announce(&self.nats, self.expiry).await;
             }
         }

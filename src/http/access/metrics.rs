@@ -1,43 +1,30 @@
 //! Metrics of refused requests.
 
 use super::Denied;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-    registry::Registry,
-};
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
+use crate::telemetry::metrics::CounterByLabel;
+use prometheus_client::registry::Registry;
 
 #[derive(Debug)]
-pub struct AccessMetrics(Family<ReasonLabel, Counter>);
+pub struct AccessMetrics(CounterByLabel);
 
 impl AccessMetrics {
-    /// Adds the family to `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let refused = Family::<ReasonLabel, Counter>::default();
-        for reason in ["missing", "wrong", "forbidden", "not_configured", "too_many"] {
-            refused.get_or_create_owned(&ReasonLabel { reason });
-        }
-        registry.register(
+        Self(CounterByLabel::register(
+            registry,
             "scrapebroker_access_refused",
             "Requests refused for want of a token or of an operator's credentials, by reason",
-            refused.clone(),
-        );
-        Self(refused)
+            "reason",
+            ["missing", "wrong", "forbidden", "not_configured", "too_many"],
+        ))
     }
 
     pub(super) fn count(&self, denied: Denied) {
-        let reason = match denied {
+        self.0.count(match denied {
             Denied::Missing => "missing",
             Denied::Wrong | Denied::NoOperator => "wrong",
             Denied::NotYours | Denied::OperatorsOnly => "forbidden",
             Denied::NoOperators => "not_configured",
             Denied::TooMany(_) => "too_many",
-        };
-        self.0.get_or_create(&ReasonLabel { reason }).inc();
+        });
     }
 }

@@ -24,7 +24,7 @@ const MAX_QUEUED: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Operators {
-    list: Vec<Operator>,
+    list: Vec<KnownOperator>,
     key: hmac::Key,
     /// Runtime that checks passwords.
     check_runtime: Handle,
@@ -34,9 +34,16 @@ pub struct Operators {
     last_check: AtomicU64,
 }
 
-struct Operator {
-    username: String,
-    password_bcrypt: SecretString,
+/// An operator, who may see all apps.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    pub username: String,
+    /// bcrypt hash of the password.
+    pub password_bcrypt: SecretString,
+}
+
+struct KnownOperator {
+    operator: Operator,
     last_correct: Mutex<Option<hmac::Tag>>,
 }
 
@@ -51,15 +58,8 @@ impl Operators {
     ///
     /// # Panics
     /// If the system provides no random numbers.
-    pub fn new(
-        list: impl IntoIterator<Item = (String, SecretString)>,
-        check_runtime: Handle,
-    ) -> Self {
-        let operator = |(username, password_bcrypt)| Operator {
-            username,
-            password_bcrypt,
-            last_correct: Mutex::default(),
-        };
+    pub fn new(list: impl IntoIterator<Item = Operator>, check_runtime: Handle) -> Self {
+        let operator = |operator| KnownOperator { operator, last_correct: Mutex::default() };
         Self {
             list: list.into_iter().map(operator).collect(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
@@ -76,7 +76,7 @@ impl Operators {
     }
 
     pub(super) fn usernames(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|operator| operator.username.as_str())
+        self.list.iter().map(|it| it.operator.username.as_str())
     }
 
     /// Whether these are the credentials of an operator, by a password that was correct before.
@@ -116,19 +116,20 @@ impl Operators {
         Ok(false)
     }
 
-    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a Operator> {
+    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a KnownOperator> {
         let is_named =
-            |operator: &&Operator| presented.user.as_deref() == Some(operator.username.as_str());
+            |it: &&KnownOperator| presented.user.as_deref() == Some(it.operator.username.as_str());
         self.list.iter().filter(is_named)
     }
 
-    async fn check(&self, operator: &Operator, presented: &Presented) -> bool {
+    async fn check(&self, operator: &KnownOperator, presented: &Presented) -> bool {
         let Ok(permit) = Arc::clone(&self.check_permit).acquire_owned().await else { return false };
         if self.is_known(presented) {
             // A check of an earlier request in the queue may have succeeded.
             return true;
         }
-        let (password, hash) = (presented.secret.clone(), operator.password_bcrypt.clone());
+        let (password, hash) =
+            (presented.secret.clone(), operator.operator.password_bcrypt.clone());
         let work = self.check_runtime.spawn_blocking(move || {
             let started = Instant::now();
             let is_correct = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
@@ -154,8 +155,9 @@ mod tests {
     #[tokio::test]
     async fn a_correct_password_is_checked_once() {
         let hash = |password: &str| SecretString::from(bcrypt::hash(password, 4).unwrap());
-        let list = [("ann", "one"), ("bob", "two"), ("ann", "three")]
-            .map(|(user, password)| (user.to_owned(), hash(password)));
+        let list = [("ann", "one"), ("bob", "two"), ("ann", "three")].map(|(user, password)| {
+            Operator { username: user.to_owned(), password_bcrypt: hash(password) }
+        });
         let operators = Operators::new(list, Handle::current());
         let ann = presented(Some("ann"), "one");
         assert!(!operators.is_known(&ann));

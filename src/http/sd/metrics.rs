@@ -1,15 +1,7 @@
 //! Metrics of service discovery.
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-    registry::Registry,
-};
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
+use crate::telemetry::metrics::CounterByLabel;
+use prometheus_client::registry::Registry;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
@@ -44,24 +36,20 @@ impl Outcome {
 }
 
 #[derive(Clone, Debug)]
-pub struct SdMetrics(Family<OutcomeLabel, Counter>);
+pub struct SdMetrics(CounterByLabel);
 
 impl SdMetrics {
-    /// Adds the family to `registry`.
     pub fn register(registry: &mut Registry) -> Self {
-        let answers = Family::<OutcomeLabel, Counter>::default();
-        for outcome in Outcome::ALL {
-            answers.get_or_create_owned(&OutcomeLabel { outcome: outcome.name() });
-        }
-        registry.register(
+        Self(CounterByLabel::register(
+            registry,
             "scrapebroker_sd_requests",
             "Requests for service discovery, by outcome: the list was made, or one from before was good, ...",
-            answers.clone(),
-        );
-        Self(answers)
+            "outcome",
+            Outcome::ALL.map(Outcome::name),
+        ))
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
-        self.0.get_or_create(&OutcomeLabel { outcome: outcome.name() }).inc();
+        self.0.count(outcome.name());
     }
 }

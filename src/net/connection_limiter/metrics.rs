@@ -1,11 +1,12 @@
 //! Metrics of outgoing connections.
 
+use crate::telemetry::metrics::register;
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ConnectionLimiterMetrics {
     open: Gauge,
     in_use: Gauge,
@@ -15,28 +16,32 @@ pub struct ConnectionLimiterMetrics {
 
 impl ConnectionLimiterMetrics {
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "scrapebroker_backend_connections",
-            "Open connections to instances, exporters and Prometheus servers, of backends.max_connections",
-            metrics.open.clone(),
-        );
-        registry.register(
-            "scrapebroker_backend_connections_in_use",
-            "Connections to instances, exporters and Prometheus servers that are in use by a request",
-            metrics.in_use.clone(),
-        );
-        registry.register(
-            "scrapebroker_backend_connection_waits",
-            "Times that a request waited for one of backends.max_connections",
-            metrics.waited.clone(),
-        );
-        registry.register(
-            "scrapebroker_backend_connection_refused",
-            "Requests rejected with 503 because none of backends.max_connections was free in time",
-            metrics.refused.clone(),
-        );
-        metrics
+        Self {
+            open: register(
+                registry,
+                "scrapebroker_backend_connections",
+                "Open connections to instances, exporters and Prometheus servers, of backends.max_connections",
+                Default::default(),
+            ),
+            in_use: register(
+                registry,
+                "scrapebroker_backend_connections_in_use",
+                "Connections to instances, exporters and Prometheus servers that are in use by a request",
+                Default::default(),
+            ),
+            waited: register(
+                registry,
+                "scrapebroker_backend_connection_waits",
+                "Times that a request waited for one of backends.max_connections",
+                Default::default(),
+            ),
+            refused: register(
+                registry,
+                "scrapebroker_backend_connection_refused",
+                "Requests rejected with 503 because none of backends.max_connections was free in time",
+                Default::default(),
+            ),
+        }
     }
 
     pub(super) fn set_open(&self, connections: usize) {

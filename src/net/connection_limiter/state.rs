@@ -1,6 +1,6 @@
 //! Permits, open connections and queues of the limiter. The caller holds the lock.
 
-use super::ConnectionLimiterMetrics;
+use super::metrics::ConnectionLimiterMetrics;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,

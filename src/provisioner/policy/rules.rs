@@ -5,7 +5,7 @@
 
 use super::refused;
 use crate::domain::prometheus::Refusal;
-use std::{io, path::PathBuf, process::Stdio, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
@@ -27,17 +27,20 @@ const MAX_SHOWN: usize = 2000;
 #[derive(Debug)]
 pub(super) struct Promtool {
     program: PathBuf,
+    /// Its environment variable `PATH`.
+    path: OsString,
     file_lock: Semaphore,
 }
 
 impl Promtool {
-    pub(super) fn new(program: PathBuf) -> Self {
+    pub(super) fn new(program: PathBuf, search: &[PathBuf]) -> Self {
         // promtool runs in another working directory. A bare name is searched in `PATH`.
         let program = match program.components().count() {
             1 => program,
             _ => std::path::absolute(&program).unwrap_or(program),
         };
-        Self { program, file_lock: Semaphore::new(MAX_CHECKS) }
+        let path = std::env::join_paths(search).unwrap_or_default();
+        Self { program, path, file_lock: Semaphore::new(MAX_CHECKS) }
     }
 
     /// Checks that Prometheus accepts the rules.
@@ -72,12 +75,11 @@ impl Promtool {
     async fn run(&self, rules: &str) -> io::Result<Option<String>> {
         let folder = tempfile::tempdir()?;
         tokio::fs::write(folder.path().join(FILE), rules).await?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
         let mut child = Command::new(&self.program)
             .args(["check", "rules", FILE])
             .current_dir(folder.path())
             .env_clear()
-            .env("PATH", path)
+            .env("PATH", &self.path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -38,14 +38,16 @@ impl Fixture {
         let accepted = Arc::<AtomicUsize>::default();
         let settings = PolicySettings {
             promtool: promtool.into(),
+            search: vec!["/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()],
             alertmanager_allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
-            remote_writes: BTreeSet::from(["mimir".to_owned()]),
-            resolver: Resolver::new(tokio::runtime::Handle::current()),
         };
-        Self {
-            common: CommonPolicy::new(Box::new(CountingPolicy(accepted.clone())), settings),
-            accepted,
-        }
+        let common = CommonPolicy::new(
+            Box::new(CountingPolicy(accepted.clone())),
+            settings,
+            BTreeSet::from(["mimir".to_owned()]),
+            Resolver::new(tokio::runtime::Handle::current()),
+        );
+        Self { common, accepted }
     }
 
     async fn validate(&self, parameters: Value) -> Result<(), Refusal> {

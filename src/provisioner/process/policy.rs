@@ -86,7 +86,7 @@ pub(super) fn program(paths: &ProcessPaths) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// A sentence that names the setting.
-pub(super) fn find_program(binary: &Path, search: &[PathBuf]) -> Result<PathBuf, String> {
+pub fn find_program(binary: &Path, search: &[PathBuf]) -> Result<PathBuf, String> {
     let shown = binary.display();
     let is_name = binary.components().count() == 1 && !binary.to_string_lossy().contains('/');
     let candidates: Vec<PathBuf> = match is_name {

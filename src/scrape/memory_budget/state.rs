@@ -4,7 +4,8 @@
 //! Invariants: `used`, the sum of allocated and of reserved bytes, is at most `total`; and at most
 //! one request blocks while holding memory.
 
-use super::{MemoryBudgetMetrics, ScrapeError};
+use super::metrics::MemoryBudgetMetrics;
+use crate::scrape::failure::ScrapeError;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Notify;
 

@@ -1,5 +1,6 @@
 use super::testing::{Behaviour, TestRouter, http};
 use super::*;
+use crate::domain::BasicAuth;
 use tokio::task::LocalSet;
 
 const LIMIT: u64 = 1000;
@@ -9,7 +10,10 @@ async fn fetch_once(
     credentials: Option<&str>,
 ) -> Result<Vec<u8>, SourceError> {
     let router = TestRouter::start(behaviour).await;
-    let credentials = credentials.map(|password| ("router-status".to_owned(), password.into()));
+    let credentials = credentials.map(|password| BasicAuth {
+        username: "router-status".to_owned(),
+        password: password.into(),
+    });
     let gorouter = Gorouter { url: router.url(), credentials };
     let client = net::client(net::connector(None));
     LocalSet::new().run_until(fetch_table(&client, &gorouter, LIMIT)).await

@@ -7,13 +7,15 @@
 use super::Expiry;
 use crate::{
     discovery::{address, error::cause},
+    domain::BasicAuth,
+    net::Resolver,
     tls::{ClientConfig, ClientSettings, TlsError},
 };
 use async_nats::{
     Client, ClientError, ConnectErrorKind, ConnectOptions, Event, Server, ServerAddr, Subject,
     Subscriber, connection::State,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use std::{
     fmt,
@@ -24,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::lookup_host, sync::watch};
+use tokio::{runtime::Handle, sync::watch};
 
 /// All messages between routers and emitters. One subscription, because NATS preserves the order
 /// only within a subscription.
@@ -43,38 +45,38 @@ const MAX_INCOMPLETE: u64 = 4 << 20;
 
 /// A NATS cluster to subscribe to.
 #[derive(Clone, Debug)]
-pub struct Nats {
+pub struct NatsSettings {
     /// Its servers, for example `nats://10.0.0.1:4222`. `tls://` requires TLS.
     pub servers: Vec<String>,
-    pub credentials: Option<(String, SecretString)>,
-    pub tls: NatsTls,
+    pub credentials: Option<BasicAuth>,
+    /// TLS is required if any of these is set, whatever the server offers.
+    pub tls: ClientSettings,
     /// Whether to publish `router.start` and answer `router.greet`, as a router does.
     pub announce: bool,
-    /// Identifies this process to emitters if `announce` is set.
-    pub id: String,
 }
 
-/// TLS settings of the connections.
+/// The same with its certificates.
 #[derive(Clone)]
-pub struct NatsTls {
-    config: Arc<ClientConfig>,
-    /// TLS is required if any of its settings is set, whatever the server offers.
-    is_required: bool,
+pub struct Nats {
+    pub(super) settings: NatsSettings,
+    tls: Arc<ClientConfig>,
+    /// Identifies this process to emitters if `announce` is set.
+    pub(super) id: String,
 }
 
-// The configuration contains a private key.
-impl fmt::Debug for NatsTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsTls").field("is_required", &self.is_required).finish_non_exhaustive()
+impl Nats {
+    /// # Errors
+    /// A certificate cannot be used.
+    pub fn new(settings: NatsSettings) -> Result<Self, TlsError> {
+        let tls = Arc::new(settings.tls.config()?);
+        Ok(Self { settings, tls, id: uuid::Uuid::new_v4().to_string() })
     }
 }
 
-impl NatsTls {
-    /// # Errors
-    /// A certificate cannot be used.
-    pub fn new(settings: &ClientSettings) -> Result<Self, TlsError> {
-        let is_required = settings.ca.is_some() || settings.identity.is_some();
-        Ok(Self { config: Arc::new(settings.config()?), is_required })
+// The configuration of TLS contains a private key.
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nats").field("servers", &self.settings.servers).finish_non_exhaustive()
     }
 }
 
@@ -95,13 +97,15 @@ impl NatsConnection {
     /// Starts a client. It connects in the background.
     pub(super) async fn connect(nats: &Nats, expiry: Expiry) -> Result<Self, String> {
         let servers: Result<Vec<ServerAddr>, _> =
-            nats.servers.iter().map(|server| server.parse()).collect();
+            nats.settings.servers.iter().map(|server| server.parse()).collect();
         let servers = servers.map_err(cause)?;
         let (cause_sender, cause_of_failure) = watch::channel(None);
         let failures = cause_sender.clone();
         let dropped_messages = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&dropped_messages);
         let named: Arc<[ServerAddr]> = servers.clone().into();
+        let tls = &nats.settings.tls;
+        let is_tls_required = tls.ca.is_some() || tls.identity.is_some();
         let mut options = ConnectOptions::new()
             .name("scrapebroker")
             .retry_on_initial_connect()
@@ -113,8 +117,8 @@ impl NatsConnection {
             )
             .subscription_capacity(QUEUE_CAPACITY)
             .reconnect_delay_callback(retry_after)
-            .tls_client_config((*nats.tls.config).clone())
-            .require_tls(nats.tls.is_required)
+            .tls_client_config((*nats.tls).clone())
+            .require_tls(is_tls_required)
             .reconnect_to_server_callback(move |servers, _| {
                 record_failures(&servers, &failures);
                 // The client selects the next server.
@@ -130,7 +134,7 @@ impl NatsConnection {
                     }
                 }
             });
-        if let Some((username, password)) = &nats.credentials {
+        if let Some(BasicAuth { username, password }) = &nats.settings.credentials {
             options = options.user_and_password(username.clone(), password.expose_secret().into());
         }
         let client = options.connect(servers).await.map_err(cause)?;
@@ -234,10 +238,11 @@ async fn record_unknown_names(
     servers: &[ServerAddr],
     cause_sender: &watch::Sender<Option<Arc<str>>>,
 ) {
+    let resolver = Resolver::new(Handle::current());
     let mut failures = Vec::new();
     for server in servers {
         let host = server.host().trim_matches(['[', ']']);
-        if let Err(error) = lookup_host((host, server.port())).await {
+        if let Err(error) = resolver.addresses(host, server.port()).await {
             failures.push(format!("{}:{}: {error}", server.host(), server.port()));
         }
     }
@@ -283,7 +288,7 @@ fn router_start(nats: &Nats, expiry: Expiry) -> String {
 
 /// The local address of a connection to the servers, if known. Sends nothing.
 fn own_address(nats: &Nats) -> Option<IpAddr> {
-    let server: ServerAddr = nats.servers.first()?.parse().ok()?;
+    let server: ServerAddr = nats.settings.servers.first()?.parse().ok()?;
     let server = (address::ip(server.host())?, server.port());
     let any = if server.0.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).ok()?;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     discovery::{Discovery, Limits, RouteTable, Settings, testing::until},
+    domain::BasicAuth,
     tls::{ClientSettings, Pem, PemSource},
 };
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -20,18 +21,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-fn nats(servers: &[&TestServer]) -> Nats {
-    Nats {
+fn nats(servers: &[&TestServer]) -> NatsSettings {
+    NatsSettings {
         servers: servers.iter().map(|server| server.address()).collect(),
         credentials: None,
-        tls: NatsTls::new(&ClientSettings::default()).unwrap(),
+        tls: ClientSettings::default(),
         announce: false,
-        id: "us".to_owned(),
     }
 }
 
 fn pem(key: &'static str, text: &str) -> Pem {
-    Pem { key, source: PemSource::Inline(text.into()) }
+    Pem { key: key.to_owned(), source: PemSource::Inline(text.into()) }
 }
 
 fn client(ca: Option<Pem>, identity: Option<(Pem, Pem)>) -> ClientSettings {
@@ -46,18 +46,22 @@ const SETTINGS: Settings = Settings {
 };
 
 /// Runs `script` while the source runs, then stops it.
-async fn with_nats<F: Future<Output = ()>>(nats: Nats, script: impl FnOnce(RouteTable) -> F) {
+async fn with_nats<F: Future<Output = ()>>(
+    nats: NatsSettings,
+    script: impl FnOnce(RouteTable) -> F,
+) {
     with_settings(SETTINGS, nats, script).await;
 }
 
 async fn with_settings<F: Future<Output = ()>>(
     settings: Settings,
-    nats: Nats,
+    nats: NatsSettings,
     script: impl FnOnce(RouteTable) -> F,
 ) {
     let shutdown = CancellationToken::new();
     let running = async {
-        let discovery = Discovery::start(settings, vec![Box::new(nats)], &shutdown);
+        let discovery =
+            Discovery::start(settings, vec![Box::new(Nats::new(nats).unwrap())], &shutdown);
         script(discovery.table.clone()).await;
         shutdown.cancel();
         discovery.stopped().await;
@@ -227,15 +231,18 @@ async fn one_reachable_server_of_several_is_enough() {
 #[tokio::test]
 async fn credentials_are_used_and_wrong_ones_are_reported() {
     let server = TestServer::start("authorization { user: router, password: \"s3cret!\" }").await;
-    let right = (("router").to_owned(), SecretString::from("s3cret!"));
-    let wrong = (("router").to_owned(), SecretString::from("guessed"));
-    with_nats(Nats { credentials: Some(wrong), ..nats(&[&server]) }, async |table| {
+    let credentials = |password: &str| BasicAuth {
+        username: "router".to_owned(),
+        password: SecretString::from(password),
+    };
+    let (right, wrong) = (credentials("s3cret!"), credentials("guessed"));
+    with_nats(NatsSettings { credentials: Some(wrong), ..nats(&[&server]) }, async |table| {
         until(|| failure(&table).to_lowercase().contains("authorization")).await;
         assert!(!failure(&table).contains("guessed"));
         assert!(!table.snapshot().is_complete());
     })
     .await;
-    with_nats(Nats { credentials: Some(right), ..nats(&[&server]) }, async |table| {
+    with_nats(NatsSettings { credentials: Some(right), ..nats(&[&server]) }, async |table| {
         let emitter =
             async_nats::ConnectOptions::with_user_and_password("router".into(), "s3cret!".into());
         let emitter = emitter.connect(server.address()).await.unwrap();
@@ -284,14 +291,14 @@ async fn tls_with_a_client_certificate_works_and_a_wrong_one_is_reported() {
     let tls = |trusted: &Authority, own: Option<&Authority>| {
         let identity = own.map(|own| own.issue("us"));
         let identity = identity.map(|(cert, key)| (pem("cert", &cert), pem("key", &key)));
-        NatsTls::new(&client(Some(pem("ca", &trusted.1)), identity)).unwrap()
+        client(Some(pem("ca", &trusted.1)), identity)
     };
     for (what, tls) in [
         ("a server of another authority", tls(&other, Some(&ours))),
         ("no certificate of our own", tls(&ours, None)),
         ("one of another authority", tls(&ours, Some(&other))),
     ] {
-        with_nats(Nats { tls, ..nats(&[&server]) }, async |table| {
+        with_nats(NatsSettings { tls, ..nats(&[&server]) }, async |table| {
             until(|| !failure(&table).is_empty()).await;
             assert!(
                 failure(&table).starts_with("cannot be reached"),
@@ -302,7 +309,7 @@ async fn tls_with_a_client_certificate_works_and_a_wrong_one_is_reported() {
         .await;
     }
     let good = tls(&ours, Some(&ours));
-    with_nats(Nats { tls: good.clone(), ..nats(&[&server]) }, async |table| {
+    with_nats(NatsSettings { tls: good.clone(), ..nats(&[&server]) }, async |table| {
         let (cert, key) = ours.issue("emitter");
         let emitter = async_nats::ConnectOptions::new()
             .add_root_certificates(folder.path().join("ca"))
@@ -316,9 +323,9 @@ async fn tls_with_a_client_certificate_works_and_a_wrong_one_is_reported() {
     let (cert, _) = ours.issue("a");
     let (_, key) = ours.issue("b");
     let misfit = client(None, Some((pem("cert", &cert), pem("key", &key))));
-    assert_eq!(NatsTls::new(&misfit).unwrap_err().key, "key");
+    assert_eq!(Nats::new(NatsSettings { tls: misfit, ..nats(&[]) }).unwrap_err().key, "key");
     let no_pem = client(Some(pem("ca", "no PEM")), None);
-    assert_eq!(NatsTls::new(&no_pem).unwrap_err().key, "ca");
+    assert_eq!(Nats::new(NatsSettings { tls: no_pem, ..nats(&[]) }).unwrap_err().key, "ca");
 }
 
 #[tokio::test]
@@ -334,10 +341,10 @@ async fn nothing_is_published_unless_announce_is_set() {
         assert!(!matches!(answer, Ok(Ok(_))), "a listener answered a greeting");
     })
     .await;
-    with_nats(Nats { announce: true, ..nats(&[&server]) }, async |_| {
+    with_nats(NatsSettings { announce: true, ..nats(&[&server]) }, async |_| {
         let start = starts.next().await.unwrap();
         let start: Value = serde_json::from_slice(&start.payload).unwrap();
-        let expected = json!({"id": "us", "hosts": ["127.0.0.1"],
+        let expected = json!({"id": start["id"].as_str().unwrap(), "hosts": ["127.0.0.1"],
             "minimumRegisterIntervalInSeconds": 20, "pruneThresholdInSeconds": 120});
         assert_eq!(start, expected, "the first router.start of both listeners");
         let answer = emitter.request("router.greet", "".into()).await.unwrap();
@@ -384,7 +391,7 @@ async fn a_message_of_100_mb_or_without_end_closes_the_connection() {
             tokio::spawn(send_endless_message(stream, Arc::clone(&counter)));
         }
     });
-    let nats = Nats { servers: vec![address], ..nats(&[]) };
+    let nats = NatsSettings { servers: vec![address], ..nats(&[]) };
     with_nats(nats, async |table| {
         until(|| table.snapshot().failed_polls() > 0).await;
         until(|| cuts.load(Ordering::Relaxed) >= 2).await;

@@ -1,6 +1,10 @@
-//! Request parameters of one instance: address, path, headers, and the labels of its samples.
+//! Targets for the instances of an app: path, headers and labels, as the active binding and the
+//! scraper's request determine them.
 
-use super::ScrapeRequest;
+use super::{
+    plan::{QUERY, ScrapeTarget, SecretScope, TargetKind, WEB, instance_labels},
+    request::ScrapeRequest,
+};
 use crate::{
     discovery::{Endpoint, Match},
     domain::{MetricsPath, ScrapeOptions},
@@ -8,58 +12,9 @@ use crate::{
 use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use exposition::AddedLabels;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
-
-/// The default process type, which gets no label of its own because every app has it.
-pub const WEB: &str = "web";
-
-/// An instance to scrape.
-#[derive(Clone, Debug)]
-pub struct ScrapeTarget {
-    /// Its address and platform metadata.
-    pub endpoint: Arc<Endpoint>,
-    /// Value of the Host header.
-    pub host: String,
-    /// Path and query of the request, shared by the instances of an app.
-    pub path: Arc<str>,
-    /// Headers from the scraper and the binding, shared by the instances of an app.
-    pub headers: Arc<[(HeaderName, HeaderValue)]>,
-    /// Where the secrets of the binding may be sent.
-    pub secrets: SecretScope,
-    /// Maximum number of samples; 0 means unlimited.
-    pub max_samples: usize,
-    pub labels: AddedLabels,
-}
-
-/// Where the secrets of a binding may be sent. Secrets are its headers, its credentials, and all
-/// query parameters, because a parameter may be a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SecretScope {
-    /// Anywhere: the scraper is authorized for the app.
-    Anywhere,
-    /// Only to the endpoint of the binding.
-    OwnEndpoint,
-    /// They are not sent, because the request has another path or query.
-    Withheld,
-}
-
-/// Memory overhead of a header field while a request is made, bytes.
-const FIELD: usize = 256;
-
-impl ScrapeTarget {
-    /// Memory of a request to this instance: its head, once as fields and once serialized.
-    pub(super) fn request_bytes(&self) -> u64 {
-        let fields = self.headers.iter();
-        let fields = fields.map(|(name, value)| FIELD + name.as_str().len() + value.len());
-        (2 * (self.path.len() + self.host.len()) + fields.sum::<usize>()) as u64
-    }
-}
-
-/// Unreserved characters of RFC 3986 are not encoded in a query.
-pub(super) const QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The instances of one app that the active binding selects. A scraper that is not authorized for
 /// the app cannot use the binding's secrets: the request is exactly the binding's own, or contains
@@ -89,7 +44,7 @@ pub fn targets(
             secrets,
             max_samples: options.sample_limit.unwrap_or(max_samples),
             labels: labels(endpoint, options),
-            endpoint: Arc::clone(endpoint),
+            kind: TargetKind::Instance(Arc::clone(endpoint)),
         })
         .collect()
 }
@@ -178,35 +133,6 @@ fn secret_headers(options: &ScrapeOptions) -> Vec<(HeaderName, HeaderValue)> {
         secret(&name.parse().ok()?, value.expose_secret())
     });
     own.chain(authorization).collect()
-}
-
-impl ScrapeTarget {
-    /// The target for the path and query of a redirect, if it differs. Secrets for the binding's
-    /// own endpoint are removed unless the redirect only adds a slash.
-    pub(super) fn redirected_to(&self, path: &str) -> Option<Self> {
-        let split = |path: &str| {
-            let (path, query) = path.split_once('?').unwrap_or((path, ""));
-            (path.trim_end_matches('/').to_owned(), query.to_owned())
-        };
-        let stays = self.secrets != SecretScope::OwnEndpoint || split(path) == split(&self.path);
-        (!stays).then(|| {
-            let open = self.headers.iter().filter(|(_, value)| !value.is_sensitive());
-            let headers = open.cloned().collect();
-            Self { secrets: SecretScope::Withheld, headers, ..self.clone() }
-        })
-    }
-}
-
-/// The nine labels of an instance; seven without an index.
-pub(super) fn instance_labels(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
-    let mut labels: Vec<_> =
-        endpoint.app.labels().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
-    if let Some(index) = &endpoint.index {
-        labels.push(("index", index.to_string()));
-        labels.push(("instance_id", index.to_string()));
-    }
-    labels.push(("instance", endpoint.address.to_string()));
-    labels
 }
 
 fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> AddedLabels {

@@ -1,4 +1,4 @@
-//! ScrapeMetrics of external exporters.
+//! Metrics of external exporters.
 
 use crate::scrape::failure::FailureReason;
 use prometheus_client::{
@@ -19,7 +19,7 @@ struct FailureLabels {
 }
 
 #[derive(Debug)]
-pub struct ExporterMetrics {
+pub(in crate::scrape) struct ExporterMetrics {
     scrapes: Family<NameLabel, Counter>,
     failures: Family<FailureLabels, Counter>,
 }
@@ -28,7 +28,7 @@ pub struct ExporterMetrics {
 const TEMPLATE: &str = "template";
 
 impl ExporterMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { scrapes: Family::default(), failures: Family::default() };
         registry.register(
             "scrapebroker_external_exporter_scrapes",
@@ -44,7 +44,7 @@ impl ExporterMetrics {
     }
 
     /// Creates all counters with value 0.
-    pub(super) fn announce(&self, name: &str) {
+    pub(in crate::scrape) fn announce(&self, name: &str) {
         self.scrapes.get_or_create_owned(&NameLabel { name: name.to_owned() });
         for reason in FailureReason::ALL.map(FailureReason::as_str).into_iter().chain([TEMPLATE]) {
             self.failures.get_or_create_owned(&FailureLabels { name: name.to_owned(), reason });
@@ -55,7 +55,7 @@ impl ExporterMetrics {
         self.count_scrape(name, failed.map(FailureReason::as_str));
     }
 
-    pub(super) fn count_unfilled(&self, name: &str) {
+    pub(in crate::scrape) fn count_unfilled(&self, name: &str) {
         self.count_scrape(name, Some(TEMPLATE));
     }
 

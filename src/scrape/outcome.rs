@@ -1,0 +1,47 @@
+//! Outcome of scraping a target.
+
+use super::{
+    failure::{FailureReason, ScrapeFailure},
+    plan::ScrapeTarget,
+};
+use exposition::IndexedBody;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct TargetOutcome {
+    pub(super) duration: Duration,
+    /// Size of the body in memory; 0 after a failure.
+    pub(super) bytes: u64,
+    pub(super) result: Result<IndexedBody, ScrapeFailure>,
+}
+
+/// A target and its outcome.
+#[derive(Debug)]
+pub(super) struct ScrapedTarget {
+    pub(super) target: ScrapeTarget,
+    pub(super) outcome: TargetOutcome,
+}
+
+impl TargetOutcome {
+    pub(super) fn new(
+        duration: Duration,
+        result: Result<(IndexedBody, u64), ScrapeFailure>,
+    ) -> Self {
+        match result {
+            Ok((body, bytes)) => Self { duration, bytes, result: Ok(body) },
+            Err(failure) => Self { duration, bytes: 0, result: Err(failure) },
+        }
+    }
+
+    /// The reason, if the target failed.
+    pub(super) fn failure_reason(&self) -> Option<FailureReason> {
+        self.result.as_ref().err().map(|failure| failure.reason)
+    }
+}
+
+/// Whether every target failed, and at least one because no connection was free.
+pub(super) fn lacked_connections(outcomes: &[TargetOutcome]) -> bool {
+    let mut reasons = outcomes.iter().map(TargetOutcome::failure_reason);
+    outcomes.iter().all(|one| one.result.is_err())
+        && reasons.any(|reason| reason == Some(FailureReason::NoConnection))
+}
