@@ -74,7 +74,7 @@ impl CounterByLabel {
 /// Encodes a metric without labels, for collectors.
 ///
 /// # Errors
-/// Those of `encoder`.
+/// Returns errors of `encoder`.
 pub fn encode_metric(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -87,7 +87,7 @@ pub fn encode_metric(
 /// Encodes metrics that differ in the value of one label, for collectors.
 ///
 /// # Errors
-/// Those of `encoder`.
+/// Returns errors of `encoder`.
 pub fn encode_family<'a, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
