@@ -1,4 +1,4 @@
-# The commands of this project. They need a Rust toolchain (rustup) and a C compiler.
+# Development commands. They require a Rust toolchain (rustup) and a C compiler.
 
 .PHONY: run test lint audit bench
 

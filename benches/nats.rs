@@ -1,10 +1,10 @@
-//! The route table from NATS at the size of a large platform: a real server,
-//! 200,000 routes, each registered anew every 20 seconds (10,000 messages a
-//! second), while instances come and go. Prints what listening costs, what a
-//! look-up takes meanwhile, and what scrapes of the whole program do; asserts
-//! nothing but that the table is whole.
+//! Benchmark of the NATS route source at the size of a large platform. A real server distributes
+//! 200,000 routes. Each is registered every 20 seconds (10,000 messages per second), while
+//! instances are replaced. The benchmark prints the CPU time and memory of the source, the duration
+//! of concurrent lookups, and the duration of scrapes through the complete program. It asserts only
+//! that the table is complete.
 //!
-//! The publisher is another process, so that its work is not counted.
+//! The publisher is a separate process, so that its CPU time is not counted.
 //!
 //! ```sh
 //! cargo bench --bench nats
@@ -37,21 +37,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const ROUTES: usize = 200_000;
-/// Messages a second: each route once in twenty.
+/// Messages per second. Each route is registered every 20 seconds.
 const RATE: usize = 10_000;
-const TICKS_A_SECOND: usize = 100;
-/// Instances that are replaced each second: one goes, and another one comes.
+const TICKS_PER_SECOND: usize = 100;
+/// Instances that are replaced per second.
 const REPLACED: usize = 20;
-/// For how long it is measured.
+/// Duration of the measurement.
 const STEADY: Duration = Duration::from_secs(40);
-/// Instances of the app that is scraped, and samples of each.
+/// Number of instances of the scraped app, and of samples per instance.
 const SCRAPED: (usize, usize) = (50, 2_000);
-/// One a second.
+/// Number of scrapes; one per second.
 const SCRAPES: usize = 20;
 const LOOKUPS: usize = 20_000;
 const BATCHES: usize = 15;
 
-/// The argument that makes a process publish, before the server's address.
+/// Argument of the publisher process. The address of the server follows it.
 const PUBLISH_TO: &str = "publish-to";
 
 fn main() {
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// Killed when dropped.
+/// Kills the process when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -113,7 +113,7 @@ async fn measure(server: String) {
     let (start, cpu) = (Instant::now(), cpu_millis());
     let publisher = Command::new(env::current_exe().unwrap()).args([PUBLISH_TO, &server]).spawn();
     let _publisher = Running(publisher.unwrap());
-    // Each change of the table is published, as it grows.
+    // Each change of the growing table is published.
     while table.snapshot().size().0 < ROUTES {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(start.elapsed() < Duration::from_secs(120), "{:?}", table.snapshot().size());
@@ -134,13 +134,13 @@ async fn measure(server: String) {
         snapshot.age().unwrap_or_default().as_secs_f64()
     );
     assert_eq!((apps, source.failed), (ROUTES, 0));
-    look_ups(table);
+    measure_lookups(table);
     shutdown.cancel();
     discovery.stopped().await;
     while_scraping(&server);
 }
 
-/// The whole program on the same server: what it costs, and how long scrapes take.
+/// Measures CPU time and scrape durations of the complete program with the same server.
 fn while_scraping(server: &str) {
     let (instances, samples) = SCRAPED;
     let addresses: Vec<_> =
@@ -159,7 +159,7 @@ fn while_scraping(server: &str) {
     let servers = serde_json::json!([format!("nats://{server}")]).to_string();
     let settings = [("ROUTES__NATS__SERVERS", servers.as_str())];
     let program = Program::start(folder.path(), &settings, Duration::from_secs(60)).unwrap();
-    // The table is whole after a round of messages.
+    // The table is complete after one round of messages.
     thread::sleep(Duration::from_secs(10));
 
     let (start, cpu) = (Instant::now(), program.cpu_s().unwrap());
@@ -170,12 +170,12 @@ fn while_scraping(server: &str) {
     let (start, cpu) = (Instant::now(), program.cpu_s().unwrap());
     let mut times: Vec<Duration> = (1..=SCRAPES)
         .map(|n| {
-            let begun = Instant::now();
+            let started = Instant::now();
             program.scrape(true).unwrap();
-            let took = begun.elapsed();
+            let duration = started.elapsed();
             let due = start + Duration::from_secs(n as u64);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            took
+            duration
         })
         .collect();
     let cpu = (program.cpu_s().unwrap() - cpu) / start.elapsed().as_secs_f64();
@@ -189,10 +189,10 @@ fn while_scraping(server: &str) {
     );
 }
 
-/// A key for the app of a number.
+/// Computes the key of an app from its number.
 type KeyOf = fn(usize) -> String;
 
-fn look_ups(table: &RouteTable) {
+fn measure_lookups(table: &RouteTable) {
     let cases: [(&str, Prefer, KeyOf); 3] = [
         ("by GUID", Prefer::Name, |n| guid(&name(n))),
         ("by name", Prefer::Name, |n| format!("org-{0}/space-{0}/{0}", name(n))),
@@ -217,7 +217,7 @@ fn look_ups(table: &RouteTable) {
     }
 }
 
-/// Registers every route, over and over, and replaces some instances.
+/// Registers all routes repeatedly, and replaces some instances.
 fn publish(server: &str) {
     let mut out = connect(server);
     let mut generations = vec![0_u32; ROUTES];
@@ -225,11 +225,11 @@ fn publish(server: &str) {
     let mut replaced = 0;
     let start = Instant::now();
     for tick in 1_u32.. {
-        for _ in 0..RATE / TICKS_A_SECOND {
+        for _ in 0..RATE / TICKS_PER_SECOND {
             send(&mut out, "router.register", next, generations[next]);
             next = (next + 1) % ROUTES;
         }
-        if (tick as usize).is_multiple_of(TICKS_A_SECOND / REPLACED) {
+        if (tick as usize).is_multiple_of(TICKS_PER_SECOND / REPLACED) {
             send(&mut out, "router.unregister", replaced, generations[replaced]);
             generations[replaced] += 1;
             send(&mut out, "router.register", replaced, generations[replaced]);
@@ -238,12 +238,12 @@ fn publish(server: &str) {
         if out.flush().is_err() {
             return;
         }
-        let due = start + Duration::from_secs(1) / TICKS_A_SECOND as u32 * tick;
+        let due = start + Duration::from_secs(1) / TICKS_PER_SECOND as u32 * tick;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 
-/// A connection on which messages can be published.
+/// Connects to the server as a publisher.
 fn connect(server: &str) -> BufWriter<TcpStream> {
     let stream = TcpStream::connect(server).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap());
@@ -262,8 +262,8 @@ fn connect(server: &str) -> BufWriter<TcpStream> {
     out
 }
 
-/// As route-emitter writes it; each app with names and ids of its own, which is
-/// the worst case: nothing repeats.
+/// Publishes a message in the format of route-emitter. Each app has different names and ids, which
+/// is the worst case.
 fn send(out: &mut impl Write, subject: &str, n: usize, generation: u32) {
     let app = name(n);
     let [app_id, org, space] = ["", "o", "s"].map(|part| guid(&format!("{app}{part}")));
@@ -302,11 +302,11 @@ fn send(out: &mut impl Write, subject: &str, n: usize, generation: u32) {
 }
 
 fn put(out: &mut impl Write, subject: &str, message: &str) {
-    // Who reads is gone when this fails, and the next flush tells.
+    // The next flush reports a closed connection.
     let _ = write!(out, "PUB {subject} {}\r\n{message}\r\n", message.len());
 }
 
-/// Of an instance of the app that is scraped.
+/// The message of an instance of the scraped app.
 fn scraped_message((address, index): (&SocketAddr, usize)) -> String {
     serde_json::json!({
         "host": address.ip(), "port": address.port(), "uris": ["bench.example.com"],
@@ -325,7 +325,7 @@ fn name(n: usize) -> String {
     format!("filler-{n}")
 }
 
-/// Looks like an id, and follows from the name.
+/// Derives a string in the format of a GUID from the name.
 fn guid(name: &str) -> String {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u128, |hash, byte| {
         (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001_0000_01b3)
@@ -341,7 +341,7 @@ fn print_share(what: &str, start: Instant, cpu: f64) {
     );
 }
 
-/// User and system time of this process so far, to the kernel's tick of 10 ms.
+/// User and system CPU time of this process, with the kernel's resolution of 10 ms.
 fn cpu_millis() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -349,7 +349,7 @@ fn cpu_millis() -> f64 {
     ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() * 10.0
 }
 
-/// A line of `/proc/self/status`, in megabytes.
+/// A value of `/proc/self/status`, in megabytes.
 fn memory(what: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(what));

@@ -1,6 +1,6 @@
-//! The route table at the size of a large platform: 200,000 routes, 140 MB of
-//! JSON. Prints what loading costs and what a look-up takes; asserts nothing,
-//! since the answer belongs to the machine it runs on.
+//! Benchmark of the route table at the size of a large platform: 200,000 routes, 140 MB of JSON. It
+//! prints the CPU time of loading, and the duration of lookups. It asserts nothing, because the
+//! results depend on the machine.
 //!
 //! ```sh
 //! cargo bench --bench routes
@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const ROUTES: u32 = 200_000;
-/// One in so many apps has a context path, and one in so many a wildcard.
-const ONE_IN: u32 = 100;
+/// One of this many apps has a context path, and one has a wildcard route.
+const SPECIAL_ROUTE_INTERVAL: u32 = 100;
 const LOADS: usize = 5;
 const BATCHES: usize = 31;
 const LOOKUPS: u32 = 20_000;
@@ -36,9 +36,9 @@ fn main() {
     write_document(&path, 0);
     println!("document            {:>9.1} MB, {ROUTES} routes", megabytes(&path));
 
-    // First, since the peak of memory is that of the whole process.
+    // Runs first, because peak memory is measured for the whole process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, whole_room(&path));
+    LocalSet::new().block_on(&runtime, measure_discovery(&path));
 
     let body = fs::read(&path).unwrap();
     let (mut reading, mut arranging) = (Vec::new(), Vec::new());
@@ -56,12 +56,12 @@ fn main() {
     let snapshot = Snapshot::from(&parse(&body).unwrap());
     drop(body);
     fs::remove_file(&path).unwrap();
-    look_ups(&snapshot);
+    measure_lookups(&snapshot);
 }
 
-/// Loads the file as the program does, and then a changed one while a reader
-/// holds on to the first table.
-async fn whole_room(path: &Path) {
+/// Loads the file like the program. Then loads a changed file, while a reader keeps the first
+/// table.
+async fn measure_discovery(path: &Path) {
     let settings = Settings {
         stale_after: Duration::from_secs(120),
         keep: Duration::from_secs(3600),
@@ -72,7 +72,7 @@ async fn whole_room(path: &Path) {
     let start = (Instant::now(), cpu_millis());
     let discovery =
         Discovery::start(settings, vec![Box::new(RouteFile { path: path.to_owned() })], &shutdown);
-    let held = loaded(&discovery.table, 0).await;
+    let first_table = loaded(&discovery.table, 0).await;
     print_load("load, file to table", start);
     println!("memory, peak so far {:>9.0} MB", peak_memory());
 
@@ -82,7 +82,7 @@ async fn whole_room(path: &Path) {
     let reloaded = loaded(&discovery.table, 1).await;
     print_load("load a changed one", start);
     println!("memory, peak so far {:>9.0} MB", peak_memory());
-    drop((held, reloaded));
+    drop((first_table, reloaded));
     shutdown.cancel();
     discovery.stopped().await;
 }
@@ -98,24 +98,27 @@ async fn loaded(table: &RouteTable, generation: u32) -> std::sync::Arc<Snapshot>
     }
 }
 
-/// A key for the app of a number.
+/// Computes the key of an app from its number.
 type KeyOf = fn(u32) -> String;
 
-fn look_ups(snapshot: &Snapshot) {
+fn measure_lookups(snapshot: &Snapshot) {
     let cases: [(&str, Prefer, KeyOf); 6] = [
         ("by GUID", Prefer::Name, |n| guid(&name(n))),
         ("by name", Prefer::Name, |n| format!("org-{0}/space-{0}/{0}", name(n))),
         ("by route", Prefer::Route, |n| format!("{}.apps.test", name(n))),
         ("by pasted URL", Prefer::Route, |n| format!("https://{}.Apps.test:443/x", name(n))),
         ("by context path", Prefer::Route, |n| {
-            format!("{}.apps.test/api/v1/users", name(n / ONE_IN * ONE_IN))
+            format!(
+                "{}.apps.test/api/v1/users",
+                name(n / SPECIAL_ROUTE_INTERVAL * SPECIAL_ROUTE_INTERVAL)
+            )
         }),
         ("by wildcard", Prefer::Route, |n| {
-            format!("a.b.{}.wild.test/x", name(n / ONE_IN * ONE_IN))
+            format!("a.b.{}.wild.test/x", name(n / SPECIAL_ROUTE_INTERVAL * SPECIAL_ROUTE_INTERVAL))
         }),
     ];
     for (what, prefer, key) in cases {
-        // Spread over the table, so that each look-up misses the caches.
+        // The keys are spread over the table, so that lookups miss the CPU caches.
         let keys: Vec<AppKey> = (0..LOOKUPS)
             .map(|n| AppKey::parse(&key(n.wrapping_mul(2_654_435_761) % ROUTES), prefer).unwrap())
             .collect();
@@ -133,8 +136,8 @@ fn look_ups(snapshot: &Snapshot) {
     }
 }
 
-/// The format of gorouter's `GET /routes`; each app with names and ids of its
-/// own, which is the worst case: nothing repeats.
+/// Writes a document in the format of gorouter's `GET /routes`. Each app has different names and
+/// ids, which is the worst case.
 fn write_document(path: &Path, generation: u32) {
     let mut out = BufWriter::new(File::create(path).unwrap());
     write!(out, "{{").unwrap();
@@ -175,7 +178,7 @@ fn write_document(path: &Path, generation: u32) {
     for n in 0..ROUTES {
         let app = name(n);
         route(&format!("{app}.apps.test"), &app, n);
-        if n % ONE_IN == 0 {
+        if n % SPECIAL_ROUTE_INTERVAL == 0 {
             route(&format!("{app}.apps.test/api"), &app, n.max(1));
             route(&format!("*.{app}.wild.test"), &app, n.max(1));
         }
@@ -190,7 +193,7 @@ fn name(n: u32) -> String {
     format!("filler-{n}")
 }
 
-/// Looks like an id, and follows from the name.
+/// Derives a string in the format of a GUID from the name.
 fn guid(name: &str) -> String {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u128, |hash, byte| {
         (hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_01b3_0000_0001_0000_01b3)
@@ -207,13 +210,13 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Computing time tells more than waiting time where others compute too.
+/// Prints CPU time as well, because other processes affect wall time.
 fn print_load(what: &str, (start, cpu): (Instant, f64)) {
     let (wall, cpu) = (millis(start.elapsed()), cpu_millis() - cpu);
     println!("{what:<19} {wall:>9.0} ms, {cpu:.0} ms of CPU");
 }
 
-/// User and system time of this process so far, to the kernel's tick of 10 ms.
+/// User and system CPU time of this process, with the kernel's resolution of 10 ms.
 fn cpu_millis() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -225,7 +228,7 @@ fn megabytes(path: &Path) -> f64 {
     fs::metadata(path).unwrap().len() as f64 / 1e6
 }
 
-/// `VmHWM` of this process.
+/// `VmHWM` of this process, in megabytes.
 fn peak_memory() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,9 +1,8 @@
-//! What a scrape costs the whole program: 50 instances with 2,000 samples
-//! each, over real sockets.
+//! Benchmark of a scrape through the complete program: 50 instances with 2,000 samples each, over
+//! real sockets.
 //!
-//! `cargo bench --bench scrape`; starts the release build of the program,
-//! scrapes it over and over, and reads its CPU time and memory from /proc. The
-//! instances run in this process and are not counted.
+//! `cargo bench --bench scrape` starts the release build of the program, scrapes it repeatedly, and
+//! reads its CPU time and memory from /proc. The instances run in this process and are not counted.
 
 mod program;
 
@@ -21,7 +20,7 @@ use program::{Program, instance};
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
 const ROUNDS: usize = 7;
-/// Scrapes a round: CPU time is counted in hundredths of a second.
+/// Scrapes per round. Several are needed, because CPU time is counted in hundredths of a second.
 const SCRAPES: usize = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One round's figures, each for one scrape.
+/// Results of a round, per scrape.
 struct Figures {
     cpu_s: f64,
     wall_s: f64,

@@ -1,7 +1,6 @@
-//! Service discovery of 20,000 targets by the whole program, over a socket.
-//! Prints what the first answer takes, when the list is made, and what the next
-//! ones take; asserts nothing, since the answer belongs to the machine it runs
-//! on.
+//! Benchmark of service discovery with 20,000 targets, through the complete program and a socket.
+//! It prints the duration of requests that render the list, and of requests that are served from
+//! the cache. It asserts nothing, because the results depend on the machine.
 //!
 //! ```sh
 //! cargo bench --bench sd
@@ -19,7 +18,7 @@ use std::{
 
 const APPS: usize = 2_000;
 const INSTANCES: usize = 10;
-/// Of each kind; the two together stay within what a caller may ask at once.
+/// Requests of each kind. Both kinds together remain within the rate limit.
 const REQUESTS: usize = 4;
 
 fn main() {
@@ -48,9 +47,9 @@ async fn measure(url: &str) {
     while client.get(format!("{url}/-/ready")).send().await.unwrap().status() != 200 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let ask = async |port: usize| {
+    let request_list = async |port: usize| {
         let started = Instant::now();
-        // Another port is another list.
+        // Each port is a different list.
         let request = client.get(format!("{url}/sd?port={port}")).basic_auth("bench", "bench");
         let mut answer = request.send().await.unwrap();
         let body = answer.body().limit(1 << 30).await.unwrap();
@@ -61,7 +60,7 @@ async fn measure(url: &str) {
         let mut times = Vec::new();
         let mut bytes = 0;
         for request in 1..=REQUESTS {
-            let (time, length) = ask(port.unwrap_or(request)).await;
+            let (time, length) = request_list(port.unwrap_or(request)).await;
             times.push(time);
             bytes = length;
         }

@@ -44,27 +44,27 @@ pub use signals::Stop;
 use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tracing_actix_web::TracingLogger;
 
-/// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections, so no
-/// request meets a connection that is being closed.
+/// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections first, so
+/// no request is sent on a connection that Scrapebroker is closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
-/// Timeout for the head of a request.
+/// Timeout for receiving a request head.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
-/// Timeout for the end of loops and database after requests were cut.
+/// Timeout for stopping loops and closing the database after requests were aborted.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting, a secret or the catalog is wrong. A restart does not help.
+    /// A setting, a secret or the catalog is invalid. A restart does not help.
     #[error(transparent)]
     Configuration(anyhow::Error),
-    /// A database, a port or a peer is not available. A later start may succeed.
+    /// A database, a port or a remote service is unavailable. A later start may succeed.
     #[error(transparent)]
     Unavailable(anyhow::Error),
 }
 
-/// The whole program. Its listeners are bound, but do not serve yet.
+/// The complete application. Its listeners are bound, but do not accept connections yet.
 pub struct Application {
     components: Components,
     server: Server,
@@ -75,7 +75,7 @@ pub struct Application {
     reloader: Reloader,
 }
 
-/// What SIGHUP reloads.
+/// Reloads the catalog, the route file and the certificates on SIGHUP.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     broker: Broker,
@@ -89,12 +89,13 @@ pub struct Reloader {
 impl Application {
     /// Opens the database, starts the route sources and binds the listeners.
     ///
-    /// Must run on an actix system, on a thread that serves no requests: background loops stay on it.
+    /// It must run in an actix system, on a thread that serves no requests, because background
+    /// loops run on this thread.
     ///
     /// # Errors
-    /// [`StartError`] distinguishes a wrong configuration from an unavailable service.
+    /// [`StartError`] distinguishes an invalid configuration from an unavailable service.
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let descriptors = Descriptors::share_out(&config);
+        let descriptors = Descriptors::allocate(&config);
         let components = Components::open(&config, descriptors).await?;
         let drain = Drain {
             drain_wait: config.drain_wait,
@@ -131,17 +132,17 @@ impl Application {
         self.health_address
     }
 
-    /// For SIGHUP.
+    /// Returns the reloader for SIGHUP.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
 
-    /// Serves until a signal of `stops`, then stops in order: readiness, after `drain_wait` the main
-    /// listener with its running requests, the loops, the health listener. A second signal forces
-    /// the stop.
+    /// Serves until `stops` yields a signal. Then it clears readiness, waits for `drain_wait`, and
+    /// stops the main listener with its running requests, the loops and the health listener. A
+    /// second signal stops immediately.
     ///
     /// # Errors
-    /// When a listener fails.
+    /// Returns an error if a listener fails.
     pub async fn run_until(self, stops: impl Stream<Item = Stop>) -> io::Result<()> {
         let Self { components, server, health, drain, .. } = self;
         let main = server.handle();
@@ -155,7 +156,7 @@ impl Application {
         };
         let outcome = drain.run(stop, stops, main, serving).await;
         match outcome {
-            // Committed data is safe without closing the database.
+            // Committed data is safe even if the database is not closed.
             Ok(DrainOutcome::Forced) => {}
             Ok(DrainOutcome::TimedOut) => {
                 drop(tokio::time::timeout(STOP_TIMEOUT, components.stop()).await)
@@ -164,7 +165,7 @@ impl Application {
         }
         if let (Some(handle), Some(health)) = (health_handle, health) {
             handle.stop(false).await;
-            // Its result does not matter any more.
+            // The program ends in any case.
             let _ = health.await;
         }
         tracing::info!("stopped");
@@ -173,8 +174,8 @@ impl Application {
 }
 
 impl Reloader {
-    /// Reads the catalog, the route file and the certificates again. An invalid one is logged, and the
-    /// one before stays in use.
+    /// Reads the catalog, the route file and the certificates again. If one is invalid, an error is
+    /// logged and the previous one remains active.
     pub fn reload(&self) {
         self.routes.trigger();
         self.certificates.iter().for_each(tls::Reloader::trigger);
@@ -220,7 +221,7 @@ fn serve(
             .wrap(from_fn(head_limits::check))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(http::paths::tidy))
-            // Runs first: the handlers compare whole paths.
+            // Runs first, because handlers match complete paths.
             .wrap(from_fn(base_path::strip))
             .app_data(lifecycle.clone())
             .app_data(requests.clone())
@@ -237,7 +238,7 @@ fn serve(
             .app_data(data.access.clone())
             .app_data(data.own_origin.clone())
             .app_data(data.prometheus.clone())
-            // `awc::Client` is not `Send`: each worker builds its own.
+            // `awc::Client` is not `Send`, so each worker builds its own.
             .app_data(web::Data::new(scrape::ScrapeClient::new(
                 idle_timeout,
                 backends.clone(),
@@ -290,7 +291,7 @@ fn serve_health(
             .configure(http::health::configure_health)
     })
     .disable_signals()
-    // Health checks are rare, and must not delay the shutdown.
+    // Health checks are rare, and kept connections would delay the shutdown.
     .keep_alive(KeepAlive::Disabled)
     .client_request_timeout(REQUEST_HEAD)
     .workers(1)

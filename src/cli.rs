@@ -1,4 +1,5 @@
-//! The command line: one module per subcommand, with its arguments, its work and its exit codes.
+//! The command line. Each subcommand has a module with its arguments, its implementation and its
+//! exit codes.
 
 mod backup;
 mod check_config;
@@ -71,12 +72,12 @@ impl ConfigFile {
 
 type Environment = BTreeMap<String, String>;
 
-/// Runs the subcommand that `arguments` name; writes the reason of a failure to standard error.
+/// Runs the subcommand. If it fails, the error is written to standard error.
 pub fn main(arguments: impl Iterator<Item = OsString>, environment: Environment) -> ExitCode {
     let command = match CommandLine::try_parse_from(arguments) {
         Ok(CommandLine { command }) => command,
         Err(error) => {
-            // Help and version are errors of clap, too. A closed output is no reason to fail.
+            // clap also returns help and version as errors. A closed output is not a failure.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }

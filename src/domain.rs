@@ -1,7 +1,7 @@
-//! Checked types of the platforms' terms: ids, apps, paths, bindings.
+//! Validated types for ids, apps, paths, catalogs and bindings.
 //!
-//! A value of such a type was checked when it was created. This module does no I/O, uses no clock and
-//! knows no wire format.
+//! Constructors validate the values. This module does no I/O, reads no clock and contains no wire
+//! formats.
 
 mod app;
 mod base_url;

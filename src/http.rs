@@ -1,7 +1,7 @@
-//! The only requests and responses of our own listeners.
+//! HTTP handlers of all listeners.
 //!
-//! Handlers convert requests into domain types, call one use case, and convert its result into an
-//! answer. Each API has its own format of errors.
+//! Handlers convert requests into domain types, call one use case, and convert its result into a
+//! response. Each API has its own error format.
 
 pub mod access;
 pub mod apps;
@@ -31,7 +31,7 @@ use actix_web::{
     web,
 };
 
-/// A read-only resource: it answers GET and HEAD, and 405 to other methods.
+/// A read-only resource. It supports GET and HEAD, and responds to other methods with 405.
 fn read_only<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
@@ -49,7 +49,7 @@ where
         }))
 }
 
-/// The 404 of unknown paths.
+/// The response to unknown paths.
 pub async fn not_found() -> HttpResponse {
     HttpResponse::NotFound()
         .content_type(ContentType::plaintext())

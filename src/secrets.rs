@@ -19,7 +19,7 @@ use ring::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-/// Prefix of all tokens, so that secret scanners and people recognize them.
+/// Prefix of all tokens, so that people and secret scanners recognize them.
 pub const TOKEN_PREFIX: &str = "sbt_";
 
 /// Size of a [`salt`] in bytes.
@@ -36,7 +36,7 @@ pub struct Keys {
     fingerprint: String,
 }
 
-/// Why keys could not be derived or used.
+/// Error of key derivation, encryption and decryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("broker.token_key must have at least {least} characters")]
@@ -116,7 +116,8 @@ impl Keys {
         format!("{TOKEN_PREFIX}{}", tag(&self.token, binding.as_str(), salt)).into()
     }
 
-    /// The token with which the Prometheus of a service instance requests and scrapes its targets.
+    /// The token with which the Prometheus of a service instance requests its targets and scrapes
+    /// them.
     pub fn scraper_token(&self, instance: &InstanceId, salt: &str) -> SecretString {
         format!("{TOKEN_PREFIX}{}", tag(&self.scraper_token, instance.as_str(), salt)).into()
     }

@@ -1,7 +1,7 @@
-//! What we tell about ourselves: log lines and the span of each request.
+//! Logs, request spans and metrics of Scrapebroker.
 //!
-//! A message is a sentence for people, everything to search for is a field.
-//! Secrets, bodies and values of unknown query parameters are never logged.
+//! A log message is a constant phrase, and all values are fields. Secrets, bodies and values of
+//! unknown query parameters are never logged.
 
 mod causes;
 mod logging;

@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub struct TlsError {
     /// Path of the configuration key, as in `tls.cert_file`.
     pub key: String,
-    /// The problem, for humans. Never quotes a private key.
+    /// A description of the problem. It never contains a private key.
     pub problem: String,
 }
 

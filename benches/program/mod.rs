@@ -1,4 +1,4 @@
-//! The whole program and the instances that it scrapes, over real sockets.
+//! Runs the complete program, and the instances that it scrapes, over real sockets.
 
 use std::{
     error::Error,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The release build of the program; killed when dropped.
+/// The program. It is killed when dropped.
 pub(crate) struct Program {
     child: Child,
     address: SocketAddr,
@@ -25,7 +25,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// Starts it with these settings, and waits until it is ready.
+    /// Starts the program with these settings, and waits until it is ready.
     pub(crate) fn start(
         folder: &Path,
         settings: &[(&str, &str)],
@@ -62,7 +62,7 @@ impl Program {
         Ok(program)
     }
 
-    /// Scrapes the app `bench-guid`; returns the length of the answer.
+    /// Scrapes the app `bench-guid`. Returns the length of the response.
     pub(crate) fn scrape(&self, gzip: bool) -> Result<usize, Box<dyn Error>> {
         let header = if gzip { "Accept-Encoding: gzip\r\n" } else { "" };
         let (status, bytes) = self.get("/v1/apps/bench-guid/metrics", header)?;
@@ -83,20 +83,20 @@ impl Program {
         }
     }
 
-    /// CPU time since its start.
+    /// CPU time since the start of the program.
     pub(crate) fn cpu_s(&self) -> Result<f64, Box<dyn Error>> {
         let stat = procfs::process::Process::new(self.child.id() as i32)?.stat()?;
         Ok((stat.utime + stat.stime) as f64 / self.ticks_per_second)
     }
 
-    /// The most memory that it had.
+    /// Peak memory.
     pub(crate) fn peak_kb(&self) -> Result<u64, Box<dyn Error>> {
         let status = procfs::process::Process::new(self.child.id() as i32)?.status()?;
         Ok(status.vmhwm.unwrap_or_default())
     }
 }
 
-/// An instance on a port of its own that answers every request with `body`.
+/// Starts an instance on a free port. It responds to all requests with `body`.
 pub(crate) fn instance(body: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -116,9 +116,9 @@ pub(crate) fn instance(body: String) -> SocketAddr {
 
 fn serve(mut stream: TcpStream, answer: &[u8]) {
     let mut request = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(n @ 1..) = stream.read(&mut piece) {
-        request.extend_from_slice(&piece[..n]);
+    let mut chunk = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut chunk) {
+        request.extend_from_slice(&chunk[..n]);
         if request.ends_with(b"\r\n\r\n") {
             request.clear();
             if stream.write_all(answer).is_err() {

@@ -1,14 +1,13 @@
 #!/bin/sh
-# Makes Scrapebroker's services available on a Cloud Foundry: creates the service
-# broker, or updates the one there is, and enables access to what it offers. It
-# can be run again at any time: after an upgrade, with another password, with
-# another catalog.
+# Registers Scrapebroker in Cloud Foundry: creates or updates the service broker, and
+# enables access to its services. Run it again after an upgrade, and after changes of
+# the password or the catalog.
 #
 #   cf login -a https://api.sys.example.com      # as an admin
 #   export BROKER_USERNAME=… BROKER_PASSWORD=…   # broker.username and broker.password
 #   deploy/cf/register.sh https://scrapebroker.example.com
 #
-# BROKER_PASSWORD_FILE may name a file instead. Needs the cf CLI, version 8.
+# BROKER_PASSWORD_FILE can be set to a file instead. Requires version 8 of the cf CLI.
 set -eu
 
 usage() {
@@ -30,7 +29,7 @@ fail() {
 }
 
 name=scrapebroker
-# One a line, since names of organizations may have blanks.
+# One per line, because names of organizations may contain spaces.
 organizations=
 while getopts n:o: option; do
     case $option in
@@ -64,17 +63,18 @@ fi
 
 command -v cf >/dev/null || fail "the cf CLI is not installed" 69
 
-# Each answer is taken whole before it is looked at, so that a failure of cf ends us.
+# The output is stored in a variable first, so that the script ends if cf fails.
 brokers=$(cf service-brokers) || fail "the service brokers cannot be listed; are you logged in as an admin?"
 if printf '%s\n' "$brokers" | awk -v name="$name" '$1 == name { found = 1 } END { exit !found }'; then
     action=update-service-broker
 else
     action=create-service-broker
 fi
-# By the environment: every user of this machine can read a command line.
+# The password is passed in the environment, because all users of this machine can read
+# command lines.
 CF_BROKER_PASSWORD=$password cf "$action" "$name" "$username" "$url"
 
-# Of this broker alone: other brokers may offer services of the same name.
+# Only services of this broker, because other brokers may have services with the same name.
 access=$(cf service-access -b "$name")
 services=$(printf '%s\n' "$access" | awk '
     table && NF { print $1 }
@@ -87,7 +87,7 @@ for service in $services; do
         cf enable-service-access "$service" -b "$name"
     else
         printf '%s' "$organizations" | while IFS= read -r organization; do
-            # cf must not read the other organizations.
+            # cf must not consume the list of organizations.
             cf enable-service-access "$service" -b "$name" -o "$organization" </dev/null
         done
     fi

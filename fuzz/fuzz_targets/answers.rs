@@ -1,4 +1,5 @@
-//! Any bytes are refused as an answer of HTTP/1, or awc reads the body to the end that RFC 9112 gives it.
+//! Arbitrary bytes are either rejected as an HTTP/1 response, or awc reads the body up to the end
+//! that RFC 9112 defines.
 //!
 //! `cargo fuzz run answers /tmp/corpus fuzz/seeds/answers -- -max_len=4096`
 

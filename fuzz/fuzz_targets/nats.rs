@@ -1,4 +1,4 @@
-//! Any bytes are refused as a route message, or name an address and routes.
+//! Arbitrary bytes are either rejected as a route message, or contain an address and routes.
 //!
 //! `cargo fuzz run nats /tmp/corpus fuzz/seeds/nats`
 

@@ -1,5 +1,5 @@
-//! Any bytes are refused as a route table, or every app in it can be found by
-//! its GUID, and nothing of it panics.
+//! Arbitrary bytes are either rejected as a route table, or each app in the table can be found by
+//! its GUID. Nothing panics.
 //!
 //! `cargo fuzz run routes /tmp/corpus fuzz/seeds/routes`
 

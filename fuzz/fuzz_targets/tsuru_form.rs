@@ -1,5 +1,5 @@
-//! Any bytes are refused as a form of Tsuru, or parameters of limited depth come out, and parameters
-//! that are written as Tsuru writes them are read back.
+//! Arbitrary bytes are either rejected as a form of Tsuru, or result in parameters of limited
+//! depth. Parameters that are encoded like Tsuru encodes them are parsed unchanged.
 //!
 //! `cargo fuzz run tsuru_form /tmp/corpus fuzz/seeds/tsuru_form`
 

@@ -1,8 +1,7 @@
-//! The bytes from and to a client.
+//! The byte stream of a client connection.
 //!
-//! A [`ClientStream`] ends when its [`Connection`] is ended, and fails when the
-//! client takes nothing of what is written for too long. With that the framework
-//! drops the answer, and all the memory that it holds.
+//! A [`ClientStream`] ends when its [`Connection`] is closed. It fails if the client reads nothing
+//! for too long. Then actix drops the response and releases its memory.
 
 use super::connections::Connection;
 use crate::net::MaybeTlsStream;
@@ -20,25 +19,25 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// What the kernel takes of us before it was sent, bytes. With more, a client that reads slowly
-/// looks for a long time like one that does not read; with less, large answers are slower.
-const UNSENT: u32 = 128 << 10;
+/// Maximum number of unsent bytes in the kernel. With a higher limit, a slowly reading client could
+/// be mistaken for one that does not read. A lower limit slows large responses down.
+const MAX_UNSENT: u32 = 128 << 10;
 
-/// A client's connection, below TLS.
+/// A client connection, below TLS.
 #[derive(Debug)]
 pub(super) struct ClientStream {
     socket: TcpStream,
     connection: Connection,
     write_timeout: Duration,
-    /// Runs while the client takes nothing.
+    /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     is_stalled: bool,
 }
 
 impl ClientStream {
     pub(super) fn new(socket: TcpStream, connection: Connection, write_timeout: Duration) -> Self {
-        // Without it slow clients are ended somewhat too early.
-        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT);
+        // If the option is not supported, slow clients are disconnected slightly too early.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT);
         let _ = socket.set_nodelay(true);
         Self { socket, connection, write_timeout, stalled: None, is_stalled: false }
     }
@@ -51,7 +50,7 @@ impl ClientStream {
         self.socket.peer_addr().ok()
     }
 
-    /// Resolves with an error when nothing was taken for `write_timeout`.
+    /// Resolves with an error if the client reads nothing for `write_timeout`.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let limit = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -61,7 +60,7 @@ impl ClientStream {
         }
         ready!(stalled.as_mut().poll(cx));
         self.connection.all().count_stalled();
-        // What lies in the kernel's buffers is given up as well.
+        // Also discards unsent data in the kernel.
         let _ = self.socket.set_zero_linger();
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -104,5 +103,5 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// A client's connection, plain or secured by TLS.
+/// A client connection, with or without TLS.
 pub(super) type ClientIo = MaybeTlsStream<ClientStream>;

@@ -1,12 +1,14 @@
-//! The open connections of the main listener: their number is limited, and idle ones are closed.
+//! The open connections of the main listener. Their number is limited, and idle connections are
+//! closed.
 //!
 //! ```text
 //! accepted ─ limit reached? ─► closes the connection that is idle the longest, else the new one
-//! every second ─► closes connections on which no request has run for the idle timeout
+//! every second ─► closes connections without a running request for the idle timeout
 //! ```
 //!
-//! actix has a timeout for the head of the first request of a connection only. Later a client could
-//! send one byte per second. No request runs meanwhile, so such a connection counts as idle.
+//! actix has a timeout only for the head of the first request of a connection. For later requests a
+//! client could send one byte per second. A connection without a running request counts as idle, so
+//! it is closed anyway.
 
 mod metrics;
 
@@ -26,14 +28,14 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Interval between two searches for idle connections.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A connection that was opened or used more recently is not closed for a new one.
-const IDLE_ENOUGH: Duration = Duration::from_secs(1);
-/// Number of connections that a search for an idle one examines.
-const LOOKED_AT: usize = 64;
+/// Interval of searches for idle connections.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection that was used or opened within this time is not closed in favor of a new one.
+const MIN_IDLE: Duration = Duration::from_secs(1);
+/// Maximum number of connections that are examined to find an idle one.
+const MAX_EXAMINED: usize = 64;
 
-/// The connections of one listener; clones share them.
+/// The connections of a listener. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Connections(Arc<Shared>);
 
@@ -41,12 +43,12 @@ pub(super) struct Connections(Arc<Shared>);
 struct Shared {
     max: usize,
     open: AtomicUsize,
-    /// In no order. Closed connections are removed when a search meets them.
+    /// Unordered. A search also removes closed connections.
     listed: Mutex<VecDeque<Weak<Handle>>>,
     metrics: ConnectionMetrics,
 }
 
-/// One connection. It counts until it is dropped.
+/// An open connection. It is counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     handle: Arc<Handle>,
@@ -57,7 +59,7 @@ pub(super) struct Connection {
 struct Handle {
     in_use: Use,
     ended: AtomicBool,
-    /// A closed connection stops counting before its task has dropped it.
+    /// Reset when the connection is closed, because its task may drop it later.
     counted: AtomicBool,
     task: AtomicWaker,
 }
@@ -68,16 +70,18 @@ impl Connections {
         Self(Arc::new(Shared { max, open, listed: Mutex::default(), metrics }))
     }
 
-    /// Most connections at once.
+    /// Maximum number of connections.
     pub(super) fn max(&self) -> usize {
         self.0.max
     }
 
-    /// Counts an accepted connection. Returns nothing if all others are in use.
+    /// Counts an accepted connection. Returns `None` if the limit is reached and no connection is
+    /// idle.
     pub(super) fn admit(&self) -> Option<Connection> {
         let handle = Arc::new(Handle::default());
         let mut listed = self.listed();
-        if self.0.open.load(Ordering::Relaxed) >= self.0.max && !self.end_an_idle_one(&mut listed) {
+        if self.0.open.load(Ordering::Relaxed) >= self.0.max && !self.end_longest_idle(&mut listed)
+        {
             self.0.metrics.refuse();
             return None;
         }
@@ -88,9 +92,9 @@ impl Connections {
         Some(Connection { handle, connections: self.clone() })
     }
 
-    /// Closes connections on which no request has run for `limit`, until `shutdown`.
+    /// Closes connections without a running request for `limit`, until `shutdown`.
     pub(super) async fn end_idle(self, limit: Duration, shutdown: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY.min(limit));
+        let mut ticks = tokio::time::interval(CHECK_INTERVAL.min(limit));
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             self.listed().retain(|listed| {
                 let Some(handle) = listed.upgrade() else { return false };
@@ -103,32 +107,32 @@ impl Connections {
         }
     }
 
-    /// Counts an answer that was cut because its client read nothing.
+    /// Counts a response that was aborted because its client read nothing.
     pub(super) fn count_stalled(&self) {
         self.0.metrics.stalled();
     }
 
-    /// Closes the connection that is idle the longest of those examined. Each search begins where
-    /// the last one ended.
-    fn end_an_idle_one(&self, listed: &mut VecDeque<Weak<Handle>>) -> bool {
-        let mut idlest: Option<(Duration, Arc<Handle>)> = None;
-        for _ in 0..listed.len().min(LOOKED_AT) {
+    /// Closes the connection that is idle the longest among those examined. Each search continues
+    /// after the previous one.
+    fn end_longest_idle(&self, listed: &mut VecDeque<Weak<Handle>>) -> bool {
+        let mut longest_idle: Option<(Duration, Arc<Handle>)> = None;
+        for _ in 0..listed.len().min(MAX_EXAMINED) {
             let Some(handle) = listed.pop_front().and_then(|it| it.upgrade()) else { continue };
             listed.push_back(Arc::downgrade(&handle));
-            let Some(idle) = handle.idle_for().filter(|idle| *idle >= IDLE_ENOUGH) else {
+            let Some(idle) = handle.idle_for().filter(|idle| *idle >= MIN_IDLE) else {
                 continue;
             };
-            if idlest.as_ref().is_none_or(|(longest, _)| idle > *longest) {
-                idlest = Some((idle, handle));
+            if longest_idle.as_ref().is_none_or(|(longest, _)| idle > *longest) {
+                longest_idle = Some((idle, handle));
             }
         }
-        let Some((_, handle)) = idlest else { return false };
+        let Some((_, handle)) = longest_idle else { return false };
         self.end(&handle, Ended::ForAnother);
         true
     }
 
-    fn end(&self, handle: &Handle, why: Ended) {
-        self.0.metrics.end(why);
+    fn end(&self, handle: &Handle, reason: Ended) {
+        self.0.metrics.end(reason);
         handle.ended.store(true, Ordering::Release);
         handle.task.wake();
         self.release(handle);
@@ -146,7 +150,7 @@ impl Connections {
 }
 
 impl Handle {
-    /// Time without a running request; nothing if the connection is closed.
+    /// Time without a running request. `None` if a request runs or the connection is closed.
     fn idle_for(&self) -> Option<Duration> {
         let ended = self.ended.load(Ordering::Relaxed);
         if ended { None } else { self.in_use.unused_for() }
@@ -158,13 +162,13 @@ impl Connection {
         self.handle.in_use.clone()
     }
 
-    /// Whether it was closed. Wakes the task of `cx` when that happens.
+    /// Whether the connection was closed. Otherwise wakes the task of `cx` when it is closed.
     pub(super) fn is_ended(&self, cx: &Context<'_>) -> bool {
         self.handle.task.register(cx.waker());
         self.handle.ended.load(Ordering::Acquire)
     }
 
-    /// The listener's connections.
+    /// All connections of the listener.
     pub(super) fn all(&self) -> &Connections {
         &self.connections
     }
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_connection_ends_when_no_request_ran_on_it_for_too_long() {
+    async fn connections_without_requests_are_closed() {
         let connections = connections(10);
         let shutdown = CancellationToken::new();
         let limit = Duration::from_millis(50);
@@ -210,12 +214,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_limit_an_idle_connection_makes_room_and_a_busy_one_does_not() {
+    async fn at_the_limit_idle_connections_are_closed() {
         let connections = connections(2);
         let (first, second) = (connections.admit().unwrap(), connections.admit().unwrap());
         assert!(connections.admit().is_none(), "neither was idle for long enough");
         let running = first.in_use().begin();
-        tokio::time::sleep(IDLE_ENOUGH).await;
+        tokio::time::sleep(MIN_IDLE).await;
         let third = connections.admit().unwrap();
         assert!(is_ended(&second) && !is_ended(&first));
         assert!(connections.admit().is_none());

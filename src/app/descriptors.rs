@@ -1,19 +1,19 @@
-//! File descriptors: the limit of the process, and how connections share it.
+//! File descriptors: the limit of the process, and its allocation to connections.
 //!
-//! A reserve is kept for everything else, so that clients cannot take what the health listener, the
-//! database, the sources of routes and the provisioner need. Each of these is bounded:
+//! A reserve is kept for all other uses, so that clients cannot exhaust the descriptors of the
+//! health listener, the database, the route sources and the provisioner. Each use has a maximum:
 //!
-//! | Use | Descriptors at most |
+//! | Use | Maximum number of descriptors |
 //! | --- | --- |
-//! | standard streams, listeners, main thread, NATS, promtool, files that are read for a moment | [`FIXED`] |
-//! | the health listener | [`HEALTH_CONNECTIONS`] |
-//! | workers | each its runtime, and clients that are about to be refused ([`UNDECIDED`]) |
-//! | the database | [`store::max_descriptors`] |
-//! | gorouters | each its request, and the connection of the last one while it closes |
-//! | Tsuru's API | as many calls for units, and as many that confirm binds ([`TSURU_CALLS`]) |
-//! | look-ups of names | one for each external exporter, [`ALERTMANAGER_LOOKUPS`] for parameters; those of sources and Prometheus servers precede a connection that is counted |
-//! | provisioner `process` | each replica its memory, its end and a probe; each instance what an operation reads and writes |
-//! | provisioner `tsuru` | each instance a call, and the creation of an app, which is never broken off |
+//! | standard streams, listeners, main thread, NATS, promtool, temporarily opened files | [`FIXED`] |
+//! | health listener | [`HEALTH_CONNECTIONS`] |
+//! | workers | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
+//! | database | [`store::max_descriptors`] |
+//! | gorouters | per gorouter: a connection, and the previous connection while it is being closed |
+//! | Tsuru's API | [`TSURU_CALLS`] for units, and as many to confirm binds |
+//! | name lookups | one per external exporter, and [`ALERTMANAGER_LOOKUPS`] for parameters; lookups for sources and Prometheus servers precede a connection that is counted |
+//! | provisioner `process` | per replica: its memory usage, its exit and a probe; per instance: the files of an operation |
+//! | provisioner `tsuru` | per instance: an API call, and the creation of an app, which is never aborted |
 
 use crate::{
     config::{Config, Provisioner},
@@ -25,40 +25,40 @@ use crate::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{num::NonZeroUsize, thread::available_parallelism};
 
-/// Most connections of either kind that are allowed without a setting: an idle one takes some
-/// 20 kB, and one on which the head of a request arrives up to 150 kB.
+/// Default maximum of incoming and of outgoing connections. An idle connection uses about 20 kB of
+/// memory, and one that receives a request head up to 150 kB.
 const DEFAULT_MAX: usize = 4096;
 
-/// Most connections to the health listener.
+/// Maximum number of connections to the health listener.
 pub(super) const HEALTH_CONNECTIONS: usize = 32;
-/// Connections of a worker beside its part of those that are allowed: until it has refused them.
-pub(super) const UNDECIDED: usize = 16;
+/// Connections per worker that exceed the limit, until they are refused.
+pub(super) const UNREFUSED_PER_WORKER: usize = 16;
 
-/// What needs no setting.
+/// Uses that do not depend on the configuration.
 const FIXED: usize = 64;
-/// The runtime of a worker.
+/// Descriptors of a worker's runtime.
 const PER_WORKER: usize = 4;
 const PER_GOROUTER: usize = 2;
-/// A socket, and a file of the system's.
+/// A socket, and a configuration file of the system.
 const PER_LOOKUP: usize = 2;
 const PER_REPLICA: usize = 3;
 /// A search for processes, or a copy of files.
 const PER_INSTANCE: usize = 4;
-/// Of the provisioner `tsuru`.
+/// For the provisioner `tsuru`.
 const PER_TSURU_INSTANCE: usize = 2;
 
-/// How many connections there may be.
+/// Maximum numbers of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Descriptors {
-    /// Of clients, at the main listener.
+    /// Connections of clients to the main listener.
     pub(super) incoming: usize,
-    /// To instances, exporters and Prometheus servers.
+    /// Connections to instances, exporters and Prometheus servers.
     pub(super) outgoing: usize,
 }
 
 impl Descriptors {
-    /// Raises the limit of the process as far as it may, and shares it out.
-    pub(super) fn share_out(config: &Config) -> Self {
+    /// Raises the soft limit of the process to the hard limit, and divides it.
+    pub(super) fn allocate(config: &Config) -> Self {
         let limit = raise_limit();
         let reserve = reserve(config, workers());
         let shared = Self::of(limit, reserve, config);
@@ -70,9 +70,9 @@ impl Descriptors {
                  follows from the configuration"
             );
         }
-        let wanted = |set: Option<usize>, given: usize| set.is_some_and(|set| set > given);
-        if wanted(config.max_connections, shared.incoming)
-            || wanted(config.backends.max_connections, shared.outgoing)
+        let exceeds = |set: Option<usize>, allocated: usize| set.is_some_and(|set| set > allocated);
+        if exceeds(config.max_connections, shared.incoming)
+            || exceeds(config.backends.max_connections, shared.outgoing)
         {
             tracing::warn!(
                 limit,
@@ -85,7 +85,7 @@ impl Descriptors {
     }
 
     fn of(limit: usize, reserve: usize, config: &Config) -> Self {
-        // With a very low limit everything is short of descriptors.
+        // With a very low limit the reserve is limited too.
         let free = limit - reserve.min(limit / 2);
         let (incoming, outgoing) = (config.max_connections, config.backends.max_connections);
         let default = (free / 2).clamp(1, DEFAULT_MAX);
@@ -102,12 +102,12 @@ impl Descriptors {
     }
 }
 
-/// Threads that serve requests.
+/// Number of threads that serve requests.
 pub(super) fn workers() -> usize {
     available_parallelism().map_or(2, NonZeroUsize::get)
 }
 
-/// Returns the limit of open files afterwards.
+/// Returns the new limit of open files.
 fn raise_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };
@@ -121,7 +121,7 @@ fn raise_limit() -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Descriptors for everything but connections of clients and connections to instances.
+/// Descriptors for all uses except connections from clients and to instances.
 fn reserve(config: &Config, workers: usize) -> usize {
     let routes = &config.routes;
     let confirmed = if routes.tsuru.is_some() { TSURU_CALLS } else { 0 };
@@ -129,7 +129,7 @@ fn reserve(config: &Config, workers: usize) -> usize {
     let uses = [
         FIXED,
         HEALTH_CONNECTIONS,
-        workers.saturating_mul(PER_WORKER + UNDECIDED),
+        workers.saturating_mul(PER_WORKER + UNREFUSED_PER_WORKER),
         store::max_descriptors(&config.database_url, config.database.max_connections),
         routes.gorouters.len().saturating_mul(PER_GOROUTER),
         TSURU_CALLS + confirmed,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_never_take_the_reserve() {
+    fn connections_never_use_the_reserve() {
         let cases = [
             (1024, None, None, (412, 412)),
             (1 << 20, None, None, (4096, 4096)),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_follows_from_the_configuration() {
+    fn the_reserve_depends_on_the_configuration() {
         let reserve_of = |settings: &[(&str, &str)]| {
             let settings = settings
                 .iter()
@@ -196,7 +196,7 @@ mod tests {
         };
         let none = ("PROMETHEUS__PROVISIONER", "none");
         let key = ("BROKER__TOKEN_KEY", "a key that is long enough");
-        // 64 fixed, 32 of the health listener, 4 × 20 of workers, 16 + 16 of look-ups.
+        // 64 fixed, 32 for the health listener, 4 × 20 for workers, 16 + 16 for lookups.
         let postgres = [none, key, ("DATABASE_URL", "postgres://db.example.com/x")];
         let base = reserve_of(&postgres);
         assert_eq!(base, 64 + 32 + 80 + 16 + 16 + 11);
@@ -206,7 +206,7 @@ mod tests {
             r#"[{"url": "http://a.example.com/routes"}, {"url": "http://b.example.com/routes"}]"#;
         assert_eq!(more(("ROUTES__GOROUTERS", routers)), 4);
         assert_eq!(more(("EXTERNAL_EXPORTERS", r#"[{"host": "a.example.com"}]"#)), 2);
-        // A database file has three open files for each connection.
+        // A connection to a database file has three open files.
         assert_eq!(reserve_of(&[none]) - base, 3 * 13 - 11);
 
         let process = |settings: &[(&str, &str)]| {

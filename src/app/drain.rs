@@ -1,12 +1,12 @@
-//! Graceful stop of the main listener.
+//! Graceful shutdown of the main listener.
 //!
 //! ```text
-//! signal ── drain_wait ──► no new connections ── shutdown_grace ──► running requests are cut
-//!   └ not ready; every answer closes its connection
+//! signal ── drain_wait ──► no new connections ── shutdown_grace ──► running requests are aborted
+//!   └ not ready; each response closes its connection
 //! ```
 //!
-//! During `drain_wait`, connections of balancers that have not yet seen the readiness change are
-//! served like any other.
+//! During `drain_wait`, new connections are still served, because load balancers may not have
+//! noticed the readiness change.
 
 use crate::{app::signals::Stop, http::lifecycle::Lifecycle, telemetry::running::Running};
 use actix_web::{dev::ServerHandle, rt::task::JoinHandle};
@@ -17,12 +17,12 @@ use tokio::time::Instant;
 /// Time from Cloud Foundry's SIGTERM to its SIGKILL.
 const CLOUD_FOUNDRY_KILL: Duration = Duration::from_secs(10);
 
-/// Added to the shutdown timeout of actix, so that the drain ends first and logs the cut requests.
+/// Added to actix's shutdown timeout, so that the drain ends first and logs the aborted requests.
 pub(super) const ACTIX_MARGIN: Duration = Duration::from_secs(2);
 
-/// A second SIGTERM or SIGINT within this time of the first is the same request: supervisors
-/// send one to the process and one to its group.
-const SAME_REQUEST: Duration = Duration::from_secs(1);
+/// A second SIGTERM or SIGINT within this time is ignored. Supervisors may send the signal to the
+/// process and to its process group.
+const DUPLICATE_SIGNAL_WINDOW: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Drain {
@@ -36,14 +36,14 @@ pub(super) struct Drain {
 pub(super) enum DrainOutcome {
     /// Every request was answered.
     Complete,
-    /// Some requests were cut after `shutdown_grace`.
+    /// Some requests were aborted after `shutdown_grace`.
     TimedOut,
     /// A second signal forced the stop.
     Forced,
 }
 
 impl Drain {
-    /// Drains as `stop` says, or stops at once when another signal of `stops` forces it.
+    /// Drains after the signal `stop`. Stops immediately if another signal of `stops` forces it.
     pub(super) async fn run(
         &self,
         stop: Stop,
@@ -62,7 +62,7 @@ impl Drain {
             () = self.forced(stop, stops) => {
                 tracing::warn!("second signal; stopping at once");
                 self.running.log_cut();
-                // The call itself tells the workers; their answer is not awaited.
+                // The call notifies the workers. The result is not needed.
                 drop(main.stop(false));
                 Ok(DrainOutcome::Forced)
             }
@@ -88,13 +88,13 @@ impl Drain {
         }
     }
 
-    /// Resolves when a signal after `first`, which has just arrived, forces the stop.
+    /// Resolves when a signal after `first` forces the stop. `first` has just arrived.
     async fn forced(&self, first: Stop, mut stops: Pin<&mut impl Stream<Item = Stop>>) {
         let graceful = (first == Stop::Graceful).then(Instant::now);
         loop {
             match stops.next().await {
                 Some(Stop::Graceful)
-                    if graceful.is_some_and(|first| first.elapsed() < SAME_REQUEST) =>
+                    if graceful.is_some_and(|first| first.elapsed() < DUPLICATE_SIGNAL_WINDOW) =>
                 {
                     tracing::debug!("duplicate signal ignored");
                 }
@@ -105,14 +105,14 @@ impl Drain {
         }
     }
 
-    /// Warns if Cloud Foundry would kill the process during the drain.
+    /// Warns if Cloud Foundry would kill the process before the drain ends.
     pub(super) fn check_cloud_foundry(&self) {
-        let together = self.drain_wait + self.grace;
-        if together >= CLOUD_FOUNDRY_KILL {
+        let total = self.drain_wait + self.grace;
+        if total >= CLOUD_FOUNDRY_KILL {
             tracing::warn!(
                 "drain_wait and shutdown_grace are {} s together, and Cloud Foundry kills {} s after it \
                  asked for a stop",
-                together.as_secs_f64(),
+                total.as_secs_f64(),
                 CLOUD_FOUNDRY_KILL.as_secs()
             );
         }

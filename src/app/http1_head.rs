@@ -1,9 +1,8 @@
-//! Heads of HTTP/1.1 requests that are too large for the framework.
+//! Limits of HTTP/1.1 request heads.
 //!
-//! The framework answers 431 without a word when a head has more than 96
-//! fields, and resets the connection when it has more than 128 KiB. A
-//! [`HeadGuard`] watches heads as they come, and answers 431 with the reason
-//! before that happens.
+//! actix responds with 431 and an empty body if a head has more than 96 fields, and resets the
+//! connection if it has more than 128 KiB. A [`HeadGuard`] checks heads while they arrive, and
+//! responds with 431 and the reason before these limits are reached.
 
 use super::client_stream::{ClientIo, ClientStream};
 use crate::{http::head_limits, telemetry::running::Use};
@@ -19,15 +18,15 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Most bytes of a head, the request line and the separators included.
+/// Maximum size of a head in bytes, including the request line and separators.
 const MAX_BYTES: usize = 64 << 10;
-/// Most lines of a head: the request line and 96 fields.
+/// Maximum number of lines of a head: the request line and 96 fields.
 const MAX_LINES: usize = 97;
-/// What a client has sent after a refused head is read for so long: a connection that is closed
-/// with unread bytes is reset, and the client may not see the answer.
-const LINGER: Duration = Duration::from_secs(1);
+/// Data that the client sends after a refused head is discarded for this time. Closing a connection
+/// with unread data would reset it, and the client might not receive the response.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// A client's connection that speaks HTTP/1.1.
+/// An HTTP/1.1 connection that limits request heads.
 pub(super) struct HeadGuard {
     io: ClientIo,
     in_use: Use,
@@ -36,24 +35,24 @@ pub(super) struct HeadGuard {
 
 enum State {
     Head(Head),
-    /// A head has ended, as that of the next request after so many.
+    /// A head has ended. The number counts the requests that had begun on the connection.
     Request(u64),
     Refused(Refusal),
 }
 
-/// What is known of a head that has not ended.
+/// Counters of a head that has not ended.
 #[derive(Default)]
 struct Head {
     bytes: usize,
     lines: usize,
-    /// Bytes of the line so far, its end excluded.
+    /// Bytes of the current line, without its line break.
     line: usize,
 }
 
 struct Refusal {
     answer: Bytes,
     is_shut_down: bool,
-    linger: Option<Pin<Box<Sleep>>>,
+    discard_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl HeadGuard {
@@ -66,8 +65,8 @@ impl HeadGuard {
         self.io.socket()
     }
 
-    /// Looks at what was read. False when the head is refused.
-    fn look(&mut self, read: &[u8]) -> bool {
+    /// Checks received bytes. Returns false if the head is refused.
+    fn check(&mut self, read: &[u8]) -> bool {
         let State::Head(head) = &mut self.state else { return true };
         let has_ended = head.read(read);
         if head.is_too_large() {
@@ -82,7 +81,7 @@ impl HeadGuard {
 }
 
 impl Head {
-    /// Reads on; true when the head has ended.
+    /// Counts received bytes. Returns true if the head has ended.
     fn read(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
             self.bytes += 1;
@@ -107,16 +106,16 @@ impl Head {
 
 impl Refusal {
     fn new(has_too_many_fields: bool) -> Self {
-        let why = head_limits::refusal(has_too_many_fields);
+        let reason = head_limits::refusal(has_too_many_fields);
         let answer = format!(
             "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{why}",
-            why.len()
+             Content-Length: {}\r\nConnection: close\r\n\r\n{reason}",
+            reason.len()
         );
-        Self { answer: answer.into(), is_shut_down: false, linger: None }
+        Self { answer: answer.into(), is_shut_down: false, discard_timer: None }
     }
 
-    /// Writes the answer, closes our side, and reads what is still coming.
+    /// Writes the response, shuts down the sending side, and discards received data.
     fn poll(&mut self, cx: &mut Context<'_>, io: &mut ClientIo) -> Poll<io::Result<()>> {
         while self.answer.has_remaining() {
             let written = ready!(Pin::new(&mut *io).poll_write(cx, &self.answer))?;
@@ -126,9 +125,9 @@ impl Refusal {
             ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
             self.is_shut_down = true;
         }
-        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let discard_timer = self.discard_timer.get_or_insert_with(|| Box::pin(sleep(DISCARD_TIME)));
         let mut scratch = [0; 4096];
-        while linger.as_mut().poll(cx).is_pending() {
+        while discard_timer.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
@@ -149,13 +148,13 @@ impl AsyncRead for HeadGuard {
             State::Request(before) if self.in_use.has_ended_since(before) => {
                 self.state = State::Head(Head::default());
             }
-            // For the framework the client has gone.
+            // Simulates the end of the connection for actix.
             State::Refused(_) => return Poll::Ready(Ok(())),
             _ => {}
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if !self.look(buffer.filled().get(before..).unwrap_or_default()) {
+        if !self.check(buffer.filled().get(before..).unwrap_or_default()) {
             buffer.set_filled(before);
         }
         Poll::Ready(Ok(()))
@@ -189,18 +188,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_ends_with_an_empty_line_however_it_is_cut() {
+    fn a_head_ends_with_an_empty_line_in_any_chunking() {
         let head = b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for size in 1..head.len() {
             let mut read = Head::default();
-            let ends: Vec<_> = head.chunks(size).map(|piece| read.read(piece)).collect();
+            let ends: Vec<_> = head.chunks(size).map(|chunk| read.read(chunk)).collect();
             assert!(ends.last().is_some_and(|ended| *ended), "{size}");
             assert!(ends.iter().filter(|ended| **ended).count() == 1, "{size}");
         }
     }
 
     #[test]
-    fn what_follows_a_head_does_not_count() {
+    fn bytes_after_a_head_are_not_counted() {
         let mut head = Head::default();
         let body = "\n".repeat(200);
         assert!(head.read(format!("PUT / HTTP/1.1\nHost: x\n\n{body}").as_bytes()));
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_lines_and_bytes_are_too_large() {
+    fn heads_with_too_many_lines_or_bytes_are_too_large() {
         for (line, lines, too_large) in [
             ("a: b", 96, false),
             ("a: b", 97, true),

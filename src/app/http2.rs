@@ -1,8 +1,8 @@
 //! HTTP/2 of the main listener.
 //!
-//! The framework's own server has no settings for what a client may make us
-//! hold: the size of a list of header fields and the number of streams, and a
-//! stream whose client takes nothing waits for ever. All three are bounded here.
+//! actix's HTTP/2 server cannot limit the memory that a client may occupy: the size of header
+//! lists, the number of streams, and streams whose client reads nothing. This implementation limits
+//! all three.
 
 use super::{client_stream::ClientIo, connections::Connections};
 use crate::telemetry::causes;
@@ -32,34 +32,34 @@ use std::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-/// Largest list of header fields that is read, as HTTP/2 counts: 32 bytes for each field beside
-/// its text. Larger than the limit on requests, so that these get an answer that names it, and
-/// small enough that no list has more fields than a `HeaderMap` takes (24,576).
+/// Maximum size of a header list, by HTTP/2's formula: 32 bytes per field in addition to its text.
+/// It exceeds the limit on requests, so that these get a response with the reason. It ensures that
+/// no list has more fields than a `HeaderMap` allows (24,576).
 const MAX_HEADER_LIST: u32 = 256 << 10;
-/// Requests under way on one connection.
+/// Maximum number of concurrent requests per connection.
 const MAX_STREAMS: u32 = 100;
-/// What a client may send of a request's body, and of all on a connection, before it is read.
+/// Maximum size of request body data that a client may send before it is read, per stream and per
+/// connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// What is written of an answer before the client has taken it, bytes.
+/// Maximum size of response data that is buffered before the client reads it, in bytes.
 const MAX_UNSENT: usize = 64 << 10;
-/// Largest piece of an answer, bytes; that of a frame, unless a client allows more.
-const MAX_PIECE: usize = 16 << 10;
+/// Maximum size of a data frame, in bytes.
+const MAX_FRAME: usize = 16 << 10;
 
-/// Headers that HTTP/2 has no place for (RFC 9113, section 8.2.2).
-const OF_HTTP1: [&str; 5] =
+/// Headers that are not allowed in HTTP/2 (RFC 9113, section 8.2.2).
+const HTTP1_HEADERS: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// How connections are served.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// Time for the client's preface.
+    /// Timeout for the client's preface.
     pub(super) preface_timeout: Duration,
-    /// Time in which a client must take something of an answer.
+    /// Timeout for a client that reads nothing of a response.
     pub(super) write_timeout: Duration,
 }
 
-/// Serves the requests of a connection until it ends. After `stopping` no new ones are taken.
+/// Serves the requests of a connection until it ends. After `stopping`, new requests are refused.
 pub(super) async fn serve<S, B>(
     io: ClientIo,
     app: Rc<S>,
@@ -88,10 +88,10 @@ pub(super) async fn serve<S, B>(
         tokio::select! {
             accepted = connection.accept() => {
                 let Some(Ok((request, respond))) = accepted else { return };
-                let request = request_of(request, peer);
+                let request = convert_request(request, peer);
                 request.extensions_mut().insert(in_use.clone());
                 let answer = Answer {
-                    only_head: request.method() == Method::HEAD,
+                    is_head: request.method() == Method::HEAD,
                     write_timeout: settings.write_timeout,
                     connections: connections.clone(),
                 };
@@ -104,7 +104,7 @@ pub(super) async fn serve<S, B>(
                     answer.send(response, respond).await;
                 });
             }
-            // Those that ended give their memory back.
+            // Finished tasks release their memory.
             Some(_) = answers.join_next() => {}
             () = &mut stopping, if !is_stopping => {
                 is_stopping = true;
@@ -114,7 +114,7 @@ pub(super) async fn serve<S, B>(
     }
 }
 
-fn request_of(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Request {
+fn convert_request(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Request {
     let (parts, body) = request.into_parts();
     let payload = Payload::Stream { payload: Box::pin(Body(body)) as _ };
     let mut request = Request::with_payload(payload);
@@ -127,25 +127,25 @@ fn request_of(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> R
     request
 }
 
-/// The body of a request.
+/// A request body.
 struct Body(RecvStream);
 
 impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(piece) = ready!(self.0.poll_data(cx)) else { return Poll::Ready(None) };
-        let taken = piece.and_then(|piece| {
-            self.0.flow_control().release_capacity(piece.len())?;
-            Ok(piece)
+        let Some(chunk) = ready!(self.0.poll_data(cx)) else { return Poll::Ready(None) };
+        let taken = chunk.and_then(|chunk| {
+            self.0.flow_control().release_capacity(chunk.len())?;
+            Ok(chunk)
         });
         Poll::Ready(Some(taken.map_err(PayloadError::from)))
     }
 }
 
-/// How one request is answered.
+/// Sends the response to one request.
 struct Answer {
-    only_head: bool,
+    is_head: bool,
     write_timeout: Duration,
     connections: Connections,
 }
@@ -154,8 +154,8 @@ impl Answer {
     async fn send(self, response: HttpResponse, mut respond: SendResponse<Bytes>) {
         let (response, body) = response.into_parts();
         let size = body.size();
-        let ends = self.only_head || size.is_eof();
-        // Errors mean that the client has gone.
+        let ends = self.is_head || size.is_eof();
+        // Errors mean that the client has disconnected.
         let Ok(mut stream) = respond.send_response(head(response.head(), size), ends) else {
             return;
         };
@@ -177,35 +177,35 @@ impl Answer {
         loop {
             let next = poll_fn(|cx| match body.as_mut().poll_next(cx) {
                 Poll::Pending => stream.poll_reset(cx).map(|_| Err(Unsent::Gone)),
-                piece => piece.map(Ok),
+                chunk => chunk.map(Ok),
             });
-            let Some(piece) = next.await? else { break };
-            let piece = piece.map_err(|error| {
+            let Some(chunk) = next.await? else { break };
+            let chunk = chunk.map_err(|error| {
                 tracing::warn!(error = causes(&*error), "an answer was cut");
                 Unsent::Cut
             })?;
-            self.send_piece(piece, stream).await?;
+            self.send_chunk(chunk, stream).await?;
         }
         stream.send_data(Bytes::new(), true).map_err(|_| Unsent::Gone)
     }
 
-    async fn send_piece(
+    async fn send_chunk(
         &self,
-        mut piece: Bytes,
+        mut chunk: Bytes,
         stream: &mut SendStream<Bytes>,
     ) -> Result<(), Unsent> {
-        while !piece.is_empty() {
-            stream.reserve_capacity(piece.len().min(MAX_PIECE));
+        while !chunk.is_empty() {
+            stream.reserve_capacity(chunk.len().min(MAX_FRAME));
             let capacity = timeout(self.write_timeout, capacity(stream)).await;
             let capacity = capacity.map_err(|_| Unsent::Stalled)?.ok_or(Unsent::Gone)?;
-            let now = piece.split_to(capacity.min(piece.len()));
+            let now = chunk.split_to(capacity.min(chunk.len()));
             stream.send_data(now, false).map_err(|_| Unsent::Gone)?;
         }
         Ok(())
     }
 }
 
-/// How much may be sent, once it is more than nothing.
+/// Waits until the send window is positive, and returns it.
 async fn capacity(stream: &mut SendStream<Bytes>) -> Option<usize> {
     loop {
         match poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -216,7 +216,7 @@ async fn capacity(stream: &mut SendStream<Bytes>) -> Option<usize> {
     }
 }
 
-/// Why an answer did not reach its end.
+/// Reasons why a response was not sent completely.
 enum Unsent {
     Gone,
     Stalled,
@@ -229,7 +229,7 @@ fn head(answer: &ResponseHead, size: BodySize) -> http::Response<()> {
     *head.version_mut() = http::Version::HTTP_2;
     let headers = head.headers_mut();
     for (name, value) in answer.headers() {
-        if !OF_HTTP1.contains(&name.as_str()) && name != header::CONTENT_LENGTH {
+        if !HTTP1_HEADERS.contains(&name.as_str()) && name != header::CONTENT_LENGTH {
             headers.append(name, value.clone());
         }
     }

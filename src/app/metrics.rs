@@ -1,4 +1,4 @@
-//! Metrics of the route table and of the bindings, collected at each scrape.
+//! Metrics of the route table and the bindings. They are collected at each scrape.
 
 use crate::{
     broker::BindingTable,
@@ -26,7 +26,7 @@ impl Collector for RouteMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let snapshot = self.0.snapshot();
         let sources: Vec<_> = snapshot.sources().collect();
-        // Names and HELP texts of promfetcher.
+        // Names and HELP texts are those of promfetcher.
         if let Some(age) = snapshot.age() {
             let help = "Age of the newest good route table, in seconds";
             let age = ConstGauge::new(age.as_secs_f64());
@@ -43,7 +43,7 @@ impl Collector for RouteMetrics {
         ] {
             encode_metric(&mut encoder, name, help, &ConstGauge::new(value as u64))?;
         }
-        per_source(&mut encoder, &sources)
+        encode_sources(&mut encoder, &sources)
     }
 }
 
@@ -65,7 +65,7 @@ impl Collector for BindingMetrics {
     }
 }
 
-fn per_source(encoder: &mut DescriptorEncoder<'_>, sources: &[&SourceStatus]) -> fmt::Result {
+fn encode_sources(encoder: &mut DescriptorEncoder<'_>, sources: &[&SourceStatus]) -> fmt::Result {
     let ages = sources.iter().filter_map(|source| {
         let age = source.last_answer?.elapsed().as_secs_f64();
         Some((&*source.name, ConstGauge::new(age)))

@@ -1,10 +1,10 @@
-//! The main listener: accepts connections up to their limit, adds TLS, and passes requests to the
-//! application.
+//! The main listener: accepts connections up to a limit, performs TLS handshakes, and passes
+//! requests to the application.
 
 use super::{
     client_stream::{ClientIo, ClientStream},
     connections::Connections,
-    descriptors::{UNDECIDED, workers},
+    descriptors::{UNREFUSED_PER_WORKER, workers},
     http1_head::HeadGuard,
     http2,
 };
@@ -30,22 +30,22 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Connections that wait in the kernel to be accepted.
+/// Maximum number of connections in the accept queue of the kernel.
 const BACKLOG: i32 = 1024;
-/// Time for a client to close its side after the last answer.
-const DISCONNECT: Duration = Duration::from_secs(1);
+/// Time for a client to close its side of the connection after the last response.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) tls: Option<Tls>,
     pub(super) connections: Connections,
-    /// Timeout of an idle connection.
+    /// Idle timeout of a connection.
     pub(super) keep_alive: Duration,
-    /// Time for the head of a connection's first request.
+    /// Timeout for the head of the first request of a connection.
     pub(super) head_timeout: Duration,
-    /// Timeout for a client that reads nothing of an answer.
+    /// Timeout for a client that reads nothing of a response.
     pub(super) write_timeout: Duration,
-    /// Time for running requests after a stop.
+    /// Time for running requests during shutdown.
     pub(super) shutdown_timeout: Duration,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Tls {
 }
 
 impl Settings {
-    /// Listens on `listen` and serves `app`, which each worker builds for itself.
+    /// Listens on `listen` and serves `app`. Each worker builds its own application.
     pub(super) fn serve<F, I, S, B>(
         self,
         listen: SocketAddr,
@@ -76,8 +76,8 @@ impl Settings {
         let builder = ServerBuilder::new()
             .workers(workers)
             .disable_signals()
-            .max_concurrent_connections(self.connections.max() / workers + UNDECIDED)
-            // Bodies are checked on these threads, which takes CPU time.
+            .max_concurrent_connections(self.connections.max() / workers + UNREFUSED_PER_WORKER)
+            // Request bodies are validated on these threads, which takes CPU time.
             .worker_max_blocking_threads(workers)
             .shutdown_timeout(self.shutdown_timeout.as_secs());
         let stopping = builder.graceful_shutdown_signal();
@@ -121,7 +121,7 @@ impl<B, S> Application<B> for S where
 {
 }
 
-/// Builds what one worker serves connections with.
+/// Builds the state of one worker.
 async fn worker<I, S, B>(
     app: I,
     settings: Settings,
@@ -144,8 +144,8 @@ where
         })
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(DISCONNECT)
-        // Otherwise actix does not cancel the handlers of a client that closed its connection.
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        // Otherwise actix does not cancel handlers when a client closes its connection.
         .h1_allow_half_closed(false)
         .on_connect_ext(|io: &HeadGuard, data| {
             data.insert(io.stream().connection().in_use());
@@ -183,7 +183,7 @@ where
 
     fn call(&self, socket: TcpStream) -> Self::Future {
         let settings = self.settings.clone();
-        // Dropping it closes it.
+        // Dropping the socket closes the connection.
         let Some(connection) = settings.connections.admit() else {
             return Box::pin(std::future::ready(Ok(())));
         };
@@ -206,7 +206,7 @@ where
     }
 }
 
-/// The connection after the TLS handshake, where there is one; none when that has failed.
+/// Performs the TLS handshake if TLS is configured. Returns `None` if it failed.
 async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
     let Some(Tls { acceptor, handshake_timeout }) = tls else {
         return Some(ClientIo::Plain(stream));

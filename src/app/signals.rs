@@ -7,14 +7,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A signal to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT. A second one, more than a second after the first, forces the stop.
+    /// SIGTERM or SIGINT. A second one, more than one second after the first, forces the stop.
     Graceful,
-    /// SIGUSR1, from a drain script: the same, and the health listener answers 503. Repeated, it
-    /// changes nothing.
+    /// SIGUSR1, from a drain script. In addition, the health listener responds with 503. Repeated
+    /// signals are ignored.
     Drain,
 }
 
-/// Every signal to stop that arrives after the call, even before the first poll.
+/// All stop signals that arrive after this call, even before the stream is polled.
 pub(crate) fn stops() -> io::Result<impl Stream<Item = Stop>> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! Warnings at the start: settings that are allowed, and rarely meant.
+//! Warnings at startup about settings that are valid but unusual.
 
 use crate::{
     config::{Config, Platform, Provisioner, catalog},
@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The local disk of a platform is lost with a restart, and the store lies on it.
+/// The local disk of a platform is lost at a restart, and SQLite stores data on it.
 const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
      set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
 const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so metrics may come \
@@ -17,19 +17,19 @@ const NO_SOURCES: &str = "no route source is configured, so no app can be scrape
      set routes.gorouters, routes.nats, routes.file or routes.tsuru";
 const OPEN: &str = "scrape.access is open and listen is not a loopback address: any client that reaches it may scrape \
      any app; set scrape.access to token unless the network is trusted";
-const ADOPTING: &str = "service instances that were never seen are adopted; \
+const ADOPTION: &str = "service instances that were never seen are adopted; \
      unset broker.adopt_unknown_instances when the move is done";
 const CATALOG: &str = "broker-catalog.json in the working folder is not used; \
      set broker.catalog to its path, or remove it";
 
-/// Shown on pages too: accepted bindings may be lost.
+/// A warning that is also shown on pages: bindings may be lost.
 pub(super) fn not_durable(config: &Config) -> Option<&'static str> {
     let on_platform = matches!(config.platform, Some(Platform::CloudFoundry | Platform::Tsuru));
     let sqlite = matches!(config.database_url, DatabaseUrl::Sqlite(_));
     (on_platform && sqlite && !config.store_is_durable).then_some(NOT_DURABLE)
 }
 
-/// Logs what an operator should know about the settings.
+/// Logs warnings about the settings.
 pub(super) fn log(config: &Config) {
     let routes = &config.routes;
     let has_sources = !routes.gorouters.is_empty()
@@ -42,7 +42,7 @@ pub(super) fn log(config: &Config) {
         config.backends.tls.skip_verify.then_some(SKIP_VERIFY),
         (!has_sources).then_some(NO_SOURCES),
         is_open.then_some(OPEN),
-        config.broker.adopt_unknown_instances.then_some(ADOPTING),
+        config.broker.adopt_unknown_instances.then_some(ADOPTION),
         catalog::is_ignored(config.broker.catalog.as_deref()).then_some(CATALOG),
     ];
     for warning in known.into_iter().flatten() {
@@ -59,19 +59,19 @@ pub(super) fn log(config: &Config) {
     }
 }
 
-/// How long other sources may take after the first one has given a table.
+/// Time for other sources to provide a table after the first one.
 const GRACE: Duration = Duration::from_secs(5);
-/// Pause between two looks at the table.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Interval of checks of the route table.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Logs that the first route table is there, and then which sources have given none.
+/// Logs when the first route table arrives, and then the sources without a table.
 pub(super) async fn log_first_table(table: RouteTable, shutdown: CancellationToken) {
     let logging = async {
         if table.snapshot().is_complete() {
             return;
         }
         while !table.snapshot().has_table() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         tracing::info!("ready");
         tokio::time::sleep(GRACE).await;

@@ -22,7 +22,7 @@ pub struct OrgSpace {
     pub space_guid: Option<SpaceGuid>,
 }
 
-/// What a request contains about an instance that may have to be adopted.
+/// Data of a request about an instance that may have to be adopted.
 pub(super) struct UnknownInstance<'a> {
     pub(super) service: &'a Service,
     pub(super) plan_id: Option<&'a PlanId>,
@@ -39,8 +39,8 @@ impl Broker {
         self.0.adopts_unknown.load(Ordering::Relaxed)
     }
 
-    /// Finds the instance. An unknown one is adopted if that is enabled and the request contains
-    /// enough.
+    /// Finds the instance. An unknown instance is adopted if adoption is enabled and the request
+    /// contains the required data.
     pub(super) async fn find_or_adopt(
         &self,
         tx: &mut Tx,
@@ -56,7 +56,8 @@ impl Broker {
         else {
             return Err(BrokerError::InstanceUnknown);
         };
-        // promfetcher had no Prometheus instances, and a row alone is no server.
+        // promfetcher had no Prometheus instances, and a stored row alone does not run a
+        // Prometheus.
         let is_prometheus =
             unknown.service.plan(plan_id).is_some_and(|plan| plan.prometheus.is_some());
         if !self.adopts_unknown() || is_prometheus || imported::is_deleted(tx, id).await? {
@@ -77,7 +78,7 @@ impl Broker {
                 tracing::info!(instance.id = %id, "instance adopted");
                 Ok(instance)
             }
-            // Unreachable because of the lock; the unique key is checked all the same.
+            // Unreachable because of the lock. The unique key is checked nevertheless.
             false => Err(BrokerError::InstanceConflict),
         }
     }

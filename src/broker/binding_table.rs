@@ -56,7 +56,7 @@ pub struct ActiveBinding {
     pub options: ScrapeOptions,
 }
 
-/// What a token gives access to.
+/// The apps or the Prometheus that a token gives access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// One app.
@@ -156,7 +156,7 @@ impl BindingTable {
         self.0.tsuru_apps.borrow().clone()
     }
 
-    /// The same, with notification of changes.
+    /// Like [`tsuru_apps`](Self::tsuru_apps), with notification of changes.
     pub fn watch_tsuru_apps(&self) -> watch::Receiver<Arc<[TsuruApp]>> {
         self.0.tsuru_apps.subscribe()
     }

@@ -32,7 +32,7 @@ pub struct Bind {
     pub plan_id: PlanId,
     /// The app; `None` for a service key.
     pub app_guid: Option<AppGuid>,
-    /// How the app is scraped ([`ScrapeOptions`]).
+    /// Scrape settings of the app ([`ScrapeOptions`]).
     pub parameters: Map<String, Value>,
     /// Organization and space, if the request contains them.
     pub org_space: OrgSpace,
@@ -62,7 +62,7 @@ pub enum Bound {
     AlreadyExists(Credentials),
 }
 
-/// Token of a binding and what it gives access to.
+/// The token of a binding and its scope.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// The token. It is the same until the binding is deleted.
@@ -203,7 +203,7 @@ impl Broker {
         id: &BindingId,
     ) -> Result<FetchedBinding, BrokerError> {
         self.read_transaction(async |tx| {
-            let (credentials, sealed) = match bindings::find(tx, id).await? {
+            let (credentials, encrypted) = match bindings::find(tx, id).await? {
                 Some(own) if own.instance_id == *instance => {
                     (self.credentials_of(tx, &own).await?, own.parameters)
                 }
@@ -214,7 +214,7 @@ impl Broker {
                     (self.credentials_of_imported(&imported), imported.parameters)
                 }
             };
-            let parameters = ScrapeOptions::without_secrets(&self.decrypt(id, &sealed)?);
+            let parameters = ScrapeOptions::without_secrets(&self.decrypt(id, &encrypted)?);
             Ok(FetchedBinding { credentials, parameters })
         })
         .await
@@ -273,9 +273,9 @@ impl Broker {
     pub(super) fn decrypt(
         &self,
         id: &BindingId,
-        sealed: &str,
+        encrypted: &str,
     ) -> Result<Map<String, Value>, BrokerError> {
-        let parameters = self.0.keys.decrypt(AssociatedData::Binding(id.as_str()), sealed);
+        let parameters = self.0.keys.decrypt(AssociatedData::Binding(id.as_str()), encrypted);
         parameters.ok_or_else(|| cannot_decrypt("service_bindings.parameters").into())
     }
 

@@ -5,7 +5,8 @@ use crate::{domain::InstanceId, store::StoreError};
 use std::hash::{BuildHasher, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Number of locks. Instances share them, but with this many two busy instances rarely do.
+/// Number of locks. Several instances share a lock, but two busy instances rarely share the same
+/// one.
 const LOCKS: usize = 64;
 
 /// Requests for an instance wait here in order of arrival.

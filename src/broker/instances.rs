@@ -115,7 +115,7 @@ impl Broker {
                     parameters: self.encrypt_parameters(id, &request.parameters)?,
                 };
                 if !instances::insert(tx, &instance).await? {
-                    // Unreachable because of the lock; the unique key is checked all the same.
+                    // Unreachable because of the lock. The unique key is checked nevertheless.
                     return Err(BrokerError::InstanceConflict);
                 }
                 match &requested {
@@ -291,8 +291,8 @@ impl Broker {
                 }
             }
         };
-        let late = BrokerError::Concurrency(OperationKind::Deprovision);
-        tokio::time::timeout(limit, ended).await.unwrap_or(Err(late))
+        let timed_out = BrokerError::Concurrency(OperationKind::Deprovision);
+        tokio::time::timeout(limit, ended).await.unwrap_or(Err(timed_out))
     }
 
     fn is_same(

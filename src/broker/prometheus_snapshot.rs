@@ -90,7 +90,7 @@ impl PrometheusBindings {
     }
 }
 
-/// Reads all instances. One that cannot be read does not hide the others.
+/// Reads all instances. Unreadable instances are skipped.
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &Keys,

@@ -31,14 +31,14 @@ pub struct Update {
     pub service_id: ServiceId,
     /// The new plan; `None`: unchanged.
     pub plan_id: Option<PlanId>,
-    /// New names; missing ones stay.
+    /// New names. Missing names are unchanged.
     pub names: InstanceNames,
     /// The parameters in the request.
     pub parameters: Map<String, Value>,
-    /// What happens to other parameters.
+    /// Handling of parameters that the request omits.
     pub omitted_parameters: OmittedParameters,
-    /// The new organization and space; `None`: unchanged. Its bindings do not move: a service key
-    /// was given to users of the previous space.
+    /// The new organization and space. `None` means unchanged. Bindings keep their space, because
+    /// users of the previous space know the tokens of its service keys.
     pub moves_to: OrgSpace,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
@@ -50,7 +50,7 @@ pub struct Update {
     pub accepts_incomplete: bool,
 }
 
-/// What happens to parameters that an update request omits.
+/// Handling of parameters that an update request omits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OmittedParameters {
     /// They stay. Cloud Controller sends `{}` when its user gave no parameters.
@@ -200,7 +200,7 @@ impl Broker {
         let change = self.read_transaction(async |tx| {
             match instances::find(tx, &request.instance_id).await? {
                 Some(_) => self.change(tx, service, request).await.map(Some),
-                // It may be adopted, but then it is no Prometheus.
+                // It may be adopted, but an adopted instance is not a Prometheus.
                 None => Ok(None),
             }
         });
@@ -244,9 +244,9 @@ impl Broker {
         let plan_id = request.plan_id.as_ref().unwrap_or(&existing.plan_id);
         let plan = service.plan(plan_id);
         if *plan_id != existing.plan_id {
-            let left = service.plan(&existing.plan_id);
+            let current_plan = service.plan(&existing.plan_id);
             plan.ok_or(BrokerError::UnknownPlan)?;
-            if !left.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
+            if !current_plan.map_or(service.plan_updateable, |plan| plan.plan_updateable) {
                 return Err(BrokerError::PlanNotUpdateable);
             }
         }
@@ -283,7 +283,7 @@ impl Broker {
                 let spec = match plan.map(|plan| &plan.prometheus) {
                     Some(Some(terms)) => requested_spec(terms, &parameters)?,
                     Some(None) => return Err(BrokerError::OtherKind),
-                    // The plan has left the catalog.
+                    // The plan was removed from the catalog.
                     None if parameters == before => current.clone(),
                     None => return Err(BrokerError::UnknownPlan),
                 };

@@ -1,9 +1,8 @@
-//! `scrapebroker demo`: everything embedded, to see the main job at work.
+//! `scrapebroker demo`: runs Scrapebroker with everything it needs for a first look.
 //!
-//! Nothing is cut short: the instances are real ones, the stand-in for
-//! gorouter serves its format over HTTP, and the app is bound by the same
-//! requests that Cloud Controller sends. If there is a `prometheus` to run, the
-//! app gets one of its own.
+//! The demo starts real app instances and a fake gorouter that serves routes over HTTP. It binds
+//! the app with the requests that Cloud Controller sends. If a `prometheus` executable is in the
+//! PATH, the demo also provisions a dedicated Prometheus.
 
 mod gorouter;
 mod platform;
@@ -26,7 +25,7 @@ use anyhow::Context;
 use futures_util::Stream;
 use gorouter::FakeGorouter;
 use platform::Platform;
-use prometheus::Own;
+use prometheus::DemoPrometheus;
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -35,14 +34,15 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Where the demo listens when it may choose and the port is free.
-const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8085);
+/// The default address. If its port is in use, the demo listens on a free port.
+const DEFAULT_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8085);
 
-/// Where the demo's app has its metrics; the binding says so.
+/// Metrics path of the demo's app, set by its binding.
 const ENDPOINT: &str = "/actuator/prometheus";
 
-/// The demo's own requests are answered sooner.
-const SLOWEST: Duration = Duration::from_secs(60);
+/// Timeout of the demo's requests to its own broker.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -62,25 +62,24 @@ impl Arguments {
     }
 }
 
-/// The demo, listening.
+/// A demo whose listeners are open.
 struct Demo {
     application: Application,
     instances: Vec<DemoApp>,
     gorouter: FakeGorouter,
     password: String,
-    /// The Prometheus to run.
+    /// Path of the Prometheus executable.
     program: Option<PathBuf>,
-    // Removed with everything in it when the demo ends.
+    // The directory is removed with its contents when the demo ends.
     _folder: TempDir,
 }
 
-/// Why there is no demo.
+/// Reasons why the demo ended with an error.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    /// The program itself did not start.
+    /// Scrapebroker did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -95,11 +94,11 @@ impl From<DemoError> for Failure {
 }
 
 impl Demo {
-    /// Starts three instances, a route table that names them, and the program;
-    /// on `listen`, else on the usual port, else on a free one.
+    /// Starts three instances, a route table that contains them, and Scrapebroker. It listens on
+    /// `listen`, else on the default port, else on a free port.
     ///
     /// # Errors
-    /// When a port cannot be had or the disk cannot be written.
+    /// Returns an error if no port is available or the disk is not writable.
     async fn build(
         listen: Option<SocketAddr>,
         environment: &Environment,
@@ -111,21 +110,20 @@ impl Demo {
         }
         let addresses: Vec<_> = instances.iter().map(DemoApp::address).collect();
         let gorouter = FakeGorouter::bind(&addresses).context("no port for the route table")?;
-        let listen = chosen(listen).context("no port to listen on")?;
+        let listen = listen_address(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
         let program = prometheus::program(environment);
-        let more = prometheus::settings(program.as_deref(), folder.path());
-        let more = more.context("no port for a Prometheus")?;
-        let config = config(&folder, listen, &gorouter, &password, more)?;
+        let extra_settings = prometheus::settings(program.as_deref(), folder.path());
+        let extra_settings = extra_settings.context("no port for a Prometheus")?;
+        let config = config(&folder, listen, &gorouter, &password, extra_settings)?;
         let application = Application::build(config).await?;
         Ok(Self { application, instances, gorouter, password, program, _folder: folder })
     }
 
-    /// Serves; binds the app; calls `ready` with what there is to try; ends
-    /// when `stops` asks for it.
+    /// Serves requests until `stops` yields. Binds the app, then calls `ready` with a summary.
     ///
     /// # Errors
-    /// When a listener fails or the app cannot be bound.
+    /// Returns an error if a listener fails or the app cannot be bound.
     async fn run_until(
         self,
         stops: impl Stream<Item = Stop> + 'static,
@@ -139,35 +137,35 @@ impl Demo {
         let address = application.address();
         let mut serving = actix_web::rt::spawn(application.run_until(stops));
         let prepare = async {
-            let http = awc::Client::builder().timeout(SLOWEST).finish();
+            let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
             let platform = Platform { broker: address, password: &password, http };
             platform::bind(&platform).await?;
-            Ok::<_, DemoError>(prometheus::make(program.as_deref(), &platform).await)
+            Ok::<_, DemoError>(prometheus::provision(program.as_deref(), &platform).await)
         };
-        // It may be stopped before it is ready.
-        let own = tokio::select! {
-            served = &mut serving => return ended(served),
-            own = prepare => own?,
+        // A signal may stop the demo before it is ready.
+        let prometheus = tokio::select! {
+            served = &mut serving => return serve_result(served),
+            prometheus = prepare => prometheus?,
         };
-        ready(&DemoSummary { address, own }).context("cannot say what there is to try")?;
-        ended(serving.await)
+        ready(&DemoSummary { address, prometheus }).context("cannot say what there is to try")?;
+        serve_result(serving.await)
     }
 }
 
-fn ended(served: Result<io::Result<()>, impl Into<anyhow::Error>>) -> Result<(), DemoError> {
+fn serve_result(served: Result<io::Result<()>, impl Into<anyhow::Error>>) -> Result<(), DemoError> {
     match served {
         Ok(served) => Ok(served.context("the main listener")?),
         Err(error) => Err(DemoError::Other(error.into())),
     }
 }
 
-/// An address whose port is known, since links to it are shown.
-fn chosen(listen: Option<SocketAddr>) -> io::Result<SocketAddr> {
+/// An address with a known port, because URLs with this address are printed.
+fn listen_address(listen: Option<SocketAddr>) -> io::Result<SocketAddr> {
     let free = |address: SocketAddr| TcpListener::bind(address)?.local_addr();
     match listen {
         Some(listen) if listen.port() == 0 => free(listen),
         Some(listen) => Ok(listen),
-        None => free(USUAL).or_else(|_| free((Ipv4Addr::LOCALHOST, 0).into())),
+        None => free(DEFAULT_ADDRESS).or_else(|_| free((Ipv4Addr::LOCALHOST, 0).into())),
     }
 }
 
@@ -181,11 +179,12 @@ fn config(
     listen: SocketAddr,
     gorouter: &FakeGorouter,
     password: &str,
-    more: Vec<(&'static str, String)>,
+    extra_settings: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Config> {
     let catalog = folder.path().join("broker-catalog.json");
-    let modest = prometheus::modest(catalog::BUILT_IN).context("the catalog is no JSON")?;
-    std::fs::write(&catalog, modest).context("cannot write the demo's files")?;
+    let small_catalog =
+        prometheus::small_catalog(catalog::BUILT_IN).context("the catalog is no JSON")?;
+    std::fs::write(&catalog, small_catalog).context("cannot write the demo's files")?;
     let gorouters = format!("[{{\"url\": \"http://{}/routes\"}}]", gorouter.address);
     let settings = [
         ("LISTEN", listen.to_string()),
@@ -198,21 +197,21 @@ fn config(
         ("ROUTES__GOROUTERS", gorouters),
         ("ROUTES__REFRESH_INTERVAL", "5s".to_owned()),
     ];
-    let settings = settings.into_iter().chain(more);
+    let settings = settings.into_iter().chain(extra_settings);
     let settings = settings.map(|(key, value)| (format!("SCRAPEBROKER__{key}"), value));
     Ok(Config::load(None, settings)?)
 }
 
-/// What there is to try, as text for a terminal.
+/// A summary for the terminal: what runs, and what to try.
 #[derive(Clone, Debug)]
 struct DemoSummary {
     address: SocketAddr,
-    own: Own,
+    prometheus: DemoPrometheus,
 }
 
 impl fmt::Display for DemoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, own } = self;
+        let Self { address, prometheus } = self;
         write!(
             f,
             "\
@@ -226,7 +225,7 @@ One instance:                curl http://{address}/v1/apps/acme/demo/shop/instan
 What is known of the app:    curl http://{address}/v1/apps/acme/demo/shop
 Own metrics:                 curl http://{address}/metrics
 
-{own}
+{prometheus}
 
 For a Prometheus of your own (prometheus.yml):
 

@@ -1,7 +1,7 @@
-//! `scrapebroker demo-app`: one sample instance of an app.
+//! `scrapebroker demo-app`: one instance of a sample app.
 //!
-//! It counts its visitors and simulates jobs, so that metrics of every type change by themselves. The
-//! demo runs three of them in one process.
+//! It counts requests and simulates jobs, so that metrics of all types change without traffic. The
+//! demo runs three instances in one process.
 
 mod sample;
 
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "P", default_value = "/metrics")]
     path: MetricsPath,
     /// User name and password for its metrics
-    // Parsed below: an error of clap would show the password.
+    // Parsed below, because an error message of clap would contain the password.
     #[arg(long, value_name = "U:P")]
     basic_auth: Option<String>,
 }
@@ -92,13 +92,14 @@ async fn run(listen: SocketAddr, options: Options) -> Result<(), Failure> {
 pub(super) struct Options {
     /// Path of the metrics; a query in it is ignored.
     pub(super) path: MetricsPath,
-    /// Credentials for the metrics; without them everyone may read.
+    /// Credentials for the metrics. If unset, the metrics are public.
     pub(super) basic_auth: Option<BasicAuth>,
-    /// Index of the instance, from 0.
+    /// Index of the instance, starting at 0.
     pub(super) index: u32,
 }
 
-/// An instance. It listens, and answers once [`run_until`](Self::run_until) is polled.
+/// An instance with an open listener. It responds to requests after [`run_until`](Self::run_until)
+/// is polled.
 pub(super) struct DemoApp {
     address: SocketAddr,
     server: Server,
@@ -111,42 +112,41 @@ struct Instance {
     sample: Mutex<Sample>,
 }
 
-/// Interval of the simulation.
+/// Interval of the simulation steps.
 const TICK: Duration = Duration::from_secs(1);
 
 impl DemoApp {
-    /// Listens on `listen`; port 0 takes a free one.
+    /// Listens on `listen`. With port 0, the system chooses a free port.
     ///
     /// # Errors
     ///
-    /// When the address is in use or not ours.
+    /// Returns an error if the address is in use or does not belong to this machine.
     pub(super) fn bind(listen: SocketAddr, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let sample = Mutex::new(Sample::new(options.index));
         let instance = Arc::new(Instance { options, sample });
         let data = web::Data::from(Arc::clone(&instance));
-        let app = move || App::new().app_data(data.clone()).default_service(web::to(answer));
+        let app = move || App::new().app_data(data.clone()).default_service(web::to(respond));
         let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1);
         Ok(Self { address, server: server.listen(listener)?.run(), instance })
     }
 
-    /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` resolves, then lets running requests finish.
+    /// Serves until `shutdown` resolves, then waits for requests in progress.
     ///
     /// # Errors
     ///
-    /// When the server fails.
+    /// Returns an error if the server fails.
     pub(super) async fn run_until(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let handle = self.server.handle();
         let mut server = pin!(self.server);
         tokio::select! {
             result = &mut server => return result,
-            never = work(&self.instance) => match never {},
+            never = simulate(&self.instance) => match never {},
             () = shutdown => {}
         }
         let ((), result) = tokio::join!(handle.stop(true), server);
@@ -154,7 +154,7 @@ impl DemoApp {
     }
 }
 
-async fn work(instance: &Instance) -> Infallible {
+async fn simulate(instance: &Instance) -> Infallible {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
@@ -179,13 +179,13 @@ impl Instance {
             let is_basic = scheme.eq_ignore_ascii_case("basic");
             is_basic.then(|| STANDARD.decode(credentials.trim()).ok())?
         });
-        // Comparing digests leaks nothing about the password through its duration.
+        // Digests are compared, so that the duration reveals nothing about the password.
         let hash = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
         given.is_some_and(|given| hash(&given) == hash(expected.as_bytes()))
     }
 }
 
-async fn answer(request: HttpRequest, instance: web::Data<Instance>) -> HttpResponse {
+async fn respond(request: HttpRequest, instance: web::Data<Instance>) -> HttpResponse {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return HttpResponse::MethodNotAllowed()
             .insert_header((header::ALLOW, "GET, HEAD"))

@@ -1,10 +1,11 @@
-//! Why a subcommand failed, and its exit code.
+//! Errors of subcommands, and their exit codes.
 
 use crate::app::StartError;
 
-/// `EX_USAGE` of `sysexits.h`: wrong settings or arguments. A restart does not help.
+/// `EX_USAGE` of `sysexits.h`: invalid settings or arguments. A restart does not help.
 pub(super) const USAGE: u8 = 64;
-/// `EX_UNAVAILABLE` of `sysexits.h`: a database, port or peer is not available. A restart may help.
+/// `EX_UNAVAILABLE` of `sysexits.h`: a database, a port or a remote service is unavailable. A
+/// restart may help.
 const UNAVAILABLE: u8 = 69;
 
 pub(super) struct Failure {

@@ -39,7 +39,7 @@ impl ImportPromfetcher {
     }
 }
 
-/// A server that runs with the same database uses the copied bindings within a second.
+/// A running server with the same database uses the copied bindings within one second.
 async fn import(config: Config, from: SecretString) -> Result<ImportReport, StartError> {
     let endpoints = promfetcher::app_endpoints(&from).await.map_err(|error| match error {
         SourceError::Url(_) => StartError::Configuration(error.into()),

@@ -1,7 +1,7 @@
-//! `scrapebroker merge`: merges exposition files, with the crate that the server uses.
+//! `scrapebroker merge`: merges exposition files with the same library as the server.
 //!
-//! A file has no `Content-Type`: its format is recognised from its content, unless `--from` names
-//! one. The command needs no network and no configuration.
+//! A file has no `Content-Type`. So its format is detected from its content, unless `--from` sets
+//! the format. The subcommand uses neither the network nor a configuration.
 
 mod arguments;
 mod check;
@@ -51,8 +51,9 @@ fn escaping(name: &str) -> Result<Escaping, &'static str> {
 impl Options {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { to, from, escaping, check, labels, files } = self;
-        let arguments = Arguments::parse(labels, files)
-            .and_then(|arguments| arguments.read_as(from).written_as(to, escaping))?;
+        let arguments = Arguments::parse(labels, files).and_then(|arguments| {
+            arguments.with_input_format(from).with_output_format(to, escaping)
+        })?;
         let (mut stdin, mut out) = (io::stdin(), io::stdout().lock());
         let done = match check {
             true => check::check(&arguments, &mut stdin, &mut out),
@@ -63,7 +64,7 @@ impl Options {
             }),
         };
         match done {
-            // A reader that closed the output (`| head`) is not a failure.
+            // A closed output (`| head`) is not a failure.
             Err(MergeError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => Ok(done?),
         }
@@ -83,11 +84,12 @@ impl From<MergeError> for Failure {
 struct Merged {
     #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it"))]
     stats: Stats,
-    /// Samples that are left out, because an earlier file has them: one sentence each.
+    /// Samples that are dropped because an earlier file contains the same series. Each entry is a
+    /// sentence.
     repeated: Vec<String>,
 }
 
-/// Writes nothing unless every file is an exposition.
+/// Writes nothing unless all files are valid.
 fn merge(
     arguments: &Arguments,
     stdin: &mut dyn Read,

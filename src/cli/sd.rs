@@ -1,8 +1,8 @@
-//! `scrapebroker sd`: writes the target list of a running installation to a file, for a Prometheus
+//! `scrapebroker sd`: writes the target list of a running server to a file, for a Prometheus
 //! without HTTP service discovery (`file_sd_configs`).
 //!
-//! Prometheus reads the file whenever it changes. So the file is replaced as a whole, and only by a
-//! list that was received completely.
+//! Prometheus reads the file whenever it changes. So the file is replaced atomically, and only
+//! after the list was received completely.
 
 use super::{block_on, failure::Failure, log, print};
 use crate::{
@@ -24,16 +24,17 @@ use std::{
 };
 use url::Url;
 
-/// From connecting to the last byte.
+/// Timeout of the whole request.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Limit of a list in bytes: enough for half a million targets.
+/// Maximum size of a list in bytes: enough for half a million targets.
 const MAX_LIST: u64 = 512 << 20;
-/// Limit of the text of an error, in characters.
+/// Maximum length of an error text, in characters.
 const MAX_ERROR: usize = 500;
 
 #[derive(clap::Args)]
 pub(super) struct Sd {
-    // Not a doc comment: rustdoc requires brackets around the URL, which the help would show.
+    // Not a doc comment: rustdoc requires brackets around the URL, which the help text would
+    // contain.
     #[arg(
         long,
         value_name = "URL",
@@ -91,7 +92,7 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// A group of targets in Prometheus' service discovery format.
+/// A target group in the format of Prometheus HTTP service discovery.
 #[derive(Debug, Deserialize)]
 struct Group {
     targets: Vec<String>,
@@ -99,7 +100,7 @@ struct Group {
     _labels: BTreeMap<String, String>,
 }
 
-/// Writes the file, and returns the number of targets in it. After an error the file is unchanged.
+/// Writes the file, and returns the number of its targets. After an error the file is unchanged.
 async fn export(export: &Sd) -> Result<usize, ExportError> {
     let url = url(&export.url)?;
     let secret = match &export.token_file {
@@ -162,16 +163,16 @@ async fn fetch(url: &Url, secret: Option<&SecretString>) -> Result<Vec<u8>, Expo
     Ok(body)
 }
 
-/// Writes a temporary file first, so that no reader sees a partial list.
+/// Writes a temporary file first, so that Prometheus never reads a partial list.
 fn write(out: &Path, body: &[u8]) -> io::Result<()> {
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut draft = tempfile::Builder::new()
+    let mut temporary = tempfile::Builder::new()
         .prefix(".targets-")
         .suffix(".draft")
-        // Prometheus usually runs as another user. The umask may restrict the mode.
+        // Prometheus usually runs as another user. The umask may restrict the mode further.
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    draft.write_all(body)?;
-    draft.as_file().sync_all()?;
-    draft.persist(out).map(drop).map_err(|error| error.error)
+    temporary.write_all(body)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(out).map(drop).map_err(|error| error.error)
 }

@@ -26,13 +26,13 @@ impl Serve {
 }
 
 async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
-    // Registered before the listeners, so that no signal is missed.
+    // Registered before the listeners are opened, so that no signal is lost.
     let mut stops = pin!(signals::stops().map_err(Failure::other)?);
     let hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
     let database = config.database_url.to_string();
     let application = tokio::select! {
         built = Application::build(config) => built?,
-        // The start may be waiting for the database; no request is served yet.
+        // During startup no request is served. Opening the database may take long.
         _ = stops.next() => return Ok(()),
     };
     tracing::info!(

@@ -1,11 +1,12 @@
-//! An app of the platform, and the three ways to name one.
+//! An app of the platform, and the key that selects an app in a request.
 
 use super::ids::{AppGuid, OrganizationGuid, SpaceGuid};
 use std::sync::Arc;
 
-/// The label names that every sample of an app may get, in their order.
+/// Names of the labels that are added to the samples of an app, in this order. Labels without a
+/// value are omitted.
 ///
-/// A binding must not set one of these.
+/// A binding must not set any of them.
 pub const APP_LABELS: [&str; 9] = [
     "organization_id",
     "space_id",
@@ -18,23 +19,21 @@ pub const APP_LABELS: [&str; 9] = [
     "instance",
 ];
 
-/// An app as the route table's tags describe it.
+/// An app, as described by the tags of its routes.
 ///
-/// Ids and names other than the app's own may be missing on some endpoints;
-/// they are empty then.
+/// Only the app's GUID and name are required. Other ids and names may be missing in the tags of an
+/// endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct App {
-    /// The app's GUID.
     pub id: AppGuid,
-    /// The app's name.
     pub name: Arc<str>,
-    /// GUID of its space; none when the endpoint's tags do not name it.
+    /// Optional: only set if the tags of the endpoint contain it.
     pub space_id: Option<SpaceGuid>,
-    /// Name of its space, or empty.
+    /// Empty if unknown.
     pub space_name: Arc<str>,
-    /// GUID of its organization; none when the endpoint's tags do not name it.
+    /// Optional: only set if the tags of the endpoint contain it.
     pub organization_id: Option<OrganizationGuid>,
-    /// Name of its organization, or empty.
+    /// Empty if unknown.
     pub organization_name: Arc<str>,
 }
 
@@ -52,7 +51,7 @@ impl App {
     }
 }
 
-/// Which reading of an ambiguous key comes first: three parts may be
+/// The order in which an ambiguous key is interpreted. A key of three segments is either
 /// `org/space/app` or a route with a context path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prefer {
@@ -62,22 +61,21 @@ pub enum Prefer {
     Route,
 }
 
-/// How a scraper names an app: its GUID, `org/space/app`, or a route host with
-/// an optional context path. Which of these it is, the route table decides.
+/// Selects an app by its GUID, by `org/space/app`, or by a route host with an optional context
+/// path. The route table resolves the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppKey {
     text: String,
-    /// Which reading is tried first.
+    /// The interpretation that is tried first.
     pub prefer: Prefer,
 }
 
-/// Why a text is not an [`AppKey`].
+/// Reasons why a string is not an [`AppKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppKeyError {
-    /// Nothing given.
     #[error("names no app: give its GUID, org/space/app, or a route like my-app.example.com")]
     Empty,
-    /// NUL, line breaks and the like.
+    /// For example NUL or a line break.
     #[error("contains a control character")]
     Control,
     /// Longer than [`AppKey::MAX_LEN`].
@@ -89,8 +87,8 @@ impl AppKey {
     /// The longest accepted key, in bytes.
     pub const MAX_LEN: usize = 2048;
 
-    /// Checks `text`; one pair of double quotes round it is dropped, since
-    /// promfetcher's documentation shows the parameter quoted.
+    /// Parses `text`. One pair of surrounding double quotes is removed, because promfetcher's
+    /// documentation shows the parameter quoted.
     pub fn parse(text: &str, prefer: Prefer) -> Result<Self, AppKeyError> {
         let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let text = inner.unwrap_or(text);
@@ -117,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_loses_one_pair_of_quotes_and_nothing_else() {
+    fn one_pair_of_quotes_is_removed_from_a_key() {
         let cases =
             [("a/b/c", "a/b/c"), ("\"a/b/c\"", "a/b/c"), ("\"\"x\"\"", "\"x\""), ("\"x", "\"x")];
         for (input, expected) in cases {
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_endless_and_unprintable_keys_are_refused() {
+    fn empty_too_long_and_unprintable_keys_are_rejected() {
         let long = "x".repeat(AppKey::MAX_LEN + 1);
         let cases = [
             ("", AppKeyError::Empty),

@@ -1,4 +1,4 @@
-//! Base URLs: of Scrapebroker itself, and of APIs that it uses.
+//! Base URLs of Scrapebroker and of the APIs that it calls.
 
 use percent_encoding::percent_decode_str;
 use std::{fmt, net::SocketAddr, str::FromStr};
@@ -49,7 +49,7 @@ impl BaseUrl {
         self.port
     }
 
-    /// `host:port`, as in target lists of Prometheus.
+    /// `host:port`, the format of Prometheus target lists.
     pub fn target(&self) -> String {
         let port = self.port.unwrap_or(if self.is_https { 443 } else { 80 });
         format!("{}:{port}", self.host)
@@ -96,7 +96,8 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// Parses an HTTP URL without credentials. The error text follows the name of the setting.
+/// Parses an HTTP URL without credentials. Error messages continue a sentence that starts with the
+/// name of the setting.
 pub fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {

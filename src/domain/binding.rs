@@ -1,4 +1,4 @@
-//! Settings of a binding: how its app is scraped.
+//! Scrape settings of a binding.
 
 use super::{
     APP_LABELS, MetricsPath,
@@ -8,38 +8,38 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an app is scraped. All fields are optional; the default is a plain `GET /metrics` of every
-/// process type.
+/// Scrape settings of an app. All fields are optional. By default, `GET /metrics` is sent to the
+/// instances of every process type.
 #[derive(Clone, Debug, Default)]
 pub struct ScrapeOptions {
     /// Path (and query) of the metrics.
     pub endpoint: Option<MetricsPath>,
-    /// Query parameters, added to those of `endpoint`.
+    /// Query parameters, in addition to those of `endpoint`.
     pub params: BTreeMap<String, Vec<String>>,
-    /// Request headers; the values may be keys, so they are secrets.
+    /// Request headers. Values are secrets, because they may be API keys.
     pub headers: BTreeMap<String, SecretString>,
-    /// Credentials for the app itself.
+    /// Credentials that the app requires.
     pub basic_auth: Option<BasicAuth>,
-    /// Token for the app itself.
+    /// Bearer token that the app requires.
     pub bearer_token: Option<SecretString>,
     /// Labels added to every sample, after [`APP_LABELS`].
     pub labels: BTreeMap<String, String>,
-    /// Process types to scrape; empty: all.
+    /// Process types to scrape. If empty, all process types are scraped.
     pub process_types: BTreeSet<String>,
-    /// Limit of samples per instance.
+    /// Maximum number of samples per instance.
     pub sample_limit: Option<usize>,
 }
 
 /// A user name and a password.
 #[derive(Clone, Debug)]
 pub struct BasicAuth {
-    /// Without a colon (RFC 7617, section 2).
+    /// Must not contain a colon (RFC 7617, section 2).
     pub username: String,
-    /// Anything printable.
+    /// Must not contain control characters.
     pub password: SecretString,
 }
 
-/// A wrong parameter.
+/// An invalid parameter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parameter {field} {problem}")]
 pub struct BindingError {
@@ -49,23 +49,23 @@ pub struct BindingError {
     pub problem: String,
 }
 
-/// Every parameter of a binding, and what is shown of it after it was stored.
+/// All parameters of a binding, and the part of each that may be shown after it was stored.
 const PARAMETERS: [Parameter; 8] = [
     ("endpoint", Disclosure::WithoutQuery),
-    // Often a key.
+    // Values are often API keys.
     ("params", Disclosure::Nothing),
     ("headers", Disclosure::Nothing),
     ("basic_auth", Disclosure::Nothing),
     ("bearer_token", Disclosure::Nothing),
-    // Every sample has them.
+    // The labels are on every sample anyway.
     ("labels", Disclosure::Value),
     ("process_types", Disclosure::Value),
     ("sample_limit", Disclosure::Value),
 ];
 
-/// Limit of entries per parameter, which bounds the request line.
+/// Maximum number of entries per parameter. It limits the length of the request line.
 const MAX_ENTRIES: usize = 64;
-/// Longest name or value, in bytes.
+/// Maximum length of a name or a value, in bytes.
 const MAX_TEXT: usize = 4096;
 
 fn wrong<T>(field: impl Into<String>, problem: impl std::fmt::Display) -> Result<T, BindingError> {
@@ -73,10 +73,10 @@ fn wrong<T>(field: impl Into<String>, problem: impl std::fmt::Display) -> Result
 }
 
 impl ScrapeOptions {
-    /// Reads the parameters of a bind request.
+    /// Parses the parameters of a bind request.
     ///
     /// # Errors
-    /// Names the first parameter that is unknown or unusable.
+    /// Names the first unknown or invalid parameter.
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, BindingError> {
         let is_unknown = |key: &&String| !disclosure::is_known(&PARAMETERS, key);
         if let Some(unknown) = parameters.keys().find(is_unknown) {
@@ -114,7 +114,7 @@ impl ScrapeOptions {
         })
     }
 
-    /// Whether anything in them may be a secret. A query parameter may be a key.
+    /// Whether the options may contain secrets. Query parameters may be API keys.
     pub fn may_hold_secrets(&self) -> bool {
         let has_query = |endpoint: &MetricsPath| endpoint.as_str().contains('?');
         !self.headers.is_empty()
@@ -124,13 +124,13 @@ impl ScrapeOptions {
             || self.endpoint.as_ref().is_some_and(has_query)
     }
 
-    /// The parameters that may be shown to the platform's user again.
+    /// Removes parameters that must not be shown to the user again.
     pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
         disclosure::disclosed(&PARAMETERS, parameters)
     }
 }
 
-/// The two secrets that serialize into one header, compared by content.
+/// Compares the exposed secrets, because `SecretString` does not implement `PartialEq`.
 impl PartialEq for BasicAuth {
     fn eq(&self, other: &Self) -> bool {
         self.username == other.username
@@ -185,7 +185,7 @@ fn params(value: Option<&Value>) -> Result<BTreeMap<String, Vec<String>>, Bindin
     Ok(params)
 }
 
-/// A value that can travel in a header line (RFC 9110, section 5.5).
+/// A valid header value (RFC 9110, section 5.5).
 fn header_value(field: &str, value: &Value) -> Result<String, BindingError> {
     let text = text(field, value)?;
     if text.bytes().any(|b| b < b' ' && b != b'\t' || b >= 127) || text.trim() != text {
@@ -197,7 +197,7 @@ fn header_value(field: &str, value: &Value) -> Result<String, BindingError> {
     Ok(text.to_owned())
 }
 
-/// Headers that belong to the connection or to this program.
+/// Headers that are controlled by the connection or by Scrapebroker.
 const FORBIDDEN_HEADERS: [&str; 14] = [
     "host",
     "connection",
@@ -220,8 +220,8 @@ fn headers(value: Option<&Value>) -> Result<BTreeMap<String, SecretString>, Bind
     let mut headers = BTreeMap::new();
     for (name, value) in object("headers", value)? {
         let field = format!("headers.{name}");
-        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || name.len() > 256 || !name.bytes().all(is_token) {
+        let is_token_char = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || name.len() > 256 || !name.bytes().all(is_token_char) {
             return wrong(field, "is not a header name");
         }
         let lower = name.to_ascii_lowercase();
@@ -274,8 +274,8 @@ fn labels(value: Option<&Value>) -> Result<BTreeMap<String, String>, BindingErro
         if name.starts_with("__") {
             return wrong(field, "must not begin with __, which Prometheus keeps for itself");
         }
-        let ours = APP_LABELS.contains(&name.as_str()) || name == "process_type";
-        if ours || name == "le" || name == "quantile" {
+        let is_reserved = APP_LABELS.contains(&name.as_str()) || name == "process_type";
+        if is_reserved || name == "le" || name == "quantile" {
             return wrong(field, "is set by the router or by the app's own metrics");
         }
         labels.insert(name.clone(), text(&field, value)?.to_owned());
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binding_with_every_parameter_is_understood() {
+    fn a_binding_may_set_every_parameter() {
         let options = parse(json!({
             "endpoint": "actuator/prometheus",
             "params": {"module": "http", "collect[]": ["cpu", "mem"]},
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_left_out_of_what_is_shown() {
+    fn stored_secrets_are_not_shown() {
         let parameters = json!({
             "endpoint": "/x?key=canary",
             "params": {"key": "canary"},

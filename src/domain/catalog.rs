@@ -1,9 +1,8 @@
-//! The catalog: what the platform's users can choose from.
+//! The service catalog.
 //!
-//! Ids, names and descriptions belong to the operator, so the document is kept
-//! and shown as it was written. What the broker decides by is read from it
-//! once, together with everything that Cloud Controller would refuse at
-//! registration, so that a wrong catalog is found at the start, not by a user.
+//! The broker keeps the operator's document and shows it almost unchanged. Validation at startup
+//! includes the rules of Cloud Controller, so that an invalid catalog is detected before its
+//! registration.
 
 mod check;
 mod schema;
@@ -17,59 +16,57 @@ pub use schema::ParameterSchema;
 use serde_json::Value;
 use std::fmt;
 
-/// A catalog that Cloud Controller accepts (contract: osb.md 1.2).
+/// A catalog that Cloud Controller accepts.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     document: Value,
     services: Vec<Service>,
 }
 
-/// A service offering, as far as the broker decides by it.
+/// A service offering: the fields that the broker uses.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Unique id.
     pub id: ServiceId,
-    /// Name that users type.
     pub name: String,
-    /// Its plans, at least one.
+    /// Plans; at least one.
     pub plans: Vec<Plan>,
-    /// Whether an instance may change its plan, where the plan does not say.
+    /// Whether an instance may change its plan. A plan can override it.
     pub plan_updateable: bool,
 }
 
 /// A plan of a service.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Unique id, over all services.
+    /// Unique across all services.
     pub id: PlanId,
-    /// Name that users type.
     pub name: String,
-    /// Whether it costs nothing.
+    /// Whether the plan is free of charge.
     pub free: bool,
-    /// Whether it can be bound; the service's word where the plan says nothing.
+    /// Whether instances can be bound. Defaults to the value of the service.
     pub bindable: bool,
-    /// Whether a binding may be succeeded by another (OSB 2.17).
+    /// Whether binding rotation is supported (OSB 2.17).
     pub binding_rotatable: bool,
-    /// Whether an instance may leave this plan; the service's word where the plan says nothing.
+    /// Whether an instance may change to another plan. Defaults to the value of the service.
     pub plan_updateable: bool,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
-    /// What `provision` accepts.
+    /// Schema of the parameters of provision requests.
     pub provision: Option<ParameterSchema>,
-    /// What `update` accepts.
+    /// Schema of the parameters of update requests.
     pub update: Option<ParameterSchema>,
-    /// What `bind` accepts.
+    /// Schema of the parameters of bind requests.
     pub bind: Option<ParameterSchema>,
-    /// What it means, when an instance is a Prometheus (`metadata.prometheus`).
+    /// The Prometheus settings of the plan (`metadata.prometheus`), if its instances are Prometheus
+    /// servers.
     pub prometheus: Option<PrometheusPlan>,
 }
 
-/// One thing to change in a catalog.
+/// A problem of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct CatalogMistake {
-    /// Where, as in `services[0].plans[1].id`; empty for the whole document.
+    /// Path of the value, as in `services[0].plans[1].id`. It is empty for the document itself.
     pub path: String,
-    /// What to change; reads after the path.
+    /// What to change. The text continues a sentence that starts with the path.
     pub problem: String,
 }
 
@@ -83,15 +80,15 @@ impl fmt::Display for CatalogMistake {
 }
 
 impl Catalog {
-    /// Checks a catalog document; `{base_url}` in its texts is replaced first.
+    /// Validates a catalog document after replacing `{base_url}` in its strings.
     ///
     /// # Errors
-    /// Every mistake at once, in the order of the document.
+    /// Returns all problems, in document order.
     pub fn parse(document: &Value, base_url: &str) -> Result<Self, Vec<CatalogMistake>> {
         let mut document = document.clone();
         replace_base_url(&mut document, base_url);
         let services = check::services(&document)?;
-        // Other keys of the document are the operator's own, not OSB's.
+        // OSB defines no other top-level keys.
         let mut document = serde_json::json!({ "services": document["services"].take() });
         write_flags(&mut document, &services);
         Ok(Self { document, services })
@@ -102,13 +99,13 @@ impl Catalog {
         &self.document
     }
 
-    /// All services, in the order of the document.
+    /// All services, in document order.
     pub fn services(&self) -> &[Service] {
         &self.services
     }
 
-    /// The catalog without plans whose instances are a Prometheus, and without
-    /// services that have no other plans: for installations that provision none.
+    /// The catalog without Prometheus plans, and without services that have no other plans. It is
+    /// used when no provisioner is configured.
     #[must_use]
     pub fn without_prometheus(&self) -> Self {
         let mut services = self.services.clone();
@@ -116,7 +113,7 @@ impl Catalog {
             service.plans.retain(|plan| plan.prometheus.is_none());
         }
         services.retain(|service| !service.plans.is_empty());
-        let is_kept = |plan: &Value| {
+        let has_no_prometheus = |plan: &Value| {
             let id = plan["id"].as_str().unwrap_or_default();
             let mut kept = services.iter().flat_map(|service| &service.plans);
             kept.any(|plan| plan.id.as_str() == id)
@@ -125,7 +122,7 @@ impl Catalog {
         if let Some(shown) = document["services"].as_array_mut() {
             for service in &mut *shown {
                 if let Some(plans) = service["plans"].as_array_mut() {
-                    plans.retain(is_kept);
+                    plans.retain(has_no_prometheus);
                 }
             }
             shown.retain(|service| service["plans"].as_array().is_some_and(|it| !it.is_empty()));
@@ -133,36 +130,34 @@ impl Catalog {
         Self { document, services }
     }
 
-    /// Whether instances of some plan are a Prometheus.
+    /// Whether any plan provisions a Prometheus.
     pub fn offers_prometheus(&self) -> bool {
         self.services.iter().flat_map(|service| &service.plans).any(|it| it.prometheus.is_some())
     }
 
-    /// The service with this name.
     pub fn service_named(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
 
-    /// The service with this id.
     pub fn service(&self, id: &ServiceId) -> Option<&Service> {
         self.services.iter().find(|service| service.id == *id)
     }
 }
 
 impl Service {
-    /// The plan with this id, if it is one of this service.
+    /// The plan with this id, if it belongs to this service.
     pub fn plan(&self, id: &PlanId) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.id == *id)
     }
 
-    /// The plan with this name, if it is one of this service.
+    /// The plan with this name, if it belongs to this service.
     pub fn plan_named(&self, name: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.name == name)
     }
 }
 
-/// Writes into each plan what holds for it. Some platforms take a flag that is missing for
-/// `false` (Korifi), whatever the specification and the service say.
+/// Writes the effective flags into each plan. Some platforms, such as Korifi, treat a missing flag
+/// as `false`. The specification defines other defaults.
 fn write_flags(document: &mut Value, services: &[Service]) {
     let shown = document["services"].as_array_mut().into_iter().flatten();
     for (shown, service) in shown.zip(services) {

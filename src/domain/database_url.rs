@@ -1,23 +1,23 @@
-//! The URL of the database.
+//! The database URL.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, str::FromStr};
 use url::Url;
 
-/// Shown in place of a secret.
+/// Replaces a secret in output.
 pub const MASK: &str = "************";
 
 /// The value of `database_url`. `Display` and `Debug` mask its password.
 #[derive(Clone)]
 pub enum DatabaseUrl {
-    /// What follows `sqlite:`, a path after at most two slashes.
+    /// A path: the part after `sqlite:` and at most two slashes.
     Sqlite(String),
-    /// The whole URL.
+    /// The complete URL.
     Postgres(SecretString),
 }
 
 impl DatabaseUrl {
-    /// Whether `text` begins like the URL of a PostgreSQL.
+    /// Whether `text` is a PostgreSQL URL by its scheme.
     pub fn is_postgres(text: &str) -> bool {
         text.starts_with("postgres://") || text.starts_with("postgresql://")
     }
@@ -35,7 +35,7 @@ impl FromStr for DatabaseUrl {
                 )
             })?;
             let has_host = url.host_str().is_some_and(|host| !host.is_empty());
-            // The directory of a socket is in the query.
+            // The query may name the directory of a Unix socket.
             if !has_host && !url.query_pairs().any(|(name, _)| name == "host") {
                 return Err("names no host".to_owned());
             }

@@ -1,28 +1,28 @@
-//! Which part of a stored parameter an answer, a page or a log may show.
+//! The part of a stored parameter that responses, pages and logs may show.
 //!
-//! Each set of parameters is a table of [`Parameter`]s, so a new parameter needs a
-//! decision. A parameter that is in no table is never shown.
+//! Each set of parameters has a table of [`Parameter`]s, so that a new parameter requires a
+//! decision. Parameters that are in no table are never shown.
 
 use serde_json::{Map, Value};
 use url::Url;
 
-/// What is shown of a parameter.
+/// The part of a parameter that may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disclosure {
-    /// The whole value.
+    /// The complete value.
     Value,
-    /// A URL without user name and password.
+    /// A URL without its user name and password.
     WithoutUserinfo,
-    /// A path without its query, which may hold a key.
+    /// A path without its query, which may contain an API key.
     WithoutQuery,
-    /// Nothing: the value is a secret, or may hold one.
+    /// Nothing, because the value is a secret or may contain one.
     Nothing,
 }
 
-/// A parameter: its name, and what is shown of it.
+/// The name of a parameter, and the part that may be shown.
 pub type Parameter = (&'static str, Disclosure);
 
-/// The parameters that may be shown again, without their secret parts.
+/// Filters `parameters`, and removes their secret parts.
 pub fn disclosed(known: &[Parameter], parameters: &Map<String, Value>) -> Map<String, Value> {
     let shown = |(name, value): (&String, &Value)| {
         let (_, disclosure) = known.iter().find(|(known, _)| known == name)?;
@@ -31,18 +31,17 @@ pub fn disclosed(known: &[Parameter], parameters: &Map<String, Value>) -> Map<St
     parameters.iter().filter_map(shown).collect()
 }
 
-/// The names of all parameters, for the error that refuses an unknown one.
+/// All names as a list for an error message.
 pub(super) fn names(known: &[Parameter]) -> String {
     known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether there is a parameter with this name.
 pub(super) fn is_known(known: &[Parameter], name: &str) -> bool {
     known.iter().any(|(known, _)| *known == name)
 }
 
 impl Disclosure {
-    /// The part of `value` that is shown.
+    /// The part of `value` that may be shown.
     fn of(self, value: &Value) -> Option<Value> {
         match self {
             Self::Value => Some(value.clone()),
@@ -56,7 +55,7 @@ impl Disclosure {
     }
 }
 
-/// A URL without user name and password; none if the text is no such URL.
+/// A URL without its user name and password. Returns `None` if `text` is not an HTTP URL.
 fn without_userinfo(text: &str) -> Option<String> {
     let mut url: Url = text.trim().parse().ok()?;
     url.set_password(None).ok()?;
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_part_that_is_no_secret_is_shown() {
+    fn secret_parts_are_not_shown() {
         let parameters = json!({
             "plain": {"a": [1]}, "url": "https://canary:canary@a.example.com:9093/x/?canary#canary",
             "path": "/metrics?key=canary", "secret": "canary", "unknown": "canary",
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_form_than_expected_is_not_shown() {
+    fn values_of_unexpected_types_are_not_shown() {
         for value in [json!({"a": "canary"}), json!(["canary"]), json!(5), json!(null)] {
             assert_eq!(shown(&json!({"url": value, "path": value})), json!({}), "{value}");
         }

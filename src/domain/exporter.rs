@@ -1,4 +1,4 @@
-//! Exporters outside of the platform that know something about its apps.
+//! Exporters outside the platform that have metrics about its apps.
 
 mod template;
 
@@ -8,17 +8,16 @@ use super::MetricsPath;
 use std::{collections::BTreeMap, fmt};
 use url::Url;
 
-/// An exporter that is asked once for each app that is scraped, as in
-/// promfetcher's `external_exporters`.
+/// An external exporter. It is scraped once per scrape of an app, like an entry of promfetcher's
+/// `external_exporters`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalExporter {
-    /// What people call it.
+    /// The name for logs and metrics.
     pub name: String,
-    /// Where it is.
     pub host: ExporterHost,
     /// Path of its metrics.
     pub path: MetricsPath,
-    /// Query parameters, with templates over the app.
+    /// Query parameters, with templates that refer to the app.
     pub params: BTreeMap<String, Vec<Template>>,
 }
 
@@ -28,7 +27,7 @@ impl fmt::Display for ExternalExporter {
     }
 }
 
-/// A host name or address with a port, reached by HTTP or HTTPS.
+/// A host name or address with a port, for HTTP or HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExporterHost {
     text: String,
@@ -37,20 +36,20 @@ pub struct ExporterHost {
     tls: bool,
 }
 
-/// Why a text is not an [`ExporterHost`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a host with an optional port; write it like exporter.example.com:9100")]
 pub struct ExporterHostError;
 
 impl ExporterHost {
-    /// Checks `text`; without a port it has that of HTTP, or of HTTPS with `tls`.
+    /// Parses `text`. The default port is that of HTTP, or of HTTPS if `tls` is set.
     ///
     /// # Errors
-    /// When it is anything else than a host and a port.
+    /// Returns an error if `text` is not a host with an optional port.
     pub fn parse(text: &str, tls: bool) -> Result<Self, ExporterHostError> {
-        // The parser would silently drop line breaks, and take these for other parts of a URL.
-        let foreign = |byte: u8| !byte.is_ascii_graphic() || b"@/\\?#".contains(&byte);
-        if text.bytes().any(foreign) {
+        // The URL parser would silently remove line breaks, and interpret these characters as
+        // delimiters.
+        let is_forbidden = |byte: u8| !byte.is_ascii_graphic() || b"@/\\?#".contains(&byte);
+        if text.bytes().any(is_forbidden) {
             return Err(ExporterHostError);
         }
         let scheme = if tls { "https" } else { "http" };
@@ -65,22 +64,21 @@ impl ExporterHost {
         })
     }
 
-    /// As it was written: the Host header, and the `instance` label.
+    /// The original text, for the Host header and the `instance` label.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host without its port, to be looked up and verified.
+    /// The host without its port, for name resolution and certificate validation.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port to connect to.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is reached by HTTPS.
+    /// Whether to connect by HTTPS.
     pub fn tls(&self) -> bool {
         self.tls
     }

@@ -1,25 +1,25 @@
-//! Ids that platforms choose for us.
+//! Ids that are assigned by the platform.
 //!
-//! OSB allows any character in an id, so these carry only the limits that keep
-//! them storable and printable: not empty, no control characters, 255 bytes.
+//! OSB allows any character in an id. These types require only that an id can be stored and
+//! printed: it is not empty, contains no control characters, and has at most 255 bytes.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Why a text is not an id.
+/// Reasons why a string is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing between the slashes, or an empty JSON string.
+    /// For example two consecutive slashes in a path, or an empty JSON string.
     #[error("must not be empty")]
     Empty,
     /// Longer than [`MAX_LEN`].
     #[error("is longer than {MAX_LEN} bytes")]
     TooLong,
-    /// NUL (which PostgreSQL cannot store) or another control character.
+    /// For example NUL, which PostgreSQL cannot store.
     #[error("contains a control character")]
     Control,
 }
 
-/// The longest accepted id, in bytes.
+/// Maximum length of an id, in bytes.
 pub(super) const MAX_LEN: usize = 255;
 
 fn check(text: &str) -> Result<(), IdError> {
@@ -72,19 +72,19 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A service instance, named by the platform.
+    /// Id of a service instance.
     InstanceId;
-    /// A service binding or service key, named by the platform.
+    /// Id of a service binding or service key.
     BindingId;
-    /// A service offering of the catalog.
+    /// Id of a service offering.
     ServiceId;
-    /// A plan of the catalog.
+    /// Id of a plan.
     PlanId;
-    /// An app; on Cloud Foundry a GUID.
+    /// Id of an app. On Cloud Foundry it is a GUID.
     AppGuid;
-    /// A space.
+    /// Id of a space.
     SpaceGuid;
-    /// An organization.
+    /// Id of an organization.
     OrganizationGuid;
 }
 

@@ -1,26 +1,27 @@
-//! Where an app exposes its metrics.
+//! The path of an app's metrics.
 
 use std::{fmt, str::FromStr};
 
-/// An absolute path, optionally with a query, as it goes into a request line.
+/// An absolute path, optionally with a query.
 ///
-/// Holding one proves that it can never name another host, split a request
-/// line or add a header.
+/// The type guarantees that the path cannot name another host, split a request line or add a
+/// header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MetricsPath(String);
 
-/// Why a text is not a [`MetricsPath`]. Reads after "metric_path " or "endpoint ".
+/// Reasons why a string is not a [`MetricsPath`]. Error messages continue a sentence that starts
+/// with `metric_path` or `endpoint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetricsPathError {
     /// `//host/path` or `scheme://host/path`.
     #[error("must be a path like /metrics, without scheme and host")]
     NamesHost,
-    /// A byte that may not travel in a request line.
+    /// A character that is not allowed in a request line.
     #[error(
         "contains a character that is not allowed in a path; write it percent-encoded, for example %20 for a blank"
     )]
     ForbiddenCharacter,
-    /// A `..` segment, plain or percent-encoded.
+    /// The segment `..`, also percent-encoded.
     #[error("must not contain the segment `..`")]
     ParentSegment,
     /// Longer than [`MetricsPath::MAX_LEN`].
@@ -29,18 +30,17 @@ pub enum MetricsPathError {
 }
 
 impl MetricsPath {
-    /// The longest accepted path, in bytes.
+    /// Maximum length, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Where metrics are unless something else is said.
+    /// The default path.
     pub const DEFAULT: &'static str = "/metrics";
 
-    /// The path and query, beginning with exactly one `/`.
+    /// The path and query. It begins with exactly one `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path alone.
     pub fn without_query(&self) -> &str {
         self.0.split_once('?').map_or(self.0.as_str(), |(path, _)| path)
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_paths_with_and_without_slash_and_with_a_query() {
+    fn accepts_paths_with_or_without_a_leading_slash_and_with_a_query() {
         let cases = [
             ("/metrics", "/metrics"),
             ("actuator/prometheus", "/actuator/prometheus"),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_anything_that_could_leave_the_app() {
+    fn rejects_paths_to_other_hosts_or_parents() {
         let cases = [
             ("//evil.example/x", MetricsPathError::NamesHost),
             ("http://evil.example/", MetricsPathError::NamesHost),

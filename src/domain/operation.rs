@@ -1,34 +1,32 @@
-//! What takes longer than a request.
+//! Asynchronous operations on service instances.
 
 use std::fmt;
 
-/// What is to be done about a service instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
-    /// Make it.
+    /// Create the instance.
     Provision,
-    /// Make it like something else.
+    /// Change its settings.
     Update,
-    /// Remove it.
+    /// Delete it.
     Deprovision,
 }
 
-/// How far that is.
+/// The state of an operation (OSB "Polling Last Operation for Service Instances").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationState {
-    /// It is carried out, also after a restart.
+    /// The operation runs, or is resumed after a restart.
     InProgress,
-    /// What is there is as it was asked for.
+    /// The instance has the requested state.
     Succeeded,
-    /// It was given up.
+    /// The operation is not retried.
     Failed,
 }
 
 impl OperationKind {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Provision, Self::Update, Self::Deprovision];
 
-    /// The word for it.
+    /// The name in the database, in logs and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Provision => "provision",
@@ -39,10 +37,9 @@ impl OperationKind {
 }
 
 impl OperationState {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::InProgress, Self::Succeeded, Self::Failed];
 
-    /// The word for it (OSB "Polling Last Operation").
+    /// The value of `state` in OSB responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "in progress",

@@ -1,5 +1,5 @@
-//! Dedicated Prometheus instances: the settings of a plan, the parameters of a user, and the spec of
-//! an instance that results from both.
+//! Dedicated Prometheus instances: the settings of a plan, the parameters of a user, and the spec
+//! of an instance that results from both.
 //!
 //! ```text
 //! metadata of the plan ──► PrometheusPlan ───┐
@@ -26,7 +26,7 @@ pub use replica::{Replica, ReplicaState};
 pub use spec::{LossOfData, Spec};
 pub use stored::StoredPrometheus;
 
-/// Basic auth user of every Prometheus. Each instance has a password of its own.
+/// Basic auth user of all provisioned Prometheus servers. Each instance has a different password.
 pub const WEB_USER: &str = "scrapebroker";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Service instances, as they are stored.
+//! Stored data of service instances.
 
 use super::{InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid};
 
@@ -9,11 +9,11 @@ pub struct ServiceInstance {
     pub plan_id: PlanId,
     pub organization_guid: OrganizationGuid,
     pub space_guid: SpaceGuid,
-    /// Names in the platform's last request, for display.
+    /// Names from the platform's last request, for display.
     pub names: InstanceNames,
-    /// The plan's maintenance version at creation or at the last upgrade.
+    /// The plan's maintenance version when the instance was created or last upgraded.
     pub maintenance_version: Option<String>,
-    /// Encrypted.
+    /// Encrypted parameters.
     pub parameters: String,
 }
 

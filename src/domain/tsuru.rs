@@ -1,7 +1,7 @@
-//! Apps of Tsuru in terms of all platforms.
+//! Tsuru apps in the terms of Cloud Foundry.
 //!
-//! Tsuru has no GUIDs, and a name is unique in an installation. So ids are derived from names, with a
-//! prefix that no id of another platform has.
+//! Tsuru has no GUIDs; names are unique in an installation. So ids are derived from names. They
+//! have a prefix that other platforms do not use.
 
 use super::{
     app::App,
@@ -9,11 +9,11 @@ use super::{
 };
 use std::sync::Arc;
 
-/// The prefix of ids that are derived from names of Tsuru.
+/// Prefix of ids that are derived from Tsuru names.
 pub const TSURU_PREFIX: &str = "tsuru:";
 
-/// Which calls of Tsuru's service API are accepted without the event id that proves them to be
-/// Tsuru's own.
+/// Calls of Tsuru's service API that are accepted without an event id. The event id proves that a
+/// call is from Tsuru.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallsWithoutEventId {
     /// None.
@@ -25,23 +25,21 @@ pub enum CallsWithoutEventId {
     Accept,
 }
 
-/// A bound app of Tsuru, with the fields of the bind call.
+/// A bound Tsuru app, with the fields of the bind call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TsuruApp {
     pub name: String,
-    /// The team that it belongs to.
     pub team: String,
-    /// The pool that it runs in.
     pub pool: String,
-    /// Addresses at its routers: `host`, `host:port`, `tcp://host:port`, `https://host`.
+    /// Addresses of the app at its routers: `host`, `host:port`, `tcp://host:port`, `https://host`.
     pub hosts: Vec<String>,
 }
 
 impl TsuruApp {
-    /// The id of the app called `name`, `tsuru:NAME`.
+    /// The id of the app `name`: `tsuru:NAME`.
     ///
     /// # Errors
-    /// When the name cannot be one.
+    /// Returns an error if the name is not a valid id.
     pub fn guid(name: &str) -> Result<AppGuid, IdError> {
         if name.is_empty() {
             return Err(IdError::Empty);
@@ -49,11 +47,12 @@ impl TsuruApp {
         format!("{TSURU_PREFIX}{name}").parse()
     }
 
-    /// The app in terms of all platforms: the team is the organization, the pool is the space. Teams
-    /// share a pool, and a space belongs to one organization, so the id of a space names both.
+    /// Converts the app: its team becomes the organization, and its pool becomes the space. Teams
+    /// share pools, but a space belongs to one organization. So the id of a space contains both
+    /// names.
     ///
     /// # Errors
-    /// When the name of the app cannot be one.
+    /// Returns an error if the app's name is not a valid id.
     pub fn describe(&self) -> Result<App, IdError> {
         let Self { name, team, pool, .. } = self;
         let is_placed = !team.is_empty() && !pool.is_empty();

@@ -1,14 +1,14 @@
-//! Which ids are Tsuru's, and which of its spaces lie in another one.
+//! Ids that are derived from Tsuru names.
 
 use super::tsuru::TSURU_PREFIX;
 
-/// Whether an id is one that was made of a name of Tsuru. Other platforms have none like it.
+/// Whether an id is derived from a Tsuru name. Other platforms do not use this prefix.
 pub fn is_of_tsuru(id: &str) -> bool {
     id.starts_with(TSURU_PREFIX)
 }
 
-/// Whether `space` is one of a team's pools, where `team` is the space of a
-/// service instance that was made for no pool: it is at home in all of them.
+/// Whether `space` is a pool of `team`. `team` is the space of a service instance that was created
+/// without a pool; such an instance belongs to all pools of its team.
 pub fn is_pool_of(team: &str, space: &str) -> bool {
     is_of_tsuru(team) && team.ends_with('/') && space.starts_with(team)
 }
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_without_a_pool_is_at_home_in_all_pools_of_its_team_only() {
+    fn an_instance_without_a_pool_belongs_to_all_pools_of_its_team() {
         for (team, space, expected) in [
             ("tsuru:checkout/", "tsuru:checkout/pool-a", true),
             ("tsuru:checkout/", "tsuru:checkout/", true),

@@ -1,12 +1,13 @@
 //! Access control.
 //!
-//! With `scrape.access: open` every client of the listener may scrape, as with promfetcher. With
-//! `token` a scrape needs the token of a binding or service key, and sees only what the token covers.
-//! Operators see everything: they use the broker's credentials, or their own.
+//! With `scrape.access: open` every client may scrape, as with promfetcher. With `token` a scrape
+//! requires the token of a binding or service key, and the token limits the visible apps. Operators
+//! can see everything. They authenticate with the broker's credentials or with those of an
+//! operator.
 //!
-//! A token is looked up: it is too long to be guessed. A password is compared only
-//! while its client is within the limits of [`Throttle`], or known to be right
-//! ([`Proven`]).
+//! Tokens are too long to be guessed, so they are not throttled before the lookup. A password is
+//! compared only if its client is within the limits of [`Throttle`], or if the password was correct
+//! before ([`Proven`]).
 
 mod metrics;
 mod operators;
@@ -35,10 +36,10 @@ use proven::{Origin, Proven};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use throttle::{Attempt, Throttle};
 
-/// The `WWW-Authenticate` of a 401 where tokens are accepted too (RFC 6750).
+/// `WWW-Authenticate` header of 401 responses of APIs that also accept tokens (RFC 6750).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"scrapebroker\"";
 
-/// Access control; clones share the counters of failed logins.
+/// Access control. Clones share the counters of failed logins.
 #[derive(Clone)]
 pub struct Access(Arc<Inner>);
 
@@ -58,17 +59,17 @@ struct Inner {
 pub enum Caller {
     /// Credentials were not required.
     Anyone,
-    /// Sees everything.
+    /// Can see everything.
     Operator,
-    /// Has a valid token.
+    /// Has a valid token, which is required.
     Token(Scope),
-    /// Has a valid token where none is required: it sees what everyone sees, and is authorized for what
-    /// its token covers.
+    /// Has a valid token, which is not required. The caller can see all apps, and is authorized for
+    /// the apps that the token covers.
     Holder(Scope),
 }
 
 impl Caller {
-    /// Whether what belongs to `app` may be shown.
+    /// Whether data of `app` may be shown to the caller.
     pub fn sees(&self, app: &App) -> bool {
         match self {
             Self::Anyone | Self::Operator | Self::Holder(_) => true,
@@ -86,7 +87,7 @@ impl Caller {
     }
 }
 
-/// Identifies an authorized caller, whatever the form of its credentials.
+/// Identifies an authorized caller, independently of the format of its credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// The hash of a valid token.
@@ -95,17 +96,17 @@ pub enum Identity {
     Operator(String),
 }
 
-/// The instances of `found` whose apps `sees` accepts.
+/// Removes instances whose apps are invisible by `sees`. Returns `None` if no instance is left.
 pub fn visible<'a>(mut found: Match<'a>, sees: impl Fn(&App) -> bool) -> Option<Match<'a>> {
     found.endpoints.retain(|endpoint| sees(&endpoint.app));
-    // While an app is moved its instances may be in different spaces.
+    // While an app is moved, its instances can be in different spaces.
     if !sees(found.app) {
         found.app = &found.endpoints.first()?.app;
     }
     (!found.endpoints.is_empty()).then_some(found)
 }
 
-/// Why a request is refused.
+/// Reasons why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Denied {
     /// Credentials are missing.
@@ -113,7 +114,7 @@ pub enum Denied {
         "This needs a token: that of a binding or service key, sent as `Authorization: Bearer TOKEN` or as the password of basic auth."
     )]
     Missing,
-    /// Neither a valid token nor credentials of an operator.
+    /// Neither a valid token nor the credentials of an operator.
     #[error(
         "The token or password is not good, or not any more: take it from the binding or service key again."
     )]
@@ -121,12 +122,12 @@ pub enum Denied {
     /// Credentials of an operator are missing.
     #[error("This is for operators: use an operator's user name and password, or the broker's.")]
     NoOperator,
-    /// A valid token that does not cover the request.
+    /// A valid token, which does not cover the requested app.
     #[error(
         "The token is good for another app or space: use that of a binding of this app, or of a service key of its space."
     )]
     NotYours,
-    /// A valid token, but the resource is for operators.
+    /// A valid token, but the resource is for operators only.
     #[error("A token does not open this: it is for operators.")]
     OperatorsOnly,
     /// No operators are configured.
@@ -134,7 +135,7 @@ pub enum Denied {
         "This is for operators, whose credentials are not configured: set broker.username and broker.password, or operators."
     )]
     NoOperators,
-    /// Too many logins; the credentials were not compared.
+    /// Too many failed logins. The credentials were not compared.
     #[error(
         "Too many logins from this address failed, so this one was not looked at. If the user name and password, or the token, are right, try again in {} s.",
         seconds(*.0)
@@ -158,7 +159,8 @@ fn seconds(wait: Duration) -> u64 {
 }
 
 impl Access {
-    /// `token_required`: scrapes need a token. `broker` and `operators` have access to everything.
+    /// `token_required` means that scrapes require a token. `broker` and `operators` have access to
+    /// everything.
     pub fn new(
         token_required: bool,
         bound: BindingTable,
@@ -173,53 +175,53 @@ impl Access {
         Self(Arc::new(inner))
     }
 
-    /// Whether a scrape needs a token.
+    /// Whether a scrape requires a token.
     pub fn token_required(&self) -> bool {
         self.0.token_required
     }
 
-    /// Whether the value of an `Authorization` contains a current or former credential of this
-    /// installation, which no app may receive.
+    /// Whether the value of an `Authorization` header contains a current or former credential of
+    /// this installation. No app may receive one.
     pub fn is_own_authorization(&self, value: &[u8]) -> bool {
         self.0.own.are_in_authorization(value)
     }
 
-    /// The same for any other text of a request.
+    /// Whether another text of a request contains a credential of this installation.
     pub fn is_own_credential(&self, text: &[u8]) -> bool {
         self.0.own.are_in(text)
     }
 
-    /// Authenticates a scrape or a request for the description of an app. A provisioned Prometheus is
-    /// recognised in both modes, because its bindings decide how it scrapes.
+    /// Authenticates a scrape, or a request for the description of an app. The token of a
+    /// provisioned Prometheus is evaluated in both modes, because its bindings contain scrape
+    /// settings.
     ///
     /// # Errors
-    /// A required token is missing or invalid.
+    /// Returns an error if a required token is missing or invalid.
     pub async fn scraper(&self, request: &HttpRequest) -> Result<Caller, Denied> {
         if self.0.token_required {
             return self.caller(request).await.map_err(|denied| self.denied(denied));
         }
-        // Other credentials are meant for the app.
-        let are_ours =
-            Presented::of(request.headers()).is_some_and(|Presented { user, secret }| {
-                let is_our_user = user.is_some_and(|user| self.0.own.is_username(&user));
-                is_our_user || secret.starts_with(TOKEN_PREFIX)
-            });
-        if !are_ours {
+        // Other credentials are intended for the app.
+        let are_own = Presented::of(request.headers()).is_some_and(|Presented { user, secret }| {
+            let is_own_user = user.is_some_and(|user| self.0.own.is_username(&user));
+            is_own_user || secret.starts_with(TOKEN_PREFIX)
+        });
+        if !are_own {
             return Ok(Caller::Anyone);
         }
         Ok(match self.caller(request).await {
             Ok(Caller::Token(scope @ Scope::PrometheusTargets(..))) => Caller::Token(scope),
             Ok(Caller::Token(scope)) => Caller::Holder(scope),
             Ok(caller) => caller,
-            // Everyone may scrape here, so wrong credentials are not an error.
+            // Scraping requires no credentials, so wrong credentials are not an error.
             Err(_) => Caller::Anyone,
         })
     }
 
-    /// Authenticates an operator or the holder of a token, in both modes.
+    /// Authenticates an operator or a client with a token, in both modes.
     ///
     /// # Errors
-    /// For everyone else.
+    /// Returns an error for all other clients.
     pub async fn known(&self, request: &HttpRequest) -> Result<(Caller, Identity), Denied> {
         let caller = self.caller(request).await.map_err(|denied| match denied {
             Denied::Missing if !self.has_operators() => Denied::NoOperators,
@@ -242,7 +244,7 @@ impl Access {
     /// Authenticates an operator.
     ///
     /// # Errors
-    /// For everyone else.
+    /// Returns an error for all other clients.
     pub async fn operator(&self, request: &HttpRequest) -> Result<(), Denied> {
         if !self.has_operators() {
             return Err(self.denied(Denied::NoOperators));
@@ -256,11 +258,12 @@ impl Access {
         Err(self.denied(denied))
     }
 
-    /// Authenticates a query to a Prometheus: by a token of its own bindings or service keys, or as an
-    /// operator. `is_it` compares an instance with the requested one. A token of another instance counts
-    /// as invalid, which does not reveal which instances exist.
+    /// Authenticates a query to a Prometheus, by a token of its bindings or service keys, or as an
+    /// operator. `is_it` compares an instance with the requested one. A token of another instance
+    /// counts as invalid, so that clients cannot find out which instances exist.
     ///
     /// # Errors
+    /// Returns an error for all other clients.
     /// For everyone else.
     pub async fn prometheus(
         &self,
@@ -279,15 +282,15 @@ impl Access {
         Err(self.denied(denied))
     }
 
-    /// The refusal of a token that covers nothing of the request.
+    /// Counts and returns the refusal of a token that does not cover the request.
     pub fn not_yours(&self) -> Denied {
         self.denied(Denied::NotYours)
     }
 
-    /// Compares the credentials of an API that has its own, within the same limits.
+    /// Compares the credentials of a platform API, with the same limits.
     ///
     /// # Errors
-    /// The credentials are missing or wrong, or too many logins failed.
+    /// Returns an error if the credentials are missing or wrong, or if too many logins failed.
     pub fn platform(
         &self,
         peer: Option<SocketAddr>,
@@ -315,7 +318,7 @@ impl Access {
         Ok(())
     }
 
-    /// Counts a login, unless its password was right before.
+    /// Counts a login, unless its password was correct before.
     fn attempt(
         &self,
         origin: Origin,
@@ -359,8 +362,8 @@ impl Access {
         }
         let origin = origin(request.peer_addr());
         let is_known_name = presented.user.as_deref().is_some_and(|user| own.is_username(user));
-        let is_no_password = presented.user.is_none() || presented.secret.starts_with(TOKEN_PREFIX);
-        if is_no_password && !is_known_name {
+        let is_token = presented.user.is_none() || presented.secret.starts_with(TOKEN_PREFIX);
+        if is_token && !is_known_name {
             return Err(self.wrong_token(origin, &presented));
         }
         let attempt = self.attempt(origin, &presented)?;

@@ -1,6 +1,6 @@
-//! `/v1/apps/…` and `/v2/apps/…`: metrics and description of an app.
+//! `/v1/apps/…` and `/v2/apps/…`: metrics and descriptions of apps.
 //!
-//! `/v2` is the same as `/v1`, but requests only text format 0.0.4 from instances.
+//! `/v2` is identical to `/v1`, except that it requests only text format 0.0.4 from instances.
 
 mod body;
 mod description;
@@ -37,36 +37,36 @@ use request::{AppRequest, InstanceSelector, View};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Number of instances that answered, of all, as in `199/200`.
+/// Numbers of successfully scraped and of all instances, as in `199/200`.
 const INSTANCES: &str = "x-scrapebroker-instances";
 
-/// Data of the handlers, shared by all workers.
+/// State of the handlers, shared by all workers.
 #[derive(Debug)]
 pub struct Apps {
     pub table: RouteTable,
     pub bound: BindingTable,
-    /// `routes.keep`: the routes of a source are unknown after this time without an answer.
+    /// `routes.keep`: the routes of a source are unknown if it did not respond for this time.
     pub keep: Duration,
     pub access: Access,
     pub limits: ScrapeLimits,
     pub timeouts: ScrapeTimeouts,
-    /// Answer 200 with failure series if no instance answered.
+    /// Respond with 200 and failure series if all instances failed.
     pub series_when_all_failed: bool,
-    /// Id of this process in the header that detects loops.
+    /// Id of this process in the header for loop detection.
     pub own_id: String,
     /// Scheme of `base_url`.
     pub scheme: &'static str,
     pub metrics: Arc<ScrapeMetrics>,
     pub last: Arc<ScrapeHistory>,
-    /// Memory for the bodies of all scrapes.
+    /// Memory budget for the bodies of all scrapes.
     pub budget: MemoryBudget,
     pub exporters: Exporters,
 }
 
-/// The prefix for text format 0.0.4 only.
+/// Path prefix of the API that supports text format 0.0.4 only.
 const TEXT_ONLY: &str = "/v2/";
 
-/// Adds the routes. Needs [`Apps`] and a [`ScrapeClient`] of the worker as app data.
+/// Adds the routes. Requires [`Apps`] and the worker's [`ScrapeClient`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     for version in ["/v1/apps", "/v2/apps"] {
         config.service(super::read_only(&format!("{version}/{{rest:.*}}"), apps));
@@ -95,21 +95,21 @@ async fn answer(
     let rest = request.uri().path().splitn(4, '/').nth(3).unwrap_or_default();
     let via = via(request.headers(), &apps.own_id)?;
     let caller = apps.access.scraper(&request).await?;
-    let asked = AppRequest::parse(rest, request.query_string())?;
-    if asked.for_the_app().any(|text| apps.access.is_own_credential(text.as_bytes())) {
+    let app_request = AppRequest::parse(rest, request.query_string())?;
+    if app_request.app_texts().any(|text| apps.access.is_own_credential(text.as_bytes())) {
         return Err(AppsError::OwnCredential);
     }
     let table = apps.table.snapshot();
-    let found = table.find(&asked.key);
+    let found = table.find(&app_request.key);
     if found.is_empty() {
-        return Err(apps.unknown(&table, &asked));
+        return Err(apps.unknown(&table, &app_request));
     }
-    let seen = |one| visible(one, |app| caller.sees(app));
-    let found: Vec<_> = found.into_iter().filter_map(seen).collect();
+    let visible_match = |one| visible(one, |app| caller.sees(app));
+    let found: Vec<_> = found.into_iter().filter_map(visible_match).collect();
     if found.is_empty() {
         return Err(apps.access.not_yours().into());
     }
-    if asked.view == View::Description {
+    if app_request.view == View::Description {
         return Ok(HttpResponse::Ok().json(description::describe(
             &table,
             &found,
@@ -117,34 +117,34 @@ async fn answer(
             &apps.last,
         )));
     }
-    let announced = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
-    let mut ask = ScrapeRequest {
-        deadline: started + apps.timeouts.total(announced),
+    let requested_timeout = text(request.headers(), "x-prometheus-scrape-timeout-seconds");
+    let mut scrape_request = ScrapeRequest {
+        deadline: started + apps.timeouts.total(requested_timeout),
         negotiated: NegotiatedFormats::new(
             joined(request.headers(), &header::ACCEPT).as_deref(),
             request.uri().path().starts_with(TEXT_ONLY),
         ),
-        metric_path: asked.metric_path.clone(),
-        query: asked.others.clone(),
-        headers: apps.passed_on(request.headers()),
+        metric_path: app_request.metric_path.clone(),
+        query: app_request.forwarded.clone(),
+        headers: apps.forwarded_headers(request.headers()),
         forwarded_for: forwarded_for(&request)
             .filter(|chain| !apps.access.is_own_credential(chain.as_bytes())),
         public_scheme: apps.scheme,
         via,
-        series: match asked.view {
+        series: match app_request.view {
             View::OnlyAppMetrics | View::Instance { only_app: true, .. } => OwnSeries::FailuresOnly,
             _ => OwnSeries::All,
         },
     };
-    let wanted = apps.wanted(&caller, &found, &ask, &asked)?;
-    let spoken = apps.last.formats(&wanted, &ask.negotiated);
-    ask.negotiated = ask.negotiated.choose(&spoken);
+    let plan = apps.select(&caller, &found, &scrape_request, &app_request)?;
+    let known_formats = apps.last.formats(&plan, &scrape_request.negotiated);
+    scrape_request.negotiated = scrape_request.negotiated.choose(&known_formats);
     drop(found);
     drop(table);
     let answer = scrape::scrape(
         &client,
-        wanted,
-        &ask,
+        plan,
+        &scrape_request,
         &apps.limits,
         &apps.metrics,
         &apps.last,
@@ -152,15 +152,15 @@ async fn answer(
     )
     .await?;
     let gzip = accepts_gzip(text(request.headers(), "accept-encoding").unwrap_or(""));
-    apps.respond(answer, &ask.negotiated.content_type(), gzip)
+    apps.respond(answer, &scrape_request.negotiated.content_type(), gzip)
 }
 
 impl Apps {
-    fn unknown(&self, table: &Snapshot, asked: &AppRequest) -> AppsError {
+    fn unknown(&self, table: &Snapshot, app_request: &AppRequest) -> AppsError {
         if !table.has_table() {
             return AppsError::NoTableYet(readiness::waiting_for(table));
         }
-        let key = asked.key.as_str();
+        let key = app_request.key.as_str();
         let unknown = readiness::unknown_for(table, self.keep, key);
         match unknown.is_empty() {
             true => AppsError::UnknownApp(key.to_owned()),
@@ -168,21 +168,25 @@ impl Apps {
         }
     }
 
-    /// The scraper's headers for the app, without credentials of this installation. Several
-    /// `Authorization` headers are dropped, because readers disagree which of them is valid.
-    fn passed_on(&self, headers: &HeaderMap) -> Vec<(header::HeaderName, header::HeaderValue)> {
+    /// The scraper's headers for the app, without credentials of this installation. Multiple
+    /// `Authorization` headers are dropped, because HTTP implementations disagree about the
+    /// effective one.
+    fn forwarded_headers(
+        &self,
+        headers: &HeaderMap,
+    ) -> Vec<(header::HeaderName, header::HeaderValue)> {
         let is_single = headers.get_all(header::AUTHORIZATION).count() == 1;
-        let is_for_us = self.access.token_required() || !is_single;
-        let mut passed = scrape::forwarded_headers(headers);
-        passed.retain(|(name, value)| match *name == header::AUTHORIZATION {
-            true => !is_for_us && !self.access.is_own_authorization(value.as_bytes()),
+        let drops_authorization = self.access.token_required() || !is_single;
+        let mut forwarded = scrape::forwarded_headers(headers);
+        forwarded.retain(|(name, value)| match *name == header::AUTHORIZATION {
+            true => !drops_authorization && !self.access.is_own_authorization(value.as_bytes()),
             false => !self.access.is_own_credential(value.as_bytes()),
         });
-        passed
+        forwarded
     }
 
-    /// How an app is scraped: as its active binding says, or for a provisioned Prometheus as the
-    /// binding to that one says.
+    /// The scrape settings of an app: those of its active binding. For a provisioned Prometheus
+    /// they are those of the app's binding to that Prometheus.
     fn binding_for(&self, caller: &Caller, app: &str) -> Option<Arc<ActiveBinding>> {
         match caller {
             Caller::Token(Scope::PrometheusTargets(_, targets)) => {
@@ -192,16 +196,16 @@ impl Apps {
         }
     }
 
-    /// Instances, and external exporters if all metrics of an app are requested.
-    fn wanted(
+    /// Selects instances, and also external exporters if all metrics of an app are requested.
+    fn select(
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &ScrapeRequest,
-        asked: &AppRequest,
+        scrape_request: &ScrapeRequest,
+        app_request: &AppRequest,
     ) -> Result<ScrapePlan, AppsError> {
-        let mut plan = ScrapePlan::new(self.targets(caller, found, ask, asked)?);
-        if asked.view == View::Metrics {
+        let mut plan = ScrapePlan::new(self.targets(caller, found, scrape_request, app_request)?);
+        if app_request.view == View::Metrics {
             let apps = found.iter().map(|one| one.app);
             self.exporters.add_to(&mut plan, apps, self.limits.exposition.max_samples);
         }
@@ -212,26 +216,32 @@ impl Apps {
         &self,
         caller: &Caller,
         found: &[Match<'_>],
-        ask: &ScrapeRequest,
-        asked: &AppRequest,
+        scrape_request: &ScrapeRequest,
+        app_request: &AppRequest,
     ) -> Result<Vec<ScrapeTarget>, AppsError> {
         let mut targets = Vec::new();
-        let mut wanted = BTreeSet::new();
+        let mut selected_types = BTreeSet::new();
         for one in found {
             let bound = self.binding_for(caller, one.app.id.as_str());
             let unbound = ScrapeOptions::default();
             let options = bound.as_ref().map_or(&unbound, |bound| &bound.options);
-            wanted.extend(options.process_types.iter().cloned());
+            selected_types.extend(options.process_types.iter().cloned());
             let is_authorized = caller.is_authorized_for(one.app);
             let max_samples = self.limits.exposition.max_samples;
-            targets.extend(scrape::targets(one, options, ask, is_authorized, max_samples));
+            targets.extend(scrape::targets(
+                one,
+                options,
+                scrape_request,
+                is_authorized,
+                max_samples,
+            ));
         }
-        if let View::Instance { selector, .. } = &asked.view {
-            return one_instance(targets, selector, asked.process_type.as_deref());
+        if let View::Instance { selector, .. } = &app_request.view {
+            return one_instance(targets, selector, app_request.process_type.as_deref());
         }
         if targets.is_empty() {
-            let wanted: Vec<_> = wanted.into_iter().collect();
-            return Err(AppsError::NothingBound(wanted.join(", ")));
+            let selected_types: Vec<_> = selected_types.into_iter().collect();
+            return Err(AppsError::NothingBound(selected_types.join(", ")));
         }
         Ok(targets)
     }
@@ -243,10 +253,10 @@ impl Apps {
         gzip: bool,
     ) -> Result<HttpResponse, AppsError> {
         let instances = format!("{}/{}", answer.succeeded(), answer.instances);
-        let none_answered = answer.succeeded() + answer.exporters_succeeded == 0;
-        if none_answered && !self.series_when_all_failed {
+        let all_failed = answer.succeeded() + answer.exporters_succeeded == 0;
+        if all_failed && !self.series_when_all_failed {
             let status = if answer.all_failed_with(FailureReason::Status4xx) {
-                // promfetcher's status if no instance has this path.
+                // promfetcher responds with this status if no instance has this path.
                 StatusCode::NOT_ACCEPTABLE
             } else if answer.all_failed_with(FailureReason::Timeout) {
                 StatusCode::GATEWAY_TIMEOUT
@@ -284,8 +294,8 @@ impl Apps {
     }
 }
 
-/// The instance at an address; or with an index within the requested process type, else within
-/// `web`, else within the only type.
+/// Selects the instance with the requested address or index. An index refers to the requested
+/// process type, else to `web`, else to the only process type.
 fn one_instance(
     mut targets: Vec<ScrapeTarget>,
     selector: &InstanceSelector,
@@ -302,26 +312,27 @@ fn one_instance(
         let index = endpoint.index.as_ref().map(ToString::to_string);
         format!("{}/{}", endpoint.process_type, index.unwrap_or_default())
     };
-    let wanted = match selector {
+    let requested = match selector {
         InstanceSelector::Index(index) => format!("{process_type}/{index}"),
         InstanceSelector::Address(address) => address.to_string(),
     };
     let known: BTreeSet<_> = endpoints.iter().map(|one| name(one)).collect();
     let is_selected = |endpoint: &Endpoint| match selector {
-        InstanceSelector::Index(_) => name(endpoint) == wanted,
+        InstanceSelector::Index(_) => name(endpoint) == requested,
         InstanceSelector::Address(address) => endpoint.address == *address,
     };
     targets.retain(|target| target.endpoint().is_some_and(|one| is_selected(one)));
-    // Two apps that share a route may both have the index.
+    // Two apps that share a route may both have an instance with this index.
     targets.truncate(1);
     if targets.is_empty() {
         let known: Vec<_> = known.into_iter().take(50).collect();
-        return Err(AppsError::UnknownInstance(wanted, known.join(", ")));
+        return Err(AppsError::UnknownInstance(requested, known.join(", ")));
     }
     Ok(targets)
 }
 
-/// The chain of Scrapebrokers, extended by this one. Values that are not ids are left out.
+/// The ids of all Scrapebrokers that forwarded the request, including this one. Invalid ids are
+/// removed.
 fn via(headers: &HeaderMap, own_id: &str) -> Result<String, AppsError> {
     let before = text(headers, scrape::VIA).unwrap_or_default();
     let ids = before.split(',').map(str::trim).filter(|id| uuid::Uuid::try_parse(id).is_ok());

@@ -7,12 +7,12 @@ use ring::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, sync::Arc};
 
-/// The `WWW-Authenticate` of a 401 (RFC 7617).
+/// `WWW-Authenticate` header of 401 responses (RFC 7617).
 pub const CHALLENGE: &str = "Basic realm=\"scrapebroker\", charset=\"UTF-8\"";
 
-/// A user name and password to compare with; the password cannot be read back.
+/// A user name and a password for comparison. The password cannot be read.
 ///
-/// The comparison takes constant time: only HMACs with a random key are compared.
+/// Comparisons take constant time, because HMACs with a random key are compared.
 #[derive(Clone)]
 pub struct BasicCredentials(Arc<Digests>);
 
@@ -24,7 +24,7 @@ struct Digests {
 }
 
 impl BasicCredentials {
-    /// `username` has no colon (RFC 7617, section 2).
+    /// `username` must not contain a colon (RFC 7617, section 2).
     ///
     /// # Panics
     /// If the system provides no random numbers.
@@ -41,12 +41,11 @@ impl BasicCredentials {
         &self.0.username
     }
 
-    /// Whether `text` is the password.
     pub fn has_password(&self, text: &[u8]) -> bool {
         hmac::verify(&self.0.key, text, self.0.password.as_ref()).is_ok()
     }
 
-    /// Whether a request carries these credentials in its `Authorization`.
+    /// Whether the `Authorization` header contains these credentials.
     pub fn are_in(&self, headers: &HeaderMap) -> bool {
         let Digests { key, pair, .. } = &*self.0;
         let sent = headers.get(AUTHORIZATION).and_then(|value| {
@@ -57,7 +56,7 @@ impl BasicCredentials {
         sent.is_some_and(|sent| hmac::verify(key, &sent, pair.as_ref()).is_ok())
     }
 
-    /// Whether a request carries the password of these credentials with another user name.
+    /// Whether the `Authorization` header contains this password with another user name.
     pub fn password_is_in(&self, headers: &HeaderMap, username: &str) -> bool {
         Presented::of(headers).is_some_and(|Presented { user, secret }| {
             user.as_deref() == Some(username) && self.has_password(secret.as_bytes())
@@ -71,24 +70,24 @@ impl fmt::Debug for BasicCredentials {
     }
 }
 
-/// The credentials that a request carries.
+/// Credentials of a request.
 ///
-/// Not `Debug`: it holds a secret.
+/// It does not implement `Debug`, because it contains a secret.
 pub struct Presented {
-    /// The user of basic auth; none with a bearer token.
+    /// The user name of basic auth. `None` for a bearer token.
     pub user: Option<String>,
-    /// The password, or the token.
+    /// The password or the token.
     pub secret: String,
 }
 
 impl Presented {
-    /// Of the `Authorization` among `headers`.
+    /// Parses the `Authorization` header in `headers`.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         Self::in_value(headers.get(AUTHORIZATION)?)
     }
 
-    /// Parses an `Authorization` value: a bearer token, basic auth, or one of the own tokens without
-    /// a scheme, as some versions of Prometheus send it for service discovery.
+    /// Parses an `Authorization` value: a bearer token, basic auth, or a token of this installation
+    /// without a scheme. Some versions of Prometheus omit the scheme in service discovery.
     pub fn in_value(authorization: &HeaderValue) -> Option<Self> {
         let authorization = authorization.to_str().ok()?;
         if authorization.starts_with(TOKEN_PREFIX) {
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_presented_as_bearer_token_or_password() {
+    fn a_secret_is_a_bearer_token_or_a_password() {
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let cases = [
             ("Bearer abc".to_owned(), Some((None, "abc"))),
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_right_user_with_the_right_password_gets_in() {
+    fn user_name_and_password_must_match() {
         let credentials = BasicCredentials::new("broker", &"s:ü".into());
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let cases = [
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_good_with_the_one_other_name_that_is_asked_for() {
+    fn the_password_is_accepted_with_one_other_user_name() {
         let credentials = BasicCredentials::new("broker", &"s:ü".into());
         for (sent, expected) in [
             ("metrics:s:ü", true),

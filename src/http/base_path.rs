@@ -1,7 +1,7 @@
 //! Requests below the path of `base_url`.
 //!
-//! A gorouter with a context path keeps it in requests, other proxies strip it. Both reach the same
-//! handlers: the path is stripped here, before routing, when a request has it.
+//! A gorouter with a context path forwards it, other proxies remove it. This middleware removes the
+//! path before routing if a request has it. So both cases reach the same handlers.
 
 use crate::domain::BaseUrl;
 use actix_web::{
@@ -13,7 +13,8 @@ use actix_web::{
     web,
 };
 
-/// The path of `base_url`, percent-encoded; empty, or with a slash at its beginning only.
+/// The path of `base_url`, percent-encoded. It is empty, or begins with a slash and does not end
+/// with one.
 #[derive(Clone, Debug)]
 pub struct BasePath(String);
 
@@ -22,10 +23,10 @@ impl BasePath {
         Self(base_url.path().to_owned())
     }
 
-    /// The URI without this path; none if it does not begin with it.
+    /// The URI without this path, or `None` if it does not begin with the path.
     fn strip(&self, uri: &Uri) -> Option<Uri> {
         let base = self.0.strip_prefix('/')?;
-        // A later middleware removes doubled slashes.
+        // A later middleware removes duplicate slashes.
         let path = uri.path().trim_start_matches('/').strip_prefix(base)?;
         let path = match path {
             "" => "/",
@@ -42,10 +43,10 @@ impl BasePath {
     }
 }
 
-/// A middleware that strips the path. Needs [`BasePath`] as app data.
+/// Middleware that removes the path. Requires [`BasePath`] as app data.
 ///
 /// # Errors
-/// Those of the request.
+/// Returns errors of the wrapped service.
 pub async fn strip<B: MessageBody>(
     base: web::Data<BasePath>,
     mut request: ServiceRequest,
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_the_base_url_is_stripped_and_nothing_else() {
+    fn only_the_path_of_the_base_url_is_removed() {
         for (base_url, uri, expected) in [
             ("https://h/a", "/a/v1/apps/x/metrics?y=/a/", Some("/v1/apps/x/metrics?y=/a/")),
             ("https://h/a", "/a", Some("/")),

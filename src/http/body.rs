@@ -1,20 +1,20 @@
-//! Bodies of platforms' requests, read completely before they are handled.
+//! Buffered bodies of platform requests.
 
 use actix_web::{dev::Payload, error::PayloadError, http::StatusCode, web::BytesMut};
 use futures_util::StreamExt;
 use std::time::Duration;
 
-/// The largest accepted body, in bytes.
-const MAX: usize = 1 << 20;
+/// Maximum size of a body, in bytes.
+const MAX_BYTES: usize = 1 << 20;
 
-/// Timeout for a body. Platforms have it completely before they send it.
-const WITHIN: Duration = Duration::from_secs(5);
+/// Timeout for receiving a body. Platforms send small bodies that are already complete.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the body is larger than {MAX} bytes")]
+    #[error("the body is larger than {MAX_BYTES} bytes")]
     TooLarge,
-    #[error("the body was not there after {} s", WITHIN.as_secs())]
+    #[error("the body was not there after {} s", TIMEOUT.as_secs())]
     TooSlow,
     #[error("the body was cut off")]
     CutOff,
@@ -31,18 +31,18 @@ impl BodyError {
 }
 
 pub(super) async fn read(payload: Payload) -> Result<BytesMut, BodyError> {
-    let body = tokio::time::timeout(WITHIN, gather(payload)).await;
+    let body = tokio::time::timeout(TIMEOUT, receive(payload)).await;
     body.unwrap_or(Err(BodyError::TooSlow))
 }
 
-async fn gather(mut payload: Payload) -> Result<BytesMut, BodyError> {
+async fn receive(mut payload: Payload) -> Result<BytesMut, BodyError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::Overflow => BodyError::TooLarge,
             _ => BodyError::CutOff,
         })?;
-        if body.len() + chunk.len() > MAX {
+        if body.len() + chunk.len() > MAX_BYTES {
             return Err(BodyError::TooLarge);
         }
         body.extend_from_slice(&chunk);

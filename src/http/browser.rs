@@ -1,10 +1,9 @@
-//! Security headers for browsers, and the refusal of cross-site requests.
+//! Security headers for browsers, and protection against cross-site requests.
 //!
-//! A browser sends cached credentials along with whatever a page of another site
-//! makes it request, so a form on that site could use the APIs of a person who is
-//! logged in. Requests that come from another site are refused by the headers with
-//! which browsers mark them: `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin`
-//! (RFC 6454). Clients that are no browsers send neither.
+//! A browser sends stored credentials with requests that a page of another site makes. So a form on
+//! that site could use the APIs with the credentials of a logged-in user. Cross-site requests are
+//! refused by the headers `Sec-Fetch-Site` (W3C Fetch Metadata) and `Origin` (RFC 6454). Clients
+//! other than browsers usually send neither.
 
 use crate::domain::BaseUrl;
 use actix_web::{
@@ -23,26 +22,26 @@ use actix_web::{
 };
 use serde_json::json;
 
-/// The policy for everything that is not a page: nothing may be loaded, sent or framed.
-const NOTHING: HeaderValue = HeaderValue::from_static(
+/// Policy for responses that are not pages: they may not load, send or frame anything.
+const DENY_ALL: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The policy for own pages: only the own style sheet.
+/// Policy for Scrapebroker's pages: they may load only the style sheet of this server.
 pub(super) const PAGES: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
 
-/// The policy for pages of Prometheus, which contain inline scripts and styles in each version. They
-/// load everything else from this server.
+/// Policy for pages of Prometheus. All versions of these pages contain inline scripts and styles.
+/// Everything else is loaded from this server.
 pub(super) const PROMETHEUS_PAGES: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'self'; \
      form-action 'self'; frame-ancestors 'none'",
 );
 
-/// APIs of platforms. No link leads to them, so even navigations are refused.
+/// Path prefixes of platform APIs. No page links to them, so navigations are refused too.
 const APIS: [&str; 2] = ["/broker", "/tsuru"];
 
 /// The public origin, shared by all workers.
@@ -54,10 +53,10 @@ impl OwnOrigin {
         Self(base_url)
     }
 
-    /// Whether the value of an `Origin` names this installation: as users reach it, or
-    /// as this request does. A page cannot choose the `Host` that its browser sends.
-    fn is_named_by(&self, origin: &str, host: Option<&str>) -> bool {
-        // Also false for `null`, which hides a foreign origin.
+    /// Whether the value of an `Origin` header identifies this installation, by its public URL or by
+    /// the `Host` of the request. A page cannot choose the `Host` header.
+    fn matches(&self, origin: &str, host: Option<&str>) -> bool {
+        // Also false for `null`, which hides the origin.
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let port = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
         let authority = without_port(authority, port);
@@ -71,16 +70,16 @@ fn without_port<'a>(authority: &'a str, port: &str) -> &'a str {
     authority.strip_suffix(port).and_then(|rest| rest.strip_suffix(':')).unwrap_or(authority)
 }
 
-/// A middleware that refuses requests from other sites, and adds to each answer what
-/// keeps browsers from using it for anything else. Needs [`OwnOrigin`] as app data.
+/// Middleware that refuses cross-site requests, and adds security headers to each response.
+/// Requires [`OwnOrigin`] as app data.
 ///
 /// # Errors
-/// Those of the service.
+/// Returns errors of the wrapped service.
 pub async fn guard<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
-    let mut response = if is_foreign(request.request()) {
+    let mut response = if is_cross_site(request.request()) {
         let refused = refuse(request.path());
         request.into_response(refused).map_into_right_body()
     } else {
@@ -88,7 +87,7 @@ pub async fn guard<B: MessageBody>(
     };
     let headers = response.headers_mut();
     for (name, value) in [
-        (CONTENT_SECURITY_POLICY, NOTHING),
+        (CONTENT_SECURITY_POLICY, DENY_ALL),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ] {
@@ -99,23 +98,23 @@ pub async fn guard<B: MessageBody>(
     Ok(response)
 }
 
-fn is_foreign(request: &HttpRequest) -> bool {
+fn is_cross_site(request: &HttpRequest) -> bool {
     let headers = request.headers();
-    // A sibling domain is refused too: it may belong to an app of a tenant.
-    let is_from_elsewhere = headers
+    // Sibling domains are refused too, because they may belong to apps of other tenants.
+    let has_foreign_site = headers
         .get_all("sec-fetch-site")
         .any(|site| ![&b"same-origin"[..], b"none"].contains(&site.as_bytes()));
     let own = request.app_data::<web::Data<OwnOrigin>>();
     let host = request.uri().authority().map(|authority| authority.as_str());
     let host = host.or_else(|| text(headers, &HOST));
-    let names_another = headers.get_all(ORIGIN).any(|origin| {
+    let has_foreign_origin = headers.get_all(ORIGIN).any(|origin| {
         let origin = origin.to_str().unwrap_or_default();
-        !own.is_some_and(|own| own.is_named_by(origin, host))
+        !own.is_some_and(|own| own.matches(origin, host))
     });
-    names_another || (is_from_elsewhere && !is_link(request))
+    has_foreign_origin || (has_foreign_site && !is_link(request))
 }
 
-/// Whether this is a navigation to a page, whose answer the other site cannot read.
+/// Whether the request is a navigation to a page. The other site cannot read the response.
 fn is_link(request: &HttpRequest) -> bool {
     let is = |name: &'static str, value: &str| {
         text(request.headers(), &HeaderName::from_static(name)) == Some(value)
@@ -127,7 +126,7 @@ fn is_link(request: &HttpRequest) -> bool {
 }
 
 fn is_api(path: &str) -> bool {
-    // Also below the path of `base_url`.
+    // API paths can also be below the path of `base_url`.
     path.split('/').any(|segment| APIS.iter().any(|api| segment == api.trim_start_matches('/')))
 }
 
@@ -135,14 +134,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// In the format of the requested API.
+/// Refuses the request in the error format of the requested API.
 fn refuse(path: &str) -> HttpResponse {
-    const WHY: &str = "This request was made by a page of another site, so it is refused. \
+    const REASON: &str = "This request was made by a page of another site, so it is refused. \
                        If it is yours, set base_url to the URL at which browsers reach this page.";
     let mut response = HttpResponse::build(StatusCode::FORBIDDEN);
     match path.split('/').any(|segment| segment == "broker") {
-        true => response.json(json!({ "description": WHY })),
-        false => response.content_type("text/plain; charset=utf-8").body(format!("{WHY}\n")),
+        true => response.json(json!({ "description": REASON })),
+        false => response.content_type("text/plain; charset=utf-8").body(format!("{REASON}\n")),
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_ours_by_base_url_or_by_the_host_that_was_asked() {
+    fn an_origin_matches_the_base_url_or_the_host_header() {
         let own = OwnOrigin::of("https://broker.example.com/sub".parse().unwrap());
         for (origin, host, is_ours) in [
             ("https://broker.example.com", None, true),
@@ -166,7 +165,7 @@ mod tests {
             ("null", Some("null"), false),
             ("", Some(""), false),
         ] {
-            assert_eq!(own.is_named_by(origin, host), is_ours, "{origin} {host:?}");
+            assert_eq!(own.matches(origin, host), is_ours, "{origin} {host:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Cancels a handler when its client disconnects, in HTTP/2 as well.
+//! Cancels a handler when its client disconnects, also in HTTP/2.
 //!
 //! In HTTP/1.1 a client disconnects by closing its connection, and actix drops the handler. In
-//! HTTP/2 a client resets one stream of many, and actix runs each request as a detached task that
-//! it does not cancel. The payload of a request returns an error after its stream was reset.
+//! HTTP/2 a client resets a stream. actix runs each request as a detached task and does not cancel
+//! it. But reading the payload of a reset stream returns an error.
 
 use actix_web::{error::PayloadError, http::Version, web::Payload};
 use bytes::Bytes;
@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-/// Interval between two looks at the stream: a reset wakes no task.
+/// Interval of checks for a reset, because a reset wakes no task.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Returns the result of `work`, or nothing if the client of the request with this `payload`
+/// Returns the result of `work`, or `None` if the client of the request with this `payload`
 /// disconnects first.
 pub(super) async fn cancel_on_disconnect<T>(
     version: Version,
@@ -32,7 +32,7 @@ pub(super) async fn cancel_on_disconnect<T>(
     loop {
         tokio::select! {
             biased;
-            done = &mut work => return Some(done),
+            result = &mut work => return Some(result),
             _ = ticks.tick() => {
                 if is_reset(&mut payload) {
                     return None;
@@ -44,7 +44,7 @@ pub(super) async fn cancel_on_disconnect<T>(
 
 fn is_reset(payload: &mut Payload) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
-    // The handlers use no request body. Reading it makes room for what follows in the stream.
+    // Handlers of these requests ignore the body. It is read to reach the error after it.
     loop {
         let next: Poll<Option<Result<Bytes, PayloadError>>> =
             Pin::new(&mut *payload).poll_next(&mut cx);

@@ -1,4 +1,4 @@
-//! `X-Forwarded-For` of forwarded requests.
+//! The `X-Forwarded-For` header of forwarded requests.
 
 use actix_web::{
     HttpRequest,
@@ -7,7 +7,7 @@ use actix_web::{
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's chain of addresses, extended by the address of the peer.
+/// The client's `X-Forwarded-For` chain, followed by the address of the peer.
 pub(super) fn forwarded_for(request: &HttpRequest) -> Option<HeaderValue> {
     let before = request.headers().get_all(&FORWARDED_FOR);
     let mut chain: Vec<_> = before
@@ -25,7 +25,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     #[test]
-    fn our_peer_comes_behind_those_that_the_client_names() {
+    fn the_peer_follows_the_addresses_of_the_client() {
         for (before, peer, expected) in [
             (&[][..], Some("10.0.0.1:1"), Some("10.0.0.1")),
             (&["192.0.2.1"], Some("10.0.0.1:1"), Some("192.0.2.1, 10.0.0.1")),

@@ -1,7 +1,7 @@
-//! Limits on the heads of requests, in either version of HTTP.
+//! Limits of request heads, in HTTP/1.1 and HTTP/2.
 //!
-//! In HTTP/2 a header field of 4 KB may be a byte on the wire, so what arrived
-//! says nothing about what a request takes.
+//! In HTTP/2 a header field of 4 KB can be one byte on the wire. So the size on the wire does not
+//! limit the memory of a request.
 
 use actix_web::{
     Error, HttpResponse, ResponseError,
@@ -16,41 +16,45 @@ use actix_web::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Limit of header fields per request.
+/// Maximum number of header fields per request.
 const MAX_FIELDS: usize = 90;
-/// Limit of their names and values in bytes.
+/// Maximum size of header names and values per request, in bytes.
 const MAX_BYTES: usize = 32 << 10;
-/// Memory of a field besides its text, in bytes.
-const FIELD: usize = 256;
-/// Limit for the heads of all requests in progress, in bytes.
-const MAX_HELD: usize = 64 << 20;
+/// Memory overhead per header field, in bytes.
+const FIELD_OVERHEAD: usize = 256;
+/// Maximum size of the heads of all requests in progress, in bytes.
+const MAX_TOTAL_BYTES: usize = 64 << 20;
 
-/// The heads of requests under way.
+/// Total size of the heads of requests in progress.
 #[derive(Debug, Default)]
 pub struct RequestHeads(AtomicUsize);
 
-/// Bytes of one head, given back when dropped.
-struct Held<'a> {
+/// The size of one head. It is subtracted when dropped.
+struct HeadReservation<'a> {
     heads: &'a RequestHeads,
     bytes: usize,
 }
 
 impl RequestHeads {
-    fn hold(&self, bytes: usize) -> Result<Held<'_>, HeadError> {
-        // From here on they are given back.
-        let held = Held { heads: self, bytes };
+    fn reserve(&self, bytes: usize) -> Result<HeadReservation<'_>, HeadError> {
+        // Created first, so that dropping it subtracts the bytes again.
+        let reservation = HeadReservation { heads: self, bytes };
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > MAX_HELD { Err(HeadError::Busy) } else { Ok(held) }
+        if before.saturating_add(bytes) > MAX_TOTAL_BYTES {
+            Err(HeadError::Busy)
+        } else {
+            Ok(reservation)
+        }
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeadReservation<'_> {
     fn drop(&mut self) {
         self.heads.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Why a request is refused for its head.
+/// Reasons why a request head is refused.
 #[derive(Debug, thiserror::Error)]
 enum HeadError {
     #[error("The request has {0} header fields, more than the {MAX_FIELDS} that are allowed.")]
@@ -80,7 +84,7 @@ impl ResponseError for HeadError {
     }
 }
 
-/// The text for a head that was not read to its end.
+/// Error text for a head that was not read completely.
 pub fn refusal(has_too_many_fields: bool) -> String {
     if has_too_many_fields {
         format!("The request has more header fields than the {MAX_FIELDS} that are allowed.\n")
@@ -89,21 +93,21 @@ pub fn refusal(has_too_many_fields: bool) -> String {
     }
 }
 
-/// Refuses requests with more or larger header fields than allowed. Needs [`RequestHeads`] as
-/// app data.
+/// Middleware that refuses requests with more or larger header fields than allowed. Requires
+/// [`RequestHeads`] as app data.
 ///
 /// # Errors
-/// Those of the request, and the refusal.
+/// Returns the refusal, or errors of the wrapped service.
 pub async fn check<B: MessageBody + 'static>(
     heads: web::Data<RequestHeads>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    let _held = heads.hold(size(&request)?)?;
+    let _reservation = heads.reserve(size(&request)?)?;
     next.call(request).await
 }
 
-/// What the head takes in memory.
+/// The memory of the head, in bytes.
 fn size(request: &ServiceRequest) -> Result<usize, HeadError> {
     let headers = request.headers();
     let fields = headers.iter().count();
@@ -114,5 +118,5 @@ fn size(request: &ServiceRequest) -> Result<usize, HeadError> {
     if text > MAX_BYTES {
         return Err(HeadError::Bytes(text));
     }
-    Ok(text + fields * FIELD + request.uri().path().len() + request.query_string().len())
+    Ok(text + fields * FIELD_OVERHEAD + request.uri().path().len() + request.query_string().len())
 }

@@ -1,4 +1,4 @@
-//! Health, readiness and the program's own metrics.
+//! Health, readiness and Scrapebroker's own metrics.
 
 use crate::{
     discovery::RouteTable,
@@ -7,20 +7,21 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use std::{fmt, sync::Arc};
 
-/// Renders the own metrics for an `Accept` header: Content-Type and body.
+/// Renders Scrapebroker's own metrics for an `Accept` header. Returns the content type and the
+/// body.
 pub type OwnMetrics = Arc<dyn Fn(&str) -> Result<(&'static str, String), fmt::Error> + Send + Sync>;
 
-/// Data of the handlers, shared by all workers.
+/// State of the handlers, shared by all workers.
 #[derive(Clone)]
 pub struct Health {
     pub lifecycle: Lifecycle,
     pub table: RouteTable,
     pub own_metrics: OwnMetrics,
-    /// Set if accepted bindings may be lost with the local disk.
+    /// Set if bindings are stored on a disk that may be lost.
     pub warning: Option<&'static str>,
 }
 
-/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Needs [`Health`] as app data.
+/// Adds `/metrics`, `/-/healthy` and `/-/ready`. Requires [`Health`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/metrics", own_metrics))
@@ -28,7 +29,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read_only("/-/ready", ready));
 }
 
-/// The listener for load balancers. It answers readiness on any path, as promfetcher does.
+/// Configures the listener for load balancers. It responds with readiness on any path, like
+/// promfetcher.
 pub fn configure_health(config: &mut web::ServiceConfig) {
     config.service(read_only("/-/healthy", healthy)).default_service(web::route().to(ready));
 }

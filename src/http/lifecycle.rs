@@ -13,45 +13,46 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Readiness is set after the first complete route table, and cleared at shutdown. A source or database
-/// that fails later does not clear it: all replicas would leave the balancer together. The database is
-/// opened and migrated before the listeners start.
+/// Readiness is set after the first complete route table, and cleared at shutdown. A later failure
+/// of a source or of the database does not clear it, because all replicas would become unready at
+/// the same time. The database is opened and migrated before the listeners start.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     draining: AtomicBool,
-    over: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Lifecycle {
-    /// Clears readiness for good.
+    /// Clears readiness permanently.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the program drains.
+    /// Whether readiness was cleared by [`drain`](Self::drain).
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Clears health for good: a drain script waits for the end of the process.
+    /// Clears health permanently. A drain script waits for the end of the process.
     pub fn end(&self) {
-        self.0.over.store(true, Ordering::Relaxed);
+        self.0.ended.store(true, Ordering::Relaxed);
     }
 
     /// Whether health was cleared.
     pub fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Relaxed)
+        self.0.ended.load(Ordering::Relaxed)
     }
 }
 
-/// Closes kept connections while the program drains, each after an answer with `Connection: close`. The
-/// balancer sends new connections to other replicas. Needs [`Lifecycle`] as app data.
+/// Middleware that closes keep-alive connections while the program drains. It adds `Connection:
+/// close` to responses. The load balancer then opens connections to other replicas. Requires
+/// [`Lifecycle`] as app data.
 ///
 /// # Errors
-/// Those of the request.
+/// Returns errors of the wrapped service.
 pub async fn end_connections<B: MessageBody + 'static>(
     lifecycle: web::Data<Lifecycle>,
     request: ServiceRequest,

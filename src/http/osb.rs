@@ -1,15 +1,13 @@
-//! The Open Service Broker API, version 2.17 (contract: osb.md).
+//! The Open Service Broker API, version 2.17.
 //!
-//! Most is done at once, whether the platform accepts incomplete operations or
-//! not (OSB "Synchronous Operations"). Only a Prometheus takes longer than a
-//! request: then the answer is 202, and `last_operation` tells how far it is.
-//! Requests about one instance wait for each other, so a `ConcurrencyError` is
-//! the answer only while such an operation is in progress.
+//! Most operations are synchronous (OSB "Synchronous Operations"), also if the platform accepts
+//! incomplete operations. Only operations on a Prometheus are asynchronous: the response is 202,
+//! and `last_operation` returns the progress. Concurrent requests for an instance are queued. So
+//! `ConcurrencyError` is returned only while an asynchronous operation is in progress.
 //!
-//! Checks come in this order, on every URL, known or not: 401 (who), 412 (which
-//! version), then the request itself. Whatever a client sends, the answer is a
-//! JSON object and no 5xx: Cloud Controller takes a 5xx for a half-done request
-//! and sends a DELETE after it.
+//! Checks run in this order, also for unknown URLs: credentials (401), API version (412), then the
+//! request itself. An invalid request never causes a 5xx, and each response is a JSON object. Cloud
+//! Controller interprets a 5xx as a partially completed request, and sends a DELETE.
 
 mod bindings;
 mod catalog;
@@ -26,19 +24,17 @@ pub(super) use credentials::USERNAME;
 use error::OsbError;
 pub(super) use error::parts;
 
-/// What the handlers need; the app keeps it as `web::Data<OsbState>`.
+/// State of the handlers. It is required as `web::Data<OsbState>`.
 #[derive(Clone, Debug)]
 pub struct OsbState {
-    /// Decides.
     pub broker: Broker,
-    /// The platform's; without them every URL answers 503 and says why.
+    /// Credentials of the platform. Without them every URL responds with 503 and the reason.
     pub credentials: Option<BasicCredentials>,
-    /// How users reach us, without a slash at its end; goes into credentials.
+    /// The public URL without a trailing slash. It is part of the credentials of bindings.
     pub base_url: BaseUrl,
 }
 
-/// Adds `/v2/…`; to be mounted in the scope `/broker` of an app that has a
-/// `web::Data<OsbState>`.
+/// Adds `/v2/…`. Mount it in the scope `/broker` of an app with `web::Data<OsbState>`.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     const INSTANCE: &str = "/v2/service_instances/{instance_id:[^/]*}";
     const BINDING: &str =
@@ -80,7 +76,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(scope);
 }
 
-/// A resource that answers 405 in our format to the methods that it does not have.
+/// A resource that responds with 405 in OSB format to unsupported methods.
 fn resource(path: &str, allow: &'static str) -> Resource {
     let refuse = move || async move { refuse(OsbError::MethodNotAllowed { allow }) };
     web::resource(path).default_service(web::to(refuse))

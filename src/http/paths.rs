@@ -1,7 +1,7 @@
-//! Removes doubled and trailing slashes from paths.
+//! Removes duplicate and trailing slashes from paths.
 //!
-//! A base URL that ends with a slash leads to `//v2/catalog`, and `/metrics/` is common.
-//! Percent-encoded slashes are part of a name and are kept.
+//! A broker URL with a trailing slash leads to `//v2/catalog`, and `/metrics/` is a common mistake.
+//! Percent-encoded slashes are part of a name, and are kept.
 
 use actix_web::{
     Error,
@@ -12,18 +12,18 @@ use actix_web::{
 };
 use std::borrow::Cow;
 
-/// Below this path a trailing slash matters: the page of an instance has relative links.
+/// Below this path, trailing slashes are kept: the page of an instance has relative links.
 const PROMETHEUS: &str = "/prometheus/";
-/// Below this path only one spelling is accepted, so that Tsuru's proxy cannot reach a reserved call
-/// by another one.
+/// Below this path, paths are kept unchanged. Otherwise a user could send a path that Tsuru's proxy
+/// does not recognize as a reserved call.
 const TSURU: &str = "/tsuru/";
 
-/// Middleware: handlers get the path without superfluous slashes.
+/// Middleware that removes superfluous slashes.
 pub async fn tidy<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    if let Cow::Owned(path) = tidied(request.path(), request.method())
+    if let Cow::Owned(path) = normalized(request.path(), request.method())
         && let Some(uri) = with_path(request.uri(), &path)
     {
         request.match_info_mut().get_mut().update(&uri);
@@ -32,7 +32,7 @@ pub async fn tidy<B: MessageBody>(
     next.call(request).await
 }
 
-fn tidied<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
+fn normalized<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
     let single = if path.contains("//") { Cow::Owned(single(path)) } else { Cow::Borrowed(path) };
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     if single.starts_with(TSURU) && !is_read {
@@ -46,16 +46,17 @@ fn tidied<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
 }
 
 fn single(path: &str) -> String {
-    let mut tidied = String::with_capacity(path.len());
+    let mut normalized = String::with_capacity(path.len());
     for character in path.chars() {
-        if character != '/' || !tidied.ends_with('/') {
-            tidied.push(character);
+        if character != '/' || !normalized.ends_with('/') {
+            normalized.push(character);
         }
     }
-    tidied
+    normalized
 }
 
-/// Tidied up to the end of [`TSURU`], where a base URL and a path meet.
+/// Removes duplicate slashes before and directly after [`TSURU`], where a base URL and a path are
+/// joined.
 fn joined(path: &str) -> Cow<'_, str> {
     let rest = path.trim_start_matches('/');
     match rest.strip_prefix(TSURU.trim_matches('/')) {
@@ -80,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn superfluous_slashes_go_and_encoded_ones_stay() {
-        let get = |path: &str| tidied(path, &Method::GET).into_owned();
+    fn superfluous_slashes_are_removed_and_encoded_ones_are_kept() {
+        let get = |path: &str| normalized(path, &Method::GET).into_owned();
         for (path, expected) in [
             ("/", "/"),
             ("//", "/"),
@@ -100,7 +101,7 @@ mod tests {
             assert_eq!(get(path), expected, "{path}");
             assert_eq!(get(&get(path)), expected, "{path}");
         }
-        let post = |path: &str| tidied(path, &Method::POST).into_owned();
+        let post = |path: &str| normalized(path, &Method::POST).into_owned();
         for (path, expected) in [
             ("/broker//v2/x/", "/broker/v2/x"),
             ("/tsuru/resources", "/tsuru/resources"),
@@ -114,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn the_query_stays() {
+    fn the_query_is_kept() {
         let uri: Uri = "/a//b/?x=//&y".parse().unwrap();
         assert_eq!(with_path(&uri, "/a/b").unwrap(), "/a/b?x=//&y");
         let uri: Uri = "http://h/a/".parse().unwrap();
         assert_eq!(with_path(&uri, "/a").unwrap(), "http://h/a");
-        // In a URI that begins with two slashes, a host may seem to follow.
+        // A URI that begins with two slashes could be parsed as a URI with a host.
         let uri: Uri = "//v2/catalog".parse().unwrap();
         assert_eq!(with_path(&uri, "/v2/catalog").unwrap().path(), "/v2/catalog");
     }

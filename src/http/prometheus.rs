@@ -1,11 +1,11 @@
-//! `/prometheus/{instance}/…`: the read API of a provisioned Prometheus, and a page
-//! about it.
+//! `/prometheus/{instance}/…`: the read API of a provisioned Prometheus, and its page.
 //!
 //! ```text
-//! credentials ─► instance ─► allowed read ─► query::Client ─► streamed answer
+//! credentials ─► instance ─► allowed endpoint ─► query::Client ─► streamed response
 //! ```
 //!
-//! Credentials are checked first: an unauthenticated client does not learn which instances exist.
+//! Credentials are checked first, so that unauthenticated clients cannot find out which instances
+//! exist.
 
 mod error;
 mod page;
@@ -47,19 +47,18 @@ use std::{
 use target::Target;
 use tokio::time::timeout;
 
-/// An endless stream of warnings for the pages of version 3. A server with too many subscribers answers
-/// 204, and the pages then request `notifications` every few seconds.
-const LIVE: &str = "/api/v1/notifications/live";
-/// Longest form. Grafana writes queries of many kilobytes.
-const LONGEST_FORM: usize = 1 << 20;
-/// Timeout for receiving a form.
-const SLOWEST_FORM: Duration = Duration::from_secs(30);
-/// Prometheus' default timeout of a query.
-const LONGEST_QUERY: Duration = Duration::from_secs(120);
-/// Added to the timeout, so that Prometheus itself reports a query that took too long.
-const TO_SAY_SO: Duration = Duration::from_secs(5);
+/// A stream of notifications that never ends, for the pages of Prometheus 3. A server with too many
+/// subscribers responds with 204. Then the pages poll `notifications` every few seconds.
+const NOTIFICATIONS_LIVE: &str = "/api/v1/notifications/live";
+/// Maximum size of a form in bytes. Queries of Grafana can have many kilobytes.
+const MAX_FORM_BYTES: usize = 1 << 20;
+const FORM_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum timeout of a query: Prometheus' default.
+const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Added to the timeout of a query, so that Prometheus itself reports the timeout.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
-/// Data of the handlers, shared by all workers.
+/// State of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Prometheus {
     pub bound: BindingTable,
@@ -67,19 +66,19 @@ pub struct Prometheus {
     pub access: Access,
     /// The public URL.
     pub base_url: BaseUrl,
-    /// Finds the instance behind a target.
+    /// Finds the instance of a target.
     pub table: RouteTable,
-    /// Why an instance could not be scraped.
+    /// Results of the last scrapes, with the reasons of failures.
     pub last: Arc<ScrapeHistory>,
 }
 
-/// Adds the routes. Needs [`Prometheus`] and a [`PrometheusClient`] of the worker as app data.
+/// Adds the routes. Requires [`Prometheus`] and the worker's [`PrometheusClient`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
-    config.route("/prometheus/{rest:.*}", web::route().to(ask));
+    config.route("/prometheus/{rest:.*}", web::route().to(handle));
 }
 
 impl Prometheus {
-    /// The instance that is called `name`.
+    /// The instance with this path segment.
     fn find(&self, name: &str) -> Option<Arc<PrometheusSnapshot>> {
         self.bound.prometheus(name).or_else(|| {
             let all = self.bound.all_prometheus();
@@ -88,7 +87,7 @@ impl Prometheus {
     }
 }
 
-/// How an instance is reached.
+/// The upstream of a provisioned Prometheus.
 pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream {
     let segment = segment(&prometheus.instance_id);
     Upstream {
@@ -98,7 +97,7 @@ pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream
     }
 }
 
-async fn ask(
+async fn handle(
     request: HttpRequest,
     mut payload: web::Payload,
     state: web::Data<Prometheus>,
@@ -107,15 +106,15 @@ async fn ask(
     let target = Target::of(request.uri().path());
     let answered = async {
         let Some(target) = &target else { return Err(Problem::Unknown) };
-        let prometheus = admit(&request, target, &state).await?;
+        let prometheus = authorize(&request, target, &state).await?;
         match target.rest {
-            "" => return Ok(to_the_page(target)),
+            "" => return Ok(redirect_to_page(target)),
             "/" => {
                 only_read(request.method())?;
                 let work = page::show(&state, &client, &prometheus);
-                return finished(&request, payload, work).await;
+                return until_disconnect(&request, payload, work).await;
             }
-            LIVE => {
+            NOTIFICATIONS_LIVE => {
                 only_read(request.method())?;
                 return Ok(HttpResponse::NoContent().finish());
             }
@@ -129,14 +128,14 @@ async fn ask(
         };
         let upstream = upstream(&state.base_url, &prometheus);
         let work = forward(&request, &client, &state.access, &upstream, &read, form);
-        finished(&request, payload, work).await
+        until_disconnect(&request, payload, work).await
     };
     let is_api = target.as_ref().is_some_and(|target| target.rest.starts_with("/api/"));
     answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())
 }
 
-/// The result of `work`, unless the client disconnects.
-async fn finished(
+/// Runs `work` until it finishes or the client disconnects.
+async fn until_disconnect(
     request: &HttpRequest,
     payload: web::Payload,
     work: impl Future<Output = Result<HttpResponse, Problem>>,
@@ -145,8 +144,8 @@ async fn finished(
     done.unwrap_or(Err(Problem::ClientDisconnected))
 }
 
-/// Finds the instance for an authorized caller.
-async fn admit(
+/// Authenticates the caller, and returns the instance.
+async fn authorize(
     request: &HttpRequest,
     target: &Target<'_>,
     state: &Prometheus,
@@ -164,35 +163,35 @@ fn only_read(method: &Method) -> Result<(), Problem> {
     }
 }
 
-/// A relative redirect works behind every router.
-fn to_the_page(target: &Target<'_>) -> HttpResponse {
+/// The redirect is relative, so that it works behind every router.
+fn redirect_to_page(target: &Target<'_>) -> HttpResponse {
     HttpResponse::PermanentRedirect()
         .insert_header((header::LOCATION, format!("./{}/", target.segment)))
         .finish()
 }
 
-/// The parameters that came as a form. A POST without a body has its parameters in the query,
-/// whatever type it names: vmalert names `application/json`, later versions none.
+/// The parameters of a form. Some clients send a POST request without a body, and parameters in the
+/// query. vmalert then sends the type `application/json`, and later versions send none.
 async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes, Problem> {
     let is_form = is_form(request.headers().get(header::CONTENT_TYPE));
     let reading = async {
         let mut form = BytesMut::new();
-        while let Some(piece) = payload.next().await {
-            let piece = piece.map_err(|_| Problem::ClientDisconnected)?;
-            if !is_form && !piece.is_empty() {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Problem::ClientDisconnected)?;
+            if !is_form && !chunk.is_empty() {
                 return Err(Problem::NoForm);
             }
-            if form.len() + piece.len() > LONGEST_FORM {
+            if form.len() + chunk.len() > MAX_FORM_BYTES {
                 return Err(Problem::TooLong);
             }
-            form.extend_from_slice(&piece);
+            form.extend_from_slice(&chunk);
         }
         Ok(form.freeze())
     };
-    timeout(SLOWEST_FORM, reading).await.unwrap_or(Err(Problem::TooSlow))
+    timeout(FORM_TIMEOUT, reading).await.unwrap_or(Err(Problem::TooSlow))
 }
 
-/// Without a type it is a form.
+/// A missing content type means a form.
 fn is_form(content_type: Option<&HeaderValue>) -> bool {
     let Some(content_type) = content_type else { return true };
     let media_type = content_type.to_str().unwrap_or_default();
@@ -211,43 +210,44 @@ async fn forward(
     let query = request.query_string();
     let question_mark = if query.is_empty() { "" } else { "?" };
     let headers = without_credentials(request.headers(), access);
-    let ask = QueryRequest {
+    let query_request = QueryRequest {
         target: format!("{}{question_mark}{query}", read.path),
         headers: &headers,
         forwarded_for: forwarded_for(request)
             .filter(|chain| !access.is_own_credential(chain.as_bytes())),
         files: read.files(),
-        timeout: patience(query, form.as_deref().unwrap_or_default()),
+        timeout: query_timeout(query, form.as_deref().unwrap_or_default()),
         form,
     };
-    let answer = client.forward(upstream, &ask).await?;
+    let answer = client.forward(upstream, &query_request).await?;
     Ok(respond(answer, request.method() == Method::HEAD))
 }
 
-/// The headers without credentials of this installation.
+/// Removes headers that contain credentials of this installation.
 fn without_credentials(headers: &HeaderMap, access: &Access) -> HeaderMap {
     let kept = |value: &[u8]| !access.is_own_credential(value);
     let kept = headers.iter().filter(|(_, value)| kept(value.as_bytes()));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Timeout of an answer: Prometheus' own timeout of the query.
-fn patience(query: &str, form: &[u8]) -> Duration {
+/// Timeout of a request: the timeout of the query, and a margin.
+fn query_timeout(query: &str, form: &[u8]) -> Duration {
     let form = std::str::from_utf8(form).unwrap_or_default();
     let mut pairs = form.split('&').chain(query.split('&'));
-    let wanted = pairs.find_map(|pair| pair.strip_prefix("timeout=")).and_then(duration);
-    wanted.map_or(LONGEST_QUERY, |wanted| wanted.min(LONGEST_QUERY)) + TO_SAY_SO
+    let requested = pairs.find_map(|pair| pair.strip_prefix("timeout=")).and_then(duration);
+    requested.map_or(MAX_QUERY_TIMEOUT, |requested| requested.min(MAX_QUERY_TIMEOUT))
+        + TIMEOUT_MARGIN
 }
 
-/// A duration as Prometheus takes it in parameters: `1m30s`, or seconds.
+/// Parses a duration parameter like Prometheus: `1m30s`, or seconds.
 fn duration(encoded: &str) -> Option<Duration> {
     let text = percent_decode_str(encoded).decode_utf8().ok()?;
     let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
     seconds.or_else(|| text.parse::<Period>().ok().map(Period::duration))
 }
 
-/// Forwards an answer. Prometheus has no HEAD, so the request was a GET.
-fn respond(answer: QueryResponse, only_head: bool) -> HttpResponse {
+/// Converts the response. Prometheus does not support HEAD, so a GET request was sent.
+fn respond(answer: QueryResponse, is_head: bool) -> HttpResponse {
     let QueryResponse { status, headers, length, body } = answer;
     let mut response = HttpResponse::build(status);
     for (name, value) in &headers {
@@ -255,7 +255,7 @@ fn respond(answer: QueryResponse, only_head: bool) -> HttpResponse {
     }
     response.insert_header((header::CONTENT_SECURITY_POLICY, PROMETHEUS_PAGES));
     match length {
-        _ if only_head => response.body(Head(length)),
+        _ if is_head => response.body(Head(length)),
         Some(length) => response.body(SizedStream::new(length, body)),
         None if status.is_success() || status.is_client_error() || status.is_server_error() => {
             response.streaming(body)
@@ -264,7 +264,7 @@ fn respond(answer: QueryResponse, only_head: bool) -> HttpResponse {
     }
 }
 
-/// No body, only what its length would be.
+/// An empty body with the length of the omitted one.
 struct Head(Option<u64>);
 
 impl MessageBody for Head {
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_may_take_as_long_as_the_query() {
+    fn the_timeout_is_that_of_the_query() {
         for (query, form, seconds) in [
             ("", "", 125.0),
             ("query=up&timeout=10s", "", 15.0),
@@ -301,7 +301,7 @@ mod tests {
             ("timeout=%31s", "", 6.0),
             ("timeout=9s", "query=up&timeout=3s", 8.0),
         ] {
-            let found = patience(query, form.as_bytes());
+            let found = query_timeout(query, form.as_bytes());
             assert_eq!(found, Duration::from_secs_f64(seconds), "{query} {form}");
         }
     }

@@ -1,17 +1,17 @@
-//! Rate limits for many keys, in bounded memory.
+//! Rate limits per key, with limited memory.
 //!
-//! Each key has a bucket that holds `burst` requests and is refilled by one every
-//! so often. A bucket is one instant: when its last request would have been due,
-//! had the requests come evenly (the generic cell rate algorithm).
+//! Each key has a token bucket with `burst` requests, which is refilled at a constant rate. A
+//! bucket is stored as one instant (generic cell rate algorithm): the time when it will be full
+//! again.
 
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
-/// Limit of stored keys.
-pub(super) const KEYS: usize = 4096;
+/// Maximum number of stored keys.
+pub(super) const MAX_KEYS: usize = 4096;
 
-/// The buckets of all keys. Keys are hashes made with a random seed, so that no
-/// client can choose two that collide.
+/// The buckets of all keys. Keys must be hashes with a random seed, so that clients cannot choose
+/// keys that collide.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     every: Duration,
@@ -20,29 +20,29 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// `burst` requests at once, then one `every` so often.
+    /// Allows `burst` requests at once, and then one request per interval `every`.
     pub(super) fn new(every: Duration, burst: u32) -> Self {
         Self { every, burst, due: HashMap::new() }
     }
 
-    /// Takes one request out of the bucket of `key`.
+    /// Takes a request from the bucket of `key`.
     ///
     /// # Errors
-    /// The time after which there is one again; nothing is taken then.
+    /// Returns the time until the next request is allowed. Then nothing is taken.
     pub(super) fn take(&mut self, key: u64, now: Instant) -> Result<(), Duration> {
         self.check(key, now)?;
-        if !self.due.contains_key(&key) && self.due.len() >= KEYS {
-            self.make_room(now);
+        if !self.due.contains_key(&key) && self.due.len() >= MAX_KEYS {
+            self.evict(now);
         }
         let due = self.due.entry(key).or_insert(now);
         *due = (*due).max(now) + self.every;
         Ok(())
     }
 
-    /// Whether there is a request in the bucket of `key`.
+    /// Checks whether the bucket of `key` contains a request, without taking it.
     ///
     /// # Errors
-    /// As [`take`](Self::take).
+    /// Like [`take`](Self::take).
     pub(super) fn check(&self, key: u64, now: Instant) -> Result<(), Duration> {
         let next = self.due.get(&key).copied().unwrap_or(now).max(now) + self.every;
         match next.checked_duration_since(now + self.every * self.burst) {
@@ -51,18 +51,18 @@ impl RateLimit {
         }
     }
 
-    /// Puts one request back that was taken.
+    /// Returns a request to the bucket.
     pub(super) fn give_back(&mut self, key: u64) {
         if let Some(due) = self.due.get_mut(&key) {
             *due = due.checked_sub(self.every).unwrap_or(*due);
         }
     }
 
-    /// Removes full buckets, which has no effect on their keys, else the fullest one: a flood of keys must
-    /// not refill the bucket of a busy key.
-    fn make_room(&mut self, now: Instant) {
+    /// Removes full buckets, which has no effect. If there are none, removes the bucket with the
+    /// most remaining requests. Otherwise a flood of new keys would reset the bucket of a busy key.
+    fn evict(&mut self, now: Instant) {
         self.due.retain(|_, due| *due > now);
-        if self.due.len() >= KEYS {
+        if self.due.len() >= MAX_KEYS {
             let fullest = self.due.iter().min_by_key(|(_, due)| **due).map(|(key, _)| *key);
             fullest.map(|key| self.due.remove(&key));
         }
@@ -81,7 +81,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn each_key_has_a_burst_and_then_one_request_every_so_often() {
+    async fn each_key_has_a_burst_and_then_one_request_per_interval() {
         let mut limit = RateLimit::new(EVERY, 10);
         let mut taken =
             |key| (0..20).take_while(|_| limit.take(key, Instant::now()).is_ok()).count();
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_keys_neither_fills_the_memory_nor_refills_a_busy_bucket() {
+    async fn a_flood_of_keys_does_not_reset_a_busy_bucket() {
         let mut limit = RateLimit::new(EVERY, 10);
         let now = Instant::now();
         while limit.take(0, now).is_ok() {}
-        for key in 1..2 * KEYS as u64 {
+        for key in 1..2 * MAX_KEYS as u64 {
             assert_eq!(limit.take(key, now), Ok(()));
         }
-        assert_eq!(limit.len(), KEYS);
+        assert_eq!(limit.len(), MAX_KEYS);
         assert!(limit.take(0, now).is_err());
     }
 }

@@ -1,6 +1,7 @@
-//! Names of route sources without a table, for clients that wait for them.
+//! Route sources without a route table, for error texts.
 //!
-//! Clients see configuration keys only. Addresses and errors are for operators, in the log and on `/`.
+//! Clients see only configuration keys. Addresses and errors are for operators, in the log and on
+//! `/`.
 
 use crate::{
     discovery::{Snapshot, UnknownRoutes},
@@ -8,20 +9,19 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The sources that have given no table, as in `routes.gorouters[0], routes.nats`.
+/// Keys of sources without a route table, as in `routes.gorouters[0], routes.nats`.
 pub(super) fn waiting_for(table: &Snapshot) -> String {
     table.waiting_for().map(|source| &*source.key).collect::<Vec<_>>().join(", ")
 }
 
-/// The kinds of sources that may know an app of this id, name or route, and whose routes are not
-/// known.
+/// Kinds of sources that may know an app with this id, name or route, and whose routes are unknown.
 pub(super) fn unknown_for(table: &Snapshot, keep: Duration, key: &str) -> Vec<UnknownRoutes> {
     let mut unknown = table.unknown_routes(keep);
     unknown.retain(|unknown| unknown.kind.is_tsuru || !is_of_tsuru(key));
     unknown
 }
 
-/// The kinds of sources, as in `routes.gorouters, routes.nats`.
+/// Configuration keys of kinds of sources, as in `routes.gorouters, routes.nats`.
 pub(super) fn keys(unknown: &[UnknownRoutes]) -> String {
     unknown.iter().map(|unknown| unknown.kind.key).collect::<Vec<_>>().join(", ")
 }

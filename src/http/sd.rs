@@ -1,11 +1,11 @@
 //! `GET /sd`: service discovery for a Prometheus (`http_sd_configs`).
 //!
-//! Prometheus drops all targets for an empty list, and keeps them for any answer other than 200. So a
-//! list is never partial: while routes are unknown, a list that may lack targets is 503
-//! ([`incomplete`]).
+//! Prometheus drops all targets if a list is empty, and keeps them for any status other than 200.
+//! So a list is never partial: while routes are unknown, a list that may lack targets is answered
+//! with 503 ([`incomplete`]).
 //!
-//! A list is rendered once until routes or bindings change ([`cache`]), and not on a thread that serves
-//! scrapes.
+//! A list is cached until routes or bindings change ([`cache`]). It is rendered on a thread that
+//! serves no scrapes.
 
 mod answer;
 mod cache;
@@ -45,7 +45,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// Data of the handler, shared by all workers.
+/// State of the handler, shared by all workers.
 #[derive(Debug)]
 pub struct Sd {
     table: RouteTable,
@@ -53,12 +53,12 @@ pub struct Sd {
     access: Access,
     keep: Duration,
     base: BaseUrl,
-    /// The URL at which provisioned Prometheus servers reach this program.
+    /// Base URL for provisioned Prometheus servers.
     own_base: Arc<OnceLock<BaseUrl>>,
     cache: Cache,
     limit: Limit,
-    /// Lists are rendered one at a time, so that they use at most one core.
-    making: Arc<Semaphore>,
+    /// Lists are rendered sequentially, so that they use at most one CPU core.
+    render_permit: Arc<Semaphore>,
     metrics: SdMetrics,
 }
 
@@ -67,16 +67,16 @@ pub struct SdSettings {
     pub table: RouteTable,
     pub bound: BindingTable,
     pub access: Access,
-    /// `routes.keep`: the routes of a source are unknown after this time without an answer.
+    /// `routes.keep`: the routes of a source are unknown if it did not respond for this time.
     pub keep: Duration,
     /// The public URL.
     pub base_url: BaseUrl,
-    /// The same for a provisioned Prometheus, once it is known.
+    /// Base URL for provisioned Prometheus servers, once it is known.
     pub own_base_url: Arc<OnceLock<BaseUrl>>,
     pub metrics: SdMetrics,
 }
 
-/// The apps that are visible to a caller.
+/// The apps that a caller can see.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Visibility {
     Everything,
@@ -87,7 +87,7 @@ enum Visibility {
 }
 
 impl Visibility {
-    /// The same as a scope, with the current bindings; none for everything.
+    /// The equivalent scope, by the current bindings. `None` means everything.
     fn scope(&self, bound: &ActiveBindings) -> Option<Scope> {
         Some(match self {
             Self::Everything => return None,
@@ -113,12 +113,12 @@ impl Sd {
             own_base: settings.own_base_url,
             cache: Cache::default(),
             limit: Limit::default(),
-            making: Arc::new(Semaphore::new(1)),
+            render_permit: Arc::new(Semaphore::new(1)),
             metrics: settings.metrics,
         }
     }
 
-    /// The base URL of targets in the list; none while it is unknown.
+    /// Base URL of the targets in a list, or `None` while it is unknown.
     fn base_for(&self, visibility: &Visibility) -> Option<&BaseUrl> {
         match visibility {
             Visibility::BoundApps(_) => self.own_base.get(),
@@ -126,7 +126,7 @@ impl Sd {
         }
     }
 
-    /// The list, from the cache if it is still valid.
+    /// Returns the list from the cache, or renders it.
     async fn list(
         &self,
         key: Key,
@@ -138,25 +138,26 @@ impl Sd {
             return Ok((answer, Outcome::Cached));
         }
         let base = self.base_for(&key.visibility).ok_or(SdError::NotYet)?.clone();
-        let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|_| SdError::Failed)?;
-        // Another request may have rendered it meanwhile.
+        let permit =
+            Arc::clone(&self.render_permit).acquire_owned().await.map_err(|_| SdError::Failed)?;
+        // Another request may have rendered it in the meantime.
         if let Some(answer) = self.cache.get(&key, &versions) {
             return Ok((answer, Outcome::Cached));
         }
         let (visibility, query) = (key.visibility.clone(), key.query.clone());
-        let made = web::block(move || {
-            let made = Answer::of(list::list(&table, &bound, &visibility, &query, &base));
-            // The permit is released after the work, even if the client has disconnected.
-            drop(turn);
-            made
+        let rendered = web::block(move || {
+            let rendered = Answer::of(list::list(&table, &bound, &visibility, &query, &base));
+            // The permit is released after rendering, even if the client has disconnected.
+            drop(permit);
+            rendered
         });
-        let answer = Arc::new(made.await.map_err(|_| SdError::Failed)??);
+        let answer = Arc::new(rendered.await.map_err(|_| SdError::Failed)??);
         self.cache.put(key, versions, Arc::clone(&answer));
         Ok((answer, Outcome::Made))
     }
 }
 
-/// Adds `/sd` and `/v1/sd/apps/…`. Needs [`Sd`] as app data.
+/// Adds `/sd` and `/v1/sd/apps/…`. Requires [`Sd`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/sd", sd))

@@ -1,10 +1,10 @@
-//! The Tsuru service API, one prefix per service of the catalog. Source: tsuru/tsuru,
+//! The Tsuru service API, with one path prefix per service of the catalog. Source: tsuru/tsuru,
 //! `service/endpoint.go`.
 //!
-//! Tsuru has names where the Open Service Broker API has GUIDs, and no ids of bindings: service,
-//! instance and app are the key. [`ids`] derives the broker's ids from them. Tsuru repeats requests
-//! without an answer. So the creation of an identical thing and the removal of a missing one succeed.
-//! Errors are plain text, which Tsuru shows to its users.
+//! Tsuru uses names where the Open Service Broker API uses GUIDs, and has no binding ids. Service,
+//! instance and app identify a binding. [`ids`] derives the broker's ids from these names. Tsuru
+//! repeats requests without a response. So creating an identical object and removing a missing
+//! object succeed. Errors are plain text, which Tsuru displays to its users.
 
 mod binds;
 mod condition;
@@ -33,24 +33,24 @@ use error::TsuruError;
 pub use leftovers::{Leftovers, configure_leftovers};
 use std::sync::Arc;
 
-/// Data of the handlers.
+/// State of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct TsuruState {
     pub broker: Broker,
-    /// Those of the broker; without them every URL answers 503. The password is also accepted with
-    /// the name of the service as user name, which is Tsuru's default.
+    /// Credentials of the platform. Without them every URL responds with 503. The password is also
+    /// accepted with the name of the service as user name, which is Tsuru's default.
     pub credentials: Option<BasicCredentials>,
-    /// The public URL without a slash at its end, for variables of apps.
+    /// The public URL without a trailing slash, for environment variables of apps.
     pub base_url: BaseUrl,
-    /// Confirms binds, if it is configured.
+    /// Client of Tsuru's API, to confirm binds. Optional.
     pub api: Option<TsuruApi>,
     pub calls_without_event_id: CallsWithoutEventId,
     pub table: RouteTable,
     pub last: Arc<ScrapeHistory>,
 }
 
-/// Adds `/{service}/…`; to be mounted in the scope `/tsuru` of an app that has a
-/// `web::Data<TsuruState>`, and a [`PrometheusClient`](crate::query::PrometheusClient) of the worker.
+/// Adds `/{service}/…`. Mount it in the scope `/tsuru` of an app with `web::Data<TsuruState>` and
+/// the worker's [`PrometheusClient`](crate::query::PrometheusClient).
 pub fn configure(cfg: &mut web::ServiceConfig) {
     const INSTANCE: &str = "/resources/{instance:[^/]*}";
     let below = |rest: &str| format!("{INSTANCE}/{rest}");
@@ -89,7 +89,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
                 .route(web::put().to(binds::bind_job))
                 .route(web::delete().to(binds::unbind_job)),
         )
-        // Tsuru forwards requests of every user to these paths.
+        // Tsuru forwards requests of all users to these paths.
         .service(
             web::scope("/authenticated-resources")
                 .default_service(web::to(|| async { refuse(TsuruError::NoInstanceData) })),
@@ -98,7 +98,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(scope);
 }
 
-/// A resource that answers 405 as plain text to other methods.
+/// A resource that responds with 405 in plain text to unsupported methods.
 fn resource(path: &str, allow: &'static str) -> Resource {
     let refuse = move || async move { refuse(TsuruError::MethodNotAllowed { allow }) };
     web::resource(path).default_service(web::to(refuse))

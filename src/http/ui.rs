@@ -1,4 +1,4 @@
-//! Pages for people: the state of this installation, and how to use it.
+//! HTML pages about this installation and how to use it.
 
 use crate::{
     broker::Broker,
@@ -18,16 +18,16 @@ use actix_web::{
 };
 use askama::Template;
 
-/// Data of the pages, shared by all workers.
+/// State of the pages, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Ui {
-    /// The public URL without a slash at its end.
+    /// The public URL without a trailing slash.
     pub base_url: BaseUrl,
     pub lifecycle: Lifecycle,
     pub table: RouteTable,
     pub access: Access,
     pub broker: Broker,
-    /// Set if accepted bindings may be lost with the local disk.
+    /// Set if bindings are stored on a disk that may be lost.
     pub warning: Option<&'static str>,
 }
 
@@ -39,9 +39,9 @@ struct Landing<'a> {
     warning: Option<&'static str>,
     ready: bool,
     waiting: &'static str,
-    /// For operators only.
+    /// Visible to operators only.
     details: Option<Details<'a>>,
-    /// Whether a login may show the details: no other credentials were sent.
+    /// Whether to offer a login for the details. False if the request contained credentials.
     offer_login: bool,
 }
 
@@ -63,7 +63,7 @@ struct Source<'a> {
 #[template(path = "doc.html")]
 struct Doc<'a> {
     base: &'a str,
-    /// The command of the examples.
+    /// The `curl` command of the examples.
     curl: &'static str,
     base_url: &'a str,
     scheme: &'a str,
@@ -71,7 +71,7 @@ struct Doc<'a> {
     token_required: bool,
 }
 
-/// Adds `/` and `/doc`. Needs [`Ui`] as app data.
+/// Adds `/` and `/doc`. Requires [`Ui`] as app data.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/", landing))
@@ -79,20 +79,20 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(read_only("/style.css", style));
 }
 
-/// The style sheet of all pages: the Content-Security-Policy forbids inline style.
+/// The style sheet of all pages. The Content-Security-Policy forbids inline styles.
 const STYLE: &str = include_str!("ui/style.css");
 
 async fn style() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/css; charset=utf-8")
-        // Its URL contains the version.
+        // The URL contains the version, so the file can be cached.
         .insert_header((header::CACHE_CONTROL, "public, max-age=86400"))
         .body(STYLE)
 }
 
 const CURL_WITH_TOKEN: &str = "curl -H \"Authorization: Bearer $TOKEN\"";
 
-/// Makes a browser request credentials from its user.
+/// With this query the browser requests credentials from the user.
 const DETAILS: &str = "details";
 
 async fn landing(request: HttpRequest, ui: web::Data<Ui>) -> Result<HttpResponse, Denied> {

@@ -3,23 +3,23 @@
 use crate::domain::{AppGuid, BaseUrl, InstanceId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Characters of an id that need no encoding in a path (RFC 3986, unreserved).
+/// Characters that need no encoding in a path segment (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The same with the colon of Tsuru's app ids.
+/// Like [`SEGMENT`], with the colon of Tsuru's app ids.
 const APP: &AsciiSet = &SEGMENT.remove(b':');
 
-/// The merged metrics of an app.
+/// URL of the merged metrics of an app.
 pub(super) fn metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
-/// The same without external exporters.
+/// URL of the merged metrics of an app without external exporters.
 pub(super) fn only_app_metrics(base_url: &BaseUrl, app: &AppGuid) -> String {
     format!("{base_url}/v1/apps/{}/only-app-metrics", utf8_percent_encode(app.as_str(), APP))
 }
 
-/// A provisioned Prometheus: its query API is below, and its page is there.
+/// URL of a provisioned Prometheus: its page, and the base of its query API.
 pub(super) fn prometheus(base_url: &BaseUrl, instance: &InstanceId) -> String {
     format!("{base_url}/prometheus/{}", utf8_percent_encode(instance.as_str(), SEGMENT))
 }

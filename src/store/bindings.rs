@@ -47,13 +47,13 @@ pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ServiceBinding>,
     row.as_ref().map(binding).transpose()
 }
 
-/// Returns all bindings, newest first. A row that cannot be read is an error of its own.
+/// Returns all bindings, newest first. A row that cannot be read is an error in the list.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ServiceBinding, StoreError>>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY revision DESC")).fetch_all(tx.connection()).await?;
     Ok(rows.iter().map(binding).collect())
 }
 
-/// Inserts a binding as the newest. Returns `false` and changes nothing if its id is taken.
+/// Inserts a binding as the newest. Returns `false` and changes nothing if its id already exists.
 pub async fn insert(tx: &mut Tx, binding: &ServiceBinding) -> Result<bool, StoreError> {
     let revision = state::bump(tx).await?;
     let inserted = sqlx::query(

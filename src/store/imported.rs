@@ -1,7 +1,7 @@
 //! Bindings imported from promfetcher, and deleted instances.
 //!
-//! promfetcher stored no instance, service or plan of a binding. Imported bindings therefore have a
-//! table of their own without these columns.
+//! promfetcher stored no instance, service or plan of a binding. Therefore imported bindings have a
+//! separate table without these columns.
 
 use super::{StoreError, Tx, instances::id, state};
 use crate::domain::{AppGuid, BindingId, InstanceId};
@@ -37,7 +37,7 @@ pub async fn find(tx: &mut Tx, id: &BindingId) -> Result<Option<ImportedBinding>
     row.as_ref().map(imported).transpose()
 }
 
-/// Returns all imported bindings, newest first. A row that cannot be read is an error of its own.
+/// Returns all imported bindings, newest first. A row that cannot be read is an error in the list.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<ImportedBinding, StoreError>>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY revision DESC")).fetch_all(tx.connection()).await?;
     Ok(rows.iter().map(imported).collect())

@@ -31,7 +31,7 @@ pub async fn ids(tx: &mut Tx) -> Result<Vec<InstanceId>, StoreError> {
     Ok(rows.iter().filter_map(|row| id(row, "instance_id").ok()).collect())
 }
 
-/// Inserts an instance. Returns `false` and changes nothing if its id is taken.
+/// Inserts an instance. Returns `false` and changes nothing if its id already exists.
 pub async fn insert(tx: &mut Tx, instance: &ServiceInstance) -> Result<bool, StoreError> {
     state::bump(tx).await?;
     let inserted = sqlx::query(
@@ -104,7 +104,7 @@ pub(super) fn instance(row: &AnyRow) -> Result<ServiceInstance, StoreError> {
     })
 }
 
-/// `None` for a row that cannot be read, which is logged: it must not hide the others.
+/// Logs a row that cannot be read, and returns `None`, so that the other rows are used.
 pub(super) fn readable<T>(row: Result<T, StoreError>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(%error, "row not readable")).ok()
 }

@@ -28,7 +28,7 @@ pub enum LeaseOutcome {
 }
 
 impl Holder {
-    /// Encodes the holder as one text. The id contains no blanks.
+    /// Encodes the holder as a string. The id contains no spaces.
     fn to_text(&self) -> String {
         match &self.home {
             Some(home) => format!("{} {home}", self.id),

@@ -55,7 +55,7 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<Operation>, Sto
 }
 
 /// Returns the last operation of each instance, oldest first. Rows that cannot be read are logged
-/// and left out.
+/// and skipped.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Operation>, StoreError> {
     let rows = sqlx::query(select!("ORDER BY started_at, operation_id"))
         .fetch_all(tx.connection())
@@ -100,7 +100,7 @@ pub async fn update_state(
     description: &str,
 ) -> Result<bool, StoreError> {
     state::bump(tx).await?;
-    let noted = sqlx::query(
+    let updated = sqlx::query(
         "UPDATE operations SET state = $2, description = $3 \
          WHERE operation_id = $1 AND state = 'in progress'",
     )
@@ -109,7 +109,7 @@ pub async fn update_state(
     .bind(description)
     .execute(tx.connection())
     .await?;
-    Ok(noted.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
 fn operation(row: &AnyRow) -> Result<Operation, StoreError> {

@@ -59,7 +59,7 @@ fn with_host_parameter(url: &str) -> Cow<'_, str> {
     Cow::Owned(named.into())
 }
 
-/// Describes how the connection could be attacked. None for local connections.
+/// Describes how the connection could be attacked. Returns `None` for local connections.
 ///
 /// Without an `sslmode`, the driver tries TLS and falls back to plain text.
 fn tls_risk(options: &PgConnectOptions) -> Option<(String, &'static str)> {

@@ -28,7 +28,7 @@ pub async fn find(tx: &mut Tx, id: &InstanceId) -> Result<Option<StoredPrometheu
     row.as_ref().map(instance).transpose()
 }
 
-/// Returns all instances. Rows that cannot be read are logged and left out.
+/// Returns all instances. Rows that cannot be read are logged and skipped.
 pub async fn all(tx: &mut Tx) -> Result<Vec<(ServiceInstance, StoredPrometheus)>, StoreError> {
     let rows = sqlx::query(
         "SELECT i.instance_id, i.service_id, i.plan_id, i.organization_guid, i.space_guid, \

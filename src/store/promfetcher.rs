@@ -11,7 +11,7 @@ use std::{str::FromStr, time::Duration};
 /// forever.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A row of `app_endpoints`. NULL is read as an empty text.
+/// A row of `app_endpoints`. NULL is read as an empty string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppEndpoint {
     pub guid: String,
@@ -20,7 +20,7 @@ pub struct AppEndpoint {
     pub endpoint: String,
 }
 
-/// Why promfetcher's bindings could not be read. Never shows a password.
+/// Error of [`app_endpoints`]. It never contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// Not the URL of a database that promfetcher supports.
@@ -47,8 +47,9 @@ pub async fn app_endpoints(url: &SecretString) -> Result<Vec<AppEndpoint>, Sourc
         let _ = connection.close().await;
         Ok(rows)
     };
-    let late = || SourceError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
-    tokio::time::timeout(TIMEOUT, read).await.map_err(|_| late())?
+    let timed_out =
+        || SourceError::Unavailable(format!("no answer within {} s", TIMEOUT.as_secs()));
+    tokio::time::timeout(TIMEOUT, read).await.map_err(|_| timed_out())?
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions, SourceError> {

@@ -19,7 +19,7 @@ pub async fn replace(
         .execute(tx.connection())
         .await?;
     for replica in replicas {
-        // The instance may have been deleted meanwhile.
+        // The instance may have been deleted in the meantime.
         sqlx::query(
             "INSERT INTO prometheus_replicas (instance_id, replica, url, state, problem) \
              SELECT instance_id, $2, $3, $4, $5 FROM prometheus_instances WHERE instance_id = $1",

@@ -163,7 +163,7 @@ async fn a_dropped_transaction_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_revision_counts_changes_and_the_first_key_stays() {
+async fn the_revision_counts_changes_and_the_first_key_is_kept() {
     on_both(async |store| {
         let mut tx = store.begin_write().await.unwrap();
         state::claim(&mut tx, "key", "id").await.unwrap();

@@ -38,7 +38,7 @@ pub async fn put(tx: &mut Tx, binding: &BindingId, app: &TsuruApp) -> Result<(),
 }
 
 /// Returns all bound apps, those of the newest bindings first. A row that cannot be read is an
-/// error of its own.
+/// error in the list.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Result<TsuruApp, StoreError>>, StoreError> {
     let rows = sqlx::query(
         "SELECT tsuru_apps.app, tsuru_apps.team, tsuru_apps.pool, tsuru_apps.hosts \

@@ -1,9 +1,9 @@
-//! An error and its causes in one line.
+//! Formats an error and its causes in one line.
 
 use std::error::Error;
 
-/// The error and its causes, joined by colons. Many errors contain the text of their cause, so a
-/// cause that the line already contains is left out.
+/// The error and its causes, separated by colons. Many errors contain the text of their cause, so a
+/// cause that the line already contains is omitted.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -28,7 +28,7 @@ mod tests {
     struct Outer(&'static str, #[source] io::Error);
 
     #[test]
-    fn a_cause_stands_once_in_the_line() {
+    fn each_cause_appears_once() {
         let cause = || io::Error::other("connection refused");
         for (text, expected) in [
             ("cannot connect", "cannot connect: connection refused"),

@@ -1,4 +1,4 @@
-//! The log: levels and formats.
+//! Log levels and formats.
 
 use std::io::{self, IsTerminal};
 use tracing::Subscriber;
@@ -10,19 +10,19 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Libraries whose lines are hidden: this program logs their errors itself, once. At `trace` this
-/// one would log passwords.
-const UNWANTED: &[&str] = &["async_nats"];
+/// Libraries whose log lines are suppressed. Scrapebroker logs their errors itself. At level
+/// `trace`, `async_nats` would log passwords.
+const SUPPRESSED: &[&str] = &["async_nats"];
 
-/// Logs its own start at `info`, which this program logs too.
-const CHATTY: &str = "actix_server";
+/// Logs its startup at `info`, which Scrapebroker logs too.
+const NOISY: &str = "actix_server";
 
-/// Hides the lines of [`CHATTY`] unless `level` is `debug` or names them.
-fn quieted(filter: Targets) -> Targets {
+/// Suppresses lines of [`NOISY`] below `warn`, unless `level` is `debug` or contains `actix`.
+fn with_quiet_targets(filter: Targets) -> Targets {
     let is_named = filter.iter().any(|(target, _)| target.starts_with("actix"));
     match filter.default_level() {
         Some(level) if level < LevelFilter::DEBUG && !is_named => {
-            filter.with_target(CHATTY, level.min(LevelFilter::WARN))
+            filter.with_target(NOISY, level.min(LevelFilter::WARN))
         }
         _ => filter,
     }
@@ -30,29 +30,29 @@ fn quieted(filter: Targets) -> Targets {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people; coloured on a terminal.
+    /// For humans, colored on a terminal.
     Text,
-    /// For machines: one JSON object per line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The level is not a list of directives.
+    /// The level is not a valid filter.
     #[error("log.level is not a filter")]
     Level(#[source] filter::ParseError),
-    /// A subscriber was installed before.
+    /// Logging was initialized before.
     #[error("logging is already set up")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Installs the log of the process, on standard error.
+/// Initializes the log of the process on standard error.
 ///
-/// `level` is `info`, or directives like `warn,scrapebroker=debug`.
+/// `level` is a level such as `info`, or a list of directives such as `warn,scrapebroker=debug`.
 ///
 /// # Errors
 ///
-/// When `level` is not understood, and when it is called twice.
+/// Returns an error if `level` is invalid or if logging was initialized before.
 pub fn init(level: &str, format: Format) -> Result<(), InitError> {
     let colours = io::stderr().is_terminal();
     Ok(subscriber(level, format, colours, io::stderr)?.try_init()?)
@@ -68,11 +68,11 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter: Targets = level.parse().map_err(InitError::Level)?;
-    let filter = quieted(filter);
-    let filter = UNWANTED
+    let filter = with_quiet_targets(filter);
+    let filter = SUPPRESSED
         .iter()
         .fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF));
-    // A closed standard error must not turn a log line into a panic.
+    // A closed standard error must not cause a panic.
     let lines = fmt::layer().with_writer(writer).with_ansi(colours).log_internal_errors(false);
     let lines = match format {
         Format::Text => lines.boxed(),

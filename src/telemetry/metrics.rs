@@ -1,4 +1,5 @@
-//! The registry of the program's own metrics, and its exposition. Modules register their families.
+//! The registry of Scrapebroker's own metrics, and their exposition. Modules register their metric
+//! families.
 
 use prometheus_client::{
     collector::Collector,
@@ -13,7 +14,7 @@ use prometheus_client::{
 };
 use std::fmt::{self, Write};
 
-/// A registry with `scrapebroker_build_info` and `process_*` in it.
+/// A registry that contains `scrapebroker_build_info` and `process_*`.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register(
@@ -73,7 +74,7 @@ impl CounterByLabel {
 /// Encodes a metric without labels, for collectors.
 ///
 /// # Errors
-/// Those of `encoder`.
+/// Returns errors of `encoder`.
 pub fn encode_metric(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -86,7 +87,7 @@ pub fn encode_metric(
 /// Encodes metrics that differ in the value of one label, for collectors.
 ///
 /// # Errors
-/// Those of `encoder`.
+/// Returns errors of `encoder`.
 pub fn encode_family<'a, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -109,7 +110,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Chooses the format for an `Accept` header: OpenMetrics if the header names it.
+    /// Selects the format for an `Accept` header. OpenMetrics is used if the header contains it.
     pub fn negotiate(accept: &str) -> Self {
         let media_type = |entry: &str| {
             let name = entry.split(';').next().unwrap_or_default().trim();
@@ -126,10 +127,10 @@ impl Format {
     }
 }
 
-/// Writes all families of `registry`.
+/// Renders all families of `registry`.
 ///
 /// # Errors
-/// Only if a collector fails to encode itself.
+/// Returns an error only if a collector fails.
 pub fn render(registry: &Registry, format: Format) -> Result<String, fmt::Error> {
     let mut openmetrics = String::new();
     encode(&mut openmetrics, registry)?;
@@ -139,9 +140,8 @@ pub fn render(registry: &Registry, format: Format) -> Result<String, fmt::Error>
     })
 }
 
-/// Text format 0.0.4 of what prometheus-client writes: a family there has the
-/// name of its samples, `# UNIT` and `# EOF` do not exist, and an info is a
-/// gauge.
+/// Converts the output of prometheus-client to text format 0.0.4. There, a family has the name of
+/// its samples, `# UNIT` and `# EOF` are not allowed, and an info is a gauge.
 fn as_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let lines: Vec<&str> = openmetrics.lines().collect();
@@ -175,13 +175,13 @@ fn as_text(openmetrics: &str) -> String {
     text
 }
 
-/// `process_*`, as in Prometheus' client libraries.
+/// `process_*` metrics, as in Prometheus client libraries.
 #[derive(Debug)]
 struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        // Without a readable /proc there are no series.
+        // Without a readable /proc the series are missing.
         let Ok(process) = procfs::process::Process::myself() else { return Ok(()) };
         let encoder = &mut encoder;
         let gauge = |encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64| {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_is_for_those_who_name_it() {
+    fn openmetrics_requires_an_accept_header() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
         assert_eq!(Format::negotiate(prometheus), Format::OpenMetrics);

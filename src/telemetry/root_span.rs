@@ -1,4 +1,4 @@
-//! One span and one line of the access log per request.
+//! A span and an access log line for each request.
 
 use actix_web::{
     Error, HttpMessage,
@@ -10,40 +10,39 @@ use std::time::{Duration, Instant};
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
-/// Builds the span of a request for `TracingLogger`, and writes its line in
-/// the access log when the head of the answer is ready: at `info`, health checks at `debug`,
-/// answers with status 500 at `error`.
+/// Creates the span of a request for `TracingLogger`, and writes the access log line when the
+/// response head is ready. The level is `info`, `debug` for health checks, and `error` for status
+/// 500.
 ///
-/// The span has `method`, `path`, `peer`, `request_id` (ours) and
-/// `platform_request_id` (the router's); the line adds `status` and
-/// `latency_ms`.
+/// The span has the fields `method`, `path`, `peer`, `request_id` (Scrapebroker's id) and
+/// `platform_request_id` (the router's id). The line adds `status` and `latency_ms`.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestSpan;
 
-/// Query parameters that name an app. Values of all others may be keys, so only their names are
-/// logged.
-const SHOWN: [&str; 2] = ["app", "route_url"];
+/// Query parameters whose values are logged. Values of other parameters may be API keys, so only
+/// their names are logged.
+const LOGGED_PARAMETERS: [&str; 2] = ["app", "route_url"];
 
-/// Longest path in a log line, in characters.
+/// Maximum length of a logged path, in characters.
 const MAX_PATH: usize = 512;
 
-/// When the request came in.
+/// Start time of the request.
 struct Started(Instant);
 
-/// The router's request id: gorouter sets the first, others the second.
+/// The router's request id. gorouter sets the first header, other routers the second.
 fn platform_request_id(headers: &HeaderMap) -> Option<&str> {
     let id =
         ["x-vcap-request-id", "x-request-id"].into_iter().find_map(|name| headers.get(name))?;
     id.to_str().ok().filter(|id| !id.is_empty() && id.len() <= 128)
 }
 
-/// The path, and the query without values that could be secrets.
+/// The path, and the query without values that may be secrets.
 pub(super) fn shown(path: &str, query: &str) -> String {
     let mut shown: String = path.chars().take(MAX_PATH).collect();
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = if SHOWN.contains(&name) { value } else { "…" };
+        let value = if LOGGED_PARAMETERS.contains(&name) { value } else { "…" };
         shown.push(separator);
         shown.extend(name.chars().chain(['=']).chain(value.chars()).take(MAX_PATH));
         if shown.len() > 2 * MAX_PATH {
@@ -54,7 +53,7 @@ pub(super) fn shown(path: &str, query: &str) -> String {
     shown
 }
 
-/// Milliseconds with one decimal place.
+/// Milliseconds, rounded to one decimal place.
 pub(super) fn rounded_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
 }
@@ -67,7 +66,7 @@ impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         request.extensions_mut().insert(Started(Instant::now()));
         let request_id = request.extensions().get::<RequestId>().copied();
-        // At the highest level, so that every line that is written has the ids.
+        // At the highest level, so that all log lines contain the ids.
         tracing::error_span!(
             "request",
             method = %request.method(),
@@ -95,7 +94,7 @@ impl RootSpanBuilder for RequestSpan {
         if is_health_check(&path) {
             tracing::debug!(status, latency_ms, "{method} {path}: {status}");
         } else if status == 500 {
-            // Only 500 is a fault of this program.
+            // Only status 500 indicates a bug in Scrapebroker.
             let error = response.response().error().map(tracing::field::display);
             tracing::error!(status, latency_ms, error, "{method} {path}: {status}");
         } else {
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_a_query_are_shown_only_where_they_name_an_app() {
+    fn only_query_values_that_select_an_app_are_logged() {
         let cases = [
             ("/metrics", "", "/metrics"),
             ("/v1/apps/metrics", "app=o/s/a&token=hunter2", "/v1/apps/metrics?app=o/s/a&token=…"),
@@ -131,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_path_does_not_fill_the_log() {
+    fn long_paths_are_truncated() {
         let long = "x".repeat(1 << 16);
         let query = format!("app={long}&route_url={long}&{}", "y=1&".repeat(1 << 14));
         assert!(shown(&long, &query).len() <= 5 * MAX_PATH);
     }
 
     #[test]
-    fn the_routers_request_id_is_taken_from_either_header_unless_it_is_odd() {
+    fn the_request_id_of_the_router_is_read_from_two_headers() {
         let id = |name: &str, value: &str| {
             let request = actix_web::test::TestRequest::default().insert_header((name, value));
             platform_request_id(request.to_srv_request().headers()).map(str::to_owned)

@@ -1,4 +1,4 @@
-//! The requests under way, for the moment when some must be cut.
+//! Requests in progress. They are logged if a shutdown aborts them.
 
 use super::root_span::{rounded_ms, shown};
 use actix_web::{
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Requests that were not answered to their end yet; clones see the same.
+/// Requests whose responses are not complete. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<Requests>>);
 
@@ -28,25 +28,25 @@ struct Requests {
 
 #[derive(Debug)]
 struct Request {
-    what: String,
+    description: String,
     since: Instant,
 }
 
-/// Most requests that are named one by one.
-const NAMED: usize = 20;
+/// Maximum number of requests that are logged individually.
+const MAX_LOGGED: usize = 20;
 
 impl Running {
-    /// How many there are.
+    /// Number of running requests.
     pub fn count(&self) -> usize {
         self.requests().running.len()
     }
 
-    /// Logs each of them, the oldest first, as one that gets no whole answer.
+    /// Logs all running requests as aborted, oldest first.
     pub fn log_cut(&self) {
         let requests = self.requests();
-        for Request { what, since } in requests.running.values().take(NAMED) {
+        for Request { description, since } in requests.running.values().take(MAX_LOGGED) {
             let running_ms = rounded_ms(since.elapsed());
-            tracing::warn!(request = what, running_ms, "cut: {what}");
+            tracing::warn!(request = description, running_ms, "cut: {description}");
         }
         let cut = requests.running.len();
         if cut > 0 {
@@ -54,11 +54,11 @@ impl Running {
         }
     }
 
-    fn enter(&self, what: String, connection: Option<&Use>) -> Entry {
+    fn enter(&self, description: String, connection: Option<&Use>) -> Entry {
         let mut requests = self.requests();
         let id = requests.next;
         requests.next += 1;
-        requests.running.insert(id, Request { what, since: Instant::now() });
+        requests.running.insert(id, Request { description, since: Instant::now() });
         Entry { running: self.clone(), id, _in_use: connection.map(Use::begin) }
     }
 
@@ -67,7 +67,8 @@ impl Running {
     }
 }
 
-/// How a connection is used, in the extensions of its requests; clones see the same.
+/// Usage of a connection. It is stored in the extensions of the connection's requests. Clones share
+/// it.
 #[derive(Clone, Debug)]
 pub struct Use(Arc<Mutex<Usage>>);
 
@@ -75,7 +76,7 @@ pub struct Use(Arc<Mutex<Usage>>);
 struct Usage {
     running: usize,
     begun: u64,
-    /// When the last request ended, or the connection was opened.
+    /// End of the last request, or the time when the connection was opened.
     since: Instant,
 }
 
@@ -86,7 +87,7 @@ impl Default for Use {
 }
 
 impl Use {
-    /// A request runs until the guard is dropped.
+    /// Marks the begin of a request, which ends when the guard is dropped.
     pub fn begin(&self) -> InUse {
         let mut usage = self.usage();
         usage.running += 1;
@@ -95,18 +96,19 @@ impl Use {
         InUse(self.clone())
     }
 
-    /// How many requests have begun.
+    /// Number of requests that have begun.
     pub fn begun(&self) -> u64 {
         self.usage().begun
     }
 
-    /// Whether a request has begun and ended after `before` had begun, and none runs.
+    /// Whether a request that began after the first `before` requests has ended, and none is
+    /// running.
     pub fn has_ended_since(&self, before: u64) -> bool {
         let usage = self.usage();
         usage.begun > before && usage.running == 0
     }
 
-    /// How long no request has run; none while one does.
+    /// Time since the last request ended. `None` while a request is running.
     pub fn unused_for(&self) -> Option<Duration> {
         let usage = self.usage();
         (usage.running == 0).then(|| usage.since.elapsed())
@@ -117,7 +119,7 @@ impl Use {
     }
 }
 
-/// One request of a connection.
+/// A running request of a connection.
 #[derive(Debug)]
 pub struct InUse(Use);
 
@@ -129,7 +131,7 @@ impl Drop for InUse {
     }
 }
 
-/// A request in the list; leaves it when dropped.
+/// An entry in the list of running requests. It is removed when dropped.
 #[derive(Debug)]
 struct Entry {
     running: Running,
@@ -143,24 +145,24 @@ impl Drop for Entry {
     }
 }
 
-/// Lists each request from its head to the last byte of its answer, and marks the [`Use`] of its
-/// connection. Needs [`Running`] as app data.
+/// Middleware that lists each request from its head to the last byte of its response. It also
+/// updates the [`Use`] of its connection. Requires [`Running`] as app data.
 ///
 /// # Errors
-/// Those of the request.
+/// Returns errors of the wrapped service.
 pub async fn list(
     running: web::Data<Running>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<Listed>, Error> {
     let path = shown(request.path(), request.query_string());
-    let what = format!("{} {path}", request.method());
-    let entry = running.enter(what, request.extensions().get::<Use>());
+    let description = format!("{} {path}", request.method());
+    let entry = running.enter(description, request.extensions().get::<Use>());
     let response = next.call(request).await?;
     Ok(response.map_body(|_, body| Listed { body, _entry: entry }))
 }
 
-/// An answer's body, whose request is listed until it is written or dropped.
+/// A response body whose request is listed until the body is sent or dropped.
 #[derive(Debug)]
 pub struct Listed {
     body: BoxBody,
@@ -193,9 +195,13 @@ mod tests {
             (running.enter("GET /a".into(), None), running.enter("GET /b".into(), None));
         assert_eq!(running.count(), 2);
         drop(first);
-        let left: Vec<_> =
-            running.requests().running.values().map(|request| request.what.clone()).collect();
-        assert_eq!(left, ["GET /b"]);
+        let remaining: Vec<_> = running
+            .requests()
+            .running
+            .values()
+            .map(|request| request.description.clone())
+            .collect();
+        assert_eq!(remaining, ["GET /b"]);
         drop(second);
         assert_eq!(running.count(), 0);
     }

@@ -25,7 +25,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Logs of this thread go to the lines until the guard is dropped.
+/// Captures the log lines of this thread until the guard is dropped.
 fn capture(level: &str, format: Format) -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
@@ -65,7 +65,7 @@ fn a_json_line_is_one_object_with_the_fields_of_event_and_spans() {
 }
 
 #[test]
-fn a_text_line_has_the_same_facts() {
+fn a_text_line_has_the_same_fields() {
     let (lines, _guard) = capture("info", Format::Text);
     events();
     let text = lines.text();
@@ -75,7 +75,7 @@ fn a_text_line_has_the_same_facts() {
 }
 
 #[test]
-fn the_level_may_differ_for_one_part_of_the_program() {
+fn the_level_can_be_set_per_module() {
     let (lines, guard) = capture("warn,scrapebroker::http=debug", Format::Text);
     events();
     let text = lines.text();
@@ -87,12 +87,12 @@ fn the_level_may_differ_for_one_part_of_the_program() {
 }
 
 #[test]
-fn a_level_that_is_none_is_refused() {
+fn an_invalid_level_is_rejected() {
     let error = subscriber("scrapebroker=loud", Format::Text, false, io::sink).err().unwrap();
     assert!(matches!(error, InitError::Level(_)), "{error}");
 }
 
-/// Sends a request through the access log and returns what it wrote.
+/// Sends a request and returns its access log lines.
 async fn requested(level: &str, request: TestRequest) -> Vec<Value> {
     let (lines, _guard) = capture(level, Format::Json);
     let app = App::new()
@@ -136,7 +136,7 @@ async fn health_checks_are_logged_at_debug_only() {
 }
 
 #[actix_web::test]
-async fn our_own_failures_are_errors() {
+async fn internal_errors_are_logged_as_errors() {
     let [line] = requested("error", TestRequest::get().uri("/fails")).await.try_into().unwrap();
     assert_eq!(line["level"], "ERROR");
     assert_eq!(line["status"], 500);

@@ -25,7 +25,7 @@ pub struct ListenerSettings {
     pub cert: Pem,
     /// Private key of the first certificate.
     pub key: Pem,
-    /// CAs of client certificates; unset, clients need no certificate.
+    /// CAs of client certificates. If unset, clients need no certificate.
     pub client_ca: Option<Pem>,
 }
 

@@ -37,20 +37,20 @@ fn settings(folder: &Path) -> ClientSettings {
 #[test]
 fn each_invalid_certificate_is_reported_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
-    let (good, other) = (self_signed("a"), self_signed("b"));
+    let (valid, other) = (self_signed("a"), self_signed("b"));
     let cases: [(&str, &str, &str, &str); 7] = [
-        ("", &good.key, "backends.cert_file", "no certificate in it"),
-        (&good.key, &good.key, "backends.cert_file", "no certificate in it"),
-        ("-----BEGIN CERTIFICATE-----\n%%%", &good.key, "backends.cert_file", "is not PEM"),
+        ("", &valid.key, "backends.cert_file", "no certificate in it"),
+        (&valid.key, &valid.key, "backends.cert_file", "no certificate in it"),
+        ("-----BEGIN CERTIFICATE-----\n%%%", &valid.key, "backends.cert_file", "is not PEM"),
         (
             "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----",
-            &good.key,
+            &valid.key,
             "backends.cert_file",
             "cannot be used",
         ),
-        (&good.cert, &good.cert, "backends.key_file", "no private key in it"),
-        (&good.cert, "nonsense", "backends.key_file", "no private key in it"),
-        (&good.cert, &other.key, "backends.key_file", "is not the key of"),
+        (&valid.cert, &valid.cert, "backends.key_file", "no private key in it"),
+        (&valid.cert, "nonsense", "backends.key_file", "no private key in it"),
+        (&valid.cert, &other.key, "backends.key_file", "is not the key of"),
     ];
     for (cert, key, path, problem) in cases {
         write(&TestIdentity { cert: cert.to_owned(), key: key.to_owned() }, dir.path());
@@ -94,14 +94,14 @@ async fn changed_files_are_reloaded_and_invalid_ones_are_ignored() {
     let task = tokio::spawn(reloader.clone().run(shutdown.clone()));
     let generation = || backends.current().generation;
 
-    let reaches = async |wanted: u64| {
+    let reaches = async |expected: u64| {
         for _ in 0..200 {
-            if generation() == wanted {
+            if generation() == expected {
                 return;
             }
             wait_for_checks(1).await;
         }
-        panic!("generation {} instead of {wanted}", generation());
+        panic!("generation {} instead of {expected}", generation());
     };
 
     wait_for_checks(5).await;

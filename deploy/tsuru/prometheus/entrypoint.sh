@@ -1,21 +1,21 @@
 #!/bin/sh
-# Starts Prometheus from variables of the environment, since a platform like Tsuru hands over nothing
-# else. Plain POSIX sh: the stock image has no other shell than busybox.
+# Starts Prometheus with a configuration from environment variables, because platforms like Tsuru
+# cannot pass files. It uses POSIX sh only, because the only shell of the stock image is busybox.
 #
-#   PROMETHEUS_CONFIG           prometheus.yml, whole. Required
-#   PROMETHEUS_WEB_CONFIG       the file for --web.config.file, whole: whom the web interface lets in.
-#                               Required, since without it everybody would be let in
-#   PROMETHEUS_RULES            rules.yml, whole; the configuration names it as rules.yml
-#   PROMETHEUS_EXTERNAL_URL     how users reach it
-#   PROMETHEUS_ROUTE_PREFIX     path of the web interface, when it is another than that of the URL
-#   PROMETHEUS_RETENTION_TIME   how long samples are kept, as in 15d
-#   PROMETHEUS_RETENTION_SIZE   most bytes of samples, as in 512MB
-#   PROMETHEUS_STORAGE_PATH     where samples are kept; /prometheus when not set
-#   PROMETHEUS_FEATURES         for --enable-feature
-#   PROMETHEUS_MEMORY_LIMIT     what the garbage collector aims at, as in 256MiB
+#   PROMETHEUS_CONFIG           content of prometheus.yml. Required
+#   PROMETHEUS_WEB_CONFIG       content of the file for --web.config.file, which configures basic
+#                               auth. Required: without it the web interface would be public
+#   PROMETHEUS_RULES            content of rules.yml, which the configuration refers to as rules.yml
+#   PROMETHEUS_EXTERNAL_URL     public URL
+#   PROMETHEUS_ROUTE_PREFIX     path of the web interface, if it differs from that of the URL
+#   PROMETHEUS_RETENTION_TIME   retention time of samples, as in 15d
+#   PROMETHEUS_RETENTION_SIZE   maximum size of samples, as in 512MB
+#   PROMETHEUS_STORAGE_PATH     directory for samples. Default: /prometheus
+#   PROMETHEUS_FEATURES         value of --enable-feature
+#   PROMETHEUS_MEMORY_LIMIT     memory limit of the Go runtime (GOMEMLIMIT), as in 256MiB
 #   PROMETHEUS_QUERY_MAX_CONCURRENCY, PROMETHEUS_QUERY_MAX_SAMPLES
-#                               limits of queries; Prometheus' defaults when not set
-#   PORT                        where it listens; 8888, as on Tsuru, when not set
+#                               limits of queries. Default: those of Prometheus
+#   PORT                        port to listen on. Default: 8888, as on Tsuru
 set -eu
 umask 077
 
@@ -35,7 +35,7 @@ if ! mkdir -p "$storage" || ! [ -w "$storage" ]; then
     fail "$storage cannot be written to; PROMETHEUS_STORAGE_PATH names another folder"
 fi
 
-# The user may be any, so only the folder for temporary files is certain to be writable.
+# The image may run as any user, so only the directory for temporary files is surely writable.
 folder=$(mktemp -d) || fail "there is no folder for temporary files"
 printf '%s\n' "$PROMETHEUS_CONFIG" >"$folder/prometheus.yml"
 printf '%s\n' "$PROMETHEUS_WEB_CONFIG" >"$folder/web.yml"
@@ -58,7 +58,7 @@ if [ -n "${PROMETHEUS_MEMORY_LIMIT:-}" ]; then
     export GOMEMLIMIT="$PROMETHEUS_MEMORY_LIMIT"
 fi
 
-# Users who can list processes must not see a second copy of the secrets.
+# The environment of the process must not contain the secrets a second time.
 unset PROMETHEUS_CONFIG PROMETHEUS_WEB_CONFIG PROMETHEUS_RULES
-# In place of this shell, so that it gets the platform's signals.
+# `exec` replaces the shell, so that Prometheus receives the platform's signals.
 exec prometheus "$@"

@@ -6,12 +6,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Why we ended a connection.
+/// Reasons why Scrapebroker closed a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ended {
-    /// No request ran on it for too long.
+    /// No request ran for the idle timeout.
     Idle,
-    /// It was idle, and a new one needed its place.
+    /// It was idle, and the limit was reached.
     ForAnother,
 }
 
@@ -24,7 +24,7 @@ impl Ended {
     }
 }
 
-/// Gauge and counters of the main listener's connections.
+/// Metrics of the main listener's connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionMetrics {
     open: Gauge,
@@ -73,8 +73,8 @@ impl ConnectionMetrics {
         self.refused.inc();
     }
 
-    pub(super) fn end(&self, why: Ended) {
-        self.ended.count(why.reason());
+    pub(super) fn end(&self, reason: Ended) {
+        self.ended.count(reason.reason());
     }
 
     pub(super) fn stalled(&self) {

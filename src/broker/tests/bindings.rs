@@ -66,18 +66,18 @@ async fn an_invalid_bind_stores_nothing() {
         broker.provision(provision("i")).await.unwrap();
         let fixed = Provision { plan_id: "fixed".parse().unwrap(), ..provision("fixed") };
         broker.provision(fixed).await.unwrap();
-        let good = bind("i", "b", "app");
+        let valid = bind("i", "b", "app");
         let parameters = |value| map(value);
         let cases = [
             (bind("unknown", "b", "app"), "InstanceUnknown"),
-            (Bind { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
-            (Bind { plan_id: "x".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
-            (Bind { plan_id: "sized".parse().unwrap(), ..good.clone() }, "OtherPlan"),
+            (Bind { service_id: "x".parse().unwrap(), ..valid.clone() }, "UnknownService"),
+            (Bind { plan_id: "x".parse().unwrap(), ..valid.clone() }, "UnknownPlan"),
+            (Bind { plan_id: "sized".parse().unwrap(), ..valid.clone() }, "OtherPlan"),
             (
                 Bind {
                     service_id: "s2".parse().unwrap(),
                     plan_id: "p2".parse().unwrap(),
-                    ..good.clone()
+                    ..valid.clone()
                 },
                 "OtherService",
             ),
@@ -86,15 +86,15 @@ async fn an_invalid_bind_stores_nothing() {
                 "NotBindable",
             ),
             (
-                Bind { parameters: parameters(json!({"metrics_path": "/"})), ..good.clone() },
+                Bind { parameters: parameters(json!({"metrics_path": "/"})), ..valid.clone() },
                 "Parameter",
             ),
             (
-                Bind { parameters: parameters(json!({"headers": {"Host": "x"}})), ..good.clone() },
+                Bind { parameters: parameters(json!({"headers": {"Host": "x"}})), ..valid.clone() },
                 "Parameter",
             ),
             (
-                Bind { app_guid: None, parameters: parameters(json!({"endpoint": "/"})), ..good },
+                Bind { app_guid: None, parameters: parameters(json!({"endpoint": "/"})), ..valid },
                 "NoKeyParameters",
             ),
         ];

@@ -42,19 +42,19 @@ async fn a_repeated_provision_is_recognized_and_a_different_one_is_a_conflict() 
 async fn an_invalid_provision_stores_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;
-        let good = provision("i");
+        let valid = provision("i");
         let version = |text: &str| Some(text.to_owned());
-        let sized = Provision { plan_id: "sized".parse().unwrap(), ..good.clone() };
-        let fixed = Provision { plan_id: "fixed".parse().unwrap(), ..good.clone() };
+        let sized = Provision { plan_id: "sized".parse().unwrap(), ..valid.clone() };
+        let fixed = Provision { plan_id: "fixed".parse().unwrap(), ..valid.clone() };
         let cases = [
-            (Provision { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
-            (Provision { plan_id: "x".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
-            (Provision { plan_id: "p2".parse().unwrap(), ..good.clone() }, "UnknownPlan"),
-            (Provision { parameters: map(json!({"a": 1})), ..good.clone() }, "Parameter"),
+            (Provision { service_id: "x".parse().unwrap(), ..valid.clone() }, "UnknownService"),
+            (Provision { plan_id: "x".parse().unwrap(), ..valid.clone() }, "UnknownPlan"),
+            (Provision { plan_id: "p2".parse().unwrap(), ..valid.clone() }, "UnknownPlan"),
+            (Provision { parameters: map(json!({"a": 1})), ..valid.clone() }, "Parameter"),
             (Provision { parameters: map(json!({"a": 1})), ..fixed }, "NoParameters"),
             (Provision { parameters: map(json!({"size": "5"})), ..sized.clone() }, "Parameter"),
             (
-                Provision { maintenance_version: version("Invalid"), ..good },
+                Provision { maintenance_version: version("Invalid"), ..valid },
                 "MaintenanceInfoConflict",
             ),
             (
@@ -124,15 +124,15 @@ async fn an_invalid_update_changes_nothing() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.provision(provision("i")).await.unwrap();
-        let good = update("i");
+        let valid = update("i");
         let cases = [
             (update("unknown"), "InstanceUnknown"),
-            (Update { service_id: "x".parse().unwrap(), ..good.clone() }, "UnknownService"),
-            (Update { service_id: "s2".parse().unwrap(), ..good.clone() }, "OtherService"),
-            (Update { plan_id: Some("x".parse().unwrap()), ..good.clone() }, "UnknownPlan"),
-            (Update { parameters: map(json!({"a": 1})), ..good.clone() }, "Parameter"),
+            (Update { service_id: "x".parse().unwrap(), ..valid.clone() }, "UnknownService"),
+            (Update { service_id: "s2".parse().unwrap(), ..valid.clone() }, "OtherService"),
+            (Update { plan_id: Some("x".parse().unwrap()), ..valid.clone() }, "UnknownPlan"),
+            (Update { parameters: map(json!({"a": 1})), ..valid.clone() }, "Parameter"),
             (
-                Update { maintenance_version: Some("9.9.9".to_owned()), ..good },
+                Update { maintenance_version: Some("9.9.9".to_owned()), ..valid },
                 "MaintenanceInfoConflict",
             ),
         ];

@@ -64,7 +64,7 @@ fn changed(id: &str, plan: Option<&str>, parameters: Value) -> Update {
 }
 
 /// Records an outcome like the reconciler.
-async fn note(store: &Store, id: &str) -> Result<(), StoreError> {
+async fn record_outcome(store: &Store, id: &str) -> Result<(), StoreError> {
     let id = instance(id);
     let mut tx = store.begin_write().await?;
     tx.lock(id.as_str()).await?;
@@ -77,7 +77,7 @@ async fn note(store: &Store, id: &str) -> Result<(), StoreError> {
 }
 
 /// Records the state of replicas like the reconciler.
-async fn observe(store: &Store, ids: [&str; 2]) -> Result<(), StoreError> {
+async fn record_replicas(store: &Store, ids: [&str; 2]) -> Result<(), StoreError> {
     let mut tx = store.begin_write().await?;
     for id in ids {
         replicas::replace(&mut tx, &instance(id), &[]).await?;
@@ -94,8 +94,8 @@ const OPERATIONS: [&str; 9] = [
     "bind",
     "unbind",
     "import",
-    "note",
-    "observe",
+    "record_outcome",
+    "record_replicas",
 ];
 
 /// The error, if it is a deadlock or timeout; other errors are expected.
@@ -121,8 +121,8 @@ async fn operate(operation: &str, broker: &Broker, id: &str) -> Option<String> {
             };
             broker.import(&[endpoint]).await.err()
         }
-        "note" => note(store, id).await.err().map(BrokerError::from),
-        _ => observe(store, [id, "shared"]).await.err().map(BrokerError::from),
+        "record_outcome" => record_outcome(store, id).await.err().map(BrokerError::from),
+        _ => record_replicas(store, [id, "shared"]).await.err().map(BrokerError::from),
     };
     let error = error.map(|error| format!("{error:?}"))?;
     (error.contains("deadlock") || error.contains("timeout"))
@@ -132,7 +132,7 @@ async fn operate(operation: &str, broker: &Broker, id: &str) -> Option<String> {
 /// A ready Prometheus instance with a binding.
 async fn prepare(broker: &Broker, id: &str) {
     broker.provision(prometheus(id)).await.unwrap();
-    note(&broker.0.store, id).await.unwrap();
+    record_outcome(&broker.0.store, id).await.unwrap();
     let bind = Bind {
         service_id: PROMETHEUS.parse().unwrap(),
         plan_id: SMALL.parse().unwrap(),

@@ -32,8 +32,8 @@ async fn imported_bindings_are_active_until_they_are_deleted() {
         assert_eq!(active_endpoint(&other, "app1").as_deref(), Some("/one"));
         other.refresh().await.unwrap();
         assert_eq!(active_endpoint(&other, "app1"), None, "other replicas see the deletion");
-        let gone = broker.unbind(&instance("whatever"), &binding("b1")).await.unwrap_err();
-        assert_eq!(name(&gone), "BindingGone");
+        let error = broker.unbind(&instance("whatever"), &binding("b1")).await.unwrap_err();
+        assert_eq!(name(&error), "BindingGone");
 
         let again = broker.import(&rows).await.unwrap();
         assert_eq!((again.imported, again.known), (0, 2));
@@ -56,12 +56,12 @@ async fn an_import_skips_invalid_rows_and_reports_why() {
         ];
         let import = broker.import(&rows).await.unwrap();
         assert_eq!(import.imported, 1);
-        let left: Vec<_> =
+        let skipped: Vec<_> =
             import.skipped.iter().map(|row| (row.guid.as_str(), row.problem.as_str())).collect();
-        assert_eq!(left[0], ("parent", "endpoint must not contain the segment `..`"));
-        assert!(left[1].1.starts_with("endpoint contains a character"), "{left:?}");
-        assert_eq!(left[2], ("", "guid must not be empty"));
-        assert_eq!(left[3], ("long", "app_guid is longer than 255 bytes"));
+        assert_eq!(skipped[0], ("parent", "endpoint must not contain the segment `..`"));
+        assert!(skipped[1].1.starts_with("endpoint contains a character"), "{skipped:?}");
+        assert_eq!(skipped[2], ("", "guid must not be empty"));
+        assert_eq!(skipped[3], ("long", "app_guid is longer than 255 bytes"));
         assert_eq!(active_endpoint(&broker, "app").as_deref(), Some("/good"));
     })
     .await;
@@ -160,14 +160,14 @@ async fn a_deleted_adopted_instance_is_not_adopted_again() {
     on_both(async |store| {
         let broker = broker(&store).await;
         broker.adopt_unknown_instances(true);
-        let late =
+        let late_bind =
             |instance: &str| Bind { org_space: org_space(), ..bind(instance, "late", "app") };
         create_binding(&broker, Bind { org_space: org_space(), ..bind("i", "b", "app") }).await;
         for id in ["i", "never seen"] {
             broker.deprovision(&instance(id)).await.unwrap();
             let again = broker.deprovision(&instance(id)).await.unwrap_err();
             assert_eq!(name(&again), "InstanceGone");
-            assert_eq!(name(&broker.bind(late(id)).await.unwrap_err()), "InstanceUnknown");
+            assert_eq!(name(&broker.bind(late_bind(id)).await.unwrap_err()), "InstanceUnknown");
         }
         let provisioned = broker.provision(provision("i")).await.unwrap();
         assert_eq!(provisioned, Provisioned::Created);

@@ -51,8 +51,8 @@ async fn a_delete_that_arrives_during_a_put_finds_its_instance() {
             assert_eq!(put.unwrap(), Provisioned::Created);
             deleted.unwrap();
         }
-        let gone = broker.fetch(&instance("i")).await.unwrap_err();
-        assert!(matches!(gone, BrokerError::InstanceUnknown), "{gone:?}");
+        let deleted = broker.fetch(&instance("i")).await.unwrap_err();
+        assert!(matches!(deleted, BrokerError::InstanceUnknown), "{deleted:?}");
     })
     .await;
 }
@@ -61,7 +61,7 @@ async fn a_delete_that_arrives_during_a_put_finds_its_instance() {
 async fn the_state_after_puts_and_deletes_of_two_replicas_matches_their_outcomes() {
     on_both(async |store| {
         let replicas = [broker(&store).await, broker(&store).await];
-        let (mut made, mut gone) = (0, 0);
+        let (mut created, mut deleted) = (0, 0);
         for _ in 0..20 {
             let answers = join_all((0..4).map(async |n: usize| {
                 let broker = &replicas[n % 2];
@@ -78,11 +78,11 @@ async fn the_state_after_puts_and_deletes_of_two_replicas_matches_their_outcomes
                 }
             }))
             .await;
-            made += answers.iter().filter(|answer| **answer == 1).count();
-            gone += answers.iter().filter(|answer| **answer == -1).count();
+            created += answers.iter().filter(|answer| **answer == 1).count();
+            deleted += answers.iter().filter(|answer| **answer == -1).count();
         }
-        let left = usize::from(replicas[0].fetch(&instance("i")).await.is_ok());
-        assert_eq!(made - gone, left, "made {made}, gone {gone}");
+        let remaining = usize::from(replicas[0].fetch(&instance("i")).await.is_ok());
+        assert_eq!(created - deleted, remaining, "created {created}, deleted {deleted}");
     })
     .await;
 }

@@ -5,22 +5,22 @@ use super::*;
 #[tokio::test]
 async fn another_replica_sees_a_new_binding_and_its_deletion() {
     on_both(async |store| {
-        let (here, there) = (broker(&store).await, broker(&store).await);
+        let (local, remote) = (broker(&store).await, broker(&store).await);
         let shutdown = CancellationToken::new();
         let every = Duration::from_millis(5);
-        let loop_there = tokio::spawn(there.clone().keep_current(every, shutdown.clone()));
-        here.provision(provision("i")).await.unwrap();
-        create_binding(&here, bind("i", "b", "app")).await;
+        let remote_loop = tokio::spawn(remote.clone().keep_current(every, shutdown.clone()));
+        local.provision(provision("i")).await.unwrap();
+        create_binding(&local, bind("i", "b", "app")).await;
         let until = async |bound: bool| {
-            while there.binding_table().binding_for("app").is_some() != bound {
+            while remote.binding_table().binding_for("app").is_some() != bound {
                 tokio::time::sleep(every).await;
             }
         };
         until(true).await;
-        here.unbind(&instance("i"), &binding("b")).await.unwrap();
+        local.unbind(&instance("i"), &binding("b")).await.unwrap();
         until(false).await;
         shutdown.cancel();
-        loop_there.await.unwrap();
+        remote_loop.await.unwrap();
     })
     .await;
 }
@@ -52,7 +52,7 @@ async fn an_unreadable_binding_does_not_affect_others() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_used_with_another_key_is_refused() {
+async fn a_store_with_another_key_is_rejected() {
     on_both(async |store| {
         broker(&store).await.provision(provision("i")).await.unwrap();
         let other = "another key that is long enough".into();

@@ -1,4 +1,4 @@
-//! A stand-in for gorouter: its `GET /routes`, with the demo's app in it.
+//! A fake gorouter: its `GET /routes`, with the instances of the demo's app.
 
 use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use serde_json::{Value, json};
@@ -7,7 +7,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-/// GUID of the demo's app.
 pub(super) const APP_GUID: &str = "7c3d2a4e-5b1f-4a86-9d27-0d3e6f1c9a55";
 pub(super) const ORGANIZATION_GUID: &str = "2f9a7c10-64d1-4c57-8f0b-6a1d8be0e7c3";
 pub(super) const SPACE_GUID: &str = "b84e1f6d-0a92-4e3c-a5d7-91c2f4380b6e";
@@ -18,7 +17,7 @@ pub(super) struct FakeGorouter {
 }
 
 impl FakeGorouter {
-    /// Shows an instance of the demo's app at each of `instances`.
+    /// Serves a route table with an endpoint at each address of `instances`.
     pub(super) fn bind(instances: &[SocketAddr]) -> io::Result<Self> {
         let table = table(instances);
         let server = HttpServer::new(move || {

@@ -1,5 +1,5 @@
-//! Binds the demo's app and creates a Prometheus for it, with the requests that Cloud Controller sends
-//! for `cf create-service` and `cf bind-service`.
+//! Binds the demo's app and creates a Prometheus for it, with the requests that Cloud Controller
+//! sends for `cf create-service` and `cf bind-service`.
 
 use super::{
     ENDPOINT,
@@ -16,7 +16,7 @@ const INSTANCE: &str = "/v2/service_instances/4a1be0d2-93c6-4f0e-8f55-3c0a7a8e6d
 const PROMETHEUS_BINDING: &str = "/service_bindings/0f6b2f0c-58a3-4f0d-9d0b-4f2f6a1f7e88";
 const BINDING: &str = "/service_bindings/e0c7f5a9-1b7d-4b52-b0d4-86c9e2c7d3a1";
 
-/// The service instance that is a Prometheus.
+/// Id of the service instance that is a Prometheus.
 pub(super) const PROMETHEUS: &str = "c51d6f0a-2e94-4b7e-8a3c-71f5d9b0e642";
 
 /// Polling interval of an operation.
@@ -32,28 +32,28 @@ pub(super) struct Credentials {
 
 /// Sets the metrics path of the demo's app.
 pub(super) async fn bind(platform: &Platform<'_>) -> anyhow::Result<()> {
-    let catalog = platform.ask("/v2/catalog", None).await?;
+    let catalog = platform.send("/v2/catalog", None).await?;
     let service = catalog.pointer("/services/0").context("the catalog has no service")?;
     let plan = service.pointer("/plans/0").context("the service has no plan")?;
-    platform.ask(INSTANCE, Some(provision(service, plan))).await?;
+    platform.send(INSTANCE, Some(provision(service, plan))).await?;
     let bind = bind_app(service, plan, json!({"endpoint": ENDPOINT}));
-    platform.ask(&format!("{INSTANCE}{BINDING}"), Some(bind)).await?;
+    platform.send(&format!("{INSTANCE}{BINDING}"), Some(bind)).await?;
     Ok(())
 }
 
 /// Creates a Prometheus, and binds the demo's app to it.
 pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Credentials> {
-    let catalog = platform.ask("/v2/catalog", None).await?;
+    let catalog = platform.send("/v2/catalog", None).await?;
     let named =
         |list: &Value, name: &str| list.as_array()?.iter().find(|one| one["name"] == name).cloned();
     let service = named(&catalog["services"], "prometheus").context("it is not offered")?;
     let plan = named(&service["plans"], "standard").context("it has no plan standard")?;
     let instance = format!("/v2/service_instances/{PROMETHEUS}");
-    let mut wanted = provision(&service, &plan);
-    wanted["parameters"] = json!({"scrape_interval": "1s"});
-    platform.ask(&format!("{instance}?accepts_incomplete=true"), Some(wanted)).await?;
+    let mut request = provision(&service, &plan);
+    request["parameters"] = json!({"scrape_interval": "1s"});
+    platform.send(&format!("{instance}?accepts_incomplete=true"), Some(request)).await?;
     loop {
-        let last = platform.ask(&format!("{instance}/last_operation"), None).await?;
+        let last = platform.send(&format!("{instance}/last_operation"), None).await?;
         match last["state"].as_str() {
             Some("in progress") => tokio::time::sleep(POLL_INTERVAL).await,
             Some("succeeded") => break,
@@ -61,7 +61,7 @@ pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Creden
         }
     }
     let bind = bind_app(&service, &plan, json!({"endpoint": ENDPOINT}));
-    let bound = platform.ask(&format!("{instance}{PROMETHEUS_BINDING}"), Some(bind)).await?;
+    let bound = platform.send(&format!("{instance}{PROMETHEUS_BINDING}"), Some(bind)).await?;
     let text = |key: &str| {
         let text = bound["credentials"][key].as_str().map(str::to_owned);
         text.with_context(|| format!("the binding has no {key}"))
@@ -96,8 +96,8 @@ pub(super) struct Platform<'a> {
 }
 
 impl Platform<'_> {
-    /// PUTs `body` if there is one, else GETs.
-    async fn ask(&self, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+    /// Sends a PUT request if there is a `body`, else a GET request.
+    async fn send(&self, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let url = format!("http://{}/broker{path}", self.broker);
         let request = match &body {
             Some(_) => self.http.put(url),
@@ -113,8 +113,8 @@ impl Platform<'_> {
         let status = response.status();
         let answer: Value = response.json().limit(1 << 20).await?;
         if !status.is_success() {
-            let why = answer["description"].as_str().unwrap_or_default();
-            bail!("the demo's broker answered {status} {why}");
+            let reason = answer["description"].as_str().unwrap_or_default();
+            bail!("the demo's broker answered {status} {reason}");
         }
         Ok(answer)
     }

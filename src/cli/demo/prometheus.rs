@@ -1,4 +1,4 @@
-//! The Prometheus of the demo, if the program is installed.
+//! The demo's Prometheus. It requires a `prometheus` executable.
 
 use super::platform::{self, Credentials, Platform};
 use crate::{cli::Environment, provisioner::process::find_program};
@@ -14,34 +14,34 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Number of ports after the first free one that it may use.
+/// Number of ports for it, beginning at a free one.
 const PORTS: u16 = 20;
-/// Timeout for the first samples: service discovery runs every five seconds.
+/// Timeout for the first samples. Service discovery runs every five seconds.
 const SAMPLES_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Series of the demo's app.
+/// A series of the demo's app.
 pub(super) const SERIES: &str = "api_http_requests_total";
 
-/// Storage of the demo's Prometheus.
+/// Maximum storage of the demo's Prometheus.
 const RETENTION_SIZE: &str = "128MiB";
 
 #[derive(Clone, Debug)]
-pub(super) enum Own {
-    /// It runs, and has samples.
+pub(super) enum DemoPrometheus {
+    /// It runs and has samples.
     Runs(Credentials),
-    /// There is no program to run.
+    /// There is no executable.
     NoProgram,
     /// It could not be created.
     Failed(String),
 }
 
-/// The program, if it is in `PATH`.
+/// The executable, if it is in the `PATH`.
 pub(super) fn program(environment: &Environment) -> Option<PathBuf> {
     let folders: Vec<_> = env::split_paths(environment.get("PATH")?).collect();
     find_program(Path::new("prometheus"), &folders).ok()
 }
 
-/// The settings with which `program` keeps everything in `folder`.
+/// Settings with which all files of `program` are in `folder`.
 pub(super) fn settings(
     program: Option<&Path>,
     folder: &Path,
@@ -49,19 +49,19 @@ pub(super) fn settings(
     let Some(program) = program else {
         return Ok(vec![("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     };
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let first = first.min(u16::MAX - PORTS);
+    let first_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let first_port = first_port.min(u16::MAX - PORTS);
     Ok(vec![
         ("PROMETHEUS__PROVISIONER", "process".to_owned()),
         ("PROMETHEUS__BINARY", program.display().to_string()),
         ("PROMETHEUS__DATA_DIR", folder.join("prometheus-instances").display().to_string()),
         ("PROMETHEUS__TMPFS_DIR", folder.join("prometheus-in-memory").display().to_string()),
-        ("PROMETHEUS__PORTS", format!("{first}-{}", first + PORTS)),
+        ("PROMETHEUS__PORTS", format!("{first_port}-{}", first_port + PORTS)),
     ])
 }
 
-/// The catalog with plans that fit on every disk.
-pub(super) fn modest(catalog: &str) -> serde_json::Result<String> {
+/// The catalog with retention sizes that are small enough for any disk.
+pub(super) fn small_catalog(catalog: &str) -> serde_json::Result<String> {
     let mut catalog: Value = serde_json::from_str(catalog)?;
     let services = catalog.get_mut("services").and_then(Value::as_array_mut);
     let plans = services
@@ -76,24 +76,24 @@ pub(super) fn modest(catalog: &str) -> serde_json::Result<String> {
     Ok(catalog.to_string())
 }
 
-/// Creates it, binds the app, and waits for samples.
-pub(super) async fn make(program: Option<&Path>, platform: &Platform<'_>) -> Own {
+/// Provisions the Prometheus, binds the app to it, and waits for samples.
+pub(super) async fn provision(program: Option<&Path>, platform: &Platform<'_>) -> DemoPrometheus {
     if program.is_none() {
-        return Own::NoProgram;
+        return DemoPrometheus::NoProgram;
     }
-    let made = async {
+    let provisioned = async {
         let credentials = platform::prometheus(platform).await?;
         let samples = timeout(SAMPLES_TIMEOUT, samples(platform, &credentials)).await;
         samples.map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))?;
         Ok::<_, anyhow::Error>(credentials)
     };
-    match made.await {
-        Ok(credentials) => Own::Runs(credentials),
-        Err(error) => Own::Failed(error.to_string()),
+    match provisioned.await {
+        Ok(credentials) => DemoPrometheus::Runs(credentials),
+        Err(error) => DemoPrometheus::Failed(error.to_string()),
     }
 }
 
-/// Resolves when there are samples of the app.
+/// Returns when the Prometheus has samples of the app.
 async fn samples(platform: &Platform<'_>, credentials: &Credentials) {
     let url = format!("{}/api/v1/query?query={SERIES}", credentials.url);
     loop {
@@ -109,7 +109,7 @@ async fn samples(platform: &Platform<'_>, credentials: &Credentials) {
     }
 }
 
-impl fmt::Display for Own {
+impl fmt::Display for DemoPrometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runs(Credentials { url, username, password }) => write!(
@@ -126,9 +126,9 @@ Open in a browser:           {url}/
 There is no dedicated Prometheus: the program prometheus is not in the PATH. Install it, as with
 apt-get install prometheus, or take it from https://prometheus.io/download, and start the demo again.",
             ),
-            Self::Failed(why) => {
+            Self::Failed(reason) => {
                 f.write_str("There is no dedicated Prometheus: ")?;
-                f.write_str(why)?;
+                f.write_str(reason)?;
                 f.write_char('.')
             }
         }
@@ -141,11 +141,13 @@ mod tests {
 
     #[test]
     fn the_summary_says_how_to_install_prometheus() {
-        let text = Own::NoProgram.to_string();
+        let text = DemoPrometheus::NoProgram.to_string();
         assert!(text.contains("apt-get install prometheus") && text.contains("PATH"), "{text}");
-        assert!(Own::Failed("no port is free".to_owned()).to_string().ends_with("is free."));
+        assert!(
+            DemoPrometheus::Failed("no port is free".to_owned()).to_string().ends_with("is free.")
+        );
         let settings = settings(None, Path::new("/nowhere")).unwrap();
-        let catalog = modest(crate::config::catalog::BUILT_IN).unwrap();
+        let catalog = small_catalog(crate::config::catalog::BUILT_IN).unwrap();
         assert!(catalog.contains("\"retention_size\":\"128MiB\""), "{catalog}");
         assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
     }

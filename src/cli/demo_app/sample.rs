@@ -15,26 +15,26 @@ const QUEUES: [&str; 2] = ["images", "mail"];
 /// Upper bounds of the histogram, in seconds.
 const BOUNDS: [f64; 6] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-/// Number of the last waiting times in the summary.
+/// Number of recent waiting times in the summary.
 const WINDOW: usize = 200;
 
-/// Everything that one instance exposes.
+/// All metrics of one instance.
 pub(super) struct Sample {
     random: Random,
     started: SystemTime,
-    /// `GET` and `HEAD` of each handler.
+    /// Numbers of `GET` and `HEAD` requests per handler.
     visits: [[u64; HANDLERS.len()]; 2],
     queues: [Queue; QUEUES.len()],
-    /// Users that are logged in, and for how many ticks more.
+    /// Ids of logged-in users, and their remaining ticks.
     sessions: BTreeMap<u64, u64>,
 }
 
-/// One queue of jobs.
+/// A queue of jobs.
 #[derive(Default)]
 struct Queue {
     length: u64,
     done: u64,
-    /// Jobs per bucket of [`BOUNDS`], not yet cumulated; the last is `+Inf`.
+    /// Number of jobs per bucket of [`BOUNDS`], not cumulative. The last one is `+Inf`.
     durations: [u64; BOUNDS.len() + 1],
     durations_sum: f64,
     waits: VecDeque<f64>,
@@ -42,7 +42,7 @@ struct Queue {
 }
 
 impl Sample {
-    /// Instances with different indexes have different numbers.
+    /// Instances with different indexes have different values.
     pub(super) fn new(index: u32) -> Self {
         let mut sample = Self {
             random: Random(0x5eed_0000_0000_0001 + u64::from(index)),
@@ -51,12 +51,12 @@ impl Sample {
             queues: Default::default(),
             sessions: BTreeMap::new(),
         };
-        // Some history makes graphs useful from the start.
+        // The counters start above 0, so that graphs are useful immediately.
         (0..10).for_each(|_| sample.tick());
         sample
     }
 
-    /// Counts a visit of one of [`HANDLERS`].
+    /// Counts a request to one of [`HANDLERS`].
     pub(super) fn count(&mut self, head: bool, handler: &str) {
         for (visits, name) in self.visits[usize::from(head)].iter_mut().zip(HANDLERS) {
             *visits += u64::from(name == handler);
@@ -68,9 +68,9 @@ impl Sample {
         let Self { random, queues, sessions, .. } = self;
         for queue in queues {
             queue.length += random.below(6);
-            // Slightly faster than jobs arrive, so that the queue does not grow.
+            // Jobs finish slightly faster than they arrive, so that the queue does not grow.
             for _ in 0..queue.length.min(random.below(7)) {
-                queue.work(random);
+                queue.finish_job(random);
             }
         }
         sessions.retain(|_, ticks| {
@@ -82,7 +82,7 @@ impl Sample {
         }
     }
 
-    /// All metrics, in the text format 0.0.4.
+    /// All metrics in text format 0.0.4.
     pub(super) fn expose(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -129,9 +129,9 @@ impl Sample {
 }
 
 impl Queue {
-    /// Does the first job of the queue.
-    fn work(&mut self, random: &mut Random) {
-        // Squared: most jobs are quick, few are slow.
+    /// Finishes the first job of the queue.
+    fn finish_job(&mut self, random: &mut Random) {
+        // Squared, so that most jobs are fast and a few are slow.
         let duration = random.fraction().powi(2) * 3.0;
         let wait = random.fraction().powi(2) * 10.0;
         self.length -= 1;
@@ -175,7 +175,7 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}")
 }
 
-/// Numbers that look random, and are the same in every run (xorshift64).
+/// A pseudo-random number generator (xorshift64) with the same sequence in every run.
 struct Random(u64);
 
 impl Random {
@@ -190,7 +190,7 @@ impl Random {
         (self.next() >> 16) % limit
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     fn fraction(&mut self) -> f64 {
         self.below(1 << 20) as f64 / (1 << 20) as f64
     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn work_moves_every_kind_of_metric() {
+    fn ticks_change_metrics_of_every_type() {
         let mut sample = Sample::new(0);
         let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for _ in 0..30 {
@@ -219,19 +219,19 @@ mod tests {
                 seen.entry(name.to_owned()).or_default().insert(value.to_string());
             }
         }
-        let moving = [
+        let changing = [
             "demo_jobs_done_total{queue=\"mail\"}",
             "demo_queue_length{queue=\"mail\"}",
             "demo_job_duration_seconds_bucket{queue=\"mail\",le=\"+Inf\"}",
             "demo_job_wait_seconds{queue=\"mail\",quantile=\"0.5\"}",
         ];
-        for name in moving {
+        for name in changing {
             assert!(seen[name].len() > 5, "{name}: {:?}", seen[name]);
         }
     }
 
     #[test]
-    fn labels_come_and_go() {
+    fn series_appear_and_disappear() {
         let mut sample = Sample::new(0);
         let mut seen: Vec<BTreeSet<u64>> = Vec::new();
         for _ in 0..300 {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_cumulative_and_agrees_with_its_count() {
+    fn a_histogram_is_cumulative_and_matches_its_count() {
         let mut sample = Sample::new(1);
         (0..1000).for_each(|_| sample.tick());
         let text = sample.expose();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_differ() {
+    fn instances_have_different_values() {
         assert_ne!(Sample::new(0).expose(), Sample::new(1).expose());
     }
 

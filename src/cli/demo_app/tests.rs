@@ -3,7 +3,7 @@ use actix_web::rt;
 use awc::{Client, ClientResponse};
 use tokio::sync::oneshot;
 
-/// Starts an instance on a free port; it stops when the sender goes.
+/// Starts an instance on a free port. It stops when the sender is dropped.
 fn start(options: Options) -> (String, oneshot::Sender<()>, rt::task::JoinHandle<io::Result<()>>) {
     let app = DemoApp::bind(([127, 0, 0, 1], 0).into(), options).unwrap();
     let url = format!("http://{}", app.address());
@@ -17,7 +17,7 @@ fn header<B>(response: &ClientResponse<B>, name: &str) -> String {
 }
 
 #[actix_web::test]
-async fn visits_are_counted_and_other_pages_are_missing() {
+async fn requests_are_counted_and_unknown_paths_are_not_found() {
     let (url, _stop, _) = start(Options::default());
     let client = Client::default();
     for path in ["/", "/path1", "/path1", "/path2"] {
@@ -36,7 +36,7 @@ async fn visits_are_counted_and_other_pages_are_missing() {
 }
 
 #[actix_web::test]
-async fn head_has_no_body_and_other_methods_are_refused() {
+async fn head_has_no_body_and_other_methods_are_rejected() {
     let (url, _stop, _) = start(Options::default());
     let client = Client::default();
     for path in ["/", "/metrics"] {
@@ -51,7 +51,7 @@ async fn head_has_no_body_and_other_methods_are_refused() {
 }
 
 #[actix_web::test]
-async fn metrics_may_lie_elsewhere_behind_a_password() {
+async fn metrics_may_have_another_path_and_a_password() {
     let (url, _stop, _) = start(Options {
         path: "actuator/prometheus".parse().unwrap(),
         basic_auth: Some(BasicAuth { username: "u".to_owned(), password: "p:w".into() }),
@@ -75,7 +75,7 @@ async fn metrics_may_lie_elsewhere_behind_a_password() {
 }
 
 #[actix_web::test]
-async fn it_stops_when_asked_and_an_address_in_use_is_an_error() {
+async fn the_app_stops_and_an_address_in_use_is_an_error() {
     let app = DemoApp::bind(([127, 0, 0, 1], 0).into(), Options::default()).unwrap();
     let address = app.address();
     let second = DemoApp::bind(address, Options::default()).err().unwrap();

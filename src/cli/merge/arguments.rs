@@ -7,27 +7,26 @@ use super::{
 };
 use exposition::{Escaping, Format, OutputFormat};
 
-/// What to merge: files in their order, each with the labels that its samples get;
-/// and the formats in which they are read and written.
+/// The files to merge with their labels, and the input and output formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
     pub(super) inputs: Vec<Input>,
     pub(super) target: OutputFormat,
-    /// The format of all files; without it each file's format is recognised from its content.
+    /// Format of all files. If unset, the format of each file is detected from its content.
     from: Option<Format>,
 }
 
 impl Arguments {
-    /// Reads what was given: each of `labels` as `K=V`, each of `files` as a path, `-` for
-    /// standard input, or either of them with labels of its own as `FILE:K=V,K=V`.
+    /// Parses arguments. Each element of `labels` is `K=V`. Each element of `files` is a path or
+    /// `-` for standard input, optionally followed by labels as `FILE:K=V,K=V`.
     ///
-    /// A file's own labels come after the common ones, and instead of those of the same name.
-    /// The path ends before the first `:` that is followed by labels only, so paths and label values
-    /// may contain colons.
+    /// Labels of a file follow the common labels, and replace common labels of the same name. The
+    /// path ends before the first `:` that is followed by valid labels only. So paths and label
+    /// values may contain colons.
     ///
     /// # Errors
     ///
-    /// Those for which [`MergeError::is_usage`] holds.
+    /// Returns errors for which [`MergeError::is_usage`] is true.
     pub(super) fn parse<S: AsRef<str>, F: AsRef<OsStr>>(
         labels: impl IntoIterator<Item = S>,
         files: impl IntoIterator<Item = F>,
@@ -48,20 +47,19 @@ impl Arguments {
         Ok(Self { inputs, target: OutputFormat::default(), from: None })
     }
 
-    /// All files are read in this format, or in the one that their content shows.
+    /// Sets the input format. If `None`, the format of each file is detected.
     #[must_use]
-    pub(super) fn read_as(self, from: Option<Format>) -> Self {
+    pub(super) fn with_input_format(self, from: Option<Format>) -> Self {
         Self { from, ..self }
     }
 
-    /// The output has this format. Names that old readers do not know stay as they are
-    /// where the format can have them, unless an escaping is named; elsewhere each
-    /// strange character becomes `_`.
+    /// Sets the output format and the escaping of names. Without an escaping, UTF-8 names are
+    /// unchanged if the format allows them. Otherwise each invalid character becomes `_`.
     ///
     /// # Errors
     ///
-    /// [`MergeError::Escaping`] if the format cannot have the names that were requested.
-    pub(super) fn written_as(
+    /// Returns [`MergeError::Escaping`] if the format does not support the escaping.
+    pub(super) fn with_output_format(
         self,
         to: Format,
         escaping: Option<Escaping>,
@@ -73,13 +71,13 @@ impl Arguments {
         Ok(Self { target, ..self })
     }
 
-    /// What a file with this content is read as.
+    /// The input format of a file with this content.
     pub(super) fn format_of(&self, body: &[u8]) -> Format {
         self.from.unwrap_or_else(|| content::format_of(body))
     }
 
-    /// Whether formats are recognised from content.
-    pub(super) fn tells_formats(&self) -> bool {
+    /// Whether formats are detected from the content.
+    pub(super) fn detects_formats(&self) -> bool {
         self.from.is_none()
     }
 }
@@ -89,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_command_line_is_told() {
+    fn invalid_arguments_are_errors() {
         let error = |labels: &[&str], files: &[&str]| Arguments::parse(labels, files).unwrap_err();
         assert!(matches!(error(&[], &[]), MergeError::NoFiles));
         assert!(matches!(error(&[], &["-", "-:a=b"]), MergeError::SecondStdin));
@@ -100,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_as_they_are_where_the_format_can_have_them() {
+    fn utf8_names_are_unchanged_if_the_format_allows_them() {
         use Escaping::{AllowUtf8, Dots, Underscores};
         let cases = [
             (Format::Text004, None, Some(Underscores)),
@@ -116,7 +114,7 @@ mod tests {
         ];
         for (to, escaping, expected) in cases {
             let arguments = Arguments::parse::<&str, _>([], ["a"]).unwrap();
-            match arguments.written_as(to, escaping) {
+            match arguments.with_output_format(to, escaping) {
                 Ok(arguments) => {
                     assert_eq!(arguments.target.format(), to);
                     assert_eq!(Some(arguments.target.escaping()), expected, "{to} {escaping:?}");
@@ -127,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_named_format_wins_against_the_content() {
+    fn the_format_argument_overrides_detection() {
         let arguments = Arguments::parse::<&str, _>([], ["a"]).unwrap();
         assert_eq!(arguments.format_of(b"x 1\n# EOF\n"), Format::OpenMetrics100);
-        let arguments = arguments.read_as(Some(Format::Text004));
+        let arguments = arguments.with_input_format(Some(Format::Text004));
         assert_eq!(arguments.format_of(b"x 1\n# EOF\n"), Format::Text004);
     }
 }

@@ -1,19 +1,18 @@
-//! `--check`: what keeps files from being merged, and what a merge would mend.
+//! `--check`: lists the problems of files, and the differences that a merge would resolve.
 //!
-//! A merge stops at the first mistake. A check lists all mistakes, one per line, in the form
-//! `FILE:LINE: reason` that editors understand. Differences between files that a merge resolves are
-//! notes without a line.
+//! A merge stops at the first problem. A check lists all problems, one per line. Editors can parse
+//! the format `FILE:LINE: reason`. Differences between files are notes without a line number.
 
 use std::io::{self, Read, Write};
 
 use super::{arguments::Arguments, error::MergeError, input::Input, repeated};
 use exposition::{Error, ErrorKind, Format, IndexedBody, Limits, Merge, Reader, Stats};
 
-/// Limit of mistakes per file: the file is read once more for each of them.
+/// Maximum number of problems per file. The file is parsed again after each problem.
 const MAX_PROBLEMS: usize = 100;
 
-/// Writes what is wrong with the files to `out`, and if nothing is, what a merge in
-/// the target format would have to do besides adding labels.
+/// Writes all problems of the files to `out`. If there are none, writes what a merge into the
+/// target format would change besides adding labels.
 pub(super) fn check(
     arguments: &Arguments,
     stdin: &mut dyn Read,
@@ -44,7 +43,7 @@ pub(super) fn check(
     if broken == 0 { Ok(()) } else { Err(MergeError::Broken { broken, files }) }
 }
 
-/// Returns the file if it has no mistakes. The error is one of `out`.
+/// Returns the parsed file if it has no problems. Errors are those of `out`.
 fn check_file(
     arguments: &Arguments,
     reader: &Reader,
@@ -75,16 +74,16 @@ fn check_file(
     if problems.len() == MAX_PROBLEMS {
         writeln!(out, "note: {path}: only the first {MAX_PROBLEMS} problems are listed")?;
     }
-    if arguments.tells_formats() {
+    if arguments.detects_formats() {
         writeln!(out, "note: {path}: read as {format} for what it holds; `--from` names another")?;
     }
     Ok(None)
 }
 
-/// All that is wrong in a body.
+/// Returns all problems of a body.
 ///
-/// The parser stops at the first broken line, so that is made a blank one, which no
-/// format minds, and the body is read again.
+/// The parser stops at the first invalid line. That line is replaced by an empty line, which is
+/// valid in all text formats, and the body is parsed again.
 fn problems(
     mut body: Vec<u8>,
     format: Format,
@@ -97,8 +96,8 @@ fn problems(
             Ok(instance) => return (problems, Some(instance)),
             Err(problem) => {
                 problems.push(problem);
-                let goes_on = format != Format::Protobuf && is_of_one_line(problem.kind());
-                if !goes_on || !blank(&mut body, problem.line()) {
+                let is_recoverable = format != Format::Protobuf && affects_one_line(problem.kind());
+                if !is_recoverable || !clear_line(&mut body, problem.line()) {
                     break;
                 }
             }
@@ -107,8 +106,8 @@ fn problems(
     (problems, None)
 }
 
-/// Whether the other lines are not concerned.
-fn is_of_one_line(kind: ErrorKind) -> bool {
+/// Whether the problem affects only one line.
+fn affects_one_line(kind: ErrorKind) -> bool {
     !matches!(
         kind,
         ErrorKind::BodyTooLarge
@@ -119,8 +118,8 @@ fn is_of_one_line(kind: ErrorKind) -> bool {
     )
 }
 
-/// Empties a line, counted from 1. Returns whether there was something in it.
-fn blank(body: &mut Vec<u8>, line: usize) -> bool {
+/// Clears a line, counted from 1. Returns whether the line was non-empty.
+fn clear_line(body: &mut Vec<u8>, line: usize) -> bool {
     let mut breaks = memchr::memchr_iter(b'\n', body);
     let start = match line.checked_sub(2) {
         None => Some(0),
@@ -132,7 +131,7 @@ fn blank(body: &mut Vec<u8>, line: usize) -> bool {
 }
 
 fn write_notes(stats: Stats, format: Format, out: &mut dyn Write) -> io::Result<()> {
-    // Whole, so that nothing that a merge counts is forgotten here.
+    // Destructured, so that a new field of `Stats` is not missing here.
     let Stats {
         type_conflicts,
         spec_violations,

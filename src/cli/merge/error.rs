@@ -19,27 +19,27 @@ pub(super) enum MergeError {
     #[error("{file}, {problem}")]
     Exposition {
         file: String,
-        /// Where and why; a part of the message, so no source of it.
+        /// The location and the reason. It is part of the message, so it is not the `source` of the
+        /// error.
         problem: exposition::Error,
     },
-    /// What a check has listed, in short.
+    /// Files with problems, which were already listed.
     #[error("{broken} of {files} files cannot be merged")]
     Broken {
-        /// How many are no expositions, or cannot be read.
+        /// Number of files that are invalid or unreadable.
         broken: usize,
-        /// How many were looked at.
+        /// Number of all files.
         files: usize,
     },
-    /// Samples that two files have.
+    /// Two files contain the same series.
     #[error("two files have the same series: give each file a label of its own")]
     Repeated,
-    /// The output does not take what is written to it.
     #[error("cannot write to the output")]
     Write(#[source] io::Error),
 }
 
 impl MergeError {
-    /// Whether the command line itself is wrong, whatever the files hold.
+    /// Whether the arguments are invalid, independently of the files.
     pub(super) fn is_usage(&self) -> bool {
         matches!(self, Self::NoFiles | Self::SecondStdin | Self::Label(_) | Self::Escaping(_))
     }

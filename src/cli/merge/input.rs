@@ -1,4 +1,4 @@
-//! One file on the command line.
+//! An input file of the command line.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,17 +17,20 @@ pub(super) struct Input {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
-    /// Given as `-`.
+    /// The argument `-`.
     Stdin,
     File(PathBuf),
 }
 
 impl Input {
     pub(super) fn parse(text: &OsStr, common: &[(String, String)]) -> Self {
-        let (path, own) = text.to_str().and_then(split_labels).unwrap_or((text.into(), Vec::new()));
-        let is_own = |name: &String| own.iter().any(|(own, _)| own == name);
-        let mut labels: Vec<_> = common.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
-        labels.extend(own);
+        let (path, own_labels) =
+            text.to_str().and_then(split_labels).unwrap_or((text.into(), Vec::new()));
+        let is_overridden =
+            |name: &String| own_labels.iter().any(|(own_labels, _)| own_labels == name);
+        let mut labels: Vec<_> =
+            common.iter().filter(|(name, _)| !is_overridden(name)).cloned().collect();
+        labels.extend(own_labels);
         let source = if path == "-" { Source::Stdin } else { Source::File(path.into()) };
         Self { source, labels }
     }
@@ -50,7 +53,7 @@ impl Input {
         AddedLabels::new(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    /// What it is called in a sentence.
+    /// The name for messages.
     pub(super) fn name(&self) -> String {
         match &self.source {
             Source::Stdin => "standard input".to_owned(),
@@ -58,13 +61,13 @@ impl Input {
         }
     }
 
-    /// What it was called on the command line, without labels.
+    /// The argument without its labels.
     pub(super) fn path(&self) -> String {
         if self.is_stdin() { "-".to_owned() } else { self.name() }
     }
 }
 
-/// A path and the labels after it, if there are any.
+/// Splits an argument into its path and labels, if it has labels.
 fn split_labels(text: &str) -> Option<(OsString, Vec<(String, String)>)> {
     text.match_indices(':').find_map(|(colon, _)| {
         let labels = text.get(colon + 1..)?.split(',').map(label).collect::<Option<_>>()?;
@@ -72,7 +75,7 @@ fn split_labels(text: &str) -> Option<(OsString, Vec<(String, String)>)> {
     })
 }
 
-/// A label that can be added.
+/// Parses a label that may be added to samples.
 pub(super) fn label(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
     AddedLabels::can_add(name).then(|| (name.to_owned(), value.to_owned()))
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_ends_where_labels_begin() {
+    fn a_path_ends_before_its_labels() {
         let cases = [
             ("a.prom", "a.prom", ""),
             ("a.prom:index=0", "a.prom", "index=0"),
@@ -104,7 +107,7 @@ mod tests {
             ("a.prom:x=a=b", "a.prom", "x=a=b"),
             ("-", "-", ""),
             ("-:index=1", "-", "index=1"),
-            // What follows are no labels, so it is part of the path.
+            // Not valid labels, so they are part of the path.
             ("a.prom:", "a.prom:", ""),
             ("a.prom:b", "a.prom:b", ""),
             ("a.prom:x=1,", "a.prom:x=1,", ""),
@@ -118,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn standard_input_is_told_from_a_file_of_its_name() {
+    fn standard_input_differs_from_a_file_named_dash() {
         let is_stdin = |text: &str| Input::parse(OsStr::new(text), &[]).is_stdin();
         assert!(is_stdin("-") && is_stdin("-:a=b"));
         assert!(!is_stdin("./-") && !is_stdin("-:") && !is_stdin("--"));
     }
 
     #[test]
-    fn labels_of_a_file_go_before_common_ones_of_the_same_name() {
+    fn labels_of_a_file_override_common_labels() {
         let common = [("app", "x"), ("index", "9")];
         assert_eq!(input("a", &common), ("a".to_owned(), "app=x index=9".to_owned()));
         assert_eq!(input("a:index=0", &common), ("a".to_owned(), "app=x index=0".to_owned()));

@@ -1,19 +1,19 @@
-//! Samples that two files have, told as a reader of the files looks for them.
+//! Descriptions of duplicate samples.
 
 use super::input::Input;
 use exposition::{DuplicateSample, SampleLocation};
 
-/// One line for each sample that is left out: where it is, and where it is kept.
+/// One line per dropped sample: its location, and the location of the kept sample.
 pub(super) fn describe(repeated: &[DuplicateSample], inputs: &[Input]) -> Vec<String> {
-    let place = |place: &SampleLocation| {
-        let path = inputs.get(place.instance).map(Input::path).unwrap_or_default();
-        match place.line {
+    let location = |location: &SampleLocation| {
+        let path = inputs.get(location.instance).map(Input::path).unwrap_or_default();
+        match location.line {
             Some(line) => format!("{path}:{line}"),
             None => path,
         }
     };
     let describe = |DuplicateSample { series, kept, dropped }: &DuplicateSample| {
-        format!("{}: {series} is in {} too", place(dropped), place(kept))
+        format!("{}: {series} is in {} too", location(dropped), location(kept))
     };
     repeated.iter().map(describe).collect()
 }

@@ -32,7 +32,7 @@ fn files_and_standard_input_are_merged_in_their_order() {
 }
 
 #[test]
-fn each_file_is_read_as_what_it_is_and_all_become_one_format() {
+fn files_of_different_formats_are_merged_into_one_format() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("one.om");
     fs::write(&path, "# TYPE x counter\nx_total{i=\"1\"} 1 1.5\n# EOF\n").unwrap();
@@ -40,13 +40,13 @@ fn each_file_is_read_as_what_it_is_and_all_become_one_format() {
     let stdin = b"# TYPE x_total counter\nx_total 2 2500\n";
     let text = "# TYPE x_total counter\nx_total 2 2500\nx_total{i=\"1\"} 1 1500\n";
     assert_eq!(merged(&arguments, stdin).0, text);
-    let arguments = arguments.written_as(Format::OpenMetrics100, None).unwrap();
+    let arguments = arguments.with_output_format(Format::OpenMetrics100, None).unwrap();
     let openmetrics = "# TYPE x counter\nx_total 2 2.5\nx_total{i=\"1\"} 1 1.5\n# EOF\n";
     assert_eq!(merged(&arguments, stdin).0, openmetrics);
 }
 
 #[test]
-fn names_are_escaped_as_was_asked_for() {
+fn names_are_escaped_as_requested() {
     use Escaping::{Dots, Underscores, Values};
     let cases = [
         (Format::Text004, None, "a_b 1\n"),
@@ -57,13 +57,13 @@ fn names_are_escaped_as_was_asked_for() {
     ];
     for (to, escaping, expected) in cases {
         let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
-        let arguments = arguments.written_as(to, escaping).unwrap();
+        let arguments = arguments.with_output_format(to, escaping).unwrap();
         assert_eq!(merged(&arguments, b"{\"a.b\"} 1\n").0, expected, "{to} {escaping:?}");
     }
 }
 
 #[test]
-fn a_broken_file_is_named_with_its_line_and_nothing_is_written() {
+fn an_invalid_file_is_named_with_its_line_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("broken.prom");
     fs::write(&path, "x 1\nx one\n").unwrap();
@@ -77,7 +77,7 @@ fn a_broken_file_is_named_with_its_line_and_nothing_is_written() {
 }
 
 #[test]
-fn an_output_that_is_gone_is_an_error() {
+fn a_closed_output_is_an_error() {
     let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
     let mut full: &mut [u8] = &mut [0; 2];
     let error = merge(&arguments, &mut &b"x 1\n"[..], &mut full).unwrap_err();
@@ -85,7 +85,7 @@ fn an_output_that_is_gone_is_an_error() {
 }
 
 #[test]
-fn a_series_in_two_files_is_written_once_and_told() {
+fn duplicate_series_are_written_once_and_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, body: &str| {
         let path = directory.path().join(name);
@@ -94,35 +94,35 @@ fn a_series_in_two_files_is_written_once_and_told() {
     };
     let one = file("one.prom", "# TYPE x gauge\nx{a=\"1\"} 1\n");
     let two = file("two.prom", "x{a=\"2\"} 2\nx{a=\"1\"} 3\n");
-    let told = format!("{two}:2: x{{a=\"1\"}} is in {one}:2 too");
+    let expected = format!("{two}:2: x{{a=\"1\"}} is in {one}:2 too");
     for to in [Format::Text004, Format::OpenMetrics100] {
         let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
-        let arguments = arguments.written_as(to, None).unwrap();
+        let arguments = arguments.with_output_format(to, None).unwrap();
         let mut out = Vec::new();
         let merged = merge(&arguments, &mut &b""[..], &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains("x{a=\"1\"} 1\nx{a=\"2\"} 2\n"), "{out}");
-        assert_eq!(merged.repeated, std::slice::from_ref(&told));
+        assert_eq!(merged.repeated, std::slice::from_ref(&expected));
         assert_eq!(merged.stats, Stats { duplicates: 1, ..Stats::default() });
 
         let mut out = Vec::new();
         let error = check::check(&arguments, &mut &b""[..], &mut out).unwrap_err();
         assert!(matches!(error, MergeError::Repeated));
-        assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
+        assert!(String::from_utf8(out).unwrap().starts_with(&format!("{expected}\n")));
     }
-    let told = format!("{two}: x{{a=\"1\"}} is in {one} too");
+    let expected = format!("{two}: x{{a=\"1\"}} is in {one} too");
     let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
-    let arguments = arguments.written_as(Format::Protobuf, None).unwrap();
+    let arguments = arguments.with_output_format(Format::Protobuf, None).unwrap();
     let mut protobuf = Vec::new();
     let merged = merge(&arguments, &mut &b""[..], &mut protobuf).unwrap();
-    assert_eq!(merged.repeated, std::slice::from_ref(&told));
+    assert_eq!(merged.repeated, std::slice::from_ref(&expected));
     assert_eq!(merged.stats.duplicates, 1);
     let mut out = Vec::new();
     let error = check::check(&arguments, &mut &b""[..], &mut out).unwrap_err();
     assert!(matches!(error, MergeError::Repeated));
-    assert!(String::from_utf8(out).unwrap().starts_with(&format!("{told}\n")));
+    assert!(String::from_utf8(out).unwrap().starts_with(&format!("{expected}\n")));
 
-    // Lines of a protobuf file have no numbers.
+    // Protobuf files have no line numbers.
     let three = directory.path().join("three.pb");
     fs::write(&three, protobuf).unwrap();
     let three = three.display().to_string();
@@ -130,7 +130,7 @@ fn a_series_in_two_files_is_written_once_and_told() {
     let merged = merge(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
     assert_eq!(merged.repeated, [format!("{three}: x{{a=\"1\"}} is in {one}:2 too")]);
 
-    // A label tells them apart.
+    // A label makes the series different.
     let files = [format!("{one}:file=1"), format!("{two}:file=2")];
     let arguments = Arguments::parse::<&str, _>([], files).unwrap();
     let merged = merge(&arguments, &mut &b""[..], &mut Vec::new()).unwrap();
@@ -138,7 +138,7 @@ fn a_series_in_two_files_is_written_once_and_told() {
 }
 
 #[test]
-fn a_series_of_families_of_two_names_is_written_once() {
+fn duplicate_series_of_different_families_are_written_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, body: &str| {
         let path = directory.path().join(name);
@@ -149,7 +149,7 @@ fn a_series_of_families_of_two_names_is_written_once() {
     let two = file("two.prom", "# TYPE x summary\nx_sum{a=\"1\"} 2\nx_count{a=\"1\"} 3\n");
     for to in [Format::Text004, Format::OpenMetrics100, Format::Protobuf] {
         let arguments = Arguments::parse::<&str, _>([], [&one, &two]).unwrap();
-        let arguments = arguments.written_as(to, None).unwrap();
+        let arguments = arguments.with_output_format(to, None).unwrap();
         let path = directory.path().join("merged");
         let mut out = fs::File::create(&path).unwrap();
         let merged = merge(&arguments, &mut &b""[..], &mut out).unwrap();
@@ -167,7 +167,7 @@ fn a_series_of_families_of_two_names_is_written_once() {
 }
 
 #[test]
-fn the_reason_is_told_once() {
+fn the_reason_is_printed_once() {
     let arguments = Arguments::parse::<&str, _>([], ["-"]).unwrap();
     let error = merge(&arguments, &mut &b"x one\n"[..], &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("line 1"), "{error}");

@@ -1,23 +1,24 @@
-//! Everything that Cloud Controller refuses, and what the broker needs.
+//! Validation of a catalog.
 //!
-//! The list is that of contract osb.md 1.2 ("What CC additionally refuses").
-//! A mistake does not end the check: an operator repairs a catalog once.
+//! The rules include those of Cloud Controller (cloudfoundry/cloud_controller_ng,
+//! `lib/services/service_brokers/v2/catalog.rb`). Validation continues after a problem, so that an
+//! operator sees all problems at once.
 
 use super::{CatalogMistake, ParameterSchema, Plan, Service};
 use crate::domain::{IdError, PlanId, prometheus::PrometheusPlan};
 use serde_json::{Map, Value};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// Longest description, in characters.
+/// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 10_000;
-/// Longest sum of all tags of a service, in characters.
+/// Maximum total length of the tags of a service, in characters.
 const MAX_TAGS: usize = 2_048;
-/// Longest `maintenance_info`, in characters of JSON.
+/// Maximum length of `maintenance_info` as JSON, in characters.
 const MAX_MAINTENANCE_INFO: usize = 2_000;
-/// What a service may ask of the platform.
+/// Permissions that a service may require.
 const PERMISSIONS: [&str; 3] = ["syslog_drain", "route_forwarding", "volume_mount"];
 
-/// The services of a document, or every mistake in it.
+/// Returns the services of a document, or all problems.
 pub(super) fn services(document: &Value) -> Result<Vec<Service>, Vec<CatalogMistake>> {
     let mut check = Check::default();
     let services = match document.as_object() {
@@ -33,7 +34,7 @@ pub(super) fn services(document: &Value) -> Result<Vec<Service>, Vec<CatalogMist
     }
 }
 
-/// An object of the document and where it stands.
+/// A JSON object and its path in the document.
 struct Object<'a> {
     map: &'a Map<String, Value>,
     path: String,
@@ -47,7 +48,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A value that is there; `null` means absent, as it does for Cloud Controller.
+    /// The value of a key. `null` counts as absent, as in Cloud Controller.
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
@@ -69,7 +70,7 @@ impl Check {
 
     fn services(&mut self, document: &Object<'_>) -> Option<Vec<Service>> {
         let services = self.objects(document, "services");
-        // Two steps: collecting options at once would end at the first mistake.
+        // Collecting into an `Option` directly would stop at the first problem.
         let services = services.iter().map(|service| self.service(service)).collect::<Vec<_>>();
         services.into_iter().collect()
     }
@@ -157,7 +158,7 @@ impl Check {
         })
     }
 
-    /// A list of objects that must not be empty.
+    /// An array of objects that must not be empty.
     fn objects<'a>(&mut self, parent: &Object<'a>, key: &str) -> Vec<Object<'a>> {
         let path = parent.at(key);
         let Some(values) = parent.get(key).and_then(Value::as_array).filter(|v| !v.is_empty())
@@ -290,7 +291,7 @@ impl Check {
         Some(version)
     }
 
-    /// What the plan means, if its instances are a Prometheus.
+    /// The Prometheus settings of the plan.
     fn prometheus(&mut self, plan: &Object<'_>) -> Result<Option<PrometheusPlan>, Recorded> {
         let Some(metadata) = plan.get("metadata").and_then(Value::as_object) else {
             return Ok(None);
@@ -309,7 +310,7 @@ impl Check {
         Err(Recorded)
     }
 
-    /// The schemas of provision, update and bind.
+    /// The parameter schemas of provision, update and bind requests.
     fn schemas(&mut self, plan: &Object<'_>) -> [Option<ParameterSchema>; 3] {
         let Some(schemas) = self.object(plan, "schemas") else { return [None, None, None] };
         let instance = self.object(&schemas, "service_instance");
@@ -328,7 +329,7 @@ impl Check {
 /// A mistake was recorded.
 struct Recorded;
 
-/// What a plan inherits from its service.
+/// Flags that plans inherit from their service.
 struct Defaults {
     bindable: bool,
     plan_updateable: bool,

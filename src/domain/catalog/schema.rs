@@ -1,14 +1,14 @@
-//! JSON schemas of parameters.
+//! JSON schemas of request parameters.
 
 use super::texts;
 use crate::domain::BindingError;
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
-/// The longest schema that Cloud Controller accepts, in bytes of JSON.
+/// Maximum size of a schema as JSON, in bytes. Cloud Controller has the same limit.
 const MAX_LEN: usize = 65_536;
 
-/// A draft-04 schema that parameters must fit.
+/// A draft-04 schema of request parameters.
 #[derive(Clone, Debug)]
 pub struct ParameterSchema {
     validator: jsonschema::Validator,
@@ -19,7 +19,8 @@ impl ParameterSchema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// What to change; reads after the schema's path in the catalog.
+    /// States what to change. The text continues a sentence that starts with the schema's path in
+    /// the catalog.
     pub fn parse(schema: &Value) -> Result<Self, String> {
         let Some(map) = schema.as_object() else {
             return Err("must be a JSON schema, an object".to_owned());
@@ -42,23 +43,22 @@ impl ParameterSchema {
         Ok(Self { validator, document: schema.clone() })
     }
 
-    /// The same parameters, with texts made numbers, lists and so on where this
-    /// schema expects them.
+    /// Converts strings to numbers, arrays and other types where this schema expects them.
     pub fn typed(&self, parameters: Map<String, Value>) -> Map<String, Value> {
         texts::typed(&self.document, parameters)
     }
 
-    /// Whether there may be a parameter with this name.
+    /// Whether the schema allows a parameter with this name.
     pub fn takes(&self, name: &str) -> bool {
         texts::names(&self.document).contains(&name)
             || self.document.get("additionalProperties") != Some(&Value::Bool(false))
     }
 
-    /// Whether `parameters` fit.
+    /// Validates `parameters`.
     ///
     /// # Errors
-    /// Names the first parameter that does not. Values are left out of the
-    /// text, since a parameter may be a secret.
+    /// Names the first invalid parameter. The text omits values, because a parameter may be a
+    /// secret.
     pub fn check(&self, parameters: &Map<String, Value>) -> Result<(), BindingError> {
         let parameters = Value::Object(parameters.clone());
         let first = self.validator.iter_errors(&parameters).next();
@@ -93,12 +93,13 @@ impl ParameterSchema {
     }
 }
 
-/// A `$ref` that leaves the document; Cloud Controller does not follow these.
+/// A `$ref` to another document. Cloud Controller does not resolve such references.
 fn external_reference(schema: &Value) -> Option<&str> {
     match schema {
         Value::Object(map) => {
-            let own = map.get("$ref").and_then(Value::as_str).filter(|to| !to.starts_with('#'));
-            own.or_else(|| map.values().find_map(external_reference))
+            let external =
+                map.get("$ref").and_then(Value::as_str).filter(|to| !to.starts_with('#'));
+            external.or_else(|| map.values().find_map(external_reference))
         }
         Value::Array(values) => values.iter().find_map(external_reference),
         _ => None,
@@ -112,7 +113,7 @@ fn described(error: &ValidationError<'_>) -> String {
     }
 }
 
-/// The place of an error as users write it: `basic_auth.username`.
+/// The path of an error in the notation of users: `basic_auth.username`.
 fn dotted(error: &ValidationError<'_>) -> String {
     let pointer = error.instance_path().as_str();
     let parts = pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));

@@ -3,20 +3,20 @@ use crate::domain::ScrapeOptions;
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
-fn shipped() -> Value {
+fn built_in() -> Value {
     serde_json::from_str(include_str!("../../../broker-catalog.json")).unwrap()
 }
 
-/// Every mistake's path and problem after `change` was made to the shipped catalog.
+/// Paths and texts of all problems after `change` was applied to the built-in catalog.
 fn mistakes(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
-    let mut document = shipped();
+    let mut document = built_in();
     change(&mut document);
     let mistakes = Catalog::parse(&document, "http://x").err().unwrap_or_default();
     mistakes.into_iter().map(|mistake| (mistake.path, mistake.problem)).collect()
 }
 
 #[test]
-fn what_cloud_controller_refuses_is_a_mistake_with_its_path() {
+fn each_problem_has_a_path() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 47] = [
         ("services", |c| c["services"] = json!([])),
@@ -140,7 +140,7 @@ fn what_cloud_controller_refuses_is_a_mistake_with_its_path() {
             bind_schema(c, json!({"$schema": DRAFT, "$ref": "#/definitions/nowhere"}));
         }),
     ];
-    assert_eq!(mistakes(|_| {}), [], "the shipped catalog");
+    assert_eq!(mistakes(|_| {}), [], "the built-in catalog");
     for (index, (path, change)) in cases.into_iter().enumerate() {
         let found = mistakes(change);
         assert_eq!(found.len(), 1, "case {index}: {found:?}");
@@ -157,7 +157,7 @@ fn bind_schema(catalog: &mut Value, schema: Value) {
 }
 
 #[test]
-fn all_mistakes_come_at_once() {
+fn all_problems_are_reported_at_once() {
     let found = mistakes(|catalog| {
         catalog["services"][0]["id"] = json!("");
         catalog["services"][0]["plans"][0]["name"] = json!(5);
@@ -182,14 +182,14 @@ fn all_mistakes_come_at_once() {
 }
 
 #[test]
-fn a_document_that_is_no_object_is_one_mistake() {
+fn a_document_that_is_not_an_object_is_one_problem() {
     let found = Catalog::parse(&json!([]), "").unwrap_err();
     assert_eq!(found[0].to_string(), "the catalog must be an object with the key services");
 }
 
 #[test]
-fn a_plan_says_for_itself_what_its_service_says_for_all() {
-    let mut document = shipped();
+fn a_plan_overrides_flags_of_its_service() {
+    let mut document = built_in();
     let mut plan = document["services"][0]["plans"][0].clone();
     plan["id"] = json!("other");
     plan["name"] = json!("other");
@@ -205,8 +205,8 @@ fn a_plan_says_for_itself_what_its_service_says_for_all() {
 }
 
 #[test]
-fn keys_of_the_operators_own_are_kept_inside_services_and_dropped_beside_them() {
-    let mut document = shipped();
+fn unknown_keys_are_kept_in_services_and_dropped_at_the_top_level() {
+    let mut document = built_in();
     document["comment"] = json!("ours");
     document["services"][0]["x_vendor"] = json!({"a": 1});
     let catalog = Catalog::parse(&document, "").unwrap();
@@ -214,8 +214,8 @@ fn keys_of_the_operators_own_are_kept_inside_services_and_dropped_beside_them() 
     assert_eq!(catalog.document().get("comment"), None);
 }
 
-fn shipped_plan() -> Plan {
-    Catalog::parse(&shipped(), "").unwrap().services()[0].plans[0].clone()
+fn built_in_plan() -> Plan {
+    Catalog::parse(&built_in(), "").unwrap().services()[0].plans[0].clone()
 }
 
 fn map(value: Value) -> Map<String, Value> {
@@ -223,8 +223,8 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 #[test]
-fn a_misfit_names_its_field_and_hides_its_value() {
-    let bind = shipped_plan().bind.unwrap();
+fn an_invalid_parameter_is_named_without_its_value() {
+    let bind = built_in_plan().bind.unwrap();
     let cases = [
         (json!({"metrics_path": "/x"}), "metrics_path"),
         (json!({"endpoint": 5}), "endpoint"),
@@ -240,12 +240,12 @@ fn a_misfit_names_its_field_and_hides_its_value() {
     let secret = json!({"basic_auth": {"username": "u", "password": "hunter2\n"}});
     let error = bind.check(&map(secret)).unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
-    let provision = shipped_plan().provision.unwrap();
+    let provision = built_in_plan().provision.unwrap();
     let error = provision.check(&map(json!({"scrape_interval": "30s"}))).unwrap_err();
     assert_eq!(error.to_string(), "parameter scrape_interval is unknown");
 }
 
-/// Parameters that are often right and often almost right.
+/// Parameters that are valid or almost valid.
 fn parameters() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "[ -~]{0,6}",
@@ -283,12 +283,12 @@ fn parameters() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// What users read in the catalog is what is checked. Only what JSON schema cannot say is
-    /// left to [`ScrapeOptions`]: headers that are the router's, or named twice in two cases.
+    /// Users can rely on the schema in the catalog. [`ScrapeOptions`] rejects only what JSON schema
+    /// cannot express: reserved headers, and header names that differ only in case.
     #[test]
-    fn the_shipped_bind_schema_says_what_scrape_options_accept(parameters in parameters()) {
+    fn the_built_in_bind_schema_matches_scrape_options(parameters in parameters()) {
         use std::sync::LazyLock;
-        static BIND: LazyLock<ParameterSchema> = LazyLock::new(|| shipped_plan().bind.unwrap());
+        static BIND: LazyLock<ParameterSchema> = LazyLock::new(|| built_in_plan().bind.unwrap());
         let parameters = map(parameters);
         let domain = ScrapeOptions::from_parameters(&parameters);
         let schema = BIND.check(&parameters);
@@ -304,7 +304,7 @@ proptest! {
 }
 
 #[test]
-fn a_schema_that_refers_to_itself_ends_all_the_same() {
+fn a_recursive_schema_terminates() {
     for schema in [
         json!({"$schema": DRAFT, "$ref": "#"}),
         json!({"$schema": DRAFT, "allOf": [{"$ref": "#"}]}),
@@ -315,8 +315,8 @@ fn a_schema_that_refers_to_itself_ends_all_the_same() {
 }
 
 #[test]
-fn without_a_provisioner_the_plans_of_prometheus_are_not_offered() {
-    let catalog = Catalog::parse(&shipped(), "").unwrap();
+fn without_a_provisioner_prometheus_plans_are_not_offered() {
+    let catalog = Catalog::parse(&built_in(), "").unwrap();
     let names = |catalog: &Catalog| {
         catalog.services().iter().map(|service| service.name.clone()).collect::<Vec<_>>()
     };
@@ -328,8 +328,8 @@ fn without_a_provisioner_the_plans_of_prometheus_are_not_offered() {
 }
 
 #[test]
-fn a_plan_says_itself_what_holds_for_it() {
-    let mut document = shipped();
+fn effective_flags_are_written_into_each_plan() {
+    let mut document = built_in();
     let service = &mut document["services"][0];
     service["plan_updateable"] = json!(null);
     service["bindable"] = json!(false);

@@ -1,33 +1,36 @@
-//! Parameters that come as texts, made what a schema expects.
+//! Converts string parameters to the types that a schema expects.
 //!
-//! Forms know only texts, and lists as objects with numbers for names. What
-//! does not become what is expected stays as it is, and the schema refuses it.
+//! HTML forms send only strings, and encode lists as objects with numeric keys. Values that cannot
+//! be converted are left unchanged, and schema validation rejects them.
 
 use serde_json::{Map, Number, Value};
 
-/// The parameters as the schema `document` expects them.
+/// Converts parameters to the types that the schema `document` expects.
 pub(super) fn typed(document: &Value, parameters: Map<String, Value>) -> Map<String, Value> {
-    let place = Place { document, schemas: Place::alternatives(document, [document]) };
+    let root = ApplicableSchemas {
+        document,
+        schemas: ApplicableSchemas::alternatives(document, [document]),
+    };
     let typed = |(name, value): (String, Value)| {
-        let value = place.property(&name).typed(value);
+        let value = root.property(&name).typed(value);
         (name, value)
     };
     parameters.into_iter().map(typed).collect()
 }
 
-/// The names of the parameters that a schema knows.
+/// Names of the properties of a schema.
 pub(super) fn names(document: &Value) -> Vec<&str> {
     let properties = document.get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
-/// What a schema says about one place of the parameters; any of the schemas may apply.
-struct Place<'a> {
+/// The schemas that apply to one value. Each of several alternatives may apply.
+struct ApplicableSchemas<'a> {
     document: &'a Value,
     schemas: Vec<&'a Value>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ApplicableSchemas<'a> {
     fn alternatives(
         document: &'a Value,
         schemas: impl IntoIterator<Item = &'a Value>,
@@ -40,7 +43,7 @@ impl<'a> Place<'a> {
     }
 
     fn collect(document: &'a Value, schema: &'a Value, found: &mut Vec<&'a Value>) {
-        // A schema may refer to itself.
+        // Schemas can be recursive.
         if found.iter().any(|known| std::ptr::eq(*known, schema)) {
             return;
         }
@@ -78,12 +81,12 @@ impl<'a> Place<'a> {
         self.below(self.schemas.iter().filter_map(|schema| schema.get("items")))
     }
 
-    /// Whether a value of this type is expected.
+    /// Whether a value of this type is allowed.
     fn takes(&self, kind: &str) -> bool {
         self.kinds().any(|expected| expected == kind)
     }
 
-    /// All types that are expected; none when the schema does not say.
+    /// All allowed types. It is empty if the schema has no `type`.
     fn kinds(&self) -> impl Iterator<Item = &'a str> {
         let kinds = self.schemas.iter().filter_map(|schema| schema.get("type"));
         kinds.flat_map(|kind| match kind {
@@ -122,10 +125,10 @@ impl<'a> Place<'a> {
         }
         let whole = || text.parse::<u64>().map(Number::from).ok();
         let negative = || text.parse::<i64>().map(Number::from).ok();
-        let broken = || text.parse().ok().and_then(Number::from_f64);
+        let float = || text.parse().ok().and_then(Number::from_f64);
         if self.takes("integer") || self.takes("number") {
             let number = whole().or_else(negative);
-            let number = number.or_else(|| broken().filter(|_| self.takes("number")));
+            let number = number.or_else(|| float().filter(|_| self.takes("number")));
             if let Some(number) = number {
                 return number.into();
             }
@@ -140,14 +143,14 @@ impl<'a> Place<'a> {
             _ if text.is_empty() && self.takes("object") => Value::Object(Map::new()),
             Ok(Value::Object(map)) if self.takes("object") => Value::Object(map),
             Ok(Value::Array(values)) if self.takes("array") => Value::Array(values),
-            // As if it were the only one of `name.0`, `name.1` and so on.
+            // A single string is treated as the only element of a list.
             _ if self.takes("array") => Value::Array(vec![self.items().typed_text(text)]),
             _ => text.into(),
         }
     }
 }
 
-/// Whether the names are 0, 1 and so on.
+/// Whether the keys are 0, 1, 2 and so on.
 fn is_list(map: &Map<String, Value>) -> bool {
     !map.is_empty() && (0..map.len()).all(|number| map.contains_key(&number.to_string()))
 }
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_become_what_the_schema_expects() {
+    fn strings_are_converted_to_the_types_of_the_schema() {
         for (name, sent, expected) in [
             ("text", json!("30"), json!("30")),
             ("limit", json!("5000"), json!(5000)),
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_to_the_schema() {
+    fn values_that_cannot_be_converted_are_left_unchanged() {
         for (name, sent) in [
             ("limit", json!("many")),
             ("limit", json!("")),
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_that_refer_to_themselves_end() {
+    fn recursive_schemas_terminate() {
         let schema =
             json!({"properties": {"a": {"$ref": "#/properties/a", "anyOf": [{"$ref": "#"}]}}});
         let parameters = Map::from_iter([("a".to_owned(), json!("1"))]);

@@ -1,12 +1,12 @@
-//! Texts with the app's tags in them, as in `{{app_name}}`.
+//! Templates with tags of an app, as in `{{app_name}}`.
 //!
-//! promfetcher takes any Go template here. What its users need of that is the
-//! names of the tags; everything else is refused when the settings are read.
+//! promfetcher accepts any Go template here. Only the names of tags are supported; any other syntax
+//! is rejected when the configuration is loaded.
 
 use crate::domain::App;
 use std::fmt;
 
-/// A text, and the tags that go into it.
+/// A text with placeholders for tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -25,11 +25,11 @@ enum Tag {
     OrganizationId,
     OrganizationName,
     SourceId,
-    /// The same for every app; promfetcher fills in its own words.
+    /// A value that is the same for every app.
     Fixed(&'static str),
 }
 
-/// What promfetcher calls a tag: in the router's words, and in Go's.
+/// Names of the tags in promfetcher: in snake case, and as fields of a Go struct.
 const TAGS: [(&str, &str, Tag); 12] = [
     ("organization_id", "OrganizationID", Tag::OrganizationId),
     ("organization_name", "OrganizationName", Tag::OrganizationName),
@@ -40,19 +40,18 @@ const TAGS: [(&str, &str, Tag); 12] = [
     ("source_id", "SourceID", Tag::SourceId),
     ("component", "Component", Tag::Fixed("promfetcher")),
     ("process_type", "ProcessType", Tag::Fixed("external_exporter")),
-    // An exporter is asked for an app, not for one of its instances.
+    // An exporter is scraped per app, not per instance.
     ("process_id", "ProcessID", Tag::Fixed("")),
     ("process_instance_id", "ProcessInstanceID", Tag::Fixed("")),
     ("instance_id", "InstanceID", Tag::Fixed("")),
 ];
 
-/// Why a text is not a [`Template`].
+/// Reasons why a string is not a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// No end.
     #[error("has {{{{ without }}}} after it")]
     Unclosed,
-    /// Not a tag's name between the braces.
+    /// The text between the braces is not the name of a tag.
     #[error("has {{{{{0}}}}}, which is no tag of an app; known are {known}, or as in {{{{.AppName}}}}", known = Known)]
     Unknown(String),
 }
@@ -66,14 +65,14 @@ impl fmt::Display for Known {
     }
 }
 
-/// Why a template has no text for an app.
+/// Reasons why a template cannot be filled for an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfilled {
-    /// The route table does not tell a tag; an empty text could ask for every app.
+    /// The app has no value for a tag. An empty value could select every app.
     #[error("the route table does not tell a tag of the app that a parameter needs")]
     Missing,
-    /// A name with quotes or backslashes, which could end the quotes of a
-    /// query and ask for other apps.
+    /// A value contains quotes or backslashes. These could end a quoted string of a query and
+    /// select other apps.
     #[error("a tag of the app has quotes, backslashes or control characters")]
     Unsafe,
 }
@@ -89,10 +88,10 @@ impl Unfilled {
 }
 
 impl Template {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// For anything between double braces that is not the name of a tag.
+    /// Returns an error if the text between double braces is not the name of a tag.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -107,10 +106,10 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text for an app.
+    /// Fills the template with the tags of an app.
     ///
     /// # Errors
-    /// When a tag that it names is missing or could break out of its place.
+    /// Returns an error if a tag is missing or could end a quoted string.
     pub fn fill(&self, app: &App) -> Result<String, Unfilled> {
         let mut text = String::new();
         for part in &self.0 {
@@ -127,7 +126,7 @@ impl Tag {
     fn value(self, app: &App) -> Result<&str, Unfilled> {
         let value = match self {
             Self::Fixed(text) => return Ok(text),
-            // A source is the app, for all that has a route.
+            // For apps, the source id of a route is the id of the app.
             Self::AppId | Self::SourceId => app.id.as_str(),
             Self::AppName => &app.name,
             Self::SpaceId => app.space_id.as_ref().map_or("", |id| id.as_str()),
@@ -146,9 +145,9 @@ impl Tag {
 }
 
 fn tag(inside: &str) -> Result<Tag, TemplateError> {
-    let word = inside.trim_matches([' ', '\t', '\r', '\n']);
+    let name = inside.trim_matches([' ', '\t', '\r', '\n']);
     let named = TAGS.iter().find(|(snake, go, _)| {
-        word == *snake || word.strip_prefix('.').is_some_and(|word| word == *go)
+        name == *snake || name.strip_prefix('.').is_some_and(|name| name == *go)
     });
     let shown = || inside.chars().take(60).flat_map(char::escape_debug).collect();
     named.map(|(_, _, tag)| *tag).ok_or_else(|| TemplateError::Unknown(shown()))
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tag_is_known_by_both_of_its_names() {
+    fn each_tag_has_two_names() {
         let values = [
             ("organization_id", "OrganizationID", "org-guid"),
             ("organization_name", "OrganizationName", "acme"),
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_round_tags_stays_as_it_is() {
+    fn text_around_tags_is_unchanged() {
         let cases = [
             ("", ""),
             ("plain", "plain"),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_syntax_is_refused() {
+    fn other_syntax_is_rejected() {
         for text in [
             "{{}}",
             "{{ . }}",
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_missing_or_could_break_out_of_its_quotes_fails() {
+    fn missing_and_unsafe_tags_are_errors() {
         let fill = |text: &str, app: &App| Template::parse(text).unwrap().fill(app);
         assert_eq!(fill("{{organization_name}}", &app("shop", "")), Err(Unfilled::Missing));
         assert_eq!(fill("{{app_name}}", &app("shop", "")), Ok("shop".to_owned()));

@@ -1,8 +1,8 @@
-//! Where alerts may go.
+//! Validation of Alertmanager URLs.
 //!
-//! A provisioned Prometheus runs inside the platform, and posts to whatever
-//! address its user names. So addresses that only the inside has are refused,
-//! unless the operator names them.
+//! A provisioned Prometheus runs inside the platform's network, and its users choose the
+//! Alertmanager. So addresses that are reachable only from the inside are rejected, unless the
+//! operator allows them.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -13,18 +13,17 @@ use std::{
 };
 use url::{Host, Url};
 
-/// The URL of an Alertmanager, below which it has its API.
+/// The base URL of an Alertmanager.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AlertmanagerUrl(Url);
 
 impl AlertmanagerUrl {
-    /// The URL.
     pub fn url(&self) -> &Url {
         &self.0
     }
 
-    /// The host as a name, unless it is an address.
+    /// The host, if it is a name.
     pub fn name(&self) -> Option<&str> {
         match self.0.host() {
             Some(Host::Domain(name)) => Some(name),
@@ -32,7 +31,7 @@ impl AlertmanagerUrl {
         }
     }
 
-    /// The host as an address, unless it is a name.
+    /// The host, if it is an IP address.
     pub fn address(&self) -> Option<IpAddr> {
         match self.0.host() {
             Some(Host::Ipv4(address)) => Some(address.into()),
@@ -45,8 +44,8 @@ impl AlertmanagerUrl {
 impl FromStr for AlertmanagerUrl {
     type Err = String;
 
-    /// The error reads after the parameter's name, and shows nothing of the
-    /// URL, which may hold a password.
+    /// Error messages continue a sentence that starts with the parameter's name. They do not
+    /// contain the URL, which may contain a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let form = "must be a URL like https://alerts.example.com/prefix";
         let url: Url = text.parse().map_err(|_| form.to_owned())?;
@@ -88,14 +87,14 @@ impl fmt::Debug for AlertmanagerUrl {
 pub enum Allowed {
     /// A host name, as in `alerts.internal`.
     Name(String),
-    /// Every name below one, as in `*.internal`.
+    /// All subdomains of a name, as in `*.internal`.
     Below(String),
-    /// An address or a network, as in `10.1.0.0/16`.
+    /// An IP address or a network, as in `10.1.0.0/16`.
     Network(IpNet),
 }
 
 impl Allowed {
-    /// Whether it names this host.
+    /// Whether the entry allows this host name.
     pub fn names(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         match self {
@@ -107,7 +106,7 @@ impl Allowed {
         }
     }
 
-    /// Whether it names this address.
+    /// Whether the entry allows this address.
     pub fn contains(&self, address: IpAddr) -> bool {
         matches!(self, Self::Network(network) if network.contains(&address.to_canonical()))
     }
@@ -138,8 +137,7 @@ impl FromStr for Allowed {
     }
 }
 
-/// Whether everybody may send something to `address`: it is not on the inside
-/// of a machine, a link or an organization (RFC 6890).
+/// Whether `address` is reachable on the public internet, by RFC 6890.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
@@ -155,16 +153,16 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_link_local()
         || address.is_multicast()
         || a >= 240
-        // Between a provider and its customers (RFC 6598).
+        // Carrier-grade NAT (RFC 6598).
         || (a == 100 && (64..128).contains(&b))
-        // Protocol assignments and benchmarks.
+        // IETF protocol assignments and benchmarking.
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (18..20).contains(&b)))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    // An IPv4 address in another form is judged as that (NAT64, 6to4).
+    // NAT64 and 6to4 addresses are checked by their embedded IPv4 address.
     let embedded = match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
         [0x2002, high, low, ..] => Some((high, low)),
@@ -179,7 +177,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         || address.is_multicast()
         || address.is_unique_local()
         || address.is_unicast_link_local()
-        // Site-local, long deprecated and still routed here and there.
+        // Site-local addresses. They are deprecated, but some networks still route them.
         || (first & 0xffc0) == 0xfec0
         || (first == 0x64 && second == 0xff9b))
 }

@@ -10,34 +10,34 @@ use serde_json::{Map, Value};
 /// Validated parameters of a service instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrometheusParams {
-    /// How often targets are scraped.
+    /// Interval between scrapes of a target.
     pub scrape_interval: Option<Period>,
-    /// How long samples are kept.
+    /// Retention time of samples.
     pub retention: Option<Period>,
-    /// Recording and alerting rules, the text of a rule file.
+    /// Recording and alerting rules, in the format of a rule file.
     pub rules: Option<String>,
-    /// Where alerts go.
+    /// The Alertmanager that receives alerts.
     pub alertmanager_url: Option<AlertmanagerUrl>,
 }
 
-/// Every parameter that an instance may have, and what is shown of it once it is stored.
+/// All parameters of an instance, and the part of each that may be shown after it was stored.
 const PARAMETERS: [Parameter; 4] = [
     ("scrape_interval", Disclosure::Value),
     ("retention", Disclosure::Value),
-    // The API of the Prometheus shows them.
+    // The API of the Prometheus shows them anyway.
     ("rules", Disclosure::Value),
     ("alertmanager_url", Disclosure::WithoutUserinfo),
 ];
 
-/// The longest accepted rule file, in bytes.
+/// Maximum size of a rule file, in bytes.
 const MAX_RULES: usize = 256 << 10;
 
 impl PrometheusParams {
-    /// Checks parameters. An empty text is as if it were not given, so that an
-    /// update can take one back.
+    /// Validates parameters. An empty string counts as absent, so that an update can remove a
+    /// parameter.
     ///
     /// # Errors
-    /// Names the first parameter that is wrong, without its value.
+    /// Names the first invalid parameter without its value.
     pub fn from_parameters(parameters: &Map<String, Value>) -> Result<Self, BindingError> {
         let is_unknown = |key: &&String| !disclosure::is_known(&PARAMETERS, key);
         if let Some(unknown) = parameters.keys().find(is_unknown) {
@@ -66,21 +66,20 @@ impl PrometheusParams {
         })
     }
 
-    /// The parameters that may be shown to the platform's user again, without their
-    /// secret parts. Instances of other plans have only parameters of the operator's own
-    /// schema, of which nothing is shown: they may be secrets.
+    /// Removes parameters that must not be shown to the user again, and secret parts. No parameter
+    /// of other plans is shown: the operator's schema defines these, and they may be secrets.
     pub fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
         disclosure::disclosed(&PARAMETERS, parameters)
     }
 
-    /// What comes of them with a plan.
+    /// Applies the bounds and defaults of a plan.
     ///
     /// # Errors
-    /// Names the parameter that is out of the plan's bounds.
+    /// Names a parameter that is outside the plan's bounds.
     pub fn resolve(self, plan: &PrometheusPlan) -> Result<Spec, BindingError> {
-        let within = |key: &str, wish: Option<Period>, bounds: Bounds| match wish {
+        let within = |key: &str, requested: Option<Period>, bounds: Bounds| match requested {
             None => Ok(bounds.default),
-            Some(wish) if bounds.min <= wish && wish <= bounds.max => Ok(wish),
+            Some(requested) if bounds.min <= requested && requested <= bounds.max => Ok(requested),
             Some(_) => {
                 let problem =
                     format!("must be from {} to {} with this plan", bounds.min, bounds.max);
@@ -102,7 +101,7 @@ impl PrometheusParams {
     }
 }
 
-/// A rule file as text, or as the same in JSON, which YAML contains.
+/// A rule file as a string, or as a JSON object. JSON is a subset of YAML.
 fn rules(value: Option<&Value>) -> Result<Option<String>, BindingError> {
     let text = match value {
         None | Some(Value::Null) => return Ok(None),

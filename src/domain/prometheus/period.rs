@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, time::Duration};
 
-/// A duration as Prometheus reads and writes it: `15d`, `1h30m`, `500ms`.
+/// A duration in the syntax of Prometheus: `15d`, `1h30m`, `500ms`.
 ///
-/// There are no fractions, each unit occurs at most once, and larger units come first
-/// (prometheus/common, model.ParseDuration).
+/// There are no fractions. Each unit occurs at most once, and larger units come first
+/// (prometheus/common, `model.ParseDuration`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Period(Duration);
@@ -22,8 +22,8 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
-/// A hundred years. A longer duration is a typing mistake.
-const LONGEST: u64 = 100 * 365 * 24 * 3_600_000;
+/// 100 years. A longer duration is assumed to be a typing mistake.
+const MAX_MILLISECONDS: u64 = 100 * 365 * 24 * 3_600_000;
 
 impl Period {
     pub const fn seconds(seconds: u64) -> Self {
@@ -35,7 +35,8 @@ impl Period {
     }
 }
 
-/// Reads after the name of what was to be a duration.
+/// The error of an invalid duration. Its text continues a sentence that starts with the name of the
+/// setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration like 30s, 6h or 15d")]
 pub struct NoPeriod;
@@ -58,7 +59,7 @@ impl FromStr for Period {
             rest = tail;
         }
         match total {
-            1..=LONGEST => Ok(Self(Duration::from_millis(total))),
+            1..=MAX_MILLISECONDS => Ok(Self(Duration::from_millis(total))),
             _ => Err(NoPeriod),
         }
     }
@@ -66,13 +67,13 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = u64::try_from(self.0.as_millis()).unwrap_or(LONGEST);
+        let mut remaining = u64::try_from(self.0.as_millis()).unwrap_or(MAX_MILLISECONDS);
         for (unit, milliseconds) in UNITS {
-            // As Prometheus does: 90d stays in days, and is no mix of weeks and years.
-            let whole = !matches!(unit, "y" | "w") || left.is_multiple_of(milliseconds);
-            if left >= milliseconds && whole {
-                write!(f, "{}{unit}", left / milliseconds)?;
-                left %= milliseconds;
+            // Prometheus does the same: 90d is printed in days, not as a mix of weeks and years.
+            let may_use_unit = !matches!(unit, "y" | "w") || remaining.is_multiple_of(milliseconds);
+            if remaining >= milliseconds && may_use_unit {
+                write!(f, "{}{unit}", remaining / milliseconds)?;
+                remaining %= milliseconds;
             }
         }
         Ok(())

@@ -1,49 +1,45 @@
-//! What a plan of a Prometheus service means: the catalog's `metadata.prometheus`.
+//! Settings of a Prometheus plan: `metadata.prometheus` in the catalog.
 
 use super::Period;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// What an operator promises with a plan.
+/// The Prometheus settings of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrometheusPlan {
-    /// How long samples are kept.
+    /// Retention time of samples.
     pub retention: Bounds,
-    /// How many bytes of samples are kept; the oldest go first.
+    /// Maximum size of stored samples, in bytes. Prometheus deletes the oldest samples first.
     pub retention_size: Option<u64>,
-    /// Where they are kept.
+    /// The storage for samples.
     pub storage: Storage,
-    /// Equal instances that scrape the same.
+    /// Number of identical servers that scrape the same targets.
     pub replicas: u8,
-    /// Memory that one of them may take, in bytes.
+    /// Memory limit of one server, in bytes.
     pub memory_limit: u64,
-    /// How often targets are scraped.
+    /// Interval between scrapes of a target.
     pub scrape_interval: Bounds,
-    /// Most samples of one target; 0: no limit.
+    /// Maximum number of samples per target. 0 means no limit.
     pub sample_limit: u64,
-    /// Name of a target of `prometheus.remote_writes`, to which samples are copied.
+    /// Name of an entry of `prometheus.remote_writes` that receives all samples.
     pub remote_write: Option<String>,
 }
 
-/// What a user may choose.
+/// Allowed range and default of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The least.
     pub min: Period,
-    /// What it is without a word.
     pub default: Period,
-    /// The most.
     pub max: Period,
 }
 
-/// Where samples are kept.
+/// The storage for samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
-    /// In memory: gone with the machine.
+    /// Memory. Samples are lost when the machine stops.
     Tmpfs,
-    /// On a disk.
     Disk,
 }
 
@@ -56,13 +52,13 @@ impl fmt::Display for Storage {
     }
 }
 
-/// The smallest memory in which a Prometheus starts and does anything, in bytes.
-const LEAST_MEMORY: u64 = 32 << 20;
+/// Minimum memory limit with which a Prometheus starts, in bytes.
+const MIN_MEMORY: u64 = 32 << 20;
 
-/// More replicas than this are a typing mistake.
+/// Maximum number of replicas.
 pub const MOST_REPLICAS: u8 = 5;
 
-const KNOWN: [&str; 8] = [
+const KNOWN_KEYS: [&str; 8] = [
     "retention",
     "retention_size",
     "storage",
@@ -74,17 +70,17 @@ const KNOWN: [&str; 8] = [
 ];
 
 impl PrometheusPlan {
-    /// Reads `metadata.prometheus` of a plan.
+    /// Parses `metadata.prometheus` of a plan.
     ///
     /// # Errors
-    /// Every mistake: the key below `metadata.prometheus`, and what to change.
+    /// Returns all problems: the key below `metadata.prometheus`, and what to change.
     pub fn parse(metadata: &Value) -> Result<Self, Vec<(String, String)>> {
         let Some(map) = metadata.as_object() else {
             return Err(vec![(String::new(), "must be an object".to_owned())]);
         };
         let mut reader = Reader { map, mistakes: Vec::new() };
-        for key in map.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-            reader.mistake::<()>(key, format!("is unknown; known are {}", KNOWN.join(", ")));
+        for key in map.keys().filter(|key| !KNOWN_KEYS.contains(&key.as_str())) {
+            reader.mistake::<()>(key, format!("is unknown; known are {}", KNOWN_KEYS.join(", ")));
         }
         let retention = reader.bounds("retention");
         let scrape_interval = reader.bounds("scrape_interval");
@@ -92,7 +88,7 @@ impl PrometheusPlan {
         let memory_limit = reader.size("memory_limit");
         let memory_limit = match memory_limit {
             Ok(None) => reader.mistake("memory_limit", "is missing; write it like 512MiB"),
-            Ok(Some(limit)) if limit < LEAST_MEMORY => {
+            Ok(Some(limit)) if limit < MIN_MEMORY => {
                 reader.mistake("memory_limit", "must be at least 32MiB")
             }
             limit => limit.ok().flatten(),
@@ -159,19 +155,19 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// `{"min": …, "default": …, "max": …}`.
+    /// Parses `{"min": …, "default": …, "max": …}`.
     fn bounds(&mut self, key: &str) -> Option<Bounds> {
         let Some(map) = self.get(key).and_then(Value::as_object) else {
             return self.mistake(key, "must be an object with min, default and max");
         };
-        let mut one = |name: &str| {
+        let mut bound = |name: &str| {
             let period = map.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
             if period.is_none() {
                 self.mistake::<()>(&format!("{key}.{name}"), "must be a duration like 30s or 15d");
             }
             period
         };
-        let (min, default, max) = (one("min"), one("default"), one("max"));
+        let (min, default, max) = (bound("min"), bound("default"), bound("max"));
         let bounds = Bounds { min: min?, default: default?, max: max? };
         match bounds.min <= bounds.default && bounds.default <= bounds.max {
             true => Some(bounds),
@@ -179,7 +175,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `512MiB`, or bytes as a number.
+    /// Parses a size such as `512MiB`, or a number of bytes.
     fn size(&mut self, key: &str) -> Result<Option<u64>, Recorded> {
         let size = match self.get(key) {
             None => return Ok(None),

@@ -5,25 +5,25 @@ use crate::domain::BindingError;
 use futures_util::future::LocalBoxFuture;
 use std::fmt::Debug;
 
-/// Decides whether an instance can be provisioned. Unlike a provisioner it is called by the threads
-/// that serve requests.
+/// Decides whether an instance can be provisioned. Request handlers call it, in contrast to a
+/// provisioner.
 pub trait ProvisionPolicy: Debug + Send + Sync {
-    /// Whether an instance with `spec` can be provisioned now, or an instance with the spec
-    /// `before` can be changed to it.
+    /// Checks whether an instance with `spec` can be provisioned now. With `before`, checks whether
+    /// an instance can be changed from that spec.
     fn validate<'a>(
         &'a self,
         spec: &'a Spec,
         before: Option<&'a Spec>,
     ) -> LocalBoxFuture<'a, Result<(), Refusal>>;
 
-    /// Maximum number of replicas of all instances; `None`: no limit.
+    /// Maximum number of replicas of all instances. `None` means no limit.
     fn capacity(&self) -> Option<u64>;
 }
 
-/// Why an instance is refused.
+/// Reasons why an instance is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A parameter that the user can change.
+    /// A parameter, which the user can change.
     #[error(transparent)]
     Parameter(BindingError),
     /// A problem that only the operator can solve, as a sentence for the user.

@@ -2,22 +2,20 @@
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Its number, from 0.
+    /// Index of the replica, starting at 0.
     pub number: u8,
-    /// The URL before the paths of its API, without a slash at its end; empty while it does not run.
+    /// Base URL of its API, without a trailing slash. It is empty while the replica does not run.
     pub url: String,
     pub state: ReplicaState,
-    /// The reason why it is not ready, else empty.
+    /// The reason why the replica is not ready, or empty.
     pub problem: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaState {
-    /// It starts.
     Starting,
-    /// It is ready.
     Ready,
-    /// It failed for good.
+    /// The replica failed permanently.
     Failed,
 }
 

@@ -1,88 +1,88 @@
-//! The desired state of a Prometheus.
+//! The desired state of a Prometheus instance.
 
 use super::{AlertmanagerUrl, Period, Storage};
 use serde::{Deserialize, Serialize};
 
-/// The settings of a Prometheus, stored when an instance is created or updated. A later change of the
-/// plan takes effect with the next update of the instance.
+/// The settings of a Prometheus instance. They are stored when the instance is created or updated.
+/// A later change of the plan takes effect with the next update of the instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// How long samples are kept.
+    /// Retention time of samples.
     pub retention: Period,
-    /// How many bytes of them are kept.
+    /// Maximum size of stored samples, in bytes.
     pub retention_size: Option<u64>,
-    /// Where they are kept.
+    /// The storage for samples.
     pub storage: Storage,
     /// Number of identical servers.
     pub replicas: u8,
     /// Memory limit of one server, in bytes.
     pub memory_limit: u64,
-    /// How often targets are scraped.
+    /// Interval between scrapes of a target.
     pub scrape_interval: Period,
-    /// Limit of samples per target; 0: no limit.
+    /// Maximum number of samples per target. 0 means no limit.
     pub sample_limit: u64,
-    /// Name of a target of `prometheus.remote_writes`.
+    /// Name of an entry of `prometheus.remote_writes`.
     pub remote_write: Option<String>,
-    /// The text of a rule file.
+    /// Recording and alerting rules, in the format of a rule file.
     pub rules: Option<String>,
-    /// Where alerts go.
+    /// The Alertmanager that receives alerts.
     pub alertmanager_url: Option<AlertmanagerUrl>,
 }
 
 /// A change that would delete stored samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossOfData {
-    /// Memory is smaller than a disk, and lost with the machine.
+    /// A change from disk to memory.
     #[error(
         "the plan keeps samples in memory, and this instance has them on disk: they would be lost; create another instance"
     )]
     ToMemory,
-    /// Each replica stores its own samples.
+    /// Each replica has its own samples.
     #[error(
         "the plan has {to} replicas instead of {from}: what the others have stored would be lost; create another instance"
     )]
     FewerReplicas {
-        /// Now.
+        /// Current number.
         from: u8,
-        /// Then.
+        /// Requested number.
         to: u8,
     },
-    /// Without a word of the user's.
+    /// The new plan has a shorter retention time, and the request does not set one.
     #[error(
         "samples are kept for {to} instead of {from} with this plan: older ones would be lost; if that is what you want, say it with the parameter retention"
     )]
     ShorterRetention {
-        /// Now.
+        /// Current retention time.
         from: Period,
-        /// Then.
+        /// Requested retention time.
         to: Period,
     },
-    /// The oldest would go at once.
+    /// Prometheus would delete the oldest samples immediately.
     #[error(
         "the plan keeps {to} bytes of samples instead of {from}: the oldest would be lost; create another instance"
     )]
     SmallerRetention {
-        /// Now.
+        /// Current size in bytes.
         from: u64,
-        /// Then.
+        /// Requested size in bytes.
         to: u64,
     },
 }
 
 impl Spec {
-    /// Whether an instance can change to `next` and keep all stored samples.
-    /// `retention_is_said`: the request itself names the retention.
+    /// Checks whether an instance can be changed to `next` without losing samples.
+    /// `retention_is_explicit` means that the request itself sets the retention time.
     ///
     /// # Errors
-    /// [`LossOfData`] names what would be lost.
-    pub fn check_change(&self, next: &Self, retention_is_said: bool) -> Result<(), LossOfData> {
+    /// [`LossOfData`] describes which samples would be lost.
+    pub fn check_change(&self, next: &Self, retention_is_explicit: bool) -> Result<(), LossOfData> {
         if (self.storage, next.storage) == (Storage::Disk, Storage::Tmpfs) {
             return Err(LossOfData::ToMemory);
         }
         if next.replicas < self.replicas {
             return Err(LossOfData::FewerReplicas { from: self.replicas, to: next.replicas });
         }
-        if next.retention < self.retention && !retention_is_said {
+        if next.retention < self.retention && !retention_is_explicit {
             return Err(LossOfData::ShorterRetention { from: self.retention, to: next.retention });
         }
         let size = |spec: &Self| spec.retention_size.unwrap_or(u64::MAX);

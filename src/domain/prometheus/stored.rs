@@ -1,8 +1,8 @@
-//! Prometheus instances, as they are stored.
+//! Stored data of Prometheus instances.
 
 use crate::domain::{InstanceId, SpaceGuid};
 
-/// What is stored of a Prometheus instance in addition to its service instance.
+/// The data that is stored for a Prometheus instance in addition to its service instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPrometheus {
     pub instance_id: InstanceId,
@@ -10,6 +10,7 @@ pub struct StoredPrometheus {
     pub replicas: u8,
     /// The [`Spec`](super::Spec), encrypted.
     pub spec: String,
-    /// Salt of its token and password. Empty for instances of versions without salts.
+    /// Salt of the instance's token and password. It is empty for instances that were created by
+    /// versions without salts.
     pub secret_salt: String,
 }

@@ -18,7 +18,7 @@ fn params(parameters: Value) -> Result<PrometheusParams, String> {
 }
 
 #[test]
-fn periods_are_read_and_written_as_prometheus_does() {
+fn periods_use_the_syntax_of_prometheus() {
     for (text, seconds, shown) in [
         ("15d", 15 * 86_400, "15d"),
         ("1h30m", 5400, "1h30m"),
@@ -51,7 +51,7 @@ fn periods_are_read_and_written_as_prometheus_does() {
 }
 
 #[test]
-fn a_plan_is_read_whole_or_every_mistake_is_named() {
+fn all_problems_of_a_plan_are_named() {
     let read = PrometheusPlan::parse(&plan()).unwrap();
     assert_eq!(
         (read.replicas, read.retention_size, read.storage),
@@ -92,21 +92,21 @@ fn a_plan_is_read_whole_or_every_mistake_is_named() {
 }
 
 #[test]
-fn wishes_are_kept_within_the_plan() {
+fn parameters_are_limited_by_the_plan() {
     let plan = PrometheusPlan::parse(&plan()).unwrap();
     let spec = params(json!({})).unwrap().resolve(&plan).unwrap();
     assert_eq!(
         (spec.retention, spec.scrape_interval),
         (Period::seconds(15 * 86_400), Period::seconds(30))
     );
-    let asked = json!({
+    let requested = json!({
         "scrape_interval": "1s", "retention": "30d", "rules": {"groups": []},
         "alertmanager_url": "https://u:p@alerts.example.com/x"
     });
-    let spec = params(asked).unwrap().resolve(&plan).unwrap();
+    let spec = params(requested).unwrap().resolve(&plan).unwrap();
     assert_eq!(spec.rules.as_deref(), Some("{\"groups\":[]}"));
     let kept: Spec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
-    assert_eq!(kept, spec, "what is stored is what was asked for");
+    assert_eq!(kept, spec, "the stored spec is unchanged");
     assert!(!format!("{spec:?}").contains("u:p"), "a password is not shown");
     for (key, value, words) in [
         ("scrape_interval", json!("500ms"), "must be from 1s to 5m with this plan"),
@@ -137,12 +137,12 @@ fn wishes_are_kept_within_the_plan() {
             .unwrap_err();
         assert_eq!(error, format!("parameter {key} {words}"));
     }
-    let taken_back = params(json!({"rules": "", "alertmanager_url": " ", "retention": null}));
-    assert_eq!(taken_back.unwrap(), PrometheusParams::default());
+    let removed = params(json!({"rules": "", "alertmanager_url": " ", "retention": null}));
+    assert_eq!(removed.unwrap(), PrometheusParams::default());
 }
 
 #[test]
-fn what_is_shown_of_parameters_holds_no_secret() {
+fn secrets_in_parameters_are_not_shown() {
     let parameters = json!({
         "scrape_interval": "1s", "retention": "1d", "rules": {"groups": []},
         "alertmanager_url": "https://canary:canary@alerts.example.com/x", "other": "canary",
@@ -156,13 +156,13 @@ fn what_is_shown_of_parameters_holds_no_secret() {
 }
 
 #[test]
-fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
+fn changes_that_lose_samples_are_refused() {
     let plan = PrometheusPlan::parse(&plan()).unwrap();
     let spec = params(json!({})).unwrap().resolve(&plan).unwrap();
-    let change = |edit: fn(&mut Spec), said| {
+    let change = |edit: fn(&mut Spec), retention_is_explicit| {
         let mut next = spec.clone();
         edit(&mut next);
-        spec.check_change(&next, said)
+        spec.check_change(&next, retention_is_explicit)
     };
     assert_eq!(change(|_| (), false), Ok(()));
     assert_eq!(change(|it| it.storage = Storage::Tmpfs, true), Err(LossOfData::ToMemory));
@@ -171,7 +171,7 @@ fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
     let to = Period::seconds(3600);
     let shorter = LossOfData::ShorterRetention { from, to };
     assert_eq!(change(|it| it.retention = Period::seconds(3600), false), Err(shorter));
-    assert_eq!(change(|it| it.retention = Period::seconds(3600), true), Ok(()), "it was asked for");
+    assert_eq!(change(|it| it.retention = Period::seconds(3600), true), Ok(()), "it was requested");
     assert_eq!(change(|it| it.retention_size = None, false), Ok(()));
     assert!(change(|it| it.retention_size = Some(1), true).is_err());
     let two = Spec { replicas: 2, ..spec.clone() };
@@ -179,7 +179,7 @@ fn a_change_that_loses_samples_is_refused_with_what_would_be_lost() {
 }
 
 #[test]
-fn a_slug_is_safe_short_and_one_for_each_id() {
+fn slugs_are_safe_short_and_unique() {
     for id in
         ["4d0c1f4a-8f0e-4a56-8a53-0d6a7b1c2001", "tsuru:prometheus:Shop_1", "ü", "../../etc", "-"]
     {
@@ -194,8 +194,8 @@ fn a_slug_is_safe_short_and_one_for_each_id() {
 }
 
 #[test]
-fn addresses_of_the_inside_are_told_from_public_ones() {
-    for inside in [
+fn private_addresses_are_not_public() {
+    for private in [
         "127.0.0.1",
         "127.8.8.8",
         "10.1.2.3",
@@ -221,7 +221,7 @@ fn addresses_of_the_inside_are_told_from_public_ones() {
         "2002:7f00:1::",
         "::127.0.0.1",
     ] {
-        assert!(!is_public(inside.parse().unwrap()), "{inside}");
+        assert!(!is_public(private.parse().unwrap()), "{private}");
     }
     for public in
         ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:4860:4860::8888", "64:ff9b::8.8.8.8"]
@@ -231,7 +231,7 @@ fn addresses_of_the_inside_are_told_from_public_ones() {
 }
 
 #[test]
-fn an_operator_allows_names_domains_addresses_and_networks() {
+fn allowed_entries_are_names_domains_addresses_and_networks() {
     let allowed = |text: &str| text.parse::<Allowed>().unwrap();
     assert!(allowed("Alerts.internal").names("alerts.INTERNAL."));
     assert!(!allowed("alerts.internal").names("x.alerts.internal"));

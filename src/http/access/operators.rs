@@ -1,8 +1,8 @@
-//! Operators, whose passwords are configured as bcrypt hashes.
+//! Operators. Their passwords are configured as bcrypt hashes.
 //!
-//! bcrypt is slow on purpose. So passwords are checked one at a time on a thread that serves no
-//! requests. The last right password of each operator is kept as an HMAC with a random key, so that a
-//! Prometheus with a short interval does not use a whole core.
+//! bcrypt is slow by design. So passwords are checked sequentially, on a thread that serves no
+//! requests. The last correct password of each operator is kept as an HMAC with a random key.
+//! Otherwise a Prometheus with a short scrape interval would use a whole CPU core.
 
 use super::Denied;
 use crate::http::auth::Presented;
@@ -18,23 +18,23 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 
-/// Limit of queued passwords: each takes up to a second of a core.
-const WAITING: usize = 16;
-/// `Retry-After` if the queue is full.
-const BUSY: Duration = Duration::from_secs(5);
+/// Maximum number of queued checks. Each check takes up to one second of CPU time.
+const MAX_QUEUED: usize = 16;
+/// `Retry-After` header if the queue is full.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Operators {
     list: Vec<KnownOperator>,
     key: hmac::Key,
-    /// The runtime that checks passwords.
-    elsewhere: Handle,
-    one_at_a_time: Arc<Semaphore>,
-    waiting: Semaphore,
-    /// Duration of the last check in microseconds.
+    /// Runtime that checks passwords.
+    check_runtime: Handle,
+    check_permit: Arc<Semaphore>,
+    queue: Semaphore,
+    /// Duration of the last check, in microseconds.
     last_check: AtomicU64,
 }
 
-/// A user who may see all apps.
+/// An operator, who may see all apps.
 #[derive(Clone, Debug)]
 pub struct Operator {
     pub username: String,
@@ -44,7 +44,7 @@ pub struct Operator {
 
 struct KnownOperator {
     operator: Operator,
-    last_right: Mutex<Option<hmac::Tag>>,
+    last_correct: Mutex<Option<hmac::Tag>>,
 }
 
 impl fmt::Debug for Operators {
@@ -54,19 +54,19 @@ impl fmt::Debug for Operators {
 }
 
 impl Operators {
-    /// Passwords are checked on `elsewhere`, a runtime that serves no requests.
+    /// Passwords are checked on `check_runtime`, which serves no requests.
     ///
     /// # Panics
     /// If the system provides no random numbers.
-    pub fn new(list: impl IntoIterator<Item = Operator>, elsewhere: Handle) -> Self {
-        let operator = |operator| KnownOperator { operator, last_right: Mutex::default() };
+    pub fn new(list: impl IntoIterator<Item = Operator>, check_runtime: Handle) -> Self {
+        let operator = |operator| KnownOperator { operator, last_correct: Mutex::default() };
         Self {
             list: list.into_iter().map(operator).collect(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
                 .expect("the system has random numbers"),
-            elsewhere,
-            one_at_a_time: Arc::new(Semaphore::new(1)),
-            waiting: Semaphore::new(WAITING),
+            check_runtime,
+            check_permit: Arc::new(Semaphore::new(1)),
+            queue: Semaphore::new(MAX_QUEUED),
             last_check: AtomicU64::new(0),
         }
     }
@@ -79,38 +79,39 @@ impl Operators {
         self.list.iter().map(|it| it.operator.username.as_str())
     }
 
-    /// Whether this is an operator, by a password that was right before.
+    /// Whether these are the credentials of an operator, by a password that was correct before.
     pub(super) fn is_known(&self, presented: &Presented) -> bool {
         self.named(presented).any(|operator| {
-            let last_right = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
+            let last_correct = operator.last_correct.lock().unwrap_or_else(PoisonError::into_inner);
             let password = presented.secret.as_bytes();
-            last_right.is_some_and(|tag| hmac::verify(&self.key, password, tag.as_ref()).is_ok())
+            last_correct.is_some_and(|tag| hmac::verify(&self.key, password, tag.as_ref()).is_ok())
         })
     }
 
-    /// Whether this is an operator.
+    /// Checks the credentials of an operator.
     ///
     /// # Errors
-    /// The queue is full.
+    /// Returns an error if the queue is full.
     pub(super) async fn verify(&self, presented: &Presented) -> Result<bool, Denied> {
         if presented.user.is_none() || self.is_empty() {
             return Ok(false);
         }
-        let _place = self.waiting.try_acquire().map_err(|_| Denied::TooMany(BUSY))?;
+        let _queue_permit = self.queue.try_acquire().map_err(|_| Denied::TooMany(RETRY_AFTER))?;
         let mut exists = false;
         for operator in self.named(presented) {
             exists = true;
             if self.check(operator, presented).await {
                 let tag = hmac::sign(&self.key, presented.secret.as_bytes());
-                let mut last = operator.last_right.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut last = operator.last_correct.lock().unwrap_or_else(PoisonError::into_inner);
                 *last = Some(tag);
                 return Ok(true);
             }
         }
         if !exists {
-            // The same duration as for a known name hides which names exist.
-            let usual = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
-            tokio::time::sleep(usual).await;
+            // Unknown user names take as long as known ones, so that the duration does not reveal
+            // which exist.
+            let typical = Duration::from_micros(self.last_check.load(Ordering::Relaxed));
+            tokio::time::sleep(typical).await;
         }
         Ok(false)
     }
@@ -122,24 +123,24 @@ impl Operators {
     }
 
     async fn check(&self, operator: &KnownOperator, presented: &Presented) -> bool {
-        let Ok(turn) = Arc::clone(&self.one_at_a_time).acquire_owned().await else { return false };
+        let Ok(permit) = Arc::clone(&self.check_permit).acquire_owned().await else { return false };
         if self.is_known(presented) {
-            // An earlier request in the queue may have proven the password.
+            // A check of an earlier request in the queue may have succeeded.
             return true;
         }
         let (password, hash) =
             (presented.secret.clone(), operator.operator.password_bcrypt.clone());
-        let work = self.elsewhere.spawn_blocking(move || {
+        let work = self.check_runtime.spawn_blocking(move || {
             let started = Instant::now();
-            let right = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
+            let is_correct = bcrypt::verify(&password, hash.expose_secret()).unwrap_or(false);
             // The permit is released after the work, even if the client has disconnected.
-            drop(turn);
-            (right, started.elapsed())
+            drop(permit);
+            (is_correct, started.elapsed())
         });
-        let Ok((right, took)) = work.await else { return false };
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.last_check.store(took, Ordering::Relaxed);
-        right
+        let Ok((is_correct, duration)) = work.await else { return false };
+        let duration = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.last_check.store(duration, Ordering::Relaxed);
+        is_correct
     }
 }
 
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_right_password_is_checked_once_and_then_known() {
+    async fn a_correct_password_is_checked_once() {
         let hash = |password: &str| SecretString::from(bcrypt::hash(password, 4).unwrap());
         let list = [("ann", "one"), ("bob", "two"), ("ann", "three")].map(|(user, password)| {
             Operator { username: user.to_owned(), password_bcrypt: hash(password) }
@@ -161,7 +162,7 @@ mod tests {
         let ann = presented(Some("ann"), "one");
         assert!(!operators.is_known(&ann));
         assert!(operators.verify(&ann).await.unwrap() && operators.is_known(&ann));
-        for (user, password, right) in [
+        for (user, password, is_correct) in [
             (Some("ann"), "three", true),
             (Some("ann"), "two", false),
             (Some("bob"), "two", true),
@@ -172,11 +173,15 @@ mod tests {
             (None, "one", false),
         ] {
             let presented = presented(user, password);
-            assert_eq!(operators.verify(&presented).await.unwrap(), right, "{user:?} {password}");
-            assert_eq!(operators.is_known(&presented), right, "{user:?} {password}");
+            assert_eq!(
+                operators.verify(&presented).await.unwrap(),
+                is_correct,
+                "{user:?} {password}"
+            );
+            assert_eq!(operators.is_known(&presented), is_correct, "{user:?} {password}");
         }
         assert!(!Operators::new([], Handle::current()).verify(&ann).await.unwrap());
-        let _all = operators.waiting.try_acquire_many(16).unwrap();
+        let _all = operators.queue.try_acquire_many(16).unwrap();
         assert!(operators.verify(&ann).await.is_err(), "there is no place to wait");
     }
 }

@@ -1,9 +1,10 @@
-//! Recognises credentials of this installation in requests of scrapers.
+//! Detection of this installation's credentials in requests of scrapers.
 //!
-//! An app must never receive a current or former credential of this installation: a token under any
-//! scheme, or a user name of the broker or of an operator with any password. Encoded text is decoded
-//! several times, because a lenient reader at the app would decode it as well. A doubtful value counts
-//! as an own credential: in the worst case the app answers 401.
+//! An app must never receive a current or former credential of this installation. This includes a
+//! token under any scheme, and a user name of the broker or of an operator with any password.
+//! Encoded text is decoded several times, because a lenient parser in the app would decode it as
+//! well. If in doubt, a value counts as a credential of this installation. Then the app may respond
+//! with 401.
 
 use crate::{broker::TOKEN_PREFIX, http::auth::BasicCredentials};
 use base64::{
@@ -14,13 +15,13 @@ use base64::{
 use percent_encoding::percent_decode;
 use std::{borrow::Cow, fmt};
 
-/// Decodings inside each other that are tried.
-const ROUNDS: usize = 3;
+/// Maximum number of nested encodings.
+const MAX_DECODINGS: usize = 3;
 
-/// Shorter words are not compared with the broker's password, which is never shorter.
-const SHORTEST_PASSWORD: usize = 12;
+/// Minimum length of the broker's password. Shorter words are not compared with it.
+const MIN_PASSWORD_BYTES: usize = 12;
 
-/// Padding may be missing, and bits behind the end may be set.
+/// Accepts missing padding and non-zero trailing bits.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -28,10 +29,9 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The credentials of the broker and of operators, as far as they are needed to
-/// recognize them.
+/// Credentials of the broker and of operators, reduced to the data that detection requires.
 pub(super) struct OwnCredentials {
-    /// In lower case; a name that is not ASCII also as Latin-1.
+    /// In lower case. Names with characters outside ASCII are also stored in Latin-1.
     usernames: Vec<Vec<u8>>,
     broker: Option<BasicCredentials>,
 }
@@ -53,21 +53,21 @@ impl OwnCredentials {
         Self { usernames, broker }
     }
 
-    /// Whether this is the user name of the broker or of an operator.
+    /// Whether `name` is the user name of the broker or of an operator.
     pub(super) fn is_username(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.usernames.iter().any(|own| own == name.as_bytes())
     }
 
-    /// Whether the value of an `Authorization` holds a credential of ours, or may
-    /// hold one that cannot be read.
+    /// Whether the value of an `Authorization` header contains a credential of this installation,
+    /// or cannot be parsed.
     pub(super) fn are_in_authorization(&self, value: &[u8]) -> bool {
         let (scheme, rest) = first_word(value);
         let is_unreadable = scheme.eq_ignore_ascii_case(b"basic") && !is_basic_pair(rest);
-        is_unreadable || self.names_our_user(value) || self.are_in(value)
+        is_unreadable || self.has_own_username(value) || self.are_in(value)
     }
 
-    /// Whether any other text of a request holds a credential of ours.
+    /// Whether another text of a request contains a credential of this installation.
     pub(super) fn are_in(&self, text: &[u8]) -> bool {
         self.are_in_text(text, 0)
     }
@@ -76,52 +76,52 @@ impl OwnCredentials {
         let is_decoded = round > 0;
         contains_token(text)
             || self.is_pair(text, is_decoded)
-            // Words of a decoded text are data, such as the scopes of a JSON Web Token.
+            // Words of decoded text are data, such as scopes of a JSON Web Token.
             || (!is_decoded && self.is_pair(first_word(text).1, false))
             || (!is_decoded && words(text).any(|word| self.is_pair(word, false)))
-            || (round < ROUNDS
-                && readings(text).any(|reading| self.are_in_text(&reading, round + 1)))
+            || (round < MAX_DECODINGS
+                && decodings(text).any(|decoding| self.are_in_text(&decoding, round + 1)))
     }
 
-    /// Whether `text` is a user name of ours with a password, or the broker's password.
+    /// Whether `text` contains an own user name with a password, or the broker's password.
     fn is_pair(&self, text: &[u8], is_decoded: bool) -> bool {
         let text = text.trim_ascii();
         let lower = text.to_ascii_lowercase();
         let begins = |text: &[u8], name: &[u8]| {
             text.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":"))
         };
-        let is_ours = |name: &Vec<u8>| {
+        let is_own = |name: &Vec<u8>| {
             begins(&lower, name)
                 || is_decoded && lower == *name
                 || after(&lower, b"//").any(|rest| begins(rest, name))
         };
         let password = text.iter().position(|b| *b == b':').and_then(|at| text.get(at + 1..));
-        self.usernames.iter().any(is_ours)
+        self.usernames.iter().any(is_own)
             || self.is_password(text)
             || password.is_some_and(|password| self.is_password(password))
     }
 
     fn is_password(&self, text: &[u8]) -> bool {
-        text.len() >= SHORTEST_PASSWORD
+        text.len() >= MIN_PASSWORD_BYTES
             && self.broker.as_ref().is_some_and(|broker| broker.has_password(text))
     }
 
-    /// Whether a parameter `username` is ours, as in the scheme Digest (RFC 7616).
-    fn names_our_user(&self, value: &[u8]) -> bool {
+    /// Whether the parameter `username` is an own user name, as in the Digest scheme (RFC 7616).
+    fn has_own_username(&self, value: &[u8]) -> bool {
         let lower = value.to_ascii_lowercase();
         after(&lower, b"username").any(|rest| {
             let rest = trim_start(rest, b"*= \t");
             let rest = rest.strip_prefix(b"utf-8''").unwrap_or(rest);
             let rest = trim_start(rest, b"\"'");
             self.usernames.iter().any(|name| {
-                let behind = rest.strip_prefix(name.as_slice());
-                behind.is_some_and(|it| it.first().is_none_or(|b| b"\"', \t".contains(b)))
+                let rest_after_name = rest.strip_prefix(name.as_slice());
+                rest_after_name.is_some_and(|it| it.first().is_none_or(|b| b"\"', \t".contains(b)))
             })
         })
     }
 }
 
-/// The lower-case name in UTF-8, and in Latin-1 where that is another text.
+/// The name in lower case in UTF-8, and in Latin-1 if that differs.
 fn spellings(name: &str) -> Vec<Vec<u8>> {
     let name = name.to_lowercase();
     let latin1: Option<Vec<u8>> = name.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
@@ -135,12 +135,12 @@ fn contains_token(text: &[u8]) -> bool {
     text.windows(prefix.len()).any(|window| window.eq_ignore_ascii_case(prefix))
 }
 
-/// Strict where it matters: what this accepts has one meaning for every reader.
+/// Strict: all parsers interpret an accepted value in the same way.
 fn is_basic_pair(encoded: &[u8]) -> bool {
     LENIENT.decode(encoded.trim_ascii()).is_ok_and(|pair| pair.contains(&b':'))
 }
 
-/// The first word and what follows the space behind it.
+/// The first word, and the text after the following space.
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii();
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
@@ -153,7 +153,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(is_separator).filter(|word| !word.is_empty() && word.len() < text.len())
 }
 
-/// Each rest of `text` behind `pattern`.
+/// The rest of `text` after each occurrence of `pattern`.
 fn after<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     text.windows(pattern.len())
         .enumerate()
@@ -166,8 +166,8 @@ fn trim_start<'a>(text: &'a [u8], unwanted: &[u8]) -> &'a [u8] {
     text.get(kept..).unwrap_or_default()
 }
 
-/// What a text may mean to a reader that decodes it.
-fn readings(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+/// All decodings of a text by a lenient parser.
+fn decodings(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let percent = match percent_decode(text).into() {
         Cow::Owned(decoded) => Some(decoded),
         Cow::Borrowed(_) => None,
@@ -177,8 +177,8 @@ fn readings(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     percent.into_iter().chain(encoded.filter_map(lenient_base64))
 }
 
-/// Decodes base64 as lenient readers do: characters of no meaning are left out, and
-/// both alphabets are accepted.
+/// Decodes base64 like lenient parsers. Invalid characters are ignored, and both alphabets are
+/// accepted.
 fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |b: &u8| match b {
         b'-' => Some(b'+'),
@@ -188,9 +188,9 @@ fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     };
     let mut digits: Vec<u8> = text.iter().filter_map(digit).collect();
-    // A single digit behind the last group is no byte.
-    let whole = if digits.len() % 4 == 1 { digits.len() - 1 } else { digits.len() };
-    digits.truncate(whole);
+    // A single digit after the last group is less than a byte.
+    let complete = if digits.len() % 4 == 1 { digits.len() - 1 } else { digits.len() };
+    digits.truncate(complete);
     LENIENT.decode(digits).ok().filter(|decoded| !decoded.is_empty())
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_recognized_in_both_encodings_and_whatever_the_case() {
+    fn user_names_are_detected_in_both_encodings_and_any_case() {
         let own = own();
         assert!(own.is_username("BROKER") && own.is_username("jörg") && !own.is_username("eve"));
         for pair in ["broker:x".as_bytes(), "JÖRG:x".to_lowercase().as_bytes(), b"j\xf6rg:x"] {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_only_look_like_ours_are_not() {
+    fn similar_words_are_not_credentials() {
         let own = own();
         let part = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
         let head = part(r#"{"alg":"HS256","typ":"JWT"}"#);
@@ -239,13 +239,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_found_however_it_is_wrapped(
+        fn a_token_is_found_in_nested_encodings(
             before in "[ -~]{0,20}",
-            behind in "[ -~]{0,20}",
+            suffix in "[ -~]{0,20}",
             layers in prop::collection::vec(0..3_u8, 0..3),
         ) {
             let token = "sbt_47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
-            let mut text = format!("{before}{token}{behind}");
+            let mut text = format!("{before}{token}{suffix}");
             for layer in layers {
                 text = match layer {
                     0 => BASE64_STANDARD.encode(text),
@@ -257,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn detection_never_panics(text in prop::collection::vec(any::<u8>(), 0..200)) {
             own().are_in_authorization(&text);
         }
     }

@@ -1,8 +1,7 @@
-//! Passwords that were right before.
+//! Passwords that were correct before.
 //!
-//! They are remembered as HMACs with a random key. So a client whose password is
-//! known to be right is never throttled, even while another client guesses with the
-//! same user name, from the same address or another one.
+//! They are stored as HMACs with a random key. So a client with a correct password is never
+//! throttled, even while another client guesses passwords of the same user.
 
 use super::throttle::{Throttle, network};
 use ring::{hmac, rand::SystemRandom};
@@ -13,13 +12,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Limit of stored passwords. There are as many as are configured, and the broker's password is also
-/// accepted with the name of each service of Tsuru.
-const PASSWORDS: usize = 256;
-/// Limit of stored addresses per password.
-const ORIGINS: usize = 64;
+/// Maximum number of stored passwords. There are as many as configured. In addition, the broker's
+/// password is accepted with the name of each Tsuru service.
+const MAX_PASSWORDS: usize = 256;
+/// Maximum number of stored addresses per password.
+const MAX_ORIGINS: usize = 64;
 
-/// A client address as far as it is counted: see [`network`].
+/// A client address. IPv6 addresses are reduced to their [`network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin(Option<IpAddr>);
 
@@ -29,7 +28,7 @@ impl Origin {
     }
 }
 
-/// Right passwords and the addresses that sent them.
+/// Correct passwords, and the client addresses that sent them.
 pub(super) struct Proven {
     key: hmac::Key,
     origins: Mutex<HashMap<[u8; 32], VecDeque<Origin>>>,
@@ -52,9 +51,9 @@ impl Default for Proven {
 }
 
 impl Proven {
-    /// Whether this password was right before. One that was right from `origin` is
-    /// always found; one of another address as often as `throttle` allows, since a
-    /// client that guesses learns from it.
+    /// Whether this password was correct before. A password that was sent from `origin` is always
+    /// found. For other addresses `throttle` limits the lookups, because each lookup helps a client
+    /// that guesses.
     pub(super) fn knows(
         &self,
         origin: Origin,
@@ -63,28 +62,29 @@ impl Proven {
         throttle: &Throttle,
     ) -> bool {
         let tag = self.tag(user, password);
-        let from_here = self.origins().get(&tag).map(|origins| origins.contains(&origin));
-        // The look is counted for a wrong password as well: that is the guess.
-        from_here == Some(true) || (throttle.may_look(origin, user) && from_here.is_some())
+        let is_from_origin = self.origins().get(&tag).map(|origins| origins.contains(&origin));
+        // Lookups with wrong passwords count too, because these are guesses.
+        is_from_origin == Some(true)
+            || (throttle.may_look(origin, user) && is_from_origin.is_some())
     }
 
-    /// Notes that a password was right.
+    /// Stores a correct password.
     pub(super) fn note(&self, origin: Origin, user: &str, password: &str) {
         let tag = self.tag(user, password);
         let mut all = self.origins();
-        if !all.contains_key(&tag) && all.len() >= PASSWORDS {
+        if !all.contains_key(&tag) && all.len() >= MAX_PASSWORDS {
             return;
         }
         let origins = all.entry(tag).or_default();
         if !origins.contains(&origin) {
-            origins.truncate(ORIGINS - 1);
+            origins.truncate(MAX_ORIGINS - 1);
             origins.push_front(origin);
         }
     }
 
     fn tag(&self, user: &str, password: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        // The length tells where the name ends.
+        // The length marks the end of the name.
         context.update(&user.len().to_le_bytes());
         context.update(user.as_bytes());
         context.update(password.as_bytes());
@@ -109,37 +109,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_right_password_is_known_everywhere_and_guesses_are_bounded() {
+    async fn a_correct_password_is_known_and_guesses_are_limited() {
         let (proven, throttle) = (Proven::default(), Throttle::default());
-        let (here, there) = (origin("10.0.0.1"), origin("10.0.0.2"));
+        let (known, other) = (origin("10.0.0.1"), origin("10.0.0.2"));
         let knows =
             |from, user: &str, password: &str| proven.knows(from, user, password, &throttle);
-        assert!(!knows(here, "ann", "secret"));
-        proven.note(here, "ann", "secret");
-        assert!(knows(here, "ann", "secret") && knows(there, "ann", "secret"));
+        assert!(!knows(known, "ann", "secret"));
+        proven.note(known, "ann", "secret");
+        assert!(knows(known, "ann", "secret") && knows(other, "ann", "secret"));
         for (user, password) in [("ann", "secre"), ("an", "nsecret"), ("bob", "secret"), ("", "")] {
-            assert!(!knows(here, user, password), "{user} {password}");
+            assert!(!knows(known, user, password), "{user} {password}");
         }
         for guess in 0..6000 {
-            assert!(!knows(there, "ann", &guess.to_string()));
-            assert!(!knows(here, "ann", &guess.to_string()));
+            assert!(!knows(other, "ann", &guess.to_string()));
+            assert!(!knows(known, "ann", &guess.to_string()));
         }
-        assert!(!knows(there, "ann", "secret"), "a guess too many");
-        assert!(knows(here, "ann", "secret"), "not a guess");
+        assert!(!knows(other, "ann", "secret"), "a guess too many");
+        assert!(knows(known, "ann", "secret"), "not a guess");
         assert!(knows(origin("10.0.0.3"), "ann", "secret"));
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_limited() {
         let proven = Proven::default();
-        for address in 0..2 * ORIGINS {
+        for address in 0..2 * MAX_ORIGINS {
             proven.note(origin(&format!("10.0.0.{address}")), "ann", "secret");
         }
-        for user in 0..2 * PASSWORDS {
+        for user in 0..2 * MAX_PASSWORDS {
             proven.note(origin("10.0.0.1"), &user.to_string(), "secret");
         }
         let all = proven.origins();
-        assert_eq!(all.len(), PASSWORDS);
-        assert!(all.values().all(|origins| origins.len() <= ORIGINS));
+        assert_eq!(all.len(), MAX_PASSWORDS);
+        assert!(all.values().all(|origins| origins.len() <= MAX_ORIGINS));
     }
 }

@@ -1,12 +1,11 @@
-//! Limits how often credentials are compared for one client.
+//! Limits password comparisons per client.
 //!
-//! A login is counted before its password is compared, so a client that closes its
-//! connection early has used it up. A client over its limit is refused without a
-//! comparison and without a delay. Logins are counted per client address and user
-//! name, and per address for all user names together. An address is an IPv4
-//! address or the /64 network of an IPv6 one.
+//! A login is counted before its password is compared, so a client cannot avoid the limit by
+//! closing its connection early. A client over its limit is refused immediately, without a
+//! comparison. Logins are counted per client address and user name, and per address for all user
+//! names together. An address is an IPv4 address or the /64 network of an IPv6 address.
 //!
-//! A password that was right before is no guess and is not counted (`access::proven`).
+//! A password that was correct before is not counted (`access::proven`).
 
 use super::proven::Origin;
 use crate::http::rate::RateLimit;
@@ -18,22 +17,22 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Logins of one address with one user name: a burst, then one per interval.
+/// Interval and burst of logins of one address with one user name.
 const PAIR: (Duration, u32) = (Duration::from_secs(6), 10);
-/// Logins of one address with any user names.
+/// Interval and burst of logins of one address with any user names.
 const ADDRESS: (Duration, u32) = (Duration::from_secs(1), 100);
-/// Comparisons with passwords that other addresses have proven, for one address and
-/// user name. This bounds how many guesses a client can test against them.
-const LOOKS: (Duration, u32) = (Duration::from_secs(1), 5000);
-/// Wrong tokens of one address and user name. A token is too long to be guessed; this limit stops a
-/// client with an old one.
+/// Interval and burst of lookups of passwords that were correct for other addresses, per address
+/// and user name. This limits the guesses that a client can test with these lookups.
+const LOOKUPS: (Duration, u32) = (Duration::from_secs(1), 5000);
+/// Interval and burst of wrong tokens, per address and user name. Tokens are too long to be
+/// guessed. This limit stops clients with revoked tokens.
 const TOKENS: (Duration, u32) = (Duration::from_secs(1), 100);
 
-/// Counts logins.
+/// Counters of logins.
 #[derive(Debug)]
 pub(super) struct Throttle {
     limits: Mutex<Limits>,
-    /// A random key prevents clients from choosing pairs that collide.
+    /// A random key, so that clients cannot choose pairs that collide.
     hasher: RandomState,
 }
 
@@ -41,11 +40,11 @@ pub(super) struct Throttle {
 struct Limits {
     pairs: RateLimit,
     addresses: RateLimit,
-    looks: RateLimit,
+    lookups: RateLimit,
     tokens: RateLimit,
 }
 
-/// A login that was counted. It stays counted unless it succeeds.
+/// A counted login. It remains counted unless it succeeds.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
@@ -60,7 +59,7 @@ impl Default for Throttle {
         let limits = Limits {
             pairs: limit(PAIR),
             addresses: limit(ADDRESS),
-            looks: limit(LOOKS),
+            lookups: limit(LOOKUPS),
             tokens: limit(TOKENS),
         };
         Self { limits: Mutex::new(limits), hasher: RandomState::new() }
@@ -71,28 +70,29 @@ impl Throttle {
     /// Counts a login.
     ///
     /// # Errors
-    /// The time after which another one is allowed.
+    /// Returns the time until the next login is allowed.
     pub(super) fn begin(&self, origin: Origin, user: &str) -> Result<Attempt<'_>, Duration> {
         let (pair, address) = (self.hasher.hash_one((origin, user)), self.hasher.hash_one(origin));
         let now = Instant::now();
         let mut limits = self.limits();
-        // In this order, a client that invents user names does not fill the pairs.
+        // Addresses are checked first, so that a client with many user names does not fill the
+        // table of pairs.
         limits.addresses.check(address, now)?;
         limits.pairs.take(pair, now)?;
         limits.addresses.take(address, now)?;
         Ok(Attempt { throttle: self, pair, address })
     }
 
-    /// Whether a client may be compared with what other addresses have proven.
+    /// Whether a client may look up passwords that were correct for other addresses.
     pub(super) fn may_look(&self, origin: Origin, user: &str) -> bool {
         let pair = self.hasher.hash_one((origin, user));
-        self.limits().looks.take(pair, Instant::now()).is_ok()
+        self.limits().lookups.take(pair, Instant::now()).is_ok()
     }
 
     /// Counts a wrong token.
     ///
     /// # Errors
-    /// The client has sent too many; the time after which it may send another one.
+    /// Returns the time until the next token is allowed, if the client has sent too many.
     pub(super) fn wrong_token(&self, origin: Origin, user: Option<&str>) -> Result<(), Duration> {
         let pair = self.hasher.hash_one((origin, user));
         self.limits().tokens.take(pair, Instant::now())
@@ -104,7 +104,7 @@ impl Throttle {
 }
 
 impl Attempt<'_> {
-    /// The credentials were right.
+    /// Removes the login from the counters, because its credentials were correct.
     pub(super) fn succeeded(self) {
         let mut limits = self.throttle.limits();
         limits.pairs.give_back(self.pair);
@@ -112,7 +112,8 @@ impl Attempt<'_> {
     }
 }
 
-/// The owner of an IPv6 address has its whole /64 network.
+/// The /64 network of an IPv6 address. The owner of an address usually controls its whole /64
+/// network.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -149,17 +150,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_is_limited_whatever_user_names_it_invents() {
+    async fn an_address_is_limited_over_all_user_names() {
         let throttle = Throttle::default();
-        let invented: usize =
+        let accepted: usize =
             (0..10_000).map(|name| logins(&throttle, "10.0.0.1", &name.to_string(), 1)).sum();
-        assert_eq!(invented, 100);
+        assert_eq!(accepted, 100);
         assert!(throttle.limits().pairs.len() <= 100);
         assert_eq!(logins(&throttle, "10.0.0.2", "a", 1), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_network_of_ipv6_is_one_address() {
+    async fn an_ipv6_network_counts_as_one_address() {
         let throttle = Throttle::default();
         for host in 1..=10 {
             assert_eq!(logins(&throttle, &format!("2001:db8:1:2::{host}"), "a", 1), 1);
@@ -169,13 +170,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn logins_that_succeed_are_not_counted_and_unfinished_ones_are() {
+    async fn successful_logins_are_not_counted_but_unfinished_ones_are() {
         let throttle = Throttle::default();
         for _ in 0..1000 {
             throttle.begin(origin("10.0.0.1"), "a").unwrap().succeeded();
         }
         for _ in 0..10 {
-            // As when the client closes its connection.
+            // For example, the client closed its connection.
             drop(throttle.begin(origin("10.0.0.1"), "a").unwrap());
         }
         assert_eq!(logins(&throttle, "10.0.0.1", "a", 1), 0);

@@ -1,4 +1,4 @@
-//! A merged answer as a streamed response body.
+//! Streamed response bodies of merged metrics.
 
 use crate::scrape::{CompressedMerge, Merge, Reservation};
 use actix_web::{
@@ -13,35 +13,35 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Bytes spliced at a time: enough to make a write worth its system call, and
-/// small enough to stay in a core's cache.
+/// Size of a chunk in bytes. It is large enough to amortize a system call, and small enough for the
+/// cache of a CPU core.
 const CHUNK: usize = 256 << 10;
 
-/// The same for compressed bytes, which cost more time.
-const PACKED: usize = 32 << 10;
+/// Size of a compressed chunk in bytes. It is smaller because compression takes more time.
+const COMPRESSED_CHUNK: usize = 32 << 10;
 
-/// The uncompressed answer; its length is known.
+/// The uncompressed body. Its length is known.
 pub(super) struct Plain {
     merge: Merge,
-    /// Dropped with the merge: when all is written, or when the scraper is gone.
+    /// Released with the merge: after the last chunk, or when the client disconnects.
     _memory: Reservation,
 }
 
-/// The answer compressed on the way.
+/// The gzip-compressed body.
 pub(super) struct Gzip {
     encoder: Encoder,
-    /// Dropped with the merge: when all is written, or when the scraper is gone.
+    /// Released with the merge: after the last chunk, or when the client disconnects.
     _memory: Reservation,
 }
 
 enum Encoder {
-    /// For text.
+    /// For text formats.
     OfLines(CompressedMerge),
-    /// For everything else.
+    /// For other formats.
     General(Box<Deflating>),
 }
 
-/// A general compressor, given one chunk after the other.
+/// A generic compressor that compresses chunk by chunk.
 struct Deflating {
     merge: Merge,
     chunk: Vec<u8>,
@@ -87,7 +87,7 @@ impl Deflating {
         Self { merge, chunk: Vec::with_capacity(CHUNK), encoder: Some(encoder) }
     }
 
-    /// Compresses the next chunk; `None` behind the end.
+    /// Compresses the next chunk. Returns `None` after the end.
     fn step(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
         self.chunk.clear();
@@ -112,13 +112,13 @@ impl MessageBody for Gzip {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, std::io::Error>>> {
         let step = match &mut self.get_mut().encoder {
-            Encoder::OfLines(compressed) => Ok(compressed.next_chunk(PACKED)),
+            Encoder::OfLines(compressed) => Ok(compressed.next_chunk(COMPRESSED_CHUNK)),
             Encoder::General(deflating) => deflating.step(),
         };
         match step {
             Ok(None) => Poll::Ready(None),
             Ok(Some(compressed)) if compressed.is_empty() => {
-                // All of it stayed in the compressor: let others have the worker.
+                // The compressor returned no bytes yet. Yield to other tasks of the worker.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -128,7 +128,7 @@ impl MessageBody for Gzip {
     }
 }
 
-/// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3).
+/// Whether `Accept-Encoding` allows gzip (RFC 9110, section 12.5.3).
 pub(super) fn accepts_gzip(accept_encoding: &str) -> bool {
     let mut wildcard = false;
     for entry in accept_encoding.split(',') {

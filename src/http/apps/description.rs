@@ -13,18 +13,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The answer; more than one app when a route is shared.
+/// The response. It contains several apps if they share a route.
 #[derive(Debug, Serialize)]
 pub(super) struct Description {
-    /// Since any source last said what is there; more than a minute or two means that instances
-    /// may be missing, or gone.
+    /// Time since the last response of any source. If it exceeds a minute or two, instances may be
+    /// missing or outdated.
     route_table_age_seconds: Option<f64>,
     apps: Vec<AppDescription>,
 }
 
 #[derive(Debug, Serialize)]
 struct AppDescription {
-    /// Ids and names, as the samples' labels give them.
+    /// Ids and names, as in the labels of samples.
     #[serde(flatten)]
     labels: BTreeMap<&'static str, String>,
     routes: Vec<String>,
@@ -32,11 +32,11 @@ struct AppDescription {
     instances: Vec<InstanceDescription>,
 }
 
-/// The active binding without its secrets.
+/// The active binding, without secrets.
 #[derive(Debug, Serialize)]
 struct BindingDescription {
     binding_id: String,
-    /// Without its query, which may hold a key.
+    /// Without its query, which may contain an API key.
     endpoint: String,
     /// Names only.
     params: Vec<String>,
@@ -45,7 +45,7 @@ struct BindingDescription {
     sample_limit: Option<usize>,
     /// Names only.
     headers: Vec<String>,
-    /// `basic`, `bearer` or nothing.
+    /// `basic`, `bearer` or absent.
     authorization: Option<&'static str>,
 }
 
@@ -57,11 +57,11 @@ struct InstanceDescription {
     process_instance_id: Option<String>,
     availability_zone: Option<String>,
     tls: bool,
-    /// `host` when a router chooses the instance that answers, so that it may be another one at
-    /// each scrape; nothing where it is always this one.
+    /// `host` if a router chooses the instance, so that each scrape may reach a different one.
+    /// Absent if the address always reaches the same instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
-    /// Whether the active binding selects it for scrapes.
+    /// Whether the active binding selects this instance for scrapes.
     scraped: bool,
     last_scrape: Option<LastScrapeDescription>,
 }
@@ -85,16 +85,16 @@ pub(super) fn describe(
     last: &ScrapeHistory,
 ) -> Description {
     let apps = found.iter().map(|one| {
-        let in_force = bound(one.app.id.as_str());
+        let active = bound(one.app.id.as_str());
         let process_types =
-            in_force.as_ref().map(|bound| bound.options.process_types.clone()).unwrap_or_default();
+            active.as_ref().map(|bound| bound.options.process_types.clone()).unwrap_or_default();
         let scraped = |endpoint: &Endpoint| {
             process_types.is_empty() || process_types.contains(&*endpoint.process_type)
         };
         AppDescription {
             labels: one.app.labels().map(|(name, value)| (name, value.to_owned())).into(),
             routes: table.routes_of(one.app.id.as_str()).map(str::to_owned).collect(),
-            binding: in_force
+            binding: active
                 .as_ref()
                 .map(|bound| binding(bound.binding_id.to_string(), &bound.options)),
             instances: one

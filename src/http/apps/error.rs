@@ -1,4 +1,4 @@
-//! Errors of scrapes, with texts for Prometheus' target page and for terminals.
+//! Errors of scrapes. Their texts appear on Prometheus' targets page and in terminals.
 
 use super::request::BadRequest;
 use crate::{
@@ -14,8 +14,8 @@ use actix_web::{
 };
 use std::fmt::Write;
 
-/// Limit of failed instances that a text names; the rest is counted.
-const NAMED: usize = 50;
+/// Maximum number of failed instances that a text names.
+const MAX_NAMED: usize = 50;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AppsError {
@@ -74,14 +74,14 @@ fn refused(refused: &ScrapeError) -> String {
 
 fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
     let mut text = format!("None of {} instances gave metrics:\n", failures.len());
-    for one in failures.iter().take(NAMED) {
+    for one in failures.iter().take(MAX_NAMED) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}: {}", one.name, one.failure);
     }
-    if failures.len() > NAMED {
-        let _ = writeln!(text, "… and {} more", failures.len() - NAMED);
+    if failures.len() > MAX_NAMED {
+        let _ = writeln!(text, "… and {} more", failures.len() - MAX_NAMED);
     }
-    for one in externals.iter().take(NAMED) {
+    for one in externals.iter().take(MAX_NAMED) {
         let _ = writeln!(text, "{one}");
     }
     text
@@ -99,7 +99,7 @@ impl ResponseError for AppsError {
             | Self::NoMemory(ScrapeError::TooLate { .. } | ScrapeError::NoConnection { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            // For the log only.
+            // The client has disconnected. The status appears in the log only.
             Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::TooLarge { .. } | Self::NoMemory(ScrapeError::TooLarge { .. }) => {

@@ -1,7 +1,7 @@
-//! Parses URLs below `/v1/apps`.
+//! Parsing of URLs below `/v1/apps`.
 //!
-//! Parsed from the raw path: a percent-encoded slash is a slash of the key,
-//! and a framework's path pattern would decide about it too early.
+//! The raw path is parsed: a percent-encoded slash is part of the key, and the path patterns of
+//! actix would decode it too early.
 
 use crate::domain::{AppKey, AppKeyError, MetricsPath, Prefer};
 use percent_encoding::percent_decode_str;
@@ -13,30 +13,30 @@ pub(super) struct AppRequest {
     pub(super) view: View,
     pub(super) metric_path: Option<MetricsPath>,
     pub(super) process_type: Option<String>,
-    /// Parameters for the instances, not decoded.
-    pub(super) others: Vec<String>,
+    /// Query parameters for the instances, not decoded.
+    pub(super) forwarded: Vec<String>,
 }
 
 /// The requested view of the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum View {
-    /// JSON about the app.
+    /// A description of the app as JSON.
     Description,
-    /// Merged metrics with all failure series.
+    /// Merged metrics, with all failure series.
     Metrics,
-    /// Merged metrics of the app alone.
+    /// Merged metrics of the app without external exporters.
     OnlyAppMetrics,
     /// Metrics of one instance.
     Instance { selector: InstanceSelector, only_app: bool },
 }
 
-/// How an instance is named.
+/// Selects an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InstanceSelector {
-    /// Digits.
+    /// Consists of digits.
     Index(String),
-    /// The address that its `instance` label shows: not every instance has an
-    /// index, and while an app is deployed anew two have the same.
+    /// The address, as in the `instance` label. Not every instance has an index, and during a
+    /// deployment two instances can have the same one.
     Address(SocketAddr),
 }
 
@@ -52,9 +52,9 @@ pub(super) enum BadRequest {
     Twice(&'static str),
 }
 
-/// The query parameters of Scrapebroker; all others are sent to the instances.
+/// Query parameters of Scrapebroker. All others are forwarded to the instances.
 #[derive(Default)]
-struct Own {
+struct OwnParams {
     app: Option<String>,
     route_url: Option<String>,
     metric_path: Option<String>,
@@ -63,9 +63,9 @@ struct Own {
 }
 
 impl AppRequest {
-    /// Parses the path after `/v1/apps/` and the query, both not decoded.
+    /// Parses the path after `/v1/apps/`, and the query. Both are not decoded.
     pub(super) fn parse(rest: &str, query: &str) -> Result<Self, BadRequest> {
-        let (own, mut others) = split_query(query)?;
+        let (own, mut forwarded) = split_query(query)?;
         let only = own.only_from_app.is_some();
         let (key, mut view) = match rest {
             "metrics" => (None, View::Metrics),
@@ -80,11 +80,12 @@ impl AppRequest {
             View::Instance { only_app, .. } => *only_app = only,
             _ => {}
         }
-        // `process_type` chooses among instances; elsewhere it is the app's.
+        // For an instance, `process_type` selects the instance. Otherwise the parameter is
+        // forwarded to the app.
         let process_type = match (&view, own.process_type) {
             (View::Instance { .. }, process_type) => process_type,
             (_, Some(process_type)) => {
-                others.push(format!("process_type={process_type}"));
+                forwarded.push(format!("process_type={process_type}"));
                 None
             }
             (_, None) => None,
@@ -98,15 +99,15 @@ impl AppRequest {
             None | Some("") => None,
             Some(path) => Some(path.parse()?),
         };
-        // Prometheus writes parameters by the rules of forms.
+        // Prometheus encodes query parameters like forms.
         let process_type = process_type.map(|name| decode(&name.replace('+', " "))).transpose()?;
-        Ok(Self { key, view, metric_path, process_type, others })
+        Ok(Self { key, view, metric_path, process_type, forwarded })
     }
 
-    /// The texts that are sent to the app.
-    pub(super) fn for_the_app(&self) -> impl Iterator<Item = &str> {
+    /// The texts that are forwarded to the app.
+    pub(super) fn app_texts(&self) -> impl Iterator<Item = &str> {
         let path = self.metric_path.iter().map(MetricsPath::as_str);
-        self.others.iter().map(String::as_str).chain(path)
+        self.forwarded.iter().map(String::as_str).chain(path)
     }
 }
 
@@ -120,7 +121,7 @@ fn key_of_query(app: Option<&str>, route_url: Option<&str>) -> Result<AppKey, Ba
     }
 }
 
-/// The key and what is wanted of it.
+/// Splits a path into key and view.
 fn split_path(path: &str) -> Result<(String, View), BadRequest> {
     if let Some(key) = path.strip_suffix("/only-app-metrics") {
         return Ok((decode(key)?, View::OnlyAppMetrics));
@@ -138,7 +139,7 @@ fn split_path(path: &str) -> Result<(String, View), BadRequest> {
     }
 }
 
-/// What else stands there is part of a route.
+/// Parses an instance selector. Other segments are part of a route.
 fn selector(segment: &str) -> Option<InstanceSelector> {
     if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
         return Some(InstanceSelector::Index(segment.to_owned()));
@@ -146,31 +147,31 @@ fn selector(segment: &str) -> Option<InstanceSelector> {
     decode(segment).ok()?.parse().ok().map(InstanceSelector::Address)
 }
 
-fn split_query(query: &str) -> Result<(Own, Vec<String>), BadRequest> {
-    let mut own = Own::default();
-    let mut others = Vec::new();
+fn split_query(query: &str) -> Result<(OwnParams, Vec<String>), BadRequest> {
+    let mut own = OwnParams::default();
+    let mut forwarded = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, place) = match &*decode(name)? {
+        let (name, slot) = match &*decode(name)? {
             "app" => ("app", &mut own.app),
             "route_url" => ("route_url", &mut own.route_url),
             "metric_path" => ("metric_path", &mut own.metric_path),
             "only_from_app" => ("only_from_app", &mut own.only_from_app),
             "process_type" => ("process_type", &mut own.process_type),
             _ => {
-                others.push(pair.to_owned());
+                forwarded.push(pair.to_owned());
                 continue;
             }
         };
-        if place.replace(value.to_owned()).is_some() {
+        if slot.replace(value.to_owned()).is_some() {
             return Err(BadRequest::Twice(name));
         }
     }
-    Ok((own, others))
+    Ok((own, forwarded))
 }
 
-/// Percent-decoding; `+` is a blank in queries only by the rules of forms,
-/// which neither keys nor paths follow.
+/// Percent-decoding. `+` is not decoded to a space, because keys and paths are not encoded like
+/// forms.
 fn decode(text: &str) -> Result<String, BadRequest> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_documented_url_is_understood() {
+    fn every_documented_url_is_parsed() {
         let cases = [
             ("guid/metrics", "", "guid", View::Metrics),
             ("org/space/app/metrics", "", "org/space/app", View::Metrics),
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn by_route_url_a_route_is_tried_first() {
+    fn route_url_prefers_routes() {
         let by = |query| AppRequest::parse("metrics", query).unwrap().key.prefer;
         assert_eq!(by("route_url=a/b/c"), Prefer::Route);
         assert_eq!(by("app=a/b/c"), Prefer::Name);
@@ -237,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_are_not_ours_go_on_as_they_came() {
+    fn other_parameters_are_forwarded_unchanged() {
         let query = "module=http&metric_path=probe&target=http%3A%2F%2Fx&flag&process_type=w";
         let request = AppRequest::parse("guid/metrics", query).unwrap();
         assert_eq!(
-            request.others,
+            request.forwarded,
             ["module=http", "target=http%3A%2F%2Fx", "flag", "process_type=w"]
         );
         assert_eq!(request.metric_path.unwrap().as_str(), "/probe");
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_make_no_sense_are_refused() {
+    fn invalid_requests_are_rejected() {
         let cases = [
             ("metrics", ""),
             ("metrics", "app=%22%22"),

@@ -3,7 +3,7 @@
 use super::{
     OsbError, OsbState,
     credentials::credentials,
-    fields::{BindingPath, Fields, Hints, Named},
+    fields::{BindingPath, Fields, OptionalIds, RequiredIds},
     instances::is_delete,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-/// `PUT`: a binding, a service key, or the successor of one.
+/// `PUT`: creates a binding or a service key, or rotates one.
 pub(super) async fn bind(
     BindingPath(instance_id, binding_id): BindingPath,
     body: Fields,
@@ -38,17 +38,17 @@ pub(super) async fn bind(
             state.broker.bind(request).await
         }
     };
-    let (mut response, given) = match bound.map_err(OsbError::Put)? {
-        Bound::Created(given) => (HttpResponse::Created(), given),
-        Bound::AlreadyExists(given) => (HttpResponse::Ok(), given),
+    let (mut response, bound_credentials) = match bound.map_err(OsbError::Put)? {
+        Bound::Created(bound_credentials) => (HttpResponse::Created(), bound_credentials),
+        Bound::AlreadyExists(bound_credentials) => (HttpResponse::Ok(), bound_credentials),
     };
-    Ok(response.json(json!({ "credentials": credentials(&given, &state.base_url) })))
+    Ok(response.json(json!({ "credentials": credentials(&bound_credentials, &state.base_url) })))
 }
 
-/// `GET`; the ids in its query are not needed.
+/// `GET`. The ids in its query are not used.
 pub(super) async fn fetch(
     BindingPath(instance_id, binding_id): BindingPath,
-    _hints: Hints,
+    _hints: OptionalIds,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let binding = state.broker.fetch_binding(&instance_id, &binding_id).await?;
@@ -58,14 +58,14 @@ pub(super) async fn fetch(
     })))
 }
 
-/// `DELETE`. A missing binding is 410 before missing query parameters are 400, unlike for instances
-/// (openservicebrokerapi/osb-checker).
+/// `DELETE`. A missing binding (410) takes precedence over missing query parameters (400), in
+/// contrast to instances (openservicebrokerapi/osb-checker).
 pub(super) async fn unbind(
     BindingPath(instance_id, binding_id): BindingPath,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
-    if let Err(malformed) = Named::in_query(&request) {
+    if let Err(malformed) = RequiredIds::in_query(&request) {
         return match state.broker.last_operation(&instance_id, Some(&binding_id)).await {
             Ok(_) => Err(malformed),
             Err(BrokerError::BindingUnknown) => Err(BrokerError::BindingGone.into()),
@@ -76,10 +76,10 @@ pub(super) async fn unbind(
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
-/// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
+/// `GET …/last_operation`. 410 is the result of a completed delete, 404 of any other operation.
 pub(super) async fn last_operation(
     BindingPath(instance_id, binding_id): BindingPath,
-    _hints: Hints,
+    _hints: OptionalIds,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
@@ -92,8 +92,8 @@ pub(super) async fn last_operation(
     }
 }
 
-/// Organization and space of the instance. Only the migration from promfetcher needs them, so
-/// unreadable values are ignored.
+/// Organization and space of the instance. Only the migration from promfetcher requires them, so
+/// invalid values are ignored.
 fn org_space(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let resource = body.object("bind_resource").unwrap_or_default();
@@ -104,7 +104,7 @@ fn org_space(body: &Fields) -> OrgSpace {
     }
 }
 
-/// The app to bind, from either of two fields; none for a service key.
+/// The app to bind, from one of two fields. `None` for a service key.
 fn app_guid(body: &Fields) -> Result<Option<AppGuid>, OsbError> {
     let resource = body.object("bind_resource")?;
     if resource.text("route")?.is_some() {

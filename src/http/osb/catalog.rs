@@ -9,8 +9,8 @@ use actix_web::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 
-/// The current catalog; 304 only for a conditional request. Cloud Controller sends none, and would not
-/// understand the answer.
+/// The current catalog. 304 is used only for conditional requests. Cloud Controller sends none, and
+/// does not support 304.
 pub(super) async fn fetch(
     if_none_match: Option<web::Header<IfNoneMatch>>,
     state: web::Data<OsbState>,

@@ -8,13 +8,13 @@ use crate::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-/// The user name beside a token in basic auth; it is not checked.
+/// User name for a token in basic auth. It is not checked.
 pub(in crate::http) const USERNAME: &str = "scrapebroker";
 
 /// The `credentials` object.
 ///
-/// All contain `token`, and the same as `username` and `password` for clients with basic auth only.
-/// For a Prometheus they are those of its query API:
+/// It always contains `token`. `username` and `password` contain the same token for clients that
+/// support only basic auth. For a Prometheus the object contains the URL of its query API:
 ///
 /// ```json
 /// {
@@ -23,7 +23,7 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 /// }
 /// ```
 ///
-/// Otherwise a binding contains the URLs of its app:
+/// For other instances a binding contains the URLs of its app:
 ///
 /// ```json
 /// {
@@ -33,7 +33,7 @@ pub(in crate::http) const USERNAME: &str = "scrapebroker";
 /// }
 /// ```
 ///
-/// A service key contains its space and templates of URLs:
+/// A service key contains its space and URL templates:
 ///
 /// ```json
 /// {

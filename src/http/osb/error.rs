@@ -28,12 +28,12 @@ pub(super) enum OsbError {
     MethodNotAllowed { allow: &'static str },
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// A sentence that names what to change.
+    /// A sentence that states what to change.
     #[error("{0}")]
     Malformed(String),
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// A provision or a bind that is refused.
+    /// A refused provision or bind request.
     #[error(transparent)]
     Put(BrokerError),
 }
@@ -50,7 +50,7 @@ struct Body {
 
 /// The status, and the error code if the specification defines one.
 ///
-/// No catch-all arm, so that the compiler asks for the status of a new [`BrokerError`].
+/// The match has no catch-all arm, so that a new [`BrokerError`] requires a decision.
 pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
     use BrokerError::*;
     match error {
@@ -87,8 +87,8 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
     }
 }
 
-/// As [`parts`], for a PUT. Cloud Controller takes a 422 without one of the standard codes for
-/// an invalid answer and starts orphan mitigation (cloud_controller_ng,
+/// Like [`parts`], for PUT requests. Cloud Controller considers a 422 without a standard error code
+/// invalid, and starts orphan mitigation (cloud_controller_ng,
 /// lib/services/service_brokers/v2/response_parser.rb).
 fn parts_of_put(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
     match parts(error) {

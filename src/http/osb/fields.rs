@@ -1,4 +1,4 @@
-//! Fields of requests. Every error names its field.
+//! Fields of OSB requests. Each error names its field.
 
 use super::OsbError;
 use crate::{
@@ -10,13 +10,13 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 use std::str::FromStr;
 
-/// Ids of the catalog; all others are chosen by the platform.
-const OF_THE_CATALOG: [&str; 2] = ["service_id", "plan_id"];
+/// Ids from the catalog. The platform chooses all other ids.
+const CATALOG_IDS: [&str; 2] = ["service_id", "plan_id"];
 
-/// Otherwise a user of the broker could reach instances of a Tsuru user.
-const KEPT_FOR_TSURU: &str = "must not begin with tsuru:, as the ids of what Tsuru makes do";
+/// Otherwise a user of the broker could access instances of a Tsuru user.
+const RESERVED_FOR_TSURU: &str = "must not begin with tsuru:, as the ids of what Tsuru makes do";
 
-/// The fields of a JSON object. Unknown ones are ignored (OSB specification, "Vendor Extension
+/// The fields of a JSON object. Unknown fields are ignored (OSB specification, "Vendor Extension
 /// Fields").
 #[derive(Default)]
 pub(super) struct Fields {
@@ -25,8 +25,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// A value that is there. `null` and an empty string mean absent: platforms that are
-    /// written in Go send all fields (Korifi, controllers/controllers/services/osbapi).
+    /// The value of a field. `null` and empty strings count as absent, because platforms written in
+    /// Go send all fields (Korifi, controllers/controllers/services/osbapi).
     fn get(&self, name: &str) -> Option<&Value> {
         self.map.get(name).filter(|value| !value.is_null() && !self.is_empty(name))
     }
@@ -39,30 +39,28 @@ impl Fields {
         OsbError::Malformed(format!("{}{name} {problem}", self.path))
     }
 
-    /// A string.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, OsbError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| self.wrong(name, "must be a string"))
     }
 
-    /// An id that may be missing. One of the catalog must not be empty, even where it may be
-    /// missing.
+    /// An optional id. An id of the catalog must not be an empty string, even if it is optional.
     pub(super) fn optional<T>(&self, name: &str) -> Result<Option<T>, OsbError>
     where
         T: FromStr<Err = IdError>,
     {
-        let is_of_catalog = OF_THE_CATALOG.contains(&name);
+        let is_of_catalog = CATALOG_IDS.contains(&name);
         if is_of_catalog && self.is_empty(name) {
             return Err(self.wrong(name, IdError::Empty));
         }
         let text = self.text(name)?;
         if text.is_some_and(is_of_tsuru) && !is_of_catalog {
-            return Err(self.wrong(name, KEPT_FOR_TSURU));
+            return Err(self.wrong(name, RESERVED_FOR_TSURU));
         }
         text.map(str::parse).transpose().map_err(|error| self.wrong(name, error))
     }
 
-    /// An id that must be there.
+    /// A required id.
     pub(super) fn required<T>(&self, name: &str) -> Result<T, OsbError>
     where
         T: FromStr<Err = IdError>,
@@ -73,7 +71,7 @@ impl Fields {
         })
     }
 
-    /// An object; empty when it is missing.
+    /// An object. It is empty if the field is absent.
     pub(super) fn object(&self, name: &str) -> Result<Self, OsbError> {
         let map = match self.get(name) {
             None => Map::new(),
@@ -89,13 +87,14 @@ impl Fields {
         Ok(self.object("parameters")?.map)
     }
 
-    /// `maintenance_info.version`; its other fields are not needed.
+    /// `maintenance_info.version`. Other fields of `maintenance_info` are not used.
     pub(super) fn maintenance_version(&self) -> Result<Option<String>, OsbError> {
         Ok(self.object("maintenance_info")?.text("version")?.map(str::to_owned))
     }
 }
 
-/// The body of a PUT or PATCH. A missing content type means JSON, as the specification allows.
+/// The body of a PUT or PATCH request. A missing content type means JSON, as the specification
+/// allows.
 impl FromRequest for Fields {
     type Error = OsbError;
     type Future = LocalBoxFuture<'static, Result<Self, OsbError>>;
@@ -132,10 +131,10 @@ fn check_content_type(request: &HttpRequest) -> Result<(), OsbError> {
     }
 }
 
-/// The service instance of the path.
+/// The service instance in the path.
 pub(super) struct InstancePath(pub(super) InstanceId);
 
-/// The service instance and binding of the path.
+/// The service instance and the binding in the path.
 pub(super) struct BindingPath(pub(super) InstanceId, pub(super) BindingId);
 
 impl FromRequest for InstancePath {
@@ -158,25 +157,25 @@ impl FromRequest for BindingPath {
     }
 }
 
-/// An id of the path, percent-decoded: it may hold any character.
+/// An id in the path, percent-decoded. It may contain any character.
 fn id<T: FromStr<Err = IdError>>(request: &HttpRequest, name: &str) -> Result<T, OsbError> {
     let text = request.match_info().get(name).unwrap_or_default();
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
     if is_of_tsuru(&text) {
-        return Err(OsbError::Malformed(format!("{name} in the URL {KEPT_FOR_TSURU}")));
+        return Err(OsbError::Malformed(format!("{name} in the URL {RESERVED_FOR_TSURU}")));
     }
     text.parse().map_err(|error| OsbError::Malformed(format!("{name} in the URL {error}")))
 }
 
-/// The `service_id` and `plan_id` that a DELETE must name.
+/// Proof that a DELETE request contains `service_id` and `plan_id`, which are required.
 ///
-/// They are not compared with the stored ones: a platform that missed the answer to an update names
-/// the previous plan, and must be able to delete.
-pub(super) struct Named;
+/// They are not compared with the stored ids. If a platform missed the response to an update, it
+/// sends the previous plan, and must still be able to delete.
+pub(super) struct RequiredIds;
 
-impl Named {
+impl RequiredIds {
     pub(super) fn in_query(request: &HttpRequest) -> Result<Self, OsbError> {
-        for name in OF_THE_CATALOG {
+        for name in CATALOG_IDS {
             if !is_in_query(request, name)? {
                 let problem = format!("{name} in the query is missing");
                 return Err(OsbError::Malformed(problem));
@@ -186,25 +185,24 @@ impl Named {
     }
 }
 
-/// The `service_id` and `plan_id` that a GET may name. They are not needed, but an id must not
-/// be empty.
-pub(super) struct Hints;
+/// Proof that the optional `service_id` and `plan_id` of a GET request are valid. They are not
+/// used, but must not be empty.
+pub(super) struct OptionalIds;
 
-impl FromRequest for Hints {
+impl FromRequest for OptionalIds {
     type Error = OsbError;
     type Future = std::future::Ready<Result<Self, OsbError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let checked =
-            OF_THE_CATALOG.iter().try_for_each(|name| is_in_query(request, name).map(drop));
+        let checked = CATALOG_IDS.iter().try_for_each(|name| is_in_query(request, name).map(drop));
         std::future::ready(checked.map(|()| Self))
     }
 }
 
-/// Whether the query contains an id, which must be valid.
+/// Whether the query contains this id. A present id must be valid.
 fn is_in_query(request: &HttpRequest, name: &str) -> Result<bool, OsbError> {
     let Some(value) = query(request, name) else { return Ok(false) };
-    // Any of the ids has the same limits.
+    // All types of ids have the same limits.
     match value.parse::<InstanceId>() {
         Ok(_) => Ok(true),
         Err(error) => Err(OsbError::Malformed(format!("{name} in the query {error}"))),

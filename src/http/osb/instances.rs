@@ -2,7 +2,7 @@
 
 use super::{
     OsbError, OsbState,
-    fields::{Fields, Hints, InstancePath, Named, query},
+    fields::{Fields, InstancePath, OptionalIds, RequiredIds, query},
 };
 use crate::{
     broker::{
@@ -16,14 +16,14 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use serde_json::{Value, json};
 use std::{str::FromStr, time::Duration};
 
-/// The longest kept name, in characters; Cloud Foundry allows 255 bytes.
+/// Maximum length of stored names, in characters. Cloud Foundry allows 255 bytes.
 const MAX_NAME: usize = 255;
 
-/// Timeout of a synchronous removal; Cloud Controller waits 60 s.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// Timeout of a synchronous deprovision request. Cloud Controller waits 60 s.
+const DEPROVISION_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// `Retry-After` while an operation is in progress.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// `Retry-After` header while an operation is in progress.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// `PUT`
 pub(super) async fn provision(
@@ -70,7 +70,7 @@ pub(super) async fn update(
         omitted_parameters: OmittedParameters::Keep,
         moves_to: OrgSpace::default(),
         maintenance_version: body.maintenance_version()?,
-        previous_plan_id: before(&body, "plan_id"),
+        previous_plan_id: previous_value(&body, "plan_id"),
         org_space: org_space(&body),
         names,
         accepts_incomplete: accepts_incomplete(&http),
@@ -83,10 +83,10 @@ pub(super) async fn update(
     })
 }
 
-/// `GET`; the ids in its query are not needed.
+/// `GET`. The ids in its query are not used.
 pub(super) async fn fetch(
     InstancePath(instance_id): InstancePath,
-    _hints: Hints,
+    _hints: OptionalIds,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
     let instance = state.broker.fetch(&instance_id).await?;
@@ -95,8 +95,8 @@ pub(super) async fn fetch(
         (Some(OperationKind::Update), OperationState::InProgress) => {
             return Err(BrokerError::Concurrency(OperationKind::Update).into());
         }
-        // An instance that is being created or deleted is 404 (OSB specification, "Fetching a Service
-        // Instance").
+        // An instance that is being created or deleted is not found (OSB specification, "Fetching a
+        // Service Instance").
         (Some(OperationKind::Provision | OperationKind::Deprovision), state)
             if state != OperationState::Succeeded =>
         {
@@ -118,17 +118,17 @@ pub(super) async fn fetch(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// `DELETE`. Missing query parameters are 400 before a missing instance is 410
+/// `DELETE`. Missing query parameters (400) take precedence over a missing instance (410)
 /// (openservicebrokerapi/osb-checker).
 pub(super) async fn deprovision(
     InstancePath(instance_id): InstancePath,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
-    Named::in_query(&request)?;
+    RequiredIds::in_query(&request)?;
     if !accepts_incomplete(&request) {
-        // Orphan mitigation of Cloud Controller sends no `accepts_incomplete`.
-        state.broker.deprovision_and_wait(&instance_id, PATIENCE).await?;
+        // Cloud Controller's orphan mitigation does not send `accepts_incomplete`.
+        state.broker.deprovision_and_wait(&instance_id, DEPROVISION_TIMEOUT).await?;
         return Ok(HttpResponse::Ok().json(json!({})));
     }
     Ok(match state.broker.deprovision(&instance_id).await? {
@@ -139,10 +139,10 @@ pub(super) async fn deprovision(
     })
 }
 
-/// `GET …/last_operation`; 410 is the end of a delete, 404 of anything else.
+/// `GET …/last_operation`. 410 is the result of a completed delete, 404 of any other operation.
 pub(super) async fn last_operation(
     InstancePath(instance_id): InstancePath,
-    _hints: Hints,
+    _hints: OptionalIds,
     request: HttpRequest,
     state: web::Data<OsbState>,
 ) -> Result<HttpResponse, OsbError> {
@@ -155,13 +155,13 @@ pub(super) async fn last_operation(
     }
 }
 
-/// Whether the operation is a delete, by its string: it begins with the kind.
+/// Whether the `operation` parameter denotes a delete. It begins with the kind of the operation.
 pub(super) fn is_delete(request: &HttpRequest) -> bool {
     let operation = query(request, "operation").unwrap_or_default();
     operation.starts_with(OperationKind::Deprovision.as_str()) || operation == "unbind"
 }
 
-/// The state of an operation; while it is in progress, with `Retry-After`.
+/// The state of an operation, with a `Retry-After` header while it is in progress.
 fn progress(last: &LastOperation) -> HttpResponse {
     let mut body = json!({ "state": last.state.as_str() });
     if !last.description.is_empty() {
@@ -170,15 +170,15 @@ fn progress(last: &LastOperation) -> HttpResponse {
     match (last.kind, last.state) {
         (_, OperationState::InProgress) => {
             return HttpResponse::Ok()
-                .insert_header((header::RETRY_AFTER, ASK_AGAIN.as_secs()))
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER.as_secs()))
                 .json(body);
         }
-        // The instance runs as before, and a later attempt may succeed.
+        // The instance is unchanged, and a later attempt may succeed.
         (Some(OperationKind::Update), OperationState::Failed) => {
             body["instance_usable"] = json!(true);
             body["update_repeatable"] = json!(true);
         }
-        // Parts of it may be deleted.
+        // Parts of the instance may be deleted.
         (Some(OperationKind::Deprovision), OperationState::Failed) => {
             body["instance_usable"] = json!(false);
         }
@@ -192,7 +192,7 @@ fn accepts_incomplete(request: &HttpRequest) -> bool {
 }
 
 impl OsbState {
-    /// The answer for a created or accepted instance.
+    /// The response body for a created or accepted instance.
     fn answer(&self, id: &InstanceId, accepted: Option<&AcceptedOperation>) -> Value {
         let mut answer = json!({});
         if let Some(accepted) = accepted {
@@ -204,31 +204,31 @@ impl OsbState {
         answer
     }
 
-    /// The page of an instance, if it is a Prometheus.
+    /// The URL of the instance's page, if it is a Prometheus.
     fn dashboard_url(&self, id: &InstanceId) -> Option<String> {
         self.broker.binding_table().prometheus(id.as_str())?;
         Some(format!("{}/", urls::prometheus(&self.base_url, id)))
     }
 }
 
-/// Organization and space of the instance. Only the migration from promfetcher needs them, so
-/// unreadable values are ignored.
+/// Organization and space of the instance. Only the migration from promfetcher requires them, so
+/// invalid values are ignored.
 fn org_space(body: &Fields) -> OrgSpace {
     let context = body.object("context").unwrap_or_default();
     let organization = context.optional("organization_guid").ok().flatten();
     let space = context.optional("space_guid").ok().flatten();
     OrgSpace {
-        organization_guid: organization.or_else(|| before(body, "organization_id")),
-        space_guid: space.or_else(|| before(body, "space_id")),
+        organization_guid: organization.or_else(|| previous_value(body, "organization_id")),
+        space_guid: space.or_else(|| previous_value(body, "space_id")),
     }
 }
 
-/// The previous values, if the platform sent them.
-fn before<T: FromStr<Err = IdError>>(body: &Fields, name: &str) -> Option<T> {
+/// A field of `previous_values`, if the platform sent it.
+fn previous_value<T: FromStr<Err = IdError>>(body: &Fields, name: &str) -> Option<T> {
     body.object("previous_values").ok()?.optional(name).ok()?
 }
 
-/// Names for operators, cut and without control characters.
+/// Names for display, without control characters and limited in length.
 fn names(body: &Fields) -> Result<InstanceNames, OsbError> {
     let context = body.object("context")?;
     let name = |field: &str| {

@@ -1,4 +1,4 @@
-//! Checks before every broker request, and a header of every answer.
+//! Checks before each broker request, and a header of each response.
 
 use super::{OsbError, OsbState};
 use crate::http::access::Access;
@@ -19,8 +19,9 @@ const API_VERSION: &str = "X-Broker-API-Version";
 const ORIGINATING_IDENTITY: &str = "X-Broker-API-Originating-Identity";
 const REQUEST_IDENTITY: HeaderName = HeaderName::from_static("x-broker-api-request-identity");
 
-/// Checks credentials, then the API version, as osb-checker expects, and copies the request's identity
-/// to every answer (OSB specification, sections "API Version Header" and "Request Identity").
+/// Checks the credentials, then the API version, in the order that osb-checker expects. Copies the
+/// request identity to the response (OSB specification, sections "API Version Header" and "Request
+/// Identity").
 pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -47,30 +48,30 @@ fn check(request: &ServiceRequest) -> Result<(), OsbError> {
         .app_data::<web::Data<OsbState>>()
         .and_then(|state| state.credentials.as_ref())
         .ok_or(OsbError::NotConfigured)?;
-    let is_right = || credentials.are_in(request.headers());
+    let are_valid = || credentials.are_in(request.headers());
     match request.app_data::<web::Data<Access>>() {
-        Some(access) => access.platform(request.peer_addr(), request.headers(), is_right)?,
-        None if is_right() => {}
+        Some(access) => access.platform(request.peer_addr(), request.headers(), are_valid)?,
+        None if are_valid() => {}
         None => return Err(OsbError::Unauthorized),
     }
     if !is_supported(request.headers()) {
         return Err(OsbError::UnsupportedVersion);
     }
-    // actix would decode it to replacement characters.
+    // actix would replace invalid characters.
     match percent_decode_str(request.uri().path()).decode_utf8() {
         Ok(_) => Ok(()),
         Err(_) => Err(OsbError::Malformed("the URL is not UTF-8".to_owned())),
     }
 }
 
-/// Any 2.x: newer versions add only optional fields.
+/// Accepts all 2.x versions, because newer ones add only optional fields.
 fn is_supported(headers: &HeaderMap) -> bool {
     let version = headers.get(API_VERSION).and_then(|value| value.to_str().ok());
     let minor = version.and_then(|version| version.strip_prefix("2."));
     minor.is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The platform's user, for the log only.
+/// A span with the platform's user, for the log.
 fn span(headers: &HeaderMap) -> tracing::Span {
     let span = tracing::info_span!(
         "osb",
@@ -80,7 +81,7 @@ fn span(headers: &HeaderMap) -> tracing::Span {
     if let Some(header) = headers.get(ORIGINATING_IDENTITY) {
         match header.to_str().ok().and_then(originating_user) {
             Some((platform, user)) => {
-                // Debug output escapes control characters.
+                // Debug formatting escapes control characters.
                 span.record("originating.platform", tracing::field::debug(platform));
                 span.record("originating.user", tracing::field::debug(user));
             }
@@ -90,7 +91,8 @@ fn span(headers: &HeaderMap) -> tracing::Span {
     span
 }
 
-/// Platform and user of `cloudfoundry <base64 of {"user_id": …}>`; Kubernetes has `username`.
+/// Parses `cloudfoundry <base64 of {"user_id": …}>` into platform and user. Kubernetes uses
+/// `username`.
 fn originating_user(header: &str) -> Option<(&str, String)> {
     let (platform, encoded) = header.split_once(' ')?;
     let json = STANDARD.decode(encoded.trim()).ok()?;
@@ -105,7 +107,7 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     #[test]
-    fn every_2_x_is_supported_and_nothing_else() {
+    fn all_2_x_versions_are_supported() {
         for (version, expected) in [
             ("2.13", true),
             ("2.17", true),
@@ -128,15 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn the_originating_user_is_read_and_nonsense_is_not() {
+    fn the_originating_user_is_parsed() {
         let encode = |text: &str| STANDARD.encode(text);
         let user = |header: &str| originating_user(header).map(|(_, user)| user);
         let cf = format!("cloudfoundry {}", encode(r#"{"user_id": "4711"}"#));
         assert_eq!(originating_user(&cf), Some(("cloudfoundry", "4711".to_owned())));
         let kubernetes = format!("kubernetes {}", encode(r#"{"username": "duke", "uid": "1"}"#));
         assert_eq!(user(&kubernetes), Some("duke".to_owned()));
-        for nonsense in ["", "cloudfoundry", "cloudfoundry %%%", "cloudfoundry AAAA"] {
-            assert_eq!(user(nonsense), None, "{nonsense}");
+        for invalid in ["", "cloudfoundry", "cloudfoundry %%%", "cloudfoundry AAAA"] {
+            assert_eq!(user(invalid), None, "{invalid}");
         }
         for json in ["[]", "5", "{}", r#"{"user_id": 5}"#] {
             assert_eq!(user(&format!("cloudfoundry {}", encode(json))), None, "{json}");

@@ -34,11 +34,11 @@ pub(super) enum Problem {
     Failed(#[from] QueryFailure),
 }
 
-/// A problem, and the format in which it is answered.
+/// A problem, and the format of its response.
 #[derive(Debug)]
 pub(super) struct PrometheusError {
     pub(super) problem: Problem,
-    /// JSON like Prometheus' own errors, whose text clients show.
+    /// Use the JSON error format of Prometheus' API, whose text clients display.
     pub(super) is_api: bool,
 }
 
@@ -50,7 +50,7 @@ impl Problem {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            // The client has disconnected; the status is for the log.
+            // The client has disconnected. The status appears in the log only.
             Self::TooSlow | Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
             Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -62,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// The closest of Prometheus' error types.
+    /// The most similar error type of Prometheus' API.
     fn error_type(&self) -> &'static str {
         match self {
             Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => "unavailable",

@@ -1,6 +1,6 @@
-//! The page of an instance: its state and how to use it.
+//! The page of a provisioned Prometheus: its state, and how to use it.
 //!
-//! If the instance does not answer, the page shows the reason instead of its data.
+//! If the Prometheus does not respond, the page shows the reason instead of data.
 
 use super::{Problem, Prometheus, state, upstream};
 use crate::{
@@ -62,7 +62,8 @@ pub(super) async fn show(
         scrape_interval: spec.scrape_interval.to_string(),
         storage: spec.storage.to_string(),
         stored: summary.storage.map(|it| match it.bytes {
-            // New samples are in memory and in a log that not every version counts.
+            // New samples are in memory and in the write-ahead log, whose size not all versions
+            // report.
             0 => format!("{} series in memory, nothing written to blocks yet", it.series),
             bytes => format!("{} in files, {} series in memory", size(bytes), it.series),
         }),
@@ -71,14 +72,14 @@ pub(super) async fn show(
         summary: &summary,
     };
     let mut response = ui::page(&page);
-    // The page shows the current state, and requires credentials.
+    // The page shows the current state and requires credentials, so it must not be cached.
     let no_store = header::HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     Ok(response)
 }
 
-/// Replaces Prometheus' error of a failing target by the reason of the last scrape: Prometheus
-/// knows only the status of the answer.
+/// Replaces the errors of failed targets by those of Scrapebroker's last scrapes. Prometheus knows
+/// only the HTTP status.
 pub(in crate::http) fn explain(summary: &mut Summary, table: &Snapshot, last: &ScrapeHistory) {
     for target in summary.shown.iter_mut().filter(|target| !target.error.is_empty()) {
         if let Some(failure) = last_failure(target, table, last) {
@@ -93,7 +94,7 @@ fn last_failure(
     last: &ScrapeHistory,
 ) -> Option<ScrapeFailure> {
     let app = table.app(&target.app_id)?;
-    // As in `/sd`: process type, and index or address.
+    // The same format as in `/sd`: process type, and index or address.
     let (process_type, which) = target.name.rsplit_once('/')?;
     let is_it = |endpoint: &&Arc<Endpoint>| {
         &*endpoint.process_type == process_type
@@ -103,7 +104,7 @@ fn last_failure(
     last.of(&app.app.id, endpoint.address)?.result.err()
 }
 
-/// A size in a readable unit.
+/// Formats a size with a unit.
 fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }

@@ -1,36 +1,36 @@
-//! The state of an instance in a few words.
+//! A short text for the state of an instance.
 
 use crate::{
     broker::PrometheusSnapshot,
     domain::{OperationKind, OperationState, prometheus::ReplicaState},
 };
 
-/// The operation in progress, and the number of servers that run.
+/// The operation in progress, and the number of ready replicas.
 pub fn state(prometheus: &PrometheusSnapshot) -> String {
     let operation = prometheus.operation.as_ref();
-    let doing = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));
-    let because = |text: &str| match text {
+    let progress = operation.and_then(|it| Some((it.kind?, it.state, it.description.as_str())));
+    let with_reason = |text: &str| match text {
         "" => String::new(),
         text => format!(": {text}"),
     };
-    match doing {
-        Some((OperationKind::Provision, OperationState::InProgress, why)) => {
-            format!("being made{}", because(why))
+    match progress {
+        Some((OperationKind::Provision, OperationState::InProgress, reason)) => {
+            format!("being made{}", with_reason(reason))
         }
-        Some((OperationKind::Provision, OperationState::Failed, why)) => {
-            format!("could not be made{}", because(why))
+        Some((OperationKind::Provision, OperationState::Failed, reason)) => {
+            format!("could not be made{}", with_reason(reason))
         }
-        Some((OperationKind::Deprovision, OperationState::InProgress, why)) => {
-            format!("being removed{}", because(why))
+        Some((OperationKind::Deprovision, OperationState::InProgress, reason)) => {
+            format!("being removed{}", with_reason(reason))
         }
-        Some((OperationKind::Deprovision, OperationState::Failed, why)) => {
-            format!("could not be removed{}", because(why))
+        Some((OperationKind::Deprovision, OperationState::Failed, reason)) => {
+            format!("could not be removed{}", with_reason(reason))
         }
-        Some((OperationKind::Update, OperationState::InProgress, why)) => {
-            format!("{}, being changed{}", running(prometheus), because(why))
+        Some((OperationKind::Update, OperationState::InProgress, reason)) => {
+            format!("{}, being changed{}", running(prometheus), with_reason(reason))
         }
-        Some((OperationKind::Update, OperationState::Failed, why)) => {
-            format!("{}, the last change failed{}", running(prometheus), because(why))
+        Some((OperationKind::Update, OperationState::Failed, reason)) => {
+            format!("{}, the last change failed{}", running(prometheus), with_reason(reason))
         }
         _ => running(prometheus),
     }

@@ -1,16 +1,16 @@
-//! Parses a path into an instance and a path below it.
+//! Splits a path into an instance and the path below it.
 
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The parts of a path, not decoded.
+/// The parts of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
-    /// The name, not decoded.
+    /// The path segment of the instance, not decoded.
     pub(super) segment: &'a str,
-    /// The name, decoded.
+    /// The decoded segment.
     pub(super) name: Cow<'a, str>,
-    /// The rest with its first slash, not decoded.
+    /// The rest of the path with its leading slash, not decoded.
     pub(super) rest: &'a str,
 }
 
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_taken_apart_and_only_the_name_decoded() {
+    fn only_the_name_is_decoded() {
         let cases = [
             ("/prometheus/a/api/v1/query", Some(("a", "/api/v1/query"))),
             ("/prometheus/a", Some(("a", ""))),

@@ -1,10 +1,10 @@
-//! A rendered list.
+//! A rendered target list.
 
 use actix_web::{http::header::EntityTag, web::Bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 
-/// The text of a list and its entity tag.
+/// The body of a list and its entity tag.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) body: Bytes,
@@ -12,9 +12,9 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn of(made: serde_json::Result<Vec<u8>>) -> serde_json::Result<Self> {
-        let mut text = made?;
-        // It may stay in the cache for long.
+    pub(super) fn of(rendered: serde_json::Result<Vec<u8>>) -> serde_json::Result<Self> {
+        let mut text = rendered?;
+        // It may remain in the cache for a long time.
         text.shrink_to_fit();
         let digest = digest::digest(&digest::SHA256, &text);
         let tag = EntityTag::new_strong(URL_SAFE_NO_PAD.encode(digest));

@@ -1,4 +1,4 @@
-//! Rendered lists, valid until routes or bindings change.
+//! Cache of rendered lists. A list is valid until routes or bindings change.
 
 use super::{Visibility, answer::Answer, query::SdQuery};
 use crate::{broker::BindingsVersion, discovery::TableVersion};
@@ -7,16 +7,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Limit of lists.
-const LISTS: usize = 256;
-/// Limit of all lists in bytes; a list of 20,000 targets has 13 MB.
-const BYTES: usize = 128 << 20;
-/// Limit of lists per caller: parameters such as `port` create any number of lists, which must not
-/// displace those of others.
-const LISTS_OF_ONE: usize = 16;
-/// Limit per caller in bytes.
-const BYTES_OF_ONE: usize = BYTES / 2;
-/// Memory of a list besides its text and its key.
+/// Maximum number of lists.
+const MAX_LISTS: usize = 256;
+/// Maximum size of all lists in bytes. A list of 20,000 targets has 13 MB.
+const MAX_BYTES: usize = 128 << 20;
+/// Maximum number of lists per caller. Parameters such as `port` allow any number of lists, which
+/// must not displace lists of other callers.
+const MAX_LISTS_PER_CALLER: usize = 16;
+/// Maximum size of the lists of a caller, in bytes.
+const MAX_BYTES_PER_CALLER: usize = MAX_BYTES / 2;
+/// Memory overhead per list, in bytes.
 const OVERHEAD: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,22 +25,22 @@ pub(super) struct Key {
     pub(super) query: SdQuery,
 }
 
-/// The versions from which a list was rendered.
+/// The versions of routes and bindings that a list was rendered from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Versions {
     pub(super) routes: TableVersion,
     pub(super) bindings: BindingsVersion,
 }
 
-/// The lock is held for look-ups only, never while a list is rendered.
+/// The lock is held for lookups only, not while a list is rendered.
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Kept>);
+pub(super) struct Cache(Mutex<Lists>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Lists {
     lists: HashMap<Key, List>,
     bytes: usize,
-    /// Counts requests, for the order of use.
+    /// Number of requests, to determine the least recently used list.
     clock: u64,
 }
 
@@ -48,67 +48,66 @@ struct Kept {
 struct List {
     versions: Versions,
     answer: Arc<Answer>,
-    asked_for: u64,
+    last_used: u64,
 }
 
 impl Cache {
-    /// The list, if it is still valid.
+    /// Returns the list if it is valid.
     pub(super) fn get(&self, key: &Key, versions: &Versions) -> Option<Arc<Answer>> {
         let mut kept = self.kept();
         kept.clock += 1;
         let clock = kept.clock;
         let list = kept.lists.get_mut(key)?;
-        list.asked_for = clock;
+        list.last_used = clock;
         (list.versions == *versions).then(|| Arc::clone(&list.answer))
     }
 
-    /// Stores a list, and removes the least recently used ones beyond the limits.
+    /// Stores a list. Removes least recently used lists that exceed the limits.
     pub(super) fn put(&self, key: Key, versions: Versions, answer: Arc<Answer>) {
         let mut kept = self.kept();
         kept.remove(&key);
         let bytes = weight(&key, &answer);
-        if bytes > BYTES {
+        if bytes > MAX_BYTES {
             return;
         }
         loop {
             let (lists, held) = kept.of(&key.visibility);
-            if lists < LISTS_OF_ONE && held + bytes <= BYTES_OF_ONE {
+            if lists < MAX_LISTS_PER_CALLER && held + bytes <= MAX_BYTES_PER_CALLER {
                 break;
             }
             if !kept.remove_oldest(|other| other.visibility == key.visibility) {
                 break;
             }
         }
-        while kept.lists.len() >= LISTS || kept.bytes + bytes > BYTES {
+        while kept.lists.len() >= MAX_LISTS || kept.bytes + bytes > MAX_BYTES {
             if !kept.remove_oldest(|_| true) {
                 break;
             }
         }
-        let asked_for = kept.clock;
+        let last_used = kept.clock;
         kept.bytes += bytes;
-        kept.lists.insert(key, List { versions, answer, asked_for });
+        kept.lists.insert(key, List { versions, answer, last_used });
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Lists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Lists {
     fn remove(&mut self, key: &Key) {
         if let Some(list) = self.lists.remove(key) {
             self.bytes -= weight(key, &list.answer);
         }
     }
 
-    /// Removes the least recently used list.
     fn remove_oldest(&mut self, among: impl Fn(&Key) -> bool) -> bool {
         let lists = self.lists.iter().filter(|(key, _)| among(key));
-        let oldest = lists.min_by_key(|(_, list)| list.asked_for).map(|(key, _)| key.clone());
+        let oldest = lists.min_by_key(|(_, list)| list.last_used).map(|(key, _)| key.clone());
         oldest.inspect(|key| self.remove(key)).is_some()
     }
 
-    /// Number and bytes of the lists of one caller.
+    /// Number and total size of the lists of a caller.
     fn of(&self, visibility: &Visibility) -> (usize, usize) {
         let lists = self.lists.iter().filter(|(key, _)| key.visibility == *visibility);
         lists.fold((0, 0), |(count, bytes), (key, list)| {
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_good_until_routes_or_bindings_change() {
+    fn a_list_is_valid_until_routes_or_bindings_change() {
         let (table, other_table) = (Snapshot::default(), Snapshot::default());
         let (bound, other_bound) = (BindingTable::default(), BindingTable::default());
         let versions = |table: &Snapshot, bound: &BindingTable| Versions {
@@ -155,26 +154,26 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_that_were_asked_for_last_are_kept_within_bounds() {
+    fn the_least_recently_used_lists_are_removed() {
         let (table, bound) = (Snapshot::default(), BindingTable::default());
         let versions = Versions { routes: table.version(), bindings: bound.snapshot().version() };
         let cache = Cache::default();
         let put = |app: &str, bytes| cache.put(key(app), versions.clone(), answer(bytes));
         let is_kept = |app: &str| cache.get(&key(app), &versions).is_some();
-        for app in 0..2 * LISTS {
+        for app in 0..2 * MAX_LISTS {
             put(&app.to_string(), 10);
             assert!(app == 0 || is_kept("0"));
         }
-        assert_eq!(cache.kept().lists.len(), LISTS);
+        assert_eq!(cache.kept().lists.len(), MAX_LISTS);
         assert!(!is_kept("1") && is_kept("0"));
-        put("half", BYTES / 2);
-        put("more", BYTES / 2 + 1);
+        put("half", MAX_BYTES / 2);
+        put("more", MAX_BYTES / 2 + 1);
         assert!(!is_kept("half") && is_kept("more"));
         let kept = cache.kept();
         let bytes: usize = kept.lists.iter().map(|(key, list)| weight(key, &list.answer)).sum();
-        assert!(bytes == kept.bytes && bytes <= BYTES);
+        assert!(bytes == kept.bytes && bytes <= MAX_BYTES);
         drop(kept);
-        put("more", BYTES + 1);
+        put("more", MAX_BYTES + 1);
         assert!(!is_kept("more"), "too large to be kept, and the one before is not true any more");
     }
 
@@ -194,12 +193,12 @@ mod tests {
         assert!((0..100).all(|app| cache.get(&key(&app.to_string()), &versions).is_some()));
         let visibility = Visibility::App("busy".parse().unwrap());
         let (lists, bytes) = cache.kept().of(&visibility);
-        assert!(lists == LISTS_OF_ONE && bytes <= BYTES_OF_ONE);
+        assert!(lists == MAX_LISTS_PER_CALLER && bytes <= MAX_BYTES_PER_CALLER);
         assert!(cache.get(&with_port(1999), &versions).is_some());
         for port in 1..20 {
-            cache.put(with_port(port), versions.clone(), answer(BYTES_OF_ONE / 2 - 1000));
+            cache.put(with_port(port), versions.clone(), answer(MAX_BYTES_PER_CALLER / 2 - 1000));
         }
-        assert!(cache.kept().of(&visibility).1 <= BYTES_OF_ONE);
+        assert!(cache.kept().of(&visibility).1 <= MAX_BYTES_PER_CALLER);
         let long = SdQuery {
             selector: crate::http::sd::query::Selector::Parts(vec!["x".repeat(1000)]),
             ..SdQuery::default()

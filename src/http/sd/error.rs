@@ -1,4 +1,4 @@
-//! Errors of service discovery, which appear in Prometheus' log.
+//! Errors of service discovery. Their texts appear in Prometheus' log.
 
 use super::{metrics::Outcome, query::InvalidQuery};
 use crate::http::access::Denied;

@@ -1,7 +1,7 @@
-//! Lists that may lack targets because the routes of a source are unknown.
+//! Detects lists that may lack targets, because the routes of a source are unknown.
 //!
-//! An app runs on one platform, and each source shows all instances of its apps. So a list of
-//! given apps is complete when all of them are in the table, unless a source is still filling it.
+//! An app runs on one platform, and each source reports all instances of its apps. So a list of
+//! given apps is complete if all of them are in the table, unless a source is still filling it.
 
 use super::{Visibility, cache::Key, query::Selector};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The kinds of sources that may have targets which the list lacks; empty for a complete list.
+/// Kinds of sources whose targets may be missing in the list. It is empty for a complete list.
 pub(super) fn unknown_routes(
     table: &Snapshot,
     bound: &ActiveBindings,

@@ -1,7 +1,8 @@
-//! Rate limit of service discovery, per caller.
+//! Rate limit of service discovery per caller.
 //!
-//! Prometheus needs no list more often than targets change, and a list of a large table is expensive.
-//! A caller is an authorized token or operator, whatever the address and the form of the request.
+//! Prometheus does not need a list more often than targets change, and rendering a large list is
+//! expensive. A caller is an authorized token or an operator, independently of its address and of
+//! the format of its credentials.
 
 use crate::http::{access::Identity, rate::RateLimit};
 use std::{
@@ -11,16 +12,16 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Interval of requests in the long run.
+/// Interval of requests after a burst.
 const EVERY: Duration = Duration::from_secs(1);
-/// Burst after a pause.
+/// Number of requests that are allowed at once.
 const BURST: u32 = 10;
 
-/// Counts the requests of each caller.
+/// Request counters of all callers.
 #[derive(Debug)]
 pub(super) struct Limit {
     callers: Mutex<RateLimit>,
-    /// A random key prevents clients from choosing callers that collide.
+    /// A random key, so that clients cannot choose callers that collide.
     hasher: RandomState,
 }
 
@@ -31,10 +32,10 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// Counts a request within the limit.
+    /// Counts a request.
     ///
     /// # Errors
-    /// The time until the next request is accepted.
+    /// Returns the time until the next request is allowed.
     pub(super) fn take(&self, caller: &Identity) -> Result<(), Duration> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         callers.take(self.hasher.hash_one(caller), Instant::now())

@@ -1,4 +1,4 @@
-//! All requested targets that are visible to the caller, in order.
+//! Rendering of the requested targets that are visible to the caller.
 
 use super::{
     Visibility,
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The list as JSON. Apps are sorted by name, instances by process type and index.
+/// Renders the list as JSON. Apps are sorted by name, instances by process type and index.
 pub(super) fn list(
     table: &Snapshot,
     bound: &ActiveBindings,
@@ -22,21 +22,21 @@ pub(super) fn list(
     base: &BaseUrl,
 ) -> serde_json::Result<Vec<u8>> {
     let scope = visibility.scope(bound);
-    // The same decision as for a scrape.
+    // The same check as for a scrape.
     let covers = |app: &App| scope.as_ref().is_none_or(|scope| scope.covers(app));
     let mut apps: Vec<_> = candidates(table, scope.as_ref(), &query.selector)
         .into_iter()
         .filter_map(|found| visible(found, covers))
-        .filter(|found| is_asked_for(found.app, &query.selector))
+        .filter(|found| is_requested(found.app, &query.selector))
         .collect();
     apps.sort_unstable_by(|a, b| order(a.app).cmp(&order(b.app)));
     let mut text = b"[".to_vec();
     for found in &apps {
-        let bound = options_of(bound, scope.as_ref(), found.app);
+        let bound = binding_of(bound, scope.as_ref(), found.app);
         let first = || table.routes_of(found.app.id.as_str()).next();
         let route = found.route.or_else(first).unwrap_or_default();
         let targets = AppTargets { bound, route, query, base };
-        let mut before: Option<&Endpoint> = None;
+        let mut previous: Option<&Endpoint> = None;
         for endpoint in endpoints(found, bound) {
             let is_same = |it: &Endpoint| {
                 it.process_type == endpoint.process_type && it.index == endpoint.index
@@ -45,9 +45,9 @@ pub(super) fn list(
             text.extend_from_slice(separator);
             serde_json::to_writer(
                 &mut text,
-                &targets.group(endpoint, !before.is_some_and(is_same)),
+                &targets.group(endpoint, !previous.is_some_and(is_same)),
             )?;
-            before = Some(endpoint);
+            previous = Some(endpoint);
         }
     }
     text.extend_from_slice(if text.len() == 1 { b"]\n" } else { b"\n]\n" });
@@ -71,7 +71,7 @@ fn candidates<'a>(
     }
 }
 
-fn is_asked_for(app: &App, selector: &Selector) -> bool {
+fn is_requested(app: &App, selector: &Selector) -> bool {
     let Selector::Parts(parts) = selector else { return true };
     let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
     let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
@@ -87,8 +87,8 @@ fn order(app: &App) -> [&str; 4] {
     [&app.organization_name, &app.space_name, &app.name, app.id.as_str()]
 }
 
-/// How the caller's Prometheus scrapes the app.
-fn options_of<'a>(
+/// The scrape settings of an app for the caller's Prometheus.
+fn binding_of<'a>(
     bound: &'a ActiveBindings,
     scope: Option<&'a Scope>,
     app: &App,
@@ -100,14 +100,15 @@ fn options_of<'a>(
     options.map(Arc::as_ref)
 }
 
-/// The process types that the binding selects.
+/// The endpoints of the process types that the binding selects.
 fn endpoints<'a>(found: &Match<'a>, bound: Option<&ActiveBinding>) -> Vec<&'a Endpoint> {
-    let wanted = |endpoint: &&Endpoint| {
+    let is_selected = |endpoint: &&Endpoint| {
         let types = bound.map(|bound| &bound.options.process_types);
         types.is_none_or(|types| types.is_empty() || types.contains(&*endpoint.process_type))
     };
-    let mut endpoints: Vec<_> = found.endpoints.iter().map(|it| &***it).filter(wanted).collect();
-    // Within a process type they are sorted already.
+    let mut endpoints: Vec<_> =
+        found.endpoints.iter().map(|it| &***it).filter(is_selected).collect();
+    // Endpoints of the same process type are already sorted.
     endpoints.sort_by(|a, b| a.process_type.cmp(&b.process_type));
     endpoints
 }

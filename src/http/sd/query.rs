@@ -1,4 +1,4 @@
-//! The query of a service discovery request.
+//! Parsing of service discovery requests.
 
 use crate::domain::{AppKey, AppKeyError, Prefer};
 use percent_encoding::percent_decode_str;
@@ -8,26 +8,26 @@ use std::borrow::Cow;
 pub(super) struct SdQuery {
     pub(super) selector: Selector,
     pub(super) mode: Mode,
-    /// Replaces the scheme of the target.
+    /// Replaces the scheme of targets.
     pub(super) scheme: Option<Scheme>,
-    /// Replaces the port of the target.
+    /// Replaces the port of targets.
     pub(super) port: Option<u16>,
 }
 
-/// The requested apps, among those that are visible to the caller.
+/// The requested apps. Only apps that are visible to the caller are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Selector {
     #[default]
     All,
-    /// Parts are names or GUIDs: organization, space, app.
+    /// Names or GUIDs of organization, space and app.
     Parts(Vec<String>),
     Key(AppKey),
 }
 
-/// What a target address is.
+/// The address of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
-    /// Scrapebroker, with one path per instance.
+    /// Scrapebroker, with a different path for each instance.
     #[default]
     Router,
     /// The instance itself, for a Prometheus in its network.
@@ -74,7 +74,7 @@ pub(super) enum InvalidQuery {
 }
 
 impl SdQuery {
-    /// Parses the path after `/v1/sd/apps` and the query, both not decoded.
+    /// Parses the path after `/v1/sd/apps`, and the query. Both are not decoded.
     pub(super) fn parse(rest: &str, query: &str) -> Result<Self, InvalidQuery> {
         let mut parsed = Self { selector: parts(rest)?, ..Self::default() };
         let mut mode = None;
@@ -94,7 +94,7 @@ impl SdQuery {
         Ok(parsed)
     }
 
-    /// Length of the texts in bytes.
+    /// Total length of the strings, in bytes.
     pub(super) fn text_len(&self) -> usize {
         match &self.selector {
             Selector::All => 0,
@@ -125,8 +125,8 @@ fn parts(rest: &str) -> Result<Selector, InvalidQuery> {
     }
 }
 
-fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), InvalidQuery> {
-    match place.replace(value) {
+fn once<T>(name: &'static str, slot: &mut Option<T>, value: T) -> Result<(), InvalidQuery> {
+    match slot.replace(value) {
         Some(_) => Err(InvalidQuery::Repeated(name)),
         None => Ok(()),
     }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_documented_url_is_understood() {
+    fn every_documented_url_is_parsed() {
         let parts =
             |parts: &[&str]| Selector::Parts(parts.iter().map(|it| (*it).to_owned()).collect());
         let key = |text: &str, prefer| Selector::Key(AppKey::parse(text, prefer).unwrap());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_make_no_sense_are_refused() {
+    fn invalid_requests_are_rejected() {
         for (rest, query, error) in [
             ("/a/b/c/d", "", InvalidQuery::Path),
             ("/a//c", "", InvalidQuery::Path),

@@ -1,7 +1,7 @@
-//! One target of a list.
+//! A target of a list.
 //!
-//! Prometheus percent-encodes `__metrics_path__` itself, so paths are decoded here. One label with an
-//! invalid name would make Prometheus reject the whole list.
+//! Prometheus percent-encodes `__metrics_path__` itself, so paths are decoded here. A single label
+//! with an invalid name would make Prometheus reject the whole list.
 
 use super::query::{Mode, Scheme, SdQuery};
 use crate::{
@@ -14,10 +14,10 @@ use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
-/// The prefix of GUIDs of Tsuru apps, whose pools are spaces.
+/// Prefix of the GUIDs of Tsuru apps. Pools of Tsuru are spaces.
 const TSURU: &str = "tsuru:";
 
-/// Shared by all targets of an app.
+/// Data that all targets of an app share.
 pub(super) struct AppTargets<'a> {
     pub(super) bound: Option<&'a ActiveBinding>,
     pub(super) route: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct AppTargets<'a> {
     pub(super) base: &'a BaseUrl,
 }
 
-/// A group of one target as JSON: targets of a group share labels, and no two targets do.
+/// A target group as JSON. Each target has different labels, so each group contains one target.
 #[derive(Serialize)]
 pub(super) struct Group<'a> {
     targets: [Cow<'a, str>; 1],
@@ -41,7 +41,7 @@ impl Serialize for LabelMap<'_> {
 }
 
 impl<'a> LabelMap<'a> {
-    /// A label without a value is omitted.
+    /// Adds a label. Labels without a value are omitted.
     fn push(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         if !value.is_empty() {
@@ -51,7 +51,8 @@ impl<'a> LabelMap<'a> {
 }
 
 impl<'a> AppTargets<'a> {
-    /// Adds an instance. `is_first` unless an earlier one has the same process type and index.
+    /// Renders an instance. `is_first` is false if an earlier instance has the same process type
+    /// and index.
     pub(super) fn group(&self, endpoint: &'a Endpoint, is_first: bool) -> Group<'a> {
         let app = &endpoint.app;
         let digits = |index: &&str| !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
@@ -60,14 +61,14 @@ impl<'a> AppTargets<'a> {
         let which = index.map_or_else(address, Cow::Borrowed);
         let mut labels = LabelMap(Vec::with_capacity(26));
         let target = match self.query.mode {
-            Mode::Router => self.through_us(endpoint, &which, &mut labels),
+            Mode::Router => self.through_router(endpoint, &which, &mut labels),
             Mode::Direct => self.direct(endpoint, &mut labels),
         };
         labels.push("instance", format!("{}/{which}", endpoint.process_type));
         let organization = app.organization_id.as_ref().map_or("", OrganizationGuid::as_str);
         let space = app.space_id.as_ref().map_or("", SpaceGuid::as_str);
         let index = endpoint.index.as_deref().unwrap_or_default();
-        // The labels of the samples, so that `up` can be joined with them.
+        // The same labels as those of samples, so that `up` can be joined with samples.
         labels.push("organization_id", organization);
         labels.push("space_id", space);
         labels.push("app_id", app.id.as_str());
@@ -89,14 +90,15 @@ impl<'a> AppTargets<'a> {
         if app.id.as_str().starts_with(TSURU) {
             labels.push("__meta_tsuru_pool", &*app.space_name);
         }
-        // Scrapebroker adds them to samples; `up` and direct scrapes get them from here.
+        // Scrapebroker adds these labels to samples. `up` and direct scrapes get them from the
+        // target.
         for (name, value) in self.bound.iter().flat_map(|it| &it.options.labels) {
             labels.push(name.as_str(), value.as_str());
         }
         Group { targets: [target], labels }
     }
 
-    fn through_us(
+    fn through_router(
         &self,
         endpoint: &'a Endpoint,
         which: &str,
@@ -125,8 +127,8 @@ impl<'a> AppTargets<'a> {
         address.to_string().into()
     }
 
-    /// The path of the instance itself. Its query and the parameters of the binding may be
-    /// keys, so no list has them.
+    /// The metrics path of the instance. Its query and the parameters of the binding may contain
+    /// API keys, so they are omitted.
     fn metrics_path(&self) -> String {
         let endpoint = self.bound.and_then(|bound| bound.options.endpoint.as_ref());
         let endpoint = endpoint.cloned().unwrap_or_default();
@@ -134,7 +136,7 @@ impl<'a> AppTargets<'a> {
     }
 }
 
-/// Decoded; bytes that are not UTF-8 stay encoded.
+/// Decodes a path. Bytes that are not UTF-8 remain encoded.
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
 }

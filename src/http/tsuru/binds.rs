@@ -14,10 +14,10 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-/// Attempts of a bind while the plan of the instance changes concurrently.
-const TRIES: usize = 3;
+/// Maximum number of attempts of a bind if the plan of the instance changes concurrently.
+const MAX_ATTEMPTS: usize = 3;
 
-/// Limit of addresses per app.
+/// Maximum number of addresses per app.
 const MAX_HOSTS: usize = 256;
 
 /// `POST …/bind-app`
@@ -28,20 +28,20 @@ pub(super) async fn bind_app(
 ) -> Result<HttpResponse, TsuruError> {
     let name = fields.required("app-name")?;
     let app = App { guid: app_guid(name)?, name, pool: pool(&fields)?, hosts: hosts(&fields)? };
-    make(&instance, Bindable::App(name), Some(&app), &fields, &state).await
+    create_binding(&instance, Bindable::App(name), Some(&app), &fields, &state).await
 }
 
-/// `DELETE …/bind-app`; a missing binding is a success.
+/// `DELETE …/bind-app`. Succeeds if the binding is missing.
 pub(super) async fn unbind_app(
     instance: Result<InstancePath, TsuruError>,
     fields: Fields,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    remove(instance, Bindable::App(fields.required("app-name")?), &state).await
+    delete_binding(instance, Bindable::App(fields.required("app-name")?), &state).await
 }
 
-/// `POST …/bind`: nothing for a unit, since its app is bound by a call of its own; else what
-/// `bind-app` is.
+/// `POST …/bind`. Does nothing for a unit, because Tsuru binds the app in a separate call.
+/// Otherwise the call is equivalent to `bind-app`.
 pub(super) async fn bind(
     instance: InstancePath,
     call: BindCall,
@@ -73,7 +73,7 @@ pub(super) async fn bind_job(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let job = part(&request, "job");
-    make(&instance, Bindable::Job(&job), None, &fields, &state).await
+    create_binding(&instance, Bindable::Job(&job), None, &fields, &state).await
 }
 
 /// `DELETE …/binds/jobs/{job}`
@@ -84,10 +84,10 @@ pub(super) async fn unbind_job(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let job = part(&request, "job");
-    remove(instance, Bindable::Job(&job), &state).await
+    delete_binding(instance, Bindable::Job(&job), &state).await
 }
 
-/// An app that is to be bound.
+/// An app to bind.
 struct App<'a> {
     guid: AppGuid,
     name: &'a str,
@@ -95,9 +95,9 @@ struct App<'a> {
     hosts: Vec<String>,
 }
 
-/// Binds. Tsuru has no ids of bindings: if it binds again with other parameters, it no longer tracks the
-/// previous binding, so this one replaces it.
-async fn make(
+/// Creates or replaces a binding. If Tsuru binds again with other parameters, it no longer tracks
+/// the previous binding.
+async fn create_binding(
     instance: &InstancePath,
     bound: Bindable<'_>,
     app: Option<&App<'_>>,
@@ -107,7 +107,7 @@ async fn make(
     let service = instance.service.service()?;
     let binding_id = instance.binding_id(bound)?;
     event::confirm(state, &instance.id, bound).await?;
-    let mut tried = 0;
+    let mut attempts = 0;
     loop {
         let current = state.broker.fetch(&instance.id).await?;
         let plan = service.plan(&current.plan_id);
@@ -128,11 +128,11 @@ async fn make(
                 hosts: app.hosts.clone(),
             }),
         };
-        tried += 1;
+        attempts += 1;
         let (mut response, given) = match state.broker.bind(request).await {
             Ok(Bound::Created(given)) => (HttpResponse::Created(), given),
             Ok(Bound::AlreadyExists(given)) => (HttpResponse::Ok(), given),
-            Err(BrokerError::OtherPlan) if tried < TRIES => continue,
+            Err(BrokerError::OtherPlan) if attempts < MAX_ATTEMPTS => continue,
             Err(BrokerError::Concurrency(OperationKind::Provision)) => {
                 return Err(TsuruError::NotReady);
             }
@@ -142,7 +142,7 @@ async fn make(
     }
 }
 
-async fn remove(
+async fn delete_binding(
     instance: Result<InstancePath, TsuruError>,
     bound: Bindable<'_>,
     state: &TsuruState,
@@ -162,7 +162,7 @@ fn pool(fields: &Fields) -> Result<&str, TsuruError> {
     Ok(fields.text("app-pool-name")?.unwrap_or_default())
 }
 
-/// The addresses of the routers, then those inside the cluster; each once.
+/// The addresses at the routers, then those inside the cluster, without duplicates.
 fn hosts(fields: &Fields) -> Result<Vec<String>, TsuruError> {
     let mut hosts: Vec<String> = Vec::new();
     for name in ["app-hosts", "app-host", "app-internal-hosts"] {

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 pub(super) struct Condition {
     pub(super) state: State,
-    /// The state in words.
-    pub(super) words: &'static str,
-    /// The reason of a failure, else empty.
+    /// A text that describes the state.
+    pub(super) text: &'static str,
+    /// The reason of a failure, or empty.
     pub(super) problem: String,
-    /// The replicas of a Prometheus.
+    /// The Prometheus with its replicas, if the instance is one.
     pub(super) prometheus: Option<Arc<PrometheusSnapshot>>,
 }
 
@@ -27,16 +27,15 @@ pub(super) enum State {
     Down,
 }
 
-/// The current state of an instance.
 pub(super) async fn of(state: &TsuruState, id: &InstanceId) -> Result<Condition, TsuruError> {
     let last = state.broker.last_operation(id, None).await?;
     let prometheus = state.broker.binding_table().prometheus(id.as_str());
     let replicas = prometheus.as_ref().map(|one| one.replicas.as_slice()).unwrap_or_default();
-    let (state, words) = judge(&last, replicas);
-    Ok(Condition { state, words, problem: problem(&last, replicas), prometheus })
+    let (state, text) = evaluate(&last, replicas);
+    Ok(Condition { state, text, problem: problem(&last, replicas), prometheus })
 }
 
-fn judge(last: &LastOperation, replicas: &[Replica]) -> (State, &'static str) {
+fn evaluate(last: &LastOperation, replicas: &[Replica]) -> (State, &'static str) {
     use OperationKind::{Deprovision, Provision, Update};
     use OperationState::{Failed, InProgress};
     match (last.kind, last.state) {
@@ -46,7 +45,7 @@ fn judge(last: &LastOperation, replicas: &[Replica]) -> (State, &'static str) {
         (Some(Deprovision), InProgress) => (State::Pending, "being removed"),
         (Some(Provision), Failed) => (State::Down, "could not be made"),
         (Some(Deprovision), Failed) => (State::Down, "could not be removed"),
-        // A failed update leaves the instance unchanged.
+        // A failed update does not change the instance.
         _ if has(replicas, ReplicaState::Ready) => (State::Up, "ready"),
         _ if replicas.is_empty() || has(replicas, ReplicaState::Starting) => {
             (State::Pending, "starting")
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_operation_counts_and_then_the_replicas() {
+    fn the_last_operation_takes_precedence_over_replicas() {
         let replica = |state| Replica {
             number: 0,
             url: String::new(),
@@ -100,7 +99,7 @@ mod tests {
         for (kind, state, replicas, expected, why) in cases {
             let replicas: Vec<_> = replicas.iter().copied().map(replica).collect();
             let last = LastOperation { kind, state, description: "why".to_owned() };
-            assert_eq!(judge(&last, &replicas).0, expected, "{last:?} {replicas:?}");
+            assert_eq!(evaluate(&last, &replicas).0, expected, "{last:?} {replicas:?}");
             assert_eq!(problem(&last, &replicas), why, "{last:?} {replicas:?}");
         }
     }

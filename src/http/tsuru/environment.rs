@@ -1,4 +1,4 @@
-//! The environment variables of bound apps and jobs. Tsuru takes nothing but texts.
+//! Environment variables of bound apps and jobs. Tsuru accepts only strings.
 
 use crate::{
     broker::{Credentials, Scope},
@@ -8,11 +8,10 @@ use crate::{
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
-/// What a binding gives: of the fetch router, the URL of the app's metrics and a token; of a
-/// Prometheus, its query API and where the app's own metrics are.
+/// Variables of a binding. For the fetch router these are the URL of the app's metrics and a token.
+/// For a Prometheus these are the URL of its query API and the URL of the app's metrics.
 ///
-/// A job has no metrics of its own that could be asked for, so the fetch router gives it the URL
-/// of all apps that it may scrape.
+/// A job has no metrics, so it gets the URL of all apps that it may scrape.
 pub(super) fn variables(
     given: &Credentials,
     app: Option<&AppGuid>,
@@ -32,6 +31,6 @@ pub(super) fn variables(
             ("METRICS_URL", metrics_url),
         ],
     };
-    let given = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?.into()));
-    variables.into_iter().filter_map(given).collect()
+    let set = |(name, value): (&str, Option<String>)| Some((name.to_owned(), value?.into()));
+    variables.into_iter().filter_map(set).collect()
 }

@@ -1,4 +1,4 @@
-//! Errors as Tsuru shows them: `invalid response: TEXT (code: 400)`.
+//! Errors in plain text. Tsuru displays `invalid response: TEXT (code: 400)`.
 
 use crate::{
     broker::BrokerError,
@@ -12,7 +12,6 @@ use actix_web::{
     },
 };
 
-/// Whatever is answered instead of a success.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TsuruError {
     #[error("the Tsuru service API is not configured: set broker.username and broker.password")]
@@ -35,7 +34,7 @@ pub(super) enum TsuruError {
         "the request {problem}, so it may have come through Tsuru's proxy, where nothing can be created, updated, bound, unbound or deleted; for Tsuru before 1.30 see broker.tsuru_calls_without_event_id"
     )]
     NotOfTsuru { problem: &'static str },
-    /// Tsuru replaces this text by its own.
+    /// Tsuru replaces this text.
     #[error("the service instance is not ready yet")]
     NotReady,
     #[error("there is nothing at this URL")]
@@ -48,20 +47,20 @@ pub(super) enum TsuruError {
     MethodNotAllowed { allow: &'static str },
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// A sentence that names what to change.
+    /// A sentence that states what to change.
     #[error("{0}")]
     Malformed(String),
-    #[error("{}", words(.0))]
+    #[error("{}", text(.0))]
     Broker(#[from] BrokerError),
-    /// Tsuru shows the requested values as if they were effective.
+    /// Tsuru displays the requested values as if they were effective.
     #[error(
         "{0}; nothing of this update is in force, although Tsuru shows it: correct it or take it back with service-instance-update"
     )]
     RefusedUpdate(Box<TsuruError>),
 }
 
-/// The broker's error, where its text names ids that users of Tsuru do not know.
-fn words(error: &BrokerError) -> String {
+/// The text of the broker's error, without ids that users of Tsuru do not know.
+fn text(error: &BrokerError) -> String {
     match error {
         BrokerError::InstanceConflict => "a service instance with this name exists already, \
                                           with another plan, team, pool or other parameters"
@@ -78,8 +77,7 @@ fn words(error: &BrokerError) -> String {
 }
 
 impl TsuruError {
-    /// Whether it is what the request asks for that is refused, and the same would be refused
-    /// again.
+    /// Whether the content of the request is refused, so that repeating the request fails too.
     pub(super) fn is_refusal(&self) -> bool {
         use BrokerError::{
             Loss, NoParameters, OtherKind, Parameter, PlanNotUpdateable, Refused, UnknownPlan,

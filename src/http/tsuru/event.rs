@@ -1,13 +1,14 @@
 //! Distinguishes Tsuru's own calls from forwarded requests of its users.
 //!
 //! Tsuru forwards requests of its users to `/resources/{instance}/…` with the credentials of the
-//! service (tsuru/tsuru, service/endpoint.go, `Proxy`). It stops only those whose path is spelled
-//! like a bind call. It makes an event for each request that may change something, and sets
-//! `X-Tsuru-Eventid` itself. Only its own calls repeat that id in their body
-//! (service/payloads.go): Tsuru reads the body of a forwarded request before it makes the event.
+//! service (tsuru/tsuru, service/endpoint.go, `Proxy`). It blocks only paths that are spelled like
+//! those of bind calls. It creates an event for each request that may change something, and sets
+//! `X-Tsuru-Eventid`. Only its own calls repeat that id in their body (service/payloads.go),
+//! because Tsuru reads the body of a forwarded request before it creates the event.
 //!
-//! This is not a proof: an event id can be guessed from earlier ones, and Tsuru reads no form of a
-//! DELETE. So binds are confirmed by Tsuru's API, where `routes.tsuru` is configured ([`confirm`]).
+//! This is not a proof: an event id can be guessed from earlier ones, and Tsuru does not read the
+//! form of a DELETE. So binds are confirmed with Tsuru's API if `routes.tsuru` is configured
+//! ([`confirm`]).
 
 use super::{
     TsuruError, TsuruState,
@@ -21,10 +22,10 @@ use actix_web::{
     web,
 };
 
-/// Set by Tsuru on each request that may change something, the forwarded ones included.
+/// Tsuru sets this header on each request that may change something, including forwarded requests.
 pub(super) const EVENT_ID: &str = "X-Tsuru-Eventid";
 
-/// The field of a body.
+/// Name of the field in the body.
 const FIELD: &str = "eventid";
 
 /// Accepts only Tsuru's own calls.
@@ -40,9 +41,9 @@ pub(super) fn check(request: &HttpRequest, fields: &Fields) -> Result<(), TsuruE
     }
 }
 
-/// Refuses a bind that Tsuru does not know: it stores a bind before it calls the service
-/// (tsuru/tsuru, service/service_instance.go, `BindApp` and `BindJob`). While the API cannot be
-/// asked, the event id alone decides.
+/// Refuses a bind that Tsuru does not know. Tsuru stores a bind before it calls the service
+/// (tsuru/tsuru, service/service_instance.go, `BindApp` and `BindJob`). If the API is unavailable,
+/// only the event id is checked.
 pub(super) async fn confirm(
     state: &TsuruState,
     id: &InstanceId,
@@ -66,7 +67,7 @@ pub(super) async fn confirm(
     }
 }
 
-/// Whether a call may come without an event id in its body.
+/// Whether a call is accepted without an event id in its body.
 fn accepts_no_body(request: &HttpRequest, header: Option<&str>) -> bool {
     match accepted(request) {
         CallsWithoutEventId::Refuse => false,
@@ -89,7 +90,7 @@ fn in_header(headers: &HeaderMap) -> Result<Option<&str>, TsuruError> {
     if second.is_some() {
         return Err(refused("has several event ids in its header"));
     }
-    // What cannot be read equals no id of a body.
+    // An unreadable header never equals the id in the body.
     Ok(first.map(|value| value.to_str().unwrap_or_default()).filter(|id| !id.is_empty()))
 }
 

@@ -1,4 +1,4 @@
-//! Requests, field by field, whichever of its two encodings Tsuru uses.
+//! Fields of requests, in both encodings that Tsuru uses.
 
 use super::{TsuruError, event, form};
 use crate::{domain::ParameterSchema, http::body};
@@ -10,18 +10,17 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 
-/// The fields of a form or a JSON object, by their names in forms. Unknown ones
-/// are never asked for.
+/// Fields of a form or a JSON object, by their names in forms. Unknown fields are ignored.
 ///
-/// A handler gets only those of Tsuru's own calls ([`event::check`]).
+/// Handlers only receive fields of Tsuru's own calls ([`event::check`]).
 pub(super) struct Fields(Map<String, Value>);
 
-/// What a call of `…/bind` is about.
+/// The object of a `…/bind` call.
 pub(super) enum BindCall {
-    /// One unit of an app. Tsuru before 1.18 sends these beside the call for the app, without an
-    /// event id; `unit-host` is empty while the unit has no address.
+    /// A unit of an app. Tsuru before 1.18 sends these calls in addition to the call for the app,
+    /// without an event id. `unit-host` is empty while the unit has no address.
     Unit,
-    /// The app.
+    /// An app.
     App(Fields),
 }
 
@@ -30,7 +29,6 @@ fn wrong<T>(name: &str, problem: &str) -> Result<T, TsuruError> {
 }
 
 impl Fields {
-    /// All values of a field.
     pub(super) fn list(&self, name: &str) -> Result<Vec<&str>, TsuruError> {
         let values = match self.0.get(name) {
             None | Some(Value::Null) => &[],
@@ -47,17 +45,18 @@ impl Fields {
         texts.collect()
     }
 
-    /// The first value of a field; an empty one is none, since forms send all fields.
+    /// The first value of a field. An empty string counts as absent, because forms contain all
+    /// fields.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, TsuruError> {
         Ok(self.list(name)?.first().copied().filter(|text| !text.is_empty()))
     }
 
-    /// A value that must be there.
+    /// A required value.
     pub(super) fn required(&self, name: &str) -> Result<&str, TsuruError> {
         self.text(name)?.map_or_else(|| wrong(name, "is missing"), Ok)
     }
 
-    /// The user's parameters, with texts made what the plan's schema expects.
+    /// The user's parameters, with strings converted to the types of the plan's schema.
     pub(super) fn parameters(
         &self,
         schema: Option<&ParameterSchema>,
@@ -65,7 +64,7 @@ impl Fields {
         Ok(typed(self.raw_parameters()?, schema))
     }
 
-    /// The user's parameters as they came.
+    /// The user's parameters without conversion.
     pub(super) fn raw_parameters(&self) -> Result<Map<String, Value>, TsuruError> {
         match self.0.get("parameters") {
             None | Some(Value::Null) => Ok(Map::new()),
@@ -74,7 +73,7 @@ impl Fields {
         }
     }
 
-    /// The body of a request that changes something, a DELETE among them.
+    /// Parses the body of a request that changes something. A DELETE request has a body too.
     async fn read(headers: &HeaderMap, payload: Payload) -> Result<Self, TsuruError> {
         let body = body::read(payload).await?;
         if body.is_empty() {
@@ -89,21 +88,22 @@ impl Fields {
     }
 }
 
-/// Parameters with texts made what the first schema that knows them expects.
+/// Converts strings to the types of the first schema that contains the parameter.
 pub(super) fn typed<'a>(
     parameters: Map<String, Value>,
     schemas: impl IntoIterator<Item = &'a ParameterSchema>,
 ) -> Map<String, Value> {
     let parameters = schemas.into_iter().fold(parameters, |map, schema| schema.typed(map));
-    // Forms cannot tell an empty list from one that is not given.
+    // Forms cannot distinguish an empty list from an absent one.
     parameters.into_iter().filter(|(_, value)| !is_empty_container(value)).collect()
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
-/// The one content type, as it is written: of forwarded requests with other ones, Tsuru makes
-/// the event before it reads the body, so that its sender could find out the event id.
+/// The content type, if there is exactly one. It must be spelled exactly: for other content types
+/// Tsuru creates the event before it reads the body of a forwarded request. Then the sender could
+/// find out the event id.
 fn content_type(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(CONTENT_TYPE);
     let (first, second) = (values.next()?, values.next());
@@ -158,7 +158,7 @@ fn json(body: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(map.into_iter().map(|(name, value)| (name_in_forms(&name), value)).collect())
 }
 
-/// `appInternalHosts` is `app-internal-hosts`, but `eventID` is `eventid`.
+/// `appInternalHosts` becomes `app-internal-hosts`, but `eventID` becomes `eventid`.
 fn name_in_forms(name: &str) -> String {
     if name == "eventID" {
         return "eventid".to_owned();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_fields_of_forms() {
+    fn json_and_forms_have_the_same_fields() {
         let fields = fields(
             r#"{"name": "m", "plan": "", "appName": "shop", "appInternalHosts": ["tcp://a:1", "tcp://b:2"],
                 "tags": null, "parameters": {"a": {"b": 1}, "c": [], "d": {}}, "eventID": "e"}"#,
@@ -198,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_named() {
-        for (body, said) in [
+    fn values_that_are_not_strings_are_named() {
+        for (body, expected) in [
             (r#"{"name": 5}"#, "name must be a text"),
             (r#"{"name": [[]]}"#, "name must be a text"),
             (r#"{"name": ["a\nb"]}"#, "name contains a control character"),
@@ -208,7 +208,7 @@ mod tests {
             ("{}", "name is missing"),
         ] {
             let error = fields(body).required("name").map(drop).unwrap_err();
-            assert_eq!(error.to_string(), said, "{body}");
+            assert_eq!(error.to_string(), expected, "{body}");
         }
         let error = fields(r#"{"parameters": []}"#).parameters(None).unwrap_err();
         assert_eq!(error.to_string(), "parameters must be an object");

@@ -1,27 +1,29 @@
-//! Forms as Tsuru writes them.
+//! Parsing of forms in Tsuru's format.
 //!
-//! Parameters are nested by dots, `parameters.limits.series=5000`, and lists by
-//! numbers, `parameters.paths.0=/metrics`. A backslash keeps a dot in a name.
+//! Parameters are nested with dots, `parameters.limits.series=5000`, and lists with numbers,
+//! `parameters.paths.0=/metrics`. A backslash escapes a dot in a name.
 
 use serde_json::{Map, Value, map::Entry};
 use url::form_urlencoded;
 
-/// In front of what the user gave.
+/// Prefix of the user's parameters.
 const PARAMETERS: &str = "parameters.";
 
-/// How deeply parameters may be nested.
+/// Maximum nesting of parameters.
 const MAX_DEPTH: usize = 16;
 
-/// Characters of a parameter's name that an error repeats.
-const SHOWN: usize = 80;
+/// Maximum length of a parameter name in error texts, in characters.
+const MAX_SHOWN: usize = 80;
 
-/// The fields, each a list of texts, and with them `parameters` as an object of texts and objects.
+/// Parses a form. Each field is a list of strings. In addition, `parameters` is an object of
+/// strings and objects.
 ///
 /// # Errors
 ///
-/// A body that is not UTF-8, or that names a parameter twice, too deeply, or with an empty name.
+/// Returns an error if the body is not UTF-8, or if a parameter is repeated, nested too deeply, or
+/// has an empty name.
 pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
-    // The decoder would put replacement characters where it cannot decode.
+    // The decoder would replace invalid bytes.
     if percent_encoding::percent_decode(body).decode_utf8().is_err() {
         return Err("the body is not UTF-8".to_owned());
     }
@@ -32,11 +34,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
             // An empty map.
             Some("") if value == "" => {}
             Some(path) => {
-                let shown = || name.chars().take(SHOWN).collect::<String>();
+                let shown = || name.chars().take(MAX_SHOWN).collect::<String>();
                 let path =
                     split(path).ok_or_else(|| format!("{:?} names no parameter", shown()))?;
-                let twice = || format!("{:?} is given twice, or with two kinds of value", shown());
-                put(&mut parameters, &path, value).ok_or_else(twice)?;
+                let repeated =
+                    || format!("{:?} is given twice, or with two kinds of value", shown());
+                insert(&mut parameters, &path, value).ok_or_else(repeated)?;
             }
             None => match fields.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
                 Value::Array(values) => values.push(value),
@@ -44,12 +47,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
             },
         }
     }
-    // Last, so that a field of this name does not count.
+    // Inserted last, because a field with this name must not replace it.
     fields.insert("parameters".to_owned(), Value::Object(parameters));
     Ok(fields)
 }
 
-/// The names on the way to a parameter.
+/// Splits the path of a parameter into names.
 fn split(path: &str) -> Option<Vec<String>> {
     let mut names = vec![String::new()];
     let mut characters = path.chars();
@@ -60,12 +63,12 @@ fn split(path: &str) -> Option<Vec<String>> {
             other => names.last_mut()?.push(other),
         }
     }
-    let good = names.len() <= MAX_DEPTH && names.iter().all(|name| !name.is_empty());
-    good.then_some(names)
+    let is_valid = names.len() <= MAX_DEPTH && names.iter().all(|name| !name.is_empty());
+    is_valid.then_some(names)
 }
 
-/// Puts a value where it belongs; none if something else is there.
-fn put(map: &mut Map<String, Value>, path: &[String], value: Value) -> Option<()> {
+/// Inserts a value. Returns `None` if the path already has another value.
+fn insert(map: &mut Map<String, Value>, path: &[String], value: Value) -> Option<()> {
     let (name, rest) = path.split_first()?;
     if rest.is_empty() {
         return match map.entry(name) {
@@ -77,7 +80,7 @@ fn put(map: &mut Map<String, Value>, path: &[String], value: Value) -> Option<()
         };
     }
     match map.entry(name).or_insert_with(|| Value::Object(Map::new())) {
-        Value::Object(inner) => put(inner, rest, value),
+        Value::Object(inner) => insert(inner, rest, value),
         _ => None,
     }
 }
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_that_make_no_sense_are_refused() {
+    fn invalid_forms_are_rejected() {
         let deep = format!("parameters{}=1", ".a".repeat(MAX_DEPTH + 1));
         for body in [
             "name=%ff",
@@ -125,12 +128,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_sent_is_parsed_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(parse(&body));
         }
 
         #[test]
-        fn parameters_arrive_as_they_were_named(
+        fn escaped_names_are_preserved(
             names in prop::collection::vec("[a-z.\\\\ü&=+ ]{1,5}", 1..5),
             value in "[ -~ü]{0,20}",
         ) {

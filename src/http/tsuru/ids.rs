@@ -1,8 +1,8 @@
-//! Ids derived from names of Tsuru.
+//! Ids that are derived from Tsuru names.
 //!
-//! Ids must be unique, so a part before a separator does not contain it: names of instances, apps and
-//! jobs have no colon, names of teams no slash. Only the name of a service may contain any character,
-//! and it is the first part.
+//! Ids must be unique, so a part before a separator must not contain the separator. Names of
+//! instances, apps and jobs contain no colon, and names of teams contain no slash. Names of
+//! services may contain any character, and are the first part.
 
 use super::{TsuruError, TsuruState};
 use crate::domain::{
@@ -16,17 +16,18 @@ use std::{
     sync::Arc,
 };
 
-/// What follows `/resources/` and is no instance.
+/// A path segment below `/resources/` that is not the name of an instance.
 const PLANS: &str = "plans";
 
-/// The service of the path; the catalog that it is of stays the same during the request.
+/// The service in the path. It keeps the catalog, so that the catalog does not change during the
+/// request.
 #[derive(Clone)]
 pub(super) struct ServicePath {
     catalog: Arc<Catalog>,
     name: String,
 }
 
-/// The instance of the path.
+/// The instance in the path.
 #[derive(Clone)]
 pub(super) struct InstancePath {
     pub(super) service: ServicePath,
@@ -34,30 +35,30 @@ pub(super) struct InstancePath {
     pub(super) id: InstanceId,
 }
 
-/// What is bound.
+/// An object that can be bound.
 #[derive(Clone, Copy)]
 pub(super) enum Bindable<'a> {
     App(&'a str),
     Job(&'a str),
 }
 
-fn parsed<T>(what: &str, id: Result<T, IdError>) -> Result<T, TsuruError> {
-    id.map_err(|error| TsuruError::Malformed(format!("{what} {error}")))
+fn parsed<T>(subject: &str, id: Result<T, IdError>) -> Result<T, TsuruError> {
+    id.map_err(|error| TsuruError::Malformed(format!("{subject} {error}")))
 }
 
-/// Tsuru's own rule, without its limits of length.
+/// Tsuru's own rule, without limits of length.
 fn is_name(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !name.is_empty() && name.chars().all(good)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.chars().all(is_allowed)
 }
 
 impl ServicePath {
-    /// The service, as the catalog has it.
+    /// The service, if it is in the catalog.
     pub(super) fn service(&self) -> Result<&Service, TsuruError> {
         self.catalog.service_named(&self.name).ok_or(TsuruError::NotFound)
     }
 
-    /// What the catalog says of the plans, as names and descriptions.
+    /// Names and descriptions of the plans in the catalog.
     pub(super) fn plans(&self) -> impl Iterator<Item = (&str, &str)> {
         let services = self.catalog.document()["services"].as_array().into_iter().flatten();
         let service = services.filter(|service| service["name"] == self.name.as_str());
@@ -68,7 +69,7 @@ impl ServicePath {
         })
     }
 
-    /// The plan with this name, or the first one.
+    /// The plan with this name. The default is the first plan.
     pub(super) fn plan(&self, name: Option<&str>) -> Result<&Plan, TsuruError> {
         let service = self.service()?;
         let plan = match name {
@@ -81,7 +82,6 @@ impl ServicePath {
         })
     }
 
-    /// The id of an instance of this service.
     pub(super) fn instance_id(&self, name: &str) -> Result<InstanceId, TsuruError> {
         if !is_name(name) {
             let problem = "name must be made of letters, digits, - and _";
@@ -95,18 +95,17 @@ impl ServicePath {
     }
 }
 
-/// The id of an instance.
 pub(super) fn instance_id(service: &str, name: &str) -> Result<InstanceId, TsuruError> {
     parsed("name", format!("{TSURU_PREFIX}{service}:{name}").parse())
 }
 
-/// The names of the service and the instance that an id was made of; none if it is no id of
-/// Tsuru.
+/// The names of the service and the instance in an id. Returns `None` if the id is not derived from
+/// Tsuru names.
 pub(super) fn names_of(id: &InstanceId) -> Option<(&str, &str)> {
     id.as_str().strip_prefix(TSURU_PREFIX)?.rsplit_once(':')
 }
 
-/// What is bound, by the id of its binding.
+/// The app or job in the id of a binding.
 pub(super) fn bindable_of<'a>(instance: &InstanceId, id: &'a BindingId) -> Option<Bindable<'a>> {
     let rest = id.as_str().strip_prefix(instance.as_str())?.strip_prefix(':')?;
     match rest.split_once(':')? {
@@ -117,13 +116,11 @@ pub(super) fn bindable_of<'a>(instance: &InstanceId, id: &'a BindingId) -> Optio
 }
 
 impl InstancePath {
-    /// The id of a binding.
     pub(super) fn binding_id(&self, bound: Bindable<'_>) -> Result<BindingId, TsuruError> {
         binding_id(&self.id, bound)
     }
 }
 
-/// The id of a binding.
 pub(super) fn binding_id(
     instance: &InstanceId,
     bound: Bindable<'_>,
@@ -139,12 +136,12 @@ pub(super) fn binding_id(
     parsed(field, format!("{instance}:{kind}:{name}").parse())
 }
 
-/// An app of the platform.
+/// The GUID of an app.
 pub(super) fn app_guid(name: &str) -> Result<AppGuid, TsuruError> {
     parsed("app-name", TsuruApp::guid(name))
 }
 
-/// A team is an organization.
+/// The GUID of the organization that represents a team.
 pub(super) fn organization(team: &str) -> Result<OrganizationGuid, TsuruError> {
     if team.contains('/') {
         return Err(TsuruError::Malformed("team must not contain a slash".to_owned()));
@@ -152,18 +149,18 @@ pub(super) fn organization(team: &str) -> Result<OrganizationGuid, TsuruError> {
     parsed("team", format!("{TSURU_PREFIX}{team}").parse())
 }
 
-/// The team of an organization; empty if it is none of Tsuru.
+/// The team of an organization. Returns an empty string if the organization is not from Tsuru.
 pub(super) fn team_of(organization: &OrganizationGuid) -> &str {
     organization.as_str().strip_prefix(TSURU_PREFIX).unwrap_or_default()
 }
 
-/// The pool of a space; empty if it is none of Tsuru.
+/// The pool of a space. Returns an empty string if the space is not from Tsuru.
 pub(super) fn pool_of<'a>(organization: &OrganizationGuid, space: &'a SpaceGuid) -> &'a str {
     let pool = space.as_str().strip_prefix(organization.as_str());
     pool.and_then(|pool| pool.strip_prefix('/')).unwrap_or_default()
 }
 
-/// A pool is a space of each of its teams.
+/// The GUID of the space that represents a pool of a team.
 pub(super) fn space(team: &str, pool: &str) -> Result<SpaceGuid, TsuruError> {
     parsed("team and pool", format!("{TSURU_PREFIX}{team}/{pool}").parse())
 }
@@ -187,14 +184,14 @@ impl FromRequest for InstancePath {
         let service = ServicePath::from_request(request, payload).into_inner();
         ready(service.and_then(|service| {
             let name = part(request, "instance");
-            // What no create takes is not there.
+            // Names that cannot be created do not exist.
             let id = service.instance_id(&name).map_err(|_| TsuruError::UnknownInstance)?;
             Ok(Self { service, name, id })
         }))
     }
 }
 
-/// A part of the path, percent-decoded.
+/// A segment of the path, percent-decoded.
 pub(super) fn part(request: &HttpRequest, name: &str) -> String {
     let text = request.match_info().get(name).unwrap_or_default();
     percent_decode_str(text).decode_utf8_lossy().into_owned()

@@ -17,10 +17,10 @@ use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Timeout of a removal. Tsuru waits five minutes, a proxy in between may wait one.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// Timeout of a removal. Tsuru waits five minutes, but a proxy may wait only one minute.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// Sent for services of several clusters only, with every request.
+/// Tsuru sends this header with all requests to services with several clusters.
 const POOL: &str = "X-Tsuru-Pool-Name";
 
 /// `GET …/plans`
@@ -29,8 +29,8 @@ pub(super) async fn plans(service: ServicePath) -> HttpResponse {
     HttpResponse::Ok().json(service.plans().map(plan).collect::<Vec<Value>>())
 }
 
-/// `POST`. An identical repetition succeeds: Tsuru refuses duplicates itself, and repeats only requests
-/// without an answer.
+/// `POST`. Repeating an identical request succeeds: Tsuru refuses duplicates itself, and repeats
+/// only requests without a response.
 pub(super) async fn create(
     service: ServicePath,
     request: HttpRequest,
@@ -54,13 +54,13 @@ pub(super) async fn create(
     Ok(match state.broker.provision(request).await? {
         Provisioned::Created => HttpResponse::Created().finish(),
         Provisioned::AlreadyExists => HttpResponse::Ok().finish(),
-        // Tsuru requests the status when a user does.
+        // Tsuru polls the status when a user requests it.
         Provisioned::InProgress(_) => HttpResponse::Accepted().finish(),
     })
 }
 
-/// `PUT`: the full desired state. Tsuru keeps it even after a refusal, so a later update that repeats a
-/// refused parameter succeeds without it.
+/// `PUT`: the complete desired state. Tsuru keeps the desired state even if it is refused. So a
+/// later update with the same refused parameter succeeds without changing the parameter.
 pub(super) async fn update(
     instance: InstancePath,
     fields: Fields,
@@ -94,15 +94,17 @@ pub(super) async fn update(
     Err(TsuruError::RefusedUpdate(Box::new(refused)))
 }
 
-/// `DELETE`; a missing instance is a success. Tsuru keeps the instance after any failure and forgets it
-/// after a success, so the handler waits for the end of the removal.
+/// `DELETE`. Succeeds if the instance is missing. Tsuru keeps the instance after any error, and
+/// deletes it after a success. So the handler waits until the removal has finished.
 pub(super) async fn delete(
     instance: Result<InstancePath, TsuruError>,
     _body: Fields,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let removed = match instance {
-        Ok(it) => state.broker.deprovision_and_wait(&it.id, PATIENCE).await.map_err(Into::into),
+        Ok(it) => {
+            state.broker.deprovision_and_wait(&it.id, REMOVAL_TIMEOUT).await.map_err(Into::into)
+        }
         Err(error) => Err(error),
     };
     match removed {
@@ -114,7 +116,7 @@ pub(super) async fn delete(
     }
 }
 
-/// `GET`; labels and texts that `service-instance-info` shows.
+/// `GET`. Returns labels and values for `service-instance-info`.
 pub(super) async fn info(
     instance: InstancePath,
     state: web::Data<TsuruState>,
@@ -127,22 +129,22 @@ pub(super) async fn info(
         true => urls::prometheus(&state.base_url, &instance.id),
         false => format!("{}/v1/apps", state.base_url),
     };
-    // Tsuru shows the plan itself.
-    let mut lines = vec![("URL", url), ("State", condition.words.to_owned())];
+    // Tsuru displays the plan itself.
+    let mut lines = vec![("URL", url), ("State", condition.text.to_owned())];
     if let Some(refused) = state.broker.refused_update(&instance.id).await? {
         let parameters = state.broker.stored_parameters(&instance.id).await?;
-        let not_in_force = update::not_in_force(&instance, &refused, &fetched, &parameters)?;
-        lines.push(("Refused, not in force", not_in_force));
+        let not_effective = update::not_effective(&instance, &refused, &fetched, &parameters)?;
+        lines.push(("Refused, not in force", not_effective));
     }
     if let Some(prometheus) = &condition.prometheus {
-        let mut said = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
-        prometheus::explain(&mut said, &state.table.snapshot(), &state.last);
-        let (up, all) = match (said.targets_up, said.targets) {
+        let mut summary = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
+        prometheus::explain(&mut summary, &state.table.snapshot(), &state.last);
+        let (up, all) = match (summary.targets_up, summary.targets) {
             (Some(up), Some(all)) => (up, all),
             _ => targets(&state, prometheus),
         };
         if condition.problem.is_empty() {
-            condition.problem = said.last_error().unwrap_or_default();
+            condition.problem = summary.last_error().unwrap_or_default();
         }
         lines.push(("Retention", prometheus.spec.retention.to_string()));
         lines.push(("Targets up / all", format!("{up} / {all}")));
@@ -158,23 +160,23 @@ pub(super) async fn info(
     Ok(HttpResponse::Ok().json(lines.into_iter().map(line).collect::<Vec<_>>()))
 }
 
-/// `GET …/status`; Tsuru reads 404 as an unsupported call.
+/// `GET …/status`. Tsuru interprets 404 as an unsupported call.
 pub(super) async fn status(
     instance: InstancePath,
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
-    let Condition { state, words, problem, .. } = condition::of(&state, &instance.id).await?;
+    let Condition { state, text, problem, .. } = condition::of(&state, &instance.id).await?;
     let mut response = match state {
         State::Up => return Ok(HttpResponse::NoContent().finish()),
         State::Pending => HttpResponse::Accepted(),
         State::Down => HttpResponse::InternalServerError(),
     };
-    let said = if problem.is_empty() { words.to_owned() } else { format!("{words}: {problem}") };
-    Ok(response.content_type(ContentType::plaintext()).body(said))
+    let body = if problem.is_empty() { text.to_owned() } else { format!("{text}: {problem}") };
+    Ok(response.content_type(ContentType::plaintext()).body(body))
 }
 
-/// What we know where the Prometheus itself does not say: how many instances of bound apps answered when they were last scraped through us, and how many
-/// there are.
+/// Target counts if the Prometheus does not respond: the instances of bound apps whose last scrape
+/// succeeded, and all instances of bound apps.
 fn targets(state: &TsuruState, prometheus: &PrometheusSnapshot) -> (usize, usize) {
     let table = state.table.snapshot();
     let (mut up, mut all) = (0, 0);
@@ -202,12 +204,16 @@ fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
     value.to_str().map_err(wrong)
 }
 
-/// Names for operators.
+/// Names for display.
 pub(super) fn names(
     team: Option<&str>,
     pool: Option<&str>,
     instance: Option<&str>,
 ) -> InstanceNames {
-    let kept = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
-    InstanceNames { organization: kept(team), space: kept(pool), instance: kept(instance) }
+    let non_empty = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
+    InstanceNames {
+        organization: non_empty(team),
+        space: non_empty(pool),
+        instance: non_empty(instance),
+    }
 }

@@ -1,7 +1,7 @@
 //! `/v1/tsuru/leftovers`: bindings and instances that Tsuru no longer tracks, for operators.
 //!
-//! `tsuru service-instance-unbind --force` and `service-instance-remove --ignore-errors` continue if
-//! Scrapebroker does not answer. The binding, its token and the instance remain here.
+//! `tsuru service-instance-unbind --force` and `service-instance-remove --ignore-errors` ignore
+//! errors of Scrapebroker. Then the binding, its token and the instance remain in Scrapebroker.
 
 use super::ids::{Bindable, bindable_of, binding_id, instance_id, names_of};
 use crate::{
@@ -25,12 +25,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Limit of concurrent requests to Tsuru.
+/// Maximum number of concurrent requests to Tsuru.
 const CONCURRENCY: usize = 8;
 
-const NO_API: &str = "routes.tsuru.api_url is not set, so Tsuru cannot be asked";
+const API_NOT_CONFIGURED: &str = "routes.tsuru.api_url is not set, so Tsuru cannot be asked";
 
-/// Data of the handlers, shared by all workers.
+/// State of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Leftovers {
     pub broker: Broker,
@@ -38,7 +38,7 @@ pub struct Leftovers {
     pub access: Access,
 }
 
-/// Adds `/v1/tsuru/leftovers`. Needs [`Leftovers`] as app data.
+/// Adds `/v1/tsuru/leftovers`. Requires [`Leftovers`] as app data.
 pub fn configure_leftovers(config: &mut web::ServiceConfig) {
     let not_allowed = async || {
         HttpResponse::MethodNotAllowed()
@@ -55,7 +55,7 @@ pub fn configure_leftovers(config: &mut web::ServiceConfig) {
     );
 }
 
-/// An instance or a binding, in Tsuru's words.
+/// An instance or a binding, by its names in Tsuru.
 #[derive(Clone, Debug, Serialize)]
 struct Entry {
     service: String,
@@ -72,20 +72,20 @@ struct Entry {
     binding: Option<BindingId>,
 }
 
-/// Whether Tsuru tracks it.
+/// Whether Tsuru tracks the entry.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 enum State {
-    /// Nothing.
+    /// Tsuru does not track it.
     Gone,
-    /// That cannot be found out.
+    /// Tsuru did not respond.
     Unknown { reason: String },
 }
 
-/// The entries to remove; none: everything that Tsuru does not track.
+/// The entry to remove. If empty, everything that Tsuru does not track is removed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct EntrySelector {
     service: Option<String>,
     instance: Option<String>,
     app: Option<String>,
@@ -119,10 +119,10 @@ async fn remove(
     leftovers: web::Data<Leftovers>,
 ) -> Result<HttpResponse, LeftoversError> {
     leftovers.access.operator(&request).await?;
-    let named = web::Query::<Named>::from_query(request.query_string());
+    let named = web::Query::<EntrySelector>::from_query(request.query_string());
     let named = named.map_err(|_| LeftoversError::Query)?.into_inner();
     let (removed, kept) = match named {
-        Named { service: None, instance: None, app: None, job: None } => {
+        EntrySelector { service: None, instance: None, app: None, job: None } => {
             let (gone, unknown): (Vec<_>, Vec<_>) = leftovers
                 .all()
                 .await?
@@ -130,7 +130,7 @@ async fn remove(
                 .partition(|entry| matches!(entry.state, State::Gone));
             for entry in &gone {
                 match leftovers.remove(&entry.id, entry.binding.as_ref()).await {
-                    // Tsuru may have removed it meanwhile.
+                    // Tsuru may have removed it in the meantime.
                     Err(LeftoversError::NotFound) => {}
                     removed => removed?,
                 }
@@ -143,7 +143,7 @@ async fn remove(
 }
 
 impl Leftovers {
-    /// Everything that Tsuru does not track, or for which Tsuru did not answer.
+    /// Everything that Tsuru does not track, or for which Tsuru did not respond.
     async fn all(&self) -> Result<Vec<Entry>, BrokerError> {
         let instances = self.broker.list().await?;
         let entries = stream::iter(instances)
@@ -164,7 +164,7 @@ impl Leftovers {
             binding: None,
         };
         let known = match &self.api {
-            None => Err(NO_API.to_owned()),
+            None => Err(API_NOT_CONFIGURED.to_owned()),
             Some(api) => api.binds_of(service, instance).await.map_err(|error| error.to_string()),
         };
         let known = match known {
@@ -185,7 +185,10 @@ impl Leftovers {
         unbound.collect()
     }
 
-    async fn remove_named(&self, named: Named) -> Result<serde_json::Value, LeftoversError> {
+    async fn remove_named(
+        &self,
+        named: EntrySelector,
+    ) -> Result<serde_json::Value, LeftoversError> {
         let (Some(service), Some(instance)) = (&named.service, &named.instance) else {
             return Err(LeftoversError::Query);
         };
@@ -199,7 +202,7 @@ impl Leftovers {
         let binding = bound.map(|bound| binding_id(&id, bound)).transpose();
         let binding = binding.map_err(|_| LeftoversError::Query)?;
         self.remove(&id, binding.as_ref()).await?;
-        let Named { service, instance, app, job } = named;
+        let EntrySelector { service, instance, app, job } = named;
         let mut removed = json!({ "service": service, "instance": instance });
         for (key, name) in [("app", app), ("job", job)] {
             if let Some(name) = name {
@@ -209,7 +212,7 @@ impl Leftovers {
         Ok(json!([removed]))
     }
 
-    /// Removes a binding, or an instance with all that is bound to it.
+    /// Removes a binding, or an instance with all its bindings.
     async fn remove(
         &self,
         id: &InstanceId,
@@ -226,7 +229,7 @@ impl Leftovers {
     }
 }
 
-/// None while it is bound.
+/// `None` if it is bound.
 fn state_of(known: &TsuruBinds, bound: Bindable<'_>) -> Option<State> {
     match bound {
         Bindable::App(name) => (!known.apps.contains(name)).then_some(State::Gone),

@@ -1,4 +1,4 @@
-//! Checks before every request of Tsuru.
+//! Checks before each request of Tsuru.
 
 use super::{TsuruError, TsuruState, event::EVENT_ID};
 use crate::http::access::Access;
@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 const USER: &str = "X-Tsuru-User";
 
-/// Accepts requests of Tsuru only.
+/// Accepts only requests with the credentials of the platform.
 pub(super) async fn enforce(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -36,16 +36,16 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     let credentials = state.credentials.as_ref().ok_or(TsuruError::NotConfigured)?;
     let service = request.match_info().get("service").unwrap_or_default();
     let service = percent_decode_str(service).decode_utf8_lossy();
-    let is_right = || {
+    let are_valid = || {
         credentials.are_in(request.headers())
             || credentials.password_is_in(request.headers(), &service)
     };
     match request.app_data::<web::Data<Access>>() {
-        Some(access) => access.platform(request.peer_addr(), request.headers(), is_right)?,
-        None if is_right() => {}
+        Some(access) => access.platform(request.peer_addr(), request.headers(), are_valid)?,
+        None if are_valid() => {}
         None => return Err(TsuruError::Unauthorized),
     }
-    // actix would decode it to replacement characters.
+    // actix would replace invalid characters.
     if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
         return Err(TsuruError::Malformed("the URL is not UTF-8".to_owned()));
     }
@@ -53,7 +53,7 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
         return Err(TsuruError::NotPlain);
     }
     let catalog = state.broker.catalog();
-    // Instances of services that left the catalog can still be removed.
+    // Instances of services that were removed from the catalog can still be deleted.
     if catalog.service_named(&service).is_none() && request.method() != Method::DELETE {
         let names = catalog.services().iter().map(|service| service.name.as_str());
         return Err(TsuruError::UnknownService { known: names.collect::<Vec<_>>().join(", ") });
@@ -61,11 +61,12 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     Ok(())
 }
 
-/// Whether the URL is spelled as in Tsuru's own calls, which need no encoding, no query and no dots.
-/// Another spelling may circumvent the paths that Tsuru's proxy does not forward.
+/// Whether the path is spelled as in Tsuru's own calls, without percent-encoding, query and dots.
+/// Other spellings could bypass the path filter of Tsuru's proxy.
 fn is_plain(request: &ServiceRequest) -> bool {
     let uri = request.uri();
-    // Without the name of the service, which may contain any character. actix has decoded this.
+    // The name of the service is excluded, because it may contain any character. actix has already
+    // decoded it.
     let path = request.match_info().unprocessed();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     path.bytes().all(is_plain)
@@ -75,9 +76,9 @@ fn is_plain(request: &ServiceRequest) -> bool {
         && uri.query().is_none()
 }
 
-/// Tsuru's user, for the log only.
+/// A span with Tsuru's user, for the log.
 fn span(headers: &HeaderMap) -> tracing::Span {
-    // Debug output escapes control characters.
+    // Debug formatting escapes control characters.
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     tracing::info_span!("tsuru", tsuru.user = ?text(USER), tsuru.event = ?text(EVENT_ID))
 }

@@ -1,13 +1,13 @@
-//! A check of forms of Tsuru, for a fuzz target.
+//! Checks of form parsing, for a fuzz target.
 
 use super::form::parse;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 
-/// How deeply parameters may be nested.
+/// Maximum nesting of parameters.
 const MAX_DEPTH: usize = 16;
 
-/// A form, and parameters in JSON for a form.
+/// Checks a form, and parameters in JSON that are encoded as a form.
 pub fn check_form(input: &[u8]) {
     if let Ok(Value::Object(parameters)) = serde_json::from_slice(input) {
         check_parameters(&parameters);
@@ -38,9 +38,9 @@ pub fn check_form(input: &[u8]) {
     assert_eq!(parse(form.finish().as_bytes()), Ok(fields), "a form written again");
 }
 
-/// Parameters come back as the form can tell them: as texts and objects of these.
+/// Parameters are preserved as far as forms can express them: as strings and objects.
 fn check_parameters(parameters: &Map<String, Value>) {
-    // An empty name may be written as an empty map is.
+    // An empty name could be encoded like an empty map.
     if parameters.contains_key("") {
         return;
     }
@@ -82,7 +82,7 @@ impl Size {
     }
 }
 
-/// Writes parameters as Tsuru does.
+/// Encodes parameters like Tsuru.
 fn write_parameters(form: &mut Serializer<'_, String>, parameters: &Map<String, Value>) {
     if parameters.is_empty() {
         form.append_pair("parameters.", "");
@@ -111,7 +111,7 @@ fn below(path: &str, name: &str) -> String {
     format!("{path}.{}", name.replace('\\', "\\\\").replace('.', "\\."))
 }
 
-/// Empty lists and maps are empty texts.
+/// Empty lists and maps are encoded as empty strings.
 fn text(value: &Value) -> String {
     match value {
         Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
@@ -132,7 +132,7 @@ fn as_read(value: &Value) -> Value {
     }
 }
 
-/// Names that are empty, and too many of them, are refused.
+/// Empty names and deep nesting are rejected.
 fn is_readable(name: &str, value: &Value, depth: usize) -> bool {
     !name.is_empty()
         && depth <= MAX_DEPTH

@@ -1,4 +1,4 @@
-//! Updates of Tsuru, complete or without parameters that were refused before.
+//! Updates of Tsuru, with or without parameters that were refused before.
 
 use super::{
     TsuruError,
@@ -15,16 +15,15 @@ use crate::{
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// An update of Tsuru: the full desired state.
+/// An update of Tsuru. It contains the complete desired state.
 pub(super) struct UpdateCall<'a> {
     pub(super) instance: &'a InstancePath,
-    /// The new team, if the request names one.
+    /// The new team, if the request contains one.
     pub(super) team: Option<&'a str>,
-    /// Plan and parameters.
     pub(super) desired: RefusedUpdate,
 }
 
-/// The values that no update changes.
+/// Values that this update does not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     plan: bool,
@@ -32,7 +31,7 @@ pub(super) struct Kept {
 }
 
 impl UpdateCall<'_> {
-    /// The update without the kept values.
+    /// Applies the update without the values in `kept`.
     pub(super) async fn apply(&self, broker: &Broker, kept: &Kept) -> Result<Updated, TsuruError> {
         let service = self.instance.service.service()?;
         let current = broker.fetch(&self.instance.id).await?;
@@ -42,7 +41,7 @@ impl UpdateCall<'_> {
         };
         let except = match plan {
             Some(_) => kept.parameters.clone(),
-            // The plan left the catalog, so its parameters are unknown.
+            // The plan was removed from the catalog, so its parameters are unknown.
             None => {
                 let current = broker.stored_parameters(&self.instance.id).await?;
                 self.parameter_names(&current).cloned().collect()
@@ -64,7 +63,7 @@ impl UpdateCall<'_> {
         Ok(broker.update(request).await?)
     }
 
-    /// The parameters that were refused before and are requested again.
+    /// The values that were refused before and are requested again.
     pub(super) async fn kept(&self, broker: &Broker) -> Result<Option<Kept>, TsuruError> {
         let Some(refused) = broker.refused_update(&self.instance.id).await? else {
             return Ok(None);
@@ -95,8 +94,8 @@ impl UpdateCall<'_> {
     }
 }
 
-/// The parameters of a refused update whose effective values differ.
-pub(super) fn not_in_force(
+/// Names of the values of a refused update that are not effective.
+pub(super) fn not_effective(
     instance: &InstancePath,
     refused: &RefusedUpdate,
     current: &FetchedInstance,
@@ -109,14 +108,15 @@ pub(super) fn not_in_force(
     {
         names.push(format!("plan {name}"));
     }
-    let asked = typed(refused.parameters.clone(), schemas(plan));
-    let all: BTreeSet<_> = asked.keys().chain(parameters.keys()).collect();
-    let differ = all.into_iter().filter(|name| asked.get(*name) != parameters.get(*name));
-    names.extend(differ.map(|name| format!("parameter {name}")));
+    let requested = typed(refused.parameters.clone(), schemas(plan));
+    let all: BTreeSet<_> = requested.keys().chain(parameters.keys()).collect();
+    let differing = all.into_iter().filter(|name| requested.get(*name) != parameters.get(*name));
+    names.extend(differing.map(|name| format!("parameter {name}")));
     Ok(names.join(", "))
 }
 
-/// What a plan says of parameters; of those that an update cannot change, at the making.
+/// The schemas of a plan. Parameters that only the provision schema contains cannot be changed by
+/// an update.
 fn schemas(plan: Option<&Plan>) -> impl Iterator<Item = &ParameterSchema> {
     plan.into_iter().flat_map(|plan| [&plan.update, &plan.provision]).flatten()
 }

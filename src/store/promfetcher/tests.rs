@@ -18,7 +18,7 @@ const VARCHARS: &str = "CREATE TABLE app_endpoints (guid varchar(255) NOT NULL, 
                         app_guid varchar(255), endpoint varchar(255), PRIMARY KEY (guid))";
 
 /// Fills a table like promfetcher and reads it like the import.
-async fn is_read(create: &str, writable: &str, url: &str) {
+async fn assert_rows_are_read(create: &str, writable: &str, url: &str) {
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(writable).await.unwrap();
     connection.execute(AssertSqlSafe(create.to_owned())).await.unwrap();
@@ -39,26 +39,26 @@ async fn is_read(create: &str, writable: &str, url: &str) {
 }
 
 #[tokio::test]
-async fn its_sqlite_is_read() {
+async fn sqlite_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("promfetcher.db");
     let url = format!("sqlite://{}", file.display());
-    is_read(VARCHARS, &format!("{url}?mode=rwc"), &url).await;
+    assert_rows_are_read(VARCHARS, &format!("{url}?mode=rwc"), &url).await;
 }
 
 #[tokio::test]
-async fn its_postgres_is_read() {
+async fn postgres_is_read() {
     let schema = Schema::create().await;
     let url = schema.url();
-    is_read(TEXTS, &url, &url).await;
+    assert_rows_are_read(TEXTS, &url, &url).await;
     schema.drop().await;
 }
 
 #[tokio::test]
-async fn its_mysql_is_read() {
+async fn mysql_is_read() {
     let server = MariaDb::start();
     let url = server.url("mysql", "promfetcher");
-    is_read(VARCHARS, &url, &server.url("mariadb", "promfetcher")).await;
+    assert_rows_are_read(VARCHARS, &url, &server.url("mariadb", "promfetcher")).await;
 
     let wrong = url.replace("hunter2", "hunter3");
     let error = app_endpoints(&wrong.into()).await.unwrap_err().to_string();
@@ -117,13 +117,13 @@ impl MariaDb {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let datadir = format!("--datadir={}", data.display());
-        let made = Command::new("mariadb-install-db")
+        let installed = Command::new("mariadb-install-db")
             .args(["--no-defaults", &datadir, "--auth-root-authentication-method=normal"])
             .arg("--skip-test-db")
             .args(as_root(dir.path()))
             .output()
             .expect("this test needs MariaDB: run scripts/install-test-tools");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
         let init = dir.path().join("init.sql");
         let account = "'promfetcher'@'127.0.0.1'";
         let statements = format!(
@@ -184,8 +184,8 @@ fn as_root(own: &Path) -> Option<&'static str> {
 
 /// On Debian the server is not in the `PATH` of normal users.
 fn server() -> PathBuf {
-    let place = Path::new("/usr/sbin/mariadbd");
-    if place.exists() { place.to_owned() } else { PathBuf::from("mariadbd") }
+    let path = Path::new("/usr/sbin/mariadbd");
+    if path.exists() { path.to_owned() } else { PathBuf::from("mariadbd") }
 }
 
 fn free_port() -> u16 {

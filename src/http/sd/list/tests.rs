@@ -25,7 +25,7 @@ fn table(routes: &Value) -> Snapshot {
     Snapshot::from(&parse(routes.to_string().as_bytes()).unwrap())
 }
 
-fn ask(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
+fn requested_list(table: &Snapshot, visibility: &Visibility, query: &SdQuery) -> Vec<Value> {
     let base = "https://broker.example.com".parse().unwrap();
     let bound = BindingTable::default().snapshot();
     let text = list(table, &bound, visibility, query, &base).unwrap();
@@ -47,7 +47,7 @@ fn instances(list: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// The group of one instance, with a binding's parameters.
+/// The target group of one instance, with the parameters of a binding.
 fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Value {
     let table = table(&json!({"web.example.com/x": [instance]}));
     let options = ScrapeOptions::from_parameters(parameters.as_object().unwrap()).unwrap();
@@ -60,7 +60,7 @@ fn group(instance: Value, parameters: &Value, query: &SdQuery, base: &str) -> Va
 }
 
 #[test]
-fn an_instance_is_a_target_with_the_labels_of_the_contract() {
+fn a_target_has_the_documented_labels() {
     let web = || endpoint("guid", "web", Some("0"), "10.0.0.1:61001");
     let found = group(web(), &json!({}), &SdQuery::default(), "https://broker.example.com");
     let expected = json!({
@@ -109,9 +109,9 @@ fn an_instance_is_a_target_with_the_labels_of_the_contract() {
     assert!(!found.to_string().contains("canary"), "a parameter may be a key: {found}");
 }
 
-/// Each is (app, process type, index, address), where it is found.
+/// Cases: app, process type, index, address; base URL; expected target.
 #[test]
-fn odd_names_lead_to_paths_that_lead_back() {
+fn unusual_names_are_encoded_in_paths() {
     let address = "[fd00::1]:8080";
     for (app, kind, index, base, target, path, instance) in [
         (
@@ -169,8 +169,8 @@ fn odd_names_lead_to_paths_that_lead_back() {
             "web/0",
         ),
     ] {
-        let odd = endpoint(app, kind, index, address);
-        let found = group(odd, &json!({}), &SdQuery::default(), base);
+        let unusual = endpoint(app, kind, index, address);
+        let found = group(unusual, &json!({}), &SdQuery::default(), base);
         assert_eq!(found["targets"], json!([target]), "{app}");
         assert_eq!(found["labels"]["__metrics_path__"], path, "{app}");
         assert_eq!(found["labels"]["instance"], instance, "{app}");
@@ -182,7 +182,7 @@ fn odd_names_lead_to_paths_that_lead_back() {
 }
 
 #[test]
-fn scheme_and_port_can_be_others() {
+fn scheme_and_port_can_be_replaced() {
     for (query, base, scheme, target) in [
         ("scheme=http", "https://b/x", "http", "b:80"),
         ("scheme=https", "http://b:8085", "https", "b:8085"),
@@ -202,7 +202,7 @@ fn scheme_and_port_can_be_others() {
 }
 
 #[test]
-fn instances_stand_in_order_and_two_with_one_index_are_told_apart() {
+fn instances_are_sorted_and_equal_indexes_are_distinguished() {
     let table = table(&json!({
         "z.example.com": [
             endpoint("b", "web", Some("10"), "10.0.0.10:80"),
@@ -213,7 +213,7 @@ fn instances_stand_in_order_and_two_with_one_index_are_told_apart() {
         ],
         "y.example.com": [endpoint("a", "web", Some("0"), "10.0.1.1:80")],
     }));
-    let list = ask(&table, &Visibility::Everything, &SdQuery::default());
+    let list = requested_list(&table, &Visibility::Everything, &SdQuery::default());
     let expected =
         ["a web/0", "b cron/2", "b web/2", "b web/10.0.0.3:80", "b web/10", "b web/10.0.0.4:80"];
     assert_eq!(instances(&list), expected);
@@ -221,7 +221,7 @@ fn instances_stand_in_order_and_two_with_one_index_are_told_apart() {
 }
 
 #[test]
-fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
+fn callers_see_the_requested_apps_of_their_scope() {
     let mut other = endpoint("b", "web", Some("0"), "10.0.0.2:80");
     other["tags"]["space_id"] = "dev-guid".into();
     other["tags"]["space_name"] = "dev".into();
@@ -254,19 +254,19 @@ fn everyone_sees_what_is_theirs_of_what_they_ask_for() {
     ] {
         let query = sd_query(rest, query);
         assert_eq!(
-            instances(&ask(&table, &visibility, &query)),
+            instances(&requested_list(&table, &visibility, &query)),
             expected,
             "{visibility:?} {query:?}"
         );
     }
     let by_route = sd_query("", "route_url=both.example.com");
-    let list = ask(&table, &Visibility::Everything, &by_route);
+    let list = requested_list(&table, &Visibility::Everything, &by_route);
     assert_eq!(list[0]["labels"]["__meta_cf_route"], "both.example.com");
 }
 
 proptest! {
     #[test]
-    fn targets_are_sorted_and_each_is_there_once(
+    fn targets_are_sorted_and_unique(
         instances in prop::collection::vec((0_u8..4, 0_u8..3, 0_u8..4, 1_u16..30), 0..40),
         direct: bool,
     ) {
@@ -283,23 +283,23 @@ proptest! {
         let mode = if direct { Mode::Direct } else { Mode::Router };
         let query = SdQuery { mode, ..SdQuery::default() };
         let table = table(&routes);
-        let list = ask(&table, &Visibility::Everything, &query);
+        let list = requested_list(&table, &Visibility::Everything, &query);
         prop_assert_eq!(list.len(), table.size().1);
         let text = |one: &Value, name: &str| {
             one["labels"][name].as_str().unwrap_or_default().to_owned()
         };
-        let place = |one: &Value| {
+        let sort_key = |one: &Value| {
             (text(one, "__meta_cf_app_id"), text(one, "__meta_cf_process_type"))
         };
-        prop_assert!(list.is_sorted_by_key(place));
-        // What Prometheus tells targets and their `up` apart by.
-        let asked = |one: &Value| {
+        prop_assert!(list.is_sorted_by_key(sort_key));
+        // Prometheus distinguishes targets, and their `up` series, by these labels.
+        let identity = |one: &Value| {
             let names = ["__metrics_path__", "__param_process_type"];
             (one["targets"].to_string(), names.map(|name| text(one, name)))
         };
         let shown = |one: &Value| (text(one, "app_name"), text(one, "instance"));
         let (mut by_url, mut by_label): (Vec<_>, Vec<_>) =
-            (list.iter().map(asked).collect(), list.iter().map(shown).collect());
+            (list.iter().map(identity).collect(), list.iter().map(shown).collect());
         by_url.sort();
         by_label.sort();
         prop_assert!(by_url.windows(2).all(|pair| pair[0] != pair[1]));
