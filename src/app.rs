@@ -211,7 +211,7 @@ fn serve(
     let (idle_timeout, backends) = (config.backends.idle_timeout, components.backends.clone());
     // This thread serves no requests.
     let (servers, resolver) = (Arc::clone(&components.servers), components.resolver.clone());
-    let outgoing = components.outgoing.clone();
+    let (outgoing, server_states) = (components.outgoing.clone(), components.server_states.clone());
     let heads = web::Data::new(head_limits::RequestHeads::default());
     let app = move || {
         App::new()
@@ -249,6 +249,7 @@ fn serve(
                 Arc::clone(&servers),
                 resolver.clone(),
                 outgoing.clone(),
+                server_states.clone(),
             )))
             .configure(http::apps::configure)
             .configure(http::health::configure)

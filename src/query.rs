@@ -1,8 +1,8 @@
 //! Queries the Prometheus of a service instance, for its users and for Scrapebroker's pages.
 //!
 //! ```text
-//! path, method ─► ReadEndpoint (allow-list) ─► PrometheusClient::forward ─► the first reachable replica
-//!                                                   │
+//! path, method ─► ReadEndpoint (allow-list) ─► PrometheusClient::forward ─► Tries: a replica, or
+//!                                                   │                      another if it fails or hangs
 //!                         QueryResponse: head, and a body that is streamed
 //! ```
 //!
@@ -12,20 +12,29 @@
 //! * Only the headers that a read needs are forwarded, in both directions. The user's credentials
 //!   are replaced with those of the instance.
 //! * A body is never buffered as a whole, and a truncated body always ends with an error.
+//! * A query fails only if no replica responds. After the first byte of a response, it is not sent
+//!   to another replica.
 //! * Dropping a future or a body closes its connection, and Prometheus then cancels the query.
 
 mod body;
+mod breaker;
 mod client;
 mod forward;
+mod latency;
 mod reads;
 mod rule_paths;
+mod server_states;
 mod summary;
+mod tries;
 
 pub use body::ResponseBody;
 pub use client::PrometheusClient;
 pub use forward::{QueryFailure, QueryRequest, QueryResponse};
 pub use reads::ReadEndpoint;
 pub use rule_paths::RulePathFormat;
+pub use server_states::ServerStates;
+use tries::Tries;
+
 pub use summary::{Storage, Summary, TargetStatus};
 
 use crate::domain::prometheus::Replica;

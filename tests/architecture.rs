@@ -16,7 +16,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("broker", &["domain", "secrets", "store"]),
     ("provisioner", &["domain", "net", "secrets", "store", "telemetry", "tls"]),
     ("scrape", &["domain", "discovery", "net", "telemetry", "tls"]),
-    ("query", &["domain", "net", "tls"]),
+    ("query", &["domain", "net", "telemetry", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry"]),
     ("config", &["domain", "tls", "discovery", "provisioner", "scrape", "http"]),
 ];

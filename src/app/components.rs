@@ -28,6 +28,7 @@ use crate::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
+    query::ServerStates,
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
@@ -56,6 +57,7 @@ pub(super) struct Components {
     pub(super) lifecycle: Lifecycle,
     pub(super) connections: Connections,
     pub(super) outgoing: ConnectionLimiter,
+    pub(super) server_states: ServerStates,
     scrape_metrics: Arc<scrape::ScrapeMetrics>,
     last: Arc<ScrapeHistory>,
     budget: MemoryBudget,
@@ -158,6 +160,7 @@ impl Components {
         let connections = Connections::new(descriptors.incoming, metrics);
         let metrics = ConnectionLimiterMetrics::register(&mut registry);
         let outgoing = ConnectionLimiter::new(descriptors.outgoing, metrics);
+        let server_states = ServerStates::register(&mut registry);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
@@ -177,6 +180,7 @@ impl Components {
             lifecycle: Lifecycle::default(),
             connections,
             outgoing,
+            server_states,
             scrape_metrics,
             last,
             budget,

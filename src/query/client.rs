@@ -6,7 +6,7 @@
 //!
 //! `awc::Client` is not `Send`, so each worker has its own [`PrometheusClient`].
 
-use super::QueryFailure;
+use super::{QueryFailure, ServerStates};
 use crate::{
     net::{ConnectionLimiter, Connector, Permit, Resolver, plain_http_url},
     tls::ClientConfig,
@@ -20,16 +20,22 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct PrometheusClient {
     plain: awc::Client,
     secured: awc::Client,
-    limiter: ConnectionLimiter,
+    pub(super) limiter: ConnectionLimiter,
+    pub(super) states: ServerStates,
 }
 
 impl PrometheusClient {
     /// Creates a client that verifies servers with `tls`. `resolver` must run on a runtime that
     /// serves no requests.
-    pub fn new(tls: Arc<ClientConfig>, resolver: Resolver, limiter: ConnectionLimiter) -> Self {
+    pub fn new(
+        tls: Arc<ClientConfig>,
+        resolver: Resolver,
+        limiter: ConnectionLimiter,
+        states: ServerStates,
+    ) -> Self {
         let client =
             |tls| client(Connector::to_uri_host(resolver.clone(), tls).limited(limiter.clone()));
-        Self { plain: client(None), secured: client(Some(tls)), limiter }
+        Self { plain: client(None), secured: client(Some(tls)), limiter, states }
     }
 
     /// Waits until a request to the instance `owner` may use a connection.

@@ -1,9 +1,9 @@
-//! Forwards a request to the first replica that accepts the connection.
+//! Requests to the replicas of an instance, and the responses that are forwarded.
 
-use super::{PrometheusClient, ResponseBody, RulePathFormat, Upstream};
+use super::{PrometheusClient, ResponseBody, RulePathFormat, Tries, Upstream, tries::Winner};
 use crate::{
-    domain::prometheus::{Replica, ReplicaState, WEB_USER},
-    net::{self, Permit},
+    domain::prometheus::{Replica, WEB_USER},
+    net,
 };
 use awc::{
     ClientResponse,
@@ -39,6 +39,9 @@ const RESPONSE_HEADERS: [HeaderName; 11] = [
     // The pages distinguish a stopping server from a starting one by it.
     HeaderName::from_static("x-prometheus-stopping"),
 ];
+
+/// The number of the replica that responded.
+const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
 
 /// Why a query failed. The texts are for users and contain no secrets or addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +97,7 @@ pub struct QueryResponse {
 }
 
 impl PrometheusClient {
-    /// Sends the request to the ready replicas in order, until one accepts the connection.
+    /// Sends the request to the ready replicas ([`Tries`]) until one of them responds.
     ///
     /// # Errors
     /// [`QueryFailure`] if there is no response that may be forwarded.
@@ -104,33 +107,14 @@ impl PrometheusClient {
         request: &QueryRequest<'_>,
     ) -> Result<QueryResponse, QueryFailure> {
         let permit = self.permit(&upstream.external_url).await?;
-        let mut refused = None;
-        for replica in upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready) {
-            match timeout(request.timeout, self.send(replica, upstream, request)).await {
-                Err(_) => return Err(QueryFailure::Timeout(request.timeout)),
-                Ok(Ok(response)) => {
-                    return response_to_forward(response, upstream, request.files, permit);
-                }
-                // No request was sent, so the next replica may be tried.
-                Ok(Err(SendRequestError::Connect(error))) if is_unreachable(&error) => {
-                    let why = explain(&error);
-                    tracing::debug!(
-                        instance = upstream.external_url,
-                        replica.number,
-                        why,
-                        "prometheus server unreachable"
-                    );
-                    refused = Some(format!("server {} {why}", replica.number));
-                }
-                Ok(Err(_)) => return Err(QueryFailure::Broken),
-            }
-        }
-        Err(QueryFailure::Unavailable(
-            refused.unwrap_or_else(|| why_unavailable(&upstream.replicas)),
-        ))
+        self.states.count_query();
+        let tries = Tries::new(self, upstream, request).run(permit);
+        let responded = timeout(request.timeout, tries).await;
+        let winner = responded.unwrap_or(Err(QueryFailure::Timeout(request.timeout)))?;
+        response_to_forward(winner, upstream, request.files)
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         replica: &Replica,
         upstream: &Upstream,
@@ -174,12 +158,12 @@ impl PrometheusClient {
 }
 
 /// Whether no connection was opened.
-fn is_unreachable(error: &ConnectError) -> bool {
+pub(super) fn is_unreachable(error: &ConnectError) -> bool {
     !matches!(error, ConnectError::Disconnected)
 }
 
 /// Explains a connection error without the address.
-fn explain(error: &ConnectError) -> String {
+pub(super) fn explain(error: &ConnectError) -> String {
     match error {
         ConnectError::Timeout => "took too long to connect".to_owned(),
         ConnectError::Io(error) => format!("cannot be connected to: {error}"),
@@ -188,7 +172,7 @@ fn explain(error: &ConnectError) -> String {
     }
 }
 
-fn why_unavailable(replicas: &[Replica]) -> String {
+pub(super) fn why_unavailable(replicas: &[Replica]) -> String {
     if replicas.is_empty() {
         return "it does not exist yet, or no longer".to_owned();
     }
@@ -202,11 +186,11 @@ fn why_unavailable(replicas: &[Replica]) -> String {
 
 /// Checks whether a response may be forwarded, and selects its headers.
 fn response_to_forward(
-    response: ClientResponse,
+    winner: Winner<'_>,
     upstream: &Upstream,
     files: Option<RulePathFormat>,
-    permit: Permit,
 ) -> Result<QueryResponse, QueryFailure> {
+    let Winner { response, replica, permit } = winner;
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
         return Err(QueryFailure::Refused);
@@ -221,6 +205,7 @@ fn response_to_forward(
             headers.append(name.clone(), value.clone());
         }
     }
+    headers.insert(REPLICA, u16::from(replica.number).into());
     if let Some(location) = headers.get(header::LOCATION)
         && !stays_on_host(location, &upstream.external_url)
     {
@@ -247,6 +232,7 @@ fn stays_on_host(location: &HeaderValue, external_url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::prometheus::ReplicaState;
 
     #[test]
     fn redirects_must_stay_on_the_public_host() {

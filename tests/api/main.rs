@@ -35,6 +35,7 @@ mod promfetcher_takeover;
 mod provision_kills;
 mod query;
 mod query_prometheus;
+mod query_replicas;
 mod readiness;
 mod replicas;
 mod scaling;

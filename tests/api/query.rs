@@ -8,7 +8,7 @@ use scrapebroker::{
         prometheus::{Replica, ReplicaState, StoredPrometheus},
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
-    query::{PrometheusClient, QueryRequest, Upstream},
+    query::{PrometheusClient, QueryRequest, ServerStates, Upstream},
     secrets::{AssociatedData, Keys, token_hash},
     store::{ServiceBinding, Store, bindings, instances, prometheus, replicas},
     tls,
@@ -287,8 +287,7 @@ async fn names_with_special_characters_are_reachable_by_both_paths() {
 async fn the_next_server_is_used_if_one_refuses_connections() {
     let fixture = Fixture::start().await;
     let (prometheus, hung) = (echo_server().await, Instance::start(|_| Reply::Hang).await);
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let down = server(0, &format!("http://{closed}"));
+    let down = server(0, &format!("http://{}", closed_address()));
     let failed = Replica {
         state: ReplicaState::Failed,
         problem: "it needs more memory than 1 GiB".to_owned(),
@@ -604,7 +603,7 @@ async fn the_certificate_of_a_server_is_verified() {
         let tls = Arc::new(settings.config().unwrap());
         let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
-        let client = PrometheusClient::new(tls, resolver, outgoing);
+        let client = PrometheusClient::new(tls, resolver, outgoing, ServerStates::default());
         let upstream = Upstream {
             external_url: "http://x".to_owned(),
             replicas: vec![server(0, &format!("https://{host}:{port}"))],

@@ -14,6 +14,12 @@ use tempfile::TempDir;
 /// A process that is killed when the test ends.
 pub struct Process(Child);
 
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();

@@ -136,6 +136,7 @@ impl Api {
                     Arc::clone(&tls),
                     resolver.clone(),
                     outgoing.clone(),
+                    query::ServerStates::default(),
                 )))
                 .service(web::scope("/tsuru").configure(tsuru::configure))
         });

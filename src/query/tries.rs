@@ -1,0 +1,196 @@
+//! Tries of one query on the replicas of an instance.
+//!
+//! All replicas have the same data, so any of them may respond. If a replica fails before it
+//! responds, or is overloaded or starting, the next one is queried instead. If it is slow, the next
+//! one is queried as well: the first good response wins, and the other query is canceled. Reads
+//! change nothing, so a query may be sent more than once.
+
+use super::{
+    PrometheusClient, QueryFailure, QueryRequest, Upstream,
+    forward::{explain, is_unreachable, why_unavailable},
+    server_states::RetryReason,
+};
+use crate::{
+    domain::prometheus::{Replica, ReplicaState},
+    net::Permit,
+};
+use awc::{ClientResponse, error::SendRequestError, http::StatusCode};
+use futures_util::{
+    StreamExt,
+    future::{FutureExt, LocalBoxFuture},
+    stream::FuturesUnordered,
+};
+use tokio::time::{Instant, sleep};
+
+/// Maximum number of replicas that one query is sent to.
+const MAX_TRIES: usize = 3;
+
+/// A replica that loses against another one, although it had this many times as long, has hung.
+const HUNG_FACTOR: u32 = 4;
+
+/// The response that is forwarded.
+pub(super) struct Winner<'a> {
+    pub(super) response: ClientResponse,
+    pub(super) replica: &'a Replica,
+    pub(super) permit: Permit,
+}
+
+pub(super) struct Tries<'a> {
+    client: &'a PrometheusClient,
+    upstream: &'a Upstream,
+    request: &'a QueryRequest<'a>,
+    /// Ready replicas that were not queried yet.
+    untried: Vec<&'a Replica>,
+    running: FuturesUnordered<LocalBoxFuture<'a, Ended<'a>>>,
+    /// The replicas of `running`: at most two.
+    waiting_for: Vec<Started<'a>>,
+    started: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Started<'a> {
+    replica: &'a Replica,
+    at: Instant,
+    /// Sent while another try was running.
+    is_hedge: bool,
+}
+
+struct Ended<'a> {
+    started: Started<'a>,
+    permit: Permit,
+    result: Result<ClientResponse, SendRequestError>,
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(
+        client: &'a PrometheusClient,
+        upstream: &'a Upstream,
+        request: &'a QueryRequest<'a>,
+    ) -> Self {
+        let ready = upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready);
+        Self {
+            client,
+            upstream,
+            request,
+            untried: ready.collect(),
+            running: FuturesUnordered::new(),
+            waiting_for: Vec::new(),
+            started: 0,
+        }
+    }
+
+    /// Queries replicas until one of them responds well, or no more may be queried.
+    pub(super) async fn run(mut self, permit: Permit) -> Result<Winner<'a>, QueryFailure> {
+        let mut failure = QueryFailure::Unavailable(why_unavailable(&self.upstream.replicas));
+        self.start_next(permit, false);
+        while let Some(newest) = self.waiting_for.last().copied() {
+            let delay = self.client.states.hedge_delay(&newest.replica.url);
+            let Ended { started, permit, result } = tokio::select! {
+                Some(ended) = self.running.next() => ended,
+                () = sleep(delay), if self.has_next() && self.waiting_for.len() == 1 => {
+                    self.hedge(newest);
+                    continue;
+                }
+            };
+            self.waiting_for.retain(|it| it.replica.number != started.replica.number);
+            let reason = match result {
+                Ok(response) if !is_retryable(response.status()) => {
+                    self.record_win(started);
+                    return Ok(Winner { response, replica: started.replica, permit });
+                }
+                // The client gets the response of the last replica, whatever it is.
+                Ok(response) if !self.has_next() && self.waiting_for.is_empty() => {
+                    self.record_loss(started);
+                    return Ok(Winner { response, replica: started.replica, permit });
+                }
+                Ok(_) => RetryReason::Status,
+                Err(SendRequestError::Connect(error)) if is_unreachable(&error) => {
+                    let why = explain(&error);
+                    failure = QueryFailure::Unavailable(format!(
+                        "server {} {why}",
+                        started.replica.number
+                    ));
+                    RetryReason::Connect
+                }
+                Err(_) => {
+                    failure = QueryFailure::Broken;
+                    RetryReason::Broken
+                }
+            };
+            self.record_loss(started);
+            if self.start_next(permit, false) {
+                self.client.states.record_retry(reason);
+            }
+        }
+        Err(failure)
+    }
+
+    fn has_next(&self) -> bool {
+        self.started < MAX_TRIES && !self.untried.is_empty()
+    }
+
+    /// Sends the query to the next replica. If the breakers of all are open, the first of them is
+    /// the last resort. Returns whether there was a next one.
+    fn start_next(&mut self, permit: Permit, is_hedge: bool) -> bool {
+        if !self.has_next() {
+            return false;
+        }
+        let states = &self.client.states;
+        let allowed = self.untried.iter().position(|it| states.allows(&it.url));
+        let replica = self.untried.remove(allowed.unwrap_or(0));
+        let started = Started { replica, at: Instant::now(), is_hedge };
+        let (client, upstream, request) = (self.client, self.upstream, self.request);
+        self.running.push(Box::pin(async move {
+            let result = client.send(replica, upstream, request).await;
+            Ended { started, permit, result }
+        }));
+        self.waiting_for.push(started);
+        self.started += 1;
+        true
+    }
+
+    /// Queries another replica too, if the limits of hedged requests and of connections allow it.
+    fn hedge(&mut self, slow: Started<'a>) {
+        let states = &self.client.states;
+        if !states.is_open(&slow.replica.url) && !states.take_hedge() {
+            return;
+        }
+        let permit = self.client.limiter.acquire(&self.upstream.external_url).now_or_never();
+        if let Some(permit) = permit {
+            self.start_next(permit, true);
+        }
+    }
+
+    fn record_win(&self, winner: Started<'_>) {
+        let states = &self.client.states;
+        let latency = winner.at.elapsed();
+        states.record_success(&winner.replica.url, latency);
+        if winner.is_hedge {
+            states.record_hedge(true);
+        }
+        for loser in &self.waiting_for {
+            if loser.is_hedge {
+                states.record_hedge(false);
+            }
+            if loser.at.elapsed() >= latency * HUNG_FACTOR {
+                states.record_failure(&loser.replica.url);
+            }
+        }
+    }
+
+    fn record_loss(&self, started: Started<'_>) {
+        self.client.states.record_failure(&started.replica.url);
+        if started.is_hedge {
+            self.client.states.record_hedge(false);
+        }
+    }
+}
+
+/// Whether another replica may respond better: this one is starting, overloaded, or behind a proxy
+/// that does not reach it.
+fn is_retryable(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}
