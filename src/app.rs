@@ -107,7 +107,7 @@ impl Application {
             drain.check_cloud_foundry();
         }
         let (server, address) = serve(&config, &components, &drain)?;
-        components.start_reconciler(&config, address)?;
+        components.start_reconciler(&config, address);
         let health = match config.health_listen {
             Some(listen) => Some(serve_health(listen, &components)?),
             None => None,

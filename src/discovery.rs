@@ -28,7 +28,6 @@ mod document;
 mod drop_log;
 mod endpoint;
 mod error;
-mod fetch;
 mod intern;
 mod report;
 mod route_key;
@@ -40,15 +39,13 @@ pub mod testing;
 mod wire;
 
 pub use document::{Document, DocumentError, parse};
-pub use endpoint::Endpoint;
+pub use endpoint::{DEFAULT_PROCESS_TYPE, Endpoint};
 pub use source::{Reload, Reporting, RouteSource, SourceContext, SourceKind};
 pub use sources::{
     file::RouteFile,
     gorouter::Gorouter,
     nats::{MessageError, Nats, NatsSettings, Registration, parse_message},
-    tsuru::{
-        BoundTsuruApps, TSURU_CALLS, TsuruApi, TsuruApiError, TsuruBinds, TsuruHosts, TsuruUnits,
-    },
+    tsuru::{BoundTsuruApps, TsuruHosts, TsuruUnits},
 };
 pub use table::{Match, RouteTable, Snapshot, SourceStatus, TableVersion, UnknownRoutes};
 

@@ -16,7 +16,7 @@ mod operation;
 pub mod prometheus;
 mod service_instance;
 mod tsuru;
-mod tsuru_ids;
+pub mod tsuru_ids;
 
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use base_url::{BaseUrl, http_url};
@@ -33,5 +33,4 @@ pub use ids::{
 pub use metrics_path::{MetricsPath, MetricsPathError};
 pub use operation::{OperationKind, OperationState};
 pub use service_instance::{InstanceNames, ServiceInstance};
-pub use tsuru::{CallsWithoutEventId, TSURU_PREFIX, TsuruApp};
-pub use tsuru_ids::{is_of_tsuru, is_pool_of};
+pub use tsuru::{CallsWithoutEventId, TsuruApp};

@@ -47,7 +47,7 @@ pub use history::{LastScrape, ScrapeHistory};
 pub use instances::targets;
 pub use memory_budget::{MemoryBudget, MemoryBudgetMetrics, Reservation};
 pub use metrics::ScrapeMetrics;
-pub use plan::{ScrapePlan, ScrapeTarget, WEB};
+pub use plan::{ScrapePlan, ScrapeTarget};
 pub use request::{NegotiatedFormats, OwnSeries, ScrapeLimits, ScrapeRequest, ScrapeTimeouts, VIA};
 
 use fan_out::fan_out;

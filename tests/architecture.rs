@@ -10,14 +10,15 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("net", &["telemetry", "tls"]),
+    ("tsuru", &["domain", "net", "tls"]),
     ("secrets", &["domain"]),
     ("store", &["domain"]),
-    ("discovery", &["domain", "net", "tls"]),
+    ("discovery", &["domain", "net", "tls", "tsuru"]),
     ("broker", &["domain", "secrets", "store"]),
-    ("provisioner", &["domain", "net", "secrets", "store", "telemetry", "tls"]),
+    ("provisioner", &["domain", "net", "secrets", "store", "telemetry", "tls", "tsuru"]),
     ("scrape", &["domain", "discovery", "net", "telemetry", "tls"]),
     ("query", &["domain", "net", "telemetry", "tls"]),
-    ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry"]),
+    ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry", "tsuru"]),
     ("config", &["domain", "tls", "discovery", "provisioner", "scrape", "http"]),
 ];
 
@@ -27,7 +28,7 @@ const UNRESTRICTED: &[&str] = &["app", "cli", "lib", "main"];
 /// Crates, and the modules that may use them.
 const EDGE_CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["http", "telemetry"]),
-    ("awc", &["net", "scrape", "discovery", "provisioner", "query"]),
+    ("awc", &["net", "tsuru", "scrape", "discovery", "provisioner", "query"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
 ];

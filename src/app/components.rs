@@ -5,12 +5,12 @@ use super::{
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, route_sources, warnings,
+    provisioning, route_sources, tsuru_apps, warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
     config::{self, Config, catalog},
-    discovery::{Discovery, RouteTable, TsuruApi},
+    discovery::{Discovery, RouteTable},
     domain::BaseUrl,
     http::{
         access::{Access, AccessMetrics, Operators},
@@ -33,6 +33,7 @@ use crate::{
     store::{Store, StoreError},
     telemetry::metrics::{self as own_metrics, Format},
     tls,
+    tsuru::TsuruApi,
 };
 use actix_web::web;
 use std::{
@@ -138,7 +139,8 @@ impl Components {
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
-        let sources = route_sources::sources(&config.routes, bound_on_tsuru)?;
+        let tsuru_api = tsuru_apps::api(config).map_err(certificates::failure)?;
+        let sources = route_sources::sources(&config.routes, tsuru_api.clone(), bound_on_tsuru)?;
         let discovery = Discovery::start(config.routes.settings, sources, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
@@ -199,7 +201,7 @@ impl Components {
             listener,
             certificates,
             warning: warnings::not_durable(config),
-            tsuru_api: config.routes.tsuru.as_ref().map(route_sources::tsuru_api).transpose()?,
+            tsuru_api,
             operations_changed,
             lease,
             may_offer_prometheus,
@@ -292,26 +294,20 @@ impl Components {
     }
 
     /// Starts the reconciler, now that the main listener is bound to `address`.
-    pub(super) fn start_reconciler(
-        &self,
-        config: &Config,
-        address: SocketAddr,
-    ) -> Result<(), StartError> {
+    pub(super) fn start_reconciler(&self, config: &Config, address: SocketAddr) {
         // It is set only here.
         let _ = self.scrape_url.set(provisioning::own_address(config, address).scrape_url);
         let (keys, operations_changed) = (self.broker.keys(), Arc::clone(&self.operations_changed));
-        let metrics = self.process_metrics.clone();
-        let reconciler = provisioning::reconciler(
+        let provisioner = provisioning::provisioner(
             config,
-            address,
-            self.lease.clone(),
-            keys,
-            operations_changed,
-            metrics,
-        )
-        .map_err(certificates::failure)?;
+            self.process_metrics.clone(),
+            self.tsuru_api.as_ref(),
+            Arc::clone(&self.servers),
+        );
+        let lease = self.lease.clone();
+        let reconciler =
+            provisioning::reconciler(config, address, lease, keys, operations_changed, provisioner);
         self.loops.spawn_local(reconciler.run(self.shutdown.clone()));
-        Ok(())
     }
 
     /// Closes connections of the main listener on which no request has run for `limit`.

@@ -17,10 +17,10 @@
 
 use crate::{
     config::{Config, Provisioner},
-    discovery::TSURU_CALLS,
     domain::prometheus::MOST_REPLICAS,
     provisioner::ALERTMANAGER_LOOKUPS,
     store,
+    tsuru::TSURU_CALLS,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{num::NonZeroUsize, thread::available_parallelism};

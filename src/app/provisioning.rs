@@ -13,7 +13,8 @@ use crate::{
     },
     secrets::Keys,
     store::{Store, StoreError, prometheus},
-    tls::TlsError,
+    tls::ClientConfig,
+    tsuru::TsuruApi,
 };
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::sync::Notify;
@@ -31,18 +32,24 @@ pub(super) fn policy(config: &Config, resolver: Resolver) -> Arc<dyn ProvisionPo
 }
 
 /// The configured provisioner. It must be used on the thread of the reconciler.
-fn provisioner(config: &Config, metrics: ProcessMetrics) -> Result<Rc<dyn Provisioner>, TlsError> {
-    Ok(match config.prometheus.provisioner {
+pub(super) fn provisioner(
+    config: &Config,
+    metrics: ProcessMetrics,
+    tsuru: Option<&TsuruApi>,
+    servers_tls: Arc<ClientConfig>,
+) -> Rc<dyn Provisioner> {
+    let apps = |api| tsuru_apps::provisioner(config, api, servers_tls);
+    match config.prometheus.provisioner {
         config::Provisioner::Process => {
             let paths = config.prometheus.process.clone();
             Rc::new(ProcessProvisioner::new(paths, Timeouts::default(), metrics))
         }
-        config::Provisioner::Tsuru => match tsuru_apps::provisioner(config)? {
+        config::Provisioner::Tsuru => match tsuru.and_then(apps) {
             Some(tsuru) => Rc::new(tsuru),
             None => Rc::new(DisabledProvisioner),
         },
         config::Provisioner::None => Rc::new(DisabledProvisioner),
-    })
+    }
 }
 
 /// The leader lease of the provisioner.
@@ -89,14 +96,14 @@ pub(super) fn reconciler(
     lease: Lease,
     keys: Arc<Keys>,
     operations_changed: Arc<Notify>,
-    metrics: ProcessMetrics,
-) -> Result<Reconciler, TlsError> {
+    provisioner: Rc<dyn Provisioner>,
+) -> Reconciler {
     let settings = ReconcilerSettings {
         remote_writes: config.prometheus.remote_writes.clone(),
         own: own_address(config, address),
         operation_timeout: config.prometheus.operation_timeout,
     };
-    Ok(Reconciler::new(lease, keys, provisioner(config, metrics)?, settings, operations_changed))
+    Reconciler::new(lease, keys, provisioner, settings, operations_changed)
 }
 
 /// Child processes connect to the listener directly, unless that requires the certificate of the

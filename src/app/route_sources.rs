@@ -3,13 +3,14 @@
 use super::{StartError, certificates};
 use crate::{
     config,
-    discovery::{BoundTsuruApps, Nats, RouteSource, TsuruApi, TsuruHosts, TsuruUnits},
-    tls,
+    discovery::{BoundTsuruApps, Nats, RouteSource, TsuruHosts, TsuruUnits},
+    tsuru::TsuruApi,
 };
 
 /// All sources. If two of them contradict each other and are equally new, the first one wins.
 pub(super) fn sources(
     routes: &config::Routes,
+    tsuru: Option<TsuruApi>,
     bound_apps: BoundTsuruApps,
 ) -> Result<Vec<Box<dyn RouteSource>>, StartError> {
     let mut sources: Vec<Box<dyn RouteSource>> = Vec::new();
@@ -23,15 +24,9 @@ pub(super) fn sources(
         let nats = Nats::new(settings.clone()).map_err(certificates::failure)?;
         sources.push(Box::new(nats));
     }
-    sources.push(match &routes.tsuru {
-        Some(tsuru) => Box::new(TsuruUnits { api: tsuru_api(tsuru)?, apps: bound_apps }),
+    sources.push(match tsuru {
+        Some(api) => Box::new(TsuruUnits { api, apps: bound_apps }),
         None => Box::new(TsuruHosts { apps: bound_apps }),
     });
     Ok(sources)
-}
-
-pub(super) fn tsuru_api(tsuru: &config::Tsuru) -> Result<TsuruApi, StartError> {
-    let tls = tls::ClientSettings::default();
-    let api = TsuruApi::new(tsuru.api_url.as_str(), tsuru.token.clone(), &tls);
-    api.map_err(certificates::failure)
 }

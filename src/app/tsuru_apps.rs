@@ -1,9 +1,10 @@
-//! Instances of Prometheus that are apps of TsuruProvisioner, as the configuration has them.
+//! Tsuru's API, and Prometheus instances as its apps, as the configuration names them.
 
 use crate::{
-    config::{Config, TsuruTeam},
+    config::{Config, Tsuru, TsuruTeam},
     provisioner::tsuru::{Team, TsuruPolicy, TsuruProvisioner, TsuruSettings},
-    tls::{ClientSettings, TlsError},
+    tls::{ClientConfig, ClientSettings, TlsError},
+    tsuru::TsuruApi,
 };
 use std::sync::Arc;
 
@@ -13,16 +14,24 @@ pub(super) fn policy(config: &Config) -> TsuruPolicy {
     TsuruPolicy { has_tmpfs: tsuru.tmpfs_plan.is_some(), storage_is_kept: tsuru.storage_is_kept }
 }
 
-/// The provisioner; `None` without an API or an image, which the configuration requires for
-/// `tsuru`.
-pub(super) fn provisioner(config: &Config) -> Result<Option<TsuruProvisioner>, TlsError> {
+/// Tsuru's API, if it is configured.
+pub(super) fn api(config: &Config) -> Result<Option<TsuruApi>, TlsError> {
+    let api = |tsuru: &Tsuru| {
+        TsuruApi::new(tsuru.api_url.clone(), tsuru.token.clone(), &ClientSettings::default())
+    };
+    config.routes.tsuru.as_ref().map(api).transpose()
+}
+
+/// The provisioner; `None` without an image, which the configuration requires for `tsuru`. `tls`
+/// verifies the apps.
+pub(super) fn provisioner(
+    config: &Config,
+    api: &TsuruApi,
+    tls: Arc<ClientConfig>,
+) -> Option<TsuruProvisioner> {
     let tsuru = config.prometheus.tsuru.clone();
-    let (Some(api), Some(image)) = (&config.routes.tsuru, tsuru.image) else { return Ok(None) };
-    let tls = Arc::new(ClientSettings::default().config()?);
     let settings = TsuruSettings {
-        api_url: api.api_url.to_string(),
-        token: api.token.clone(),
-        image,
+        image: tsuru.image?,
         app_prefix: tsuru.app_prefix,
         pool: tsuru.pool,
         plan: tsuru.plan,
@@ -40,5 +49,5 @@ pub(super) fn provisioner(config: &Config) -> Result<Option<TsuruProvisioner>, T
         ready_timeout: tsuru.ready_timeout,
         observe_interval: tsuru.observe_interval,
     };
-    Ok(Some(TsuruProvisioner::new(settings, tls)))
+    Some(TsuruProvisioner::new(settings, api, tls))
 }

@@ -6,7 +6,10 @@ use super::{
     prometheus_snapshot::{self, PrometheusBindings, PrometheusSnapshot},
 };
 use crate::{
-    domain::{App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp, is_pool_of},
+    domain::{
+        App, AppGuid, BindingId, InstanceId, ScrapeOptions, SpaceGuid, TsuruApp,
+        tsuru_ids::is_pool_of,
+    },
     secrets::{AssociatedData, Keys, TOKEN_PREFIX, token_hash},
     store::{
         ImportedBinding, ServiceBinding, Store, StoreError, bindings, imported, prometheus, state,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId, ServiceInstance, SpaceGuid, TsuruApp, is_of_tsuru,
+        ServiceId, ServiceInstance, SpaceGuid, TsuruApp, tsuru_ids::is_of_tsuru,
     },
     secrets::{AssociatedData, salt, token_hash},
     store::{

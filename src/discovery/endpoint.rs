@@ -3,6 +3,9 @@
 use crate::domain::App;
 use std::{net::SocketAddr, sync::Arc};
 
+/// Process type of instances whose source names none. Every app has this process.
+pub const DEFAULT_PROCESS_TYPE: &str = "web";
+
 /// Address and identity of an instance.
 ///
 /// Every `Endpoint` belongs to an app. Platform components never become endpoints, so they cannot

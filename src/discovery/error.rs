@@ -1,6 +1,7 @@
 //! Errors of route sources.
 
 use super::document::DocumentError;
+use crate::{net::ReadBodyError, tsuru::TsuruApiError};
 use std::{path::PathBuf, time::Duration};
 
 /// Why a source failed. The text is shown on the status page and in the log. Its length is limited,
@@ -54,6 +55,39 @@ pub(super) enum SourceError {
     Nats(String),
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
+}
+
+impl From<ReadBodyError> for SourceError {
+    fn from(error: ReadBodyError) -> Self {
+        match error {
+            ReadBodyError::TooLarge(limit) => Self::TooLarge(limit),
+            ReadBodyError::Truncated(reason) => Self::Truncated(cause(reason)),
+        }
+    }
+}
+
+impl From<TsuruApiError> for SourceError {
+    /// Without the texts of Tsuru.
+    fn from(error: TsuruApiError) -> Self {
+        match error {
+            TsuruApiError::Unreachable(reason) => Self::Unreachable(cause(reason)),
+            TsuruApiError::Timeout(limit) => Self::Timeout(limit),
+            TsuruApiError::Disconnected(reason) => Self::Truncated(cause(reason)),
+            TsuruApiError::TooLarge(limit) => Self::TooLarge(limit),
+            TsuruApiError::Truncated | TsuruApiError::NotTsuru(200) => {
+                Self::App("is not valid JSON")
+            }
+            TsuruApiError::Token => Self::Token(401),
+            TsuruApiError::Forbidden(_) => Self::Token(403),
+            TsuruApiError::Redirect(status) => Self::Redirect(status),
+            TsuruApiError::NotTsuru(status)
+            | TsuruApiError::Refused(status, _)
+            | TsuruApiError::ServerError(status, _) => Self::Status(status),
+            TsuruApiError::Gone(_) | TsuruApiError::InStream(_) => {
+                Self::App("does not describe the app")
+            }
+        }
+    }
 }
 
 /// Maximum length of an error text of a library, in characters.

@@ -3,13 +3,13 @@
 //! Deserialized by hand, because a derived implementation would reject duplicate fields and
 //! unexpected types.
 
-use super::{address, endpoint::Endpoint};
+use super::{
+    address,
+    endpoint::{DEFAULT_PROCESS_TYPE, Endpoint},
+};
 use crate::domain::{App, OrganizationGuid, SpaceGuid};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt, net::SocketAddr};
-
-/// Process type of instances without the tag. Every app has this process.
-const DEFAULT_PROCESS_TYPE: &str = "web";
 
 /// A text, a flag or a number. Other types count as missing.
 #[derive(Debug, Default)]

@@ -1,16 +1,7 @@
 //! Tsuru apps in the terms of Cloud Foundry.
-//!
-//! Tsuru has no GUIDs; names are unique in an installation. So ids are derived from names. They
-//! have a prefix that other platforms do not use.
 
-use super::{
-    app::App,
-    ids::{AppGuid, IdError, OrganizationGuid, SpaceGuid},
-};
+use super::{app::App, ids::IdError, tsuru_ids};
 use std::sync::Arc;
-
-/// Prefix of ids that are derived from Tsuru names.
-pub const TSURU_PREFIX: &str = "tsuru:";
 
 /// Calls of Tsuru's service API that are accepted without an event id. The event id proves that a
 /// call is from Tsuru.
@@ -36,34 +27,20 @@ pub struct TsuruApp {
 }
 
 impl TsuruApp {
-    /// The id of the app `name`: `tsuru:NAME`.
-    ///
-    /// # Errors
-    /// Returns an error if the name is not a valid id.
-    pub fn guid(name: &str) -> Result<AppGuid, IdError> {
-        if name.is_empty() {
-            return Err(IdError::Empty);
-        }
-        format!("{TSURU_PREFIX}{name}").parse()
-    }
-
-    /// Converts the app: its team becomes the organization, and its pool becomes the space. Teams
-    /// share pools, but a space belongs to one organization. So the id of a space contains both
-    /// names.
+    /// Converts the app: its team becomes the organization, and its pool becomes the space.
     ///
     /// # Errors
     /// Returns an error if the app's name is not a valid id.
     pub fn describe(&self) -> Result<App, IdError> {
         let Self { name, team, pool, .. } = self;
-        let is_placed = !team.is_empty() && !pool.is_empty();
-        let space_id = is_placed.then(|| format!("{TSURU_PREFIX}{team}/{pool}"));
-        let organization_id = (!team.is_empty()).then(|| format!("{TSURU_PREFIX}{team}"));
+        let has_space = !team.is_empty() && !pool.is_empty();
+        let organization_id = (!team.is_empty()).then(|| tsuru_ids::organization(team).ok());
         Ok(App {
-            id: Self::guid(name)?,
+            id: tsuru_ids::app(name)?,
             name: Arc::from(name.as_str()),
-            space_id: space_id.and_then(|id| id.parse::<SpaceGuid>().ok()),
+            space_id: has_space.then(|| tsuru_ids::space(team, pool).ok()).flatten(),
             space_name: Arc::from(pool.as_str()),
-            organization_id: organization_id.and_then(|id| id.parse::<OrganizationGuid>().ok()),
+            organization_id: organization_id.flatten(),
             organization_name: Arc::from(team.as_str()),
         })
     }
@@ -88,8 +65,5 @@ mod tests {
         );
         assert_eq!(labels(app("", "pool-a")), ["", "", "tsuru:shop", "", "pool-a", "shop"]);
         assert_eq!(labels(app("t", "")), ["tsuru:t", "", "tsuru:shop", "t", "", "shop"]);
-        assert_eq!(TsuruApp::guid(""), Err(IdError::Empty));
-        assert_eq!(TsuruApp::guid("a\nb"), Err(IdError::Control));
-        assert_eq!(TsuruApp::guid(&"x".repeat(250)), Err(IdError::TooLong));
     }
 }

@@ -9,7 +9,7 @@ mod request;
 
 use crate::{
     broker::{ActiveBinding, BindingTable, Scope},
-    discovery::{Endpoint, Match, RouteTable, Snapshot},
+    discovery::{DEFAULT_PROCESS_TYPE, Endpoint, Match, RouteTable, Snapshot},
     domain::ScrapeOptions,
     http::{
         access::{Access, Caller, visible},
@@ -20,7 +20,7 @@ use crate::{
     scrape::{
         self, Exporters, FailureReason, MemoryBudget, NegotiatedFormats, OwnSeries, ScrapeClient,
         ScrapeHistory, ScrapeLimits, ScrapeMetrics, ScrapePlan, ScrapeRequest, ScrapeResponse,
-        ScrapeTarget, ScrapeTimeouts, WEB,
+        ScrapeTarget, ScrapeTimeouts,
     },
 };
 use actix_web::{
@@ -305,8 +305,8 @@ fn one_instance(
     let types: BTreeSet<_> = endpoints.iter().map(|one| Arc::clone(&one.process_type)).collect();
     let process_type = match process_type {
         Some(process_type) => process_type,
-        None if types.len() == 1 => types.first().map_or(WEB, |only| only),
-        None => WEB,
+        None if types.len() == 1 => types.first().map_or(DEFAULT_PROCESS_TYPE, |only| only),
+        None => DEFAULT_PROCESS_TYPE,
     };
     let name = |endpoint: &Endpoint| {
         let index = endpoint.index.as_ref().map(ToString::to_string);

@@ -5,7 +5,7 @@
 
 use crate::{
     discovery::{Snapshot, UnknownRoutes},
-    domain::is_of_tsuru,
+    domain::tsuru_ids::is_of_tsuru,
 };
 use std::time::Duration;
 

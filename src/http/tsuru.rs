@@ -2,9 +2,9 @@
 //! `service/endpoint.go`.
 //!
 //! Tsuru uses names where the Open Service Broker API uses GUIDs, and has no binding ids. Service,
-//! instance and app identify a binding. [`ids`] derives the broker's ids from these names. Tsuru
-//! repeats requests without a response. So creating an identical object and removing a missing
-//! object succeed. Errors are plain text, which Tsuru displays to its users.
+//! instance and app identify a binding. [`tsuru_ids`](crate::domain::tsuru_ids) derives the broker's
+//! ids from these names. Tsuru repeats requests without a response. So creating an identical object
+//! and removing a missing object succeed. Errors are plain text, which Tsuru displays to its users.
 
 mod binds;
 mod condition;
@@ -13,9 +13,9 @@ mod error;
 mod event;
 mod fields;
 mod form;
-mod ids;
 mod instances;
 mod leftovers;
+mod path;
 mod preconditions;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -24,9 +24,10 @@ mod update;
 use super::auth::BasicCredentials;
 use crate::{
     broker::Broker,
-    discovery::{RouteTable, TsuruApi},
+    discovery::RouteTable,
     domain::{BaseUrl, CallsWithoutEventId},
     scrape::ScrapeHistory,
+    tsuru::TsuruApi,
 };
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 use error::TsuruError;

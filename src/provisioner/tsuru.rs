@@ -12,15 +12,12 @@
 //! Tags mark the apps of Scrapebroker. An app with the same name and without the tags is never
 //! changed.
 
-mod api;
 mod desired_app;
-mod error;
+mod failure;
 mod in_flight_creations;
 mod policy;
 mod replica_watcher;
 mod state;
-mod stream;
-mod wire;
 
 pub use policy::TsuruPolicy;
 
@@ -31,25 +28,18 @@ use crate::{
         prometheus::{MOST_REPLICAS, Replica, ReplicaState},
     },
     tls::ClientConfig,
+    tsuru::{AppInfo, CallLimits, Created, TsuruApi, TsuruApiError, TsuruClient},
 };
-use api::{Api, Created};
 use desired_app::{DEPLOYED, DesiredApp, FINGERPRINT};
-use error::ApiError;
 use futures_util::future::LocalBoxFuture;
 use in_flight_creations::InFlightCreations;
 use replica_watcher::{ReplicaApp, ReplicaProbe, ReplicaWatcher};
-use secrecy::SecretString;
 use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
-use wire::AppInfo;
 
 /// Settings of the provisioner `tsuru`.
 #[derive(Clone, Debug)]
 pub struct TsuruSettings {
-    /// URL of the API, without a trailing slash.
-    pub api_url: String,
-    /// API token.
-    pub token: SecretString,
     /// The image of `deploy/tsuru/prometheus`.
     pub image: String,
     /// Prefix of the names of apps.
@@ -87,13 +77,15 @@ pub enum Team {
     Fixed(String),
 }
 
+/// Maximum size of a response of Tsuru, in bytes; deploy logs are the longest.
+const MAX_RESPONSE_SIZE: u64 = 8 << 20;
 /// Polling interval while an operation waits for Tsuru.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs Prometheus servers as apps of Tsuru.
 #[derive(Debug)]
 pub struct TsuruProvisioner {
-    api: Api,
+    client: TsuruClient,
     settings: TsuruSettings,
     probe: ReplicaProbe,
     in_flight_creations: InFlightCreations,
@@ -101,18 +93,16 @@ pub struct TsuruProvisioner {
 }
 
 impl TsuruProvisioner {
-    /// `tls` is used for connections to Tsuru and to the apps.
-    pub fn new(settings: TsuruSettings, tls: Arc<ClientConfig>) -> Self {
-        let api = Api {
-            url: settings.api_url.clone(),
-            token: settings.token.clone(),
-            tls,
+    /// `tls` is used for connections to the apps. Must be called on the thread that uses it.
+    pub fn new(settings: TsuruSettings, api: &TsuruApi, tls: Arc<ClientConfig>) -> Self {
+        let client = api.client(CallLimits {
             timeout: settings.timeout,
-            deploy_timeout: settings.deploy_timeout,
-        };
-        let probe = ReplicaProbe::new(&api, &settings);
+            stream_timeout: settings.deploy_timeout,
+            body_bytes: MAX_RESPONSE_SIZE,
+        });
+        let probe = ReplicaProbe::new(client.clone(), tls, &settings);
         let (in_flight_creations, watchers) = (InFlightCreations::default(), RefCell::default());
-        Self { api, settings, probe, in_flight_creations, watchers }
+        Self { client, settings, probe, in_flight_creations, watchers }
     }
 
     async fn apply(&self, desired: &DesiredInstance) -> Result<Vec<Replica>, Failure> {
@@ -154,48 +144,42 @@ impl TsuruProvisioner {
         &self,
         id: &InstanceId,
         desired_app: &DesiredApp,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), Failure> {
         let name = &desired_app.app.name;
         self.in_flight_creations.wait(name).await;
-        let (mut set, mut deployed) = (None, None);
+        let mut known = HashMap::new();
         if self.exists(id, name).await? {
-            for variable in self.api.settings(name, &[FINGERPRINT, DEPLOYED]).await? {
-                match &*variable.name {
-                    FINGERPRINT => set = Some(variable.value),
-                    DEPLOYED => deployed = Some(variable.value),
-                    _ => {}
-                }
-            }
-        } else if self.in_flight_creations.create(&self.api, &desired_app.app).await?
+            known = self.client.variables(name, &[FINGERPRINT, DEPLOYED]).await?;
+        } else if self.in_flight_creations.create(&self.client, &desired_app.app).await?
             == Created::AlreadyExists
             && !self.exists(id, name).await?
         {
-            return Err(ApiError::Gone(name.clone()));
+            return Err(TsuruApiError::Gone(name.clone()).into());
         }
         let fingerprint = Some(&desired_app.fingerprint);
-        if deployed.as_ref() == fingerprint {
+        if known.get(DEPLOYED) == fingerprint {
             return Ok(());
         }
-        if set.as_ref() != fingerprint {
+        if known.get(FINGERPRINT) != fingerprint {
             // This removes the fingerprint of the last deploy.
-            self.api.set(name, &desired_app.settings, true).await?;
+            self.client.set(name, &desired_app.variables, true).await?;
             // A response that was truncated between two lines looks complete.
-            let now = self.api.settings(name, &[FINGERPRINT]).await?;
-            if now.first().map(|variable| &variable.value) != fingerprint {
-                return Err(ApiError::Truncated);
+            let now = self.client.variables(name, &[FINGERPRINT]).await?;
+            if now.get(FINGERPRINT) != fingerprint {
+                return Err(TsuruApiError::Truncated.into());
             }
         }
-        self.api.deploy(name, &self.settings.image).await?;
+        self.client.deploy(name, &self.settings.image).await?;
         let fingerprint = desired_app::public(DEPLOYED, desired_app.fingerprint.clone());
-        self.api.set(name, &[fingerprint], false).await
+        Ok(self.client.set(name, &[fingerprint], false).await?)
     }
 
     /// Whether the app exists. Fails if it belongs to something else.
-    async fn exists(&self, id: &InstanceId, name: &str) -> Result<bool, ApiError> {
-        match self.api.app(name).await? {
+    async fn exists(&self, id: &InstanceId, name: &str) -> Result<bool, Failure> {
+        match self.client.app(name).await? {
             None => Ok(false),
             Some(app) if belongs_to(id, &app) => Ok(true),
-            Some(_) => Err(ApiError::Foreign(name.to_owned())),
+            Some(_) => Err(failure::foreign(name)),
         }
     }
 
@@ -228,24 +212,24 @@ impl TsuruProvisioner {
         Ok(())
     }
 
-    async fn remove_replica(&self, id: &InstanceId, number: u8) -> Result<(), ApiError> {
+    async fn remove_replica(&self, id: &InstanceId, number: u8) -> Result<(), TsuruApiError> {
         let name = desired_app::app_name(&self.settings.app_prefix, id, number);
         self.in_flight_creations.wait(&name).await;
         let deadline = Instant::now() + self.settings.deploy_timeout;
         let mut is_deleted = false;
         loop {
-            match self.api.app(&name).await? {
+            match self.client.app(&name).await? {
                 Some(app) if belongs_to(id, &app) => {}
                 // A foreign app is not removed.
                 _ => return Ok(()),
             }
             if !is_deleted {
                 is_deleted = true;
-                self.api.delete(&name).await?;
+                self.client.delete(&name).await?;
                 continue;
             }
             if Instant::now() >= deadline {
-                return Err(ApiError::Timeout(self.settings.deploy_timeout));
+                return Err(TsuruApiError::Timeout(self.settings.deploy_timeout));
             }
             sleep(POLL_INTERVAL).await;
         }

@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn one_probe_at_a_time_closes_it_or_doubles_the_pause() {
         let (mut breaker, mut now) = (Breaker::default(), Instant::now());
-        (0..3).for_each(|_| drop(breaker.record_failure(now)));
+        let opened = (0..3).map(|_| breaker.record_failure(now));
+        assert_eq!(opened.collect::<Vec<_>>(), [false, false, true]);
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             assert!(!breaker.allows(now + SECOND * pause - SECOND / 10), "{pause}");
             now += SECOND * pause;
@@ -102,7 +103,8 @@ mod tests {
     #[test]
     fn a_probe_without_a_result_does_not_block_the_next_one() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
-        (0..3).for_each(|_| drop(breaker.record_failure(now)));
+        let opened = (0..3).map(|_| breaker.record_failure(now));
+        assert_eq!(opened.collect::<Vec<_>>(), [false, false, true]);
         assert!(breaker.allows(now + SECOND));
         assert!(!breaker.allows(now + SECOND));
         assert!(breaker.allows(now + SECOND * 2));

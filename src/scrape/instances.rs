@@ -2,11 +2,11 @@
 //! scraper's request determine them.
 
 use super::{
-    plan::{QUERY, ScrapeTarget, SecretScope, TargetKind, WEB, instance_labels},
+    plan::{QUERY, ScrapeTarget, SecretScope, TargetKind, instance_labels},
     request::ScrapeRequest,
 };
 use crate::{
-    discovery::{Endpoint, Match},
+    discovery::{DEFAULT_PROCESS_TYPE, Endpoint, Match},
     domain::{MetricsPath, ScrapeOptions},
 };
 use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -137,7 +137,8 @@ fn secret_headers(options: &ScrapeOptions) -> Vec<(HeaderName, HeaderValue)> {
 
 fn labels(endpoint: &Endpoint, options: &ScrapeOptions) -> AddedLabels {
     let mut labels = instance_labels(endpoint);
-    if &*endpoint.process_type != WEB {
+    // Every app has the default process, so it gets no label.
+    if &*endpoint.process_type != DEFAULT_PROCESS_TYPE {
         // Each process type counts its indexes from 0.
         labels.push(("process_type", endpoint.process_type.to_string()));
     }

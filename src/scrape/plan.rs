@@ -9,9 +9,6 @@ use exposition::AddedLabels;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use std::sync::Arc;
 
-/// The default process type, which gets no label of its own because every app has it.
-pub const WEB: &str = "web";
-
 /// Unreserved characters of RFC 3986 are not encoded in a query.
 pub(super) const QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

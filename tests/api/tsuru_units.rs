@@ -6,7 +6,7 @@ use crate::{
     tsuru_binding::tsuru_request,
 };
 use scrapebroker::{
-    discovery::{self, Discovery, Limits, Settings, TsuruUnits},
+    discovery::{Discovery, Limits, Settings, TsuruUnits},
     domain::TsuruApp as Bound,
     tls::{ClientSettings, Pem, PemSource},
 };
@@ -377,7 +377,7 @@ async fn without_a_token_an_app_is_scraped_through_its_hosts() {
 
 /// Starts a discovery with the API as the only route source.
 fn discover(
-    api: discovery::TsuruApi,
+    api: scrapebroker::tsuru::TsuruApi,
     apps: watch::Receiver<Arc<[Bound]>>,
     limits: Limits,
     shutdown: &CancellationToken,
@@ -402,8 +402,9 @@ async fn slow_and_oversized_api_responses_are_aborted() {
     for (fault, expected) in faults {
         api.fault(fault);
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
+        let url = api.url().parse().unwrap();
         let api_client =
-            discovery::TsuruApi::new(&api.url(), TOKEN.into(), &ClientSettings::default());
+            scrapebroker::tsuru::TsuruApi::new(url, TOKEN.into(), &ClientSettings::default());
         let shutdown = CancellationToken::new();
         let discovery = discover(api_client.unwrap(), apps, limits, &shutdown);
         let failure = eventually(async || {
@@ -433,7 +434,8 @@ async fn the_certificate_of_the_api_is_verified() {
     for (ca, is_trusted) in [(Some(pem), true), (None, false)] {
         let tls = ClientSettings { ca, ..ClientSettings::default() };
         let (_bound, apps) = watch::channel(Arc::from([bound("shop", &[])]));
-        let api = discovery::TsuruApi::new(&url, TOKEN.into(), &tls).unwrap();
+        let api =
+            scrapebroker::tsuru::TsuruApi::new(url.parse().unwrap(), TOKEN.into(), &tls).unwrap();
         let shutdown = CancellationToken::new();
         let discovery = discover(api, apps, Limits::default(), &shutdown);
         let (found, failure) = eventually(async || {

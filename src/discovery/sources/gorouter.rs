@@ -1,12 +1,13 @@
 //! Polls the route table of a gorouter.
 //!
 //! The endpoint is on the router's loopback interface or reached through a tunnel, so any server
-//! may respond ([`fetch`](crate::discovery::fetch)).
+//! may respond: a login page, an error page of a proxy, an endless body.
 
 use crate::{
     discovery::{
-        Reporting, RouteSource, Settings, SourceContext, SourceKind, error::SourceError,
-        fetch::fetch, report::Report,
+        Reporting, RouteSource, Settings, SourceContext, SourceKind,
+        error::{SourceError, cause},
+        report::Report,
     },
     domain::BasicAuth,
     net,
@@ -82,6 +83,7 @@ async fn poll(gorouter: Gorouter, context: SourceContext) {
     }
 }
 
+/// Returns the body of a response with status 200.
 async fn fetch_table(
     client: &Client,
     gorouter: &Gorouter,
@@ -93,10 +95,16 @@ async fn fetch_table(
     if let Some(BasicAuth { username, password }) = &gorouter.credentials {
         request = request.basic_auth(username, password.expose_secret());
     }
-    fetch(request, body_bytes).await.map_err(|error| match error {
-        SourceError::Status(404) => SourceError::NoTable,
-        error => error,
-    })
+    let sent = net::send(request).await;
+    let mut response =
+        sent.map_err(|error| SourceError::Unreachable(cause(net::reason(&error))))?;
+    match response.status().as_u16() {
+        200 => Ok(net::read_body(&mut response, body_bytes).await?),
+        status @ (401 | 403) => Err(SourceError::Credentials(status)),
+        404 => Err(SourceError::NoTable),
+        status @ 300..=399 => Err(SourceError::Redirect(status)),
+        status => Err(SourceError::Status(status)),
+    }
 }
 
 #[cfg(test)]

@@ -7,23 +7,19 @@
 //! Without an API token, only the hosts in the bind request are known ([`hosts`]). They belong to
 //! routers that select a different unit for each scrape. Such endpoints are marked.
 
-mod api;
 mod app_states;
 mod hosts;
-mod instances;
 mod units;
-
-pub use api::TsuruApi;
-pub use instances::{TsuruApiError, TsuruBinds};
 
 use crate::{
     discovery::{
-        Limits, Reporting, RouteSource, Settings, SourceContext, SourceKind,
+        Reporting, RouteSource, Settings, SourceContext, SourceKind,
         document::Entry,
         drop_log::{DESCRIBED, DropLog, Dropped},
         error::SourceError,
     },
     domain::TsuruApp,
+    tsuru::{CallLimits, TSURU_CALLS, TsuruApi, TsuruClient},
 };
 use app_states::AppStates;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -44,10 +40,6 @@ pub(in crate::discovery) const UNITS: SourceKind = SourceKind {
 pub(in crate::discovery) const HOSTS: SourceKind =
     SourceKind { key: "hosts of bound Tsuru apps", is_configured: false, ..UNITS };
 
-/// The default process of an app, also used for units without a process.
-const WEB: &str = "web";
-/// Maximum number of concurrent polls, and of concurrent calls of [`TsuruApi::binds_of`].
-pub const TSURU_CALLS: usize = 16;
 /// Timeout for one app.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of the response for one app, in bytes. A unit takes less than one KiB.
@@ -81,9 +73,11 @@ impl RouteSource for TsuruUnits {
     }
 
     fn run(self: Box<Self>, context: SourceContext) -> LocalBoxFuture<'static, ()> {
-        let (name, limits) = (self.name(), poll_limits(context.settings));
-        let client = api::Client::new(self.api, limits.timeout, limits.body_bytes);
-        Box::pin(poll(client, name, self.apps, context))
+        let timeout = app_timeout(context.settings);
+        let body_bytes = context.settings.limits.body_bytes.min(BODY_BYTES);
+        let limits = CallLimits { timeout, stream_timeout: timeout, body_bytes };
+        let client = self.api.client(limits).keeping_connections();
+        Box::pin(poll(client, self.name(), self.apps, context))
     }
 }
 
@@ -139,13 +133,10 @@ trait FindUnits {
     fn keep_only(&self, _apps: &[TsuruApp]) {}
 }
 
-impl FindUnits for api::Client {
+impl FindUnits for TsuruClient {
     async fn find(&self, app: &TsuruApp) -> UnitsResult {
-        match self.fetch_app(&app.name).await {
-            Ok(body) => units::read(&body, app).map(Some),
-            Err(SourceError::Status(404)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let info = self.app(&app.name).await?;
+        info.map(|info| units::of_app(&info, app)).transpose()
     }
 }
 
@@ -155,16 +146,12 @@ impl FindUnits for Hosts {
     }
 
     fn keep_only(&self, apps: &[TsuruApp]) {
-        self.keep_only(apps);
+        self.retain(apps);
     }
 }
 
-/// The limits of the response for one app.
-fn poll_limits(settings: Settings) -> Limits {
-    Limits {
-        timeout: settings.limits.timeout.min(TIMEOUT),
-        body_bytes: settings.limits.body_bytes.min(BODY_BYTES),
-    }
+fn app_timeout(settings: Settings) -> Duration {
+    settings.limits.timeout.min(TIMEOUT)
 }
 
 /// Polls bound apps: a new app immediately, then every `refresh_interval`.
@@ -175,7 +162,7 @@ async fn poll(
     context: SourceContext,
 ) {
     let SourceContext { settings, reporter, .. } = context;
-    let limit = poll_limits(settings).timeout;
+    let limit = app_timeout(settings);
     let mut states = AppStates::new(settings, DropLog::new(name.into()), Instant::now());
     let bound = apps.borrow_and_update().clone();
     states.set_bound(&bound, Instant::now());

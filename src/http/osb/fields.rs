@@ -2,7 +2,7 @@
 
 use super::OsbError;
 use crate::{
-    domain::{BindingId, IdError, InstanceId, is_of_tsuru},
+    domain::{BindingId, IdError, InstanceId, tsuru_ids::is_of_tsuru},
     http::body,
 };
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};

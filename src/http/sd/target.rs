@@ -6,16 +6,12 @@
 use super::query::{Mode, Scheme, SdQuery};
 use crate::{
     broker::ActiveBinding,
-    discovery::Endpoint,
-    domain::{BaseUrl, OrganizationGuid, SpaceGuid},
-    scrape::WEB,
+    discovery::{DEFAULT_PROCESS_TYPE, Endpoint},
+    domain::{BaseUrl, OrganizationGuid, SpaceGuid, tsuru_ids::is_of_tsuru},
 };
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
-
-/// Prefix of the GUIDs of Tsuru apps. Pools of Tsuru are spaces.
-const TSURU: &str = "tsuru:";
 
 /// Data that all targets of an app share.
 pub(super) struct AppTargets<'a> {
@@ -77,7 +73,7 @@ impl<'a> AppTargets<'a> {
         labels.push("app_name", &*app.name);
         labels.push("index", index);
         labels.push("instance_id", index);
-        if &*endpoint.process_type != WEB {
+        if &*endpoint.process_type != DEFAULT_PROCESS_TYPE {
             labels.push("process_type", &*endpoint.process_type);
         }
         labels.push("__meta_cf_app_id", app.id.as_str());
@@ -87,7 +83,8 @@ impl<'a> AppTargets<'a> {
         labels.push("__meta_cf_process_type", &*endpoint.process_type);
         labels.push("__meta_cf_route", self.route);
         labels.push("__meta_cf_metrics_path", self.metrics_path());
-        if app.id.as_str().starts_with(TSURU) {
+        // The pools of Tsuru are spaces.
+        if is_of_tsuru(app.id.as_str()) {
             labels.push("__meta_tsuru_pool", &*app.space_name);
         }
         // Scrapebroker adds these labels to samples. `up` and direct scrapes get them from the
@@ -110,7 +107,7 @@ impl<'a> AppTargets<'a> {
         labels.push("__scheme__", scheme);
         let path = format!("{}/v1/apps/{app}/instances/{which}/metrics", base.decoded_path());
         labels.push("__metrics_path__", path);
-        if &*endpoint.process_type != WEB {
+        if &*endpoint.process_type != DEFAULT_PROCESS_TYPE {
             labels.push("__param_process_type", &*endpoint.process_type);
         }
         let default = if scheme == "https" { 443 } else { 80 };

@@ -5,11 +5,14 @@ use super::{
     environment::variables,
     event,
     fields::{BindCall, Fields},
-    ids::{Bindable, InstancePath, app_guid, part, team_of},
+    path::{InstancePath, checked, part},
 };
 use crate::{
     broker::{Bind, Bound, BrokerError, OrgSpace},
-    domain::{AppGuid, OperationKind, TsuruApp},
+    domain::{
+        AppGuid, OperationKind, TsuruApp,
+        tsuru_ids::{self, Bindable},
+    },
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -27,7 +30,12 @@ pub(super) async fn bind_app(
     state: web::Data<TsuruState>,
 ) -> Result<HttpResponse, TsuruError> {
     let name = fields.required("app-name")?;
-    let app = App { guid: app_guid(name)?, name, pool: pool(&fields)?, hosts: hosts(&fields)? };
+    let app = App {
+        guid: checked("app-name", tsuru_ids::app(name))?,
+        name,
+        pool: pool(&fields)?,
+        hosts: hosts(&fields)?,
+    };
     create_binding(&instance, Bindable::App(name), Some(&app), &fields, &state).await
 }
 
@@ -111,7 +119,7 @@ async fn create_binding(
     loop {
         let current = state.broker.fetch(&instance.id).await?;
         let plan = service.plan(&current.plan_id);
-        let team = team_of(&current.organization_guid);
+        let team = tsuru_ids::team_of(&current.organization_guid);
         let request = Bind {
             instance_id: instance.id.clone(),
             binding_id: binding_id.clone(),

@@ -10,12 +10,11 @@
 //! form of a DELETE. So binds are confirmed with Tsuru's API if `routes.tsuru` is configured
 //! ([`confirm`]).
 
-use super::{
-    TsuruError, TsuruState,
-    fields::Fields,
-    ids::{Bindable, names_of},
+use super::{TsuruError, TsuruState, fields::Fields};
+use crate::domain::{
+    CallsWithoutEventId, InstanceId,
+    tsuru_ids::{self, Bindable},
 };
-use crate::domain::{CallsWithoutEventId, InstanceId};
 use actix_web::{
     HttpRequest,
     http::{Method, header::HeaderMap},
@@ -49,7 +48,9 @@ pub(super) async fn confirm(
     id: &InstanceId,
     bound: Bindable<'_>,
 ) -> Result<(), TsuruError> {
-    let (Some(api), Some((service, instance))) = (&state.api, names_of(id)) else { return Ok(()) };
+    let (Some(api), Some((service, instance))) = (&state.api, tsuru_ids::names_of(id)) else {
+        return Ok(());
+    };
     let is_known = match api.binds_of(service, instance).await {
         Ok(None) => false,
         Ok(Some(known)) => match bound {

@@ -4,12 +4,12 @@ use super::{
     TsuruError, TsuruState,
     condition::{self, Condition, State},
     fields::Fields,
-    ids::{InstancePath, ServicePath, organization, space},
+    path::{InstancePath, ServicePath, checked},
     update::{self, Kept, UpdateCall},
 };
 use crate::{
     broker::{BrokerError, PrometheusSnapshot, Provision, Provisioned, RefusedUpdate, Updated},
-    domain::InstanceNames,
+    domain::{InstanceNames, tsuru_ids},
     http::{prometheus, urls},
     query::PrometheusClient,
 };
@@ -44,8 +44,8 @@ pub(super) async fn create(
         instance_id: service.instance_id(name)?,
         service_id: service.service()?.id.clone(),
         plan_id: plan.id.clone(),
-        organization_guid: organization(team)?,
-        space_guid: space(team, pool)?,
+        organization_guid: checked("team", tsuru_ids::organization(team))?,
+        space_guid: checked("team and pool", tsuru_ids::space(team, pool))?,
         names: names(Some(team), Some(pool), Some(name)),
         parameters: fields.parameters(plan.provision.as_ref())?,
         maintenance_version: None,

@@ -3,15 +3,17 @@
 //! `tsuru service-instance-unbind --force` and `service-instance-remove --ignore-errors` ignore
 //! errors of Scrapebroker. Then the binding, its token and the instance remain in Scrapebroker.
 
-use super::ids::{Bindable, bindable_of, binding_id, instance_id, names_of};
 use crate::{
     broker::{Broker, BrokerError},
-    discovery::{TsuruApi, TsuruBinds},
-    domain::{BindingId, InstanceId},
+    domain::{
+        BindingId, InstanceId,
+        tsuru_ids::{self, Bindable},
+    },
     http::{
         access::{Access, Denied},
         osb,
     },
+    tsuru::{TsuruApi, TsuruBinds},
 };
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -153,7 +155,7 @@ impl Leftovers {
     }
 
     async fn of_instance(&self, id: InstanceId, bindings: &[BindingId]) -> Vec<Entry> {
-        let Some((service, instance)) = names_of(&id) else { return Vec::new() };
+        let Some((service, instance)) = tsuru_ids::names_of(&id) else { return Vec::new() };
         let entry = |state| Entry {
             service: service.to_owned(),
             instance: instance.to_owned(),
@@ -173,7 +175,7 @@ impl Leftovers {
             Ok(Some(known)) => known,
         };
         let unbound = bindings.iter().filter_map(|binding| {
-            let bound = bindable_of(&id, binding)?;
+            let bound = tsuru_ids::bindable_of(&id, binding)?;
             let (app, job) = match bound {
                 Bindable::App(name) => (Some(name.to_owned()), None),
                 Bindable::Job(name) => (None, Some(name.to_owned())),
@@ -192,14 +194,14 @@ impl Leftovers {
         let (Some(service), Some(instance)) = (&named.service, &named.instance) else {
             return Err(LeftoversError::Query);
         };
-        let id = instance_id(service, instance).map_err(|_| LeftoversError::Query)?;
+        let id = tsuru_ids::instance(service, instance).map_err(|_| LeftoversError::Query)?;
         let bound = match (&named.app, &named.job) {
             (None, None) => None,
             (Some(app), None) => Some(Bindable::App(app)),
             (None, Some(job)) => Some(Bindable::Job(job)),
             (Some(_), Some(_)) => return Err(LeftoversError::Query),
         };
-        let binding = bound.map(|bound| binding_id(&id, bound)).transpose();
+        let binding = bound.map(|bound| tsuru_ids::binding(&id, bound)).transpose();
         let binding = binding.map_err(|_| LeftoversError::Query)?;
         self.remove(&id, binding.as_ref()).await?;
         let EntrySelector { service, instance, app, job } = named;

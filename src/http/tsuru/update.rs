@@ -3,14 +3,14 @@
 use super::{
     TsuruError,
     fields::typed,
-    ids::{InstancePath, organization, pool_of, space},
     instances::names,
+    path::{InstancePath, checked},
 };
 use crate::{
     broker::{
         Broker, FetchedInstance, OmittedParameters, OrgSpace, RefusedUpdate, Update, Updated,
     },
-    domain::{ParameterSchema, Plan},
+    domain::{ParameterSchema, Plan, tsuru_ids},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -86,10 +86,10 @@ impl UpdateCall<'_> {
 
     fn moves_to(&self, current: &FetchedInstance) -> Result<OrgSpace, TsuruError> {
         let Some(team) = self.team else { return Ok(OrgSpace::default()) };
-        let pool = pool_of(&current.organization_guid, &current.space_guid);
+        let pool = tsuru_ids::pool_of(&current.organization_guid, &current.space_guid);
         Ok(OrgSpace {
-            organization_guid: Some(organization(team)?),
-            space_guid: Some(space(team, pool)?),
+            organization_guid: Some(checked("team", tsuru_ids::organization(team))?),
+            space_guid: Some(checked("team and pool", tsuru_ids::space(team, pool))?),
         })
     }
 }

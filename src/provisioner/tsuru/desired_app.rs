@@ -2,14 +2,16 @@
 
 use super::{
     Team, TsuruSettings,
-    api::{NewApp, Setting},
+    policy::{MAX_VALUE_LEN, NO_TMPFS},
 };
 use crate::{
     domain::{
-        InstanceId, TSURU_PREFIX,
+        InstanceId, OrganizationGuid,
         prometheus::{MOST_REPLICAS, Storage, slug},
+        tsuru_ids,
     },
     provisioner::{DesiredInstance, Failure, config_file},
+    tsuru::{AppVariable, NewApp, one_line},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest;
@@ -18,9 +20,6 @@ use std::{fmt::Write, ops::Range};
 
 /// Maximum length of the name of an app (tsuru/tsuru, validation/validation.go).
 const MAX_NAME_LEN: usize = 40;
-/// Maximum length of a variable: the limit of Linux for one string of the environment, minus the
-/// name.
-pub(super) const MAX_VALUE_LEN: usize = (128 << 10) - 64;
 
 /// An app has its own host name, so its paths have no prefix.
 const ROUTE_PREFIX: &str = "/";
@@ -40,7 +39,7 @@ const QUERY_MAX_SAMPLES: &str = "PROMETHEUS_QUERY_MAX_SAMPLES";
 #[derive(Debug)]
 pub(super) struct DesiredApp {
     pub(super) app: NewApp,
-    pub(super) settings: Vec<Setting>,
+    pub(super) variables: Vec<AppVariable>,
     pub(super) fingerprint: String,
     pub(super) password: SecretString,
 }
@@ -80,12 +79,12 @@ pub(super) fn build(
     variables.push(public(FINGERPRINT, fingerprint.clone()));
     let plan = match (spec.storage, &settings.tmpfs_plan) {
         (Storage::Tmpfs, Some(plan)) => plan.clone(),
-        (Storage::Tmpfs, None) => return Err(Failure::permanent(super::policy::NO_TMPFS)),
+        (Storage::Tmpfs, None) => return Err(Failure::permanent(NO_TMPFS)),
         (Storage::Disk, _) => settings.plan.clone(),
     };
     let app = NewApp {
         name: app_name(&settings.app_prefix, id, replica),
-        team: team(&settings.team, desired.organization_guid.as_str())?,
+        team: team(&settings.team, &desired.organization_guid)?,
         pool: settings.pool.clone(),
         plan,
         router: settings.router.clone(),
@@ -93,14 +92,14 @@ pub(super) fn build(
         description: format!("Prometheus of {}, replica {replica}", shown_id(id)),
         tags: tags(id).into(),
     };
-    Ok(DesiredApp { app, settings: variables, fingerprint, password })
+    Ok(DesiredApp { app, variables, fingerprint, password })
 }
 
 fn variables(
     settings: &TsuruSettings,
     desired: &DesiredInstance,
     replica: u8,
-) -> Result<Vec<Setting>, Failure> {
+) -> Result<Vec<AppVariable>, Failure> {
     let spec = &desired.spec;
     let web_config = config_file::web_config(&desired.web_password).map_err(|error| {
         Failure::transient(format!("the web password cannot be hashed: {error}"))
@@ -137,17 +136,17 @@ fn variables(
     }
 }
 
-fn private(name: &'static str, value: String) -> Setting {
-    Setting { name, value: value.into(), is_private: true }
+fn private(name: &'static str, value: String) -> AppVariable {
+    AppVariable { name, value: value.into(), is_private: true }
 }
 
-pub(super) fn public(name: &'static str, value: String) -> Setting {
-    Setting { name, value: value.into(), is_private: false }
+pub(super) fn public(name: &'static str, value: String) -> AppVariable {
+    AppVariable { name, value: value.into(), is_private: false }
 }
 
 /// Hash of everything that requires a deploy. It contains secrets, but these are derived from a key
 /// and cannot be guessed.
-fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a Setting>) -> String {
+fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a AppVariable>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |text: &str| {
         context.update(&text.len().to_be_bytes());
@@ -166,21 +165,21 @@ fn fingerprint<'a>(image: &str, variables: impl Iterator<Item = &'a Setting>) ->
     hex
 }
 
-fn team(team: &Team, organization: &str) -> Result<String, Failure> {
+fn team(team: &Team, organization: &OrganizationGuid) -> Result<String, Failure> {
     match team {
         Team::Fixed(team) => Ok(team.clone()),
-        Team::FromRequest => match organization.strip_prefix(TSURU_PREFIX) {
-            Some(team) if !team.is_empty() => Ok(team.to_owned()),
-            _ => Err(Failure::permanent(
+        Team::FromRequest => match tsuru_ids::team_of(organization) {
+            "" => Err(Failure::permanent(
                 "the instance was not requested by a team of Tsuru, so the operator must name one in prometheus.tsuru.team",
             )),
+            team => Ok(team.to_owned()),
         },
     }
 }
 
 /// An arbitrary id, shortened to one line.
 fn shown_id(id: &InstanceId) -> String {
-    super::error::shown(id.as_str())
+    one_line(id.as_str())
 }
 
 #[cfg(test)]

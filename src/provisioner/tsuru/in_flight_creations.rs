@@ -4,10 +4,7 @@
 //! later operation has looked for it, and nothing would remove the app. So the request runs in its
 //! own task, and the next operation on the app waits for its end.
 
-use super::{
-    api::{Api, Created, NewApp},
-    error::ApiError,
-};
+use crate::tsuru::{Created, NewApp, TsuruApiError, TsuruClient};
 use std::sync::{Arc, Weak};
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -23,13 +20,17 @@ impl InFlightCreations {
     }
 
     /// Creates the app, even if this future is dropped. Requires a `LocalSet`.
-    pub(super) async fn create(&self, api: &Api, app: &NewApp) -> Result<Created, ApiError> {
-        let (own, api, app) = (self.clone(), api.clone(), app.clone());
+    pub(super) async fn create(
+        &self,
+        client: &TsuruClient,
+        app: &NewApp,
+    ) -> Result<Created, TsuruApiError> {
+        let (own, client, app) = (self.clone(), client.clone(), app.clone());
         let creation = tokio::task::spawn_local(async move {
             let _lock = own.lock(&app.name).await;
-            api.create(&app).await
+            client.create(&app).await
         });
-        creation.await.unwrap_or(Err(ApiError::Truncated))
+        creation.await.unwrap_or(Err(TsuruApiError::Truncated))
     }
 
     async fn lock(&self, app: &str) -> OwnedMutexGuard<()> {

@@ -1,6 +1,5 @@
 //! Validation of instances that run as apps of Tsuru.
 
-use super::desired_app::MAX_VALUE_LEN;
 use crate::domain::{
     BindingError,
     prometheus::{ProvisionPolicy, Refusal, Spec, Storage},
@@ -9,6 +8,10 @@ use futures_util::future::{LocalBoxFuture, ready};
 
 /// Reason for the refusal of storage `tmpfs`.
 pub(super) const NO_TMPFS: &str = "the plan keeps samples in memory, and Tsuru gives memory for files only where its operator has made a plan for that, which prometheus.tsuru.tmpfs_plan names; there is none";
+
+/// Maximum length of a variable: the limit of Linux for one string of the environment, minus the
+/// name.
+pub(super) const MAX_VALUE_LEN: usize = (128 << 10) - 64;
 
 /// Policy of the provisioner `tsuru`.
 #[derive(Clone, Copy, Debug)]

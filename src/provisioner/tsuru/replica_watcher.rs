@@ -2,15 +2,18 @@
 
 use super::{
     TsuruSettings,
-    api::{self, Api, ProbeResult},
-    error::{ApiError, shown},
-    state,
-    wire::AppInfo,
+    state::{self, ProbeResult},
 };
-use crate::{domain::prometheus::Replica, provisioner::DesiredInstance};
-use secrecy::SecretString;
-use std::{cell::RefCell, rc::Rc, time::Duration};
-use tokio::task::JoinHandle;
+use crate::{
+    domain::prometheus::Replica,
+    net,
+    provisioner::DesiredInstance,
+    tls::ClientConfig,
+    tsuru::{AppInfo, TsuruApiError, TsuruClient, one_line},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc, time::Duration};
+use tokio::{task::JoinHandle, time::timeout};
 
 /// The app of a replica.
 #[derive(Clone, Debug)]
@@ -64,30 +67,36 @@ impl Drop for ReplicaWatcher {
     }
 }
 
+/// Maximum timeout of a readiness request.
+const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Determines the state of a replica.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ReplicaProbe {
-    pub(super) api: Api,
-    pub(super) scheme: String,
+    client: TsuruClient,
+    /// For connections to the apps.
+    tls: Arc<ClientConfig>,
+    scheme: String,
     /// Timeout of a readiness request.
-    pub(super) limit: Duration,
+    limit: Duration,
 }
 
 impl ReplicaProbe {
-    pub(super) fn new(api: &Api, settings: &TsuruSettings) -> Self {
-        Self {
-            api: api.clone(),
-            scheme: settings.scheme.clone(),
-            limit: settings.timeout.min(MAX_PROBE_TIMEOUT),
-        }
+    pub(super) fn new(
+        client: TsuruClient,
+        tls: Arc<ClientConfig>,
+        settings: &TsuruSettings,
+    ) -> Self {
+        let limit = settings.timeout.min(MAX_PROBE_TIMEOUT);
+        Self { client, tls, scheme: settings.scheme.clone(), limit }
     }
 
-    pub(super) async fn probe(&self, watched: &ReplicaApp) -> Result<Replica, ApiError> {
-        match self.api.app(&watched.app).await? {
+    pub(super) async fn probe(&self, watched: &ReplicaApp) -> Result<Replica, TsuruApiError> {
+        match self.client.app(&watched.app).await? {
             None => Ok(state::gone(watched.number)),
             // Tsuru could not determine the units.
-            Some(app) if app.units.is_empty() && !app.error.is_empty() => {
-                Err(ApiError::InStream(shown(&app.error)))
+            Some(app) if !state::has_units(&app) && !app.error.is_empty() => {
+                Err(TsuruApiError::InStream(one_line(&app.error)))
             }
             Some(app) => Ok(self.probe_app(watched, &app).await),
         }
@@ -95,16 +104,34 @@ impl ReplicaProbe {
 
     async fn probe_app(&self, watched: &ReplicaApp, app: &AppInfo) -> Replica {
         let url = app.url(&self.scheme);
-        let answer = match &*url {
+        let result = match &*url {
             "" => ProbeResult::NoResponse("Tsuru reports no address of the app".to_owned()),
-            url => {
-                let user = DesiredInstance::WEB_USER;
-                api::probe_ready(&self.api.tls, url, user, &watched.password, self.limit).await
-            }
+            url => self.probe_ready(url, &watched.password).await,
         };
-        state::replica(watched.number, &url, app, &answer)
+        state::replica(watched.number, &url, app, &result)
+    }
+
+    /// Sends a readiness request to the Prometheus at `url`, on a new connection.
+    async fn probe_ready(&self, url: &str, password: &SecretString) -> ProbeResult {
+        let url = format!("{url}/-/ready");
+        let (url, tls) = match net::plain_http_url(&url) {
+            None => (url, None),
+            Some(url) => (url, Some(Arc::clone(&self.tls))),
+        };
+        let request = net::client(net::connector(tls).timeout(2 * self.limit))
+            .get(url)
+            .force_close()
+            .basic_auth(DesiredInstance::WEB_USER, password.expose_secret());
+        match timeout(self.limit, net::send(request)).await {
+            Ok(Ok(response)) => ProbeResult::Status(response.status().as_u16()),
+            Ok(Err(error)) => ProbeResult::NoResponse(net::reason(&error)),
+            Err(_) => ProbeResult::NoResponse(TsuruApiError::Timeout(self.limit).to_string()),
+        }
     }
 }
 
-/// Maximum timeout of a readiness request.
-const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+impl fmt::Debug for ReplicaProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaProbe").finish_non_exhaustive()
+    }
+}

@@ -1,18 +1,25 @@
 //! State of a replica, from the units that Tsuru reports and the readiness of Prometheus. Pure
 //! functions.
 
-use super::{
-    api::ProbeResult,
-    error::shown,
-    wire::{AppInfo, Unit},
+use crate::{
+    domain::prometheus::{Replica, ReplicaState},
+    tsuru::{AppInfo, Unit, one_line},
 };
-use crate::domain::prometheus::{Replica, ReplicaState};
+
+/// Result of a readiness request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ProbeResult {
+    /// The status of the response.
+    Status(u16),
+    /// No response, and the reason.
+    NoResponse(String),
+}
 
 /// The response of Prometheus takes precedence. Without a response the state of the units counts.
 pub(super) fn replica(number: u8, url: &str, app: &AppInfo, result: &ProbeResult) -> Replica {
     let (state, problem) = match result {
         ProbeResult::Status(200) => (ReplicaState::Ready, String::new()),
-        ProbeResult::NoResponse(_) if app.units.iter().any(is_ready) => {
+        ProbeResult::NoResponse(_) if units(app).any(Unit::is_ready) => {
             (ReplicaState::Ready, String::new())
         }
         result => unready(app, result),
@@ -32,24 +39,28 @@ pub(super) fn gone(number: u8) -> Replica {
     Replica { number, url: String::new(), state: ReplicaState::Failed, problem }
 }
 
-fn is_ready(unit: &Unit) -> bool {
-    unit.status == "started" && unit.ready != Some(false)
+pub(super) fn has_units(app: &AppInfo) -> bool {
+    units(app).next().is_some()
+}
+
+fn units(app: &AppInfo) -> impl Iterator<Item = &Unit> {
+    app.units.iter().flatten().flatten()
 }
 
 fn unready(app: &AppInfo, result: &ProbeResult) -> (ReplicaState, String) {
-    if app.units.is_empty() {
+    if !has_units(app) {
         return (ReplicaState::Starting, "it has no unit yet".to_owned());
     }
     let is_down = |unit: &&Unit| matches!(&*unit.status, "error" | "stopped" | "succeeded");
-    let down = app.units.iter().find(is_down);
+    let down = units(app).find(is_down);
     let down = down.map(|unit| {
         let reason = match unit.status_reason.trim() {
             "" => String::new(),
-            reason => format!(" ({})", shown(reason)),
+            reason => format!(" ({})", one_line(reason)),
         };
-        format!("unit {} is in state {}{reason}", shown(&unit.name), shown(&unit.status))
+        format!("unit {} is in state {}{reason}", one_line(&unit.name), one_line(&unit.status))
     });
-    let state = match app.units.iter().all(|unit| is_down(&unit)) {
+    let state = match units(app).all(|unit| is_down(&unit)) {
         true => ReplicaState::Failed,
         false => ReplicaState::Starting,
     };
@@ -57,7 +68,7 @@ fn unready(app: &AppInfo, result: &ProbeResult) -> (ReplicaState, String) {
         ProbeResult::Status(status) => {
             format!("its readiness probe returned status {status}")
         }
-        ProbeResult::NoResponse(reason) => format!("it cannot be reached: {}", shown(reason)),
+        ProbeResult::NoResponse(reason) => format!("it cannot be reached: {}", one_line(reason)),
     };
     (state, down.unwrap_or_else(reason))
 }
@@ -68,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     fn state(units: serde_json::Value, result: &ProbeResult) -> (ReplicaState, String) {
-        let app = serde_json::from_value(json!({ "units": units })).unwrap();
+        let app = AppInfo::from_json(&json!({ "units": units }));
         let replica = replica(0, "http://x", &app, result);
         (replica.state, replica.problem)
     }

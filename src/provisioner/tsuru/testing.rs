@@ -13,8 +13,6 @@ use std::time::Duration;
 /// Settings without optional values.
 pub(super) fn settings() -> TsuruSettings {
     TsuruSettings {
-        api_url: "http://tsuru.example.com".to_owned(),
-        token: "token".into(),
         image: "registry.example.com/prometheus".to_owned(),
         app_prefix: "prometheus-".to_owned(),
         pool: String::new(),

@@ -124,7 +124,7 @@ async fn transient_failures_are_retried_and_permanent_ones_name_the_setting() {
                 Fault::Slow(_) => settings,
                 _ => platform.settings(),
             };
-            let provisioner = with(limits);
+            let provisioner = platform.provisioner_with(limits);
             let failure = failure(provisioner.apply(&desired()).await);
             assert_eq!(failure.retry, retry, "{call} {fault:?}: {failure}");
             assert!(failure.reason.contains(words), "{call} {fault:?}: {failure}");

@@ -92,7 +92,7 @@ async fn a_change_is_deployed_once_and_surplus_variables_are_removed() {
         assert!(!app.environment.contains_key("PROMETHEUS_RULES"));
     }
     let image = TsuruSettings { image: "other".to_owned(), ..platform.settings() };
-    with(image).apply(&changed()).await.unwrap();
+    platform.provisioner_with(image).apply(&changed()).await.unwrap();
     assert_eq!(platform.the_app().deploys, [IMAGE, IMAGE, "other"]);
 }
 
@@ -125,7 +125,8 @@ async fn each_replica_is_an_app_and_all_apps_are_removed() {
 async fn readiness_comes_from_prometheus_or_else_from_tsuru() {
     let platform = Platform::start().await;
     platform.ready.store(503, Ordering::SeqCst);
-    let impatient = with(TsuruSettings { ready_timeout: Duration::ZERO, ..platform.settings() });
+    let impatient = platform
+        .provisioner_with(TsuruSettings { ready_timeout: Duration::ZERO, ..platform.settings() });
     let failed = failure(impatient.apply(&desired()).await);
     assert!(
         failed.retry && failed.reason.contains("readiness probe returned status 503"),

@@ -11,6 +11,7 @@ use scrapebroker::{
         tsuru::{Team, TsuruProvisioner, TsuruSettings},
     },
     tls::ClientSettings,
+    tsuru,
 };
 use std::{
     sync::{
@@ -47,8 +48,6 @@ impl Platform {
 
     pub(crate) fn settings(&self) -> TsuruSettings {
         TsuruSettings {
-            api_url: self.api.url(),
-            token: TOKEN.into(),
             image: IMAGE.to_owned(),
             app_prefix: "prometheus-".to_owned(),
             pool: "pool-a".to_owned(),
@@ -67,7 +66,14 @@ impl Platform {
     }
 
     pub(crate) fn provisioner(&self) -> TsuruProvisioner {
-        with(self.settings())
+        self.provisioner_with(self.settings())
+    }
+
+    pub(crate) fn provisioner_with(&self, settings: TsuruSettings) -> TsuruProvisioner {
+        let tls = ClientSettings::default();
+        let api =
+            tsuru::TsuruApi::new(self.api.url().parse().unwrap(), TOKEN.into(), &tls).unwrap();
+        TsuruProvisioner::new(settings, &api, Arc::new(tls.config().unwrap()))
     }
 
     /// All requests after the first `since` ones, for example `POST /1.0/apps`. The placeholder
@@ -88,10 +94,6 @@ impl Platform {
         let [name] = &self.api.apps()[..] else { panic!("{:?}", self.api.apps()) };
         self.api.app(name).unwrap()
     }
-}
-
-pub(crate) fn with(settings: TsuruSettings) -> TsuruProvisioner {
-    TsuruProvisioner::new(settings, Arc::new(ClientSettings::default().config().unwrap()))
 }
 
 /// A fake Prometheus that responds to `/-/ready` if the password is correct.

@@ -1,11 +1,11 @@
 //! Endpoints without API access: the hosts of routers that the bind request contains.
 
-use super::{AppUnits, WEB};
+use super::AppUnits;
 use crate::{
     discovery::{
         document::Entry,
         drop_log::Dropped,
-        endpoint::Endpoint,
+        endpoint::{DEFAULT_PROCESS_TYPE, Endpoint},
         error::{SourceError, cause},
         route_key,
     },
@@ -117,7 +117,7 @@ impl Hosts {
                 address,
                 app: Arc::clone(&described),
                 index: Some(position.to_string().into()),
-                process_type: WEB.into(),
+                process_type: DEFAULT_PROCESS_TYPE.into(),
                 process_instance_id: None,
                 availability_zone: None,
                 tls: host.tls,
@@ -137,7 +137,7 @@ impl Hosts {
     }
 
     /// Drops cached addresses of other apps.
-    pub(super) fn keep_only(&self, apps: &[TsuruApp]) {
+    pub(super) fn retain(&self, apps: &[TsuruApp]) {
         let hosts = apps.iter().flat_map(|app| &app.hosts);
         let hosts: HashSet<Host> = hosts.filter_map(|host| Host::parse(host)).collect();
         self.last_addresses.borrow_mut().retain(|host, _| hosts.contains(host));

@@ -44,7 +44,7 @@ fn an_app_has_tags_and_a_description_of_its_instance() {
 #[test]
 fn variables_with_secrets_are_private_and_others_public() {
     let app = build(&settings(), &desired("tsuru:prometheus:shop"), 0).unwrap();
-    let seen = |name: &str| app.settings.iter().find(|it| it.name == name);
+    let seen = |name: &str| app.variables.iter().find(|it| it.name == name);
     for private in ["PROMETHEUS_CONFIG", "PROMETHEUS_WEB_CONFIG", "PROMETHEUS_RULES"] {
         assert!(seen(private).unwrap().is_private, "{private}");
     }
@@ -62,11 +62,11 @@ fn variables_with_secrets_are_private_and_others_public() {
         ("PROMETHEUS_QUERY_MAX_SAMPLES", "1048576"),
         (FINGERPRINT, &app.fingerprint),
     ] {
-        let setting = seen(name).unwrap();
-        assert_eq!((setting.value.expose_secret(), setting.is_private), (value, false), "{name}");
+        let variable = seen(name).unwrap();
+        assert_eq!((variable.value.expose_secret(), variable.is_private), (value, false), "{name}");
     }
-    for setting in app.settings.iter().filter(|setting| !setting.is_private) {
-        let value = setting.value.expose_secret();
+    for variable in app.variables.iter().filter(|variable| !variable.is_private) {
+        let value = variable.value.expose_secret();
         assert!(!value.contains("scraper-token") && !value.contains("web-password"), "{value}");
     }
 }
@@ -107,9 +107,9 @@ fn the_fingerprint_changes_only_when_a_deploy_is_needed() {
 fn query_limits_do_not_change_the_fingerprint() {
     let app = build(&settings(), &desired("i"), 0).unwrap();
     let of_earlier_versions =
-        |it: &&Setting| it.name != FINGERPRINT && !it.name.starts_with("PROMETHEUS_QUERY_");
-    let earlier = app.settings.iter().filter(of_earlier_versions);
-    assert_eq!(earlier.clone().count(), app.settings.len() - 3);
+        |it: &&AppVariable| it.name != FINGERPRINT && !it.name.starts_with("PROMETHEUS_QUERY_");
+    let earlier = app.variables.iter().filter(of_earlier_versions);
+    assert_eq!(earlier.clone().count(), app.variables.len() - 3);
     assert_eq!(fingerprint(&settings().image, earlier), app.fingerprint);
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SAMPLE: &str = include_str!("../../../../../tests/fixtures/tsuru_app_info.json");
 
@@ -9,7 +9,7 @@ fn bound(name: &str) -> TsuruApp {
 }
 
 fn read_json(json: &Value) -> AppUnits {
-    read(json.to_string().as_bytes(), &bound("shop")).unwrap()
+    of_app(&AppInfo::from_json(json), &bound("shop")).unwrap()
 }
 
 /// Address, index and process type of each entry under the first route.
@@ -26,7 +26,7 @@ fn units_of(app_units: &AppUnits) -> Vec<String> {
 
 #[test]
 fn the_sample_has_two_units_under_two_hosts() {
-    let app_units = read(SAMPLE.as_bytes(), &bound("shop")).unwrap();
+    let app_units = read_json(&serde_json::from_str(SAMPLE).unwrap());
     let routes: Vec<_> = app_units.entries.iter().map(|entry| &*entry.route).collect();
     let (first, second) = ("shop.tsuru.example.test", "www.shop.example.test");
     assert_eq!(routes, [first, first, second, second]);
@@ -167,19 +167,12 @@ fn missing_values_are_taken_from_the_binding() {
 
 #[test]
 fn a_response_about_another_app_is_a_failure() {
-    let cases = [
-        ("<html>", "is not valid JSON"),
-        ("", "is not valid JSON"),
-        ("{\"name\": \"shop\"", "is not valid JSON"),
-        ("[]", "does not describe the app"),
-        ("{\"name\": \"other\", \"units\": []}", "does not describe the app"),
-    ];
-    for (body, expected) in cases {
-        let error = read(body.as_bytes(), &bound("shop")).unwrap_err().to_string();
-        assert!(error.contains(expected), "{body}: {error}");
+    for json in [json!([]), json!({}), json!({"name": "other", "units": []})] {
+        let error = of_app(&AppInfo::from_json(&json), &bound("shop")).unwrap_err().to_string();
+        assert!(error.contains("does not describe the app"), "{json}: {error}");
     }
     let long = "x".repeat(300);
-    assert!(read(json!({"name": long}).to_string().as_bytes(), &bound(&long)).is_err());
+    assert!(of_app(&AppInfo::from_json(&json!({"name": long})), &bound(&long)).is_err());
 }
 
 #[test]
@@ -204,8 +197,8 @@ fn a_response_without_units_and_with_an_error_is_a_failure() {
         (json!(null), json!(null), None),
         (json!([pod]), json!(null), None),
     ] {
-        let body = json!({"name": "shop", "units": units, "error": error}).to_string();
-        match (read(body.as_bytes(), &bound("shop")), expected) {
+        let body = json!({"name": "shop", "units": units, "error": error});
+        match (of_app(&AppInfo::from_json(&body), &bound("shop")), expected) {
             (Ok(_), None) => {}
             (Err(error), Some(expected)) => {
                 assert!(error.to_string().contains(expected), "{body}: {error}");

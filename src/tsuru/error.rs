@@ -1,44 +1,53 @@
 //! Errors of Tsuru's API.
 
-use crate::provisioner::Failure;
+use crate::net::ReadBodyError;
 use std::time::Duration;
 
 /// Maximum length of a text of Tsuru in an error, in characters.
 const MAX_SHOWN: usize = 300;
 
-/// A sentence for the user. It names the setting to change where there is one.
+/// A call failed. The text is a sentence, and names the setting to change where there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ApiError {
+pub enum TsuruApiError {
     #[error("Tsuru's API cannot be reached: {0}")]
     Unreachable(String),
     #[error("Tsuru's API did not answer within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
+    /// The connection ended before the response was complete.
+    #[error("a response of Tsuru's API was truncated: {0}")]
+    Disconnected(String),
+    /// The response is complete, but its content is not.
     #[error("a response of Tsuru's API was truncated")]
     Truncated,
     #[error("a response of Tsuru's API was longer than {0} bytes")]
-    TooLarge(usize),
+    TooLarge(u64),
+    /// No JSON, or a 404 that is not about the app. Contains the status of the response.
     #[error("what answers at routes.tsuru.api_url is not Tsuru's API")]
-    NotTsuru,
+    NotTsuru(u16),
     #[error("Tsuru's API redirects ({0}); routes.tsuru.api_url must be where it leads to")]
     Redirect(u16),
     #[error("Tsuru does not know the token (401); routes.tsuru.token must be a valid one")]
     Token,
-    #[error(
-        "Tsuru does not allow it (403): {0}; the team may need a larger quota, or the token more permissions (app.create, app.read, app.update.env, app.deploy.image, app.delete)"
-    )]
+    #[error("Tsuru does not allow it (403): {0}")]
     Forbidden(String),
-    #[error("Tsuru refuses it ({0}): {1}; see the settings below prometheus.tsuru")]
+    #[error("Tsuru refuses it ({0}): {1}")]
     Refused(u16, String),
     #[error("Tsuru's API fails ({0}): {1}")]
     ServerError(u16, String),
     #[error("Tsuru has no app {0} any more")]
     Gone(String),
+    /// An error in a stream that began with status 200.
     #[error("Tsuru has failed: {0}")]
     InStream(String),
-    #[error(
-        "there is an app {0} on Tsuru that does not belong to Scrapebroker; remove it, or change prometheus.tsuru.app_prefix"
-    )]
-    Foreign(String),
+}
+
+impl From<ReadBodyError> for TsuruApiError {
+    fn from(error: ReadBodyError) -> Self {
+        match error {
+            ReadBodyError::TooLarge(limit) => Self::TooLarge(limit),
+            ReadBodyError::Truncated(reason) => Self::Disconnected(reason),
+        }
+    }
 }
 
 /// Messages of Tsuru with status 500 about settings, in lower case. A retry does not help
@@ -62,10 +71,10 @@ fn is_about_settings(body: &[u8]) -> bool {
     is_about_router || WRONG_SETTINGS.iter().any(|message| text.contains(message))
 }
 
-impl ApiError {
+impl TsuruApiError {
     /// The error for a response without success.
     pub(super) fn of_status(status: u16, body: &[u8]) -> Self {
-        let message = || shown(&String::from_utf8_lossy(body));
+        let message = || one_line(&String::from_utf8_lossy(body));
         match status {
             300..=399 => Self::Redirect(status),
             401 => Self::Token,
@@ -78,33 +87,24 @@ impl ApiError {
     }
 
     /// Whether a retry may succeed without a change.
-    pub(super) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_)
             | Self::Timeout(_)
+            | Self::Disconnected(_)
             | Self::Truncated
             | Self::TooLarge(_)
-            | Self::NotTsuru
+            | Self::NotTsuru(_)
             | Self::ServerError(..)
             | Self::Gone(_)
             | Self::InStream(_) => true,
-            Self::Redirect(_)
-            | Self::Token
-            | Self::Forbidden(_)
-            | Self::Refused(..)
-            | Self::Foreign(_) => false,
+            Self::Redirect(_) | Self::Token | Self::Forbidden(_) | Self::Refused(..) => false,
         }
     }
 }
 
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self { reason: error.to_string(), retry: error.is_transient() }
-    }
-}
-
 /// A text of Tsuru, shortened to one line.
-pub(super) fn shown(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     let line = words.join(" ");
     let is_plain = |c: &char| !c.is_control();
