@@ -15,7 +15,6 @@ mod provisioning;
 mod route_sources;
 mod server;
 pub(crate) mod signals;
-mod tsuru_apps;
 mod warnings;
 
 pub(crate) use certificates::check as check_certificates;

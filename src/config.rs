@@ -27,7 +27,7 @@ use crate::{
     discovery::{self, Gorouter, NatsSettings, RouteFile},
     domain::{BaseUrl, BasicAuth, CallsWithoutEventId, DatabaseUrl, ExternalExporter},
     http::access::Operator,
-    provisioner::{PolicySettings, RemoteWrites, process::ProcessPaths},
+    provisioner::{PolicySettings, RemoteWrites, process::ProcessPaths, tsuru::TsuruSettings},
     scrape::{ScrapeLimits, ScrapeTimeouts},
     tls::{ClientSettings, ListenerSettings},
 };
@@ -203,8 +203,8 @@ pub struct Prometheus {
     pub provisioner: Provisioner,
     /// Settings of the provisioner `process`.
     pub process: ProcessPaths,
-    /// Settings of the provisioner `tsuru`.
-    pub tsuru: TsuruApps,
+    /// Settings of the provisioner `tsuru`. Always set if it is used.
+    pub tsuru: Option<TsuruSettings>,
     pub policy: PolicySettings,
     pub max_instances: u64,
     pub max_instances_per_space: u64,
@@ -223,48 +223,6 @@ pub enum Provisioner {
     Tsuru,
     /// The service is not offered.
     None,
-}
-
-/// `prometheus.tsuru`
-#[derive(Clone, Debug)]
-pub struct TsuruApps {
-    /// The image of the apps. Always set if the provisioner is `tsuru`.
-    pub image: Option<String>,
-    /// Prefix of the app names.
-    pub app_prefix: String,
-    /// Empty: Tsuru's default.
-    pub pool: String,
-    /// Empty: Tsuru's default.
-    pub plan: String,
-    /// The plan of apps that store samples in memory.
-    pub tmpfs_plan: Option<String>,
-    /// Empty: Tsuru's default.
-    pub router: String,
-    pub team: TsuruTeam,
-    /// Platform of the apps. Not needed for images.
-    pub platform: String,
-    /// `http` or `https`, for addresses without a scheme.
-    pub scheme: &'static str,
-    /// Directory in which the apps store samples.
-    pub storage_path: String,
-    /// Whether `storage_path` survives a restart.
-    pub storage_is_kept: bool,
-    /// Timeout of short API calls.
-    pub timeout: Duration,
-    /// Timeout of deploys and other slow API calls.
-    pub deploy_timeout: Duration,
-    /// Timeout until an app is ready after its deploy.
-    pub ready_timeout: Duration,
-    /// Interval between two checks of an app.
-    pub observe_interval: Duration,
-}
-
-/// `prometheus.tsuru.team`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TsuruTeam {
-    /// The team that requested the instance.
-    FromRequest,
-    Named(String),
 }
 
 /// `backends`

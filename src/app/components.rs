@@ -5,7 +5,7 @@ use super::{
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, route_sources, tsuru_apps, warnings,
+    provisioning, route_sources, warnings,
 };
 use crate::{
     broker::{Broker, OpenError, Provisioning},
@@ -139,7 +139,7 @@ impl Components {
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());
         let bound_on_tsuru = broker.binding_table().watch_tsuru_apps();
-        let tsuru_api = tsuru_apps::api(config).map_err(certificates::failure)?;
+        let tsuru_api = route_sources::tsuru_api(&config.routes)?;
         let sources = route_sources::sources(&config.routes, tsuru_api.clone(), bound_on_tsuru)?;
         let discovery = Discovery::start(config.routes.settings, sources, &shutdown);
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));

@@ -1,7 +1,7 @@
 //! Connects the broker, which stores operations, with the reconciler, which runs them. The two
 //! modules do not import each other.
 
-use super::{StartError, components::store_failure, tsuru_apps};
+use super::{StartError, components::store_failure};
 use crate::{
     config::{self, Config, Prometheus},
     domain::{BaseUrl, Catalog, prometheus::ProvisionPolicy},
@@ -10,6 +10,7 @@ use crate::{
         ClaimError, CommonPolicy, DisabledProvisioner, Lease, OwnAddress, Provisioner, Reconciler,
         ReconcilerSettings,
         process::{ProcessMetrics, ProcessPolicy, ProcessProvisioner, Timeouts},
+        tsuru::{TsuruPolicy, TsuruProvisioner},
     },
     secrets::Keys,
     store::{Store, StoreError, prometheus},
@@ -21,11 +22,14 @@ use tokio::sync::Notify;
 
 /// The policy that validates instances.
 pub(super) fn policy(config: &Config, resolver: Resolver) -> Arc<dyn ProvisionPolicy> {
-    let Prometheus { provisioner, process, policy, remote_writes, .. } = config.prometheus.clone();
-    let own: Box<dyn ProvisionPolicy> = match provisioner {
-        config::Provisioner::Process => Box::new(ProcessPolicy::new(process)),
-        config::Provisioner::Tsuru => Box::new(tsuru_apps::policy(config)),
-        config::Provisioner::None => Box::new(DisabledProvisioner),
+    let Prometheus { provisioner, process, tsuru, policy, remote_writes, .. } =
+        config.prometheus.clone();
+    let own: Box<dyn ProvisionPolicy> = match (provisioner, tsuru) {
+        (config::Provisioner::Process, _) => Box::new(ProcessPolicy::new(process)),
+        (config::Provisioner::Tsuru, Some(tsuru)) => Box::new(TsuruPolicy::new(&tsuru)),
+        (config::Provisioner::Tsuru, None) | (config::Provisioner::None, _) => {
+            Box::new(DisabledProvisioner)
+        }
     };
     let remote_writes = remote_writes.into_keys().collect();
     Arc::new(CommonPolicy::new(own, policy, remote_writes, resolver))
@@ -35,20 +39,20 @@ pub(super) fn policy(config: &Config, resolver: Resolver) -> Arc<dyn ProvisionPo
 pub(super) fn provisioner(
     config: &Config,
     metrics: ProcessMetrics,
-    tsuru: Option<&TsuruApi>,
+    api: Option<&TsuruApi>,
     servers_tls: Arc<ClientConfig>,
 ) -> Rc<dyn Provisioner> {
-    let apps = |api| tsuru_apps::provisioner(config, api, servers_tls);
-    match config.prometheus.provisioner {
-        config::Provisioner::Process => {
-            let paths = config.prometheus.process.clone();
-            Rc::new(ProcessProvisioner::new(paths, Timeouts::default(), metrics))
+    let Prometheus { provisioner, process, tsuru, .. } = config.prometheus.clone();
+    match (provisioner, tsuru.zip(api)) {
+        (config::Provisioner::Process, _) => {
+            Rc::new(ProcessProvisioner::new(process, Timeouts::default(), metrics))
         }
-        config::Provisioner::Tsuru => match tsuru.and_then(apps) {
-            Some(tsuru) => Rc::new(tsuru),
-            None => Rc::new(DisabledProvisioner),
-        },
-        config::Provisioner::None => Rc::new(DisabledProvisioner),
+        (config::Provisioner::Tsuru, Some((settings, api))) => {
+            Rc::new(TsuruProvisioner::new(settings, api, servers_tls))
+        }
+        (config::Provisioner::Tsuru, None) | (config::Provisioner::None, _) => {
+            Rc::new(DisabledProvisioner)
+        }
     }
 }
 

@@ -4,8 +4,17 @@ use super::{StartError, certificates};
 use crate::{
     config,
     discovery::{BoundTsuruApps, Nats, RouteSource, TsuruHosts, TsuruUnits},
+    tls::ClientSettings,
     tsuru::TsuruApi,
 };
+
+/// Tsuru's API, if it is configured.
+pub(super) fn tsuru_api(routes: &config::Routes) -> Result<Option<TsuruApi>, StartError> {
+    let api = |tsuru: &config::Tsuru| {
+        TsuruApi::new(tsuru.api_url.clone(), tsuru.token.clone(), &ClientSettings::default())
+    };
+    routes.tsuru.as_ref().map(api).transpose().map_err(certificates::failure)
+}
 
 /// All sources. If two of them contradict each other and are equally new, the first one wins.
 pub(super) fn sources(

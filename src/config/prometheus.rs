@@ -36,9 +36,7 @@ pub(super) fn prometheus(s: &mut Section<'_>, search: Vec<PathBuf>) -> Read<Prom
     let alertmanager_allow = s.texts("alertmanager_allow", str::parse);
     let remote_writes = s.named("remote_writes", remote_write);
     let tsuru = s.section("tsuru", tsuru::tsuru);
-    if let (Ok(Provisioner::Tsuru), Ok(tsuru)) = (provisioner, &tsuru)
-        && tsuru.image.is_none()
-    {
+    if let (Ok(Provisioner::Tsuru), Ok(None)) = (provisioner, &tsuru) {
         s.mistake("tsuru.image", "is missing: the image that deploy/tsuru/prometheus makes");
     }
     let process = ProcessPaths {

@@ -59,6 +59,8 @@ pub struct TsuruSettings {
     pub scheme: String,
     /// Folder of the samples in a unit.
     pub storage_path: String,
+    /// Whether the samples in it survive a restart of an app.
+    pub storage_is_kept: bool,
     /// Timeout of short API calls.
     pub timeout: Duration,
     /// Timeout of deploys and other long API calls.

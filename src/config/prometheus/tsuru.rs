@@ -1,18 +1,21 @@
 //! The section `prometheus.tsuru`: instances that run as Tsuru apps.
 
-use crate::config::{
-    TsuruApps, TsuruTeam,
-    section::{Read, Section},
-    values,
+use crate::{
+    config::{
+        section::{Read, Section},
+        values,
+    },
+    provisioner::tsuru::{Team, TsuruSettings},
 };
 
 /// Tsuru limits app names to 40 characters. The rest of the name is a hash and a number.
 const MAX_PREFIX_LENGTH: usize = 22;
 
-/// Value for the team that requested the instance.
+/// Value of `team` for the team that requested the instance.
 const FROM_REQUEST: &str = "from-request";
 
-pub(super) fn tsuru(s: &mut Section<'_>) -> Read<TsuruApps> {
+/// Returns none if no image is set.
+pub(super) fn tsuru(s: &mut Section<'_>) -> Read<Option<TsuruSettings>> {
     let image = s.optional("image", values::control_free);
     let app_prefix = s.value("app_prefix", "prometheus-", app_prefix);
     let pool = s.optional("pool", values::control_free);
@@ -28,8 +31,8 @@ pub(super) fn tsuru(s: &mut Section<'_>) -> Read<TsuruApps> {
     let deploy_timeout = s.value("deploy_timeout", "3m", values::period);
     let ready_timeout = s.value("ready_timeout", "1m", values::period);
     let observe_interval = s.value("observe_interval", "15s", values::period);
-    Ok(TsuruApps {
-        image: image?,
+    let settings = TsuruSettings {
+        image: String::new(),
         app_prefix: app_prefix?,
         pool: pool?.unwrap_or_default(),
         plan: plan?.unwrap_or_default(),
@@ -37,14 +40,15 @@ pub(super) fn tsuru(s: &mut Section<'_>) -> Read<TsuruApps> {
         router: router?.unwrap_or_default(),
         team: team?,
         platform: platform?.unwrap_or_default(),
-        scheme: scheme?,
+        scheme: scheme?.to_owned(),
         storage_path: storage_path?,
         storage_is_kept: storage_is_kept?,
         timeout: timeout?,
         deploy_timeout: deploy_timeout?,
         ready_timeout: ready_timeout?,
         observe_interval: observe_interval?,
-    })
+    };
+    Ok(image?.map(|image| TsuruSettings { image, ..settings }))
 }
 
 fn app_prefix(text: &str) -> Result<String, String> {
@@ -59,10 +63,10 @@ fn app_prefix(text: &str) -> Result<String, String> {
     })
 }
 
-fn team(text: &str) -> Result<TsuruTeam, String> {
+fn team(text: &str) -> Result<Team, String> {
     match text {
-        FROM_REQUEST => Ok(TsuruTeam::FromRequest),
-        team => values::control_free(team).map(TsuruTeam::Named),
+        FROM_REQUEST => Ok(Team::FromRequest),
+        team => values::control_free(team).map(Team::Fixed),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::provisioner::tsuru::Team;
 
 const TSURU: &str = "
 routes: { tsuru: { api_url: 'https://tsuru.example.com', token: t } }
@@ -9,14 +10,14 @@ prometheus:
 #[test]
 fn an_image_and_an_api_are_all_that_apps_of_tsuru_need() {
     let yaml = format!("{TSURU}  tsuru: {{ image: 'r/p:v2' }}");
-    let tsuru = load(&yaml, &[]).unwrap().0.prometheus.tsuru;
-    assert_eq!(tsuru.image.as_deref(), Some("r/p:v2"));
-    assert_eq!((tsuru.app_prefix.as_str(), tsuru.scheme), ("prometheus-", "http"));
-    assert_eq!(tsuru.team, crate::config::TsuruTeam::FromRequest);
+    let tsuru = load(&yaml, &[]).unwrap().0.prometheus.tsuru.unwrap();
+    assert_eq!(tsuru.image, "r/p:v2");
+    assert_eq!((tsuru.app_prefix.as_str(), tsuru.scheme.as_str()), ("prometheus-", "http"));
+    assert_eq!(tsuru.team, Team::FromRequest);
     assert_eq!((tsuru.pool.as_str(), tsuru.tmpfs_plan), ("", None));
     let yaml = format!("{TSURU}  tsuru: {{ image: i, team: metrics, tmpfs_plan: memory }}");
-    let tsuru = load(&yaml, &[]).unwrap().0.prometheus.tsuru;
-    assert_eq!(tsuru.team, crate::config::TsuruTeam::Named("metrics".to_owned()));
+    let tsuru = load(&yaml, &[]).unwrap().0.prometheus.tsuru.unwrap();
+    assert_eq!(tsuru.team, Team::Fixed("metrics".to_owned()));
     assert_eq!(tsuru.tmpfs_plan.as_deref(), Some("memory"));
 }
 

@@ -1,8 +1,11 @@
 //! Validation of instances that run as apps of Tsuru.
 
-use crate::domain::{
-    BindingError,
-    prometheus::{ProvisionPolicy, Refusal, Spec, Storage},
+use crate::{
+    domain::{
+        BindingError,
+        prometheus::{ProvisionPolicy, Refusal, Spec, Storage},
+    },
+    provisioner::tsuru::TsuruSettings,
 };
 use futures_util::future::{LocalBoxFuture, ready};
 
@@ -17,12 +20,17 @@ pub(super) const MAX_VALUE_LEN: usize = (128 << 10) - 64;
 #[derive(Clone, Copy, Debug)]
 pub struct TsuruPolicy {
     /// Whether there is a Tsuru plan for storage `tmpfs`.
-    pub has_tmpfs: bool,
+    has_tmpfs: bool,
     /// Whether stored samples survive a restart of an app.
-    pub storage_is_kept: bool,
+    storage_is_kept: bool,
 }
 
 impl TsuruPolicy {
+    pub fn new(settings: &TsuruSettings) -> Self {
+        let has_tmpfs = settings.tmpfs_plan.is_some();
+        Self { has_tmpfs, storage_is_kept: settings.storage_is_kept }
+    }
+
     fn check(self, spec: &Spec, before: Option<&Spec>) -> Result<(), Refusal> {
         if spec.storage == Storage::Tmpfs && !self.has_tmpfs {
             return Err(Refusal::NoRoom(NO_TMPFS.to_owned()));

@@ -23,6 +23,7 @@ pub(super) fn settings() -> TsuruSettings {
         team: Team::FromRequest,
         scheme: "http".to_owned(),
         storage_path: "/prometheus".to_owned(),
+        storage_is_kept: false,
         timeout: Duration::from_secs(30),
         deploy_timeout: Duration::from_secs(30),
         ready_timeout: Duration::from_secs(30),

@@ -58,6 +58,7 @@ impl Platform {
             team: Team::FromRequest,
             scheme: "http".to_owned(),
             storage_path: "/prometheus".to_owned(),
+            storage_is_kept: false,
             timeout: Duration::from_secs(10),
             deploy_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(10),
