@@ -10,11 +10,11 @@ use super::{
 use crate::{
     discovery::{Endpoint, Snapshot},
     domain::App,
+    telemetry::metrics::{CounterByLabel, register},
 };
 use exporters::ExporterMetrics;
 use exposition::Stats;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
@@ -24,38 +24,10 @@ use std::{
 };
 
 /// Labels of promfetcher's success counter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AppLabels {
-    organization_id: String,
-    space_id: String,
-    app_id: String,
-    organization_name: String,
-    space_name: String,
-    app_name: String,
-}
+type AppLabels = [(&'static str, String); 6];
 
-/// Labels of promfetcher's failure counter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InstanceLabels {
-    organization_id: String,
-    space_id: String,
-    app_id: String,
-    organization_name: String,
-    space_name: String,
-    app_name: String,
-    index: String,
-    instance_id: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
+/// Labels of promfetcher's failure counter: those of the app, `index` and `instance_id`.
+type InstanceLabels = [(&'static str, String); 8];
 
 #[derive(Debug)]
 pub struct ScrapeMetrics {
@@ -65,8 +37,8 @@ pub struct ScrapeMetrics {
     /// table.
     series_of_app: Mutex<HashMap<String, AppSeries>>,
     instances: Counter,
-    failures: Family<ReasonLabel, Counter>,
-    merge_changes: Family<KindLabel, Counter>,
+    failures: CounterByLabel,
+    merge_changes: CounterByLabel,
     samples: Counter,
     duration: Histogram,
     pub(super) exporters: ExporterMetrics,
@@ -80,70 +52,57 @@ struct AppSeries {
 
 impl ScrapeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            success: Family::default(),
-            failed: Family::default(),
-            series_of_app: Mutex::default(),
-            instances: Counter::default(),
-            failures: Family::default(),
-            merge_changes: Family::default(),
-            samples: Counter::default(),
-            duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]),
+        let reasons = FailureReason::ALL.map(FailureReason::as_str);
+        let changes = merge_changes(&Stats::default()).map(|(kind, _)| kind);
+        let buckets = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
+        Self {
             exporters: ExporterMetrics::register(registry),
-        };
-        for reason in FailureReason::ALL {
-            metrics.failures.get_or_create_owned(&ReasonLabel { reason: reason.as_str() });
+            success: register(
+                registry,
+                "promfetch_metric_fetch_success",
+                "Scrapes of an app in which at least one instance returned metrics",
+                Family::default(),
+            ),
+            failed: register(
+                registry,
+                "promfetch_metric_fetch_failed",
+                "Failed scrapes of instances",
+                Family::default(),
+            ),
+            series_of_app: Mutex::default(),
+            instances: register(
+                registry,
+                "scrapebroker_instances_scraped",
+                "Scrapes of app instances",
+                Counter::default(),
+            ),
+            failures: CounterByLabel::register(
+                registry,
+                "scrapebroker_instance_failures",
+                "Scrapes of app instances that returned no metrics, by reason",
+                "reason",
+                reasons,
+            ),
+            merge_changes: CounterByLabel::register(
+                registry,
+                "scrapebroker_merge_changes",
+                "Changes that merges made besides adding labels, such as families without their type, renamed labels, and dropped duplicates, exemplars and units",
+                "kind",
+                changes,
+            ),
+            samples: register(
+                registry,
+                "scrapebroker_samples_merged",
+                "Samples received from app instances",
+                Counter::default(),
+            ),
+            duration: register(
+                registry,
+                "scrapebroker_scrape_duration_seconds",
+                "Time from a scraper's request until all instances of the app have responded or failed",
+                Histogram::new(buckets),
+            ),
         }
-        for kind in [
-            "type_conflict",
-            "renamed_label",
-            "duplicate",
-            "timestamp",
-            "invented",
-            "spec_violation",
-            "exemplar",
-            "unit",
-            "native_histogram",
-            "created",
-        ] {
-            metrics.merge_changes.get_or_create_owned(&KindLabel { kind });
-        }
-        registry.register(
-            "promfetch_metric_fetch_success",
-            "Scrapes of an app in which at least one instance returned metrics",
-            metrics.success.clone(),
-        );
-        registry.register(
-            "promfetch_metric_fetch_failed",
-            "Failed scrapes of instances",
-            metrics.failed.clone(),
-        );
-        registry.register(
-            "scrapebroker_instances_scraped",
-            "Scrapes of app instances",
-            metrics.instances.clone(),
-        );
-        registry.register(
-            "scrapebroker_instance_failures",
-            "Scrapes of app instances that returned no metrics, by reason",
-            metrics.failures.clone(),
-        );
-        registry.register(
-            "scrapebroker_merge_changes",
-            "Changes that merges made besides adding labels, such as families without their type, renamed labels, and dropped duplicates, exemplars and units",
-            metrics.merge_changes.clone(),
-        );
-        registry.register(
-            "scrapebroker_samples_merged",
-            "Samples received from app instances",
-            metrics.samples.clone(),
-        );
-        registry.register(
-            "scrapebroker_scrape_duration_seconds",
-            "Time from a scraper's request until all instances of the app have responded or failed",
-            metrics.duration.clone(),
-        );
-        metrics
     }
 
     pub(super) fn observe(&self, scraped: &[ScrapedTarget], seconds: f64) {
@@ -174,8 +133,7 @@ impl ScrapeMetrics {
                 self.samples.inc_by(body.samples() as u64);
             }
             Err(failure) => {
-                let label = ReasonLabel { reason: failure.reason.as_str() };
-                self.failures.get_or_create(&label).inc();
+                self.failures.count(failure.reason.as_str());
                 let index = endpoint.index.as_ref().map(ToString::to_string);
                 self.count_failed(&endpoint.app, index.unwrap_or_default());
             }
@@ -183,18 +141,9 @@ impl ScrapeMetrics {
     }
 
     pub(super) fn observe_merge(&self, stats: &Stats) {
-        let count =
-            |kind, n: usize| self.merge_changes.get_or_create(&KindLabel { kind }).inc_by(n as u64);
-        count("type_conflict", stats.type_conflicts);
-        count("renamed_label", stats.renamed_labels);
-        count("duplicate", stats.duplicates);
-        count("timestamp", stats.lost_timestamps);
-        count("invented", stats.synthesized);
-        count("spec_violation", stats.spec_violations);
-        count("exemplar", stats.lost_exemplars);
-        count("unit", stats.lost_units);
-        count("native_histogram", stats.lost_native_histograms);
-        count("created", stats.lost_created);
+        for (kind, number) in merge_changes(stats) {
+            self.merge_changes.add(kind, number as u64);
+        }
     }
 
     fn count_success(&self, app: &App) {
@@ -206,24 +155,18 @@ impl ScrapeMetrics {
     }
 
     fn count_failed(&self, app: &App, index: String) {
-        let AppLabels {
+        let [organization_id, space_id, app_id, organization_name, space_name, app_name] =
+            app_labels(app);
+        let labels = [
             organization_id,
             space_id,
             app_id,
             organization_name,
             space_name,
             app_name,
-        } = app_labels(app);
-        let labels = InstanceLabels {
-            organization_id,
-            space_id,
-            app_id,
-            organization_name,
-            space_name,
-            app_name,
-            instance_id: index.clone(),
-            index,
-        };
+            ("index", index.clone()),
+            ("instance_id", index),
+        ];
         self.failed.get_or_create(&labels).inc();
         self.record_series(app, |known| {
             known.instances.insert(labels);
@@ -260,13 +203,21 @@ impl ScrapeMetrics {
 }
 
 fn app_labels(app: &App) -> AppLabels {
-    let [
-        (_, organization_id),
-        (_, space_id),
-        (_, app_id),
-        (_, organization_name),
-        (_, space_name),
-        (_, app_name),
-    ] = app.labels().map(|(name, value)| (name, value.to_owned()));
-    AppLabels { organization_id, space_id, app_id, organization_name, space_name, app_name }
+    app.labels().map(|(name, value)| (name, value.to_owned()))
+}
+
+/// The changes of a merge by kind.
+fn merge_changes(stats: &Stats) -> [(&'static str, usize); 10] {
+    [
+        ("type_conflict", stats.type_conflicts),
+        ("renamed_label", stats.renamed_labels),
+        ("duplicate", stats.duplicates),
+        ("timestamp", stats.lost_timestamps),
+        ("invented", stats.synthesized),
+        ("spec_violation", stats.spec_violations),
+        ("exemplar", stats.lost_exemplars),
+        ("unit", stats.lost_units),
+        ("native_histogram", stats.lost_native_histograms),
+        ("created", stats.lost_created),
+    ]
 }

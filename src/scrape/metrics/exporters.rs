@@ -1,27 +1,18 @@
 //! Metrics of external exporters.
 
-use crate::scrape::failure::FailureReason;
+use crate::{
+    scrape::failure::FailureReason,
+    telemetry::metrics::{Label, register},
+};
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NameLabel {
-    name: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
-    name: String,
-    reason: &'static str,
-}
-
 #[derive(Debug)]
 pub(in crate::scrape) struct ExporterMetrics {
-    scrapes: Family<NameLabel, Counter>,
-    failures: Family<FailureLabels, Counter>,
+    scrapes: Family<Label<String>, Counter>,
+    failures: Family<[(&'static str, String); 2], Counter>,
 }
 
 /// Reason for exporters that were not scraped because a template cannot be filled in.
@@ -29,25 +20,27 @@ const TEMPLATE: &str = "template";
 
 impl ExporterMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { scrapes: Family::default(), failures: Family::default() };
-        registry.register(
-            "scrapebroker_external_exporter_scrapes",
-            "Scrapes of external exporters",
-            metrics.scrapes.clone(),
-        );
-        registry.register(
-            "scrapebroker_external_exporter_failures",
-            "Scrapes of external exporters that returned no metrics, by reason",
-            metrics.failures.clone(),
-        );
-        metrics
+        Self {
+            scrapes: register(
+                registry,
+                "scrapebroker_external_exporter_scrapes",
+                "Scrapes of external exporters",
+                Family::default(),
+            ),
+            failures: register(
+                registry,
+                "scrapebroker_external_exporter_failures",
+                "Scrapes of external exporters that returned no metrics, by reason",
+                Family::default(),
+            ),
+        }
     }
 
     /// Creates all counters with value 0.
     pub(in crate::scrape) fn announce(&self, name: &str) {
-        self.scrapes.get_or_create_owned(&NameLabel { name: name.to_owned() });
+        self.scrapes.get_or_create_owned(&[("name", name.to_owned())]);
         for reason in FailureReason::ALL.map(FailureReason::as_str).into_iter().chain([TEMPLATE]) {
-            self.failures.get_or_create_owned(&FailureLabels { name: name.to_owned(), reason });
+            self.failures.get_or_create_owned(&failure_labels(name, reason));
         }
     }
 
@@ -60,10 +53,13 @@ impl ExporterMetrics {
     }
 
     fn count_scrape(&self, name: &str, failed: Option<&'static str>) {
-        self.scrapes.get_or_create(&NameLabel { name: name.to_owned() }).inc();
+        self.scrapes.get_or_create(&[("name", name.to_owned())]).inc();
         if let Some(reason) = failed {
-            let labels = FailureLabels { name: name.to_owned(), reason };
-            self.failures.get_or_create(&labels).inc();
+            self.failures.get_or_create(&failure_labels(name, reason)).inc();
         }
     }
+}
+
+fn failure_labels(name: &str, reason: &str) -> [(&'static str, String); 2] {
+    [("name", name.to_owned()), ("reason", reason.to_owned())]
 }
