@@ -214,12 +214,12 @@ fn serve(
     let heads = web::Data::new(head_limits::RequestHeads::default());
     let app = move || {
         App::new()
-            .wrap(from_fn(running::list))
+            .wrap(from_fn(running::track))
             .wrap(from_fn(http::browser::guard))
             .wrap(from_fn(lifecycle::end_connections))
             .wrap(from_fn(head_limits::check))
             .wrap(TracingLogger::<RequestSpan>::new())
-            .wrap(from_fn(http::paths::tidy))
+            .wrap(from_fn(http::paths::normalize))
             // Runs first, because handlers match complete paths.
             .wrap(from_fn(base_path::strip))
             .app_data(lifecycle.clone())
@@ -286,7 +286,7 @@ fn serve_health(
     let health = web::Data::new(components.health());
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(from_fn(http::paths::tidy))
+            .wrap(from_fn(http::paths::normalize))
             .app_data(health.clone())
             .configure(http::health::configure_health)
     })

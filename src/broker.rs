@@ -133,7 +133,7 @@ impl Broker {
     }
 
     /// Starts to offer the Prometheus plans of `catalog`.
-    pub fn provision_with(&self, provisioning: Provisioning, catalog: Catalog) {
+    pub fn enable_provisioning(&self, provisioning: Provisioning, catalog: Catalog) {
         // Only the first call has an effect.
         let _ = self.0.provisioning.set(provisioning);
         self.replace_catalog(catalog);

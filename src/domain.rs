@@ -21,11 +21,11 @@ pub mod tsuru_ids;
 pub use app::{APP_LABELS, App, AppKey, AppKeyError, Prefer};
 pub use base_url::{BaseUrl, http_url};
 pub use binding::{BasicAuth, BindingError, ScrapeOptions};
-pub use catalog::{Catalog, CatalogMistake, ParameterSchema, Plan, Service};
+pub use catalog::{Catalog, CatalogProblem, ParameterSchema, Plan, Service};
 pub use database_url::{DatabaseUrl, MASK};
 pub use disclosure::{Disclosure, Parameter, disclosed};
 pub use exporter::{
-    ExporterHost, ExporterHostError, ExternalExporter, Template, TemplateError, Unfilled,
+    ExporterHost, ExporterHostError, ExternalExporter, FillError, Template, TemplateError,
 };
 pub use ids::{
     AppGuid, BindingId, IdError, InstanceId, OrganizationGuid, PlanId, ServiceId, SpaceGuid,

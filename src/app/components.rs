@@ -134,7 +134,7 @@ impl Components {
                 policy: provisioning::policy(config, resolver.clone()),
                 operations_changed: Arc::clone(&operations_changed),
             };
-            broker.provision_with(provisioning, catalog);
+            broker.enable_provisioning(provisioning, catalog);
         }
 
         let (shutdown, loops) = (CancellationToken::new(), TaskTracker::new());

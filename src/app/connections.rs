@@ -127,7 +127,7 @@ impl Connections {
             }
         }
         let Some((_, handle)) = longest_idle else { return false };
-        self.end(&handle, Ended::ForAnother);
+        self.end(&handle, Ended::Evicted);
         true
     }
 

@@ -17,7 +17,7 @@
 
 use crate::{
     config::{Config, Provisioner},
-    domain::prometheus::MOST_REPLICAS,
+    domain::prometheus::MAX_REPLICAS,
     provisioner::ALERTMANAGER_LOOKUPS,
     store,
     tsuru::TSURU_CALLS,
@@ -145,7 +145,7 @@ fn provisioner(config: &Config) -> usize {
     match prometheus.provisioner {
         Provisioner::Process => {
             let replicas =
-                instances.saturating_mul(MOST_REPLICAS.into()).min(prometheus.process.ports.len());
+                instances.saturating_mul(MAX_REPLICAS.into()).min(prometheus.process.ports.len());
             let operations = instances.min(replicas).saturating_mul(PER_INSTANCE);
             replicas.saturating_mul(PER_REPLICA).saturating_add(operations)
         }

@@ -61,7 +61,7 @@ impl Drain {
             outcome = self.in_order(&main, serving) => outcome,
             () = self.forced(stop, stops) => {
                 tracing::warn!("second signal; stopping at once");
-                self.running.log_cut();
+                self.running.log_aborted();
                 // The call notifies the workers. The result is not needed.
                 drop(main.stop(false));
                 Ok(DrainOutcome::Forced)
@@ -82,7 +82,7 @@ impl Drain {
         match tokio::time::timeout(self.grace, finished).await {
             Ok(served) => served.map(|()| DrainOutcome::Complete),
             Err(_) => {
-                self.running.log_cut();
+                self.running.log_aborted();
                 Ok(DrainOutcome::TimedOut)
             }
         }

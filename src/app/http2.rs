@@ -181,7 +181,7 @@ impl Answer {
             });
             let Some(chunk) = next.await? else { break };
             let chunk = chunk.map_err(|error| {
-                tracing::warn!(error = causes(&*error), "an answer was cut");
+                tracing::warn!(error = causes(&*error), "response aborted");
                 Unsent::Cut
             })?;
             self.send_chunk(chunk, stream).await?;

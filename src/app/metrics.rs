@@ -28,7 +28,7 @@ impl Collector for RouteMetrics {
         let sources: Vec<_> = snapshot.sources().collect();
         // Names and HELP texts are those of promfetcher.
         if let Some(age) = snapshot.age() {
-            let help = "Age of the newest good route table, in seconds";
+            let help = "Age of the newest valid route table, in seconds";
             let age = ConstGauge::new(age.as_secs_f64());
             encode_metric(&mut encoder, "promfetch_latest_time_scrape_route", help, &age)?;
         }
@@ -73,21 +73,21 @@ fn encode_sources(encoder: &mut DescriptorEncoder<'_>, sources: &[&SourceStatus]
     encode_family(
         encoder,
         "scrapebroker_route_source_age_seconds",
-        "Since the source's last good answer",
+        "Since the source's last valid response",
         "source",
         ages,
     )?;
     encode_family(
         encoder,
         "scrapebroker_route_source_endpoints",
-        "Endpoints in the source's last good answer, once for each route",
+        "Endpoints in the source's last valid response, once for each route",
         "source",
         sources.iter().map(|source| (&*source.name, ConstGauge::new(source.endpoints as u64))),
     )?;
     encode_family(
         encoder,
         "scrapebroker_route_source_skipped",
-        "Endpoints in the source's last good answer, or messages since the start, that were of no use",
+        "Endpoints in the source's last valid response, or messages since the start, that were ignored",
         "source",
         sources.iter().map(|source| (&*source.name, ConstGauge::new(source.skipped as u64))),
     )?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The local disk of a platform is lost at a restart, and SQLite stores data on it.
-const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform does not keep over a restart; \
+const NOT_DURABLE: &str = "bindings are kept in SQLite on a disk that this platform deletes at a restart; \
      set database_url to a PostgreSQL, or store_is_durable if the file lies on a mounted volume";
 const SKIP_VERIFY: &str = "backends.skip_verify is set: certificates of instances are not verified, so metrics may come \
      from another host, and credentials of bindings may go to it";

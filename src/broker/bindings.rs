@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         AppGuid, BindingId, InstanceId, OperationKind, OperationState, Plan, PlanId, ScrapeOptions,
-        ServiceId, ServiceInstance, SpaceGuid, TsuruApp, tsuru_ids::is_of_tsuru,
+        ServiceId, ServiceInstance, SpaceGuid, TsuruApp, tsuru_ids::is_tsuru_id,
     },
     secrets::{AssociatedData, salt, token_hash},
     store::{
@@ -231,7 +231,7 @@ impl Broker {
         self.write_transaction(instance, async |tx| match bindings::find(tx, id).await? {
             Some(own) if own.instance_id == *instance => {
                 bindings::delete(tx, id).await?;
-                if is_of_tsuru(id.as_str()) {
+                if is_tsuru_id(id.as_str()) {
                     retained_salts::retain(tx, &own).await?;
                 }
                 Ok(())
@@ -301,7 +301,7 @@ async fn new_token_salt(
     id: &BindingId,
     space: &SpaceGuid,
 ) -> Result<String, BrokerError> {
-    if is_of_tsuru(id.as_str())
+    if is_tsuru_id(id.as_str())
         && let Some(kept) = retained_salts::take(tx, id, space).await?
     {
         return Ok(kept);

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         BindingError, OperationKind,
-        prometheus::{LossOfData, Refusal},
+        prometheus::{DataLoss, Refusal},
     },
     secrets::KeyError,
     store::StoreError,
@@ -24,7 +24,7 @@ pub enum BrokerError {
     #[error("this plan takes no parameters")]
     NoParameters,
     #[error(
-        "a service key takes no parameters: they say how an app is scraped, and it names no app"
+        "a service key takes no parameters: they configure the scrape of an app, and a service key has no app"
     )]
     NoKeyParameters,
     #[error("maintenance_info.version is not the one in the catalog")]
@@ -71,8 +71,8 @@ pub enum BrokerError {
     #[error(transparent)]
     Refused(Refusal),
     #[error("{0}")]
-    Loss(LossOfData),
-    #[error("no provisioner is configured, so no Prometheus can be made or changed")]
+    Loss(DataLoss),
+    #[error("no provisioner is configured, so no Prometheus can be created or changed")]
     NoProvisioner,
     #[error(transparent)]
     Store(#[from] StoreError),

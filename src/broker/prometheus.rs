@@ -8,7 +8,7 @@ use crate::{
     domain::{
         InstanceId, OperationKind, OperationState, SpaceGuid,
         prometheus::{
-            LossOfData, PrometheusParams, PrometheusPlan, ProvisionPolicy, Refusal, Spec,
+            DataLoss, PrometheusParams, PrometheusPlan, ProvisionPolicy, Refusal, Spec,
             StoredPrometheus,
         },
     },
@@ -81,7 +81,8 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let provisioning = self.0.provisioning.get().ok_or(BrokerError::NoProvisioner)?;
         let usage = prometheus::usage(tx, space).await?;
-        let quota_exceeded = |problem: String| Err(BrokerError::Refused(Refusal::NoRoom(problem)));
+        let quota_exceeded =
+            |problem: String| Err(BrokerError::Refused(Refusal::Capacity(problem)));
         let Provisioning { max_instances, max_instances_per_space, policy, .. } = provisioning;
         if usage.of_space + instances > *max_instances_per_space {
             return quota_exceeded(format!(
@@ -147,8 +148,8 @@ pub(super) fn requested_spec(
     Ok(PrometheusParams::from_parameters(parameters)?.resolve(plan)?)
 }
 
-impl From<LossOfData> for BrokerError {
-    fn from(loss: LossOfData) -> Self {
+impl From<DataLoss> for BrokerError {
+    fn from(loss: DataLoss) -> Self {
         Self::Loss(loss)
     }
 }

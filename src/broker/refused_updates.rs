@@ -48,7 +48,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::InstanceUnknown`] when there is no such instance.
-    pub async fn note_refused_update(
+    pub async fn store_refused_update(
         &self,
         id: &InstanceId,
         refused: Option<&RefusedUpdate>,

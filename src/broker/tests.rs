@@ -85,7 +85,7 @@ fn update(id: &str) -> Update {
         names: InstanceNames::default(),
         parameters: Map::new(),
         omitted_parameters: OmittedParameters::Keep,
-        moves_to: OrgSpace::default(),
+        target_space: OrgSpace::default(),
         maintenance_version: None,
         previous_plan_id: None,
         org_space: OrgSpace::default(),

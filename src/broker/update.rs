@@ -39,7 +39,7 @@ pub struct Update {
     pub omitted_parameters: OmittedParameters,
     /// The new organization and space. `None` means unchanged. Bindings keep their space, because
     /// users of the previous space know the tokens of its service keys.
-    pub moves_to: OrgSpace,
+    pub target_space: OrgSpace,
     /// `maintenance_info.version`.
     pub maintenance_version: Option<String>,
     /// The previous plan, if the request contains it.
@@ -255,7 +255,7 @@ impl Broker {
         }
         let mut updated = existing.clone();
         updated.plan_id = plan_id.clone();
-        let OrgSpace { organization_guid, space_guid } = request.moves_to.clone();
+        let OrgSpace { organization_guid, space_guid } = request.target_space.clone();
         updated.organization_guid = organization_guid.unwrap_or(updated.organization_guid);
         updated.space_guid = space_guid.unwrap_or(updated.space_guid);
         let InstanceNames { organization, space, instance } = request.names.clone();

@@ -33,7 +33,7 @@ pub(super) struct Options {
     /// values [default: allow-utf-8 where the format can have them, else underscores]
     #[arg(long, value_name = "SCHEME", value_parser = escaping)]
     escaping: Option<Escaping>,
-    /// Write no exposition, but each problem as FILE:LINE: REASON, and what a merge would mend
+    /// Write no exposition, but each problem as FILE:LINE: REASON, and what a merge would resolve
     #[arg(long)]
     check: bool,
     /// A label for the samples of all files

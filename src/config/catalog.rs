@@ -1,6 +1,6 @@
 //! Reads the broker's catalog at startup and on SIGHUP.
 
-use crate::domain::{BaseUrl, Catalog, CatalogMistake};
+use crate::domain::{BaseUrl, Catalog, CatalogProblem};
 use std::{
     borrow::Cow,
     fmt, fs,
@@ -16,10 +16,10 @@ pub enum CatalogError {
     NotJson { path: PathBuf, source: serde_json::Error },
     /// Cloud Controller would reject the catalog.
     #[error("broker.catalog: {}: {}", path.display(), Lines(mistakes))]
-    Mistakes { path: PathBuf, mistakes: Vec<CatalogMistake> },
+    Mistakes { path: PathBuf, mistakes: Vec<CatalogProblem> },
 }
 
-struct Lines<'a>(&'a [CatalogMistake]);
+struct Lines<'a>(&'a [CatalogProblem]);
 
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

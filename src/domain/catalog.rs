@@ -63,14 +63,14 @@ pub struct Plan {
 
 /// A problem of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct CatalogMistake {
+pub struct CatalogProblem {
     /// Path of the value, as in `services[0].plans[1].id`. It is empty for the document itself.
     pub path: String,
     /// What to change. The text continues a sentence that starts with the path.
     pub problem: String,
 }
 
-impl fmt::Display for CatalogMistake {
+impl fmt::Display for CatalogProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => write!(f, "the catalog {}", self.problem),
@@ -84,7 +84,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Returns all problems, in document order.
-    pub fn parse(document: &Value, base_url: &str) -> Result<Self, Vec<CatalogMistake>> {
+    pub fn parse(document: &Value, base_url: &str) -> Result<Self, Vec<CatalogProblem>> {
         let mut document = document.clone();
         replace_base_url(&mut document, base_url);
         let services = check::services(&document)?;
@@ -135,7 +135,7 @@ impl Catalog {
         self.services.iter().flat_map(|service| &service.plans).any(|it| it.prometheus.is_some())
     }
 
-    pub fn service_named(&self, name: &str) -> Option<&Service> {
+    pub fn service_by_name(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
 
@@ -151,7 +151,7 @@ impl Service {
     }
 
     /// The plan with this name, if it belongs to this service.
-    pub fn plan_named(&self, name: &str) -> Option<&Plan> {
+    pub fn plan_by_name(&self, name: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.name == name)
     }
 }

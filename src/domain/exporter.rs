@@ -2,7 +2,7 @@
 
 mod template;
 
-pub use template::{Template, TemplateError, Unfilled};
+pub use template::{FillError, Template, TemplateError};
 
 use super::MetricsPath;
 use std::{collections::BTreeMap, fmt};

@@ -20,10 +20,10 @@ pub use alertmanager::{AlertmanagerUrl, Allowed, is_public};
 pub use names::{segment, slug};
 pub use params::PrometheusParams;
 pub use period::Period;
-pub use plan::{Bounds, MOST_REPLICAS, PrometheusPlan, Storage};
+pub use plan::{Bounds, MAX_REPLICAS, PrometheusPlan, Storage};
 pub use policy::{ProvisionPolicy, Refusal};
 pub use replica::{Replica, ReplicaState};
-pub use spec::{LossOfData, Spec};
+pub use spec::{DataLoss, Spec};
 pub use stored::StoredPrometheus;
 
 /// Basic auth user of all provisioned Prometheus servers. Each instance has a different password.

@@ -101,7 +101,7 @@ pub fn binding(instance: &InstanceId, bound: Bindable<'_>) -> Result<BindingId, 
 }
 
 /// Whether an id is derived from a Tsuru name. Other platforms do not use this prefix.
-pub fn is_of_tsuru(id: &str) -> bool {
+pub fn is_tsuru_id(id: &str) -> bool {
     id.starts_with(PREFIX)
 }
 
@@ -119,7 +119,7 @@ pub fn pool_of<'a>(organization: &OrganizationGuid, space: &'a SpaceGuid) -> &'a
 /// Whether `space` is a pool of `team`. `team` is the space of a service instance that was created
 /// without a pool; such an instance belongs to all pools of its team.
 pub fn is_pool_of(team: &str, space: &str) -> bool {
-    is_of_tsuru(team) && team.ends_with('/') && space.starts_with(team)
+    is_tsuru_id(team) && team.ends_with('/') && space.starts_with(team)
 }
 
 /// The names of the service and the instance in an id. Returns `None` if the id is not derived from

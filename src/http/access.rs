@@ -18,7 +18,7 @@ mod throttle;
 pub use metrics::AccessMetrics;
 pub use operators::{Operator, Operators};
 
-use super::auth::{BasicCredentials, CHALLENGE, Presented};
+use super::auth::{BasicCredentials, CHALLENGE, RequestCredentials};
 use crate::{
     broker::{BindingTable, Scope, TOKEN_PREFIX, token_hash},
     discovery::Match,
@@ -65,14 +65,14 @@ pub enum Caller {
     Token(Scope),
     /// Has a valid token, which is not required. The caller can see all apps, and is authorized for
     /// the apps that the token covers.
-    Holder(Scope),
+    OptionalToken(Scope),
 }
 
 impl Caller {
     /// Whether data of `app` may be shown to the caller.
     pub fn sees(&self, app: &App) -> bool {
         match self {
-            Self::Anyone | Self::Operator | Self::Holder(_) => true,
+            Self::Anyone | Self::Operator | Self::OptionalToken(_) => true,
             Self::Token(scope) => scope.covers(app),
         }
     }
@@ -82,7 +82,7 @@ impl Caller {
         match self {
             Self::Anyone => false,
             Self::Operator => true,
-            Self::Token(scope) | Self::Holder(scope) => scope.covers(app),
+            Self::Token(scope) | Self::OptionalToken(scope) => scope.covers(app),
         }
     }
 }
@@ -116,19 +116,19 @@ pub enum Denied {
     Missing,
     /// Neither a valid token nor the credentials of an operator.
     #[error(
-        "The token or password is not good, or not any more: take it from the binding or service key again."
+        "The token or password is invalid or was revoked: get it from the binding or service key again."
     )]
     Wrong,
     /// Credentials of an operator are missing.
     #[error("This is for operators: use an operator's user name and password, or the broker's.")]
-    NoOperator,
+    OperatorRequired,
     /// A valid token, which does not cover the requested app.
     #[error(
-        "The token is good for another app or space: use that of a binding of this app, or of a service key of its space."
+        "The token is valid for another app or space: use that of a binding of this app, or of a service key of its space."
     )]
-    NotYours,
+    Forbidden,
     /// A valid token, but the resource is for operators only.
-    #[error("A token does not open this: it is for operators.")]
+    #[error("Tokens cannot access this: it is for operators.")]
     OperatorsOnly,
     /// No operators are configured.
     #[error(
@@ -140,14 +140,14 @@ pub enum Denied {
         "Too many logins from this address failed, so this one was not looked at. If the user name and password, or the token, are right, try again in {} s.",
         seconds(*.0)
     )]
-    TooMany(Duration),
+    Throttled(Duration),
 }
 
 impl Denied {
     /// The value of `Retry-After`.
     pub fn retry_after(self) -> Option<u64> {
         match self {
-            Self::TooMany(wait) => Some(seconds(wait)),
+            Self::Throttled(wait) => Some(seconds(wait)),
             _ => None,
         }
     }
@@ -188,7 +188,7 @@ impl Access {
 
     /// Whether another text of a request contains a credential of this installation.
     pub fn is_own_credential(&self, text: &[u8]) -> bool {
-        self.0.own.are_in(text)
+        self.0.own.match_request(text)
     }
 
     /// Authenticates a scrape, or a request for the description of an app. The token of a
@@ -202,16 +202,18 @@ impl Access {
             return self.caller(request).await.map_err(|denied| self.denied(denied));
         }
         // Other credentials are intended for the app.
-        let are_own = Presented::of(request.headers()).is_some_and(|Presented { user, secret }| {
-            let is_own_user = user.is_some_and(|user| self.0.own.is_username(&user));
-            is_own_user || secret.starts_with(TOKEN_PREFIX)
-        });
+        let are_own = RequestCredentials::of(request.headers()).is_some_and(
+            |RequestCredentials { user, secret }| {
+                let is_own_user = user.is_some_and(|user| self.0.own.is_username(&user));
+                is_own_user || secret.starts_with(TOKEN_PREFIX)
+            },
+        );
         if !are_own {
             return Ok(Caller::Anyone);
         }
         Ok(match self.caller(request).await {
             Ok(Caller::Token(scope @ Scope::PrometheusTargets(..))) => Caller::Token(scope),
-            Ok(Caller::Token(scope)) => Caller::Holder(scope),
+            Ok(Caller::Token(scope)) => Caller::OptionalToken(scope),
             Ok(caller) => caller,
             // Scraping requires no credentials, so wrong credentials are not an error.
             Err(_) => Caller::Anyone,
@@ -228,8 +230,8 @@ impl Access {
             other => other,
         });
         let caller = caller.map_err(|denied| self.denied(denied))?;
-        let presented = Presented::of(request.headers());
-        let Presented { user, secret } = presented.ok_or(self.denied(Denied::Missing))?;
+        let presented = RequestCredentials::of(request.headers());
+        let RequestCredentials { user, secret } = presented.ok_or(self.denied(Denied::Missing))?;
         let identity = match caller {
             Caller::Operator => Identity::Operator(user.unwrap_or_default()),
             _ => Identity::Token(token_hash(&secret)),
@@ -252,7 +254,7 @@ impl Access {
         let denied = match self.caller(request).await {
             Ok(Caller::Operator) => return Ok(()),
             Ok(_) => Denied::OperatorsOnly,
-            Err(Denied::Missing | Denied::Wrong) => Denied::NoOperator,
+            Err(Denied::Missing | Denied::Wrong) => Denied::OperatorRequired,
             Err(other) => other,
         };
         Err(self.denied(denied))
@@ -273,7 +275,7 @@ impl Access {
         let denied = match self.caller(request).await {
             Ok(Caller::Operator) => return Ok(()),
             Ok(Caller::Token(Scope::Query(instance))) if is_it(&instance) => return Ok(()),
-            Ok(_) => match Presented::of(request.headers()) {
+            Ok(_) => match RequestCredentials::of(request.headers()) {
                 Some(presented) => self.wrong_token(origin(request.peer_addr()), &presented),
                 None => Denied::Wrong,
             },
@@ -283,8 +285,8 @@ impl Access {
     }
 
     /// Counts and returns the refusal of a token that does not cover the request.
-    pub fn not_yours(&self) -> Denied {
-        self.denied(Denied::NotYours)
+    pub fn forbidden(&self) -> Denied {
+        self.denied(Denied::Forbidden)
     }
 
     /// Compares the credentials of a platform API, with the same limits.
@@ -297,7 +299,7 @@ impl Access {
         headers: &HeaderMap,
         compare: impl FnOnce() -> bool,
     ) -> Result<(), Denied> {
-        let checked = match Presented::of(headers) {
+        let checked = match RequestCredentials::of(headers) {
             None => Err(Denied::Missing),
             Some(presented) => self.compare(origin(peer), &presented, compare),
         };
@@ -307,7 +309,7 @@ impl Access {
     fn compare(
         &self,
         origin: Origin,
-        presented: &Presented,
+        presented: &RequestCredentials,
         compare: impl FnOnce() -> bool,
     ) -> Result<(), Denied> {
         let attempt = self.attempt(origin, presented)?;
@@ -322,30 +324,30 @@ impl Access {
     fn attempt(
         &self,
         origin: Origin,
-        Presented { user, secret }: &Presented,
+        RequestCredentials { user, secret }: &RequestCredentials,
     ) -> Result<Option<Attempt<'_>>, Denied> {
         let Inner { proven, throttle, .. } = &*self.0;
         let user = user.as_deref().unwrap_or_default();
         if proven.knows(origin, user, secret, throttle) {
             return Ok(None);
         }
-        throttle.begin(origin, user).map(Some).map_err(Denied::TooMany)
+        throttle.begin(origin, user).map(Some).map_err(Denied::Throttled)
     }
 
     fn succeeded(
         &self,
         origin: Origin,
-        Presented { user, secret }: &Presented,
+        RequestCredentials { user, secret }: &RequestCredentials,
         attempt: Option<Attempt<'_>>,
     ) {
         self.0.proven.note(origin, user.as_deref().unwrap_or_default(), secret);
         attempt.into_iter().for_each(Attempt::succeeded);
     }
 
-    fn wrong_token(&self, origin: Origin, presented: &Presented) -> Denied {
+    fn wrong_token(&self, origin: Origin, presented: &RequestCredentials) -> Denied {
         match self.0.throttle.wrong_token(origin, presented.user.as_deref()) {
             Ok(()) => Denied::Wrong,
-            Err(wait) => Denied::TooMany(wait),
+            Err(wait) => Denied::Throttled(wait),
         }
     }
 
@@ -356,7 +358,7 @@ impl Access {
 
     async fn caller(&self, request: &HttpRequest) -> Result<Caller, Denied> {
         let Inner { bound, broker, operators, own, .. } = &*self.0;
-        let presented = Presented::of(request.headers()).ok_or(Denied::Missing)?;
+        let presented = RequestCredentials::of(request.headers()).ok_or(Denied::Missing)?;
         if let Some(scope) = bound.scope_of_token(&presented.secret) {
             return Ok(Caller::Token(scope));
         }
@@ -367,7 +369,8 @@ impl Access {
             return Err(self.wrong_token(origin, &presented));
         }
         let attempt = self.attempt(origin, &presented)?;
-        let is_broker = broker.as_ref().is_some_and(|broker| broker.are_in(request.headers()));
+        let is_broker =
+            broker.as_ref().is_some_and(|broker| broker.match_request(request.headers()));
         if is_broker || operators.is_known(&presented) || operators.verify(&presented).await? {
             self.succeeded(origin, &presented, attempt);
             return Ok(Caller::Operator);
@@ -389,10 +392,10 @@ impl fmt::Debug for Access {
 impl ResponseError for Denied {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Wrong | Self::NoOperator => StatusCode::UNAUTHORIZED,
-            Self::NotYours | Self::OperatorsOnly => StatusCode::FORBIDDEN,
+            Self::Missing | Self::Wrong | Self::OperatorRequired => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::OperatorsOnly => StatusCode::FORBIDDEN,
             Self::NoOperators => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -403,13 +406,13 @@ impl ResponseError for Denied {
                 response.append_header((header::WWW_AUTHENTICATE, CHALLENGE));
                 response.append_header((header::WWW_AUTHENTICATE, BEARER_CHALLENGE));
             }
-            Self::NoOperator => {
+            Self::OperatorRequired => {
                 response.append_header((header::WWW_AUTHENTICATE, CHALLENGE));
             }
-            Self::TooMany(wait) => {
+            Self::Throttled(wait) => {
                 response.append_header((header::RETRY_AFTER, seconds(*wait).to_string()));
             }
-            Self::NotYours | Self::OperatorsOnly | Self::NoOperators => {}
+            Self::Forbidden | Self::OperatorsOnly | Self::NoOperators => {}
         }
         response.content_type(ContentType::plaintext()).body(format!("{self}\n"))
     }

@@ -107,7 +107,7 @@ async fn answer(
     let visible_match = |one| visible(one, |app| caller.sees(app));
     let found: Vec<_> = found.into_iter().filter_map(visible_match).collect();
     if found.is_empty() {
-        return Err(apps.access.not_yours().into());
+        return Err(apps.access.forbidden().into());
     }
     if app_request.view == View::Description {
         return Ok(HttpResponse::Ok().json(description::describe(

@@ -46,7 +46,7 @@ impl BasicCredentials {
     }
 
     /// Whether the `Authorization` header contains these credentials.
-    pub fn are_in(&self, headers: &HeaderMap) -> bool {
+    pub fn match_request(&self, headers: &HeaderMap) -> bool {
         let Digests { key, pair, .. } = &*self.0;
         let sent = headers.get(AUTHORIZATION).and_then(|value| {
             let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
@@ -57,8 +57,8 @@ impl BasicCredentials {
     }
 
     /// Whether the `Authorization` header contains this password with another user name.
-    pub fn password_is_in(&self, headers: &HeaderMap, username: &str) -> bool {
-        Presented::of(headers).is_some_and(|Presented { user, secret }| {
+    pub fn match_password(&self, headers: &HeaderMap, username: &str) -> bool {
+        RequestCredentials::of(headers).is_some_and(|RequestCredentials { user, secret }| {
             user.as_deref() == Some(username) && self.has_password(secret.as_bytes())
         })
     }
@@ -73,14 +73,14 @@ impl fmt::Debug for BasicCredentials {
 /// Credentials of a request.
 ///
 /// It does not implement `Debug`, because it contains a secret.
-pub struct Presented {
+pub struct RequestCredentials {
     /// The user name of basic auth. `None` for a bearer token.
     pub user: Option<String>,
     /// The password or the token.
     pub secret: String,
 }
 
-impl Presented {
+impl RequestCredentials {
     /// Parses the `Authorization` header in `headers`.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         Self::in_value(headers.get(AUTHORIZATION)?)
@@ -126,7 +126,7 @@ mod tests {
             ("Bearer".to_owned(), None),
         ];
         for (value, expected) in cases {
-            let presented = Presented::in_value(&HeaderValue::from_str(&value).unwrap());
+            let presented = RequestCredentials::in_value(&HeaderValue::from_str(&value).unwrap());
             let found = presented.as_ref().map(|one| (one.user.as_deref(), one.secret.as_str()));
             assert_eq!(found, expected, "{value}");
         }
@@ -152,9 +152,9 @@ mod tests {
         for (value, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
-            assert_eq!(credentials.are_in(&headers), expected, "{value}");
+            assert_eq!(credentials.match_request(&headers), expected, "{value}");
         }
-        assert!(!credentials.are_in(&HeaderMap::new()));
+        assert!(!credentials.match_request(&HeaderMap::new()));
     }
 
     #[test]
@@ -170,10 +170,10 @@ mod tests {
             let mut headers = HeaderMap::new();
             let value = format!("Basic {}", STANDARD.encode(sent));
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
-            assert_eq!(credentials.password_is_in(&headers, "metrics"), expected, "{sent}");
+            assert_eq!(credentials.match_password(&headers, "metrics"), expected, "{sent}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str("Bearer password").unwrap());
-        assert!(!BasicCredentials::new("b", &"password".into()).password_is_in(&headers, ""));
+        assert!(!BasicCredentials::new("b", &"password".into()).match_password(&headers, ""));
     }
 }

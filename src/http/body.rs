@@ -14,9 +14,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum BodyError {
     #[error("the body is larger than {MAX_BYTES} bytes")]
     TooLarge,
-    #[error("the body was not there after {} s", TIMEOUT.as_secs())]
+    #[error("the body was not received within {} s", TIMEOUT.as_secs())]
     TooSlow,
-    #[error("the body was cut off")]
+    #[error("the body is incomplete")]
     CutOff,
 }
 

@@ -19,7 +19,7 @@ const PROMETHEUS: &str = "/prometheus/";
 const TSURU: &str = "/tsuru/";
 
 /// Middleware that removes superfluous slashes.
-pub async fn tidy<B: MessageBody>(
+pub async fn normalize<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

@@ -5,7 +5,7 @@
 
 use crate::{
     discovery::{Snapshot, UnknownRoutes},
-    domain::tsuru_ids::is_of_tsuru,
+    domain::tsuru_ids::is_tsuru_id,
 };
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) fn waiting_for(table: &Snapshot) -> String {
 /// Kinds of sources that may know an app with this id, name or route, and whose routes are unknown.
 pub(super) fn unknown_for(table: &Snapshot, keep: Duration, key: &str) -> Vec<UnknownRoutes> {
     let mut unknown = table.unknown_routes(keep);
-    unknown.retain(|unknown| unknown.kind.is_tsuru || !is_of_tsuru(key));
+    unknown.retain(|unknown| unknown.kind.is_tsuru || !is_tsuru_id(key));
     unknown
 }
 

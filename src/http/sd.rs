@@ -153,7 +153,7 @@ impl Sd {
         });
         let answer = Arc::new(rendered.await.map_err(|_| SdError::Failed)??);
         self.cache.put(key, versions, Arc::clone(&answer));
-        Ok((answer, Outcome::Made))
+        Ok((answer, Outcome::Rendered))
     }
 }
 
@@ -233,8 +233,8 @@ fn visibility(caller: &Caller, sd: &Sd) -> Result<Visibility, SdError> {
         Caller::Token(Scope::PrometheusTargets(instance, _)) => {
             Ok(Visibility::BoundApps(instance.clone()))
         }
-        Caller::Token(Scope::Query(_)) | Caller::Holder(_) | Caller::Anyone => {
-            Err(sd.access.not_yours().into())
+        Caller::Token(Scope::Query(_)) | Caller::OptionalToken(_) | Caller::Anyone => {
+            Err(sd.access.forbidden().into())
         }
     }
 }

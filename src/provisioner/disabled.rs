@@ -41,7 +41,7 @@ impl ProvisionPolicy for DisabledProvisioner {
         _: &'a Spec,
         _: Option<&'a Spec>,
     ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(async { Err(Refusal::NoRoom(REASON.to_owned())) })
+        Box::pin(async { Err(Refusal::Capacity(REASON.to_owned())) })
     }
 
     fn capacity(&self) -> Option<u64> {

@@ -72,7 +72,7 @@ impl CommonPolicy {
         if self.remote_writes.contains(name) {
             return Ok(());
         }
-        Err(Refusal::NoRoom(format!(
+        Err(Refusal::Capacity(format!(
             "the plan copies samples to {name}, which prometheus.remote_writes does not have; ask the operator"
         )))
     }

@@ -25,7 +25,7 @@ use super::{DesiredInstance, Failure, Provisioner};
 use crate::{
     domain::{
         InstanceId,
-        prometheus::{MOST_REPLICAS, Replica, ReplicaState},
+        prometheus::{MAX_REPLICAS, Replica, ReplicaState},
     },
     tls::ClientConfig,
     tsuru::{AppInfo, CallLimits, Created, TsuruApi, TsuruApiError, TsuruClient},
@@ -208,7 +208,7 @@ impl TsuruProvisioner {
     async fn remove(&self, id: &InstanceId) -> Result<(), Failure> {
         self.watchers.borrow_mut().remove(id);
         // All possible replicas, because an interrupted operation may have created any of them.
-        for number in 0..MOST_REPLICAS {
+        for number in 0..MAX_REPLICAS {
             self.remove_replica(id, number).await?;
         }
         Ok(())

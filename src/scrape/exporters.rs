@@ -10,7 +10,7 @@ use super::{
         AppExporter, QUERY, ScrapePlan, ScrapeTarget, SecretScope, TargetKind, UnfilledExporter,
     },
 };
-use crate::domain::{App, ExternalExporter, Unfilled};
+use crate::domain::{App, ExternalExporter, FillError};
 use exposition::AddedLabels;
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Exporters {
 
 /// The path with the parameters filled in. As in promfetcher, a parameter replaces one with the
 /// same name in the path.
-fn request_path(exporter: &ExternalExporter, app: &App) -> Result<String, Unfilled> {
+fn request_path(exporter: &ExternalExporter, app: &App) -> Result<String, FillError> {
     let (path, query) =
         exporter.path.as_str().split_once('?').unwrap_or((exporter.path.as_str(), ""));
     let is_replaced = |pair: &&str| {
@@ -145,6 +145,6 @@ mod tests {
             assert_eq!(request_path(&exporter(path, params), &app).unwrap(), expected);
         }
         let missing = exporter("/m", &[("s", &["{{space_name}}"])]);
-        assert_eq!(request_path(&missing, &app), Err(Unfilled::Missing));
+        assert_eq!(request_path(&missing, &app), Err(FillError::Missing));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     discovery::Endpoint,
-    domain::{App, ExternalExporter, Unfilled},
+    domain::{App, ExternalExporter, FillError},
 };
 use awc::http::header::{HeaderName, HeaderValue};
 use exposition::AddedLabels;
@@ -55,7 +55,7 @@ pub(super) struct AppExporter {
 #[derive(Debug)]
 pub(super) struct UnfilledExporter {
     pub(super) exporter: AppExporter,
-    pub(super) why: Unfilled,
+    pub(super) why: FillError,
 }
 
 /// Where the secrets of a binding may be sent. Secrets are its headers, its credentials, and all

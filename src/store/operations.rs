@@ -143,5 +143,5 @@ pub(super) fn word<T: Copy>(
 ) -> Result<T, StoreError> {
     let text: String = row.try_get(column)?;
     let found = known.iter().copied().find(|known| word(*known) == text);
-    found.ok_or_else(|| corrupt(column, &"is not a word that this version knows"))
+    found.ok_or_else(|| corrupt(column, &"is unknown to this version"))
 }

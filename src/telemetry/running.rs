@@ -42,15 +42,15 @@ impl Running {
     }
 
     /// Logs all running requests as aborted, oldest first.
-    pub fn log_cut(&self) {
+    pub fn log_aborted(&self) {
         let requests = self.requests();
         for Request { description, since } in requests.running.values().take(MAX_LOGGED) {
             let running_ms = rounded_ms(since.elapsed());
-            tracing::warn!(request = description, running_ms, "cut: {description}");
+            tracing::warn!(request = description, running_ms, "request aborted: {description}");
         }
         let cut = requests.running.len();
         if cut > 0 {
-            tracing::warn!(cut, "requests without a whole answer: {cut}");
+            tracing::warn!(cut, "requests aborted: {cut}");
         }
     }
 
@@ -150,7 +150,7 @@ impl Drop for Entry {
 ///
 /// # Errors
 /// Returns errors of the wrapped service.
-pub async fn list(
+pub async fn track(
     running: web::Data<Running>,
     request: ServiceRequest,
     next: Next<BoxBody>,

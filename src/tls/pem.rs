@@ -109,9 +109,7 @@ impl Identity<'_> {
     pub(super) fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
         let (chain, key) = (self.cert.certificates()?, self.key.private_key()?);
         CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                self.key.error("is not the key of the certificate beside it")
-            }
+            rustls::Error::InconsistentKeys(_) => self.key.error("does not match the certificate"),
             rustls::Error::InvalidCertificate(error) => {
                 self.cert.error(format!("the first certificate in it cannot be used: {error}"))
             }

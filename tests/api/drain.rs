@@ -113,9 +113,9 @@ async fn scrapes_beyond_the_grace_period_are_interrupted_and_logged() {
     server.signal("TERM");
     assert_eq!(server.exit_code().await, Some(0));
     assert_eq!(scrape.await.unwrap(), None);
-    let message = eventually(async || server.logged("cut: ").pop()).await;
-    assert_eq!(message, format!("cut: GET {SCRAPE}?key=…"));
-    assert_eq!(server.logged("without a whole answer: 1").len(), 1);
+    let message = eventually(async || server.logged("request aborted: ").pop()).await;
+    assert_eq!(message, format!("request aborted: GET {SCRAPE}?key=…"));
+    assert_eq!(server.logged("requests aborted: 1").len(), 1);
 }
 
 #[actix_web::test]
@@ -148,8 +148,8 @@ async fn a_second_signal_stops_immediately() {
         server.signal(second);
         assert_eq!(server.exit_code().await, Some(0), "{second}");
         assert_eq!(scrape.await.unwrap(), None);
-        let message = eventually(async || server.logged("cut: ").pop()).await;
-        assert_eq!(message, format!("cut: GET {SCRAPE}"));
+        let message = eventually(async || server.logged("request aborted: ").pop()).await;
+        assert_eq!(message, format!("request aborted: GET {SCRAPE}"));
     }
 }
 

@@ -380,7 +380,7 @@ fn unusable_certificates_are_configuration_errors() {
     files.write("other", &self_signed("localhost").key);
     let cases = [
         ("TLS", "cert", "missing", "tls.key_file: "),
-        ("TLS", "cert", "other", "is not the key of the certificate beside it"),
+        ("TLS", "cert", "other", "does not match the certificate"),
         ("BACKENDS", "key", "key", "backends.cert_file: "),
     ];
     for (section, cert, key, expected) in cases {

@@ -63,7 +63,7 @@ impl Instances {
             policy: Arc::new(AcceptingPolicy),
             operations_changed: Arc::default(),
         };
-        broker.provision_with(provisioning, catalog);
+        broker.enable_provisioning(provisioning, catalog);
         for id in ids {
             let provision = Provision {
                 instance_id: id.parse().unwrap(),
@@ -408,7 +408,7 @@ async fn a_target_list_is_cached_until_something_changes() {
     let head = send("HEAD", &app.url("/sd"), &authorization, None).await;
     assert_eq!((head.status, head.body.len(), &head.headers["etag"]), (200, 0, &tag));
     assert_eq!(head.headers["content-length"], first.body.len().to_string());
-    assert_eq!(app.list_count("made").await, 1);
+    assert_eq!(app.list_count("rendered").await, 1);
 
     routes.rewrite(&fleet);
     let changed = eventually(async || {
@@ -419,7 +419,7 @@ async fn a_target_list_is_cached_until_something_changes() {
     .await;
     assert_eq!(instances(&changed), ["app-guid web/0", "app-guid web/1"]);
     assert_ne!(changed.headers["etag"], tag);
-    assert_eq!(app.list_count("made").await, 2);
+    assert_eq!(app.list_count("rendered").await, 2);
     let bound = app.bind("b1", "app-guid", json!({"labels": {"team": "t"}})).await;
     assert_eq!(bound.status, 201);
     assert_eq!(app.sd("/sd", &operator).await.json()[0]["labels"]["team"], "t");

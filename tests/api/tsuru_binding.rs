@@ -133,7 +133,7 @@ async fn a_missing_body_times_out() {
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await.unwrap();
     let answer = parse_response(&raw);
-    assert_eq!((answer.status, answer.text().contains("was not there after")), (408, true));
+    assert_eq!((answer.status, answer.text().contains("was not received within")), (408, true));
 }
 
 #[actix_web::test]

@@ -12,14 +12,14 @@ pub(super) enum Ended {
     /// No request ran for the idle timeout.
     Idle,
     /// It was idle, and the limit was reached.
-    ForAnother,
+    Evicted,
 }
 
 impl Ended {
     fn reason(self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::ForAnother => "evicted",
+            Self::Evicted => "evicted",
         }
     }
 }
@@ -52,14 +52,14 @@ impl ConnectionMetrics {
             ended: CounterByLabel::register(
                 registry,
                 "scrapebroker_connections_closed",
-                "Connections without a request that we closed: idle for too long, or evicted for a new one",
+                "Connections without a request that were closed: idle for too long, or evicted for a new one",
                 "reason",
-                [Ended::Idle, Ended::ForAnother].map(Ended::reason),
+                [Ended::Idle, Ended::Evicted].map(Ended::reason),
             ),
             stalled: register(
                 registry,
                 "scrapebroker_answers_stalled",
-                "Answers that were ended because the client took nothing of them for write_timeout",
+                "Responses that were aborted because the client read nothing for write_timeout",
                 Default::default(),
             ),
         }

@@ -40,7 +40,7 @@ async fn replica(store: &Store) -> Broker {
         policy: Arc::new(AcceptAll),
         operations_changed: Arc::default(),
     };
-    broker.provision_with(provisioning, catalog());
+    broker.enable_provisioning(provisioning, catalog());
     broker
 }
 

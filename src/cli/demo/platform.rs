@@ -57,7 +57,7 @@ pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Creden
         match last["state"].as_str() {
             Some("in progress") => tokio::time::sleep(POLL_INTERVAL).await,
             Some("succeeded") => break,
-            _ => bail!("{}", last["description"].as_str().unwrap_or("it could not be made")),
+            _ => bail!("{}", last["description"].as_str().unwrap_or("it could not be created")),
         }
     }
     let bind = bind_app(&service, &plan, json!({"endpoint": ENDPOINT}));

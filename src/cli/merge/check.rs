@@ -75,7 +75,7 @@ fn check_file(
         writeln!(out, "note: {path}: only the first {MAX_PROBLEMS} problems are listed")?;
     }
     if arguments.detects_formats() {
-        writeln!(out, "note: {path}: read as {format} for what it holds; `--from` names another")?;
+        writeln!(out, "note: {path}: detected as {format}; set another with `--from`")?;
     }
     Ok(None)
 }

@@ -9,7 +9,7 @@ pub(super) enum MergeError {
     #[error("`-` is given more than once")]
     SecondStdin,
     #[error(
-        "`{0}` is no label to add: K=V, where K is a label name, and not `le`, `quantile` or `__name__`"
+        "`{0}` is not a valid label: write K=V, where K is a label name, and not `le`, `quantile` or `__name__`"
     )]
     Label(String),
     #[error("`{0}` has no UTF-8 names to allow: escape them, or write another format")]

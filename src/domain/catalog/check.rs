@@ -4,7 +4,7 @@
 //! `lib/services/service_brokers/v2/catalog.rb`). Validation continues after a problem, so that an
 //! operator sees all problems at once.
 
-use super::{CatalogMistake, ParameterSchema, Plan, Service};
+use super::{CatalogProblem, ParameterSchema, Plan, Service};
 use crate::domain::{IdError, PlanId, prometheus::PrometheusPlan};
 use serde_json::{Map, Value};
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -19,7 +19,7 @@ const MAX_MAINTENANCE_INFO: usize = 2_000;
 const PERMISSIONS: [&str; 3] = ["syslog_drain", "route_forwarding", "volume_mount"];
 
 /// Returns the services of a document, or all problems.
-pub(super) fn services(document: &Value) -> Result<Vec<Service>, Vec<CatalogMistake>> {
+pub(super) fn services(document: &Value) -> Result<Vec<Service>, Vec<CatalogProblem>> {
     let mut check = Check::default();
     let services = match document.as_object() {
         None => {
@@ -56,7 +56,7 @@ impl<'a> Object<'a> {
 
 #[derive(Default)]
 struct Check {
-    mistakes: Vec<CatalogMistake>,
+    mistakes: Vec<CatalogProblem>,
     service_ids: BTreeSet<String>,
     service_names: BTreeSet<String>,
     plan_ids: BTreeSet<String>,
@@ -65,7 +65,7 @@ struct Check {
 
 impl Check {
     fn mistake(&mut self, path: impl Into<String>, problem: impl fmt::Display) {
-        self.mistakes.push(CatalogMistake { path: path.into(), problem: problem.to_string() });
+        self.mistakes.push(CatalogProblem { path: path.into(), problem: problem.to_string() });
     }
 
     fn services(&mut self, document: &Object<'_>) -> Option<Vec<Service>> {
@@ -87,7 +87,7 @@ impl Check {
                 && !seen.insert(text.to_owned())
             {
                 let problem = "is used by another service, too".to_owned();
-                self.mistakes.push(CatalogMistake { path: service.at(key), problem });
+                self.mistakes.push(CatalogProblem { path: service.at(key), problem });
             }
         }
         let bindable = self.flag(service, "bindable");

@@ -67,9 +67,9 @@ impl fmt::Display for Known {
 
 /// Reasons why a template cannot be filled for an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfilled {
+pub enum FillError {
     /// The app has no value for a tag. An empty value could select every app.
-    #[error("the route table does not tell a tag of the app that a parameter needs")]
+    #[error("the route table has no value for a tag that a parameter needs")]
     Missing,
     /// A value contains quotes or backslashes. These could end a quoted string of a query and
     /// select other apps.
@@ -77,7 +77,7 @@ pub enum Unfilled {
     Unsafe,
 }
 
-impl Unfilled {
+impl FillError {
     /// The value of the `error` label of `promfetcher_scrape_external_exporter_error`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl Template {
     ///
     /// # Errors
     /// Returns an error if a tag is missing or could end a quoted string.
-    pub fn fill(&self, app: &App) -> Result<String, Unfilled> {
+    pub fn fill(&self, app: &App) -> Result<String, FillError> {
         let mut text = String::new();
         for part in &self.0 {
             match part {
@@ -123,7 +123,7 @@ impl Template {
 }
 
 impl Tag {
-    fn value(self, app: &App) -> Result<&str, Unfilled> {
+    fn value(self, app: &App) -> Result<&str, FillError> {
         let value = match self {
             Self::Fixed(text) => return Ok(text),
             // For apps, the source id of a route is the id of the app.
@@ -135,10 +135,10 @@ impl Tag {
             Self::OrganizationName => &app.organization_name,
         };
         if value.is_empty() {
-            return Err(Unfilled::Missing);
+            return Err(FillError::Missing);
         }
         if value.chars().any(|c| c.is_control() || "\"'`\\".contains(c)) {
-            return Err(Unfilled::Unsafe);
+            return Err(FillError::Unsafe);
         }
         Ok(value)
     }
@@ -237,10 +237,10 @@ mod tests {
     #[test]
     fn missing_and_unsafe_tags_are_errors() {
         let fill = |text: &str, app: &App| Template::parse(text).unwrap().fill(app);
-        assert_eq!(fill("{{organization_name}}", &app("shop", "")), Err(Unfilled::Missing));
+        assert_eq!(fill("{{organization_name}}", &app("shop", "")), Err(FillError::Missing));
         assert_eq!(fill("{{app_name}}", &app("shop", "")), Ok("shop".to_owned()));
         for name in ["a\"} or {x=\"", "a'", "a`", "a\\", "a\nb"] {
-            assert_eq!(fill("{{.AppName}}", &app(name, "acme")), Err(Unfilled::Unsafe), "{name}");
+            assert_eq!(fill("{{.AppName}}", &app(name, "acme")), Err(FillError::Unsafe), "{name}");
         }
         assert_eq!(fill("{{.AppName}}", &app("Größe & {x}", "a")), Ok("Größe & {x}".to_owned()));
     }

@@ -88,7 +88,7 @@ pub enum Allowed {
     /// A host name, as in `alerts.internal`.
     Name(String),
     /// All subdomains of a name, as in `*.internal`.
-    Below(String),
+    Subdomains(String),
     /// An IP address or a network, as in `10.1.0.0/16`.
     Network(IpNet),
 }
@@ -99,7 +99,7 @@ impl Allowed {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         match self {
             Self::Name(name) => host == *name,
-            Self::Below(parent) => {
+            Self::Subdomains(parent) => {
                 host.strip_suffix(parent.as_str()).is_some_and(|rest| rest.ends_with('.'))
             }
             Self::Network(_) => false,
@@ -129,7 +129,7 @@ impl FromStr for Allowed {
         };
         match Host::parse(name) {
             Ok(Host::Domain(name)) if name.contains('*') => Err(format!("{name} has a * in it")),
-            Ok(Host::Domain(name)) if is_below => Ok(Self::Below(name)),
+            Ok(Host::Domain(name)) if is_below => Ok(Self::Subdomains(name)),
             Ok(Host::Domain(name)) => Ok(Self::Name(name)),
             _ => Err("is neither a host name, *.domain, an address nor a network like 10.1.0.0/16"
                 .to_owned()),

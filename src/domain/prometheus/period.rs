@@ -39,28 +39,28 @@ impl Period {
 /// setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration like 30s, 6h or 15d")]
-pub struct NoPeriod;
+pub struct InvalidPeriod;
 
 impl FromStr for Period {
-    type Err = NoPeriod;
+    type Err = InvalidPeriod;
 
-    fn from_str(text: &str) -> Result<Self, NoPeriod> {
+    fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
         let (mut rest, mut units, mut total) = (text, UNITS.as_slice(), 0_u64);
         while !rest.is_empty() {
-            let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(NoPeriod)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(InvalidPeriod)?;
             let (number, tail) = rest.split_at(end);
             let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_end);
-            let at = units.iter().position(|(name, _)| *name == unit).ok_or(NoPeriod)?;
-            let (_, milliseconds) = units.get(at).ok_or(NoPeriod)?;
+            let at = units.iter().position(|(name, _)| *name == unit).ok_or(InvalidPeriod)?;
+            let (_, milliseconds) = units.get(at).ok_or(InvalidPeriod)?;
             let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*milliseconds));
-            total = part.and_then(|part| total.checked_add(part)).ok_or(NoPeriod)?;
+            total = part.and_then(|part| total.checked_add(part)).ok_or(InvalidPeriod)?;
             units = units.get(at + 1..).unwrap_or_default();
             rest = tail;
         }
         match total {
             1..=MAX_MILLISECONDS => Ok(Self(Duration::from_millis(total))),
-            _ => Err(NoPeriod),
+            _ => Err(InvalidPeriod),
         }
     }
 }
@@ -81,9 +81,9 @@ impl fmt::Display for Period {
 }
 
 impl TryFrom<String> for Period {
-    type Error = NoPeriod;
+    type Error = InvalidPeriod;
 
-    fn try_from(text: String) -> Result<Self, NoPeriod> {
+    fn try_from(text: String) -> Result<Self, InvalidPeriod> {
         text.parse()
     }
 }

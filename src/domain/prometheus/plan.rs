@@ -56,7 +56,7 @@ impl fmt::Display for Storage {
 const MIN_MEMORY: u64 = 32 << 20;
 
 /// Maximum number of replicas.
-pub const MOST_REPLICAS: u8 = 5;
+pub const MAX_REPLICAS: u8 = 5;
 
 const KNOWN_KEYS: [&str; 8] = [
     "retention",
@@ -102,11 +102,11 @@ impl PrometheusPlan {
             reader.mistake::<()>("retention_size", "is missing: memory storage needs a limit");
         }
         let replicas = match reader.get("replicas").map_or(Some(1), Value::as_u64) {
-            Some(replicas) if (1..=MOST_REPLICAS.into()).contains(&replicas) => {
+            Some(replicas) if (1..=MAX_REPLICAS.into()).contains(&replicas) => {
                 u8::try_from(replicas).ok()
             }
             _ => reader
-                .mistake("replicas", format!("must be a whole number from 1 to {MOST_REPLICAS}")),
+                .mistake("replicas", format!("must be a whole number from 1 to {MAX_REPLICAS}")),
         };
         let sample_limit = match reader.get("sample_limit").map_or(Some(0), Value::as_u64) {
             None => reader.mistake("sample_limit", "must be a whole number; 0 is no limit"),

@@ -28,5 +28,5 @@ pub enum Refusal {
     Parameter(BindingError),
     /// A problem that only the operator can solve, as a sentence for the user.
     #[error("{0}")]
-    NoRoom(String),
+    Capacity(String),
 }

@@ -31,7 +31,7 @@ pub struct Spec {
 
 /// A change that would delete stored samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LossOfData {
+pub enum DataLoss {
     /// A change from disk to memory.
     #[error(
         "the plan keeps samples in memory, and this instance has them on disk: they would be lost; create another instance"
@@ -74,21 +74,21 @@ impl Spec {
     /// `retention_is_explicit` means that the request itself sets the retention time.
     ///
     /// # Errors
-    /// [`LossOfData`] describes which samples would be lost.
-    pub fn check_change(&self, next: &Self, retention_is_explicit: bool) -> Result<(), LossOfData> {
+    /// [`DataLoss`] describes which samples would be lost.
+    pub fn check_change(&self, next: &Self, retention_is_explicit: bool) -> Result<(), DataLoss> {
         if (self.storage, next.storage) == (Storage::Disk, Storage::Tmpfs) {
-            return Err(LossOfData::ToMemory);
+            return Err(DataLoss::ToMemory);
         }
         if next.replicas < self.replicas {
-            return Err(LossOfData::FewerReplicas { from: self.replicas, to: next.replicas });
+            return Err(DataLoss::FewerReplicas { from: self.replicas, to: next.replicas });
         }
         if next.retention < self.retention && !retention_is_explicit {
-            return Err(LossOfData::ShorterRetention { from: self.retention, to: next.retention });
+            return Err(DataLoss::ShorterRetention { from: self.retention, to: next.retention });
         }
         let size = |spec: &Self| spec.retention_size.unwrap_or(u64::MAX);
         let (from, to) = (size(self), size(next));
         if to < from && from != u64::MAX {
-            return Err(LossOfData::SmallerRetention { from, to });
+            return Err(DataLoss::SmallerRetention { from, to });
         }
         Ok(())
     }

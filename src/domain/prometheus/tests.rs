@@ -165,17 +165,17 @@ fn changes_that_lose_samples_are_refused() {
         spec.check_change(&next, retention_is_explicit)
     };
     assert_eq!(change(|_| (), false), Ok(()));
-    assert_eq!(change(|it| it.storage = Storage::Tmpfs, true), Err(LossOfData::ToMemory));
+    assert_eq!(change(|it| it.storage = Storage::Tmpfs, true), Err(DataLoss::ToMemory));
     assert_eq!(change(|it| it.replicas = 2, false), Ok(()));
     let from = Period::seconds(15 * 86_400);
     let to = Period::seconds(3600);
-    let shorter = LossOfData::ShorterRetention { from, to };
+    let shorter = DataLoss::ShorterRetention { from, to };
     assert_eq!(change(|it| it.retention = Period::seconds(3600), false), Err(shorter));
     assert_eq!(change(|it| it.retention = Period::seconds(3600), true), Ok(()), "it was requested");
     assert_eq!(change(|it| it.retention_size = None, false), Ok(()));
     assert!(change(|it| it.retention_size = Some(1), true).is_err());
     let two = Spec { replicas: 2, ..spec.clone() };
-    assert_eq!(two.check_change(&spec, true), Err(LossOfData::FewerReplicas { from: 2, to: 1 }));
+    assert_eq!(two.check_change(&spec, true), Err(DataLoss::FewerReplicas { from: 2, to: 1 }));
 }
 
 #[test]

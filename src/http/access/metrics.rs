@@ -12,7 +12,7 @@ impl AccessMetrics {
         Self(CounterByLabel::register(
             registry,
             "scrapebroker_access_refused",
-            "Requests refused for want of a token or of an operator's credentials, by reason",
+            "Requests refused without a valid token or operator's credentials, by reason",
             "reason",
             ["missing", "wrong", "forbidden", "not_configured", "too_many"],
         ))
@@ -21,10 +21,10 @@ impl AccessMetrics {
     pub(super) fn count(&self, denied: Denied) {
         self.0.count(match denied {
             Denied::Missing => "missing",
-            Denied::Wrong | Denied::NoOperator => "wrong",
-            Denied::NotYours | Denied::OperatorsOnly => "forbidden",
+            Denied::Wrong | Denied::OperatorRequired => "wrong",
+            Denied::Forbidden | Denied::OperatorsOnly => "forbidden",
             Denied::NoOperators => "not_configured",
-            Denied::TooMany(_) => "too_many",
+            Denied::Throttled(_) => "too_many",
         });
     }
 }

@@ -5,7 +5,7 @@
 //! Otherwise a Prometheus with a short scrape interval would use a whole CPU core.
 
 use super::Denied;
-use crate::http::auth::Presented;
+use crate::http::auth::RequestCredentials;
 use ring::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -80,7 +80,7 @@ impl Operators {
     }
 
     /// Whether these are the credentials of an operator, by a password that was correct before.
-    pub(super) fn is_known(&self, presented: &Presented) -> bool {
+    pub(super) fn is_known(&self, presented: &RequestCredentials) -> bool {
         self.named(presented).any(|operator| {
             let last_correct = operator.last_correct.lock().unwrap_or_else(PoisonError::into_inner);
             let password = presented.secret.as_bytes();
@@ -92,11 +92,11 @@ impl Operators {
     ///
     /// # Errors
     /// Returns an error if the queue is full.
-    pub(super) async fn verify(&self, presented: &Presented) -> Result<bool, Denied> {
+    pub(super) async fn verify(&self, presented: &RequestCredentials) -> Result<bool, Denied> {
         if presented.user.is_none() || self.is_empty() {
             return Ok(false);
         }
-        let _queue_permit = self.queue.try_acquire().map_err(|_| Denied::TooMany(RETRY_AFTER))?;
+        let _queue_permit = self.queue.try_acquire().map_err(|_| Denied::Throttled(RETRY_AFTER))?;
         let mut exists = false;
         for operator in self.named(presented) {
             exists = true;
@@ -116,13 +116,16 @@ impl Operators {
         Ok(false)
     }
 
-    fn named<'a>(&'a self, presented: &'a Presented) -> impl Iterator<Item = &'a KnownOperator> {
+    fn named<'a>(
+        &'a self,
+        presented: &'a RequestCredentials,
+    ) -> impl Iterator<Item = &'a KnownOperator> {
         let is_named =
             |it: &&KnownOperator| presented.user.as_deref() == Some(it.operator.username.as_str());
         self.list.iter().filter(is_named)
     }
 
-    async fn check(&self, operator: &KnownOperator, presented: &Presented) -> bool {
+    async fn check(&self, operator: &KnownOperator, presented: &RequestCredentials) -> bool {
         let Ok(permit) = Arc::clone(&self.check_permit).acquire_owned().await else { return false };
         if self.is_known(presented) {
             // A check of an earlier request in the queue may have succeeded.
@@ -148,8 +151,8 @@ impl Operators {
 mod tests {
     use super::*;
 
-    fn presented(user: Option<&str>, secret: &str) -> Presented {
-        Presented { user: user.map(str::to_owned), secret: secret.to_owned() }
+    fn presented(user: Option<&str>, secret: &str) -> RequestCredentials {
+        RequestCredentials { user: user.map(str::to_owned), secret: secret.to_owned() }
     }
 
     #[tokio::test]

@@ -64,11 +64,11 @@ impl OwnCredentials {
     pub(super) fn are_in_authorization(&self, value: &[u8]) -> bool {
         let (scheme, rest) = first_word(value);
         let is_unreadable = scheme.eq_ignore_ascii_case(b"basic") && !is_basic_pair(rest);
-        is_unreadable || self.has_own_username(value) || self.are_in(value)
+        is_unreadable || self.has_own_username(value) || self.match_request(value)
     }
 
     /// Whether another text of a request contains a credential of this installation.
-    pub(super) fn are_in(&self, text: &[u8]) -> bool {
+    pub(super) fn match_request(&self, text: &[u8]) -> bool {
         self.are_in_text(text, 0)
     }
 
@@ -230,10 +230,10 @@ mod tests {
             assert!(!own.are_in_authorization(token.as_bytes()), "{claims}");
         }
         for text in ["admin", "Bearer of-the-app", "read:admin", "sbt", "https://x/admin:y", ""] {
-            assert!(!own.are_in(text.as_bytes()), "{text}");
+            assert!(!own.match_request(text.as_bytes()), "{text}");
         }
         for text in ["correct horse", "key correct horse", "x:correct horse", "//broker:x@y"] {
-            assert!(own.are_in(text.as_bytes()), "{text}");
+            assert!(own.match_request(text.as_bytes()), "{text}");
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
                     _ => text.bytes().map(|b| format!("%{b:02x}")).collect(),
                 };
             }
-            prop_assert!(own().are_in(text.as_bytes()), "{}", text);
+            prop_assert!(own().match_request(text.as_bytes()), "{}", text);
         }
 
         #[test]

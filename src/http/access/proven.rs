@@ -65,7 +65,7 @@ impl Proven {
         let is_from_origin = self.origins().get(&tag).map(|origins| origins.contains(&origin));
         // Lookups with wrong passwords count too, because these are guesses.
         is_from_origin == Some(true)
-            || (throttle.may_look(origin, user) && is_from_origin.is_some())
+            || (throttle.allows_lookup(origin, user) && is_from_origin.is_some())
     }
 
     /// Stores a correct password.

@@ -84,7 +84,7 @@ impl Throttle {
     }
 
     /// Whether a client may look up passwords that were correct for other addresses.
-    pub(super) fn may_look(&self, origin: Origin, user: &str) -> bool {
+    pub(super) fn allows_lookup(&self, origin: Origin, user: &str) -> bool {
         let pair = self.hasher.hash_one((origin, user));
         self.limits().lookups.take(pair, Instant::now()).is_ok()
     }

@@ -48,7 +48,7 @@ pub(super) enum AppsError {
     )]
     TooLarge { length: u64, limit: u64 },
     #[error(
-        "The query holds a credential of this installation, which no app may receive: send it as `Authorization: Bearer TOKEN`. What the app itself needs belongs into the parameters of its binding."
+        "The query contains a credential of this installation, which is not sent to apps: send it as `Authorization: Bearer TOKEN`. Put credentials for the app into the parameters of its binding."
     )]
     OwnCredential,
     #[error(transparent)]
@@ -73,7 +73,7 @@ fn refused(refused: &ScrapeError) -> String {
 }
 
 fn describe(failures: &[FailedInstance], externals: &[String]) -> String {
-    let mut text = format!("None of {} instances gave metrics:\n", failures.len());
+    let mut text = format!("None of {} instances returned metrics:\n", failures.len());
     for one in failures.iter().take(MAX_NAMED) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}: {}", one.name, one.failure);

@@ -66,7 +66,7 @@ pub(in crate::http) fn parts(error: &BrokerError) -> (StatusCode, Option<&'stati
         | OtherKind
         | Loss(_)
         | NoProvisioner
-        | Refused(Refusal::NoRoom(_)) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        | Refused(Refusal::Capacity(_)) => (StatusCode::UNPROCESSABLE_ENTITY, None),
         Refused(Refusal::Parameter(_)) => (StatusCode::BAD_REQUEST, None),
         AsyncRequired => (StatusCode::UNPROCESSABLE_ENTITY, Some("AsyncRequired")),
         Concurrency(_) => (StatusCode::UNPROCESSABLE_ENTITY, Some("ConcurrencyError")),
@@ -100,7 +100,7 @@ fn parts_of_put(error: &BrokerError) -> (StatusCode, Option<&'static str>) {
 impl From<Denied> for OsbError {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            Denied::Throttled(_) => Self::TooManyLogins(denied),
             _ => Self::Unauthorized,
         }
     }

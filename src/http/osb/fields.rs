@@ -2,7 +2,7 @@
 
 use super::OsbError;
 use crate::{
-    domain::{BindingId, IdError, InstanceId, tsuru_ids::is_of_tsuru},
+    domain::{BindingId, IdError, InstanceId, tsuru_ids::is_tsuru_id},
     http::body,
 };
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
@@ -14,7 +14,7 @@ use std::str::FromStr;
 const CATALOG_IDS: [&str; 2] = ["service_id", "plan_id"];
 
 /// Otherwise a user of the broker could access instances of a Tsuru user.
-const RESERVED_FOR_TSURU: &str = "must not begin with tsuru:, as the ids of what Tsuru makes do";
+const RESERVED_FOR_TSURU: &str = "must not begin with tsuru:, which is reserved for ids of Tsuru";
 
 /// The fields of a JSON object. Unknown fields are ignored (OSB specification, "Vendor Extension
 /// Fields").
@@ -54,7 +54,7 @@ impl Fields {
             return Err(self.wrong(name, IdError::Empty));
         }
         let text = self.text(name)?;
-        if text.is_some_and(is_of_tsuru) && !is_of_catalog {
+        if text.is_some_and(is_tsuru_id) && !is_of_catalog {
             return Err(self.wrong(name, RESERVED_FOR_TSURU));
         }
         text.map(str::parse).transpose().map_err(|error| self.wrong(name, error))
@@ -161,7 +161,7 @@ impl FromRequest for BindingPath {
 fn id<T: FromStr<Err = IdError>>(request: &HttpRequest, name: &str) -> Result<T, OsbError> {
     let text = request.match_info().get(name).unwrap_or_default();
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
-    if is_of_tsuru(&text) {
+    if is_tsuru_id(&text) {
         return Err(OsbError::Malformed(format!("{name} in the URL {RESERVED_FOR_TSURU}")));
     }
     text.parse().map_err(|error| OsbError::Malformed(format!("{name} in the URL {error}")))

@@ -68,7 +68,7 @@ pub(super) async fn update(
         plan_id: body.optional("plan_id")?,
         parameters: body.parameters()?,
         omitted_parameters: OmittedParameters::Keep,
-        moves_to: OrgSpace::default(),
+        target_space: OrgSpace::default(),
         maintenance_version: body.maintenance_version()?,
         previous_plan_id: previous_value(&body, "plan_id"),
         org_space: org_space(&body),

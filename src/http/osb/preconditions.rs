@@ -48,7 +48,7 @@ fn check(request: &ServiceRequest) -> Result<(), OsbError> {
         .app_data::<web::Data<OsbState>>()
         .and_then(|state| state.credentials.as_ref())
         .ok_or(OsbError::NotConfigured)?;
-    let are_valid = || credentials.are_in(request.headers());
+    let are_valid = || credentials.match_request(request.headers());
     match request.app_data::<web::Data<Access>>() {
         Some(access) => access.platform(request.peer_addr(), request.headers(), are_valid)?,
         None if are_valid() => {}

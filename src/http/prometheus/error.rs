@@ -14,13 +14,13 @@ use serde_json::json;
 pub(super) enum Problem {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("There is no Prometheus of this name, or not any more.")]
+    #[error("There is no Prometheus of this name, or it was deleted.")]
     Unknown,
     #[error(
         "This path is not forwarded. Users can read queries, labels, targets, rules and alerts; configuration, flags and statistics of the server are for its operator."
     )]
     NotForwarded,
-    #[error("This cannot be asked that way: use {0}.")]
+    #[error("This method is not allowed: use {0}.")]
     Method(&'static str),
     #[error("A POST has its parameters as a form: application/x-www-form-urlencoded.")]
     NoForm,

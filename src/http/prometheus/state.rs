@@ -15,10 +15,10 @@ pub fn state(prometheus: &PrometheusSnapshot) -> String {
     };
     match progress {
         Some((OperationKind::Provision, OperationState::InProgress, reason)) => {
-            format!("being made{}", with_reason(reason))
+            format!("being created{}", with_reason(reason))
         }
         Some((OperationKind::Provision, OperationState::Failed, reason)) => {
-            format!("could not be made{}", with_reason(reason))
+            format!("could not be created{}", with_reason(reason))
         }
         Some((OperationKind::Deprovision, OperationState::InProgress, reason)) => {
             format!("being removed{}", with_reason(reason))

@@ -27,9 +27,9 @@ pub(super) enum SdError {
         "The list may lack targets: the routes of {0} are not known at the moment. Try again in a few seconds."
     )]
     Incomplete(String),
-    #[error("You ask too often: once a second is enough.")]
+    #[error("Rate limit exceeded: at most one request per second.")]
     TooOften(Duration),
-    #[error("The list could not be made.")]
+    #[error("The list could not be rendered.")]
     Failed,
 }
 

@@ -5,7 +5,7 @@ use prometheus_client::registry::Registry;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
-    Made,
+    Rendered,
     Cached,
     NotModified,
     Refused,
@@ -15,7 +15,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     const ALL: [Self; 6] = [
-        Self::Made,
+        Self::Rendered,
         Self::Cached,
         Self::NotModified,
         Self::Refused,
@@ -25,7 +25,7 @@ impl Outcome {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Made => "made",
+            Self::Rendered => "rendered",
             Self::Cached => "cached",
             Self::NotModified => "not_modified",
             Self::Refused => "refused",
@@ -43,7 +43,7 @@ impl SdMetrics {
         Self(CounterByLabel::register(
             registry,
             "scrapebroker_sd_requests",
-            "Requests for service discovery, by outcome: the list was made, or one from before was good, ...",
+            "Requests for service discovery, by outcome: the list was rendered, a cached list was valid, ...",
             "outcome",
             Outcome::ALL.map(Outcome::name),
         ))

@@ -7,7 +7,7 @@ use super::query::{Mode, Scheme, SdQuery};
 use crate::{
     broker::ActiveBinding,
     discovery::{DEFAULT_PROCESS_TYPE, Endpoint},
-    domain::{BaseUrl, OrganizationGuid, SpaceGuid, tsuru_ids::is_of_tsuru},
+    domain::{BaseUrl, OrganizationGuid, SpaceGuid, tsuru_ids::is_tsuru_id},
 };
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
@@ -84,7 +84,7 @@ impl<'a> AppTargets<'a> {
         labels.push("__meta_cf_route", self.route);
         labels.push("__meta_cf_metrics_path", self.metrics_path());
         // The pools of Tsuru are spaces.
-        if is_of_tsuru(app.id.as_str()) {
+        if is_tsuru_id(app.id.as_str()) {
             labels.push("__meta_tsuru_pool", &*app.space_name);
         }
         // Scrapebroker adds these labels to samples. `up` and direct scrapes get them from the

@@ -40,10 +40,10 @@ fn evaluate(last: &LastOperation, replicas: &[Replica]) -> (State, &'static str)
     use OperationState::{Failed, InProgress};
     match (last.kind, last.state) {
         (None, _) => (State::Up, "ready"),
-        (Some(Provision), InProgress) => (State::Pending, "being made"),
+        (Some(Provision), InProgress) => (State::Pending, "being created"),
         (Some(Update), InProgress) => (State::Pending, "being changed"),
         (Some(Deprovision), InProgress) => (State::Pending, "being removed"),
-        (Some(Provision), Failed) => (State::Down, "could not be made"),
+        (Some(Provision), Failed) => (State::Down, "could not be created"),
         (Some(Deprovision), Failed) => (State::Down, "could not be removed"),
         // A failed update does not change the instance.
         _ if has(replicas, ReplicaState::Ready) => (State::Up, "ready"),

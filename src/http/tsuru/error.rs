@@ -54,7 +54,7 @@ pub(super) enum TsuruError {
     Broker(#[from] BrokerError),
     /// Tsuru displays the requested values as if they were effective.
     #[error(
-        "{0}; nothing of this update is in force, although Tsuru shows it: correct it or take it back with service-instance-update"
+        "{0}; nothing of this update is active, although Tsuru shows it: correct or revert it with service-instance-update"
     )]
     RefusedUpdate(Box<TsuruError>),
 }
@@ -102,7 +102,7 @@ impl TsuruError {
 impl From<Denied> for TsuruError {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::TooMany(_) => Self::TooManyLogins(denied),
+            Denied::Throttled(_) => Self::TooManyLogins(denied),
             _ => Self::Unauthorized,
         }
     }

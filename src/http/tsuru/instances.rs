@@ -78,7 +78,7 @@ pub(super) async fn update(
         updated => {
             let updated = updated?;
             if state.broker.refused_update(&instance.id).await?.is_some() {
-                state.broker.note_refused_update(&instance.id, None).await?;
+                state.broker.store_refused_update(&instance.id, None).await?;
             }
             return Ok(answer(updated));
         }
@@ -90,7 +90,7 @@ pub(super) async fn update(
             updated => return Ok(answer(updated?)),
         },
     };
-    state.broker.note_refused_update(&instance.id, Some(&update.desired)).await?;
+    state.broker.store_refused_update(&instance.id, Some(&update.desired)).await?;
     Err(TsuruError::RefusedUpdate(Box::new(refused)))
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn info(
     if let Some(refused) = state.broker.refused_update(&instance.id).await? {
         let parameters = state.broker.stored_parameters(&instance.id).await?;
         let not_effective = update::not_effective(&instance, &refused, &fetched, &parameters)?;
-        lines.push(("Refused, not in force", not_effective));
+        lines.push(("Refused, not active", not_effective));
     }
     if let Some(prometheus) = &condition.prometheus {
         let mut summary = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;

@@ -30,7 +30,7 @@ use serde_json::json;
 /// Maximum number of concurrent requests to Tsuru.
 const CONCURRENCY: usize = 8;
 
-const API_NOT_CONFIGURED: &str = "routes.tsuru.api_url is not set, so Tsuru cannot be asked";
+const API_NOT_CONFIGURED: &str = "routes.tsuru.api_url is not set, so Tsuru cannot be queried";
 
 /// State of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
@@ -237,7 +237,7 @@ fn state_of(known: &TsuruBinds, bound: Bindable<'_>) -> Option<State> {
         Bindable::App(name) => (!known.apps.contains(name)).then_some(State::Gone),
         Bindable::Job(name) => match &known.jobs {
             Some(jobs) => (!jobs.contains(name)).then_some(State::Gone),
-            None => Some(State::Unknown { reason: "Tsuru's API does not tell of jobs".to_owned() }),
+            None => Some(State::Unknown { reason: "Tsuru's API does not report jobs".to_owned() }),
         },
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct InstancePath {
 impl ServicePath {
     /// The service, if it is in the catalog.
     pub(super) fn service(&self) -> Result<&Service, TsuruError> {
-        self.catalog.service_named(&self.name).ok_or(TsuruError::NotFound)
+        self.catalog.service_by_name(&self.name).ok_or(TsuruError::NotFound)
     }
 
     /// Names and descriptions of the plans in the catalog.
@@ -50,7 +50,7 @@ impl ServicePath {
     pub(super) fn plan(&self, name: Option<&str>) -> Result<&Plan, TsuruError> {
         let service = self.service()?;
         let plan = match name {
-            Some(name) => service.plan_named(name),
+            Some(name) => service.plan_by_name(name),
             None => service.plans.first(),
         };
         plan.ok_or_else(|| {

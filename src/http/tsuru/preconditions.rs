@@ -37,8 +37,8 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     let service = request.match_info().get("service").unwrap_or_default();
     let service = percent_decode_str(service).decode_utf8_lossy();
     let are_valid = || {
-        credentials.are_in(request.headers())
-            || credentials.password_is_in(request.headers(), &service)
+        credentials.match_request(request.headers())
+            || credentials.match_password(request.headers(), &service)
     };
     match request.app_data::<web::Data<Access>>() {
         Some(access) => access.platform(request.peer_addr(), request.headers(), are_valid)?,
@@ -54,7 +54,7 @@ fn check(request: &ServiceRequest) -> Result<(), TsuruError> {
     }
     let catalog = state.broker.catalog();
     // Instances of services that were removed from the catalog can still be deleted.
-    if catalog.service_named(&service).is_none() && request.method() != Method::DELETE {
+    if catalog.service_by_name(&service).is_none() && request.method() != Method::DELETE {
         let names = catalog.services().iter().map(|service| service.name.as_str());
         return Err(TsuruError::UnknownService { known: names.collect::<Vec<_>>().join(", ") });
     }

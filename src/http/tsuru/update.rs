@@ -54,7 +54,7 @@ impl UpdateCall<'_> {
             names: names(self.team, None, Some(&self.instance.name)),
             parameters: typed(self.desired.parameters.clone(), schemas(plan)),
             omitted_parameters: OmittedParameters::Reset { except },
-            moves_to: self.moves_to(&current)?,
+            target_space: self.target_space(&current)?,
             maintenance_version: None,
             previous_plan_id: None,
             org_space: OrgSpace::default(),
@@ -84,7 +84,7 @@ impl UpdateCall<'_> {
         self.desired.parameters.keys().chain(current.keys())
     }
 
-    fn moves_to(&self, current: &FetchedInstance) -> Result<OrgSpace, TsuruError> {
+    fn target_space(&self, current: &FetchedInstance) -> Result<OrgSpace, TsuruError> {
         let Some(team) = self.team else { return Ok(OrgSpace::default()) };
         let pool = tsuru_ids::pool_of(&current.organization_guid, &current.space_guid);
         Ok(OrgSpace {

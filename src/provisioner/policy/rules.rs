@@ -60,11 +60,11 @@ impl Promtool {
                     %error,
                     "promtool not started"
                 );
-                Err(Refusal::NoRoom(
+                Err(Refusal::Capacity(
                     "rules cannot be checked, because promtool cannot be started; ask the operator to check prometheus.promtool".to_owned(),
                 ))
             }
-            Err(_) => Err(Refusal::NoRoom(format!(
+            Err(_) => Err(Refusal::Capacity(format!(
                 "promtool did not check the rules within {} s; try again, or with fewer rules",
                 TIMEOUT.as_secs()
             ))),

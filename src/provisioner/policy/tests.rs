@@ -87,7 +87,7 @@ fn refused_parameter(refusal: Result<(), Refusal>) -> (String, String) {
 
 fn no_room(refusal: Result<(), Refusal>) -> String {
     match refusal {
-        Err(Refusal::NoRoom(problem)) => problem,
+        Err(Refusal::Capacity(problem)) => problem,
         other => panic!("{other:?}"),
     }
 }

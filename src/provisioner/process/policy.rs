@@ -56,7 +56,7 @@ impl ProvisionPolicy for ProcessPolicy {
         Box::pin(async move {
             let check = tokio::task::spawn_blocking(move || this.check(&spec, before.as_ref()));
             let checked = check.await.unwrap_or_else(|error| Err(error.to_string()));
-            checked.map_err(Refusal::NoRoom)
+            checked.map_err(Refusal::Capacity)
         })
     }
 

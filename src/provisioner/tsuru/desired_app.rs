@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{
         InstanceId, OrganizationGuid,
-        prometheus::{MOST_REPLICAS, Storage, slug},
+        prometheus::{MAX_REPLICAS, Storage, slug},
         tsuru_ids,
     },
     provisioner::{DesiredInstance, Failure, config_file},
@@ -63,7 +63,7 @@ pub(super) fn tags(id: &InstanceId) -> [String; 2] {
 
 /// Numbers of the replicas that must not exist.
 pub(super) fn surplus(replicas: u8) -> Range<u8> {
-    replicas.min(MOST_REPLICAS)..MOST_REPLICAS
+    replicas.min(MAX_REPLICAS)..MAX_REPLICAS
 }
 
 pub(super) fn build(

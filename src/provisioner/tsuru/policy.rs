@@ -33,7 +33,7 @@ impl TsuruPolicy {
 
     fn check(self, spec: &Spec, before: Option<&Spec>) -> Result<(), Refusal> {
         if spec.storage == Storage::Tmpfs && !self.has_tmpfs {
-            return Err(Refusal::NoRoom(NO_TMPFS.to_owned()));
+            return Err(Refusal::Capacity(NO_TMPFS.to_owned()));
         }
         if spec.rules.as_ref().is_some_and(|rules| rules.len() > MAX_VALUE_LEN) {
             let problem = format!(
@@ -43,7 +43,7 @@ impl TsuruPolicy {
         }
         let Some(before) = before else { return Ok(()) };
         if spec.storage != before.storage {
-            return Err(Refusal::NoRoom(format!(
+            return Err(Refusal::Capacity(format!(
                 "the plan keeps samples on {} instead of {}, and what is stored cannot be moved on Tsuru; create another instance",
                 spec.storage, before.storage
             )));
@@ -51,7 +51,7 @@ impl TsuruPolicy {
         // A change of the number of replicas does not restart existing ones.
         let is_restarted = Spec { replicas: before.replicas, ..spec.clone() } != *before;
         if is_restarted && !self.storage_is_kept {
-            return Err(Refusal::NoRoom(
+            return Err(Refusal::Capacity(
                 "the change needs a restart, and this platform does not keep what an app has stored: all samples would be lost; create another instance".to_owned(),
             ));
         }
@@ -82,7 +82,7 @@ mod tests {
 
     fn no_room(checked: Result<(), Refusal>) -> String {
         match checked {
-            Err(Refusal::NoRoom(problem)) => problem,
+            Err(Refusal::Capacity(problem)) => problem,
             other => panic!("{other:?}"),
         }
     }

@@ -145,7 +145,7 @@ impl Fixture {
             policy: Arc::new(fake_provisioner.clone()),
             operations_changed: Arc::clone(&operations_changed),
         };
-        api.broker.provision_with(provisioning, catalog());
+        api.broker.enable_provisioning(provisioning, catalog());
         Self { api, fake_provisioner, store: store.clone(), operations_changed, running: None }
     }
 

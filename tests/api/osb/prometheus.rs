@@ -252,7 +252,7 @@ async fn refused_requests_store_nothing() {
         assert_eq!(fixture.provision("i", SMALL, json!({"rules": "x"})).await.status, 400);
         fixture
             .fake_provisioner
-            .set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
+            .set(|it| it.refusal = Some(Refusal::Capacity("the disk is full".to_owned())));
         let refused = fixture.provision("i", SMALL, json!({})).await;
         assert_eq!((refused.status, refused.description()), (403, "the disk is full"));
         fixture.fake_provisioner.set(|it| (it.refusal, it.capacity) = (None, Some(1)));

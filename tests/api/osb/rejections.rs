@@ -18,7 +18,7 @@ async fn a_refused_put_is_never_422_without_an_error_code() {
     on_both_fixtures(async |fixture| {
         fixture
             .fake_provisioner
-            .set(|it| it.refusal = Some(Refusal::NoRoom("the disk is full".to_owned())));
+            .set(|it| it.refusal = Some(Refusal::Capacity("the disk is full".to_owned())));
         let full = fixture.provision("i", SMALL, json!({})).await;
         assert_rejected(&full, "the disk is full");
         fixture.fake_provisioner.set(|it| (it.refusal, it.capacity) = (None, Some(1)));

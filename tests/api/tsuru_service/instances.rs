@@ -200,7 +200,7 @@ async fn a_refused_parameter_does_not_block_later_updates() {
         let refused = async || {
             let info = api.get(M).await.json();
             let lines = info.as_array().unwrap().clone();
-            let line = lines.into_iter().find(|line| line["label"] == "Refused, not in force");
+            let line = lines.into_iter().find(|line| line["label"] == "Refused, not active");
             line.map(|line| line["value"].as_str().unwrap().to_owned())
         };
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";
@@ -252,7 +252,7 @@ async fn valid_parameters_beside_a_refused_one_are_applied_after_a_correction() 
         let refused = async || {
             let info = api.get(M).await.json();
             let lines = info.as_array().unwrap().clone();
-            let line = lines.into_iter().find(|line| line["label"] == "Refused, not in force");
+            let line = lines.into_iter().find(|line| line["label"] == "Refused, not active");
             line.map(|line| line["value"].as_str().unwrap().to_owned())
         };
         let made = "name=m&team=checkout&plan=small&parameters.limits.series=5";

@@ -30,7 +30,7 @@ impl ProvisionPolicy for AcceptingPolicy {
         _before: Option<&'a Spec>,
     ) -> LocalBoxFuture<'a, Result<(), Refusal>> {
         let broken = spec.rules.as_deref() == Some("broken");
-        let refusal = Refusal::NoRoom("the rules are broken".to_owned());
+        let refusal = Refusal::Capacity("the rules are broken".to_owned());
         Box::pin(async move { if broken { Err(refusal) } else { Ok(()) } })
     }
 
@@ -117,7 +117,7 @@ async fn on_both_fixtures(test: impl AsyncFn(Fixture)) {
             policy: Arc::new(AcceptingPolicy),
             operations_changed: Arc::default(),
         };
-        api.broker.provision_with(provisioning, prometheus_catalog());
+        api.broker.enable_provisioning(provisioning, prometheus_catalog());
         let stop = CancellationToken::new();
         let keeping = api.broker.clone().keep_current(Duration::from_millis(20), stop.clone());
         let keeping = actix_web::rt::spawn(keeping);
@@ -141,8 +141,8 @@ async fn an_instance_is_pending_until_it_is_ready_and_can_then_be_bound() {
         );
         let other = api.post(RESOURCES, "name=p&team=checkout").await;
         assert_eq!(other.status, 409, "{}", other.text);
-        assert_eq!(fixture.status().await, (202, "being made".to_owned()));
-        assert_eq!(fixture.info("State").await, "being made");
+        assert_eq!(fixture.status().await, (202, "being created".to_owned()));
+        assert_eq!(fixture.info("State").await, "being created");
         for (method, path) in [("POST", "bind-app"), ("POST", "bind"), ("PUT", "binds/jobs/j")] {
             let early = api.form(method, &format!("{P}/{path}"), "app-name=shop").await;
             assert_eq!(
@@ -200,7 +200,7 @@ async fn a_failed_instance_is_down_with_a_reason() {
         let api = &fixture.api;
         assert_eq!(api.post(RESOURCES, "name=p&team=checkout").await.status, 202);
         fixture.record_outcome(OperationState::Failed, "no binary", &[]).await;
-        assert_eq!(fixture.status().await, (500, "could not be made: no binary".to_owned()));
+        assert_eq!(fixture.status().await, (500, "could not be created: no binary".to_owned()));
         assert_eq!(fixture.info("Last error").await, "no binary");
         let again = api.post(RESOURCES, "name=p&team=checkout").await;
         assert_eq!(again.status, 422);
@@ -362,7 +362,7 @@ async fn a_removed_parameter_is_reset_and_a_refused_one_does_not_block_the_other
             "{}",
             refused.text
         );
-        assert_eq!(fixture.info("Refused, not in force").await, "parameter rules");
+        assert_eq!(fixture.info("Refused, not active").await, "parameter rules");
         let longer = broken.replace("12h", "20h");
         let update = api.put(P, &longer).await;
         assert_eq!(update.status, 202, "{}", update.text);

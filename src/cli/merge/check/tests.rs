@@ -74,7 +74,7 @@ fn the_number_of_listed_problems_is_limited() {
 #[test]
 fn the_detected_format_of_an_invalid_file_is_printed() {
     let (output, _) = output(&stdin(), b"# TYPE x info\nx 1\n");
-    let note = "note: -: read as text-1.0.0 for what it holds; `--from` names another\n";
+    let note = "note: -: detected as text-1.0.0; set another with `--from`\n";
     assert_eq!(output, format!("-:1: the metric type is not valid in this format\n{note}"));
 }
 

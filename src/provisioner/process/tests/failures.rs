@@ -369,7 +369,7 @@ fn the_policy_names_the_setting_that_prevents_an_instance() {
             .validate(spec, before)
             .await
             {
-                Err(crate::domain::prometheus::Refusal::NoRoom(message)) => message,
+                Err(crate::domain::prometheus::Refusal::Capacity(message)) => message,
                 other => format!("{other:?}"),
             };
         assert_eq!(validate(&fixture, &spec, None).await, "Ok(())");

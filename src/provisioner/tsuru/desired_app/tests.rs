@@ -23,7 +23,7 @@ fn names_of_apps_are_valid_and_unique() {
     // The configuration allows prefixes of at most 22 characters.
     for prefix in ["prometheus-", "p", "a-prefix-as-long-as-ok"] {
         for id in ids {
-            for replica in 0..MOST_REPLICAS {
+            for replica in 0..MAX_REPLICAS {
                 let name = app_name(prefix, &id.parse().unwrap(), replica);
                 assert!(is_name(&name) && name.starts_with(prefix), "{name}");
                 assert!(names.insert(name.clone()), "{name}");
@@ -145,6 +145,6 @@ fn plans_have_at_most_the_replicas_that_a_removal_looks_for() {
         });
         crate::domain::prometheus::PrometheusPlan::parse(&plan)
     };
-    assert!(plan(MOST_REPLICAS).is_ok());
-    assert!(plan(MOST_REPLICAS + 1).is_err());
+    assert!(plan(MAX_REPLICAS).is_ok());
+    assert!(plan(MAX_REPLICAS + 1).is_err());
 }
