@@ -25,7 +25,7 @@ fail() {
 }
 
 [ -n "${PROMETHEUS_CONFIG:-}" ] || fail "PROMETHEUS_CONFIG is missing: it holds prometheus.yml"
-[ -n "${PROMETHEUS_WEB_CONFIG:-}" ] || fail "PROMETHEUS_WEB_CONFIG is missing: it says whom the web interface lets in"
+[ -n "${PROMETHEUS_WEB_CONFIG:-}" ] || fail "PROMETHEUS_WEB_CONFIG is missing: it contains the users of the web interface"
 port=${PORT:-8888}
 case $port in
 *[!0-9]*) fail "PORT is no number" ;;
