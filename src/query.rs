@@ -19,9 +19,11 @@
 mod body;
 mod breaker;
 mod client;
+mod failure;
 mod forward;
 mod latency;
 mod reads;
+mod request;
 mod rule_paths;
 mod server_states;
 mod summary;
@@ -29,24 +31,10 @@ mod tries;
 
 pub use body::ResponseBody;
 pub use client::PrometheusClient;
-pub use forward::{QueryFailure, QueryRequest, QueryResponse};
+pub use failure::QueryFailure;
+pub use forward::QueryResponse;
 pub use reads::ReadEndpoint;
+pub use request::{QueryRequest, Upstream};
 pub use rule_paths::RulePathFormat;
 pub use server_states::ServerStates;
-use tries::Tries;
-
 pub use summary::{Storage, Summary, TargetStatus};
-
-use crate::domain::prometheus::Replica;
-use secrecy::SecretString;
-
-/// A Prometheus instance that can be queried.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Public URL of the instance.
-    pub external_url: String,
-    /// Its replicas, in the order in which they are tried.
-    pub replicas: Vec<Replica>,
-    /// Password of the instance's web endpoint.
-    pub password: SecretString,
-}

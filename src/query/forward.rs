@@ -1,27 +1,15 @@
-//! Requests to the replicas of an instance, and the responses that are forwarded.
+//! Forwards a request to the replicas of an instance, and the response of one of them.
 
-use super::{PrometheusClient, ResponseBody, RulePathFormat, Tries, Upstream, tries::Winner};
-use crate::{
-    domain::prometheus::{Replica, WEB_USER},
-    net,
+use super::{
+    PrometheusClient, QueryFailure, QueryRequest, ResponseBody, RulePathFormat, Upstream,
+    tries::{Tries, Winner},
 };
-use awc::{
-    ClientResponse,
-    error::{ConnectError, SendRequestError},
-    http::{
-        StatusCode,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
-    },
+use awc::http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use bytes::Bytes;
-use secrecy::ExposeSecret;
-use std::time::Duration;
 use tokio::time::timeout;
 use url::Url;
-
-/// Request headers that are forwarded: content negotiation and cache validation.
-const REQUEST_HEADERS: [HeaderName; 4] =
-    [header::ACCEPT, header::ACCEPT_ENCODING, header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
 /// Response headers that are forwarded. Others are dropped, such as hop-by-hop headers, cookies,
 /// challenges, and CORS headers.
@@ -42,48 +30,6 @@ const RESPONSE_HEADERS: [HeaderName; 11] = [
 
 /// The number of the replica that responded.
 const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
-
-/// Why a query failed. The texts are for users and contain no secrets or addresses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryFailure {
-    /// No replica is reachable.
-    #[error("no server of this Prometheus is reachable: {0}")]
-    Unavailable(String),
-    /// No connection was free in time.
-    #[error(
-        "other requests use all connections that backends.max_connections allows; try again in a few seconds"
-    )]
-    Busy,
-    /// No response before the timeout.
-    #[error("this Prometheus did not respond within {} s; query less data or a shorter time range", .0.as_secs())]
-    Timeout(Duration),
-    /// The connection ended before the response.
-    #[error("this Prometheus ended the connection before it responded: it may be restarting")]
-    Broken,
-    /// Prometheus rejected the password.
-    #[error("this Prometheus rejects Scrapebroker's password; ask the operator for help")]
-    Refused,
-    /// The response must not be forwarded.
-    #[error("the response of this Prometheus cannot be forwarded: {0}")]
-    Unusable(&'static str),
-}
-
-/// A request to forward.
-#[derive(Clone, Debug)]
-pub struct QueryRequest<'a> {
-    /// Path and query, relative to the instance's path.
-    pub target: String,
-    /// The user's headers; those that a read needs are forwarded.
-    pub headers: &'a HeaderMap,
-    /// X-Forwarded-For of the request.
-    pub forwarded_for: Option<HeaderValue>,
-    /// Parameters as a form instead of the query.
-    pub form: Option<Bytes>,
-    /// The response contains paths of rule files, whose folders are removed.
-    pub files: Option<RulePathFormat>,
-    /// Timeout until the response starts.
-    pub timeout: Duration,
-}
 
 /// A response whose body is streamed.
 #[derive(Debug)]
@@ -113,75 +59,6 @@ impl PrometheusClient {
         let winner = responded.unwrap_or(Err(QueryFailure::Timeout(request.timeout)))?;
         response_to_forward(winner, upstream, request.files)
     }
-
-    pub(super) async fn send(
-        &self,
-        replica: &Replica,
-        upstream: &Upstream,
-        request: &QueryRequest<'_>,
-    ) -> Result<ClientResponse, SendRequestError> {
-        let url = format!("{}{}", replica.url, request.target);
-        let (client, url) = self.of(&url);
-        let http_request = match &request.form {
-            None => client.get(url),
-            Some(_) => client.post(url),
-        };
-        let mut http_request = http_request
-            .force_close()
-            .no_decompress()
-            .basic_auth(WEB_USER, upstream.password.expose_secret())
-            .insert_header((
-                header::USER_AGENT,
-                concat!("scrapebroker/", env!("CARGO_PKG_VERSION")),
-            ));
-        // A body that is edited must not be compressed.
-        let is_sent =
-            |name: &HeaderName| request.files.is_none() || *name != header::ACCEPT_ENCODING;
-        for name in REQUEST_HEADERS.into_iter().filter(is_sent) {
-            for value in request.headers.get_all(&name) {
-                http_request = http_request.append_header((name.clone(), value.clone()));
-            }
-        }
-        if let Some(chain) = &request.forwarded_for {
-            http_request = http_request.insert_header(("x-forwarded-for", chain.clone()));
-        }
-        match &request.form {
-            None => net::send(http_request).await,
-            Some(form) => {
-                http_request
-                    .content_type("application/x-www-form-urlencoded")
-                    .send_body(form.clone())
-                    .await
-            }
-        }
-    }
-}
-
-/// Whether no connection was opened.
-pub(super) fn is_unreachable(error: &ConnectError) -> bool {
-    !matches!(error, ConnectError::Disconnected)
-}
-
-/// Explains a connection error without the address.
-pub(super) fn explain(error: &ConnectError) -> String {
-    match error {
-        ConnectError::Timeout => "took too long to connect".to_owned(),
-        ConnectError::Io(error) => format!("cannot be connected to: {error}"),
-        ConnectError::Resolver(error) => format!("cannot be connected to: {error}"),
-        _ => "cannot be connected to".to_owned(),
-    }
-}
-
-pub(super) fn why_unavailable(replicas: &[Replica]) -> String {
-    if replicas.is_empty() {
-        return "it does not exist yet, or no longer".to_owned();
-    }
-    let one = |replica: &Replica| {
-        let colon = if replica.problem.is_empty() { "" } else { ": " };
-        let Replica { number, state, problem, .. } = replica;
-        format!("server {number} is {}{colon}{problem}", state.as_str())
-    };
-    replicas.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Checks whether a response may be forwarded, and selects its headers.
@@ -232,7 +109,6 @@ fn stays_on_host(location: &HeaderValue, external_url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::prometheus::ReplicaState;
 
     #[test]
     fn redirects_must_stay_on_the_public_host() {
@@ -254,24 +130,5 @@ mod tests {
             let value = HeaderValue::from_static(location);
             assert_eq!(stays_on_host(&value, base), stays, "{location}");
         }
-    }
-
-    #[test]
-    fn the_reason_is_given_for_each_unavailable_replica() {
-        let replica = |number, state, problem: &str| Replica {
-            number,
-            url: String::new(),
-            state,
-            problem: problem.to_owned(),
-        };
-        let replicas = [
-            replica(0, ReplicaState::Failed, "out of memory"),
-            replica(1, ReplicaState::Starting, ""),
-        ];
-        assert_eq!(
-            why_unavailable(&replicas),
-            "server 0 is failed: out of memory; server 1 is starting"
-        );
-        assert_eq!(why_unavailable(&[]), "it does not exist yet, or no longer");
     }
 }

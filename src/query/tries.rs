@@ -7,7 +7,7 @@
 
 use super::{
     PrometheusClient, QueryFailure, QueryRequest, Upstream,
-    forward::{explain, is_unreachable, why_unavailable},
+    failure::{explain, is_unreachable, why_unavailable},
     server_states::RetryReason,
 };
 use crate::{
@@ -98,8 +98,7 @@ impl<'a> Tries<'a> {
                     self.record_win(started);
                     return Ok(Winner { response, replica: started.replica, permit });
                 }
-                // The client gets the response of the last replica, whatever it is.
-                Ok(response) if !self.has_next() && self.waiting_for.is_empty() => {
+                Ok(response) if !self.may_improve(started) => {
                     self.record_loss(started);
                     return Ok(Winner { response, replica: started.replica, permit });
                 }
@@ -127,6 +126,13 @@ impl<'a> Tries<'a> {
 
     fn has_next(&self) -> bool {
         self.started < MAX_TRIES && !self.untried.is_empty()
+    }
+
+    /// Whether another replica may still give a better response than this one. A query that took long
+    /// was too expensive for this replica, and takes as long on another one.
+    fn may_improve(&self, started: Started<'_>) -> bool {
+        let took_long = started.at.elapsed() >= self.request.timeout / 2;
+        !took_long && (self.has_next() || !self.waiting_for.is_empty())
     }
 
     /// Sends the query to the next replica. If the breakers of all are open, the first of them is

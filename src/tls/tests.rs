@@ -50,7 +50,7 @@ fn each_invalid_certificate_is_reported_with_its_key() {
         ),
         (&valid.cert, &valid.cert, "backends.key_file", "no private key in it"),
         (&valid.cert, "nonsense", "backends.key_file", "no private key in it"),
-        (&valid.cert, &other.key, "backends.key_file", "is not the key of"),
+        (&valid.cert, &other.key, "backends.key_file", "does not match the certificate"),
     ];
     for (cert, key, path, problem) in cases {
         write(&TestIdentity { cert: cert.to_owned(), key: key.to_owned() }, dir.path());

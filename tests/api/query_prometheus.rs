@@ -392,7 +392,7 @@ async fn promtool_can_query() {
     };
     for (url, expression, expected) in [
         (url(&real.token), "sum(", "unclosed left parenthesis"),
-        (url("wrong"), "up", "token or password is not good"),
+        (url("wrong"), "up", "token or password is invalid"),
     ] {
         let (is_good, text) = promtool(query(url, expression)).await;
         assert!(!is_good && text.contains(expected), "{expression}: {text}");

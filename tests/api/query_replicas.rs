@@ -81,6 +81,15 @@ async fn client_errors_and_the_last_response_are_returned_unchanged() {
     let token = fixture.instance("busy", &replicas(&[&starting, &other])).await;
     let response = fixture.get(&format!("/prometheus/busy{QUERY}"), &token).await;
     assert_eq!((response.status, &*response.text()), (503, "overloaded"));
+
+    // Prometheus responds like this to a query that is too expensive for its timeout.
+    let timed_out = Reply::Http(503, vec![], b"query timed out".to_vec());
+    let late = Reply::Late(Duration::from_millis(3200), Box::new(timed_out));
+    let expensive = Instance::start(move |_| late.clone()).await;
+    let hung = Instance::start(|_| Reply::Hang).await;
+    let token = fixture.instance("expensive", &replicas(&[&expensive, &hung])).await;
+    let response = fixture.get(&format!("/prometheus/expensive{QUERY}&timeout=1s"), &token).await;
+    assert_eq!((response.status, &*response.text()), (503, "query timed out"));
 }
 
 #[actix_web::test]

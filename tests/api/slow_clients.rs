@@ -39,6 +39,6 @@ async fn slow_requests_time_out() {
         send_slowly(&app, &bind, b' '),
     );
     assert_eq!((head.status, line.status, body.status), (408, 408, 408));
-    assert!(body.json()["description"].as_str().unwrap().contains("after 5 s"));
+    assert!(body.json()["description"].as_str().unwrap().contains("within 5 s"));
     assert_eq!(app.get("/-/ready").await.status, 200, "other clients are still served");
 }

@@ -262,7 +262,7 @@ async fn valid_parameters_beside_a_refused_one_are_applied_after_a_correction() 
         let answer = api.put(M, bad).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert!(answer.text.contains("limits.series"), "{}", answer.text);
-        assert!(answer.text.contains("nothing of this update is in force"), "{}", answer.text);
+        assert!(answer.text.contains("nothing of this update is active"), "{}", answer.text);
         assert_eq!(stored(&api).await, before);
         let both = Some("parameter limits, parameter paths");
         assert_eq!(refused().await.as_deref(), both);
