@@ -42,6 +42,7 @@ mod scaling;
 mod scraped_by_prometheus;
 mod sd;
 mod sd_export;
+mod served_api;
 mod server_process;
 mod signals_and_kills;
 mod slow_clients;

@@ -1,7 +1,10 @@
 //! A broker on a free port, and a client for it.
 
-use crate::stores::*;
-use actix_web::{App, HttpServer, http::Method, web};
+use crate::{
+    served_api::{credentials, open_broker, serve},
+    stores::*,
+};
+use actix_web::{http::Method, web};
 use awc::ClientRequest;
 use scrapebroker::{
     broker::Broker,
@@ -12,9 +15,7 @@ use scrapebroker::{
     },
     store::Store,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use std::{net::TcpListener, time::Duration};
 
 /// IDs of the shipped catalog.
 pub(crate) const SERVICE: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a01";
@@ -69,25 +70,16 @@ impl BrokerResponse {
 
 impl Api {
     pub(crate) async fn start(store: &Store) -> Self {
-        let key = SecretString::from("a key that is long enough");
-        let broker = Broker::open(store.clone(), Some(&key), catalog()).await.unwrap();
-        let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
-        Self::serve(broker, credentials)
+        Self::serve(open_broker(store, catalog()).await, credentials())
     }
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
         let base_url = BASE_URL.parse().unwrap();
         let state = web::Data::new(OsbState { broker: broker.clone(), credentials, base_url });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/broker", listener.local_addr().unwrap());
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .service(web::scope("/broker").configure(osb::configure))
+        let (url, client) = serve("/broker", move |config| {
+            config.app_data(state.clone());
+            osb::configure(config);
         });
-        let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
-        actix_web::rt::spawn(server);
-        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
         Self { url, broker, client }
     }
 

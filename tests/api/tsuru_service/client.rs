@@ -1,7 +1,10 @@
 //! The API on a free port, and a client that sends requests like Tsuru.
 
-use crate::stores::*;
-use actix_web::{App, HttpServer, http::Method, web};
+use crate::{
+    served_api::{credentials, open_broker, serve},
+    stores::*,
+};
+use actix_web::{http::Method, web};
 use awc::ClientRequest;
 use scrapebroker::{
     broker::Broker,
@@ -16,9 +19,8 @@ use scrapebroker::{
     store::Store,
     tls,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub(crate) const BASE_URL: &str = "https://metrics.example.com";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
@@ -98,10 +100,7 @@ impl ServiceResponse {
 
 impl Api {
     pub(crate) async fn start(store: &Store) -> Self {
-        let key = SecretString::from("a key that is long enough");
-        let broker = Broker::open(store.clone(), Some(&key), catalog()).await.unwrap();
-        let credentials = Some(BasicCredentials::new("broker", &"secret".into()));
-        Self::serve(broker, credentials)
+        Self::serve(open_broker(store, catalog()).await, credentials())
     }
 
     pub(crate) fn serve(broker: Broker, credentials: Option<BasicCredentials>) -> Self {
@@ -124,25 +123,19 @@ impl Api {
             table: RouteTable::new(Snapshot::default()),
             last: Arc::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/tsuru", listener.local_addr().unwrap());
         let tls = Arc::new(tls::ClientSettings::default().config().unwrap());
         let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .app_data(web::Data::new(query::PrometheusClient::new(
-                    Arc::clone(&tls),
-                    resolver.clone(),
-                    outgoing.clone(),
-                    query::ServerStates::default(),
-                )))
-                .service(web::scope("/tsuru").configure(tsuru::configure))
+        let (url, client) = serve("/tsuru", move |config| {
+            config.app_data(state.clone());
+            config.app_data(web::Data::new(query::PrometheusClient::new(
+                Arc::clone(&tls),
+                resolver.clone(),
+                outgoing.clone(),
+                query::ServerStates::default(),
+            )));
+            tsuru::configure(config);
         });
-        let server = server.workers(2).disable_signals().listen(listener).unwrap().run();
-        actix_web::rt::spawn(server);
-        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
         Self { url, broker, client }
     }
 
