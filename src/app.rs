@@ -15,10 +15,12 @@ mod provisioning;
 mod route_sources;
 mod server;
 pub(crate) mod signals;
+mod start_error;
 mod warnings;
 
 pub(crate) use certificates::check as check_certificates;
-pub(crate) use components::{broker_failure, store_failure};
+pub use start_error::StartError;
+pub(crate) use start_error::{broker_failure, store_failure};
 
 use crate::{
     broker::Broker,
@@ -52,16 +54,6 @@ const REQUEST_HEAD: Duration = Duration::from_secs(5);
 
 /// Timeout for stopping loops and closing the database after requests were aborted.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
-
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting, a secret or the catalog is invalid. A restart does not help.
-    #[error(transparent)]
-    Configuration(anyhow::Error),
-    /// A database, a port or a remote service is unavailable. A later start may succeed.
-    #[error(transparent)]
-    Unavailable(anyhow::Error),
-}
 
 /// The complete application. Its listeners are bound, but do not accept connections yet.
 pub struct Application {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Each module, and the modules that it may import. `app`, `cli` and `main` import all.
 const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
@@ -89,6 +89,26 @@ fn every_module_has_an_import_rule() {
     }
 }
 
+/// A file that no `mod` names is not compiled.
+#[test]
+fn every_file_is_a_module() {
+    let mut files = Vec::new();
+    for folder in ["src", "crates/exposition/src", "tests/api", "tests/cli", "tests/conformance"] {
+        collect(Path::new(folder), &["rs"], &mut files);
+    }
+    let declared: BTreeSet<String> = files
+        .iter()
+        .flat_map(|(_, source)| source.lines())
+        .filter_map(|line| line.trim().strip_suffix(';')?.split_once("mod ").map(|(_, name)| name))
+        .map(str::to_owned)
+        .collect();
+    for (file, _) in &files {
+        let name = Path::new(file).file_stem().unwrap().to_str().unwrap();
+        let is_root = ["lib", "main"].contains(&name);
+        assert!(is_root || declared.contains(name), "{file} belongs to no module");
+    }
+}
+
 #[test]
 fn foreign_types_stay_at_the_edge() {
     for (name, modules) in EDGE_CRATES {
@@ -114,7 +134,9 @@ fn domain_does_no_io_and_uses_no_clock() {
 fn no_coined_words_are_used() {
     let mut found = Vec::new();
     let mut texts = Vec::new();
-    for folder in ["src", "crates", "docs", "benches", "deploy"] {
+    for folder in
+        ["src", "crates", "docs", "benches", "deploy", "fuzz", "tests/api", "tests/support"]
+    {
         collect(Path::new(folder), &["rs", "md", "html", "yml", "sh"], &mut texts);
     }
     for file in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {

@@ -1,14 +1,14 @@
 //! Builds every component with what it needs of the others.
 
 use super::{
-    StartError, certificates,
+    StartError, broker_failure, certificates,
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, route_sources, warnings,
+    provisioning, route_sources, store_failure, warnings,
 };
 use crate::{
-    broker::{Broker, OpenError, Provisioning},
+    broker::{Broker, Provisioning},
     config::{self, Config, catalog},
     discovery::{Discovery, RouteTable},
     domain::BaseUrl,
@@ -30,7 +30,7 @@ use crate::{
     provisioner::{Lease, process},
     query::ServerStates,
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
-    store::{Store, StoreError},
+    store::Store,
     telemetry::metrics::{self as own_metrics, Format},
     tls,
     tsuru::TsuruApi,
@@ -338,20 +338,6 @@ fn access(config: &Config, broker: &Broker, metrics: AccessMetrics) -> Access {
         Operators::new(config.operators.clone(), tokio::runtime::Handle::current()),
         metrics,
     )
-}
-
-pub(crate) fn store_failure(error: StoreError) -> StartError {
-    if matches!(error, StoreError::Url(_) | StoreError::KeyChanged) {
-        return StartError::Configuration(error.into());
-    }
-    StartError::Unavailable(anyhow::Error::from(error).context("database_url"))
-}
-
-pub(crate) fn broker_failure(error: OpenError) -> StartError {
-    match error {
-        OpenError::Store(error) => store_failure(error),
-        OpenError::TokenKey(error) => StartError::Configuration(error.into()),
-    }
 }
 
 /// Series and last scrapes of apps that left the table go.

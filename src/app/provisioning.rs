@@ -1,7 +1,7 @@
 //! Connects the broker, which stores operations, with the reconciler, which runs them. The two
 //! modules do not import each other.
 
-use super::{StartError, components::store_failure};
+use super::{StartError, store_failure};
 use crate::{
     config::{self, Config, Prometheus},
     domain::{BaseUrl, Catalog, prometheus::ProvisionPolicy},

@@ -14,14 +14,13 @@ use super::{
 use crate::{
     discovery::{self, Gorouter, NatsSettings, RouteFile},
     domain::{
-        BaseUrl, BasicAuth, CallsWithoutEventId, DatabaseUrl, ExporterHost, ExternalExporter,
-        MetricsPath, Template,
+        BaseUrl, CallsWithoutEventId, DatabaseUrl, ExporterHost, ExternalExporter, MetricsPath,
+        Template,
     },
     http::access::Operator,
     scrape::{ScrapeLimits, ScrapeTimeouts},
     tls::{ClientSettings, ListenerSettings, Pem},
 };
-use secrecy::SecretString;
 use std::net::SocketAddr;
 
 /// The default of `database_url`.
@@ -211,7 +210,7 @@ fn database_url(
 fn broker(s: &mut Section<'_>) -> Read<Broker> {
     let username = s.text_or_file("username", values::username);
     let password = s.secret_of("password", values::broker_password);
-    let credentials = credentials(s, username, password);
+    let credentials = s.basic_auth(username, password);
     let catalog = s.optional("catalog", values::path);
     let token_key = s.secret("token_key");
     let adopt_unknown_instances = s.value("adopt_unknown_instances", "false", values::flag);
@@ -229,19 +228,6 @@ fn broker(s: &mut Section<'_>) -> Read<Broker> {
         adopt_unknown_instances: adopt_unknown_instances?,
         tsuru_calls_without_event_id: tsuru_calls_without_event_id?,
     })
-}
-
-pub(super) fn credentials(
-    s: &mut Section<'_>,
-    username: Read<Option<String>>,
-    password: Read<Option<SecretString>>,
-) -> Read<Option<BasicAuth>> {
-    match (username?, password?) {
-        (Some(username), Some(password)) => Ok(Some(BasicAuth { username, password })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(s.mistake("password", "is missing, and username is set")),
-        (None, Some(_)) => Err(s.mistake("username", "is missing, and password is set")),
-    }
 }
 
 fn routes(s: &mut Section<'_>) -> Read<Routes> {
@@ -297,7 +283,7 @@ fn nats(s: &mut Section<'_>) -> Read<Option<NatsSettings>> {
     let servers = s.texts("servers", values::nats_server);
     let username = s.text_or_file("username", values::control_free);
     let password = s.secret("password");
-    let credentials = credentials(s, username, password);
+    let credentials = s.basic_auth(username, password);
     let tls = s.section("tls", client);
     let announce = s.value("announce", "false", values::flag);
     let nats = NatsSettings {
@@ -313,7 +299,7 @@ fn gorouter(s: &mut Section<'_>) -> Read<Gorouter> {
     let url = s.required("url", values::routes_url);
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
-    let credentials = credentials(s, username, password);
+    let credentials = s.basic_auth(username, password);
     Ok(Gorouter { url: url?, credentials: credentials? })
 }
 

@@ -4,7 +4,7 @@ mod folders;
 mod tsuru;
 
 use super::{
-    Prometheus, Provisioner, keys,
+    Prometheus, Provisioner,
     section::{Read, Section},
     values,
 };
@@ -99,7 +99,7 @@ fn remote_write(s: &mut Section<'_>) -> Read<RemoteWrite> {
     let url = s.required("url", |text| http_url(text).map(String::from));
     let username = s.text_or_file("username", values::username);
     let password = s.secret("password");
-    let credentials = keys::credentials(s, username, password);
+    let credentials = s.basic_auth(username, password);
     let bearer_token = s.secret("bearer_token");
     let headers = s.secrets("headers");
     if let (Ok(Some(_)), Ok(Some(_))) = (&credentials, &bearer_token) {

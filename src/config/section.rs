@@ -12,7 +12,7 @@ use super::{
     values::{path, without_query_values},
 };
 use crate::{
-    domain::MASK,
+    domain::{BasicAuth, MASK},
     tls::{Pem, PemSource},
 };
 use ::config::{Value, ValueKind};
@@ -277,6 +277,20 @@ impl<'r> Section<'r> {
                 Ok(Some(parsed))
             }
             Err(problem) => Err(self.mistake(key, problem)),
+        }
+    }
+
+    /// Both of a user name and a password, or none of them.
+    pub(super) fn basic_auth(
+        &mut self,
+        username: Read<Option<String>>,
+        password: Read<Option<SecretString>>,
+    ) -> Read<Option<BasicAuth>> {
+        match (username?, password?) {
+            (Some(username), Some(password)) => Ok(Some(BasicAuth { username, password })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(self.mistake("password", "is missing, and username is set")),
+            (None, Some(_)) => Err(self.mistake("username", "is missing, and password is set")),
         }
     }
 

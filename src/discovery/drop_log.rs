@@ -4,7 +4,6 @@
 //! messages per second. The same message is therefore logged once per hour, and each source is
 //! limited to a few messages per minute. All drops are also counted in metrics.
 
-use super::error::cause;
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -106,6 +105,15 @@ impl DropLog {
             self.remembered.insert(dropped);
         }
     }
+}
+
+/// Maximum length of an error text of a library, in characters.
+const MAX_CAUSE: usize = 200;
+
+/// Shortens the text of an error for a log message.
+pub(super) fn cause(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Errors of route sources.
 
-use super::document::DocumentError;
+use super::{document::DocumentError, drop_log::cause};
 use crate::{net::ReadBodyError, tsuru::TsuruApiError};
 use std::{path::PathBuf, time::Duration};
 
@@ -88,13 +88,4 @@ impl From<TsuruApiError> for SourceError {
             }
         }
     }
-}
-
-/// Maximum length of an error text of a library, in characters.
-const MAX_CAUSE: usize = 200;
-
-/// Shortens the text of an error for a log message.
-pub(super) fn cause(error: impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CAUSE).collect()
 }

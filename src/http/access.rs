@@ -32,9 +32,9 @@ use actix_web::{
     },
 };
 use own::OwnCredentials;
-use proven::{Origin, Proven};
+use proven::Proven;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
-use throttle::{Attempt, Throttle};
+use throttle::{Attempt, Origin, Throttle};
 
 /// `WWW-Authenticate` header of 401 responses of APIs that also accept tokens (RFC 6750).
 const BEARER_CHALLENGE: &str = "Bearer realm=\"scrapebroker\"";

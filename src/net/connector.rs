@@ -94,7 +94,7 @@ impl Service<ConnectInfo<Uri>> for Connector {
     }
 }
 
-/// A connector to the host of each URI, without TLS or with `tls`; for [`client`](super::client).
+/// A connector to the host of each URI, without TLS or with `tls`; for [`client`](super::client()).
 /// The current runtime looks up names.
 pub fn connector(tls: Option<Arc<ClientConfig>>) -> awc::Connector<Connector> {
     let resolver = Resolver::new(Handle::current());

@@ -22,7 +22,7 @@ pub struct ScrapeRequest {
     pub metric_path: Option<MetricsPath>,
     /// Query parameters for the instances, as percent-encoded `name=value` pairs.
     pub query: Vec<String>,
-    /// The scraper's headers that are forwarded to instances; see [`forwarded_headers`].
+    /// The scraper's headers that are forwarded to instances; see [`forwarded_headers`](super::headers::forwarded_headers).
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// X-Forwarded-For of the requests to instances.
     pub forwarded_for: Option<HeaderValue>,

@@ -5,9 +5,8 @@
 
 use crate::{
     discovery::{
-        Reporting, RouteSource, Settings, SourceContext, SourceKind,
-        error::{SourceError, cause},
-        report::Report,
+        Reporting, RouteSource, Settings, SourceContext, SourceKind, drop_log::cause,
+        error::SourceError, report::Report,
     },
     domain::BasicAuth,
     net,

@@ -3,12 +3,11 @@
 //! They are stored as HMACs with a random key. So a client with a correct password is never
 //! throttled, even while another client guesses passwords of the same user.
 
-use super::throttle::{Throttle, network};
+use super::throttle::{Origin, Throttle};
 use ring::{hmac, rand::SystemRandom};
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,16 +16,6 @@ use std::{
 const MAX_PASSWORDS: usize = 256;
 /// Maximum number of stored addresses per password.
 const MAX_ORIGINS: usize = 64;
-
-/// A client address. IPv6 addresses are reduced to their [`network`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin(Option<IpAddr>);
-
-impl Origin {
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
-        Self(address.map(network))
-    }
-}
 
 /// Correct passwords, and the client addresses that sent them.
 pub(super) struct Proven {

@@ -7,7 +7,6 @@
 //!
 //! A password that was correct before is not counted (`access::proven`).
 
-use super::proven::Origin;
 use crate::http::rate::RateLimit;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -27,6 +26,16 @@ const LOOKUPS: (Duration, u32) = (Duration::from_secs(1), 5000);
 /// Interval and burst of wrong tokens, per address and user name. Tokens are too long to be
 /// guessed. This limit stops clients with revoked tokens.
 const TOKENS: (Duration, u32) = (Duration::from_secs(1), 100);
+
+/// A client address. IPv6 addresses are reduced to their [`network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin(Option<IpAddr>);
+
+impl Origin {
+    pub(super) fn of(address: Option<IpAddr>) -> Self {
+        Self(address.map(network))
+    }
+}
 
 /// Counters of logins.
 #[derive(Debug)]

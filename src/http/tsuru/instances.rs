@@ -5,11 +5,11 @@ use super::{
     condition::{self, Condition, State},
     fields::Fields,
     path::{InstancePath, ServicePath, checked},
-    update::{self, Kept, UpdateCall},
+    update::{self, Kept, UpdateCall, names},
 };
 use crate::{
     broker::{BrokerError, PrometheusSnapshot, Provision, Provisioned, RefusedUpdate, Updated},
-    domain::{InstanceNames, tsuru_ids},
+    domain::tsuru_ids,
     http::{prometheus, urls},
     query::PrometheusClient,
 };
@@ -202,18 +202,4 @@ fn pool(request: &HttpRequest) -> Result<&str, TsuruError> {
     let Some(value) = request.headers().get(POOL) else { return Ok("") };
     let wrong = |_| TsuruError::Malformed(format!("{POOL} is not printable"));
     value.to_str().map_err(wrong)
-}
-
-/// Names for display.
-pub(super) fn names(
-    team: Option<&str>,
-    pool: Option<&str>,
-    instance: Option<&str>,
-) -> InstanceNames {
-    let non_empty = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
-    InstanceNames {
-        organization: non_empty(team),
-        space: non_empty(pool),
-        instance: non_empty(instance),
-    }
 }

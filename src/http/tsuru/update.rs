@@ -3,14 +3,13 @@
 use super::{
     TsuruError,
     fields::typed,
-    instances::names,
     path::{InstancePath, checked},
 };
 use crate::{
     broker::{
         Broker, FetchedInstance, OmittedParameters, OrgSpace, RefusedUpdate, Update, Updated,
     },
-    domain::{ParameterSchema, Plan, tsuru_ids},
+    domain::{InstanceNames, ParameterSchema, Plan, tsuru_ids},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -119,4 +118,18 @@ pub(super) fn not_effective(
 /// an update.
 fn schemas(plan: Option<&Plan>) -> impl Iterator<Item = &ParameterSchema> {
     plan.into_iter().flat_map(|plan| [&plan.update, &plan.provision]).flatten()
+}
+
+/// Names for display.
+pub(super) fn names(
+    team: Option<&str>,
+    pool: Option<&str>,
+    instance: Option<&str>,
+) -> InstanceNames {
+    let non_empty = |name: Option<&str>| name.filter(|name| !name.is_empty()).map(str::to_owned);
+    InstanceNames {
+        organization: non_empty(team),
+        space: non_empty(pool),
+        instance: non_empty(instance),
+    }
 }

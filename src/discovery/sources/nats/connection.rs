@@ -6,7 +6,7 @@
 
 use super::Expiry;
 use crate::{
-    discovery::{address, error::cause},
+    discovery::{address, drop_log::cause},
     domain::BasicAuth,
     net::Resolver,
     tls::{ClientConfig, ClientSettings, TlsError},

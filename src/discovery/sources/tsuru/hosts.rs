@@ -5,8 +5,9 @@ use crate::{
     discovery::{
         document::Entry,
         drop_log::Dropped,
+        drop_log::cause,
         endpoint::{DEFAULT_PROCESS_TYPE, Endpoint},
-        error::{SourceError, cause},
+        error::SourceError,
         route_key,
     },
     domain::TsuruApp,
