@@ -8,7 +8,6 @@ use awc::http::{
     StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::time::timeout;
 use url::Url;
 
 /// Response headers that are forwarded. Others are dropped, such as hop-by-hop headers, cookies,
@@ -53,10 +52,7 @@ impl PrometheusClient {
         request: &QueryRequest<'_>,
     ) -> Result<QueryResponse, QueryFailure> {
         let permit = self.permit(&upstream.external_url).await?;
-        self.states.count_query();
-        let tries = Tries::new(self, upstream, request).run(permit);
-        let responded = timeout(request.timeout, tries).await;
-        let winner = responded.unwrap_or(Err(QueryFailure::Timeout(request.timeout)))?;
+        let winner = Tries::new(self, upstream, request).run(permit).await?;
         response_to_forward(winner, upstream, request.files)
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of the servers that queries are sent to: circuit breakers, latencies, and how many
-//! hedged requests are still allowed.
+//! hedged requests are still allowed. Servers do not share any of it, so that a hung server of one
+//! instance does not affect other instances.
 
 use super::{breaker::Breaker, latency::Latencies};
 use crate::telemetry::metrics::{CounterByLabel, register};
@@ -19,8 +20,8 @@ const DEFAULT_HEDGE_DELAY: Duration = Duration::from_secs(1);
 
 /// Queries per hedged request in the long run.
 const QUERIES_PER_HEDGE: u32 = 10;
-/// Hedged requests that may be sent in a row.
-const MAX_HEDGES_IN_A_ROW: u32 = 10;
+/// Credit for ten hedged requests in a row.
+const MAX_HEDGE_CREDIT: u32 = 10 * QUERIES_PER_HEDGE;
 
 /// The state of a server that was not queried for this long is dropped.
 const RETENTION: Duration = Duration::from_secs(10 * 60);
@@ -35,18 +36,16 @@ struct Shared {
     metrics: QueryMetrics,
 }
 
-#[derive(Debug)]
-struct Servers {
-    /// By URL.
-    by_url: HashMap<String, ServerState>,
-    /// [`QUERIES_PER_HEDGE`] of these allow one hedged request.
-    hedge_credit: u32,
-}
+/// States by URL.
+#[derive(Debug, Default)]
+struct Servers(HashMap<String, ServerState>);
 
 #[derive(Debug)]
 struct ServerState {
     breaker: Breaker,
     latencies: Latencies,
+    /// [`QUERIES_PER_HEDGE`] of these allow one hedged request.
+    hedge_credit: u32,
     last_used: Instant,
 }
 
@@ -77,13 +76,6 @@ impl RetryReason {
             Self::Broken => "broken",
             Self::Status => "status",
         }
-    }
-}
-
-impl Default for Servers {
-    fn default() -> Self {
-        let hedge_credit = QUERIES_PER_HEDGE * MAX_HEDGES_IN_A_ROW;
-        Self { by_url: HashMap::new(), hedge_credit }
     }
 }
 
@@ -131,23 +123,20 @@ impl ServerStates {
         p95.unwrap_or(DEFAULT_HEDGE_DELAY).clamp(MIN_HEDGE_DELAY, MAX_HEDGE_DELAY)
     }
 
-    /// Counts a query, which allows a part of a hedged request.
-    pub(super) fn count_query(&self) {
+    /// Counts a query to the server at `url`, which allows a part of a hedged request.
+    pub(super) fn count_query(&self, url: &str) {
         let mut servers = self.servers();
-        let max = QUERIES_PER_HEDGE * MAX_HEDGES_IN_A_ROW;
-        servers.hedge_credit = (servers.hedge_credit + 1).min(max);
+        let server = servers.server(url);
+        server.hedge_credit = (server.hedge_credit + 1).min(MAX_HEDGE_CREDIT);
     }
 
-    /// Whether another hedged request is allowed; if so, it is counted.
-    pub(super) fn take_hedge(&self) -> bool {
+    /// Whether a query that is slow at `url` may be sent to another server too; if so, it is counted.
+    pub(super) fn take_hedge(&self, url: &str) -> bool {
         let mut servers = self.servers();
-        match servers.hedge_credit.checked_sub(QUERIES_PER_HEDGE) {
-            Some(rest) => {
-                servers.hedge_credit = rest;
-                true
-            }
-            None => false,
-        }
+        let server = servers.server(url);
+        let rest = server.hedge_credit.checked_sub(QUERIES_PER_HEDGE);
+        server.hedge_credit = rest.unwrap_or(server.hedge_credit);
+        rest.is_some()
     }
 
     pub(super) fn record_hedge(&self, has_won: bool) {
@@ -188,13 +177,14 @@ impl ServerStates {
 impl Servers {
     fn server(&mut self, url: &str) -> &mut ServerState {
         let now = Instant::now();
-        if !self.by_url.contains_key(url) {
+        if !self.0.contains_key(url) {
             // Only servers of existing instances are queried, so new ones are rare.
-            self.by_url.retain(|_, it| now.duration_since(it.last_used) < RETENTION);
+            self.0.retain(|_, it| now.duration_since(it.last_used) < RETENTION);
         }
-        let server = self.by_url.entry(url.to_owned()).or_insert_with(|| ServerState {
+        let server = self.0.entry(url.to_owned()).or_insert_with(|| ServerState {
             breaker: Breaker::default(),
             latencies: Latencies::default(),
+            hedge_credit: MAX_HEDGE_CREDIT,
             last_used: now,
         });
         server.last_used = now;
@@ -207,14 +197,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn hedged_requests_are_at_most_a_tenth_of_all_queries() {
+    async fn hedged_requests_are_at_most_a_tenth_of_the_queries_to_a_server() {
         let states = ServerStates::default();
-        let hedges = |states: &ServerStates| (0..1000).take_while(|_| states.take_hedge()).count();
-        assert_eq!(hedges(&states), 10);
-        (0..99).for_each(|_| states.count_query());
-        assert_eq!(hedges(&states), 9);
-        (0..1_000_000).for_each(|_| states.count_query());
-        assert_eq!(hedges(&states), 10, "unused ones are not collected for ever");
+        let hedges = |url: &str| (0..1000).take_while(|_| states.take_hedge(url)).count();
+        assert_eq!(hedges("a"), 10);
+        (0..99).for_each(|_| states.count_query("a"));
+        assert_eq!(hedges("a"), 9);
+        (0..100_000).for_each(|_| states.count_query("a"));
+        assert_eq!(hedges("a"), 10, "unused credit is limited");
+        assert_eq!(hedges("b"), 10, "each server has its own credit");
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +228,7 @@ mod tests {
         assert!(states.allows("b"));
         tokio::time::advance(RETENTION / 2).await;
         assert!(states.allows("c"));
-        let known: Vec<_> = states.servers().by_url.keys().cloned().collect();
+        let known: Vec<_> = states.servers().0.keys().cloned().collect();
         assert!(known.len() == 2 && !known.contains(&"a".to_owned()), "{known:?}");
     }
 }

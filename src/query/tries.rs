@@ -20,6 +20,7 @@ use futures_util::{
     future::{FutureExt, LocalBoxFuture},
     stream::FuturesUnordered,
 };
+use std::pin::pin;
 use tokio::time::{Instant, sleep};
 
 /// Maximum number of replicas that one query is sent to.
@@ -82,6 +83,7 @@ impl<'a> Tries<'a> {
     /// Queries replicas until one of them responds well, or no more may be queried.
     pub(super) async fn run(mut self, permit: Permit) -> Result<Winner<'a>, QueryFailure> {
         let mut failure = QueryFailure::Unavailable(why_unavailable(&self.upstream.replicas));
+        let mut timeout = pin!(sleep(self.request.timeout));
         self.start_next(permit, false);
         while let Some(newest) = self.waiting_for.last().copied() {
             let delay = self.client.states.hedge_delay(&newest.replica.url);
@@ -90,6 +92,11 @@ impl<'a> Tries<'a> {
                 () = sleep(delay), if self.has_next() && self.waiting_for.len() == 1 => {
                     self.hedge(newest);
                     continue;
+                }
+                () = &mut timeout => {
+                    // The timeout is longer than that of the query, so these servers have hung.
+                    self.waiting_for.iter().for_each(|it| self.record_loss(*it));
+                    return Err(QueryFailure::Timeout(self.request.timeout));
                 }
             };
             self.waiting_for.retain(|it| it.replica.number != started.replica.number);
@@ -129,10 +136,13 @@ impl<'a> Tries<'a> {
     }
 
     /// Whether another replica may still give a better response than this one. A query that took long
-    /// was too expensive for this replica, and takes as long on another one.
+    /// was too expensive for this replica, and takes as long on another one. A replica with an open
+    /// breaker may have hung.
     fn may_improve(&self, started: Started<'_>) -> bool {
+        let states = &self.client.states;
         let took_long = started.at.elapsed() >= self.request.timeout / 2;
-        !took_long && (self.has_next() || !self.waiting_for.is_empty())
+        let has_good = || self.untried.iter().any(|it| !states.is_open(&it.url));
+        !took_long && (!self.waiting_for.is_empty() || (self.has_next() && has_good()))
     }
 
     /// Sends the query to the next replica. If the breakers of all are open, the first of them is
@@ -144,6 +154,7 @@ impl<'a> Tries<'a> {
         let states = &self.client.states;
         let allowed = self.untried.iter().position(|it| states.allows(&it.url));
         let replica = self.untried.remove(allowed.unwrap_or(0));
+        states.count_query(&replica.url);
         let started = Started { replica, at: Instant::now(), is_hedge };
         let (client, upstream, request) = (self.client, self.upstream, self.request);
         self.running.push(Box::pin(async move {
@@ -158,7 +169,7 @@ impl<'a> Tries<'a> {
     /// Queries another replica too, if the limits of hedged requests and of connections allow it.
     fn hedge(&mut self, slow: Started<'a>) {
         let states = &self.client.states;
-        if !states.is_open(&slow.replica.url) && !states.take_hedge() {
+        if !states.is_open(&slow.replica.url) && !states.take_hedge(&slow.replica.url) {
             return;
         }
         let permit = self.client.limiter.acquire(&self.upstream.external_url).now_or_never();

@@ -82,6 +82,18 @@ async fn client_errors_and_the_last_response_are_returned_unchanged() {
     let response = fixture.get(&format!("/prometheus/busy{QUERY}"), &token).await;
     assert_eq!((response.status, &*response.text()), (503, "overloaded"));
 
+    // A replica that failed repeatedly may have hung, so it is not waited for if there is a response.
+    let starting = Instance::start(|_| Reply::Http(503, vec![], b"starting".to_vec())).await;
+    let closing = Instance::start(|_| Reply::Close).await;
+    let token = fixture.instance("failed", &replicas(&[&starting, &closing])).await;
+    let path = format!("/prometheus/failed{QUERY}");
+    for _ in 0..3 {
+        assert_eq!(fixture.get(&path, &token).await.status, 502, "the second one is tried");
+    }
+    let response = fixture.get(&path, &token).await;
+    let was_probed = closing.requests().len() > 3;
+    assert!(was_probed || (response.status, &*response.text()) == (503, "starting"));
+
     // Prometheus responds like this to a query that is too expensive for its timeout.
     let timed_out = Reply::Http(503, vec![], b"query timed out".to_vec());
     let late = Reply::Late(Duration::from_millis(3200), Box::new(timed_out));
