@@ -14,6 +14,7 @@ mod keys;
 mod mistake;
 mod platform;
 mod prometheus;
+mod query;
 mod section;
 mod sources;
 mod values;

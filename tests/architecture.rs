@@ -19,7 +19,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("scrape", &["domain", "discovery", "net", "telemetry", "tls"]),
     ("query", &["domain", "net", "telemetry", "tls"]),
     ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry", "tsuru"]),
-    ("config", &["domain", "tls", "discovery", "provisioner", "scrape", "http"]),
+    ("config", &["domain", "tls", "discovery", "provisioner", "query", "scrape", "http"]),
 ];
 
 /// Modules that may import all others.
