@@ -30,6 +30,7 @@ mod rule_paths;
 mod server_states;
 mod summary;
 mod tries;
+mod upstream;
 
 pub use body::ResponseBody;
 pub use client::PrometheusClient;
@@ -37,7 +38,8 @@ pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use locator::{Locator, LocatorError};
 pub use reads::ReadEndpoint;
-pub use request::{QueryRequest, Upstream};
+pub use request::QueryRequest;
 pub use rule_paths::RulePathFormat;
 pub use server_states::ServerStates;
 pub use summary::{Storage, Summary, TargetStatus};
+pub use upstream::{Hedge, Server, TryLimits, Upstream};

@@ -89,12 +89,8 @@ impl Prometheus {
 
 /// The upstream of a provisioned Prometheus.
 pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream {
-    let segment = segment(&prometheus.instance_id);
-    Upstream {
-        external_url: format!("{base_url}/prometheus/{segment}"),
-        replicas: prometheus.replicas.clone(),
-        password: prometheus.web_password.clone(),
-    }
+    let url = format!("{base_url}/prometheus/{}", segment(&prometheus.instance_id));
+    Upstream::of_replicas(url, &prometheus.replicas, &prometheus.web_password)
 }
 
 async fn handle(

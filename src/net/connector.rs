@@ -47,6 +47,12 @@ impl Connector {
         Self { limiter: Some(limiter), ..self }
     }
 
+    /// Counts the events of the connections.
+    #[must_use]
+    pub fn counted(self, events: Rc<ConnectionEvents>) -> Self {
+        Self { events, ..self }
+    }
+
     async fn open(self, uri: &Uri) -> Result<ServerStream, ConnectError> {
         let Self { destination, limiter, events } = self;
         // Before the look-up, which needs a file descriptor as well.

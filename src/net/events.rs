@@ -5,6 +5,7 @@
 //! [`ConnectionEvents`] before and after a poll shows the [`RequestEvents`] of that request.
 
 use crate::tls::AlertDescription;
+use awc::error::{ConnectError, SendRequestError};
 use std::cell::Cell;
 
 /// Number of events.
@@ -97,5 +98,12 @@ impl RequestEvents {
             self.alert = after.last_alert;
         }
         result
+    }
+
+    /// Whether the request failed with `error` because an idle connection was closed before the first
+    /// byte of the response. A request that changes nothing may then be sent again.
+    pub fn closed_while_idle(&self, error: &SendRequestError) -> bool {
+        let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
+        !refused && !self.opened && self.closed && !self.received
     }
 }

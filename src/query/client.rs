@@ -1,44 +1,80 @@
-//! HTTP client for Prometheus servers.
-//!
-//! It uses one connection per request. Idle connections would have to be closed when an instance is
-//! removed or moved, and may turn out to be closed when they are reused. A query takes longer than
-//! opening a connection, and closing the connection cancels the query.
+//! HTTP client for Prometheus servers. It keeps idle connections, separately for each server and
+//! upstream.
 //!
 //! `awc::Client` is not `Send`, so each worker has its own [`PrometheusClient`].
 
-use super::{QueryFailure, ServerStates};
+use super::{QueryFailure, QueryRequest, Server, ServerStates, Upstream};
 use crate::{
-    net::{ConnectionLimiter, Connector, Permit, Resolver, plain_http_url},
+    net::{
+        self, ConnectionEvents, ConnectionLimiter, Connector, IdlePool, Permit, RequestEvents,
+        Resolver, plain_http_url,
+    },
     tls::ClientConfig,
 };
-use std::{sync::Arc, time::Duration};
+use awc::{
+    ClientResponse,
+    error::SendRequestError,
+    http::header::{self, HeaderName},
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Timeout for opening a connection, including lookup and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Prometheus closes idle connections after five minutes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Request headers that are forwarded: content negotiation and cache validation.
+const REQUEST_HEADERS: [HeaderName; 4] =
+    [header::ACCEPT, header::ACCEPT_ENCODING, header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
 #[derive(Clone)]
 pub struct PrometheusClient {
-    plain: awc::Client,
-    secured: awc::Client,
+    peers: Rc<IdlePool<PeerKey, Peer>>,
+    /// Certificates for upstreams without their own.
+    system_tls: Arc<ClientConfig>,
+    resolver: Resolver,
     pub(super) limiter: ConnectionLimiter,
     pub(super) states: ServerStates,
 }
 
+#[derive(PartialEq, Eq, Hash)]
+struct PeerKey {
+    upstream: String,
+    url: Arc<str>,
+    /// Generation of the certificates of the upstream.
+    certificates: u64,
+}
+
+/// The connections to one server.
+struct Peer {
+    client: awc::Client,
+    /// URL for the client: [`Connector`] adds TLS.
+    url: String,
+    events: Rc<ConnectionEvents>,
+}
+
 impl PrometheusClient {
-    /// Creates a client that verifies servers with `tls`. `resolver` must run on a runtime that
-    /// serves no requests.
+    /// Creates a client. `system_tls` verifies servers of upstreams without their own certificates.
+    /// `resolver` must run on a runtime that serves no requests.
+    ///
+    /// Needs a running `LocalSet`, as [`IdlePool`] does.
     pub fn new(
-        tls: Arc<ClientConfig>,
+        system_tls: Arc<ClientConfig>,
         resolver: Resolver,
         limiter: ConnectionLimiter,
         states: ServerStates,
     ) -> Self {
-        let client =
-            |tls| client(Connector::to_uri_host(resolver.clone(), tls).limited(limiter.clone()));
-        Self { plain: client(None), secured: client(Some(tls)), limiter, states }
+        let peers = IdlePool::new(IDLE_TIMEOUT, limiter.clone());
+        Self { peers, system_tls, resolver, limiter, states }
     }
 
-    /// Waits until a request to the instance `owner` may use a connection.
+    /// Waits until a request to the upstream `owner` may use a connection.
     ///
     /// # Errors
     /// No connection was free in time.
@@ -50,28 +86,96 @@ impl PrometheusClient {
         })
     }
 
-    /// The client for a URL, and the URL for that client: [`Connector`] adds TLS.
-    pub(super) fn of<'a>(&'a self, url: &'a str) -> (&'a awc::Client, String) {
-        match plain_http_url(url) {
-            None => (&self.plain, url.to_owned()),
-            Some(url) => (&self.secured, url),
+    /// Sends a request to one server. Sends it again on a new connection if an idle connection was
+    /// closed before the first byte of the response.
+    pub(super) async fn send(
+        &self,
+        server: &Server,
+        upstream: &Upstream,
+        request: &QueryRequest<'_>,
+    ) -> Result<ClientResponse, SendRequestError> {
+        let (key, tls) = self.key(server, upstream);
+        let peer = self.peers.get(key, || self.peer(server, Arc::clone(&tls)));
+        let mut events = RequestEvents::default();
+        match send_once(&peer, upstream, request, &mut events).await {
+            Err(error) if events.closed_while_idle(&error) => {}
+            sent => return sent,
         }
+        let (key, _) = self.key(server, upstream);
+        let peer = self.peers.replace(key, self.peer(server, tls));
+        send_once(&peer, upstream, request, &mut RequestEvents::default()).await
+    }
+
+    fn key(&self, server: &Server, upstream: &Upstream) -> (PeerKey, Arc<ClientConfig>) {
+        let own = upstream.tls.as_ref().map(|tls| tls.current());
+        let key = PeerKey {
+            upstream: upstream.external_url.clone(),
+            url: Arc::clone(&server.url),
+            certificates: own.as_ref().map_or(0, |own| own.generation),
+        };
+        (key, own.map_or_else(|| Arc::clone(&self.system_tls), |own| Arc::clone(&own.http1)))
+    }
+
+    fn peer(&self, server: &Server, tls: Arc<ClientConfig>) -> Peer {
+        let https = plain_http_url(&server.url);
+        let tls = https.is_some().then_some(tls);
+        let connector = Connector::to_uri_host(self.resolver.clone(), tls);
+        let events = Rc::new(ConnectionEvents::default());
+        let connector = connector.limited(self.limiter.clone()).counted(Rc::clone(&events));
+        let connector = awc::Connector::new()
+            .connector(connector)
+            .timeout(CONNECT)
+            .handshake_timeout(CONNECT)
+            .conn_keep_alive(IDLE_TIMEOUT)
+            // Names are looked up again after this long.
+            .conn_lifetime(Duration::from_secs(600))
+            // awc's limit would let slow queries block the others. `limiter` limits all of them.
+            .limit(0);
+        let client = awc::Client::builder()
+            .connector(connector)
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .finish();
+        Peer { client, url: https.unwrap_or_else(|| server.url.to_string()), events }
     }
 }
 
-fn client(connector: Connector) -> awc::Client {
-    let connector = awc::Connector::new()
-        .connector(connector)
-        .timeout(CONNECT)
-        .handshake_timeout(CONNECT)
-        // awc's limit is for all instances together, so a hung instance would block the others.
-        .limit(0);
-    awc::Client::builder()
-        .connector(connector)
-        .disable_timeout()
-        .disable_redirects()
-        .no_default_headers()
-        .finish()
+async fn send_once(
+    peer: &Peer,
+    upstream: &Upstream,
+    request: &QueryRequest<'_>,
+    events: &mut RequestEvents,
+) -> Result<ClientResponse, SendRequestError> {
+    let url = format!("{}{}", peer.url, request.target);
+    let http_request = match &request.form {
+        None => peer.client.get(url),
+        Some(_) => peer.client.post(url),
+    };
+    let mut http_request = http_request
+        .no_decompress()
+        .insert_header((header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))));
+    if let Some(authorization) = &upstream.authorization {
+        http_request = http_request.insert_header((header::AUTHORIZATION, authorization.clone()));
+    }
+    // A body that is edited must not be compressed.
+    let is_sent = |name: &HeaderName| request.files.is_none() || *name != header::ACCEPT_ENCODING;
+    for name in REQUEST_HEADERS.into_iter().filter(is_sent) {
+        for value in request.headers.get_all(&name) {
+            http_request = http_request.append_header((name.clone(), value.clone()));
+        }
+    }
+    if let Some(chain) = &request.forwarded_for {
+        http_request = http_request.insert_header(("x-forwarded-for", chain.clone()));
+    }
+    let sending = match &request.form {
+        None => net::send(http_request),
+        Some(form) => {
+            http_request.content_type("application/x-www-form-urlencoded").send_body(form.clone())
+        }
+    };
+    let mut sending = pin!(sending);
+    poll_fn(|cx| events.poll(&peer.events, || sending.as_mut().poll(cx))).await
 }
 
 impl std::fmt::Debug for PrometheusClient {

@@ -27,7 +27,7 @@ const RESPONSE_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("x-prometheus-stopping"),
 ];
 
-/// The number of the replica that responded.
+/// The name of the server that responded.
 const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
 
 /// A response whose body is streamed.
@@ -42,7 +42,7 @@ pub struct QueryResponse {
 }
 
 impl PrometheusClient {
-    /// Sends the request to the ready replicas ([`Tries`]) until one of them responds.
+    /// Sends the request to the servers ([`Tries`]) until one of them responds.
     ///
     /// # Errors
     /// [`QueryFailure`] if there is no response that may be forwarded.
@@ -63,7 +63,7 @@ fn response_to_forward(
     upstream: &Upstream,
     files: Option<RulePathFormat>,
 ) -> Result<QueryResponse, QueryFailure> {
-    let Winner { response, replica, permit } = winner;
+    let Winner { response, server, permit } = winner;
     let status = response.status();
     if status == StatusCode::UNAUTHORIZED {
         return Err(QueryFailure::Refused);
@@ -78,7 +78,9 @@ fn response_to_forward(
             headers.append(name.clone(), value.clone());
         }
     }
-    headers.insert(REPLICA, u16::from(replica.number).into());
+    if let Ok(name) = HeaderValue::from_str(&server.name) {
+        headers.insert(REPLICA, name);
+    }
     if let Some(location) = headers.get(header::LOCATION)
         && !stays_on_host(location, &upstream.external_url)
     {

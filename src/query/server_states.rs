@@ -65,16 +65,19 @@ pub(super) enum RetryReason {
     Broken,
     /// The response was 502, 503 or 504.
     Status,
+    /// There was no response within the timeout of a try.
+    Timeout,
 }
 
 impl RetryReason {
-    const ALL: [Self; 3] = [Self::Connect, Self::Broken, Self::Status];
+    const ALL: [Self; 4] = [Self::Connect, Self::Broken, Self::Status, Self::Timeout];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Broken => "broken",
             Self::Status => "status",
+            Self::Timeout => "timeout",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tries of one query on the replicas of an instance.
+//! Tries of one query on the servers of an upstream.
 //!
 //! All replicas have the same data, so any of them may respond. If a replica fails before it
 //! responds, or is overloaded or starting, the next one is queried instead. If it is slow, the next
@@ -6,22 +6,19 @@
 //! change nothing, so a query may be sent more than once.
 
 use super::{
-    PrometheusClient, QueryFailure, QueryRequest, Upstream,
-    failure::{explain, is_unreachable, why_unavailable},
+    Hedge, PrometheusClient, QueryFailure, QueryRequest, Server, Upstream,
+    failure::{explain, is_unreachable},
     server_states::RetryReason,
 };
-use crate::{
-    domain::prometheus::{Replica, ReplicaState},
-    net::Permit,
-};
+use crate::net::Permit;
 use awc::{ClientResponse, error::SendRequestError, http::StatusCode};
 use futures_util::{
     StreamExt,
     future::{FutureExt, LocalBoxFuture},
     stream::FuturesUnordered,
 };
-use std::pin::pin;
-use tokio::time::{Instant, sleep};
+use std::{pin::pin, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Maximum number of replicas that one query is sent to.
 const MAX_TRIES: usize = 3;
@@ -32,7 +29,7 @@ const HUNG_FACTOR: u32 = 4;
 /// The response that is forwarded.
 pub(super) struct Winner<'a> {
     pub(super) response: ClientResponse,
-    pub(super) replica: &'a Replica,
+    pub(super) server: &'a Server,
     pub(super) permit: Permit,
 }
 
@@ -40,8 +37,8 @@ pub(super) struct Tries<'a> {
     client: &'a PrometheusClient,
     upstream: &'a Upstream,
     request: &'a QueryRequest<'a>,
-    /// Ready replicas that were not queried yet.
-    untried: Vec<&'a Replica>,
+    /// Servers that were not queried yet.
+    untried: Vec<&'a Server>,
     running: FuturesUnordered<LocalBoxFuture<'a, Ended<'a>>>,
     /// The replicas of `running`: at most two.
     waiting_for: Vec<Started<'a>>,
@@ -50,7 +47,7 @@ pub(super) struct Tries<'a> {
 
 #[derive(Clone, Copy)]
 struct Started<'a> {
-    replica: &'a Replica,
+    server: &'a Server,
     at: Instant,
     /// Sent while another try was running.
     is_hedge: bool,
@@ -59,7 +56,12 @@ struct Started<'a> {
 struct Ended<'a> {
     started: Started<'a>,
     permit: Permit,
-    result: Result<ClientResponse, SendRequestError>,
+    result: Result<ClientResponse, TryError>,
+}
+
+enum TryError {
+    Timeout(Duration),
+    Send(SendRequestError),
 }
 
 impl<'a> Tries<'a> {
@@ -68,12 +70,11 @@ impl<'a> Tries<'a> {
         upstream: &'a Upstream,
         request: &'a QueryRequest<'a>,
     ) -> Self {
-        let ready = upstream.replicas.iter().filter(|it| it.state == ReplicaState::Ready);
         Self {
             client,
             upstream,
             request,
-            untried: ready.collect(),
+            untried: upstream.servers.iter().collect(),
             running: FuturesUnordered::new(),
             waiting_for: Vec::new(),
             started: 0,
@@ -82,43 +83,45 @@ impl<'a> Tries<'a> {
 
     /// Queries replicas until one of them responds well, or no more may be queried.
     pub(super) async fn run(mut self, permit: Permit) -> Result<Winner<'a>, QueryFailure> {
-        let mut failure = QueryFailure::Unavailable(why_unavailable(&self.upstream.replicas));
-        let mut timeout = pin!(sleep(self.request.timeout));
+        let mut failure = QueryFailure::Unavailable(self.upstream.why_empty.clone());
+        let mut deadline = pin!(sleep(self.request.timeout));
         self.start_next(permit, false);
         while let Some(newest) = self.waiting_for.last().copied() {
-            let delay = self.client.states.hedge_delay(&newest.replica.url);
+            let delay = self.hedge_delay(newest.server);
             let Ended { started, permit, result } = tokio::select! {
                 Some(ended) = self.running.next() => ended,
-                () = sleep(delay), if self.has_next() && self.waiting_for.len() == 1 => {
+                () = sleep(delay.unwrap_or_default()), if self.may_hedge(delay) => {
                     self.hedge(newest);
                     continue;
                 }
-                () = &mut timeout => {
+                () = &mut deadline => {
                     // The timeout is longer than that of the query, so these servers have hung.
                     self.waiting_for.iter().for_each(|it| self.record_loss(*it));
                     return Err(QueryFailure::Timeout(self.request.timeout));
                 }
             };
-            self.waiting_for.retain(|it| it.replica.number != started.replica.number);
+            self.waiting_for.retain(|it| it.server.name != started.server.name);
             let reason = match result {
                 Ok(response) if !is_retryable(response.status()) => {
                     self.record_win(started);
-                    return Ok(Winner { response, replica: started.replica, permit });
+                    return Ok(Winner { response, server: started.server, permit });
                 }
                 Ok(response) if !self.may_improve(started) => {
                     self.record_loss(started);
-                    return Ok(Winner { response, replica: started.replica, permit });
+                    return Ok(Winner { response, server: started.server, permit });
                 }
                 Ok(_) => RetryReason::Status,
-                Err(SendRequestError::Connect(error)) if is_unreachable(&error) => {
+                Err(TryError::Timeout(timeout)) => {
+                    failure = QueryFailure::Timeout(timeout);
+                    RetryReason::Timeout
+                }
+                Err(TryError::Send(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
-                    failure = QueryFailure::Unavailable(format!(
-                        "server {} {why}",
-                        started.replica.number
-                    ));
+                    failure =
+                        QueryFailure::Unavailable(format!("server {} {why}", started.server.name));
                     RetryReason::Connect
                 }
-                Err(_) => {
+                Err(TryError::Send(_)) => {
                     failure = QueryFailure::Broken;
                     RetryReason::Broken
                 }
@@ -133,6 +136,19 @@ impl<'a> Tries<'a> {
 
     fn has_next(&self) -> bool {
         self.started < MAX_TRIES && !self.untried.is_empty()
+    }
+
+    /// When the query is sent to a second server as well, or `None` for never.
+    fn hedge_delay(&self, server: &Server) -> Option<Duration> {
+        match self.upstream.limits.hedge {
+            Hedge::Auto => Some(self.client.states.hedge_delay(&server.url)),
+            Hedge::Off => None,
+            Hedge::After(delay) => Some(delay),
+        }
+    }
+
+    fn may_hedge(&self, delay: Option<Duration>) -> bool {
+        delay.is_some() && self.has_next() && self.waiting_for.len() == 1
     }
 
     /// Whether another replica may still give a better response than this one. A query that took long
@@ -153,12 +169,19 @@ impl<'a> Tries<'a> {
         }
         let states = &self.client.states;
         let allowed = self.untried.iter().position(|it| states.allows(&it.url));
-        let replica = self.untried.remove(allowed.unwrap_or(0));
-        states.count_query(&replica.url);
-        let started = Started { replica, at: Instant::now(), is_hedge };
+        let server = self.untried.remove(allowed.unwrap_or(0));
+        states.count_query(&server.url);
+        let started = Started { server, at: Instant::now(), is_hedge };
         let (client, upstream, request) = (self.client, self.upstream, self.request);
         self.running.push(Box::pin(async move {
-            let result = client.send(replica, upstream, request).await;
+            let sending = client.send(server, upstream, request);
+            let result = match upstream.limits.try_timeout {
+                None => sending.await.map_err(TryError::Send),
+                Some(limit) => match timeout(limit, sending).await {
+                    Ok(sent) => sent.map_err(TryError::Send),
+                    Err(_) => Err(TryError::Timeout(limit)),
+                },
+            };
             Ended { started, permit, result }
         }));
         self.waiting_for.push(started);
@@ -169,7 +192,7 @@ impl<'a> Tries<'a> {
     /// Queries another replica too, if the limits of hedged requests and of connections allow it.
     fn hedge(&mut self, slow: Started<'a>) {
         let states = &self.client.states;
-        if !states.is_open(&slow.replica.url) && !states.take_hedge(&slow.replica.url) {
+        if !states.is_open(&slow.server.url) && !states.take_hedge(&slow.server.url) {
             return;
         }
         let permit = self.client.limiter.acquire(&self.upstream.external_url).now_or_never();
@@ -181,7 +204,7 @@ impl<'a> Tries<'a> {
     fn record_win(&self, winner: Started<'_>) {
         let states = &self.client.states;
         let latency = winner.at.elapsed();
-        states.record_success(&winner.replica.url, latency);
+        states.record_success(&winner.server.url, latency);
         if winner.is_hedge {
             states.record_hedge(true);
         }
@@ -190,13 +213,13 @@ impl<'a> Tries<'a> {
                 states.record_hedge(false);
             }
             if loser.at.elapsed() >= latency * HUNG_FACTOR {
-                states.record_failure(&loser.replica.url);
+                states.record_failure(&loser.server.url);
             }
         }
     }
 
     fn record_loss(&self, started: Started<'_>) {
-        self.client.states.record_failure(&started.replica.url);
+        self.client.states.record_failure(&started.server.url);
         if started.is_hedge {
             self.client.states.record_hedge(false);
         }

@@ -1,9 +1,5 @@
 //! HTTP client for instances, with one [`Peer`] per address and certificate name.
 //!
-//! awc pools connections by the URI's authority and closes an idle one only at the next request to
-//! the same authority. Containers are replaced, each with a new address, so sockets to old
-//! addresses would pile up. A pool per address can be dropped as a whole once it is idle.
-//!
 //! With TLS an address is not enough: platforms give it to the next instance, whose certificate has
 //! another name, and certificates are reloaded. A connection is reused only for the name and with
 //! the certificates that it was verified with.
@@ -17,28 +13,23 @@ use super::{
 use crate::{
     discovery::Endpoint,
     domain::ExporterHost,
-    net::{ConnectionEvents, ConnectionLimiter, Connector, PeerAddr, PeerTls, Permit, Resolver},
+    net::{
+        ConnectionEvents, ConnectionLimiter, Connector, IdlePool, PeerAddr, PeerTls, Permit,
+        Resolver,
+    },
     tls::{ClientConfig, ClientConfigs, ClientTls, ServerName},
 };
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    net::SocketAddr,
-    rc::{Rc, Weak},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant as Deadline;
 
 #[derive(Clone)]
 pub struct ScrapeClient(Rc<Peers>);
 
 struct Peers {
-    by_key: RefCell<HashMap<PeerKey, Rc<Peer>>>,
+    by_key: Rc<IdlePool<PeerKey, Peer>>,
     backends: ClientTls,
     resolver: Resolver,
     limiter: ConnectionLimiter,
-    idle_timeout: Duration,
 }
 
 /// Pool key of a connection.
@@ -62,7 +53,6 @@ pub(super) struct Peer {
     pub(super) http1: awc::Client,
     pub(super) events: Rc<ConnectionEvents>,
     http2: Option<Http2>,
-    last_used: Cell<Instant>,
 }
 
 impl Location {
@@ -103,16 +93,17 @@ impl Peer {
             PeerAddr { address: location.address, tls }
         };
         let (events, limiter) = (Rc::new(ConnectionEvents::default()), &peers.limiter);
+        let idle_timeout = peers.by_key.idle_timeout();
         let http2 = location
             .http2
-            .then(|| Http2::new(address(|all| &all.http2), limiter.clone(), peers.idle_timeout));
+            .then(|| Http2::new(address(|all| &all.http2), limiter.clone(), idle_timeout));
         let connector = Connector::to_peer(address(|all| &all.http1), Rc::clone(&events));
         let connector = awc::Connector::new()
             .connector(connector.limited(limiter.clone()))
             // The caller's deadline is the only one.
             .timeout(Duration::from_secs(3600))
             .handshake_timeout(Duration::from_secs(3600))
-            .conn_keep_alive(peers.idle_timeout)
+            .conn_keep_alive(idle_timeout)
             .conn_lifetime(Duration::from_secs(3600));
         let http1 = awc::Client::builder()
             .connector(connector)
@@ -120,7 +111,7 @@ impl Peer {
             .disable_redirects()
             .no_default_headers()
             .finish();
-        Self { http1, events, http2, last_used: Cell::new(Instant::now()) }
+        Self { http1, events, http2 }
     }
 
     /// The HTTP/2 pool, unless the instance requires HTTP/1.1.
@@ -135,18 +126,15 @@ impl ScrapeClient {
     ///
     /// `resolver` must run on a runtime that serves no requests.
     ///
-    /// Needs a running `LocalSet` (an actix arbiter) for the task that closes idle connections. The
-    /// task ends with the client.
+    /// Needs a running `LocalSet`, as [`IdlePool`] does.
     pub fn new(
         idle_timeout: Duration,
         backends: ClientTls,
         resolver: Resolver,
         limiter: ConnectionLimiter,
     ) -> Self {
-        let peers = Peers { by_key: RefCell::default(), backends, resolver, limiter, idle_timeout };
-        let peers = Rc::new(peers);
-        actix_rt::spawn(close_idle(Rc::downgrade(&peers), peers.limiter.clone(), idle_timeout));
-        Self(peers)
+        let by_key = IdlePool::new(idle_timeout, limiter.clone());
+        Self(Rc::new(Peers { by_key, backends, resolver, limiter }))
     }
 
     /// Waits until a request for `owner` may use a connection.
@@ -188,39 +176,18 @@ impl ScrapeClient {
 
     pub(super) fn peer(&self, location: &Location) -> Rc<Peer> {
         let (key, configs) = self.key(location);
-        let mut peers = self.0.by_key.borrow_mut();
-        let new = || Rc::new(Peer::new(location, configs.as_deref(), &self.0));
-        let peer = peers.entry(key).or_insert_with(new);
-        peer.last_used.set(Instant::now());
-        Rc::clone(peer)
+        self.0.by_key.get(key, || Peer::new(location, configs.as_deref(), &self.0))
     }
 
     /// A peer without idle connections, to replace one whose connections are closed.
     pub(super) fn fresh_peer(&self, location: &Location) -> Rc<Peer> {
         let (key, configs) = self.key(location);
-        let peer = Rc::new(Peer::new(location, configs.as_deref(), &self.0));
-        self.0.by_key.borrow_mut().insert(key, Rc::clone(&peer));
-        peer
+        self.0.by_key.replace(key, Peer::new(location, configs.as_deref(), &self.0))
     }
 
     fn key(&self, location: &Location) -> (PeerKey, Option<Arc<ClientConfigs>>) {
         let configs = location.tls.is_some().then(|| self.0.backends.current());
         let certificates = configs.as_ref().map(|current| current.generation);
         (PeerKey { location: location.clone(), certificates }, configs)
-    }
-}
-
-async fn close_idle(peers: Weak<Peers>, limiter: ConnectionLimiter, idle_timeout: Duration) {
-    let pause = (idle_timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(10));
-    loop {
-        let all = tokio::select! {
-            () = tokio::time::sleep(pause) => false,
-            () = limiter.close_idle_requested() => true,
-        };
-        let Some(peers) = peers.upgrade() else { return };
-        peers.by_key.borrow_mut().retain(|_, peer| {
-            let is_fresh = !all && peer.last_used.get().elapsed() < idle_timeout;
-            Rc::strong_count(peer) > 1 || is_fresh
-        });
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn send(
     let mut events = RequestEvents::default();
     match send_once(&peer, &url, &headers, request.deadline, &mut events).await {
         Ok(response) => return Ok(TargetResponse::new(response, peer)),
-        Err(SendError::Client(error)) if was_closed_while_idle(&error, events) => {}
+        Err(SendError::Client(error)) if events.closed_while_idle(&error) => {}
         Err(error) => return Err(error.failure(events)),
     }
     let peer = client.fresh_peer(location);
@@ -188,12 +188,6 @@ async fn send_once(
         Ok(sent) => sent.map_err(SendError::Client),
         Err(_) => Err(SendError::Timeout),
     }
-}
-
-/// Whether an idle connection was closed before the first byte of the response.
-fn was_closed_while_idle(error: &SendRequestError, events: RequestEvents) -> bool {
-    let refused = matches!(error, SendRequestError::Connect(ConnectError::Io(_)));
-    !refused && !events.opened && events.closed && !events.received
 }
 
 fn send_failure(error: &SendRequestError, events: RequestEvents) -> ScrapeFailure {

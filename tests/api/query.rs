@@ -258,7 +258,6 @@ async fn credentials_are_replaced_and_only_necessary_headers_are_forwarded() {
     let expected = [
         ("accept", "application/json"),
         ("accept-encoding", "gzip"),
-        ("connection", "close"),
         ("if-none-match", "\"1\""),
         ("x-forwarded-for", "10.9.9.9, 127.0.0.1"),
     ];
@@ -604,11 +603,8 @@ async fn the_certificate_of_a_server_is_verified() {
         let resolver = Resolver::new(tokio::runtime::Handle::current());
         let outgoing = ConnectionLimiter::new(100, ConnectionLimiterMetrics::default());
         let client = PrometheusClient::new(tls, resolver, outgoing, ServerStates::default());
-        let upstream = Upstream {
-            external_url: "http://x".to_owned(),
-            replicas: vec![server(0, &format!("https://{host}:{port}"))],
-            password: "p".into(),
-        };
+        let replicas = [server(0, &format!("https://{host}:{port}"))];
+        let upstream = Upstream::of_replicas("http://x".to_owned(), &replicas, &"p".into());
         let request = QueryRequest {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
