@@ -20,6 +20,7 @@ mod sources;
 mod values;
 
 pub use mistake::{ConfigError, Mistake, Mistakes};
+pub use query::Query;
 
 pub mod catalog;
 pub mod promfetcher;
@@ -73,6 +74,7 @@ pub struct Config {
     /// Exporters outside the platform that are scraped for every app.
     pub external_exporters: Vec<ExternalExporter>,
     pub prometheus: Prometheus,
+    pub query: Query,
     /// Users who may see all apps.
     pub operators: Vec<Operator>,
     /// The platform that runs this process as an app, if any.

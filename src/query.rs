@@ -24,6 +24,8 @@ mod forward;
 mod latency;
 mod locator;
 mod locators;
+mod metrics_text;
+mod pool;
 mod reads;
 mod request;
 mod rule_paths;
@@ -37,9 +39,15 @@ pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use locator::{Locator, LocatorError};
+pub use locators::{EndpointsFile, StaticUrls};
+pub use pool::{
+    Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,
+    PoolCredentials, PoolMetrics, PoolMonitor, PoolReplica, PoolResponse, PoolSettings,
+    PoolSnapshot, PoolsCollector, Strategy, client_address,
+};
 pub use reads::ReadEndpoint;
 pub use request::QueryRequest;
 pub use rule_paths::RulePathFormat;
-pub use server_states::ServerStates;
+pub use server_states::{ServerStates, ServerStatus};
 pub use summary::{Storage, Summary, TargetStatus};
 pub use upstream::{Hedge, Server, TryLimits, Upstream};

@@ -5,7 +5,9 @@ use super::{
     connections::{ConnectionMetrics, Connections},
     descriptors::Descriptors,
     metrics::{BindingMetrics, RouteMetrics},
-    provisioning, route_sources, store_failure, warnings,
+    provisioning,
+    query_pools::QueryPools,
+    route_sources, store_failure, warnings,
 };
 use crate::{
     broker::{Broker, Provisioning},
@@ -20,6 +22,7 @@ use crate::{
         health::{Health, OwnMetrics},
         lifecycle::Lifecycle,
         osb::OsbState,
+        pools::Pools,
         prometheus::Prometheus,
         routes::Routes,
         sd::{Sd, SdMetrics, SdSettings},
@@ -28,7 +31,7 @@ use crate::{
     },
     net::{ConnectionLimiter, ConnectionLimiterMetrics, Resolver},
     provisioner::{Lease, process},
-    query::ServerStates,
+    query::{Pool, PrometheusClient, ServerStates},
     scrape::{self, Exporters, MemoryBudget, MemoryBudgetMetrics, ScrapeHistory},
     store::Store,
     telemetry::metrics::{self as own_metrics, Format},
@@ -39,7 +42,7 @@ use actix_web::web;
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -59,6 +62,8 @@ pub(super) struct Components {
     pub(super) connections: Connections,
     pub(super) outgoing: ConnectionLimiter,
     pub(super) server_states: ServerStates,
+    query_pools: QueryPools,
+    started: Instant,
     scrape_metrics: Arc<scrape::ScrapeMetrics>,
     last: Arc<ScrapeHistory>,
     budget: MemoryBudget,
@@ -101,6 +106,7 @@ pub(super) struct HttpData {
     pub(super) access: web::Data<Access>,
     pub(super) own_origin: web::Data<OwnOrigin>,
     pub(super) prometheus: web::Data<Prometheus>,
+    pub(super) pools: web::Data<Pools>,
 }
 
 impl Components {
@@ -145,12 +151,15 @@ impl Components {
         loops.spawn_local(warnings::log_first_table(discovery.table.clone(), shutdown.clone()));
         loops.spawn_local(broker.clone().keep_current(BINDINGS_REFRESH, shutdown.clone()));
 
-        let certificates: Vec<_> = [reloader].into_iter().chain(listeners_keeper).collect();
+        let mut registry = own_metrics::registry();
+        let server_states = ServerStates::register(&mut registry);
+        let (query_pools, reloaders) = QueryPools::open(config, &mut registry, &server_states)?;
+        let certificates = [reloader].into_iter().chain(listeners_keeper).chain(reloaders);
+        let certificates: Vec<_> = certificates.collect();
         for reloader in &certificates {
             loops.spawn_local(reloader.clone().run(shutdown.clone()));
         }
 
-        let mut registry = own_metrics::registry();
         let scrape_metrics = Arc::new(scrape::ScrapeMetrics::register(&mut registry));
         let budget = MemoryBudget::new(
             config.scrape.max_memory,
@@ -162,7 +171,14 @@ impl Components {
         let connections = Connections::new(descriptors.incoming, metrics);
         let metrics = ConnectionLimiterMetrics::register(&mut registry);
         let outgoing = ConnectionLimiter::new(descriptors.outgoing, metrics);
-        let server_states = ServerStates::register(&mut registry);
+        let servers = Arc::new(servers);
+        let client = PrometheusClient::new(
+            Arc::clone(&servers),
+            resolver.clone(),
+            outgoing.clone(),
+            server_states.clone(),
+        );
+        query_pools.start(&client, &loops, &shutdown);
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
@@ -183,6 +199,8 @@ impl Components {
             connections,
             outgoing,
             server_states,
+            query_pools,
+            started: Instant::now(),
             scrape_metrics,
             last,
             budget,
@@ -196,7 +214,7 @@ impl Components {
             sd_metrics,
             scrape_url: Arc::default(),
             backends,
-            servers: Arc::new(servers),
+            servers,
             resolver,
             listener,
             certificates,
@@ -277,10 +295,29 @@ impl Components {
                 table: self.discovery.table.clone(),
                 last: Arc::clone(&self.last),
             }),
+            pools: web::Data::new(self.pools(config)),
             routes: web::Data::new(Routes {
                 table: self.discovery.table.clone(),
                 access: self.access.clone(),
             }),
+        }
+    }
+
+    fn pools(&self, config: &Config) -> Pools {
+        let QueryPools { pools, metrics } = self.query_pools.clone();
+        let is_default =
+            |pool: &&Pool| Some(&pool.settings().name) == config.query.default_pool.as_ref();
+        Pools {
+            default: pools.iter().find(is_default).cloned(),
+            pools,
+            operators_only: config.query.operators_only,
+            is_https: config.base_url.scheme() == "https",
+            base_url: config.base_url.clone(),
+            access: self.access.clone(),
+            lifecycle: self.lifecycle.clone(),
+            states: self.server_states.clone(),
+            metrics,
+            started: self.started,
         }
     }
 

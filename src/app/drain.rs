@@ -1,4 +1,4 @@
-//! Graceful shutdown of the main listener.
+//! Graceful shutdown of the listeners for users.
 //!
 //! ```text
 //! signal ── drain_wait ──► no new connections ── shutdown_grace ──► running requests are aborted
@@ -10,7 +10,7 @@
 
 use crate::{app::signals::Stop, http::lifecycle::Lifecycle, telemetry::running::Running};
 use actix_web::{dev::ServerHandle, rt::task::JoinHandle};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future::join_all};
 use std::{io, pin::Pin, time::Duration};
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ impl Drain {
         &self,
         stop: Stop,
         stops: Pin<&mut impl Stream<Item = Stop>>,
-        main: ServerHandle,
+        servers: &[ServerHandle],
         serving: JoinHandle<io::Result<()>>,
     ) -> io::Result<DrainOutcome> {
         self.lifecycle.drain();
@@ -58,12 +58,12 @@ impl Drain {
         let running = self.running.count();
         tracing::info!(?stop, running, "stopping");
         tokio::select! {
-            outcome = self.in_order(&main, serving) => outcome,
+            outcome = self.in_order(servers, serving) => outcome,
             () = self.forced(stop, stops) => {
                 tracing::warn!("second signal; stopping at once");
                 self.running.log_aborted();
-                // The call notifies the workers. The result is not needed.
-                drop(main.stop(false));
+                // The calls notify the workers. The results are not needed.
+                servers.iter().for_each(|server| drop(server.stop(false)));
                 Ok(DrainOutcome::Forced)
             }
         }
@@ -71,12 +71,12 @@ impl Drain {
 
     async fn in_order(
         &self,
-        main: &ServerHandle,
+        servers: &[ServerHandle],
         serving: JoinHandle<io::Result<()>>,
     ) -> io::Result<DrainOutcome> {
         tokio::time::sleep(self.drain_wait).await;
         let finished = async {
-            main.stop(true).await;
+            join_all(servers.iter().map(|server| server.stop(true))).await;
             serving.await.unwrap_or_else(|error| Err(io::Error::other(error)))
         };
         match tokio::time::timeout(self.grace, finished).await {

@@ -1,4 +1,4 @@
-//! The main listener: accepts connections up to a limit, performs TLS handshakes, and passes
+//! Listeners for users: accept connections up to a limit, perform TLS handshakes, and pass
 //! requests to the application.
 
 use super::{
@@ -56,9 +56,10 @@ pub(super) struct Tls {
 }
 
 impl Settings {
-    /// Listens on `listen` and serves `app`. Each worker builds its own application.
+    /// Listens on `listen` and serves `app`; `name` appears in logs. Each worker builds its own application.
     pub(super) fn serve<F, I, S, B>(
         self,
+        name: &str,
         listen: SocketAddr,
         app: F,
     ) -> io::Result<(Server, SocketAddr)>
@@ -81,7 +82,7 @@ impl Settings {
             .worker_max_blocking_threads(workers)
             .shutdown_timeout(self.shutdown_timeout.as_secs());
         let stopping = builder.graceful_shutdown_signal();
-        let server = builder.listen("main", listener, move || {
+        let server = builder.listen(name, listener, move || {
             let (app, settings, stopping) = (app.clone(), self.clone(), stopping.clone());
             fn_factory(move || worker(app(), settings.clone(), stopping.clone()))
         })?;

@@ -38,6 +38,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Failure> {
     tracing::info!(
         address = %application.address(),
         health_address = application.health_address().map(field::display),
+        query_address = application.query_address().map(field::display),
         version = VERSION,
         commit = COMMIT,
         configuration = file.as_deref().map(|file| field::display(file.display())),

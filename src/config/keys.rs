@@ -7,7 +7,7 @@ use super::{
     Backends, Broker, Config, Database, Log, LogFormat, Platform, Provisioner, Routes, Scrape, Tls,
     Tsuru,
     platform::PlatformEnv,
-    prometheus,
+    prometheus, query,
     section::{Read, Section},
     values::{self, number},
 };
@@ -53,9 +53,26 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
     let scrape = s.section("scrape", scrape);
     let external_exporters = s.list("external_exporters", external_exporter);
     let prometheus = s.section("prometheus", |s| prometheus::prometheus(s, platform_env.search));
+    let query = s.section("query", query::query);
     let operators = s.list("operators", operator);
     let backends = s.section("backends", backends);
 
+    if let (Ok(listen), Ok(query)) = (listen, &query)
+        && let Some(own) = query.listen
+        && share_a_port(listen, own)
+    {
+        s.mistake("query.listen", format!("{own} is taken by listen ({listen})"));
+    }
+    if let (Ok(query), Ok(broker), Ok(operators)) = (&query, &broker, &operators)
+        && query.operators_only
+        && broker.credentials.is_none()
+        && operators.is_empty()
+    {
+        s.mistake(
+            "query.access",
+            "is operators, but there are neither operators nor broker.username",
+        );
+    }
     if let (Ok(listen), Ok(Some(health))) = (listen, health_listen)
         && share_a_port(listen, health)
     {
@@ -105,6 +122,7 @@ pub(super) fn config(s: &mut Section<'_>, platform_env: PlatformEnv) -> Read<Con
         backends: backends?,
         external_exporters: external_exporters?,
         prometheus: prometheus?,
+        query: query?,
         operators: operators?,
         platform: platform_env.platform,
     })
@@ -162,7 +180,7 @@ fn backends(s: &mut Section<'_>) -> Read<Backends> {
 }
 
 /// Certificates for connections to servers.
-fn client(s: &mut Section<'_>) -> Read<ClientSettings> {
+pub(super) fn client(s: &mut Section<'_>) -> Read<ClientSettings> {
     let ca = s.pem("ca");
     let (cert, key) = (s.pem("cert"), s.pem("key"));
     let identity = identity(s, cert?, key?);

@@ -364,6 +364,21 @@ impl<'r> Section<'r> {
         items.into_iter().collect()
     }
 
+    /// Like [`texts`](Self::texts), with a default. An empty list is not the default.
+    pub(super) fn texts_or<T>(
+        &mut self,
+        key: &str,
+        default: &[&str],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        let is_set = self.table.get(key).is_some_and(|value| value.kind != ValueKind::Nil);
+        if !is_set {
+            let default: Vec<Value> = default.iter().map(|text| (*text).into()).collect();
+            self.table.insert(key.to_owned(), Value::new(None, default));
+        }
+        self.texts(key, parse)
+    }
+
     fn table_of(&mut self, key: &str, value: Value) -> Read<Table> {
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {
             ValueKind::Table(table) => Ok(table),

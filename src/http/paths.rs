@@ -12,8 +12,8 @@ use actix_web::{
 };
 use std::borrow::Cow;
 
-/// Below this path, trailing slashes are kept: the page of an instance has relative links.
-const PROMETHEUS: &str = "/prometheus/";
+/// Below these paths, trailing slashes are kept: pages of instances and pools have relative links.
+const PROMETHEUS: [&str; 2] = ["/prometheus/", "/pools/"];
 /// Below this path, paths are kept unchanged. Otherwise a user could send a path that Tsuru's proxy
 /// does not recognize as a reserved call.
 const TSURU: &str = "/tsuru/";
@@ -38,7 +38,7 @@ fn normalized<'a>(path: &'a str, method: &Method) -> Cow<'a, str> {
     if single.starts_with(TSURU) && !is_read {
         return joined(path);
     }
-    let keeps_end = single.len() == 1 || single.contains(PROMETHEUS);
+    let keeps_end = single.len() == 1 || PROMETHEUS.iter().any(|it| single.contains(it));
     match single.strip_suffix('/').filter(|_| !keeps_end) {
         Some(without) => Cow::Owned(without.to_owned()),
         None => single,
@@ -96,6 +96,7 @@ mod tests {
             ("/prometheus/a/", "/prometheus/a/"),
             ("/prometheus//a//graph/", "/prometheus/a/graph/"),
             ("/base/prometheus/a/", "/base/prometheus/a/"),
+            ("/pools//a/", "/pools/a/"),
             ("/tsuru//resources/plans/", "/tsuru/resources/plans"),
         ] {
             assert_eq!(get(path), expected, "{path}");

@@ -82,7 +82,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
 /// The style sheet of all pages. The Content-Security-Policy forbids inline styles.
 const STYLE: &str = include_str!("ui/style.css");
 
-async fn style() -> HttpResponse {
+pub(super) async fn style() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/css; charset=utf-8")
         // The URL contains the version, so the file can be cached.

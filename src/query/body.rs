@@ -1,6 +1,9 @@
 //! Streamed response bodies.
 
-use super::rule_paths::{RulePathFilter, RulePathFormat};
+use super::{
+    pool::Slot,
+    rule_paths::{RulePathFilter, RulePathFormat},
+};
 use crate::net::Permit;
 use awc::{ClientResponse, http::header};
 use bytes::Bytes;
@@ -28,6 +31,7 @@ pub struct ResponseBody {
     /// Timer that runs while waiting for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
+    _slot: Option<Slot>,
 }
 
 impl ResponseBody {
@@ -42,12 +46,18 @@ impl ResponseBody {
             rule_paths: None,
             waiting: None,
             _permit: permit,
+            _slot: None,
         }
     }
 
     /// Removes the folders of rule files from the body.
     pub(super) fn without_folders(self, files: RulePathFormat) -> Self {
         Self { rule_paths: Some(RulePathFilter::new(files)), ..self }
+    }
+
+    /// Counts as a running query of a pool until the body is dropped.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        self._slot = Some(slot);
     }
 
     /// Skips empty chunks, because an empty chunk would end a chunked body.

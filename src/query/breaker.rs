@@ -38,9 +38,13 @@ impl Breaker {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::HalfOpen { .. })
+    }
+
     /// Records a response. Returns whether the breaker was open or half-open before.
     pub(super) fn record_success(&mut self) -> bool {
-        let was_open = matches!(self, Self::Open { .. } | Self::HalfOpen { .. });
+        let was_open = self.is_open();
         *self = Self::Closed;
         was_open
     }

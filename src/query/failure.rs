@@ -15,6 +15,9 @@ pub enum QueryFailure {
         "other requests use all connections that backends.max_connections allows; try again in a few seconds"
     )]
     Busy,
+    /// The pool runs as many queries as it may.
+    #[error("{0} queries are running, which is the limit of this pool; try again in a few seconds")]
+    TooMany(usize),
     /// No response before the timeout.
     #[error("this Prometheus did not respond within {} s; query less data or a shorter time range", .0.as_secs())]
     Timeout(Duration),

@@ -1,7 +1,7 @@
 //! Forwards a request to the replicas of an instance, and the response of one of them.
 
 use super::{
-    PrometheusClient, QueryFailure, QueryRequest, ResponseBody, RulePathFormat, Upstream,
+    PrometheusClient, QueryFailure, QueryRequest, ResponseBody, Server, Upstream,
     tries::{Tries, Winner},
 };
 use awc::http::{
@@ -34,6 +34,8 @@ const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
 #[derive(Debug)]
 pub struct QueryResponse {
     pub status: StatusCode,
+    /// The server that responded.
+    pub server: Server,
     /// The forwarded headers.
     pub headers: HeaderMap,
     /// Length of the body, if it was announced.
@@ -53,7 +55,7 @@ impl PrometheusClient {
     ) -> Result<QueryResponse, QueryFailure> {
         let permit = self.permit(&upstream.external_url).await?;
         let winner = Tries::new(self, upstream, request).run(permit).await?;
-        response_to_forward(winner, upstream, request.files)
+        response_to_forward(winner, upstream, request)
     }
 }
 
@@ -61,7 +63,7 @@ impl PrometheusClient {
 fn response_to_forward(
     winner: Winner<'_>,
     upstream: &Upstream,
-    files: Option<RulePathFormat>,
+    request: &QueryRequest<'_>,
 ) -> Result<QueryResponse, QueryFailure> {
     let Winner { response, server, permit } = winner;
     let status = response.status();
@@ -81,6 +83,12 @@ fn response_to_forward(
     if let Ok(name) = HeaderValue::from_str(&server.name) {
         headers.insert(REPLICA, name);
     }
+    if let Some(mount) = request.mount
+        && let Some(location) = headers.get(header::LOCATION)
+        && let Some(location) = mounted(location, &server.url, mount)
+    {
+        headers.insert(header::LOCATION, location);
+    }
     if let Some(location) = headers.get(header::LOCATION)
         && !stays_on_host(location, &upstream.external_url)
     {
@@ -88,13 +96,26 @@ fn response_to_forward(
     }
     let length = length.filter(|_| has_body);
     let body = ResponseBody::new(response, length, permit);
-    let Some(files) = files else { return Ok(QueryResponse { status, headers, length, body }) };
+    let server = server.clone();
+    let Some(files) = request.files else {
+        return Ok(QueryResponse { status, server, headers, length, body });
+    };
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(QueryFailure::Unusable(
             "it is compressed, although compression was not requested",
         ));
     }
-    Ok(QueryResponse { status, headers, length: None, body: body.without_folders(files) })
+    let body = body.without_folders(files);
+    Ok(QueryResponse { status, server, headers, length: None, body })
+}
+
+/// Replaces the path of a server by the public path in a redirect to a path of the server.
+fn mounted(location: &HeaderValue, server: &str, mount: &str) -> Option<HeaderValue> {
+    let location = location.to_str().ok()?;
+    let prefix = Url::parse(server).ok()?.path().trim_end_matches('/').to_owned();
+    let path = location.strip_prefix(server).or_else(|| location.strip_prefix(&prefix))?;
+    let is_path = path.starts_with('/') && !path.starts_with("//");
+    is_path.then(|| HeaderValue::try_from(format!("{mount}{path}")).ok())?
 }
 
 /// Whether a redirect stays on Scrapebroker's public host.
@@ -107,6 +128,25 @@ fn stays_on_host(location: &HeaderValue, external_url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirects_to_a_path_of_the_server_get_the_public_path() {
+        let mounted = |location: &'static str, server: &str| {
+            let location = mounted(&HeaderValue::from_static(location), server, "/pools/a");
+            location.map(|it| it.to_str().unwrap().to_owned())
+        };
+        let at_root = "http://10.0.0.1:9090";
+        assert_eq!(mounted("/graph", at_root).as_deref(), Some("/pools/a/graph"));
+        assert_eq!(
+            mounted("http://10.0.0.1:9090/graph?x", at_root).as_deref(),
+            Some("/pools/a/graph?x")
+        );
+        assert_eq!(mounted("/prom/graph", "http://h/prom").as_deref(), Some("/pools/a/graph"));
+        for location in ["graph", "//evil.example.com", "http://evil.example.com/", "/other"] {
+            assert_eq!(mounted(location, "http://h/prom"), None, "{location}");
+        }
+        assert_eq!(mounted("//evil.example.com", at_root), None);
+    }
 
     #[test]
     fn redirects_must_stay_on_the_public_host() {

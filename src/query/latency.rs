@@ -27,15 +27,15 @@ impl Latencies {
         self.oldest = (self.oldest + 1) % CAPACITY;
     }
 
-    /// The 95th percentile, if there are enough latencies.
-    pub(super) fn p95(&self) -> Option<Duration> {
+    /// A percentile, if there are enough latencies.
+    pub(super) fn quantile(&self, percent: usize) -> Option<Duration> {
         if self.recent.len() < MIN_SAMPLES {
             return None;
         }
         let mut sorted = self.recent.clone();
-        let index = (sorted.len() * 95).div_ceil(100).saturating_sub(1);
-        let (_, p95, _) = sorted.select_nth_unstable(index);
-        Some(*p95)
+        let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        let (_, quantile, _) = sorted.select_nth_unstable(index);
+        Some(*quantile)
     }
 }
 
@@ -48,12 +48,12 @@ mod tests {
         let mut latencies = Latencies::default();
         let ms = Duration::from_millis;
         (1..8).for_each(|number| latencies.record(ms(number)));
-        assert_eq!(latencies.p95(), None);
+        assert_eq!(latencies.quantile(95), None);
         latencies.record(ms(8));
-        assert_eq!(latencies.p95(), Some(ms(8)));
+        assert_eq!(latencies.quantile(95), Some(ms(8)));
         (0..64).for_each(|number| latencies.record(ms(100 + number)));
-        assert_eq!(latencies.p95(), Some(ms(160)), "the earlier ones are gone");
+        assert_eq!(latencies.quantile(95), Some(ms(160)), "the earlier ones are gone");
         (0..63).for_each(|_| latencies.record(ms(1)));
-        assert_eq!(latencies.p95(), Some(ms(1)), "one outlier does not count");
+        assert_eq!(latencies.quantile(95), Some(ms(1)), "one outlier does not count");
     }
 }

@@ -109,6 +109,10 @@ pub struct ReadEndpoint {
 impl ReadEndpoint {
     /// Finds the endpoint of `path`, the part after the instance's name.
     pub fn find(path: &str) -> Option<Self> {
+        // The root redirects to the query page, whose path depends on the version.
+        if path == "/" {
+            return Some(Self { path: path.to_owned(), allowed: AllowedMethods::Get });
+        }
         // A trailing slash is ignored.
         Self::known(path).or_else(|| Self::known(path.strip_suffix('/')?))
     }
@@ -189,6 +193,7 @@ mod tests {
             assert_eq!(read.methods(), "GET, HEAD, POST");
         }
         for path in [
+            "/",
             "/api/v1/label/job/values",
             "/api/v1/label/__name__/values",
             "/api/v1/label/U__http_2e_method/values",
@@ -275,7 +280,6 @@ mod tests {
     fn other_paths_are_rejected() {
         for path in [
             "",
-            "/",
             "//",
             "/api/v1",
             "/api/v1/",

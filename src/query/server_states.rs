@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// Bounds of the delay before a second server is queried as well.
 const MIN_HEDGE_DELAY: Duration = Duration::from_millis(50);
@@ -34,6 +34,8 @@ pub struct ServerStates(Arc<Shared>);
 struct Shared {
     servers: Mutex<Servers>,
     metrics: QueryMetrics,
+    /// Number of times that a server failed repeatedly.
+    opened: watch::Sender<u64>,
 }
 
 /// States by URL.
@@ -47,6 +49,23 @@ struct ServerState {
     /// [`QUERIES_PER_HEDGE`] of these allow one hedged request.
     hedge_credit: u32,
     last_used: Instant,
+    queries: u64,
+    failures: u64,
+    /// Sum of the latencies.
+    latency: Duration,
+}
+
+/// What is known of a server, for metrics and pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerStatus {
+    /// Whether it gets no queries because it failed repeatedly.
+    pub is_open: bool,
+    pub queries: u64,
+    pub failures: u64,
+    /// Sum of the latencies of its responses.
+    pub latency: Duration,
+    pub median: Option<Duration>,
+    pub p95: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +125,26 @@ impl ServerStates {
                 Counter::default(),
             ),
         };
-        Self(Arc::new(Shared { servers: Mutex::default(), metrics }))
+        Self(Arc::new(Shared { metrics, ..Shared::default() }))
+    }
+
+    /// The status of the server at `url`; all zero if it was not queried recently.
+    pub fn status(&self, url: &str) -> ServerStatus {
+        let servers = self.servers();
+        let Some(server) = servers.0.get(url) else { return ServerStatus::default() };
+        ServerStatus {
+            is_open: server.breaker.is_open(),
+            queries: server.queries,
+            failures: server.failures,
+            latency: server.latency,
+            median: server.latencies.quantile(50),
+            p95: server.latencies.quantile(95),
+        }
+    }
+
+    /// Changes whenever a server failed repeatedly.
+    pub(super) fn opened(&self) -> watch::Receiver<u64> {
+        self.0.opened.subscribe()
     }
 
     /// Whether a query may be sent to the server at `url`.
@@ -116,13 +154,12 @@ impl ServerStates {
 
     /// Whether the server at `url` is excluded from queries because it failed repeatedly.
     pub(super) fn is_open(&self, url: &str) -> bool {
-        let breaker = self.servers().server(url).breaker;
-        matches!(breaker, Breaker::Open { .. } | Breaker::HalfOpen { .. })
+        self.servers().server(url).breaker.is_open()
     }
 
     /// How long a response of the server at `url` may take before a second server is queried.
     pub(super) fn hedge_delay(&self, url: &str) -> Duration {
-        let p95 = self.servers().server(url).latencies.p95();
+        let p95 = self.servers().server(url).latencies.quantile(95);
         p95.unwrap_or(DEFAULT_HEDGE_DELAY).clamp(MIN_HEDGE_DELAY, MAX_HEDGE_DELAY)
     }
 
@@ -130,6 +167,7 @@ impl ServerStates {
     pub(super) fn count_query(&self, url: &str) {
         let mut servers = self.servers();
         let server = servers.server(url);
+        server.queries += 1;
         server.hedge_credit = (server.hedge_credit + 1).min(MAX_HEDGE_CREDIT);
     }
 
@@ -154,6 +192,7 @@ impl ServerStates {
         let mut servers = self.servers();
         let server = servers.server(url);
         server.latencies.record(latency);
+        server.latency += latency;
         let was_open = server.breaker.record_success();
         drop(servers);
         if was_open {
@@ -162,9 +201,14 @@ impl ServerStates {
     }
 
     pub(super) fn record_failure(&self, url: &str) {
-        let has_opened = self.servers().server(url).breaker.record_failure(Instant::now());
+        let mut servers = self.servers();
+        let server = servers.server(url);
+        server.failures += 1;
+        let has_opened = server.breaker.record_failure(Instant::now());
+        drop(servers);
         if has_opened {
             self.0.metrics.breakers_opened.inc();
+            self.0.opened.send_modify(|opened| *opened += 1);
             tracing::warn!(
                 server = url,
                 "prometheus server failed repeatedly; other replicas get its queries"
@@ -189,6 +233,9 @@ impl Servers {
             latencies: Latencies::default(),
             hedge_credit: MAX_HEDGE_CREDIT,
             last_used: now,
+            queries: 0,
+            failures: 0,
+            latency: Duration::ZERO,
         });
         server.last_used = now;
         server

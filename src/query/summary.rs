@@ -1,6 +1,9 @@
 //! Summary of an instance for pages, read from its own Prometheus.
 
-use super::{PrometheusClient, QueryFailure, QueryRequest, Upstream};
+use super::{
+    PrometheusClient, QueryFailure, QueryRequest, Upstream,
+    metrics_text::{TextSample, samples},
+};
 use awc::http::{StatusCode, header::HeaderMap};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -96,6 +99,7 @@ impl PrometheusClient {
             forwarded_for: None,
             form: None,
             files: None,
+            mount: None,
             timeout: TIMEOUT,
         };
         let read = async {
@@ -139,9 +143,7 @@ impl Storage {
     /// Parses an exposition; `None` if it contains none of the metrics.
     fn read(metrics: &str) -> Option<Self> {
         let (mut storage, mut found) = (Self::default(), false);
-        for line in metrics.lines().filter(|line| !line.starts_with('#')) {
-            let Some((name, value)) = line.split_once(' ') else { continue };
-            let Ok(value) = value.parse::<f64>() else { continue };
+        for TextSample { name, value, .. } in samples(metrics) {
             // The cast saturates: negative values become 0.
             #[expect(
                 clippy::cast_possible_truncation,

@@ -3,7 +3,7 @@
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
@@ -95,10 +95,24 @@ pub fn encode_family<'a, M: EncodeMetric>(
     label: &str,
     metrics: impl IntoIterator<Item = (&'a str, M)>,
 ) -> fmt::Result {
+    let metrics = metrics.into_iter().map(|(value, metric)| ([(label, value)], metric));
+    encode_families(encoder, name, help, metrics)
+}
+
+/// Encodes metrics that differ in their labels, for collectors.
+///
+/// # Errors
+/// Returns errors of `encoder`.
+pub fn encode_families<L: EncodeLabelSet, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metrics: impl IntoIterator<Item = (L, M)>,
+) -> fmt::Result {
     let mut metrics = metrics.into_iter().peekable();
     let Some((_, first)) = metrics.peek() else { return Ok(()) };
     let mut family = encoder.encode_descriptor(name, help, None, first.metric_type())?;
-    metrics.try_for_each(|(value, metric)| metric.encode(family.encode_family(&[(label, value)])?))
+    metrics.try_for_each(|(labels, metric)| metric.encode(family.encode_family(&labels)?))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,6 +34,7 @@ mod prometheus_as_tsuru_apps;
 mod promfetcher_takeover;
 mod provision_kills;
 mod query;
+mod query_pools;
 mod query_prometheus;
 mod query_replicas;
 mod readiness;

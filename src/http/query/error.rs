@@ -11,11 +11,13 @@ use actix_web::{
 use serde_json::json;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(in crate::http) enum Problem {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("There is no Prometheus of this name, or it was deleted.")]
     Unknown,
+    #[error("There is no query pool of this name.")]
+    UnknownPool,
     #[error(
         "This path is not forwarded. Users can read queries, labels, targets, rules and alerts; configuration, flags and statistics of the server are for its operator."
     )]
@@ -36,17 +38,17 @@ pub(super) enum Problem {
 
 /// A problem, and the format of its response.
 #[derive(Debug)]
-pub(super) struct PrometheusError {
-    pub(super) problem: Problem,
+pub(in crate::http) struct PrometheusError {
+    pub(in crate::http) problem: Problem,
     /// Use the JSON error format of Prometheus' API, whose text clients display.
-    pub(super) is_api: bool,
+    pub(in crate::http) is_api: bool,
 }
 
 impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => denied.status_code(),
-            Self::Unknown | Self::NotForwarded => StatusCode::NOT_FOUND,
+            Self::Unknown | Self::UnknownPool | Self::NotForwarded => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
@@ -55,6 +57,7 @@ impl Problem {
             Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Failed(QueryFailure::TooMany(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(QueryFailure::Timeout(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(
                 QueryFailure::Broken | QueryFailure::Refused | QueryFailure::Unusable(_),
@@ -65,17 +68,19 @@ impl Problem {
     /// The most similar error type of Prometheus' API.
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => "unavailable",
+            Self::Failed(
+                QueryFailure::Unavailable(_) | QueryFailure::Busy | QueryFailure::TooMany(_),
+            ) => "unavailable",
             Self::Failed(QueryFailure::Timeout(_)) => "timeout",
             Self::Failed(_) => "internal",
-            Self::Unknown | Self::NotForwarded => "not_found",
+            Self::Unknown | Self::UnknownPool | Self::NotForwarded => "not_found",
             _ => "bad_data",
         }
     }
 }
 
 impl PrometheusError {
-    pub(super) fn response(&self) -> HttpResponse {
+    pub(in crate::http) fn response(&self) -> HttpResponse {
         if let Problem::Denied(denied) = &self.problem {
             return denied.error_response();
         }
@@ -84,7 +89,7 @@ impl PrometheusError {
             tracing::warn!(error = %self.problem, "prometheus query failed");
         }
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.insert_header((header::RETRY_AFTER, "5"));
         }
         if let Problem::Method(methods) = &self.problem {

@@ -1,0 +1,203 @@
+//! The listeners and what they serve.
+
+use super::{
+    StartError, certificates,
+    components::{Components, HttpData},
+    descriptors::HEALTH_CONNECTIONS,
+    drain::{ACTIX_MARGIN, Drain},
+    server,
+};
+use crate::{
+    config::Config,
+    http::{
+        self,
+        base_path::{self, BasePath},
+        head_limits::{self, RequestHeads},
+        lifecycle::{self, Lifecycle},
+    },
+    query::PrometheusClient,
+    scrape::ScrapeClient,
+    telemetry::{RequestSpan, running},
+};
+use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tracing_actix_web::TracingLogger;
+
+/// Longer than the idle timeouts of gorouter and Prometheus. They close idle connections first, so
+/// no request is sent on a connection that Scrapebroker is closing.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
+
+/// Timeout for receiving a request head.
+const REQUEST_HEAD: Duration = Duration::from_secs(5);
+
+/// What all listeners have in common.
+pub(super) struct Listeners<'a> {
+    config: &'a Config,
+    components: &'a Components,
+    data: HttpData,
+    lifecycle: web::Data<Lifecycle>,
+    requests: web::Data<running::Running>,
+    heads: web::Data<RequestHeads>,
+    settings: server::Settings,
+}
+
+impl<'a> Listeners<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        components: &'a Components,
+        drain: &Drain,
+    ) -> Result<Self, StartError> {
+        let tls = components.listener.as_ref().zip(config.tls.as_ref());
+        let tls = tls.map(|(listener, tls)| {
+            let acceptor = listener.acceptor().map_err(certificates::failure)?;
+            Ok::<_, StartError>(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout })
+        });
+        let settings = server::Settings {
+            tls: tls.transpose()?,
+            connections: components.connections.clone(),
+            keep_alive: KEEP_ALIVE,
+            head_timeout: REQUEST_HEAD,
+            write_timeout: config.write_timeout,
+            shutdown_timeout: drain.grace + ACTIX_MARGIN,
+        };
+        components.watch_connections(KEEP_ALIVE + REQUEST_HEAD);
+        Ok(Self {
+            config,
+            components,
+            data: components.data(config),
+            lifecycle: web::Data::new(drain.lifecycle.clone()),
+            requests: web::Data::new(drain.running.clone()),
+            heads: web::Data::new(RequestHeads::default()),
+            settings,
+        })
+    }
+
+    /// Binds the main listener.
+    pub(super) fn main(&self) -> Result<(Server, SocketAddr), StartError> {
+        let base_path = web::Data::new(BasePath::of(&self.config.base_url));
+        let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
+        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let (idle_timeout, backends) =
+            (self.config.backends.idle_timeout, self.components.backends.clone());
+        let (resolver, outgoing) =
+            (self.components.resolver.clone(), self.components.outgoing.clone());
+        let query_client = self.query_client();
+        let app = move || {
+            App::new()
+                .wrap(from_fn(running::track))
+                .wrap(from_fn(http::browser::guard))
+                .wrap(from_fn(lifecycle::end_connections))
+                .wrap(from_fn(head_limits::check))
+                .wrap(TracingLogger::<RequestSpan>::new())
+                .wrap(from_fn(http::paths::normalize))
+                // Runs first, because handlers match complete paths.
+                .wrap(from_fn(base_path::strip))
+                .app_data(lifecycle.clone())
+                .app_data(requests.clone())
+                .app_data(base_path.clone())
+                .app_data(heads.clone())
+                .app_data(data.apps.clone())
+                .app_data(data.health.clone())
+                .app_data(data.ui.clone())
+                .app_data(data.osb.clone())
+                .app_data(data.tsuru.clone())
+                .app_data(data.leftovers.clone())
+                .app_data(data.routes.clone())
+                .app_data(data.sd.clone())
+                .app_data(data.access.clone())
+                .app_data(data.own_origin.clone())
+                .app_data(data.prometheus.clone())
+                .app_data(data.pools.clone())
+                // `awc::Client` is not `Send`, so each worker builds its own.
+                .app_data(web::Data::new(ScrapeClient::new(
+                    idle_timeout,
+                    backends.clone(),
+                    resolver.clone(),
+                    outgoing.clone(),
+                )))
+                .app_data(web::Data::new(query_client()))
+                .configure(http::apps::configure)
+                .configure(http::health::configure)
+                .configure(http::ui::configure)
+                .configure(http::routes::configure)
+                .configure(http::prometheus::configure)
+                .configure(http::pools::configure)
+                .configure(http::sd::configure)
+                .configure(http::tsuru::configure_leftovers)
+                .service(web::scope("/broker").configure(http::osb::configure))
+                .service(web::scope("/tsuru").configure(http::tsuru::configure))
+                .default_service(web::route().to(http::not_found))
+        };
+        let listen = self.config.listen;
+        let served = self.settings.clone().serve("main", listen, app);
+        served.map_err(|error| cannot_listen(error, "listen", listen))
+    }
+
+    /// Binds the listener of the query proxy, if it is configured.
+    pub(super) fn query(&self) -> Result<Option<(Server, SocketAddr)>, StartError> {
+        let Some(listen) = self.config.query.listen else { return Ok(None) };
+        let (data, lifecycle) = (self.data.clone(), self.lifecycle.clone());
+        let (requests, heads) = (self.requests.clone(), self.heads.clone());
+        let query_client = self.query_client();
+        let app = move || {
+            App::new()
+                .wrap(from_fn(running::track))
+                .wrap(from_fn(http::browser::guard))
+                .wrap(from_fn(lifecycle::end_connections))
+                .wrap(from_fn(head_limits::check))
+                .wrap(TracingLogger::<RequestSpan>::new())
+                .app_data(lifecycle.clone())
+                .app_data(requests.clone())
+                .app_data(heads.clone())
+                .app_data(data.own_origin.clone())
+                .app_data(data.pools.clone())
+                .app_data(web::Data::new(query_client()))
+                .configure(http::pools::configure_listener)
+        };
+        let served = self.settings.clone().serve("query", listen, app);
+        served.map(Some).map_err(|error| cannot_listen(error, "query.listen", listen))
+    }
+
+    /// Creates the query clients of workers. The look-ups run on this thread, which serves no
+    /// requests.
+    fn query_client(&self) -> impl Fn() -> PrometheusClient + Clone + Send + 'static {
+        let Components { servers, resolver, outgoing, server_states, .. } = self.components;
+        let (servers, resolver) = (Arc::clone(servers), resolver.clone());
+        let (outgoing, states) = (outgoing.clone(), server_states.clone());
+        move || {
+            PrometheusClient::new(
+                Arc::clone(&servers),
+                resolver.clone(),
+                outgoing.clone(),
+                states.clone(),
+            )
+        }
+    }
+
+    /// Binds the listener for health checks, if it is configured.
+    pub(super) fn health(&self) -> Result<Option<(Server, SocketAddr)>, StartError> {
+        let Some(listen) = self.config.health_listen else { return Ok(None) };
+        let health = web::Data::new(self.components.health());
+        let server = HttpServer::new(move || {
+            App::new()
+                .wrap(from_fn(http::paths::normalize))
+                .app_data(health.clone())
+                .configure(http::health::configure_health)
+        })
+        .disable_signals()
+        // Health checks are rare, and kept connections would delay the shutdown.
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(REQUEST_HEAD)
+        .workers(1)
+        .max_connections(HEALTH_CONNECTIONS)
+        .bind(listen)
+        .map_err(|error| cannot_listen(error, "health_listen", listen))?;
+        let address = server.addrs().first().copied().unwrap_or(listen);
+        Ok(Some((server.run(), address)))
+    }
+}
+
+fn cannot_listen(error: io::Error, key: &str, address: SocketAddr) -> StartError {
+    let what = format!("{key}: cannot listen on {address}");
+    StartError::Unavailable(anyhow::Error::from(error).context(what))
+}

@@ -1,0 +1,69 @@
+//! The query pools, as the configuration names them.
+
+use super::{StartError, certificates};
+use crate::{
+    config::Config,
+    query::{
+        CookieKey, EndpointsFile, Locator, LocatorSettings, Pool, PoolMetrics, PoolMonitor,
+        PoolSettings, PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
+    },
+    tls::{ClientTls, Reloader},
+};
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// All pools, and their metrics.
+#[derive(Clone, Debug)]
+pub(super) struct QueryPools {
+    pub(super) pools: Vec<Pool>,
+    pub(super) metrics: PoolMetrics,
+}
+
+impl QueryPools {
+    /// Creates the pools. Also returns what reloads their certificates.
+    pub(super) fn open(
+        config: &Config,
+        registry: &mut Registry,
+        states: &ServerStates,
+    ) -> Result<(Self, Vec<Reloader>), StartError> {
+        let metrics = PoolMetrics::register(registry);
+        let key = CookieKey::random().map_err(|_| {
+            StartError::Unavailable(anyhow::anyhow!("the system has no random numbers"))
+        })?;
+        let (key, mut pools, mut reloaders) = (Arc::new(key), Vec::new(), Vec::new());
+        for settings in &config.query.pools {
+            let (tls, reloader) =
+                ClientTls::open(settings.tls.clone()).map_err(certificates::failure)?;
+            let (base_url, key) = (&config.base_url, Arc::clone(&key));
+            pools.push(Pool::new(settings.clone(), base_url, tls, key, metrics.clone()));
+            reloaders.push(reloader);
+        }
+        let collector = PoolsCollector { pools: pools.clone(), states: states.clone() };
+        registry.register_collector(Box::new(collector));
+        Ok((Self { pools, metrics }, reloaders))
+    }
+
+    /// Starts the monitors. They run on this thread, which serves no requests.
+    pub(super) fn start(
+        &self,
+        client: &PrometheusClient,
+        loops: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        for pool in &self.pools {
+            let monitor = PoolMonitor::new(pool.clone(), client.clone());
+            loops.spawn_local(monitor.run(locators(pool.settings()), shutdown.clone()));
+        }
+    }
+}
+
+fn locators(settings: &PoolSettings) -> Vec<Box<dyn Locator>> {
+    let locator = |settings: &LocatorSettings| -> Box<dyn Locator> {
+        match settings {
+            LocatorSettings::Static(urls) => Box::new(StaticUrls(urls.clone())),
+            LocatorSettings::EndpointsFile(path) => Box::new(EndpointsFile(path.clone())),
+        }
+    };
+    settings.locators.iter().map(locator).collect()
+}

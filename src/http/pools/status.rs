@@ -1,0 +1,150 @@
+//! The status of a pool, as a page and as JSON.
+
+use crate::query::{LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates};
+use askama::Template;
+use serde::Serialize;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(Template)]
+#[template(path = "pool.html")]
+pub(super) struct Page<'a> {
+    /// Path of the style sheet.
+    pub(super) base: &'a str,
+    /// URL of the main listener.
+    pub(super) site: &'a str,
+    /// Path of the query page.
+    pub(super) graph: &'a str,
+    pub(super) status: PoolStatus,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PoolStatus {
+    pool: String,
+    version: &'static str,
+    uptime_seconds: u64,
+    /// Whether at least one replica is ready.
+    usable: bool,
+    strategy: String,
+    /// Whether no replica fulfils the strategy, so the best one is selected anyway.
+    is_fallback: bool,
+    selection_interval_seconds: f64,
+    selections: u64,
+    affinity: Vec<&'static str>,
+    replicas: Vec<ReplicaStatus>,
+    locators: Vec<LocatorJson>,
+    #[serde(skip)]
+    why_empty: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ReplicaStatus {
+    name: String,
+    url: String,
+    selected: bool,
+    reason: String,
+    health: &'static str,
+    breaker: &'static str,
+    version: Option<String>,
+    uptime_seconds: Option<u64>,
+    history_seconds: Option<u64>,
+    newest_sample_age_seconds: Option<u64>,
+    samples_appended: Option<f64>,
+    latency_p50_seconds: Option<f64>,
+    latency_p95_seconds: Option<f64>,
+    queries: u64,
+    failures: u64,
+    affinity_clients: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct LocatorJson {
+    name: String,
+    replicas: usize,
+    age_seconds: Option<u64>,
+    error: Option<String>,
+}
+
+impl PoolStatus {
+    pub(super) fn new(
+        pool: &Pool,
+        states: &ServerStates,
+        metrics: &PoolMetrics,
+        started: Instant,
+    ) -> Self {
+        let (settings, snapshot) = (pool.settings(), pool.snapshot());
+        let PoolSnapshot { replicas, selected, is_fallback, locators, .. } = &*snapshot;
+        let replicas = replicas.iter().enumerate();
+        let affinity =
+            [("cookies", settings.affinity.cookies), ("source-ip", settings.affinity.source_ip)];
+        Self {
+            pool: settings.name.clone(),
+            version: crate::VERSION,
+            uptime_seconds: started.elapsed().as_secs(),
+            usable: snapshot.is_usable(),
+            strategy: settings.strategy.to_string(),
+            is_fallback: *is_fallback,
+            selection_interval_seconds: settings.selection_interval.as_secs_f64(),
+            selections: metrics.selections(&settings.name),
+            affinity: affinity.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect(),
+            replicas: replicas
+                .map(|(index, it)| ReplicaStatus::new(it, index < *selected, pool, states))
+                .collect(),
+            locators: locators.iter().map(LocatorJson::new).collect(),
+            why_empty: snapshot.why_empty(),
+        }
+    }
+}
+
+impl ReplicaStatus {
+    fn new(replica: &PoolReplica, selected: bool, pool: &Pool, states: &ServerStates) -> Self {
+        let status = states.status(&replica.server.url);
+        let measured = &replica.measurement;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let age = |time: Option<f64>| {
+            let age = now + measured.clock_offset.unwrap_or(0.0) - time?;
+            Duration::try_from_secs_f64(age.max(0.0)).ok().map(|age| age.as_secs())
+        };
+        Self {
+            name: replica.server.name.to_string(),
+            url: replica.server.url.to_string(),
+            selected,
+            reason: replica.reason.clone(),
+            health: replica.health.as_str(),
+            breaker: if status.is_open { "open" } else { "closed" },
+            version: measured.version.clone(),
+            uptime_seconds: age(measured.started),
+            history_seconds: age(measured.oldest_sample),
+            newest_sample_age_seconds: age(measured.newest_sample),
+            samples_appended: measured.samples_appended,
+            latency_p50_seconds: status.median.map(|it| it.as_secs_f64()),
+            latency_p95_seconds: status.p95.map(|it| it.as_secs_f64()),
+            queries: status.queries,
+            failures: status.failures,
+            affinity_clients: pool.clients_of(&replica.server.url),
+        }
+    }
+}
+
+impl LocatorJson {
+    fn new(status: &LocatorStatus) -> Self {
+        Self {
+            name: status.name.clone(),
+            replicas: status.replicas,
+            age_seconds: status.succeeded.map(|at| at.elapsed().as_secs()),
+            error: status.error.clone(),
+        }
+    }
+}
+
+/// Texts of the page.
+impl PoolStatus {
+    /// Seconds as a duration with at most two units, as in `3days 2h`.
+    fn age(&self, seconds: &u64) -> String {
+        let text = humantime::format_duration(Duration::from_secs(*seconds)).to_string();
+        text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    fn milliseconds(&self, seconds: &f64) -> String {
+        format!("{:.1} ms", seconds * 1e3)
+    }
+}

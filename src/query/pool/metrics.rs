@@ -1,0 +1,178 @@
+//! Metrics of pools. Labels are bounded: pools by the configuration, replicas by the pool's limit.
+
+use super::{Health, Pool};
+use crate::{
+    query::ServerStates,
+    telemetry::metrics::{Label, encode_families, register},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::DescriptorEncoder,
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+        histogram::Histogram,
+    },
+    registry::Registry,
+};
+use std::{fmt, time::Duration};
+
+/// Upper bounds of the latency histogram, seconds.
+const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// The name of a pool.
+type PoolLabel = Label<String>;
+
+/// The name of a pool, and another label.
+type PoolLabels = [(&'static str, String); 2];
+
+/// Counters of all pools; clones share them.
+#[derive(Clone, Debug)]
+pub struct PoolMetrics {
+    requests: Family<PoolLabels, Counter>,
+    duration: Family<PoolLabel, Histogram, fn() -> Histogram>,
+    rejected: Family<PoolLabel, Counter>,
+    selections: Family<PoolLabel, Counter>,
+    affinity_hits: Family<PoolLabels, Counter>,
+}
+
+impl PoolMetrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        Self {
+            requests: register(
+                registry,
+                "scrapebroker_query_pool_requests",
+                "Queries of a pool, by class of the status",
+                Family::default(),
+            ),
+            duration: register(
+                registry,
+                "scrapebroker_query_pool_duration_seconds",
+                "Time until the response of a query starts",
+                Family::new_with_constructor(histogram),
+            ),
+            rejected: register(
+                registry,
+                "scrapebroker_query_pool_rejected",
+                "Queries that were rejected because too many were running",
+                Family::default(),
+            ),
+            selections: register(
+                registry,
+                "scrapebroker_query_pool_selections",
+                "Times that other replicas were selected",
+                Family::default(),
+            ),
+            affinity_hits: register(
+                registry,
+                "scrapebroker_query_pool_affinity_hits",
+                "Queries that were sent to the replica that their client used before, by type of affinity",
+                Family::default(),
+            ),
+        }
+    }
+
+    pub(super) fn responded(&self, pool: &str, status: Option<u16>, latency: Duration) {
+        let code = match status {
+            Some(..300) => "2xx",
+            Some(..400) => "3xx",
+            Some(..500) => "4xx",
+            Some(_) => "5xx",
+            None => "none",
+        };
+        self.requests.get_or_create(&labels(pool, "code", code)).inc();
+        self.duration.get_or_create(&label(pool)).observe(latency.as_secs_f64());
+    }
+
+    pub(super) fn rejected(&self, pool: &str) {
+        self.rejected.get_or_create(&label(pool)).inc();
+    }
+
+    pub(super) fn selected(&self, pool: &str) {
+        self.selections.get_or_create(&label(pool)).inc();
+    }
+
+    pub(super) fn affinity_hit(&self, pool: &str, kind: &'static str) {
+        self.affinity_hits.get_or_create(&labels(pool, "type", kind)).inc();
+    }
+
+    /// Number of selections of a pool.
+    pub fn selections(&self, pool: &str) -> u64 {
+        self.selections.get(&label(pool)).map_or(0, |it| it.get())
+    }
+
+    /// Number of affinity hits of a pool.
+    pub fn affinity_hits(&self, pool: &str, kind: &'static str) -> u64 {
+        self.affinity_hits.get(&labels(pool, "type", kind)).map_or(0, |it| it.get())
+    }
+}
+
+fn label(pool: &str) -> PoolLabel {
+    [("pool", pool.to_owned())]
+}
+
+fn labels(pool: &str, name: &'static str, value: &str) -> PoolLabels {
+    [("pool", pool.to_owned()), (name, value.to_owned())]
+}
+
+/// Metrics of the replicas and locators of all pools, read at each scrape.
+#[derive(Debug)]
+pub struct PoolsCollector {
+    pub pools: Vec<Pool>,
+    pub states: ServerStates,
+}
+
+impl Collector for PoolsCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let encoder = &mut encoder;
+        let snapshots = self.pools.iter().map(|it| (&*it.settings().name, it.snapshot()));
+        let snapshots: Vec<_> = snapshots.collect();
+        let replicas: Vec<_> = snapshots
+            .iter()
+            .flat_map(|(pool, snapshot)| snapshot.replicas.iter().map(move |it| (*pool, it)))
+            .collect();
+        let statuses = replicas.iter().map(|(_, it)| self.states.status(&it.server.url));
+        let statuses: Vec<_> = statuses.collect();
+        let of_replica = |pool: &str, name: &str| labels(pool, "replica", name);
+        let each = || replicas.iter().map(|(pool, it)| of_replica(pool, &it.server.name));
+        let gauges = |values: Vec<u64>| each().zip(values.into_iter().map(ConstGauge::new));
+        let counters = |values: Vec<u64>| each().zip(values.into_iter().map(ConstCounter::new));
+
+        let healthy = replicas.iter().map(|(_, it)| u64::from(it.health == Health::Healthy));
+        let help = "Whether the replica is healthy (1) or not (0)";
+        let name = "scrapebroker_query_replica_healthy";
+        encode_families(encoder, name, help, gauges(healthy.collect()))?;
+
+        let is_selected = snapshots.iter().flat_map(|(_, snapshot)| {
+            (0..snapshot.replicas.len()).map(|index| u64::from(index < snapshot.selected))
+        });
+        let help = "Whether the strategy selects the replica (1) or not (0)";
+        let name = "scrapebroker_query_replica_selected";
+        encode_families(encoder, name, help, gauges(is_selected.collect()))?;
+
+        let open = statuses.iter().map(|it| u64::from(it.is_open)).collect();
+        let help =
+            "Whether the replica gets no queries because it failed repeatedly (1) or not (0)";
+        encode_families(encoder, "scrapebroker_query_replica_breaker_open", help, gauges(open))?;
+
+        let queries = statuses.iter().map(|it| it.queries).collect();
+        let help = "Queries that were sent to the replica";
+        encode_families(encoder, "scrapebroker_query_replica_queries", help, counters(queries))?;
+
+        let failures = statuses.iter().map(|it| it.failures).collect();
+        let help = "Queries that the replica failed to respond to";
+        encode_families(encoder, "scrapebroker_query_replica_failures", help, counters(failures))?;
+
+        let locators = snapshots.iter().flat_map(|(pool, snapshot)| {
+            snapshot.locators.iter().map(move |locator| (*pool, locator))
+        });
+        let ages = locators.filter_map(|(pool, locator)| {
+            let age = locator.succeeded?.elapsed().as_secs_f64();
+            Some((labels(pool, "locator", &locator.name), ConstGauge::new(age)))
+        });
+        let help = "Time since the last good result of the locator";
+        encode_families(encoder, "scrapebroker_query_locator_age_seconds", help, ages)
+    }
+}

@@ -1,0 +1,182 @@
+//! Locates, probes and selects the replicas of a pool in the background.
+
+use super::{
+    Pool,
+    health::{Diagnosis, HealthHistory, ProbeResult, diagnose},
+    located::{Located, MAX_REPLICAS},
+    probe::{Probe, now},
+    snapshot::{PoolReplica, PoolSnapshot},
+    strategy::{Candidate, Selection, Strategy},
+};
+use crate::{
+    domain::BaseUrl,
+    query::{Locator, PrometheusClient, Server, Upstream},
+};
+use futures_util::{FutureExt, future::join_all};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Minimum pause between two selections that are caused by failures.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps the snapshot of a pool current.
+pub struct PoolMonitor {
+    pool: Pool,
+    client: PrometheusClient,
+    health: HashMap<Arc<str>, HealthHistory>,
+}
+
+impl PoolMonitor {
+    pub fn new(pool: Pool, client: PrometheusClient) -> Self {
+        Self { pool, client, health: HashMap::new() }
+    }
+
+    /// Runs until `shutdown`.
+    pub async fn run(mut self, locators: Vec<Box<dyn Locator>>, shutdown: CancellationToken) {
+        let every = self.pool.settings().selection_interval;
+        let located = Located::new(&self.pool.settings().name, &locators);
+        let locating = locators.into_iter().enumerate();
+        let locating = locating.map(|(index, it)| located.run(index, it, every).boxed_local());
+        let work = futures_util::future::join(join_all(locating), self.select_again(&located));
+        shutdown.run_until_cancelled(work).await;
+    }
+
+    async fn select_again(&mut self, located: &Located) {
+        let every = self.pool.settings().selection_interval;
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut opened = self.client.states.opened();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = located.changed.notified() => {}
+                // The sender lives as long as the client.
+                Ok(()) = opened.changed() => {}
+            }
+            self.select(located).await;
+            sleep(MIN_PAUSE.min(every)).await;
+        }
+    }
+
+    async fn select(&mut self, located: &Located) {
+        let settings = self.pool.settings();
+        let (urls, dropped) = located.urls();
+        if dropped > 0 {
+            tracing::warn!(
+                pool = settings.name,
+                dropped,
+                "a pool has at most {MAX_REPLICAS} replicas; the others are ignored"
+            );
+        }
+        let servers: Vec<_> = urls.iter().map(|url| server(url)).collect();
+        let upstream = self.pool.upstream(Vec::new(), String::new());
+        let results = self.probe(&upstream, &servers).await;
+        let diagnoses = diagnose(&results);
+        let probed = servers.into_iter().zip(results).zip(diagnoses);
+        let probed: Vec<_> = probed.map(|((server, result), it)| (server, result, it)).collect();
+        let health = probed.iter().map(|(server, _, it)| (Arc::clone(&server.url), it.health));
+        self.record_health(health.collect());
+        let snapshot = self.snapshot(probed, located);
+        self.pool.publish(snapshot);
+    }
+
+    async fn probe(&self, upstream: &Upstream, servers: &[Server]) -> Vec<ProbeResult> {
+        let minimum_history = match self.pool.settings().strategy {
+            Strategy::MinimumHistory(history) => Some(history),
+            Strategy::SingleMostData | Strategy::Random => None,
+        };
+        let probes = servers.iter().map(|server| async move {
+            let probe = Probe { client: &self.client, upstream, server, minimum_history };
+            probe.run().await
+        });
+        join_all(probes).await
+    }
+
+    fn record_health(&mut self, found: HashMap<Arc<str>, super::Health>) {
+        self.health.retain(|url, _| found.contains_key(url));
+        for (url, found) in found {
+            let Some(history) = self.health.get_mut(&url) else {
+                self.health.insert(url, HealthHistory::new(found));
+                continue;
+            };
+            if let Some(before) = history.record(found) {
+                let (pool, replica) = (&self.pool.settings().name, &*url);
+                tracing::info!(pool, replica, %before, now = %found, "health of a replica changed");
+            }
+        }
+    }
+
+    fn snapshot(
+        &self,
+        probed: Vec<(Server, ProbeResult, Diagnosis)>,
+        located: &Located,
+    ) -> PoolSnapshot {
+        let before = self.pool.snapshot();
+        let before: BTreeSet<&str> = before.selected().iter().map(|it| &*it.server.url).collect();
+        let now = now();
+        let candidate = |(server, result, found): &(Server, ProbeResult, Diagnosis)| Candidate {
+            health: self.health.get(&server.url).map_or(found.health, HealthHistory::current),
+            history: result.measurement.history(now),
+            samples_appended: result.measurement.samples_appended,
+            was_selected: before.contains(&*server.url),
+        };
+        let candidates: Vec<_> = probed.iter().map(candidate).collect();
+        let strategy = self.pool.settings().strategy;
+        let Selection { order, selected, is_fallback } = strategy.select(&candidates);
+        let mut probed: Vec<_> = probed.into_iter().map(Some).collect();
+        let replica = |(position, index): (usize, usize)| {
+            let (server, result, found) = probed.get_mut(index)?.take()?;
+            let candidate = candidates.get(index)?;
+            let is_selected = position < selected;
+            let reason = reason(strategy, candidate, &found, is_selected, is_fallback);
+            let measurement = result.measurement;
+            Some(PoolReplica { server, health: candidate.health, reason, measurement })
+        };
+        PoolSnapshot {
+            replicas: order.into_iter().enumerate().filter_map(replica).collect(),
+            selected,
+            is_fallback,
+            locators: located.statuses(),
+            at: Some(Instant::now()),
+        }
+    }
+}
+
+/// The name is the address and the path, which the status page shows with the rest.
+fn server(url: &str) -> Server {
+    let base: Option<BaseUrl> = url.parse().ok();
+    let name = base.map_or_else(|| url.to_owned(), |it| format!("{}{}", it.target(), it.path()));
+    Server { name: name.into(), url: url.into() }
+}
+
+/// Why a replica is selected or not.
+fn reason(
+    strategy: Strategy,
+    candidate: &Candidate,
+    found: &Diagnosis,
+    is_selected: bool,
+    is_fallback: bool,
+) -> String {
+    if !found.reason.is_empty() {
+        let last = if found.health == candidate.health { "" } else { "last probe: " };
+        let anyway = if is_selected { "; selected because no replica is better" } else { "" };
+        return format!("{last}{}{anyway}", found.reason);
+    }
+    let text = match (strategy, is_selected) {
+        (Strategy::SingleMostData, true) => "it has the most data",
+        (Strategy::SingleMostData, false) => "another replica has more data, or as much",
+        (Strategy::MinimumHistory(_), true) if is_fallback => {
+            "no replica has the minimum history, and this one has the longest"
+        }
+        (Strategy::MinimumHistory(_), true) => "it has the minimum history",
+        (Strategy::MinimumHistory(_), false) => "its history is shorter than the minimum",
+        (Strategy::Random, true) => "it is healthy",
+        (Strategy::Random, false) => "it is not healthy",
+    };
+    text.to_owned()
+}

@@ -1,0 +1,203 @@
+//! Probes a replica: whether it is ready, and what data it has.
+
+use super::{
+    health::{ProbeResult, Readiness},
+    measurement::Measurement,
+};
+use crate::{
+    net,
+    query::{PrometheusClient, QueryFailure, QueryRequest, Server, Upstream, failure},
+};
+use awc::{
+    ClientResponse,
+    error::SendRequestError,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HttpDate},
+    },
+};
+use serde::Deserialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::timeout;
+
+/// Timeout of all requests to one replica.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum size of the metrics of a server, bytes.
+const MAX_METRICS: u64 = 16 << 20;
+/// Maximum size of other responses, bytes.
+const MAX_RESPONSE: u64 = 64 << 10;
+
+/// Ages at which a server without metrics is queried for samples, in seconds, from short to long.
+const HISTORY_STEPS: [u64; 7] =
+    [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 90 * 24 * 3600, 365 * 24 * 3600];
+
+/// Seconds since 1970 on this machine's clock.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Sends the requests of probes to one replica.
+pub(super) struct Probe<'a> {
+    pub(super) client: &'a PrometheusClient,
+    pub(super) upstream: &'a Upstream,
+    pub(super) server: &'a Server,
+    /// The age of samples that matters, if the strategy has one.
+    pub(super) minimum_history: Option<Duration>,
+}
+
+impl Probe<'_> {
+    pub(super) async fn run(&self) -> ProbeResult {
+        let unreachable = |why: String| ProbeResult {
+            readiness: Readiness::Unreachable(why),
+            measurement: Measurement::default(),
+        };
+        match timeout(PROBE_TIMEOUT, self.probe()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(why)) => unreachable(why),
+            Err(_) => {
+                unreachable(format!("it did not respond within {} s", PROBE_TIMEOUT.as_secs()))
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<ProbeResult, String> {
+        let mut response = self.get("/-/ready").await?;
+        let clock_offset = clock_offset(&response);
+        let status = response.status();
+        // The connection can be reused once the body is read.
+        let _ = net::read_body(&mut response, MAX_RESPONSE).await;
+        let readiness = match status {
+            // Prometheus 1 and other servers have no such endpoint.
+            StatusCode::OK | StatusCode::NOT_FOUND => Readiness::Ready,
+            StatusCode::SERVICE_UNAVAILABLE => Readiness::NotReady(self.why_not_ready().await),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Readiness::NotReady(QueryFailure::Refused.to_string())
+            }
+            status => Readiness::NotReady(format!("/-/ready responds with {}", status.as_u16())),
+        };
+        let mut measurement = match readiness {
+            Readiness::Ready => self.measure().await?,
+            _ => Measurement::default(),
+        };
+        measurement.clock_offset = clock_offset;
+        Ok(ProbeResult { readiness, measurement })
+    }
+
+    /// The progress of reading the write-ahead log, if that is what the server does.
+    async fn why_not_ready(&self) -> String {
+        #[derive(Deserialize)]
+        struct Progress {
+            max: i64,
+            current: i64,
+        }
+        match self.json::<Progress>("/api/v1/status/walreplay").await {
+            Ok(Progress { max, current }) if current < max => {
+                format!(
+                    "it is starting: {current} of {max} segments of its write-ahead log are read"
+                )
+            }
+            _ => "it is starting or stopping".to_owned(),
+        }
+    }
+
+    async fn measure(&self) -> Result<Measurement, String> {
+        let mut response = self.get("/metrics").await?;
+        let body = net::read_body(&mut response, MAX_METRICS).await;
+        if response.status() == StatusCode::OK
+            && let Ok(body) = body
+        {
+            let found = Measurement::read(&String::from_utf8_lossy(&body));
+            let is_prometheus =
+                found.is_empty || found.newest_sample.is_some() || found.samples_appended.is_some();
+            if is_prometheus {
+                return Ok(found);
+            }
+        }
+        self.measure_by_queries().await
+    }
+
+    /// Measures a server that does not export its metrics.
+    async fn measure_by_queries(&self) -> Result<Measurement, String> {
+        let newest = self.query("max(timestamp(up))", None).await?;
+        let mut found = Measurement {
+            newest_sample: newest,
+            is_empty: newest.is_none(),
+            ..Measurement::default()
+        };
+        let steps = match &self.minimum_history {
+            Some(history) => vec![history.as_secs()],
+            None => HISTORY_STEPS.to_vec(),
+        };
+        let now = now();
+        for step in steps {
+            #[expect(clippy::cast_precision_loss, reason = "at most a year")]
+            let time = now - step as f64;
+            // An hour before, so that neither a short gap nor a single sample decides.
+            if self.query("count(count_over_time(up[1h]) > 1)", Some(time)).await?.is_none() {
+                break;
+            }
+            found.oldest_sample = Some(time);
+        }
+        Ok(found)
+    }
+
+    /// The value of an instant query, if it has a result.
+    async fn query(&self, query: &str, time: Option<f64>) -> Result<Option<f64>, String> {
+        #[derive(Deserialize)]
+        struct Vector {
+            result: Vec<Sample>,
+        }
+        #[derive(Deserialize)]
+        struct Sample {
+            value: (f64, String),
+        }
+        let query =
+            percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+        let time = time.map_or_else(String::new, |time| format!("&time={time:.3}"));
+        let found: Vector = self.json(&format!("/api/v1/query?query={query}{time}")).await?;
+        Ok(found.result.first().and_then(|it| it.value.1.parse().ok()))
+    }
+
+    async fn json<T: for<'de> Deserialize<'de>>(&self, target: &str) -> Result<T, String> {
+        #[derive(Deserialize)]
+        struct Envelope<T> {
+            data: T,
+        }
+        let mut response = self.get(target).await?;
+        let body = net::read_body(&mut response, MAX_RESPONSE).await;
+        let body = body.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let parsed =
+            serde_json::from_slice::<Envelope<T>>(&body).ok().filter(|_| status.is_success());
+        let path = target.split('?').next().unwrap_or(target);
+        parsed
+            .map(|it| it.data)
+            .ok_or_else(|| format!("{path} responds with {} and no valid data", status.as_u16()))
+    }
+
+    async fn get(&self, target: &str) -> Result<ClientResponse, String> {
+        let headers = HeaderMap::new();
+        let request = QueryRequest {
+            target: target.to_owned(),
+            headers: &headers,
+            forwarded_for: None,
+            form: None,
+            files: None,
+            mount: None,
+            timeout: PROBE_TIMEOUT,
+        };
+        let sent = self.client.send(self.server, self.upstream, &request).await;
+        sent.map_err(|error| match error {
+            SendRequestError::Connect(error) => format!("it {}", failure::explain(&error)),
+            error => net::reason(&error),
+        })
+    }
+}
+
+/// How far the clock of a server is ahead, seconds. Its header has whole seconds, and is at least as
+/// old as the response.
+fn clock_offset(response: &ClientResponse) -> Option<f64> {
+    let date: HttpDate = response.headers().get(header::DATE)?.to_str().ok()?.parse().ok()?;
+    let date = SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+    Some(date - now())
+}
