@@ -21,16 +21,21 @@ fn each_key_is_documented_with_its_default() {
     let router = router.map(|(key, value)| (key, value.replace("http://r/", "")));
     expected.extend(router);
     let lists = format!(
-        "external_exporters: [{{ host: e }}]\noperators: [{{ username: u, password_bcrypt: {HASH} }}]"
+        "external_exporters: [{{ host: e }}]\noperators: [{{ username: u, password_bcrypt: {HASH} }}]\n\
+         query: {{ pools: [{{ name: p, locators: [{{ endpoints_file: f }}] }}] }}"
     );
     let lists = flat(&load(&lists, &[]).unwrap().1).into_iter();
     let lists = lists.filter(|(key, _)| key.contains("[]"));
-    let given = ["e", "u", "************"];
+    let given = ["e", "u", "p", "f", "************"];
     expected.extend(
         lists.map(|(key, value)| {
             (key, if given.contains(&&*value) { String::new() } else { value })
         }),
     );
+    // A list of texts that is not empty by default.
+    let affinity = ("query.pools[].affinity[]".to_owned(), "cookies".to_owned());
+    let texts = expected.iter_mut().find(|it| **it == affinity).unwrap();
+    *texts = ("query.pools[].affinity".to_owned(), "[cookies]".to_owned());
     let documented: BTreeSet<_> = rows().into_iter().collect();
     let expected: BTreeSet<_> = expected
         .into_iter()
