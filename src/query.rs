@@ -39,7 +39,10 @@ pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use locator::{Locator, LocatorError};
-pub use locators::{EndpointsFile, StaticUrls};
+pub use locators::{
+    DcosLogin, DcosSecret, EndpointsFile, MarathonAppId, MarathonLocator, MarathonSettings,
+    StaticUrls,
+};
 pub use pool::{
     Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,
     PoolCredentials, PoolMetrics, PoolMonitor, PoolReplica, PoolResponse, PoolSettings,

@@ -22,7 +22,10 @@ pub use listener_tls::{ListenerSettings, ListenerTls};
 pub use pem::{Pem, PemSource};
 pub use reloader::Reloader;
 
-pub use rustls::{AlertDescription, ClientConfig, ServerConfig, pki_types::ServerName};
+pub use rustls::{
+    AlertDescription, ClientConfig, ServerConfig,
+    pki_types::{PrivateKeyDer, ServerName, pem::PemObject},
+};
 pub use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use rustls::crypto::{CryptoProvider, ring};

@@ -1,5 +1,7 @@
 //! Keys of `query`.
 
+mod marathon;
+
 use super::{
     keys::client,
     section::{Read, Recorded, Section},

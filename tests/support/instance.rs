@@ -45,6 +45,8 @@ pub struct ReceivedRequest {
     pub headers: BTreeMap<String, String>,
     /// The position of the request on its connection, starting at 1.
     pub nth: usize,
+    /// The body, if the request has a `Content-Length`.
+    pub body: String,
 }
 
 /// An app instance on a free port. It stops when it is dropped.
@@ -142,14 +144,20 @@ async fn serve(
         let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
         buffer.drain(..end + 4);
         let mut lines = head.lines();
-        let seen = ReceivedRequest {
-            line: lines.next().unwrap().to_owned(),
-            headers: lines
-                .filter_map(|line| line.split_once(": "))
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                .collect(),
-            nth,
-        };
+        let line = lines.next().unwrap().to_owned();
+        let headers: BTreeMap<_, _> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        while buffer.len() < length {
+            if stream.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let body = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        buffer.drain(..length);
+        let seen = ReceivedRequest { line, headers, nth, body };
         log.lock().unwrap().push(seen.clone());
         let mut what = reply(&seen);
         while let Reply::Late(time, then) = what {

@@ -37,6 +37,23 @@ impl Section<'_> {
         lists.into_iter().collect()
     }
 
+    /// Reads a list of texts below `key`, or one text with commas between the items.
+    pub(in crate::config) fn separated<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        if let Some(value) = self.table.get_mut(key)
+            && let ValueKind::String(text) = &value.kind
+            && !text.trim().is_empty()
+            && sources::json(value).is_none()
+        {
+            let items = text.split(',').map(Value::from).collect();
+            value.kind = ValueKind::Array(items);
+        }
+        self.texts(key, parse)
+    }
+
     /// Reads secrets below `key`, by name.
     pub(in crate::config) fn secrets(&mut self, key: &str) -> Read<BTreeMap<String, SecretString>> {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, super::Table::new()));
