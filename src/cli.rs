@@ -40,8 +40,8 @@ enum Command {
     Serve(serve::Serve),
     /// Run everything embedded: a route table, three app instances, a bound app
     Demo(demo::Arguments),
-    /// Print the effective settings, secrets masked, or every mistake; with --promfetcher, print
-    /// settings and catalog converted from promfetcher's
+    /// Print the effective settings, secrets masked, or every mistake; with --promfetcher or --mpp,
+    /// print settings converted from those of another program
     CheckConfig(check_config::CheckConfig),
     /// Copy the bindings of promfetcher's database; safe to repeat
     ImportPromfetcher(import_promfetcher::ImportPromfetcher),

@@ -10,6 +10,8 @@
 //! again. `keys` defines the keys and their defaults. A test
 //! compares them with docs/CONFIGURATION.md.
 
+mod document;
+mod go_values;
 mod keys;
 mod mistake;
 mod platform;
@@ -23,6 +25,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes};
 pub use query::Query;
 
 pub mod catalog;
+pub mod mpp;
 pub mod promfetcher;
 
 use crate::{

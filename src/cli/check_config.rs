@@ -3,7 +3,7 @@
 use super::{ConfigFile, Environment, failure::Failure, print};
 use crate::{
     app::check_certificates,
-    config::{Config, catalog, promfetcher},
+    config::{Config, catalog, mpp, promfetcher},
 };
 use std::{
     fs,
@@ -20,12 +20,21 @@ pub(super) struct CheckConfig {
     /// Where to write the catalog [default: printed after the settings, as a second document]
     #[arg(long, value_name = "FILE", requires = "promfetcher")]
     catalog: Option<PathBuf>,
+    /// Convert mpp's MPP_… variables and the flags after --; secrets are printed as they are
+    #[arg(long, conflicts_with = "promfetcher")]
+    mpp: bool,
+    /// Flags of mpp, as in --endpoints-file=FILE
+    #[arg(last = true, value_name = "FLAGS", requires = "mpp")]
+    flags: Vec<String>,
 }
 
 impl CheckConfig {
     pub(super) fn run(self, environment: Environment) -> Result<(), Failure> {
         match self.promfetcher {
             Some(file) => convert(&file, self.catalog),
+            None if self.mpp => {
+                print(&mpp::convert(&self.flags, &environment).map_err(Failure::usage)?)
+            }
             None => check(&self.config, environment),
         }
     }

@@ -5,7 +5,6 @@
 //! why it has no counterpart. Any other key is a mistake: promfetcher ignores unknown keys
 //! silently, so it is probably misspelt.
 
-mod document;
 mod exporters;
 mod fields;
 mod keys;
@@ -14,8 +13,7 @@ mod source;
 mod store;
 mod unsupported;
 
-use super::{ConfigError, Mistakes, section::Section};
-use document::Document;
+use super::{ConfigError, Mistakes, document::Document, section::Section};
 use std::path::Path;
 
 /// The result of a conversion.
@@ -39,7 +37,7 @@ pub fn convert(file: &Path, catalog: Option<&Path>) -> Result<Converted, ConfigE
     let table = source::file(file)?;
     let mut mistakes = Mistakes::default();
     let mut root = Section::root(table, &mut mistakes);
-    let mut document = Document::default();
+    let mut document = Document::new("promfetcher");
     let catalog_path = catalog.unwrap_or(Path::new(CATALOG)).to_string_lossy();
     let catalog = keys::convert(&mut root, &mut document, &catalog_path);
     root.finish();

@@ -2,6 +2,8 @@
 
 mod marathon;
 
+pub(super) use marathon::marathon_hosts;
+
 use super::{
     keys::client,
     section::{Read, Recorded, Section},

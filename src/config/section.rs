@@ -412,8 +412,9 @@ impl<'r> Section<'r> {
     }
 
     fn nearest(&self, key: &str) -> Option<&String> {
-        let key = key.to_lowercase().replace('-', "_");
-        let distance = |known: &&String| strsim::damerau_levenshtein(known, &key);
+        let plain = |key: &str| key.to_lowercase().replace('-', "_");
+        let key = plain(key);
+        let distance = |known: &&String| strsim::damerau_levenshtein(&plain(known), &key);
         let nearest = self.known.iter().min_by_key(distance)?;
         (distance(&nearest) <= key.len().div_ceil(4)).then_some(nearest)
     }

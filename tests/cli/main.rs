@@ -439,6 +439,38 @@ fn promfetchers_configuration_and_catalog_are_converted() {
 }
 
 #[test]
+fn flags_and_variables_of_mpp_are_converted() {
+    let flags = ["check-config", "--mpp", "--", "--endpoints-file=x", "--port", "9999"];
+    let mut command = scrapebroker(&flags);
+    command.env("MPP_ROUTING_STRATEGY", "minimum-history:24h").env("MPP_PORT", "1");
+    let (code, out, err) = run(&mut command);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for expected in [
+        "# Settings of Scrapebroker, converted from those of mpp. Contains secrets",
+        "listen: \"0.0.0.0:9999\"",
+        "strategy: \"minimum-history:24h\"",
+        "- endpoints_file: x",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+
+    let mut command = scrapebroker(&["check-config", "--mpp"]);
+    let (code, out, err) = run(command.env("MPP_KUBE_PROT", "1").env("MPP_PORT", "http"));
+    assert_eq!((code, out.as_str()), (64, ""));
+    assert!(err.contains("--kube-prot: is unknown; did you mean --kube-port?"), "{err}");
+    assert!(
+        err.contains("\n  --port: ") && err.contains("\n  --endpoints-file: is missing"),
+        "{err}"
+    );
+
+    let wrong: [&[&str]; 2] = [&["--mpp", "--promfetcher", "x"], &["--", "--port=1"]];
+    for arguments in wrong {
+        let (code, _, err) = run(&mut scrapebroker(&[&["check-config"], arguments].concat()));
+        assert_eq!(code, 64, "{err}");
+    }
+}
+
+#[test]
 fn the_bindings_of_promfetcher_can_be_imported_repeatedly() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

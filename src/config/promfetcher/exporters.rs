@@ -1,8 +1,9 @@
 //! Converts external exporters. Names, defaults and templates stay the same.
 
-use super::{document::Document, fields::text};
+use super::fields::text;
 use crate::{
     config::{
+        document::Document,
         section::{Read, Section},
         values,
     },

@@ -1,15 +1,16 @@
 //! Converts all keys of promfetcher.
 
 use super::{
-    document::Document,
     exporters,
-    fields::{both_or_none, flag, go_duration, id, pem, raw},
+    fields::{both_or_none, flag, id, pem, raw},
     routes, store,
     unsupported::{self, Form, is_set},
 };
 use crate::{
-    config::catalog::BUILT_IN,
     config::{
+        catalog::BUILT_IN,
+        document::Document,
+        go_values,
         section::{Read, Recorded, Section},
         values::{self, number},
     },
@@ -152,7 +153,7 @@ fn broker(s: &mut Section<'_>, to: &mut Document, catalog: &str) -> Read<(String
 }
 
 fn route_times(s: &mut Section<'_>, to: &mut Document) {
-    if let Ok(Some(stale_after)) = s.optional("droplet_stale_threshold", go_duration) {
+    if let Ok(Some(stale_after)) = s.optional("droplet_stale_threshold", go_values::duration) {
         let text = |duration| humantime::format_duration(duration).to_string().replace(' ', "");
         to.set(&["routes", "stale_after"], text(stale_after));
         // Scrapebroker requires this key in addition.

@@ -1,10 +1,8 @@
 //! Converts promfetcher's route sources: routers (v0.20.0) or NATS (since v1).
 
-use super::{
-    document::Document,
-    fields::{both_or_none, flag, pem, raw, text},
-};
+use super::fields::{both_or_none, flag, pem, raw, text};
 use crate::config::{
+    document::Document,
     section::{Read, Section},
     values::{self, number},
 };

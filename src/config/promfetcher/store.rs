@@ -1,8 +1,8 @@
 //! Converts promfetcher's database URL. Only a PostgreSQL is used by Scrapebroker.
 
-use super::{document::Document, fields::raw};
+use super::fields::raw;
 use crate::{
-    config::{section::Section, values::number},
+    config::{document::Document, section::Section, values::number},
     domain::DatabaseUrl,
 };
 

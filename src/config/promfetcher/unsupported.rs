@@ -1,10 +1,7 @@
 //! Keys of promfetcher without a counterpart, and the reasons.
 
-use super::{
-    document::Document,
-    fields::{flag, go_duration},
-};
-use crate::config::{section::Section, values::number};
+use super::fields::flag;
+use crate::config::{document::Document, go_values, section::Section, values::number};
 
 /// The expected type of a value. A mistyped value is a mistake even if the key has no counterpart.
 #[derive(Clone, Copy)]
@@ -55,6 +52,6 @@ pub(super) fn is_set(s: &mut Section<'_>, key: &str, form: Form) -> bool {
     match form {
         Form::Flag => flag(s, key).is_some(),
         Form::Number => s.optional(key, number(i64::MIN..=i64::MAX)).ok().flatten().is_some(),
-        Form::Duration => s.optional(key, go_duration).ok().flatten().is_some(),
+        Form::Duration => s.optional(key, go_values::duration).ok().flatten().is_some(),
     }
 }

@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 
 #[cfg_attr(not(test), expect(dead_code, reason = "the section `query` is not read yet"))]
 pub(super) fn marathon(s: &mut Section<'_>) -> Read<MarathonSettings> {
-    let urls = hosts(s);
+    let urls = marathon_hosts(s, "url");
     let apps = s.separated("apps", str::parse);
     let secret = s.secret_of("principal_secret", str::parse);
     let auth_endpoint = s.optional("auth_endpoint", str::parse);
@@ -42,9 +42,9 @@ pub(super) fn marathon(s: &mut Section<'_>) -> Read<MarathonSettings> {
 }
 
 /// Hosts of one Marathon. Like in mpp, a host without a scheme has that of the first.
-fn hosts(s: &mut Section<'_>) -> Read<Vec<BaseUrl>> {
+pub(in crate::config) fn marathon_hosts(s: &mut Section<'_>, key: &str) -> Read<Vec<BaseUrl>> {
     let scheme = OnceCell::new();
-    s.separated("url", |text| {
+    s.separated(key, |text| {
         let url: BaseUrl = match scheme.get() {
             Some(scheme) if !text.contains("://") => format!("{scheme}://{text}").parse()?,
             _ => text.parse()?,

@@ -46,7 +46,7 @@ impl Section<'_> {
         if let Some(value) = self.table.get_mut(key)
             && let ValueKind::String(text) = &value.kind
             && !text.trim().is_empty()
-            && sources::json(value).is_none()
+            && !matches!(sources::json(value), Some(ValueKind::Array(_)))
         {
             let items = text.split(',').map(Value::from).collect();
             value.kind = ValueKind::Array(items);

@@ -1,17 +1,22 @@
-//! Builds Scrapebroker's configuration file key by key.
+//! Builds a configuration file key by key, from the settings of another program.
 
 use std::fmt;
 use yaml_rust2::{Yaml, YamlEmitter, yaml::Hash};
 
 /// The settings and comments for the operator.
-#[derive(Default)]
 pub(super) struct Document {
+    program: &'static str,
     settings: Hash,
     unsupported: Vec<String>,
     remarks: Vec<String>,
 }
 
 impl Document {
+    /// `program` is the program whose settings are converted.
+    pub(super) fn new(program: &'static str) -> Self {
+        Self { program, settings: Hash::new(), unsupported: Vec::new(), remarks: Vec::new() }
+    }
+
     /// Sets a key. `path` has one name per level.
     pub(super) fn set(&mut self, path: &[&str], value: impl Into<Text>) {
         self.set_yaml(path, value.into().0);
@@ -21,7 +26,7 @@ impl Document {
         set(&mut self.settings, path, value);
     }
 
-    /// Notes that promfetcher's `key` has no counterpart, and why.
+    /// Notes that `key` of the program has no counterpart, and why.
     pub(super) fn unsupported(&mut self, key: &str, why: &str) {
         self.unsupported.push(format!("{key}: {why}"));
     }
@@ -72,24 +77,17 @@ fn set(level: &mut Hash, path: &[&str], value: Yaml) {
     }
 }
 
-const HEAD: &str = "\
-# Settings of Scrapebroker, converted from promfetcher's. Contains secrets in plain text.
-";
-const UNSUPPORTED: &str = "\
-#
-# These keys of promfetcher have no counterpart:
-";
-const REMARKS: &str = "\
-#
-# Please check:
-";
-
 impl fmt::Display for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HEAD)?;
-        for (title, lines) in [(UNSUPPORTED, &self.unsupported), (REMARKS, &self.remarks)] {
+        let Self { program, unsupported, remarks, .. } = self;
+        writeln!(
+            f,
+            "# Settings of Scrapebroker, converted from those of {program}. Contains secrets in plain text."
+        )?;
+        let unsupported_title = format!("These keys of {program} have no counterpart:");
+        for (title, lines) in [(&*unsupported_title, unsupported), ("Please check:", remarks)] {
             if !lines.is_empty() {
-                f.write_str(title)?;
+                writeln!(f, "#\n# {title}")?;
             }
             for line in lines {
                 writeln!(f, "#   {line}")?;
