@@ -14,8 +14,9 @@ use awc::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// Timeout of one request, including the body.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of one request, including the body. Shorter than half of the time that a pool gives a
+/// locator, so that two hung hosts do not use it up.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum size of a response, bytes: an app with several thousand tasks.
 const MAX_BODY: u64 = 16 << 20;
 
