@@ -6,9 +6,11 @@ use super::{
 };
 use crate::net::Permit;
 use awc::{ClientResponse, http::header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -21,6 +23,15 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The body of a response as a stream of chunks. Ends with an error if it is truncated.
 pub struct ResponseBody {
+    /// Chunks that were read ahead.
+    ahead: VecDeque<io::Result<Bytes>>,
+    rest: Option<ServerBody>,
+    /// Counts as a running query of a pool until it is dropped.
+    slot: Option<Slot>,
+}
+
+/// A body that is read from the server.
+struct ServerBody {
     response: Pin<Box<ClientResponse>>,
     /// Remaining bytes, if the length was announced.
     left: Option<u64>,
@@ -31,35 +42,67 @@ pub struct ResponseBody {
     /// Timer that runs while waiting for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
-    _slot: Option<Slot>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(response: ClientResponse, length: Option<u64>, permit: Permit) -> Self {
+    /// `files`: removes the folders of rule files from the body.
+    pub(super) fn new(
+        response: ClientResponse,
+        length: Option<u64>,
+        files: Option<RulePathFormat>,
+        permit: Permit,
+    ) -> Self {
         let headers = response.headers();
         let is_empty_until_close = !headers.contains_key(header::CONTENT_LENGTH)
             && !headers.contains_key(header::TRANSFER_ENCODING);
-        Self {
+        let rest = ServerBody {
             response: Box::pin(response),
             left: length,
             is_empty_until_close,
-            rule_paths: None,
+            rule_paths: files.map(RulePathFilter::new),
             waiting: None,
             _permit: permit,
-            _slot: None,
-        }
+        };
+        Self { ahead: VecDeque::new(), rest: Some(rest), slot: None }
     }
 
-    /// Removes the folders of rule files from the body.
-    pub(super) fn without_folders(self, files: RulePathFormat) -> Self {
-        Self { rule_paths: Some(RulePathFilter::new(files)), ..self }
+    /// A body that is complete.
+    pub(super) fn whole(body: Bytes) -> Self {
+        Self { ahead: VecDeque::from([Ok(body)]), rest: None, slot: None }
     }
 
-    /// Counts as a running query of a pool until the body is dropped.
     pub(super) fn hold(&mut self, slot: Slot) {
-        self._slot = Some(slot);
+        self.slot = Some(slot);
     }
 
+    /// Reads ahead up to `max` bytes. Returns the body if that is all of it; otherwise the stream
+    /// still contains everything.
+    pub(super) async fn read_ahead(&mut self, max: usize) -> Option<Bytes> {
+        let mut length = 0;
+        while length <= max {
+            let Some(rest) = &mut self.rest else { break };
+            match poll_fn(|cx| rest.next_chunk(cx)).await {
+                Some(Ok(chunk)) => {
+                    length += chunk.len();
+                    self.ahead.push_back(Ok(chunk));
+                }
+                Some(Err(error)) => {
+                    self.ahead.push_back(Err(error));
+                    return None;
+                }
+                None => self.rest = None,
+            }
+        }
+        if self.rest.is_some() {
+            return None;
+        }
+        let mut body = BytesMut::with_capacity(length);
+        self.ahead.iter().flatten().for_each(|chunk| body.extend_from_slice(chunk));
+        Some(body.freeze())
+    }
+}
+
+impl ServerBody {
     /// Skips empty chunks, because an empty chunk would end a chunked body.
     fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
@@ -116,12 +159,19 @@ impl Stream for ResponseBody {
     type Item = io::Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().next_chunk(cx)
+        let body = self.get_mut();
+        if let Some(chunk) = body.ahead.pop_front() {
+            return Poll::Ready(Some(chunk));
+        }
+        match &mut body.rest {
+            Some(rest) => rest.next_chunk(cx),
+            None => Poll::Ready(None),
+        }
     }
 }
 
 impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseBody").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("ahead", &self.ahead.len()).finish_non_exhaustive()
     }
 }

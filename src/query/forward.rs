@@ -95,18 +95,15 @@ fn response_to_forward(
         return Err(QueryFailure::Unusable("it redirects to another host"));
     }
     let length = length.filter(|_| has_body);
-    let body = ResponseBody::new(response, length, permit);
-    let server = server.clone();
-    let Some(files) = request.files else {
-        return Ok(QueryResponse { status, server, headers, length, body });
-    };
-    if headers.contains_key(header::CONTENT_ENCODING) {
+    if request.files.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
         return Err(QueryFailure::Unusable(
             "it is compressed, although compression was not requested",
         ));
     }
-    let body = body.without_folders(files);
-    Ok(QueryResponse { status, server, headers, length: None, body })
+    let body = ResponseBody::new(response, length, request.files, permit);
+    // The filter changes the length.
+    let length = length.filter(|_| request.files.is_none());
+    Ok(QueryResponse { status, server: server.clone(), headers, length, body })
 }
 
 /// Replaces the path of a server by the public path in a redirect to a path of the server.

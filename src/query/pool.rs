@@ -10,6 +10,7 @@
 
 mod affinity;
 mod health;
+mod in_flight;
 mod located;
 mod measurement;
 mod metrics;
@@ -35,12 +36,14 @@ use crate::{domain::BaseUrl, tls::ClientTls};
 use affinity::{AddressTable, COOKIE_LIFETIME};
 use arc_swap::ArcSwap;
 use awc::http::header::HeaderValue;
+use in_flight::{InFlight, QueryKey, Role, Shared};
 use slots::Slots;
 use std::{
     net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::timeout;
 
 /// A pool; clones share its state.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ struct Inner {
     addresses: AddressTable,
     cookie_key: Arc<CookieKey>,
     slots: Slots,
+    in_flight: InFlight,
     metrics: PoolMetrics,
 }
 
@@ -104,6 +108,7 @@ impl Pool {
             addresses: AddressTable::default(),
             cookie_key,
             slots: Slots::new(settings.max_concurrent),
+            in_flight: InFlight::default(),
             metrics,
             settings,
         }))
@@ -142,19 +147,62 @@ impl Pool {
         from: PoolClient<'_>,
         request: &QueryRequest<'_>,
     ) -> Result<PoolResponse, QueryFailure> {
+        let Route { upstream, preferred } = self.route(from);
+        let key = QueryKey::new(request, preferred.as_ref().and(upstream.servers.first()));
+        let response = match key {
+            Some(key) => self.send_or_wait(client, &upstream, request, key).await?,
+            None => self.send(client, &upstream, request).await?,
+        };
+        let set_cookie = preferred.and_then(|it| self.remember(from, &it, &response.server));
+        Ok(PoolResponse { response, set_cookie })
+    }
+
+    /// Sends the query, unless an identical one is in progress.
+    async fn send_or_wait(
+        &self,
+        client: &PrometheusClient,
+        upstream: &Upstream,
+        request: &QueryRequest<'_>,
+        key: QueryKey,
+    ) -> Result<QueryResponse, QueryFailure> {
+        loop {
+            match self.0.in_flight.enter(key.clone()) {
+                Role::First(first) => {
+                    let result = self.send(client, upstream, request).await;
+                    return first.share(result).await;
+                }
+                Role::Other(waiting) => match timeout(request.timeout, waiting.response())
+                    .await
+                    .unwrap_or(Err(QueryFailure::Timeout(request.timeout)))?
+                {
+                    Shared::Response(response) => {
+                        self.0.metrics.coalesced(&self.0.settings.name);
+                        return Ok(response);
+                    }
+                    Shared::TooLong => return self.send(client, upstream, request).await,
+                    Shared::Abandoned => {}
+                },
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        client: &PrometheusClient,
+        upstream: &Upstream,
+        request: &QueryRequest<'_>,
+    ) -> Result<QueryResponse, QueryFailure> {
         let (pool, began) = (&self.0.settings.name, Instant::now());
         let Some(slot) = self.0.slots.acquire().await else {
             self.0.metrics.rejected(pool);
             return Err(QueryFailure::TooMany(self.0.settings.max_concurrent));
         };
-        let Route { upstream, preferred } = self.route(from);
-        let result = client.forward(&upstream, request).await;
+        let result = client.forward(upstream, request).await;
         let status = result.as_ref().ok().map(|it| it.status.as_u16());
         self.0.metrics.responded(pool, status, began.elapsed());
         let mut response = result?;
         response.body.hold(slot);
-        let set_cookie = preferred.and_then(|it| self.remember(from, &it, &response.server));
-        Ok(PoolResponse { response, set_cookie })
+        Ok(response)
     }
 
     /// The replicas in the order in which they are tried for a client.

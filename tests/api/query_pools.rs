@@ -308,13 +308,13 @@ async fn too_many_queries_get_429() {
     .await;
     let app = start_pool(&[&slow], r#""max_concurrent":1,"hedge":"off","#).await;
     app.selects(slow.address).await;
-    let url = format!("http://{}{QUERY}", app.query_address.unwrap());
+    let url = format!("http://{}{QUERY}&first", app.query_address.unwrap());
     let running = actix_web::rt::spawn(async move { support::send("GET", &url, &[], None).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     let rejected = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let began = Instant::now();
-        let rejected = app.query(QUERY).await;
+        let rejected = app.query(&format!("{QUERY}&third")).await;
         assert!(began.elapsed() < Duration::from_secs(3), "the queue is full");
         rejected
     };
@@ -330,10 +330,82 @@ async fn too_many_queries_get_429() {
         let url = format!("http://{}{QUERY}", app.query_address.unwrap());
         async move { support::send("GET", &url, &[], None).await }
     });
-    let queries = || slow.requests().iter().filter(|it| it.line.contains("/api/")).count();
-    eventually(async || (queries() == 2).then_some(())).await;
+    eventually(async || (queries(&slow) == 2).then_some(())).await;
     more.abort();
     eventually(async || (slow.open_connections() <= 1).then_some(())).await;
+}
+
+/// A server that responds to queries after half a second with a body of this length.
+async fn late_server(length: usize) -> Instance {
+    Instance::start(move |request| match request.line.contains("/api/") {
+        true => {
+            let body = Reply::Http(200, vec![], vec![b'x'; length]);
+            Reply::Late(Duration::from_millis(500), Box::new(body))
+        }
+        false => respond(&request.line, "", &history(Duration::from_secs(3600))),
+    })
+    .await
+}
+
+fn queries(server: &Instance) -> usize {
+    server.requests().iter().filter(|it| it.line.contains("/api/")).count()
+}
+
+#[actix_web::test]
+async fn identical_queries_in_progress_are_sent_once() {
+    let server = late_server(100).await;
+    let app = start_pool(&[&server], r#""hedge":"off","#).await;
+    app.selects(server.address).await;
+    let all = (0..10).map(|_| app.query(QUERY));
+    for response in futures_util::future::join_all(all).await {
+        assert_eq!((response.status, response.body.len()), (200, 100));
+        assert_eq!(response.headers["x-scrapebroker-replica"], server.address.to_string());
+    }
+    assert_eq!(queries(&server), 1);
+    let metrics = app.get("/metrics").await.text();
+    let line = "scrapebroker_query_pool_coalesced_total{pool=\"main\"} 9";
+    assert!(metrics.lines().any(|it| it == line), "{metrics}");
+
+    let others = [
+        (format!("{QUERY}&time=1"), ("Accept", "application/json")),
+        (QUERY.to_owned(), ("Accept", "text/html")),
+        (QUERY.to_owned(), ("If-None-Match", "\"1\"")),
+        ("/graph".to_owned(), ("Accept", "text/html")),
+        ("/graph".to_owned(), ("Accept", "text/html")),
+    ];
+    let different =
+        others.iter().map(|(path, header)| app.query_with(path, std::slice::from_ref(header)));
+    assert_eq!(futures_util::future::join_all(different).await.len(), 5);
+    assert_eq!(queries(&server), 4, "these are different");
+}
+
+#[actix_web::test]
+async fn long_responses_are_not_copied() {
+    let server = late_server(1 << 20).await;
+    let app = start_pool(&[&server], r#""hedge":"off","#).await;
+    app.selects(server.address).await;
+    let all = (0..3).map(|_| app.query(QUERY));
+    for response in futures_util::future::join_all(all).await {
+        assert_eq!((response.status, response.body.len()), (200, 1 << 20));
+    }
+    assert_eq!(queries(&server), 3);
+}
+
+#[actix_web::test]
+async fn another_request_takes_over_if_the_first_client_disconnects() {
+    let server = late_server(100).await;
+    let app = start_pool(&[&server], r#""hedge":"off","#).await;
+    app.selects(server.address).await;
+    let url = format!("http://{}{QUERY}", app.query_address.unwrap());
+    let first = actix_web::rt::spawn(async move { support::send("GET", &url, &[], None).await });
+    eventually(async || (queries(&server) == 1).then_some(())).await;
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        first.abort();
+    };
+    let (second, third, ()) = tokio::join!(app.query(QUERY), app.query(QUERY), leave);
+    assert_eq!((second.status, third.status), (200, 200));
+    assert_eq!(queries(&server), 2);
 }
 
 #[actix_web::test]

@@ -33,6 +33,7 @@ pub struct PoolMetrics {
     requests: Family<PoolLabels, Counter>,
     duration: Family<PoolLabel, Histogram, fn() -> Histogram>,
     rejected: Family<PoolLabel, Counter>,
+    coalesced: Family<PoolLabel, Counter>,
     selections: Family<PoolLabel, Counter>,
     affinity_hits: Family<PoolLabels, Counter>,
 }
@@ -57,6 +58,12 @@ impl PoolMetrics {
                 registry,
                 "scrapebroker_query_pool_rejected",
                 "Queries that were rejected because too many were running",
+                Family::default(),
+            ),
+            coalesced: register(
+                registry,
+                "scrapebroker_query_pool_coalesced",
+                "Queries that got the response of an identical query, which was in progress",
                 Family::default(),
             ),
             selections: register(
@@ -88,6 +95,10 @@ impl PoolMetrics {
 
     pub(super) fn rejected(&self, pool: &str) {
         self.rejected.get_or_create(&label(pool)).inc();
+    }
+
+    pub(super) fn coalesced(&self, pool: &str) {
+        self.coalesced.get_or_create(&label(pool)).inc();
     }
 
     pub(super) fn selected(&self, pool: &str) {
