@@ -178,7 +178,7 @@ impl Components {
             outgoing.clone(),
             server_states.clone(),
         );
-        query_pools.start(&client, &loops, &shutdown);
+        query_pools.start(&client, &loops, &shutdown)?;
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);

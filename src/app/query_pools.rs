@@ -4,8 +4,9 @@ use super::{StartError, certificates};
 use crate::{
     config::Config,
     query::{
-        CookieKey, EndpointsFile, Locator, LocatorSettings, Pool, PoolMetrics, PoolMonitor,
-        PoolSettings, PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
+        CookieKey, EndpointsFile, Locator, LocatorSettings, MarathonLocator, MarathonSettings,
+        Pool, PoolMetrics, PoolMonitor, PoolSettings, PoolsCollector, PrometheusClient,
+        ServerStates, StaticUrls,
     },
     tls::{ClientTls, Reloader},
 };
@@ -50,20 +51,25 @@ impl QueryPools {
         client: &PrometheusClient,
         loops: &TaskTracker,
         shutdown: &CancellationToken,
-    ) {
+    ) -> Result<(), StartError> {
         for pool in &self.pools {
             let monitor = PoolMonitor::new(pool.clone(), client.clone());
-            loops.spawn_local(monitor.run(locators(pool.settings()), shutdown.clone()));
+            loops.spawn_local(monitor.run(locators(pool.settings())?, shutdown.clone()));
         }
+        Ok(())
     }
 }
 
-fn locators(settings: &PoolSettings) -> Vec<Box<dyn Locator>> {
-    let locator = |settings: &LocatorSettings| -> Box<dyn Locator> {
-        match settings {
+fn locators(settings: &PoolSettings) -> Result<Vec<Box<dyn Locator>>, StartError> {
+    let locator = |settings: &LocatorSettings| -> Result<Box<dyn Locator>, StartError> {
+        Ok(match settings {
             LocatorSettings::Static(urls) => Box::new(StaticUrls(urls.clone())),
             LocatorSettings::EndpointsFile(path) => Box::new(EndpointsFile(path.clone())),
-        }
+            LocatorSettings::Marathon(settings) => {
+                let marathon = MarathonLocator::new(MarathonSettings::clone(settings));
+                Box::new(marathon.map_err(certificates::failure)?)
+            }
+        })
     };
     settings.locators.iter().map(locator).collect()
 }

@@ -162,10 +162,13 @@ fn credentials(s: &mut Section<'_>) -> Read<Option<PoolCredentials>> {
 /// Each item of the list is one locator of one kind.
 fn locator(s: &mut Section<'_>) -> Read<LocatorSettings> {
     let urls = s.texts("static", str::parse::<BaseUrl>);
-    let file = s.optional("endpoints_file", values::path);
     let urls = urls.map(|urls| (!urls.is_empty()).then_some(LocatorSettings::Static(urls)));
+    let file = s.optional("endpoints_file", values::path);
     let file = file.map(|path| path.map(LocatorSettings::EndpointsFile));
-    let mut found: Vec<_> = [urls, file].into_iter().collect::<Result<Vec<_>, Recorded>>()?;
+    let marathon = s.optional_section("marathon", marathon::marathon);
+    let marathon = marathon.map(|it| it.map(|it| LocatorSettings::Marathon(Box::new(it))));
+    let mut found: Vec<_> =
+        [urls, file, marathon].into_iter().collect::<Result<Vec<_>, Recorded>>()?;
     found.retain(Option::is_some);
     match (found.pop().flatten(), found.is_empty()) {
         (Some(locator), true) => Ok(locator),

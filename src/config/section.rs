@@ -307,6 +307,20 @@ impl<'r> Section<'r> {
         read
     }
 
+    /// Like [`section`](Self::section), if `key` is set.
+    pub(super) fn optional_section<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Section<'_>) -> Read<T>,
+    ) -> Read<Option<T>> {
+        if self.table.get(key).is_some_and(|value| value.kind != ValueKind::Nil) {
+            return self.section(key, read).map(Some);
+        }
+        self.take(key);
+        self.show_yaml(key, Yaml::Null);
+        Ok(None)
+    }
+
     fn items(&mut self, key: &str) -> Read<Vec<Value>> {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, Vec::<Value>::new()));
         match sources::json(&value).unwrap_or_else(|| value.kind.clone()) {

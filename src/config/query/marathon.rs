@@ -11,7 +11,6 @@ use crate::{
 };
 use std::cell::OnceCell;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the section `query` is not read yet"))]
 pub(super) fn marathon(s: &mut Section<'_>) -> Read<MarathonSettings> {
     let urls = marathon_hosts(s, "url");
     let apps = s.separated("apps", str::parse);

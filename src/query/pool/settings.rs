@@ -3,7 +3,7 @@
 use super::strategy::Strategy;
 use crate::{
     domain::{BaseUrl, BasicAuth},
-    query::{TryLimits, upstream},
+    query::{MarathonSettings, TryLimits, upstream},
     tls::ClientSettings,
 };
 use awc::http::header::HeaderValue;
@@ -50,6 +50,7 @@ pub enum PoolCredentials {
 pub enum LocatorSettings {
     Static(Vec<BaseUrl>),
     EndpointsFile(PathBuf),
+    Marathon(Box<MarathonSettings>),
 }
 
 impl PoolCredentials {
