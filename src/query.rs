@@ -40,8 +40,9 @@ pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use locator::{Locator, LocatorError};
 pub use locators::{
-    DcosLogin, DcosSecret, EndpointsFile, MarathonAppId, MarathonLocator, MarathonSettings,
-    StaticUrls,
+    DcosLogin, DcosSecret, EndpointsFile, KubernetesLocator, KubernetesName, KubernetesPort,
+    KubernetesSettings, KubernetesSource, LabelSelector, MarathonAppId, MarathonLocator,
+    MarathonSettings, StaticUrls,
 };
 pub use pool::{
     Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,

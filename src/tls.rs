@@ -5,8 +5,8 @@
 //! [`ClientTls`] and [`ListenerTls`] hold the current ones. A [`Reloader`] reads the files again,
 //! and keeps the previous certificates if the new files are invalid.
 //!
-//! `ring` is the only crypto provider, and no process-wide default is installed: each configuration
-//! names its provider.
+//! `ring` is the only crypto provider that is compiled in, and each configuration names it. Only the
+//! client of the Kubernetes API uses the process-wide default, which rustls then sets to `ring`.
 
 mod client;
 mod client_tls;

@@ -31,6 +31,8 @@ const EDGE_CRATES: &[(&str, &[&str])] = &[
     ("awc", &["net", "tsuru", "scrape", "discovery", "provisioner", "query"]),
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
+    ("kube", &["query"]),
+    ("k8s_openapi", &["query"]),
 ];
 
 /// I/O, clocks and logs, which `domain` does not use.

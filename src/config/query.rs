@@ -1,5 +1,6 @@
 //! Keys of `query`.
 
+mod kubernetes;
 mod marathon;
 
 pub(super) use marathon::marathon_hosts;

@@ -216,6 +216,15 @@ pub(super) fn own_base_url(text: &str) -> Result<BaseUrl, String> {
     }
 }
 
+/// Parses the path of a server: it begins with a slash. A slash at its end is removed.
+pub(super) fn path_prefix(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with a slash".to_owned());
+    }
+    let url: BaseUrl = format!("http://replica{text}").parse()?;
+    Ok(url.path().to_owned())
+}
+
 /// Parses the URL of a router's table. gorouter serves it without TLS on its loopback address.
 pub(super) fn routes_url(text: &str) -> Result<String, String> {
     let url = http_url(text)?;

@@ -12,7 +12,7 @@ use tracing_subscriber::{
 
 /// Libraries whose log lines are suppressed. Scrapebroker logs their errors itself. At level
 /// `trace`, `async_nats` would log passwords.
-const SUPPRESSED: &[&str] = &["async_nats"];
+const SUPPRESSED: &[&str] = &["async_nats", "kube_client"];
 
 /// Logs its startup at `info`, which Scrapebroker logs too.
 const NOISY: &str = "actix_server";

@@ -20,7 +20,7 @@ pub(super) fn marathon(s: &mut Section<'_>) -> Read<MarathonSettings> {
     let skip_verify = s.value("skip_verify", "false", values::flag);
     let schemes = [("http", false), ("https", true)];
     let is_https = s.value("scheme", "http", values::choice(&schemes));
-    let path_prefix = s.optional("path_prefix", path_prefix);
+    let path_prefix = s.optional("path_prefix", values::path_prefix);
     let port_index = s.value("port_index", "0", values::number(0..=1000));
     if urls.as_ref().is_ok_and(Vec::is_empty) {
         s.mistake("url", "is missing; set the URL of Marathon");
@@ -71,14 +71,6 @@ fn login(
             )),
         },
     }
-}
-
-fn path_prefix(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') {
-        return Err("must begin with a slash".to_owned());
-    }
-    let url: BaseUrl = format!("http://replica{text}").parse()?;
-    Ok(url.path().to_owned())
 }
 
 #[cfg(test)]
