@@ -311,7 +311,7 @@ impl Components {
             default: pools.iter().find(is_default).cloned(),
             pools,
             operators_only: config.query.operators_only,
-            is_https: config.base_url.scheme() == "https",
+            has_tls: config.tls.is_some(),
             base_url: config.base_url.clone(),
             access: self.access.clone(),
             lifecycle: self.lifecycle.clone(),

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | standard streams, listeners, main thread, NATS, promtool, temporarily opened files | [`FIXED`] |
 //! | health listener | [`HEALTH_CONNECTIONS`] |
-//! | workers | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
+//! | workers of the main listener and of `query.listen` | per worker: its runtime, and connections until they are refused ([`UNREFUSED_PER_WORKER`]) |
 //! | database | [`store::max_descriptors`] |
 //! | gorouters | per gorouter: a connection, and the previous connection while it is being closed |
 //! | Tsuru's API | [`TSURU_CALLS`] for units, and as many to confirm binds |
@@ -50,7 +50,7 @@ const PER_TSURU_INSTANCE: usize = 2;
 /// Maximum numbers of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Descriptors {
-    /// Connections of clients to the main listener.
+    /// Connections of clients to the main listener and to `query.listen`.
     pub(super) incoming: usize,
     /// Connections to instances, exporters and Prometheus servers.
     pub(super) outgoing: usize,
@@ -125,11 +125,12 @@ fn raise_limit() -> usize {
 fn reserve(config: &Config, workers: usize) -> usize {
     let routes = &config.routes;
     let confirmed = if routes.tsuru.is_some() { TSURU_CALLS } else { 0 };
+    let listeners: usize = if config.query.listen.is_some() { 2 } else { 1 };
     let lookups = config.external_exporters.len().saturating_add(ALERTMANAGER_LOOKUPS);
     let uses = [
         FIXED,
         HEALTH_CONNECTIONS,
-        workers.saturating_mul(PER_WORKER + UNREFUSED_PER_WORKER),
+        listeners.saturating_mul(workers.saturating_mul(PER_WORKER + UNREFUSED_PER_WORKER)),
         store::max_descriptors(&config.database_url, config.database.max_connections),
         routes.gorouters.len().saturating_mul(PER_GOROUTER),
         TSURU_CALLS + confirmed,

@@ -4,9 +4,9 @@ use super::{StartError, certificates};
 use crate::{
     config::Config,
     query::{
-        CookieKey, EndpointsFile, Locator, LocatorSettings, MarathonLocator, MarathonSettings,
-        Pool, PoolMetrics, PoolMonitor, PoolSettings, PoolsCollector, PrometheusClient,
-        ServerStates, StaticUrls,
+        CookieKey, EndpointsFile, KubernetesLocator, KubernetesSettings, Locator, LocatorSettings,
+        MarathonLocator, MarathonSettings, Pool, PoolMetrics, PoolMonitor, PoolSettings,
+        PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
     },
     tls::{ClientTls, Reloader},
 };
@@ -68,6 +68,9 @@ fn locators(settings: &PoolSettings) -> Result<Vec<Box<dyn Locator>>, StartError
             LocatorSettings::Marathon(settings) => {
                 let marathon = MarathonLocator::new(MarathonSettings::clone(settings));
                 Box::new(marathon.map_err(certificates::failure)?)
+            }
+            LocatorSettings::Kubernetes(settings) => {
+                Box::new(KubernetesLocator::new(KubernetesSettings::clone(settings)))
             }
         })
     };

@@ -17,6 +17,10 @@ const NO_SOURCES: &str = "no route source is configured, so no app can be scrape
      set routes.gorouters, routes.nats, routes.file or routes.tsuru";
 const OPEN: &str = "scrape.access is open and listen is not a loopback address: any client that reaches it may scrape \
      any app; set scrape.access to token unless the network is trusted";
+const OPEN_QUERIES: &str = "query.access is open and query.listen is not a loopback address: any client that reaches it may \
+     query all metrics of the pools; set query.access to operators unless the network is trusted";
+const SKIP_VERIFY_QUERIES: &str = "skip_verify is set for a pool of query.pools: certificates of its replicas are not verified, so \
+     its credentials may go to another host";
 const ADOPTION: &str = "service instances that were never seen are adopted; \
      unset broker.adopt_unknown_instances when the move is done";
 const CATALOG: &str = "broker-catalog.json in the working folder is not used; \
@@ -37,11 +41,16 @@ pub(super) fn log(config: &Config) {
         || routes.nats.is_some()
         || routes.tsuru.is_some();
     let is_open = !config.scrape.token_required && !config.listen.ip().is_loopback();
+    let query = &config.query;
+    let queries_open =
+        !query.operators_only && query.listen.is_some_and(|it| !it.ip().is_loopback());
     let known = [
         not_durable(config),
         config.backends.tls.skip_verify.then_some(SKIP_VERIFY),
         (!has_sources).then_some(NO_SOURCES),
         is_open.then_some(OPEN),
+        queries_open.then_some(OPEN_QUERIES),
+        config.query.pools.iter().any(|it| it.tls.skip_verify).then_some(SKIP_VERIFY_QUERIES),
         config.broker.adopt_unknown_instances.then_some(ADOPTION),
         catalog::is_ignored(config.broker.catalog.as_deref()).then_some(CATALOG),
     ];

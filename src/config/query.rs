@@ -19,7 +19,10 @@ use ipnet::IpNet;
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
+
+const MIN_SELECTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// `query`
 #[derive(Clone, Debug)]
@@ -66,7 +69,7 @@ pub(super) fn query(s: &mut Section<'_>) -> Read<Query> {
 fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
     let name = s.required("name", pool_name);
     let strategy = s.value("strategy", "single-most-data", str::parse);
-    let selection_interval = s.value("selection_interval", "10s", values::period);
+    let selection_interval = s.value("selection_interval", "10s", selection_interval);
     let affinity = affinity(s);
     let trusted_proxies = s.texts("trusted_proxies", network);
     let timeout = s.value("timeout", "120s", values::period);
@@ -103,6 +106,13 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
         credentials: credentials?,
         locators: locators?,
     })
+}
+
+fn selection_interval(text: &str) -> Result<Duration, String> {
+    match values::period(text)? {
+        interval if interval >= MIN_SELECTION_INTERVAL => Ok(interval),
+        _ => Err("must be at least 100ms, because each selection probes all replicas".to_owned()),
+    }
 }
 
 /// Names are part of URLs, cookies and labels.
@@ -168,8 +178,10 @@ fn locator(s: &mut Section<'_>) -> Read<LocatorSettings> {
     let file = file.map(|path| path.map(LocatorSettings::EndpointsFile));
     let marathon = s.optional_section("marathon", marathon::marathon);
     let marathon = marathon.map(|it| it.map(|it| LocatorSettings::Marathon(Box::new(it))));
-    let mut found: Vec<_> =
-        [urls, file, marathon].into_iter().collect::<Result<Vec<_>, Recorded>>()?;
+    let kubernetes = s.optional_section("kubernetes", kubernetes::kubernetes);
+    let kubernetes = kubernetes.map(|it| it.map(|it| LocatorSettings::Kubernetes(Box::new(it))));
+    let found = [urls, file, marathon, kubernetes];
+    let mut found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, Recorded>>()?;
     found.retain(Option::is_some);
     match (found.pop().flatten(), found.is_empty()) {
         (Some(locator), true) => Ok(locator),

@@ -29,6 +29,13 @@ use std::time::Instant;
 
 const PREFIX: &str = "/pools/";
 
+/// Where clients reach a listener, or a pool.
+#[derive(Clone, Copy)]
+struct Base<'a> {
+    path: &'a str,
+    is_https: bool,
+}
+
 /// State of the handlers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Pools {
@@ -37,8 +44,8 @@ pub struct Pools {
     pub default: Option<Pool>,
     /// Whether the listener requires the credentials of an operator.
     pub operators_only: bool,
-    /// Whether cookies are sent over TLS only.
-    pub is_https: bool,
+    /// Whether the listener has TLS.
+    pub has_tls: bool,
     pub base_url: BaseUrl,
     pub access: Access,
     pub lifecycle: Lifecycle,
@@ -70,7 +77,7 @@ async fn on_main_listener(
     pools: web::Data<Pools>,
     client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
-    let base = pools.base_url.path();
+    let base = Base { path: pools.base_url.path(), is_https: pools.base_url.scheme() == "https" };
     let answered = async {
         pools.access.operator(&request).await?;
         let (pool, rest) = pools.find(request.path()).ok_or(Problem::UnknownPool)?;
@@ -85,18 +92,19 @@ async fn on_own_listener(
     pools: web::Data<Pools>,
     client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
+    let base = Base { path: "", is_https: pools.has_tls };
     let answered = async {
         let path = request.uri().path();
         // Load balancers have no credentials.
-        if !matches!(path, "/-/healthy" | "/-/ready") {
+        if !["/-/healthy", "/-/ready"].iter().any(|it| path.ends_with(it)) {
             pools.authorize(&request).await?;
         }
         if path.starts_with(PREFIX) {
             let (pool, rest) = pools.find(path).ok_or(Problem::UnknownPool)?;
-            return pools.serve(&request, payload, &client, pool, rest, "").await;
+            return pools.serve(&request, payload, &client, pool, rest, base).await;
         }
         let pool = pools.default.as_ref().ok_or(Problem::UnknownPool)?;
-        pools.forward(&request, payload, &client, pool, path, "").await
+        pools.forward(&request, payload, &client, pool, path, base).await
     };
     answered.await.unwrap_or_else(|problem| failed(&request, problem))
 }
@@ -145,7 +153,7 @@ impl Pools {
         Some((pool, rest))
     }
 
-    /// Serves a path of a pool; `base` is the public path of the listener.
+    /// Serves a path of a pool.
     async fn serve(
         &self,
         request: &HttpRequest,
@@ -153,23 +161,24 @@ impl Pools {
         client: &PrometheusClient,
         pool: &Pool,
         rest: &str,
-        base: &str,
+        base: Base<'_>,
     ) -> Result<HttpResponse, Problem> {
         let name = &pool.settings().name;
         match rest {
             "" => Ok(redirect(&format!("./{name}/"))),
             "/" => {
                 only_read(request.method())?;
-                Ok(self.status(request, pool, base, "graph"))
+                Ok(self.status(request, pool, base.path, "graph"))
             }
             _ => {
-                let mount = format!("{base}{PREFIX}{name}");
-                self.forward(request, payload, client, pool, rest, &mount).await
+                let mount = format!("{}{PREFIX}{name}", base.path);
+                let mount = Base { path: &mount, is_https: base.is_https };
+                self.forward(request, payload, client, pool, rest, mount).await
             }
         }
     }
 
-    /// Forwards a request to a pool at the public path `mount`.
+    /// Forwards a request to a pool at `mount`.
     async fn forward(
         &self,
         request: &HttpRequest,
@@ -177,12 +186,15 @@ impl Pools {
         client: &PrometheusClient,
         pool: &Pool,
         path: &str,
-        mount: &str,
+        mount: Base<'_>,
     ) -> Result<HttpResponse, Problem> {
         match path {
             "/-/healthy" => {
                 only_read(request.method())?;
-                return Ok(text(HttpResponse::Ok(), "healthy\n"));
+                return Ok(match self.lifecycle.is_over() {
+                    true => text(HttpResponse::ServiceUnavailable(), "stopping\n"),
+                    false => text(HttpResponse::Ok(), "healthy\n"),
+                });
             }
             "/-/ready" => {
                 only_read(request.method())?;
@@ -196,8 +208,8 @@ impl Pools {
         }
         let read = query::read(request, &mut payload, path).await?;
         let headers = query::without_credentials(request.headers(), &self.access);
-        let mount = Some(mount);
-        let query_request = read.request(request, &headers, mount, pool.settings().timeout);
+        let timeout = pool.settings().timeout;
+        let query_request = read.request(request, &headers, Some(mount.path), timeout);
         let name = pool.cookie_name();
         let cookie = request.cookie(&name);
         let from = PoolClient {
@@ -208,7 +220,7 @@ impl Pools {
             let answer = pool.forward(client, from, &query_request).await?;
             let mut response = query::respond(answer.response, request.method());
             if let Some(value) = answer.set_cookie {
-                let cookie = self.cookie(pool, name, value);
+                let cookie = cookie_of(pool, name, value, mount.is_https);
                 if let Ok(value) = header::HeaderValue::try_from(cookie.to_string()) {
                     response.headers_mut().append(header::SET_COOKIE, value);
                 }
@@ -216,17 +228,6 @@ impl Pools {
             Ok(response)
         };
         until_disconnect(request, payload, work).await
-    }
-
-    fn cookie(&self, pool: &Pool, name: String, value: String) -> Cookie<'static> {
-        let lifetime = i64::try_from(pool.cookie_lifetime()).unwrap_or(i64::MAX);
-        Cookie::build(name, value)
-            .path("/")
-            .http_only(true)
-            .same_site(SameSite::Lax)
-            .secure(self.is_https)
-            .max_age(Duration::seconds(lifetime))
-            .finish()
     }
 
     fn ready(&self, pool: &Pool) -> HttpResponse {
@@ -262,6 +263,17 @@ impl Pools {
 
 fn text(mut response: actix_web::HttpResponseBuilder, body: &str) -> HttpResponse {
     response.content_type(ContentType::plaintext()).body(body.to_owned())
+}
+
+fn cookie_of(pool: &Pool, name: String, value: String, is_https: bool) -> Cookie<'static> {
+    let lifetime = i64::try_from(pool.cookie_lifetime()).unwrap_or(i64::MAX);
+    Cookie::build(name, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(is_https)
+        .max_age(Duration::seconds(lifetime))
+        .finish()
 }
 
 /// Whether the first media type that the client accepts is JSON.

@@ -4,7 +4,8 @@ use crate::domain::prometheus::Replica;
 use awc::error::ConnectError;
 use std::time::Duration;
 
-/// Why a query failed. The texts are for users and contain no secrets or addresses.
+/// Why a query failed. The texts are for users and contain no secrets. Names of servers are addresses
+/// in a pool.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryFailure {
     /// No replica is reachable.

@@ -3,8 +3,8 @@
 use crate::domain::BaseUrl;
 use futures_util::future::LocalBoxFuture;
 
-/// Finds replicas of a pool. A pool calls all its locators at each selection, and keeps the last
-/// result of a locator that fails.
+/// Finds replicas of a pool. A pool calls each of its locators at the selection interval, and keeps
+/// the last result of a locator that fails.
 pub trait Locator {
     /// Name in logs, metrics and on the status page, as in `marathon http://10.0.0.1:8080`. It
     /// contains no secrets.

@@ -177,7 +177,7 @@ impl Pool {
                 {
                     Shared::Response(response) => {
                         self.0.metrics.coalesced(&self.0.settings.name);
-                        return Ok(response);
+                        return Ok(*response);
                     }
                     Shared::TooLong => return self.send(client, upstream, request).await,
                     Shared::Abandoned => {}

@@ -142,6 +142,11 @@ impl ServerStates {
         }
     }
 
+    /// Keeps the state of the server at `url`, although it may get no queries.
+    pub(super) fn keep(&self, url: &str) {
+        self.servers().server(url);
+    }
+
     /// Changes whenever a server failed repeatedly.
     pub(super) fn opened(&self) -> watch::Receiver<u64> {
         self.0.opened.subscribe()

@@ -43,6 +43,8 @@ pub(super) struct Tries<'a> {
     /// The replicas of `running`: at most two.
     waiting_for: Vec<Started<'a>>,
     started: usize,
+    /// Servers that did not respond within the timeout of a try.
+    timed_out: Vec<Started<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +80,7 @@ impl<'a> Tries<'a> {
             running: FuturesUnordered::new(),
             waiting_for: Vec::new(),
             started: 0,
+            timed_out: Vec::new(),
         }
     }
 
@@ -100,7 +103,7 @@ impl<'a> Tries<'a> {
                     return Err(QueryFailure::Timeout(self.request.timeout));
                 }
             };
-            self.waiting_for.retain(|it| it.server.name != started.server.name);
+            self.waiting_for.retain(|it| it.server.url != started.server.url);
             let reason = match result {
                 Ok(response) if !is_retryable(response.status()) => {
                     self.record_win(started);
@@ -113,7 +116,12 @@ impl<'a> Tries<'a> {
                 Ok(_) => RetryReason::Status,
                 Err(TryError::Timeout(timeout)) => {
                     failure = QueryFailure::Timeout(timeout);
-                    RetryReason::Timeout
+                    // Either the server has hung, or the query is too expensive for all of them.
+                    self.timed_out.push(started);
+                    if self.start_next(permit, false) {
+                        self.client.states.record_retry(RetryReason::Timeout);
+                    }
+                    continue;
                 }
                 Err(TryError::Send(SendRequestError::Connect(error))) if is_unreachable(&error) => {
                     let why = explain(&error);
@@ -205,6 +213,7 @@ impl<'a> Tries<'a> {
         let states = &self.client.states;
         let latency = winner.at.elapsed();
         states.record_success(&winner.server.url, latency);
+        self.timed_out.iter().for_each(|it| self.record_loss(*it));
         if winner.is_hedge {
             states.record_hedge(true);
         }

@@ -8,7 +8,6 @@ use crate::{
     query::{KubernetesPort, KubernetesSettings, KubernetesSource},
 };
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the section `query` is not read yet"))]
 pub(super) fn kubernetes(s: &mut Section<'_>) -> Read<KubernetesSettings> {
     let namespace = s.value("namespace", "default", str::parse);
     let service = s.optional("service", str::parse);

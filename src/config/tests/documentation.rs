@@ -22,18 +22,18 @@ fn each_key_is_documented_with_its_default() {
     expected.extend(router);
     let lists = format!(
         "external_exporters: [{{ host: e }}]\noperators: [{{ username: u, password_bcrypt: {HASH} }}]\n\
-         query: {{ pools: [{{ name: p, locators: [{{ endpoints_file: f }}, {{ marathon: {{ url: 'http://m', apps: /a }} }}] }}] }}"
+         query: {{ pools: [{{ name: p, locators: [{{ endpoints_file: f }}, {{ marathon: {{ url: 'http://m', apps: /a }} }}, {{ kubernetes: {{ service: s }} }}] }}] }}"
     );
     let lists = flat(&load(&lists, &[]).unwrap().1).into_iter();
     let lists = lists.filter(|(key, _)| key.contains("[]"));
-    let given = ["e", "u", "p", "f", "http://m", "/a", "************"];
+    let given = ["e", "u", "p", "f", "http://m", "/a", "s", "************"];
     expected.extend(
         lists.map(|(key, value)| {
             (key, if given.contains(&&*value) { String::new() } else { value })
         }),
     );
     // Only their keys are in the tables.
-    let sections = ["query.pools[].locators[].marathon"];
+    let sections = ["query.pools[].locators[].marathon", "query.pools[].locators[].kubernetes"];
     expected.retain(|(key, _)| !sections.contains(&&**key));
     // Lists of texts that are not empty.
     for (key, value) in &mut expected {

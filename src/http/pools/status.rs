@@ -22,7 +22,7 @@ pub(super) struct PoolStatus {
     pool: String,
     version: &'static str,
     uptime_seconds: u64,
-    /// Whether at least one replica is ready.
+    /// Whether at least one replica is ready to respond, even if its data is stale or has gaps.
     usable: bool,
     strategy: String,
     /// Whether no replica fulfils the strategy, so the best one is selected anyway.

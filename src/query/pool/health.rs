@@ -91,7 +91,7 @@ pub(super) fn diagnose(results: &[ProbeResult]) -> Vec<Diagnosis> {
     results.iter().map(|it| diagnose_one(it, clock, newest)).collect()
 }
 
-fn diagnose_one(result: &ProbeResult, clock: f64, newest: Option<f64>) -> Diagnosis {
+fn diagnose_one(result: &ProbeResult, clock: Option<f64>, newest: Option<f64>) -> Diagnosis {
     let bad = |health, reason| Diagnosis { health, reason };
     match &result.readiness {
         Readiness::Unreachable(why) => return bad(Health::Unreachable, why.clone()),
@@ -119,16 +119,18 @@ fn diagnose_one(result: &ProbeResult, clock: f64, newest: Option<f64>) -> Diagno
 }
 
 /// The median of the clocks of this machine (0) and of all replicas, so that neither one wrong
-/// replica nor this machine's own clock decides.
-fn median_offset(results: &[ProbeResult]) -> f64 {
+/// replica nor this machine's own clock decides. Of two clocks, neither can be called wrong.
+fn median_offset(results: &[ProbeResult]) -> Option<f64> {
     let offsets = results.iter().filter_map(|it| it.measurement.clock_offset);
     let mut offsets: Vec<f64> = offsets.chain([0.0]).collect();
     offsets.sort_by(f64::total_cmp);
-    offsets.get((offsets.len() - 1) / 2).copied().unwrap_or(0.0)
+    offsets.get((offsets.len() - 1) / 2).copied().filter(|_| offsets.len() > 2)
 }
 
-fn clock_error(result: &ProbeResult, clock: f64) -> f64 {
-    result.measurement.clock_offset.map_or(0.0, |offset| (offset - clock).abs())
+/// How far the clock of a replica differs from the median, seconds; 0 if that is unknown.
+fn clock_error(result: &ProbeResult, clock: Option<f64>) -> f64 {
+    let offset = result.measurement.clock_offset.zip(clock);
+    offset.map_or(0.0, |(offset, clock)| (offset - clock).abs())
 }
 
 /// The health of one replica over time: a change needs several equal results in a row.
@@ -204,6 +206,9 @@ mod tests {
         let behind = [result(now - day, -day), result(now, 1.0), result(now, -1.0)];
         let expected = [Health::WrongClock, Health::Healthy, Health::Healthy];
         assert_eq!(health(&behind), expected);
+        for offset in [day, -day] {
+            assert_eq!(health(&[result(now + offset, offset)]), [Health::Healthy], "one replica");
+        }
         let own_is_wrong = [result(now + day, day), result(now + day, day + 1.0)];
         assert_eq!(health(&own_is_wrong), [Health::Healthy; 2]);
     }

@@ -73,7 +73,7 @@ pub(super) struct Waiting(watch::Receiver<Option<Outcome>>);
 
 /// What a waiting request gets.
 pub(super) enum Shared {
-    Response(QueryResponse),
+    Response(Box<QueryResponse>),
     /// It must send the query itself.
     TooLong,
     /// The first request has ended without a response: enter again.
@@ -165,7 +165,7 @@ impl Waiting {
             Err(_) => None,
         };
         match outcome {
-            Some(Outcome::Response(whole)) => Ok(Shared::Response(whole.response())),
+            Some(Outcome::Response(whole)) => Ok(Shared::Response(Box::new(whole.response()))),
             Some(Outcome::TooLong) => Ok(Shared::TooLong),
             Some(Outcome::Failed(failure)) => Err(failure),
             None => Ok(Shared::Abandoned),

@@ -35,13 +35,17 @@ struct LastResult {
 
 impl Located {
     pub(super) fn new(pool: &str, locators: &[Box<dyn Locator>]) -> Self {
-        let status = |it: &Box<dyn Locator>| LocatorStatus {
-            name: it.name(),
-            replicas: 0,
-            succeeded: None,
-            error: None,
-        };
-        let results = locators.iter().map(|it| LastResult { urls: Vec::new(), status: status(it) });
+        let mut names: Vec<String> = Vec::new();
+        for locator in locators {
+            let name = locator.name();
+            let used = names.iter().filter(|it| **it == name).count();
+            // Names are values of a label.
+            names.push(if used == 0 { name } else { format!("{name} ({})", names.len() + 1) });
+        }
+        let results = names.into_iter().map(|name| LastResult {
+            urls: Vec::new(),
+            status: LocatorStatus { name, replicas: 0, succeeded: None, error: None },
+        });
         Self {
             pool: pool.to_owned(),
             results: RefCell::new(results.collect()),

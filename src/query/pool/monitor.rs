@@ -2,16 +2,13 @@
 
 use super::{
     Pool,
-    health::{Diagnosis, HealthHistory, ProbeResult, diagnose},
+    health::{Diagnosis, Health, HealthHistory, ProbeResult, diagnose},
     located::{Located, MAX_REPLICAS},
     probe::{Probe, now},
     snapshot::{PoolReplica, PoolSnapshot},
     strategy::{Candidate, Selection, Strategy},
 };
-use crate::{
-    domain::BaseUrl,
-    query::{Locator, PrometheusClient, Server, Upstream},
-};
+use crate::query::{Locator, PrometheusClient, Server, Upstream};
 use futures_util::{FutureExt, future::join_all};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,11 +26,13 @@ pub struct PoolMonitor {
     pool: Pool,
     client: PrometheusClient,
     health: HashMap<Arc<str>, HealthHistory>,
+    /// Number of replicas that were ignored at the last selection.
+    dropped: usize,
 }
 
 impl PoolMonitor {
     pub fn new(pool: Pool, client: PrometheusClient) -> Self {
-        Self { pool, client, health: HashMap::new() }
+        Self { pool, client, health: HashMap::new(), dropped: 0 }
     }
 
     /// Runs until `shutdown`.
@@ -64,16 +63,15 @@ impl PoolMonitor {
     }
 
     async fn select(&mut self, located: &Located) {
-        let settings = self.pool.settings();
+        let settings = self.pool.settings().clone();
         let (urls, dropped) = located.urls();
-        if dropped > 0 {
-            tracing::warn!(
-                pool = settings.name,
-                dropped,
-                "a pool has at most {MAX_REPLICAS} replicas; the others are ignored"
-            );
+        if dropped > 0 && dropped != self.dropped {
+            let (pool, max) = (&settings.name, MAX_REPLICAS);
+            tracing::warn!(pool, max, dropped, "the pool has too many replicas; some are ignored");
         }
+        self.dropped = dropped;
         let servers: Vec<_> = urls.iter().map(|url| server(url)).collect();
+        servers.iter().for_each(|it| self.client.states.keep(&it.url));
         let upstream = self.pool.upstream(Vec::new(), String::new());
         let results = self.probe(&upstream, &servers).await;
         let diagnoses = diagnose(&results);
@@ -97,7 +95,7 @@ impl PoolMonitor {
         join_all(probes).await
     }
 
-    fn record_health(&mut self, found: HashMap<Arc<str>, super::Health>) {
+    fn record_health(&mut self, found: HashMap<Arc<str>, Health>) {
         self.health.retain(|url, _| found.contains_key(url));
         for (url, found) in found {
             let Some(history) = self.health.get_mut(&url) else {
@@ -147,11 +145,9 @@ impl PoolMonitor {
     }
 }
 
-/// The name is the address and the path, which the status page shows with the rest.
+/// The name is the URL, without `http://`.
 fn server(url: &str) -> Server {
-    let base: Option<BaseUrl> = url.parse().ok();
-    let name = base.map_or_else(|| url.to_owned(), |it| format!("{}{}", it.target(), it.path()));
-    Server { name: name.into(), url: url.into() }
+    Server { name: url.strip_prefix("http://").unwrap_or(url).into(), url: url.into() }
 }
 
 /// Why a replica is selected or not.
@@ -162,6 +158,9 @@ fn reason(
     is_selected: bool,
     is_fallback: bool,
 ) -> String {
+    if found.health == Health::Healthy && candidate.health != Health::Healthy {
+        return "the last probe succeeded, and one more is needed".to_owned();
+    }
     if !found.reason.is_empty() {
         let last = if found.health == candidate.health { "" } else { "last probe: " };
         let anyway = if is_selected { "; selected because no replica is better" } else { "" };

@@ -107,23 +107,18 @@ impl Probe<'_> {
             && let Ok(body) = body
         {
             let found = Measurement::read(&String::from_utf8_lossy(&body));
-            let is_prometheus =
-                found.is_empty || found.newest_sample.is_some() || found.samples_appended.is_some();
-            if is_prometheus {
+            if found.is_empty || found.oldest_sample.is_some() {
                 return Ok(found);
             }
+            // Prometheus 1 does not export the times of its samples.
+            return self.measure_by_queries(found).await;
         }
-        self.measure_by_queries().await
+        self.measure_by_queries(Measurement::default()).await
     }
 
-    /// Measures a server that does not export its metrics.
-    async fn measure_by_queries(&self) -> Result<Measurement, String> {
-        let newest = self.query("max(timestamp(up))", None).await?;
-        let mut found = Measurement {
-            newest_sample: newest,
-            is_empty: newest.is_none(),
-            ..Measurement::default()
-        };
+    /// Adds what the metrics of a server do not contain.
+    async fn measure_by_queries(&self, mut found: Measurement) -> Result<Measurement, String> {
+        found.newest_sample = self.query("max(timestamp(up))", None).await?;
         let steps = match &self.minimum_history {
             Some(history) => vec![history.as_secs()],
             None => HISTORY_STEPS.to_vec(),

@@ -3,7 +3,7 @@
 use super::strategy::Strategy;
 use crate::{
     domain::{BaseUrl, BasicAuth},
-    query::{MarathonSettings, TryLimits, upstream},
+    query::{KubernetesSettings, MarathonSettings, TryLimits, upstream},
     tls::ClientSettings,
 };
 use awc::http::header::HeaderValue;
@@ -51,6 +51,7 @@ pub enum LocatorSettings {
     Static(Vec<BaseUrl>),
     EndpointsFile(PathBuf),
     Marathon(Box<MarathonSettings>),
+    Kubernetes(Box<KubernetesSettings>),
 }
 
 impl PoolCredentials {

@@ -41,7 +41,7 @@ pub struct LocatorStatus {
 }
 
 impl PoolSnapshot {
-    /// Whether at least one replica responds and is ready.
+    /// Whether at least one replica is ready to respond, even if its data is stale.
     pub fn is_usable(&self) -> bool {
         self.replicas.iter().any(|it| it.health < Health::NotReady)
     }
