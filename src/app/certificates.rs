@@ -3,6 +3,7 @@
 use super::StartError;
 use crate::{
     config::Config,
+    query::LocatorSettings,
     tls::{ClientTls, ListenerTls, Reloader, TlsError},
 };
 
@@ -24,12 +25,20 @@ pub(super) fn listener(config: &Config) -> Result<Option<(ListenerTls, Reloader)
 /// Reads the certificates that `config` names, without using them.
 ///
 /// # Errors
-/// The first that cannot be used, of the listener, of instances, and of NATS.
+/// The first that cannot be used, of the listener, of instances, of NATS, and of query pools.
 pub(crate) fn check(config: &Config) -> Result<(), TlsError> {
     listener(config)?;
     backends(config)?;
     if let Some(nats) = &config.routes.nats {
         nats.tls.config()?;
+    }
+    for pool in &config.query.pools {
+        pool.tls.config()?;
+        for locator in &pool.locators {
+            if let LocatorSettings::Marathon(marathon) = locator {
+                marathon.tls.config()?;
+            }
+        }
     }
     Ok(())
 }

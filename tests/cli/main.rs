@@ -370,6 +370,13 @@ fn an_unreadable_secret_file_is_named() {
     let (_, _, err) = run(&mut command);
     let expected = "backends.ca_file: secrets/ca.pem: cannot read it: No such file or directory";
     assert!(err.contains(expected), "{err}");
+    command.env_remove("SCRAPEBROKER__BACKENDS__CA_FILE");
+    let marathon = r#"{"marathon":{"url":"http://m","apps":"a","ca_file":"secrets/ca.pem"}}"#;
+    let pools = format!(r#"[{{"name":"p","locators":[{marathon}]}}]"#);
+    let (code, _, err) = run(command.env("SCRAPEBROKER__QUERY__POOLS", pools));
+    assert_eq!(code, 64);
+    let expected = "query.pools[0].locators[0].marathon.ca_file: secrets/ca.pem: cannot read it: ";
+    assert!(err.contains(expected), "{err}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::Mistake;
+use crate::{
+    config::{Config, Mistake},
+    query::LocatorSettings,
+};
 use yaml_rust2::{Yaml, YamlLoader};
 
 const SECRET: &str =
@@ -155,6 +158,37 @@ locators:
     assert!(settings["log"].is_badvalue());
     let text = converted(&flags, &variables).unwrap();
     assert!(text.contains("mpp ignores all terms except key=value"), "{text}");
+}
+
+#[test]
+fn the_converted_settings_can_be_loaded() {
+    let flags = [
+        "--endpoints-file=x",
+        "--marathon-url=http://m1:8080,m2:8080",
+        "--marathon-apps=a",
+        "--marathon-principal-secret",
+        SECRET,
+        "--insecure-certs=true",
+        "--routing-strategy=minimum-history:24h",
+        "--affinity-options=sourceip",
+        "--verbose",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scrapebroker.yml");
+    std::fs::write(&file, converted(&flags, &[]).unwrap()).unwrap();
+    let config = Config::load(Some(&file), []).unwrap();
+    assert_eq!(config.log.level, "debug");
+    assert_eq!(config.query.listen.unwrap().to_string(), "0.0.0.0:9090");
+    assert_eq!(config.query.default_pool.as_deref(), Some("main"));
+    let [pool] = config.query.pools.try_into().unwrap();
+    assert_eq!(pool.strategy.to_string(), "minimum-history:1day");
+    assert!(pool.affinity.source_ip && !pool.affinity.cookies);
+    let [LocatorSettings::EndpointsFile(_), LocatorSettings::Marathon(marathon)] = &*pool.locators
+    else {
+        panic!("{:?}", pool.locators)
+    };
+    assert_eq!(marathon.urls.len(), 2);
+    assert!(marathon.login.is_some() && marathon.tls.skip_verify);
 }
 
 #[test]
