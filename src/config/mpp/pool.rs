@@ -13,8 +13,7 @@ use yaml_rust2::{Yaml, yaml::Hash};
 /// Name of the only pool.
 const POOL: &str = "main";
 
-const READS_ONLY: &str = "mpp forwards every path; Scrapebroker forwards reads. writes: allow adds \
-                          remote write and the other paths that are not for administration";
+const READS_ONLY: &str = "mpp forwards every path; Scrapebroker forwards reads only";
 const PROXIES: &str = "list the proxies whose X-Forwarded-For is used in trusted_proxies; mpp used \
                        the header of every client";
 const NO_SETTING: &str = "prints a text and is not a setting; leave it out";
