@@ -465,6 +465,63 @@ async fn an_idle_connection_that_was_closed_fails_no_query() {
     assert_eq!(app.query(QUERY).await.text(), "restarted");
 }
 
+#[actix_web::test]
+async fn a_replica_with_a_fault_costs_no_query() {
+    let good = server("good", history(Duration::from_secs(3600))).await;
+    let html = Reply::Http(200, vec![("Content-Type", "text/html".into())], b"<html>".to_vec());
+    let elsewhere = vec![("Location", "http://login.example.com/".to_owned())];
+    let faults: [(&str, Reply); 7] = [
+        ("hangs", Reply::Hang),
+        ("closes", Reply::Close),
+        ("garbage", Reply::Raw(b"\0\x01\x02 nonsense\r\n\r\n".to_vec())),
+        ("cut", Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx".to_vec())),
+        ("redirects", Reply::Http(302, elsewhere, vec![])),
+        ("html", html),
+        ("fails", Reply::Http(500, vec![], b"internal error".to_vec())),
+    ];
+    for (fault, reply) in faults {
+        let bad = Instance::start(move |_| reply.clone()).await;
+        // Its URL is the first one, so that it is selected until it is probed.
+        let app = start_pool(&[&bad, &good], "").await;
+        eventually(async || {
+            let status = app.pool_status().await;
+            let first = status["replicas"][0].clone();
+            (first["url"] == url(good.address)).then_some(())
+        })
+        .await;
+        for _ in 0..5 {
+            let response = app.query(QUERY).await;
+            assert_eq!((response.status, &*response.text()), (200, "good"), "{fault}");
+        }
+        let queries = bad.requests().into_iter().filter(|it| it.line.contains(QUERY));
+        assert_eq!(queries.count(), 0, "{fault}");
+    }
+}
+
+#[actix_web::test]
+async fn oversized_and_invalid_requests_get_a_4xx() {
+    let only = server("only", history(Duration::from_secs(3600))).await;
+    let app = start_pool(&[&only], "").await;
+    app.selects(only.address).await;
+    let long = format!("/api/v1/query?query={}", "x".repeat(1 << 20));
+    assert_eq!(app.query(&long).await.status, 431);
+    let url = format!("http://{}/api/v1/query", app.query_address.unwrap());
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let body = |length: usize| Some(format!("query={}", "x".repeat(length)));
+    let send =
+        async |headers: &[(&str, &str)], body| support::send("POST", &url, headers, body).await;
+    assert_eq!(send(&form, body(2 << 20)).await.status, 413);
+    assert_eq!(send(&[("Content-Type", "text/plain")], body(1)).await.status, 415);
+    assert_eq!(send(&form, body(100 << 10)).await.text(), "only");
+    let labels = format!("http://{}/api/v1/label/job/values", app.query_address.unwrap());
+    assert_eq!(support::send("POST", &labels, &form, body(1)).await.status, 405);
+    assert_eq!(support::send("DELETE", &url, &[], None).await.status, 405);
+    let forwarded = vec!["10.0.0.1"; 2000].join(",");
+    let response = app.query_with(QUERY, &[("X-Forwarded-For", &forwarded)]).await;
+    assert_eq!((response.status, &*response.text()), (200, "only"));
+    assert_eq!(queries(&only), 2, "nothing else was forwarded");
+}
+
 /// Two real servers that scrape each other.
 struct Replicas {
     addresses: [SocketAddr; 2],
