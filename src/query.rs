@@ -47,7 +47,7 @@ pub use locators::{
 pub use pool::{
     Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,
     PoolCredentials, PoolMetrics, PoolMonitor, PoolReplica, PoolResponse, PoolSettings,
-    PoolSnapshot, PoolsCollector, Strategy, client_address,
+    PoolSnapshot, PoolsCollector, Strategy, client_address, unix_time,
 };
 pub use reads::ReadEndpoint;
 pub use request::QueryRequest;

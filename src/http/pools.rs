@@ -95,12 +95,14 @@ async fn on_own_listener(
     let base = Base { path: "", is_https: pools.has_tls };
     let answered = async {
         let path = request.uri().path();
+        let named = path.starts_with(PREFIX).then(|| pools.find(path));
+        let rest = named.flatten().map_or(path, |(_, rest)| rest);
         // Load balancers have no credentials.
-        if !["/-/healthy", "/-/ready"].iter().any(|it| path.ends_with(it)) {
+        if !["/-/healthy", "/-/ready"].contains(&rest) {
             pools.authorize(&request).await?;
         }
-        if path.starts_with(PREFIX) {
-            let (pool, rest) = pools.find(path).ok_or(Problem::UnknownPool)?;
+        if let Some(named) = named {
+            let (pool, rest) = named.ok_or(Problem::UnknownPool)?;
             return pools.serve(&request, payload, &client, pool, rest, base).await;
         }
         let pool = pools.default.as_ref().ok_or(Problem::UnknownPool)?;
@@ -283,8 +285,11 @@ fn prefers_json(request: &HttpRequest) -> bool {
     first.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The address of the client, for affinity.
+/// The address of the client, if affinity needs it.
 fn client_of(request: &HttpRequest, pool: &Pool) -> Option<std::net::IpAddr> {
+    if !pool.settings().affinity.source_ip {
+        return None;
+    }
     let forwarded: Vec<_> = request
         .headers()
         .get_all("x-forwarded-for")

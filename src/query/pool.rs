@@ -41,7 +41,7 @@ use slots::Slots;
 use std::{
     net::IpAddr,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::timeout;
 
@@ -240,8 +240,8 @@ impl Pool {
     ) -> (usize, bool) {
         let Inner { settings, cookie_key, addresses, metrics, .. } = &*self.0;
         let cookie = from.cookie.filter(|_| settings.affinity.cookies);
-        let found =
-            cookie.and_then(|it| cookie_key.find(&settings.name, it, selected, unix_time()));
+        let found = cookie
+            .and_then(|it| cookie_key.find(&settings.name, it, selected, unix_time().as_secs()));
         if let Some((index, is_old)) = found {
             metrics.affinity_hit(&settings.name, "cookies");
             return (index, !is_old);
@@ -270,7 +270,7 @@ impl Pool {
             addresses.put(address, &server.url);
         }
         let needs_cookie = settings.affinity.cookies && !(preferred.has_cookie && is_preferred);
-        needs_cookie.then(|| cookie_key.issue(&settings.name, &server.url, unix_time()))
+        needs_cookie.then(|| cookie_key.issue(&settings.name, &server.url, unix_time().as_secs()))
     }
 
     fn upstream(&self, servers: Vec<Server>, why_empty: String) -> Upstream {
@@ -300,6 +300,7 @@ impl Pool {
     }
 }
 
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+/// The time since 1970 on this machine's clock.
+pub fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -196,6 +196,9 @@ async fn pools_on_the_main_listener_are_for_operators() {
     let app = start_with(&pool(&urls, ""), &protected).await;
     assert_eq!(app.query(QUERY).await.status, 401);
     assert_eq!(app.query("/mpp/status").await.status, 401);
+    assert_eq!(app.query("/static/x/-/ready").await.status, 401);
+    assert_eq!(app.query("/pools/other/-/ready").await.status, 401);
+    assert_eq!(app.query("/pools/main/-/ready").await.status, 200, "for load balancers");
     assert_eq!(app.query("/-/healthy").await.status, 200, "for load balancers");
     assert_eq!(app.query_with(QUERY, &operator).await.status, 200);
 }
@@ -463,6 +466,52 @@ async fn an_idle_connection_that_was_closed_fails_no_query() {
         Instance::start_on(&address, move |request| respond(&request.line, "restarted", &text));
     let _restarted = restarted.await;
     assert_eq!(app.query(QUERY).await.text(), "restarted");
+}
+
+/// A server like VictoriaMetrics: it does not export the times of its samples, and has samples of
+/// this age.
+async fn server_without_metrics(name: &'static str, metrics: &'static str, age: f64) -> Instance {
+    Instance::start(move |request| {
+        let path = request.line.split(' ').nth(1).unwrap_or_default();
+        let time = path.split_once("&time=").map_or(unix_time(), |(_, it)| it.parse().unwrap());
+        let vector = |found: bool| {
+            let sample = format!(r#"{{"metric":{{}},"value":[{time},"{}"]}}"#, unix_time());
+            let samples = if found { sample } else { String::new() };
+            let data = format!(r#"{{"resultType":"vector","result":[{samples}]}}"#);
+            Reply::Http(200, vec![], format!(r#"{{"status":"success","data":{data}}}"#).into())
+        };
+        match path {
+            "/-/ready" => Reply::Http(200, vec![], b"OK".to_vec()),
+            "/metrics" if metrics.is_empty() => Reply::Http(404, vec![], vec![]),
+            "/metrics" => Reply::Http(200, vec![], metrics.into()),
+            _ if path.contains("count") || path.contains("max") => {
+                vector(time >= unix_time() - age)
+            }
+            _ => Reply::Http(200, vec![], name.into()),
+        }
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn the_history_of_servers_without_metrics_is_found_by_queries() {
+    let (hour, day) = (3600.0, 86_400.0);
+    let version1 = "prometheus_local_storage_ingested_samples_total 42\n";
+    let short = server_without_metrics("short", "", 2.0 * hour).await;
+    let long = server_without_metrics("long", version1, 8.0 * day).await;
+    let app = start_pool(&[&short, &long], "").await;
+    app.selects(long.address).await;
+    let status = app.pool_status().await;
+    let history = |index: usize| status["replicas"][index]["history_seconds"].as_f64().unwrap();
+    let is_close = |found: f64, expected: f64| (found - expected).abs() < 60.0;
+    assert!(is_close(history(0), 7.0 * day) && is_close(history(1), hour), "{status}");
+    assert_eq!(app.query(QUERY).await.text(), "long");
+
+    let app = start_pool(&[&short, &long], r#""strategy":"minimum-history:24h","#).await;
+    app.selects(long.address).await;
+    let status = app.pool_status().await;
+    assert_eq!(status["is_fallback"], false);
+    assert_eq!(status["replicas"][1]["reason"], "its history is shorter than the minimum");
 }
 
 #[actix_web::test]

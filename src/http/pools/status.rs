@@ -1,9 +1,11 @@
 //! The status of a pool, as a page and as JSON.
 
-use crate::query::{LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates};
+use crate::query::{
+    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates, unix_time,
+};
 use askama::Template;
 use serde::Serialize;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 #[derive(Template)]
 #[template(path = "pool.html")]
@@ -99,11 +101,8 @@ impl ReplicaStatus {
     fn new(replica: &PoolReplica, selected: bool, pool: &Pool, states: &ServerStates) -> Self {
         let status = states.status(&replica.server.url);
         let measured = &replica.measurement;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let age = |time: Option<f64>| {
-            let age = now + measured.clock_offset.unwrap_or(0.0) - time?;
-            Duration::try_from_secs_f64(age.max(0.0)).ok().map(|age| age.as_secs())
-        };
+        let now = unix_time().as_secs_f64();
+        let age = |time: Option<f64>| measured.age(time?, now).map(|age| age.as_secs());
         Self {
             name: replica.server.name.to_string(),
             url: replica.server.url.to_string(),

@@ -64,8 +64,13 @@ impl Measurement {
 
     /// The age of the oldest sample at `now`, a time of this machine's clock.
     pub fn history(&self, now: f64) -> Option<Duration> {
+        self.age(self.oldest_sample?, now)
+    }
+
+    /// The age of `time`, a time of the replica's clock, at `now`, a time of this machine's clock.
+    pub fn age(&self, time: f64, now: f64) -> Option<Duration> {
         let now = now + self.clock_offset.unwrap_or(0.0);
-        Duration::try_from_secs_f64((now - self.oldest_sample?).max(0.0)).ok()
+        Duration::try_from_secs_f64((now - time).max(0.0)).ok()
     }
 }
 

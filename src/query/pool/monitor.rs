@@ -4,9 +4,10 @@ use super::{
     Pool,
     health::{Diagnosis, Health, HealthHistory, ProbeResult, diagnose},
     located::{Located, MAX_REPLICAS},
-    probe::{Probe, now},
+    probe::Probe,
     snapshot::{PoolReplica, PoolSnapshot},
     strategy::{Candidate, Selection, Strategy},
+    unix_time,
 };
 use crate::query::{Locator, PrometheusClient, Server, Upstream};
 use futures_util::{FutureExt, future::join_all};
@@ -63,10 +64,9 @@ impl PoolMonitor {
     }
 
     async fn select(&mut self, located: &Located) {
-        let settings = self.pool.settings().clone();
         let (urls, dropped) = located.urls();
         if dropped > 0 && dropped != self.dropped {
-            let (pool, max) = (&settings.name, MAX_REPLICAS);
+            let (pool, max) = (&self.pool.settings().name, MAX_REPLICAS);
             tracing::warn!(pool, max, dropped, "the pool has too many replicas; some are ignored");
         }
         self.dropped = dropped;
@@ -116,7 +116,7 @@ impl PoolMonitor {
     ) -> PoolSnapshot {
         let before = self.pool.snapshot();
         let before: BTreeSet<&str> = before.selected().iter().map(|it| &*it.server.url).collect();
-        let now = now();
+        let now = unix_time().as_secs_f64();
         let candidate = |(server, result, found): &(Server, ProbeResult, Diagnosis)| Candidate {
             health: self.health.get(&server.url).map_or(found.health, HealthHistory::current),
             history: result.measurement.history(now),

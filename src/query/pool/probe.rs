@@ -3,6 +3,7 @@
 use super::{
     health::{ProbeResult, Readiness},
     measurement::Measurement,
+    unix_time,
 };
 use crate::{
     net,
@@ -30,11 +31,6 @@ const MAX_RESPONSE: u64 = 64 << 10;
 /// Ages at which a server without metrics is queried for samples, in seconds, from short to long.
 const HISTORY_STEPS: [u64; 7] =
     [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 90 * 24 * 3600, 365 * 24 * 3600];
-
-/// Seconds since 1970 on this machine's clock.
-pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
 
 /// Sends the requests of probes to one replica.
 pub(super) struct Probe<'a> {
@@ -123,7 +119,7 @@ impl Probe<'_> {
             Some(history) => vec![history.as_secs()],
             None => HISTORY_STEPS.to_vec(),
         };
-        let now = now();
+        let now = unix_time().as_secs_f64();
         for step in steps {
             #[expect(clippy::cast_precision_loss, reason = "at most a year")]
             let time = now - step as f64;
@@ -194,5 +190,5 @@ impl Probe<'_> {
 fn clock_offset(response: &ClientResponse) -> Option<f64> {
     let date: HttpDate = response.headers().get(header::DATE)?.to_str().ok()?.parse().ok()?;
     let date = SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
-    Some(date - now())
+    Some(date - unix_time().as_secs_f64())
 }
