@@ -21,12 +21,14 @@ mod breaker;
 mod client;
 mod failure;
 mod forward;
+mod gaps;
 mod latency;
 mod locator;
 mod locators;
 mod metrics_text;
 mod pool;
 mod reads;
+mod replica_api;
 mod request;
 mod rule_paths;
 mod server_states;
@@ -38,12 +40,14 @@ pub use body::ResponseBody;
 pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
+pub use gaps::{KnownGaps, ReplicaGaps, TimeRange, TimeRanges};
 pub use locator::{Locator, LocatorError};
 pub use locators::{
     DcosLogin, DcosSecret, EndpointsFile, KubernetesLocator, KubernetesName, KubernetesPort,
     KubernetesSettings, KubernetesSource, LabelSelector, MarathonAppId, MarathonLocator,
     MarathonSettings, StaticUrls,
 };
+use pool::unix_milliseconds;
 pub use pool::{
     Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,
     PoolCredentials, PoolMetrics, PoolMonitor, PoolReplica, PoolResponse, PoolSettings,

@@ -76,6 +76,7 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
     let try_timeout = s.value("try_timeout", "60s", values::period);
     let hedge = s.value("hedge", "auto", hedge);
     let max_concurrent = s.value("max_concurrent", "200", number(1..=100_000));
+    let fill_gaps = s.value("gaps", "fill", gaps);
     let tls = s.section("tls", |s| {
         let client = client(s);
         let skip_verify = s.value("skip_verify", "false", values::flag);
@@ -102,6 +103,7 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
         timeout: timeout?,
         limits: TryLimits { try_timeout: Some(try_timeout?), hedge: hedge? },
         max_concurrent: max_concurrent?,
+        fill_gaps: fill_gaps?,
         tls: tls?,
         credentials: credentials?,
         locators: locators?,
@@ -152,6 +154,16 @@ fn hedge(text: &str) -> Result<Hedge, String> {
         _ => values::period(text)
             .map(Hedge::After)
             .map_err(|problem| format!("{problem}; or use auto or off")),
+    }
+}
+
+/// Whether gaps are filled.
+fn gaps(text: &str) -> Result<bool, String> {
+    match text {
+        "fill" => Ok(true),
+        // YAML reads `off` as false.
+        "off" | "false" => Ok(false),
+        _ => Err("is not one of: fill, off".to_owned()),
     }
 }
 

@@ -122,6 +122,7 @@ impl ReadQuery {
             headers,
             forwarded_for: forwarded_for(request),
             files: self.endpoint.files(),
+            is_uncompressed: false,
             mount,
             timeout: query_timeout(query, form, max_timeout),
             form: self.form.clone(),

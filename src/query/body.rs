@@ -1,9 +1,6 @@
 //! Streamed response bodies.
 
-use super::{
-    pool::Slot,
-    rule_paths::{RulePathFilter, RulePathFormat},
-};
+use super::{gaps::WarningFilter, pool::Slot, rule_paths::RulePathFilter};
 use crate::net::Permit;
 use awc::{ClientResponse, http::header};
 use bytes::{Bytes, BytesMut};
@@ -37,19 +34,34 @@ struct ServerBody {
     left: Option<u64>,
     /// The body ends with the connection, and no byte was received yet.
     is_empty_until_close: bool,
-    /// Removes folders of Scrapebroker's disk.
-    rule_paths: Option<RulePathFilter>,
+    edit: Option<BodyEdit>,
     /// Timer that runs while waiting for the server, and not while the user is slow.
     waiting: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
 }
 
+/// A change of a body while it is streamed.
+pub(super) enum BodyEdit {
+    /// Removes folders of Scrapebroker's disk.
+    RulePaths(RulePathFilter),
+    /// Says that samples are missing.
+    Warning(WarningFilter),
+}
+
+impl BodyEdit {
+    fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
+        match self {
+            Self::RulePaths(filter) => filter.pass(piece),
+            Self::Warning(filter) => filter.pass(piece),
+        }
+    }
+}
+
 impl ResponseBody {
-    /// `files`: removes the folders of rule files from the body.
     pub(super) fn new(
         response: ClientResponse,
         length: Option<u64>,
-        files: Option<RulePathFormat>,
+        edit: Option<BodyEdit>,
         permit: Permit,
     ) -> Self {
         let headers = response.headers();
@@ -59,7 +71,7 @@ impl ResponseBody {
             response: Box::pin(response),
             left: length,
             is_empty_until_close,
-            rule_paths: files.map(RulePathFilter::new),
+            edit,
             waiting: None,
             _permit: permit,
         };
@@ -69,6 +81,18 @@ impl ResponseBody {
     /// A body that is complete.
     pub(super) fn whole(body: Bytes) -> Self {
         Self { ahead: VecDeque::from([Ok(body)]), rest: None, slot: None }
+    }
+
+    /// Changes the rest of the body. An edit of its own is kept.
+    pub(super) fn edit(&mut self, edit: BodyEdit) {
+        if let Some(rest) = &mut self.rest {
+            rest.edit.get_or_insert(edit);
+        }
+    }
+
+    /// Whether it is truncated, as far as it was read.
+    pub(super) fn has_failed(&self) -> bool {
+        self.ahead.iter().any(Result::is_err)
     }
 
     pub(super) fn hold(&mut self, slot: Slot) {
@@ -107,10 +131,10 @@ impl ServerBody {
     fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             let piece = ready!(self.next(cx));
-            let (Some(Ok(bytes)), Some(names)) = (&piece, &mut self.rule_paths) else {
+            let (Some(Ok(bytes)), Some(edit)) = (&piece, &mut self.edit) else {
                 return Poll::Ready(piece);
             };
-            let passed = names.pass(bytes);
+            let passed = edit.pass(bytes);
             if !passed.is_empty() {
                 return Poll::Ready(Some(Ok(passed.into())));
             }

@@ -159,7 +159,8 @@ async fn send_once(
         http_request = http_request.insert_header((header::AUTHORIZATION, authorization.clone()));
     }
     // A body that is edited must not be compressed.
-    let is_sent = |name: &HeaderName| request.files.is_none() || *name != header::ACCEPT_ENCODING;
+    let is_edited = request.files.is_some() || request.is_uncompressed;
+    let is_sent = |name: &HeaderName| !is_edited || *name != header::ACCEPT_ENCODING;
     for name in REQUEST_HEADERS.into_iter().filter(is_sent) {
         for value in request.headers.get_all(&name) {
             http_request = http_request.append_header((name.clone(), value.clone()));

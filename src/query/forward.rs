@@ -2,6 +2,9 @@
 
 use super::{
     PrometheusClient, QueryFailure, QueryRequest, ResponseBody, Server, Upstream,
+    body::BodyEdit,
+    gaps::WarningFilter,
+    rule_paths::RulePathFilter,
     tries::{Tries, Winner},
 };
 use awc::http::{
@@ -28,7 +31,7 @@ const RESPONSE_HEADERS: [HeaderName; 11] = [
 ];
 
 /// The name of the server that responded.
-const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
+pub(super) const REPLICA: HeaderName = HeaderName::from_static("x-scrapebroker-replica");
 
 /// A response whose body is streamed.
 #[derive(Debug)]
@@ -41,6 +44,19 @@ pub struct QueryResponse {
     /// Length of the body, if it was announced.
     pub length: Option<u64>,
     pub body: ResponseBody,
+}
+
+impl QueryResponse {
+    /// Adds the warning that samples are missing, to a response that has warnings.
+    pub(super) fn add_warning(&mut self) {
+        let content_type = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_json = content_type.is_some_and(|it| it.starts_with(b"application/json"));
+        if is_json && !self.headers.contains_key(header::CONTENT_ENCODING) {
+            self.headers.remove(header::ETAG);
+            self.length = None;
+            self.body.edit(BodyEdit::Warning(WarningFilter::default()));
+        }
+    }
 }
 
 impl PrometheusClient {
@@ -100,7 +116,8 @@ fn response_to_forward(
             "it is compressed, although compression was not requested",
         ));
     }
-    let body = ResponseBody::new(response, length, request.files, permit);
+    let edit = request.files.map(|files| BodyEdit::RulePaths(RulePathFilter::new(files)));
+    let body = ResponseBody::new(response, length, edit, permit);
     // The filter changes the length.
     let length = length.filter(|_| request.files.is_none());
     Ok(QueryResponse { status, server: server.clone(), headers, length, body })

@@ -31,7 +31,10 @@ pub(super) use slots::Slot;
 pub use snapshot::{LocatorStatus, PoolReplica, PoolSnapshot};
 pub use strategy::Strategy;
 
-use super::{PrometheusClient, QueryFailure, QueryRequest, QueryResponse, Server, Upstream};
+use super::{
+    PrometheusClient, QueryFailure, QueryRequest, QueryResponse, Server, Upstream,
+    gaps::{self, Combination, DataRead, Filled, KnownGaps, Order, Outcome, Plan, PlannedReplica},
+};
 use crate::{domain::BaseUrl, tls::ClientTls};
 use affinity::{AddressTable, COOKIE_LIFETIME};
 use arc_swap::ArcSwap;
@@ -56,6 +59,7 @@ struct Inner {
     authorization: Option<HeaderValue>,
     tls: ClientTls,
     snapshot: ArcSwap<PoolSnapshot>,
+    gaps: ArcSwap<KnownGaps>,
     addresses: AddressTable,
     cookie_key: Arc<CookieKey>,
     slots: Slots,
@@ -85,6 +89,14 @@ struct Route {
     preferred: Option<Preferred>,
 }
 
+/// How the gaps of replicas are avoided for one query.
+struct Filling {
+    combination: Combination,
+    plan: Plan,
+    /// The preferred replica has all data, but the others must not take over without a warning.
+    is_usual: bool,
+}
+
 struct Preferred {
     url: Arc<str>,
     /// Whether the client has a cookie for this replica that is valid for long enough.
@@ -105,6 +117,7 @@ impl Pool {
             authorization: settings.credentials.as_ref().and_then(PoolCredentials::header),
             tls,
             snapshot: ArcSwap::default(),
+            gaps: ArcSwap::default(),
             addresses: AddressTable::default(),
             cookie_key,
             slots: Slots::new(settings.max_concurrent),
@@ -120,6 +133,11 @@ impl Pool {
 
     pub fn snapshot(&self) -> Arc<PoolSnapshot> {
         self.0.snapshot.load_full()
+    }
+
+    /// What is known of the gaps of its replicas.
+    pub fn known_gaps(&self) -> Arc<KnownGaps> {
+        self.0.gaps.load_full()
     }
 
     /// Number of client addresses whose queries go to the replica with this URL.
@@ -148,11 +166,15 @@ impl Pool {
         request: &QueryRequest<'_>,
     ) -> Result<PoolResponse, QueryFailure> {
         let Route { upstream, preferred } = self.route(from);
+        let filling = self.filling(client, &upstream, request);
+        // The preferred replica of a client stays the same while another one fills its gaps.
+        let is_usual = filling.as_ref().is_none_or(|it| it.is_usual);
         let key = QueryKey::new(request, preferred.as_ref().and(upstream.servers.first()));
         let response = match key {
-            Some(key) => self.send_or_wait(client, &upstream, request, key).await?,
-            None => self.send(client, &upstream, request).await?,
+            Some(key) => self.send_or_wait(client, &upstream, request, filling, key).await?,
+            None => self.send(client, &upstream, request, filling).await?,
         };
+        let preferred = preferred.filter(|_| is_usual);
         let set_cookie = preferred.and_then(|it| self.remember(from, &it, &response.server));
         Ok(PoolResponse { response, set_cookie })
     }
@@ -163,12 +185,13 @@ impl Pool {
         client: &PrometheusClient,
         upstream: &Upstream,
         request: &QueryRequest<'_>,
+        filling: Option<Filling>,
         key: QueryKey,
     ) -> Result<QueryResponse, QueryFailure> {
         loop {
             match self.0.in_flight.enter(key.clone()) {
                 Role::First(first) => {
-                    let result = self.send(client, upstream, request).await;
+                    let result = self.send(client, upstream, request, filling).await;
                     return first.share(result).await;
                 }
                 Role::Other(waiting) => match timeout(request.timeout, waiting.response())
@@ -179,7 +202,9 @@ impl Pool {
                         self.0.metrics.coalesced(&self.0.settings.name);
                         return Ok(*response);
                     }
-                    Shared::TooLong => return self.send(client, upstream, request).await,
+                    Shared::TooLong => {
+                        return self.send(client, upstream, request, filling).await;
+                    }
                     Shared::Abandoned => {}
                 },
             }
@@ -191,18 +216,58 @@ impl Pool {
         client: &PrometheusClient,
         upstream: &Upstream,
         request: &QueryRequest<'_>,
+        filling: Option<Filling>,
     ) -> Result<QueryResponse, QueryFailure> {
         let (pool, began) = (&self.0.settings.name, Instant::now());
         let Some(slot) = self.0.slots.acquire().await else {
             self.0.metrics.rejected(pool);
             return Err(QueryFailure::TooMany(self.0.settings.max_concurrent));
         };
-        let result = client.forward(upstream, request).await;
+        let result = match filling {
+            None => client.forward(upstream, request).await,
+            Some(Filling { combination, plan, is_usual }) => {
+                let filled = gaps::fill(client, upstream, request, combination, plan).await;
+                filled.map(|Filled { response, outcome }| {
+                    if !is_usual || outcome != Outcome::Complete {
+                        self.0.metrics.filled(pool, outcome);
+                    }
+                    response
+                })
+            }
+        };
         let status = result.as_ref().ok().map(|it| it.status.as_u16());
         self.0.metrics.responded(pool, status, began.elapsed());
         let mut response = result?;
         response.body.hold(slot);
         Ok(response)
+    }
+
+    /// How gaps are avoided. `None` if the first replica has all data that the request reads.
+    fn filling(
+        &self,
+        client: &PrometheusClient,
+        upstream: &Upstream,
+        request: &QueryRequest<'_>,
+    ) -> Option<Filling> {
+        let known = self.0.gaps.load();
+        if !known.may_have_any(client.states.failures()) || upstream.servers.len() < 2 {
+            return None;
+        }
+        let read = DataRead::of(request, unix_milliseconds())?;
+        let snapshot = self.0.snapshot.load();
+        let replica = |server: &Server| {
+            let found = snapshot.replicas.iter().find(|it| it.server.url == server.url);
+            let status = client.states.status(&server.url);
+            let is_usable = !status.is_open && found.is_some_and(|it| it.health < Health::NotReady);
+            PlannedReplica { is_usable, gaps: known.gaps_of(&server.url, status.failures) }
+        };
+        let replicas: Vec<_> = upstream.servers.iter().map(replica).collect();
+        let plan = gaps::plan(&read, &replicas, known.oldest());
+        let is_first = |order: &Order| order.replicas.first() == Some(&0) && order.complete > 0;
+        let is_usual = matches!(&plan, Plan::Whole(order) if is_first(order));
+        let all = replicas.len();
+        let is_needed = !matches!(&plan, Plan::Whole(order) if is_usual && order.complete == all);
+        is_needed.then_some(Filling { combination: read.combination(), plan, is_usual })
     }
 
     /// The replicas in the order in which they are tried for a client.
@@ -273,15 +338,20 @@ impl Pool {
         needs_cookie.then(|| cookie_key.issue(&settings.name, &server.url, unix_time().as_secs()))
     }
 
-    fn upstream(&self, servers: Vec<Server>, why_empty: String) -> Upstream {
+    pub(super) fn upstream(&self, servers: Vec<Server>, why_empty: String) -> Upstream {
         Upstream {
             external_url: self.0.external_url.clone(),
             servers,
+            complete: usize::MAX,
             why_empty,
             authorization: self.0.authorization.clone(),
             tls: Some(self.0.tls.clone()),
             limits: self.0.settings.limits,
         }
+    }
+
+    pub(super) fn publish_gaps(&self, known: KnownGaps) {
+        self.0.gaps.store(Arc::new(known));
     }
 
     fn publish(&self, next: PoolSnapshot) {
@@ -298,6 +368,10 @@ impl Pool {
         }
         self.0.snapshot.store(Arc::new(next));
     }
+}
+
+pub(super) fn unix_milliseconds() -> i64 {
+    i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The time since 1970 on this machine's clock.

@@ -18,6 +18,8 @@ pub struct QueryRequest<'a> {
     pub form: Option<Bytes>,
     /// The response contains paths of rule files, whose folders are removed.
     pub files: Option<RulePathFormat>,
+    /// The response may be changed, so it must not be compressed.
+    pub is_uncompressed: bool,
     /// Public path of an upstream whose servers do not know it: redirects are changed to it.
     pub mount: Option<&'a str>,
     /// Timeout until the response starts.

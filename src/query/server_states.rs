@@ -7,7 +7,10 @@ use crate::telemetry::metrics::{CounterByLabel, register};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
@@ -36,6 +39,8 @@ struct Shared {
     metrics: QueryMetrics,
     /// Number of times that a server failed repeatedly.
     opened: watch::Sender<u64>,
+    /// Failed queries of all servers.
+    failures: AtomicU64,
 }
 
 /// States by URL.
@@ -152,6 +157,11 @@ impl ServerStates {
         self.0.opened.subscribe()
     }
 
+    /// Failed queries of all servers.
+    pub(super) fn failures(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
+    }
+
     /// Whether a query may be sent to the server at `url`.
     pub(super) fn allows(&self, url: &str) -> bool {
         self.servers().server(url).breaker.allows(Instant::now())
@@ -209,6 +219,7 @@ impl ServerStates {
         let mut servers = self.servers();
         let server = servers.server(url);
         server.failures += 1;
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
         let has_opened = server.breaker.record_failure(Instant::now());
         drop(servers);
         if has_opened {

@@ -99,6 +99,7 @@ impl PrometheusClient {
             forwarded_for: None,
             form: None,
             files: None,
+            is_uncompressed: false,
             mount: None,
             timeout: TIMEOUT,
         };

@@ -23,6 +23,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Maximum number of replicas that one query is sent to.
 const MAX_TRIES: usize = 3;
 
+/// Minimum delay before a query is sent to a replica that lacks data as well.
+const INCOMPLETE_HEDGE_DELAY: Duration = Duration::from_secs(5);
+
 /// A replica that loses against another one, although it had this many times as long, has hung.
 const HUNG_FACTOR: u32 = 4;
 
@@ -148,11 +151,14 @@ impl<'a> Tries<'a> {
 
     /// When the query is sent to a second server as well, or `None` for never.
     fn hedge_delay(&self, server: &Server) -> Option<Duration> {
-        match self.upstream.limits.hedge {
-            Hedge::Auto => Some(self.client.states.hedge_delay(&server.url)),
-            Hedge::Off => None,
-            Hedge::After(delay) => Some(delay),
-        }
+        let delay = match self.upstream.limits.hedge {
+            Hedge::Auto => self.client.states.hedge_delay(&server.url),
+            Hedge::Off => return None,
+            Hedge::After(delay) => delay,
+        };
+        let mut complete = self.upstream.servers.iter().take(self.upstream.complete);
+        let is_good = self.untried.is_empty() || complete.any(|it| self.untried.contains(&it));
+        Some(if is_good { delay } else { delay.max(INCOMPLETE_HEDGE_DELAY) })
     }
 
     fn may_hedge(&self, delay: Option<Duration>) -> bool {

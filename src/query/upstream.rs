@@ -20,6 +20,8 @@ pub struct Upstream {
     pub external_url: String,
     /// The servers in the order in which they are tried.
     pub servers: Vec<Server>,
+    /// This many first servers have all data of the query. The others are for emergencies.
+    pub complete: usize,
     /// Why there are no servers.
     pub why_empty: String,
     /// Value of the `Authorization` header of queries.
@@ -73,6 +75,7 @@ impl Upstream {
         Self {
             external_url,
             servers: ready.map(server).collect(),
+            complete: usize::MAX,
             why_empty: why_unavailable(replicas),
             authorization: basic(&login),
             tls: None,

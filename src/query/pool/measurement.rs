@@ -15,6 +15,8 @@ pub struct Measurement {
     pub samples_appended: Option<f64>,
     /// Its shortest scrape interval, seconds.
     pub scrape_interval: Option<f64>,
+    /// Its longest scrape interval, seconds.
+    pub longest_scrape_interval: Option<f64>,
     /// Whether it reported that it holds no samples.
     pub is_empty: bool,
     /// How far its clock is ahead of this machine's clock, seconds.
@@ -49,7 +51,9 @@ impl Measurement {
                 }
                 "prometheus_target_interval_length_seconds" => {
                     let interval = sample.label("interval").and_then(seconds);
-                    found.scrape_interval = shorter(found.scrape_interval, interval);
+                    found.scrape_interval = one_of(found.scrape_interval, interval, f64::min);
+                    found.longest_scrape_interval =
+                        one_of(found.longest_scrape_interval, interval, f64::max);
                 }
                 _ => {}
             }
@@ -79,9 +83,9 @@ fn seconds(text: &str) -> Option<f64> {
     humantime::parse_duration(text).ok().map(|it| it.as_secs_f64()).filter(|it| *it > 0.0)
 }
 
-fn shorter(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+fn one_of(a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64) -> Option<f64> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
+        (Some(a), Some(b)) => Some(choose(a, b)),
         (a, b) => a.or(b),
     }
 }
@@ -109,6 +113,7 @@ mod tests {
             newest_sample: Some(1.7e9),
             samples_appended: Some(120.0),
             scrape_interval: Some(15.0),
+            longest_scrape_interval: Some(60.0),
             is_empty: false,
             clock_offset: None,
         };

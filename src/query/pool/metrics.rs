@@ -2,7 +2,7 @@
 
 use super::{Health, Pool};
 use crate::{
-    query::ServerStates,
+    query::{ServerStates, gaps::Outcome},
     telemetry::metrics::{Label, encode_families, register},
 };
 use prometheus_client::{
@@ -36,6 +36,7 @@ pub struct PoolMetrics {
     coalesced: Family<PoolLabel, Counter>,
     selections: Family<PoolLabel, Counter>,
     affinity_hits: Family<PoolLabels, Counter>,
+    filled: Family<PoolLabels, Counter>,
 }
 
 impl PoolMetrics {
@@ -78,6 +79,12 @@ impl PoolMetrics {
                 "Queries that were sent to the replica that their client used before, by type of affinity",
                 Family::default(),
             ),
+            filled: register(
+                registry,
+                "scrapebroker_query_pool_gaps",
+                "Queries that read data that the preferred replica lacks, by what they got: all data from another one or from several, or incomplete data and a warning",
+                Family::default(),
+            ),
         }
     }
 
@@ -107,6 +114,15 @@ impl PoolMetrics {
 
     pub(super) fn affinity_hit(&self, pool: &str, kind: &'static str) {
         self.affinity_hits.get_or_create(&labels(pool, "type", kind)).inc();
+    }
+
+    pub(super) fn filled(&self, pool: &str, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Complete => "other_replica",
+            Outcome::Combined => "several_replicas",
+            Outcome::Incomplete => "incomplete",
+        };
+        self.filled.get_or_create(&labels(pool, "result", outcome)).inc();
     }
 
     /// Number of selections of a pool.

@@ -9,7 +9,9 @@ use super::{
     strategy::{Candidate, Selection, Strategy},
     unix_time,
 };
-use crate::query::{Locator, PrometheusClient, Server, Upstream};
+use crate::query::{
+    Locator, PrometheusClient, Server, Upstream, gaps::GapFinder, replica_api::ReplicaApi,
+};
 use futures_util::{FutureExt, future::join_all};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -42,7 +44,9 @@ impl PoolMonitor {
         let located = Located::new(&self.pool.settings().name, &locators);
         let locating = locators.into_iter().enumerate();
         let locating = locating.map(|(index, it)| located.run(index, it, every).boxed_local());
-        let work = futures_util::future::join(join_all(locating), self.select_again(&located));
+        let finder = GapFinder::new(self.pool.clone(), self.client.clone());
+        let selecting = self.select_again(&located);
+        let work = futures_util::future::join3(join_all(locating), selecting, finder.run());
         shutdown.run_until_cancelled(work).await;
     }
 
@@ -89,8 +93,8 @@ impl PoolMonitor {
             Strategy::SingleMostData | Strategy::Random => None,
         };
         let probes = servers.iter().map(|server| async move {
-            let probe = Probe { client: &self.client, upstream, server, minimum_history };
-            probe.run().await
+            let api = ReplicaApi { client: &self.client, upstream, server };
+            Probe { api, minimum_history }.run().await
         });
         join_all(probes).await
     }

@@ -7,14 +7,13 @@ use super::{
 };
 use crate::{
     net,
-    query::{PrometheusClient, QueryFailure, QueryRequest, Server, Upstream, failure},
+    query::{QueryFailure, replica_api::ReplicaApi},
 };
 use awc::{
     ClientResponse,
-    error::SendRequestError,
     http::{
         StatusCode,
-        header::{self, HeaderMap, HttpDate},
+        header::{self, HttpDate},
     },
 };
 use serde::Deserialize;
@@ -34,9 +33,7 @@ const HISTORY_STEPS: [u64; 7] =
 
 /// Sends the requests of probes to one replica.
 pub(super) struct Probe<'a> {
-    pub(super) client: &'a PrometheusClient,
-    pub(super) upstream: &'a Upstream,
-    pub(super) server: &'a Server,
+    pub(super) api: ReplicaApi<'a>,
     /// The age of samples that matters, if the strategy has one.
     pub(super) minimum_history: Option<Duration>,
 }
@@ -57,7 +54,7 @@ impl Probe<'_> {
     }
 
     async fn probe(&self) -> Result<ProbeResult, String> {
-        let mut response = self.get("/-/ready").await?;
+        let mut response = self.api.get("/-/ready").await?;
         let clock_offset = clock_offset(&response);
         let status = response.status();
         // The connection can be reused once the body is read.
@@ -86,7 +83,7 @@ impl Probe<'_> {
             max: i64,
             current: i64,
         }
-        match self.json::<Progress>("/api/v1/status/walreplay").await {
+        match self.api.data::<Progress>("/api/v1/status/walreplay", MAX_RESPONSE).await {
             Ok(Progress { max, current }) if current < max => {
                 format!(
                     "it is starting: {current} of {max} segments of its write-ahead log are read"
@@ -97,7 +94,7 @@ impl Probe<'_> {
     }
 
     async fn measure(&self) -> Result<Measurement, String> {
-        let mut response = self.get("/metrics").await?;
+        let mut response = self.api.get("/metrics").await?;
         let body = net::read_body(&mut response, MAX_METRICS).await;
         if response.status() == StatusCode::OK
             && let Ok(body) = body
@@ -145,43 +142,9 @@ impl Probe<'_> {
         let query =
             percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
         let time = time.map_or_else(String::new, |time| format!("&time={time:.3}"));
-        let found: Vector = self.json(&format!("/api/v1/query?query={query}{time}")).await?;
+        let found: Vector =
+            self.api.data(&format!("/api/v1/query?query={query}{time}"), MAX_RESPONSE).await?;
         Ok(found.result.first().and_then(|it| it.value.1.parse().ok()))
-    }
-
-    async fn json<T: for<'de> Deserialize<'de>>(&self, target: &str) -> Result<T, String> {
-        #[derive(Deserialize)]
-        struct Envelope<T> {
-            data: T,
-        }
-        let mut response = self.get(target).await?;
-        let body = net::read_body(&mut response, MAX_RESPONSE).await;
-        let body = body.map_err(|error| error.to_string())?;
-        let status = response.status();
-        let parsed =
-            serde_json::from_slice::<Envelope<T>>(&body).ok().filter(|_| status.is_success());
-        let path = target.split('?').next().unwrap_or(target);
-        parsed
-            .map(|it| it.data)
-            .ok_or_else(|| format!("{path} responds with {} and no valid data", status.as_u16()))
-    }
-
-    async fn get(&self, target: &str) -> Result<ClientResponse, String> {
-        let headers = HeaderMap::new();
-        let request = QueryRequest {
-            target: target.to_owned(),
-            headers: &headers,
-            forwarded_for: None,
-            form: None,
-            files: None,
-            mount: None,
-            timeout: PROBE_TIMEOUT,
-        };
-        let sent = self.client.send(self.server, self.upstream, &request).await;
-        sent.map_err(|error| match error {
-            SendRequestError::Connect(error) => format!("it {}", failure::explain(&error)),
-            error => net::reason(&error),
-        })
     }
 }
 

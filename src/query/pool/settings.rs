@@ -26,6 +26,8 @@ pub struct PoolSettings {
     pub limits: TryLimits,
     /// Maximum number of queries at once.
     pub max_concurrent: usize,
+    /// Whether gaps of a replica are filled from the others.
+    pub fill_gaps: bool,
     /// Certificates for replicas.
     pub tls: ClientSettings,
     pub credentials: Option<PoolCredentials>,

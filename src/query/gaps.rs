@@ -1,0 +1,35 @@
+//! Exact results of a pool while its replicas have gaps.
+//!
+//! ```text
+//! in the background:  GapFinder ─► ScrapeCounts of each replica ─► compare ─► KnownGaps
+//! for each query:     request ─► DataRead ─┐
+//!                     expression ─► SamplesRead ─┴─► Plan ─► one replica, slices or a union ─► merge
+//! ```
+//!
+//! A replica has a gap where it made fewer successful scrapes than the others. Replicas scrape the
+//! same targets, so their numbers of successful scrapes are equal as long as none of them is down.
+//!
+//! Each step of a query reads the samples of some time before it. If a replica has no gap there, its
+//! value is right, whatever the functions of the expression. So a range query is split into slices,
+//! each of which is answered by a replica that is complete for all its steps. Results are never
+//! computed here.
+
+mod comparison;
+mod data_read;
+mod expression;
+mod fill;
+mod finder;
+mod known;
+mod merge;
+mod plan;
+mod scrape_counts;
+mod time_ranges;
+mod warnings;
+
+pub(super) use data_read::{Combination, DataRead};
+pub(super) use fill::{Filled, Outcome, fill};
+pub(super) use finder::GapFinder;
+pub use known::{KnownGaps, ReplicaGaps};
+pub(super) use plan::{Order, Plan, PlannedReplica, plan};
+pub use time_ranges::{TimeRange, TimeRanges};
+pub(super) use warnings::WarningFilter;

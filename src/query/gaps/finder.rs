@@ -1,0 +1,354 @@
+//! Counts the scrapes of the replicas of a pool in the background, and finds their gaps.
+
+use super::{
+    KnownGaps, ReplicaGaps, TimeRange, TimeRanges,
+    comparison::{Resolution, compare},
+    data_read::seconds,
+    scrape_counts::ScrapeCounts,
+};
+use crate::query::{
+    Health, Pool, PoolReplica, PrometheusClient, Upstream, replica_api::ReplicaApi,
+    unix_milliseconds,
+};
+use futures_util::future::join_all;
+use serde::Deserialize;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// Numbers of scrapes that are kept: for the last hours, and for a month in large steps.
+const MAX_RECENT: usize = 10_000;
+const MAX_OLD: usize = 8_640;
+/// Minimum step of old numbers, milliseconds.
+const MIN_OLD_STEP: i64 = 5 * 60 * 1000;
+/// Maximum number of numbers in one request.
+const MAX_REQUESTED: i64 = 2000;
+/// Minimum after failures: a server may refuse expensive queries.
+const MIN_REQUESTED: i64 = 60;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// Pause after failures in a row.
+const MAX_PAUSE: Duration = Duration::from_secs(600);
+/// Maximum size of a response, bytes.
+const MAX_RESPONSE: u64 = 1 << 20;
+/// Maximum number of gaps of a replica. More are joined.
+const MAX_GAPS: usize = 1000;
+/// Used for servers that do not report a scrape interval, milliseconds.
+const DEFAULT_INTERVAL: i64 = 60_000;
+
+/// Keeps the gaps of a pool current.
+pub(in crate::query) struct GapFinder {
+    pool: Pool,
+    client: PrometheusClient,
+    intervals: Intervals,
+    replicas: HashMap<Arc<str>, Counted>,
+}
+
+/// The shortest and the longest scrape interval of all replicas, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Intervals {
+    shortest: i64,
+    longest: i64,
+}
+
+/// The scrapes of a replica.
+#[derive(Clone, Debug)]
+struct Counted {
+    recent: ScrapeCounts,
+    old: ScrapeCounts,
+    /// Failed queries before the last number.
+    failures: u64,
+    /// More failed queries, and when they were counted, milliseconds since 1970.
+    later_failures: Option<(u64, i64)>,
+    /// Maximum number of numbers in the next request.
+    requested: i64,
+    /// Failed requests in a row.
+    failed: u32,
+    next: Instant,
+}
+
+impl GapFinder {
+    pub(in crate::query) fn new(pool: Pool, client: PrometheusClient) -> Self {
+        let intervals = Intervals { shortest: DEFAULT_INTERVAL, longest: DEFAULT_INTERVAL };
+        Self { pool, client, intervals, replicas: HashMap::new() }
+    }
+
+    /// Runs until it is dropped.
+    pub(in crate::query) async fn run(mut self) {
+        if !self.pool.settings().fill_gaps {
+            return;
+        }
+        let mut ticks = interval(self.pool.settings().selection_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.find().await;
+        }
+    }
+
+    async fn find(&mut self) {
+        let failures = self.client.states.failures();
+        let snapshot = self.pool.snapshot();
+        let replicas = &snapshot.replicas;
+        let intervals = Intervals::of(replicas);
+        if intervals != self.intervals {
+            self.intervals = intervals;
+            self.replicas.clear();
+        }
+        let urls: HashSet<&str> = replicas.iter().map(|it| &*it.server.url).collect();
+        self.replicas.retain(|url, _| urls.contains(&**url));
+        // A single replica has nothing to compare with.
+        if replicas.len() > 1 {
+            self.count(replicas).await;
+        }
+        let known = self.known(replicas, failures);
+        self.pool.publish_gaps(known);
+    }
+
+    /// Asks all replicas for numbers that are not known yet.
+    async fn count(&mut self, replicas: &[PoolReplica]) {
+        let upstream = self.pool.upstream(Vec::new(), String::new());
+        let oldest = oldest(replicas).unwrap_or(i64::MIN);
+        let (client, intervals) = (&self.client, self.intervals);
+        let counting = replicas.iter().map(|replica| {
+            let url = &replica.server.url;
+            let counted = self.replicas.get(url).cloned();
+            let (counted, upstream) = (counted.unwrap_or_else(Counted::new), &upstream);
+            async move {
+                let counted = Counting { client, upstream, replica, intervals, oldest, counted };
+                (Arc::clone(url), counted.run().await)
+            }
+        });
+        self.replicas = join_all(counting).await.into_iter().collect();
+    }
+
+    /// `failures`: failed queries of all servers until now.
+    fn known(&self, replicas: &[PoolReplica], failures: u64) -> KnownGaps {
+        let counted: Vec<_> = replicas
+            .iter()
+            .filter_map(|it| Some((it, self.replicas.get(&it.server.url)?)))
+            .collect();
+        let (recent, old) = (self.intervals.recent(), self.intervals.old());
+        let all = |of: fn(&Counted) -> &ScrapeCounts| -> Vec<&ScrapeCounts> {
+            counted.iter().map(|(_, it)| of(it)).collect()
+        };
+        let recent_gaps = compare(recent, &all(|it| &it.recent));
+        let old_gaps = compare(old, &all(|it| &it.old));
+        let oldest = oldest(replicas).unwrap_or(i64::MIN);
+        let found = counted.iter().zip(recent_gaps.into_iter().zip(old_gaps));
+        let gaps =
+            |((replica, counted), (recent_gaps, old_gaps)): (&(&PoolReplica, &Counted), _)| {
+                let (mut gaps, old_gaps): (TimeRanges, TimeRanges) = (recent_gaps, old_gaps);
+                let known = |counts: &ScrapeCounts, step: i64| {
+                    counts.known().map(|it| (it.start() * step, it.end() * step))
+                };
+                let (recent, old) =
+                    (known(&counted.recent, recent.step), known(&counted.old, old.step));
+                let recent_since = recent.map_or(TimeRange::OPEN_END, |(since, _)| since);
+                for gap in old_gaps.iter() {
+                    gaps.insert(TimeRange { end: gap.end.min(recent_since), ..*gap });
+                }
+                self.add_unknown(&mut gaps, replica, recent.map(|(_, until)| until), oldest);
+                gaps.limit(MAX_GAPS);
+                let since = old.or(recent).map(|(since, _)| since);
+                let (until, failures) = (recent.map(|(_, until)| until), counted.failures);
+                (Arc::clone(&replica.server.url), ReplicaGaps { gaps, since, until, failures })
+            };
+        let is_current = counted.iter().all(|(_, it)| it.later_failures.is_none());
+        KnownGaps::new(found.map(gaps).collect(), oldest, is_current.then_some(failures))
+    }
+
+    /// Adds the times before the first sample, and those since which a replica does not respond.
+    fn add_unknown(
+        &self,
+        gaps: &mut TimeRanges,
+        replica: &PoolReplica,
+        until: Option<i64>,
+        oldest_of_all: i64,
+    ) {
+        if let Some(oldest) = oldest(std::slice::from_ref(replica))
+            && oldest > oldest_of_all.saturating_add(2 * self.intervals.longest)
+        {
+            gaps.insert(TimeRange { start: i64::MIN, end: oldest });
+        }
+        if let Some(until) = until
+            && replica.health >= Health::NotReady
+        {
+            gaps.insert(TimeRange { start: until, end: TimeRange::OPEN_END });
+        }
+    }
+}
+
+impl Intervals {
+    fn of(replicas: &[PoolReplica]) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a scrape interval")]
+        let milliseconds = |it: f64| ((it * 1e3) as i64).max(100);
+        let shortest = replicas.iter().filter_map(|it| it.measurement.scrape_interval);
+        let longest = replicas.iter().filter_map(|it| it.measurement.longest_scrape_interval);
+        Self {
+            shortest: shortest.map(milliseconds).min().unwrap_or(DEFAULT_INTERVAL),
+            longest: longest.map(milliseconds).max().unwrap_or(DEFAULT_INTERVAL),
+        }
+    }
+
+    /// Two scrapes of each target are in each window, and more of those with a shorter interval. A
+    /// scrape that is a little late is in the next window, but not in the next two.
+    fn recent(self) -> Resolution {
+        Resolution {
+            step: self.shortest / 2,
+            window: 2 * self.longest,
+            tolerance: (0.02, 0.5),
+            confirmations: 2,
+        }
+    }
+
+    fn old(self) -> Resolution {
+        let intervals = (MIN_OLD_STEP / self.longest).max(2);
+        let step = intervals * self.longest;
+        Resolution { step, window: step, tolerance: (0.04, 1.5), confirmations: 1 }
+    }
+
+    /// After this long, milliseconds, all scrapes of a time are stored.
+    fn delay(self) -> i64 {
+        self.shortest.clamp(2000, 15_000)
+    }
+}
+
+/// Time of the oldest sample, milliseconds.
+fn oldest(replicas: &[PoolReplica]) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
+    let milliseconds = |it: f64| (it * 1e3) as i64;
+    replicas.iter().filter_map(|it| it.measurement.oldest_sample).map(milliseconds).min()
+}
+
+impl Counted {
+    fn new() -> Self {
+        Self {
+            recent: ScrapeCounts::new(MAX_RECENT),
+            old: ScrapeCounts::new(MAX_OLD),
+            failures: 0,
+            later_failures: None,
+            requested: MAX_REQUESTED,
+            failed: 0,
+            next: Instant::now(),
+        }
+    }
+}
+
+/// Adds numbers of one replica.
+struct Counting<'a> {
+    client: &'a PrometheusClient,
+    upstream: &'a Upstream,
+    replica: &'a PoolReplica,
+    intervals: Intervals,
+    /// Time of the oldest sample of the pool.
+    oldest: i64,
+    counted: Counted,
+}
+
+impl Counting<'_> {
+    async fn run(mut self) -> Counted {
+        if self.replica.health >= Health::NotReady || Instant::now() < self.counted.next {
+            return self.counted;
+        }
+        let (recent, old) = (self.intervals.recent(), self.intervals.old());
+        let requested = self.counted.requested;
+        // New numbers first, then older ones.
+        for (resolution, of) in [
+            (recent, (|it| &mut it.recent) as fn(&mut Counted) -> &mut ScrapeCounts),
+            (recent, |it| &mut it.recent),
+            (old, |it| &mut it.old),
+        ] {
+            let (oldest, newest) = self.bounds(resolution);
+            let Some(range) = of(&mut self.counted).unknown(oldest, newest, requested) else {
+                continue;
+            };
+            let first = *range.start();
+            let found = timeout(REQUEST_TIMEOUT, self.request(resolution, range)).await;
+            match found.unwrap_or_else(|_| Err("it took too long".to_owned())) {
+                Ok(counts) => of(&mut self.counted).add(first, counts),
+                Err(why) => {
+                    self.failed(&why);
+                    return self.counted;
+                }
+            }
+        }
+        self.counted.failed = 0;
+        self.count_failures(recent.step);
+        self.counted
+    }
+
+    /// Failed queries may be the beginning of a gap, until later scrapes are counted.
+    fn count_failures(&mut self, step: i64) {
+        let counted = &mut self.counted;
+        let until = counted.recent.known().map_or(i64::MIN, |it| it.end() * step);
+        if let Some((failures, _)) = counted.later_failures.take_if(|(_, at)| *at <= until) {
+            counted.failures = failures;
+        }
+        let failures = self.client.states.status(&self.replica.server.url).failures;
+        if counted.later_failures.is_none() && failures != counted.failures {
+            counted.later_failures = Some((failures, unix_milliseconds()));
+        }
+    }
+
+    /// The first and the last index that can be known.
+    fn bounds(&self, resolution: Resolution) -> (i64, i64) {
+        let newest = (unix_milliseconds() - self.intervals.delay()).div_euclid(resolution.step);
+        (self.oldest.div_euclid(resolution.step), newest)
+    }
+
+    fn failed(&mut self, why: &str) {
+        let counted = &mut self.counted;
+        counted.requested = (counted.requested / 2).max(MIN_REQUESTED);
+        let pause = Duration::from_secs(1 << counted.failed.min(10)).min(MAX_PAUSE);
+        counted.next = Instant::now() + pause;
+        if counted.failed == 0 {
+            let replica = &*self.replica.server.name;
+            tracing::warn!(replica, why, "the scrapes of a replica cannot be counted");
+        }
+        counted.failed += 1;
+    }
+
+    async fn request(
+        &self,
+        resolution: Resolution,
+        range: RangeInclusive<i64>,
+    ) -> Result<Vec<f32>, String> {
+        #[derive(Deserialize)]
+        struct Matrix {
+            result: Vec<Series>,
+        }
+        #[derive(Deserialize)]
+        struct Series {
+            values: Vec<(f64, String)>,
+        }
+        let Resolution { step, window, .. } = resolution;
+        let (first, last) = range.into_inner();
+        let query = format!("sum(sum_over_time(up[{window}ms]))");
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", &query)
+            .append_pair("start", &seconds(first * step))
+            .append_pair("end", &seconds(last * step))
+            .append_pair("step", &seconds(step))
+            .append_pair("timeout", "20s")
+            .finish();
+        let Self { client, upstream, replica, .. } = self;
+        let api = ReplicaApi { client, upstream, server: &replica.server };
+        let found: Matrix = api.data(&format!("/api/v1/query_range?{query}"), MAX_RESPONSE).await?;
+        // Without a value, no target was scraped.
+        let length = usize::try_from(last - first + 1).unwrap_or_default();
+        let mut counts = vec![0.0; length];
+        for (time, value) in found.result.into_iter().flat_map(|it| it.values) {
+            #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
+            let index = (time * 1e3).round() as i64 / step - first;
+            let count = usize::try_from(index).ok().and_then(|it| counts.get_mut(it));
+            if let (Some(count), Ok(value)) = (count, value.parse()) {
+                *count = value;
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,109 @@
+//! What is known of the gaps of a pool's replicas.
+
+use super::{TimeRange, TimeRanges};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+/// The gaps of the replicas of a pool, by URL.
+#[derive(Clone, Debug)]
+pub struct KnownGaps {
+    replicas: HashMap<Arc<str>, ReplicaGaps>,
+    /// Time of the oldest sample of all replicas.
+    oldest: i64,
+    /// Whether a replica lacks data that another one has.
+    has_any: bool,
+    /// Failed queries of all servers before these gaps; `None` if some may be newer than the gaps.
+    failures: Option<u64>,
+}
+
+/// The gaps of a replica. Times in milliseconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaGaps {
+    pub gaps: TimeRanges,
+    /// Time since which gaps are known.
+    pub since: Option<i64>,
+    /// Time up to which they are known.
+    pub until: Option<i64>,
+    /// Failed queries before `until`.
+    pub(super) failures: u64,
+}
+
+impl Default for KnownGaps {
+    fn default() -> Self {
+        Self { replicas: HashMap::new(), oldest: i64::MIN, has_any: false, failures: None }
+    }
+}
+
+impl KnownGaps {
+    pub(super) fn new(
+        replicas: HashMap<Arc<str>, ReplicaGaps>,
+        oldest: i64,
+        failures: Option<u64>,
+    ) -> Self {
+        let existing = TimeRange { start: oldest, end: TimeRange::OPEN_END };
+        let has_any = replicas.values().any(|it| it.gaps.overlaps(existing));
+        Self { replicas, oldest, has_any, failures }
+    }
+
+    pub fn replica(&self, url: &str) -> Option<&ReplicaGaps> {
+        self.replicas.get(url)
+    }
+
+    /// Whether a replica may lack data that another one has. `failures`: failed queries of all
+    /// servers until now.
+    pub(in crate::query) fn may_have_any(&self, failures: u64) -> bool {
+        self.has_any || self.failures.is_none_or(|it| it != failures) && !self.replicas.is_empty()
+    }
+
+    /// Time of the oldest sample of all replicas.
+    pub(in crate::query) fn oldest(&self) -> i64 {
+        self.oldest
+    }
+
+    /// The gaps of the replica with this URL, which has failed this many queries until now. After a
+    /// failure it may have a gap, until its scrapes are counted again.
+    pub(in crate::query) fn gaps_of(&self, url: &str, failures: u64) -> Cow<'_, TimeRanges> {
+        let Some(replica) = self.replicas.get(url) else {
+            return Cow::Owned(TimeRanges::default());
+        };
+        match replica.until {
+            Some(until) if failures != replica.failures => {
+                let mut gaps = replica.gaps.clone();
+                gaps.insert(TimeRange { start: until, end: TimeRange::OPEN_END });
+                Cow::Owned(gaps)
+            }
+            _ => Cow::Borrowed(&replica.gaps),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::gaps::time_ranges::testing::{range, ranges};
+
+    #[test]
+    fn a_failed_query_may_be_the_beginning_of_a_gap() {
+        let replica = ReplicaGaps {
+            gaps: ranges(&[(10, 20)]),
+            since: Some(0),
+            until: Some(100),
+            failures: 3,
+        };
+        let known = KnownGaps::new(HashMap::from([("a".into(), replica)]), 0, None);
+        assert!(known.may_have_any(9));
+        assert_eq!(*known.gaps_of("a", 3), ranges(&[(10, 20)]));
+        assert!(known.gaps_of("a", 4).overlaps(range(200, 300)));
+        assert!(!known.gaps_of("a", 4).overlaps(range(20, 100)));
+        assert!(known.gaps_of("b", 4).is_empty());
+    }
+
+    #[test]
+    fn what_no_replica_has_is_no_gap() {
+        let replica = |end| ReplicaGaps { gaps: ranges(&[(i64::MIN, end)]), ..Default::default() };
+        let gaps = |a, b| HashMap::from([("a".into(), replica(a)), ("b".into(), replica(b))]);
+        assert!(!KnownGaps::new(gaps(500, 500), 500, Some(7)).may_have_any(7));
+        assert!(KnownGaps::new(gaps(500, 600), 500, Some(7)).may_have_any(7));
+        assert!(KnownGaps::new(gaps(500, 500), 500, Some(7)).may_have_any(8), "a query failed");
+        assert!(!KnownGaps::default().may_have_any(8));
+    }
+}
