@@ -611,6 +611,7 @@ async fn the_certificate_of_a_server_is_verified() {
             forwarded_for: None,
             form: None,
             files: None,
+            is_uncompressed: false,
             mount: None,
             timeout: Duration::from_secs(10),
         };
