@@ -6,8 +6,9 @@
 //!                     expression ─► SamplesRead ─┴─► Plan ─► one replica, slices or a union ─► merge
 //! ```
 //!
-//! A replica has a gap where it made fewer successful scrapes than the others. Replicas scrape the
-//! same targets, so their numbers of successful scrapes are equal as long as none of them is down.
+//! A replica has a gap where it made fewer scrapes than the others, or reached less than half of their
+//! targets. Replicas scrape the same targets, so their numbers of scrapes are equal as long as none of
+//! them is down.
 //!
 //! Each step of a query reads the samples of some time before it. If a replica has no gap there, its
 //! value is right, whatever the functions of the expression. So a range query is split into slices,

@@ -1,6 +1,8 @@
 //! Query pools in front of fake and real Prometheus servers: selection, failover, affinity, limits
 //! and the paths of the listener.
 
+mod gaps;
+
 use crate::test_app::*;
 use serde_json::Value;
 use std::{
@@ -86,6 +88,16 @@ impl TestApp {
     async fn pool_status(&self) -> Value {
         let response = self.query_with("/mpp/status", &[("Accept", "application/json")]).await;
         serde_json::from_str(&response.text()).unwrap()
+    }
+
+    async fn has_healthy_replicas(&self, count: usize) {
+        eventually(async || {
+            let status = self.pool_status().await;
+            let replicas = status["replicas"].as_array()?.clone();
+            let is_healthy = |it: &Value| it["health"] == "healthy";
+            (replicas.len() == count && replicas.iter().all(is_healthy)).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the first replica is the server at this address.
@@ -571,25 +583,26 @@ async fn oversized_and_invalid_requests_get_a_4xx() {
     assert_eq!(queries(&only), 2, "nothing else was forwarded");
 }
 
-/// Two real servers that scrape each other.
+/// Real servers that scrape each other each second.
 struct Replicas {
-    addresses: [SocketAddr; 2],
-    processes: [Option<Process>; 2],
+    addresses: Vec<SocketAddr>,
+    processes: Vec<Option<Process>>,
     folder: tempfile::TempDir,
 }
 
 impl Replicas {
-    fn start() -> Self {
+    fn start(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let addresses = [free_address(), free_address()];
-        let targets = addresses.map(|it| format!("'{it}'")).join(", ");
+        let addresses: Vec<_> = (0..count).map(|_| free_address()).collect();
+        let targets = addresses.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
         let configuration = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  static_configs: \
+            "global: {{scrape_interval: 1s, scrape_timeout: 500ms}}\nscrape_configs:\n- job_name: self\n  static_configs: \
              [{{targets: [{targets}]}}]\n"
         );
         fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
-        let mut replicas = Self { addresses, processes: [None, None], folder };
-        (0..2).for_each(|number| replicas.start_one(number));
+        let processes = (0..count).map(|_| None).collect();
+        let mut replicas = Self { addresses, processes, folder };
+        (0..count).for_each(|number| replicas.start_one(number));
         replicas
     }
 
@@ -627,16 +640,10 @@ async fn queries_without_failure(app: &TestApp, end: Instant) -> Duration {
 
 #[actix_web::test]
 async fn real_replicas_that_are_killed_stopped_and_restarted_fail_no_query() {
-    let mut replicas = Replicas::start();
-    let urls = replicas.addresses.map(url);
+    let mut replicas = Replicas::start(2);
+    let urls: Vec<_> = replicas.addresses.iter().copied().map(url).collect();
     let app = start_with(&pool(&urls, ""), &[]).await;
-    eventually(async || {
-        let status = app.pool_status().await;
-        let replicas = status["replicas"].as_array()?.clone();
-        let is_healthy = |it: &Value| it["health"] == "healthy";
-        (replicas.len() == 2 && replicas.iter().all(is_healthy)).then_some(())
-    })
-    .await;
+    app.has_healthy_replicas(2).await;
     let status = app.pool_status().await;
     assert!(status["replicas"][0]["version"].as_str().unwrap().starts_with("2."), "{status}");
     for number in [0, 1, 0] {
@@ -656,11 +663,6 @@ async fn real_replicas_that_are_killed_stopped_and_restarted_fail_no_query() {
             replicas.start_one(number);
         };
         tokio::join!(work, faults);
-        eventually(async || {
-            let status = app.pool_status().await;
-            let all = status["replicas"].as_array()?.clone();
-            all.iter().all(|it| it["health"] == "healthy").then_some(())
-        })
-        .await;
+        app.has_healthy_replicas(2).await;
     }
 }

@@ -1,11 +1,11 @@
 //! The status of a pool, as a page and as JSON.
 
 use crate::query::{
-    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates, unix_time,
+    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates, TimeRange, unix_time,
 };
 use askama::Template;
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Template)]
 #[template(path = "pool.html")]
@@ -55,7 +55,20 @@ struct ReplicaStatus {
     latency_p95_seconds: Option<f64>,
     queries: u64,
     failures: u64,
+    /// Times without the scrapes that other replicas made.
+    gaps: Vec<Gap>,
+    gaps_known_since: Option<String>,
+    gaps_known_until: Option<String>,
     affinity_clients: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    start: String,
+    /// `None`: it is not over, as far as is known.
+    end: Option<String>,
+    #[serde(skip)]
+    length: Duration,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +116,14 @@ impl ReplicaStatus {
         let measured = &replica.measurement;
         let now = unix_time().as_secs_f64();
         let age = |time: Option<f64>| measured.age(time?, now).map(|age| age.as_secs());
+        let known = pool.known_gaps();
+        let known = known.replica(&replica.server.url);
+        let since = known.and_then(|it| it.since);
+        let gaps = known.map(|it| it.known_gaps()).into_iter().flatten();
         Self {
+            gaps: gaps.map(Gap::new).collect(),
+            gaps_known_since: since.map(utc),
+            gaps_known_until: known.and_then(|it| it.until).map(utc),
             name: replica.server.name.to_string(),
             url: replica.server.url.to_string(),
             selected,
@@ -122,6 +142,25 @@ impl ReplicaStatus {
             affinity_clients: pool.clients_of(&replica.server.url),
         }
     }
+}
+
+impl Gap {
+    fn new(gap: TimeRange) -> Self {
+        let now = i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX);
+        let is_over = gap.end <= now;
+        let length = gap.end.min(now).saturating_sub(gap.start);
+        Self {
+            start: utc(gap.start),
+            end: is_over.then(|| utc(gap.end)),
+            length: Duration::from_millis(u64::try_from(length).unwrap_or_default()),
+        }
+    }
+}
+
+/// A time in milliseconds since 1970 as in `2026-01-31T12:00:00Z`.
+fn utc(milliseconds: i64) -> String {
+    let since_1970 = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_1970).to_string()
 }
 
 impl LocatorJson {
@@ -145,5 +184,23 @@ impl PoolStatus {
 
     fn milliseconds(&self, seconds: &f64) -> String {
         format!("{:.1} ms", seconds * 1e3)
+    }
+}
+
+impl ReplicaStatus {
+    /// As in `2 gaps, together 3m 10s, the last from 2026-01-31T12:00:00Z to 2026-01-31T12:01:00Z`.
+    fn gaps(&self) -> String {
+        let Some(last) = self.gaps.last() else {
+            return match &self.gaps_known_since {
+                Some(since) => format!("none since {since}"),
+                None => "unknown".to_owned(),
+            };
+        };
+        let count = self.gaps.len();
+        let plural = if count == 1 { "" } else { "s" };
+        let all: Duration = self.gaps.iter().map(|it| it.length).sum();
+        let all = humantime::format_duration(Duration::from_secs(all.as_secs()));
+        let (start, end) = (&last.start, last.end.as_deref().unwrap_or("now"));
+        format!("{count} gap{plural}, together {all}, the last from {start} to {end}")
     }
 }

@@ -4,7 +4,7 @@ use super::{
     KnownGaps, ReplicaGaps, TimeRange, TimeRanges,
     comparison::{Resolution, compare},
     data_read::seconds,
-    scrape_counts::ScrapeCounts,
+    scrape_counts::{ScrapeCounts, Scrapes},
 };
 use crate::query::{
     Health, Pool, PoolReplica, PrometheusClient, Upstream, replica_api::ReplicaApi,
@@ -316,18 +316,27 @@ impl Counting<'_> {
         &self,
         resolution: Resolution,
         range: RangeInclusive<i64>,
-    ) -> Result<Vec<f32>, String> {
+    ) -> Result<Vec<Scrapes>, String> {
         #[derive(Deserialize)]
         struct Matrix {
             result: Vec<Series>,
         }
         #[derive(Deserialize)]
         struct Series {
+            metric: Metric,
             values: Vec<(f64, String)>,
+        }
+        #[derive(Deserialize)]
+        struct Metric {
+            scrapes: String,
         }
         let Resolution { step, window, .. } = resolution;
         let (first, last) = range.into_inner();
-        let query = format!("sum(sum_over_time(up[{window}ms]))");
+        let count = |function: &str, name: &str| {
+            format!("label_replace(sum({function}(up[{window}ms])),'scrapes','{name}','','')")
+        };
+        let query =
+            count("count_over_time", "all") + " or " + &count("sum_over_time", "successful");
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("query", &query)
             .append_pair("start", &seconds(first * step))
@@ -340,13 +349,17 @@ impl Counting<'_> {
         let found: Matrix = api.data(&format!("/api/v1/query_range?{query}"), MAX_RESPONSE).await?;
         // Without a value, no target was scraped.
         let length = usize::try_from(last - first + 1).unwrap_or_default();
-        let mut counts = vec![0.0; length];
-        for (time, value) in found.result.into_iter().flat_map(|it| it.values) {
-            #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
-            let index = (time * 1e3).round() as i64 / step - first;
-            let count = usize::try_from(index).ok().and_then(|it| counts.get_mut(it));
-            if let (Some(count), Ok(value)) = (count, value.parse()) {
-                *count = value;
+        let mut counts = vec![Scrapes::default(); length];
+        for Series { metric, values } in found.result {
+            for (time, value) in values {
+                #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
+                let index = (time * 1e3).round() as i64 / step - first;
+                let count = usize::try_from(index).ok().and_then(|it| counts.get_mut(it));
+                let (Some(count), Ok(value)) = (count, value.parse()) else { continue };
+                match &*metric.scrapes {
+                    "all" => count.all = value,
+                    _ => count.successful = value,
+                }
             }
         }
         Ok(counts)

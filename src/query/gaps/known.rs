@@ -27,6 +27,13 @@ pub struct ReplicaGaps {
     pub(super) failures: u64,
 }
 
+impl ReplicaGaps {
+    /// The gaps after the first sample.
+    pub fn known_gaps(&self) -> impl Iterator<Item = TimeRange> {
+        self.gaps.iter().copied().filter(|it| it.start > i64::MIN)
+    }
+}
+
 impl Default for KnownGaps {
     fn default() -> Self {
         Self { replicas: HashMap::new(), oldest: i64::MIN, has_any: false, failures: None }

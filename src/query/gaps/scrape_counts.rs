@@ -1,13 +1,21 @@
-//! How many scrapes of a replica succeeded, over time.
+//! How many scrapes a replica made, over time.
 
 use std::{collections::VecDeque, ops::RangeInclusive};
 
-/// Numbers of successful scrapes at the times `index * step`, without a hole between the first and
+/// Numbers of scrapes within a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Scrapes {
+    pub(super) all: f32,
+    /// Those that got a response.
+    pub(super) successful: f32,
+}
+
+/// Numbers of scrapes at the times `index * step`, without a hole between the first and
 /// the last index.
 #[derive(Clone, Debug)]
 pub(super) struct ScrapeCounts {
     first: i64,
-    counts: VecDeque<f32>,
+    counts: VecDeque<Scrapes>,
     max: usize,
 }
 
@@ -23,7 +31,7 @@ impl ScrapeCounts {
         (length > 0).then(|| self.first..=self.first + length - 1)
     }
 
-    pub(super) fn get(&self, index: i64) -> Option<f32> {
+    pub(super) fn get(&self, index: i64) -> Option<Scrapes> {
         let position = usize::try_from(index.checked_sub(self.first)?).ok()?;
         self.counts.get(position).copied()
     }
@@ -49,7 +57,7 @@ impl ScrapeCounts {
     }
 
     /// Adds the numbers of the indexes from `first`, which must follow or precede the known ones.
-    pub(super) fn add(&mut self, first: i64, counts: Vec<f32>) {
+    pub(super) fn add(&mut self, first: i64, counts: Vec<Scrapes>) {
         let length = i64::try_from(counts.len()).unwrap_or(i64::MAX);
         match self.known().map(RangeInclusive::into_inner) {
             Some((known, _)) if first + length == known => {
@@ -73,13 +81,17 @@ impl ScrapeCounts {
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    fn number(index: i64) -> Scrapes {
+        Scrapes { all: index as f32, successful: 0.0 }
+    }
+
     #[test]
     fn new_numbers_are_learned_before_old_ones() {
         let mut counts = ScrapeCounts::new(10);
         let learn = |counts: &mut ScrapeCounts, newest| {
             let range = counts.unknown(0, newest, 4)?;
-            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            counts.add(*range.start(), range.clone().map(|it| it as f32).collect());
+            counts.add(*range.start(), range.clone().map(number).collect());
             Some(range)
         };
         for (newest, expected) in [
@@ -94,7 +106,10 @@ mod tests {
             assert_eq!(learn(&mut counts, newest), expected, "{newest}");
         }
         assert_eq!(counts.known(), Some(98..=107), "the newest ten");
-        assert_eq!((counts.get(97), counts.get(98), counts.get(108)), (None, Some(98.0), None));
+        assert_eq!(
+            (counts.get(97), counts.get(98), counts.get(108)),
+            (None, Some(number(98)), None)
+        );
     }
 
     #[test]
@@ -103,7 +118,7 @@ mod tests {
         assert_eq!(counts.unknown(8, 10, 50), Some(8..=10));
         assert_eq!(counts.unknown(11, 10, 50), None);
         let mut counts = ScrapeCounts::new(100);
-        counts.add(8, vec![1.0; 3]);
+        counts.add(8, vec![Scrapes::default(); 3]);
         assert_eq!(counts.unknown(8, 10, 50), None);
         assert_eq!(counts.unknown(5, 10, 2), Some(6..=7));
     }

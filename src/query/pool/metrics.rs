@@ -192,6 +192,14 @@ impl Collector for PoolsCollector {
         let help = "Queries that the replica failed to respond to";
         encode_families(encoder, "scrapebroker_query_replica_failures", help, counters(failures))?;
 
+        let known: Vec<_> = self.pools.iter().map(Pool::known_gaps).collect();
+        let of_pool = known.iter().zip(&snapshots).flat_map(|(known, (_, snapshot))| {
+            snapshot.replicas.iter().map(|it| known.replica(&it.server.url))
+        });
+        let count = of_pool.map(|it| it.map_or(0, |it| it.known_gaps().count() as u64));
+        let help = "Times without the scrapes that other replicas made, which are filled from them";
+        encode_families(encoder, "scrapebroker_query_replica_gaps", help, gauges(count.collect()))?;
+
         let locators = snapshots.iter().flat_map(|(pool, snapshot)| {
             snapshot.locators.iter().map(move |locator| (*pool, locator))
         });
