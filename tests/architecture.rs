@@ -32,6 +32,7 @@ const EDGE_CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("rustls", &["tls"]),
     ("kube", &["query"]),
+    ("promql_parser", &["query"]),
     ("k8s_openapi", &["query"]),
 ];
 
