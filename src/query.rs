@@ -41,7 +41,7 @@ pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use gaps::{KnownGaps, ReplicaGaps, TimeRange, TimeRanges};
-pub use locator::{Locator, LocatorError};
+pub use locator::{LocatedReplica, Locator, LocatorError};
 pub use locators::{
     DcosLogin, DcosSecret, EndpointsFile, KubernetesLocator, KubernetesName, KubernetesPort,
     KubernetesSettings, KubernetesSource, LabelSelector, MarathonAppId, MarathonLocator,
@@ -58,4 +58,4 @@ pub use request::QueryRequest;
 pub use rule_paths::RulePathFormat;
 pub use server_states::{ServerStates, ServerStatus};
 pub use summary::{Storage, Summary, TargetStatus};
-pub use upstream::{Hedge, Server, TryLimits, Upstream};
+pub use upstream::{Authorization, Hedge, Server, TryLimits, Upstream};

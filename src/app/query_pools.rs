@@ -36,8 +36,9 @@ impl QueryPools {
         for settings in &config.query.pools {
             let (tls, reloader) =
                 ClientTls::open(settings.tls.clone()).map_err(certificates::failure)?;
-            let (base_url, key) = (&config.base_url, Arc::clone(&key));
-            pools.push(Pool::new(settings.clone(), base_url, tls, key, metrics.clone()));
+            let (url, key) =
+                (format!("{}/pools/{}", config.base_url, settings.name), Arc::clone(&key));
+            pools.push(Pool::new(settings.clone(), url, Some(tls), key, metrics.clone()));
             reloaders.push(reloader);
         }
         let collector = PoolsCollector { pools: pools.clone(), states: states.clone() };

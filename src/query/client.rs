@@ -3,7 +3,7 @@
 //!
 //! `awc::Client` is not `Send`, so each worker has its own [`PrometheusClient`].
 
-use super::{QueryFailure, QueryRequest, Server, ServerStates, Upstream};
+use super::{Authorization, QueryFailure, QueryRequest, Server, ServerStates, Upstream};
 use crate::{
     net::{
         self, ConnectionEvents, ConnectionLimiter, Connector, IdlePool, Permit, RequestEvents,
@@ -96,14 +96,15 @@ impl PrometheusClient {
     ) -> Result<ClientResponse, SendRequestError> {
         let (key, tls) = self.key(server, upstream);
         let peer = self.peers.get(key, || self.peer(server, Arc::clone(&tls)));
+        let authorization = server.authorization.as_ref().or(upstream.authorization.as_ref());
         let mut events = RequestEvents::default();
-        match send_once(&peer, upstream, request, &mut events).await {
+        match send_once(&peer, authorization, request, &mut events).await {
             Err(error) if events.closed_while_idle(&error) => {}
             sent => return sent,
         }
         let (key, _) = self.key(server, upstream);
         let peer = self.peers.replace(key, self.peer(server, tls));
-        send_once(&peer, upstream, request, &mut RequestEvents::default()).await
+        send_once(&peer, authorization, request, &mut RequestEvents::default()).await
     }
 
     fn key(&self, server: &Server, upstream: &Upstream) -> (PeerKey, Arc<ClientConfig>) {
@@ -143,7 +144,7 @@ impl PrometheusClient {
 
 async fn send_once(
     peer: &Peer,
-    upstream: &Upstream,
+    authorization: Option<&Authorization>,
     request: &QueryRequest<'_>,
     events: &mut RequestEvents,
 ) -> Result<ClientResponse, SendRequestError> {
@@ -155,8 +156,8 @@ async fn send_once(
     let mut http_request = http_request
         .no_decompress()
         .insert_header((header::USER_AGENT, concat!("scrapebroker/", env!("CARGO_PKG_VERSION"))));
-    if let Some(authorization) = &upstream.authorization {
-        http_request = http_request.insert_header((header::AUTHORIZATION, authorization.clone()));
+    if let Some(authorization) = authorization {
+        http_request = http_request.insert_header((header::AUTHORIZATION, authorization.header()));
     }
     // A body that is edited must not be compressed.
     let is_edited = request.files.is_some() || request.is_uncompressed;

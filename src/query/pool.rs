@@ -32,13 +32,12 @@ pub use snapshot::{LocatorStatus, PoolReplica, PoolSnapshot};
 pub use strategy::Strategy;
 
 use super::{
-    PrometheusClient, QueryFailure, QueryRequest, QueryResponse, Server, Upstream,
+    Authorization, PrometheusClient, QueryFailure, QueryRequest, QueryResponse, Server, Upstream,
     gaps::{self, Combination, DataRead, Filled, KnownGaps, Order, Outcome, Plan, PlannedReplica},
 };
-use crate::{domain::BaseUrl, tls::ClientTls};
+use crate::tls::ClientTls;
 use affinity::{AddressTable, COOKIE_LIFETIME};
 use arc_swap::ArcSwap;
-use awc::http::header::HeaderValue;
 use in_flight::{InFlight, QueryKey, Role, Shared};
 use slots::Slots;
 use std::{
@@ -56,8 +55,8 @@ pub struct Pool(Arc<Inner>);
 struct Inner {
     settings: PoolSettings,
     external_url: String,
-    authorization: Option<HeaderValue>,
-    tls: ClientTls,
+    authorization: Option<Authorization>,
+    tls: Option<ClientTls>,
     snapshot: ArcSwap<PoolSnapshot>,
     gaps: ArcSwap<KnownGaps>,
     addresses: AddressTable,
@@ -68,7 +67,7 @@ struct Inner {
 }
 
 /// The client of a query, for affinity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PoolClient<'a> {
     pub address: Option<IpAddr>,
     /// Value of the cookie with the name [`Pool::cookie_name`].
@@ -104,17 +103,18 @@ struct Preferred {
 }
 
 impl Pool {
-    /// Creates a pool without replicas. A [`PoolMonitor`] finds them.
+    /// Creates a pool without replicas. A [`PoolMonitor`] finds them. `external_url` is its public
+    /// URL. Without `tls`, replicas are verified with the certificates of the system.
     pub fn new(
         settings: PoolSettings,
-        base_url: &BaseUrl,
-        tls: ClientTls,
+        external_url: String,
+        tls: Option<ClientTls>,
         cookie_key: Arc<CookieKey>,
         metrics: PoolMetrics,
     ) -> Self {
         Self(Arc::new(Inner {
-            external_url: format!("{base_url}/pools/{}", settings.name),
-            authorization: settings.credentials.as_ref().and_then(PoolCredentials::header),
+            external_url,
+            authorization: settings.credentials.as_ref().and_then(PoolCredentials::authorization),
             tls,
             snapshot: ArcSwap::default(),
             gaps: ArcSwap::default(),
@@ -345,7 +345,7 @@ impl Pool {
             complete: usize::MAX,
             why_empty,
             authorization: self.0.authorization.clone(),
-            tls: Some(self.0.tls.clone()),
+            tls: self.0.tls.clone(),
             limits: self.0.settings.limits,
         }
     }
@@ -367,6 +367,13 @@ impl Pool {
             tracing::info!(pool = self.0.settings.name, replicas, "replicas selected");
         }
         self.0.snapshot.store(Arc::new(next));
+    }
+}
+
+impl Drop for Inner {
+    /// No query counts any more.
+    fn drop(&mut self) {
+        self.metrics.remove(&self.settings.name);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 use awc::http::header::HeaderValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Servers with the same data, one of which responds to a query.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub struct Upstream {
     pub complete: usize,
     /// Why there are no servers.
     pub why_empty: String,
-    /// Value of the `Authorization` header of queries.
-    pub authorization: Option<HeaderValue>,
+    /// Credentials for servers without their own.
+    pub authorization: Option<Authorization>,
     /// Certificates for servers; by default those of the system.
     pub tls: Option<ClientTls>,
     pub limits: TryLimits,
@@ -38,7 +38,13 @@ pub struct Server {
     pub name: Arc<str>,
     /// Base URL of its API, without a trailing slash.
     pub url: Arc<str>,
+    /// Credentials for this server only; by default those of the upstream.
+    pub authorization: Option<Authorization>,
 }
+
+/// Value of an `Authorization` header. It is hidden in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorization(HeaderValue);
 
 /// Limits of the tries of one query.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,34 +76,69 @@ impl Upstream {
         let server = |it: &Replica| Server {
             name: it.number.to_string().into(),
             url: it.url.as_str().into(),
+            authorization: None,
         };
-        let login = BasicAuth { username: WEB_USER.to_owned(), password: password.clone() };
         Self {
             external_url,
             servers: ready.map(server).collect(),
             complete: usize::MAX,
             why_empty: why_unavailable(replicas),
-            authorization: basic(&login),
+            authorization: Authorization::of_provisioned(password),
             tls: None,
             limits: TryLimits::default(),
         }
     }
 }
 
-/// The `Authorization` header of basic auth. It is hidden in debug output.
-pub(super) fn basic(login: &BasicAuth) -> Option<HeaderValue> {
-    let BasicAuth { username, password } = login;
-    let pair = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
-    sensitive(format!("Basic {pair}"))
+impl Authorization {
+    /// Basic auth. `None` if the user name or the password cannot be part of a header.
+    pub fn basic(login: &BasicAuth) -> Option<Self> {
+        let BasicAuth { username, password } = login;
+        let pair = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
+        Self::new(format!("Basic {pair}"))
+    }
+
+    /// A bearer token. `None` if it cannot be part of a header.
+    pub fn bearer(token: &SecretString) -> Option<Self> {
+        Self::new(format!("Bearer {}", token.expose_secret()))
+    }
+
+    /// Basic auth of the servers of a provisioned Prometheus with this password.
+    pub fn of_provisioned(password: &SecretString) -> Option<Self> {
+        Self::basic(&BasicAuth { username: WEB_USER.to_owned(), password: password.clone() })
+    }
+
+    fn new(value: String) -> Option<Self> {
+        let mut value = HeaderValue::try_from(value).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+
+    pub(super) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
 }
 
-/// The `Authorization` header with a bearer token.
-pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
-    sensitive(format!("Bearer {}", token.expose_secret()))
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorization(..)")
+    }
 }
 
-fn sensitive(value: String) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_hidden_in_debug_output() {
+        let password = SecretString::from("hunter2");
+        let authorization = Authorization::of_provisioned(&password);
+        let encoded = STANDARD.encode(format!("{WEB_USER}:hunter2"));
+        let header = authorization.as_ref().unwrap().header();
+        assert_eq!(header.to_str().unwrap(), format!("Basic {encoded}"));
+        let server = Server { name: "a".into(), url: "http://a".into(), authorization };
+        let shown = format!("{server:?} {header:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&encoded), "{shown}");
+        assert!(Authorization::bearer(&"a\nb".into()).is_none());
+    }
 }

@@ -11,7 +11,7 @@
 
 use crate::{
     domain::BaseUrl,
-    query::{Locator, LocatorError},
+    query::{LocatedReplica, Locator, LocatorError},
 };
 use futures_util::future::LocalBoxFuture;
 use std::{
@@ -32,13 +32,13 @@ impl Locator for EndpointsFile {
         format!("endpoints_file {}", self.0.display())
     }
 
-    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<BaseUrl>, LocatorError>> {
+    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<LocatedReplica>, LocatorError>> {
         Box::pin(async {
             let path = self.0.clone();
             let read = spawn_blocking(move || read(&path)).await;
             let text = read.unwrap_or_else(|_| Err(io::Error::other("reading was interrupted")));
             let text = text.map_err(|error| LocatorError(format!("cannot be read: {error}")))?;
-            parse(&text)
+            parse(&text).map(LocatedReplica::of_urls)
         })
     }
 }

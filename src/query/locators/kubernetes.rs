@@ -30,7 +30,7 @@ mod replica_format;
 use super::kubernetes_settings::{KubernetesSettings, KubernetesSource};
 use crate::{
     domain::BaseUrl,
-    query::{Locator, LocatorError},
+    query::{LocatedReplica, Locator, LocatorError},
 };
 use api::KubernetesApi;
 use api_error::KubernetesError;
@@ -149,8 +149,8 @@ impl Locator for KubernetesLocator {
         }
     }
 
-    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<BaseUrl>, LocatorError>> {
-        Box::pin(self.find())
+    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<LocatedReplica>, LocatorError>> {
+        Box::pin(async { self.find().await.map(LocatedReplica::of_urls) })
     }
 }
 

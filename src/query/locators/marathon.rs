@@ -17,7 +17,7 @@ pub use dcos::{DcosLogin, DcosSecret};
 
 use crate::{
     domain::BaseUrl,
-    query::{Locator, LocatorError},
+    query::{LocatedReplica, Locator, LocatorError},
     tls::{ClientSettings, TlsError},
 };
 use api::{MarathonApi, MarathonError};
@@ -126,8 +126,8 @@ impl Locator for MarathonLocator {
         self.name.clone()
     }
 
-    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<BaseUrl>, LocatorError>> {
-        Box::pin(self.find())
+    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<LocatedReplica>, LocatorError>> {
+        Box::pin(async { self.find().await.map(LocatedReplica::of_urls) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::BaseUrl,
-    query::{Locator, LocatorError},
+    query::{LocatedReplica, Locator, LocatorError},
 };
 use futures_util::future::{LocalBoxFuture, ready};
 
@@ -14,7 +14,7 @@ impl Locator for StaticUrls {
         "static".to_owned()
     }
 
-    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<BaseUrl>, LocatorError>> {
-        Box::pin(ready(Ok(self.0.clone())))
+    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<LocatedReplica>, LocatorError>> {
+        Box::pin(ready(Ok(LocatedReplica::of_urls(self.0.clone()))))
     }
 }

@@ -2,10 +2,7 @@
 //! of this name.
 
 use super::kubernetes_settings::KubernetesSettings;
-use crate::{
-    domain::BaseUrl,
-    query::{Locator, LocatorError},
-};
+use crate::query::{LocatedReplica, Locator, LocatorError};
 use futures_util::future::LocalBoxFuture;
 
 /// Finds nothing. The configuration rejects the key `kubernetes`, so it is never used.
@@ -22,7 +19,7 @@ impl Locator for KubernetesLocator {
         "kubernetes".to_owned()
     }
 
-    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<BaseUrl>, LocatorError>> {
+    fn locate(&mut self) -> LocalBoxFuture<'_, Result<Vec<LocatedReplica>, LocatorError>> {
         let problem = "the program was built without the cargo feature `kubernetes`";
         Box::pin(async { Err(LocatorError(problem.to_owned())) })
     }

@@ -80,7 +80,10 @@ pub(super) struct AddressTable(Mutex<LruCache<IpAddr, Arc<str>>>);
 
 impl Default for AddressTable {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(MAX_ADDRESSES)))
+        // Memory for all addresses is not reserved.
+        let mut addresses = LruCache::unbounded();
+        addresses.resize(MAX_ADDRESSES);
+        Self(Mutex::new(addresses))
     }
 }
 

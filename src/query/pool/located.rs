@@ -1,13 +1,10 @@
 //! The replicas that the locators of a pool have found.
 
 use super::snapshot::LocatorStatus;
-use crate::{
-    domain::BaseUrl,
-    query::{Locator, LocatorError},
-};
+use crate::query::{LocatedReplica, Locator, LocatorError, Server};
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -29,7 +26,8 @@ pub(super) struct Located {
 }
 
 struct LastResult {
-    urls: Vec<String>,
+    /// One per URL, in the order of their URLs.
+    replicas: Vec<LocatedReplica>,
     status: LocatorStatus,
 }
 
@@ -43,7 +41,7 @@ impl Located {
             names.push(if used == 0 { name } else { format!("{name} ({})", names.len() + 1) });
         }
         let results = names.into_iter().map(|name| LastResult {
-            urls: Vec::new(),
+            replicas: Vec::new(),
             status: LocatorStatus { name, replicas: 0, succeeded: None, error: None },
         });
         Self {
@@ -53,12 +51,15 @@ impl Located {
         }
     }
 
-    /// Calls a locator again and again.
+    /// Calls a locator at the interval, and when it reports a change.
     pub(super) async fn run(&self, index: usize, mut locator: Box<dyn Locator>, every: Duration) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = locator.changed() => {}
+            }
             let found = timeout(LOCATE_TIMEOUT, locator.locate()).await.unwrap_or_else(|_| {
                 let why = format!("did not respond within {} s", LOCATE_TIMEOUT.as_secs());
                 Err(LocatorError(why))
@@ -67,23 +68,23 @@ impl Located {
         }
     }
 
-    fn record(&self, index: usize, found: Result<Vec<BaseUrl>, LocatorError>) {
+    fn record(&self, index: usize, found: Result<Vec<LocatedReplica>, LocatorError>) {
         let mut results = self.results.borrow_mut();
         let Some(last) = results.get_mut(index) else { return };
         let (pool, locator) = (&self.pool, &last.status.name);
         match found {
-            Ok(urls) => {
+            Ok(replicas) => {
+                let replicas: Vec<_> = by_url(&replicas).into_iter().cloned().collect();
                 if last.status.error.take().is_some() {
-                    tracing::info!(pool, locator, replicas = urls.len(), "locator succeeds again");
+                    let replicas = replicas.len();
+                    tracing::info!(pool, locator, replicas, "locator succeeds again");
                 }
-                let urls: BTreeSet<_> = urls.iter().map(|it| it.as_str().to_owned()).collect();
-                let urls: Vec<_> = urls.into_iter().collect();
-                if last.urls != urls || last.status.succeeded.is_none() {
+                if last.replicas != replicas || last.status.succeeded.is_none() {
                     self.changed.notify_one();
                 }
-                last.status.replicas = urls.len();
+                last.status.replicas = replicas.len();
                 last.status.succeeded = Some(Instant::now());
-                last.urls = urls;
+                last.replicas = replicas;
             }
             Err(LocatorError(error)) => {
                 if last.status.error.as_ref() != Some(&error) {
@@ -100,16 +101,109 @@ impl Located {
         }
     }
 
-    /// The URLs of all replicas, each once, and how many of them are too many.
-    pub(super) fn urls(&self) -> (Vec<String>, usize) {
+    /// The replicas of all locators, one per URL, and how many of them are too many.
+    pub(super) fn servers(&self) -> (Vec<Server>, usize) {
         let results = self.results.borrow();
-        let urls: BTreeSet<&String> = results.iter().flat_map(|it| &it.urls).collect();
-        let kept: Vec<_> = urls.iter().take(MAX_REPLICAS).map(|it| (*it).clone()).collect();
-        let dropped = urls.len() - kept.len();
-        (kept, dropped)
+        let mut replicas = by_url(results.iter().flat_map(|it| &it.replicas));
+        let dropped = replicas.len().saturating_sub(MAX_REPLICAS);
+        replicas.truncate(MAX_REPLICAS);
+        (with_unique_names(&replicas), dropped)
     }
 
     pub(super) fn statuses(&self) -> Vec<LocatorStatus> {
         self.results.borrow().iter().map(|it| it.status.clone()).collect()
+    }
+}
+
+/// One replica per URL, in the order of the URLs. The credentials of a replica are for its URL, so a
+/// replica with credentials replaces one without.
+fn by_url<'a>(replicas: impl IntoIterator<Item = &'a LocatedReplica>) -> Vec<&'a LocatedReplica> {
+    let mut by_url = BTreeMap::new();
+    for replica in replicas {
+        let known = by_url.entry(replica.url.as_str()).or_insert(replica);
+        if known.authorization.is_none() && replica.authorization.is_some() {
+            *known = replica;
+        }
+    }
+    by_url.into_values().collect()
+}
+
+/// Names are values of a label. A name that is used twice is replaced by that of the URL.
+fn with_unique_names(replicas: &[&LocatedReplica]) -> Vec<Server> {
+    let mut servers: Vec<_> = replicas.iter().map(|it| it.server()).collect();
+    let mut uses: HashMap<_, u32> = HashMap::new();
+    servers.iter().for_each(|it| *uses.entry(it.name.clone()).or_default() += 1);
+    for (server, replica) in servers.iter_mut().zip(replicas) {
+        if uses.get(&server.name).is_some_and(|uses| *uses > 1) {
+            server.name = replica.default_name().into();
+        }
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{Authorization, StaticUrls};
+
+    fn replica(url: &str, name: Option<&str>, password: Option<&str>) -> LocatedReplica {
+        LocatedReplica {
+            url: url.parse().unwrap(),
+            name: name.map(Into::into),
+            authorization: password.and_then(|it| Authorization::of_provisioned(&it.into())),
+        }
+    }
+
+    fn located(locators: usize) -> Located {
+        let locators = (0..locators).map(|_| Box::new(StaticUrls(Vec::new())) as _);
+        Located::new("p", &locators.collect::<Vec<_>>())
+    }
+
+    /// What locators with these results have found together.
+    fn servers(results: &[&[LocatedReplica]]) -> Vec<Server> {
+        let located = located(results.len());
+        for (index, found) in results.iter().enumerate() {
+            located.record(index, Ok(found.to_vec()));
+        }
+        located.servers().0
+    }
+
+    #[test]
+    fn a_replica_with_its_own_credentials_replaces_one_without() {
+        let plain = replica("http://a", None, None);
+        let own = replica("http://a", Some("own/0"), Some("x"));
+        let other = replica("http://b", None, None);
+        for results in [
+            [vec![plain.clone(), other.clone()], vec![own.clone()]],
+            [vec![own.clone()], vec![other.clone(), plain.clone()]],
+            [vec![plain, own.clone(), other.clone()], Vec::new()],
+        ] {
+            let found = servers(&[&results[0], &results[1]]);
+            assert_eq!(found, [own.server(), other.server()]);
+            assert!(found[1].authorization.is_none(), "credentials are for one server");
+        }
+    }
+
+    #[test]
+    fn names_are_different() {
+        let found = servers(&[
+            &[replica("http://a", Some("0"), None), replica("http://b", Some("0"), None)],
+            &[replica("http://c", Some("d"), None), replica("http://d", None, None)],
+            &[replica("http://e/x", Some("1"), None), replica("https://a", None, None)],
+        ]);
+        let names: Vec<_> = found.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["a", "b", "c", "d", "1", "https://a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_password_is_a_change() {
+        let located = located(1);
+        let is_change = async |password: &str| {
+            located.record(0, Ok(vec![replica("http://a", None, Some(password))]));
+            timeout(Duration::from_millis(1), located.changed.notified()).await.is_ok()
+        };
+        assert!(is_change("x").await);
+        assert!(!is_change("x").await);
+        assert!(is_change("y").await);
     }
 }

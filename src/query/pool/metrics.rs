@@ -1,4 +1,5 @@
-//! Metrics of pools. Labels are bounded: pools by the configuration, replicas by the pool's limit.
+//! Metrics of pools. Labels are bounded: pools by the configuration and by the number of provisioned
+//! instances, replicas by the pool's limit.
 
 use super::{Health, Pool};
 use crate::{
@@ -20,6 +21,13 @@ use std::{fmt, time::Duration};
 
 /// Upper bounds of the latency histogram, seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// Values of the label `code`: classes of the status, or no response.
+const CODES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
+/// Values of the label `type`.
+const AFFINITIES: [&str; 2] = ["cookies", "source-ip"];
+/// Values of the label `result`.
+const RESULTS: [&str; 3] = ["other_replica", "several_replicas", "incomplete"];
 
 /// The name of a pool.
 type PoolLabel = Label<String>;
@@ -125,6 +133,24 @@ impl PoolMetrics {
         self.filled.get_or_create(&labels(pool, "result", outcome)).inc();
     }
 
+    /// Removes the series of a pool that does not exist any more.
+    pub(super) fn remove(&self, pool: &str) {
+        let label = label(pool);
+        self.duration.remove(&label);
+        for family in [&self.rejected, &self.coalesced, &self.selections] {
+            family.remove(&label);
+        }
+        for code in CODES {
+            self.requests.remove(&labels(pool, "code", code));
+        }
+        for kind in AFFINITIES {
+            self.affinity_hits.remove(&labels(pool, "type", kind));
+        }
+        for result in RESULTS {
+            self.filled.remove(&labels(pool, "result", result));
+        }
+    }
+
     /// Number of selections of a pool.
     pub fn selections(&self, pool: &str) -> u64 {
         self.selections.get(&label(pool)).map_or(0, |it| it.get())
@@ -209,5 +235,40 @@ impl Collector for PoolsCollector {
         });
         let help = "Time since the last good result of the locator";
         encode_families(encoder, "scrapebroker_query_locator_age_seconds", help, ages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+
+    #[test]
+    fn the_series_of_a_removed_pool_are_gone() {
+        let mut registry = Registry::default();
+        let metrics = PoolMetrics::register(&mut registry);
+        for pool in ["gone", "kept"] {
+            for status in [Some(200), Some(302), Some(404), Some(503), None] {
+                metrics.responded(pool, status, Duration::ZERO);
+            }
+            metrics.rejected(pool);
+            metrics.coalesced(pool);
+            metrics.selected(pool);
+            AFFINITIES.iter().for_each(|kind| metrics.affinity_hit(pool, kind));
+            for outcome in [Outcome::Complete, Outcome::Combined, Outcome::Incomplete] {
+                metrics.filled(pool, outcome);
+            }
+        }
+        let text = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        let of_kept = |text: &str| text.matches("\"kept\"").count();
+        let before = text();
+        assert_eq!(before.matches("\"gone\"").count(), of_kept(&before));
+        metrics.remove("gone");
+        assert!(!text().contains("\"gone\""), "{}", text());
+        assert_eq!(of_kept(&text()), of_kept(&before));
     }
 }

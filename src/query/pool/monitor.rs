@@ -68,13 +68,12 @@ impl PoolMonitor {
     }
 
     async fn select(&mut self, located: &Located) {
-        let (urls, dropped) = located.urls();
+        let (servers, dropped) = located.servers();
         if dropped > 0 && dropped != self.dropped {
             let (pool, max) = (&self.pool.settings().name, MAX_REPLICAS);
             tracing::warn!(pool, max, dropped, "the pool has too many replicas; some are ignored");
         }
         self.dropped = dropped;
-        let servers: Vec<_> = urls.iter().map(|url| server(url)).collect();
         servers.iter().for_each(|it| self.client.states.keep(&it.url));
         let upstream = self.pool.upstream(Vec::new(), String::new());
         let results = self.probe(&upstream, &servers).await;
@@ -147,11 +146,6 @@ impl PoolMonitor {
             at: Some(Instant::now()),
         }
     }
-}
-
-/// The name is the URL, without `http://`.
-fn server(url: &str) -> Server {
-    Server { name: url.strip_prefix("http://").unwrap_or(url).into(), url: url.into() }
 }
 
 /// Why a replica is selected or not.

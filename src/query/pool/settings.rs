@@ -3,10 +3,9 @@
 use super::strategy::Strategy;
 use crate::{
     domain::{BaseUrl, BasicAuth},
-    query::{KubernetesSettings, MarathonSettings, TryLimits, upstream},
+    query::{Authorization, KubernetesSettings, MarathonSettings, TryLimits},
     tls::ClientSettings,
 };
-use awc::http::header::HeaderValue;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::{path::PathBuf, time::Duration};
@@ -57,10 +56,10 @@ pub enum LocatorSettings {
 }
 
 impl PoolCredentials {
-    pub(super) fn header(&self) -> Option<HeaderValue> {
+    pub(super) fn authorization(&self) -> Option<Authorization> {
         match self {
-            Self::Basic(login) => upstream::basic(login),
-            Self::Bearer(token) => upstream::bearer(token),
+            Self::Basic(login) => Authorization::basic(login),
+            Self::Bearer(token) => Authorization::bearer(token),
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) mod testing {
 
     pub(in crate::query::pool) fn replica(url: &str) -> PoolReplica {
         PoolReplica {
-            server: Server { name: url.into(), url: url.into() },
+            server: Server { name: url.into(), url: url.into(), authorization: None },
             health: Health::Healthy,
             reason: String::new(),
             measurement: Measurement::default(),

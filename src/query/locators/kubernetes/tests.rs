@@ -21,7 +21,7 @@ fn settings(kubeconfig: PathBuf) -> KubernetesSettings {
 
 async fn urls(locator: &mut KubernetesLocator) -> Vec<String> {
     let urls = locator.locate().await.unwrap();
-    urls.iter().map(ToString::to_string).collect()
+    urls.iter().map(|it| it.url.to_string()).collect()
 }
 
 async fn error(locator: &mut KubernetesLocator) -> String {

@@ -85,8 +85,8 @@ async fn found(locator: &mut MarathonLocator) -> Vec<String> {
     urls(locator.locate().await)
 }
 
-fn urls(located: Result<Vec<BaseUrl>, LocatorError>) -> Vec<String> {
-    located.unwrap().iter().map(BaseUrl::to_string).collect()
+fn urls(located: Result<Vec<LocatedReplica>, LocatorError>) -> Vec<String> {
+    located.unwrap().iter().map(|it| it.url.to_string()).collect()
 }
 
 async fn failed(locator: &mut MarathonLocator) -> String {
