@@ -16,12 +16,14 @@
 //!   to another replica.
 //! * Dropping a future or a body closes its connection, and Prometheus then cancels the query.
 
+mod backend;
 mod body;
 mod breaker;
 mod client;
 mod failure;
 mod forward;
 mod gaps;
+mod instance_pools;
 mod latency;
 mod locator;
 mod locators;
@@ -36,11 +38,13 @@ mod summary;
 mod tries;
 mod upstream;
 
+pub use backend::QueryBackend;
 pub use body::ResponseBody;
 pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
 pub use gaps::{KnownGaps, ReplicaGaps, TimeRange, TimeRanges};
+pub use instance_pools::InstancePools;
 pub use locator::{LocatedReplica, Locator, LocatorError};
 pub use locators::{
     DcosLogin, DcosSecret, EndpointsFile, KubernetesLocator, KubernetesName, KubernetesPort,
@@ -51,7 +55,7 @@ use pool::unix_milliseconds;
 pub use pool::{
     Affinity, CookieKey, Health, LocatorSettings, LocatorStatus, Measurement, Pool, PoolClient,
     PoolCredentials, PoolMetrics, PoolMonitor, PoolReplica, PoolResponse, PoolSettings,
-    PoolSnapshot, PoolsCollector, Strategy, client_address, unix_time,
+    PoolSnapshot, PoolsCollector, ProvisionedInstances, Strategy, client_address, unix_time,
 };
 pub use reads::ReadEndpoint;
 pub use request::QueryRequest;

@@ -178,7 +178,8 @@ impl Components {
             outgoing.clone(),
             server_states.clone(),
         );
-        query_pools.start(&client, &loops, &shutdown)?;
+        let table = broker.binding_table();
+        query_pools.start(&client, &table, &config.base_url, &loops, &shutdown)?;
         let access = access(config, &broker, AccessMetrics::register(&mut registry));
         let process_metrics = process::ProcessMetrics::register(&mut registry);
         let sd_metrics = SdMetrics::register(&mut registry);
@@ -279,6 +280,7 @@ impl Components {
                 calls_without_event_id: config.broker.tsuru_calls_without_event_id,
                 table: self.discovery.table.clone(),
                 last: Arc::clone(&self.last),
+                pools: self.query_pools.instance_pools.clone(),
             }),
             leftovers: web::Data::new(Leftovers {
                 broker: self.broker.clone(),
@@ -294,6 +296,7 @@ impl Components {
                 base_url: config.base_url.clone(),
                 table: self.discovery.table.clone(),
                 last: Arc::clone(&self.last),
+                pools: self.query_pools.instance_pools.clone(),
             }),
             pools: web::Data::new(self.pools(config)),
             routes: web::Data::new(Routes {
@@ -304,7 +307,7 @@ impl Components {
     }
 
     fn pools(&self, config: &Config) -> Pools {
-        let QueryPools { pools, metrics } = self.query_pools.clone();
+        let QueryPools { pools, metrics, .. } = self.query_pools.clone();
         let is_default =
             |pool: &&Pool| Some(&pool.settings().name) == config.query.default_pool.as_ref();
         Pools {

@@ -1,12 +1,17 @@
-//! The query pools, as the configuration names them.
+//! The query pools that the configuration names, and those of provisioned instances.
 
-use super::{StartError, certificates};
+use super::{
+    StartError, certificates, instance_pools::InstancePoolManager,
+    provisioned_locator::ProvisionedLocator,
+};
 use crate::{
+    broker::BindingTable,
     config::Config,
+    domain::BaseUrl,
     query::{
-        CookieKey, EndpointsFile, KubernetesLocator, KubernetesSettings, Locator, LocatorSettings,
-        MarathonLocator, MarathonSettings, Pool, PoolMetrics, PoolMonitor, PoolSettings,
-        PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
+        CookieKey, EndpointsFile, InstancePools, KubernetesLocator, KubernetesSettings, Locator,
+        LocatorSettings, MarathonLocator, MarathonSettings, Pool, PoolMetrics, PoolMonitor,
+        PoolSettings, PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
     },
     tls::{ClientTls, Reloader},
 };
@@ -18,7 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[derive(Clone, Debug)]
 pub(super) struct QueryPools {
     pub(super) pools: Vec<Pool>,
+    pub(super) instance_pools: InstancePools,
     pub(super) metrics: PoolMetrics,
+    cookie_key: Arc<CookieKey>,
 }
 
 impl QueryPools {
@@ -32,36 +39,57 @@ impl QueryPools {
         let key = CookieKey::random().map_err(|_| {
             StartError::Unavailable(anyhow::anyhow!("the system has no random numbers"))
         })?;
-        let (key, mut pools, mut reloaders) = (Arc::new(key), Vec::new(), Vec::new());
+        let (cookie_key, mut pools, mut reloaders) = (Arc::new(key), Vec::new(), Vec::new());
         for settings in &config.query.pools {
             let (tls, reloader) =
                 ClientTls::open(settings.tls.clone()).map_err(certificates::failure)?;
-            let (url, key) =
-                (format!("{}/pools/{}", config.base_url, settings.name), Arc::clone(&key));
+            let url = format!("{}/pools/{}", config.base_url, settings.name);
+            let key = Arc::clone(&cookie_key);
             pools.push(Pool::new(settings.clone(), url, Some(tls), key, metrics.clone()));
             reloaders.push(reloader);
         }
-        let collector = PoolsCollector { pools: pools.clone(), states: states.clone() };
-        registry.register_collector(Box::new(collector));
-        Ok((Self { pools, metrics }, reloaders))
+        let instance_pools = InstancePools::default();
+        registry.register_collector(Box::new(PoolsCollector {
+            pools: pools.clone(),
+            instance_pools: instance_pools.clone(),
+            states: states.clone(),
+        }));
+        Ok((Self { pools, instance_pools, metrics, cookie_key }, reloaders))
     }
 
     /// Starts the monitors. They run on this thread, which serves no requests.
     pub(super) fn start(
         &self,
         client: &PrometheusClient,
+        table: &BindingTable,
+        base_url: &BaseUrl,
         loops: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Result<(), StartError> {
         for pool in &self.pools {
             let monitor = PoolMonitor::new(pool.clone(), client.clone());
-            loops.spawn_local(monitor.run(locators(pool.settings())?, shutdown.clone()));
+            let locators = locators(pool.settings(), table)?;
+            loops.spawn_local(monitor.run(locators, shutdown.clone()));
         }
+        let manager = InstancePoolManager {
+            table: table.clone(),
+            pools: self.instance_pools.clone(),
+            base_url: base_url.clone(),
+            cookie_key: Arc::clone(&self.cookie_key),
+            metrics: self.metrics.clone(),
+            client: client.clone(),
+            loops: loops.clone(),
+            shutdown: shutdown.clone(),
+        };
+        loops.spawn_local(manager.run());
         Ok(())
     }
 }
 
-fn locators(settings: &PoolSettings) -> Result<Vec<Box<dyn Locator>>, StartError> {
+fn locators(
+    settings: &PoolSettings,
+    table: &BindingTable,
+) -> Result<Vec<Box<dyn Locator>>, StartError> {
     let locator = |settings: &LocatorSettings| -> Result<Box<dyn Locator>, StartError> {
         Ok(match settings {
             LocatorSettings::Static(urls) => Box::new(StaticUrls(urls.clone())),
@@ -72,6 +100,9 @@ fn locators(settings: &PoolSettings) -> Result<Vec<Box<dyn Locator>>, StartError
             }
             LocatorSettings::Kubernetes(settings) => {
                 Box::new(KubernetesLocator::new(KubernetesSettings::clone(settings)))
+            }
+            LocatorSettings::Provisioned(instances) => {
+                Box::new(ProvisionedLocator::new(table.clone(), instances.clone()))
             }
         })
     };

@@ -35,6 +35,7 @@ pub struct BindingTable(Arc<Published>);
 struct Published {
     snapshot: ArcSwap<BindingSnapshot>,
     tsuru_apps: watch::Sender<Arc<[TsuruApp]>>,
+    changed: watch::Sender<()>,
     /// When the store last confirmed this snapshot.
     confirmed: ArcSwapOption<Instant>,
     refreshing: Mutex<()>,
@@ -164,6 +165,11 @@ impl BindingTable {
         self.0.tsuru_apps.subscribe()
     }
 
+    /// Notifies of every change of the snapshot.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
     /// Time since the store last confirmed these bindings.
     pub fn age(&self) -> Option<Duration> {
         self.0.confirmed.load().as_ref().map(|confirmed| confirmed.elapsed())
@@ -223,6 +229,7 @@ impl BindingTable {
         self.0.snapshot.store(Arc::new(snapshot));
         self.publish(tsuru_apps);
         self.0.confirmed.store(Some(requested_at));
+        self.0.changed.send_replace(());
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod kubernetes;
 mod marathon;
+mod provisioned;
 
 pub(super) use marathon::marathon_hosts;
 
@@ -192,7 +193,7 @@ fn locator(s: &mut Section<'_>) -> Read<LocatorSettings> {
     let marathon = marathon.map(|it| it.map(|it| LocatorSettings::Marathon(Box::new(it))));
     let kubernetes = s.optional_section("kubernetes", kubernetes::kubernetes);
     let kubernetes = kubernetes.map(|it| it.map(|it| LocatorSettings::Kubernetes(Box::new(it))));
-    let found = [urls, file, marathon, kubernetes];
+    let found = [urls, file, marathon, kubernetes, provisioned::provisioned(s)];
     let mut found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, Recorded>>()?;
     found.retain(Option::is_some);
     match (found.pop().flatten(), found.is_empty()) {

@@ -1,7 +1,7 @@
 //! `/prometheus/{instance}/…`: the read API of a provisioned Prometheus, and its page.
 //!
 //! ```text
-//! credentials ─► instance ─► allowed endpoint ─► query::Client ─► streamed response
+//! credentials ─► instance ─► allowed endpoint ─► its pool, or its servers ─► streamed response
 //! ```
 //!
 //! Credentials are checked first, so that unauthenticated clients cannot find out which instances
@@ -14,12 +14,15 @@ mod target;
 use crate::{
     broker::{BindingTable, Broker, PrometheusSnapshot},
     discovery::RouteTable,
-    domain::{BaseUrl, prometheus::segment},
+    domain::{
+        BaseUrl,
+        prometheus::{ReplicaState, segment},
+    },
     http::{
         access::Access,
         query::{self, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read, until_disconnect},
     },
-    query::{PrometheusClient, Upstream},
+    query::{InstancePools, PrometheusClient, QueryBackend, Upstream},
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -43,6 +46,8 @@ pub struct Prometheus {
     pub table: RouteTable,
     /// Results of the last scrapes, with the reasons of failures.
     pub last: Arc<ScrapeHistory>,
+    /// Pools of instances with several replicas.
+    pub pools: InstancePools,
 }
 
 /// Adds the routes. Requires [`Prometheus`] and the worker's [`PrometheusClient`] as app data.
@@ -60,10 +65,24 @@ impl Prometheus {
     }
 }
 
-/// The upstream of a provisioned Prometheus.
-pub fn upstream(base_url: &BaseUrl, prometheus: &PrometheusSnapshot) -> Upstream {
-    let url = format!("{base_url}/prometheus/{}", segment(&prometheus.instance_id));
-    Upstream::of_replicas(url, &prometheus.replicas, &prometheus.web_password)
+/// What queries of a provisioned Prometheus are sent to: its pool, if that has found one of the
+/// replicas that are ready, and otherwise the ready replicas themselves.
+pub fn backend(
+    base_url: &BaseUrl,
+    prometheus: &PrometheusSnapshot,
+    pools: &InstancePools,
+) -> QueryBackend {
+    let ready = prometheus.replicas.iter().filter(|it| it.state == ReplicaState::Ready);
+    let ready: Vec<BaseUrl> = ready.filter_map(|it| it.url.parse().ok()).collect();
+    let pool = pools.get(&prometheus.instance_id);
+    match pool.filter(|pool| ready.iter().any(|url| pool.has_found(url))) {
+        Some(pool) => QueryBackend::Pool(pool),
+        None => {
+            let url = format!("{base_url}/prometheus/{}", segment(&prometheus.instance_id));
+            let (replicas, password) = (&prometheus.replicas, &prometheus.web_password);
+            QueryBackend::Upstream(Box::new(Upstream::of_replicas(url, replicas, password)))
+        }
+    }
 }
 
 async fn handle(
@@ -90,11 +109,11 @@ async fn handle(
             _ => {}
         }
         let read = query::read(&request, &mut payload, target.rest).await?;
-        let upstream = upstream(&state.base_url, &prometheus);
+        let backend = backend(&state.base_url, &prometheus, &state.pools);
         let headers = query::without_credentials(request.headers(), &state.access);
         let query_request = read.request(&request, &headers, None, MAX_QUERY_TIMEOUT);
         let work = async {
-            let response = client.forward(&upstream, &query_request).await?;
+            let response = backend.forward(&client, &query_request).await?;
             Ok(query::respond(response, request.method()))
         };
         until_disconnect(&request, payload, work).await

@@ -26,6 +26,7 @@ use crate::{
     broker::Broker,
     discovery::RouteTable,
     domain::{BaseUrl, CallsWithoutEventId},
+    query::InstancePools,
     scrape::ScrapeHistory,
     tsuru::TsuruApi,
 };
@@ -48,6 +49,8 @@ pub struct TsuruState {
     pub calls_without_event_id: CallsWithoutEventId,
     pub table: RouteTable,
     pub last: Arc<ScrapeHistory>,
+    /// Pools of instances with several replicas.
+    pub pools: InstancePools,
 }
 
 /// Adds `/{service}/…`. Mount it in the scope `/tsuru` of an app with `web::Data<TsuruState>` and

@@ -26,7 +26,9 @@ pub use health::Health;
 pub use measurement::Measurement;
 pub use metrics::{PoolMetrics, PoolsCollector};
 pub use monitor::PoolMonitor;
-pub use settings::{Affinity, LocatorSettings, PoolCredentials, PoolSettings};
+pub use settings::{
+    Affinity, LocatorSettings, PoolCredentials, PoolSettings, ProvisionedInstances,
+};
 pub(super) use slots::Slot;
 pub use snapshot::{LocatorStatus, PoolReplica, PoolSnapshot};
 pub use strategy::Strategy;
@@ -35,7 +37,7 @@ use super::{
     Authorization, PrometheusClient, QueryFailure, QueryRequest, QueryResponse, Server, Upstream,
     gaps::{self, Combination, DataRead, Filled, KnownGaps, Order, Outcome, Plan, PlannedReplica},
 };
-use crate::tls::ClientTls;
+use crate::{domain::BaseUrl, tls::ClientTls};
 use affinity::{AddressTable, COOKIE_LIFETIME};
 use arc_swap::ArcSwap;
 use in_flight::{InFlight, QueryKey, Role, Shared};
@@ -138,6 +140,11 @@ impl Pool {
     /// What is known of the gaps of its replicas.
     pub fn known_gaps(&self) -> Arc<KnownGaps> {
         self.0.gaps.load_full()
+    }
+
+    /// Whether the replica with this URL is known.
+    pub fn has_found(&self, url: &BaseUrl) -> bool {
+        self.0.snapshot.load().replicas.iter().any(|it| *it.server.url == *url.as_str())
     }
 
     /// Number of client addresses whose queries go to the replica with this URL.

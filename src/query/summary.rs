@@ -1,7 +1,7 @@
 //! Summary of an instance for pages, read from its own Prometheus.
 
 use super::{
-    PrometheusClient, QueryFailure, QueryRequest, Upstream,
+    PrometheusClient, QueryBackend, QueryFailure, QueryRequest,
     metrics_text::{TextSample, samples},
 };
 use awc::http::{StatusCode, header::HeaderMap};
@@ -68,9 +68,9 @@ pub struct Storage {
 
 impl PrometheusClient {
     /// Queries an instance for its summary; takes at most a few seconds.
-    pub async fn summary(&self, upstream: &Upstream) -> Summary {
-        let targets = self.get(upstream, "/api/v1/targets?state=active");
-        let storage = self.get(upstream, "/metrics");
+    pub async fn summary(&self, backend: &QueryBackend) -> Summary {
+        let targets = self.get(backend, "/api/v1/targets?state=active");
+        let storage = self.get(backend, "/metrics");
         let (targets, storage) = futures_util::join!(targets, storage);
         let mut summary = Summary::default();
         let mut problem = None;
@@ -90,7 +90,7 @@ impl PrometheusClient {
         summary
     }
 
-    async fn get(&self, upstream: &Upstream, target: &str) -> Result<Vec<u8>, QueryFailure> {
+    async fn get(&self, backend: &QueryBackend, target: &str) -> Result<Vec<u8>, QueryFailure> {
         let headers = HeaderMap::new();
         let target = target.to_owned();
         let request = QueryRequest {
@@ -104,7 +104,7 @@ impl PrometheusClient {
             timeout: TIMEOUT,
         };
         let read = async {
-            let mut response = self.forward(upstream, &request).await?;
+            let mut response = backend.forward(self, &request).await?;
             if response.status != StatusCode::OK {
                 return Err(QueryFailure::Unusable("its status is not 200"));
             }

@@ -26,6 +26,9 @@ const MAX_TRIES: usize = 3;
 /// Minimum delay before a query is sent to a replica that lacks data as well.
 const INCOMPLETE_HEDGE_DELAY: Duration = Duration::from_secs(5);
 
+/// How long a replica with an open breaker is waited for if another one responded with an error.
+const LAST_RESORT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A replica that loses against another one, although it had this many times as long, has hung.
 const HUNG_FACTOR: u32 = 4;
 
@@ -114,7 +117,11 @@ impl<'a> Tries<'a> {
                 }
                 Ok(response) if !self.may_improve(started) => {
                     self.record_loss(started);
-                    return Ok(Winner { response, server: started.server, permit });
+                    let winner = Winner { response, server: started.server, permit };
+                    return Ok(match self.took_long(started) {
+                        true => winner,
+                        false => self.last_resort(winner).await,
+                    });
                 }
                 Ok(_) => RetryReason::Status,
                 Err(TryError::Timeout(timeout)) => {
@@ -170,9 +177,39 @@ impl<'a> Tries<'a> {
     /// breaker may have hung.
     fn may_improve(&self, started: Started<'_>) -> bool {
         let states = &self.client.states;
-        let took_long = started.at.elapsed() >= self.request.timeout / 2;
         let has_good = || self.untried.iter().any(|it| !states.is_open(&it.url));
-        !took_long && (!self.waiting_for.is_empty() || (self.has_next() && has_good()))
+        !self.took_long(started)
+            && (!self.waiting_for.is_empty() || (self.has_next() && has_good()))
+    }
+
+    fn took_long(&self, started: Started<'_>) -> bool {
+        started.at.elapsed() >= self.request.timeout / 2
+    }
+
+    /// Sends the query to a replica with an open breaker before an error response is returned. That
+    /// replica may be ready again, as in a rolling restart.
+    async fn last_resort(mut self, error: Winner<'a>) -> Winner<'a> {
+        let owner = &self.upstream.external_url;
+        let permit = self.has_next().then(|| self.client.limiter.acquire(owner).now_or_never());
+        let Some(permit) = permit.flatten() else { return error };
+        self.start_next(permit, false);
+        self.client.states.record_retry(RetryReason::Status);
+        let ended = timeout(LAST_RESORT_TIMEOUT, self.running.next()).await;
+        self.waiting_for.clear();
+        match ended {
+            Ok(Some(Ended { started, permit, result: Ok(response) }))
+                if !is_retryable(response.status()) =>
+            {
+                self.record_win(started);
+                Winner { response, server: started.server, permit }
+            }
+            Ok(Some(Ended { started, .. })) => {
+                self.record_loss(started);
+                error
+            }
+            // Either it has hung, or the query takes longer.
+            Ok(None) | Err(_) => error,
+        }
     }
 
     /// Sends the query to the next replica. If the breakers of all are open, the first of them is

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) const SERVICE_ID: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a02";
 pub(crate) const STANDARD: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a22";
+pub(crate) const HA: &str = "6f0a5f0e-3c53-4b53-9a5c-5b1f6f8f3a23";
 pub(crate) const INSTANCE: &str = "/v2/service_instances/own";
 
 /// The folders of Prometheus instances. Their processes are killed when the test ends.
@@ -88,7 +89,7 @@ impl Drop for InstanceDirs {
 
 impl TestApp {
     /// Sends a request to the query API of an instance with these credentials.
-    async fn query_api(
+    pub(crate) async fn query_api(
         &self,
         instance: &str,
         (user, password): &(String, String),
@@ -124,7 +125,7 @@ impl TestApp {
     }
 }
 
-fn credentials(bound: &Value, user: &str, password: &str) -> (String, String) {
+pub(crate) fn credentials(bound: &Value, user: &str, password: &str) -> (String, String) {
     (bound[user].as_str().unwrap().to_owned(), bound[password].as_str().unwrap().to_owned())
 }
 

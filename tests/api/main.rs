@@ -24,6 +24,7 @@ mod health;
 mod http2;
 mod https;
 mod instance_faults;
+mod instance_pools;
 mod ipv6;
 mod limits;
 mod nats;

@@ -71,11 +71,21 @@ impl Fixture {
         self.keys.web_password(&instance.parse().unwrap(), SALT)
     }
 
-    /// Adds an instance with these servers. Returns a token for it.
+    /// Adds an instance of one replica, with these servers. An instance has several servers while it
+    /// is scaled down. They are queried in this order, without a pool. Returns a token for it.
     pub(crate) async fn instance(&self, id: &str, servers: &[Replica]) -> String {
+        self.instance_of(1, id, servers).await
+    }
+
+    /// Adds an instance of two replicas, which has a pool.
+    pub(crate) async fn ha_instance(&self, id: &str, servers: &[Replica]) -> String {
+        self.instance_of(2, id, servers).await
+    }
+
+    async fn instance_of(&self, replicas: u8, id: &str, servers: &[Replica]) -> String {
         let instance_id: InstanceId = id.parse().unwrap();
         let spec = json!({
-            "retention": "15d", "retention_size": 1_u64 << 30, "storage": "disk", "replicas": 2,
+            "retention": "15d", "retention_size": 1_u64 << 30, "storage": "disk", "replicas": replicas,
             "memory_limit": 1_u64 << 30, "scrape_interval": "15s", "sample_limit": 0,
             "remote_write": null, "rules": null, "alertmanager_url": null,
         });
@@ -97,7 +107,7 @@ impl Fixture {
         let wanted = StoredPrometheus {
             instance_id: instance_id.clone(),
             space_guid: "space".parse().unwrap(),
-            replicas: 2,
+            replicas,
             spec: seal(AssociatedData::Spec(id), spec),
             secret_salt: SALT.to_owned(),
         };
@@ -107,6 +117,19 @@ impl Fixture {
         replicas::replace(&mut tx, &instance_id, servers).await.unwrap();
         tx.commit().await.unwrap();
         self.bind(id, &format!("key of {id}")).await
+    }
+
+    /// Changes the servers of an instance.
+    pub(crate) async fn set_servers(&self, id: &str, servers: &[Replica]) {
+        let mut tx = self.store.begin_write().await.unwrap();
+        replicas::replace(&mut tx, &id.parse().unwrap(), servers).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn delete_instance(&self, id: &str) {
+        let mut tx = self.store.begin_write().await.unwrap();
+        instances::delete(&mut tx, &id.parse().unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Adds a service key and returns its token.

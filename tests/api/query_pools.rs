@@ -20,7 +20,7 @@ use support::{
 const QUERY: &str = "/api/v1/query?query=up";
 
 /// A server that is ready, has these metrics, and responds to queries with its name.
-async fn server(name: &'static str, metrics: String) -> Instance {
+pub(crate) async fn server(name: &'static str, metrics: String) -> Instance {
     Instance::start(move |request| respond(&request.line, name, &metrics)).await
 }
 
@@ -38,7 +38,7 @@ fn unix_time() -> f64 {
 }
 
 /// Metrics of a server whose oldest sample has this age.
-fn history(age: Duration) -> String {
+pub(crate) fn history(age: Duration) -> String {
     metrics(age, Duration::ZERO)
 }
 
@@ -79,7 +79,7 @@ impl TestApp {
         self.query_with(path, &[]).await
     }
 
-    async fn query_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+    pub(crate) async fn query_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let url = format!("http://{}{path}", self.query_address.unwrap());
         support::send("GET", &url, headers, None).await
     }

@@ -28,7 +28,7 @@ async fn query(fixture: &Fixture, token: &str) -> Response {
     fixture.get(&format!("/prometheus/own{QUERY}"), token).await
 }
 
-fn replica_of(response: &Response) -> &str {
+pub(crate) fn replica_of(response: &Response) -> &str {
     response.headers.get("x-scrapebroker-replica").map_or("none", String::as_str)
 }
 
@@ -93,6 +93,36 @@ async fn client_errors_and_the_last_response_are_returned_unchanged() {
     let response = fixture.get(&path, &token).await;
     let was_probed = closing.requests().len() > 3;
     assert!(was_probed || (response.status, &*response.text()) == (503, "starting"));
+
+    // It is tried again, because it may have restarted.
+    let is_up = std::rc::Rc::new(std::cell::Cell::new(false));
+    let state = std::rc::Rc::clone(&is_up);
+    let restarted = Instance::start(move |_| match state.get() {
+        true => Reply::Http(200, vec![], b"restarted".to_vec()),
+        false => Reply::Close,
+    })
+    .await;
+    let stopping = Instance::start(|_| Reply::Http(503, vec![], b"stopping".to_vec())).await;
+    let token = fixture.instance("rolling", &replicas(&[&stopping, &restarted])).await;
+    let path = format!("/prometheus/rolling{QUERY}");
+    for _ in 0..4 {
+        assert!([502, 503].contains(&fixture.get(&path, &token).await.status));
+    }
+    is_up.set(true);
+    assert_eq!(fixture.get(&path, &token).await.text(), "restarted");
+
+    // A hung one delays the response by a second at most.
+    let is_hung = std::rc::Rc::new(std::cell::Cell::new(false));
+    let state = std::rc::Rc::clone(&is_hung);
+    let hung = Instance::start(move |_| if state.get() { Reply::Hang } else { Reply::Close }).await;
+    let token = fixture.instance("hung", &replicas(&[&stopping, &hung])).await;
+    let path = format!("/prometheus/hung{QUERY}");
+    for _ in 0..4 {
+        assert!([502, 503].contains(&fixture.get(&path, &token).await.status));
+    }
+    is_hung.set(true);
+    let response = fixture.get(&path, &token).await;
+    assert_eq!((response.status, &*response.text()), (503, "stopping"));
 
     // Prometheus responds like this to a query that is too expensive for its timeout.
     let timed_out = Reply::Http(503, vec![], b"query timed out".to_vec());
@@ -183,14 +213,14 @@ async fn a_closed_port_and_a_hung_server_together_do_not_fail_a_query() {
 }
 
 /// A real Prometheus that scrapes itself.
-struct RealPrometheus {
-    url: String,
+pub(crate) struct RealPrometheus {
+    pub(crate) url: String,
     process: Process,
     _folder: tempfile::TempDir,
 }
 
 impl RealPrometheus {
-    fn start(password: &str) -> Self {
+    pub(crate) fn start(password: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let address = free_address();
@@ -213,7 +243,7 @@ impl RealPrometheus {
         Self { url: format!("http://{address}"), process, _folder: folder }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }

@@ -2,7 +2,7 @@
 //!
 //! If the Prometheus does not respond, the page shows the reason instead of data.
 
-use super::{Problem, Prometheus, state, upstream};
+use super::{Problem, Prometheus, backend, state};
 use crate::{
     broker::PrometheusSnapshot,
     discovery::{Endpoint, Snapshot},
@@ -39,7 +39,7 @@ pub(super) async fn show(
     client: &PrometheusClient,
     prometheus: &PrometheusSnapshot,
 ) -> Result<HttpResponse, Problem> {
-    let mut summary = client.summary(&upstream(&of.base_url, prometheus)).await;
+    let mut summary = client.summary(&backend(&of.base_url, prometheus, &of.pools)).await;
     explain(&mut summary, &of.table.snapshot(), &of.last);
     let catalog = of.catalog.catalog();
     let service = catalog.service(&prometheus.service_id);

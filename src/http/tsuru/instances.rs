@@ -137,7 +137,8 @@ pub(super) async fn info(
         lines.push(("Refused, not active", not_effective));
     }
     if let Some(prometheus) = &condition.prometheus {
-        let mut summary = client.summary(&prometheus::upstream(&state.base_url, prometheus)).await;
+        let backend = prometheus::backend(&state.base_url, prometheus, &state.pools);
+        let mut summary = client.summary(&backend).await;
         prometheus::explain(&mut summary, &state.table.snapshot(), &state.last);
         let (up, all) = match (summary.targets_up, summary.targets) {
             (Some(up), Some(all)) => (up, all),

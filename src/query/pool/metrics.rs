@@ -3,7 +3,7 @@
 
 use super::{Health, Pool};
 use crate::{
-    query::{ServerStates, gaps::Outcome},
+    query::{InstancePools, ServerStates, gaps::Outcome},
     telemetry::metrics::{Label, encode_families, register},
 };
 use prometheus_client::{
@@ -174,13 +174,16 @@ fn labels(pool: &str, name: &'static str, value: &str) -> PoolLabels {
 #[derive(Debug)]
 pub struct PoolsCollector {
     pub pools: Vec<Pool>,
+    pub instance_pools: InstancePools,
     pub states: ServerStates,
 }
 
 impl Collector for PoolsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let encoder = &mut encoder;
-        let snapshots = self.pools.iter().map(|it| (&*it.settings().name, it.snapshot()));
+        let instance_pools = self.instance_pools.all();
+        let pools: Vec<_> = self.pools.iter().chain(instance_pools.values()).collect();
+        let snapshots = pools.iter().map(|it| (&*it.settings().name, it.snapshot()));
         let snapshots: Vec<_> = snapshots.collect();
         let replicas: Vec<_> = snapshots
             .iter()
@@ -218,7 +221,7 @@ impl Collector for PoolsCollector {
         let help = "Queries that the replica failed to respond to";
         encode_families(encoder, "scrapebroker_query_replica_failures", help, counters(failures))?;
 
-        let known: Vec<_> = self.pools.iter().map(Pool::known_gaps).collect();
+        let known: Vec<_> = pools.iter().map(|it| it.known_gaps()).collect();
         let of_pool = known.iter().zip(&snapshots).flat_map(|(known, (_, snapshot))| {
             snapshot.replicas.iter().map(|it| known.replica(&it.server.url))
         });

@@ -2,7 +2,7 @@
 
 use super::strategy::Strategy;
 use crate::{
-    domain::{BaseUrl, BasicAuth},
+    domain::{BaseUrl, BasicAuth, InstanceId},
     query::{Authorization, KubernetesSettings, MarathonSettings, TryLimits},
     tls::ClientSettings,
 };
@@ -53,6 +53,15 @@ pub enum LocatorSettings {
     EndpointsFile(PathBuf),
     Marathon(Box<MarathonSettings>),
     Kubernetes(Box<KubernetesSettings>),
+    Provisioned(ProvisionedInstances),
+}
+
+/// Provisioned instances whose replicas belong to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProvisionedInstances {
+    All,
+    /// Instances with these ids, or with these path segments.
+    Listed(Vec<InstanceId>),
 }
 
 impl PoolCredentials {

@@ -122,6 +122,7 @@ impl Api {
             calls_without_event_id: accepted,
             table: RouteTable::new(Snapshot::default()),
             last: Arc::default(),
+            pools: query::InstancePools::default(),
         });
         let tls = Arc::new(tls::ClientSettings::default().config().unwrap());
         let resolver = Resolver::new(tokio::runtime::Handle::current());
