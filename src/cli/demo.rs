@@ -2,7 +2,7 @@
 //!
 //! The demo starts real app instances and a fake gorouter that serves routes over HTTP. It binds
 //! the app with the requests that Cloud Controller sends. If a `prometheus` executable is in the
-//! PATH, the demo also provisions a dedicated Prometheus.
+//! PATH, the demo also provisions a dedicated Prometheus with two servers, and a query pool of them.
 
 mod gorouter;
 mod platform;
@@ -70,6 +70,8 @@ struct Demo {
     password: String,
     /// Path of the Prometheus executable.
     program: Option<PathBuf>,
+    /// Listener of the query pool.
+    pool: SocketAddr,
     // The directory is removed with its contents when the demo ends.
     _folder: TempDir,
 }
@@ -113,11 +115,12 @@ impl Demo {
         let listen = listen_address(listen).context("no port to listen on")?;
         let password = uuid::Uuid::new_v4().to_string();
         let program = prometheus::program(environment);
-        let extra_settings = prometheus::settings(program.as_deref(), folder.path());
+        let pool = free_address().context("no port for the query pool")?;
+        let extra_settings = prometheus::settings(program.as_deref(), folder.path(), pool);
         let extra_settings = extra_settings.context("no port for a Prometheus")?;
         let config = config(&folder, listen, &gorouter, &password, extra_settings)?;
         let application = Application::build(config).await?;
-        Ok(Self { application, instances, gorouter, password, program, _folder: folder })
+        Ok(Self { application, instances, gorouter, password, program, pool, _folder: folder })
     }
 
     /// Serves requests until `stops` yields. Binds the app, then calls `ready` with a summary.
@@ -129,7 +132,7 @@ impl Demo {
         stops: impl Stream<Item = Stop> + 'static,
         ready: impl FnOnce(&DemoSummary) -> io::Result<()>,
     ) -> Result<(), DemoError> {
-        let Self { application, instances, gorouter, password, program, _folder } = self;
+        let Self { application, instances, gorouter, password, program, pool, _folder } = self;
         for instance in instances {
             actix_web::rt::spawn(instance.run_until(std::future::pending()));
         }
@@ -140,7 +143,7 @@ impl Demo {
             let http = awc::Client::builder().timeout(REQUEST_TIMEOUT).finish();
             let platform = Platform { broker: address, password: &password, http };
             platform::bind(&platform).await?;
-            Ok::<_, DemoError>(prometheus::provision(program.as_deref(), &platform).await)
+            Ok::<_, DemoError>(prometheus::provision(program.as_deref(), &platform, pool).await)
         };
         // A signal may stop the demo before it is ready.
         let prometheus = tokio::select! {
@@ -167,6 +170,10 @@ fn listen_address(listen: Option<SocketAddr>) -> io::Result<SocketAddr> {
         Some(listen) => Ok(listen),
         None => free(DEFAULT_ADDRESS).or_else(|_| free((Ipv4Addr::LOCALHOST, 0).into())),
     }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    listen_address(Some((Ipv4Addr::LOCALHOST, 0).into()))
 }
 
 fn instance(index: u32) -> io::Result<DemoApp> {

@@ -84,7 +84,8 @@ fn all_commands_that_the_demo_prints_work() {
             );
         }
     }
-    assert!(commands.iter().any(|command| command.contains("/api/v1/query")), "{:?}", demo.2);
+    let queries = commands.iter().filter(|command| command.contains("/api/v1/query"));
+    assert_eq!(queries.count(), 2, "the Prometheus and the pool: {:?}", demo.2);
     demo.stop();
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn prometheus(platform: &Platform<'_>) -> anyhow::Result<Creden
     let named =
         |list: &Value, name: &str| list.as_array()?.iter().find(|one| one["name"] == name).cloned();
     let service = named(&catalog["services"], "prometheus").context("it is not offered")?;
-    let plan = named(&service["plans"], "standard").context("it has no plan standard")?;
+    let plan = named(&service["plans"], "ha").context("it has no plan ha")?;
     let instance = format!("/v2/service_instances/{PROMETHEUS}");
     let mut request = provision(&service, &plan);
     request["parameters"] = json!({"scrape_interval": "1s"});

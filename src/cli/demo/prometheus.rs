@@ -8,7 +8,7 @@ use std::{
     env,
     fmt::{self, Write},
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,13 +22,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A series of the demo's app.
 pub(super) const SERIES: &str = "api_http_requests_total";
 
+/// A pool of the servers of the demo's Prometheus.
+const POOLS: &str =
+    r#"[{"name": "demo", "selection_interval": "1s", "locators": [{"provisioned": "all"}]}]"#;
+
 /// Maximum storage of the demo's Prometheus.
 const RETENTION_SIZE: &str = "128MiB";
 
 #[derive(Clone, Debug)]
 pub(super) enum DemoPrometheus {
-    /// It runs and has samples.
-    Runs(Credentials),
+    /// It runs and has samples, and the query pool of its servers is ready.
+    Runs { credentials: Credentials, pool: SocketAddr },
     /// There is no executable.
     NoProgram,
     /// It could not be created.
@@ -41,10 +45,11 @@ pub(super) fn program(environment: &Environment) -> Option<PathBuf> {
     find_program(Path::new("prometheus"), &folders).ok()
 }
 
-/// Settings with which all files of `program` are in `folder`.
+/// Settings with which all files of `program` are in `folder`, and with a query pool at `pool`.
 pub(super) fn settings(
     program: Option<&Path>,
     folder: &Path,
+    pool: SocketAddr,
 ) -> io::Result<Vec<(&'static str, String)>> {
     let Some(program) = program else {
         return Ok(vec![("PROMETHEUS__PROVISIONER", "none".to_owned())]);
@@ -57,6 +62,8 @@ pub(super) fn settings(
         ("PROMETHEUS__DATA_DIR", folder.join("prometheus-instances").display().to_string()),
         ("PROMETHEUS__TMPFS_DIR", folder.join("prometheus-in-memory").display().to_string()),
         ("PROMETHEUS__PORTS", format!("{first_port}-{}", first_port + PORTS)),
+        ("QUERY__LISTEN", pool.to_string()),
+        ("QUERY__POOLS", POOLS.to_owned()),
     ])
 }
 
@@ -77,28 +84,39 @@ pub(super) fn small_catalog(catalog: &str) -> serde_json::Result<String> {
 }
 
 /// Provisions the Prometheus, binds the app to it, and waits for samples.
-pub(super) async fn provision(program: Option<&Path>, platform: &Platform<'_>) -> DemoPrometheus {
+pub(super) async fn provision(
+    program: Option<&Path>,
+    platform: &Platform<'_>,
+    pool: SocketAddr,
+) -> DemoPrometheus {
     if program.is_none() {
         return DemoPrometheus::NoProgram;
     }
     let provisioned = async {
         let credentials = platform::prometheus(platform).await?;
-        let samples = timeout(SAMPLES_TIMEOUT, samples(platform, &credentials)).await;
-        samples.map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))?;
+        let samples = timeout(SAMPLES_TIMEOUT, async {
+            samples(platform, &credentials.url, Some(&credentials)).await;
+            samples(platform, &format!("http://{pool}"), None).await;
+        });
+        samples
+            .await
+            .map_err(|_| anyhow!("it has no samples after {} s", SAMPLES_TIMEOUT.as_secs()))?;
         Ok::<_, anyhow::Error>(credentials)
     };
     match provisioned.await {
-        Ok(credentials) => DemoPrometheus::Runs(credentials),
+        Ok(credentials) => DemoPrometheus::Runs { credentials, pool },
         Err(error) => DemoPrometheus::Failed(error.to_string()),
     }
 }
 
-/// Returns when the Prometheus has samples of the app.
-async fn samples(platform: &Platform<'_>, credentials: &Credentials) {
-    let url = format!("{}/api/v1/query?query={SERIES}", credentials.url);
+/// Returns when the Prometheus at `url` has samples of the app.
+async fn samples(platform: &Platform<'_>, url: &str, credentials: Option<&Credentials>) {
+    let url = format!("{url}/api/v1/query?query={SERIES}");
     loop {
-        let request = platform.http.get(&url);
-        let request = request.basic_auth(&credentials.username, &credentials.password);
+        let mut request = platform.http.get(&url);
+        if let Some(Credentials { username, password, .. }) = credentials {
+            request = request.basic_auth(username, password);
+        }
         if let Ok(mut response) = request.send().await
             && let Ok(answer) = response.json::<Value>().await
             && answer.pointer("/data/result/0").is_some()
@@ -112,14 +130,20 @@ async fn samples(platform: &Platform<'_>, credentials: &Credentials) {
 impl fmt::Display for DemoPrometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Runs(Credentials { url, username, password }) => write!(
+            Self::Runs { credentials: Credentials { url, username, password }, pool } => write!(
                 f,
                 "\
-A dedicated Prometheus scrapes the app every second (cf create-service prometheus standard):
+A dedicated Prometheus scrapes the app every second with two servers (cf create-service prometheus ha):
 
 Query it:                    curl -u {username}:{password} '{url}/api/v1/query?query={SERIES}'
 Open in a browser:           {url}/
-                             (user {username}, password {password})"
+                             (user {username}, password {password})
+
+A query pool is one address in front of both servers, as for Grafana. Kill one of the two prometheus
+processes: no query fails, and what it missed is answered by the other.
+
+Query the pool:              curl 'http://{pool}/api/v1/query?query={SERIES}'
+See its servers:             http://{pool}/mpp/status"
             ),
             Self::NoProgram => f.write_str(
                 "\
@@ -146,7 +170,8 @@ mod tests {
         assert!(
             DemoPrometheus::Failed("no port is free".to_owned()).to_string().ends_with("is free.")
         );
-        let settings = settings(None, Path::new("/nowhere")).unwrap();
+        let pool = ([127, 0, 0, 1], 9090).into();
+        let settings = settings(None, Path::new("/nowhere"), pool).unwrap();
         let catalog = small_catalog(crate::config::catalog::BUILT_IN).unwrap();
         assert!(catalog.contains("\"retention_size\":\"128MiB\""), "{catalog}");
         assert_eq!(settings, [("PROMETHEUS__PROVISIONER", "none".to_owned())]);
