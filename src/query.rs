@@ -35,6 +35,8 @@ mod request;
 mod rule_paths;
 mod server_states;
 mod summary;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod tries;
 mod upstream;
 

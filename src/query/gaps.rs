@@ -34,3 +34,15 @@ pub use known::{KnownGaps, ReplicaGaps};
 pub(super) use plan::{Order, Plan, PlannedReplica, plan};
 pub use time_ranges::{TimeRange, TimeRanges};
 pub(super) use warnings::WarningFilter;
+
+/// Whether the samples that an expression reads are found.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn understands(expression: &str) -> bool {
+    expression::samples_read(expression, (0, 1), 1).is_some()
+}
+
+/// Merges the slices of a range query.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn merge_slices(bodies: &[&[u8]]) -> Result<Vec<u8>, serde_json::Error> {
+    merge::merge(Combination::Slices, bodies, true)
+}
