@@ -11,9 +11,9 @@
 //! * Requests that are not on the allow-list are not forwarded ([`ReadEndpoint::find`]).
 //! * Only the headers that a read needs are forwarded, in both directions. The user's credentials
 //!   are replaced with those of the instance.
-//! * A body is never buffered as a whole, and a truncated body always ends with an error.
+//! * A long body is never buffered as a whole, and a truncated body always ends with an error.
 //! * A query fails only if no replica responds. After the first byte of a response, it is not sent
-//!   to another replica.
+//!   to another replica. Nor is a write, or a request whose long body was read, once it was sent.
 //! * Dropping a future or a body closes its connection, and Prometheus then cancels the query.
 
 mod backend;
@@ -33,15 +33,19 @@ mod reads;
 mod replica_api;
 mod request;
 mod rule_paths;
+mod server_state;
 mod server_states;
+mod streamed_body;
 mod summary;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tries;
 mod upstream;
+mod writes;
 
 pub use backend::QueryBackend;
 pub use body::ResponseBody;
+pub use breaker::BreakerState;
 pub use client::PrometheusClient;
 pub use failure::QueryFailure;
 pub use forward::QueryResponse;
@@ -60,8 +64,11 @@ pub use pool::{
     PoolSnapshot, PoolsCollector, ProvisionedInstances, Strategy, client_address, unix_time,
 };
 pub use reads::ReadEndpoint;
-pub use request::QueryRequest;
+pub use request::{BodyContent, BodyKind, QueryRequest, RequestBody};
 pub use rule_paths::RulePathFormat;
-pub use server_states::{ServerStates, ServerStatus};
+pub use server_state::{ServerState, ServerStatus};
+pub use server_states::ServerStates;
+pub use streamed_body::{RequestBodyError, StreamedBody};
 pub use summary::{Storage, Summary, TargetStatus};
 pub use upstream::{Authorization, Hedge, Server, TryLimits, Upstream};
+pub use writes::Writes;

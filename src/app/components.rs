@@ -153,7 +153,7 @@ impl Components {
 
         let mut registry = own_metrics::registry();
         let server_states = ServerStates::register(&mut registry);
-        let (query_pools, reloaders) = QueryPools::open(config, &mut registry, &server_states)?;
+        let (query_pools, reloaders) = QueryPools::open(config, &mut registry)?;
         let certificates = [reloader].into_iter().chain(listeners_keeper).chain(reloaders);
         let certificates: Vec<_> = certificates.collect();
         for reloader in &certificates {
@@ -318,7 +318,6 @@ impl Components {
             base_url: config.base_url.clone(),
             access: self.access.clone(),
             lifecycle: self.lifecycle.clone(),
-            states: self.server_states.clone(),
             metrics,
             started: self.started,
         }

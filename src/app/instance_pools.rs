@@ -7,7 +7,7 @@ use crate::{
     domain::{BaseUrl, InstanceId, prometheus::segment},
     query::{
         Affinity, CookieKey, InstancePools, Locator, Pool, PoolMetrics, PoolMonitor, PoolSettings,
-        PrometheusClient, Strategy, TryLimits,
+        PrometheusClient, Strategy, TryLimits, Writes,
     },
     tls::ClientSettings,
 };
@@ -96,6 +96,7 @@ fn settings(id: &InstanceId) -> PoolSettings {
         // A query may use all of its timeout.
         limits: TryLimits::default(),
         max_concurrent: 200,
+        writes: Writes::Deny,
         tls: ClientSettings::default(),
         credentials: None,
         locators: Vec::new(),

@@ -11,7 +11,7 @@ use crate::{
     query::{
         CookieKey, EndpointsFile, InstancePools, KubernetesLocator, KubernetesSettings, Locator,
         LocatorSettings, MarathonLocator, MarathonSettings, Pool, PoolMetrics, PoolMonitor,
-        PoolSettings, PoolsCollector, PrometheusClient, ServerStates, StaticUrls,
+        PoolSettings, PoolsCollector, PrometheusClient, StaticUrls,
     },
     tls::{ClientTls, Reloader},
 };
@@ -33,7 +33,6 @@ impl QueryPools {
     pub(super) fn open(
         config: &Config,
         registry: &mut Registry,
-        states: &ServerStates,
     ) -> Result<(Self, Vec<Reloader>), StartError> {
         let metrics = PoolMetrics::register(registry);
         let key = CookieKey::random().map_err(|_| {
@@ -52,7 +51,6 @@ impl QueryPools {
         registry.register_collector(Box::new(PoolsCollector {
             pools: pools.clone(),
             instance_pools: instance_pools.clone(),
-            states: states.clone(),
         }));
         Ok((Self { pools, instance_pools, metrics, cookie_key }, reloaders))
     }

@@ -4,6 +4,7 @@ use crate::{
     config::{Config, Platform, Provisioner, catalog},
     discovery::RouteTable,
     domain::DatabaseUrl,
+    query::Writes,
 };
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ const OPEN: &str = "scrape.access is open and listen is not a loopback address: 
      any app; set scrape.access to token unless the network is trusted";
 const OPEN_QUERIES: &str = "query.access is open and query.listen is not a loopback address: any client that reaches it may \
      query all metrics of the pools; set query.access to operators unless the network is trusted";
+const OPEN_WRITES: &str = "query.access is open and writes is allow for a pool of query.pools: any client that reaches \
+     query.listen may write samples and read the configuration of the replicas; set query.access to operators unless \
+     the network is trusted";
 const SKIP_VERIFY_QUERIES: &str = "skip_verify is set for a pool of query.pools: certificates of its replicas are not verified, so \
      its credentials may go to another host";
 const ADOPTION: &str = "service instances that were never seen are adopted; \
@@ -50,6 +54,8 @@ pub(super) fn log(config: &Config) {
         (!has_sources).then_some(NO_SOURCES),
         is_open.then_some(OPEN),
         queries_open.then_some(OPEN_QUERIES),
+        (queries_open && query.pools.iter().any(|it| it.writes == Writes::Allow))
+            .then_some(OPEN_WRITES),
         config.query.pools.iter().any(|it| it.tls.skip_verify).then_some(SKIP_VERIFY_QUERIES),
         config.broker.adopt_unknown_instances.then_some(ADOPTION),
         catalog::is_ignored(config.broker.catalog.as_deref()).then_some(CATALOG),

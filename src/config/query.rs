@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::BaseUrl,
-    query::{Affinity, Hedge, LocatorSettings, PoolCredentials, PoolSettings, TryLimits},
+    query::{Affinity, Hedge, LocatorSettings, PoolCredentials, PoolSettings, TryLimits, Writes},
     tls::ClientSettings,
 };
 use ipnet::IpNet;
@@ -78,6 +78,8 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
     let hedge = s.value("hedge", "auto", hedge);
     let max_concurrent = s.value("max_concurrent", "200", number(1..=100_000));
     let fill_gaps = s.value("gaps", "fill", gaps);
+    let writes = [("deny", Writes::Deny), ("allow", Writes::Allow)];
+    let writes = s.value("writes", "deny", values::choice(&writes));
     let tls = s.section("tls", |s| {
         let client = client(s);
         let skip_verify = s.value("skip_verify", "false", values::flag);
@@ -104,6 +106,7 @@ fn pool(s: &mut Section<'_>) -> Read<PoolSettings> {
         timeout: timeout?,
         limits: TryLimits { try_timeout: Some(try_timeout?), hedge: hedge? },
         max_concurrent: max_concurrent?,
+        writes: writes?,
         fill_gaps: fill_gaps?,
         tls: tls?,
         credentials: credentials?,

@@ -4,7 +4,7 @@
 //! HTTP/2 a client resets a stream. actix runs each request as a detached task and does not cancel
 //! it. But reading the payload of a reset stream returns an error.
 
-use actix_web::{error::PayloadError, http::Version, web::Payload};
+use actix_web::{error::PayloadError, http::Version};
 use bytes::Bytes;
 use futures_util::Stream;
 use std::{
@@ -21,7 +21,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// disconnects first.
 pub(super) async fn cancel_on_disconnect<T>(
     version: Version,
-    mut payload: Payload,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     work: impl Future<Output = T>,
 ) -> Option<T> {
     if version != Version::HTTP_2 {
@@ -42,13 +42,11 @@ pub(super) async fn cancel_on_disconnect<T>(
     }
 }
 
-fn is_reset(payload: &mut Payload) -> bool {
+fn is_reset(payload: &mut (impl Stream<Item = Result<Bytes, PayloadError>> + Unpin)) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     // Handlers of these requests ignore the body. It is read to reach the error after it.
     loop {
-        let next: Poll<Option<Result<Bytes, PayloadError>>> =
-            Pin::new(&mut *payload).poll_next(&mut cx);
-        match next {
+        match Pin::new(&mut *payload).poll_next(&mut cx) {
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(_))) => return true,
             Poll::Ready(None) | Poll::Pending => return false,

@@ -13,10 +13,13 @@ use crate::{
     http::{
         access::Access,
         lifecycle::Lifecycle,
-        query::{self, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read, until_disconnect},
+        query::{
+            self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
+            until_disconnect,
+        },
         read_only, ui,
     },
-    query::{Pool, PoolClient, PoolMetrics, PrometheusClient, ServerStates, client_address},
+    query::{Pool, PoolClient, PoolMetrics, PrometheusClient, client_address},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -49,7 +52,6 @@ pub struct Pools {
     pub base_url: BaseUrl,
     pub access: Access,
     pub lifecycle: Lifecycle,
-    pub states: ServerStates,
     pub metrics: PoolMetrics,
     pub started: Instant,
 }
@@ -115,7 +117,7 @@ async fn mpp_metrics(request: HttpRequest, pools: web::Data<Pools>) -> HttpRespo
     let metrics = async {
         pools.authorize(&request).await?;
         let pool = pools.default.as_ref().ok_or(Problem::UnknownPool)?;
-        let text = mpp::metrics(pool, &pools.states, &pools.metrics);
+        let text = mpp::metrics(pool, &pools.metrics);
         Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
     };
     metrics.await.unwrap_or_else(|problem| failed(&request, problem))
@@ -184,7 +186,7 @@ impl Pools {
     async fn forward(
         &self,
         request: &HttpRequest,
-        mut payload: web::Payload,
+        payload: web::Payload,
         client: &PrometheusClient,
         pool: &Pool,
         path: &str,
@@ -208,7 +210,8 @@ impl Pools {
             }
             _ => {}
         }
-        let read = query::read(request, &mut payload, path).await?;
+        let body = ClientBody::new(payload);
+        let read = query::read(request, &body, path, pool.settings().writes).await?;
         let headers = query::without_credentials(request.headers(), &self.access);
         let timeout = pool.settings().timeout;
         let query_request = read.request(request, &headers, Some(mount.path), timeout);
@@ -229,7 +232,7 @@ impl Pools {
             }
             Ok(response)
         };
-        until_disconnect(request, payload, work).await
+        until_disconnect(request, body, work).await
     }
 
     fn ready(&self, pool: &Pool) -> HttpResponse {
@@ -251,7 +254,7 @@ impl Pools {
     /// The status page, or its JSON. `base` is the path of the style sheet, `graph` that of the query
     /// page.
     fn status(&self, request: &HttpRequest, pool: &Pool, base: &str, graph: &str) -> HttpResponse {
-        let status = PoolStatus::new(pool, &self.states, &self.metrics, self.started);
+        let status = PoolStatus::new(pool, &self.metrics, self.started);
         let mut response = match prefers_json(request) {
             true => HttpResponse::Ok().json(&status),
             false => ui::page(&status::Page { base, site: self.base_url.as_str(), graph, status }),

@@ -20,9 +20,12 @@ use crate::{
     },
     http::{
         access::Access,
-        query::{self, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read, until_disconnect},
+        query::{
+            self, ClientBody, NOTIFICATIONS_LIVE, Problem, PrometheusError, only_read,
+            until_disconnect,
+        },
     },
-    query::{InstancePools, PrometheusClient, QueryBackend, Upstream},
+    query::{InstancePools, PrometheusClient, QueryBackend, Upstream, Writes},
     scrape::ScrapeHistory,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
@@ -87,11 +90,12 @@ pub fn backend(
 
 async fn handle(
     request: HttpRequest,
-    mut payload: web::Payload,
+    payload: web::Payload,
     state: web::Data<Prometheus>,
     client: web::Data<PrometheusClient>,
 ) -> HttpResponse {
     let target = Target::of(request.uri().path());
+    let body = ClientBody::new(payload);
     let answered = async {
         let Some(target) = &target else { return Err(Problem::Unknown) };
         let prometheus = authorize(&request, target, &state).await?;
@@ -100,7 +104,7 @@ async fn handle(
             "/" => {
                 only_read(request.method())?;
                 let work = page::show(&state, &client, &prometheus);
-                return until_disconnect(&request, payload, work).await;
+                return until_disconnect(&request, body, work).await;
             }
             NOTIFICATIONS_LIVE => {
                 only_read(request.method())?;
@@ -108,7 +112,7 @@ async fn handle(
             }
             _ => {}
         }
-        let read = query::read(&request, &mut payload, target.rest).await?;
+        let read = query::read(&request, &body, target.rest, Writes::Deny).await?;
         let backend = backend(&state.base_url, &prometheus, &state.pools);
         let headers = query::without_credentials(request.headers(), &state.access);
         let query_request = read.request(&request, &headers, None, MAX_QUERY_TIMEOUT);
@@ -116,7 +120,7 @@ async fn handle(
             let response = backend.forward(&client, &query_request).await?;
             Ok(query::respond(response, request.method()))
         };
-        until_disconnect(&request, payload, work).await
+        until_disconnect(&request, body, work).await
     };
     let is_api = target.as_ref().is_some_and(|target| target.rest.starts_with("/api/"));
     answered.await.unwrap_or_else(|problem| PrometheusError { problem, is_api }.response())

@@ -1,24 +1,25 @@
 //! What all listeners and paths of the query proxy share: how a request is read, and how a response
 //! is written.
 
+mod body;
 mod error;
 
 use crate::{
     domain::prometheus::Period,
     http::{access::Access, browser::PROMETHEUS_PAGES, disconnect, forwarded::forwarded_for},
-    query::{QueryRequest, QueryResponse, ReadEndpoint},
+    query::{BodyContent, QueryRequest, QueryResponse, ReadEndpoint, RequestBody, Writes},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{BodySize, MessageBody, SizedStream},
     http::{
         Method,
-        header::{self, HeaderMap, HeaderValue},
+        header::{self, HeaderMap},
     },
-    web::{self, Bytes, BytesMut},
+    web::Bytes,
 };
+pub(super) use body::ClientBody;
 pub(super) use error::{Problem, PrometheusError};
-use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 use std::{
     convert::Infallible,
@@ -26,46 +27,43 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::timeout;
 
 /// A stream of notifications that never ends, for the pages of Prometheus 3. A server with too many
 /// subscribers responds with 204. Then the pages poll `notifications` every few seconds.
 pub(super) const NOTIFICATIONS_LIVE: &str = "/api/v1/notifications/live";
-/// Maximum size of a form in bytes. Queries of Grafana can have many kilobytes.
-const MAX_FORM_BYTES: usize = 1 << 20;
-const FORM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Added to the timeout of a query, so that Prometheus itself reports the timeout.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
 /// A request that may be forwarded.
 pub(super) struct ReadQuery {
     endpoint: ReadEndpoint,
-    /// The parameters of a POST request.
-    form: Option<Bytes>,
+    /// The body of a POST request.
+    body: Option<RequestBody>,
 }
 
 /// Reads a request to a `path` of Prometheus.
 pub(super) async fn read(
     request: &HttpRequest,
-    payload: &mut web::Payload,
+    client_body: &ClientBody,
     path: &str,
+    writes: Writes,
 ) -> Result<ReadQuery, Problem> {
-    let endpoint = ReadEndpoint::find(path).ok_or(Problem::NotForwarded)?;
-    let form = match *request.method() {
-        Method::GET | Method::HEAD => None,
-        Method::POST if endpoint.takes_form() => Some(form(request, payload).await?),
+    let endpoint = ReadEndpoint::find(path, writes).ok_or(Problem::NotForwarded)?;
+    let body = match (request.method(), endpoint.body()) {
+        (&Method::GET | &Method::HEAD, _) if endpoint.allows_get() => None,
+        (&Method::POST, Some(kind)) => Some(client_body.read(kind, request.headers()).await?),
         _ => return Err(Problem::Method(endpoint.methods())),
     };
-    Ok(ReadQuery { endpoint, form })
+    Ok(ReadQuery { endpoint, body })
 }
 
 /// Runs `work` until it finishes or the client disconnects.
 pub(super) async fn until_disconnect(
     request: &HttpRequest,
-    payload: web::Payload,
+    client_body: ClientBody,
     work: impl Future<Output = Result<HttpResponse, Problem>>,
 ) -> Result<HttpResponse, Problem> {
-    let done = disconnect::cancel_on_disconnect(request.version(), payload, work).await;
+    let done = disconnect::cancel_on_disconnect(request.version(), client_body, work).await;
     done.unwrap_or(Err(Problem::ClientDisconnected))
 }
 
@@ -74,35 +72,6 @@ pub(super) fn only_read(method: &Method) -> Result<(), Problem> {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(Problem::Method("GET, HEAD")),
     }
-}
-
-/// The parameters of a form. Some clients send a POST request without a body, and parameters in the
-/// query. vmalert then sends the type `application/json`, and later versions send none.
-async fn form(request: &HttpRequest, payload: &mut web::Payload) -> Result<Bytes, Problem> {
-    let is_form = is_form(request.headers().get(header::CONTENT_TYPE));
-    let reading = async {
-        let mut form = BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_| Problem::ClientDisconnected)?;
-            if !is_form && !chunk.is_empty() {
-                return Err(Problem::NoForm);
-            }
-            if form.len() + chunk.len() > MAX_FORM_BYTES {
-                return Err(Problem::TooLong);
-            }
-            form.extend_from_slice(&chunk);
-        }
-        Ok(form.freeze())
-    };
-    timeout(FORM_TIMEOUT, reading).await.unwrap_or(Err(Problem::TooSlow))
-}
-
-/// A missing content type means a form.
-fn is_form(content_type: Option<&HeaderValue>) -> bool {
-    let Some(content_type) = content_type else { return true };
-    let media_type = content_type.to_str().unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.is_empty() || media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 impl ReadQuery {
@@ -116,7 +85,11 @@ impl ReadQuery {
     ) -> QueryRequest<'a> {
         let query = request.query_string();
         let question_mark = if query.is_empty() { "" } else { "?" };
-        let form = self.form.as_deref().unwrap_or_default();
+        let form = match self.body.as_ref().map(|it| &it.content) {
+            None => &Bytes::new(),
+            Some(BodyContent::Kept(form)) => form,
+            Some(BodyContent::Streamed(form)) => form.kept(),
+        };
         QueryRequest {
             target: format!("{}{question_mark}{query}", self.endpoint.path),
             headers,
@@ -125,7 +98,7 @@ impl ReadQuery {
             is_uncompressed: false,
             mount,
             timeout: query_timeout(query, form, max_timeout),
-            form: self.form.clone(),
+            body: self.body.clone(),
         }
     }
 }

@@ -23,7 +23,34 @@ pub(super) enum Breaker {
     HalfOpen { until: Instant, pause: Duration },
 }
 
+/// The state of a breaker for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    Closed,
+    Open,
+    /// The next query is a trial, or the trial is in progress.
+    HalfOpen,
+}
+
+impl BreakerState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
 impl Breaker {
+    pub(super) fn state(&self, now: Instant) -> BreakerState {
+        match *self {
+            Self::Closed | Self::Failing(_) => BreakerState::Closed,
+            Self::Open { until, .. } if now < until => BreakerState::Open,
+            Self::Open { .. } | Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
     /// Whether a query may be sent now. An open breaker becomes half-open when its pause is over.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
         match *self {

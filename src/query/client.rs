@@ -3,7 +3,10 @@
 //!
 //! `awc::Client` is not `Send`, so each worker has its own [`PrometheusClient`].
 
-use super::{Authorization, QueryFailure, QueryRequest, Server, ServerStates, Upstream};
+use super::{
+    Authorization, BodyContent, BodyKind, QueryFailure, QueryRequest, RequestBody, Server,
+    ServerStates, Upstream,
+};
 use crate::{
     net::{
         self, ConnectionEvents, ConnectionLimiter, Connector, IdlePool, Permit, RequestEvents,
@@ -12,7 +15,8 @@ use crate::{
     tls::ClientConfig,
 };
 use awc::{
-    ClientResponse,
+    ClientRequest, ClientResponse, SendClientRequest,
+    body::{BodyStream, SizedStream},
     error::SendRequestError,
     http::header::{self, HeaderName},
 };
@@ -32,6 +36,16 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Request headers that are forwarded: content negotiation and cache validation.
 const REQUEST_HEADERS: [HeaderName; 4] =
     [header::ACCEPT, header::ACCEPT_ENCODING, header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
+
+/// Request headers that are forwarded with a body that is not a form: its format, and its sender.
+const BODY_HEADERS: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::USER_AGENT,
+    HeaderName::from_static("x-prometheus-remote-write-version"),
+    HeaderName::from_static("x-prometheus-remote-read-version"),
+    HeaderName::from_static("retry-attempt"),
+];
 
 #[derive(Clone)]
 pub struct PrometheusClient {
@@ -99,7 +113,7 @@ impl PrometheusClient {
         let authorization = server.authorization.as_ref().or(upstream.authorization.as_ref());
         let mut events = RequestEvents::default();
         match send_once(&peer, authorization, request, &mut events).await {
-            Err(error) if events.closed_while_idle(&error) => {}
+            Err(error) if events.closed_while_idle(&error) && request.may_repeat() => {}
             sent => return sent,
         }
         let (key, _) = self.key(server, upstream);
@@ -149,7 +163,7 @@ async fn send_once(
     events: &mut RequestEvents,
 ) -> Result<ClientResponse, SendRequestError> {
     let url = format!("{}{}", peer.url, request.target);
-    let http_request = match &request.form {
+    let http_request = match &request.body {
         None => peer.client.get(url),
         Some(_) => peer.client.post(url),
     };
@@ -170,14 +184,35 @@ async fn send_once(
     if let Some(chain) = &request.forwarded_for {
         http_request = http_request.insert_header(("x-forwarded-for", chain.clone()));
     }
-    let sending = match &request.form {
+    let sending = match &request.body {
         None => net::send(http_request),
-        Some(form) => {
-            http_request.content_type("application/x-www-form-urlencoded").send_body(form.clone())
-        }
+        Some(body) => send_body(http_request, request, body),
     };
     let mut sending = pin!(sending);
     poll_fn(|cx| events.poll(&peer.events, || sending.as_mut().poll(cx))).await
+}
+
+fn send_body(
+    mut http_request: ClientRequest,
+    request: &QueryRequest<'_>,
+    body: &RequestBody,
+) -> SendClientRequest {
+    if body.kind == BodyKind::Form {
+        http_request = http_request.content_type("application/x-www-form-urlencoded");
+    } else {
+        for name in BODY_HEADERS {
+            if let Some(value) = request.headers.get(&name) {
+                http_request = http_request.insert_header((name, value.clone()));
+            }
+        }
+    }
+    match &body.content {
+        BodyContent::Kept(bytes) => http_request.send_body(bytes.clone()),
+        BodyContent::Streamed(body) => match body.length() {
+            Some(length) => http_request.send_body(SizedStream::new(length, body.chunks())),
+            None => http_request.send_body(BodyStream::new(body.chunks())),
+        },
+    }
 }
 
 impl std::fmt::Debug for PrometheusClient {

@@ -1,5 +1,6 @@
 //! Why a query failed, in words for users.
 
+use super::RequestBodyError;
 use crate::domain::prometheus::Replica;
 use awc::error::ConnectError;
 use std::time::Duration;
@@ -19,6 +20,12 @@ pub enum QueryFailure {
     /// The pool runs as many queries as it may.
     #[error("{0} queries are running, which is the limit of this pool; try again in a few seconds")]
     TooMany(usize),
+    /// The same for a write. Senders repeat it.
+    #[error("{0} requests are running, which is the limit of this pool; repeat the write")]
+    TooManyForWrite(usize),
+    /// The body of the request is not complete.
+    #[error(transparent)]
+    RequestBody(#[from] RequestBodyError),
     /// No response before the timeout.
     #[error("this Prometheus did not respond within {} s; query less data or a shorter time range", .0.as_secs())]
     Timeout(Duration),

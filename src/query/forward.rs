@@ -15,7 +15,7 @@ use url::Url;
 
 /// Response headers that are forwarded. Others are dropped, such as hop-by-hop headers, cookies,
 /// challenges, and CORS headers.
-const RESPONSE_HEADERS: [HeaderName; 11] = [
+const RESPONSE_HEADERS: [HeaderName; 14] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -28,6 +28,10 @@ const RESPONSE_HEADERS: [HeaderName; 11] = [
     header::VARY,
     // The pages distinguish a stopping server from a starting one by it.
     HeaderName::from_static("x-prometheus-stopping"),
+    // What a remote write has stored, for its sender.
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
 ];
 
 /// The name of the server that responded.
@@ -83,9 +87,6 @@ fn response_to_forward(
 ) -> Result<QueryResponse, QueryFailure> {
     let Winner { response, server, permit } = winner;
     let status = response.status();
-    if status == StatusCode::UNAUTHORIZED {
-        return Err(QueryFailure::Refused);
-    }
     let has_body = !status.is_informational()
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse().ok();

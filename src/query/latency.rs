@@ -7,24 +7,33 @@ const CAPACITY: usize = 64;
 /// Fewer latencies have no useful quantile.
 const MIN_SAMPLES: usize = 8;
 
+/// Number of latencies after which the 95th percentile is computed again.
+const REFRESH: usize = 8;
+
 /// The last latencies, in no order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latencies {
     recent: Vec<Duration>,
-    /// Index of the oldest one, which the next one replaces.
-    oldest: usize,
+    /// Index of the next one, which replaces the oldest one.
+    next: usize,
+    p95: Option<Duration>,
 }
 
 impl Latencies {
     pub(super) fn record(&mut self, latency: Duration) {
-        if self.recent.len() < CAPACITY {
-            self.recent.push(latency);
-            return;
+        match self.recent.get_mut(self.next) {
+            Some(oldest) => *oldest = latency,
+            None => self.recent.push(latency),
         }
-        if let Some(oldest) = self.recent.get_mut(self.oldest) {
-            *oldest = latency;
+        self.next = (self.next + 1) % CAPACITY;
+        if self.next.is_multiple_of(REFRESH) {
+            self.p95 = self.quantile(95);
         }
-        self.oldest = (self.oldest + 1) % CAPACITY;
+    }
+
+    /// The 95th percentile. Each query needs it, so it may be a few latencies old.
+    pub(super) fn recent_p95(&self) -> Option<Duration> {
+        self.p95
     }
 
     /// A percentile, if there are enough latencies.
@@ -51,6 +60,7 @@ mod tests {
         assert_eq!(latencies.quantile(95), None);
         latencies.record(ms(8));
         assert_eq!(latencies.quantile(95), Some(ms(8)));
+        assert_eq!(latencies.recent_p95(), Some(ms(8)));
         (0..64).for_each(|number| latencies.record(ms(100 + number)));
         assert_eq!(latencies.quantile(95), Some(ms(160)), "the earlier ones are gone");
         (0..63).for_each(|_| latencies.record(ms(1)));

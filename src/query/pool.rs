@@ -133,6 +133,10 @@ impl Pool {
         &self.0.settings
     }
 
+    fn external_url(&self) -> &str {
+        &self.0.external_url
+    }
+
     pub fn snapshot(&self) -> Arc<PoolSnapshot> {
         self.0.snapshot.load_full()
     }
@@ -228,7 +232,11 @@ impl Pool {
         let (pool, began) = (&self.0.settings.name, Instant::now());
         let Some(slot) = self.0.slots.acquire().await else {
             self.0.metrics.rejected(pool);
-            return Err(QueryFailure::TooMany(self.0.settings.max_concurrent));
+            let max = self.0.settings.max_concurrent;
+            return Err(match request.is_write() {
+                true => QueryFailure::TooManyForWrite(max),
+                false => QueryFailure::TooMany(max),
+            });
         };
         let result = match filling {
             None => client.forward(upstream, request).await,
@@ -256,6 +264,10 @@ impl Pool {
         upstream: &Upstream,
         request: &QueryRequest<'_>,
     ) -> Option<Filling> {
+        // Such a request is sent once.
+        if !request.may_hedge() {
+            return None;
+        }
         let known = self.0.gaps.load();
         if !known.may_have_any(client.states.failures()) || upstream.servers.len() < 2 {
             return None;
@@ -264,9 +276,10 @@ impl Pool {
         let snapshot = self.0.snapshot.load();
         let replica = |server: &Server| {
             let found = snapshot.replicas.iter().find(|it| it.server.url == server.url);
-            let status = client.states.status(&server.url);
-            let is_usable = !status.is_open && found.is_some_and(|it| it.health < Health::NotReady);
-            PlannedReplica { is_usable, gaps: known.gaps_of(&server.url, status.failures) }
+            let is_usable =
+                found.is_some_and(|it| !it.state.is_open() && it.health < Health::NotReady);
+            let failures = found.map_or(0, |it| it.state.failures());
+            PlannedReplica { is_usable, gaps: known.gaps_of(&server.url, failures) }
         };
         let replicas: Vec<_> = upstream.servers.iter().map(replica).collect();
         let plan = gaps::plan(&read, &replicas, known.oldest());

@@ -3,11 +3,12 @@
 //! Paths are compared without decoding: an encoded slash, an empty segment or `..` matches nothing.
 //! Only the name of a label may be percent-encoded, and it is encoded again.
 //!
-//! These endpoints are excluded although they are read-only: `status/config`, `scrape_pools/config`
+//! These endpoints are excluded by default although they are read-only: `status/config`, `scrape_pools/config`
 //! and `status/flags` (secrets, paths), `status/runtimeinfo` (paths), `status/tsdb` (iterates all
 //! series in memory under a lock), `alertmanagers` (a URL that may contain a key),
 //! `status/self_metrics`, `/metrics` and `/debug` (the process, not its stored data), `/consoles`
-//! and `/user` (files of the disk), and the pages about these. `notifications/live` never ends;
+//! and `/user` (files of the disk), and the pages about these. A pool may allow some of them
+//! ([`Writes`]). `notifications/live` never ends;
 //! `http::prometheus` responds to it like a server with too many subscribers.
 //!
 //! Clients and the endpoints that they use: the pages of versions 2 and 3 use queries, labels,
@@ -17,17 +18,19 @@
 //! tries POST first and repeats a request that gets 405 as a GET. vmalert uses `query` and
 //! `query_range`. promtool uses queries, labels, `series`, `/-/healthy` and `/-/ready`.
 
-use super::RulePathFormat;
+use super::{BodyKind, RulePathFormat, Writes};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Characters that are not encoded in a path segment (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AllowedMethods {
+pub(super) enum AllowedMethods {
     Get,
     /// Also POST, with the parameters as a form, which may be longer than a URL.
     GetOrForm,
+    /// Only POST.
+    Post(BodyKind),
 }
 
 /// Responses of these two contain the path of each rule file.
@@ -107,22 +110,22 @@ pub struct ReadEndpoint {
 }
 
 impl ReadEndpoint {
-    /// Finds the endpoint of `path`, the part after the instance's name.
-    pub fn find(path: &str) -> Option<Self> {
+    /// Finds the endpoint of `path`, the part after the name of the instance or pool.
+    pub fn find(path: &str, writes: Writes) -> Option<Self> {
         // The root redirects to the query page, whose path depends on the version.
         if path == "/" {
             return Some(Self { path: path.to_owned(), allowed: AllowedMethods::Get });
         }
         // A trailing slash is ignored.
-        Self::known(path).or_else(|| Self::known(path.strip_suffix('/')?))
+        Self::known(path, writes).or_else(|| Self::known(path.strip_suffix('/')?, writes))
     }
 
-    fn known(path: &str) -> Option<Self> {
+    fn known(path: &str, writes: Writes) -> Option<Self> {
         let is = |(pattern, _): &&(&str, AllowedMethods)| match pattern.strip_suffix('*') {
             None => path == *pattern,
             Some(start) => path.strip_prefix(start).is_some_and(is_file),
         };
-        if let Some((_, allowed)) = READS.iter().find(is) {
+        if let Some((_, allowed)) = READS.iter().chain(writes.endpoints()).find(is) {
             return Some(Self { path: path.to_owned(), allowed: *allowed });
         }
         let name = path.strip_prefix(LABEL.0)?.strip_suffix(LABEL.1)?;
@@ -139,9 +142,17 @@ impl ReadEndpoint {
         }
     }
 
-    /// Whether it accepts POST with a form.
-    pub fn takes_form(&self) -> bool {
-        self.allowed == AllowedMethods::GetOrForm
+    pub fn allows_get(&self) -> bool {
+        !matches!(self.allowed, AllowedMethods::Post(_))
+    }
+
+    /// What the body of a POST request is, if POST is allowed.
+    pub fn body(&self) -> Option<BodyKind> {
+        match self.allowed {
+            AllowedMethods::Get => None,
+            AllowedMethods::GetOrForm => Some(BodyKind::Form),
+            AllowedMethods::Post(body) => Some(body),
+        }
     }
 
     /// Value of the `Allow` header.
@@ -149,6 +160,7 @@ impl ReadEndpoint {
         match self.allowed {
             AllowedMethods::Get => "GET, HEAD",
             AllowedMethods::GetOrForm => "GET, HEAD, POST",
+            AllowedMethods::Post(_) => "POST",
         }
     }
 }
@@ -173,6 +185,10 @@ fn label(encoded: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn find(path: &str) -> Option<ReadEndpoint> {
+        ReadEndpoint::find(path, Writes::Deny)
+    }
+
     #[test]
     fn the_read_api_is_allowed() {
         let forms = [
@@ -188,8 +204,8 @@ mod tests {
             "search/label_values",
         ];
         for form in forms {
-            let read = ReadEndpoint::find(&format!("/api/v1/{form}")).unwrap();
-            assert!(read.takes_form(), "{form}");
+            let read = find(&format!("/api/v1/{form}")).unwrap();
+            assert_eq!(read.body(), Some(BodyKind::Form), "{form}");
             assert_eq!(read.methods(), "GET, HEAD, POST");
         }
         for path in [
@@ -228,8 +244,8 @@ mod tests {
             "/classic/service-discovery",
             "/classic/static/vendor/popper.js/popper.min.js",
         ] {
-            let read = ReadEndpoint::find(path).unwrap_or_else(|| panic!("{path}"));
-            assert_eq!((read.path.as_str(), read.takes_form()), (path, false));
+            let read = find(path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!((read.path.as_str(), read.body()), (path, None));
             assert_eq!(read.methods(), "GET, HEAD");
         }
     }
@@ -242,18 +258,15 @@ mod tests {
             ("/graph/", "/graph/"),
             ("/static/js/", "/static/js"),
         ] {
-            assert_eq!(ReadEndpoint::find(path).unwrap().path, expected);
+            assert_eq!(find(path).unwrap().path, expected);
         }
-        assert_eq!(
-            ReadEndpoint::find("/api/v1/rules/").unwrap().files(),
-            Some(RulePathFormat::Rules)
-        );
-        assert_eq!(ReadEndpoint::find("/rules").unwrap().files(), None);
+        assert_eq!(find("/api/v1/rules/").unwrap().files(), Some(RulePathFormat::Rules));
+        assert_eq!(find("/rules").unwrap().files(), None);
     }
 
     #[test]
     fn a_label_name_is_decoded_and_encoded_again() {
-        let path = |name: &str| ReadEndpoint::find(&format!("/api/v1/label/{name}/values"));
+        let path = |name: &str| find(&format!("/api/v1/label/{name}/values"));
         for (name, sent) in [("job", "job"), ("%6aob", "job"), ("h%C3%A9", "h%C3%A9")] {
             let expected = format!("/api/v1/label/{sent}/values");
             assert_eq!(path(name).unwrap().path, expected, "{name}");
@@ -333,7 +346,7 @@ mod tests {
             "/classic/flags",
             "/new/graph",
         ] {
-            assert_eq!(ReadEndpoint::find(path), None, "{path}");
+            assert_eq!(find(path), None, "{path}");
         }
     }
 }

@@ -21,7 +21,7 @@ impl ReplicaApi<'_> {
             target: target.to_owned(),
             headers: &headers,
             forwarded_for: None,
-            form: None,
+            body: None,
             files: None,
             is_uncompressed: false,
             mount: None,

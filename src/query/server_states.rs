@@ -1,32 +1,22 @@
-//! What is known of the servers that queries are sent to: circuit breakers, latencies, and how many
-//! hedged requests are still allowed. Servers do not share any of it, so that a hung server of one
-//! instance does not affect other instances.
+//! The states of all servers that queries are sent to.
+//!
+//! Servers of different upstreams share nothing, even if they have the same URL: their credentials
+//! and certificates may differ. So a hung server of one instance does not affect other instances.
 
-use super::{breaker::Breaker, latency::Latencies};
+use super::{
+    Upstream,
+    server_state::{FailureEvents, ServerState},
+};
 use crate::telemetry::metrics::{CounterByLabel, register};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
 
-/// Bounds of the delay before a second server is queried as well.
-const MIN_HEDGE_DELAY: Duration = Duration::from_millis(50);
-const MAX_HEDGE_DELAY: Duration = Duration::from_secs(5);
-/// The delay while too few latencies are known.
-const DEFAULT_HEDGE_DELAY: Duration = Duration::from_secs(1);
-
-/// Queries per hedged request in the long run.
-const QUERIES_PER_HEDGE: u32 = 10;
-/// Credit for ten hedged requests in a row.
-const MAX_HEDGE_CREDIT: u32 = 10 * QUERIES_PER_HEDGE;
-
-/// The state of a server that was not queried for this long is dropped.
+/// The state of a server that nothing has used for this long is dropped.
 const RETENTION: Duration = Duration::from_secs(10 * 60);
 
 /// States of all servers, shared by all workers.
@@ -35,49 +25,19 @@ pub struct ServerStates(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    servers: Mutex<Servers>,
-    metrics: QueryMetrics,
-    /// Number of times that a server failed repeatedly.
-    opened: watch::Sender<u64>,
-    /// Failed queries of all servers.
-    failures: AtomicU64,
-}
-
-/// States by URL.
-#[derive(Debug, Default)]
-struct Servers(HashMap<String, ServerState>);
-
-#[derive(Debug)]
-struct ServerState {
-    breaker: Breaker,
-    latencies: Latencies,
-    /// [`QUERIES_PER_HEDGE`] of these allow one hedged request.
-    hedge_credit: u32,
-    last_used: Instant,
-    queries: u64,
-    failures: u64,
-    /// Sum of the latencies.
-    latency: Duration,
-}
-
-/// What is known of a server, for metrics and pages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ServerStatus {
-    /// Whether it gets no queries because it failed repeatedly.
-    pub is_open: bool,
-    pub queries: u64,
-    pub failures: u64,
-    /// Sum of the latencies of its responses.
-    pub latency: Duration,
-    pub median: Option<Duration>,
-    pub p95: Option<Duration>,
-}
-
-#[derive(Debug, Default)]
-struct QueryMetrics {
+    upstreams: Mutex<Upstreams>,
     retries: CounterByLabel,
     hedges: CounterByLabel,
-    breakers_opened: Counter,
+    events: Arc<FailureEvents>,
+}
+
+/// By URL of the upstream, and then by URL of the server.
+type Upstreams = HashMap<String, HashMap<Arc<str>, KnownServer>>;
+
+#[derive(Debug)]
+struct KnownServer {
+    state: Arc<ServerState>,
+    last_used: Instant,
 }
 
 /// Why the next server was queried.
@@ -91,10 +51,13 @@ pub(super) enum RetryReason {
     Status,
     /// There was no response within the timeout of a try.
     Timeout,
+    /// The response was 401: the credentials of the upstream are wrong for this replica.
+    Refused,
 }
 
 impl RetryReason {
-    const ALL: [Self; 4] = [Self::Connect, Self::Broken, Self::Status, Self::Timeout];
+    const ALL: [Self; 5] =
+        [Self::Connect, Self::Broken, Self::Status, Self::Timeout, Self::Refused];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -102,13 +65,15 @@ impl RetryReason {
             Self::Broken => "broken",
             Self::Status => "status",
             Self::Timeout => "timeout",
+            Self::Refused => "refused",
         }
     }
 }
 
 impl ServerStates {
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = QueryMetrics {
+        let shared = Shared {
+            upstreams: Mutex::default(),
             retries: CounterByLabel::register(
                 registry,
                 "scrapebroker_query_retries",
@@ -123,139 +88,76 @@ impl ServerStates {
                 "outcome",
                 ["won", "lost"],
             ),
-            breakers_opened: register(
-                registry,
-                "scrapebroker_query_breakers_opened",
-                "Times that a replica was excluded from queries after failures in a row",
-                Counter::default(),
-            ),
+            events: Arc::new(FailureEvents {
+                breakers_opened: register(
+                    registry,
+                    "scrapebroker_query_breakers_opened",
+                    "Times that a replica was excluded from queries after failures in a row",
+                    Counter::default(),
+                ),
+                ..FailureEvents::default()
+            }),
         };
-        Self(Arc::new(Shared { metrics, ..Shared::default() }))
+        Self(Arc::new(shared))
     }
 
-    /// The status of the server at `url`; all zero if it was not queried recently.
-    pub fn status(&self, url: &str) -> ServerStatus {
-        let servers = self.servers();
-        let Some(server) = servers.0.get(url) else { return ServerStatus::default() };
-        ServerStatus {
-            is_open: server.breaker.is_open(),
-            queries: server.queries,
-            failures: server.failures,
-            latency: server.latency,
-            median: server.latencies.quantile(50),
-            p95: server.latencies.quantile(95),
+    /// The states of the servers of an upstream, in the same order.
+    pub(super) fn of(&self, upstream: &Upstream) -> Vec<Arc<ServerState>> {
+        let mut upstreams = self.upstreams();
+        let mut state = |url| self.find(&mut upstreams, &upstream.external_url, url);
+        upstream.servers.iter().map(|it| state(&it.url)).collect()
+    }
+
+    /// The state of one server. It is kept as long as it is used.
+    pub(super) fn server(&self, upstream: &str, url: &Arc<str>) -> Arc<ServerState> {
+        self.find(&mut self.upstreams(), upstream, url)
+    }
+
+    fn find(&self, upstreams: &mut Upstreams, upstream: &str, url: &Arc<str>) -> Arc<ServerState> {
+        let now = Instant::now();
+        if let Some(known) = upstreams.get_mut(upstream).and_then(|it| it.get_mut(url)) {
+            known.last_used = now;
+            return Arc::clone(&known.state);
         }
-    }
-
-    /// Keeps the state of the server at `url`, although it may get no queries.
-    pub(super) fn keep(&self, url: &str) {
-        self.servers().server(url);
+        // Only servers of existing instances and pools are queried, so new ones are rare.
+        forget_unused(upstreams, now);
+        let state = Arc::new(ServerState::new(url, &self.0.events));
+        let known = KnownServer { state: Arc::clone(&state), last_used: now };
+        upstreams.entry(upstream.to_owned()).or_default().insert(Arc::clone(url), known);
+        state
     }
 
     /// Changes whenever a server failed repeatedly.
     pub(super) fn opened(&self) -> watch::Receiver<u64> {
-        self.0.opened.subscribe()
+        self.0.events.opened.subscribe()
     }
 
     /// Failed queries of all servers.
     pub(super) fn failures(&self) -> u64 {
-        self.0.failures.load(Ordering::Relaxed)
-    }
-
-    /// Whether a query may be sent to the server at `url`.
-    pub(super) fn allows(&self, url: &str) -> bool {
-        self.servers().server(url).breaker.allows(Instant::now())
-    }
-
-    /// Whether the server at `url` is excluded from queries because it failed repeatedly.
-    pub(super) fn is_open(&self, url: &str) -> bool {
-        self.servers().server(url).breaker.is_open()
-    }
-
-    /// How long a response of the server at `url` may take before a second server is queried.
-    pub(super) fn hedge_delay(&self, url: &str) -> Duration {
-        let p95 = self.servers().server(url).latencies.quantile(95);
-        p95.unwrap_or(DEFAULT_HEDGE_DELAY).clamp(MIN_HEDGE_DELAY, MAX_HEDGE_DELAY)
-    }
-
-    /// Counts a query to the server at `url`, which allows a part of a hedged request.
-    pub(super) fn count_query(&self, url: &str) {
-        let mut servers = self.servers();
-        let server = servers.server(url);
-        server.queries += 1;
-        server.hedge_credit = (server.hedge_credit + 1).min(MAX_HEDGE_CREDIT);
-    }
-
-    /// Whether a query that is slow at `url` may be sent to another server too; if so, it is counted.
-    pub(super) fn take_hedge(&self, url: &str) -> bool {
-        let mut servers = self.servers();
-        let server = servers.server(url);
-        let rest = server.hedge_credit.checked_sub(QUERIES_PER_HEDGE);
-        server.hedge_credit = rest.unwrap_or(server.hedge_credit);
-        rest.is_some()
+        self.0.events.failures.load(Ordering::Relaxed)
     }
 
     pub(super) fn record_hedge(&self, has_won: bool) {
-        self.0.metrics.hedges.count(if has_won { "won" } else { "lost" });
+        self.0.hedges.count(if has_won { "won" } else { "lost" });
     }
 
     pub(super) fn record_retry(&self, reason: RetryReason) {
-        self.0.metrics.retries.count(reason.as_str());
+        self.0.retries.count(reason.as_str());
     }
 
-    pub(super) fn record_success(&self, url: &str, latency: Duration) {
-        let mut servers = self.servers();
-        let server = servers.server(url);
-        server.latencies.record(latency);
-        server.latency += latency;
-        let was_open = server.breaker.record_success();
-        drop(servers);
-        if was_open {
-            tracing::info!(server = url, "prometheus server gets queries again");
-        }
-    }
-
-    pub(super) fn record_failure(&self, url: &str) {
-        let mut servers = self.servers();
-        let server = servers.server(url);
-        server.failures += 1;
-        self.0.failures.fetch_add(1, Ordering::Relaxed);
-        let has_opened = server.breaker.record_failure(Instant::now());
-        drop(servers);
-        if has_opened {
-            self.0.metrics.breakers_opened.inc();
-            self.0.opened.send_modify(|opened| *opened += 1);
-            tracing::warn!(
-                server = url,
-                "prometheus server failed repeatedly; other replicas get its queries"
-            );
-        }
-    }
-
-    fn servers(&self) -> MutexGuard<'_, Servers> {
-        self.0.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn upstreams(&self) -> MutexGuard<'_, Upstreams> {
+        self.0.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Servers {
-    fn server(&mut self, url: &str) -> &mut ServerState {
-        let now = Instant::now();
-        if !self.0.contains_key(url) {
-            // Only servers of existing instances are queried, so new ones are rare.
-            self.0.retain(|_, it| now.duration_since(it.last_used) < RETENTION);
-        }
-        let server = self.0.entry(url.to_owned()).or_insert_with(|| ServerState {
-            breaker: Breaker::default(),
-            latencies: Latencies::default(),
-            hedge_credit: MAX_HEDGE_CREDIT,
-            last_used: now,
-            queries: 0,
-            failures: 0,
-            latency: Duration::ZERO,
-        });
-        server.last_used = now;
-        server
-    }
+fn forget_unused(upstreams: &mut Upstreams, now: Instant) {
+    let is_used = |it: &KnownServer| {
+        Arc::strong_count(&it.state) > 1 || now.duration_since(it.last_used) < RETENTION
+    };
+    upstreams.retain(|_, servers| {
+        servers.retain(|_, it| is_used(it));
+        !servers.is_empty()
+    });
 }
 
 #[cfg(test)]
@@ -263,38 +165,29 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn hedged_requests_are_at_most_a_tenth_of_the_queries_to_a_server() {
+    async fn upstreams_share_no_state() {
         let states = ServerStates::default();
-        let hedges = |url: &str| (0..1000).take_while(|_| states.take_hedge(url)).count();
-        assert_eq!(hedges("a"), 10);
-        (0..99).for_each(|_| states.count_query("a"));
-        assert_eq!(hedges("a"), 9);
-        (0..100_000).for_each(|_| states.count_query("a"));
-        assert_eq!(hedges("a"), 10, "unused credit is limited");
-        assert_eq!(hedges("b"), 10, "each server has its own credit");
+        let first = states.server("pool-a", &"http://x".into());
+        (0..3).for_each(|_| first.record_failure());
+        assert!(!states.server("pool-a", &"http://x".into()).allows(), "the same state");
+        assert!(states.server("pool-b", &"http://x".into()).allows());
+        assert!(states.server("pool-a", &"http://y".into()).allows());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_delay_follows_the_latencies_within_bounds() {
+    async fn servers_that_are_not_used_are_forgotten() {
         let states = ServerStates::default();
-        assert_eq!(states.hedge_delay("a"), DEFAULT_HEDGE_DELAY);
-        for (latency, delay) in [(1, 50), (300, 300), (60_000, 5000)] {
-            (0..64).for_each(|_| states.record_success("a", Duration::from_millis(latency)));
-            assert_eq!(states.hedge_delay("a"), Duration::from_millis(delay), "{latency}");
+        let server = |url: &str| states.server("pool", &url.into());
+        let kept = server("kept");
+        for state in [&kept, &server("a"), &server("b")] {
+            (0..3).for_each(|_| state.record_failure());
         }
-        assert_eq!(states.hedge_delay("b"), DEFAULT_HEDGE_DELAY, "each server has its own");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn servers_that_are_not_queried_are_forgotten() {
-        let states = ServerStates::default();
-        (0..3).for_each(|_| states.record_failure("a"));
-        assert!(!states.allows("a") && states.allows("b"));
         tokio::time::advance(RETENTION / 2).await;
-        assert!(states.allows("b"));
+        assert!(server("b").is_open());
         tokio::time::advance(RETENTION / 2).await;
-        assert!(states.allows("c"));
-        let known: Vec<_> = states.servers().0.keys().cloned().collect();
-        assert!(known.len() == 2 && !known.contains(&"a".to_owned()), "{known:?}");
+        assert!(!server("c").is_open());
+        assert_eq!(states.upstreams()["pool"].len(), 3, "a is forgotten");
+        assert!(server("kept").is_open(), "it is in use");
+        assert!(server("b").is_open() && !server("a").is_open(), "a is new");
     }
 }

@@ -97,7 +97,7 @@ impl PrometheusClient {
             target,
             headers: &headers,
             forwarded_for: None,
-            form: None,
+            body: None,
             files: None,
             is_uncompressed: false,
             mount: None,

@@ -3,11 +3,13 @@
 //! All replicas have the same data, so any of them may respond. If a replica fails before it
 //! responds, or is overloaded or starting, the next one is queried instead. If it is slow, the next
 //! one is queried as well: the first good response wins, and the other query is canceled. Reads
-//! change nothing, so a query may be sent more than once.
+//! change nothing, so a query may be sent more than once. A write, or a long body, is sent to one
+//! replica only; to the next one only if no connection was opened.
 
 use super::{
-    Hedge, PrometheusClient, QueryFailure, QueryRequest, Server, Upstream,
+    Hedge, PrometheusClient, QueryFailure, QueryRequest, RequestBodyError, Server, Upstream,
     failure::{explain, is_unreachable},
+    server_state::ServerState,
     server_states::RetryReason,
 };
 use crate::net::Permit;
@@ -17,7 +19,7 @@ use futures_util::{
     future::{FutureExt, LocalBoxFuture},
     stream::FuturesUnordered,
 };
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Maximum number of replicas that one query is sent to.
@@ -44,7 +46,7 @@ pub(super) struct Tries<'a> {
     upstream: &'a Upstream,
     request: &'a QueryRequest<'a>,
     /// Servers that were not queried yet.
-    untried: Vec<&'a Server>,
+    untried: Vec<Untried<'a>>,
     running: FuturesUnordered<LocalBoxFuture<'a, Ended<'a>>>,
     /// The replicas of `running`: at most two.
     waiting_for: Vec<Started<'a>>,
@@ -53,9 +55,15 @@ pub(super) struct Tries<'a> {
     timed_out: Vec<Started<'a>>,
 }
 
-#[derive(Clone, Copy)]
+struct Untried<'a> {
+    server: &'a Server,
+    state: Arc<ServerState>,
+}
+
+#[derive(Clone)]
 struct Started<'a> {
     server: &'a Server,
+    state: Arc<ServerState>,
     at: Instant,
     /// Sent while another try was running.
     is_hedge: bool,
@@ -78,11 +86,12 @@ impl<'a> Tries<'a> {
         upstream: &'a Upstream,
         request: &'a QueryRequest<'a>,
     ) -> Self {
+        let servers = upstream.servers.iter().zip(client.states.of(upstream));
         Self {
             client,
             upstream,
             request,
-            untried: upstream.servers.iter().collect(),
+            untried: servers.map(|(server, state)| Untried { server, state }).collect(),
             running: FuturesUnordered::new(),
             waiting_for: Vec::new(),
             started: 0,
@@ -92,64 +101,78 @@ impl<'a> Tries<'a> {
 
     /// Queries replicas until one of them responds well, or no more may be queried.
     pub(super) async fn run(mut self, permit: Permit) -> Result<Winner<'a>, QueryFailure> {
-        let mut failure = QueryFailure::Unavailable(self.upstream.why_empty.clone());
+        let mut failure = None;
         let mut deadline = pin!(sleep(self.request.timeout));
         self.start_next(permit, false);
-        while let Some(newest) = self.waiting_for.last().copied() {
-            let delay = self.hedge_delay(newest.server);
+        while let Some(newest) = self.waiting_for.last() {
+            let delay = self.hedge_delay(&newest.state);
             let Ended { started, permit, result } = tokio::select! {
                 Some(ended) = self.running.next() => ended,
                 () = sleep(delay.unwrap_or_default()), if self.may_hedge(delay) => {
-                    self.hedge(newest);
+                    self.hedge();
                     continue;
                 }
                 () = &mut deadline => {
+                    if let Some(failure) = self.client_failure(true) {
+                        return Err(failure);
+                    }
                     // The timeout is longer than that of the query, so these servers have hung.
-                    self.waiting_for.iter().for_each(|it| self.record_loss(*it));
+                    self.waiting_for.iter().for_each(|it| self.record_loss(it));
                     return Err(QueryFailure::Timeout(self.request.timeout));
                 }
             };
             self.waiting_for.retain(|it| it.server.url != started.server.url);
-            let reason = match result {
+            if let Err(error) = &result
+                && let Some(failure) = self.client_failure(matches!(error, TryError::Timeout(_)))
+            {
+                return Err(failure);
+            }
+            let (reason, why) = match result {
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    (RetryReason::Refused, QueryFailure::Refused)
+                }
                 Ok(response) if !is_retryable(response.status()) => {
-                    self.record_win(started);
+                    self.record_win(&started);
                     return Ok(Winner { response, server: started.server, permit });
                 }
-                Ok(response) if !self.may_improve(started) => {
-                    self.record_loss(started);
+                Ok(response) if !self.may_improve(&started) => {
+                    self.record_loss(&started);
+                    let is_last = self.took_long(&started) || !self.request.may_repeat();
                     let winner = Winner { response, server: started.server, permit };
-                    return Ok(match self.took_long(started) {
+                    return Ok(match is_last {
                         true => winner,
                         false => self.last_resort(winner).await,
                     });
                 }
-                Ok(_) => RetryReason::Status,
-                Err(TryError::Timeout(timeout)) => {
-                    failure = QueryFailure::Timeout(timeout);
-                    // Either the server has hung, or the query is too expensive for all of them.
-                    self.timed_out.push(started);
-                    if self.start_next(permit, false) {
-                        self.client.states.record_retry(RetryReason::Timeout);
-                    }
-                    continue;
+                Ok(response) => status_failure(started.server, response.status()),
+                Err(TryError::Timeout(limit)) => {
+                    (RetryReason::Timeout, QueryFailure::Timeout(limit))
                 }
-                Err(TryError::Send(SendRequestError::Connect(error))) if is_unreachable(&error) => {
-                    let why = explain(&error);
-                    failure =
-                        QueryFailure::Unavailable(format!("server {} {why}", started.server.name));
-                    RetryReason::Connect
-                }
-                Err(TryError::Send(_)) => {
-                    failure = QueryFailure::Broken;
-                    RetryReason::Broken
-                }
+                Err(TryError::Send(error)) => send_failure(started.server, &error),
             };
-            self.record_loss(started);
-            if self.start_next(permit, false) {
+            match reason {
+                // Either the server has hung, or the query is too expensive for all of them.
+                RetryReason::Timeout if !self.request.is_write() => self.timed_out.push(started),
+                _ => self.record_loss(&started),
+            }
+            // Wrong credentials are the reason only if all replicas refuse them.
+            if failure.is_none() || reason != RetryReason::Refused {
+                failure = Some(why);
+            }
+            let may_send = reason == RetryReason::Connect || self.request.may_repeat();
+            if may_send && self.start_next(permit, false) {
                 self.client.states.record_retry(reason);
             }
         }
-        Err(failure)
+        let no_server = || QueryFailure::Unavailable(self.upstream.why_empty.clone());
+        Err(failure.unwrap_or_else(no_server))
+    }
+
+    /// Why a try has failed, if the client is the cause.
+    fn client_failure(&self, is_timeout: bool) -> Option<QueryFailure> {
+        let body = self.request.streamed()?;
+        let is_slow = is_timeout && body.waits_for_client();
+        body.error().or(is_slow.then_some(RequestBodyError::TooSlow)).map(QueryFailure::from)
     }
 
     fn has_next(&self) -> bool {
@@ -157,32 +180,36 @@ impl<'a> Tries<'a> {
     }
 
     /// When the query is sent to a second server as well, or `None` for never.
-    fn hedge_delay(&self, server: &Server) -> Option<Duration> {
+    fn hedge_delay(&self, state: &ServerState) -> Option<Duration> {
         let delay = match self.upstream.limits.hedge {
-            Hedge::Auto => self.client.states.hedge_delay(&server.url),
+            Hedge::Auto => state.hedge_delay(),
             Hedge::Off => return None,
             Hedge::After(delay) => delay,
         };
         let mut complete = self.upstream.servers.iter().take(self.upstream.complete);
-        let is_good = self.untried.is_empty() || complete.any(|it| self.untried.contains(&it));
+        let is_untried = |it: &Server| self.untried.iter().any(|other| other.server.url == it.url);
+        let is_good = self.untried.is_empty() || complete.any(is_untried);
         Some(if is_good { delay } else { delay.max(INCOMPLETE_HEDGE_DELAY) })
     }
 
     fn may_hedge(&self, delay: Option<Duration>) -> bool {
-        delay.is_some() && self.has_next() && self.waiting_for.len() == 1
+        delay.is_some()
+            && self.has_next()
+            && self.waiting_for.len() == 1
+            && self.request.may_hedge()
     }
 
     /// Whether another replica may still give a better response than this one. A query that took long
     /// was too expensive for this replica, and takes as long on another one. A replica with an open
     /// breaker may have hung.
-    fn may_improve(&self, started: Started<'_>) -> bool {
-        let states = &self.client.states;
-        let has_good = || self.untried.iter().any(|it| !states.is_open(&it.url));
-        !self.took_long(started)
+    fn may_improve(&self, started: &Started<'_>) -> bool {
+        let has_good = || self.untried.iter().any(|it| !it.state.is_open());
+        self.request.may_repeat()
+            && !self.took_long(started)
             && (!self.waiting_for.is_empty() || (self.has_next() && has_good()))
     }
 
-    fn took_long(&self, started: Started<'_>) -> bool {
+    fn took_long(&self, started: &Started<'_>) -> bool {
         started.at.elapsed() >= self.request.timeout / 2
     }
 
@@ -198,13 +225,14 @@ impl<'a> Tries<'a> {
         self.waiting_for.clear();
         match ended {
             Ok(Some(Ended { started, permit, result: Ok(response) }))
-                if !is_retryable(response.status()) =>
+                if !is_retryable(response.status())
+                    && response.status() != StatusCode::UNAUTHORIZED =>
             {
-                self.record_win(started);
+                self.record_win(&started);
                 Winner { response, server: started.server, permit }
             }
             Ok(Some(Ended { started, .. })) => {
-                self.record_loss(started);
+                self.record_loss(&started);
                 error
             }
             // Either it has hung, or the query takes longer.
@@ -218,11 +246,11 @@ impl<'a> Tries<'a> {
         if !self.has_next() {
             return false;
         }
-        let states = &self.client.states;
-        let allowed = self.untried.iter().position(|it| states.allows(&it.url));
-        let server = self.untried.remove(allowed.unwrap_or(0));
-        states.count_query(&server.url);
-        let started = Started { server, at: Instant::now(), is_hedge };
+        let allowed = self.untried.iter().position(|it| it.state.allows());
+        let Untried { server, state } = self.untried.remove(allowed.unwrap_or(0));
+        state.count_query();
+        let started = Started { server, state, at: Instant::now(), is_hedge };
+        self.waiting_for.push(started.clone());
         let (client, upstream, request) = (self.client, self.upstream, self.request);
         self.running.push(Box::pin(async move {
             let sending = client.send(server, upstream, request);
@@ -235,15 +263,14 @@ impl<'a> Tries<'a> {
             };
             Ended { started, permit, result }
         }));
-        self.waiting_for.push(started);
         self.started += 1;
         true
     }
 
     /// Queries another replica too, if the limits of hedged requests and of connections allow it.
-    fn hedge(&mut self, slow: Started<'a>) {
-        let states = &self.client.states;
-        if !states.is_open(&slow.server.url) && !states.take_hedge(&slow.server.url) {
+    fn hedge(&mut self) {
+        let may = |slow: &Started<'_>| slow.state.is_open() || slow.state.take_hedge();
+        if !self.waiting_for.last().is_some_and(may) {
             return;
         }
         let permit = self.client.limiter.acquire(&self.upstream.external_url).now_or_never();
@@ -252,11 +279,11 @@ impl<'a> Tries<'a> {
         }
     }
 
-    fn record_win(&self, winner: Started<'_>) {
+    fn record_win(&self, winner: &Started<'_>) {
         let states = &self.client.states;
         let latency = winner.at.elapsed();
-        states.record_success(&winner.server.url, latency);
-        self.timed_out.iter().for_each(|it| self.record_loss(*it));
+        winner.state.record_success(latency);
+        self.timed_out.iter().for_each(|it| self.record_loss(it));
         if winner.is_hedge {
             states.record_hedge(true);
         }
@@ -265,13 +292,13 @@ impl<'a> Tries<'a> {
                 states.record_hedge(false);
             }
             if loser.at.elapsed() >= latency * HUNG_FACTOR {
-                states.record_failure(&loser.server.url);
+                loser.state.record_failure();
             }
         }
     }
 
-    fn record_loss(&self, started: Started<'_>) {
-        self.client.states.record_failure(&started.server.url);
+    fn record_loss(&self, started: &Started<'_>) {
+        started.state.record_failure();
         if started.is_hedge {
             self.client.states.record_hedge(false);
         }
@@ -285,4 +312,19 @@ fn is_retryable(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+fn status_failure(server: &Server, status: StatusCode) -> (RetryReason, QueryFailure) {
+    let why = format!("server {} responds with {}", server.name, status.as_u16());
+    (RetryReason::Status, QueryFailure::Unavailable(why))
+}
+
+fn send_failure(server: &Server, error: &SendRequestError) -> (RetryReason, QueryFailure) {
+    match error {
+        SendRequestError::Connect(error) if is_unreachable(error) => {
+            let why = format!("server {} {}", server.name, explain(error));
+            (RetryReason::Connect, QueryFailure::Unavailable(why))
+        }
+        _ => (RetryReason::Broken, QueryFailure::Broken),
+    }
 }

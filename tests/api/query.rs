@@ -632,7 +632,7 @@ async fn the_certificate_of_a_server_is_verified() {
             target: QUERY.to_owned(),
             headers: &actix_web::http::header::HeaderMap::new(),
             forwarded_for: None,
-            form: None,
+            body: None,
             files: None,
             is_uncompressed: false,
             mount: None,

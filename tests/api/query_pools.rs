@@ -2,6 +2,8 @@
 //! and the paths of the listener.
 
 mod gaps;
+mod probes;
+mod requests;
 
 use crate::test_app::*;
 use serde_json::Value;
@@ -571,7 +573,7 @@ async fn oversized_and_invalid_requests_get_a_4xx() {
     let body = |length: usize| Some(format!("query={}", "x".repeat(length)));
     let send =
         async |headers: &[(&str, &str)], body| support::send("POST", &url, headers, body).await;
-    assert_eq!(send(&form, body(2 << 20)).await.status, 413);
+    assert_eq!(send(&form, body(2 << 20)).await.text(), "only");
     assert_eq!(send(&[("Content-Type", "text/plain")], body(1)).await.status, 415);
     assert_eq!(send(&form, body(100 << 10)).await.text(), "only");
     let labels = format!("http://{}/api/v1/label/job/values", app.query_address.unwrap());
@@ -580,7 +582,112 @@ async fn oversized_and_invalid_requests_get_a_4xx() {
     let forwarded = vec!["10.0.0.1"; 2000].join(",");
     let response = app.query_with(QUERY, &[("X-Forwarded-For", &forwarded)]).await;
     assert_eq!((response.status, &*response.text()), (200, "only"));
-    assert_eq!(queries(&only), 2, "nothing else was forwarded");
+    assert_eq!(queries(&only), 3, "nothing else was forwarded");
+}
+
+/// A server that is ready, and responds to queries with this status.
+async fn server_with_status(status: u16, body: &'static str) -> Instance {
+    let metrics = history(Duration::from_secs(3600));
+    Instance::start(move |request| match request.line.contains("/api/") {
+        true => Reply::Http(status, vec![], body.into()),
+        false => respond(&request.line, "", &metrics),
+    })
+    .await
+}
+
+fn replica_metric(name: &str, pool: &str, server: &Instance, value: u64) -> String {
+    let name = format!("scrapebroker_query_replica_{name}");
+    format!("{name}{{pool=\"{pool}\",replica=\"{}\"}} {value}", server.address)
+}
+
+#[actix_web::test]
+async fn a_replica_that_rejects_the_credentials_costs_no_query() {
+    let refusing = server_with_status(401, "Unauthorized").await;
+    let good = server("good", history(Duration::from_secs(3600))).await;
+    let app = start_pool(&[&refusing, &good], r#""strategy":"random","#).await;
+    eventually(async || {
+        let status = app.pool_status().await;
+        (status["replicas"][1]["selected"] == true).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        let response = app.query(QUERY).await;
+        assert_eq!((response.status, &*response.text()), (200, "good"));
+    }
+    assert!(queries(&refusing) >= 3, "it is queried until its breaker opens");
+    let metrics = app.get("/metrics").await;
+    let refused = metrics.lines("scrapebroker_query_retries_total{reason=\"refused\"} ");
+    assert!(refused.len() == 1 && !refused[0].ends_with(" 0"), "{refused:?}");
+    let opened = metrics.lines("scrapebroker_query_breakers_opened_total ");
+    assert_eq!(opened, ["scrapebroker_query_breakers_opened_total 1"]);
+
+    let other = server_with_status(401, "Unauthorized").await;
+    let app = start_pool(&[&refusing, &other], "").await;
+    eventually(async || (app.query("/-/ready").await.status == 200).then_some(())).await;
+    let response = app.query(QUERY).await;
+    assert_eq!(response.status, 502);
+    assert!(response.text().contains("rejects Scrapebroker's password"), "{}", response.text());
+    // Another failure is the reason if there is one.
+    let starting = server_with_status(503, "starting").await;
+    let app = start_pool(&[&starting, &refusing], "").await;
+    eventually(async || (app.query("/-/ready").await.status == 200).then_some(())).await;
+    assert_eq!(app.query(QUERY).await.status, 503);
+}
+
+#[actix_web::test]
+async fn pools_with_the_same_replica_share_no_state() {
+    let metrics = history(Duration::from_secs(3600));
+    let login = basic("u", "right");
+    let only = Instance::start(move |request| {
+        let is_right = request.headers.get("authorization") == Some(&login);
+        match request.line.contains("/api/") && !is_right {
+            true => Reply::Http(503, vec![], b"overloaded".to_vec()),
+            false => respond(&request.line, "only", &metrics),
+        }
+    })
+    .await;
+    let pool = |name: &str, password: &str| {
+        format!(
+            r#"{{"name":"{name}","selection_interval":"300ms","hedge":"off","locators":[{{"static":["{}"]}}],
+               "basic_auth":{{"username":"u","password":"{password}"}}}}"#,
+            url(only.address)
+        )
+    };
+    let pools = format!("[{},{}]", pool("good", "right"), pool("bad", "wrong"));
+    let default = [("QUERY__DEFAULT_POOL", "bad".to_owned())];
+    let app = start_with(&pools, &default).await;
+    app.selects(only.address).await;
+    eventually(async || (app.query("/pools/good/-/ready").await.status == 200).then_some(())).await;
+    for _ in 0..4 {
+        assert_eq!(app.query(QUERY).await.status, 503);
+        assert_eq!(app.query(&format!("/pools/good{QUERY}")).await.text(), "only");
+    }
+    let metrics = app.get("/metrics").await.text();
+    for line in [
+        replica_metric("queries_total", "bad", &only, 4),
+        replica_metric("failures_total", "bad", &only, 4),
+        replica_metric("queries_total", "good", &only, 4),
+        replica_metric("failures_total", "good", &only, 0),
+        replica_metric("breaker_open", "good", &only, 0),
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}\n{metrics}");
+    }
+    // After its pause, the next query is a trial.
+    eventually(async || {
+        let status = app.pool_status().await;
+        (status["replicas"][0]["breaker"] == "half-open").then_some(())
+    })
+    .await;
+    let metrics = app.get("/metrics").await.text();
+    for line in [
+        replica_metric("breaker_open", "bad", &only, 0),
+        replica_metric("breaker_half_open", "bad", &only, 1),
+        replica_metric("breaker_half_open", "good", &only, 0),
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}\n{metrics}");
+    }
+    let page = app.query_with("/mpp/status", &[]).await.text();
+    assert!(page.contains("half-open</span>: it failed repeatedly and gets one query"), "{page}");
 }
 
 /// Real servers that scrape each other each second.

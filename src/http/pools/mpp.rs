@@ -1,6 +1,6 @@
 //! Paths and metrics of mpp, which this program replaces.
 
-use crate::query::{Pool, PoolMetrics, ServerStates};
+use crate::query::{Pool, PoolMetrics};
 use actix_web::HttpResponse;
 
 /// Like mpp, this only says that the program is alive. `/-/ready` says whether it can respond.
@@ -9,7 +9,7 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 /// The metrics of mpp, with its names and labels, for the default pool.
-pub(super) fn metrics(pool: &Pool, states: &ServerStates, metrics: &PoolMetrics) -> String {
+pub(super) fn metrics(pool: &Pool, metrics: &PoolMetrics) -> String {
     let (name, snapshot) = (&pool.settings().name, pool.snapshot());
     let mut text = String::new();
     let info =
@@ -23,7 +23,7 @@ pub(super) fn metrics(pool: &Pool, states: &ServerStates, metrics: &PoolMetrics)
     };
     let backends = snapshot.replicas.iter().map(|it| {
         // A URL contains neither quotes nor backslashes.
-        (format!("{{backend=\"{}\"}}", it.server.url), states.status(&it.server.url))
+        (format!("{{backend=\"{}\"}}", it.server.url), it.state.status())
     });
     let backends: Vec<_> = backends.collect();
     let of_backends = |value: &dyn Fn(&crate::query::ServerStatus) -> u128| -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The status of a pool, as a page and as JSON.
 
 use crate::query::{
-    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, ServerStates, TimeRange, unix_time,
+    LocatorStatus, Pool, PoolMetrics, PoolReplica, PoolSnapshot, TimeRange, unix_time,
 };
 use askama::Template;
 use serde::Serialize;
@@ -80,12 +80,7 @@ struct LocatorJson {
 }
 
 impl PoolStatus {
-    pub(super) fn new(
-        pool: &Pool,
-        states: &ServerStates,
-        metrics: &PoolMetrics,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(pool: &Pool, metrics: &PoolMetrics, started: Instant) -> Self {
         let (settings, snapshot) = (pool.settings(), pool.snapshot());
         let PoolSnapshot { replicas, selected, is_fallback, locators, .. } = &*snapshot;
         let replicas = replicas.iter().enumerate();
@@ -102,7 +97,7 @@ impl PoolStatus {
             selections: metrics.selections(&settings.name),
             affinity: affinity.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect(),
             replicas: replicas
-                .map(|(index, it)| ReplicaStatus::new(it, index < *selected, pool, states))
+                .map(|(index, it)| ReplicaStatus::new(it, index < *selected, pool))
                 .collect(),
             locators: locators.iter().map(LocatorJson::new).collect(),
             why_empty: snapshot.why_empty(),
@@ -111,8 +106,8 @@ impl PoolStatus {
 }
 
 impl ReplicaStatus {
-    fn new(replica: &PoolReplica, selected: bool, pool: &Pool, states: &ServerStates) -> Self {
-        let status = states.status(&replica.server.url);
+    fn new(replica: &PoolReplica, selected: bool, pool: &Pool) -> Self {
+        let status = replica.state.status();
         let measured = &replica.measurement;
         let now = unix_time().as_secs_f64();
         let age = |time: Option<f64>| measured.age(time?, now).map(|age| age.as_secs());
@@ -129,7 +124,7 @@ impl ReplicaStatus {
             selected,
             reason: replica.reason.clone(),
             health: replica.health.as_str(),
-            breaker: if status.is_open { "open" } else { "closed" },
+            breaker: status.breaker.as_str(),
             version: measured.version.clone(),
             uptime_seconds: age(measured.started),
             history_seconds: age(measured.oldest_sample),

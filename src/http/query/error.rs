@@ -1,6 +1,9 @@
 //! Errors of queries.
 
-use crate::{http::access::Denied, query::QueryFailure};
+use crate::{
+    http::access::Denied,
+    query::{QueryFailure, RequestBodyError},
+};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -26,10 +29,6 @@ pub(in crate::http) enum Problem {
     Method(&'static str),
     #[error("A POST has its parameters as a form: application/x-www-form-urlencoded.")]
     NoForm,
-    #[error("The form is longer than 1 MiB.")]
-    TooLong,
-    #[error("The form did not arrive in time.")]
-    TooSlow,
     #[error("The client broke off its request.")]
     ClientDisconnected,
     #[error("{0}.")]
@@ -44,6 +43,12 @@ pub(in crate::http) struct PrometheusError {
     pub(in crate::http) is_api: bool,
 }
 
+impl From<RequestBodyError> for Problem {
+    fn from(error: RequestBodyError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Problem {
     fn status(&self) -> StatusCode {
         match self {
@@ -51,12 +56,18 @@ impl Problem {
             Self::Unknown | Self::UnknownPool | Self::NotForwarded => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            // The client has disconnected. The status appears in the log only.
-            Self::TooSlow | Self::ClientDisconnected => StatusCode::REQUEST_TIMEOUT,
-            Self::Failed(QueryFailure::Unavailable(_) | QueryFailure::Busy) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::Failed(QueryFailure::RequestBody(RequestBodyError::TooLong(_))) => {
+                StatusCode::PAYLOAD_TOO_LARGE
             }
+            // If the client has disconnected, the status appears in the log only.
+            Self::Failed(QueryFailure::RequestBody(_)) | Self::ClientDisconnected => {
+                StatusCode::REQUEST_TIMEOUT
+            }
+            Self::Failed(
+                QueryFailure::Unavailable(_)
+                | QueryFailure::Busy
+                | QueryFailure::TooManyForWrite(_),
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(QueryFailure::TooMany(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(QueryFailure::Timeout(_)) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(
@@ -69,8 +80,12 @@ impl Problem {
     fn error_type(&self) -> &'static str {
         match self {
             Self::Failed(
-                QueryFailure::Unavailable(_) | QueryFailure::Busy | QueryFailure::TooMany(_),
+                QueryFailure::Unavailable(_)
+                | QueryFailure::Busy
+                | QueryFailure::TooMany(_)
+                | QueryFailure::TooManyForWrite(_),
             ) => "unavailable",
+            Self::Failed(QueryFailure::RequestBody(_)) => "bad_data",
             Self::Failed(QueryFailure::Timeout(_)) => "timeout",
             Self::Failed(_) => "internal",
             Self::Unknown | Self::UnknownPool | Self::NotForwarded => "not_found",

@@ -94,7 +94,7 @@ pub(super) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
     pub(super) fn of(request: &'a QueryRequest<'_>) -> Self {
-        let form = form_urlencoded::parse(request.form.as_deref().unwrap_or_default());
+        let form = form_urlencoded::parse(request.form().map_or(&[][..], |form| form));
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         Self(form.chain(form_urlencoded::parse(query.as_bytes())).collect())
     }
@@ -204,6 +204,7 @@ fn rfc3339(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::RequestBody;
     use awc::http::header::HeaderMap;
     use bytes::Bytes;
 
@@ -223,7 +224,7 @@ mod tests {
             target: target.to_owned(),
             headers,
             forwarded_for: None,
-            form: form.map(|it| Bytes::from_static(it.as_bytes())),
+            body: form.map(|it| RequestBody::form(Bytes::from_static(it.as_bytes()))),
             files: None,
             is_uncompressed: false,
             mount: None,

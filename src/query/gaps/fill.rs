@@ -2,8 +2,8 @@
 
 use super::{Combination, Order, Plan, data_read::Parameters, merge::merge, plan::Slice};
 use crate::query::{
-    PrometheusClient, QueryFailure, QueryRequest, QueryResponse, ResponseBody, Server, Upstream,
-    forward::REPLICA,
+    PrometheusClient, QueryFailure, QueryRequest, QueryResponse, RequestBody, ResponseBody, Server,
+    Upstream, forward::REPLICA,
 };
 use awc::http::{
     StatusCode,
@@ -152,11 +152,11 @@ impl<'a> Filler<'a> {
     fn slice(&self, slice: &Slice) -> Part<'a> {
         let parameters = Parameters::of(self.request).with_steps(slice.first, slice.last);
         let path = self.request.target.split('?').next().unwrap_or_default();
-        let (target, form) = match self.request.form {
-            Some(_) => (path.to_owned(), Some(Bytes::from(parameters))),
+        let (target, body) = match self.request.form() {
+            Some(_) => (path.to_owned(), Some(RequestBody::form(parameters.into()))),
             None => (format!("{path}?{parameters}"), None),
         };
-        let request = QueryRequest { target, form, ..self.request.clone() };
+        let request = QueryRequest { target, body, ..self.request.clone() };
         Part { request, order: slice.order.clone() }
     }
 

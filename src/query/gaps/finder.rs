@@ -288,7 +288,7 @@ impl Counting<'_> {
         if let Some((failures, _)) = counted.later_failures.take_if(|(_, at)| *at <= until) {
             counted.failures = failures;
         }
-        let failures = self.client.states.status(&self.replica.server.url).failures;
+        let failures = self.replica.state.failures();
         if counted.later_failures.is_none() && failures != counted.failures {
             counted.later_failures = Some((failures, unix_milliseconds()));
         }

@@ -106,7 +106,8 @@ fn diagnose_one(result: &ProbeResult, clock: Option<f64>, newest: Option<f64>) -
     if error > MAX_CLOCK_OFFSET {
         return bad(Health::WrongClock, format!("its clock differs by {error:.0} s"));
     }
-    if let (Some(newest), Some(own)) = (newest, measured.newest_sample) {
+    // The newest sample of an earlier measurement says nothing about now.
+    if let (Some(newest), Some(own), false) = (newest, measured.newest_sample, measured.is_late) {
         let interval = measured.scrape_interval.unwrap_or(DEFAULT_SCRAPE_INTERVAL);
         let behind = newest - own;
         if behind > (MAX_MISSED_SCRAPES * interval).max(MIN_DELAY) {
@@ -209,6 +210,9 @@ mod tests {
         for offset in [day, -day] {
             assert_eq!(health(&[result(now + offset, offset)]), [Health::Healthy], "one replica");
         }
+        let mut late = [result(now, 0.0), result(now - 900.0, 0.0)];
+        late[1].measurement.is_late = true;
+        assert_eq!(health(&late), [Health::Healthy; 2], "its newest sample is unknown");
         let own_is_wrong = [result(now + day, day), result(now + day, day + 1.0)];
         assert_eq!(health(&own_is_wrong), [Health::Healthy; 2]);
     }

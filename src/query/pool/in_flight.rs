@@ -81,17 +81,22 @@ pub(super) enum Shared {
 }
 
 impl QueryKey {
-    /// `None` for requests that are not shared: pages, files, and those that validate a cache.
+    /// `None` for requests that are not shared: pages, files, those that validate a cache, writes, and
+    /// long bodies.
     pub(super) fn new(request: &QueryRequest<'_>, server: Option<&Server>) -> Option<Self> {
-        let QueryRequest { target, headers, form, .. } = request;
+        let QueryRequest { target, headers, body, .. } = request;
         let validates = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
         if !target.starts_with("/api/") || validates.iter().any(|it| headers.contains_key(it)) {
             return None;
         }
+        let form = match body {
+            None => None,
+            Some(_) => Some(request.form()?.clone()),
+        };
         let accept = [header::ACCEPT, header::ACCEPT_ENCODING];
         Some(Self {
             target: target.clone(),
-            form: form.clone(),
+            form,
             accept: accept.iter().flat_map(|it| headers.get_all(it)).cloned().collect(),
             server: server.map(|it| Arc::clone(&it.url)),
         })

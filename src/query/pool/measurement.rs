@@ -21,6 +21,8 @@ pub struct Measurement {
     pub is_empty: bool,
     /// How far its clock is ahead of this machine's clock, seconds.
     pub clock_offset: Option<f64>,
+    /// The last measurement did not arrive in time: all but the clock is from an earlier one.
+    pub is_late: bool,
 }
 
 /// Samples that are more than this far from 1970 are placeholders of an empty database: it reports
@@ -64,6 +66,16 @@ impl Measurement {
         found.oldest_sample = oldest.filter(is_time).filter(|_| !found.is_empty);
         found.newest_sample = newest.filter(is_time);
         found
+    }
+
+    /// What is known after this measurement: if it is late, the values of the one `before`.
+    pub(super) fn or_earlier(self, before: Option<&Self>) -> Self {
+        match before.filter(|_| self.is_late) {
+            Some(before) => {
+                Self { clock_offset: self.clock_offset, is_late: true, ..before.clone() }
+            }
+            None => self,
+        }
     }
 
     /// The age of the oldest sample at `now`, a time of this machine's clock.
@@ -116,6 +128,7 @@ mod tests {
             longest_scrape_interval: Some(60.0),
             is_empty: false,
             clock_offset: None,
+            is_late: false,
         };
         assert_eq!(Measurement::read(version2), expected);
 
@@ -141,6 +154,17 @@ mod tests {
         assert!(found.is_empty);
         assert_eq!((found.oldest_sample, found.newest_sample), (None, None));
         assert_eq!(found.history(1.7e9), None);
+    }
+
+    #[test]
+    fn a_late_measurement_keeps_the_earlier_values() {
+        let before = Measurement { oldest_sample: Some(7.0), ..Measurement::default() };
+        let late = Measurement { is_late: true, clock_offset: Some(1.0), ..Measurement::default() };
+        assert_eq!(late.clone().or_earlier(None), late);
+        let expected = Measurement { oldest_sample: Some(7.0), ..late.clone() };
+        assert_eq!(late.or_earlier(Some(&before)), expected);
+        let new = Measurement { oldest_sample: Some(9.0), ..Measurement::default() };
+        assert_eq!(new.clone().or_earlier(Some(&before)), new);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::{Health, Pool};
 use crate::{
-    query::{InstancePools, ServerStates, gaps::Outcome},
+    query::{BreakerState, InstancePools, gaps::Outcome},
     telemetry::metrics::{Label, encode_families, register},
 };
 use prometheus_client::{
@@ -175,7 +175,6 @@ fn labels(pool: &str, name: &'static str, value: &str) -> PoolLabels {
 pub struct PoolsCollector {
     pub pools: Vec<Pool>,
     pub instance_pools: InstancePools,
-    pub states: ServerStates,
 }
 
 impl Collector for PoolsCollector {
@@ -189,7 +188,7 @@ impl Collector for PoolsCollector {
             .iter()
             .flat_map(|(pool, snapshot)| snapshot.replicas.iter().map(move |it| (*pool, it)))
             .collect();
-        let statuses = replicas.iter().map(|(_, it)| self.states.status(&it.server.url));
+        let statuses = replicas.iter().map(|(_, it)| it.state.status());
         let statuses: Vec<_> = statuses.collect();
         let of_replica = |pool: &str, name: &str| labels(pool, "replica", name);
         let each = || replicas.iter().map(|(pool, it)| of_replica(pool, &it.server.name));
@@ -208,10 +207,17 @@ impl Collector for PoolsCollector {
         let name = "scrapebroker_query_replica_selected";
         encode_families(encoder, name, help, gauges(is_selected.collect()))?;
 
-        let open = statuses.iter().map(|it| u64::from(it.is_open)).collect();
+        let is = |state: BreakerState| {
+            statuses.iter().map(move |it| u64::from(it.breaker == state)).collect()
+        };
+        let open = gauges(is(BreakerState::Open));
         let help =
             "Whether the replica gets no queries because it failed repeatedly (1) or not (0)";
-        encode_families(encoder, "scrapebroker_query_replica_breaker_open", help, gauges(open))?;
+        encode_families(encoder, "scrapebroker_query_replica_breaker_open", help, open)?;
+
+        let half_open = gauges(is(BreakerState::HalfOpen));
+        let help = "Whether the replica gets one query as a trial because it failed repeatedly (1) or not (0)";
+        encode_families(encoder, "scrapebroker_query_replica_breaker_half_open", help, half_open)?;
 
         let queries = statuses.iter().map(|it| it.queries).collect();
         let help = "Queries that were sent to the replica";

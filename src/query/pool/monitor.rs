@@ -21,6 +21,9 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+/// Added to the reason of a replica whose measurement did not arrive in time.
+const LATE: &str =
+    "; its metrics do not arrive in time, so its history is that of an earlier probe";
 /// Minimum pause between two selections that are caused by failures.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -74,9 +77,9 @@ impl PoolMonitor {
             tracing::warn!(pool, max, dropped, "the pool has too many replicas; some are ignored");
         }
         self.dropped = dropped;
-        servers.iter().for_each(|it| self.client.states.keep(&it.url));
         let upstream = self.pool.upstream(Vec::new(), String::new());
-        let results = self.probe(&upstream, &servers).await;
+        let mut results = self.probe(&upstream, &servers).await;
+        self.keep_measurements(&servers, &mut results);
         let diagnoses = diagnose(&results);
         let probed = servers.into_iter().zip(results).zip(diagnoses);
         let probed: Vec<_> = probed.map(|((server, result), it)| (server, result, it)).collect();
@@ -96,6 +99,16 @@ impl PoolMonitor {
             Probe { api, minimum_history }.run().await
         });
         join_all(probes).await
+    }
+
+    /// Completes late measurements with the values of the last selection.
+    fn keep_measurements(&self, servers: &[Server], results: &mut [ProbeResult]) {
+        let before = self.pool.snapshot();
+        for (server, result) in servers.iter().zip(results) {
+            let known = before.replicas.iter().find(|it| it.server.url == server.url);
+            let measurement = std::mem::take(&mut result.measurement);
+            result.measurement = measurement.or_earlier(known.map(|it| &it.measurement));
+        }
     }
 
     fn record_health(&mut self, found: HashMap<Arc<str>, Health>) {
@@ -135,8 +148,11 @@ impl PoolMonitor {
             let candidate = candidates.get(index)?;
             let is_selected = position < selected;
             let reason = reason(strategy, candidate, &found, is_selected, is_fallback);
-            let measurement = result.measurement;
-            Some(PoolReplica { server, health: candidate.health, reason, measurement })
+            let state = self.client.states.server(self.pool.external_url(), &server.url);
+            let (health, measurement) = (candidate.health, result.measurement);
+            let late = if measurement.is_late { LATE } else { "" };
+            let reason = format!("{reason}{late}");
+            Some(PoolReplica { server, state, health, reason, measurement })
         };
         PoolSnapshot {
             replicas: order.into_iter().enumerate().filter_map(replica).collect(),

@@ -20,8 +20,10 @@ use serde::Deserialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 
-/// Timeout of all requests to one replica.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of the requests that find out whether a replica is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of the requests that measure its data. `/metrics` of a large server is slow.
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of the metrics of a server, bytes.
 const MAX_METRICS: u64 = 16 << 20;
 /// Maximum size of other responses, bytes.
@@ -44,16 +46,30 @@ impl Probe<'_> {
             readiness: Readiness::Unreachable(why),
             measurement: Measurement::default(),
         };
-        match timeout(PROBE_TIMEOUT, self.probe()).await {
-            Ok(Ok(result)) => result,
+        let late = |_| Err(format!("it did not respond within {} s", READY_TIMEOUT.as_secs()));
+        let (readiness, clock_offset) =
+            match timeout(READY_TIMEOUT, self.readiness()).await.unwrap_or_else(late) {
+                Ok(found) => found,
+                Err(why) => return unreachable(why),
+            };
+        let measured = match readiness {
+            Readiness::Ready => timeout(MEASURE_TIMEOUT, self.measure()).await,
+            _ => Ok(Ok(Measurement::default())),
+        };
+        match measured {
             Ok(Err(why)) => unreachable(why),
+            Ok(Ok(found)) => {
+                ProbeResult { readiness, measurement: Measurement { clock_offset, ..found } }
+            }
             Err(_) => {
-                unreachable(format!("it did not respond within {} s", PROBE_TIMEOUT.as_secs()))
+                let late = Measurement { is_late: true, clock_offset, ..Measurement::default() };
+                ProbeResult { readiness, measurement: late }
             }
         }
     }
 
-    async fn probe(&self) -> Result<ProbeResult, String> {
+    /// Whether the replica is ready, and how far its clock is ahead.
+    async fn readiness(&self) -> Result<(Readiness, Option<f64>), String> {
         let mut response = self.api.get("/-/ready").await?;
         let clock_offset = clock_offset(&response);
         let status = response.status();
@@ -68,12 +84,7 @@ impl Probe<'_> {
             }
             status => Readiness::NotReady(format!("/-/ready responds with {}", status.as_u16())),
         };
-        let mut measurement = match readiness {
-            Readiness::Ready => self.measure().await?,
-            _ => Measurement::default(),
-        };
-        measurement.clock_offset = clock_offset;
-        Ok(ProbeResult { readiness, measurement })
+        Ok((readiness, clock_offset))
     }
 
     /// The progress of reading the write-ahead log, if that is what the server does.

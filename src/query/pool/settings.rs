@@ -3,7 +3,7 @@
 use super::strategy::Strategy;
 use crate::{
     domain::{BaseUrl, BasicAuth, InstanceId},
-    query::{Authorization, KubernetesSettings, MarathonSettings, TryLimits},
+    query::{Authorization, KubernetesSettings, MarathonSettings, TryLimits, Writes},
     tls::ClientSettings,
 };
 use ipnet::IpNet;
@@ -25,6 +25,7 @@ pub struct PoolSettings {
     pub limits: TryLimits,
     /// Maximum number of queries at once.
     pub max_concurrent: usize,
+    pub writes: Writes,
     /// Whether gaps of a replica are filled from the others.
     pub fill_gaps: bool,
     /// Certificates for replicas.

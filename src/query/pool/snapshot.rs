@@ -1,8 +1,8 @@
 //! The state of a pool at one time.
 
 use super::{health::Health, measurement::Measurement};
-use crate::query::Server;
-use std::time::Instant;
+use crate::query::{Server, ServerState};
+use std::{sync::Arc, time::Instant};
 
 /// The result of a selection.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,7 @@ pub struct PoolSnapshot {
 #[derive(Clone, Debug)]
 pub struct PoolReplica {
     pub server: Server,
+    pub state: Arc<ServerState>,
     pub health: Health,
     /// Why it is selected or not, in words.
     pub reason: String,
@@ -69,10 +70,12 @@ impl PoolSnapshot {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
+    use crate::query::ServerStates;
 
     pub(in crate::query::pool) fn replica(url: &str) -> PoolReplica {
         PoolReplica {
             server: Server { name: url.into(), url: url.into(), authorization: None },
+            state: ServerStates::default().server("", &url.into()),
             health: Health::Healthy,
             reason: String::new(),
             measurement: Measurement::default(),
