@@ -5,7 +5,7 @@ use super::{
     breaker::{Breaker, BreakerState},
     latency::Latencies,
 };
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,6 +21,10 @@ const MAX_HEDGE_DELAY: Duration = Duration::from_secs(5);
 /// The delay while too few latencies are known.
 const DEFAULT_HEDGE_DELAY: Duration = Duration::from_secs(1);
 
+/// Upper bounds of histograms of latencies, seconds.
+pub(super) const LATENCY_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
 /// Queries per hedged request in the long run.
 const QUERIES_PER_HEDGE: u32 = 10;
 /// Credit for ten hedged requests in a row.
@@ -33,6 +37,7 @@ pub struct ServerState {
     events: Arc<FailureEvents>,
     /// Locked for a few instructions at a time.
     record: Mutex<ServerRecord>,
+    latencies: Histogram,
 }
 
 #[derive(Debug)]
@@ -42,9 +47,21 @@ struct ServerRecord {
     /// [`QUERIES_PER_HEDGE`] of these allow one hedged request.
     hedge_credit: u32,
     queries: u64,
+    retries: u64,
+    hedges: u64,
     failures: u64,
     /// Sum of the latencies.
     latency: Duration,
+}
+
+/// Why a server gets a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    First,
+    /// Another server failed.
+    Retry,
+    /// Another server is slow.
+    Hedge,
 }
 
 /// What is known of a server, for metrics and pages.
@@ -52,6 +69,10 @@ struct ServerRecord {
 pub struct ServerStatus {
     pub breaker: BreakerState,
     pub queries: u64,
+    /// Queries that another server failed to respond to.
+    pub retries: u64,
+    /// Queries to which another server was slow to respond.
+    pub hedges: u64,
     pub failures: u64,
     /// Sum of the latencies of its responses.
     pub latency: Duration,
@@ -75,10 +96,17 @@ impl ServerState {
             latencies: Latencies::default(),
             hedge_credit: MAX_HEDGE_CREDIT,
             queries: 0,
+            retries: 0,
+            hedges: 0,
             failures: 0,
             latency: Duration::ZERO,
         };
-        Self { url: Arc::clone(url), events: Arc::clone(events), record: Mutex::new(record) }
+        Self {
+            url: Arc::clone(url),
+            events: Arc::clone(events),
+            record: Mutex::new(record),
+            latencies: Histogram::new(LATENCY_BUCKETS),
+        }
     }
 
     pub fn status(&self) -> ServerStatus {
@@ -86,11 +114,18 @@ impl ServerState {
         ServerStatus {
             breaker: record.breaker.state(Instant::now()),
             queries: record.queries,
+            retries: record.retries,
+            hedges: record.hedges,
             failures: record.failures,
             latency: record.latency,
             median: record.latencies.quantile(50),
             p95: record.latencies.quantile(95),
         }
+    }
+
+    /// Its latencies since it is known.
+    pub(super) fn latencies(&self) -> &Histogram {
+        &self.latencies
     }
 
     /// Whether a query may be sent to the server.
@@ -115,9 +150,14 @@ impl ServerState {
     }
 
     /// Counts a query to the server, which allows a part of a hedged request.
-    pub(super) fn count_query(&self) {
+    pub(super) fn count_query(&self, cause: Cause) {
         let mut record = self.record();
         record.queries += 1;
+        match cause {
+            Cause::First => {}
+            Cause::Retry => record.retries += 1,
+            Cause::Hedge => record.hedges += 1,
+        }
         record.hedge_credit = (record.hedge_credit + 1).min(MAX_HEDGE_CREDIT);
     }
 
@@ -133,6 +173,7 @@ impl ServerState {
         let mut record = self.record();
         record.latencies.record(latency);
         record.latency += latency;
+        self.latencies.observe(latency.as_secs_f64());
         let was_open = record.breaker.record_success();
         drop(record);
         if was_open {
@@ -174,9 +215,9 @@ mod tests {
         let server = server();
         let hedges = || (0..1000).take_while(|_| server.take_hedge()).count();
         assert_eq!(hedges(), 10);
-        (0..99).for_each(|_| server.count_query());
+        (0..99).for_each(|_| server.count_query(Cause::First));
         assert_eq!(hedges(), 9);
-        (0..100_000).for_each(|_| server.count_query());
+        (0..100_000).for_each(|_| server.count_query(Cause::First));
         assert_eq!(hedges(), 10, "unused credit is limited");
     }
 

@@ -9,7 +9,7 @@
 use super::{
     Hedge, PrometheusClient, QueryFailure, QueryRequest, RequestBodyError, Server, Upstream,
     failure::{explain, is_unreachable},
-    server_state::ServerState,
+    server_state::{Cause, ServerState},
     server_states::RetryReason,
 };
 use crate::net::Permit;
@@ -65,8 +65,7 @@ struct Started<'a> {
     server: &'a Server,
     state: Arc<ServerState>,
     at: Instant,
-    /// Sent while another try was running.
-    is_hedge: bool,
+    cause: Cause,
 }
 
 struct Ended<'a> {
@@ -103,7 +102,7 @@ impl<'a> Tries<'a> {
     pub(super) async fn run(mut self, permit: Permit) -> Result<Winner<'a>, QueryFailure> {
         let mut failure = None;
         let mut deadline = pin!(sleep(self.request.timeout));
-        self.start_next(permit, false);
+        self.start_next(permit, Cause::First);
         while let Some(newest) = self.waiting_for.last() {
             let delay = self.hedge_delay(&newest.state);
             let Ended { started, permit, result } = tokio::select! {
@@ -160,7 +159,7 @@ impl<'a> Tries<'a> {
                 failure = Some(why);
             }
             let may_send = reason == RetryReason::Connect || self.request.may_repeat();
-            if may_send && self.start_next(permit, false) {
+            if may_send && self.start_next(permit, Cause::Retry) {
                 self.client.states.record_retry(reason);
             }
         }
@@ -219,7 +218,7 @@ impl<'a> Tries<'a> {
         let owner = &self.upstream.external_url;
         let permit = self.has_next().then(|| self.client.limiter.acquire(owner).now_or_never());
         let Some(permit) = permit.flatten() else { return error };
-        self.start_next(permit, false);
+        self.start_next(permit, Cause::Retry);
         self.client.states.record_retry(RetryReason::Status);
         let ended = timeout(LAST_RESORT_TIMEOUT, self.running.next()).await;
         self.waiting_for.clear();
@@ -242,14 +241,14 @@ impl<'a> Tries<'a> {
 
     /// Sends the query to the next replica. If the breakers of all are open, the first of them is
     /// the last resort. Returns whether there was a next one.
-    fn start_next(&mut self, permit: Permit, is_hedge: bool) -> bool {
+    fn start_next(&mut self, permit: Permit, cause: Cause) -> bool {
         if !self.has_next() {
             return false;
         }
         let allowed = self.untried.iter().position(|it| it.state.allows());
         let Untried { server, state } = self.untried.remove(allowed.unwrap_or(0));
-        state.count_query();
-        let started = Started { server, state, at: Instant::now(), is_hedge };
+        state.count_query(cause);
+        let started = Started { server, state, at: Instant::now(), cause };
         self.waiting_for.push(started.clone());
         let (client, upstream, request) = (self.client, self.upstream, self.request);
         self.running.push(Box::pin(async move {
@@ -275,7 +274,7 @@ impl<'a> Tries<'a> {
         }
         let permit = self.client.limiter.acquire(&self.upstream.external_url).now_or_never();
         if let Some(permit) = permit {
-            self.start_next(permit, true);
+            self.start_next(permit, Cause::Hedge);
         }
     }
 
@@ -284,11 +283,11 @@ impl<'a> Tries<'a> {
         let latency = winner.at.elapsed();
         winner.state.record_success(latency);
         self.timed_out.iter().for_each(|it| self.record_loss(it));
-        if winner.is_hedge {
+        if winner.cause == Cause::Hedge {
             states.record_hedge(true);
         }
         for loser in &self.waiting_for {
-            if loser.is_hedge {
+            if loser.cause == Cause::Hedge {
                 states.record_hedge(false);
             }
             if loser.at.elapsed() >= latency * HUNG_FACTOR {
@@ -299,7 +298,7 @@ impl<'a> Tries<'a> {
 
     fn record_loss(&self, started: &Started<'_>) {
         started.state.record_failure();
-        if started.is_hedge {
+        if started.cause == Cause::Hedge {
             self.client.states.record_hedge(false);
         }
     }

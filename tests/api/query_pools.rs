@@ -180,6 +180,9 @@ async fn the_listener_responds_to_paths_of_prometheus_and_of_mpp() {
         format!("scrapebroker_query_replica_healthy{{{replica}}} 1"),
         format!("scrapebroker_query_replica_selected{{{replica}}} 1"),
         format!("scrapebroker_query_replica_queries_total{{{replica}}} 4"),
+        format!("scrapebroker_query_replica_retries_total{{{replica}}} 0"),
+        format!("scrapebroker_query_replica_hedges_total{{{replica}}} 0"),
+        format!("scrapebroker_query_replica_duration_seconds_count{{{replica}}} 4"),
         "scrapebroker_query_pool_requests_total{pool=\"main\",code=\"2xx\"} 4".to_owned(),
     ] {
         assert!(own.lines().any(|it| it == line), "{line}\n{own}");

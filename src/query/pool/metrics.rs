@@ -3,7 +3,7 @@
 
 use super::{Health, Pool};
 use crate::{
-    query::{BreakerState, InstancePools, gaps::Outcome},
+    query::{BreakerState, InstancePools, gaps::Outcome, server_state::LATENCY_BUCKETS},
     telemetry::metrics::{Label, encode_families, register},
 };
 use prometheus_client::{
@@ -18,9 +18,6 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{fmt, time::Duration};
-
-/// Upper bounds of the latency histogram, seconds.
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Values of the label `code`: classes of the status, or no response.
 const CODES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
@@ -49,7 +46,7 @@ pub struct PoolMetrics {
 
 impl PoolMetrics {
     pub fn register(registry: &mut Registry) -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let histogram: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
         Self {
             requests: register(
                 registry,
@@ -222,6 +219,19 @@ impl Collector for PoolsCollector {
         let queries = statuses.iter().map(|it| it.queries).collect();
         let help = "Queries that were sent to the replica";
         encode_families(encoder, "scrapebroker_query_replica_queries", help, counters(queries))?;
+
+        let retries = statuses.iter().map(|it| it.retries).collect();
+        let help = "Queries that were sent to the replica because another one failed";
+        encode_families(encoder, "scrapebroker_query_replica_retries", help, counters(retries))?;
+
+        let hedges = statuses.iter().map(|it| it.hedges).collect();
+        let help = "Queries that were sent to the replica as well because another one was slow";
+        encode_families(encoder, "scrapebroker_query_replica_hedges", help, counters(hedges))?;
+
+        let latencies = each().zip(replicas.iter().map(|(_, it)| it.state.latencies().clone()));
+        let help = "Time until the response of the replica starts";
+        let name = "scrapebroker_query_replica_duration_seconds";
+        encode_families(encoder, name, help, latencies)?;
 
         let failures = statuses.iter().map(|it| it.failures).collect();
         let help = "Queries that the replica failed to respond to";
