@@ -13,15 +13,18 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say why and stop")]
 
 mod program;
+mod scraped;
+mod server;
 
 use allocator as _;
 use exposition::testing::service_body;
-use program::{Program, instance};
+use program::{Program, machine};
 use scrapebroker::{
     discovery::{Discovery, Limits, Nats, NatsSettings, RouteTable, Settings},
     domain::{AppKey, Prefer},
     tls::ClientSettings,
 };
+use scraped::instance;
 use std::{
     env, fs,
     hint::black_box,
@@ -87,6 +90,7 @@ fn listen() {
     while TcpStream::connect(&server).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
+    println!("machine              {}", machine());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, measure(server));
 }

@@ -5,17 +5,19 @@
 //! reads its CPU time and memory from /proc. The instances run in this process and are not counted.
 
 mod program;
+mod scraped;
+mod server;
 
 use exposition::testing::service_body;
 use std::{
     error::Error,
     fs,
     net::SocketAddr,
-    thread,
     time::{Duration, Instant},
 };
 
-use program::{Program, instance};
+use program::{Program, machine};
+use scraped::instance;
 
 const INSTANCES: usize = 50;
 const SAMPLES: usize = 2_000;
@@ -82,13 +84,6 @@ fn round(program: &Program, gzip: bool) -> Result<Figures, Box<dyn Error>> {
         wall_s: wall.elapsed().as_secs_f64() / each,
         bytes,
     })
-}
-
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown");
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} cores,{}", model.trim_start_matches(['\t', ' ', ':']))
 }
 
 fn table(addresses: &[SocketAddr]) -> String {

@@ -1,9 +1,11 @@
-//! Runs the complete program, and the instances that it scrapes, over real sockets.
+//! Runs the complete program.
 
+use procfs::process::{self, Process};
 use std::{
     error::Error,
+    fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -13,7 +15,8 @@ use std::{
 /// The program. It is killed when dropped.
 pub(crate) struct Program {
     child: Child,
-    address: SocketAddr,
+    /// The log record with the addresses of its listeners.
+    listening: String,
     ticks_per_second: f64,
 }
 
@@ -43,15 +46,15 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-        let address = loop {
+        let listening = loop {
             let line = lines.next().ok_or("the program ended")??;
-            if let Some(rest) = line.split("\"address\":\"").nth(1) {
-                break rest.split('"').next().unwrap_or_default().parse()?;
+            if line.contains("\"address\":") {
+                break line;
             }
         };
         thread::spawn(move || lines.for_each(drop));
         let ticks = procfs::ticks_per_second() as f64;
-        let program = Self { child, address, ticks_per_second: ticks };
+        let program = Self { child, listening, ticks_per_second: ticks };
         let started = Instant::now();
         while program.get("/-/ready", "")?.0 != 200 {
             if started.elapsed() > patience {
@@ -62,15 +65,16 @@ impl Program {
         Ok(program)
     }
 
-    /// Scrapes the app `bench-guid`. Returns the length of the response.
-    pub(crate) fn scrape(&self, gzip: bool) -> Result<usize, Box<dyn Error>> {
-        let header = if gzip { "Accept-Encoding: gzip\r\n" } else { "" };
-        let (status, bytes) = self.get("/v1/apps/bench-guid/metrics", header)?;
-        if status == 200 { Ok(bytes) } else { Err(format!("status {status}").into()) }
+    /// The address of a listener: `address` or `query_address`.
+    pub(crate) fn address(&self, listener: &str) -> Result<SocketAddr, Box<dyn Error>> {
+        let (_, rest) =
+            self.listening.split_once(&format!("\"{listener}\":\"")).ok_or("no such listener")?;
+        Ok(rest.split('"').next().unwrap_or_default().parse()?)
     }
 
-    fn get(&self, path: &str, headers: &str) -> Result<(u16, usize), Box<dyn Error>> {
-        let mut stream = TcpStream::connect(self.address)?;
+    /// Returns the status and the length of the response, with its head.
+    pub(crate) fn get(&self, path: &str, headers: &str) -> Result<(u16, usize), Box<dyn Error>> {
+        let mut stream = TcpStream::connect(self.address("address")?)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{headers}\r\n")?;
         let mut answer = vec![0; 1 << 20];
         let mut bytes = stream.read(&mut answer)?;
@@ -85,45 +89,20 @@ impl Program {
 
     /// CPU time since the start of the program.
     pub(crate) fn cpu_s(&self) -> Result<f64, Box<dyn Error>> {
-        let stat = procfs::process::Process::new(self.child.id() as i32)?.stat()?;
+        let stat = Process::new(self.child.id() as i32)?.stat()?;
         Ok((stat.utime + stat.stime) as f64 / self.ticks_per_second)
     }
 
-    /// Peak memory.
-    pub(crate) fn peak_kb(&self) -> Result<u64, Box<dyn Error>> {
-        let status = procfs::process::Process::new(self.child.id() as i32)?.status()?;
-        Ok(status.vmhwm.unwrap_or_default())
+    /// `/proc/{pid}/status`, with its memory.
+    pub(crate) fn status(&self) -> Result<process::Status, Box<dyn Error>> {
+        Ok(Process::new(self.child.id() as i32)?.status()?)
     }
 }
 
-/// Starts an instance on a free port. It responds to all requests with `body`.
-pub(crate) fn instance(body: String) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let answer = [head.into_bytes(), body.into_bytes()].concat();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || serve(stream, &answer));
-        }
-    });
-    address
-}
-
-fn serve(mut stream: TcpStream, answer: &[u8]) {
-    let mut request = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(n @ 1..) = stream.read(&mut chunk) {
-        request.extend_from_slice(&chunk[..n]);
-        if request.ends_with(b"\r\n\r\n") {
-            request.clear();
-            if stream.write_all(answer).is_err() {
-                return;
-            }
-        }
-    }
+/// Number of cores and model of the processor.
+pub(crate) fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown");
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores, {}", model.trim_start_matches(['\t', ' ', ':']))
 }
