@@ -74,6 +74,7 @@ impl DataRead {
                 steps: Steps { first: now, last: now, step: 1 },
                 samples: SamplesRead {
                     relative: vec![TimeRange { start: -LOOKBACK, end: 0 }],
+                    decisive: vec![TimeRange { start: -LOOKBACK, end: 0 }],
                     ..SamplesRead::default()
                 },
                 combination: Combination::Impossible,

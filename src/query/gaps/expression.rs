@@ -1,7 +1,7 @@
 //! Which samples a PromQL expression reads.
 
 use super::TimeRange;
-use promql_parser::parser::{self, AtModifier, Expr, Offset, VectorSelector};
+use promql_parser::parser::{self, AtModifier, Expr, MatrixSelector, Offset};
 use std::{
     panic,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,11 +14,17 @@ const MAX_TOKENS: usize = 1000;
 /// The parser panics on durations of more seconds than it can represent.
 const MAX_NUMBER: f64 = 1e15;
 
+/// The newest sample of a target is usually not older, milliseconds.
+const NEWEST: i64 = 2 * 60 * 1000;
+
 /// The samples that an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SamplesRead {
     /// Times relative to each step.
     pub(super) relative: Vec<TimeRange>,
+    /// Of these, the times that decide the value as long as no target disappears: of an instant
+    /// selector only the newest sample counts.
+    pub(super) decisive: Vec<TimeRange>,
     /// Times that are the same for all steps, because of `@`.
     pub(super) absolute: Vec<TimeRange>,
     /// Whether the value at a step depends on the first or last step.
@@ -110,15 +116,20 @@ impl Reader {
                 let first = times.first.saturating_sub(milliseconds(subquery.range));
                 self.visit(&subquery.expr, Times { first, ..times });
             }
-            Expr::VectorSelector(selector) => self.select(selector, self.lookback, times),
-            Expr::MatrixSelector(matrix) => {
-                self.select(&matrix.vs, milliseconds(matrix.range), times);
+            Expr::VectorSelector(selector) => {
+                let times = self.moved(times, selector.at.as_ref(), selector.offset.as_ref());
+                self.add_newest(times);
+            }
+            Expr::MatrixSelector(MatrixSelector { vs: selector, range }) => {
+                let times = self.moved(times, selector.at.as_ref(), selector.offset.as_ref());
+                let range = milliseconds(*range);
+                self.add(times, range, range);
             }
             Expr::Call(call) => {
                 // These are functions of the whole query, and `info` reads series of its own.
                 match call.func.name {
                     "start" | "end" | "range" => self.read.depends_on_steps = true,
-                    "info" => self.add(times, self.lookback),
+                    "info" => self.add_newest(times),
                     _ => {}
                 }
                 call.args.args.iter().for_each(|it| self.visit(it, times));
@@ -127,17 +138,21 @@ impl Reader {
         }
     }
 
-    fn select(&mut self, selector: &VectorSelector, range: i64, times: Times) {
-        let times = self.moved(times, selector.at.as_ref(), selector.offset.as_ref());
-        self.add(times, range);
+    /// The newest sample at each of `times`.
+    fn add_newest(&mut self, times: Times) {
+        self.add(times, self.lookback, self.lookback.min(NEWEST));
     }
 
-    /// The samples of `range` before each of `times`.
-    fn add(&mut self, times: Times, range: i64) {
-        let read = TimeRange { start: times.first.saturating_sub(range), end: times.last };
-        let all = if times.is_relative { &mut self.read.relative } else { &mut self.read.absolute };
-        if !all.contains(&read) {
-            all.push(read);
+    /// The samples of `range` before each of `times`, of which those of `decisive` count.
+    fn add(&mut self, times: Times, range: i64, decisive: i64) {
+        let back = |range| TimeRange { start: times.first.saturating_sub(range), end: times.last };
+        let SamplesRead { relative, absolute, decisive: of_relative, .. } = &mut self.read;
+        match times.is_relative {
+            true => {
+                insert(relative, back(range));
+                insert(of_relative, back(decisive));
+            }
+            false => insert(absolute, back(range)),
         }
     }
 
@@ -162,6 +177,12 @@ impl Reader {
         };
         let moved = |time: i64| time.saturating_sub(back);
         Times { first: moved(times.first), last: moved(times.last), ..times }
+    }
+}
+
+fn insert(all: &mut Vec<TimeRange>, range: TimeRange) {
+    if !all.contains(&range) {
+        all.push(range);
     }
 }
 
@@ -212,6 +233,23 @@ mod tests {
             assert_eq!(found.relative, expected, "{expression}");
             assert!(found.absolute.is_empty() && !found.depends_on_steps, "{expression}");
         }
+    }
+
+    #[test]
+    fn the_newest_sample_decides_the_value_of_an_instant_selector() {
+        for (expression, expected) in [
+            ("up", vec![(-2, 0)]),
+            ("x offset 10m", vec![(-12, -10)]),
+            ("rate(x[10m]) + x", vec![(-10, 0), (-2, 0)]),
+            ("max_over_time(x[30m:1m])", vec![(-32, 0)]),
+        ] {
+            let found = read(expression).unwrap().decisive;
+            let found: Vec<_> =
+                found.iter().map(|it| (it.start / MINUTE, it.end / MINUTE)).collect();
+            assert_eq!(found, expected, "{expression}");
+        }
+        let short = samples_read("up", STEPS, MINUTE).unwrap();
+        assert_eq!((&short.decisive, short.relative[0].start), (&short.relative, -MINUTE));
     }
 
     #[test]

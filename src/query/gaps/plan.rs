@@ -3,6 +3,7 @@
 use super::{
     TimeRange, TimeRanges,
     data_read::{Combination, DataRead, Steps},
+    expression::SamplesRead,
 };
 use std::borrow::Cow;
 
@@ -75,26 +76,29 @@ impl Planner<'_> {
     /// The replicas for the steps from `first` to `last`: complete ones, others from small to large
     /// gaps, and those that do not respond.
     fn order(&self, first: i64, last: i64) -> Order {
+        let SamplesRead { relative, decisive, .. } = &self.read.samples;
         let rank = |index: &usize| {
             let is_usable = self.replicas.get(*index).is_some_and(|it| it.is_usable);
-            (!is_usable, self.missing(*index, first, last))
+            let missing = |read| self.missing(*index, read, first, last);
+            (!is_usable, missing(decisive), missing(relative))
         };
         let mut ranked: Vec<_> = (0..self.replicas.len()).map(|it| (rank(&it), it)).collect();
         // A stable sort keeps the order of equal replicas.
         ranked.sort_by_key(|(rank, _)| *rank);
-        let complete = ranked.iter().take_while(|(rank, _)| *rank == (false, 0)).count();
+        let complete = ranked.iter().take_while(|(rank, _)| *rank == (false, 0, 0)).count();
         Order { replicas: ranked.into_iter().map(|(_, index)| index).collect(), complete }
     }
 
-    /// Milliseconds of gaps within the data that the steps from `first` to `last` read.
-    fn missing(&self, index: usize, first: i64, last: i64) -> i64 {
+    /// Milliseconds of gaps within the data that the steps from `first` to `last` read. `relative`:
+    /// the data of a step.
+    fn missing(&self, index: usize, relative: &[TimeRange], first: i64, last: i64) -> i64 {
         let Some(replica) = self.replicas.get(index) else { return i64::MAX };
-        let samples = &self.read.samples;
-        let moved = samples.relative.iter().map(|it| TimeRange {
+        let absolute = &self.read.samples.absolute;
+        let moved = relative.iter().map(|it| TimeRange {
             start: first.saturating_add(it.start),
             end: last.saturating_add(it.end),
         });
-        let all = moved.chain(samples.absolute.iter().copied());
+        let all = moved.chain(absolute.iter().copied());
         let missing = all.map(|it| replica.gaps.overlap(self.existing(it)));
         missing.fold(0, i64::saturating_add)
     }
@@ -104,17 +108,24 @@ impl Planner<'_> {
         TimeRange { start: range.start.max(self.oldest), ..range }
     }
 
-    /// The steps at which a replica is not complete.
-    fn incomplete_steps(&self, replica: &PlannedReplica<'_>) -> TimeRanges {
+    /// The steps at which each replica lacks data of `relative`.
+    fn incomplete_steps(&self, relative: &[TimeRange]) -> Vec<TimeRanges> {
+        self.replicas.iter().map(|it| self.incomplete_steps_of(it, relative)).collect()
+    }
+
+    fn incomplete_steps_of(
+        &self,
+        replica: &PlannedReplica<'_>,
+        relative: &[TimeRange],
+    ) -> TimeRanges {
         let everything = TimeRange { start: i64::MIN, end: i64::MAX };
-        let samples = &self.read.samples;
         let overlaps = |it: &TimeRange| replica.gaps.overlaps(self.existing(*it));
-        if !replica.is_usable || samples.absolute.iter().any(overlaps) {
+        if !replica.is_usable || self.read.samples.absolute.iter().any(overlaps) {
             return [everything].into_iter().collect();
         }
         let gaps = replica.gaps.iter().map(|gap| self.existing(*gap));
         let steps = |gap: TimeRange| {
-            samples.relative.iter().map(move |read| TimeRange {
+            relative.iter().map(move |read| TimeRange {
                 start: gap.start.saturating_sub(read.end),
                 end: gap.end.saturating_sub(read.start).saturating_sub(1),
             })
@@ -122,16 +133,28 @@ impl Planner<'_> {
         gaps.filter(|gap| gap.start < gap.end).flat_map(steps).collect()
     }
 
-    /// Each slice has as many steps as one replica can evaluate completely.
+    /// Each slice has as many steps as one replica can evaluate completely. Where none can, each slice
+    /// has as many steps as one replica has the decisive data of.
     fn slices(&self) -> Option<Plan> {
         let Steps { first, last, step } = self.read.steps;
-        let incomplete: Vec<_> = self.replicas.iter().map(|it| self.incomplete_steps(it)).collect();
-        let stretches = stretches(&incomplete, first, last, step)?;
-        let slice = |(first, last)| Slice { first, last, order: self.order(first, last) };
-        let slices: Vec<_> = stretches.into_iter().map(slice).collect();
+        let SamplesRead { relative, decisive, .. } = &self.read.samples;
+        let incomplete = self.incomplete_steps(relative);
+        let undecided = self.incomplete_steps(decisive);
+        let mut slices = Vec::new();
+        for (first, last) in stretches(&incomplete, first, last, step)? {
+            let order = self.order(first, last);
+            if order.complete > 0 {
+                slices.push(Slice { first, last, order });
+                continue;
+            }
+            for (first, last) in stretches(&undecided, first, last, step)? {
+                slices.push(Slice { first, last, order: self.order(first, last) });
+            }
+        }
         let mut firsts = slices.iter().map(|it| it.order.replicas.first());
         let first = firsts.next()?;
-        firsts.any(|it| it != first).then_some(Plan::Slices(slices))
+        let is_needed = firsts.any(|it| it != first);
+        (is_needed && slices.len() <= MAX_SLICES).then_some(Plan::Slices(slices))
     }
 
     /// The fewest replicas whose data is complete together.
@@ -195,17 +218,18 @@ fn stretches(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::gaps::{
-        expression::SamplesRead,
-        time_ranges::testing::{range, ranges},
-    };
+    use crate::query::gaps::time_ranges::testing::{range, ranges};
     use proptest::prelude::*;
 
     /// A range query whose steps read the samples of `lookback` before them.
     fn range_query(first: i64, last: i64, step: i64, lookback: i64) -> DataRead {
         DataRead {
             steps: Steps { first, last, step },
-            samples: SamplesRead { relative: vec![range(-lookback, 0)], ..SamplesRead::default() },
+            samples: SamplesRead {
+                relative: vec![range(-lookback, 0)],
+                decisive: vec![range(-lookback, 0)],
+                ..SamplesRead::default()
+            },
             combination: Combination::Slices,
         }
     }
@@ -296,6 +320,37 @@ mod tests {
         let odd: Vec<_> = even.iter().map(|(start, end)| (start + 50, end + 50)).collect();
         let found = plan(&many, &[replica(&even), replica(&odd)], i64::MIN);
         assert!(matches!(found, Plan::Whole(Order { complete: 0, .. })), "{found:?}");
+    }
+
+    #[test]
+    fn where_none_is_complete_the_decisive_samples_count() {
+        let mut query = range_query(1000, 2000, 100, 500);
+        query.samples.decisive = vec![range(-100, 0)];
+        let both = [replica(&[(1250, 1290)]), replica(&[(1450, 1550)])];
+        let found = plan(&query, &both, i64::MIN);
+        let expected = [
+            (1000, 1400, 1, 1),
+            // Both have a gap in the 500 ms before these steps, but not in the last 100 ms.
+            (1500, 1700, 0, 0),
+            (1800, 2000, 0, 1),
+        ];
+        assert_eq!(slices(&found), expected);
+        let instant = DataRead {
+            steps: Steps { first: 1600, last: 1600, step: 1 },
+            combination: Combination::Impossible,
+            ..query
+        };
+        assert_eq!(
+            plan(&instant, &both, i64::MIN),
+            whole(&[0, 1], 0),
+            "although its gap is longer"
+        );
+        let both = [replica(&[(1150, 1290)]), replica(&[(1590, i64::MAX)])];
+        assert_eq!(
+            plan(&instant, &both, i64::MIN),
+            whole(&[0, 1], 0),
+            "although its gap is longer"
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Adds a warning to a response of Prometheus' API.
 
 /// The warning of a response that lacks samples.
-pub(in crate::query) const INCOMPLETE: &str = "some samples are missing: each replica of this \
-    pool has missed scrapes in the time range of this query, or does not respond";
+pub(in crate::query) const INCOMPLETE: &str = "some samples may be missing: each replica of this \
+    pool has missed scrapes in the time that this query reads, or does not respond";
 
 /// Longer keys are not `warnings`.
 const KEY: &[u8] = b"warnings";
