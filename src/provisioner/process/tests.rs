@@ -193,8 +193,12 @@ async fn get(url: &str, password: &str) -> (u16, String) {
 /// Number of stored samples of the rule.
 async fn samples(replica: &Replica, desired: &DesiredInstance) -> u64 {
     let url = format!("{}/api/v1/query?query=count_over_time(probe%5B1h%5D)", replica.url);
-    let (_, body) = get(&url, desired.web_password.expose_secret()).await;
-    let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    // A loaded server may reject a query, which says nothing about its samples.
+    let body = eventually(async || {
+        let (status, body) = get(&url, desired.web_password.expose_secret()).await;
+        (status == 200).then_some(body)
+    });
+    let body: serde_json::Value = serde_json::from_str(&body.await).unwrap();
     let count = body.pointer("/data/result/0/value/1").and_then(|it| it.as_str());
     count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
