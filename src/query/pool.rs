@@ -269,7 +269,7 @@ impl Pool {
             return None;
         }
         let known = self.0.gaps.load();
-        if !known.may_have_any(client.states.failures()) || upstream.servers.len() < 2 {
+        if !known.may_have_any(client.states.interruptions()) || upstream.servers.len() < 2 {
             return None;
         }
         let read = DataRead::of(request, unix_milliseconds())?;
@@ -278,8 +278,8 @@ impl Pool {
             let found = snapshot.replicas.iter().find(|it| it.server.url == server.url);
             let is_usable =
                 found.is_some_and(|it| !it.state.is_open() && it.health < Health::NotReady);
-            let failures = found.map_or(0, |it| it.state.failures());
-            PlannedReplica { is_usable, gaps: known.gaps_of(&server.url, failures) }
+            let interruptions = found.map_or(0, |it| it.state.interruptions());
+            PlannedReplica { is_usable, gaps: known.gaps_of(&server.url, interruptions) }
         };
         let replicas: Vec<_> = upstream.servers.iter().map(replica).collect();
         let plan = gaps::plan(&read, &replicas, known.oldest());

@@ -50,6 +50,7 @@ struct ServerRecord {
     retries: u64,
     hedges: u64,
     failures: u64,
+    interruptions: u64,
     /// Sum of the latencies.
     latency: Duration,
 }
@@ -83,7 +84,7 @@ pub struct ServerStatus {
 /// Failures of all servers.
 #[derive(Debug, Default)]
 pub(super) struct FailureEvents {
-    pub(super) failures: AtomicU64,
+    pub(super) interruptions: AtomicU64,
     pub(super) breakers_opened: Counter,
     /// Changes whenever a breaker opens.
     pub(super) opened: watch::Sender<u64>,
@@ -99,6 +100,7 @@ impl ServerState {
             retries: 0,
             hedges: 0,
             failures: 0,
+            interruptions: 0,
             latency: Duration::ZERO,
         };
         Self {
@@ -138,9 +140,9 @@ impl ServerState {
         self.record().breaker.is_open()
     }
 
-    /// Queries that failed.
-    pub(super) fn failures(&self) -> u64 {
-        self.record().failures
+    /// Times that the server seemed not to run: it may have missed scrapes.
+    pub(super) fn interruptions(&self) -> u64 {
+        self.record().interruptions
     }
 
     /// How long a response of the server may take before a second server is queried.
@@ -181,11 +183,24 @@ impl ServerState {
         }
     }
 
+    /// Records that the server did not respond, or not well.
     pub(super) fn record_failure(&self) {
+        self.record_loss(true);
+    }
+
+    /// Records that another server responded much earlier. A short pause is no interruption.
+    pub(super) fn record_slow(&self) {
+        self.record_loss(false);
+    }
+
+    fn record_loss(&self, is_interruption: bool) {
         let mut record = self.record();
         record.failures += 1;
-        self.events.failures.fetch_add(1, Ordering::Relaxed);
         let has_opened = record.breaker.record_failure(Instant::now());
+        if is_interruption || has_opened {
+            record.interruptions += 1;
+            self.events.interruptions.fetch_add(1, Ordering::Relaxed);
+        }
         drop(record);
         if has_opened {
             self.events.breakers_opened.inc();
@@ -208,6 +223,20 @@ mod tests {
 
     fn server() -> ServerState {
         ServerState::new(&"a".into(), &Arc::default())
+    }
+
+    #[test]
+    fn a_slow_server_is_interrupted_only_if_it_stays_slow() {
+        let server = server();
+        server.record_slow();
+        server.record_success(Duration::from_millis(1));
+        server.record_slow();
+        server.record_slow();
+        assert_eq!((server.interruptions(), server.status().failures), (0, 3));
+        server.record_slow();
+        assert_eq!((server.interruptions(), server.status().failures), (1, 4));
+        server.record_failure();
+        assert_eq!(server.interruptions(), 2);
     }
 
     #[test]

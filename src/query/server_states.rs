@@ -132,9 +132,9 @@ impl ServerStates {
         self.0.events.opened.subscribe()
     }
 
-    /// Failed queries of all servers.
-    pub(super) fn failures(&self) -> u64 {
-        self.0.events.failures.load(Ordering::Relaxed)
+    /// Times that a server seemed not to run.
+    pub(super) fn interruptions(&self) -> u64 {
+        self.0.events.interruptions.load(Ordering::Relaxed)
     }
 
     pub(super) fn record_hedge(&self, has_won: bool) {

@@ -291,7 +291,7 @@ impl<'a> Tries<'a> {
                 states.record_hedge(false);
             }
             if loser.at.elapsed() >= latency * HUNG_FACTOR {
-                loser.state.record_failure();
+                loser.state.record_slow();
             }
         }
     }

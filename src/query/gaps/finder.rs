@@ -59,10 +59,10 @@ struct Intervals {
 struct Counted {
     recent: ScrapeCounts,
     old: ScrapeCounts,
-    /// Failed queries before the last number.
-    failures: u64,
-    /// More failed queries, and when they were counted, milliseconds since 1970.
-    later_failures: Option<(u64, i64)>,
+    /// Interruptions before the last number.
+    interruptions: u64,
+    /// More interruptions, and when they were counted, milliseconds since 1970.
+    later_interruptions: Option<(u64, i64)>,
     /// Maximum number of numbers in the next request.
     requested: i64,
     /// Failed requests in a row.
@@ -90,7 +90,7 @@ impl GapFinder {
     }
 
     async fn find(&mut self) {
-        let failures = self.client.states.failures();
+        let interruptions = self.client.states.interruptions();
         let snapshot = self.pool.snapshot();
         let replicas = &snapshot.replicas;
         let intervals = Intervals::of(replicas);
@@ -104,7 +104,7 @@ impl GapFinder {
         if replicas.len() > 1 {
             self.count(replicas).await;
         }
-        let known = self.known(replicas, failures);
+        let known = self.known(replicas, interruptions);
         self.pool.publish_gaps(known);
     }
 
@@ -125,8 +125,8 @@ impl GapFinder {
         self.replicas = join_all(counting).await.into_iter().collect();
     }
 
-    /// `failures`: failed queries of all servers until now.
-    fn known(&self, replicas: &[PoolReplica], failures: u64) -> KnownGaps {
+    /// `interruptions`: those of all servers until now.
+    fn known(&self, replicas: &[PoolReplica], interruptions: u64) -> KnownGaps {
         let counted: Vec<_> = replicas
             .iter()
             .filter_map(|it| Some((it, self.replicas.get(&it.server.url)?)))
@@ -154,11 +154,12 @@ impl GapFinder {
                 self.add_unknown(&mut gaps, replica, recent.map(|(_, until)| until), oldest);
                 gaps.limit(MAX_GAPS);
                 let since = old.or(recent).map(|(since, _)| since);
-                let (until, failures) = (recent.map(|(_, until)| until), counted.failures);
-                (Arc::clone(&replica.server.url), ReplicaGaps { gaps, since, until, failures })
+                let (until, interruptions) =
+                    (recent.map(|(_, until)| until), counted.interruptions);
+                (Arc::clone(&replica.server.url), ReplicaGaps { gaps, since, until, interruptions })
             };
-        let is_current = counted.iter().all(|(_, it)| it.later_failures.is_none());
-        KnownGaps::new(found.map(gaps).collect(), oldest, is_current.then_some(failures))
+        let is_current = counted.iter().all(|(_, it)| it.later_interruptions.is_none());
+        KnownGaps::new(found.map(gaps).collect(), oldest, is_current.then_some(interruptions))
     }
 
     /// Adds the times before the first sample, and those since which a replica does not respond.
@@ -229,8 +230,8 @@ impl Counted {
         Self {
             recent: ScrapeCounts::new(MAX_RECENT),
             old: ScrapeCounts::new(MAX_OLD),
-            failures: 0,
-            later_failures: None,
+            interruptions: 0,
+            later_interruptions: None,
             requested: MAX_REQUESTED,
             failed: 0,
             next: Instant::now(),
@@ -277,20 +278,22 @@ impl Counting<'_> {
             }
         }
         self.counted.failed = 0;
-        self.count_failures(recent.step);
+        self.count_interruptions(recent.step);
         self.counted
     }
 
-    /// Failed queries may be the beginning of a gap, until later scrapes are counted.
-    fn count_failures(&mut self, step: i64) {
+    /// An interruption may be the beginning of a gap, until later scrapes are counted.
+    fn count_interruptions(&mut self, step: i64) {
         let counted = &mut self.counted;
         let until = counted.recent.known().map_or(i64::MIN, |it| it.end() * step);
-        if let Some((failures, _)) = counted.later_failures.take_if(|(_, at)| *at <= until) {
-            counted.failures = failures;
+        if let Some((interruptions, _)) =
+            counted.later_interruptions.take_if(|(_, at)| *at <= until)
+        {
+            counted.interruptions = interruptions;
         }
-        let failures = self.replica.state.failures();
-        if counted.later_failures.is_none() && failures != counted.failures {
-            counted.later_failures = Some((failures, unix_milliseconds()));
+        let interruptions = self.replica.state.interruptions();
+        if counted.later_interruptions.is_none() && interruptions != counted.interruptions {
+            counted.later_interruptions = Some((interruptions, unix_milliseconds()));
         }
     }
 

@@ -11,8 +11,8 @@ pub struct KnownGaps {
     oldest: i64,
     /// Whether a replica lacks data that another one has.
     has_any: bool,
-    /// Failed queries of all servers before these gaps; `None` if some may be newer than the gaps.
-    failures: Option<u64>,
+    /// Interruptions of all servers before these gaps; `None` if some may be newer than the gaps.
+    interruptions: Option<u64>,
 }
 
 /// The gaps of a replica. Times in milliseconds since 1970.
@@ -23,8 +23,8 @@ pub struct ReplicaGaps {
     pub since: Option<i64>,
     /// Time up to which they are known.
     pub until: Option<i64>,
-    /// Failed queries before `until`.
-    pub(super) failures: u64,
+    /// Interruptions before `until`.
+    pub(super) interruptions: u64,
 }
 
 impl ReplicaGaps {
@@ -36,7 +36,7 @@ impl ReplicaGaps {
 
 impl Default for KnownGaps {
     fn default() -> Self {
-        Self { replicas: HashMap::new(), oldest: i64::MIN, has_any: false, failures: None }
+        Self { replicas: HashMap::new(), oldest: i64::MIN, has_any: false, interruptions: None }
     }
 }
 
@@ -44,21 +44,22 @@ impl KnownGaps {
     pub(super) fn new(
         replicas: HashMap<Arc<str>, ReplicaGaps>,
         oldest: i64,
-        failures: Option<u64>,
+        interruptions: Option<u64>,
     ) -> Self {
         let existing = TimeRange { start: oldest, end: TimeRange::OPEN_END };
         let has_any = replicas.values().any(|it| it.gaps.overlaps(existing));
-        Self { replicas, oldest, has_any, failures }
+        Self { replicas, oldest, has_any, interruptions }
     }
 
     pub fn replica(&self, url: &str) -> Option<&ReplicaGaps> {
         self.replicas.get(url)
     }
 
-    /// Whether a replica may lack data that another one has. `failures`: failed queries of all
+    /// Whether a replica may lack data that another one has. `interruptions`: those of all
     /// servers until now.
-    pub(in crate::query) fn may_have_any(&self, failures: u64) -> bool {
-        self.has_any || self.failures.is_none_or(|it| it != failures) && !self.replicas.is_empty()
+    pub(in crate::query) fn may_have_any(&self, interruptions: u64) -> bool {
+        self.has_any
+            || self.interruptions.is_none_or(|it| it != interruptions) && !self.replicas.is_empty()
     }
 
     /// Time of the oldest sample of all replicas.
@@ -66,14 +67,14 @@ impl KnownGaps {
         self.oldest
     }
 
-    /// The gaps of the replica with this URL, which has failed this many queries until now. After a
-    /// failure it may have a gap, until its scrapes are counted again.
-    pub(in crate::query) fn gaps_of(&self, url: &str, failures: u64) -> Cow<'_, TimeRanges> {
+    /// The gaps of the replica with this URL, which was interrupted this many times until now. After
+    /// that it may have a gap, until its scrapes are counted again.
+    pub(in crate::query) fn gaps_of(&self, url: &str, interruptions: u64) -> Cow<'_, TimeRanges> {
         let Some(replica) = self.replicas.get(url) else {
             return Cow::Owned(TimeRanges::default());
         };
         match replica.until {
-            Some(until) if failures != replica.failures => {
+            Some(until) if interruptions != replica.interruptions => {
                 let mut gaps = replica.gaps.clone();
                 gaps.insert(TimeRange { start: until, end: TimeRange::OPEN_END });
                 Cow::Owned(gaps)
@@ -89,12 +90,12 @@ mod tests {
     use crate::query::gaps::time_ranges::testing::{range, ranges};
 
     #[test]
-    fn a_failed_query_may_be_the_beginning_of_a_gap() {
+    fn an_interruption_may_be_the_beginning_of_a_gap() {
         let replica = ReplicaGaps {
             gaps: ranges(&[(10, 20)]),
             since: Some(0),
             until: Some(100),
-            failures: 3,
+            interruptions: 3,
         };
         let known = KnownGaps::new(HashMap::from([("a".into(), replica)]), 0, None);
         assert!(known.may_have_any(9));
@@ -110,7 +111,10 @@ mod tests {
         let gaps = |a, b| HashMap::from([("a".into(), replica(a)), ("b".into(), replica(b))]);
         assert!(!KnownGaps::new(gaps(500, 500), 500, Some(7)).may_have_any(7));
         assert!(KnownGaps::new(gaps(500, 600), 500, Some(7)).may_have_any(7));
-        assert!(KnownGaps::new(gaps(500, 500), 500, Some(7)).may_have_any(8), "a query failed");
+        assert!(
+            KnownGaps::new(gaps(500, 500), 500, Some(7)).may_have_any(8),
+            "a server was interrupted"
+        );
         assert!(!KnownGaps::default().may_have_any(8));
     }
 }
