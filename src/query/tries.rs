@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 const MAX_TRIES: usize = 3;
 
 /// Minimum delay before a query is sent to a replica that lacks data as well.
-const INCOMPLETE_HEDGE_DELAY: Duration = Duration::from_secs(5);
+const INCOMPLETE_HEDGE_DELAY: Duration = Duration::from_millis(500);
 
 /// How long a replica with an open breaker is waited for if another one responded with an error.
 const LAST_RESORT_TIMEOUT: Duration = Duration::from_secs(1);
