@@ -17,16 +17,7 @@ pub(super) struct ReplicaApi<'a> {
 impl ReplicaApi<'_> {
     pub(super) async fn get(&self, target: &str) -> Result<ClientResponse, String> {
         let headers = HeaderMap::new();
-        let request = QueryRequest {
-            target: target.to_owned(),
-            headers: &headers,
-            forwarded_for: None,
-            body: None,
-            files: None,
-            is_uncompressed: false,
-            mount: None,
-            timeout: Duration::MAX,
-        };
+        let request = QueryRequest::get(target.to_owned(), &headers, Duration::MAX);
         let sent = self.client.send(self.server, self.upstream, &request).await;
         sent.map_err(|error| match error {
             SendRequestError::Connect(error) => format!("it {}", failure::explain(&error)),

@@ -56,7 +56,21 @@ impl RequestBody {
     }
 }
 
-impl QueryRequest<'_> {
+impl<'a> QueryRequest<'a> {
+    /// A request that Scrapebroker itself sends.
+    pub fn get(target: String, headers: &'a HeaderMap, timeout: Duration) -> Self {
+        Self {
+            target,
+            headers,
+            forwarded_for: None,
+            body: None,
+            files: None,
+            is_uncompressed: false,
+            mount: None,
+            timeout,
+        }
+    }
+
     /// The parameters of a POST request, if they are a form that is kept.
     pub fn form(&self) -> Option<&Bytes> {
         match &self.body {

@@ -92,17 +92,7 @@ impl PrometheusClient {
 
     async fn get(&self, backend: &QueryBackend, target: &str) -> Result<Vec<u8>, QueryFailure> {
         let headers = HeaderMap::new();
-        let target = target.to_owned();
-        let request = QueryRequest {
-            target,
-            headers: &headers,
-            forwarded_for: None,
-            body: None,
-            files: None,
-            is_uncompressed: false,
-            mount: None,
-            timeout: TIMEOUT,
-        };
+        let request = QueryRequest::get(target.to_owned(), &headers, TIMEOUT);
         let read = async {
             let mut response = backend.forward(self, &request).await?;
             if response.status != StatusCode::OK {

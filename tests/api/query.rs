@@ -628,16 +628,8 @@ async fn the_certificate_of_a_server_is_verified() {
         let client = PrometheusClient::new(tls, resolver, outgoing, ServerStates::default());
         let replicas = [server(0, &format!("https://{host}:{port}"))];
         let upstream = Upstream::of_replicas("http://x".to_owned(), &replicas, &"p".into());
-        let request = QueryRequest {
-            target: QUERY.to_owned(),
-            headers: &actix_web::http::header::HeaderMap::new(),
-            forwarded_for: None,
-            body: None,
-            files: None,
-            is_uncompressed: false,
-            mount: None,
-            timeout: Duration::from_secs(10),
-        };
+        let headers = actix_web::http::header::HeaderMap::new();
+        let request = QueryRequest::get(QUERY.to_owned(), &headers, Duration::from_secs(10));
         client.forward(&upstream, &request).await.map(|answer| answer.status.as_u16())
     };
     assert_eq!(send_request(&authority, "localhost").await, Ok(200));

@@ -221,16 +221,8 @@ mod tests {
         form: Option<&'static str>,
         headers: &'a HeaderMap,
     ) -> QueryRequest<'a> {
-        QueryRequest {
-            target: target.to_owned(),
-            headers,
-            forwarded_for: None,
-            body: form.map(|it| RequestBody::form(Bytes::from_static(it.as_bytes()))),
-            files: None,
-            is_uncompressed: false,
-            mount: None,
-            timeout: Duration::from_secs(1),
-        }
+        let body = form.map(|it| RequestBody::form(Bytes::from_static(it.as_bytes())));
+        QueryRequest { body, ..QueryRequest::get(target.to_owned(), headers, Duration::MAX) }
     }
 
     fn range(start: i64, end: i64) -> TimeRange {

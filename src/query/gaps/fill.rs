@@ -11,7 +11,7 @@ use awc::http::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Maximum size of the responses that are combined to one, bytes.
 const MAX_COMBINED: usize = 16 << 20;
@@ -167,7 +167,10 @@ impl<'a> Filler<'a> {
         combination: Combination,
         is_complete: bool,
     ) -> Result<Option<Filled>, QueryFailure> {
-        let Ok(_combining) = COMBINING.acquire().await else { return Ok(None) };
+        let limit = self.request.timeout;
+        let Ok(_combining) = timeout(limit, COMBINING.acquire()).await else {
+            return Err(QueryFailure::Timeout(limit));
+        };
         let max = MAX_COMBINED / parts.len().max(1);
         let responses = stream::iter(parts).map(|part| self.part(part, max)).buffered(PARALLEL);
         let responses: Vec<PartResponse> = match responses.try_collect().await {
