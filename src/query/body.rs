@@ -13,7 +13,10 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Sleep, sleep},
+};
 
 /// Timeout for the next bytes of a response that has started.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,6 +28,8 @@ pub struct ResponseBody {
     rest: Option<ServerBody>,
     /// Counts as a running query of a pool until it is dropped.
     slot: Option<Slot>,
+    /// The memory of a body that was combined.
+    memory: Option<SemaphorePermit<'static>>,
 }
 
 /// A body that is read from the server.
@@ -75,12 +80,17 @@ impl ResponseBody {
             waiting: None,
             _permit: permit,
         };
-        Self { ahead: VecDeque::new(), rest: Some(rest), slot: None }
+        Self { ahead: VecDeque::new(), rest: Some(rest), slot: None, memory: None }
     }
 
     /// A body that is complete.
     pub(super) fn whole(body: Bytes) -> Self {
-        Self { ahead: VecDeque::from([Ok(body)]), rest: None, slot: None }
+        Self { ahead: VecDeque::from([Ok(body)]), rest: None, slot: None, memory: None }
+    }
+
+    /// Keeps this part of a limited memory until the body is dropped.
+    pub(super) fn reserve(&mut self, memory: Option<SemaphorePermit<'static>>) {
+        self.memory = memory;
     }
 
     /// Changes the rest of the body. An edit of its own is kept.
@@ -102,7 +112,7 @@ impl ResponseBody {
     /// Reads ahead up to `max` bytes. Returns the body if that is all of it; otherwise the stream
     /// still contains everything.
     pub(super) async fn read_ahead(&mut self, max: usize) -> Option<Bytes> {
-        let mut length = 0;
+        let mut length: usize = self.ahead.iter().flatten().map(Bytes::len).sum();
         while length <= max {
             let Some(rest) = &mut self.rest else { break };
             match poll_fn(|cx| rest.next_chunk(cx)).await {
@@ -117,7 +127,7 @@ impl ResponseBody {
                 None => self.rest = None,
             }
         }
-        if self.rest.is_some() {
+        if self.rest.is_some() || length > max {
             return None;
         }
         let mut body = BytesMut::with_capacity(length);
@@ -197,5 +207,21 @@ impl Stream for ResponseBody {
 impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ResponseBody").field("ahead", &self.ahead.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt;
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_not_read_ahead() {
+        for (max, expected) in [(5, None), (6, Some("abcdef".into()))] {
+            let mut body = ResponseBody::whole("abcdef".into());
+            assert_eq!(body.read_ahead(max).await, expected);
+            assert_eq!(body.next().await.unwrap().unwrap(), "abcdef", "it is still complete");
+            assert!(body.next().await.is_none());
+        }
     }
 }

@@ -15,8 +15,11 @@ use tokio::{sync::Semaphore, time::timeout};
 
 /// Maximum size of the responses that are combined to one, bytes.
 const MAX_COMBINED: usize = 16 << 20;
-/// Queries whose responses are combined at the same time, in the whole process: they are in memory.
-static COMBINING: Semaphore = Semaphore::const_new(16);
+/// Memory for responses that are combined, in the whole process, MiB. A combined response keeps its
+/// part until it is sent.
+static MEMORY: Semaphore = Semaphore::const_new(256);
+/// Memory that is reserved for the responses to one query and for what they are combined to, MiB.
+const RESERVED: u32 = 32;
 /// Requests of one query at the same time.
 const PARALLEL: usize = 4;
 
@@ -63,10 +66,13 @@ pub(in crate::query) async fn fill(
                 order: first(*index, upstream.servers.len()),
             };
             let requests: Vec<_> = replicas.iter().map(request).collect();
-            (requests, is_complete, Order { replicas, complete: 0 })
+            let best = replicas.first().map_or(0, |it| *it);
+            (requests, is_complete, Order { complete: 0, ..first(best, upstream.servers.len()) })
         }
     };
-    match filler.combined(requests, combination, is_complete).await? {
+    let combined = filler.combined(requests, combination, is_complete);
+    let combined = timeout(request.timeout, combined).await;
+    match combined.unwrap_or(Err(QueryFailure::Timeout(request.timeout)))? {
         Some(filled) => Ok(filled),
         // The responses are too long to be combined.
         None => filler.whole(&rest).await,
@@ -167,10 +173,7 @@ impl<'a> Filler<'a> {
         combination: Combination,
         is_complete: bool,
     ) -> Result<Option<Filled>, QueryFailure> {
-        let limit = self.request.timeout;
-        let Ok(_combining) = timeout(limit, COMBINING.acquire()).await else {
-            return Err(QueryFailure::Timeout(limit));
-        };
+        let Ok(mut memory) = MEMORY.acquire_many(RESERVED).await else { return Ok(None) };
         let max = MAX_COMBINED / parts.len().max(1);
         let responses = stream::iter(parts).map(|part| self.part(part, max)).buffered(PARALLEL);
         let responses: Vec<PartResponse> = match responses.try_collect().await {
@@ -185,7 +188,12 @@ impl<'a> Filler<'a> {
         let bodies: Vec<_> = responses.iter().map(|it| &it.body).collect();
         let Ok(body) = merge(combination, &bodies, is_complete) else { return Ok(None) };
         let outcome = if is_complete { Outcome::Combined } else { Outcome::Incomplete };
-        Ok(response(responses, body).map(|response| Filled { response, outcome }))
+        let length = body.len().div_ceil(1 << 20);
+        let kept = memory.split(length.min(memory.num_permits()));
+        Ok(response(responses, body).map(|mut response| {
+            response.body.reserve(kept);
+            Filled { response, outcome }
+        }))
     }
 
     async fn part(&self, part: Part<'_>, max: usize) -> Result<PartResponse, Obstacle> {

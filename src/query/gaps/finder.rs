@@ -57,6 +57,8 @@ struct Intervals {
 /// The scrapes of a replica.
 #[derive(Clone, Debug)]
 struct Counted {
+    /// Time of its oldest sample when it was last known, milliseconds.
+    oldest: Option<i64>,
     recent: ScrapeCounts,
     old: ScrapeCounts,
     /// Interruptions before the last number.
@@ -93,13 +95,17 @@ impl GapFinder {
         let interruptions = self.client.states.interruptions();
         let snapshot = self.pool.snapshot();
         let replicas = &snapshot.replicas;
-        let intervals = Intervals::of(replicas);
+        let intervals = Intervals::of(replicas, self.intervals);
         if intervals != self.intervals {
             self.intervals = intervals;
             self.replicas.clear();
         }
         let urls: HashSet<&str> = replicas.iter().map(|it| &*it.server.url).collect();
         self.replicas.retain(|url, _| urls.contains(&**url));
+        for replica in replicas {
+            let counted = self.replicas.entry(Arc::clone(&replica.server.url));
+            counted.or_insert_with(Counted::new).measure(replica);
+        }
         // A single replica has nothing to compare with.
         if replicas.len() > 1 {
             self.count(replicas).await;
@@ -111,7 +117,7 @@ impl GapFinder {
     /// Asks all replicas for numbers that are not known yet.
     async fn count(&mut self, replicas: &[PoolReplica]) {
         let upstream = self.pool.upstream(Vec::new(), String::new());
-        let oldest = oldest(replicas).unwrap_or(i64::MIN);
+        let oldest = self.oldest();
         let (client, intervals) = (&self.client, self.intervals);
         let counting = replicas.iter().map(|replica| {
             let url = &replica.server.url;
@@ -137,7 +143,7 @@ impl GapFinder {
         };
         let recent_gaps = compare(recent, &all(|it| &it.recent));
         let old_gaps = compare(old, &all(|it| &it.old));
-        let oldest = oldest(replicas).unwrap_or(i64::MIN);
+        let oldest = self.oldest();
         let found = counted.iter().zip(recent_gaps.into_iter().zip(old_gaps));
         let gaps =
             |((replica, counted), (recent_gaps, old_gaps)): (&(&PoolReplica, &Counted), _)| {
@@ -151,7 +157,16 @@ impl GapFinder {
                 for gap in old_gaps.iter() {
                     gaps.insert(TimeRange { end: gap.end.min(recent_since), ..*gap });
                 }
-                self.add_unknown(&mut gaps, replica, recent.map(|(_, until)| until), oldest);
+                if let Some(own) = counted.oldest
+                    && own > oldest.saturating_add(2 * self.intervals.longest)
+                {
+                    gaps.insert(TimeRange { start: i64::MIN, end: own });
+                }
+                if let Some((_, until)) = recent
+                    && replica.health >= Health::NotReady
+                {
+                    gaps.insert(TimeRange { start: until, end: TimeRange::OPEN_END });
+                }
                 gaps.limit(MAX_GAPS);
                 let since = old.or(recent).map(|(since, _)| since);
                 let (until, interruptions) =
@@ -162,36 +177,22 @@ impl GapFinder {
         KnownGaps::new(found.map(gaps).collect(), oldest, is_current.then_some(interruptions))
     }
 
-    /// Adds the times before the first sample, and those since which a replica does not respond.
-    fn add_unknown(
-        &self,
-        gaps: &mut TimeRanges,
-        replica: &PoolReplica,
-        until: Option<i64>,
-        oldest_of_all: i64,
-    ) {
-        if let Some(oldest) = oldest(std::slice::from_ref(replica))
-            && oldest > oldest_of_all.saturating_add(2 * self.intervals.longest)
-        {
-            gaps.insert(TimeRange { start: i64::MIN, end: oldest });
-        }
-        if let Some(until) = until
-            && replica.health >= Health::NotReady
-        {
-            gaps.insert(TimeRange { start: until, end: TimeRange::OPEN_END });
-        }
+    /// Time of the oldest sample of all replicas, also of those that do not respond now.
+    fn oldest(&self) -> i64 {
+        self.replicas.values().filter_map(|it| it.oldest).min().unwrap_or(i64::MIN)
     }
 }
 
 impl Intervals {
-    fn of(replicas: &[PoolReplica]) -> Self {
+    /// `last`: used while no replica reports any.
+    fn of(replicas: &[PoolReplica], last: Self) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "a scrape interval")]
         let milliseconds = |it: f64| ((it * 1e3) as i64).max(100);
         let shortest = replicas.iter().filter_map(|it| it.measurement.scrape_interval);
         let longest = replicas.iter().filter_map(|it| it.measurement.longest_scrape_interval);
         Self {
-            shortest: shortest.map(milliseconds).min().unwrap_or(DEFAULT_INTERVAL),
-            longest: longest.map(milliseconds).max().unwrap_or(DEFAULT_INTERVAL),
+            shortest: shortest.map(milliseconds).min().unwrap_or(last.shortest),
+            longest: longest.map(milliseconds).max().unwrap_or(last.longest),
         }
     }
 
@@ -218,16 +219,16 @@ impl Intervals {
     }
 }
 
-/// Time of the oldest sample, milliseconds.
-fn oldest(replicas: &[PoolReplica]) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
-    let milliseconds = |it: f64| (it * 1e3) as i64;
-    replicas.iter().filter_map(|it| it.measurement.oldest_sample).map(milliseconds).min()
-}
-
 impl Counted {
+    #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
+    fn measure(&mut self, replica: &PoolReplica) {
+        let oldest = replica.measurement.oldest_sample;
+        self.oldest = oldest.map(|it| (it * 1e3) as i64).or(self.oldest);
+    }
+
     fn new() -> Self {
         Self {
+            oldest: None,
             recent: ScrapeCounts::new(MAX_RECENT),
             old: ScrapeCounts::new(MAX_OLD),
             interruptions: 0,
@@ -366,5 +367,16 @@ impl Counting<'_> {
             }
         }
         Ok(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_intervals_count_while_no_replica_responds() {
+        let last = Intervals { shortest: 15_000, longest: 60_000 };
+        assert_eq!(Intervals::of(&[], last), last);
     }
 }
