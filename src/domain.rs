@@ -9,6 +9,7 @@ mod binding;
 mod catalog;
 mod database_url;
 mod disclosure;
+mod event;
 mod exporter;
 mod ids;
 mod metrics_path;
@@ -24,6 +25,7 @@ pub use binding::{BasicAuth, BindingError, ScrapeOptions};
 pub use catalog::{Catalog, CatalogProblem, ParameterSchema, Plan, Service};
 pub use database_url::{DatabaseUrl, MASK};
 pub use disclosure::{Disclosure, Parameter, disclosed};
+pub use event::{EventLabelError, EventLabels, EventValue, NewEvent, NotANumber, QueueId};
 pub use exporter::{
     ExporterHost, ExporterHostError, ExternalExporter, FillError, Template, TemplateError,
 };

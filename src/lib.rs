@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod domain;
+pub mod events;
 pub mod http;
 pub mod net;
 pub mod provisioner;

@@ -24,6 +24,8 @@
 //! 3. [`state::bump`] or [`state::claim`]: the row of the store
 //! 4. all other rows. Functions that change a row call [`state::bump`] first, so two transactions
 //!    never conflict here. Leases are an exception: each is acquired in its own transaction.
+//!    Events are another one: they have an order of their own.
+//! 5. events: rows of queues in ascending order, then the other rows of [`events`]
 //!
 //! [`Tx`] tracks the last lock. In tests and debug builds it panics if the order is violated.
 //!
@@ -35,6 +37,7 @@ pub mod backup;
 pub mod bindings;
 pub mod clock;
 mod error;
+pub mod events;
 pub mod imported;
 pub mod instances;
 pub mod leases;

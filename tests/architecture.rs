@@ -18,8 +18,22 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("provisioner", &["domain", "net", "secrets", "store", "telemetry", "tls", "tsuru"]),
     ("scrape", &["domain", "discovery", "net", "telemetry", "tls"]),
     ("query", &["domain", "net", "telemetry", "tls"]),
-    ("http", &["domain", "store", "broker", "query", "scrape", "discovery", "telemetry", "tsuru"]),
-    ("config", &["domain", "tls", "discovery", "provisioner", "query", "scrape", "http"]),
+    ("events", &["domain", "store", "telemetry"]),
+    (
+        "http",
+        &[
+            "domain",
+            "store",
+            "broker",
+            "events",
+            "query",
+            "scrape",
+            "discovery",
+            "telemetry",
+            "tsuru",
+        ],
+    ),
+    ("config", &["domain", "tls", "discovery", "events", "provisioner", "query", "scrape", "http"]),
 ];
 
 /// Modules that may import all others.
