@@ -52,15 +52,12 @@ CREATE TABLE event_scrapers (
     position       BIGINT NOT NULL,
     -- JSON: events up to the position that are not delivered yet.
     deferred       TEXT   NOT NULL,
-    -- With explicit timestamps: events up to it are not repeated any more.
+    -- With explicit timestamps: events up to it are not repeated any more. Else the position.
     held           BIGINT NOT NULL,
-    -- Counters of series that began after it are shown as 0.
-    zero_seq       BIGINT NOT NULL,
     -- 0, or the number of the batch in flight, and what columns above become with it.
     batch          BIGINT NOT NULL,
     batch_position BIGINT NOT NULL,
     batch_deferred TEXT   NOT NULL,
-    batch_zero_seq BIGINT NOT NULL,
     batch_until    BIGINT NOT NULL,
     batch_replica  TEXT   NOT NULL,
     -- Increases with each change.

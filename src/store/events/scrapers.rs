@@ -11,11 +11,9 @@ pub struct ScraperRow {
     pub position: i64,
     /// Events up to `position` that are not delivered yet, as JSON (see `events::deferred`).
     pub deferred: String,
-    /// With explicit timestamps: events up to it are not repeated any more.
+    /// With explicit timestamps: events up to it are not repeated any more. Else `position`.
+    /// The queue keeps the events after it.
     pub held: i64,
-    /// Counters of series whose first event is not after it are shown with their value, others with
-    /// 0: the increase from 0 is visible to the scraper.
-    pub zero_seq: i64,
     /// The batch in flight. It is committed before the first byte of its response is sent.
     pub batch: Option<Batch>,
     /// Increases with each change.
@@ -32,7 +30,6 @@ pub struct Batch {
     pub number: i64,
     pub position: i64,
     pub deferred: String,
-    pub zero_seq: i64,
     /// Time until which the process that sent it can decide, in milliseconds since 1970.
     pub until: i64,
     /// The process that sent it.
