@@ -17,8 +17,13 @@
 //! * An event leaves a scraper's queue only if it was acknowledged, has expired or was evicted. The
 //!   last two are counted.
 
+pub mod deferred;
+pub mod hold_log;
+pub mod render;
 mod scraper_name;
+pub mod selection;
 mod settings;
+pub mod window;
 
 pub use scraper_name::{ScraperName, ScraperNameError};
 pub use settings::{Collision, EventSettings, Redelivery, StartPolicy, Timestamps};
