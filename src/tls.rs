@@ -18,7 +18,7 @@ mod reloader;
 pub use client::{ClientSettings, connect};
 pub use client_tls::{ClientConfigs, ClientTls};
 pub use handshake_error::{HandshakeError, alert_of, alert_text};
-pub use listener_tls::{ListenerSettings, ListenerTls};
+pub use listener_tls::{Alpn, ListenerSettings, ListenerTls};
 pub use pem::{Pem, PemSource};
 pub use reloader::Reloader;
 

@@ -4,7 +4,7 @@
 //! for too long. Then actix drops the response and releases its memory.
 
 use super::connections::Connection;
-use crate::net::MaybeTlsStream;
+use crate::{net::MaybeTlsStream, telemetry::running::ConnectionEnds};
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
 use std::{
@@ -50,12 +50,18 @@ impl ClientStream {
         self.socket.peer_addr().ok()
     }
 
+    pub(super) fn ends(&self) -> Option<ConnectionEnds> {
+        let (local, peer) = (self.socket.local_addr().ok()?, self.peer()?);
+        Some(ConnectionEnds { local, peer })
+    }
+
     /// Resolves with an error if the client reads nothing for `write_timeout`.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let limit = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         if !self.is_stalled {
             self.is_stalled = true;
+            self.connection.in_use().set_blocked(true);
             stalled.as_mut().reset(Instant::now() + limit);
         }
         ready!(stalled.as_mut().poll(cx));
@@ -88,7 +94,10 @@ impl AsyncWrite for ClientStream {
         match Pin::new(&mut self.socket).poll_write(cx, bytes) {
             Poll::Pending => self.poll_stalled(cx).map(Err),
             written => {
-                self.is_stalled = false;
+                if self.is_stalled {
+                    self.is_stalled = false;
+                    self.connection.in_use().set_blocked(false);
+                }
                 written
             }
         }

@@ -349,9 +349,9 @@ impl Components {
         self.loops.spawn_local(reconciler.run(self.shutdown.clone()));
     }
 
-    /// Closes connections of the main listener on which no request has run for `limit`.
-    pub(super) fn watch_connections(&self, limit: Duration) {
-        self.loops.spawn_local(self.connections.clone().end_idle(limit, self.shutdown.clone()));
+    /// Closes connections of the listeners that are idle for too long.
+    pub(super) fn watch_connections(&self) {
+        self.loops.spawn_local(self.connections.clone().end_idle(self.shutdown.clone()));
     }
 
     /// Ends the loops, then closes the database.

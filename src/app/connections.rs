@@ -1,9 +1,8 @@
-//! The open connections of the main listener. Their number is limited, and idle connections are
-//! closed.
+//! The open connections of the listeners. Their number is limited, and idle connections are closed.
 //!
 //! ```text
 //! accepted ─ limit reached? ─► closes the connection that is idle the longest, else the new one
-//! every second ─► closes connections without a running request for the idle timeout
+//! every second ─► closes connections without a running request for their idle limit
 //! ```
 //!
 //! actix has a timeout only for the head of the first request of a connection. For later requests a
@@ -35,7 +34,7 @@ const MIN_IDLE: Duration = Duration::from_secs(1);
 /// Maximum number of connections that are examined to find an idle one.
 const MAX_EXAMINED: usize = 64;
 
-/// The connections of a listener. Clones share them.
+/// The connections of the listeners. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Connections(Arc<Shared>);
 
@@ -55,9 +54,11 @@ pub(super) struct Connection {
     connections: Connections,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Handle {
     in_use: Use,
+    /// Maximum time without a running request.
+    idle_limit: Duration,
     ended: AtomicBool,
     /// Reset when the connection is closed, because its task may drop it later.
     counted: AtomicBool,
@@ -75,10 +76,10 @@ impl Connections {
         self.0.max
     }
 
-    /// Counts an accepted connection. Returns `None` if the limit is reached and no connection is
-    /// idle.
-    pub(super) fn admit(&self) -> Option<Connection> {
-        let handle = Arc::new(Handle::default());
+    /// Counts an accepted connection, which may be idle for `idle_limit`. Returns `None` if the limit
+    /// of connections is reached and none of them is idle.
+    pub(super) fn admit(&self, idle_limit: Duration) -> Option<Connection> {
+        let handle = Arc::new(Handle::new(idle_limit));
         let mut listed = self.listed();
         if self.0.open.load(Ordering::Relaxed) >= self.0.max && !self.end_longest_idle(&mut listed)
         {
@@ -92,13 +93,13 @@ impl Connections {
         Some(Connection { handle, connections: self.clone() })
     }
 
-    /// Closes connections without a running request for `limit`, until `shutdown`.
-    pub(super) async fn end_idle(self, limit: Duration, shutdown: CancellationToken) {
-        let mut ticks = tokio::time::interval(CHECK_INTERVAL.min(limit));
+    /// Closes connections that are idle for longer than their limit, until `shutdown`.
+    pub(super) async fn end_idle(self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(CHECK_INTERVAL);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             self.listed().retain(|listed| {
                 let Some(handle) = listed.upgrade() else { return false };
-                let is_idle = handle.idle_for().is_some_and(|idle| idle >= limit);
+                let is_idle = handle.idle_for().is_some_and(|idle| idle >= handle.idle_limit);
                 if is_idle {
                     self.end(&handle, Ended::Idle);
                 }
@@ -150,6 +151,16 @@ impl Connections {
 }
 
 impl Handle {
+    fn new(idle_limit: Duration) -> Self {
+        Self {
+            in_use: Use::default(),
+            idle_limit,
+            ended: AtomicBool::default(),
+            counted: AtomicBool::default(),
+            task: AtomicWaker::default(),
+        }
+    }
+
     /// Time without a running request. `None` if a request runs or the connection is closed.
     fn idle_for(&self) -> Option<Duration> {
         let ended = self.ended.load(Ordering::Relaxed);
@@ -176,6 +187,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.handle.in_use.close();
         self.connections.release(&self.handle);
     }
 }
@@ -185,6 +197,8 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
+    const LIMIT: Duration = Duration::from_secs(600);
+
     fn connections(max: usize) -> Connections {
         Connections::new(max, ConnectionMetrics::default())
     }
@@ -193,40 +207,53 @@ mod tests {
         connection.is_ended(&Context::from_waker(Waker::noop()))
     }
 
-    #[actix_web::test]
-    async fn connections_without_requests_are_closed() {
+    /// The paused clock makes searches frequent; idle times are real.
+    #[tokio::test(start_paused = true)]
+    async fn connections_without_requests_are_closed_after_their_own_limit() {
         let connections = connections(10);
         let shutdown = CancellationToken::new();
         let limit = Duration::from_millis(50);
-        let (idle, busy) = (connections.admit().unwrap(), connections.admit().unwrap());
+        let (idle, busy) = (connections.admit(limit).unwrap(), connections.admit(limit).unwrap());
+        let patient = connections.admit(Duration::from_secs(600)).unwrap();
         let running = busy.in_use().begin();
-        actix_web::rt::spawn(connections.clone().end_idle(limit, shutdown.clone()));
+        tokio::spawn(connections.clone().end_idle(shutdown.clone()));
         while !is_ended(&idle) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         assert!(!is_ended(&busy));
         drop(running);
         while !is_ended(&busy) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
-        assert!(connections.listed().is_empty(), "those that ended are forgotten");
+        assert!(!is_ended(&patient));
+        assert_eq!(connections.listed().len(), 1, "those that ended are forgotten");
         shutdown.cancel();
+    }
+
+    #[test]
+    fn a_dropped_connection_is_closed_for_its_requests() {
+        let connection = connections(1).admit(LIMIT).unwrap();
+        let in_use = connection.in_use();
+        assert!(!in_use.is_closed());
+        drop(connection);
+        assert!(in_use.is_closed());
     }
 
     #[tokio::test]
     async fn at_the_limit_idle_connections_are_closed() {
         let connections = connections(2);
-        let (first, second) = (connections.admit().unwrap(), connections.admit().unwrap());
-        assert!(connections.admit().is_none(), "neither was idle for long enough");
+        let (first, second) =
+            (connections.admit(LIMIT).unwrap(), connections.admit(LIMIT).unwrap());
+        assert!(connections.admit(LIMIT).is_none(), "neither was idle for long enough");
         let running = first.in_use().begin();
         tokio::time::sleep(MIN_IDLE).await;
-        let third = connections.admit().unwrap();
+        let third = connections.admit(LIMIT).unwrap();
         assert!(is_ended(&second) && !is_ended(&first));
-        assert!(connections.admit().is_none());
+        assert!(connections.admit(LIMIT).is_none());
         drop(second);
-        assert!(connections.admit().is_none(), "its place was taken already");
+        assert!(connections.admit(LIMIT).is_none(), "its place was taken already");
         drop((running, first));
-        let _fourth = connections.admit().unwrap();
+        let _fourth = connections.admit(LIMIT).unwrap();
         assert!(!is_ended(&third));
     }
 }

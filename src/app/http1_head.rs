@@ -153,7 +153,11 @@ impl AsyncRead for HeadGuard {
             _ => {}
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        if read.is_err() || buffer.filled().len() == before {
+            self.in_use.close();
+        }
+        read?;
         if !self.check(buffer.filled().get(before..).unwrap_or_default()) {
             buffer.set_filled(before);
         }

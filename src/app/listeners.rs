@@ -18,6 +18,7 @@ use crate::{
     query::PrometheusClient,
     scrape::ScrapeClient,
     telemetry::{RequestSpan, running},
+    tls::Alpn,
 };
 use actix_web::{App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, web};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -47,20 +48,15 @@ impl<'a> Listeners<'a> {
         components: &'a Components,
         drain: &Drain,
     ) -> Result<Self, StartError> {
-        let tls = components.listener.as_ref().zip(config.tls.as_ref());
-        let tls = tls.map(|(listener, tls)| {
-            let acceptor = listener.acceptor().map_err(certificates::failure)?;
-            Ok::<_, StartError>(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout })
-        });
         let settings = server::Settings {
-            tls: tls.transpose()?,
+            tls: tls(config, components, Alpn::Http2)?,
             connections: components.connections.clone(),
             keep_alive: KEEP_ALIVE,
             head_timeout: REQUEST_HEAD,
             write_timeout: config.write_timeout,
             shutdown_timeout: drain.grace + ACTIX_MARGIN,
         };
-        components.watch_connections(KEEP_ALIVE + REQUEST_HEAD);
+        components.watch_connections();
         Ok(Self {
             config,
             components,
@@ -195,6 +191,17 @@ impl<'a> Listeners<'a> {
         let address = server.addrs().first().copied().unwrap_or(listen);
         Ok(Some((server.run(), address)))
     }
+}
+
+/// TLS of a listener, if it is configured.
+fn tls(
+    config: &Config,
+    components: &Components,
+    alpn: Alpn,
+) -> Result<Option<server::Tls>, StartError> {
+    let (Some(listener), Some(tls)) = (&components.listener, &config.tls) else { return Ok(None) };
+    let acceptor = listener.acceptor(alpn).map_err(certificates::failure)?;
+    Ok(Some(server::Tls { acceptor, handshake_timeout: tls.handshake_timeout }))
 }
 
 fn cannot_listen(error: io::Error, key: &str, address: SocketAddr) -> StartError {

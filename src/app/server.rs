@@ -39,7 +39,7 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Settings {
     pub(super) tls: Option<Tls>,
     pub(super) connections: Connections,
-    /// Idle timeout of a connection.
+    /// Idle timeout of a connection after a response.
     pub(super) keep_alive: Duration,
     /// Timeout for the head of the first request of a connection.
     pub(super) head_timeout: Duration,
@@ -56,6 +56,11 @@ pub(super) struct Tls {
 }
 
 impl Settings {
+    /// Maximum time without a running request, also while the head of a request arrives slowly.
+    fn idle_limit(&self) -> Duration {
+        self.keep_alive + self.head_timeout
+    }
+
     /// Listens on `listen` and serves `app`; `name` appears in logs. Each worker builds its own application.
     pub(super) fn serve<F, I, S, B>(
         self,
@@ -149,7 +154,11 @@ where
         // Otherwise actix does not cancel handlers when a client closes its connection.
         .h1_allow_half_closed(false)
         .on_connect_ext(|io: &HeadGuard, data| {
-            data.insert(io.stream().connection().in_use());
+            let in_use = io.stream().connection().in_use();
+            if let Some(ends) = io.stream().ends() {
+                in_use.set_ends(ends);
+            }
+            data.insert(in_use);
         })
         .h1(fn_service(move |request: Request| {
             if let Some(in_use) = request.conn_data::<Use>().cloned() {
@@ -185,7 +194,7 @@ where
     fn call(&self, socket: TcpStream) -> Self::Future {
         let settings = self.settings.clone();
         // Dropping the socket closes the connection.
-        let Some(connection) = settings.connections.admit() else {
+        let Some(connection) = settings.connections.admit(settings.idle_limit()) else {
             return Box::pin(std::future::ready(Ok(())));
         };
         let stream = ClientStream::new(socket, connection, settings.write_timeout);
@@ -217,3 +226,6 @@ async fn secure(stream: ClientStream, tls: Option<&Tls>) -> Option<ClientIo> {
         Ok(Err(_)) | Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Requests in progress. They are logged if a shutdown aborts them.
+//! Requests in progress, and the use of the connections that they arrived on. Requests are logged if a
+//! shutdown aborts them.
 
 use super::root_span::{rounded_ms, shown};
 use actix_web::{
@@ -10,6 +11,8 @@ use actix_web::{
 };
 use std::{
     collections::BTreeMap,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -68,7 +71,7 @@ impl Running {
 }
 
 /// Usage of a connection. It is stored in the extensions of the connection's requests. Clones share
-/// it.
+/// it, and are equal; those of different connections are not.
 #[derive(Clone, Debug)]
 pub struct Use(Arc<Mutex<Usage>>);
 
@@ -78,11 +81,42 @@ struct Usage {
     begun: u64,
     /// End of the last request, or the time when the connection was opened.
     since: Instant,
+    is_closed: bool,
+    is_blocked: bool,
+    ends: Option<ConnectionEnds>,
+}
+
+/// The addresses of a connection, as its socket reports them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionEnds {
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
 }
 
 impl Default for Use {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Usage { running: 0, begun: 0, since: Instant::now() })))
+        Self(Arc::new(Mutex::new(Usage {
+            running: 0,
+            begun: 0,
+            since: Instant::now(),
+            is_closed: false,
+            is_blocked: false,
+            ends: None,
+        })))
+    }
+}
+
+impl PartialEq for Use {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Use {}
+
+impl Hash for Use {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
     }
 }
 
@@ -112,6 +146,36 @@ impl Use {
     pub fn unused_for(&self) -> Option<Duration> {
         let usage = self.usage();
         (usage.running == 0).then(|| usage.since.elapsed())
+    }
+
+    /// Marks the connection as closed, by either side.
+    pub fn close(&self) {
+        self.usage().is_closed = true;
+    }
+
+    /// Whether one side has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.usage().is_closed
+    }
+
+    /// Marks whether the kernel accepts no more data for the client at present.
+    pub fn set_blocked(&self, is_blocked: bool) {
+        self.usage().is_blocked = is_blocked;
+    }
+
+    /// Whether a part of a response waits for the client to read.
+    pub fn is_blocked(&self) -> bool {
+        self.usage().is_blocked
+    }
+
+    /// Stores the addresses of the connection.
+    pub fn set_ends(&self, ends: ConnectionEnds) {
+        self.usage().ends = Some(ends);
+    }
+
+    /// The addresses of the connection. `None` if they are unknown.
+    pub fn ends(&self) -> Option<ConnectionEnds> {
+        self.usage().ends
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {

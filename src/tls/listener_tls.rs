@@ -29,6 +29,25 @@ pub struct ListenerSettings {
     pub client_ca: Option<Pem>,
 }
 
+/// The protocols that a listener offers during the TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// HTTP/2 and HTTP/1.1.
+    Http2,
+    /// HTTP/1.1 only.
+    Http1,
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Http2 => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
 /// TLS of a listener with certificates that can be reloaded; clones share them.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
@@ -69,13 +88,13 @@ impl ListenerTls {
         Ok(())
     }
 
-    /// An acceptor that offers HTTP/2; see [`Self::server_config`].
+    /// An acceptor that offers the protocols of `alpn`; see [`Self::server_config`].
     ///
     /// # Errors
     /// The build supports no safe protocol version.
-    pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+    pub fn acceptor(&self, alpn: Alpn) -> Result<TlsAcceptor, TlsError> {
         let mut config = self.server_config()?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.protocols();
         Ok(Arc::new(config).into())
     }
 

@@ -1,0 +1,201 @@
+//! What requests learn about their connection, over sockets.
+
+use super::*;
+use crate::{
+    app::connections::ConnectionMetrics,
+    telemetry::running::{self, ConnectionEnds, Running},
+    tls::{Alpn, ListenerSettings, ListenerTls, Pem, PemSource},
+};
+use actix_web::{App, HttpRequest, HttpResponse, dev::ServerHandle, middleware::from_fn, web};
+use support::{
+    certificates::{Authority, client},
+    eventually,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+
+/// Longer than [`eventually`] waits: no timeout closes a connection during a test.
+const NEVER: Duration = Duration::from_secs(330);
+/// More than the kernel buffers for a client that does not read.
+const LARGE: usize = 32 << 20;
+
+struct TestServer {
+    address: SocketAddr,
+    handle: ServerHandle,
+    in_use: UnboundedReceiver<Use>,
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // The command is sent at once.
+        drop(self.handle.stop(false));
+    }
+}
+
+/// `/hang` never responds, `/large` responds with [`LARGE`] bytes, and other paths with none.
+async fn respond(request: HttpRequest, seen: web::Data<UnboundedSender<Use>>) -> HttpResponse {
+    let in_use = request.extensions().get::<Use>().cloned();
+    seen.send(in_use.unwrap()).unwrap();
+    match request.path() {
+        "/hang" => std::future::pending().await,
+        "/large" => HttpResponse::Ok().body(vec![b'x'; LARGE]),
+        _ => HttpResponse::Ok().finish(),
+    }
+}
+
+impl TestServer {
+    fn start(tls: Option<Tls>) -> Self {
+        let settings = Settings {
+            tls,
+            connections: Connections::new(100, ConnectionMetrics::default()),
+            keep_alive: NEVER,
+            head_timeout: NEVER,
+            write_timeout: NEVER,
+            shutdown_timeout: Duration::ZERO,
+        };
+        let (seen, in_use) = unbounded_channel();
+        let app = move || {
+            App::new()
+                .wrap(from_fn(running::track))
+                .app_data(web::Data::new(Running::default()))
+                .app_data(web::Data::new(seen.clone()))
+                .default_service(web::route().to(respond))
+        };
+        let (server, address) =
+            settings.serve("test", SocketAddr::from(([127, 0, 0, 1], 0)), app).unwrap();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        Self { address, handle, in_use }
+    }
+
+    async fn connect(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request, and returns the use of its connection when the response cannot proceed.
+    async fn request(&mut self, client: &mut (impl AsyncWrite + Unpin), path: &str) -> Use {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let in_use = self.in_use.recv().await.unwrap();
+        eventually(async || {
+            match path {
+                "/hang" => in_use.unused_for().is_none(),
+                "/large" => in_use.is_blocked(),
+                _ => in_use.unused_for().is_some(),
+            }
+            .then_some(())
+        })
+        .await;
+        assert!(!in_use.is_closed(), "{path}");
+        in_use
+    }
+}
+
+async fn is_closed(in_use: &Use) {
+    eventually(async || in_use.is_closed().then_some(())).await;
+}
+
+const PATHS: [&str; 3] = ["/idle", "/hang", "/large"];
+
+#[actix_web::test]
+async fn a_fin_is_noticed_before_during_and_after_a_response() {
+    let mut server = TestServer::start(None);
+    for path in PATHS {
+        let mut client = server.connect().await;
+        let in_use = server.request(&mut client, path).await;
+        // The client still reads, so the server gets no RST.
+        client.shutdown().await.unwrap();
+        is_closed(&in_use).await;
+    }
+}
+
+#[actix_web::test]
+async fn an_rst_is_noticed_before_during_and_after_a_response() {
+    let mut server = TestServer::start(None);
+    for path in PATHS {
+        let mut client = server.connect().await;
+        let in_use = server.request(&mut client, path).await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        is_closed(&in_use).await;
+    }
+}
+
+#[actix_web::test]
+async fn the_end_of_a_tls_connection_is_noticed() {
+    let authority = Authority::new("ca");
+    let mut server = TestServer::start(Some(tls(&authority, Alpn::Http1)));
+    let connector = client(&authority, None, &["http/1.1"], &[&rustls::version::TLS13]);
+    for path in PATHS {
+        let socket = server.connect().await;
+        let name = "localhost".try_into().unwrap();
+        let mut client = connector.connect(name, socket).await.unwrap();
+        let in_use = server.request(&mut client, path).await;
+        client.shutdown().await.unwrap();
+        is_closed(&in_use).await;
+    }
+}
+
+#[actix_web::test]
+async fn requests_of_a_connection_share_its_use_and_its_addresses() {
+    let mut server = TestServer::start(None);
+    let mut client = server.connect().await;
+    let first = server.request(&mut client, "/").await;
+    let second = server.request(&mut client, "/").await;
+    assert!(first == second && first.begun() == 2);
+    let ends = ConnectionEnds { local: server.address, peer: client.local_addr().unwrap() };
+    assert_eq!(first.ends(), Some(ends));
+    let mut other = server.connect().await;
+    assert!(server.request(&mut other, "/").await != first);
+}
+
+#[actix_web::test]
+async fn a_response_is_blocked_until_the_client_reads() {
+    let mut server = TestServer::start(None);
+    let mut client = server.connect().await;
+    let in_use = server.request(&mut client, "/large").await;
+    assert!(!in_use.has_ended_since(0));
+    read(&mut client, LARGE).await;
+    eventually(async || (!in_use.is_blocked() && in_use.has_ended_since(0)).then_some(())).await;
+    assert!(!in_use.is_closed());
+}
+
+#[actix_web::test]
+async fn a_listener_may_offer_http1_only() {
+    let authority = Authority::new("ca");
+    let protocols = ["h2", "http/1.1"];
+    for (alpn, expected) in [(Alpn::Http2, "h2"), (Alpn::Http1, "http/1.1")] {
+        let server = TestServer::start(Some(tls(&authority, alpn)));
+        let connector = client(&authority, None, &protocols, &[&rustls::version::TLS13]);
+        let socket = server.connect().await;
+        let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(expected.as_bytes()));
+    }
+}
+
+fn tls(authority: &Authority, alpn: Alpn) -> Tls {
+    let identity = authority.issue("localhost");
+    let pem = |key: &str, text: String| Pem {
+        key: key.to_owned(),
+        source: PemSource::Inline(text.into()),
+    };
+    let (listener, _) = ListenerTls::open(ListenerSettings {
+        cert: pem("tls.cert", identity.cert),
+        key: pem("tls.key", identity.key),
+        client_ca: None,
+    })
+    .unwrap();
+    Tls { acceptor: listener.acceptor(alpn).unwrap(), handshake_timeout: NEVER }
+}
+
+async fn read(client: &mut (impl AsyncRead + Unpin), bytes: usize) {
+    let mut left = bytes;
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        let read = client.read(&mut buffer).await.unwrap();
+        assert!(read > 0);
+        left = left.saturating_sub(read);
+    }
+}
