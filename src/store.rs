@@ -24,8 +24,11 @@
 //! 3. [`state::bump`] or [`state::claim`]: the row of the store
 //! 4. all other rows. Functions that change a row call [`state::bump`] first, so two transactions
 //!    never conflict here. Leases are an exception: each is acquired in its own transaction.
-//!    Events are another one: they have an order of their own.
-//! 5. events: rows of queues in ascending order, then the other rows of [`events`]
+//!
+//! Transactions of [`events`] acquire none of these locks. Their order is: rows of queues
+//! ([`events::queues::lock`]) in ascending order, then other rows of [`events`]. A transaction that
+//! changes several rows locks their queues. Deleting a binding deletes its queue, and waits for a
+//! transaction that has locked it.
 //!
 //! [`Tx`] tracks the last lock. In tests and debug builds it panics if the order is violated.
 //!
@@ -108,6 +111,7 @@ enum LockStage {
     Instance,
     Quotas,
     Rows,
+    Events,
 }
 
 /// Maximum number of file descriptors that [`Store::open`] with the same arguments uses.
@@ -218,7 +222,20 @@ impl Tx {
 
     /// After this call no other lock may be acquired.
     fn begin_changes(&mut self) {
+        debug_assert!(
+            self.lock_stage < LockStage::Events,
+            "a transaction of events changes no other rows"
+        );
         self.lock_stage = LockStage::Rows;
+    }
+
+    /// Rows of events may be changed after this call, and no others.
+    fn lock_events(&mut self) {
+        debug_assert!(
+            matches!(self.lock_stage, LockStage::Begun | LockStage::Events),
+            "events are changed in transactions of their own"
+        );
+        self.lock_stage = LockStage::Events;
     }
 
     async fn lock_name(&mut self, what: &str) -> Result<(), StoreError> {

@@ -1,6 +1,11 @@
 //! Queues of events.
 
-use crate::domain::{BindingId, QueueId};
+use crate::{
+    domain::{BindingId, QueueId},
+    store::{StoreError, Tx, instances::corrupt, state},
+};
+use sqlx::{Row, any::AnyRow};
+use std::collections::HashMap;
 
 /// A queue, and the numbers that bound its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,4 +21,92 @@ pub struct QueueRow {
     pub floor_seq: i64,
     /// All events up to it were deleted.
     pub deleted_seq: i64,
+}
+
+macro_rules! columns {
+    () => {
+        "queue_id, binding_id, last_seq, expired_seq, floor_seq, deleted_seq"
+    };
+}
+
+pub async fn find(tx: &mut Tx, queue: QueueId) -> Result<Option<QueueRow>, StoreError> {
+    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM event_queues WHERE queue_id = $1"))
+        .bind(queue.get())
+        .fetch_optional(tx.connection())
+        .await?;
+    row.as_ref().map(queue_row).transpose()
+}
+
+/// Locks a queue until the end of the transaction, and returns it as it is then. Returns `None` if
+/// its binding was deleted. Several queues are locked in ascending order.
+pub async fn lock(tx: &mut Tx, queue: QueueId) -> Result<Option<QueueRow>, StoreError> {
+    tx.lock_events();
+    let row = sqlx::query(concat!(
+        "UPDATE event_queues SET last_seq = last_seq WHERE queue_id = $1 RETURNING ",
+        columns!()
+    ))
+    .bind(queue.get())
+    .fetch_optional(tx.connection())
+    .await?;
+    row.as_ref().map(queue_row).transpose()
+}
+
+/// Returns all queues in ascending order.
+pub async fn all(tx: &mut Tx) -> Result<Vec<QueueRow>, StoreError> {
+    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM event_queues ORDER BY queue_id"))
+        .fetch_all(tx.connection())
+        .await?;
+    rows.iter().map(queue_row).collect()
+}
+
+/// Returns the queues of bindings.
+pub async fn bound(tx: &mut Tx) -> Result<HashMap<BindingId, QueueId>, StoreError> {
+    let queues = all(tx).await?.into_iter();
+    Ok(queues.filter_map(|it| Some((it.binding?, it.queue))).collect())
+}
+
+/// Creates the queue of a binding, unless it has one. This belongs to the transaction of the binding,
+/// not to those of events.
+pub async fn insert(tx: &mut Tx, binding: &BindingId) -> Result<(), StoreError> {
+    let revision = state::bump(tx).await?;
+    sqlx::query(
+        "INSERT INTO event_queues \
+         (queue_id, binding_id, last_seq, expired_seq, floor_seq, deleted_seq) \
+         VALUES ($1, $2, 0, 0, 0, 0) ON CONFLICT (binding_id) DO NOTHING",
+    )
+    .bind(revision)
+    .bind(binding.as_str())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Stores the numbers of a locked queue.
+pub async fn set_numbers(tx: &mut Tx, row: &QueueRow) -> Result<(), StoreError> {
+    tx.lock_events();
+    sqlx::query(
+        "UPDATE event_queues SET last_seq = $2, expired_seq = $3, floor_seq = $4, \
+         deleted_seq = $5 WHERE queue_id = $1",
+    )
+    .bind(row.queue.get())
+    .bind(row.last_seq)
+    .bind(row.expired_seq)
+    .bind(row.floor_seq)
+    .bind(row.deleted_seq)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+fn queue_row(row: &AnyRow) -> Result<QueueRow, StoreError> {
+    let binding: Option<String> = row.try_get("binding_id")?;
+    let binding = binding.map(|text| text.parse().map_err(|error| corrupt("binding_id", &error)));
+    Ok(QueueRow {
+        queue: QueueId::new(row.try_get("queue_id")?),
+        binding: binding.transpose()?,
+        last_seq: row.try_get("last_seq")?,
+        expired_seq: row.try_get("expired_seq")?,
+        floor_seq: row.try_get("floor_seq")?,
+        deleted_seq: row.try_get("deleted_seq")?,
+    })
 }
