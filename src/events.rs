@@ -18,11 +18,14 @@
 //!   last two are counted.
 
 pub mod deferred;
+pub mod deliveries;
+pub mod evidence;
 pub mod hold_log;
 pub mod render;
 mod scraper_name;
 pub mod selection;
 mod settings;
+pub mod sockets;
 pub mod window;
 
 pub use scraper_name::{ScraperName, ScraperNameError};

@@ -11,10 +11,12 @@ use actix_web::{
 };
 use std::{
     collections::BTreeMap,
-    hash::{Hash, Hasher},
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -71,9 +73,16 @@ impl Running {
 }
 
 /// Usage of a connection. It is stored in the extensions of the connection's requests. Clones share
-/// it, and are equal; those of different connections are not.
+/// it.
 #[derive(Clone, Debug)]
-pub struct Use(Arc<Mutex<Usage>>);
+pub struct Use {
+    id: ConnectionId,
+    usage: Arc<Mutex<Usage>>,
+}
+
+/// Identifies a connection as long as the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
 
 #[derive(Debug)]
 struct Usage {
@@ -95,32 +104,26 @@ pub struct ConnectionEnds {
 
 impl Default for Use {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Usage {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let usage = Usage {
             running: 0,
             begun: 0,
             since: Instant::now(),
             is_closed: false,
             is_blocked: false,
             ends: None,
-        })))
-    }
-}
-
-impl PartialEq for Use {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Use {}
-
-impl Hash for Use {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
+        };
+        let id = ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Self { id, usage: Arc::new(Mutex::new(usage)) }
     }
 }
 
 impl Use {
+    /// The connection.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
     /// Marks the begin of a request, which ends when the guard is dropped.
     pub fn begin(&self) -> InUse {
         let mut usage = self.usage();
@@ -179,7 +182,7 @@ impl Use {
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
