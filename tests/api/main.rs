@@ -51,6 +51,7 @@ mod slow_clients;
 mod start;
 mod stores;
 mod test_app;
+mod test_peers;
 mod transfers;
 mod tsuru_binding;
 mod tsuru_provisioner;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -58,9 +58,33 @@ pub async fn send(
     parse_response(&raw)
 }
 
+/// Reads a response with a `Content-Length` from a connection that is kept. `received` has data that
+/// was read before, and keeps what follows the response. `None` if the connection ends before.
+pub async fn read_response(
+    stream: &mut (impl AsyncRead + Unpin),
+    received: &mut Vec<u8>,
+) -> Option<Response> {
+    loop {
+        if let Some(end) = end_of_head(received) {
+            let head = parse_response(&received[..end]);
+            let length: usize = head.headers["content-length"].parse().unwrap();
+            if received.len() >= end + length {
+                return Some(parse_response(&received.drain(..end + length).collect::<Vec<_>>()));
+            }
+        }
+        if stream.read_buf(received).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+}
+
+fn end_of_head(raw: &[u8]) -> Option<usize> {
+    raw.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4)
+}
+
 /// Parses a response that ended when the connection was closed.
 pub fn parse_response(raw: &[u8]) -> Response {
-    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let end = end_of_head(raw).unwrap();
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -68,7 +92,7 @@ pub fn parse_response(raw: &[u8]) -> Response {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let mut body = raw[end + 4..].to_vec();
+    let mut body = raw[end..].to_vec();
     let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
     // The response to a HEAD request has no body.
     if is_chunked && !body.is_empty() {

@@ -7,16 +7,20 @@ pub mod balancer;
 pub mod certificates;
 mod client;
 pub mod databases;
+pub mod events;
+pub mod fault_proxy;
 mod instance;
 pub mod nats;
 pub mod programs;
 pub mod protobuf;
 mod routes;
+mod scraper;
 pub mod tsuru;
 
-pub use client::{Response, basic, parse_response, send};
+pub use client::{Response, basic, parse_response, read_response, send};
 pub use instance::{Instance, ReceivedRequest, Reply};
 pub use routes::{RouteFile, endpoint, labels};
+pub use scraper::TestScraper;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -3,6 +3,7 @@
 use crate::{eventually, send};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
@@ -17,6 +18,13 @@ pub struct Process(Child);
 impl Process {
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Sends a signal, for example `TERM`.
+    pub fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+        assert!(sent.success());
     }
 }
 
@@ -60,10 +68,22 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
+/// A Prometheus, whose data is deleted when the test ends.
 pub struct Prometheus {
     pub address: SocketAddr,
-    _process: Process,
+    arguments: Vec<String>,
+    /// None while it is stopped.
+    process: Option<Process>,
     _folder: TempDir,
+}
+
+/// A sample that a Prometheus has stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSample {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
 }
 
 impl Prometheus {
@@ -74,22 +94,53 @@ impl Prometheus {
 
     /// Like [`Prometheus::start`], with these feature flags enabled.
     pub fn start_with(features: &[&str], scrape_configs: &str) -> Self {
+        Self::start_at(free_address(), features, scrape_configs)
+    }
+
+    /// Like [`Prometheus::start_with`], at this address.
+    pub fn start_at(address: SocketAddr, features: &[&str], scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n".to_owned();
         write!(config, "scrape_configs:\n{scrape_configs}").unwrap();
         std::fs::write(&file, config).unwrap();
-        let address = free_address();
-        let process = start(
-            "prometheus",
-            &[
-                format!("--config.file={}", file.display()),
-                format!("--storage.tsdb.path={}", folder.path().join("data").display()),
-                format!("--web.listen-address={address}"),
-                format!("--enable-feature={}", features.join(",")),
-            ],
-        );
-        Self { address, _process: process, _folder: folder }
+        let arguments = vec![
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+            format!("--web.listen-address={address}"),
+            format!("--enable-feature={}", features.join(",")),
+        ];
+        let mut prometheus = Self { address, arguments, process: None, _folder: folder };
+        prometheus.start_again();
+        prometheus
+    }
+
+    /// Stops with SIGTERM. The data is kept.
+    pub async fn stop(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.signal("TERM");
+        eventually(async || process.0.try_wait().unwrap()).await;
+    }
+
+    /// Starts at the same address and with the same data after [`Prometheus::stop`].
+    pub fn start_again(&mut self) {
+        self.process = Some(start("prometheus", &self.arguments));
+    }
+
+    /// Suspends the process with SIGSTOP.
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// The samples of the last `seconds` as they are stored, by series and time. Waits until there is
+    /// one.
+    pub async fn range(&self, selector: &str, seconds: u32) -> Vec<StoredSample> {
+        let series = self.query(&format!("{selector}[{seconds}s]")).await;
+        series.iter().flat_map(stored_samples).collect()
     }
 
     /// The first non-empty result of a query.
@@ -121,4 +172,19 @@ impl Prometheus {
         })
         .await
     }
+}
+
+/// The samples of a series of a matrix.
+fn stored_samples(series: &Value) -> Vec<StoredSample> {
+    let labels = series["metric"].as_object().unwrap().iter();
+    let labels: BTreeMap<_, _> =
+        labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+    let samples = series["values"].as_array().unwrap().iter();
+    samples
+        .map(|sample| StoredSample {
+            labels: labels.clone(),
+            value: sample[1].as_str().unwrap().parse().unwrap(),
+            timestamp: (sample[0].as_f64().unwrap() * 1000.0).round() as i64,
+        })
+        .collect()
 }

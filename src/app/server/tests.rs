@@ -3,6 +3,10 @@
 use super::*;
 use crate::{
     app::connections::ConnectionMetrics,
+    events::{
+        evidence::{AckBy, NackBy, ScrapeConnection, Verdict},
+        sockets::SocketTable,
+    },
     telemetry::running::{self, ConnectionEnds, Running},
     tls::{Alpn, ListenerSettings, ListenerTls, Pem, PemSource},
 };
@@ -34,13 +38,15 @@ impl Drop for TestServer {
     }
 }
 
-/// `/hang` never responds, `/large` responds with [`LARGE`] bytes, and other paths with none.
+/// `/hang` never responds, `/large` responds with [`LARGE`] bytes, and other paths with none. The
+/// server closes the connection after `/close`.
 async fn respond(request: HttpRequest, seen: web::Data<UnboundedSender<Use>>) -> HttpResponse {
     let in_use = request.extensions().get::<Use>().cloned();
     seen.send(in_use.unwrap()).unwrap();
     match request.path() {
         "/hang" => std::future::pending().await,
         "/large" => HttpResponse::Ok().body(vec![b'x'; LARGE]),
+        "/close" => HttpResponse::Ok().force_close().finish(),
         _ => HttpResponse::Ok().finish(),
     }
 }
@@ -74,11 +80,16 @@ impl TestServer {
         tokio::net::TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Sends a request, and returns the use of its connection when the response cannot proceed.
-    async fn request(&mut self, client: &mut (impl AsyncWrite + Unpin), path: &str) -> Use {
+    /// Sends a request and returns the use of its connection.
+    async fn send(&mut self, client: &mut (impl AsyncWrite + Unpin), path: &str) -> Use {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
-        let in_use = self.in_use.recv().await.unwrap();
+        self.in_use.recv().await.unwrap()
+    }
+
+    /// Like [`Self::send`], and waits until the response cannot proceed.
+    async fn request(&mut self, client: &mut (impl AsyncWrite + Unpin), path: &str) -> Use {
+        let in_use = self.send(client, path).await;
         eventually(async || {
             match path {
                 "/hang" => in_use.unused_for().is_none(),
@@ -160,6 +171,54 @@ async fn a_response_is_blocked_until_the_client_reads() {
     read(&mut client, LARGE).await;
     eventually(async || (!in_use.is_blocked() && in_use.has_ended_since(0)).then_some(())).await;
     assert!(!in_use.is_closed());
+}
+
+/// Waits for a verdict on the latest request of the connection, at its deadline.
+async fn is_judged(in_use: &Use, expected: Verdict) {
+    let scrape = ScrapeConnection::new(in_use.clone(), tokio::time::Instant::now());
+    eventually(async || {
+        let table = SocketTable::load().await.unwrap();
+        let verdict = scrape.judge(scrape.decision_time(), Some(&table));
+        (verdict == expected).then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn deliveries_are_judged_by_their_connection() {
+    let mut server = TestServer::start(None);
+    let mut client = server.connect().await;
+    let in_use = server.send(&mut client, "/").await;
+    is_judged(&in_use, Verdict::Acknowledged(AckBy::Deadline)).await;
+    let first = ScrapeConnection::new(in_use, tokio::time::Instant::now());
+    let in_use = server.send(&mut client, "/large").await;
+    let reused = first.judge(first.decision_time(), None);
+    assert_eq!(reused, Verdict::Acknowledged(AckBy::Reuse));
+    is_judged(&in_use, Verdict::Refused(NackBy::Deadline)).await;
+    client.shutdown().await.unwrap();
+    is_judged(&in_use, Verdict::Refused(NackBy::Closed)).await;
+
+    let mut client = server.connect().await;
+    let in_use = server.send(&mut client, "/close").await;
+    is_judged(&in_use, Verdict::Refused(NackBy::Deadline)).await;
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    drop(client);
+    is_judged(&in_use, Verdict::Acknowledged(AckBy::Close)).await;
+}
+
+#[actix_web::test]
+async fn deliveries_over_tls_are_judged_by_their_connection() {
+    let authority = Authority::new("ca");
+    let mut server = TestServer::start(Some(tls(&authority, Alpn::Http1)));
+    let connector = client(&authority, None, &["http/1.1"], &[&rustls::version::TLS13]);
+    let socket = server.connect().await;
+    let mut client = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    let in_use = server.send(&mut client, "/").await;
+    is_judged(&in_use, Verdict::Acknowledged(AckBy::Deadline)).await;
+    let in_use = server.send(&mut client, "/large").await;
+    is_judged(&in_use, Verdict::Refused(NackBy::Deadline)).await;
+    client.shutdown().await.unwrap();
+    is_judged(&in_use, Verdict::Refused(NackBy::Closed)).await;
 }
 
 #[actix_web::test]
