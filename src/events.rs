@@ -17,16 +17,100 @@
 //! * An event leaves a scraper's queue only if it was acknowledged, has expired or was evicted. The
 //!   last two are counted.
 
+pub mod backlog;
 pub mod deferred;
 pub mod deliveries;
 pub mod evidence;
 pub mod hold_log;
+mod ledger;
+mod metrics;
+mod post;
+pub mod presence;
+mod rates;
 pub mod render;
 mod scraper_name;
 pub mod selection;
 mod settings;
 pub mod sockets;
+mod states;
+mod sweep;
+mod timeline;
 pub mod window;
+mod writer;
 
+#[cfg(test)]
+mod testing;
+
+use crate::{
+    domain::QueueId,
+    store::{Store, StoreError},
+};
+pub use metrics::{EventMetrics, Rejection};
+pub use post::{IdempotencyKey, InvalidKey, Post, PostError, Posted};
 pub use scraper_name::{ScraperName, ScraperNameError};
 pub use settings::{Collision, EventSettings, Redelivery, StartPolicy, Timestamps};
+pub use states::{QueueState, QueueStates, ScraperState};
+use std::sync::Arc;
+pub use timeline::{
+    EventDelivery, EventState, ScraperDelivery, Timeline, TimelineEvent, TimelineFilter,
+};
+pub use writer::SCRAPER_IDLE;
+
+/// The events of all queues. Clones share their state.
+///
+/// [`Events::write`] and [`Events::sweep`] must run.
+#[derive(Clone, Debug)]
+pub struct Events(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    settings: EventSettings,
+    binding_settings: EventSettings,
+    metrics: EventMetrics,
+    waiting: post::WaitingPosts,
+    rates: rates::Rates,
+    presence: presence::Presence,
+}
+
+impl Events {
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the database is not available.
+    pub async fn open(
+        store: Store,
+        settings: EventSettings,
+        metrics: EventMetrics,
+    ) -> Result<Self, StoreError> {
+        let shared = Shared {
+            store,
+            binding_settings: settings.for_binding(),
+            settings,
+            metrics,
+            waiting: post::WaitingPosts::default(),
+            rates: rates::Rates::default(),
+            presence: presence::Presence::default(),
+        };
+        shared.refresh_states().await?;
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// The settings of a queue.
+    pub fn settings(&self, queue: QueueId) -> &EventSettings {
+        self.0.settings(queue)
+    }
+
+    pub fn metrics(&self) -> &EventMetrics {
+        &self.0.metrics
+    }
+
+    /// The states of all queues at the last sweep.
+    pub fn states(&self) -> Arc<QueueStates> {
+        self.0.metrics.states.load_full()
+    }
+}
+
+impl Shared {
+    fn settings(&self, queue: QueueId) -> &EventSettings {
+        if queue == QueueId::INSTALLATION { &self.settings } else { &self.binding_settings }
+    }
+}

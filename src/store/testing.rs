@@ -1,6 +1,6 @@
 //! Databases for tests. Each test gets empty databases.
 
-use super::Store;
+use super::{Database, Store};
 use futures_util::FutureExt;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -50,6 +50,16 @@ impl Schema {
         let statement = format!("{verb} SCHEMA {} {cascade}", self.name);
         connection.execute(AssertSqlSafe(statement)).await.unwrap();
         connection.close().await.unwrap();
+    }
+}
+
+impl Store {
+    /// Limits the size of an SQLite database, as a full disk does.
+    pub(crate) async fn limit_pages_for_tests(&self, pages: u32) {
+        let Database::Sqlite(sqlite) = &*self.0 else { panic!("it is not SQLite") };
+        let opened = sqlite.current().await.unwrap();
+        let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        opened.writer().execute(limit).await.unwrap();
     }
 }
 

@@ -406,22 +406,14 @@ async fn an_empty_file_becomes_a_new_database_and_a_text_file_is_rejected() {
 async fn a_full_disk_is_unavailable_until_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = sqlite_in(&dir).await;
-    let Database::Sqlite(sqlite) = &*store.0 else { panic!("it is SQLite") };
-    let limit = async |pages: &'static str| {
-        let opened = sqlite.current().await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
-            .execute(opened.writer())
-            .await
-            .unwrap();
-    };
-    limit("1").await;
+    store.limit_pages_for_tests(1).await;
     let mut tx = store.begin_write().await.unwrap();
     let large = ServiceInstance { parameters: "x".repeat(1 << 20), ..instance("large") };
     let error = instances::insert(&mut tx, &large).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains("full"), "{error}");
     drop(tx);
-    limit("1000000").await;
+    store.limit_pages_for_tests(1_000_000).await;
     with_instance(&store, "large").await;
 }
 

@@ -45,7 +45,7 @@ macro_rules! select {
         concat!(
             "SELECT queue_id, name, position, deferred, held, batch, batch_position, batch_deferred, \
              batch_until, batch_replica, version, last_seen \
-             FROM event_scrapers WHERE queue_id = $1 ",
+             FROM event_scrapers ",
             $rest
         )
     };
@@ -56,7 +56,7 @@ pub async fn find(
     queue: QueueId,
     name: &str,
 ) -> Result<Option<ScraperRow>, StoreError> {
-    let row = sqlx::query(select!("AND name = $2"))
+    let row = sqlx::query(select!("WHERE queue_id = $1 AND name = $2"))
         .bind(queue.get())
         .bind(name)
         .fetch_optional(tx.connection())
@@ -66,8 +66,16 @@ pub async fn find(
 
 /// Returns the scrapers of a queue, sorted by name.
 pub async fn of_queue(tx: &mut Tx, queue: QueueId) -> Result<Vec<ScraperRow>, StoreError> {
-    let rows =
-        sqlx::query(select!("ORDER BY name")).bind(queue.get()).fetch_all(tx.connection()).await?;
+    let rows = sqlx::query(select!("WHERE queue_id = $1 ORDER BY name"))
+        .bind(queue.get())
+        .fetch_all(tx.connection())
+        .await?;
+    rows.iter().map(scraper).collect()
+}
+
+/// Returns the scrapers of all queues, sorted by queue and name.
+pub async fn all(tx: &mut Tx) -> Result<Vec<ScraperRow>, StoreError> {
+    let rows = sqlx::query(select!("ORDER BY queue_id, name")).fetch_all(tx.connection()).await?;
     rows.iter().map(scraper).collect()
 }
 

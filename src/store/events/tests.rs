@@ -201,6 +201,7 @@ async fn a_scraper_is_changed_by_the_transaction_that_knows_its_version() {
         assert_eq!(scrapers::count(&mut tx, QUEUE).await.unwrap(), 2);
         let all = scrapers::of_queue(&mut tx, QUEUE).await.unwrap();
         assert_eq!(all, [row.clone(), scraper(QUEUE, "a")]);
+        assert_eq!(scrapers::all(&mut tx).await.unwrap(), all);
         assert!(scrapers::remove(&mut tx, &row).await.unwrap());
         tx.commit().await.unwrap();
         assert_eq!(find().await, None);
