@@ -30,6 +30,8 @@ CREATE TABLE events (
     sample_at   BIGINT NOT NULL,
     -- Milliseconds since 1970, of the database's clock.
     received_at BIGINT NOT NULL,
+    -- 1: a scraper had not got it when it expired, or there was no scraper.
+    missed      BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (queue_id, seq)
 );
 

@@ -1,6 +1,6 @@
 //! What a scraper has still to get.
 
-use super::deferred;
+use super::deferred::{self, DeferredEvent};
 use crate::store::events::ScraperRow;
 use std::collections::HashSet;
 
@@ -27,18 +27,32 @@ pub fn released_through(scraper: &ScraperRow) -> i64 {
     delivered_through(scraper).min(scraper.held)
 }
 
-/// Moves the scraper past events that it does not get any more. Returns the number of those that it
-/// has not got.
-pub fn skip(scraper: &mut ScraperRow, through: i64) -> i64 {
-    let skipped = (through - scraper.position).max(0);
-    scraper.position = scraper.position.max(through);
+/// Events that a scraper does not get any more, though it has not got them.
+#[derive(Debug, Default, PartialEq)]
+pub struct Skipped {
+    /// Events between the old position and the new one.
+    pub after: i64,
+    pub through: i64,
+    pub deferred: Vec<DeferredEvent>,
+}
+
+impl Skipped {
+    pub fn events(&self) -> i64 {
+        self.through - self.after + deferred::count(&self.deferred)
+    }
+}
+
+/// Moves the scraper past the events up to `through`.
+pub fn skip(scraper: &mut ScraperRow, through: i64) -> Skipped {
+    let after = scraper.position;
+    scraper.position = after.max(through);
     scraper.held = scraper.held.max(through);
     let deferred = deferred::read(&scraper.deferred);
     let (gone, kept): (Vec<_>, Vec<_>) = deferred.into_iter().partition(|it| it.seq <= through);
     if !gone.is_empty() {
         scraper.deferred = deferred::write(&kept);
     }
-    skipped + deferred::count(&gone)
+    Skipped { after, through: scraper.position, deferred: gone }
 }
 
 /// Which events a scraper has got.
@@ -97,11 +111,12 @@ mod tests {
     #[test]
     fn skipped_events_are_counted() {
         let mut row = scraper(10, 10, r#"[[4,1,"1"],[7,3,"2"]]"#);
-        assert_eq!(skip(&mut row, 3), 0);
-        assert_eq!(skip(&mut row, 5), 1);
+        assert_eq!(skip(&mut row, 3).events(), 0);
+        assert_eq!(skip(&mut row, 5).events(), 1);
         assert_eq!(row, scraper(10, 10, r#"[[7,3,"2"]]"#));
-        assert_eq!(skip(&mut row, 12), 5);
+        let skipped = skip(&mut row, 12);
+        assert_eq!((skipped.after, skipped.through, skipped.events()), (10, 12, 5));
         assert_eq!(row, scraper(12, 12, "[]"));
-        assert_eq!(skip(&mut row, 12), 0);
+        assert_eq!(skip(&mut row, 12).events(), 0);
     }
 }

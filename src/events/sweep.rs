@@ -33,12 +33,15 @@ const KEY_AGE: Duration = Duration::from_hours(24);
 const KEY_EVENTS: i64 = 100_000;
 
 /// Rows that a transaction deletes. Posts wait for it.
-const CHUNK: usize = 5_000;
+const CHUNK: i64 = 5_000;
+const CHUNK_ROWS: usize = CHUNK as usize;
 /// Transactions of a sweep that delete rows of one kind, per queue. The rest is left to the next one.
 const MAX_CHUNKS: usize = 20;
 
 /// Time after which a batch whose process should have judged it is not waited for.
 const BATCH_GRACE: Duration = Duration::from_secs(5);
+/// Sweeps after which events are looked for that are too old to be shown.
+const ROUNDS_PER_AGE_CHECK: u64 = 30;
 /// Sweeps after which rows are looked for in queues that had no new events.
 const ROUNDS_PER_PRUNING: u64 = 360;
 
@@ -77,26 +80,51 @@ impl Sweeper {
         let shared = &*self.events.0;
         shared.rates.prune(Instant::now());
         shared.store_presence().await?;
-        let mut tx = shared.store.begin_read().await?;
-        let now = clock::now(&mut tx).await?;
-        let queues = all_queues(&mut tx).await?;
-        drop(tx);
+        let checks_age = self.rounds.is_multiple_of(ROUNDS_PER_AGE_CHECK);
         let prunes_all = self.rounds.is_multiple_of(ROUNDS_PER_PRUNING);
         self.rounds += 1;
-        for (row, scrapers) in &queues {
-            shared.sweep_queue(now, row, scrapers).await?;
+        let (now, queues) = shared.survey(checks_age).await?;
+        for queue in &queues {
+            let QueueSurvey { row, .. } = queue;
+            shared.sweep_queue(now, queue).await?;
             if prunes_all || self.pruned_at.get(&row.queue) != Some(&row.last_seq) {
                 shared.prune(now, row).await?;
                 self.pruned_at.insert(row.queue, row.last_seq);
             }
         }
-        let known: BTreeSet<_> = queues.iter().map(|(row, _)| row.queue).collect();
+        let known: BTreeSet<_> = queues.iter().map(|it| it.row.queue).collect();
         self.pruned_at.retain(|queue, _| known.contains(queue));
         shared.refresh_states().await
     }
 }
 
+/// A queue, and what is due. Other replicas may be faster.
+struct QueueSurvey {
+    row: QueueRow,
+    scrapers: Vec<ScraperRow>,
+    expires: bool,
+    deletes: bool,
+}
+
 impl Shared {
+    /// Reads all queues in one transaction, because most of them are idle.
+    async fn survey(&self, checks_age: bool) -> Result<(i64, Vec<QueueSurvey>), StoreError> {
+        let mut tx = self.store.begin_read().await?;
+        let now = clock::now(&mut tx).await?;
+        let mut queues = Vec::new();
+        for (row, scrapers) in all_queues(&mut tx).await? {
+            let expired_seq = self.expired_through(&mut tx, &row, now).await?;
+            let deletion = self.deletion(&mut tx, &row, &scrapers, now, checks_age).await?;
+            queues.push(QueueSurvey {
+                expires: expired_seq > row.expired_seq,
+                deletes: deletion != row,
+                row,
+                scrapers,
+            });
+        }
+        Ok((now, queues))
+    }
+
     /// Stores when scrapers were seen.
     async fn store_presence(&self) -> Result<(), StoreError> {
         let seen = self.presence.take();
@@ -114,85 +142,104 @@ impl Shared {
         tx.commit().await
     }
 
-    /// `row` and `scrapers` may be out of date: they only show what is due.
-    async fn sweep_queue(
-        &self,
-        now: i64,
-        row: &QueueRow,
-        scrapers: &[ScraperRow],
-    ) -> Result<(), StoreError> {
-        let expired_seq = self.expire(now, row).await?;
+    async fn sweep_queue(&self, now: i64, survey: &QueueSurvey) -> Result<(), StoreError> {
+        let QueueSurvey { row, scrapers, .. } = survey;
+        let mut gone = row.expired_seq.max(row.deleted_seq);
+        if survey.expires {
+            gone = gone.max(self.expire(now, row.queue).await?);
+        }
         for scraper in scrapers {
             if is_idle(scraper, now, self.settings(row.queue).ttl) {
                 self.forget(now, scraper).await?;
-            } else if is_behind(scraper, expired_seq.max(row.deleted_seq)) {
-                self.advance(now, scraper, expired_seq, row.deleted_seq).await?;
+            } else if backlog::released_through(scraper) < gone {
+                self.advance(now, scraper).await?;
             }
         }
-        self.delete(now, row).await
+        if survey.deletes || survey.expires {
+            self.delete(now, row.queue).await?;
+        }
+        Ok(())
     }
 
     /// Lets events expire. Returns the last one that has expired.
-    async fn expire(&self, now: i64, row: &QueueRow) -> Result<i64, StoreError> {
-        let since = now - millis(self.settings(row.queue).ttl);
-        let mut tx = self.store.begin_read().await?;
-        if expired_through(&mut tx, row, since).await? <= row.expired_seq {
-            return Ok(row.expired_seq);
+    async fn expire(&self, now: i64, queue: QueueId) -> Result<i64, StoreError> {
+        let mut expired_seq = 0;
+        for _ in 0..MAX_CHUNKS {
+            let mut tx = self.store.begin_write().await?;
+            let Some(row) = queues::lock(&mut tx, queue).await? else { break };
+            let mut through = self.expired_through(&mut tx, &row, now).await?;
+            expired_seq = row.expired_seq;
+            if through <= expired_seq {
+                break;
+            }
+            let has_scrapers = scrapers::count(&mut tx, queue).await? > 0;
+            if !has_scrapers {
+                // No scraper ever gets them.
+                through = through.min(expired_seq + CHUNK);
+                events::mark_missed(&mut tx, queue, expired_seq, through).await?;
+            }
+            queues::set_numbers(&mut tx, &QueueRow { expired_seq: through, ..row }).await?;
+            tx.commit().await?;
+            if !has_scrapers {
+                self.metrics.expired(through - expired_seq);
+            }
+            expired_seq = through;
         }
-        drop(tx);
-        let mut tx = self.store.begin_write().await?;
-        let Some(row) = queues::lock(&mut tx, row.queue).await? else {
-            return Ok(row.expired_seq);
-        };
-        let through = expired_through(&mut tx, &row, since).await?;
-        if through <= row.expired_seq {
-            return Ok(row.expired_seq);
-        }
-        let has_scrapers = scrapers::count(&mut tx, row.queue).await? > 0;
-        queues::set_numbers(&mut tx, &QueueRow { expired_seq: through, ..row.clone() }).await?;
-        tx.commit().await?;
-        if !has_scrapers {
-            // No scraper ever gets them.
-            self.metrics.expired(through - row.expired_seq);
-        }
-        Ok(through)
+        Ok(expired_seq)
     }
 
-    /// Moves a scraper past the events that have expired. While a batch is in flight, they may be in
-    /// it.
-    async fn advance(
-        &self,
-        now: i64,
-        scraper: &ScraperRow,
-        expired_seq: i64,
-        deleted_seq: i64,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.store.begin_write().await?;
-        let found = scrapers::find(&mut tx, scraper.queue, &scraper.name).await?;
-        let Some(mut row) = found.filter(|it| !is_in_flight(it, now)) else { return Ok(()) };
-        let is_lost = row.batch.take().is_some();
-        let expired = backlog::skip(&mut row, expired_seq);
-        // Events that are not expired are deleted after all scrapers have got them. This corrects a
-        // scraper that has not, for example after a database was restored.
-        let evicted = backlog::skip(&mut row, deleted_seq);
-        if !scrapers::update(&mut tx, &row).await? {
-            return Ok(());
-        }
-        tx.commit().await?;
-        self.metrics.expired(expired);
-        self.metrics.evicted(evicted);
-        if is_lost {
-            self.metrics.refused_delivery(NackBy::Lost);
+    /// Moves a scraper past the events that have expired.
+    async fn advance(&self, now: i64, scraper: &ScraperRow) -> Result<(), StoreError> {
+        let mut expired = 0;
+        for _ in 0..MAX_CHUNKS {
+            let Some(events) = self.advance_by_chunk(now, scraper).await? else { break };
+            expired += events;
         }
         if expired > 0 {
             tracing::warn!(
-                queue = row.queue.get(),
-                scraper = row.name,
+                queue = scraper.queue.get(),
+                scraper = scraper.name,
                 events = expired,
                 "events expired before the scraper got them"
             );
         }
         Ok(())
+    }
+
+    /// Returns the number of events that have expired. None if there is nothing to do, or if a batch
+    /// is in flight: the events may be in it.
+    async fn advance_by_chunk(
+        &self,
+        now: i64,
+        scraper: &ScraperRow,
+    ) -> Result<Option<i64>, StoreError> {
+        let mut tx = self.store.begin_write().await?;
+        let Some(queue) = queues::lock(&mut tx, scraper.queue).await? else { return Ok(None) };
+        let found = scrapers::find(&mut tx, scraper.queue, &scraper.name).await?;
+        let Some(mut row) = found.filter(|it| !is_in_flight(it, now)) else { return Ok(None) };
+        if backlog::released_through(&row) >= queue.expired_seq.max(queue.deleted_seq) {
+            return Ok(None);
+        }
+        let is_lost = row.batch.take().is_some();
+        let through = queue.expired_seq.min(row.position.saturating_add(CHUNK));
+        let expired = backlog::skip(&mut row, through);
+        // Events that are not expired are deleted after all scrapers have got them. This corrects a
+        // scraper that has not, for example after a database was restored.
+        let evicted = backlog::skip(&mut row, queue.deleted_seq);
+        if !scrapers::update(&mut tx, &row).await? {
+            return Ok(None);
+        }
+        events::mark_missed(&mut tx, row.queue, expired.after, expired.through).await?;
+        for event in &expired.deferred {
+            events::mark_missed(&mut tx, row.queue, event.seq - 1, event.seq).await?;
+        }
+        tx.commit().await?;
+        self.metrics.expired(expired.events());
+        self.metrics.evicted(evicted.events());
+        if is_lost {
+            self.metrics.refused_delivery(NackBy::Lost);
+        }
+        Ok(Some(expired.events()))
     }
 
     /// Forgets a scraper that was not seen for long.
@@ -217,22 +264,18 @@ impl Shared {
     }
 
     /// Deletes events that are not needed any more.
-    async fn delete(&self, now: i64, row: &QueueRow) -> Result<(), StoreError> {
-        if row.deleted_seq == row.last_seq {
-            return Ok(());
-        }
-        let mut tx = self.store.begin_read().await?;
-        if self.deletion(&mut tx, row, now).await?.is_none() {
-            return Ok(());
-        }
-        drop(tx);
+    async fn delete(&self, now: i64, queue: QueueId) -> Result<(), StoreError> {
         for _ in 0..MAX_CHUNKS {
             let mut tx = self.store.begin_write().await?;
             // The lock excludes that a scraper is registered which needs them.
-            let Some(row) = queues::lock(&mut tx, row.queue).await? else { break };
-            let Some(changed) = self.deletion(&mut tx, &row, now).await? else { break };
+            let Some(row) = queues::lock(&mut tx, queue).await? else { break };
+            let scrapers = scrapers::of_queue(&mut tx, queue).await?;
+            let changed = self.deletion(&mut tx, &row, &scrapers, now, true).await?;
+            if changed == row {
+                break;
+            }
             if changed.deleted_seq > row.deleted_seq {
-                events::delete_through(&mut tx, row.queue, changed.deleted_seq).await?;
+                events::delete_through(&mut tx, queue, changed.deleted_seq).await?;
             }
             queues::set_numbers(&mut tx, &changed).await?;
             tx.commit().await?;
@@ -240,28 +283,46 @@ impl Shared {
         Ok(())
     }
 
-    /// The numbers of the queue after the next deletion. None if nothing changes.
+    /// The numbers of a queue after the next deletion.
     async fn deletion(
         &self,
         tx: &mut Tx,
         row: &QueueRow,
+        scrapers: &[ScraperRow],
         now: i64,
-    ) -> Result<Option<QueueRow>, StoreError> {
-        let scrapers = scrapers::of_queue(tx, row.queue).await?;
-        let released = scrapers.iter().map(backlog::released_through).min();
-        let floor_seq = match released {
+        checks_age: bool,
+    ) -> Result<QueueRow, StoreError> {
+        if row.deleted_seq == row.last_seq {
+            return Ok(row.clone());
+        }
+        let floor_seq = match scrapers.iter().map(backlog::released_through).min() {
             Some(released) => released,
             None => self.unwanted(tx, row, now).await?,
         };
-        let settings = self.settings(row.queue);
-        let since = now - millis(settings.history.max(settings.ttl));
-        let first_kept = events::first_since(tx, row.queue, row.deleted_seq, since).await?;
-        let old = first_kept.map_or(row.last_seq, |seq| seq - 1);
-        let unneeded = floor_seq.min(old.max(row.last_seq - DELIVERED_EVENTS));
-        let chunk = i64::try_from(CHUNK).unwrap_or(i64::MAX);
-        let deleted_seq = unneeded.min(row.deleted_seq + chunk).max(row.deleted_seq);
-        let changed = QueueRow { floor_seq, deleted_seq, ..row.clone() };
-        Ok((changed != *row).then_some(changed))
+        let mut unneeded = row.last_seq - DELIVERED_EVENTS;
+        if checks_age {
+            let settings = self.settings(row.queue);
+            let since = now - millis(settings.history.max(settings.ttl));
+            let first = events::first_since(tx, row.queue, row.deleted_seq, since).await?;
+            unneeded = unneeded.max(first.map_or(row.last_seq, |seq| seq - 1));
+        }
+        let deleted_seq = unneeded.min(floor_seq).min(row.deleted_seq + CHUNK);
+        Ok(QueueRow { floor_seq, deleted_seq: deleted_seq.max(row.deleted_seq), ..row.clone() })
+    }
+
+    /// The last event that has expired.
+    async fn expired_through(
+        &self,
+        tx: &mut Tx,
+        row: &QueueRow,
+        now: i64,
+    ) -> Result<i64, StoreError> {
+        if row.expired_seq >= row.last_seq {
+            return Ok(row.expired_seq);
+        }
+        let since = now - millis(self.settings(row.queue).ttl);
+        let first = events::first_since(tx, row.queue, row.expired_seq, since).await?;
+        Ok(first.map_or(row.last_seq, |seq| seq - 1))
     }
 
     /// Deletes series and keys that are too old or too many.
@@ -272,14 +333,14 @@ impl Shared {
                 break;
             }
             let idle_since = now - millis(SERIES_IDLE);
-            let mut pruned = series::prune(&mut tx, row.queue, idle_since, CHUNK).await?;
+            let mut pruned = series::prune(&mut tx, row.queue, idle_since, CHUNK_ROWS).await?;
             let excess = series::count(&mut tx, row.queue).await?.saturating_sub(MAX_SERIES);
             if excess > 0 {
-                let limit = excess.min(CHUNK);
+                let limit = excess.min(CHUNK_ROWS);
                 pruned += series::prune(&mut tx, row.queue, i64::MAX, limit).await?;
             }
             let (old, seq) = (now - millis(KEY_AGE), row.last_seq - KEY_EVENTS);
-            pruned += keys::prune(&mut tx, row.queue, old, seq, CHUNK).await?;
+            pruned += keys::prune(&mut tx, row.queue, old, seq, CHUNK_ROWS).await?;
             if pruned == 0 {
                 break;
             }
@@ -287,19 +348,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-async fn expired_through(tx: &mut Tx, row: &QueueRow, since: i64) -> Result<i64, StoreError> {
-    if row.expired_seq >= row.last_seq {
-        return Ok(row.expired_seq);
-    }
-    let first = events::first_since(tx, row.queue, row.expired_seq, since).await?;
-    Ok(first.map_or(row.last_seq, |seq| seq - 1))
-}
-
-/// Whether events up to `through` are needed for the scraper.
-fn is_behind(scraper: &ScraperRow, through: i64) -> bool {
-    backlog::released_through(scraper) < through
 }
 
 /// Whether the process that sent the batch of the scraper may still judge it.

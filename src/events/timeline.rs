@@ -4,11 +4,11 @@ use super::{Events, backlog::Progress, states::QueueState, writer::MAX_SHIFT};
 use crate::{
     domain::{EventLabels, QueueId},
     store::{
-        StoreError,
+        StoreError, Tx,
         events::{self, QueueRow, ScraperRow, StoredEvent, queues, scrapers},
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Which events are shown.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub enum EventState {
     Pending,
     /// All scrapers have it.
     Delivered,
-    /// It is older than `events.ttl`, and not offered any more.
+    /// A scraper had not got it when it expired, or there was no scraper.
     Expired,
 }
 
@@ -86,8 +86,9 @@ impl Events {
             let page = events::newest(&mut tx, queue, before, PAGE).await?;
             let is_last = page.len() < PAGE || page.iter().any(|event| filter.is_before(event));
             before = page.last().map_or(before, |event| event.seq);
+            let missed = missed(&mut tx, queue, &page).await?;
             let events = page.into_iter().filter(|event| filter.has_time_of(event));
-            let events = events.filter_map(|event| filter.select(event, &states));
+            let events = events.filter_map(|event| filter.select(event, &states, &missed));
             shown.extend(events.take(filter.limit - shown.len()));
             if is_last || shown.len() >= filter.limit {
                 break;
@@ -106,9 +107,10 @@ impl Events {
         let mut tx = self.0.store.begin_read().await?;
         let Some(row) = queues::find(&mut tx, queue).await? else { return Ok(None) };
         let scrapers = scrapers::of_queue(&mut tx, queue).await?;
-        let found = events::by_numbers(&mut tx, queue, &[seq]).await?.pop();
-        Ok(found.map(|event| EventDelivery {
-            event: States::new(&row, &scrapers).show(event),
+        let found = events::by_numbers(&mut tx, queue, &[seq]).await?;
+        let missed = missed(&mut tx, queue, &found).await?;
+        Ok(found.into_iter().next().map(|event| EventDelivery {
+            event: States::new(&row, &scrapers).show(event, &missed),
             scrapers: scrapers.iter().map(|it| (it.name.clone(), delivery(it, seq))).collect(),
         }))
     }
@@ -125,11 +127,28 @@ impl TimelineFilter {
             && self.to.is_none_or(|to| event.sample_at <= to)
     }
 
-    fn select(&self, event: StoredEvent, states: &States) -> Option<TimelineEvent> {
-        let event = states.show(event);
+    fn select(
+        &self,
+        event: StoredEvent,
+        states: &States,
+        missed: &HashSet<i64>,
+    ) -> Option<TimelineEvent> {
+        let event = states.show(event, missed);
         let has = |(name, value): &(String, String)| event.labels.get(name) == Some(value);
         self.labels.iter().all(has).then_some(event)
     }
+}
+
+/// Those of the events that were missed. The events are in descending order.
+async fn missed(
+    tx: &mut Tx,
+    queue: QueueId,
+    events: &[StoredEvent],
+) -> Result<HashSet<i64>, StoreError> {
+    let [Some(last), Some(first)] = [events.first(), events.last()] else {
+        return Ok(HashSet::new());
+    };
+    Ok(events::missed(tx, queue, first.seq, last.seq).await?.into_iter().collect())
 }
 
 /// What the states of events depend on.
@@ -144,7 +163,7 @@ impl States {
         Self { expired_seq: row.expired_seq, scrapers: scrapers.collect() }
     }
 
-    fn show(&self, event: StoredEvent) -> TimelineEvent {
+    fn show(&self, event: StoredEvent, missed: &HashSet<i64>) -> TimelineEvent {
         TimelineEvent {
             seq: event.seq,
             // This program wrote them.
@@ -152,17 +171,18 @@ impl States {
             value: event.value,
             time: event.sample_at,
             received_at: event.received_at,
-            state: self.state(event.seq),
+            state: self.state(event.seq, missed.contains(&event.seq)),
         }
     }
 
-    fn state(&self, seq: i64) -> EventState {
-        if seq <= self.expired_seq {
-            EventState::Expired
-        } else if !self.scrapers.is_empty() && self.scrapers.iter().all(|it| it.has(seq)) {
-            EventState::Delivered
-        } else {
-            EventState::Pending
+    fn state(&self, seq: i64, is_missed: bool) -> EventState {
+        if is_missed {
+            return EventState::Expired;
+        }
+        let has_scrapers = !self.scrapers.is_empty() || seq <= self.expired_seq;
+        match has_scrapers && self.scrapers.iter().all(|it| it.has(seq)) {
+            true => EventState::Delivered,
+            false => EventState::Pending,
         }
     }
 }

@@ -22,7 +22,7 @@ pub use queues::QueueRow;
 pub use scrapers::{Batch, ScraperRow};
 pub use series::SeriesRow;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
-use statements::{chunks, limit_of, list, padded, values};
+use statements::{MAX_ROWS, chunks, limit_of, list, search, values};
 
 /// A stored event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub async fn for_delivery(
     after: i64,
     limit: usize,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let rows = sqlx::query(select!("AND seq > $2 ORDER BY seq LIMIT $3"))
+    let rows = search(select!("AND seq > $2 ORDER BY seq LIMIT $3"))
         .bind(queue.get())
         .bind(after)
         .bind(limit_of(limit))
@@ -73,7 +73,7 @@ pub async fn newest(
     before: i64,
     limit: usize,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let rows = sqlx::query(select!("AND seq < $2 ORDER BY seq DESC LIMIT $3"))
+    let rows = search(select!("AND seq < $2 ORDER BY seq DESC LIMIT $3"))
         .bind(queue.get())
         .bind(before)
         .bind(limit_of(limit))
@@ -89,11 +89,11 @@ pub async fn by_numbers(
     numbers: &[i64],
 ) -> Result<Vec<StoredEvent>, StoreError> {
     let mut events = Vec::with_capacity(numbers.len());
-    for numbers in padded(numbers) {
+    for numbers in numbers.chunks(MAX_ROWS) {
         let sql = format!("{} AND seq IN ({})", select!(""), list(2, numbers.len()));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(queue.get());
+        let mut query = search(AssertSqlSafe(sql)).bind(queue.get());
         for number in numbers {
-            query = query.bind(number);
+            query = query.bind(*number);
         }
         for row in query.fetch_all(tx.connection()).await? {
             events.push(event(&row)?);
@@ -110,7 +110,7 @@ pub async fn first_since(
     after: i64,
     received_at: i64,
 ) -> Result<Option<i64>, StoreError> {
-    let row = sqlx::query(
+    let row = search(
         "SELECT seq FROM events WHERE queue_id = $1 AND seq > $2 AND received_at >= $3 \
          ORDER BY seq LIMIT 1",
     )
@@ -147,10 +147,46 @@ pub async fn insert(tx: &mut Tx, queue: QueueId, events: &[StoredEvent]) -> Resu
     Ok(())
 }
 
+/// Marks events `after < seq <= through` of a locked queue as missed.
+pub async fn mark_missed(
+    tx: &mut Tx,
+    queue: QueueId,
+    after: i64,
+    through: i64,
+) -> Result<(), StoreError> {
+    tx.lock_events();
+    search("UPDATE events SET missed = 1 WHERE queue_id = $1 AND seq > $2 AND seq <= $3")
+        .bind(queue.get())
+        .bind(after)
+        .bind(through)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Returns the missed events `first <= seq <= last` in ascending order.
+pub async fn missed(
+    tx: &mut Tx,
+    queue: QueueId,
+    first: i64,
+    last: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let rows = search(
+        "SELECT seq FROM events WHERE queue_id = $1 AND seq >= $2 AND seq <= $3 AND missed = 1 \
+         ORDER BY seq",
+    )
+    .bind(queue.get())
+    .bind(first)
+    .bind(last)
+    .fetch_all(tx.connection())
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get("seq")?)).collect()
+}
+
 /// Deletes the events of a locked queue up to a number.
 pub async fn delete_through(tx: &mut Tx, queue: QueueId, seq: i64) -> Result<(), StoreError> {
     tx.lock_events();
-    sqlx::query("DELETE FROM events WHERE queue_id = $1 AND seq <= $2")
+    search("DELETE FROM events WHERE queue_id = $1 AND seq <= $2")
         .bind(queue.get())
         .bind(seq)
         .execute(tx.connection())

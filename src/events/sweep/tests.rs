@@ -25,6 +25,11 @@ fn numbers(row: &QueueRow) -> [i64; 4] {
     [row.last_seq, row.expired_seq, row.floor_seq, row.deleted_seq]
 }
 
+async fn missed(store: &Store) -> Vec<i64> {
+    let mut tx = store.begin_read().await.unwrap();
+    events::missed(&mut tx, QUEUE, 0, i64::MAX).await.unwrap()
+}
+
 #[tokio::test]
 async fn expired_events_are_counted_for_each_scraper_that_has_not_got_them() {
     on_both(async |store| {
@@ -52,6 +57,7 @@ async fn expired_events_are_counted_for_each_scraper_that_has_not_got_them() {
         assert_eq!(position("behind").await, (5, 5, "[]".to_owned()));
         assert_eq!(position("deferring").await, (7, 7, r#"[[6,1,"1"]]"#.to_owned()));
 
+        assert_eq!(missed(&store).await, [3, 4, 5]);
         sweep(&events).await;
         assert_eq!(events.metrics().lost(), (5, 0), "they are counted once");
     })
@@ -113,6 +119,22 @@ async fn replicas_that_sweep_at_once_count_a_lost_event_once() {
 }
 
 #[tokio::test]
+async fn many_events_expire_in_several_transactions() {
+    on_both(async |store| {
+        let events = open(&store, EventSettings::default()).await;
+        let now = database_time(&store).await;
+        append(&store, 12_000, now - HOUR).await;
+        add_scraper(&store, "a", 0).await;
+        sweep(&events).await;
+        assert_eq!(events.metrics().lost(), (12_000, 0));
+        assert_eq!(scraper_row(&store, "a").await.unwrap().position, 12_000);
+        assert_eq!(numbers(&queue_row(&store).await), [12_000, 12_000, 12_000, 2_000]);
+        assert_eq!(missed(&store).await.len(), 10_000);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_scrapers_events_expire_once() {
     on_both(async |store| {
         let settings = EventSettings { start: StartPolicy::Earliest, ..EventSettings::default() };
@@ -123,6 +145,7 @@ async fn without_scrapers_events_expire_once() {
         sweep(&events).await;
         sweep(&events).await;
         assert_eq!(events.metrics().lost(), (5, 0));
+        assert_eq!(missed(&store).await, [1, 2, 3, 4, 5]);
         assert_eq!(numbers(&queue_row(&store).await), [7, 5, 5, 0]);
 
         let settings = EventSettings {

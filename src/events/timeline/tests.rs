@@ -48,11 +48,11 @@ async fn the_newest_events_are_filtered_by_labels_and_time() {
 #[tokio::test]
 async fn an_event_has_a_state_per_scraper() {
     on_both(async |store| {
-        let events = open(&store, EventSettings::default()).await;
+        let events_of = open(&store, EventSettings::default()).await;
         let now = database_time(&store).await;
         append(&store, 6, now).await;
         let states = async || {
-            let timeline = events.timeline(QUEUE, &all()).await.unwrap().unwrap();
+            let timeline = events_of.timeline(QUEUE, &all()).await.unwrap().unwrap();
             timeline.events.iter().map(|it| it.state).collect::<Vec<_>>()
         };
         assert_eq!(states().await, [EventState::Pending; 6], "there is no scraper yet");
@@ -75,9 +75,15 @@ async fn an_event_has_a_state_per_scraper() {
         tx.commit().await.unwrap();
 
         use EventState::*;
-        assert_eq!(states().await, [Pending, Pending, Pending, Delivered, Pending, Expired]);
+        assert_eq!(states().await, [Pending, Pending, Pending, Delivered, Pending, Delivered]);
+        let mut tx = store.begin_write().await.unwrap();
+        events::mark_missed(&mut tx, QUEUE, 0, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(states().await.last(), Some(&Expired));
+        let missed = events_of.delivery_of(QUEUE, 1).await.unwrap().unwrap();
+        assert_eq!(missed.event.state, Expired);
         let of_b = async |seq: i64| {
-            let found = events.delivery_of(QUEUE, seq).await.unwrap().unwrap();
+            let found = events_of.delivery_of(QUEUE, seq).await.unwrap().unwrap();
             assert_eq!((found.event.seq, found.event.value), (seq, seq.to_string()));
             assert_eq!(found.scrapers["a"], ScraperDelivery::Acknowledged);
             found.scrapers["b"]
@@ -87,8 +93,8 @@ async fn an_event_has_a_state_per_scraper() {
         assert_eq!(of_b(4).await, ScraperDelivery::InFlight);
         assert_eq!(of_b(5).await, ScraperDelivery::Pending);
         assert_eq!(of_b(6).await, ScraperDelivery::Pending);
-        assert_eq!(events.delivery_of(QUEUE, 7).await.unwrap(), None);
-        assert_eq!(events.delivery_of(QueueId::new(9), 1).await.unwrap(), None);
+        assert_eq!(events_of.delivery_of(QUEUE, 7).await.unwrap(), None);
+        assert_eq!(events_of.delivery_of(QueueId::new(9), 1).await.unwrap(), None);
     })
     .await;
 }

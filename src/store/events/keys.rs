@@ -1,6 +1,6 @@
 //! Idempotency keys: what the first of several equal requests stored.
 
-use super::statements::{chunks, limit_of, list, padded, values};
+use super::statements::{MAX_ROWS, chunks, limit_of, list, search, values};
 use crate::{
     domain::QueueId,
     store::{StoreError, Tx},
@@ -23,15 +23,15 @@ pub struct KeyRow {
 /// Returns those of the keys that exist, in any order.
 pub async fn find(tx: &mut Tx, queue: QueueId, keys: &[&str]) -> Result<Vec<KeyRow>, StoreError> {
     let mut found = Vec::with_capacity(keys.len());
-    for keys in padded(keys) {
+    for keys in keys.chunks(MAX_ROWS) {
         let sql = format!(
             "SELECT request_key, digest, first_seq, events, created_at FROM event_keys \
              WHERE queue_id = $1 AND request_key IN ({})",
             list(2, keys.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(queue.get());
+        let mut query = search(AssertSqlSafe(sql)).bind(queue.get());
         for key in keys {
-            query = query.bind(key);
+            query = query.bind(*key);
         }
         for row in query.fetch_all(tx.connection()).await? {
             found.push(key_row(&row)?);
@@ -74,7 +74,7 @@ pub async fn prune(
     limit: usize,
 ) -> Result<u64, StoreError> {
     tx.lock_events();
-    let pruned = sqlx::query(
+    let pruned = search(
         "DELETE FROM event_keys WHERE queue_id = $1 AND request_key IN (SELECT request_key \
          FROM event_keys WHERE queue_id = $1 AND (created_at < $2 OR first_seq <= $3) LIMIT $4)",
     )

@@ -1,6 +1,6 @@
 //! Label sets of a queue, and the number of events of each.
 
-use super::statements::{chunks, limit_of, list, padded, values};
+use super::statements::{MAX_ROWS, chunks, limit_of, list, search, values};
 use crate::{
     domain::QueueId,
     store::{StoreError, Tx},
@@ -40,7 +40,7 @@ pub async fn counters(
     queue: QueueId,
     limit: usize,
 ) -> Result<Vec<SeriesRow>, StoreError> {
-    let rows = sqlx::query(select!("ORDER BY last_at DESC, series LIMIT $2"))
+    let rows = search(select!("ORDER BY last_at DESC, series LIMIT $2"))
         .bind(queue.get())
         .bind(limit_of(limit))
         .fetch_all(tx.connection())
@@ -55,11 +55,11 @@ pub async fn find(
     series: &[&str],
 ) -> Result<Vec<SeriesRow>, StoreError> {
     let mut found = Vec::with_capacity(series.len());
-    for series in padded(series) {
+    for series in series.chunks(MAX_ROWS) {
         let sql = format!("{} AND series IN ({})", select!(""), list(2, series.len()));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(queue.get());
+        let mut query = search(AssertSqlSafe(sql)).bind(queue.get());
         for series in series {
-            query = query.bind(series);
+            query = query.bind(*series);
         }
         for row in query.fetch_all(tx.connection()).await? {
             found.push(series_row(&row)?);
@@ -114,7 +114,7 @@ pub async fn prune(
     limit: usize,
 ) -> Result<u64, StoreError> {
     tx.lock_events();
-    let pruned = sqlx::query(
+    let pruned = search(
         "DELETE FROM event_series WHERE queue_id = $1 AND series IN (SELECT series \
          FROM event_series WHERE queue_id = $1 AND last_at < $2 ORDER BY last_at, series LIMIT $3)",
     )

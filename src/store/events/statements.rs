@@ -1,12 +1,20 @@
-//! Texts of statements with many rows.
-//!
-//! Each connection keeps the prepared statements of the texts that it has seen. So there are only a
-//! few texts, whatever the number of rows is.
+//! Statements with many rows, and statements of large tables.
 
-/// Maximum number of rows of a statement.
-const MAX_ROWS: usize = 64;
+use sqlx::{Any, SqlSafeStr, any::AnyArguments, query::Query};
 
-/// Splits rows into parts of 64, 32, 16, … rows.
+/// Maximum number of rows or searched values of a statement.
+pub(super) const MAX_ROWS: usize = 64;
+
+/// A search in a table that grows quickly.
+///
+/// It is not prepared. PostgreSQL keeps the plan of a prepared statement: one that was made while the
+/// table was small would read the whole table later, until the table is analyzed.
+pub(super) fn search<'q>(sql: impl SqlSafeStr) -> Query<'q, Any, AnyArguments> {
+    sqlx::query(sql).persistent(false)
+}
+
+/// Splits rows into parts of 64, 32, 16, … rows, because each connection keeps the prepared
+/// statements of all texts that it has seen.
 pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let largest = MAX_ROWS.min(rows.len());
@@ -15,17 +23,6 @@ pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
         let (chunk, rest) = rows.split_at(size);
         rows = rest;
         Some(chunk)
-    })
-}
-
-/// Splits values of a search into parts of equal size. The last part repeats its last value.
-pub(super) fn padded<T: Clone>(values: &[T]) -> impl Iterator<Item = Vec<T>> {
-    values.chunks(MAX_ROWS).map(|chunk| {
-        let mut chunk = chunk.to_vec();
-        if let Some(last) = chunk.last().cloned() {
-            chunk.resize(MAX_ROWS, last);
-        }
-        chunk
     })
 }
 
@@ -57,14 +54,6 @@ mod tests {
         assert_eq!(sizes(1), [1]);
         assert_eq!(sizes(200), [64, 64, 64, 8]);
         assert_eq!(sizes(63), [32, 16, 8, 4, 2, 1]);
-    }
-
-    #[test]
-    fn values_of_a_search_are_repeated() {
-        assert_eq!(padded::<i64>(&[]).count(), 0);
-        let numbers: Vec<i64> = (0..65).collect();
-        let parts: Vec<_> = padded(&numbers).collect();
-        assert_eq!(parts, [(0..64).collect::<Vec<_>>(), vec![64; 64]]);
     }
 
     #[test]

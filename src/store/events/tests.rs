@@ -71,6 +71,22 @@ async fn events_are_stored_read_in_order_and_deleted() {
 }
 
 #[tokio::test]
+async fn missed_events_are_marked() {
+    on_both(async |store| {
+        append(&store, QUEUE, 9).await;
+        let mut tx = store.begin_write().await.unwrap();
+        mark_missed(&mut tx, QUEUE, 2, 4).await.unwrap();
+        mark_missed(&mut tx, QUEUE, 6, 7).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.begin_read().await.unwrap();
+        assert_eq!(missed(&mut tx, QUEUE, 1, 9).await.unwrap(), [3, 4, 7]);
+        assert_eq!(missed(&mut tx, QUEUE, 4, 6).await.unwrap(), [4]);
+        assert_eq!(missed(&mut tx, QueueId::new(1), 1, 9).await.unwrap(), [0; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_queue_of_a_binding_is_created_once_and_deleted_with_it() {
     on_both(async |store| {
         let binding = binding("i", "b");
